@@ -1,0 +1,27 @@
+"""Every error gotax raises on purpose."""
+
+
+class GotaxError(Exception):
+    """Base of all errors raised on purpose. The text is one sentence."""
+
+
+class UserError(GotaxError):
+    """The user can mend this. The text names the remedy; the command exits with ``exit_code``."""
+
+    exit_code = 2
+
+
+class ParseError(GotaxError):
+    """Bytes from outside are not what their format promises.
+
+    ``reason`` is a short stable identifier (``elf-truncated``) used as a metric label;
+    the text says what was found where.
+    """
+
+    def __init__(self, reason: str, text: str = "") -> None:
+        super().__init__(f"{reason}: {text}" if text else reason)
+        self.reason = reason
+
+
+class ProcessGone(GotaxError):
+    """The process ended (or its PID was reused) while it was read."""

@@ -1,0 +1,365 @@
+"""The values that travel: plain, frozen, and ignorant of how they are encoded.
+
+Glossary. A *hit* is one timer interrupt that found a thread on a CPU; it stands for
+``Window.period_ns`` of CPU time. A *sample* is a distinct (process, user stack, kernel stack)
+with its number of hits. A *frame* is one function activation, inlined or not; a *location* is one
+machine address with its chain of frames. A *window* is everything learned in one tick. A *loss*
+is a hit that could not be attributed, under a named reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Int64Array: TypeAlias = npt.NDArray[np.int64]
+Int32Array: TypeAlias = npt.NDArray[np.int32]
+UInt64Array: TypeAlias = npt.NDArray[np.uint64]
+UInt8Array: TypeAlias = npt.NDArray[np.uint8]
+
+
+class Group(Enum):
+    """What a category counts as in the one-line answer."""
+
+    USER = "user"
+    SCHEDULER = "scheduler"
+    GC = "gc"
+    SERVICE = "service"  # runtime work done at the program's request: allocation, channels, ...
+    NATIVE = "native"
+    UNKNOWN = "unknown"
+
+
+class Category(IntEnum):
+    """Where one hit's CPU time went. Each hit has exactly one.
+
+    The values index columns and never leave the process; ``label`` is the stable public name.
+    docs/categories.md lists what falls into each and its source in Go's runtime.
+    """
+
+    label: str
+    group: Group
+
+    def __new__(cls, value: int, label: str, group: Group) -> Category:
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.label = label
+        member.group = group
+        return member
+
+    USER = 0, "user", Group.USER
+    SCHED_FIND_WORK = 1, "scheduler/find-work", Group.SCHEDULER  # idle spinning, work stealing
+    SCHED_WAKE = 2, "scheduler/wake", Group.SCHEDULER  # making another thread run
+    SCHED_PARK = 3, "scheduler/park", Group.SCHEDULER  # putting this thread to sleep
+    SCHED_SWITCH = 4, "scheduler/switch", Group.SCHEDULER  # goroutine switches, creation, exit
+    SCHED_PREEMPT = 5, "scheduler/preempt", Group.SCHEDULER
+    SCHED_SYSMON = 6, "scheduler/sysmon", Group.SCHEDULER
+    GC_MARK_DEDICATED = 7, "gc/mark-dedicated", Group.GC
+    GC_MARK_FRACTIONAL = 8, "gc/mark-fractional", Group.GC
+    GC_MARK_IDLE = 9, "gc/mark-idle", Group.GC
+    GC_MARK_BACKGROUND = 10, "gc/mark-background", Group.GC  # a worker whose mode is not visible
+    GC_ASSIST = 11, "gc/assist", Group.GC
+    GC_WRITE_BARRIER = 12, "gc/write-barrier", Group.GC
+    GC_SWEEP = 13, "gc/sweep", Group.GC
+    GC_SCAVENGE = 14, "gc/scavenge", Group.GC
+    GC_STW = 15, "gc/stop-the-world", Group.GC  # and the coordination of a cycle
+    GC_FINALIZERS = 16, "gc/finalizers", Group.GC
+    NETPOLL = 17, "netpoll", Group.SCHEDULER
+    TIMERS = 18, "timers", Group.SCHEDULER
+    ALLOC = 19, "alloc", Group.SERVICE
+    CHAN = 20, "chan", Group.SERVICE
+    LOCKS = 21, "locks", Group.SERVICE
+    SYSCALL = 22, "syscall", Group.SERVICE  # and kernel work done for user code
+    STACK_GROWTH = 23, "stack-growth", Group.SERVICE
+    CGO = 24, "cgo", Group.NATIVE
+    RUNTIME_OTHER = 25, "runtime-other", Group.SERVICE
+    NATIVE = 26, "native", Group.NATIVE  # a process that is not Go
+    UNKNOWN = 27, "unknown", Group.UNKNOWN
+
+
+CATEGORY_COUNT = len(Category)
+RUNTIME_GROUPS = frozenset({Group.SCHEDULER, Group.GC})
+"""What ``runtime_share`` adds up: work the Go runtime does on its own account."""
+
+
+class FrameKind(Enum):
+    GO = "go"
+    KERNEL = "kernel"
+    NATIVE = "native"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One function activation. ``line`` 0 and ``file`` "" mean unknown."""
+
+    function: str
+    file: str = ""
+    line: int = 0
+    start_line: int = 0
+    kind: FrameKind = FrameKind.GO
+    inlined: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """One address of one module. ``frames`` is the inline chain, innermost first, never empty.
+
+    ``address`` is the module's link-time address (for the kernel: the runtime address).
+    """
+
+    module: str
+    build_id: str
+    address: int
+    frames: tuple[Frame, ...]
+
+
+Stack: TypeAlias = tuple[Location, ...]
+"""Leaf first; kernel locations, if any, come before the user locations that caused them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A Go module from the build info: path and version (``v1.2.3``, ``(devel)``)."""
+
+    path: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class GoBuild:
+    """What a Go binary says of itself. ``version`` is ``go1.26.8``; "" when it does not say."""
+
+    version: str
+    main: Module = Module("", "")
+    package: str = ""
+    dependencies: tuple[Module, ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
+
+    def setting(self, key: str) -> str:
+        """A ``build`` line of the build info (``DefaultGODEBUG``, ``-race``), or ""."""
+        return next((v for k, v in self.settings if k == key), "")
+
+    def dependency(self, path: str) -> Module | None:
+        return next((m for m in self.dependencies if m.path == path), None)
+
+
+class Origin(Enum):
+    """Where a process's GOMAXPROCS came from."""
+
+    ENVIRONMENT = "environment"
+    AUTOMAXPROCS = "automaxprocs"
+    CALL = "call"  # runtime.GOMAXPROCS(n) in the program
+    CONTAINER = "container-default"  # Go >= 1.25 read the cgroup limit
+    CPU_COUNT = "cpu-count"  # the CPUs the process may run on
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Gomaxprocs:
+    """``value`` as read from the process (None: unreadable, ``reason`` says why).
+
+    ``expected`` is what fits the container: the CPU limit rounded up, at least 1, at most the
+    CPUs the process may use. ``predicted`` is what the runtime's own rules give here, by ``rule``.
+    """
+
+    value: int | None
+    origin: Origin
+    expected: int | None
+    predicted: int | None = None
+    rule: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CpuLimit:
+    """CPU bandwidth of a cgroup and of all its ancestors.
+
+    ``limit_cores`` is the tightest quota/period on the path, None for no limit, and
+    ``limit_cgroup`` the cgroup that sets it. ``leaf_limit_cores`` is the leaf's own: all that Go
+    and automaxprocs look at. ``shares`` is cgroup v1's cpu.shares, ``weight`` v2's cpu.weight.
+    """
+
+    limit_cores: float | None = None
+    limit_cgroup: str | None = None
+    leaf_limit_cores: float | None = None
+    cpuset_cpus: int | None = None
+    shares: int | None = None
+    weight: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CpuUsage:
+    """The kernel's own counters of a cgroup since its creation; None where it has none."""
+
+    usage_ns: int | None = None
+    periods: int | None = None
+    throttled_periods: int | None = None
+    throttled_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """Who a group of processes is: a container, a systemd unit, or a bare cgroup.
+
+    ``key`` is unique on the node and stable while the container lives; ``name`` is for people.
+    """
+
+    key: str
+    name: str
+    cgroup: str
+    container_id: str | None = None
+    pod_uid: str | None = None
+    runtime: str | None = None
+    unit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """(``pid``, ``start_ticks``) is the identity: a reused PID has another start time."""
+
+    pid: int
+    start_ticks: int
+    command: str
+    container: Container
+    build: GoBuild | None = None
+    gomaxprocs: Gomaxprocs | None = None
+
+    @property
+    def is_go(self) -> bool:
+        return self.build is not None
+
+
+@dataclass(frozen=True, slots=True)
+class HitCount:
+    """Conservation: ``drained == attributed + sum(lost.values())``."""
+
+    drained: int
+    attributed: int
+    lost: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The samples of a window, columnar; all arrays have one entry per sample.
+
+    ``process`` and ``stack`` index ``Window.processes`` and ``stacks``; ``category`` holds
+    ``Category`` values; ``hits`` is at least 1.
+    """
+
+    process: Int32Array
+    stack: Int32Array
+    category: UInt8Array
+    hits: Int64Array
+    stacks: tuple[Stack, ...]
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionShare:
+    """``flat_hits``: the function was the leaf; ``cumulative_hits``: it was on the stack."""
+
+    function: str
+    flat_hits: int
+    cumulative_hits: int
+
+
+class Severity(Enum):
+    INFO = "info"
+    WARNING = "warning"
+
+
+class Verdict(Enum):
+    """The one word for a container."""
+
+    OVERSIZED = "oversized"  # GOMAXPROCS over the limit, and the profile shows the cost
+    MISMATCH = "mismatch"  # GOMAXPROCS over the limit, cost below the threshold
+    FITS = "fits"
+    UNLIMITED = "unlimited"  # no CPU limit to compare with
+    TOO_FEW_SAMPLES = "too-few-samples"
+    UNREADABLE = "unreadable"  # GOMAXPROCS could not be read
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    code: str
+    title: str
+    severity: Severity
+    evidence: tuple[str, ...]
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerReport:
+    """One Go container in one window. ``category_hits`` has ``CATEGORY_COUNT`` entries."""
+
+    container: Container
+    processes: tuple[Process, ...]
+    category_hits: Int64Array
+    functions: tuple[FunctionShare, ...]
+    limit: CpuLimit
+    usage: CpuUsage  # growth of the kernel's counters in this window
+    verdict: Verdict
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def hits(self) -> int:
+        return int(self.category_hits.sum())
+
+    @property
+    def main_process(self) -> Process:
+        """The Go process with the most hits: ``processes`` is sorted that way."""
+        return self.processes[0]
+
+    def share(self, *categories: Category) -> float:
+        total = self.hits
+        return sum(int(self.category_hits[c]) for c in categories) / total if total else 0.0
+
+    def group_share(self, *groups: Group) -> float:
+        return self.share(*(c for c in Category if c.group in groups))
+
+    @property
+    def runtime_share(self) -> float:
+        return self.group_share(*RUNTIME_GROUPS)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """gotax's own well-being. ``losses`` and ``drained`` count since the start."""
+
+    drain_s: float = 0.0
+    tick_s: float = 0.0
+    cache_entries: dict[str, int] = field(default_factory=dict)
+    cache_evictions: dict[str, int] = field(default_factory=dict)
+    errors: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Everything learned in one tick. ``start_unix_ns`` is wall time, ``duration_s`` monotonic."""
+
+    host: str
+    start_unix_ns: int
+    duration_s: float
+    period_ns: int
+    cpu_count: int
+    hits: HitCount
+    processes: tuple[Process, ...]
+    profile: Profile
+    reports: tuple[ContainerReport, ...]  # Go containers, most hits first
+    other_hits: int  # hits of processes that are not Go
+    health: Health = Health()
+
+    @property
+    def hz(self) -> float:
+        return 1e9 / self.period_ns
+
+    def cpu_s(self, hits: int) -> float:
+        return hits * self.period_ns / 1e9
+
+    def cpu_cores(self, hits: int) -> float:
+        return self.cpu_s(hits) / self.duration_s if self.duration_s else 0.0

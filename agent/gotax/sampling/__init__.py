@@ -1,0 +1,1 @@
+"""Count stacks in the kernel and drain the counts."""
