@@ -23,5 +23,5 @@ class ParseError(GotaxError):
         self.reason = reason
 
 
-class ProcessGone(GotaxError):
+class ProcessGoneError(GotaxError):
     """The process ended (or its PID was reused) while it was read."""
