@@ -1,0 +1,173 @@
+"""The four system calls that Python does not have: bpf, perf_event_open, membarrier, ioctl on it.
+
+Numbers and layouts are ABI: include/uapi/linux/{bpf,perf_event,membarrier}.h.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import platform
+import struct
+import time
+
+import numpy as np
+import numpy.typing as npt
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+_NUMBERS = {  # bpf, perf_event_open, membarrier
+    "x86_64": (321, 298, 324),
+    "aarch64": (280, 241, 283),
+}
+MACHINE = platform.machine()
+_BPF, _PERF_EVENT_OPEN, _MEMBARRIER = _NUMBERS.get(MACHINE, (-1, -1, -1))
+
+_BPF_MAP_LOOKUP_ELEM = 1
+_BPF_MAP_UPDATE_ELEM = 2
+_BPF_MAP_DELETE_ELEM = 3
+_BPF_MAP_LOOKUP_AND_DELETE_BATCH = 25
+
+_PERF_TYPE_SOFTWARE = 1
+_PERF_COUNT_SW_CPU_CLOCK = 0
+_PERF_FLAG_FD_CLOEXEC = 8
+_PERF_EVENT_IOC_ENABLE = 0x2400
+_PERF_EVENT_IOC_SET_BPF = 0x40042408
+_PERF_ATTR_SIZE_VER1 = 72
+
+_MEMBARRIER_CMD_GLOBAL = 1
+_GRACE_S = 0.05
+
+
+def _syscall(number: int, *arguments: object) -> int:
+    result: int = _libc.syscall(ctypes.c_long(number), *arguments)
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result
+
+
+def _bpf(command: int, attributes: bytes) -> bytes:
+    buffer = ctypes.create_string_buffer(attributes, len(attributes))
+    _syscall(_BPF, ctypes.c_int(command), buffer, ctypes.c_uint(len(attributes)))
+    return buffer.raw
+
+
+def map_read(fd: int, key: bytes, value_bytes: int) -> bytes:
+    """One value; for a per-CPU map the values of all possible CPUs, 8-aligned. Raises OSError."""
+    key_buffer = ctypes.create_string_buffer(key, len(key))
+    value = ctypes.create_string_buffer(value_bytes)
+    _bpf(
+        _BPF_MAP_LOOKUP_ELEM,
+        struct.pack("=IIQQQ", fd, 0, ctypes.addressof(key_buffer), ctypes.addressof(value), 0),
+    )
+    return value.raw
+
+
+def map_write(fd: int, key: bytes, value: bytes) -> None:
+    key_buffer = ctypes.create_string_buffer(key, len(key))
+    value_buffer = ctypes.create_string_buffer(value, len(value))
+    addresses = ctypes.addressof(key_buffer), ctypes.addressof(value_buffer)
+    _bpf(_BPF_MAP_UPDATE_ELEM, struct.pack("=IIQQQ", fd, 0, *addresses, 0))
+
+
+def map_delete(fd: int, key: bytes) -> None:
+    key_buffer = ctypes.create_string_buffer(key, len(key))
+    attributes = struct.pack("=IIQQQ", fd, 0, ctypes.addressof(key_buffer), 0, 0)
+    _bpf(_BPF_MAP_DELETE_ELEM, attributes)
+
+
+class Batch:
+    """Reads and empties a hash map through one reused pair of numpy buffers."""
+
+    def __init__(self, keys: npt.NDArray[np.void], values: npt.NDArray[np.void]) -> None:
+        self.keys = keys
+        self.values = values
+        self._cursors = ctypes.create_string_buffer(16)  # opaque u32 positions: in, out
+
+    def take(self, fd: int, first: bool) -> tuple[int, bool]:
+        """Move up to ``len(keys)`` entries into the buffers: (entries, the map is empty now).
+
+        ENOENT says that the end was reached. ENOSPC (one hash bucket alone has more entries than
+        the buffers: bcc#5273) cannot come with hundreds of slots. Raises OSError.
+        """
+        position = ctypes.addressof(self._cursors)
+        attributes = ctypes.create_string_buffer(
+            struct.pack(
+                "=QQQQIIQQ",
+                0 if first else position,
+                position + 8,
+                self.keys.ctypes.data,
+                self.values.ctypes.data,
+                len(self.keys),
+                fd,
+                0,
+                0,
+            )
+        )
+        done = False
+        try:
+            _syscall(
+                _BPF,
+                ctypes.c_int(_BPF_MAP_LOOKUP_AND_DELETE_BATCH),
+                attributes,
+                ctypes.c_uint(56),
+            )
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            done = True
+        ctypes.memmove(position, position + 8, 8)
+        return int(struct.unpack_from("=I", attributes, 32)[0]), done
+
+
+def open_cpu_clock(cpu: int, period_ns: int) -> int:
+    """A disabled timer event on ``cpu`` that fires every ``period_ns``. Raises OSError."""
+    disabled = 1
+    attributes = ctypes.create_string_buffer(
+        struct.pack(
+            "=IIQQQQQIIQQ",
+            _PERF_TYPE_SOFTWARE,
+            _PERF_ATTR_SIZE_VER1,
+            _PERF_COUNT_SW_CPU_CLOCK,
+            period_ns,
+            0,
+            0,
+            disabled,
+            0,
+            0,
+            0,
+            0,
+        ),
+        _PERF_ATTR_SIZE_VER1,
+    )
+    return _syscall(
+        _PERF_EVENT_OPEN,
+        attributes,
+        ctypes.c_int(-1),
+        ctypes.c_int(cpu),
+        ctypes.c_int(-1),
+        ctypes.c_ulong(_PERF_FLAG_FD_CLOEXEC),
+    )
+
+
+def attach(event_fd: int, program_fd: int) -> None:
+    """Run the program at every overflow of the event, from now on. Raises OSError."""
+    fcntl.ioctl(event_fd, _PERF_EVENT_IOC_SET_BPF, program_fd)
+    fcntl.ioctl(event_fd, _PERF_EVENT_IOC_ENABLE, 0)
+
+
+def wait_for_running_programs() -> None:
+    """Return when every BPF program that runs now has ended.
+
+    MEMBARRIER_CMD_GLOBAL is synchronize_rcu(), and BPF programs run under rcu_read_lock()
+    (kernel/sched/membarrier.c, kernel/events/core.c:bpf_overflow_handler). With nohz_full the
+    command is refused; a program runs for microseconds, so a pause does.
+    """
+    try:
+        _syscall(_MEMBARRIER, ctypes.c_int(_MEMBARRIER_CMD_GLOBAL), ctypes.c_uint(0))
+    except OSError:
+        time.sleep(_GRACE_S)

@@ -1,0 +1,121 @@
+"""Compile and load bpf/profile.c in a child process and hand back the file descriptors.
+
+BCC maps about 80 MB of LLVM and keeps it. The daemon never pays for that: a child imports bcc,
+compiles, loads, sends the descriptors over a socket (SCM_RIGHTS) and ends; the kernel keeps
+program and maps alive as long as the parent holds the descriptors.
+
+This is the only file that imports bcc, and only the child half does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import NoReturn
+
+from gotax.errors import GotaxError, UserError
+
+MAP_NAMES = ("control", "counters", "samples_0", "samples_1", "stacks_0", "stacks_1")
+_LOAD_TIMEOUT_S = 60
+_MESSAGE_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Descriptors of the loaded program and of its maps by name. The holder closes them."""
+
+    fd: int
+    maps: dict[str, int]
+
+    def close(self) -> None:
+        for fd in (self.fd, *self.maps.values()):
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+
+class LoadError(GotaxError):
+    """The kernel or the compiler refused the program; the text carries its last words."""
+
+
+@contextlib.contextmanager
+def _source_directory() -> Iterator[Path]:
+    with resources.as_file(resources.files("gotax") / "bpf") as path:
+        yield path
+
+
+def load_program(definitions: dict[str, str]) -> Program:
+    """Load bpf/profile.c with ``definitions`` as macros.
+
+    Raises UserError (bcc is not installed) or LoadError (refused).
+    """
+    parent, child = socket.socketpair()
+    # -P: a root tool must not import modules from the directory it happens to be started in.
+    arguments = [sys.executable, "-P", "-m", "gotax.sampling.loader", str(child.fileno())]
+    with parent, _source_directory() as source:
+        process = subprocess.Popen(
+            arguments,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=[child.fileno()],
+            env={**os.environ, "BCC_KERNEL_SOURCE": str(source)},
+            start_new_session=True,  # a Ctrl-C is the parent's to handle
+        )
+        child.close()
+        try:
+            request = json.dumps({"source": str(source), "definitions": definitions})
+            _, stderr = process.communicate(request.encode(), timeout=_LOAD_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            raise LoadError(f"compiling the BPF program took over {_LOAD_TIMEOUT_S} s") from None
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        names, fds = _receive(parent)
+    if not fds:
+        last_words = " ".join(stderr.decode("utf-8", "replace").split())[-400:]
+        if "No module named 'bcc'" in last_words:
+            raise UserError(
+                "the BPF compiler is missing: install Debian's python3-bpfcc"
+                " (not PyPI's bcc) and use a Python that sees the system's packages"
+            )
+        raise LoadError(last_words or f"the loader ended with status {process.returncode}")
+    by_name = dict(zip(names, fds, strict=True))
+    return Program(fd=by_name.pop("program"), maps=by_name)
+
+
+def _receive(connection: socket.socket) -> tuple[list[str], list[int]]:
+    connection.setblocking(False)
+    try:
+        message, fds, _, _ = socket.recv_fds(connection, _MESSAGE_BYTES, 64)
+    except BlockingIOError:
+        return [], []
+    return (json.loads(message), list(fds)) if message else ([], list(fds))
+
+
+def _compile_and_send(reply_fd: int) -> NoReturn:
+    """The child: compile, load, send, end."""
+    from bcc import BPF
+
+    request = json.load(sys.stdin)
+    cflags = [f"-D{name}={value}" for name, value in request["definitions"].items()]
+    bpf = BPF(src_file=request["source"] + "/profile.c", cflags=cflags)
+    fds = {"program": bpf.load_func("sample", BPF.PERF_EVENT).fd}
+    names = (*MAP_NAMES, "targets") if "TARGET_TGIDS" in request["definitions"] else MAP_NAMES
+    fds |= {name: bpf[name].map_fd for name in names}
+    with socket.socket(fileno=reply_fd) as reply:
+        socket.send_fds(reply, [json.dumps(list(fds)).encode()], list(fds.values()))
+    sys.stderr.flush()
+    os._exit(0)  # bcc's exit handlers have nothing left to do that the kernel does not
+
+
+if __name__ == "__main__":
+    _compile_and_send(int(sys.argv[1]))

@@ -1,0 +1,99 @@
+"""What this host must allow before anything is loaded, and one sentence for each no."""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import re
+from pathlib import Path
+
+from gotax.errors import UserError
+from gotax.sampling.kernel import MACHINE
+
+MINIMUM_KERNEL = (5, 8)
+"""BPF_MAP_LOOKUP_AND_DELETE_BATCH came in 5.6, CAP_BPF and CAP_PERFMON in 5.8."""
+
+_CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 21, 38, 39
+
+
+def kernel_release(release: str | None = None) -> tuple[int, int]:
+    """(major, minor) of ``release`` or of the running kernel; (0, 0) when it does not say."""
+    match = re.match(r"(\d+)\.(\d+)", release if release is not None else platform.release())
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def lockdown(sys_root: str = "/sys") -> str:
+    """``none``, ``integrity`` or ``confidentiality`` (kernel_lockdown(7)); ``none`` if unknown."""
+    try:
+        text = Path(sys_root, "kernel/security/lockdown").read_text()
+    except OSError:
+        return "none"
+    match = re.search(r"\[(\w+)\]", text)
+    return match[1] if match else "none"
+
+
+def effective_capabilities(proc_root: str = "/proc") -> int:
+    for line in Path(proc_root, "self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return int(line.split()[1], 16)
+    return 0
+
+
+def require() -> None:
+    """Raise UserError with the remedy for the first thing that is missing."""
+    if platform.system() != "Linux" or MACHINE not in ("x86_64", "aarch64"):
+        raise UserError(
+            f"gotax samples Linux on x86_64 and arm64, not {platform.system()} on {MACHINE}"
+        )
+    if kernel_release() < MINIMUM_KERNEL:
+        raise UserError(
+            f"Linux {platform.release()} is too old: gotax needs"
+            f" {MINIMUM_KERNEL[0]}.{MINIMUM_KERNEL[1]} or newer"
+        )
+    held = effective_capabilities()
+    may_sample = held >> _CAP_BPF & 1 and held >> _CAP_PERFMON & 1
+    if not (may_sample or held >> _CAP_SYS_ADMIN & 1):
+        raise UserError(
+            "gotax needs root (or the capabilities BPF, PERFMON and SYS_PTRACE): run it with sudo"
+        )
+    if lockdown() == "confidentiality":
+        raise UserError(
+            "kernel lockdown is in confidentiality mode, which forbids BPF programs to read"
+            " stacks: boot with lockdown=integrity"
+        )
+
+
+def explain_perf_refusal(error: OSError) -> str:
+    if error.errno in (errno.EACCES, errno.EPERM):
+        level = _read("/proc/sys/kernel/perf_event_paranoid") or "unknown"
+        return (
+            f"the kernel refused perf events (perf_event_paranoid is {level}): run as root, or"
+            " allow perf_event_open in the container's seccomp profile"
+        )
+    if error.errno in (errno.ENOENT, errno.ENOSYS, errno.EOPNOTSUPP):
+        return (
+            "this kernel has no perf events: boot one with CONFIG_PERF_EVENTS=y"
+            " (gVisor and some sandboxes have none)"
+        )
+    if error.errno == errno.EMFILE:
+        return "too few file descriptors for one timer per CPU: raise `ulimit -n`"
+    return f"the kernel refused a perf event: {os.strerror(error.errno or 0)}"
+
+
+def explain_refusal(last_words: str) -> str:
+    if "Operation not permitted" in last_words or "Permission denied" in last_words:
+        return (
+            "the kernel refused the BPF program: run as root, check that lockdown"
+            f" ({lockdown()}) and the container's seccomp profile allow bpf()"
+        )
+    if "not implemented" in last_words:
+        return "this kernel has no eBPF: boot one with CONFIG_BPF_SYSCALL=y"
+    return f"the BPF program could not be loaded: {last_words}"
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""

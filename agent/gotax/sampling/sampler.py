@@ -1,0 +1,329 @@
+"""Own the timers, the BPF program and its maps; drain what the kernel has counted."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+import secrets
+import struct
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from gotax.errors import UserError
+from gotax.model import Int64Array, UInt64Array
+from gotax.sampling import kernel, preflight
+from gotax.sampling.loader import LoadError, Program, load_program
+
+MAX_FRAMES = 127
+MIN_HZ, MAX_HZ = 1, 999
+
+# The structs of bpf/profile.c, name for name.
+SAMPLE = np.dtype(
+    [
+        ("cgroup_id", "u8"),
+        ("user_stack", "u8"),
+        ("kernel_stack", "u8"),
+        ("tgid", "u4"),
+        ("flags", "u4"),
+    ]
+)
+SAMPLE_STACK_LOST = 1
+STACK = np.dtype([("caller", "u8"), ("depth", "u8"), ("ip", "u8", (MAX_FRAMES,))])
+
+
+class Counter(IntEnum):
+    """Indices of the BPF map ``counters``."""
+
+    TICKS = 0
+    LATE = 1
+    IDLE = 2
+    FILTERED = 3
+    SAMPLES_FULL = 4
+    STACKS_FULL = 5
+
+
+_BATCH_ENTRIES = 1024
+_SAMPLES_MIN, _SAMPLES_MAX = 4096, 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What to count: everything, some processes, or (cgroup v2) one cgroup's subtree."""
+
+    tgids: frozenset[int] | None = None
+    cgroup_id: int | None = None
+    cgroup_level: int = 0
+
+
+EVERYTHING = Target()
+
+
+@dataclass(frozen=True, slots=True)
+class Stacks:
+    """Distinct stacks, ragged: stack i is ``ips[offsets[i]:offsets[i + 1]]``, leaf first.
+
+    ``hashes`` is sorted. ``callers`` holds the word that may be the caller of a leaf without a
+    frame (0: none).
+    """
+
+    hashes: UInt64Array
+    offsets: Int64Array
+    callers: UInt64Array
+    ips: UInt64Array
+
+    def find(self, hashes: UInt64Array) -> Int64Array:
+        """The index of each hash, -1 where it is absent (or 0, no stack)."""
+        if not len(self.hashes):
+            return np.full(len(hashes), -1, np.int64)
+        at = np.minimum(np.searchsorted(self.hashes, hashes), len(self.hashes) - 1)
+        return np.where(self.hashes[at] == hashes, at, -1).astype(np.int64)
+
+    def addresses(self, index: int) -> UInt64Array:
+        return self.ips[self.offsets[index] : self.offsets[index + 1]]
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """What the kernel counted since the last drain. ``hits[i]`` belongs to ``samples[i]``.
+
+    ``counters`` is the growth of every ``Counter``, ``cpus`` the number of CPUs sampled.
+    """
+
+    samples: npt.NDArray[np.void]
+    hits: Int64Array
+    stacks: Stacks
+    counters: dict[Counter, int] = field(default_factory=dict)
+    cpus: int = 0
+
+
+def possible_cpus(sys_root: str = "/sys") -> int:
+    """Slots of a per-CPU map value: the kernel's *possible* CPUs, not the online ones."""
+    text = Path(sys_root, "devices/system/cpu/possible").read_text()
+    return max(_cpu_list(text)) + 1
+
+
+def online_cpus(sys_root: str = "/sys") -> set[int]:
+    return _cpu_list(Path(sys_root, "devices/system/cpu/online").read_text())
+
+
+def _cpu_list(text: str) -> set[int]:
+    """``0-3,7`` as a set (Documentation/admin-guide/cputopology.rst)."""
+    cpus: set[int] = set()
+    for part in text.strip().split(","):
+        first, _, last = part.partition("-")
+        cpus.update(range(int(first), int(last or first) + 1))
+    return cpus
+
+
+class Sampler:
+    """A context manager. Between ``__enter__`` and ``__exit__`` every CPU is sampled.
+
+    Leaves nothing behind: the kernel frees timers, program and maps with the descriptors, even
+    after SIGKILL.
+    """
+
+    def __init__(self, hz: int, drain_interval_s: float, target: Target = EVERYTHING) -> None:
+        if not MIN_HZ <= hz <= MAX_HZ:
+            raise UserError(f"the frequency must be {MIN_HZ} to {MAX_HZ} Hz, not {hz}")
+        self.period_ns = 1_000_000_000 // hz
+        self._hz = hz
+        self._drain_interval_s = drain_interval_s
+        self._target = target
+        self._program: Program | None = None
+        self._events: dict[int, int] = {}  # CPU -> event
+        self._bank = 0
+        self._possible = possible_cpus()
+        self._totals = np.zeros(len(Counter), np.int64)
+        self._tgids: frozenset[int] = frozenset()
+        self._samples_batch = kernel.Batch(
+            np.empty(_BATCH_ENTRIES, SAMPLE), np.empty(_BATCH_ENTRIES, "u8")
+        )
+        self._stacks_batch = kernel.Batch(
+            np.empty(_BATCH_ENTRIES, "u8"), np.empty(_BATCH_ENTRIES, STACK)
+        )
+
+    def __enter__(self) -> Self:
+        preflight.require()
+        _raise_descriptor_limit(self._possible + 64)
+        self._program = self._load()
+        try:
+            if self._target.tgids is not None:
+                self.follow(self._target.tgids)
+            self._follow_cpus()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        for fd in self._events.values():
+            os.close(fd)
+        self._events.clear()
+        if self._program:
+            self._program.close()
+            self._program = None
+
+    def _load(self) -> Program:
+        # Twice the interrupts that can come between two drains: the maps cannot fill up unless
+        # a drain is late by as much again.
+        interrupts = len(online_cpus()) * self._hz * self._drain_interval_s
+        samples_max = min(max(int(2 * interrupts), _SAMPLES_MIN), _SAMPLES_MAX)
+        definitions = {
+            "SAMPLES_MAX": str(samples_max),
+            "STACKS_MAX": str(samples_max),
+            # Linux 6.1 lets perf programs use maps that allocate on demand; before it, all the
+            # memory of a bank is taken at once.
+            "MAP_FLAGS": "1" if preflight.kernel_release() >= (6, 1) else "0",
+            "PERIOD_NS": f"{self.period_ns}ULL",
+            "HASH_SEED": f"{secrets.randbits(64)}ULL",
+        }
+        if self._target.tgids is not None:
+            definitions["TARGET_TGIDS"] = "1"
+        if self._target.cgroup_id is not None:
+            definitions["TARGET_CGROUP"] = f"{self._target.cgroup_id}ULL"
+            definitions["TARGET_CGROUP_LEVEL"] = str(self._target.cgroup_level)
+        try:
+            return load_program({**definitions, "HAVE_TASK_PT_REGS": "1"})
+        except LoadError:
+            try:  # a kernel without bpf_task_pt_regs() loses the callers of leaves in system calls
+                return load_program(definitions)
+            except LoadError as error:
+                raise UserError(preflight.explain_refusal(str(error))) from error
+
+    def _follow_cpus(self) -> None:
+        """Start on CPUs that came online, forget those that went (CPU hot-plug)."""
+        assert self._program
+        online = online_cpus()
+        for cpu in self._events.keys() - online:
+            os.close(self._events.pop(cpu))
+        for cpu in sorted(online - self._events.keys()):
+            try:
+                event = kernel.open_cpu_clock(cpu, self.period_ns)
+            except OSError as error:
+                if error.errno == errno.ENODEV:  # went offline since the listing
+                    continue
+                raise UserError(preflight.explain_perf_refusal(error)) from error
+            self._events[cpu] = event
+            try:
+                kernel.attach(event, self._program.fd)
+            except OSError as error:
+                raise UserError(preflight.explain_perf_refusal(error)) from error
+
+    def follow(self, tgids: Collection[int]) -> None:
+        """Make these processes the target (only for a Sampler made with ``Target.tgids``)."""
+        assert self._program
+        fd = self._program.maps["targets"]
+        wanted = frozenset(tgids)
+        for tgid in self._tgids - wanted:
+            with contextlib.suppress(FileNotFoundError):
+                kernel.map_delete(fd, struct.pack("=I", tgid))
+        for tgid in wanted - self._tgids:
+            kernel.map_write(fd, struct.pack("=I", tgid), b"\1")
+        self._tgids = wanted
+
+    def drain(self) -> Drain:
+        """Everything counted since the last call. Raises OSError if the kernel refuses."""
+        assert self._program
+        maps = self._program.maps
+        bank = self._bank
+        self._bank = 1 - bank
+        kernel.map_write(maps["control"], bytes(4), struct.pack("=I", self._bank))
+        kernel.wait_for_running_programs()
+        samples, hits = self._take_samples(maps[f"samples_{bank}"])
+        stacks = self._take_stacks(maps[f"stacks_{bank}"])
+        counters = self._read_counters(maps["counters"])
+        cpus = len(self._events)
+        self._follow_cpus()
+        return Drain(samples, hits, stacks, counters, cpus)
+
+    def _take_samples(self, fd: int) -> tuple[npt.NDArray[np.void], Int64Array]:
+        batch = self._samples_batch
+        keys: list[npt.NDArray[np.void]] = []
+        hits: list[Int64Array] = []
+        done, first = False, True
+        while not done:
+            count, done = batch.take(fd, first)
+            first = False
+            keys.append(batch.keys[:count].copy())
+            hits.append(batch.values[:count].astype(np.int64))
+        return np.concatenate(keys), np.concatenate(hits)
+
+    def _take_stacks(self, fd: int) -> Stacks:
+        batch = self._stacks_batch
+        hashes: list[UInt64Array] = []
+        callers: list[UInt64Array] = []
+        depths: list[Int64Array] = []
+        ips: list[UInt64Array] = []
+        columns = np.arange(MAX_FRAMES)
+        done, first = False, True
+        while not done:
+            count, done = batch.take(fd, first)
+            first = False
+            order = np.argsort(batch.keys[:count])
+            hashes.append(batch.keys[:count][order].astype(np.uint64))
+            block = batch.values[:count][order]
+            depth = np.minimum(block["depth"], MAX_FRAMES).astype(np.int64)
+            callers.append(block["caller"].astype(np.uint64))
+            depths.append(depth)
+            ips.append(block["ip"][columns < depth[:, None]])
+        return _merge(hashes, callers, depths, ips)
+
+    def _read_counters(self, fd: int) -> dict[Counter, int]:
+        totals = np.array(
+            [
+                np.frombuffer(
+                    kernel.map_read(fd, struct.pack("=I", counter), 8 * self._possible), np.int64
+                ).sum()
+                for counter in Counter
+            ]
+        )
+        growth = totals - self._totals
+        self._totals = totals
+        return {counter: int(growth[counter]) for counter in Counter}
+
+
+def _merge(
+    hashes: list[UInt64Array],
+    callers: list[UInt64Array],
+    depths: list[Int64Array],
+    ips: list[UInt64Array],
+) -> Stacks:
+    """Concatenate batches, each sorted by hash, into one table sorted by hash."""
+    if len(hashes) == 1:
+        order = np.arange(len(hashes[0]))
+    else:
+        order = np.argsort(np.concatenate(hashes), kind="stable")
+    depth = np.concatenate(depths)
+    starts = np.concatenate([[0], np.cumsum(depth)])[:-1]
+    flat = np.concatenate(ips)
+    offsets = np.concatenate([[0], np.cumsum(depth[order])]).astype(np.int64)
+    if len(hashes) > 1 and len(flat):
+        # source index of every ip, in the new order
+        shift = np.repeat(starts[order] - offsets[:-1], depth[order])
+        flat = flat[np.arange(len(flat)) + shift]
+    return Stacks(np.concatenate(hashes)[order], offsets, np.concatenate(callers)[order], flat)
+
+
+def _raise_descriptor_limit(wanted: int) -> None:
+    """One descriptor per CPU: 1024, the usual soft limit, is too few for the largest hosts."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted + 256:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted + 1024, hard), hard))

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// Count, per timer interrupt, who was on the CPU: hits per (cgroup, process, user stack, kernel
+// stack). Compiled by BCC against the tiny header tree in include/, never against the
+// headers of the running kernel. The bpf_get_stack helper is GPL-only, hence the licence.
+//
+// The loader defines:
+//   SAMPLES_MAX, STACKS_MAX  capacity of one bank
+//   MAP_FLAGS                BPF_F_NO_PREALLOC (1) where perf programs may use it (Linux >= 6.1)
+//   PERIOD_NS                time between two interrupts of one CPU
+//   HASH_SEED                random per load, so that nobody can aim at a collision
+//   TARGET_TGIDS             count only processes in `targets`            (optional)
+//   TARGET_CGROUP, TARGET_CGROUP_LEVEL  ... only this cgroup's subtree     (optional)
+//   HAVE_TASK_PT_REGS        bpf_task_pt_regs() exists (Linux >= 5.15 with BTF)
+//
+// Two banks: programs write the active one while user space drains the other. User space flips
+// `control`, waits for an RCU grace period (every running program has then ended), and reads a
+// bank that nobody touches, so that no hit is lost between a lookup and a delete.
+
+#include <uapi/linux/ptrace.h>
+#include <uapi/linux/bpf_perf_event.h>
+
+#define MAX_FRAMES 127
+#define USER_STACK (1ULL << 8) /* BPF_F_USER_STACK */
+
+struct sample_key {
+    u64 cgroup_id;
+    u64 user_stack;   /* hash of the stack, 0: none */
+    u64 kernel_stack; /* hash of the stack, 0: none, so the CPU was in user mode */
+    u32 tgid;
+    u32 flags;        /* SAMPLE_* */
+};
+
+#define SAMPLE_STACK_LOST 1 /* a stack did not fit into `stacks` */
+
+struct stack {
+    /* amd64: the word at the stack pointer, arm64: the link register; 0 if it can't be the
+     * caller of a leaf without a frame. */
+    u64 caller;
+    u64 depth;
+    u64 ip[MAX_FRAMES];
+};
+
+/* Indices of `counters`; the same names in sampling/sampler.py. */
+enum {
+    COUNTER_TICKS,        /* periods that passed, idle ones too */
+    COUNTER_LATE,         /* periods beyond the first that a late interrupt stands for */
+    COUNTER_IDLE,
+    COUNTER_FILTERED,     /* outside the target */
+    COUNTER_SAMPLES_FULL, /* hit lost: no room in `samples` */
+    COUNTER_STACKS_FULL,  /* hit kept, its stack lost: no room in `stacks` */
+    COUNTERS
+};
+
+BPF_ARRAY(control, u32, 1); /* [0]: the active bank */
+BPF_PERCPU_ARRAY(counters, u64, COUNTERS);
+BPF_PERCPU_ARRAY(last_tick, u64, 1); /* when this CPU's time was last accounted for */
+BPF_PERCPU_ARRAY(scratch, struct stack, 1);
+BPF_F_TABLE("hash", struct sample_key, u64, samples_0, SAMPLES_MAX, MAP_FLAGS);
+BPF_F_TABLE("hash", struct sample_key, u64, samples_1, SAMPLES_MAX, MAP_FLAGS);
+BPF_F_TABLE("hash", u64, struct stack, stacks_0, STACKS_MAX, MAP_FLAGS);
+BPF_F_TABLE("hash", u64, struct stack, stacks_1, STACKS_MAX, MAP_FLAGS);
+#ifdef TARGET_TGIDS
+BPF_HASH(targets, u32, u8, 16384);
+#endif
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+ALWAYS_INLINE void add(int counter, u64 n) {
+    u64 *value = counters.lookup(&counter);
+    if (value)
+        *value += n; /* per CPU, and a timer interrupt does not interrupt itself */
+}
+
+/* How many periods this interrupt stands for: one, or more when it comes late because interrupts
+ * were off or the hypervisor had the CPU (the timer then skips what it missed, but the kernel
+ * charges the time to whoever was running, and so do we). The remainder is carried on, so that a
+ * late interrupt followed by one on time is two periods, not three; then the second may be 0. */
+ALWAYS_INLINE u64 periods_passed(void) {
+    int zero = 0;
+    u64 now = bpf_ktime_get_ns();
+    u64 *last = last_tick.lookup(&zero);
+    if (!last)
+        return 1;
+    if (!*last) {
+        *last = now;
+        return 1;
+    }
+    if (now < *last) /* rounded up the last time */
+        return 0;
+    u64 periods = (now - *last + PERIOD_NS / 2) / PERIOD_NS;
+    *last += periods * PERIOD_NS;
+    return periods;
+}
+
+/* The murmur3 finalizer's multiplier over every word: cheap, and seeded. Never 0. */
+ALWAYS_INLINE u64 hash_stack(const struct stack *stack) {
+    u64 hash = HASH_SEED ^ stack->caller ^ (stack->depth << 56);
+    for (int i = 0; i < MAX_FRAMES; i++) {
+        if (i >= stack->depth)
+            break;
+        hash = (hash ^ stack->ip[i]) * 0xff51afd7ed558ccdULL;
+        hash ^= hash >> 32;
+    }
+    return hash | 1;
+}
+
+/* A call's return address: in the same image as the leaf, so near it. Keeping anything else
+ * would make a new stack out of every value that a local variable takes. User space checks
+ * against the text of the binary. */
+ALWAYS_INLINE u64 plausible_caller(u64 word, u64 leaf) {
+    u64 distance = word > leaf ? word - leaf : leaf - word;
+    return word >= 0x10000 && distance < (1ULL << 28) ? word : 0;
+}
+
+ALWAYS_INLINE u64 caller_word(struct bpf_perf_event_data *ctx, u64 leaf, bool in_kernel) {
+    u64 word = 0;
+#if defined(__x86_64__)
+    u64 sp;
+    if (!in_kernel) {
+        sp = ctx->regs.sp;
+    } else {
+#ifdef HAVE_TASK_PT_REGS
+        struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(
+            (struct task_struct *)bpf_get_current_task_btf());
+        if (bpf_probe_read_kernel(&sp, sizeof(sp), &regs->sp))
+            return 0;
+#else
+        return 0;
+#endif
+    }
+    if (bpf_probe_read_user(&word, sizeof(word), (void *)sp))
+        return 0;
+#elif defined(__aarch64__)
+    if (!in_kernel) {
+        word = ctx->regs.regs[30];
+    } else {
+#ifdef HAVE_TASK_PT_REGS
+        struct user_pt_regs *regs = (struct user_pt_regs *)bpf_task_pt_regs(
+            (struct task_struct *)bpf_get_current_task_btf());
+        if (bpf_probe_read_kernel(&word, sizeof(word), &regs->regs[30]))
+            return 0;
+#endif
+    }
+#endif
+    return plausible_caller(word, leaf);
+}
+
+/* BCC rewrites map calls in functions, not in macros: hence the spelled-out banks. */
+
+ALWAYS_INLINE long store_stack(u32 bank, u64 hash, struct stack *stack) {
+    if (bank)
+        return stacks_1.lookup(&hash) ? 0 : stacks_1.update(&hash, stack);
+    return stacks_0.lookup(&hash) ? 0 : stacks_0.update(&hash, stack);
+}
+
+ALWAYS_INLINE u64 *hits_of(u32 bank, struct sample_key *key) {
+    return bank ? samples_1.lookup(key) : samples_0.lookup(key);
+}
+
+ALWAYS_INLINE void count(u32 bank, struct sample_key *key, u64 periods) {
+    u64 *hits = hits_of(bank, key);
+    if (!hits) {
+        u64 zero = 0; /* insert, not update: another CPU may have counted meanwhile */
+        if (bank)
+            samples_1.insert(key, &zero);
+        else
+            samples_0.insert(key, &zero);
+        hits = hits_of(bank, key);
+        if (!hits) {
+            add(COUNTER_SAMPLES_FULL, periods);
+            return;
+        }
+    }
+    __sync_fetch_and_add(hits, periods);
+}
+
+ALWAYS_INLINE u64 keep(struct stack *stack, long bytes, u32 bank, struct sample_key *key) {
+    stack->depth = (u64)bytes / sizeof(u64);
+    u64 hash = hash_stack(stack);
+    if (store_stack(bank, hash, stack)) {
+        add(COUNTER_STACKS_FULL, 1);
+        key->flags |= SAMPLE_STACK_LOST;
+        return 0;
+    }
+    return hash;
+}
+
+int sample(struct bpf_perf_event_data *ctx) {
+    u64 periods = periods_passed();
+    if (!periods)
+        return 0;
+    add(COUNTER_TICKS, periods);
+    if (periods > 1)
+        add(COUNTER_LATE, periods - 1);
+    struct sample_key key = {};
+    key.tgid = bpf_get_current_pid_tgid() >> 32;
+    if (!key.tgid) {
+        add(COUNTER_IDLE, periods);
+        return 0;
+    }
+#ifdef TARGET_TGIDS
+    if (!targets.lookup(&key.tgid)) {
+        add(COUNTER_FILTERED, periods);
+        return 0;
+    }
+#endif
+#ifdef TARGET_CGROUP
+    if (bpf_get_current_ancestor_cgroup_id(TARGET_CGROUP_LEVEL) != TARGET_CGROUP) {
+        add(COUNTER_FILTERED, periods);
+        return 0;
+    }
+#endif
+    int zero = 0;
+    u32 *active = control.lookup(&zero);
+    struct stack *stack = scratch.lookup(&zero);
+    if (!active || !stack)
+        return 0; /* cannot happen: the verifier wants to hear it */
+    u32 bank = *active;
+    key.cgroup_id = bpf_get_current_cgroup_id();
+
+    stack->caller = 0;
+    long kernel_bytes = bpf_get_stack(ctx, stack->ip, sizeof(stack->ip), 0);
+    if (kernel_bytes > 0)
+        key.kernel_stack = keep(stack, kernel_bytes, bank, &key);
+
+    long user_bytes = bpf_get_stack(ctx, stack->ip, sizeof(stack->ip), USER_STACK);
+    if (user_bytes > 0) {
+        stack->caller = caller_word(ctx, stack->ip[0], kernel_bytes > 0);
+        key.user_stack = keep(stack, user_bytes, bank, &key);
+    }
+    count(bank, &key, periods);
+    return 0;
+}
