@@ -1,0 +1,495 @@
+"""ELF64 files, read piecemeal. Knows nothing of Go.
+
+Everything here may come from a hostile file: every count is bounded, every offset is checked by
+the reader, and whatever does not fit raises ``ParseError``. Files are read with pread and never
+mapped: docs/decisions/0002-pread-not-mmap.md.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+
+from gotax.errors import ParseError
+from gotax.model import Int64Array, UInt8Array, UInt64Array
+
+EM_X86_64 = 62
+EM_AARCH64 = 183
+ET_EXEC = 2
+ET_DYN = 3
+PT_LOAD = 1
+PT_DYNAMIC = 2
+PT_NOTE = 4
+PF_X = 1
+PF_W = 2
+SHT_SYMTAB = 2
+SHT_NOBITS = 8
+SHT_DYNSYM = 11
+
+_BLOCK_BYTES = 64 * 1024
+_GATHER_GAP_BYTES = 32 * 1024  # reading this much for nothing is cheaper than another pread
+_GATHER_SPAN_BYTES = 256 * 1024
+_MAX_SEGMENTS = 4096
+_MAX_SECTIONS = 65536
+_MAX_NAMES_BYTES = 4 << 20
+_MAX_NOTES_BYTES = 64 * 1024
+_MAX_SYMBOLS = 2_000_000
+_MAX_SYMBOL_NAME_BYTES = 4096
+_MAX_RELOCATIONS = 4_000_000
+_MAX_DYNAMIC_ENTRIES = 4096
+
+_SYMBOL = np.dtype(
+    {
+        "names": ["name", "info", "other", "section", "address", "size"],
+        "formats": ["<u4", "u1", "u1", "<u2", "<u8", "<u8"],
+    }
+)
+_RELA = np.dtype([("where", "<u8"), ("info", "<u8"), ("addend", "<u8")])
+# elf.h: R_X86_64_RELATIVE, R_AARCH64_RELATIVE
+_RELATIVE = {EM_X86_64: 8, EM_AARCH64: 1027}
+
+
+class Reader(Protocol):
+    """Random access to bytes that may be missing."""
+
+    @property
+    def size(self) -> int:
+        """Bytes there are (there were, when the file was opened)."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly ``length`` bytes, or ``ParseError("elf-truncated")``."""
+
+
+class BytesReader:
+    """A reader of bytes already in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    @property
+    def size(self) -> int:
+        return len(self._data)
+
+    def read(self, offset: int, length: int) -> bytes:
+        if offset < 0 or length < 0 or offset + length > len(self._data):
+            raise ParseError("elf-truncated", f"{length} bytes at {offset:#x}")
+        return self._data[offset : offset + length]
+
+
+class FileReader:
+    """A reader of a file by pread, with a small least-recently-used cache of 64 KiB blocks.
+
+    Takes a path or a file descriptor; the descriptor is duplicated, so the caller keeps its own.
+    Opening raises OSError; reading raises only ParseError: ``elf-truncated`` past the end (also
+    when the file shrank meanwhile) and ``elf-unreadable`` when the disk fails.
+    Reads larger than a block bypass the cache.
+    """
+
+    def __init__(self, path_or_fd: str | os.PathLike[str] | int, cache_bytes: int = 1 << 20):
+        if isinstance(path_or_fd, int):
+            self._fd = os.dup(path_or_fd)
+        else:
+            self._fd = os.open(path_or_fd, os.O_RDONLY | os.O_CLOEXEC)
+        self._size = os.fstat(self._fd).st_size
+        self._max_blocks = max(1, cache_bytes // _BLOCK_BYTES)
+        self._blocks: OrderedDict[int, bytes] = OrderedDict()
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def close(self) -> None:
+        """Closing twice is fine; reading afterwards is ``elf-unreadable``."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        self._blocks.clear()
+
+    def __enter__(self) -> FileReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read(self, offset: int, length: int) -> bytes:
+        if offset < 0 or length < 0 or offset + length > self._size:
+            raise ParseError("elf-truncated", f"{length} bytes at {offset:#x}")
+        if length > _BLOCK_BYTES:
+            return self._pread(offset, length)
+        number, start = divmod(offset, _BLOCK_BYTES)
+        data = self._block(number)[start : start + length]
+        if len(data) < length:
+            data += self._block(number + 1)[: length - len(data)]
+        return data
+
+    def _block(self, number: int) -> bytes:
+        block = self._blocks.get(number)
+        if block is not None:
+            self._blocks.move_to_end(number)
+            return block
+        offset = number * _BLOCK_BYTES
+        block = self._pread(offset, min(_BLOCK_BYTES, self._size - offset))
+        self._blocks[number] = block
+        if len(self._blocks) > self._max_blocks:
+            self._blocks.popitem(last=False)
+        return block
+
+    def _pread(self, offset: int, length: int) -> bytes:
+        try:
+            data = os.pread(self._fd, length, offset)
+            while 0 < len(data) < length:  # one pread gives at most 2 GiB
+                more = os.pread(self._fd, length - len(data), offset + len(data))
+                if not more:
+                    break
+                data += more
+        except OSError as error:
+            raise ParseError("elf-unreadable", str(error)) from error
+        if len(data) < length:
+            raise ParseError("elf-truncated", f"{length} bytes at {offset:#x}")
+        return data
+
+
+def read_array(reader: Reader, offset: int, length: int) -> UInt8Array:
+    return np.frombuffer(reader.read(offset, length), np.uint8)
+
+
+def gather(reader: Reader, offsets: Int64Array, width: int) -> UInt8Array:
+    """The ``width`` bytes at each offset, as rows, in the order of ``offsets``.
+
+    Offsets may repeat and come in any order. Neighbours are read together, at most 256 KiB at a
+    time, so that neither many small reads nor one huge read results.
+    """
+    rows = np.empty((len(offsets), width), np.uint8)
+    order = np.argsort(offsets, kind="stable")
+    for low, high in _windows(offsets[order]):
+        chosen = order[low:high]
+        first = int(offsets[chosen[0]])
+        data = read_array(reader, first, int(offsets[chosen[-1]]) - first + width)
+        rows[chosen] = np.lib.stride_tricks.sliding_window_view(data, width)[
+            offsets[chosen] - first
+        ]
+    return rows
+
+
+def _windows(offsets: Int64Array) -> Iterator[tuple[int, int]]:
+    """Index ranges of sorted offsets close enough to be read at once."""
+    if not len(offsets):
+        return
+    run = np.concatenate(([0], np.cumsum(np.diff(offsets) > _GATHER_GAP_BYTES)))
+    run_start = offsets[np.searchsorted(run, np.arange(int(run[-1]) + 1))][run]
+    part = (offsets - run_start) // _GATHER_SPAN_BYTES
+    cuts = np.flatnonzero((np.diff(run) != 0) | (np.diff(part) != 0)) + 1
+    bounds = [0, *cuts.tolist(), len(offsets)]
+    yield from pairwise(bounds)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    type: int
+    flags: int
+    offset: int
+    address: int
+    file_size: int
+    memory_size: int
+
+    @property
+    def writable(self) -> bool:
+        return bool(self.flags & PF_W)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    name: str
+    type: int
+    address: int
+    offset: int
+    size: int
+    link: int
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    name: bytes
+    type: int
+    description: bytes
+
+
+class SymbolTable:
+    """Function symbols, sorted by address; names stay in the file until asked for."""
+
+    def __init__(self, reader: Reader, symbols: np.ndarray, strings: Section) -> None:
+        order = np.argsort(symbols["address"], kind="stable")
+        self.addresses: UInt64Array = symbols["address"][order].copy()
+        self.sizes: UInt64Array = symbols["size"][order].copy()
+        self._names = symbols["name"][order].copy()
+        self._reader = reader
+        self._strings = strings
+
+    def __len__(self) -> int:
+        return len(self.addresses)
+
+    def lookup(self, address: int) -> tuple[str, int] | None:
+        """(name, start) of the function at a link-time address, or None.
+
+        A symbol without a size (hand-written assembly) reaches to the next symbol.
+        """
+        if not 0 <= address < 1 << 64:
+            return None
+        index = int(np.searchsorted(self.addresses, np.uint64(address), side="right")) - 1
+        if index < 0:
+            return None
+        start, size = int(self.addresses[index]), int(self.sizes[index])
+        if size and address >= start + size:
+            return None
+        return self.name(index), start
+
+    def name(self, index: int) -> str:
+        """Cut off after 4 KiB, "" when it lies outside the string table."""
+        offset = int(self._names[index])
+        length = min(self._strings.size - offset, _MAX_SYMBOL_NAME_BYTES)
+        if length <= 0:
+            return ""
+        data = self._reader.read(self._strings.offset + offset, length)
+        return data.split(b"\0", 1)[0].decode("utf-8", "replace")
+
+
+class Elf:
+    """A parsed ELF file. Addresses are link-time addresses throughout."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        header: tuple[int, int, int],
+        segments: tuple[Segment, ...],
+        sections: tuple[Section, ...],
+    ) -> None:
+        self.reader = reader
+        self.type, self.machine, self.entry = header
+        self.segments = segments
+        self._sections = sections
+        self.sections = {section.name: section for section in reversed(sections)}
+        self._loads = tuple(s for s in segments if s.type == PT_LOAD)
+
+    @property
+    def loads(self) -> tuple[Segment, ...]:
+        return self._loads
+
+    def segment_of(self, va: int) -> Segment | None:
+        """The PT_LOAD whose bytes in the file hold this address, or None (unmapped, or bss)."""
+        for segment in self._loads:
+            if segment.address <= va < segment.address + segment.file_size:
+                return segment
+        return None
+
+    def offset_of(self, va: int) -> int | None:
+        """File offset of an address, None when no byte of the file is mapped there."""
+        segment = self.segment_of(va)
+        return None if segment is None else segment.offset + va - segment.address
+
+    def read_va(self, va: int, length: int) -> bytes:
+        segment = self.segment_of(va)
+        if segment is None or va + length > segment.address + segment.file_size:
+            raise ParseError("elf-unmapped", f"{length} bytes at address {va:#x}")
+        return self.reader.read(segment.offset + va - segment.address, length)
+
+    def read_words(self, va: int, count: int) -> UInt64Array:
+        """``count`` 64-bit words, as the program sees them before it is moved.
+
+        Go's linker and GNU ld leave the addend of a relative relocation in place; lld leaves
+        zeroes, so zeroes in a relocatable file are looked up in the relocations.
+        """
+        words = np.frombuffer(self.read_va(va, 8 * count), "<u8")
+        if self.type != ET_DYN or words.all():
+            return words
+        where, addend = self.relative_relocations
+        low, high = np.searchsorted(where, np.array([va, va + 8 * count], np.uint64))
+        if low == high:
+            return words
+        words = words.copy()
+        at = (where[low:high] - np.uint64(va)) >> np.uint64(3)
+        words[at] = np.where(words[at] == 0, addend[low:high], words[at])
+        return words
+
+    @cached_property
+    def notes(self) -> tuple[Note, ...]:
+        """Of all PT_NOTE segments; a malformed note ends its segment."""
+        notes: list[Note] = []
+        for segment in self.segments:
+            if segment.type == PT_NOTE and segment.file_size <= _MAX_NOTES_BYTES:
+                try:
+                    data = self.reader.read(segment.offset, segment.file_size)
+                except ParseError:
+                    continue  # notes are an extra: a file without them still runs
+                notes.extend(parse_notes(data))
+        return tuple(notes)
+
+    def build_id(self) -> str:
+        """The GNU build id in hex, "" when there is none."""
+        for note in self.notes:
+            if note.name == b"GNU\0" and note.type == 3:  # NT_GNU_BUILD_ID
+                return note.description.hex()
+        return ""
+
+    def function_symbols(self) -> SymbolTable | None:
+        """Of .symtab, else .dynsym; None when the file is stripped of both.
+
+        At most 2 million symbols are read, the rest is ignored.
+        """
+        for wanted in (SHT_SYMTAB, SHT_DYNSYM):
+            for section in self._sections:
+                if section.type != wanted or not 0 < section.link < len(self._sections):
+                    continue
+                strings = self._sections[section.link]
+                count = min(section.size // _SYMBOL.itemsize, _MAX_SYMBOLS)
+                found = []
+                for low in range(0, count, 8192):
+                    length = min(8192, count - low) * _SYMBOL.itemsize
+                    data = self.reader.read(section.offset + low * _SYMBOL.itemsize, length)
+                    symbols = np.frombuffer(data, _SYMBOL)
+                    function = (symbols["info"] & 15 == 2) & (symbols["section"] != 0)
+                    found.append(symbols[function])
+                if found and any(len(part) for part in found):
+                    return SymbolTable(self.reader, np.concatenate(found), strings)
+        return None
+
+    def symbol(self, name: str) -> tuple[int, int] | None:
+        """(address, size) of a symbol of any kind in .symtab or .dynsym, or None. One scan."""
+        wanted = name.encode()
+        for section in self._sections:
+            if section.type not in (SHT_SYMTAB, SHT_DYNSYM):
+                continue
+            if not 0 < section.link < len(self._sections):
+                continue
+            place = self._find_string(self._sections[section.link], wanted)
+            count = min(section.size // _SYMBOL.itemsize, _MAX_SYMBOLS)
+            for low in range(0, count if place is not None else 0, 8192):
+                length = min(8192, count - low) * _SYMBOL.itemsize
+                data = self.reader.read(section.offset + low * _SYMBOL.itemsize, length)
+                symbols = np.frombuffer(data, _SYMBOL)
+                for row in symbols[(symbols["name"] == place) & (symbols["section"] != 0)]:
+                    return int(row["address"]), int(row["size"])
+        return None
+
+    def _find_string(self, strings: Section, wanted: bytes) -> int | None:
+        """Offset of a whole string in a string table, or None."""
+        pattern = b"\0" + wanted + b"\0"
+        step = 1 << 20
+        for low in range(0, strings.size, step):
+            length = min(step + len(pattern), strings.size - low)
+            at = self.reader.read(strings.offset + low, length).find(pattern)
+            if at >= 0:
+                return low + at + 1
+        return None
+
+    @cached_property
+    def relative_relocations(self) -> tuple[UInt64Array, UInt64Array]:
+        """(address, addend) of the R_*_RELATIVE entries of DT_RELA, sorted by address."""
+        empty = np.empty(0, np.uint64)
+        tags = self._dynamic()
+        table, size = tags.get(7, 0), tags.get(8, 0)  # DT_RELA, DT_RELASZ
+        count = size // _RELA.itemsize
+        if not table or not count:
+            return empty, empty
+        if count > _MAX_RELOCATIONS:
+            raise ParseError("elf-relocations", f"{count} of them")
+        kept = []
+        for low in range(0, count, 8192):
+            length = min(8192, count - low) * _RELA.itemsize
+            data = np.frombuffer(self.read_va(table + low * _RELA.itemsize, length), _RELA)
+            relative = data["info"] & 0xFFFFFFFF == _RELATIVE.get(self.machine, 0)
+            kept.append(data[["where", "addend"]][relative])
+        entries = np.concatenate(kept)
+        order = np.argsort(entries["where"], kind="stable")
+        return entries["where"][order].copy(), entries["addend"][order].copy()
+
+    def _dynamic(self) -> dict[int, int]:
+        tags: dict[int, int] = {}
+        for segment in self.segments:
+            if segment.type != PT_DYNAMIC:
+                continue
+            count = min(segment.file_size // 16, _MAX_DYNAMIC_ENTRIES)
+            for tag, value in struct.iter_unpack(
+                "<QQ", self.reader.read(segment.offset, count * 16)
+            ):
+                if tag == 0:
+                    break
+                tags.setdefault(tag, value)
+        return tags
+
+
+def parse_elf(reader: Reader) -> Elf:
+    """An ELF64 little-endian file of any machine.
+
+    Raises ParseError: ``elf-magic`` (no ELF), ``elf-unsupported`` (32-bit or big-endian),
+    ``elf-truncated``, ``elf-malformed``. A file whose section headers cannot be read has none:
+    programs run without them.
+    """
+    ident = reader.read(0, min(16, reader.size))
+    if ident[:4] != b"\x7fELF":
+        raise ParseError("elf-magic", f"starts with {ident[:4].hex()}")
+    header = reader.read(0, 64)
+    if header[4:6] != b"\x02\x01":
+        raise ParseError("elf-unsupported", "only 64-bit little-endian files are read")
+    kind, machine, _, entry, phoff, shoff = struct.unpack_from("<HHIQQQ", header, 16)
+    phentsize, phnum, shentsize, shnum, shstrndx = struct.unpack_from("<HHHHH", header, 54)
+    if phentsize != 56 or phnum > _MAX_SEGMENTS:
+        raise ParseError("elf-malformed", f"{phnum} program headers of {phentsize} bytes")
+    segments = tuple(
+        Segment(type_, flags, offset, address, file_size, memory_size)
+        for type_, flags, offset, address, _, file_size, memory_size, _ in struct.iter_unpack(
+            "<IIQQQQQQ", reader.read(phoff, phnum * phentsize)
+        )
+    )
+    sections: tuple[Section, ...] = ()
+    if shoff and shentsize == 64:
+        try:
+            sections = _parse_sections(reader, shoff, shnum, shstrndx)
+        except ParseError:
+            sections = ()
+    if any(
+        s.address + s.file_size >= 1 << 64 or s.offset + s.file_size >= 1 << 63 for s in segments
+    ):
+        raise ParseError("elf-malformed", "a segment wraps around")
+    return Elf(reader, (kind, machine, entry), segments, sections)
+
+
+def _parse_sections(reader: Reader, shoff: int, count: int, names: int) -> tuple[Section, ...]:
+    layout = struct.Struct("<IIQQQQIIQQ")
+    if count == 0:  # more than 65279 sections: the count is in the first one's size
+        count = int(layout.unpack(reader.read(shoff, 64))[5])
+    if count > _MAX_SECTIONS or names >= count:
+        return ()
+    rows = list(layout.iter_unpack(reader.read(shoff, 64 * count)))
+    names_size = min(rows[names][5], _MAX_NAMES_BYTES)
+    strings = reader.read(rows[names][4], names_size) if names_size else b""
+    sections = []
+    for name, type_, _, address, offset, size, link, *_ in rows:
+        end = strings.find(b"\0", name)
+        text = strings[name:end].decode("utf-8", "replace") if end >= 0 else ""
+        sections.append(Section(text, type_, address, offset, size, link))
+    return tuple(sections)
+
+
+def parse_notes(data: bytes) -> list[Note]:
+    """The notes of one segment, up to the first that does not fit."""
+    notes = []
+    at = 0
+    while at + 12 <= len(data):
+        name_size, description_size, kind = struct.unpack_from("<III", data, at)
+        name_at = at + 12
+        description_at = name_at + (name_size + 3) // 4 * 4
+        end = description_at + description_size
+        if end > len(data):
+            break
+        name = data[name_at : name_at + name_size]
+        notes.append(Note(name, kind, data[description_at:end]))
+        at = (end + 3) // 4 * 4
+    return notes
