@@ -21,6 +21,7 @@
 #include <uapi/linux/bpf_perf_event.h>
 
 #define MAX_FRAMES 127
+#define CLOCK_GAP_NS 2000000000ULL
 #define USER_STACK (1ULL << 8) /* BPF_F_USER_STACK */
 
 struct sample_key {
@@ -31,7 +32,7 @@ struct sample_key {
     u32 flags;        /* SAMPLE_* */
 };
 
-#define SAMPLE_STACK_LOST 1 /* a stack did not fit into `stacks` */
+#define SAMPLE_STACK_LOST 1 /* there was no room for a stack of it */
 
 struct stack {
     /* amd64: the word at the stack pointer, arm64: the link register; 0 if it can't be the
@@ -48,7 +49,7 @@ enum {
     COUNTER_IDLE,
     COUNTER_FILTERED,     /* outside the target */
     COUNTER_SAMPLES_FULL, /* hit lost: no room in `samples` */
-    COUNTER_STACKS_FULL,  /* hit kept, its stack lost: no room in `stacks` */
+    COUNTER_STACKS_FULL,  /* hit kept, a stack of it lost: no room for it */
     COUNTERS
 };
 
@@ -58,8 +59,12 @@ BPF_PERCPU_ARRAY(last_tick, u64, 1); /* when this CPU's time was last accounted 
 BPF_PERCPU_ARRAY(scratch, struct stack, 1);
 BPF_F_TABLE("hash", struct sample_key, u64, samples_0, SAMPLES_MAX, MAP_FLAGS);
 BPF_F_TABLE("hash", struct sample_key, u64, samples_1, SAMPLES_MAX, MAP_FLAGS);
-BPF_F_TABLE("hash", u64, struct stack, stacks_0, STACKS_MAX, MAP_FLAGS);
-BPF_F_TABLE("hash", u64, struct stack, stacks_1, STACKS_MAX, MAP_FLAGS);
+/* User and kernel stacks apart: a map without preallocation starts with one spare element per
+ * CPU (kernel/bpf/memalloc.c:prefill_mem_cache) and gets more only after the interrupt. */
+BPF_F_TABLE("hash", u64, struct stack, user_stacks_0, STACKS_MAX, MAP_FLAGS);
+BPF_F_TABLE("hash", u64, struct stack, user_stacks_1, STACKS_MAX, MAP_FLAGS);
+BPF_F_TABLE("hash", u64, struct stack, kernel_stacks_0, STACKS_MAX, MAP_FLAGS);
+BPF_F_TABLE("hash", u64, struct stack, kernel_stacks_1, STACKS_MAX, MAP_FLAGS);
 #ifdef TARGET_TGIDS
 BPF_HASH(targets, u32, u8, 16384);
 #endif
@@ -88,6 +93,10 @@ ALWAYS_INLINE u64 periods_passed(void) {
     }
     if (now < *last) /* rounded up the last time */
         return 0;
+    if (now - *last > CLOCK_GAP_NS) { /* the CPU was offline, or we were not attached */
+        *last = now;
+        return 1;
+    }
     u64 periods = (now - *last + PERIOD_NS / 2) / PERIOD_NS;
     *last += periods * PERIOD_NS;
     return periods;
@@ -148,10 +157,16 @@ ALWAYS_INLINE u64 caller_word(struct bpf_perf_event_data *ctx, u64 leaf, bool in
 
 /* BCC rewrites map calls in functions, not in macros: hence the spelled-out banks. */
 
-ALWAYS_INLINE long store_stack(u32 bank, u64 hash, struct stack *stack) {
+ALWAYS_INLINE long store_user_stack(u32 bank, u64 hash, struct stack *stack) {
     if (bank)
-        return stacks_1.lookup(&hash) ? 0 : stacks_1.update(&hash, stack);
-    return stacks_0.lookup(&hash) ? 0 : stacks_0.update(&hash, stack);
+        return user_stacks_1.lookup(&hash) ? 0 : user_stacks_1.update(&hash, stack);
+    return user_stacks_0.lookup(&hash) ? 0 : user_stacks_0.update(&hash, stack);
+}
+
+ALWAYS_INLINE long store_kernel_stack(u32 bank, u64 hash, struct stack *stack) {
+    if (bank)
+        return kernel_stacks_1.lookup(&hash) ? 0 : kernel_stacks_1.update(&hash, stack);
+    return kernel_stacks_0.lookup(&hash) ? 0 : kernel_stacks_0.update(&hash, stack);
 }
 
 ALWAYS_INLINE u64 *hits_of(u32 bank, struct sample_key *key) {
@@ -173,17 +188,6 @@ ALWAYS_INLINE void count(u32 bank, struct sample_key *key, u64 periods) {
         }
     }
     __sync_fetch_and_add(hits, periods);
-}
-
-ALWAYS_INLINE u64 keep(struct stack *stack, long bytes, u32 bank, struct sample_key *key) {
-    stack->depth = (u64)bytes / sizeof(u64);
-    u64 hash = hash_stack(stack);
-    if (store_stack(bank, hash, stack)) {
-        add(COUNTER_STACKS_FULL, 1);
-        key->flags |= SAMPLE_STACK_LOST;
-        return 0;
-    }
-    return hash;
 }
 
 int sample(struct bpf_perf_event_data *ctx) {
@@ -221,14 +225,22 @@ int sample(struct bpf_perf_event_data *ctx) {
 
     stack->caller = 0;
     long kernel_bytes = bpf_get_stack(ctx, stack->ip, sizeof(stack->ip), 0);
-    if (kernel_bytes > 0)
-        key.kernel_stack = keep(stack, kernel_bytes, bank, &key);
-
+    if (kernel_bytes > 0) {
+        stack->depth = (u64)kernel_bytes / sizeof(u64);
+        key.kernel_stack = hash_stack(stack);
+        if (store_kernel_stack(bank, key.kernel_stack, stack))
+            key.flags |= SAMPLE_STACK_LOST;
+    }
     long user_bytes = bpf_get_stack(ctx, stack->ip, sizeof(stack->ip), USER_STACK);
     if (user_bytes > 0) {
+        stack->depth = (u64)user_bytes / sizeof(u64);
         stack->caller = caller_word(ctx, stack->ip[0], kernel_bytes > 0);
-        key.user_stack = keep(stack, user_bytes, bank, &key);
+        key.user_stack = hash_stack(stack);
+        if (store_user_stack(bank, key.user_stack, stack))
+            key.flags |= SAMPLE_STACK_LOST;
     }
+    if (key.flags)
+        add(COUNTER_STACKS_FULL, periods);
     count(bank, &key, periods);
     return 0;
 }

@@ -23,7 +23,12 @@ from typing import NoReturn
 
 from gotax.errors import GotaxError, UserError
 
-MAP_NAMES = ("control", "counters", "samples_0", "samples_1", "stacks_0", "stacks_1")
+MAP_NAMES = (
+    *("control", "counters"),
+    *("samples_0", "samples_1"),
+    *("user_stacks_0", "user_stacks_1"),
+    *("kernel_stacks_0", "kernel_stacks_1"),
+)
 _LOAD_TIMEOUT_S = 60
 _MESSAGE_BYTES = 1 << 16
 

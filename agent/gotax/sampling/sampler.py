@@ -100,7 +100,8 @@ class Drain:
 
     samples: npt.NDArray[np.void]
     hits: Int64Array
-    stacks: Stacks
+    user_stacks: Stacks
+    kernel_stacks: Stacks
     counters: dict[Counter, int] = field(default_factory=dict)
     cpus: int = 0
 
@@ -247,11 +248,12 @@ class Sampler:
         kernel.map_write(maps["control"], bytes(4), struct.pack("=I", self._bank))
         kernel.wait_for_running_programs()
         samples, hits = self._take_samples(maps[f"samples_{bank}"])
-        stacks = self._take_stacks(maps[f"stacks_{bank}"])
+        user_stacks = self._take_stacks(maps[f"user_stacks_{bank}"])
+        kernel_stacks = self._take_stacks(maps[f"kernel_stacks_{bank}"])
         counters = self._read_counters(maps["counters"])
         cpus = len(self._events)
         self._follow_cpus()
-        return Drain(samples, hits, stacks, counters, cpus)
+        return Drain(samples, hits, user_stacks, kernel_stacks, counters, cpus)
 
     def _take_samples(self, fd: int) -> tuple[npt.NDArray[np.void], Int64Array]:
         batch = self._samples_batch
