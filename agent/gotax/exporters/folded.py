@@ -1,0 +1,53 @@
+"""A window as folded stacks, for flamegraph.pl, inferno, speedscope and plain grep.
+
+A line is ``container;root;...;leaf hits``. The container is the first frame, so that one graph
+shows a whole host. Kernel functions end in ``_[k]``, as perf's folding scripts have it; inlined
+functions stand like any other. With ``by_category`` the second frame is the category in square
+brackets: the graph then shows the tax first, but a function's subtree falls into several parts.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from gotax.exporters.text import printable
+from gotax.model import Category, Frame, FrameKind, Stack, Window
+
+
+def folded_lines(window: Window, by_category: bool = False) -> Iterator[str]:
+    """Sorted lines without line ends, each stack once; the numbers add up to the window's hits."""
+    columns = window.profile
+    stacks = [folded_stack(stack) for stack in columns.stacks]
+    roots = [folded_name(process.container.name) for process in window.processes]
+    tags = [f";[{category.label}]" if by_category else "" for category in Category]
+    totals: defaultdict[str, int] = defaultdict(int)
+    for process, stack, category, hits in zip(
+        columns.process.tolist(),
+        columns.stack.tolist(),
+        columns.category.tolist(),
+        columns.hits.tolist(),
+        strict=True,
+    ):
+        totals[roots[process] + tags[category] + stacks[stack]] += hits
+    for line in sorted(totals):
+        yield f"{line} {totals[line]}"
+
+
+def folded_stack(stack: Stack) -> str:
+    """``;root;...;leaf``, "" for an empty stack."""
+    return "".join(
+        ";" + folded_frame(frame)
+        for location in reversed(stack)
+        for frame in reversed(location.frames)
+    )
+
+
+def folded_frame(frame: Frame) -> str:
+    name = folded_name(frame.function)
+    return f"{name}_[k]" if frame.kind is FrameKind.KERNEL else name
+
+
+def folded_name(name: str) -> str:
+    """One frame's name: no line break, no semicolon (Go writes one into some generic types)."""
+    return printable(name).replace(";", ",") or "?"

@@ -1,0 +1,88 @@
+"""Text of unknown origin, made fit for a terminal, a label or a file.
+
+Names come from binaries, cgroups and processes, so from strangers: they may hold terminal escape
+sequences, line breaks, marks that reorder a line, half a surrogate pair, or a megabyte.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+LEFT_TO_RIGHT = frozenset({"L", "EN", "ES", "ET", "CS", "WS", "ON"})
+"""Bidirectional classes that cannot turn a line around. Not among them: R, AL, AN,
+embeddings, overrides, isolates (UAX #9)."""
+
+
+def utf8(text: str) -> str:
+    """``text`` with lone surrogates (undecodable bytes of a file name) spelled out as \\udcXX."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode(errors="backslashreplace").decode()
+    return text
+
+
+def bounded(text: str, length: int) -> str:
+    """At most ``length`` characters of valid UTF-8; the middle of a longer text becomes "..."."""
+    if len(text) > length:
+        head = (length - 3) // 2
+        text = text[:head] + "..." + text[len(text) - (length - 3 - head) :]
+    return utf8(text)[:length]
+
+
+def printable(text: str, unicode: bool = True) -> str:
+    """One line that a terminal shows as it stands: anything else is spelled out as in Python.
+
+    Without ``unicode`` the result is ASCII.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if _harmless(c, unicode) else _spelled(c) for c in text)
+
+
+def _harmless(character: str, unicode: bool) -> bool:
+    if character.isascii():
+        return character.isprintable()
+    return (
+        unicode
+        and character.isprintable()
+        and unicodedata.bidirectional(character) in LEFT_TO_RIGHT
+        and not unicodedata.category(character).startswith("M")  # marks join their neighbour
+    )
+
+
+def _spelled(character: str) -> str:
+    if character.isascii():
+        return f"\\x{ord(character):02x}"
+    return character.encode("ascii", "backslashreplace").decode()
+
+
+def columns(text: str) -> int:
+    """Terminal columns of a ``printable`` text: wide East Asian characters and emoji take two."""
+    if text.isascii():
+        return len(text)
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def elided(text: str, width: int, mark: str) -> str:
+    """``text`` in at most ``width`` columns, ``mark`` in place of its middle.
+
+    Both ends of a name tell it from its siblings (``payments-api-7f9c-x2x5b``), the end more so.
+    """
+    if columns(text) <= width:
+        return text
+    room = width - columns(mark)
+    if room <= 0:
+        return _start(text, width)
+    head = _start(text, room // 2)
+    tail = _start(text[::-1], room - columns(head))[::-1]
+    return head + mark + tail
+
+
+def _start(text: str, width: int) -> str:
+    taken = 0
+    for i, character in enumerate(text):
+        taken += columns(character)
+        if taken > width:
+            return text[:i]
+    return text

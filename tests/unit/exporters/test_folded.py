@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import json
+
+from gotax.exporters.folded import folded_lines
+from gotax.exporters.record import SCHEMA, record_document
+from gotax.model import Category, Frame, FrameKind, Location, Window
+from hypothesis import given, settings
+
+from .strategies import windows
+from .windows import Run, build_window, oversized_load, story_window
+
+
+@settings(max_examples=50)
+@given(windows())
+def test_folded_lines_add_up_to_the_hits(window: Window) -> None:
+    """Each line is one printable line ending in its number; the sum is the window's hits."""
+    for by_category in (False, True):
+        lines = list(folded_lines(window, by_category))
+        assert all(line.isprintable() for line in lines)
+        stacks = [line.rpartition(" ")[0] for line in lines]
+        assert len(set(stacks)) == len(stacks)
+        assert sum(int(line.rpartition(" ")[2]) for line in lines) == window.hits.attributed
+
+
+def test_folded_line_runs_from_the_container_to_the_kernel() -> None:
+    """Container first, then the root of the stack, inlined callers, the kernel's leaf last."""
+    lines = list(folded_lines(story_window()))
+    assert (
+        "payments-api;runtime.mcall;runtime.schedule;runtime.findRunnable;runtime.wakep;"
+        "runtime.futexwakeup;do_syscall_64_[k];futex_wake_[k] 40"
+    ) in lines
+    assert (
+        "payments-api;runtime.goexit;main.(*pool).work.func1;main.(*pool).work;main.parse;"
+        "encoding/json.Unmarshal;runtime.mallocgc;runtime.nextFreeFast 30"
+    ) in lines
+
+
+def test_category_stands_after_the_container_when_asked_for() -> None:
+    """``by_category`` parts a container's graph by what the time counts as."""
+    lines = list(folded_lines(story_window(), by_category=True))
+    stack = "runtime.gcBgMarkWorker;runtime.gcDrain;runtime.scanobject"
+    assert f"payments-api;[gc/mark-idle];{stack} 51" in lines
+
+
+def test_semicolons_and_line_breaks_in_names_do_not_make_frames() -> None:
+    """A generic type's name may hold a semicolon; it stays one frame of one line."""
+    name = "main.f[go.shape.struct { A int; B string }]\n"
+    stack = (Location("m", "", 1, (Frame(name, kind=FrameKind.GO),)),)
+    load = oversized_load()
+    window = build_window(type(load)(load.process, (Run(stack, Category.USER, 7),)))
+    expected = "payments-api;main.f[go.shape.struct { A int, B string }]\\x0a 7"
+    assert list(folded_lines(window)) == [expected]
+
+
+@settings(max_examples=50)
+@given(windows())
+def test_record_document_gives_every_sample_back(window: Window) -> None:
+    """The JSON text decodes to tables whose indices lead to the frames that went in."""
+    document = json.loads(json.dumps(record_document(window), allow_nan=False).encode())
+    assert document["schema"] == SCHEMA
+    samples = document["samples"]
+    assert sum(samples["hits"]) == document["hits"]["attributed"] == window.hits.attributed
+    assert {len(column) for column in samples.values()} == {len(window.profile)}
+    for process, number in zip(samples["process"], window.profile.process, strict=True):
+        assert document["processes"][process]["pid"] == window.processes[number].pid
+    for stack, original in zip(document["stacks"], window.profile.stacks, strict=True):
+        for index, location in zip(stack, original, strict=True):
+            row = document["locations"][index]
+            assert row["address"] == location.address
+            lines = [document["frames"][frame]["line"] for frame in row["frames"]]
+            assert lines == [frame.line for frame in location.frames]

@@ -1,0 +1,405 @@
+"""Small windows for the exporters' tests, consistent by construction.
+
+What a test gives is who ran what how often; totals, shares and columns follow from it. The
+pipeline does the same folding for real, but exporters must not need it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from gotax.model import (
+    CATEGORY_COUNT,
+    Category,
+    Container,
+    ContainerReport,
+    CpuLimit,
+    CpuUsage,
+    Finding,
+    Frame,
+    FrameKind,
+    FunctionShare,
+    GoBuild,
+    Gomaxprocs,
+    Health,
+    HitCount,
+    Location,
+    Module,
+    Origin,
+    Process,
+    Profile,
+    Severity,
+    Stack,
+    Verdict,
+    Window,
+)
+
+PERIOD_NS = 52_631_578  # 19 Hz
+ROOT = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod"
+NO_LIMIT, NO_USAGE, NO_HEALTH = CpuLimit(), CpuUsage(), Health()
+SRC = "/usr/local/go/src/runtime/"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One process ran one stack in one category this often."""
+
+    stack: Stack
+    category: Category
+    hits: int
+
+
+@dataclass(frozen=True)
+class Load:
+    """One process and its container's verdict; several loads may share a container."""
+
+    process: Process
+    runs: tuple[Run, ...]
+    limit: CpuLimit = NO_LIMIT
+    usage: CpuUsage = NO_USAGE
+    verdict: Verdict = Verdict.UNLIMITED
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def hits(self) -> int:
+        return sum(run.hits for run in self.runs)
+
+
+@dataclass(frozen=True)
+class Setting:
+    host: str = "node-17"
+    lost: dict[str, int] = field(default_factory=dict)
+    duration_s: float = 15.0
+    period_ns: int = PERIOD_NS
+    start_unix_ns: int = 1_764_000_000_000_000_000
+    cpu_count: int = 8
+    health: Health = NO_HEALTH
+
+
+def build_window(*loads: Load, setting: Setting | None = None) -> Window:
+    setting = setting or Setting()
+    stacks: dict[Stack, int] = {}
+    rows = [
+        (number, stacks.setdefault(run.stack, len(stacks)), run.category, run.hits)
+        for number, load in enumerate(loads)
+        for run in load.runs
+    ]
+    process, stack, category, hits = zip(*rows, strict=True) if rows else ((), (), (), ())
+    attributed = sum(hits)
+    go: dict[str, list[Load]] = {}
+    for load in loads:
+        if load.process.is_go:
+            go.setdefault(load.process.container.key, []).append(load)
+    reports = sorted((build_report(group) for group in go.values()), key=lambda r: -r.hits)
+    return Window(
+        host=setting.host,
+        start_unix_ns=setting.start_unix_ns,
+        duration_s=setting.duration_s,
+        period_ns=setting.period_ns,
+        cpu_count=setting.cpu_count,
+        hits=HitCount(attributed + sum(setting.lost.values()), attributed, setting.lost),
+        processes=tuple(load.process for load in loads),
+        profile=Profile(
+            process=np.array(process, dtype=np.int32),
+            stack=np.array(stack, dtype=np.int32),
+            category=np.array(category, dtype=np.uint8),
+            hits=np.array(hits, dtype=np.int64),
+            stacks=tuple(stacks),
+        ),
+        reports=tuple(reports),
+        other_hits=sum(load.hits for load in loads if not load.process.is_go),
+        health=setting.health,
+    )
+
+
+def build_report(loads: list[Load]) -> ContainerReport:
+    loads = sorted(loads, key=lambda load: -load.hits)
+    category_hits = np.zeros(CATEGORY_COUNT, dtype=np.int64)
+    flat: Counter[str] = Counter()
+    cumulative: Counter[str] = Counter()
+    for load in loads:
+        for run in load.runs:
+            category_hits[run.category] += run.hits
+            names = [frame.function for location in run.stack for frame in location.frames]
+            flat.update(dict.fromkeys(names[:1], run.hits))
+            cumulative.update(dict.fromkeys(set(names), run.hits))
+    functions = sorted(
+        (FunctionShare(name, flat[name], hits) for name, hits in cumulative.items()),
+        key=lambda share: (-share.cumulative_hits, share.function),
+    )
+    first = loads[0]
+    return ContainerReport(
+        container=first.process.container,
+        processes=tuple(load.process for load in loads),
+        category_hits=category_hits,
+        functions=tuple(functions),
+        limit=first.limit,
+        usage=first.usage,
+        verdict=first.verdict,
+        findings=first.findings,
+    )
+
+
+def go_location(*functions: str, module: str = "/app/server", address: int = 0) -> Location:
+    """One machine address; the first function is the innermost inlined one."""
+    frames = tuple(
+        Frame(
+            function=name,
+            file=(SRC + "proc.go" if name.startswith("runtime.") else "/src/app/main.go"),
+            line=40 + len(name),
+            start_line=40,
+            inlined=position < len(functions) - 1,
+        )
+        for position, name in enumerate(functions)
+    )
+    place = address or 0x400000 + sum(map(ord, "".join(functions))) * 16
+    return Location(module, "9f3c2a", place, frames)
+
+
+def kernel_location(function: str) -> Location:
+    frame = Frame(function, kind=FrameKind.KERNEL)
+    return Location("[kernel.kallsyms]", "", 0xFFFF_FFFF_8100_0000 + len(function) * 64, (frame,))
+
+
+FIND_WORK: Stack = (
+    kernel_location("futex_wake"),
+    kernel_location("do_syscall_64"),
+    go_location("runtime.futexwakeup"),
+    go_location("runtime.wakep"),
+    go_location("runtime.findRunnable"),
+    go_location("runtime.schedule"),
+    go_location("runtime.mcall"),
+)
+STEAL: Stack = (
+    go_location("runtime.runqgrab"),
+    go_location("runtime.runqsteal", "runtime.stealWork"),
+    go_location("runtime.findRunnable"),
+    go_location("runtime.schedule"),
+    go_location("runtime.mcall"),
+)
+MARK: Stack = (
+    go_location("runtime.scanobject"),
+    go_location("runtime.gcDrain"),
+    go_location("runtime.gcBgMarkWorker"),
+)
+PARSE: Stack = (
+    go_location("encoding/json.(*decodeState).object"),
+    go_location("encoding/json.Unmarshal", "main.parse"),
+    go_location("main.(*pool).work", "main.(*pool).work.func1"),
+    go_location("runtime.goexit"),
+)
+MALLOC: Stack = (go_location("runtime.nextFreeFast", "runtime.mallocgc"), *PARSE[1:])
+SEND: Stack = (go_location("runtime.chansend"), *PARSE[2:])
+NATIVE: Stack = (
+    Location(
+        "/usr/bin/postgres",
+        "",
+        0x1234,
+        (Frame("hash_search", kind=FrameKind.NATIVE),),
+    ),
+)
+
+
+def pod_container(name: str, number: int) -> Container:
+    uid = f"1c0ffee0_{number:04d}_4b1d_9c58_0123456789ab"
+    container_id = f"{number:064x}"
+    cgroup = f"{ROOT}{uid}.slice/cri-containerd-{container_id}.scope"
+    return Container(
+        key=cgroup,
+        name=name,
+        cgroup=cgroup,
+        container_id=container_id,
+        pod_uid=uid.replace("_", "-"),
+        runtime="containerd",
+    )
+
+
+def go_process(
+    container: Container, pid: int, version: str, gomaxprocs: Gomaxprocs, command: str = "server"
+) -> Process:
+    build = GoBuild(version, Module("example.com/" + command, "v1.4.2"), "example.com/" + command)
+    return Process(pid, pid * 100, command, container, build, gomaxprocs)
+
+
+YAML_REMEDY = """\
+Set GOMAXPROCS to the CPU limit through the downward API, or build with Go 1.25 or newer, which \
+reads the limit by itself.
+
+env:
+  - name: GOMAXPROCS
+    valueFrom:
+      resourceFieldRef:
+        resource: limits.cpu
+        divisor: "1\""""
+
+OVERSIZED_FINDING = Finding(
+    code="gomaxprocs-oversized",
+    title="GOMAXPROCS is 192 for a limit of 1 core",
+    severity=Severity.WARNING,
+    evidence=(
+        "48 % of its CPU time went to the Go runtime: 30 % scheduler, 18 % GC",
+        "Go 1.22 takes the number of CPUs and does not look at the cgroup's limit",
+        "it was throttled in 121 of 150 periods, 3.2 s in all",
+    ),
+    remedy=YAML_REMEDY,
+)
+MISMATCH_FINDING = Finding(
+    code="gomaxprocs-mismatch",
+    title="GOMAXPROCS is 8 for a limit of 2.5 cores",
+    severity=Severity.INFO,
+    evidence=("the runtime takes 9 % of its CPU time, below the threshold of 20 %",),
+    remedy="Nothing now. Set GOMAXPROCS=3 when the load grows.",
+)
+
+
+def oversized_load() -> Load:
+    container = pod_container("payments-api", 1)
+    return Load(
+        process=go_process(
+            container, 4242, "go1.22.5", Gomaxprocs(192, Origin.CPU_COUNT, 1, 192, "cpu-count")
+        ),
+        runs=(
+            Run(FIND_WORK, Category.SCHED_WAKE, 40),
+            Run(STEAL, Category.SCHED_FIND_WORK, 46),
+            Run(MARK, Category.GC_MARK_IDLE, 51),
+            Run(PARSE, Category.USER, 96),
+            Run(MALLOC, Category.ALLOC, 30),
+            Run(SEND, Category.CHAN, 22),
+        ),
+        limit=CpuLimit(1.0, container.cgroup, 1.0, 192, None, 39),
+        usage=CpuUsage(14_900_000_000, 150, 121, 3_200_000_000),
+        verdict=Verdict.OVERSIZED,
+        findings=(OVERSIZED_FINDING,),
+    )
+
+
+def fitting_load() -> Load:
+    container = pod_container("payments-api-v2", 2)
+    return Load(
+        process=go_process(
+            container,
+            4300,
+            "go1.26.8",
+            Gomaxprocs(1, Origin.CONTAINER, 1, 1, "container limit"),
+        ),
+        runs=(
+            Run(STEAL, Category.SCHED_FIND_WORK, 4),
+            Run(MARK, Category.GC_MARK_DEDICATED, 5),
+            Run(PARSE, Category.USER, 120),
+            Run(MALLOC, Category.ALLOC, 21),
+        ),
+        limit=CpuLimit(1.0, container.cgroup, 1.0, 192, None, 39),
+        usage=CpuUsage(7_890_000_000, 150, 0, 0),
+        verdict=Verdict.FITS,
+    )
+
+
+def mismatch_load() -> Load:
+    container = pod_container("ledger", 3)
+    pod = container.cgroup.rsplit("/", 1)[0]
+    return Load(
+        process=go_process(
+            container, 5100, "go1.24.1", Gomaxprocs(8, Origin.ENVIRONMENT, 3, 8, "environment")
+        ),
+        runs=(
+            Run(STEAL, Category.SCHED_FIND_WORK, 20),
+            Run(MARK, Category.GC_MARK_BACKGROUND, 16),
+            Run(PARSE, Category.USER, 360),
+        ),
+        limit=CpuLimit(2.5, pod, None, 192, None, 98),
+        usage=CpuUsage(20_800_000_000, 150, 2, 12_000_000),
+        verdict=Verdict.MISMATCH,
+        findings=(MISMATCH_FINDING,),
+    )
+
+
+def service_load() -> Load:
+    container = Container(
+        key="/system.slice/containerd.service",
+        name="containerd.service",
+        cgroup="/system.slice/containerd.service",
+        unit="containerd.service",
+    )
+    return Load(
+        process=go_process(
+            container, 812, "go1.23.7", Gomaxprocs(8, Origin.CPU_COUNT, 8, 8, "cpu-count")
+        ),
+        runs=(Run(PARSE, Category.USER, 31), Run(SEND, Category.SYSCALL, 12)),
+        usage=CpuUsage(2_263_000_000),
+    )
+
+
+def sparse_load() -> Load:
+    container = pod_container("cron-reporter", 5)
+    return Load(
+        process=go_process(
+            container, 6001, "go1.27.0", Gomaxprocs(2, Origin.CONTAINER, 2, 2, "container limit")
+        ),
+        runs=(Run(PARSE, Category.USER, 3),),
+        limit=CpuLimit(2.0, container.cgroup, 2.0, 192, None, 79),
+        usage=CpuUsage(150_000_000, 12, 0, 0),
+        verdict=Verdict.TOO_FEW_SAMPLES,
+    )
+
+
+def unreadable_load() -> Load:
+    container = pod_container("legacy-gateway", 6)
+    return Load(
+        process=go_process(
+            container,
+            7001,
+            "go1.11.4",
+            Gomaxprocs(None, Origin.UNKNOWN, 4, reason="gomaxprocs-no-write-found"),
+        ),
+        runs=(Run(PARSE, Category.USER, 44), Run(MARK, Category.GC_ASSIST, 9)),
+        limit=CpuLimit(4.0, container.cgroup, 4.0, 192, None, 157),
+        usage=CpuUsage(2_800_000_000, 150, 0, 0),
+        verdict=Verdict.UNREADABLE,
+    )
+
+
+def native_load() -> Load:
+    container = Container(
+        key="/system.slice/postgresql.service",
+        name="postgresql.service",
+        cgroup="/system.slice/postgresql.service",
+        unit="postgresql.service",
+    )
+    return Load(Process(900, 1, "postgres", container), (Run(NATIVE, Category.NATIVE, 318),))
+
+
+def hostile_load() -> Load:
+    """Names a workload may choose: escapes, line breaks, right-to-left marks, great length."""
+    load = service_load()
+    container = replace(
+        load.process.container,
+        key="/evil",
+        name="\x1b[31mred\x1b[0m\nroot ok \u202egnp.exe \udcff " + "x" * 300,
+        cgroup='/evil"}\n\\\u05d0',
+    )
+    return replace(load, process=replace(load.process, container=container))
+
+
+def story_window() -> Window:
+    """Every verdict once, a program that is not Go, and one lost hit."""
+    return build_window(
+        oversized_load(),
+        fitting_load(),
+        mismatch_load(),
+        service_load(),
+        sparse_load(),
+        unreadable_load(),
+        native_load(),
+        setting=Setting(
+            lost={"no-process": 1},
+            health=Health(
+                drain_s=0.0031,
+                tick_s=0.021,
+                cache_entries={"binaries": 6, "frames": 1840},
+                cache_evictions={"frames": 12},
+                errors={"elf-truncated": 1},
+            ),
+        ),
+    )
