@@ -169,7 +169,7 @@ def gather(reader: Reader, offsets: Int64Array, width: int) -> UInt8Array:
     """
     rows = np.empty((len(offsets), width), np.uint8)
     order = np.argsort(offsets, kind="stable")
-    for low, high in _windows(offsets[order]):
+    for low, high in spans(offsets[order]):
         chosen = order[low:high]
         first = int(offsets[chosen[0]])
         data = read_array(reader, first, int(offsets[chosen[-1]]) - first + width)
@@ -179,8 +179,8 @@ def gather(reader: Reader, offsets: Int64Array, width: int) -> UInt8Array:
     return rows
 
 
-def _windows(offsets: Int64Array) -> Iterator[tuple[int, int]]:
-    """Index ranges of sorted offsets close enough to be read at once."""
+def spans(offsets: Int64Array) -> Iterator[tuple[int, int]]:
+    """Index ranges of sorted offsets close enough to be read at once (about 256 KiB)."""
     if not len(offsets):
         return
     run = np.concatenate(([0], np.cumsum(np.diff(offsets) > _GATHER_GAP_BYTES)))
@@ -300,23 +300,34 @@ class Elf:
             raise ParseError("elf-unmapped", f"{length} bytes at address {va:#x}")
         return self.reader.read(segment.offset + va - segment.address, length)
 
+    def offsets_of(self, addresses: UInt64Array) -> Int64Array:
+        """File offsets of many addresses, -1 where no byte of the file is mapped."""
+        offsets = np.full(len(addresses), -1, np.int64)
+        for segment in self._loads:
+            ahead = addresses - np.uint64(segment.address)  # wraps around below the segment
+            inside = ahead < np.uint64(segment.file_size)
+            offsets[inside] = ahead[inside].astype(np.int64) + segment.offset
+        return offsets
+
     def read_words(self, va: int, count: int) -> UInt64Array:
-        """``count`` 64-bit words, as the program sees them before it is moved.
+        """``count`` 64-bit words, as the program sees them before it is moved."""
+        words = np.frombuffer(self.read_va(va, 8 * count), "<u8")
+        addresses = np.uint64(va) + np.arange(count, dtype=np.uint64) * np.uint64(8)
+        return self.relocate(addresses, words)
+
+    def relocate(self, addresses: UInt64Array, words: UInt64Array) -> UInt64Array:
+        """The words read at these addresses, with relative relocations applied.
 
         Go's linker and GNU ld leave the addend of a relative relocation in place; lld leaves
-        zeroes, so zeroes in a relocatable file are looked up in the relocations.
+        zero. So only zeroes in a relocatable file are looked up in the relocations.
         """
-        words = np.frombuffer(self.read_va(va, 8 * count), "<u8")
         if self.type != ET_DYN or words.all():
             return words
         where, addend = self.relative_relocations
-        low, high = np.searchsorted(where, np.array([va, va + 8 * count], np.uint64))
-        if low == high:
+        if not len(where):
             return words
-        words = words.copy()
-        at = (where[low:high] - np.uint64(va)) >> np.uint64(3)
-        words[at] = np.where(words[at] == 0, addend[low:high], words[at])
-        return words
+        at = np.minimum(np.searchsorted(where, addresses), len(where) - 1)
+        return np.where((words == 0) & (where[at] == addresses), addend[at], words)
 
     @cached_property
     def notes(self) -> tuple[Note, ...]:

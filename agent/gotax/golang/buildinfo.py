@@ -1,0 +1,191 @@
+"""What a Go binary says about how it was built: version, modules, settings.
+
+Go: debug/buildinfo/buildinfo.go (the blob), runtime/debug/mod.go (the text in it).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+from gotax.errors import ParseError
+from gotax.golang.pclntab import has_pclntab
+from gotax.linux.elf import Elf, Segment
+from gotax.model import GoBuild, Module
+
+_MAGIC = b"\xff Go buildinf:"
+_MAGIC_WORD = int.from_bytes(_MAGIC[:8], "little")
+_ALIGNMENT = 16
+_HEADER_BYTES = 32
+_INLINE_STRINGS = 2  # flag, Go 1.18 and later
+_SCAN_BYTES = 1 << 20
+_MAX_VERSION_BYTES = 256
+_MAX_MODINFO_BYTES = 8 << 20
+_SENTINEL_BYTES = 16  # cmd/go/internal/modload: infoStart, infoEnd
+_VERSION = re.compile(rb"(?<![/\w.])go1\.\d{1,2}(?:\.\d{1,3}|(?:rc|beta)\d{1,2})?(?![\w/.])")
+
+
+def parse_buildinfo(elf: Elf) -> GoBuild | None:
+    """None when this is not a Go binary.
+
+    ``version`` is "" when the binary does not say; modules and settings need Go 1.13 and 1.18.
+    Raises ParseError when the file cannot be read.
+    """
+    for place in _blob_places(elf):
+        try:
+            return _parse_blob(elf, place)
+        except ParseError as error:
+            if error.reason not in ("buildinfo-malformed", "elf-unmapped"):
+                raise
+    if not _looks_like_go(elf):
+        return None
+    return GoBuild(_version_of_symbol(elf) or _version_in_data(elf))
+
+
+def _looks_like_go(elf: Elf) -> bool:
+    """By the linker's note (Go 1.5 and later), its sections, or without any the table itself."""
+    if any(note.name == b"Go\0\0" and note.type == 4 for note in elf.notes):
+        return True
+    if elf.sections:
+        return ".gopclntab" in elf.sections or ".data.rel.ro.gopclntab" in elf.sections
+    return has_pclntab(elf)
+
+
+def _blob_places(elf: Elf) -> Iterator[int]:
+    """File offsets of the blob's magic: in its section, else in writable segments."""
+    section = elf.sections.get(".go.buildinfo")
+    if section is not None and section.size >= _HEADER_BYTES:
+        if elf.reader.read(section.offset, len(_MAGIC)) == _MAGIC:
+            yield section.offset
+    elif elf.sections and not _looks_like_go(elf):
+        return  # spares reading every byte of every C program's data
+    for segment in elf.loads:
+        if segment.writable:
+            yield from _scan(elf, segment)
+
+
+def _scan(elf: Elf, segment: Segment) -> Iterator[int]:
+    size = segment.file_size // _ALIGNMENT * _ALIGNMENT
+    for low in range(0, size, _SCAN_BYTES):
+        data = elf.reader.read(segment.offset + low, min(_SCAN_BYTES, size - low))
+        alike = np.frombuffer(data, "<u8")[::2] == np.uint64(_MAGIC_WORD)
+        for place in np.flatnonzero(alike).tolist():
+            at = place * _ALIGNMENT
+            if data[at : at + len(_MAGIC)] == _MAGIC:
+                yield segment.offset + low + at
+
+
+def _parse_blob(elf: Elf, place: int) -> GoBuild:
+    head = elf.reader.read(place, _HEADER_BYTES)
+    pointer_bytes, flags = head[14], head[15]
+    if flags & _INLINE_STRINGS:
+        version, after = _inline_string(elf, place + _HEADER_BYTES, _MAX_VERSION_BYTES)
+        modinfo, _ = _inline_string(elf, after, _MAX_MODINFO_BYTES)
+    elif pointer_bytes == 8 and not flags & 1:
+        version = _string_at(elf, place + 16, _MAX_VERSION_BYTES)
+        modinfo = _string_at(elf, place + 24, _MAX_MODINFO_BYTES)
+    else:
+        raise ParseError("buildinfo-malformed", f"pointers of {pointer_bytes} bytes, flags {flags}")
+    if not version:
+        raise ParseError("buildinfo-malformed", "no version")
+    return parse_modinfo(version.decode("utf-8", "replace"), modinfo)
+
+
+def _inline_string(elf: Elf, place: int, limit: int) -> tuple[bytes, int]:
+    """A string after its length as a varint, and the offset behind it."""
+    size = shift = 0
+    data = elf.reader.read(place, min(10, elf.reader.size - place))
+    for used, byte in enumerate(data, 1):
+        size |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            if size > limit:
+                break
+            return elf.reader.read(place + used, size), place + used + size
+    raise ParseError("buildinfo-malformed", f"a string of {size} bytes")
+
+
+def _string_at(elf: Elf, place: int, limit: int) -> bytes:
+    """The Go string whose header the pointer at a file offset points to; empty for none."""
+    for segment in elf.loads:
+        if segment.offset <= place < segment.offset + segment.file_size:
+            pointer = int(elf.read_words(segment.address + place - segment.offset, 1)[0])
+            if not pointer:
+                return b""
+            data, size = (int(word) for word in elf.read_words(pointer, 2))
+            if size > limit:
+                break
+            return elf.read_va(data, size) if size else b""
+    raise ParseError("buildinfo-malformed", f"no string at file offset {place:#x}")
+
+
+def parse_modinfo(version: str, modinfo: bytes) -> GoBuild:
+    """The text the go command embeds: tab-separated lines, unknown ones ignored.
+
+    A replaced dependency keeps the path it is imported by and has the replacement's version.
+    """
+    if len(modinfo) >= 2 * _SENTINEL_BYTES + 1 and modinfo[-_SENTINEL_BYTES - 1 :][:1] == b"\n":
+        modinfo = modinfo[_SENTINEL_BYTES:-_SENTINEL_BYTES]
+    package = ""
+    main = Module("", "")
+    dependencies: list[Module] = []
+    settings: list[tuple[str, str]] = []
+    for line in modinfo.decode("utf-8", "replace").split("\n"):
+        kind, *fields = line.split("\t")
+        match kind, fields:
+            case "path", [path]:
+                package = path
+            case "mod", [path, module_version, *_]:
+                main = Module(path, module_version)
+            case "dep", [path, module_version, *_]:
+                dependencies.append(Module(path, module_version))
+            case "=>", [_, module_version, *_] if dependencies:
+                dependencies[-1] = Module(dependencies[-1].path, module_version)
+            case "build", [setting]:
+                key, _, value = setting.partition("=")
+                settings.append((_unquoted(key), _unquoted(value)))
+            case _:
+                pass
+    return GoBuild(version, main, package, tuple(dependencies), tuple(settings))
+
+
+def _unquoted(text: str) -> str:
+    """strconv.Quote undone; what JSON does not know stays quoted."""
+    if text[:1] != '"':
+        return text
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, str) else text
+
+
+def _version_of_symbol(elf: Elf) -> str:
+    """The string variable runtime.buildVersion, "" without symbols."""
+    symbol = elf.symbol("runtime.buildVersion")
+    if symbol is None:
+        return ""
+    try:
+        data, size = (int(word) for word in elf.read_words(symbol[0], 2))
+        text = elf.read_va(data, size) if size <= _MAX_VERSION_BYTES else b""
+    except ParseError:  # a variable without initial value lies in .bss
+        return ""
+    return text.decode("utf-8", "replace")
+
+
+def _version_in_data(elf: Elf) -> str:
+    """The first string that looks like a release (up to Go 1.12, stripped), "" for none.
+
+    Strings of a Go program lie side by side without separators, so a version may have letters
+    for neighbours; a slash before it means a path. Code is not searched.
+    """
+    for segment in elf.loads:
+        for low in range(0, segment.file_size, _SCAN_BYTES):
+            length = min(_SCAN_BYTES + 32, segment.file_size - low)
+            match = _VERSION.search(elf.reader.read(segment.offset + low, length))
+            if match:
+                return match[0].decode()
+    return ""
