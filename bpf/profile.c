@@ -7,7 +7,6 @@
 // The loader defines:
 //   SAMPLES_MAX, STACKS_MAX  capacity of one bank
 //   MAP_FLAGS                BPF_F_NO_PREALLOC (1) where perf programs may use it (Linux >= 6.1)
-//   PERIOD_NS                time between two interrupts of one CPU
 //   HASH_SEED                random per load, so that nobody can aim at a collision
 //   TARGET_TGIDS             count only processes in `targets`            (optional)
 //   TARGET_CGROUP, TARGET_CGROUP_LEVEL  ... only this cgroup's subtree     (optional)
@@ -21,7 +20,6 @@
 #include <uapi/linux/bpf_perf_event.h>
 
 #define MAX_FRAMES 127
-#define CLOCK_GAP_NS 2000000000ULL
 #define USER_STACK (1ULL << 8) /* BPF_F_USER_STACK */
 
 struct sample_key {
@@ -44,8 +42,7 @@ struct stack {
 
 /* Indices of `counters`; the same names in sampling/sampler.py. */
 enum {
-    COUNTER_TICKS,        /* periods that passed, idle ones too */
-    COUNTER_LATE,         /* periods beyond the first that a late interrupt stands for */
+    COUNTER_TICKS,        /* every interrupt, idle ones too */
     COUNTER_IDLE,
     COUNTER_FILTERED,     /* outside the target */
     COUNTER_SAMPLES_FULL, /* hit lost: no room in `samples` */
@@ -55,7 +52,6 @@ enum {
 
 BPF_ARRAY(control, u32, 1); /* [0]: the active bank */
 BPF_PERCPU_ARRAY(counters, u64, COUNTERS);
-BPF_PERCPU_ARRAY(last_tick, u64, 1); /* when this CPU's time was last accounted for */
 BPF_PERCPU_ARRAY(scratch, struct stack, 1);
 BPF_F_TABLE("hash", struct sample_key, u64, samples_0, SAMPLES_MAX, MAP_FLAGS);
 BPF_F_TABLE("hash", struct sample_key, u64, samples_1, SAMPLES_MAX, MAP_FLAGS);
@@ -71,35 +67,10 @@ BPF_HASH(targets, u32, u8, 16384);
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-ALWAYS_INLINE void add(int counter, u64 n) {
+ALWAYS_INLINE void add(int counter) {
     u64 *value = counters.lookup(&counter);
     if (value)
-        *value += n; /* per CPU, and a timer interrupt does not interrupt itself */
-}
-
-/* How many periods this interrupt stands for: one, or more when it comes late because interrupts
- * were off or the hypervisor had the CPU (the timer then skips what it missed, but the kernel
- * charges the time to whoever was running, and so do we). The remainder is carried on, so that a
- * late interrupt followed by one on time is two periods, not three; then the second may be 0. */
-ALWAYS_INLINE u64 periods_passed(void) {
-    int zero = 0;
-    u64 now = bpf_ktime_get_ns();
-    u64 *last = last_tick.lookup(&zero);
-    if (!last)
-        return 1;
-    if (!*last) {
-        *last = now;
-        return 1;
-    }
-    if (now < *last) /* rounded up the last time */
-        return 0;
-    if (now - *last > CLOCK_GAP_NS) { /* the CPU was offline, or we were not attached */
-        *last = now;
-        return 1;
-    }
-    u64 periods = (now - *last + PERIOD_NS / 2) / PERIOD_NS;
-    *last += periods * PERIOD_NS;
-    return periods;
+        *value += 1; /* per CPU, and a timer interrupt does not interrupt itself */
 }
 
 /* The murmur3 finalizer's multiplier over every word: cheap, and seeded. Never 0. */
@@ -173,7 +144,7 @@ ALWAYS_INLINE u64 *hits_of(u32 bank, struct sample_key *key) {
     return bank ? samples_1.lookup(key) : samples_0.lookup(key);
 }
 
-ALWAYS_INLINE void count(u32 bank, struct sample_key *key, u64 periods) {
+ALWAYS_INLINE void count(u32 bank, struct sample_key *key) {
     u64 *hits = hits_of(bank, key);
     if (!hits) {
         u64 zero = 0; /* insert, not update: another CPU may have counted meanwhile */
@@ -183,35 +154,30 @@ ALWAYS_INLINE void count(u32 bank, struct sample_key *key, u64 periods) {
             samples_0.insert(key, &zero);
         hits = hits_of(bank, key);
         if (!hits) {
-            add(COUNTER_SAMPLES_FULL, periods);
+            add(COUNTER_SAMPLES_FULL);
             return;
         }
     }
-    __sync_fetch_and_add(hits, periods);
+    __sync_fetch_and_add(hits, 1);
 }
 
 int sample(struct bpf_perf_event_data *ctx) {
-    u64 periods = periods_passed();
-    if (!periods)
-        return 0;
-    add(COUNTER_TICKS, periods);
-    if (periods > 1)
-        add(COUNTER_LATE, periods - 1);
+    add(COUNTER_TICKS);
     struct sample_key key = {};
     key.tgid = bpf_get_current_pid_tgid() >> 32;
     if (!key.tgid) {
-        add(COUNTER_IDLE, periods);
+        add(COUNTER_IDLE);
         return 0;
     }
 #ifdef TARGET_TGIDS
     if (!targets.lookup(&key.tgid)) {
-        add(COUNTER_FILTERED, periods);
+        add(COUNTER_FILTERED);
         return 0;
     }
 #endif
 #ifdef TARGET_CGROUP
     if (bpf_get_current_ancestor_cgroup_id(TARGET_CGROUP_LEVEL) != TARGET_CGROUP) {
-        add(COUNTER_FILTERED, periods);
+        add(COUNTER_FILTERED);
         return 0;
     }
 #endif
@@ -240,7 +206,7 @@ int sample(struct bpf_perf_event_data *ctx) {
             key.flags |= SAMPLE_STACK_LOST;
     }
     if (key.flags)
-        add(COUNTER_STACKS_FULL, periods);
-    count(bank, &key, periods);
+        add(COUNTER_STACKS_FULL);
+    count(bank, &key);
     return 0;
 }

@@ -44,11 +44,10 @@ class Counter(IntEnum):
     """Indices of the BPF map ``counters``."""
 
     TICKS = 0
-    LATE = 1
-    IDLE = 2
-    FILTERED = 3
-    SAMPLES_FULL = 4
-    STACKS_FULL = 5
+    IDLE = 1
+    FILTERED = 2
+    SAMPLES_FULL = 3
+    STACKS_FULL = 4
 
 
 _BATCH_ENTRIES = 1024
@@ -192,7 +191,6 @@ class Sampler:
             # Linux 6.1 lets perf programs use maps that allocate on demand; before it, all the
             # memory of a bank is taken at once.
             "MAP_FLAGS": "1" if preflight.kernel_release() >= (6, 1) else "0",
-            "PERIOD_NS": f"{self.period_ns}ULL",
             "HASH_SEED": f"{secrets.randbits(64)}ULL",
         }
         if self._target.tgids is not None:
