@@ -1,0 +1,366 @@
+"""What /proc says of one process. Knows nothing of Go or of cgroup layouts.
+
+Every ``read_`` function takes the path of /proc as ``root`` and raises ``ProcessGoneError`` for a
+process that ended (also for a kernel thread asked for its executable: the kernel answers both with
+ENOENT) and ``ParseError("procfs-denied")`` where the agent lacks a capability. Reads are bounded;
+what a ``parse_`` function gets may be cut off at the bound.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
+
+from gotax.errors import ParseError, ProcessGoneError
+
+_PF_KTHREAD = 0x00200000  # include/linux/sched.h
+_MAX_SMALL_BYTES = 64 * 1024
+_MAX_MAPS_BYTES = 4 << 20
+_MAX_ENVIRONMENT_BYTES = 1 << 20
+_MAX_MEMORY_BYTES = 1 << 20
+_MAX_MAPPINGS = 4096
+_MAX_FDS = 64
+_MAX_CPUS = 1 << 16
+_READ_BYTES = 64 * 1024
+_GONE = frozenset({errno.ENOENT, errno.ESRCH, errno.ENODEV})
+_DENIED = frozenset({errno.EACCES, errno.EPERM})
+_DELETED = " (deleted)"  # appended by the kernel to the path of an unlinked file
+_BANDWIDTH_FILES = ("/cpu.max", "/cpu.cfs_quota_us")
+
+# fs/proc/task_mmu.c show_map_vma: start-end perms offset major:minor inode, padding, path.
+_EXECUTABLE_MAPPING = re.compile(
+    rb"^([0-9a-f]{1,16})-([0-9a-f]{1,16}) ..x. ([0-9a-f]{1,16})"
+    rb" ([0-9a-f]{1,8}):([0-9a-f]{1,8}) ([0-9]{1,20}) *(.*)$",
+    re.MULTILINE,
+)
+_ALLOWED = re.compile(rb"^Cpus_allowed:\s*([0-9a-f,]+)$", re.MULTILINE)
+_PSS = re.compile(rb"^Pss:\s*([0-9]{1,15}) kB$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """``start_ticks`` (since boot) tells two processes with the same PID apart."""
+
+    pid: int
+    command: str
+    state: str
+    start_ticks: int
+    is_kernel_thread: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """One executable mapping. ``device`` is ``os.makedev``'s number, ``inode`` 0 for no file.
+
+    ``path`` is as the process sees it: "" for anonymous memory, "[vdso]" and the like for the
+    kernel's own. ``deleted``: the file was unlinked or replaced since.
+    """
+
+    start: int
+    end: int
+    offset: int
+    device: int
+    inode: int
+    path: str
+    deleted: bool = False
+
+
+class FileId(NamedTuple):
+    """Identity of a file's content, good as a cache key."""
+
+    device: int
+    inode: int
+    mtime_ns: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class CgroupEntry:
+    """One line of /proc/PID/cgroup. Hierarchy 0 with no controllers is cgroup v2's.
+
+    A v1 hierarchy lists its controllers (``("cpu", "cpuacct")``) or a name (``name=systemd``).
+    """
+
+    hierarchy: int
+    controllers: tuple[str, ...]
+    path: str
+
+
+def list_pids(root: str) -> list[int]:
+    """The processes (not threads) there are now, unordered."""
+    try:
+        return [int(name) for name in os.listdir(root) if name.isdecimal()]  # noqa: PTH208
+    except OSError as error:
+        raise _translated(error, root) from error
+
+
+def parse_stat(data: bytes) -> Stat:
+    """The command may hold spaces, parentheses and newlines: it ends at the last parenthesis."""
+    head, _, rest = data.partition(b" (")
+    command, closing, tail = rest.rpartition(b") ")
+    fields = tail.split()
+    try:
+        if not closing:
+            raise ValueError("no command")
+        # proc(5) counts from 1 with the PID; state is field 3, flags 9, starttime 22.
+        return Stat(
+            pid=int(head),
+            command=command.decode("utf-8", "replace"),
+            state=fields[0].decode("ascii", "replace"),
+            start_ticks=int(fields[19]),
+            is_kernel_thread=bool(int(fields[6]) & _PF_KTHREAD),
+        )
+    except (ValueError, IndexError) as error:
+        raise ParseError("procfs-stat", repr(data[:80])) from error
+
+
+def read_stat(root: str, pid: int) -> Stat:
+    return parse_stat(_read(f"{root}/{pid}/stat", _MAX_SMALL_BYTES))
+
+
+def parse_maps(data: bytes) -> tuple[Mapping, ...]:
+    """The executable mappings in address order, at most 4096 of them; other lines are passed."""
+    return tuple(_mapping(m) for m in islice(_EXECUTABLE_MAPPING.finditer(data), _MAX_MAPPINGS))
+
+
+def _mapping(match: re.Match[bytes]) -> Mapping:
+    start, end, offset, major, minor, inode, name = match.groups()
+    # Only newlines are escaped (seq_file_path(m, file, "\n")), so this is exact but for a file
+    # that really has "\012" in its name.
+    path = name.replace(b"\\012", b"\n").decode("utf-8", "surrogateescape")
+    deleted = path.endswith(_DELETED)
+    return Mapping(
+        start=int(start, 16),
+        end=int(end, 16),
+        offset=int(offset, 16),
+        device=os.makedev(int(major, 16), int(minor, 16)),
+        inode=int(inode),
+        path=path.removesuffix(_DELETED) if deleted else path,
+        deleted=deleted,
+    )
+
+
+def read_maps(root: str, pid: int) -> tuple[Mapping, ...]:
+    """() for a kernel thread."""
+    return parse_maps(_read(f"{root}/{pid}/maps", _MAX_MAPS_BYTES))
+
+
+def read_exe_id(root: str, pid: int) -> FileId:
+    path = exe_path(root, pid)
+    try:
+        stat = os.stat(path)  # noqa: PTH116
+    except OSError as error:
+        raise _translated(error, path) from error
+    return FileId(stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size)
+
+
+def read_exe_link(root: str, pid: int) -> str:
+    """The executable's path as the process sees it, also when it has been unlinked since."""
+    path = exe_path(root, pid)
+    try:
+        return os.readlink(path).removesuffix(_DELETED)  # noqa: PTH115
+    except OSError as error:
+        raise _translated(error, path) from error
+
+
+def exe_path(root: str, pid: int) -> str:
+    """What to open to read the executable: works across mount namespaces and after unlink."""
+    return f"{root}/{pid}/exe"
+
+
+def map_file_path(root: str, pid: int, mapping: Mapping) -> str | None:
+    """What to open to read a mapped file.
+
+    map_files is the mapped file itself, but needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN. Else
+    the path seen through the process's root, which may be another file by now. None: there is no
+    file, or it was deleted and cannot be reached.
+    """
+    if not mapping.inode:
+        return None
+    direct = f"{root}/{pid}/map_files/{mapping.start:x}-{mapping.end:x}"
+    try:
+        os.stat(direct)  # noqa: PTH116
+    except OSError:
+        pass
+    else:
+        return direct
+    if mapping.deleted or not mapping.path.startswith("/"):
+        return None
+    return f"{root}/{pid}/root{mapping.path}"
+
+
+def parse_cgroups(data: bytes) -> tuple[CgroupEntry, ...]:
+    """The lines of /proc/PID/cgroup in their order.
+
+    A removed v2 cgroup has " (deleted)" behind its path; it is cut off.
+    """
+    entries = []
+    for line in data.decode("utf-8", "surrogateescape").split("\n"):
+        if not line:
+            continue
+        hierarchy, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if not hierarchy.isdecimal() or not path.startswith("/"):
+            raise ParseError("procfs-cgroup", repr(line[:80]))
+        names = tuple(controllers.split(",")) if controllers else ()
+        entries.append(CgroupEntry(int(hierarchy), names, path.removesuffix(_DELETED)))
+    return tuple(entries)
+
+
+def read_cgroups(root: str, pid: int) -> tuple[CgroupEntry, ...]:
+    """Paths are relative to the reader's cgroup namespace: see ``cgroup.Cgroups.read_entries``."""
+    return parse_cgroups(_read(f"{root}/{pid}/cgroup", _MAX_SMALL_BYTES))
+
+
+def parse_environment(data: bytes, names: frozenset[str]) -> dict[str, str]:
+    """The asked variables of ``NAME=value\\0...``; those that are not set are left out.
+
+    Of a name set twice the first counts, as it does for Go (runtime.gogetenv). No other value is
+    copied out of ``data``. A value that is cut off (no NUL behind it) is left out.
+    """
+    found = {}
+    for name in names:
+        marker = name.encode() + b"="
+        start = 0 if data.startswith(marker) else data.find(b"\0" + marker) + 1
+        end = data.find(b"\0", start)
+        if end >= 0 and data.startswith(marker, start):
+            found[name] = data[start + len(marker) : end].decode("utf-8", "replace")
+    return found
+
+
+def read_environment(root: str, pid: int, names: frozenset[str]) -> dict[str, str]:
+    """The asked variables as the process was started with; looks at the first MiB only.
+
+    Environments hold secrets: nothing but the asked values outlives the call.
+    """
+    return parse_environment(_read(f"{root}/{pid}/environ", _MAX_ENVIRONMENT_BYTES), names)
+
+
+def parse_cpu_list(data: bytes) -> frozenset[int]:
+    """``0-3,7`` as a set; an empty list is an empty set."""
+    cpus: set[int] = set()
+    for part in data.strip().split(b","):
+        first, dash, last = part.partition(b"-")
+        if not part:
+            continue
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise ParseError("cpu-list", repr(data[:80]))
+        low, high = int(first[:8]), int((last or first)[:8])
+        if not low <= high < _MAX_CPUS:
+            raise ParseError("cpu-list", repr(data[:80]))
+        cpus.update(range(low, high + 1))
+    return frozenset(cpus)
+
+
+def read_online_cpus(sys_root: str) -> frozenset[int]:
+    """``sys_root`` is /sys."""
+    return parse_cpu_list(_read(f"{sys_root}/devices/system/cpu/online", _MAX_SMALL_BYTES))
+
+
+def parse_allowed_cpus(data: bytes) -> frozenset[int]:
+    """The affinity mask in /proc/PID/status. It may name CPUs that are not there."""
+    match = _ALLOWED.search(data)
+    if match is None or len(match[1]) > _MAX_CPUS // 2:
+        raise ParseError("procfs-status", "no Cpus_allowed")
+    mask = int(match[1].replace(b",", b"") or b"0", 16)
+    return frozenset(cpu for cpu in range(mask.bit_length()) if mask >> cpu & 1)
+
+
+def read_allowed_cpus(root: str, pid: int, online: frozenset[int]) -> int:
+    """How many CPUs the process may run on, at least 1: what Go's runtime takes for NumCPU.
+
+    The mask of a process nobody restricted covers every CPU the kernel was built or booted for;
+    sched_getaffinity(2) leaves out those that are not online, and so does this.
+    """
+    allowed = parse_allowed_cpus(_read(f"{root}/{pid}/status", _MAX_SMALL_BYTES))
+    return max(1, len(allowed & online))
+
+
+def read_memory(root: str, pid: int, address: int, length: int) -> bytes:
+    """Exactly ``length`` bytes (at most 1 MiB) of the process's memory.
+
+    ParseError("memory-unmapped"): not all of it is mapped. Needs CAP_SYS_PTRACE.
+    """
+    path = f"{root}/{pid}/mem"
+    if not 0 < length <= _MAX_MEMORY_BYTES or not 0 <= address < 1 << 63:
+        raise ParseError("memory-range", f"{length} bytes at {address:#x}")
+    try:
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            data = os.pread(fd, length, address)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        if error.errno == errno.EIO:
+            raise ParseError("memory-unmapped", f"{path} at {address:#x}") from error
+        raise _translated(error, path) from error
+    if not data:  # mem_rw: an exited process has no address space left, and reads as empty
+        raise ProcessGoneError(path)
+    if len(data) < length:
+        raise ParseError("memory-unmapped", f"{path} at {address + len(data):#x}")
+    return data
+
+
+def read_cgroup_fds(root: str, pid: int) -> tuple[str, ...]:
+    """Which CPU limit files the process keeps open: cpu.max or cpu.cfs_quota_us, as it sees them.
+
+    Go >= 1.25 does so exactly when its runtime follows the container's limit
+    (internal/runtime/cgroup OpenCPU). Only the 64 lowest file descriptors are looked at: the
+    runtime opens its own before the program opens any.
+    """
+    path = f"{root}/{pid}/fd"
+    found = []
+    try:
+        with os.scandir(path) as entries:
+            for entry in islice(entries, _MAX_FDS):
+                try:
+                    target = os.readlink(entry.path)  # noqa: PTH115
+                except FileNotFoundError:
+                    continue  # closed since
+                if target.endswith(_BANDWIDTH_FILES):
+                    found.append(target)
+    except OSError as error:
+        raise _translated(error, path) from error
+    return tuple(found)
+
+
+def parse_pss(data: bytes) -> int:
+    match = _PSS.search(data)
+    if match is None:
+        raise ParseError("procfs-smaps-rollup", "no Pss")
+    return int(match[1]) * 1024
+
+
+def read_pss_bytes(root: str, pid: int) -> int:
+    """Proportional set size. The kernel walks all pages for it: not for every tick."""
+    return parse_pss(_read(f"{root}/{pid}/smaps_rollup", _MAX_SMALL_BYTES))
+
+
+def _read(path: str, limit: int) -> bytes:
+    """At most ``limit`` bytes. Plain descriptors: half the cost of a file object."""
+    try:
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            # seq files hand out about a page at a time, so a short read is not the end.
+            chunks = [os.read(fd, min(_READ_BYTES, limit))]
+            size = len(chunks[0])
+            while chunks[-1] and size < limit:
+                chunks.append(os.read(fd, min(_READ_BYTES, limit - size)))
+                size += len(chunks[-1])
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise _translated(error, path) from error
+    return b"".join(chunks)
+
+
+def _translated(error: OSError, path: str) -> ProcessGoneError | ParseError:
+    if error.errno in _GONE:
+        return ProcessGoneError(path)
+    if error.errno in _DENIED:
+        return ParseError("procfs-denied", path)
+    return ParseError("procfs-unreadable", f"{path}: {error.strerror}")

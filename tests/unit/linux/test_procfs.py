@@ -1,0 +1,271 @@
+"""/proc as the kernel writes it, and as nobody should."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from gotax.errors import ParseError, ProcessGoneError
+from gotax.linux import procfs
+from gotax.linux.procfs import CgroupEntry
+from hypothesis import given
+from hypothesis import strategies as st
+
+PROC = "/proc"
+# A line as 6.18 writes it; %b is the command, %d the flags.
+STAT = (
+    b"18586 (%b) R 18575 18575 3110 0 -1 %d 103 0 0 0 0 0 0 0 20 0 1 0 134649 2998272 415 "
+    b"18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n"
+)
+MAPS = b"""\
+00400000-00401000 r--p 00000000 fe:00 1310 /srv/api
+00401000-0065e000 r-xp 00001000 fe:00 1310 /srv/api
+7f1e00000000-7f1e00021000 rwxp 00000000 00:00 0
+7f1e31200000-7f1e31388000 r-xp 00028000 103:05 9007199254740993 /usr/lib/x y.so (deleted)
+7f1e31400000-7f1e31401000 r-xp 00000000 00:2f 77 /odd\\012name
+7ffd2a5f4000-7ffd2a5f6000 r-xp 00000000 00:00 0                          [vdso]
+ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]
+"""
+ENVIRONMENT = b"HOME=/root\0GOMAXPROCS=4\0SECRET=GOMAXPROCS=9\0GOMAXPROCS=5\0GODEBUG=\0GOGC=5"
+
+
+@pytest.mark.parametrize("command", [b"head", b"a b", b"x) R 1 1", b"(((", b"two\nlines", b") "])
+def test_command_may_hold_anything(command: bytes) -> None:
+    """Spaces, parentheses and newlines in the command do not shift the fields behind it."""
+    stat = procfs.parse_stat(STAT % (command, 4194304))
+    assert (stat.pid, stat.command, stat.state) == (18586, command.decode(), "R")
+    assert stat.start_ticks == 134649
+    assert not stat.is_kernel_thread
+
+
+def test_kernel_threads_have_their_flag() -> None:
+    """PF_KTHREAD in the flags field marks a kernel thread."""
+    assert procfs.parse_stat(STAT % (b"kthreadd", 0x208040)).is_kernel_thread
+
+
+@given(st.binary(max_size=300))
+def test_stat_parses_or_refuses(data: bytes) -> None:
+    """Whatever the bytes, parse_stat returns a Stat or raises ParseError."""
+    with contextlib.suppress(ParseError):
+        procfs.parse_stat(data)
+
+
+def test_own_stat_agrees_with_the_kernel() -> None:
+    """The PID is ours, and the start time is the same at each reading."""
+    stat = procfs.read_stat(PROC, os.getpid())
+    assert stat.pid == os.getpid()
+    assert stat == procfs.read_stat(PROC, os.getpid())
+
+
+def test_maps_keeps_executable_mappings_only() -> None:
+    """Read-only mappings are passed over; files, JIT memory, vdso and vsyscall stay."""
+    found = procfs.parse_maps(MAPS)
+    assert [m.path for m in found] == [
+        "/srv/api",
+        "",
+        "/usr/lib/x y.so",
+        "/odd\nname",
+        "[vdso]",
+        "[vsyscall]",
+    ]
+    assert [m.deleted for m in found] == [False, False, True, False, False, False]
+    text = found[0]
+    assert (text.start, text.end, text.offset, text.inode) == (0x401000, 0x65E000, 0x1000, 1310)
+    assert text.device == os.makedev(0xFE, 0)
+    assert found[2].inode == 9007199254740993
+
+
+def test_maps_are_bounded() -> None:
+    """A process with a million mappings costs no more than 4096."""
+    line = b"%016x-%016x r-xp 00000000 00:00 0\n"
+    data = b"".join(line % (i << 12, (i + 1) << 12) for i in range(5000))
+    assert len(procfs.parse_maps(data)) == 4096
+
+
+@given(st.binary(max_size=300))
+def test_maps_never_raise(data: bytes) -> None:
+    """Lines that are no mapping are passed over."""
+    procfs.parse_maps(data)
+
+
+def test_own_interpreter_is_mapped() -> None:
+    """The mapping of this executable leads to the file that exe leads to."""
+    pid = os.getpid()
+    exe = procfs.read_exe_id(PROC, pid)
+    mine = [m for m in procfs.read_maps(PROC, pid) if m.path == procfs.read_exe_link(PROC, pid)]
+    assert mine
+    path = procfs.map_file_path(PROC, pid, mine[0])
+    assert path is not None
+    assert Path(path).stat().st_ino == exe.inode == Path(sys.executable).stat().st_ino
+    assert Path(procfs.exe_path(PROC, pid)).stat().st_size == exe.size
+
+
+def test_mapped_file_of_anonymous_memory_is_none(tmp_path: Path) -> None:
+    """Without a file, or with a deleted one out of reach, there is nothing to open."""
+    text, heap, deleted, odd, vdso, _ = procfs.parse_maps(MAPS)
+    root = str(tmp_path)
+    assert procfs.map_file_path(root, 7, text) == f"{root}/7/root/srv/api"
+    assert procfs.map_file_path(root, 7, odd) == f"{root}/7/root/odd\nname"
+    assert [procfs.map_file_path(root, 7, m) for m in (heap, deleted, vdso)] == [None] * 3
+
+
+def test_cgroup_lines() -> None:
+    """v1, named and unified hierarchies; the kernel's deleted mark is cut off."""
+    data = b"4:cpu,cpuacct:/a:b\n1:name=systemd:/init.scope\n0::/x.scope (deleted)\n"
+    assert procfs.parse_cgroups(data) == (
+        CgroupEntry(4, ("cpu", "cpuacct"), "/a:b"),
+        CgroupEntry(1, ("name=systemd",), "/init.scope"),
+        CgroupEntry(0, (), "/x.scope"),
+    )
+
+
+def test_cgroup_line_without_a_path_is_refused() -> None:
+    """What is not the documented format raises."""
+    with pytest.raises(ParseError, match="procfs-cgroup"):
+        procfs.parse_cgroups(b"4:cpu\n")
+
+
+def test_environment_gives_the_asked_names_only() -> None:
+    """The first of two counts, a value that looks like a variable does not, a cut one neither."""
+    names = frozenset({"GOMAXPROCS", "GODEBUG", "GOGC", "GOMEMLIMIT", "OMAXPROCS"})
+    found = procfs.parse_environment(ENVIRONMENT, names)
+    assert found == {"GOMAXPROCS": "4", "GODEBUG": ""}
+    assert procfs.parse_environment(ENVIRONMENT, frozenset({"HOME"})) == {"HOME": "/root"}
+
+
+def test_environment_of_a_real_process() -> None:
+    """What a child was given is what is read."""
+    names = frozenset({"GOMAXPROCS", "ABSENT"})
+    environment = {"SECRET": "x" * 100_000, "GOMAXPROCS": "3"}
+    with subprocess.Popen(
+        ["/bin/cat"], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(b"\n")
+        child.stdin.flush()
+        child.stdout.read(1)  # it answers, so its exec is complete
+        assert procfs.read_environment(PROC, child.pid, names) == {"GOMAXPROCS": "3"}
+        child.stdin.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "cpus"),
+    [(b"0-3,7\n", {0, 1, 2, 3, 7}), (b"0\n", {0}), (b"\n", set()), (b"2-2,4-5", {2, 4, 5})],
+)
+def test_cpu_list(text: bytes, cpus: set[int]) -> None:
+    """Ranges and single CPUs, as in /sys/devices/system/cpu/online."""
+    assert procfs.parse_cpu_list(text) == cpus
+
+
+@pytest.mark.parametrize("text", [b"0-99999999", b"3-1", b"x", b"1-", b"-1", b"0-99999999999999"])
+def test_cpu_list_refuses(text: bytes) -> None:
+    """Backward, endless and malformed ranges raise and allocate nothing."""
+    with pytest.raises(ParseError, match="cpu-list"):
+        procfs.parse_cpu_list(text)
+
+
+def test_allowed_cpus_agree_with_sched_getaffinity() -> None:
+    """Mask and online list together give what sched_getaffinity gives."""
+    online = procfs.read_online_cpus("/sys")
+    assert procfs.read_allowed_cpus(PROC, os.getpid(), online) == len(os.sched_getaffinity(0))
+
+
+def test_allowed_cpus_of_a_wide_mask(tmp_path: Path) -> None:
+    """A mask that covers CPUs which are not there counts only those that are."""
+    (tmp_path / "5").mkdir()
+    status = tmp_path / "5" / "status"
+    status.write_bytes(b"Name:\tx\nCpus_allowed:\tffffffff,fffffffe\nCpus_allowed_list:\t1-63\n")
+    assert procfs.read_allowed_cpus(str(tmp_path), 5, frozenset(range(8))) == 7
+    status.write_bytes(b"Name:\tx\n")
+    with pytest.raises(ParseError, match="procfs-status"):
+        procfs.read_allowed_cpus(str(tmp_path), 5, frozenset({0}))
+
+
+def test_own_memory_is_readable() -> None:
+    """Reading the start of a mapped ELF file through mem gives its magic."""
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    first = next(line for line in maps if procfs.read_exe_link(PROC, os.getpid()) in line)
+    address = int(first.partition("-")[0], 16)
+    assert procfs.read_memory(PROC, os.getpid(), address, 4) == b"\x7fELF"
+
+
+@pytest.mark.parametrize(
+    ("address", "length", "reason"),
+    [
+        (8, 4, "memory-unmapped"),
+        (1 << 64, 4, "memory-range"),
+        (-1, 4, "memory-range"),
+        (4096, 2 << 20, "memory-range"),
+        (4096, 0, "memory-range"),
+    ],
+)
+def test_unmapped_memory_is_refused(address: int, length: int, reason: str) -> None:
+    """Null pointers, kernel-sized addresses and senseless lengths raise, never crash."""
+    with pytest.raises(ParseError, match=reason):
+        procfs.read_memory(PROC, os.getpid(), address, length)
+
+
+def test_open_limit_files_are_found(tmp_path: Path) -> None:
+    """Exactly the descriptors on cpu.max and cpu.cfs_quota_us are reported."""
+    for name in ("cpu.max", "cpu.cfs_quota_us", "cpu.stat"):
+        (tmp_path / name).touch()
+    with (
+        (tmp_path / "cpu.max").open(),
+        (tmp_path / "cpu.stat").open(),
+        (tmp_path / "cpu.cfs_quota_us").open(),
+    ):
+        found = procfs.read_cgroup_fds(PROC, os.getpid())
+    assert set(found) == {f"{tmp_path}/cpu.max", f"{tmp_path}/cpu.cfs_quota_us"}
+
+
+def test_pss_is_less_than_what_is_mapped() -> None:
+    """The proportional size of this process is positive and below its address space."""
+    pss = procfs.read_pss_bytes(PROC, os.getpid())
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    assert 0 < pss < pages * os.sysconf("SC_PAGESIZE")
+
+
+def test_pids_hold_ours() -> None:
+    """Every process is listed, names that are no number are not."""
+    assert os.getpid() in procfs.list_pids(PROC)
+
+
+def test_a_process_that_ended_is_gone() -> None:
+    """Each reader says so with the same error, before and after the process is reaped."""
+    with subprocess.Popen(["/bin/true"]) as child:
+        child.wait()
+    pid, online = child.pid, frozenset({0})
+    for read in (
+        lambda: procfs.read_stat(PROC, pid),
+        lambda: procfs.read_maps(PROC, pid),
+        lambda: procfs.read_exe_id(PROC, pid),
+        lambda: procfs.read_exe_link(PROC, pid),
+        lambda: procfs.read_cgroups(PROC, pid),
+        lambda: procfs.read_environment(PROC, pid, frozenset({"A"})),
+        lambda: procfs.read_allowed_cpus(PROC, pid, online),
+        lambda: procfs.read_memory(PROC, pid, 4096, 8),
+        lambda: procfs.read_cgroup_fds(PROC, pid),
+        lambda: procfs.read_pss_bytes(PROC, pid),
+    ):
+        with pytest.raises(ProcessGoneError):
+            read()
+
+
+def test_a_zombie_is_no_crash() -> None:
+    """A zombie still has a stat, but no executable, memory, or descriptors."""
+    with subprocess.Popen(["/bin/true"]) as child:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        pid = child.pid
+        assert procfs.read_stat(PROC, pid).state == "Z"
+        assert procfs.read_maps(PROC, pid) == ()
+        with pytest.raises(ProcessGoneError):
+            procfs.read_exe_id(PROC, pid)
+        with pytest.raises((ProcessGoneError, ParseError)):
+            procfs.read_memory(PROC, pid, 4096, 8)
+        with pytest.raises((ProcessGoneError, ParseError)):
+            procfs.read_pss_bytes(PROC, pid)
