@@ -154,6 +154,7 @@ class Origin(Enum):
     CALL = "call"  # runtime.GOMAXPROCS(n) in the program
     CONTAINER = "container-default"  # Go >= 1.25 read the cgroup limit
     CPU_COUNT = "cpu-count"  # the CPUs the process may run on
+    FIXED = "fixed-default"  # 1: what Go before 1.5 starts with
     UNKNOWN = "unknown"
 
 
