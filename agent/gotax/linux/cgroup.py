@@ -1,0 +1,630 @@
+"""Cgroups: which container a path means, and what a cgroup may use and has used.
+
+Three layouts exist: v2 (one unified tree), v1 (one tree per controller, each with its own path for
+the same process) and hybrid (v1 controllers beside a unified tree that has none of them). All
+paths here are the host's: ``Cgroups.read_entries`` undoes the agent's own cgroup namespace.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from gotax.errors import ParseError, ProcessGoneError
+from gotax.linux.procfs import CgroupEntry, parse_cgroups, parse_cpu_list, read_cgroups
+from gotax.model import CpuLimit, CpuUsage
+
+_MAX_MOUNTINFO_BYTES = 8 << 20
+_MAX_FILE_BYTES = 64 * 1024
+_MAX_CGROUPS = 16384  # directories of one walk, and ids kept
+_MAX_DEPTH = 256
+# EOPNOTSUPP: cgroup.procs of a threaded cgroup. ENODEV: the cgroup was removed while it was open.
+_ABSENT = frozenset({errno.ENOENT, errno.ENODEV, errno.ENOTDIR, errno.EOPNOTSUPP})
+
+# ----------------------------------------------------------------------------------------------
+# Whose cgroup is this?
+
+# cri-containerd-ID.scope, docker-ID.scope, crio-ID[.scope], libpod-ID.scope; or a bare ID.
+_CONTAINER = re.compile(r"(?:([a-z0-9][a-z0-9_.-]*)-)?([0-9a-f]{64})(?:\.scope)?\Z")
+# slice:prefix:ID is how systemd-driver paths look when the runtime takes them for cgroupfs paths.
+_COLONS = re.compile(r"([^:]*):([^:]*):([0-9a-f]{64})\Z")
+# pod<uid>, kubepods-burstable-pod<uid_with_underscores>.slice; a static pod's UID is the 32 hex
+# digits of a hash (kubernetes pkg/kubelet/config/common.go applyDefaults).
+_POD = re.compile(
+    r"(?:.*-)?pod([0-9a-f]{8}([-_])[0-9a-f]{4}\2[0-9a-f]{4}\2[0-9a-f]{4}\2[0-9a-f]{12}"
+    r"|[0-9a-f]{32})(?:\.slice)?\Z"
+)
+_RUNTIME_OF_PREFIX = {
+    "cri-containerd": "containerd",
+    "nerdctl": "containerd",
+    "docker": "docker",
+    "crio": "cri-o",
+    "libpod": "podman",
+    "libpod-payload": "podman",  # podman --cgroups=split, what Quadlet units use
+}
+# Where a bare ID lies directly below a directory that only one runtime makes. The cgroupfs driver
+# of Kubernetes (pod<uid>/ID) does not tell the runtimes apart.
+_RUNTIME_OF_PARENT = {"docker": "docker", "k8s.io": "containerd"}
+_UNIT = (".service", ".scope")
+
+
+@dataclass(frozen=True, slots=True)
+class CgroupIdentity:
+    """Who a cgroup path belongs to.
+
+    ``container_id`` is 64 hex digits. ``pod_uid`` is written with dashes, or 32 hex digits for a
+    static pod. ``runtime`` is containerd, cri-o, docker, podman, or None where the path does not
+    say. ``unit`` is the systemd service or scope; for a container only when it was started by
+    that very service (podman's split mode). ``qos`` is guaranteed, burstable or besteffort.
+    ``cgroup`` is the path down to the container's or unit's own cgroup, without the children
+    that a container's own systemd or crun may have made.
+    """
+
+    cgroup: str
+    container_id: str | None = None
+    pod_uid: str | None = None
+    runtime: str | None = None
+    unit: str | None = None
+    qos: str | None = None
+
+
+def identify(path: str) -> CgroupIdentity:
+    """Understands one cgroup path. Never fails: what it does not know is just a cgroup.
+
+    The innermost pod wins, and in it the outermost container: in a Kubernetes node that is itself
+    a container (kind, minikube, k3d) people mean the pod, and what a container starts inside
+    itself (Docker in Docker, its own systemd) is still that container. Outside of pods the
+    outermost container wins.
+    """
+    parts = path.split("/")
+    pod, pod_uid = _innermost_pod(parts)
+    qos = _qos(parts, pod) if pod_uid else None
+    for index in range(max(pod, 0), len(parts)):
+        container = _container(parts, index)
+        if container is not None:
+            container_id, runtime = container
+            parent = parts[index - 1] if index else ""
+            split = parent.endswith(".service") and not pod_uid and runtime == "podman"
+            return CgroupIdentity(
+                "/".join(parts[: index + 1]),
+                container_id,
+                pod_uid,
+                runtime,
+                parent if split else None,
+                qos,
+            )
+    unit = max((i for i, part in enumerate(parts) if part.endswith(_UNIT)), default=-1)
+    if unit > pod:
+        return CgroupIdentity("/".join(parts[: unit + 1]), None, pod_uid, None, parts[unit], qos)
+    return CgroupIdentity(path, None, pod_uid, None, None, qos)
+
+
+def _innermost_pod(parts: list[str]) -> tuple[int, str | None]:
+    for index in range(len(parts) - 1, -1, -1):
+        colons = _COLONS.match(parts[index])
+        match = _POD.match(colons[1] if colons else parts[index])
+        if match is not None:
+            return index, match[1].replace("_", "-")
+    return -1, None
+
+
+def _container(parts: list[str], index: int) -> tuple[str, str | None] | None:
+    match = _COLONS.match(parts[index])
+    if match is not None:
+        return match[3], _RUNTIME_OF_PREFIX.get(match[2])
+    match = _CONTAINER.match(parts[index])
+    if match is None:
+        return None
+    prefix, container_id = match[1], match[2]
+    if prefix is None:
+        return container_id, _RUNTIME_OF_PARENT.get(parts[index - 1] if index else "")
+    if prefix.endswith(
+        "conmon"
+    ):  # crio-conmon-ID, libpod-conmon-ID: the monitor, not the container
+        return None
+    return container_id, _RUNTIME_OF_PREFIX.get(prefix)
+
+
+def _qos(parts: list[str], pod: int) -> str:
+    # kubernetes pkg/kubelet/cm: a guaranteed pod lies directly below kubepods.
+    where = "/".join(parts[max(pod - 1, 0) : pod + 1]).lower()
+    return next((name for name in ("burstable", "besteffort") if name in where), "guaranteed")
+
+
+def identify_entries(entries: tuple[CgroupEntry, ...]) -> CgroupIdentity:
+    """Understands a process by all its hierarchies, which may disagree on v1.
+
+    The first path that names a container counts, else the first that names a unit, else the first
+    that is not the root: cpu, then unified, then systemd's own tree; containers are sought in the
+    other controllers too. ``cgroup`` is "/" for a process in no group at all.
+    """
+    ranked = sorted(entries, key=_rank)
+    identities = [identify(entry.path) for entry in ranked]
+    named = [i for e, i in zip(ranked, identities, strict=True) if _rank(e) < _OTHER_RANK]
+    return next(
+        (
+            identity
+            for choice in (
+                (i for i in identities if i.container_id),
+                (i for i in named if i.unit),
+                (i for i in named if i.cgroup != "/"),
+            )
+            for identity in choice
+        ),
+        CgroupIdentity("/"),
+    )
+
+
+_OTHER_RANK = 3
+
+
+def _rank(entry: CgroupEntry) -> int:
+    if "cpu" in entry.controllers:
+        return 0
+    if entry.hierarchy == 0:
+        return 1
+    return 2 if "name=systemd" in entry.controllers else _OTHER_RANK
+
+
+def group_key(entries: tuple[CgroupEntry, ...]) -> str | None:
+    """What processes are grouped by: unique on the node, stable while the group lives.
+
+    The container id, else the path of the systemd unit's cgroup (a unit's name alone is not
+    unique: users have units too), else the cgroup path. None for the root cgroup, which is no
+    group: the caller then takes each process for itself.
+    """
+    identity = identify_entries(entries)
+    if identity.container_id:
+        return identity.container_id
+    return None if identity.cgroup == "/" else identity.cgroup
+
+
+# ----------------------------------------------------------------------------------------------
+# Where are the hierarchies?
+
+
+@dataclass(frozen=True, slots=True)
+class CgroupMount:
+    """A cgroup line of mountinfo. ``controllers`` is () for v2; ``root`` is what is mounted.
+
+    ``root`` is relative to the reader's cgroup namespace: "/" in the initial one, "/../.." for
+    the real root seen from a namespace two levels down (cgroup_namespaces(7)).
+    """
+
+    controllers: tuple[str, ...]
+    mount: str
+    root: str
+
+
+def parse_mountinfo(data: bytes) -> tuple[CgroupMount, ...]:
+    """The cgroup and cgroup2 mounts in their order; all other lines are passed over."""
+    found = []
+    for line in data.decode("utf-8", "surrogateescape").split("\n"):
+        # proc_pid_mountinfo(5): id parent dev root mount options [tags...] - type source options
+        left, _, right = line.partition(" - ")
+        fields, kinds = left.split(" "), right.split(" ")
+        if kinds[0] not in ("cgroup", "cgroup2"):
+            continue
+        if len(fields) < 6 or len(kinds) < 3:
+            raise ParseError("cgroup-mountinfo", repr(line[:120]))
+        # v1's super options: rw, the controllers or name=x; release_agent=/x and xattr do no harm.
+        options = kinds[2].split(",") if kinds[0] == "cgroup" else ()
+        controllers = tuple(option for option in options if option not in ("rw", "ro"))
+        found.append(CgroupMount(controllers, _unescaped(fields[4]), _unescaped(fields[3])))
+    return tuple(found)
+
+
+def _unescaped(text: str) -> str:
+    # fs/proc_namespace.c mangles space, tab, newline, backslash and # as three octal digits.
+    return re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), text)
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchy:
+    """One cgroup tree. ``mount`` shows the host path ``root`` and what is below it.
+
+    ``base`` is the host path of the agent's cgroup namespace root, "/" without a namespace.
+    """
+
+    controllers: tuple[str, ...]
+    mount: str
+    root: str = "/"
+    base: str = "/"
+
+    def host_path(self, path: str) -> str:
+        """A path of /proc/PID/cgroup as the host sees it."""
+        return _resolved(path, self.base)
+
+    def directory(self, path: str) -> str | None:
+        """Where a host path is in the file system; None: not below what is mounted."""
+        if self.root == "/":
+            return self.mount + path.rstrip("/")
+        if path != self.root and not path.startswith(self.root + "/"):
+            return None
+        return self.mount + path[len(self.root) :]
+
+
+def _resolved(path: str, base: str) -> str:
+    """``path`` seen from ``base``: "/../x" from "/a/b" is "/a/x"."""
+    parts = [part for part in path.split("/") if part]
+    above = next((i for i, part in enumerate(parts) if part != ".."), len(parts))
+    kept = [part for part in base.split("/") if part]
+    kept = kept[: len(kept) - above] if above < len(kept) else []
+    return "/" + "/".join(kept + parts[above:])
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchies:
+    """``sees_host`` is False when only the agent's own cgroups are mounted: paths still tell the
+    containers apart, but no limit or usage can be read.
+    """
+
+    version: Literal["v1", "v2", "hybrid"]
+    unified: Hierarchy | None
+    legacy: tuple[Hierarchy, ...]
+    sees_host: bool = True
+
+    def of(self, controller: str) -> Hierarchy | None:
+        """The tree that has the controller: v1's if there is one, else the unified one."""
+        return next((h for h in self.legacy if controller in h.controllers), self.unified)
+
+    def of_entry(self, entry: CgroupEntry) -> Hierarchy | None:
+        if entry.hierarchy == 0:
+            return self.unified
+        return next((h for h in self.legacy if set(entry.controllers) & set(h.controllers)), None)
+
+
+def find_hierarchies(proc_root: str, sys_root: str) -> Hierarchies:
+    """Reads where cgroups are mounted for this process, at or below ``sys_root``.
+
+    ``sys_root`` is /sys/fs/cgroup, or where a container has the host's mounted. Mounts elsewhere
+    (a container's own) do not count. When the agent sits in a private cgroup namespace, its own
+    place is searched for in the host's tree, by its PID in cgroup.procs, once.
+    ParseError("cgroup-not-mounted"): there is none.
+    """
+    data = _read(f"{proc_root}/self/mountinfo", _MAX_MOUNTINFO_BYTES)
+    if data is None:
+        raise ParseError("cgroup-mountinfo", f"{proc_root}/self/mountinfo cannot be read")
+    best: dict[tuple[str, ...], CgroupMount] = {}
+    for mount in parse_mountinfo(data):
+        if mount.mount != sys_root and not mount.mount.startswith(sys_root + "/"):
+            continue
+        known = best.get(mount.controllers)
+        if known is None or _width(mount) >= _width(known):  # a later mount hides an earlier one
+            best[mount.controllers] = mount
+    if not best:
+        raise ParseError("cgroup-not-mounted", f"no cgroup file system at {sys_root}")
+    from_inside = any(mount.root.startswith("/..") for mount in best.values())
+    own = _entries_of(proc_root, "self") if from_inside else ()
+    trees = {controllers: _hierarchy(mount, own) for controllers, mount in best.items()}
+    unified = trees.pop((), None)
+    legacy = tuple(trees.values())
+    version: Literal["v1", "v2", "hybrid"] = (
+        "v1" if unified is None else "hybrid" if legacy else "v2"
+    )
+    # PID 1 outside of our cgroup namespace, but no mount that shows anything outside of it.
+    outside = any(entry.path.startswith("/..") for entry in _entries_of(proc_root, "1"))
+    return Hierarchies(version, unified, legacy, sees_host=from_inside or not outside)
+
+
+def _width(mount: CgroupMount) -> tuple[int, int]:
+    """How much of the hierarchy a mount shows: the higher its root, the more."""
+    parts = [part for part in mount.root.split("/") if part]
+    above = parts.count("..")
+    return above, above - len(parts)
+
+
+def _hierarchy(mount: CgroupMount, own: tuple[CgroupEntry, ...]) -> Hierarchy:
+    parts = [part for part in mount.root.split("/") if part]
+    if not parts or set(parts) != {".."}:
+        return Hierarchy(mount.controllers, mount.mount, _resolved(mount.root, "/"))
+    entry = next(
+        (
+            e
+            for e in own
+            if (not mount.controllers and e.hierarchy == 0)
+            or set(e.controllers) & set(mount.controllers)
+        ),
+        None,
+    )
+    base = _find_own(mount.mount, entry.path) if entry else None
+    # The depth is known from the mount; a path of another depth is not our namespace's root.
+    if base is None or base.count("/") != len(parts):
+        base = "/"
+    return Hierarchy(mount.controllers, mount.mount, "/", base)
+
+
+def _find_own(mount: str, inner: str) -> str | None:
+    """The host path of our cgroup namespace's root: where this PID is, less the path inside."""
+    pid = str(os.getpid()).encode()
+    for directory, _ in _walk(mount):
+        if pid in (_read(f"{directory}/cgroup.procs", _MAX_MOUNTINFO_BYTES) or b"").split():
+            path = directory[len(mount) :]
+            inside = inner.rstrip("/")
+            return path.removesuffix(inside) if path.endswith(inside) else None
+    return None
+
+
+def _walk(top: str) -> Iterator[tuple[str, int]]:
+    """(directory, inode) of each cgroup, parents first, at most 16384; what vanishes is left out.
+
+    A cgroup directory's link count is 2 + its children (fs/kernfs/inode.c), so a stat saves
+    listing the fifty files of a leaf. Not every file system that a test may use keeps it: 1 is
+    no answer.
+    """
+    try:
+        inode = os.stat(top).st_ino  # noqa: PTH116
+    except OSError:
+        return
+    yield top, inode
+    queue, count = [top], 1
+    for directory in queue:
+        try:
+            with os.scandir(directory) as listing:
+                children = [entry for entry in listing if entry.is_dir(follow_symlinks=False)]
+        except OSError:
+            continue
+        for child in children:
+            try:
+                stat = child.stat(follow_symlinks=False)
+            except OSError:
+                continue
+            count += 1
+            if count > _MAX_CGROUPS:
+                return
+            yield child.path, stat.st_ino
+            if stat.st_nlink != 2:
+                queue.append(child.path)
+
+
+# ----------------------------------------------------------------------------------------------
+# What may it use, and what has it used?
+
+
+@dataclass(frozen=True, slots=True)
+class CgroupPaths:
+    """A process's host paths in the trees that matter; on v1 they may differ."""
+
+    cpu: str
+    cpuacct: str
+    cpuset: str
+
+
+def parse_cpu_max(data: bytes) -> float | None:
+    """v2's ``cpu.max`` (``50000 100000``) in cores; None for ``max``."""
+    quota, _, period = data.strip().partition(b" ")
+    return None if quota == b"max" else _cores(quota, period)
+
+
+def parse_cfs_quota(quota: bytes, period: bytes) -> float | None:
+    """v1's ``cpu.cfs_quota_us`` and ``cpu.cfs_period_us`` in cores; None for a quota of -1."""
+    return None if quota.strip() == b"-1" else _cores(quota.strip(), period.strip())
+
+
+def _cores(quota: bytes, period: bytes) -> float:
+    if not quota.isdigit() or not period.isdigit() or not int(quota) or not int(period):
+        raise ParseError("cgroup-quota", f"{quota[:40]!r} {period[:40]!r}")
+    return int(quota) / int(period)
+
+
+def parse_cpu_stat(data: bytes) -> CpuUsage:
+    """``cpu.stat`` of either version; None for what it does not hold.
+
+    v2 counts microseconds (usage_usec, throttled_usec); v1 nanoseconds (throttled_time), and has
+    its usage in another file. Without the cpu controller v2 has the usage only.
+    """
+    values: dict[bytes, int] = {}
+    for line in data.split(b"\n"):
+        key, _, value = line.partition(b" ")
+        if value.isdigit():
+            values[key] = int(value[:20])
+    usage_us, throttled_us = values.get(b"usage_usec"), values.get(b"throttled_usec")
+    return CpuUsage(
+        usage_ns=None if usage_us is None else usage_us * 1000,
+        periods=values.get(b"nr_periods"),
+        throttled_periods=values.get(b"nr_throttled"),
+        throttled_ns=(
+            values.get(b"throttled_time") if throttled_us is None else throttled_us * 1000
+        ),
+    )
+
+
+class Cgroups:
+    """Reads cgroups by their host path.
+
+    A cgroup that is gone raises ``ProcessGoneError``; one outside of what is mounted raises
+    ``ParseError("cgroup-unreachable")``. Files that a cgroup does not have (the root has no
+    cpu.max; a controller may be off below some level) count as "not limited here".
+    """
+
+    def __init__(self, hierarchies: Hierarchies) -> None:
+        self.hierarchies = hierarchies
+        self._cpu = hierarchies.of("cpu")
+        self._cpuset = hierarchies.of("cpuset")
+        self._path_of_id: dict[int, str] = {}
+        self._may_walk = True
+        self.evictions = 0  # ids forgotten because of the bound
+
+    def __len__(self) -> int:
+        """How many cgroup ids are remembered."""
+        return len(self._path_of_id)
+
+    def read_entries(self, proc_root: str, pid: int) -> tuple[CgroupEntry, ...]:
+        """A process's cgroups with host paths."""
+        return self.host_entries(read_cgroups(proc_root, pid))
+
+    def host_entries(self, entries: tuple[CgroupEntry, ...]) -> tuple[CgroupEntry, ...]:
+        """Undoes the agent's cgroup namespace. Once only: host paths must not come back in here.
+
+        Where the agent's own place is unknown, "/../../x" becomes "/x", which still tells the
+        container.
+        """
+        result = []
+        for entry in entries:
+            tree = self.hierarchies.of_entry(entry)
+            base = tree.base if tree else "/"
+            foreign = base != "/" or entry.path.startswith("/..")
+            result.append(replace(entry, path=_resolved(entry.path, base)) if foreign else entry)
+        return tuple(result)
+
+    def locate(self, entries: tuple[CgroupEntry, ...]) -> CgroupPaths:
+        """Where the process is in each tree, from host entries; "/" where it is in none."""
+        return CgroupPaths(
+            _path_in(entries, "cpu"), _path_in(entries, "cpuacct"), _path_in(entries, "cpuset")
+        )
+
+    def cpu_path(self, entries: tuple[CgroupEntry, ...]) -> str:
+        """The host path in the tree that limits CPU time: v1's if the cpu controller is there."""
+        return _path_in(entries, "cpu")
+
+    def read_limit(self, path: str, cpuset_path: str | None = None) -> CpuLimit:
+        """The tightest quota of the cgroup and all its ancestors, and its cpuset and shares.
+
+        ``cpuset_path`` defaults to ``path``.
+        """
+        tree = self._cpu
+        leaf = _directory(self.hierarchies, tree, path)
+        tightest: float | None = None
+        tightest_at: str | None = None
+        leaf_limit = _read_quota(leaf, tree)
+        for at in _upwards(path):
+            directory = tree.directory(at) if tree else None
+            if directory is None:
+                break
+            limit = leaf_limit if at == path else _read_quota(directory, tree)
+            if limit is not None and (tightest is None or limit < tightest):
+                tightest, tightest_at = limit, at
+        if leaf_limit is None:
+            _require(leaf)
+        is_v2 = tree is self.hierarchies.unified
+        return CpuLimit(
+            limit_cores=tightest,
+            limit_cgroup=tightest_at,
+            leaf_limit_cores=leaf_limit,
+            cpuset_cpus=self._read_cpuset(cpuset_path or path),
+            shares=None if is_v2 else _read_int(f"{leaf}/cpu.shares"),
+            weight=_read_int(f"{leaf}/cpu.weight") if is_v2 else None,
+        )
+
+    def read_usage(self, path: str, cpuacct_path: str | None = None) -> CpuUsage:
+        """The kernel's counters of the cgroup with its children. ``cpuacct_path`` as above."""
+        leaf = _directory(self.hierarchies, self._cpu, path)
+        data = _read(f"{leaf}/cpu.stat", _MAX_FILE_BYTES)
+        if data is None:
+            _require(leaf)
+        usage = parse_cpu_stat(data or b"")
+        cpuacct = self.hierarchies.of("cpuacct")
+        if usage.usage_ns is not None or cpuacct is None or cpuacct is self.hierarchies.unified:
+            return usage
+        directory = cpuacct.directory(cpuacct_path or path)
+        return replace(usage, usage_ns=_read_int(f"{directory}/cpuacct.usage"))
+
+    def _read_cpuset(self, path: str) -> int | None:
+        """CPUs of the nearest cgroup that has a cpuset; None where none is to be seen."""
+        if self._cpuset is None:
+            return None
+        is_v2 = self._cpuset is self.hierarchies.unified
+        name = "cpuset.cpus.effective" if is_v2 else "cpuset.effective_cpus"
+        for at in _upwards(path):
+            directory = self._cpuset.directory(at)
+            if directory is None:
+                return None
+            cpus = parse_cpu_list(_read(f"{directory}/{name}", _MAX_FILE_BYTES) or b"")
+            if cpus:
+                return len(cpus)
+        return None
+
+    def refresh(self) -> None:
+        """Allows one more walk of the tree: call it once a tick."""
+        self._may_walk = True
+
+    def path_of_id(self, cgroup_id: int) -> str | None:
+        """The host path of a bpf_get_current_cgroup_id, which is the inode of a v2 directory.
+
+        None: never seen, or no v2 tree is mounted. Walks the tree when the id is new, at most
+        once per ``refresh``. Remembers removed cgroups, the last 16384 ids in all.
+        """
+        path = self._path_of_id.get(cgroup_id)
+        unified = self.hierarchies.unified
+        if path is not None or not self._may_walk or unified is None:
+            return path
+        self._may_walk = False
+        prefix = "" if unified.root == "/" else unified.root
+        for directory, inode in _walk(unified.mount):
+            self._path_of_id.pop(inode, None)  # to the end: the oldest are the first
+            self._path_of_id[inode] = prefix + directory[len(unified.mount) :] or "/"
+        while len(self._path_of_id) > _MAX_CGROUPS:
+            del self._path_of_id[next(iter(self._path_of_id))]
+            self.evictions += 1
+        return self._path_of_id.get(cgroup_id)
+
+
+def _path_in(entries: tuple[CgroupEntry, ...], controller: str) -> str:
+    for entry in entries:
+        if controller in entry.controllers:
+            return entry.path
+    return next((entry.path for entry in entries if entry.hierarchy == 0), "/")
+
+
+def _upwards(path: str) -> Iterator[str]:
+    """The path and its ancestors, ending with "/"."""
+    for _ in range(_MAX_DEPTH):
+        yield path
+        if path == "/":
+            return
+        path = path.rpartition("/")[0] or "/"
+
+
+def _directory(hierarchies: Hierarchies, tree: Hierarchy | None, path: str) -> str:
+    directory = tree.directory(path) if tree and hierarchies.sees_host else None
+    if directory is None:
+        raise ParseError("cgroup-unreachable", path)
+    return directory
+
+
+def _read_quota(directory: str, tree: Hierarchy | None) -> float | None:
+    if tree is None or not tree.controllers:
+        data = _read(f"{directory}/cpu.max", _MAX_FILE_BYTES)
+        return None if data is None else parse_cpu_max(data)
+    quota = _read(f"{directory}/cpu.cfs_quota_us", _MAX_FILE_BYTES)
+    if quota is None or quota.startswith(b"-1"):  # saves opening the period
+        return None
+    period = _read(f"{directory}/cpu.cfs_period_us", _MAX_FILE_BYTES)
+    return None if period is None else parse_cfs_quota(quota, period)
+
+
+def _require(directory: str) -> None:
+    if not os.path.isdir(directory):  # noqa: PTH112
+        raise ProcessGoneError(directory)
+
+
+def _read_int(path: str) -> int | None:
+    data = (_read(path, _MAX_FILE_BYTES) or b"").strip()
+    return int(data[:20]) if data.isdigit() else None
+
+
+def _entries_of(proc_root: str, who: str) -> tuple[CgroupEntry, ...]:
+    return parse_cgroups(_read(f"{proc_root}/{who}/cgroup", _MAX_FILE_BYTES) or b"")
+
+
+def _read(path: str, limit: int) -> bytes | None:
+    """At most ``limit`` bytes; None: there is no such file (any more), or it has no such data."""
+    try:
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            chunks = [os.read(fd, min(65536, limit))]
+            size = len(chunks[0])
+            while chunks[-1] and size < limit:
+                chunks.append(os.read(fd, min(65536, limit - size)))
+                size += len(chunks[-1])
+        finally:
+            os.close(fd)
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return None
+        raise ParseError("cgroup-unreadable", f"{path}: {error.strerror}") from error
+    return b"".join(chunks)
