@@ -1,0 +1,149 @@
+"""Cgroups of the running kernel: needs root and a cgroup v1 cpu or a v2 tree to make groups in."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gotax.errors import ProcessGoneError
+from gotax.linux.cgroup import Cgroups, Hierarchy, find_hierarchies
+
+pytestmark = pytest.mark.kernel
+
+NAME = f"gotax-test-{os.getpid()}"
+
+
+@pytest.fixture
+def cgroups() -> Cgroups:
+    return Cgroups(find_hierarchies("/proc", "/sys/fs/cgroup"))
+
+
+def set_quota(folder: Path, is_v2: bool, quota_us: int) -> None:
+    if is_v2:
+        (folder / "cpu.max").write_text(f"{quota_us} 100000")
+    else:
+        (folder / "cpu.cfs_period_us").write_text("100000")
+        (folder / "cpu.cfs_quota_us").write_text(str(quota_us))
+
+
+@pytest.fixture
+def tree(cgroups: Cgroups) -> Hierarchy:
+    tree = cgroups.hierarchies.of("cpu")
+    if tree is None or tree.root != "/" or os.geteuid():
+        pytest.skip("needs root and the host's cgroup tree")
+    return tree
+
+
+@pytest.fixture
+def group(tree: Hierarchy) -> Iterator[Path]:
+    """A parent limited to 1.5 cores with a child limited to 2; both are removed afterwards."""
+    parent = Path(tree.mount) / NAME
+    child = parent / "leaf"
+    is_v2 = not tree.controllers
+    try:
+        parent.mkdir()
+        if is_v2:
+            (Path(tree.mount) / "cgroup.subtree_control").write_text("+cpu")
+            (parent / "cgroup.subtree_control").write_text("+cpu")
+        child.mkdir()
+        # v1 refuses a child above its parent, and a parent below its child: child first.
+        set_quota(child, is_v2, 150_000)
+        set_quota(parent, is_v2, 150_000)
+        yield child
+    finally:
+        for folder in (child, parent):
+            if folder.exists():
+                folder.rmdir()
+
+
+def busy_child(group: Path) -> subprocess.Popen[bytes]:
+    """A process that enters the group before it runs; killed by the test."""
+    code = f"open('{group}/cgroup.procs', 'w').write('0')\nprint(flush=True)\nwhile True: pass"
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    child.stdout.read(1)
+    return child
+
+
+def test_limit_and_usage_of_a_child_process(cgroups: Cgroups, tree: Hierarchy, group: Path) -> None:
+    """The quota written by hand is the limit read; usage grows and throttling is counted."""
+    set_quota(group, not tree.controllers, 5_000)  # 5 % of a core: throttled at once
+    child = busy_child(group)
+    try:
+        entries = cgroups.read_entries("/proc", child.pid)
+        paths = cgroups.locate(entries)
+        assert paths.cpu == f"/{NAME}/leaf"
+        limit = cgroups.read_limit(paths.cpu, paths.cpuset)
+        assert limit.limit_cores == limit.leaf_limit_cores == 0.05
+        assert limit.limit_cgroup == f"/{NAME}/leaf"
+        assert limit.cpuset_cpus == os.cpu_count()
+        usage = cgroups.read_usage(paths.cpu, paths.cpuacct)
+        deadline = time.monotonic() + 30
+        while not (usage.throttled_periods and usage.throttled_ns and usage.usage_ns):
+            assert time.monotonic() < deadline, usage
+            usage = cgroups.read_usage(paths.cpu, paths.cpuacct)
+        assert usage.periods is not None
+        assert usage.periods >= usage.throttled_periods
+        set_quota(group, not tree.controllers, 150_000)
+        assert cgroups.read_limit(paths.cpu).limit_cores == 1.5
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def test_removed_group_is_gone(cgroups: Cgroups, group: Path) -> None:
+    """Once it is removed, limit and usage raise instead of saying unlimited."""
+    path = f"/{NAME}/leaf"
+    cgroups.read_limit(path)
+    group.rmdir()
+    with pytest.raises(ProcessGoneError):
+        cgroups.read_limit(path)
+    with pytest.raises(ProcessGoneError):
+        cgroups.read_usage(path)
+
+
+def test_id_is_the_inode(cgroups: Cgroups) -> None:
+    """The inode of a directory in the unified tree leads back to its path, and outlives it."""
+    unified = cgroups.hierarchies.unified
+    if unified is None or unified.root != "/" or os.geteuid():
+        pytest.skip("needs root and a unified tree")
+    folder = Path(unified.mount) / NAME
+    folder.mkdir()
+    try:
+        inode = folder.stat().st_ino
+        assert cgroups.path_of_id(inode) == f"/{NAME}"
+    finally:
+        folder.rmdir()
+    cgroups.refresh()
+    assert cgroups.path_of_id(inode) == f"/{NAME}"
+
+
+INSIDE = """
+import os
+from gotax.linux.cgroup import Cgroups, find_hierarchies
+cgroups = Cgroups(find_hierarchies("/proc", "/sys/fs/cgroup"))
+print(open("/proc/1/cgroup").read().count("/.."))
+print(cgroups.cpu_path(cgroups.read_entries("/proc", os.getpid())))
+print(cgroups.cpu_path(cgroups.read_entries("/proc", 1)))
+print(cgroups.read_limit(cgroups.cpu_path(cgroups.read_entries("/proc", os.getpid()))).limit_cores)
+"""
+
+
+def test_private_cgroup_namespace(cgroups: Cgroups, group: Path) -> None:
+    """From inside a namespace with the host's tree mounted, host paths and limits are the same."""
+    outside = cgroups.cpu_path(cgroups.read_entries("/proc", 1))
+    enter = f"echo 0 > {group}/cgroup.procs && exec unshare -C {sys.executable} -"
+    run = subprocess.run(
+        ["/bin/sh", "-c", enter], input=INSIDE, capture_output=True, text=True, check=False
+    )
+    assert not run.returncode, run.stderr
+    ups, own, of_init, limit = run.stdout.split()
+    assert int(ups) >= 1  # the kernel does show relative paths here
+    assert own == f"/{NAME}/leaf"
+    assert of_init == outside
+    assert float(limit) == 1.5
