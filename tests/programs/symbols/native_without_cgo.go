@@ -1,0 +1,6 @@
+//go:build !cgo
+// +build !cgo
+
+package main
+
+func native(n int) int { return 2 * n }

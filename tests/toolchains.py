@@ -1,0 +1,148 @@
+"""Go toolchains by version, and programs built with them, kept outside the clone.
+
+The cache directory is $GOTAX_CACHE, by default ~/.cache/gotax. A toolchain comes from the Go
+module proxy (golang.org/toolchain has every release back to Go 1.2) through the go command on
+PATH; binaries are cached by a hash of the program's sources and of how they are built.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+PROGRAMS = Path(__file__).parent / "programs"
+VERSIONS = ("1.21.13", "1.22.12", "1.24.13", "1.25.12", "1.26.8", "1.27.3")
+"""What the tests use by default. Any release can be asked for."""
+
+OLD_VERSIONS = ("1.5.4", "1.9.7", "1.12.17", "1.16.15", "1.18.10", "1.20.14")
+"""One for each older layout of the tables."""
+
+VARIANTS = ("stripped", "pie", "nosections", "arm64", "cgo")
+
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+class ToolchainError(Exception):
+    """A toolchain could not be had, or a program not be built with it."""
+
+
+def cache() -> Path:
+    return Path(os.environ.get("GOTAX_CACHE") or Path.home() / ".cache" / "gotax")
+
+
+def minor(version: str) -> int:
+    return int(version.split(".")[1])
+
+
+@functools.cache
+def toolchain(version: str) -> Path:
+    """GOROOT of a release; downloaded once (60 to 130 MB)."""
+    root = cache() / "sdk" / f"go{version}"
+    if (root / "bin" / "go").exists():
+        return root
+    go = shutil.which("go")
+    if go is None:
+        raise ToolchainError("no go command on PATH to fetch toolchains with")
+    installed = _output([go, "env", "GOVERSION", "GOROOT"], GOTOOLCHAIN="local").split()
+    if installed[:1] == [f"go{version}"]:
+        return Path(installed[1])
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root.parent) as folder:
+        module = f"v0.0.1-go{version}.linux-{_MACHINES[platform.machine()]}"
+        _output(
+            [go, "mod", "download", f"golang.org/toolchain@{module}"],
+            cwd=Path(folder),
+            GOMODCACHE=folder,
+            GOFLAGS="-modcacherw",
+        )
+        unpacked = Path(folder) / "golang.org" / f"toolchain@{module}"
+        # A module cannot contain another one's go.mod, nor executable files.
+        for path in unpacked.rglob("_go.mod"):
+            path.rename(path.with_name("go.mod"))
+        for path in [*(unpacked / "bin").iterdir(), *(unpacked / "pkg" / "tool").rglob("*")]:
+            path.chmod(0o755)
+        unpacked.rename(root)
+    return root
+
+
+def go_binary(program: str, version: str, *variants: str) -> Path:
+    """tests/programs/PROGRAM built with a Go release.
+
+    Variants: ``stripped`` (-s -w), ``pie``, ``nosections`` (section headers wiped),
+    ``arm64`` (cross-built), ``cgo`` (linked externally). A program without go.mod is built in
+    GOPATH mode, so that one source serves every release.
+    """
+    unknown = set(variants) - set(VARIANTS)
+    if unknown:
+        raise ToolchainError(f"no such variants: {unknown}")
+    source = PROGRAMS / program
+    digest = hashlib.sha256(repr((program, version, sorted(variants))).encode())
+    for path in sorted(p for p in source.rglob("*") if p.is_file()):
+        digest.update(f"{path.relative_to(source)}\0{path.stat().st_size}\0".encode())
+        digest.update(path.read_bytes())
+    name = "-".join((program, version, *sorted(variants), digest.hexdigest()[:16]))
+    target = cache() / "binaries" / name
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            built = Path(folder) / program
+            _build(source, version, frozenset(variants), built)
+            if "nosections" in variants:
+                wipe_section_headers(built)
+            built.rename(target)
+    return target
+
+
+def _build(source: Path, version: str, variants: frozenset[str], target: Path) -> None:
+    root = toolchain(version)
+    environment = {
+        "GOROOT": str(root),
+        "GOTOOLCHAIN": "local",
+        "GOENV": "off",
+        "GOFLAGS": "-buildvcs=false" if minor(version) >= 18 else "",
+        "GOCACHE": str(cache() / "build" / version),
+        "CGO_ENABLED": "1" if "cgo" in variants else "0",
+        "GOARCH": "arm64" if "arm64" in variants else _MACHINES[platform.machine()],
+        "PATH": f"{root / 'bin'}:{os.environ['PATH']}",
+    }
+    command = [str(root / "bin" / "go"), "build", "-o", str(target)]
+    if "pie" in variants:
+        command.append("-buildmode=pie")
+    if "stripped" in variants:
+        command.append("-ldflags=-s -w")
+    if (source / "go.mod").exists():
+        _output([*command, "."], cwd=source, **environment)
+        return
+    # Compilers write this path into the binary: it must not change from build to build.
+    clone = hashlib.sha256(str(PROGRAMS).encode()).hexdigest()[:8]
+    gopath = cache() / "gopath" / clone
+    (gopath / "src").mkdir(parents=True, exist_ok=True)
+    try:
+        (gopath / "src" / source.name).symlink_to(source)
+    except FileExistsError:
+        pass  # from an earlier build; the link's target follows from its path
+    _output([*command, source.name], GO111MODULE="off", GOPATH=str(gopath), **environment)
+
+
+def wipe_section_headers(path: Path) -> None:
+    """What sstrip does: the program runs as before, tools lose sight of everything."""
+    with path.open("r+b") as file:
+        file.seek(0x28)  # e_shoff
+        file.write(bytes(8))
+        file.seek(0x3C)  # e_shnum, e_shstrndx
+        file.write(bytes(4))
+
+
+def _output(command: list[str], cwd: Path | None = None, **environment: str) -> str:
+    done = subprocess.run(
+        command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise ToolchainError(f"{' '.join(command)}: {done.stderr.strip()}")
+    return done.stdout
