@@ -1,0 +1,51 @@
+"""Fold samples into totals per container: by category and by function."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+
+from gotax.model import (
+    CATEGORY_COUNT,
+    FrameKind,
+    FunctionShare,
+    Int64Array,
+    Profile,
+    Stack,
+    UInt8Array,
+)
+
+
+def category_hits(category: UInt8Array, hits: Int64Array) -> Int64Array:
+    """Hits per Category. Shapes: (n,), (n,) -> (CATEGORY_COUNT,)."""
+    return np.bincount(category, weights=hits, minlength=CATEGORY_COUNT).astype(np.int64)
+
+
+def top_functions(profile: Profile, rows: Int64Array, count: int) -> tuple[FunctionShare, ...]:
+    """The ``count`` functions with the most cumulative hits among these rows of the profile.
+
+    Kernel time counts for the user function that caused it. A function counts once per stack,
+    however often it recurs there.
+    """
+    flat: Counter[str] = Counter()
+    cumulative: Counter[str] = Counter()
+    hits_of_stack: Counter[int] = Counter()
+    for stack, hits in zip(profile.stack[rows].tolist(), profile.hits[rows].tolist(), strict=True):
+        hits_of_stack[stack] += hits
+    for stack, hits in hits_of_stack.items():
+        names = list(_user_functions(profile.stacks[stack]))
+        if names:
+            flat[names[0]] += hits
+        for name in set(names):
+            cumulative[name] += hits
+    by_weight = sorted(cumulative, key=lambda name: (-cumulative[name], -flat[name], name))
+    return tuple(FunctionShare(name, flat[name], cumulative[name]) for name in by_weight[:count])
+
+
+def _user_functions(stack: Stack) -> Iterable[str]:
+    for location in stack:
+        for frame in location.frames:
+            if frame.kind is not FrameKind.KERNEL:
+                yield frame.function
