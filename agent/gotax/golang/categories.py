@@ -305,6 +305,100 @@ PACKAGES: Final[tuple[tuple[str, int], ...]] = (
 # fmt: on
 
 
+class Meaning(NamedTuple):
+    """What a category is, and the class of Go's runtime/metrics that counts the same, or ""."""
+
+    text: str
+    metric: str = ""
+
+
+# Go charges a processor's time by what the processor is set aside for, gotax by what a thread was
+# seen doing. The two agree on collection and scavenging; the rest Go calls "user" or "idle".
+_USER_CLASS = "part of /cpu/classes/user"
+MEANING: Final[dict[Category, Meaning]] = {
+    Category.USER: Meaning(
+        "the program's own code, its libraries, and the runtime routines that do a statement's "
+        "work: maps, strings, slices, interfaces, defer, panic",
+        _USER_CLASS,
+    ),
+    Category.SCHED_FIND_WORK: Meaning(
+        "a thread without work looks for some: run queues, stealing from other Ps, spinning",
+        _USER_CLASS,
+    ),
+    Category.SCHED_WAKE: Meaning(
+        "making a goroutine ready and waking, starting or handing a P to a thread for it",
+        _USER_CLASS,
+    ),
+    Category.SCHED_PARK: Meaning(
+        "putting a thread to sleep because there is nothing to do", "part of /cpu/classes/idle"
+    ),
+    Category.SCHED_SWITCH: Meaning(
+        "switching goroutines, and creating and ending them", _USER_CLASS
+    ),
+    Category.SCHED_PREEMPT: Meaning(
+        "interrupting a goroutine that has run long enough, signals included", _USER_CLASS
+    ),
+    Category.SCHED_SYSMON: Meaning("the monitor thread, which has no P"),
+    Category.GC_MARK_DEDICATED: Meaning(
+        "a mark worker that has a P to itself (Go 1.22 and newer)",
+        "/cpu/classes/gc/mark/dedicated",
+    ),
+    Category.GC_MARK_FRACTIONAL: Meaning(
+        "a mark worker with a share of a P, where a quarter of GOMAXPROCS is far from a whole "
+        "number (Go 1.22 and newer)",
+        "/cpu/classes/gc/mark/dedicated",
+    ),
+    Category.GC_MARK_IDLE: Meaning(
+        "a mark worker on a P that has nothing else to do (Go 1.22 and newer)",
+        "/cpu/classes/gc/mark/idle",
+    ),
+    Category.GC_MARK_BACKGROUND: Meaning(
+        "a mark worker whose mode is not visible: all of them before Go 1.22",
+        "/cpu/classes/gc/mark/dedicated and .../idle",
+    ),
+    Category.GC_ASSIST: Meaning(
+        "marking that an allocating goroutine has to do itself", "/cpu/classes/gc/mark/assist"
+    ),
+    Category.GC_WRITE_BARRIER: Meaning(
+        "telling a running collection which pointers the program overwrites", _USER_CLASS
+    ),
+    Category.GC_SWEEP: Meaning(
+        "finding free objects after marking, in the background and before allocating", _USER_CLASS
+    ),
+    Category.GC_SCAVENGE: Meaning(
+        "returning free memory to the kernel", "/cpu/classes/scavenge/total"
+    ),
+    Category.GC_STW: Meaning(
+        "stopping and starting the world, and the steps of a cycle between its phases",
+        "/cpu/classes/gc/pause, in part",
+    ),
+    Category.GC_FINALIZERS: Meaning(
+        "queueing finalizers, cleanups and weak pointers (the functions they run are the "
+        "program's own)",
+        _USER_CLASS,
+    ),
+    Category.NETPOLL: Meaning("the network poller: epoll_wait and its bookkeeping", _USER_CLASS),
+    Category.TIMERS: Meaning("keeping and firing timers, time.Sleep", _USER_CLASS),
+    Category.ALLOC: Meaning("allocating memory", _USER_CLASS),
+    Category.CHAN: Meaning("channel operations and select", _USER_CLASS),
+    Category.LOCKS: Meaning(
+        "package sync's locks and the semaphores below them, contended or not", _USER_CLASS
+    ),
+    Category.SYSCALL: Meaning(
+        "system calls and page faults on behalf of the program, and entering and leaving them",
+        _USER_CLASS,
+    ),
+    Category.STACK_GROWTH: Meaning("enlarging a goroutine's stack", _USER_CLASS),
+    Category.CGO: Meaning("C code, and crossing over to it and back", _USER_CLASS),
+    Category.RUNTIME_OTHER: Meaning(
+        "start-up, signals for the program, self-profiling and statistics; runtime functions that "
+        "no set below names"
+    ),
+    Category.NATIVE: Meaning("a process that is not Go"),
+    Category.UNKNOWN: Meaning("no frame of the stack tells: it is missing or broken"),
+}
+
+
 _CLOSURE = re.compile(
     r"(?:\.func\d+|\.\d+|\.gowrap\d+|\.deferwrap\d+|-range\d+|\.abi0|\.abiinternal|-fm)+$"
 )
@@ -377,17 +471,18 @@ def function_code(name: str) -> int:
     if package == "runtime":
         code = _runtime_code(name[dot + 1 :])
         return UNLISTED if code is None else code
+    if package in _ELSEWHERE_PACKAGES:
+        code = _ELSEWHERE_NAMES.find(_CLOSURE.sub("", name))
+        if code is not None:
+            return code
     code = _WHOLE_PACKAGES.get(package)
     if code is not None:
         return code
-    if package in _ELSEWHERE_PACKAGES:
-        code = _ELSEWHERE_NAMES.find(_CLOSURE.sub("", name))
-        return _USER if code is None else code
     if package == "_":
-        # 1.27 names a closure that was inlined into another package's function
-        # "_.goready.func1"; only the runtime's known names are taken for its own.
+        # Go 1.27 calls a closure of an inlined function "_.goready.func1", and may do so to a
+        # user's "main" or "init" as well: only names that could hardly be others' are believed.
         code = _RUNTIME_NAMES.whole(_CLOSURE.sub("", name[2:]))
-        return _USER if code is None else code
+        return _USER if code is None or code == _OTHER else code
     for tree, tree_code in _PACKAGE_TREES:
         if package.startswith(tree):
             return tree_code

@@ -1,0 +1,126 @@
+"""Mending what a frame-pointer walk makes of a Go stack. Addresses only; no names, no I/O.
+
+The kernel's walker reports the leaf's program counter and then one return address per frame
+pointer. For Go that is nearly the truth. What is missing and what is too much:
+
+*The direct caller of a leaf without a frame* is lost: the leaf never pushed the frame pointer, so
+the walk starts at its caller's frame and reports the caller's caller. It is so for memmove, futex,
+the atomics and some hundred others, and for every function before its prologue is done. pclntab
+knows (pcsp is 0), and the lost address is the word at SP on amd64 and the link register on arm64.
+
+*Switches to the thread's own stack* (g0). What an unwinder sees beyond them, by version, on amd64:
+
+=============  =====================  ====================  ==========  ====================
+function       Go 1.20 and older      1.21 to 1.24          1.25        1.26 and newer
+=============  =====================  ====================  ==========  ====================
+systemstack    goes on, loses its     goes on, complete     same        same
+               direct caller
+mcall          goes on into the       same, complete        ends there  ends there
+               parked goroutine,
+               loses gopark
+morestack      goes on into the       ends there            ends there  ends there
+               goroutine
+mstart         garbage beyond         garbage beyond        garbage     ends there
+=============  =====================  ====================  ==========  ====================
+
+On arm64 every version ends at systemstack, mcall and morestack: the kernel's walker wants frame
+addresses to rise, and g0 is elsewhere. So the frames beyond mcall and morestack belong to a
+goroutine that no longer runs, where they are there at all; ``categories.classify`` stops at them,
+and a profile may keep them ("parked by"). Beyond mstart and goexit there is nothing to keep.
+
+*Signals*: ``sighandler < sigtrampgo < sigtramp < [sigreturn] < the interrupted function's caller``.
+The interrupted function itself has no return address, hence no frame.
+
+*C code* compiled without frame pointers breaks the chain at once; its leaf is outside Go's text.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from gotax.model import Int64Array, UInt64Array
+
+FRAMES_MAX: Final = 127
+"""The most frames a walk reports (kernel.perf_event_max_stack's default)."""
+
+_LOWEST: Final = 0x1000  # nothing is mapped in the first page
+_HIGHEST: Final = 1 << 47  # user addresses of amd64 and of arm64 with 48 bits or fewer end there
+
+
+def plausible(pcs: UInt64Array) -> npt.NDArray[np.bool_]:
+    """Which addresses can be user code at all: not 0, not in the first page, below 2^47."""
+    return (pcs >= np.uint64(_LOWEST)) & (pcs < np.uint64(_HIGHEST))
+
+
+def drop_implausible(pcs: UInt64Array) -> UInt64Array:
+    """One stack, leaf first, without the addresses that cannot be code; the order is kept.
+
+    A walk that ran into garbage leaves such words anywhere behind the last good frame. An
+    implausible leaf (a wild jump) is dropped too: what follows is then its caller.
+    """
+    return pcs[plausible(pcs)]
+
+
+def restore_leaf_caller(
+    pcs: UInt64Array, word_at_sp: int, frame_size_of_leaf: int, word_in_go_text: bool
+) -> UInt64Array:
+    """One stack, leaf first, with the direct caller of a frameless leaf put back.
+
+    ``word_at_sp`` is the word at the stack pointer (amd64) or the link register (arm64), 0 if it
+    could not be read; ``frame_size_of_leaf`` pcsp at the leaf, -1 if unknown; ``word_in_go_text``
+    whether the word points into the binary's Go text. Returns ``pcs`` itself when there is nothing
+    to restore: the leaf has a frame, or the word is no Go address, or it is the next frame
+    already (which costs one level of a function that calls itself, and never invents one).
+    """
+    if not len(pcs) or frame_size_of_leaf != 0 or not word_in_go_text:
+        return pcs
+    if not _LOWEST <= word_at_sp < _HIGHEST:
+        return pcs
+    if len(pcs) > 1 and int(pcs[1]) == word_at_sp:
+        return pcs
+    return np.insert(pcs, 1, np.uint64(word_at_sp))
+
+
+def return_addresses_to_calls(
+    pcs: UInt64Array, sigreturn: int = 0, leaves: Int64Array | None = None
+) -> UInt64Array:
+    """Addresses inside the calling instructions: all but the leaf are return addresses, minus 1.
+
+    A return address may be the first byte of the next line, or of the next function when the call
+    never returns. The exception is the frame that the kernel makes for a signal handler: it
+    "returns" to the first byte of ``runtime.sigreturn__sigaction`` (``runtime.sigreturn`` until
+    1.20), and one byte less is whatever function the linker put before it. ``sigreturn`` is that
+    address, 0 for none.
+
+    ``leaves`` are the positions of the leaves when ``pcs`` holds several stacks in a row; by
+    default there is one, at 0. Zero stays zero. Returns a new array.
+    """
+    calls: UInt64Array = pcs - (pcs != 0).astype(np.uint64)
+    if sigreturn:
+        from_signal = pcs == np.uint64(sigreturn)
+        calls[from_signal] = pcs[from_signal]
+    where = slice(0, 1) if leaves is None else leaves
+    calls[where] = pcs[where]
+    return calls
+
+
+def trim_beyond_root(pcs: UInt64Array, roots: npt.NDArray[np.bool_]) -> UInt64Array:
+    """One stack, leaf first, up to and including its first root; all of it if there is none.
+
+    ``roots`` marks the addresses in ``runtime.goexit``, ``runtime.mstart`` and ``runtime.rt0_go``,
+    below which nothing ever is: what a walk reports there was left behind by someone else.
+    """
+    found = np.flatnonzero(roots)
+    return pcs[: int(found[0]) + 1] if len(found) else pcs
+
+
+def is_truncated(pcs: UInt64Array, roots: npt.NDArray[np.bool_]) -> bool:
+    """Whether the walk stopped because it was full, so that outer frames are missing.
+
+    ``pcs`` is the stack as the kernel reported it, before mending; ``roots`` as for
+    ``trim_beyond_root``. A full stack that has a root is complete: the rest was garbage.
+    """
+    return len(pcs) >= FRAMES_MAX and not bool(roots.any())

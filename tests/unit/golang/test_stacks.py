@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import numpy as np
+from gotax.golang.stacks import (
+    FRAMES_MAX,
+    drop_implausible,
+    is_truncated,
+    plausible,
+    restore_leaf_caller,
+    return_addresses_to_calls,
+    trim_beyond_root,
+)
+from gotax.model import UInt64Array
+from hypothesis import given
+from hypothesis import strategies as st
+
+CODE = st.integers(0x401000, 0x7FFF_FFFF_FFFF)
+STACKS = st.lists(CODE, max_size=FRAMES_MAX)
+MEMMOVE, LOAD_MEMMOVE, SPAWN, GOEXIT, SIGRETURN = 0x46A0, 0x4981, 0x4A02, 0x4690, 0x46C0
+
+
+def stack(*pcs: int) -> UInt64Array:
+    return np.array(pcs, np.uint64)
+
+
+def test_caller_of_a_frameless_leaf_is_put_back() -> None:
+    """memmove < main.spawn.func1 was really memmove < main.loadMemmove < main.spawn.func1."""
+    walked = stack(MEMMOVE, SPAWN, GOEXIT)
+    mended = restore_leaf_caller(walked, LOAD_MEMMOVE, 0, True)
+    assert mended.tolist() == [MEMMOVE, LOAD_MEMMOVE, SPAWN, GOEXIT]
+    assert mended.dtype == np.uint64
+
+
+def test_stack_is_left_alone_unless_the_caller_is_surely_missing() -> None:
+    """A frame, an unknown frame, a word that is no Go code, or one already there: no insertion."""
+    walked = stack(MEMMOVE, SPAWN, GOEXIT)
+    assert restore_leaf_caller(walked, LOAD_MEMMOVE, 24, True) is walked
+    assert restore_leaf_caller(walked, LOAD_MEMMOVE, -1, True) is walked
+    assert restore_leaf_caller(walked, LOAD_MEMMOVE, 0, False) is walked
+    assert restore_leaf_caller(walked, SPAWN, 0, True) is walked
+    assert restore_leaf_caller(walked, 0, 0, True) is walked
+    assert restore_leaf_caller(walked, -1, 0, True) is walked
+    assert restore_leaf_caller(walked, 1 << 64, 0, True) is walked
+    assert restore_leaf_caller(stack(), LOAD_MEMMOVE, 0, True).tolist() == []
+
+
+def test_caller_is_put_back_on_a_stack_of_one() -> None:
+    """arm64 chains that end at once still give the link register."""
+    assert restore_leaf_caller(stack(MEMMOVE), SPAWN, 0, True).tolist() == [MEMMOVE, SPAWN]
+
+
+@given(STACKS, st.integers(0, 1 << 64), st.integers(-1, 64), st.booleans())
+def test_mending_only_ever_inserts_one_frame_behind_the_leaf(
+    pcs: list[int], word: int, frame_size: int, in_text: bool
+) -> None:
+    """Taking the inserted frame out again gives the walked stack."""
+    walked = stack(*pcs)
+    mended = restore_leaf_caller(walked, word, frame_size, in_text).tolist()
+    if len(mended) > len(pcs):
+        assert mended.pop(1) == word
+    assert mended == pcs
+
+
+def test_return_addresses_become_calls_but_the_leaf_does_not() -> None:
+    """All but the interrupted instruction point one past the call."""
+    assert return_addresses_to_calls(stack(100, 200, 300)).tolist() == [100, 199, 299]
+
+
+def test_return_address_into_sigreturn_stays() -> None:
+    """The kernel's signal frame returns to sigreturn's first byte; before it is a stranger."""
+    walked = stack(100, 200, SIGRETURN, 300)
+    calls = return_addresses_to_calls(walked, sigreturn=SIGRETURN)
+    assert calls.tolist() == [100, 199, SIGRETURN, 299]
+    assert return_addresses_to_calls(walked).tolist() == [100, 199, SIGRETURN - 1, 299]
+
+
+@given(st.lists(STACKS, max_size=6), st.sampled_from([0, SIGRETURN]))
+def test_stacks_in_a_row_are_mended_like_one_by_one(
+    stacks: list[list[int]], sigreturn: int
+) -> None:
+    """Columnar use gives the same addresses as a loop, and leaves its input alone."""
+    full = [s for s in stacks if s]
+    row = stack(*(pc for s in full for pc in s))
+    before = row.tolist()
+    leaves = np.cumsum([0, *(len(s) for s in full)])[:-1].astype(np.int64)
+    alone = [return_addresses_to_calls(stack(*s), sigreturn).tolist() for s in full]
+    together = return_addresses_to_calls(row, sigreturn, leaves)
+    assert together.tolist() == [pc for s in alone for pc in s]
+    assert row.tolist() == before
+
+
+def test_zero_does_not_wrap_around() -> None:
+    """A zero word is not turned into the highest address."""
+    assert return_addresses_to_calls(stack(100, 0, 300)).tolist() == [100, 0, 299]
+
+
+def test_what_cannot_be_code_is_dropped() -> None:
+    """Zero, the first page, non-canonical and kernel addresses go; the order stays."""
+    walked = stack(0x401000, 0, 0x10, 0x402000, 1 << 47, 0xFFFF_FFFF_8100_0000, (1 << 64) - 1)
+    assert drop_implausible(walked).tolist() == [0x401000, 0x402000]
+    assert plausible(stack(0xFFF, 0x1000, (1 << 47) - 1)).tolist() == [False, True, True]
+
+
+def test_garbage_beyond_the_root_is_cut() -> None:
+    """Until 1.25 a walk goes on behind mstart into leftovers."""
+    walked = stack(1, 2, 3, 4, 5)
+    roots = np.array([False, False, True, False, True])
+    assert trim_beyond_root(walked, roots).tolist() == [1, 2, 3]
+    assert trim_beyond_root(walked, np.zeros(5, np.bool_)).tolist() == [1, 2, 3, 4, 5]
+    assert trim_beyond_root(stack(), np.zeros(0, np.bool_)).tolist() == []
+
+
+def test_full_stack_without_a_root_is_truncated() -> None:
+    """127 frames and no goexit: outer frames are missing. With one, or with fewer, none are."""
+    full = np.arange(1, FRAMES_MAX + 1, dtype=np.uint64)
+    no_root = np.zeros(FRAMES_MAX, np.bool_)
+    with_root = no_root.copy()
+    with_root[-1] = True
+    assert is_truncated(full, no_root)
+    assert not is_truncated(full, with_root)
+    assert not is_truncated(full[:-1], no_root[:-1])
