@@ -90,20 +90,22 @@ def identify(path: str) -> CgroupIdentity:
             parent = parts[index - 1] if index else ""
             split = parent.endswith(".service") and not pod_uid and runtime == "podman"
             return CgroupIdentity(
-                "/".join(parts[: index + 1]),
-                container_id,
-                pod_uid,
-                runtime,
-                parent if split else None,
-                qos,
+                cgroup="/".join(parts[: index + 1]),
+                container_id=container_id,
+                pod_uid=pod_uid,
+                runtime=runtime,
+                unit=parent if split else None,
+                qos=qos,
             )
     unit = max((i for i, part in enumerate(parts) if part.endswith(_UNIT)), default=-1)
     if unit > pod:
-        return CgroupIdentity("/".join(parts[: unit + 1]), None, pod_uid, None, parts[unit], qos)
-    return CgroupIdentity(path, None, pod_uid, None, None, qos)
+        cgroup = "/".join(parts[: unit + 1])
+        return CgroupIdentity(cgroup, pod_uid=pod_uid, unit=parts[unit], qos=qos)
+    return CgroupIdentity(path, pod_uid=pod_uid, qos=qos)
 
 
 def _innermost_pod(parts: list[str]) -> tuple[int, str | None]:
+    """Index of its component and its UID; (-1, None) outside of pods."""
     for index in range(len(parts) - 1, -1, -1):
         colons = _COLONS.match(parts[index])
         match = _POD.match(colons[1] if colons else parts[index])
@@ -113,6 +115,7 @@ def _innermost_pod(parts: list[str]) -> tuple[int, str | None]:
 
 
 def _container(parts: list[str], index: int) -> tuple[str, str | None] | None:
+    """Id and runtime if this component is a container's; None if it is not."""
     match = _COLONS.match(parts[index])
     if match is not None:
         return match[3], _RUNTIME_OF_PREFIX.get(match[2])
@@ -122,9 +125,7 @@ def _container(parts: list[str], index: int) -> tuple[str, str | None] | None:
     prefix, container_id = match[1], match[2]
     if prefix is None:
         return container_id, _RUNTIME_OF_PARENT.get(parts[index - 1] if index else "")
-    if prefix.endswith(
-        "conmon"
-    ):  # crio-conmon-ID, libpod-conmon-ID: the monitor, not the container
+    if prefix.endswith("conmon"):  # crio-conmon-ID, libpod-conmon-ID: a container's monitor
         return None
     return container_id, _RUNTIME_OF_PREFIX.get(prefix)
 
@@ -259,8 +260,9 @@ def _resolved(path: str, base: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Hierarchies:
-    """``sees_host`` is False when only the agent's own cgroups are mounted: paths still tell the
-    containers apart, but no limit or usage can be read.
+    """``sees_host`` is False when only the agent's own cgroups are mounted, or its own place in the
+    host's tree was not found: paths still tell the containers apart, but no limit or usage can be
+    read.
     """
 
     version: Literal["v1", "v2", "hybrid"]
@@ -301,14 +303,19 @@ def find_hierarchies(proc_root: str, sys_root: str) -> Hierarchies:
     from_inside = any(mount.root.startswith("/..") for mount in best.values())
     own = _entries_of(proc_root, "self") if from_inside else ()
     trees = {controllers: _hierarchy(mount, own) for controllers, mount in best.items()}
+    # PID 1 outside of our cgroup namespace, but no mount that shows anything outside of it.
+    outside = any(entry.path.startswith("/..") for entry in _entries_of(proc_root, "1"))
+    lost = any(
+        tree.base == "/" and best[controllers].root.startswith("/..")
+        for controllers, tree in trees.items()
+    )
+    sees_host = not lost and (from_inside or not outside)
     unified = trees.pop((), None)
     legacy = tuple(trees.values())
     version: Literal["v1", "v2", "hybrid"] = (
         "v1" if unified is None else "hybrid" if legacy else "v2"
     )
-    # PID 1 outside of our cgroup namespace, but no mount that shows anything outside of it.
-    outside = any(entry.path.startswith("/..") for entry in _entries_of(proc_root, "1"))
-    return Hierarchies(version, unified, legacy, sees_host=from_inside or not outside)
+    return Hierarchies(version, unified, legacy, sees_host)
 
 
 def _width(mount: CgroupMount) -> tuple[int, int]:

@@ -335,6 +335,13 @@ def test_private_namespace_without_the_hosts_tree(host: Host) -> None:
         cgroups.read_limit(cgroups.cpu_path(entries))
 
 
+def test_private_namespace_whose_place_is_not_found(host: Host) -> None:
+    """Without the agent's PID in the host's tree its paths cannot be placed: nothing is read."""
+    host.mount("", "cgroup2", "rw", root="/../..")
+    host.put("kubepods.slice/other", cgroup__procs="1\n")
+    assert not host.find().sees_host
+
+
 def test_mounts_elsewhere_do_not_count(host: Host) -> None:
     """Only what is mounted at or below the given root is used; nothing there is an error."""
     host.write(host.proc / "self/mountinfo", "1 2 3:4 / /elsewhere rw - cgroup2 c rw\n")
