@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import gotax
+from gotax.exporters.report import hits_document
 from gotax.exporters.text import utf8
 from gotax.model import Category, Frame, Location, Process, Window
 
@@ -33,11 +34,7 @@ def record_document(window: Window) -> dict[str, Any]:
         "hz": window.hz,
         "period_ns": window.period_ns,
         "cpu_count": window.cpu_count,
-        "hits": {
-            "drained": window.hits.drained,
-            "attributed": window.hits.attributed,
-            "lost": dict(sorted(window.hits.lost.items())),
-        },
+        "hits": hits_document(window.hits),
         "categories": [category.label for category in Category],
         "processes": [_process(process) for process in window.processes],
         "frames": [_frame(frame) for frame in frames],
@@ -76,7 +73,7 @@ def _frame(frame: Frame) -> dict[str, Any]:
 def _location(location: Location, frames: dict[Frame, int]) -> dict[str, Any]:
     return {
         "module": utf8(location.module),
-        "build_id": location.build_id,
+        "build_id": utf8(location.build_id),
         "address": int(location.address),
         "frames": [frames.setdefault(frame, len(frames)) for frame in location.frames],
     }

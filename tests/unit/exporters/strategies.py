@@ -72,7 +72,7 @@ def windows(draw: st.DrawFn) -> Window:
     setting = Setting(
         host=draw(names),
         lost=draw(st.dictionaries(st.sampled_from(("no-process", "map-full")), lines)),
-        duration_s=draw(st.floats(0, 1e6)),
+        duration_s=draw(st.just(0.0) | st.floats(0.001, 1e6)),
         period_ns=draw(st.integers(1_001_001, 1_000_000_000)),
     )
     return build_window(*draw(st.lists(loads(), max_size=4)), setting=setting)

@@ -11,7 +11,7 @@ from .strategies import windows
 from .windows import Run, build_window, oversized_load, story_window
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(windows())
 def test_folded_lines_add_up_to_the_hits(window: Window) -> None:
     """Each line is one printable line ending in its number; the sum is the window's hits."""
@@ -53,7 +53,7 @@ def test_semicolons_and_line_breaks_in_names_do_not_make_frames() -> None:
     assert list(folded_lines(window)) == [expected]
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(windows())
 def test_record_document_gives_every_sample_back(window: Window) -> None:
     """The JSON text decodes to tables whose indices lead to the frames that went in."""

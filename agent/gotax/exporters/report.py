@@ -1,0 +1,151 @@
+"""The answer of ``gotax check --json``: one document, documented in docs/json.md.
+
+A key never changes its meaning within ``SCHEMA``; new keys may come. Ratios are of the
+container's hits, 0 to 1; nothing is rounded, so that sums stay sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import gotax
+from gotax.exporters.text import utf8
+from gotax.model import (
+    Category,
+    ContainerReport,
+    Finding,
+    FunctionShare,
+    Gomaxprocs,
+    Group,
+    HitCount,
+    Process,
+    Window,
+)
+
+SCHEMA = "gotax.check/v1"
+MAX_FUNCTIONS = 25
+
+
+def check_document(window: Window) -> dict[str, Any]:
+    """Only built-in types, ready for ``json.dump`` in any encoding."""
+    return {
+        "schema": SCHEMA,
+        "gotax_version": gotax.__version__,
+        "host": utf8(window.host),
+        "start_unix_s": window.start_unix_ns / 1e9,
+        "duration_s": window.duration_s,
+        "hz": window.hz,
+        "cpu_count": window.cpu_count,
+        "hits": hits_document(window.hits),
+        "other_cpu_cores": window.cpu_cores(window.other_hits),
+        "containers": [_container(window, report) for report in window.reports],
+    }
+
+
+def hits_document(hits: HitCount) -> dict[str, Any]:
+    return {
+        "drained": hits.drained,
+        "attributed": hits.attributed,
+        "lost": dict(sorted(hits.lost.items())),
+    }
+
+
+def _container(window: Window, report: ContainerReport) -> dict[str, Any]:
+    container = report.container
+    main = report.main_process
+    usage = report.usage
+    return {
+        "name": utf8(container.name),
+        "pids": [process.pid for process in report.processes],
+        "cgroup": utf8(container.cgroup),
+        "container_id": container.container_id,
+        "pod_uid": container.pod_uid,
+        "container_runtime": container.runtime,
+        "unit": _optional(container.unit),
+        "go_version": _known(main.build.version if main.build else ""),
+        "main_module": _known(main.build.main.path if main.build else ""),
+        "main_version": _known(main.build.main.version if main.build else ""),
+        "hits": report.hits,
+        "cpu_cores": window.cpu_cores(report.hits),
+        "cpu_seconds": window.cpu_s(report.hits),
+        "cpu_usage_s": _seconds(usage.usage_ns),
+        "shares": {category.label: report.share(category) for category in Category},
+        "groups": {group.value: report.group_share(group) for group in Group},
+        "runtime_share": report.runtime_share,
+        "gomaxprocs": gomaxprocs_document(main.gomaxprocs),
+        "cpu_limit_cores": report.limit.limit_cores,
+        "cpu_limit_cgroup": _optional(report.limit.limit_cgroup),
+        "leaf_cpu_limit_cores": report.limit.leaf_limit_cores,
+        "cpuset_cpus": report.limit.cpuset_cpus,
+        "cpu_shares": report.limit.shares,
+        "cpu_weight": report.limit.weight,
+        "throttled_s": _seconds(usage.throttled_ns),
+        "throttled_periods": usage.throttled_periods,
+        "periods": usage.periods,
+        "functions": _functions(report.functions[:MAX_FUNCTIONS], report.hits),
+        "verdict": report.verdict.value,
+        "findings": [_finding(finding) for finding in report.findings],
+        "processes": [_process(process) for process in report.processes],
+    }
+
+
+def gomaxprocs_document(gomaxprocs: Gomaxprocs | None) -> dict[str, Any] | None:
+    """None when nothing was even tried, as for a program that is not Go."""
+    if gomaxprocs is None:
+        return None
+    return {
+        "value": gomaxprocs.value,
+        "origin": gomaxprocs.origin.value,
+        "expected": gomaxprocs.expected,
+        "predicted": gomaxprocs.predicted,
+        "rule": _known(gomaxprocs.rule),
+        "reason": _known(gomaxprocs.reason),
+    }
+
+
+def _functions(functions: Iterable[FunctionShare], hits: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "function": utf8(share.function),
+            "flat": share.flat_hits / hits if hits else 0.0,
+            "cumulative": share.cumulative_hits / hits if hits else 0.0,
+        }
+        for share in functions
+    ]
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "code": finding.code,
+        "title": utf8(finding.title),
+        "severity": finding.severity.value,
+        "evidence": [utf8(sentence) for sentence in finding.evidence],
+        "remedy": utf8(finding.remedy),
+    }
+
+
+def _process(process: Process) -> dict[str, Any]:
+    build = process.build
+    return {
+        "pid": process.pid,
+        "start_ticks": process.start_ticks,
+        "command": utf8(process.command),
+        "go_version": _known(build.version if build else ""),
+        "main_module": _known(build.main.path if build else ""),
+        "main_version": _known(build.main.version if build else ""),
+        "gomaxprocs": gomaxprocs_document(process.gomaxprocs),
+    }
+
+
+def _known(text: str) -> str | None:
+    """The model's "" for unknown is null in JSON."""
+    return utf8(text) or None
+
+
+def _optional(text: str | None) -> str | None:
+    return None if text is None else utf8(text)
+
+
+def _seconds(nanoseconds: int | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds / 1e9

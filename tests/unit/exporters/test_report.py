@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gotax.exporters.record import record_document
+from gotax.exporters.report import MAX_FUNCTIONS, check_document
+from gotax.model import Category, Group, Window
+from hypothesis import given, settings
+
+from .strategies import windows
+from .windows import Run, build_window, go_location, oversized_load, story_window
+
+DOCS = Path(__file__).parents[3] / "docs"
+TYPES: dict[str, tuple[type, ...]] = {
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "null": (type(None),),
+}
+
+
+def breaches(
+    value: Any, rule: dict[str, Any], schema: dict[str, Any], path: str = "$"
+) -> list[str]:
+    """What ``value`` does against ``rule``, for the part of JSON Schema our files use.
+
+    Stricter in one point: an object may have no key that the schema does not name.
+    """
+    if "$ref" in rule:
+        rule = schema["$defs"][rule["$ref"].removeprefix("#/$defs/")]
+    if "const" in rule:
+        return [] if value == rule["const"] else [f"{path}: not {rule['const']}"]
+    kinds = rule["type"] if isinstance(rule["type"], list) else [rule["type"]]
+    if not any(_is(value, kind) for kind in kinds):
+        return [f"{path}: {type(value).__name__} instead of {kinds}"]
+    if value is None:
+        return []
+    found = [
+        f"{path}: {value} against {key} {rule[key]}"
+        for key, holds in (
+            ("enum", lambda bound: value in bound),
+            ("minimum", lambda bound: value >= bound),
+            ("maximum", lambda bound: value <= bound + 1e-9),
+            ("exclusiveMinimum", lambda bound: value > bound),
+        )
+        if key in rule and not holds(rule[key])
+    ]
+    if isinstance(value, list):
+        for i, item in enumerate(value):
+            found += breaches(item, rule["items"], schema, f"{path}[{i}]")
+    if isinstance(value, dict):
+        properties = rule.get("properties", {})
+        found += [f"{path}: no {key}" for key in rule.get("required", ()) if key not in value]
+        for key, item in value.items():
+            inner = properties.get(key) or rule.get("additionalProperties")
+            if not inner:
+                found.append(f"{path}: unknown {key}")
+            else:
+                found += breaches(item, inner, schema, f"{path}.{key}")
+    return found
+
+
+def _is(value: object, kind: str) -> bool:
+    if isinstance(value, bool):
+        return kind == "boolean"
+    return isinstance(value, TYPES[kind])
+
+
+def schema_of(name: str) -> dict[str, Any]:
+    schema: dict[str, Any] = json.loads((DOCS / "schema" / name).read_text())
+    return schema
+
+
+@settings(max_examples=30)
+@given(windows())
+def test_documents_keep_to_their_schemas(window: Window) -> None:
+    """Any window gives documents that the published schemas allow, also as UTF-8 text."""
+    for document, name in (
+        (check_document(window), "check-v1.json"),
+        (record_document(window), "record-v1.json"),
+    ):
+        text = json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
+        assert breaches(json.loads(text), schema_of(name), schema_of(name)) == []
+
+
+def test_story_keeps_to_the_schema_with_every_optional_part_filled() -> None:
+    """Findings, limits, throttling and processes are checked too, not only their absence."""
+    document = check_document(story_window())
+    assert breaches(document, schema_of("check-v1.json"), schema_of("check-v1.json")) == []
+    oversized = next(c for c in document["containers"] if c["name"] == "payments-api")
+    empty = [key for key, value in oversized.items() if value in (None, [], {})]
+    assert empty == ["unit", "cpu_shares"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("hz", 0), ("hits", {}), ("host", None), ("cpu_count", 1.5), ("new", 1), ("schema", "v2")],
+)
+def test_the_schema_check_can_fail(key: str, value: object) -> None:
+    """A wrong type, bound, constant or key is found."""
+    document = check_document(story_window()) | {key: value}
+    assert breaches(document, schema_of("check-v1.json"), schema_of("check-v1.json"))
+
+
+@settings(max_examples=30)
+@given(windows())
+def test_shares_and_groups_sum_to_one(window: Window) -> None:
+    """Every category and group is there, and the ratios of a container add up to 1."""
+    for container in check_document(window)["containers"]:
+        assert list(container["shares"]) == [category.label for category in Category]
+        assert list(container["groups"]) == [group.value for group in Group]
+        assert math.isclose(sum(container["shares"].values()), 1)
+        assert math.isclose(sum(container["groups"].values()), 1)
+        groups = container["groups"]
+        assert math.isclose(container["runtime_share"], groups["scheduler"] + groups["gc"])
+
+
+def test_story_in_numbers() -> None:
+    """The oversized container's row: 285 hits of 1/19 s in 15 s are one core."""
+    document = check_document(story_window())
+    assert document["hits"] == {"drained": 1249, "attributed": 1248, "lost": {"no-process": 1}}
+    row = next(c for c in document["containers"] if c["name"] == "payments-api")
+    assert row["cpu_cores"] == pytest.approx(1.0, abs=1e-6)
+    assert row["cpu_seconds"] == pytest.approx(15.0, abs=1e-5)
+    assert row["shares"]["gc/mark-idle"] == 51 / 285
+    assert row["runtime_share"] == (40 + 46 + 51) / 285
+    assert row["gomaxprocs"] == {
+        "value": 192,
+        "origin": "cpu-count",
+        "expected": 1,
+        "predicted": 192,
+        "rule": "cpu-count",
+        "reason": None,
+    }
+    assert (row["cpu_limit_cores"], row["throttled_s"], row["throttled_periods"]) == (1.0, 3.2, 121)
+    flat = {f["function"]: f["flat"] for f in row["functions"]}
+    assert flat["runtime.scanobject"] == 51 / 285
+    assert document["other_cpu_cores"] == pytest.approx(318 / 19 / 15)
+
+
+def test_functions_are_bounded() -> None:
+    """A container with many functions lists only the top ones."""
+    load = oversized_load()
+    runs = tuple(
+        Run((go_location(f"main.f{number}"),), Category.USER, number + 1) for number in range(99)
+    )
+    document = check_document(build_window(type(load)(load.process, runs)))
+    functions = document["containers"][0]["functions"]
+    assert len(functions) == MAX_FUNCTIONS
+    assert functions[0]["function"] == "main.f98"
+
+
+def described(rule: dict[str, Any], schema: dict[str, Any]) -> set[str]:
+    """Every key below ``rule`` that the page must name, the category labels left out."""
+    if "$ref" in rule:
+        rule = schema["$defs"][rule["$ref"].removeprefix("#/$defs/")]
+    if rule.get("additionalProperties") is False:  # shares and groups: keys are values
+        return set()
+    keys = set(rule.get("properties", ()))
+    inner = list(rule.get("properties", {}).values())
+    if "items" in rule:
+        inner.append(rule["items"])
+    for part in inner:
+        keys |= described(part, schema)
+    return keys
+
+
+@pytest.mark.parametrize(
+    ("name", "heading"), [("check-v1.json", "gotax check"), ("record-v1.json", "gotax record")]
+)
+def test_the_page_names_every_key_of_the_schema_and_no_other(name: str, heading: str) -> None:
+    """docs/json.md documents exactly what the schema has."""
+    page = (DOCS / "json.md").read_text()
+    part = next(part for part in page.split("\n## ") if part.startswith(f"`{heading}"))
+    rows = re.findall(r"^\| `([\w.\[\]]+)` \|", part, re.MULTILINE)
+    documented = {row.replace("[]", "").split(".")[-1] for row in rows}
+    # "hits" of a record is documented "as above"
+    above = {"drained", "attributed", "lost"} if name.startswith("record") else set()
+    assert documented | above == described(schema_of(name), schema_of(name))
