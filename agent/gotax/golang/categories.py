@@ -201,9 +201,9 @@ RUNTIME: Final[tuple[Set, ...]] = (
     Set("panic.go, signal_unix.go", _H, "defer* newdefer freedefer* jmpdefer gopanic gorecover recovery panic* recover recovery_m unwindstack gothrow fnName pcName pcOff goPanic* Panic* (*_panic).* (*_defer).* addOneOpenDeferFrame runOpenDeferFrame nextDefer popDefer badDefer getargp totaldefersize testdefersizes readvarintUnsafe sigpanic sigpanic0 shouldPushSigpanic canpanic throw fatal throwreturn throwinit isAbortPC (*PanicNilError).* printPreFatalDeferPanic dumpPanicDeferState reflectcallSave badPointer return0"),  # noqa: E501
     Set("error.go, print.go", _H, "(*TypeAssertionError).* errorString.* errorAddressString.* plainError.* boundsError.* (*boundsError).* appendIntStr itoa newTypeAssertionError stringsIndexByte print* gwrite recordForPanic hexdump* (*hexdumper).* hexdumpMarker.* writeErr* dlog* (*debugLog* getCachedDlogger putCachedDlogger errorCString.* newErrorCString newErrorString goprintf snprintf vprintf (*dlogger*"),  # noqa: E501
     # unwinding: for a profile, a stack copy, a scan or a logger's runtime.Callers
-    Set("traceback.go, symtab.go, symtabinl.go", _H, "traceback* callers Callers Caller CallersFrames Stack FuncForPC (*Frames).* (*Func).* (*_func).* (*unwinder).* (*inlineUnwinder).* newInlineUnwinder inlineFrame.* inlinedCall.* (*pcExpander).* (*stackExpander).* gentraceback tracebackPCs tracebackHexdump tracebackdefers fpTracebackPCs fpTracebackPartialExpand fpunwindExpand expandCgoFrames expandCgo* cgoContextPCs callCgoSymbolizer (*cgoTraceback* gcallers goroutineheader showframe* showfuncinfo elideWrapperCalling isSystemGoroutine isExportedRuntime topofstack skipPCs tracealloc tracefree tracegc findfunc findfuncbucket findmoduledatap activeModules funcInfo.* srcFunc.* funcname* funcfile funcline* funcdata funcspdelta funcMaxSPDelta funcpkgpath funcNameForPrint funcNamePiecesForPrint funcNameForPrint* gofuncname cfuncname* funcarglen funcentry_go pcvalue* pcdatavalue* pcdatastart readvarint step stackmapdata (*moduledata).* (*stkframe).* getStackMap getArgInfo getArgInfoFast printArgs printAncestor* printOneAncestor badFuncInfoEntry badSrcFunc badSrcFuncName parentPC textAddr textOff makeProfStack* pprof_makeProfStack debugPinnerV1 totalMutexWaitTimeNanos"),  # noqa: E501
+    Set("traceback.go, symtab.go, symtabinl.go", _H, "traceback* callers Callers Caller CallersFrames Stack FuncForPC (*Frames).* (*Func).* (*_func).* (*unwinder).* (*inlineUnwinder).* newInlineUnwinder inlineFrame.* inlinedCall.* (*pcExpander).* (*stackExpander).* gentraceback tracebackPCs setArgInfo isInjectedCall SetCgoTraceback cgoSymbolizerAvailable cgoTracebackAvailable tracebackHexdump tracebackdefers fpTracebackPCs fpTracebackPartialExpand fpunwindExpand expandCgoFrames expandCgo* cgoContextPCs callCgoSymbolizer (*cgoTraceback* gcallers goroutineheader showframe* showfuncinfo elideWrapperCalling isSystemGoroutine isExportedRuntime topofstack skipPCs tracealloc tracefree tracegc findfunc findfuncbucket findmoduledatap activeModules funcInfo.* srcFunc.* funcname* funcfile funcline* funcdata funcspdelta funcMaxSPDelta funcpkgpath funcNameForPrint funcNamePiecesForPrint funcNameForPrint* gofuncname cfuncname* funcarglen funcentry_go pcvalue* pcdatavalue* pcdatastart readvarint step stackmapdata (*moduledata).* (*stkframe).* getStackMap getArgInfo getArgInfoFast printArgs printAncestor* printOneAncestor badFuncInfoEntry badSrcFunc badSrcFuncName parentPC textAddr textOff makeProfStack* pprof_makeProfStack debugPinnerV1 totalMutexWaitTimeNanos"),  # noqa: E501
     Set("complex.go, float.go, softfloat64.go, vlrt.go", _H, "complex128div complex64div isNaN isnan isInf isFinite isposinf isneginf inf2one nan neginf posinf float64* float32* abs copysign floor ceil modf fastlog2 f64* f32* fadd* fsub* fmul* fdiv* feq* fgt* fge* fint* fneg* fpack* funpack* fcmp64 fcmp64c fuint64to32 fuint64to64 sqrtC int64* uint64* uint32* dodiv slowdodiv sqrt isnanu _d2v _div64by32 _mul64by32 mullu divlu fmin fmax fmin32 fmin64 fmax32 fmax64 forbits fandbits strmin strmax fintto* add64 sub64 mul64 div64"),  # noqa: E501
-    Set("checkptr.go, race.go, msan.go, asan.go, libfuzzer.go", _H, "checkptr* race* Race* msan* asan* libfuzzer* tsan* coverage* addCovMeta"),  # noqa: E501
+    Set("checkptr.go, race.go, msan.go, asan.go, libfuzzer.go", _H, "checkptr* race* Race* msan* asan* MSanRead MSanWrite domsanread ASanRead ASanWrite doasan* lsan* isvalidaddr abigen_sync_atomic_* libfuzzer* tsan* coverage* addCovMeta"),  # noqa: E501
     Set("env_posix.go, runtime.go, extern.go, pinner.go", _H, "gogetenv getenv getgoroot makeStringSlice argv_index setCrashFD setPanicOnFault setenv_c unsetenv_c clearenv_c envKeyEqual lowerASCII GOROOT Version KeepAlive (*Pinner).* (*pinner).* (*pinnerBits).* (*pinState).* setPinned isPinned pinnerGet* (*mspan).incPinCounter (*mspan).decPinCounter (*mspan).newPinnerBits (*mspan).getPinnerBits (*mspan).setPinnerBits (*mspan).refreshPinnerBits (*mspan).pinnerBitSize os_runtime_args syscall_Getpagesize syscall_runtime_envs gotraceback fipstls_runtime_arg0 (*godebugInc).* boring_* fips_* crypto_* Breakpoint getAuxv"),  # noqa: E501
     Set("rand.go", _H, "rand rand32 randn rand_* cheaprand* fastrand* legacy_fastrand* sync_fastrand* net_fastrand* os_fastrand* maps_rand extendRandom vgetrandom* allZero"),  # noqa: E501
 
@@ -227,7 +227,7 @@ RUNTIME: Final[tuple[Set, ...]] = (
     Set("mgcpacer.go, mgclimit.go, mgc.go", _T, "(*gcControllerState).update (*gcControllerState).revise (*gcControllerState).addScannableStack (*gcControllerState).addGlobals (*gcControllerState).trigger (*gcControllerState).heapGoal (*gcControllerState).heapGoalInternal (*gcControllerState).memoryLimitHeapGoal (*gcControllerState).needIdleMarkWorker (*gcControllerState).addIdleMarkWorker (*gcControllerState).removeIdleMarkWorker gcTrigger.* (*gcCPULimiterState).* (*limiterEvent).* limiterEventStamp.* makeLimiterEventStamp"),  # noqa: E501
     # what the runtime records about itself, while it does the recorded thing
     Set("mprof.go, mstats.go, histogram.go", _T, "mProf_* mprof_GC MProf_* mProfStack* stkbucket newBucket eqslice (*bucket).* (*memRecordCycle).* (*mProfCycleHolder).* blockevent blocksampled mutexevent saveblockevent saveBlockEventStack (*consistentHeapStats).* (*heapStatsDelta).* (*sysMemStat).* mSysStat* (*timeHistogram).* record timediv (*gTraceState).* (*mTraceState).* (*pTraceState).* (*gcStats*"),  # noqa: E501
-    Set("trace*.go", _T, "trace* (*trace* StartTrace StopTrace ReadTrace startPCForTrace emitUnblockStatus logicalStackSentinel fpunwind* unsafeTrace* readTrace0 runtime_trace* newWakeableSleep (*wakeableSleep).* dumpStacksRec dumpTypesRec trace_user*"),  # noqa: E501
+    Set("trace*.go", _T, "trace* (*trace* makeTraceFrame makeTraceFrames goStatusToTraceGoStatus pageTrace* pageTraceBuf.* initPageTrace writeFull finishPageTrace startPCforTrace allFrames readTrace StartTrace StopTrace ReadTrace startPCForTrace emitUnblockStatus logicalStackSentinel fpunwind* unsafeTrace* readTrace0 runtime_trace* newWakeableSleep (*wakeableSleep).* dumpStacksRec dumpTypesRec trace_user*"),  # noqa: E501
 )
 
 # Everywhere else, by full name. Functions that the runtime defines under another package's name
@@ -506,11 +506,14 @@ def _runtime_code(name: str) -> int | None:
     if inner > 0:
         return _RUNTIME_NAMES.find(name[inner + 1 :])
     outer, _, last = name.rpartition(".")
-    if outer and not outer.endswith(")") and _RUNTIME_NAMES.whole(outer) is not None:
-        code = _RUNTIME_NAMES.whole(last)
-        if code is not None:
-            return code
-    return _RUNTIME_NAMES.find(name)
+    if outer and _RUNTIME_NAMES.whole(outer) is not None:
+        code = _RUNTIME_NAMES.find(last)
+    if code is None:
+        code = _RUNTIME_NAMES.find(name)
+    if code is None and name.startswith("(*"):
+        # The compiler's wrapper of a value's method, for use through a pointer or an interface.
+        code = _RUNTIME_NAMES.find(name[2:].replace(")", "", 1))
+    return code
 
 
 def _bare_code(name: str) -> int:
