@@ -1,0 +1,202 @@
+"""Executable files seen on this host, read once each, by identity of their content."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import PurePath
+
+from gotax.errors import ParseError
+from gotax.generations import Generations
+from gotax.golang import gomaxprocs
+from gotax.golang.buildinfo import parse_buildinfo
+from gotax.golang.gomaxprocs import GomaxprocsAddresses, find_gomaxprocs
+from gotax.golang.pclntab import Pclntab, parse_pclntab
+from gotax.linux.elf import Elf, FileReader, SymbolTable, parse_elf
+from gotax.linux.procfs import FileId
+from gotax.model import Frame, FrameKind, GoBuild, UInt64Array
+
+_BINARIES = 512
+_CACHE_BYTES = 512 * 1024  # of each open file, until the end of the tick
+_SIGRETURN = frozenset({"runtime.sigreturn__sigaction", "runtime.sigreturn"})  # 1.20 and older
+
+
+class BorrowedFile:
+    """A reader that is open only while it is being read.
+
+    A descriptor kept open would pin a container's file system after the container is gone. So it
+    is opened through a process that runs the file, closed at the end of the tick, and opened again
+    through whichever process runs it then; the content is proven to be the same by ``FileId``.
+    """
+
+    def __init__(self, file_id: FileId, path: str) -> None:
+        self._id = file_id
+        self._path = path
+        self._file: FileReader | None = None
+
+    @property
+    def size(self) -> int:
+        return self._id.size
+
+    @property
+    def is_open(self) -> bool:
+        return self._file is not None
+
+    def lend(self, path: str) -> None:
+        """From now on the file can be had at ``path``."""
+        self._path = path
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Like ``Reader.read``; ParseError ``binary-gone`` or ``binary-changed`` when reopening."""
+        if self._file is None:
+            self._file = self._open()
+        return self._file.read(offset, length)
+
+    def _open(self) -> FileReader:
+        try:
+            # NONBLOCK: the path may lead through a container, where a FIFO can stand in its place.
+            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise ParseError("binary-gone", f"{self._path}: {error.strerror}") from error
+        try:
+            status = os.fstat(fd)
+            found = FileId(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+            if found != self._id:
+                raise ParseError("binary-changed", self._path)
+            return FileReader(fd, _CACHE_BYTES)
+        finally:
+            os.close(fd)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class Binary:
+    """One executable or library.
+
+    ``problem`` names what kept it from being understood ("" for nothing): an unreadable file has
+    neither ``build`` nor frames, a Go binary with a strange pclntab has a ``build`` only.
+    ``module`` is its path as its process sees it.
+    """
+
+    def __init__(self, file: BorrowedFile, module: str, serial: int) -> None:
+        self.file = file
+        self.module = module
+        self.serial = serial
+        self.problem = ""
+        self.elf: Elf | None = None
+        self.build: GoBuild | None = None
+        self.build_id = ""
+        self.pclntab: Pclntab | None = None
+        self.gomaxprocs: GomaxprocsAddresses | ParseError = ParseError("binary-unread")
+        self.sigreturn = 0
+        try:
+            self._understand()
+        except ParseError as error:
+            self.problem = error.reason
+
+    def _understand(self) -> None:
+        self.elf = elf = parse_elf(self.file)
+        self.build = parse_buildinfo(elf)
+        self.build_id = elf.build_id()
+        if self.build is None:
+            return
+        self.pclntab = parse_pclntab(elf, self.build.version)
+        # One pass over the names for everybody who wants one.
+        ranges = self.pclntab.function_ranges(gomaxprocs.FUNCTIONS | _SIGRETURN)
+        self.sigreturn = next((ranges[name][0] for name in _SIGRETURN if name in ranges), 0)
+        try:
+            self.gomaxprocs = find_gomaxprocs(elf, self.pclntab)
+        except ParseError as error:
+            self.gomaxprocs = error
+
+    @property
+    def is_go(self) -> bool:
+        return self.build is not None
+
+    def in_go_text(self, address: int) -> bool:
+        table = self.pclntab
+        return table is not None and table.text_start <= address < table.text_end
+
+    def frame_sizes(self, addresses: UInt64Array) -> list[int]:
+        """pcsp of each address; -1 outside Go text or when the table cannot be read."""
+        if self.pclntab is None:
+            return [-1] * len(addresses)
+        try:
+            return self.pclntab.frame_sizes(addresses).tolist()
+        except ParseError as error:
+            self.problem = error.reason
+            return [-1] * len(addresses)
+
+    def frames(self, addresses: UInt64Array) -> list[tuple[Frame, ...]]:
+        """The inline chain of each link-time address, innermost first; never empty."""
+        chains: list[tuple[Frame, ...]] = [()] * len(addresses)
+        if self.pclntab is not None:
+            try:
+                chains = self.pclntab.frames(addresses)
+            except ParseError as error:
+                self.problem = error.reason
+        return [
+            chain or (self._native_frame(int(address)),)
+            for chain, address in zip(chains, addresses, strict=True)
+        ]
+
+    def _native_frame(self, address: int) -> Frame:
+        """By the symbol table where there is one, else module + offset."""
+        try:
+            found = self._symbols.lookup(address) if self._symbols else None
+        except ParseError as error:
+            self.problem = error.reason
+            found = None
+        name = found[0] if found else f"{PurePath(self.module).name}+{address:#x}"
+        return Frame(name, kind=FrameKind.NATIVE)
+
+    @cached_property
+    def _symbols(self) -> SymbolTable | None:
+        try:
+            return self.elf.function_symbols() if self.elf else None
+        except ParseError as error:
+            self.problem = error.reason
+            return None
+
+    def release(self) -> None:
+        """End of the tick: close the file, drop what can be read again."""
+        self.file.close()
+        self.__dict__.pop("_symbols", None)
+
+
+class BinaryTable:
+    """The binaries seen lately: at most 1024."""
+
+    def __init__(self) -> None:
+        self._binaries: Generations[FileId, Binary] = Generations(_BINARIES)
+        self._serial = 0
+        self._touched: list[Binary] = []
+
+    def __len__(self) -> int:
+        return len(self._binaries)
+
+    @property
+    def evictions(self) -> int:
+        return self._binaries.evictions
+
+    def get(self, file_id: FileId, path: str, module: Callable[[], str]) -> Binary:
+        """The binary with this content, to be had at ``path``; ``module()`` names a new one."""
+        binary = self._binaries.get(file_id)
+        if binary is None:
+            self._serial += 1
+            binary = Binary(BorrowedFile(file_id, path), module(), self._serial)
+            self._binaries.put(file_id, binary)
+        else:
+            binary.file.lend(path)
+        self._touched.append(binary)
+        return binary
+
+    def release(self) -> None:
+        """Close all files: between two ticks gotax holds no file of anybody."""
+        for binary in self._touched:
+            binary.release()
+        self._touched.clear()

@@ -1,0 +1,329 @@
+"""One sample's way, from a drain to a Window; ARCHITECTURE.md follows it.
+
+Knows every stage and owns their state; nobody knows the pipeline but the daemon and the commands.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from gotax.config import Detail, Thresholds
+from gotax.diagnosis.findings import judge
+from gotax.diagnosis.totals import category_hits, top_functions
+from gotax.model import (
+    CATEGORY_COUNT,
+    Category,
+    ContainerReport,
+    CpuLimit,
+    CpuUsage,
+    Health,
+    HitCount,
+    Int64Array,
+    Process,
+    Profile,
+    Stack,
+    Verdict,
+    Window,
+)
+from gotax.processes import Entry, ProcessTable
+from gotax.sampling.sampler import Counter as KernelCounter
+from gotax.sampling.sampler import Drain
+from gotax.symbols import NewStack, Symbolized, Symbolizer
+
+_NATIVE = Symbolized((), Category.NATIVE, Category.NATIVE)
+_UNKNOWN = Symbolized((), Category.UNKNOWN, Category.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """When the hits of a window were counted, and what one is worth."""
+
+    start_unix_ns: int
+    duration_s: float
+    period_ns: int
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """What the drains of the current window have given so far."""
+
+    hits: Counter[tuple[int, int, int]] = field(default_factory=Counter)
+    """By (index of the process, index of the stack, category)."""
+    entries: list[Entry] = field(default_factory=list)
+    index_of_entry: dict[int, int] = field(default_factory=dict)  # by serial
+    stacks: list[Stack] = field(default_factory=list)
+    index_of_stack: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    lost: Counter[str] = field(default_factory=Counter)
+    drained: int = 0
+    cpus: int = 0
+    drain_s: float = 0.0
+    work_s: float = 0.0
+
+    def index(self, entry: Entry) -> int:
+        index = self.index_of_entry.setdefault(entry.serial, len(self.entries))
+        if index == len(self.entries):
+            self.entries.append(entry)
+        return index
+
+
+class Pipeline:
+    """``absorb`` every drain, then take the ``window``."""
+
+    def __init__(
+        self, processes: ProcessTable, host: str, thresholds: Thresholds, detail: Detail
+    ) -> None:
+        self._processes = processes
+        self._symbolizer = Symbolizer(processes)
+        self._host = host
+        self._thresholds = thresholds
+        self._detail = detail
+        self._usage: dict[str, CpuUsage] = {}
+        self._gathered = _Gathered()
+
+    def scan(self) -> None:
+        """Meet all processes of the host, so that idle Go programs are reported as well."""
+        self._processes.begin_tick()
+        self._processes.scan()
+        for entry in self._processes.go_entries():
+            key = entry.process.container.key
+            if key not in self._usage:
+                self._usage[key] = self._processes.usage(entry)
+        self._processes.end_tick()
+
+    def absorb(self, drain: Drain, drain_s: float) -> None:
+        """Attribute, symbolize and classify what was drained; ``drain_s`` is what it cost."""
+        started = time.thread_time()
+        self._processes.begin_tick()
+        owners = self._resolve(drain)
+        self._gather(drain, owners, self._symbolize(drain, owners))
+        self._processes.end_tick()
+        self._gathered.cpus = drain.cpus
+        self._gathered.drain_s += drain_s
+        self._gathered.work_s += time.thread_time() - started
+
+    def window(self, span: Span) -> Window:
+        """Everything absorbed since the last window."""
+        started = time.thread_time()
+        gathered, self._gathered = self._gathered, _Gathered()
+        self._processes.begin_tick()
+        self._refresh_go()
+        profile = _profile(gathered)
+        attributed = int(profile.hits.sum())
+        window = Window(
+            host=self._host,
+            start_unix_ns=span.start_unix_ns,
+            duration_s=span.duration_s,
+            period_ns=span.period_ns,
+            cpu_count=gathered.cpus,
+            hits=HitCount(gathered.drained, attributed, dict(gathered.lost)),
+            processes=tuple(entry.process for entry in gathered.entries),
+            profile=profile,
+            reports=(),
+            other_hits=0,
+        )
+        reports = self._report(window)
+        self._processes.end_tick()
+        work_s = gathered.work_s + time.thread_time() - started
+        return replace(
+            window,
+            reports=reports,
+            other_hits=attributed - sum(report.hits for report in reports),
+            health=self._health(gathered.drain_s, work_s),
+        )
+
+    def _resolve(self, drain: Drain) -> list[Entry | None]:
+        """The owner of every sample; None where there is none, and its hits count as lost."""
+        by_tgid: dict[int, Entry | str] = {}
+        owners: list[Entry | None] = []
+        lost = self._gathered.lost
+        rows = zip(
+            drain.samples["tgid"].tolist(),
+            drain.samples["cgroup_id"].tolist(),
+            drain.hits.tolist(),
+            strict=True,
+        )
+        for tgid, cgroup_id, hits in rows:
+            owner = by_tgid.get(tgid)
+            if owner is None:
+                owner = by_tgid[tgid] = self._processes.resolve(tgid)
+            if isinstance(owner, str):
+                reason, owner = owner, self._processes.resolve_by_cgroup(cgroup_id)
+                if owner is None:
+                    lost[reason] += hits
+            owners.append(owner)
+        return owners
+
+    def _symbolize(self, drain: Drain, owners: list[Entry | None]) -> list[Symbolized]:
+        """The user stack of every sample."""
+        found: list[Symbolized | None] = []
+        new: dict[tuple[int, int], NewStack] = {}
+        hashes = drain.samples["user_stack"]
+        indices = drain.user_stacks.find(hashes).tolist()
+        for owner, stack_hash, index in zip(owners, hashes.tolist(), indices, strict=True):
+            if owner is None or not (owner.is_go or self._detail.native_frames):
+                found.append(_NATIVE)
+            elif index < 0:
+                found.append(_UNKNOWN if owner.is_go else _NATIVE)
+            else:
+                known = self._symbolizer.known(owner, stack_hash)
+                found.append(known)
+                if known is None and (owner.serial, stack_hash) not in new:
+                    new[owner.serial, stack_hash] = NewStack(
+                        owner,
+                        stack_hash,
+                        int(drain.user_stacks.callers[index]),
+                        drain.user_stacks.addresses(index),
+                    )
+        learnt = self._symbolizer.learn(list(new.values())) if new else {}
+        return [
+            stack or learnt[owner.serial, stack_hash]  # type: ignore[union-attr]
+            for stack, owner, stack_hash in zip(found, owners, hashes.tolist(), strict=True)
+        ]
+
+    def _gather(
+        self, drain: Drain, owners: list[Entry | None], symbolized: list[Symbolized]
+    ) -> None:
+        """Add the attributed samples to the window's."""
+        gathered = self._gathered
+        kernel_hashes = drain.samples["kernel_stack"]
+        kernel_indices = drain.kernel_stacks.find(kernel_hashes).tolist()
+        for owner, user, user_hash, kernel_hash, kernel_index, hits in zip(
+            owners,
+            symbolized,
+            drain.samples["user_stack"].tolist(),
+            kernel_hashes.tolist(),
+            kernel_indices,
+            drain.hits.tolist(),
+            strict=True,
+        ):
+            if owner is None:
+                continue
+            named = kernel_index >= 0 and self._detail.kernel_frames
+            serial = owner.serial if user.stack else 0  # all samples without a stack share one
+            key = (serial, user_hash, kernel_hash if named else 0) if serial or named else (0, 0, 0)
+            number = gathered.index_of_stack.get(key)
+            if number is None:
+                number = gathered.index_of_stack[key] = len(gathered.stacks)
+                stack = user.stack
+                if named:
+                    addresses = drain.kernel_stacks.addresses(kernel_index)
+                    stack = self._symbolizer.kernel_stack(kernel_hash, addresses) + stack
+                gathered.stacks.append(stack)
+            category = Category.NATIVE
+            if owner.is_go:
+                category = user.in_kernel if kernel_hash else user.in_user
+            gathered.hits[gathered.index(owner), number, int(category)] += hits
+        full = drain.counters.get(KernelCounter.SAMPLES_FULL, 0)
+        if full:
+            gathered.lost["samples-full"] += full
+        gathered.drained += int(drain.hits.sum()) + full
+
+    def _refresh_go(self) -> None:
+        limits: dict[str, CpuLimit] = {}
+        for entry in self._processes.go_entries():
+            self._processes.refresh_go(entry, limits)
+
+    def _report(self, window: Window) -> tuple[ContainerReport, ...]:
+        """One report per container with a Go process, also if it was idle."""
+        profile = window.profile
+        per_process = np.zeros((len(window.processes), CATEGORY_COUNT), np.int64)
+        np.add.at(per_process, (profile.process, profile.category), profile.hits)
+        members: defaultdict[str, list[tuple[int, Process]]] = defaultdict(list)
+        seen = set()
+        for index, process in enumerate(window.processes):
+            if process.is_go:
+                hits = int(per_process[index].sum())
+                members[process.container.key].append((hits, process))
+                seen.add((process.pid, process.start_ticks))
+        entries = self._processes.go_entries()
+        entry_of = {(e.process.pid, e.process.start_ticks): e for e in entries}
+        for identity, entry in entry_of.items():
+            if identity not in seen:
+                members[entry.process.container.key].append((0, entry.process))
+        usage_now: dict[str, CpuUsage] = {}
+        reports = []
+        for key, weighted in members.items():
+            processes = tuple(
+                p for _, p in sorted(weighted, key=lambda pair: (-pair[0], pair[1].pid))
+            )
+            main = entry_of.get((processes[0].pid, processes[0].start_ticks))
+            usage_now[key] = self._processes.usage(main) if main else CpuUsage()
+            rows = _rows(window, key)
+            report = ContainerReport(
+                container=processes[0].container,
+                processes=processes,
+                category_hits=category_hits(profile.category[rows], profile.hits[rows]),
+                functions=top_functions(profile, rows, self._detail.functions)
+                if self._detail.functions
+                else (),
+                limit=main.limit if main else CpuLimit(),
+                usage=_growth(self._usage.get(key), usage_now[key]),
+                verdict=Verdict.UNREADABLE,
+            )
+            verdict, findings = judge(report, self._thresholds)
+            reports.append(replace(report, verdict=verdict, findings=findings))
+        self._usage = usage_now
+        return tuple(sorted(reports, key=lambda report: (-report.hits, report.container.name)))
+
+    def _health(self, drain_s: float, tick_s: float) -> Health:
+        caches = self._symbolizer.caches()
+        entries = {name: len(cache) for name, cache in caches.items()}
+        evictions = {name: cache.evictions for name, cache in caches.items()}
+        binaries = self._processes.binaries
+        return Health(
+            drain_s=drain_s,
+            tick_s=tick_s,
+            cache_entries={
+                **entries,
+                "processes": len(self._processes),
+                "binaries": len(binaries),
+                "cgroup-ids": len(self._processes.cgroups),
+            },
+            cache_evictions={
+                **evictions,
+                "binaries": binaries.evictions,
+                "cgroup-ids": self._processes.cgroups.evictions,
+            },
+            errors=dict(self._processes.errors),
+        )
+
+
+def _profile(gathered: _Gathered) -> Profile:
+    keys = np.array(list(gathered.hits), np.int64).reshape(-1, 3)
+    return Profile(
+        process=keys[:, 0].astype(np.int32),
+        stack=keys[:, 1].astype(np.int32),
+        category=keys[:, 2].astype(np.uint8),
+        hits=np.array(list(gathered.hits.values()), np.int64),
+        stacks=tuple(gathered.stacks),
+    )
+
+
+def _rows(window: Window, key: str) -> Int64Array:
+    """Rows of the profile of the Go processes of one container."""
+    of_container = np.array(
+        [process.is_go and process.container.key == key for process in window.processes], bool
+    )
+    if not len(of_container):
+        return np.zeros(0, np.int64)
+    return np.flatnonzero(of_container[window.profile.process]).astype(np.int64)
+
+
+def _growth(before: CpuUsage | None, now: CpuUsage) -> CpuUsage:
+    """How much the kernel's counters grew; nothing where either is unknown."""
+    if before is None:
+        return CpuUsage()
+
+    def grown(a: int | None, b: int | None) -> int | None:
+        return max(0, b - a) if a is not None and b is not None else None
+
+    return CpuUsage(
+        usage_ns=grown(before.usage_ns, now.usage_ns),
+        periods=grown(before.periods, now.periods),
+        throttled_periods=grown(before.throttled_periods, now.throttled_periods),
+        throttled_ns=grown(before.throttled_ns, now.throttled_ns),
+    )

@@ -1,0 +1,336 @@
+"""Resolve: from a PID in a sample to a process, its binary, its container and its GOMAXPROCS."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+from gotax.binaries import Binary, BinaryTable
+from gotax.config import Roots
+from gotax.errors import ParseError, ProcessGoneError
+from gotax.generations import Generations
+from gotax.golang import gomaxprocs
+from gotax.linux import procfs
+from gotax.linux.cgroup import (
+    CgroupPaths,
+    Cgroups,
+    find_hierarchies,
+    group_key,
+    identify,
+    identify_entries,
+)
+from gotax.model import Container, CpuLimit, CpuUsage, Gomaxprocs, Process
+
+_VARIABLES = frozenset({"GOMAXPROCS", "GODEBUG"})
+_ENDED = 4096
+"""How many processes are remembered after their end, for hits that were counted before it."""
+_NOBODY = CgroupPaths("/", "/", "/")
+
+
+@dataclass(slots=True)
+class Entry:
+    """What is known of one process. Changes with every tick; ``process`` is what leaves."""
+
+    process: Process
+    exe: procfs.FileId | None
+    paths: CgroupPaths
+    binary: Binary | None = None
+    mappings: tuple[procfs.Mapping, ...] | None = None
+    bias: int | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    follows_limit: bool | None = None
+    limit: CpuLimit = field(default_factory=CpuLimit)
+    alive: bool = True
+    serial: int = 0
+    biases: dict[int, int | None] = field(default_factory=dict)  # by serial of a mapped binary
+
+    @property
+    def is_go(self) -> bool:
+        return self.process.build is not None
+
+
+class ProcessTable:
+    """All processes seen, by PID. ``errors`` counts what went wrong, by reason."""
+
+    def __init__(self, roots: Roots) -> None:
+        self.proc_root = self._proc = roots.proc
+        self.binaries = BinaryTable()
+        self.cgroups = Cgroups(find_hierarchies(roots.proc, f"{roots.sys}/fs/cgroup"))
+        hierarchies = self.cgroups.hierarchies
+        self._cpu_version = 2 if hierarchies.of("cpu") is hierarchies.unified else 1
+        self.online = procfs.read_online_cpus(roots.sys)
+        self._sys = roots.sys
+        self._live: dict[int, Entry] = {}
+        self._ended: Generations[int, Entry] = Generations(_ENDED)
+        self._by_cgroup: Generations[int, Entry] = Generations(_ENDED)
+        self._serial = 0
+        self.errors: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._live) + len(self._ended)
+
+    def begin_tick(self) -> None:
+        self.cgroups.refresh()
+        self.online = procfs.read_online_cpus(self._sys)
+
+    def end_tick(self) -> None:
+        self.binaries.release()
+
+    def resolve(self, pid: int) -> Entry | str:
+        """The process behind the hits of this PID since the last tick.
+
+        Else the reason of the loss: ``pid-reused`` (the hits may be those of either process),
+        ``process-gone`` (ended, and never seen before).
+        """
+        known = self._live.get(pid)
+        try:
+            stat = procfs.read_stat(self._proc, pid)
+        except (ProcessGoneError, ParseError):
+            if known is not None:
+                self._bury(pid, known)
+                return known
+            return self._ended.get(pid) or "process-gone"
+        if known is not None:
+            if known.process.start_ticks != stat.start_ticks:
+                self._bury(pid, known)
+                self._admit(pid, stat)
+                return "pid-reused"
+            if not self._has_changed(pid, known):
+                return known
+        elif (ended := self._ended.get(pid)) and ended.process.start_ticks != stat.start_ticks:
+            self._ended.remove(pid)
+            self._admit(pid, stat)
+            return "pid-reused"
+        return self._admit(pid, stat) or "process-gone"
+
+    def resolve_by_cgroup(self, cgroup_id: int) -> Entry | None:
+        """Whoever it was: it ran in this cgroup, so its container is known. None: not even that."""
+        entry = self._by_cgroup.get(cgroup_id)
+        if entry is not None:
+            return entry
+        path = self.cgroups.path_of_id(cgroup_id)
+        if path is None or path == "/":
+            return None
+        identity = identify(path)
+        name = identity.container_id or identity.unit or path
+        container = Container(
+            key=name,
+            name=_display_name(identity.container_id, identity.unit, path, ""),
+            cgroup=path,
+            container_id=identity.container_id,
+            pod_uid=identity.pod_uid,
+            runtime=identity.runtime,
+            unit=identity.unit,
+        )
+        process = Process(0, 0, "(ended)", container)
+        entry = Entry(process, None, CgroupPaths(path, path, path), alive=False)
+        self._by_cgroup.put(cgroup_id, entry)
+        return entry
+
+    def scan(self) -> None:
+        """Look at every process of the host, so that idle Go programs are known as well."""
+        pids = procfs.list_pids(self._proc)
+        for pid in self._live.keys() - set(pids):
+            self._bury(pid, self._live[pid])
+        for pid in pids:
+            if pid not in self._live:
+                try:
+                    self._admit(pid, procfs.read_stat(self._proc, pid))
+                except (ProcessGoneError, ParseError):
+                    continue
+
+    def go_entries(self) -> list[Entry]:
+        """The Go processes that live, as far as seen."""
+        return [entry for entry in self._live.values() if entry.is_go]
+
+    def _bury(self, pid: int, entry: Entry) -> None:
+        self._live.pop(pid, None)
+        entry.alive = False
+        self._ended.put(pid, entry)
+
+    def _has_changed(self, pid: int, known: Entry) -> bool:
+        """The process called exec: same PID and start time, another program."""
+        if known.exe is None:
+            return False  # a kernel thread, or an executable nobody may see
+        try:
+            return procfs.read_exe_id(self._proc, pid) != known.exe
+        except (ProcessGoneError, ParseError):
+            return False
+
+    def _admit(self, pid: int, stat: procfs.Stat) -> Entry | None:
+        try:
+            entry = self._read_entry(pid, stat)
+        except ProcessGoneError:
+            return None
+        self._serial += 1
+        entry.serial = self._serial
+        self._live[pid] = entry
+        return entry
+
+    def _read_entry(self, pid: int, stat: procfs.Stat) -> Entry:
+        if stat.is_kernel_thread:
+            container = Container("kernel", "kernel", "/")
+            process = Process(pid, stat.start_ticks, stat.command, container)
+            return Entry(process, None, _NOBODY)
+        paths, container = self._read_container(pid, stat)
+        process = Process(pid, stat.start_ticks, stat.command, container)
+        entry = Entry(process, None, paths)
+        try:
+            entry.exe = procfs.read_exe_id(self._proc, pid)
+            entry.binary = self.binaries.get(
+                entry.exe,
+                procfs.exe_path(self._proc, pid),
+                lambda: procfs.read_exe_link(self._proc, pid),
+            )
+        except (ParseError, ProcessGoneError) as error:
+            self._count(error)
+            return entry
+        if entry.binary.problem:
+            self.errors[entry.binary.problem] += 1
+        if entry.binary.build is not None:
+            self._read_go(entry, pid)
+        return entry
+
+    def _read_container(self, pid: int, stat: procfs.Stat) -> tuple[CgroupPaths, Container]:
+        try:
+            entries = self.cgroups.read_entries(self._proc, pid)
+        except ParseError as error:
+            self._count(error)
+            entries = ()
+        paths = self.cgroups.locate(entries)
+        identity = identify_entries(entries)
+        key = group_key(entries) or f"process {pid} since {stat.start_ticks}"
+        return paths, Container(
+            key=key,
+            name=_display_name(identity.container_id, identity.unit, paths.cpu, stat.command),
+            cgroup=paths.cpu,
+            container_id=identity.container_id,
+            pod_uid=identity.pod_uid,
+            runtime=identity.runtime,
+            unit=identity.unit,
+        )
+
+    def _read_go(self, entry: Entry, pid: int) -> None:
+        assert entry.binary is not None
+        entry.process = replace(entry.process, build=entry.binary.build)
+        try:
+            entry.environment = procfs.read_environment(self._proc, pid, _VARIABLES)
+            entry.follows_limit = bool(procfs.read_cgroup_fds(self._proc, pid))
+        except ParseError as error:
+            self._count(error)
+
+    def mappings(self, entry: Entry, anew: bool = False) -> tuple[procfs.Mapping, ...]:
+        """The executable mappings; () when they cannot be read any more."""
+        if entry.mappings is None or anew:
+            try:
+                entry.mappings = procfs.read_maps(self._proc, entry.process.pid)
+            except (ParseError, ProcessGoneError) as error:
+                self._count(error)
+                entry.mappings = entry.mappings or ()
+            entry.biases.clear()
+        return entry.mappings
+
+    def mapped_binary(self, entry: Entry, mapping: procfs.Mapping) -> Binary | None:
+        """The file behind a mapping; None when there is none or it cannot be opened."""
+        if entry.exe is not None and mapping.inode == entry.exe.inode:
+            return entry.binary
+        path = procfs.map_file_path(self._proc, entry.process.pid, mapping)
+        if path is None:
+            return None
+        try:
+            status = os.stat(path)  # noqa: PTH116
+        except OSError:
+            return None
+        if status.st_ino != mapping.inode:
+            return None  # replaced by another file of that name
+        file_id = procfs.FileId(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+        return self.binaries.get(file_id, path, lambda: mapping.path)
+
+    def bias(self, entry: Entry, binary: Binary, inode: int) -> int | None:
+        """Runtime minus link-time addresses of a binary in this process."""
+        if binary.serial not in entry.biases:
+            entry.biases[binary.serial] = (
+                gomaxprocs.load_bias(binary.elf, self.mappings(entry), inode)
+                if binary.elf
+                else None
+            )
+        return entry.biases[binary.serial]
+
+    def refresh_go(self, entry: Entry, limits: dict[str, CpuLimit]) -> None:
+        """Read again what can change: cgroup, limit, GOMAXPROCS. ``limits``: read this tick."""
+        if not entry.alive:
+            return
+        pid = entry.process.pid
+        try:
+            stat = procfs.read_stat(self._proc, pid)
+            if stat.start_ticks != entry.process.start_ticks:
+                raise ProcessGoneError(f"PID {pid} is another process now")
+            entry.paths, container = self._read_container(pid, stat)
+            entry.limit = self._limit(entry.paths, limits)
+            entry.process = replace(
+                entry.process, container=container, gomaxprocs=self._gomaxprocs(entry)
+            )
+        except ProcessGoneError:
+            self._bury(pid, entry)
+
+    def _limit(self, paths: CgroupPaths, limits: dict[str, CpuLimit]) -> CpuLimit:
+        if paths.cpu not in limits:
+            try:
+                limits[paths.cpu] = self.cgroups.read_limit(paths.cpu, paths.cpuset)
+            except ParseError as error:
+                self._count(error)
+                limits[paths.cpu] = CpuLimit()
+        return limits[paths.cpu]
+
+    def _gomaxprocs(self, entry: Entry) -> Gomaxprocs:
+        binary, pid = entry.binary, entry.process.pid
+        assert binary is not None
+        assert binary.build is not None
+        live: gomaxprocs.LiveGomaxprocs | ParseError
+        try:
+            live = self._read_live(entry, binary)
+        except ParseError as error:
+            live = error
+        addresses = None if isinstance(binary.gomaxprocs, ParseError) else binary.gomaxprocs
+        facts = gomaxprocs.Facts(
+            build=binary.build,
+            allowed_cpus=procfs.read_allowed_cpus(self._proc, pid, self.online),
+            environment=entry.environment.get("GOMAXPROCS"),
+            godebug=entry.environment.get("GODEBUG"),
+            leaf_limit_cores=entry.limit.leaf_limit_cores,
+            cgroup=gomaxprocs.CgroupView(version=self._cpu_version),
+            follows_limit=entry.follows_limit,
+            online_cpus=len(self.online),
+            code=addresses,
+        )
+        return gomaxprocs.judge(live, facts, entry.limit.limit_cores)
+
+    def _read_live(self, entry: Entry, binary: Binary) -> gomaxprocs.LiveGomaxprocs:
+        if isinstance(binary.gomaxprocs, ParseError):
+            raise binary.gomaxprocs
+        assert entry.exe is not None
+        bias = self.bias(entry, binary, entry.exe.inode)
+        if bias is None:
+            raise ParseError("gomaxprocs-unmapped", binary.module)
+        return gomaxprocs.read_gomaxprocs(self._proc, entry.process.pid, binary.gomaxprocs, bias)
+
+    def usage(self, entry: Entry) -> CpuUsage:
+        """The kernel's counters of the entry's cgroup; nothing for the root and for one gone."""
+        if entry.paths.cpu == "/":
+            return CpuUsage()
+        try:
+            return self.cgroups.read_usage(entry.paths.cpu, entry.paths.cpuacct)
+        except (ParseError, ProcessGoneError):
+            return CpuUsage()
+
+    def _count(self, error: ParseError | ProcessGoneError) -> None:
+        self.errors[error.reason if isinstance(error, ParseError) else "process-gone"] += 1
+
+
+def _display_name(container_id: str | None, unit: str | None, path: str, command: str) -> str:
+    if container_id:
+        return container_id[:12]
+    if unit:
+        return unit.rsplit("/", 1)[-1]
+    return path.strip("/") or command
