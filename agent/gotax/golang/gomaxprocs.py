@@ -15,6 +15,7 @@ Rules depend on the Go version, because that is what they are: the history of th
 from __future__ import annotations
 
 import math
+import os
 import re
 import struct
 from collections.abc import Callable, Iterable
@@ -22,9 +23,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from gotax.errors import ParseError
+from gotax.errors import ParseError, ProcessGoneError
+from gotax.linux.cgroup import CgroupMount, parse_mountinfo
 from gotax.linux.elf import EM_AARCH64, EM_X86_64, PF_X, Elf
-from gotax.linux.procfs import Mapping, read_memory
+from gotax.linux.procfs import CgroupEntry, Mapping, read_cgroups, read_memory
 from gotax.model import GoBuild, Gomaxprocs, Origin
 
 MAX_GOMAXPROCS = 65536
@@ -38,9 +40,10 @@ MAX_GOMAXPROCS = 65536
 _PROCRESIZE = ("runtime.procresize", "procresize")
 _GOMAXPROCS = "runtime.GOMAXPROCS"
 _AUTOMAXPROCS = "go.uber.org/automaxprocs/maxprocs.Set"
-_ASKED = frozenset({*_PROCRESIZE, _GOMAXPROCS, _AUTOMAXPROCS})
+FUNCTIONS = frozenset({*_PROCRESIZE, _GOMAXPROCS, _AUTOMAXPROCS})
 
 _MAX_CODE_BYTES = 64 * 1024  # procresize has 2 to 4 KiB, twice that with -race or -N
+_MAX_MOUNTINFO_BYTES = 1 << 20
 
 
 class FunctionRanges(Protocol):
@@ -84,7 +87,7 @@ def find_gomaxprocs(elf: Elf, functions: FunctionRanges) -> GomaxprocsAddresses:
     ``gomaxprocs-ambiguous`` (no or several variables look like it), ``gomaxprocs-custom``
     (several look like customGOMAXPROCS), or what reading the file raises.
     """
-    ranges = functions.function_ranges(_ASKED)
+    ranges = functions.function_ranges(FUNCTIONS)
     procresize = next((ranges[name] for name in _PROCRESIZE if name in ranges), None)
     if procresize is None:
         raise ParseError("gomaxprocs-procresize", "no function of that name")
@@ -379,6 +382,69 @@ class CgroupView:
     usual_mount: bool = True
 
 
+def view_cgroup(
+    entries: tuple[CgroupEntry, ...], mounts: tuple[CgroupMount, ...], private: bool
+) -> CgroupView:
+    """From the process's /proc/PID/cgroup and mountinfo, both as the reader sees them.
+
+    ``private``: the process has another cgroup namespace than the host's first process. Paths and
+    roots are relative to the reader's namespace, so they compare from anywhere, and the host's
+    root is "/" or, from inside a namespace, nothing but "..".
+    """
+    limiting = next((e for e in entries if "cpu" in e.controllers), None)
+    if limiting is None:
+        limiting = next((e for e in entries if e.hierarchy == 0), None)
+    if limiting is None:
+        return CgroupView(None, CgroupLayout.HIDDEN, False)
+    version = 1 if limiting.controllers else 2
+    shown = [m for m in mounts if ("cpu" in m.controllers if version == 1 else not m.controllers)]
+    layouts = [_layout(limiting.path, mount.root, private) for mount in shown]
+    return CgroupView(
+        version,
+        next(
+            (layout for layout in layouts if layout is not CgroupLayout.HIDDEN), CgroupLayout.HIDDEN
+        ),
+        any(mount.mount == "/sys/fs/cgroup" for mount in shown),
+    )
+
+
+def _layout(path: str, root: str, private: bool) -> CgroupLayout:
+    is_whole_tree = not root.replace("..", "").strip("/")
+    if is_whole_tree:
+        # Seen from inside a namespace that lies deeper, it is "/../..": neither Go nor
+        # automaxprocs finds the way.
+        return CgroupLayout.HIDDEN if private else CgroupLayout.HOST
+    if path != root and not path.startswith(root + "/"):
+        return CgroupLayout.HIDDEN
+    return CgroupLayout.NAMESPACE if private else CgroupLayout.BIND
+
+
+def read_cgroup_view(proc_root: str, pid: int) -> CgroupView:
+    """Raises ProcessGoneError, and ParseError where files cannot be read or understood.
+
+    The namespace of the host's first process needs CAP_SYS_PTRACE to be seen; without it the
+    reader is taken to be in the host's.
+    """
+    entries = read_cgroups(proc_root, pid)
+    try:
+        with open(f"{proc_root}/{pid}/mountinfo", "rb") as file:
+            mounts = parse_mountinfo(file.read(_MAX_MOUNTINFO_BYTES))
+        own = _cgroup_namespace(proc_root, str(pid))
+        try:
+            first = _cgroup_namespace(proc_root, "1")
+        except PermissionError:
+            first = _cgroup_namespace(proc_root, "self")
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise ProcessGoneError(f"{proc_root}/{pid}") from error
+    except OSError as error:
+        raise ParseError("gomaxprocs-cgroup", str(error)) from error
+    return view_cgroup(entries, mounts, private=own != first)
+
+
+def _cgroup_namespace(proc_root: str, who: str) -> int:
+    return os.stat(f"{proc_root}/{who}/ns/cgroup").st_ino  # noqa: PTH116
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What the choice of GOMAXPROCS depends on, as it is now.
@@ -421,7 +487,7 @@ def expected(limit_cores: float | None, allowed_cpus: int) -> int:
 
 def predict(facts: Facts) -> Prediction:
     """The rules of runtime.schedinit (runtime/proc.go), then those of automaxprocs' init."""
-    minor = _minor(facts.build.version)
+    minor = _minor(facts)
     if minor is None:
         return Prediction(None, Origin.UNKNOWN, "the Go version is unknown")
     chosen = environment_value(facts.environment, minor)
@@ -457,10 +523,20 @@ def _capped(value: int, minor: int) -> int:
     return min(value, 256 if minor <= 8 else 1024) if minor <= 9 else value
 
 
-def _minor(version: str) -> int | None:
-    """26 for go1.26.8, go1.26rc1 and "devel go1.26-abcdef"; None where it does not say."""
-    match = re.search(r"go1\.([0-9]{1,3})", version)
-    return int(match[1]) if match is not None else None
+def _minor(facts: Facts) -> int | None:
+    """26 for go1.26.8, go1.26rc1 and "devel go1.26-abcdef"; None if nothing tells.
+
+    A binary before Go 1.18 may hide its version, but not that its runtime stores as Go does since
+    1.8 and has no flag, as before 1.25. In between the rules are the same (but for a limit of
+    256 up to 1.8, of 1024 in 1.9).
+    """
+    match = re.search(r"go1\.([0-9]{1,3})", facts.build.version)
+    if match is not None:
+        return int(match[1])
+    code = facts.code
+    if code is None or code.how == "call" or not code.can_be_called:
+        return None
+    return 24 if code.custom_address is None else None
 
 
 def _predict_default(facts: Facts, minor: int) -> Prediction:
@@ -567,7 +643,7 @@ def origin(live: LiveGomaxprocs, facts: Facts) -> Origin:
     has changed since.
     """
     # An unknown version is taken for the newest: its flag and variable mean the same.
-    minor = _minor(facts.build.version)
+    minor = _minor(facts)
     newest = _NEWEST if minor is None else minor
     if live.custom is False:
         return _default_origin(live, facts, newest)
