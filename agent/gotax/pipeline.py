@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -84,10 +85,10 @@ class Pipeline:
         self._usage: dict[str, CpuUsage] = {}
         self._gathered = _Gathered()
 
-    def scan(self) -> None:
-        """Meet all processes of the host, so that idle Go programs are reported as well."""
+    def scan(self, pids: Collection[int] | None = None) -> None:
+        """Meet these processes, or all of the host, so that idle Go programs are reported too."""
         self._processes.begin_tick()
-        self._processes.scan()
+        self._processes.scan(pids)
         for entry in self._processes.go_entries():
             key = entry.process.container.key
             if key not in self._usage:

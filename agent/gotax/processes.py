@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from gotax.binaries import Binary, BinaryTable
@@ -105,13 +106,17 @@ class ProcessTable:
         return self._admit(pid, stat) or "process-gone"
 
     def resolve_by_cgroup(self, cgroup_id: int) -> Entry | None:
-        """Whoever it was: it ran in this cgroup, so its container is known. None: not even that."""
+        """Whoever it was: it ran in this cgroup, so its container is known. None: not even that.
+
+        In the root cgroup that says only that it was no container of cgroup v2.
+        """
         entry = self._by_cgroup.get(cgroup_id)
         if entry is not None:
             return entry
         path = self.cgroups.path_of_id(cgroup_id)
-        if path is None or path == "/":
+        if path is None:
             return None
+        self.errors["process-ended"] += 1
         identity = identify(path)
         name = identity.container_id or identity.unit or path
         container = Container(
@@ -128,12 +133,12 @@ class ProcessTable:
         self._by_cgroup.put(cgroup_id, entry)
         return entry
 
-    def scan(self) -> None:
-        """Look at every process of the host, so that idle Go programs are known as well."""
-        pids = procfs.list_pids(self._proc)
-        for pid in self._live.keys() - set(pids):
+    def scan(self, pids: Collection[int] | None = None) -> None:
+        """Look at these processes, or at every process of the host, even if they are idle."""
+        listed = procfs.list_pids(self._proc)
+        for pid in self._live.keys() - set(listed):
             self._bury(pid, self._live[pid])
-        for pid in pids:
+        for pid in listed if pids is None else pids:
             if pid not in self._live:
                 try:
                     self._admit(pid, procfs.read_stat(self._proc, pid))

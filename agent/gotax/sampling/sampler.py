@@ -237,6 +237,10 @@ class Sampler:
             kernel.map_write(fd, struct.pack("=I", tgid), b"\1")
         self._tgids = wanted
 
+    @property
+    def follows_tgids(self) -> bool:
+        return self._target.tgids is not None
+
     def drain(self) -> Drain:
         """Everything counted since the last call. Raises OSError if the kernel refuses."""
         assert self._program

@@ -1,0 +1,501 @@
+"""The command line. Parses, prints, and turns errors into one sentence and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from gotax import __version__
+from gotax.config import Detail, Roots, Thresholds
+from gotax.errors import GotaxError, UserError
+from gotax.model import ContainerReport, Severity, Window
+from gotax.session import Plan, Scope, Session
+
+EXIT_FINE, EXIT_FINDINGS, EXIT_FAILED = 0, 1, 2
+_INTERACTIVE_DRAIN_S = 1.0
+_CLEAR = "\x1b[H\x1b[J"
+_ALTERNATE_SCREEN, _NORMAL_SCREEN = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
+_NO_GO = (
+    "No Go process runs on this host."
+    " Start one, or see gotax at work on the production story with `make demo`."
+)
+
+EPILOG = """\
+exit codes: 0 nothing found, 1 findings, 2 could not measure
+
+examples:
+  gotax check                     one verdict per Go container or service, after 15 s
+  gotax top                       the same, live
+  gotax explain 4f2a9c            the whole evidence for one container, PID, unit or program
+  gotax record -d 30 -o cpu.pb.gz a profile for `go tool pprof`
+  gotax agent                     the daemon: /metrics, /healthz, /readyz on port 9745
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.run is None:
+        parser.print_help()
+        return EXIT_FAILED
+    try:
+        return int(options.run(options))
+    except UserError as error:
+        print(f"gotax: {error}", file=sys.stderr)
+        return error.exit_code
+    except GotaxError as error:
+        print(f"gotax: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away
+        return EXIT_FINE
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gotax",
+        description="How much of a Go container's CPU is the Go runtime itself,"
+        " and is it because GOMAXPROCS does not fit the CPU limit?",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"gotax {__version__}")
+    parser.set_defaults(run=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    check = _command(commands, "check", _check, "sample once and print a verdict per container")
+    _add_sampling(check, seconds=15.0)
+    _add_thresholds(check)
+    check.add_argument("--json", action="store_true", help="the JSON of docs/json.md")
+
+    top = _command(commands, "top", _top, "the same, live")
+    _add_sampling(top)
+    _add_thresholds(top)
+    top.add_argument(
+        "-i", "--interval", type=_seconds, default=3.0, help="seconds between redraws (3)"
+    )
+    top.add_argument(
+        "-s",
+        "--sort",
+        choices=("cpu", "runtime", "throttled", "name"),
+        default="cpu",
+        help="sort key (cpu); the keys c, r, t and n change it, q quits",
+    )
+    top.add_argument("--once", action="store_true", help="print one table and end")
+    top.add_argument("--json", action="store_true", help="one JSON document per line, for ever")
+
+    explain = _command(commands, "explain", _explain, "all the evidence for one container")
+    explain.add_argument(
+        "target",
+        nargs="?",
+        help="container id or its beginning, unit, cgroup, program, module, or PID",
+    )
+    _add_sampling(explain, seconds=15.0)
+    _add_thresholds(explain)
+    explain.add_argument("--json", action="store_true", help="the JSON of docs/json.md")
+
+    record = _command(commands, "record", _record, "write a profile to a file")
+    _add_sampling(record, seconds=30.0)
+    record.add_argument(
+        "-o", "--output", required=True, help="file to write, - for standard output"
+    )
+    record.add_argument(
+        "-f",
+        "--format",
+        choices=("pprof", "folded", "json"),
+        help="default: by the ending of the file (.pb.gz, .folded or .txt, .json), else pprof",
+    )
+
+    agent = _command(commands, "agent", _agent, "the daemon of the DaemonSet")
+    _add_frequency(agent, default=19)
+    _add_roots(agent)
+    _add_thresholds(agent)
+    agent.add_argument(
+        "-i", "--interval", type=_seconds, default=15.0, help="seconds of one window (15)"
+    )
+    agent.add_argument(
+        "--listen", type=_address, default=("0.0.0.0", 9745), help="address:port (0.0.0.0:9745)"
+    )
+    agent.add_argument("--log-level", choices=("debug", "info", "warning"), default="info")
+    return parser
+
+
+def _command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], summary: str
+) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description=summary[0].upper() + summary[1:] + "."
+    )
+    command.set_defaults(run=run)
+    return command
+
+
+def _add_sampling(command: argparse.ArgumentParser, seconds: float | None = None) -> None:
+    if seconds is not None:
+        command.add_argument(
+            "-d",
+            "--duration",
+            type=_seconds,
+            default=seconds,
+            help=f"seconds to sample ({seconds:g})",
+        )
+    _add_frequency(command, default=99)
+    command.add_argument(
+        "-p", "--pid", type=_pid, action="append", default=[], help="only this process (repeatable)"
+    )
+    command.add_argument(
+        "-g",
+        "--cgroup",
+        action="append",
+        default=[],
+        help="only this cgroup and below (repeatable)",
+    )
+    _add_roots(command)
+
+
+def _add_frequency(command: argparse.ArgumentParser, default: int) -> None:
+    command.add_argument(
+        "--hz", type=_hz, default=default, help=f"samples per second and CPU, 1 to 999 ({default})"
+    )
+
+
+def _add_roots(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--proc", default="/proc", help="the host's /proc (/proc)")
+    command.add_argument("--sys", default="/sys", help="the host's /sys (/sys)")
+
+
+def _add_thresholds(command: argparse.ArgumentParser) -> None:
+    usual = Thresholds()
+    group = command.add_argument_group("thresholds of the verdict")
+    group.add_argument(
+        "--runtime-share",
+        type=_share,
+        default=usual.runtime_share,
+        help=f"scheduler and GC's share of CPU that counts as a cost ({usual.runtime_share})",
+    )
+    group.add_argument(
+        "--mismatch-ratio",
+        type=_ratio,
+        default=usual.mismatch_ratio,
+        help=f"GOMAXPROCS over what fits that counts as a mismatch ({usual.mismatch_ratio})",
+    )
+    group.add_argument(
+        "--min-hits",
+        type=_pid,
+        default=usual.min_hits,
+        help=f"samples below which nothing is said about cost ({usual.min_hits})",
+    )
+
+
+def _number(text: str, kind: type, low: float, high: float, what: str) -> Any:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = None
+    if value is None or not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what} from {low:g} to {high:g}")
+    return value
+
+
+def _seconds(text: str) -> float:
+    return float(_number(text, float, 0.1, 86400, "a number of seconds"))
+
+
+def _hz(text: str) -> int:
+    return int(_number(text, int, 1, 999, "a whole number"))
+
+
+def _pid(text: str) -> int:
+    return int(_number(text, int, 1, 1 << 22, "a whole number"))
+
+
+def _share(text: str) -> float:
+    return float(_number(text, float, 0, 1, "a share"))
+
+
+def _ratio(text: str) -> float:
+    return float(_number(text, float, 1, 1e6, "a ratio"))
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(_number(port, int, 0, 65535, "a port"))
+
+
+def _thresholds(options: argparse.Namespace) -> Thresholds:
+    return Thresholds(
+        mismatch_ratio=options.mismatch_ratio,
+        runtime_share=options.runtime_share,
+        min_hits=options.min_hits,
+    )
+
+
+def _plan(options: argparse.Namespace, detail: Detail, scope: Scope | None = None) -> Plan:
+    return Plan(
+        hz=options.hz,
+        drain_s=_INTERACTIVE_DRAIN_S,
+        scope=scope or Scope(frozenset(options.pid), tuple(options.cgroup)),
+        roots=Roots(options.proc, options.sys),
+        thresholds=_thresholds(options) if "min_hits" in options else Thresholds(),
+        detail=detail,
+    )
+
+
+class _Progress:
+    """A line on a terminal's standard error that says how long it will take; else nothing."""
+
+    def __init__(self, seconds: float, what: str) -> None:
+        self._what = what
+        self._end = time.monotonic() + seconds
+        self._done = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> None:
+        if sys.stderr.isatty():
+            self._thread = threading.Thread(target=self._draw, daemon=True)
+            self._thread.start()
+
+    def _draw(self) -> None:
+        while not self._done.is_set():
+            left = max(0.0, self._end - time.monotonic())
+            print(f"\r\x1b[K{self._what}: {left:.0f} s left", end="", file=sys.stderr, flush=True)
+            self._done.wait(0.5)
+
+    def __exit__(self, *_: object) -> None:
+        if self._thread:
+            self._done.set()
+            self._thread.join()
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _stop_on_signals() -> threading.Event:
+    """Set by Ctrl-C and SIGTERM, so that what was measured until then is still printed."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _sample_once(plan: Plan, seconds: float) -> Window:
+    stop = _stop_on_signals()
+    with Session(plan) as session, _Progress(seconds, f"sampling at {plan.hz} Hz"):
+        return next(session.windows(seconds, stop))
+
+
+def _print_json(document: dict[str, Any], indent: int | None = 2) -> None:
+    print(json.dumps(document, indent=indent, ensure_ascii=True), flush=True)
+
+
+def _verdict_code(reports: Sequence[ContainerReport]) -> int:
+    found = any(f.severity is Severity.WARNING for report in reports for f in report.findings)
+    return EXIT_FINDINGS if found else EXIT_FINE
+
+
+def _check(options: argparse.Namespace) -> int:
+    from gotax.exporters import report, table
+
+    window = _sample_once(_plan(options, Detail(functions=20)), options.duration)
+    if options.json:
+        _print_json(report.check_document(window))
+    elif not window.reports:
+        print(_NO_GO)
+    else:
+        print(table.render_check(window, _style(sys.stdout)))
+    return _verdict_code(window.reports)
+
+
+def _top(options: argparse.Namespace) -> int:
+    from gotax.exporters import report, table
+
+    stop = _stop_on_signals()
+    live = sys.stdout.isatty() and not options.once and not options.json
+    with Session(_plan(options, Detail(functions=3))) as session:
+        if not live:
+            for window in session.windows(options.interval, stop):
+                if options.json:
+                    _print_json(report.check_document(window), indent=None)
+                elif window.reports:
+                    print(table.render_check(window, _style(sys.stdout)))
+                else:
+                    print(_NO_GO)
+                if options.once or not options.json:
+                    break
+            return EXIT_FINE
+        with _Keys(stop, options.sort) as keys:
+            print("sampling …", flush=True)
+            for window in session.windows(options.interval, stop):
+                if stop.is_set():
+                    break
+                style = _style(sys.stdout)
+                screen = table.render_top(window, style, keys.sort) if window.reports else _NO_GO
+                print(_CLEAR + screen, end="", flush=True)
+    return EXIT_FINE
+
+
+class _Keys:
+    """The alternate screen, and single keys that change the order or quit."""
+
+    _SORTS = {b"c": "cpu", b"r": "runtime", b"t": "throttled", b"n": "name"}  # noqa: RUF012
+
+    def __init__(self, stop: threading.Event, sort: str) -> None:
+        self.sort = sort
+        self._stop = stop
+        self._saved: list[Any] | None = None
+
+    def __enter__(self) -> _Keys:
+        import termios
+        import tty
+
+        sys.stdout.write(_ALTERNATE_SCREEN)
+        if sys.stdin.isatty():
+            self._saved = termios.tcgetattr(sys.stdin)
+            tty.setcbreak(sys.stdin)
+            threading.Thread(target=self._read, daemon=True).start()
+        return self
+
+    def _read(self) -> None:
+        while not self._stop.is_set():
+            key = os.read(sys.stdin.fileno(), 1)
+            if key in (b"q", b""):
+                self._stop.set()
+            self.sort = self._SORTS.get(key, self.sort)
+
+    def __exit__(self, *_: object) -> None:
+        import termios
+
+        if self._saved is not None:
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._saved)
+        sys.stdout.write(_NORMAL_SCREEN)
+        sys.stdout.flush()
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from gotax.exporters import report as document
+    from gotax.exporters import table
+
+    detail = Detail(functions=20, kernel_frames=True)
+    if options.target is None and not (options.pid or options.cgroup):
+        raise UserError("say what to explain: a container id, unit, cgroup, program or PID")
+    if options.target and options.target.isdigit() and len(options.target) < 8:
+        options.pid.append(_pid(options.target))
+        options.target = None
+    window = _sample_once(_plan(options, detail), options.duration)
+    found = [r for r in window.reports if options.target is None or _matches(r, options.target)]
+    if not found:
+        raise UserError(
+            f"no Go process matches {options.target!r}: `gotax check` lists what there is"
+            if options.target
+            else "no Go process there: `gotax check` lists what there is"
+        )
+    if options.json:
+        _print_json(document.explain_document(found[0], window))
+    else:
+        for found_report in found:
+            print(table.render_explain(found_report, window, _style(sys.stdout)))
+    return _verdict_code(found)
+
+
+def _matches(report: ContainerReport, target: str) -> bool:
+    container = report.container
+    names = {container.name, container.key, container.cgroup, container.unit, container.pod_uid}
+    if target in names or (container.container_id or "").startswith(target):
+        return True
+    for process in report.processes:
+        build = process.build
+        if target == process.command or (build and target in (build.main.path, build.package)):
+            return True
+    return False
+
+
+def _record(options: argparse.Namespace) -> int:
+    from gotax.exporters import folded, pprof, record
+
+    output: str = options.output
+    form = options.format or _format_of(output)
+    _require_writable(output)
+    detail = Detail(native_frames=True, kernel_frames=True)
+    window = _sample_once(_plan(options, detail), options.duration)
+    if form == "pprof":
+        data = pprof.profile_bytes(window)
+    elif form == "folded":
+        data = "".join(line + "\n" for line in folded.folded_lines(window)).encode()
+    else:
+        data = json.dumps(record.record_document(window)).encode() + b"\n"
+    if output == "-":
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+        return EXIT_FINE
+    try:
+        Path(output).write_bytes(data)
+    except OSError as error:
+        raise UserError(f"cannot write {output}: {error.strerror}") from error
+    lost = sum(window.hits.lost.values())
+    print(
+        f"{output}: {form}, {window.hits.attributed} hits"
+        f" ({window.cpu_s(window.hits.attributed):.2f} CPU seconds)"
+        f" in {window.duration_s:.1f} s, {lost} lost",
+        file=sys.stderr,
+    )
+    return EXIT_FINE
+
+
+def _format_of(output: str) -> str:
+    if output.endswith(".json"):
+        return "json"
+    if output.endswith((".folded", ".txt")):
+        return "folded"
+    return "pprof"
+
+
+def _require_writable(output: str) -> None:
+    """Find out before sampling, not after."""
+    if output == "-":
+        return
+    folder = Path(output).absolute().parent
+    if Path(output).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UserError(f"cannot write {output}: its folder must exist and be writable")
+
+
+def _agent(options: argparse.Namespace) -> int:
+    from gotax import daemon
+
+    logging.basicConfig(
+        level=options.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(message)s",
+        stream=sys.stderr,
+    )
+    plan = Plan(
+        hz=options.hz,
+        drain_s=options.interval,
+        roots=Roots(options.proc, options.sys),
+        thresholds=_thresholds(options),
+    )
+    daemon.run(plan, options.interval, options.listen, _stop_on_signals())
+    return EXIT_FINE
+
+
+def _style(stream: TextIO) -> Any:
+    """How this stream can show text (https://no-color.org)."""
+    from gotax.exporters.table import Style
+
+    is_terminal = stream.isatty()
+    size = shutil.get_terminal_size((120, 40))
+    colour = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    unicode = (stream.encoding or "").lower().replace("-", "") == "utf8"
+    return Style(width=size.columns, height=size.lines, colour=colour, unicode=unicode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""The agent: one thread samples, and a Window per tick goes to every exporter.
+
+/metrics renders the last Window; /healthz says whether ticks still come; /readyz whether one came.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from gotax.errors import UserError
+from gotax.exporters import Exporter
+from gotax.exporters.prometheus import CONTENT_TYPE, PrometheusExporter
+from gotax.session import Plan, Session
+
+log = logging.getLogger("gotax")
+
+_REQUEST_TIMEOUT_S = 5
+_CONNECTIONS_MAX = 16
+_STALE_WINDOWS = 3
+
+
+class Pulse:
+    """When the last tick ended."""
+
+    def __init__(self, window_s: float) -> None:
+        self._allowed_s = window_s * _STALE_WINDOWS + 10
+        self._started = self._last = time.monotonic()
+        self.ticks = 0
+
+    def beat(self) -> None:
+        self.ticks += 1
+        self._last = time.monotonic()
+
+    @property
+    def is_alive(self) -> bool:
+        return time.monotonic() - self._last < self._allowed_s
+
+
+def run(plan: Plan, window_s: float, listen: tuple[str, int], stop: threading.Event) -> None:
+    """Sample until ``stop`` is set. Raises UserError when the port or the kernel refuses."""
+    metrics = PrometheusExporter()
+    exporters: Sequence[Exporter] = (metrics,)
+    pulse = Pulse(window_s)
+    server = _server(listen, metrics, pulse)
+    thread = threading.Thread(target=server.serve_forever, name="http", daemon=True)
+    try:
+        with Session(plan) as session:
+            thread.start()
+            log.info(
+                "sampling at %d Hz, a window every %g s; metrics on port %d",
+                plan.hz,
+                window_s,
+                server.server_address[1],
+            )
+            for window in session.windows(window_s, stop):
+                for exporter in exporters:
+                    exporter.publish(window)
+                pulse.beat()
+    finally:
+        if thread.is_alive():
+            server.shutdown()
+        server.server_close()
+        for exporter in exporters:
+            exporter.close()
+    log.info("stopped after %d windows", pulse.ticks)
+
+
+class _Server(ThreadingHTTPServer):
+    """At most ``_CONNECTIONS_MAX`` requests at a time: a scrape endpoint has one client."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = _CONNECTIONS_MAX
+
+    def __init__(self, address: tuple[str, int], metrics: PrometheusExporter, pulse: Pulse) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, _Handler)
+        self.metrics = metrics
+        self.pulse = pulse
+        self._free = threading.BoundedSemaphore(_CONNECTIONS_MAX)
+
+    def process_request(self, request, client_address):  # type: ignore[no-untyped-def]
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request, client_address):  # type: ignore[no-untyped-def]
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = _REQUEST_TIMEOUT_S
+    server_version = "gotax"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        if path == "/metrics":
+            self._answer(200, self.server.metrics.expose(), CONTENT_TYPE)
+        elif path == "/healthz":
+            self._answer_health(self.server.pulse.is_alive, "no window for too long")
+        elif path == "/readyz":
+            self._answer_health(self.server.pulse.ticks > 0, "no window yet")
+        else:
+            self._answer(404, b"/metrics /healthz /readyz\n")
+
+    def _answer_health(self, is_good: bool, why_not: str) -> None:
+        self._answer(200 if is_good else 503, b"ok\n" if is_good else f"{why_not}\n".encode())
+
+    def _answer(self, status: int, body: bytes, kind: str = "text/plain; charset=utf-8") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        log.debug("http %s", format % arguments)
+
+
+def _server(listen: tuple[str, int], metrics: PrometheusExporter, pulse: Pulse) -> _Server:
+    try:
+        return _Server(listen, metrics, pulse)
+    except OSError as error:
+        raise UserError(
+            f"cannot listen on {listen[0]}:{listen[1]}: {error.strerror} (--listen takes another)"
+        ) from error

@@ -1,0 +1,174 @@
+"""The sampling loop as an iterator: a Sampler and a Pipeline, and a Window per tick."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from gotax.config import Detail, Roots, Thresholds
+from gotax.errors import UserError
+from gotax.linux.cgroup import find_hierarchies
+from gotax.linux.procfs import list_pids
+from gotax.model import Window
+from gotax.pipeline import Pipeline, Span
+from gotax.processes import ProcessTable
+from gotax.sampling.sampler import EVERYTHING, Sampler, Target
+
+_SCAN_INTERVAL_S = 60.0
+_CGROUP_DIRECTORIES_MAX = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What to sample: all of the host, or these processes, or the processes of these cgroups.
+
+    ``cgroups`` are paths below the cgroup mount (``/kubepods/pod…``), subtrees included.
+    """
+
+    pids: frozenset[int] = frozenset()
+    cgroups: tuple[str, ...] = ()
+
+    @property
+    def is_host(self) -> bool:
+        return not self.pids and not self.cgroups
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to sample. ``drain_s``: how often the kernel's counts are fetched at least."""
+
+    hz: int
+    drain_s: float
+    scope: Scope = Scope()
+    roots: Roots = Roots()
+    thresholds: Thresholds = Thresholds()
+    detail: Detail = Detail()
+    host: str = ""
+
+
+class Session:
+    """A context manager; sampling runs from ``__enter__`` to ``__exit__``."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._cgroups = _CgroupScope(plan.scope.cgroups, plan.roots)
+        self._processes = ProcessTable(plan.roots)
+        self._pipeline = Pipeline(
+            self._processes, plan.host or socket.gethostname(), plan.thresholds, plan.detail
+        )
+        self._sampler = Sampler(plan.hz, plan.drain_s, self._target())
+        self._scanned = 0.0
+
+    def _target(self) -> Target:
+        scope = self._plan.scope
+        if scope.is_host:
+            return EVERYTHING
+        for pid in scope.pids:
+            if not Path(self._plan.roots.proc, str(pid)).exists():
+                raise UserError(f"no process has PID {pid}")
+        if not scope.pids and (single := self._cgroups.in_kernel()) is not None:
+            return single
+        return Target(tgids=scope.pids | self._cgroups.tgids())
+
+    def __enter__(self) -> Self:
+        self._sampler.__enter__()
+        try:
+            self._scan()
+        except BaseException:
+            self._sampler.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._sampler.close()
+
+    def windows(self, window_s: float, stop: threading.Event) -> Iterator[Window]:
+        """A window every ``window_s`` seconds, on a fixed schedule; the last one is cut short.
+
+        Ends once ``stop`` is set: with a last window of what was counted until then.
+        """
+        started = due = time.monotonic()
+        started_unix_ns = time.time_ns()
+        while not stop.is_set():
+            due = max(due + window_s, time.monotonic())
+            while not stop.is_set() and (left := due - time.monotonic()) > 0:
+                stop.wait(min(left, self._plan.drain_s))
+                self._drain()
+            now, now_unix_ns = time.monotonic(), time.time_ns()
+            if self._plan.scope.is_host and now - self._scanned > _SCAN_INTERVAL_S:
+                self._scan()
+            span = Span(started_unix_ns, now - started, self._sampler.period_ns)
+            started, started_unix_ns = now, now_unix_ns
+            yield self._pipeline.window(span)
+
+    def _drain(self) -> None:
+        began = time.thread_time()
+        drain = self._sampler.drain()
+        self._pipeline.absorb(drain, time.thread_time() - began)
+        if self._sampler.follows_tgids and self._plan.scope.cgroups:
+            self._sampler.follow(self._plan.scope.pids | self._cgroups.tgids())
+
+    def _scan(self) -> None:
+        self._scanned = time.monotonic()
+        if self._plan.scope.is_host:
+            self._pipeline.scan()
+        else:
+            tgids = self._plan.scope.pids | self._cgroups.tgids()
+            self._pipeline.scan(tgids)
+
+
+class _CgroupScope:
+    """The processes below some cgroups."""
+
+    def __init__(self, paths: tuple[str, ...], roots: Roots) -> None:
+        self._hierarchies = find_hierarchies(roots.proc, f"{roots.sys}/fs/cgroup")
+        self._proc = roots.proc
+        self._paths = paths
+        for path in paths:
+            if not self._directories(path):
+                raise UserError(f"no cgroup has the path {path} (see /proc/PID/cgroup)")
+
+    def _directories(self, path: str) -> list[str]:
+        trees = {self._hierarchies.of("cpu"), self._hierarchies.unified}
+        found = [tree.directory(path) for tree in trees if tree is not None]
+        return [directory for directory in found if directory and os.path.isdir(directory)]
+
+    def in_kernel(self) -> Target | None:
+        """The scope as something the kernel can test: one subtree, on a host with v2 only.
+
+        Elsewhere a process may be in the cgroup of one tree and not of the other.
+        """
+        if len(self._paths) != 1 or self._hierarchies.version != "v2":
+            return None
+        directory = self._directories(self._paths[0])[0]
+        level = len([part for part in self._paths[0].split("/") if part])
+        return Target(cgroup_id=os.stat(directory).st_ino, cgroup_level=level)
+
+    def tgids(self) -> frozenset[int]:
+        """PIDs of all processes in the subtrees, now; bounded by the host's own PIDs."""
+        if not self._paths:
+            return frozenset()
+        found: set[int] = set()
+        for path in self._paths:
+            for top in self._directories(path):
+                for count, (directory, _, _) in enumerate(os.walk(top)):
+                    if count >= _CGROUP_DIRECTORIES_MAX:
+                        break
+                    try:
+                        text = Path(directory, "cgroup.procs").read_text()
+                    except OSError:
+                        continue  # gone, or a threaded cgroup
+                    found.update(int(line) for line in text.split())
+        return frozenset(found & set(list_pids(self._proc)))
