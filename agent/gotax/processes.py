@@ -41,6 +41,7 @@ class Entry:
     bias: int | None = None
     environment: dict[str, str] = field(default_factory=dict)
     follows_limit: bool | None = None
+    cgroup_view: gomaxprocs.CgroupView = gomaxprocs.CgroupView()
     limit: CpuLimit = field(default_factory=CpuLimit)
     alive: bool = True
     serial: int = 0
@@ -58,8 +59,6 @@ class ProcessTable:
         self.proc_root = self._proc = roots.proc
         self.binaries = BinaryTable()
         self.cgroups = Cgroups(find_hierarchies(roots.proc, f"{roots.sys}/fs/cgroup"))
-        hierarchies = self.cgroups.hierarchies
-        self._cpu_version = 2 if hierarchies.of("cpu") is hierarchies.unified else 1
         self.online = procfs.read_online_cpus(roots.sys)
         self._sys = roots.sys
         self._live: dict[int, Entry] = {}
@@ -222,6 +221,7 @@ class ProcessTable:
         try:
             entry.environment = procfs.read_environment(self._proc, pid, _VARIABLES)
             entry.follows_limit = bool(procfs.read_cgroup_fds(self._proc, pid))
+            entry.cgroup_view = gomaxprocs.read_cgroup_view(self._proc, pid)
         except ParseError as error:
             self._count(error)
 
@@ -244,7 +244,7 @@ class ProcessTable:
         if path is None:
             return None
         try:
-            status = os.stat(path)  # noqa: PTH116
+            status = os.stat(path)
         except OSError:
             return None
         if status.st_ino != mapping.inode:
@@ -304,7 +304,7 @@ class ProcessTable:
             environment=entry.environment.get("GOMAXPROCS"),
             godebug=entry.environment.get("GODEBUG"),
             leaf_limit_cores=entry.limit.leaf_limit_cores,
-            cgroup=gomaxprocs.CgroupView(version=self._cpu_version),
+            cgroup=entry.cgroup_view,
             follows_limit=entry.follows_limit,
             online_cpus=len(self.online),
             code=addresses,
