@@ -49,7 +49,7 @@ def toolchain(version: str) -> Path:
     go = shutil.which("go")
     if go is None:
         raise ToolchainError("no go command on PATH to fetch toolchains with")
-    installed = _output([go, "env", "GOVERSION", "GOROOT"], GOTOOLCHAIN="local").split()
+    installed = _output([go, "env", "GOVERSION", "GOROOT"], {"GOTOOLCHAIN": "local"}).split()
     if installed[:1] == [f"go{version}"]:
         return Path(installed[1])
     root.parent.mkdir(parents=True, exist_ok=True)
@@ -57,9 +57,8 @@ def toolchain(version: str) -> Path:
         module = f"v0.0.1-go{version}.linux-{_MACHINES[platform.machine()]}"
         _output(
             [go, "mod", "download", f"golang.org/toolchain@{module}"],
+            {"GOMODCACHE": folder, "GOFLAGS": "-modcacherw"},
             cwd=Path(folder),
-            GOMODCACHE=folder,
-            GOFLAGS="-modcacherw",
         )
         unpacked = Path(folder) / "golang.org" / f"toolchain@{module}"
         # A module cannot contain another one's go.mod, nor executable files.
@@ -117,7 +116,7 @@ def _build(source: Path, version: str, variants: frozenset[str], target: Path) -
     if "stripped" in variants:
         command.append("-ldflags=-s -w")
     if (source / "go.mod").exists():
-        _output([*command, "."], cwd=source, **environment)
+        _output([*command, "."], environment, cwd=source)
         return
     # Compilers write this path into the binary: it must not change from build to build.
     clone = hashlib.sha256(str(PROGRAMS).encode()).hexdigest()[:8]
@@ -127,7 +126,8 @@ def _build(source: Path, version: str, variants: frozenset[str], target: Path) -
         (gopath / "src" / source.name).symlink_to(source)
     except FileExistsError:
         pass  # from an earlier build; the link's target follows from its path
-    _output([*command, source.name], GO111MODULE="off", GOPATH=str(gopath), **environment)
+    environment |= {"GO111MODULE": "off", "GOPATH": str(gopath)}
+    _output([*command, source.name], environment)
 
 
 def wipe_section_headers(path: Path) -> None:
@@ -139,7 +139,7 @@ def wipe_section_headers(path: Path) -> None:
         file.write(bytes(4))
 
 
-def _output(command: list[str], cwd: Path | None = None, **environment: str) -> str:
+def _output(command: list[str], environment: dict[str, str], cwd: Path | None = None) -> str:
     done = subprocess.run(
         command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True
     )

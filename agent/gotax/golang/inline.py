@@ -32,6 +32,7 @@ class InlineLayout:
     line: int | None = None
 
 
+MAX_ENTRY_BYTES = 20
 GO_1_9 = InlineLayout(1, 2, 16, name=12, parent=0, file=4, line=8)
 GO_1_12 = InlineLayout(1, 2, 20, name=12, parent_pc=16)
 GO_1_13 = InlineLayout(2, 4, 20, name=12, parent_pc=16)  # PCDATA_RegMapIndex came between

@@ -37,6 +37,7 @@ func main() {
 	out := bufio.NewWriter(os.Stdout)
 	defer out.Flush()
 	fmt.Fprintf(out, "%x\n", reflect.ValueOf(anchor).Pointer())
+	out.Flush()
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
 		pc, err := strconv.ParseUint(in.Text(), 16, 64)
