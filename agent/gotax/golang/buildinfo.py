@@ -25,7 +25,8 @@ _SCAN_BYTES = 1 << 20
 _MAX_VERSION_BYTES = 256
 _MAX_MODINFO_BYTES = 8 << 20
 _SENTINEL_BYTES = 16  # cmd/go/internal/modload: infoStart, infoEnd
-_VERSION = re.compile(rb"(?<![/\w.])go1\.\d{1,2}(?:\.\d{1,3}|(?:rc|beta)\d{1,2})?(?![\w/.])")
+_MAX_VERSION_TEXTS = 4096
+_VERSION = re.compile(rb"go1(?:\.\d+)*(?:(?:rc|beta)\d+)?")
 
 
 def parse_buildinfo(elf: Elf) -> GoBuild | None:
@@ -113,13 +114,18 @@ def _string_at(elf: Elf, place: int, limit: int) -> bytes:
     for segment in elf.loads:
         if segment.offset <= place < segment.offset + segment.file_size:
             pointer = int(elf.read_words(segment.address + place - segment.offset, 1)[0])
-            if not pointer:
-                return b""
-            data, size = (int(word) for word in elf.read_words(pointer, 2))
-            if size > limit:
-                break
-            return elf.read_va(data, size) if size else b""
-    raise ParseError("buildinfo-malformed", f"no string at file offset {place:#x}")
+            return _string_variable(elf, pointer, limit)
+    raise ParseError("buildinfo-malformed", f"file offset {place:#x} is not mapped")
+
+
+def _string_variable(elf: Elf, address: int, limit: int) -> bytes:
+    """The initial value of a string variable; empty when that is in .bss."""
+    if elf.offset_of(address) is None:
+        return b""
+    data, size = (int(word) for word in elf.read_words(address, 2))
+    if size > limit:
+        raise ParseError("buildinfo-malformed", f"a string of {size} bytes")
+    return elf.read_va(data, size) if size else b""
 
 
 def parse_modinfo(version: str, modinfo: bytes) -> GoBuild:
@@ -164,28 +170,42 @@ def _unquoted(text: str) -> str:
 
 
 def _version_of_symbol(elf: Elf) -> str:
-    """The string variable runtime.buildVersion, "" without symbols."""
+    """The variable runtime.buildVersion, "" without symbols."""
     symbol = elf.symbol("runtime.buildVersion")
     if symbol is None:
         return ""
-    try:
-        data, size = (int(word) for word in elf.read_words(symbol[0], 2))
-        text = elf.read_va(data, size) if size <= _MAX_VERSION_BYTES else b""
-    except ParseError:  # a variable without initial value lies in .bss
-        return ""
-    return text.decode("utf-8", "replace")
+    return _string_variable(elf, symbol[0], _MAX_VERSION_BYTES).decode("utf-8", "replace")
 
 
 def _version_in_data(elf: Elf) -> str:
-    """The first string that looks like a release (up to Go 1.12, stripped), "" for none.
+    """The string variable whose value is a version (up to Go 1.12, stripped), "" for none.
 
-    Strings of a Go program lie side by side without separators, so a version may have letters
-    for neighbours; a slash before it means a path. Code is not searched.
+    Strings of a Go program lie side by side without separators and may be parts of others, so a
+    text counts only where a variable says that it starts and ends there.
     """
+    places = [place for segment in elf.loads for place in _version_texts(elf, segment)]
+    texts = np.unique(np.array(places[:_MAX_VERSION_TEXTS], np.uint64))
+    if not len(texts):
+        return ""
     for segment in elf.loads:
-        for low in range(0, segment.file_size, _SCAN_BYTES):
-            length = min(_SCAN_BYTES + 32, segment.file_size - low)
-            match = _VERSION.search(elf.reader.read(segment.offset + low, length))
-            if match:
-                return match[0].decode()
+        if not segment.writable:
+            continue
+        size = segment.file_size // 8 * 8
+        for low in range(0, size, _SCAN_BYTES):
+            address = segment.address + low
+            words = elf.read_words(address, min(_SCAN_BYTES + 8, size - low) // 8)
+            alike = np.isin(words[:-1], texts) & (words[1:] <= np.uint64(_MAX_VERSION_BYTES))
+            for at in np.flatnonzero(alike).tolist():
+                text = elf.read_va(int(words[at]), int(words[at + 1]))
+                if _VERSION.fullmatch(text):
+                    return text.decode()
     return ""
+
+
+def _version_texts(elf: Elf, segment: Segment) -> Iterator[int]:
+    """Addresses of what starts like a version."""
+    for low in range(0, segment.file_size, _SCAN_BYTES):
+        length = min(_SCAN_BYTES + 8, segment.file_size - low)
+        data = elf.reader.read(segment.offset + low, length)
+        for match in _VERSION.finditer(data):
+            yield segment.address + low + match.start()
