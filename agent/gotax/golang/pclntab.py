@@ -27,7 +27,7 @@ from gotax.linux.elf import Elf, gather
 from gotax.model import Frame, Int32Array, Int64Array, UInt64Array
 
 _MAX_NAME_BYTES = 1 << 16  # names of generic functions can be long
-_MAX_INLINE_DEPTH = 256
+_MAX_INLINE_DEPTH = 64  # the Go compiler itself has seven
 _PCS_PER_ROUND = 2048  # bounds the memory of a batch
 _SAMPLED_TREES = 16
 _SAMPLED_FUNCTIONS = 65536
