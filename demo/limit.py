@@ -1,0 +1,162 @@
+"""Cgroups with a CPU limit, made on this host and taken away again.
+
+Cgroup v1 has one tree per controller; the limit is in ``cpu`` and the account in ``cpuacct``. A
+hybrid host has the unified tree beside them, without the controllers; a group is made there too,
+because a process's cgroup id comes from it. Cgroup v2 has one tree for all.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_PERIOD_US = 100_000
+_GONE_WITHIN_S = 3.0
+
+
+class LimitError(Exception):
+    """No cgroup with a CPU limit can be made here. The text is one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mounts:
+    """Where the trees are. Either ``cpu`` and ``cpuacct`` (v1), or only ``unified`` (v2)."""
+
+    cpu: Path | None = None
+    cpuacct: Path | None = None
+    unified: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What the kernel has counted for a group since it was made."""
+
+    cpu_ns: int
+    throttled_ns: int
+
+
+def parse_mounts(mountinfo: str) -> Mounts:
+    """Understands /proc/self/mountinfo (proc(5)); the first mount of each tree counts."""
+    found: dict[str, Path] = {}
+    for line in mountinfo.splitlines():
+        fields = line.split()
+        if "-" not in fields or len(fields) < fields.index("-") + 4:
+            continue
+        dash = fields.index("-")
+        kind, options = fields[dash + 1], fields[dash + 3].split(",")
+        # Mount points are written with \040 for a space and the like.
+        point = Path(fields[4].encode("latin-1", "replace").decode("unicode_escape"))
+        if kind == "cgroup2":
+            found.setdefault("unified", point)
+        elif kind == "cgroup":
+            for controller in {"cpu", "cpuacct"}.intersection(options):
+                found.setdefault(controller, point)
+    return Mounts(found.get("cpu"), found.get("cpuacct"), found.get("unified"))
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One limited cgroup: the same path in every tree that matters."""
+
+    mounts: Mounts
+    path: str
+
+    def folders(self) -> list[Path]:
+        trees = (self.mounts.cpu, self.mounts.cpuacct, self.mounts.unified)
+        # v1 usually mounts cpu and cpuacct together: one folder, not two.
+        return list(dict.fromkeys(tree / self.path for tree in trees if tree is not None))
+
+    def join(self) -> None:
+        """Moves the calling process in. Safe between fork and exec."""
+        for folder in self.folders():
+            (folder / "cgroup.procs").write_text("0")
+
+    def read_account(self) -> Account:
+        if self.mounts.cpu is not None and self.mounts.cpuacct is not None:
+            stat = _read_pairs(self.mounts.cpu / self.path / "cpu.stat")
+            used = int((self.mounts.cpuacct / self.path / "cpuacct.usage").read_text())
+            return Account(used, stat["throttled_time"])
+        assert self.mounts.unified is not None
+        stat = _read_pairs(self.mounts.unified / self.path / "cpu.stat")
+        return Account(stat["usage_usec"] * 1000, stat["throttled_usec"] * 1000)
+
+
+@contextmanager
+def limited_groups(parent: str, names: tuple[str, ...], cores: int) -> Iterator[list[Group]]:
+    """Sibling cgroups below ``parent``, each limited to ``cores``; removed at the end.
+
+    Raises LimitError when the host has no CPU controller or does not let us use it.
+    """
+    mounts = parse_mounts(Path("/proc/self/mountinfo").read_text())
+    if mounts.cpu is None and mounts.unified is None:
+        raise LimitError("no cgroup file system is mounted: the demo needs one for its CPU limit")
+    if mounts.cpu is not None and mounts.cpuacct is None:
+        raise LimitError("cgroup v1 without its cpuacct controller: mount it, the demo reads it")
+    groups = [Group(mounts, f"{parent}/{name}") for name in names]
+    try:
+        try:
+            for folder in Group(mounts, parent).folders():
+                folder.mkdir()
+            if mounts.cpu is None and mounts.unified is not None:
+                _enable_cpu(mounts.unified)
+                _enable_cpu(mounts.unified / parent)
+            for group in groups:
+                _make(group, cores)
+        except OSError as error:
+            raise LimitError(
+                f"cannot make a cgroup with a CPU limit ({error.filename}: {error.strerror}): run"
+                " the demo on the host itself, or where the cgroup file system may be written"
+            ) from error
+        yield groups
+    finally:
+        for group in [*groups, Group(mounts, parent)]:
+            for folder in group.folders():
+                _remove(folder)
+
+
+def _enable_cpu(folder: Path) -> None:
+    """Lets the children of a v2 cgroup have CPU limits; harmless where they already may."""
+    control = folder / "cgroup.subtree_control"
+    if "cpu" not in control.read_text().split():
+        control.write_text("+cpu")
+
+
+def _make(group: Group, cores: int) -> None:
+    for folder in group.folders():
+        folder.mkdir()
+    quota = cores * _PERIOD_US
+    if group.mounts.cpu is not None:
+        folder = group.mounts.cpu / group.path
+        (folder / "cpu.cfs_period_us").write_text(str(_PERIOD_US))
+        (folder / "cpu.cfs_quota_us").write_text(str(quota))
+    elif group.mounts.unified is not None:
+        (group.mounts.unified / group.path / "cpu.max").write_text(f"{quota} {_PERIOD_US}")
+
+
+def _remove(folder: Path) -> None:
+    """Removes an empty cgroup; the kernel says EBUSY for a moment after its last process ended."""
+    deadline = time.monotonic() + _GONE_WITHIN_S
+    while True:
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                reason = os.strerror(error.errno or 0)
+                print(f"demo: {folder} is left behind: {reason}", file=sys.stderr)
+                return
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _read_pairs(path: Path) -> dict[str, int]:
+    pairs = (line.split() for line in path.read_text().splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}

@@ -1,0 +1,125 @@
+"""The demo's table: both runs beside the figures of the production story."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One run as gotax and the service itself saw it. A share is a ratio; None is "not listed"."""
+
+    gomaxprocs: int | None
+    expected: int | None
+    limit_cores: float | None
+    go_version: str
+    cpu_s_per_min: float  # by gotax's samples
+    kernel_s_per_min: float  # by the kernel's own account of the cgroup
+    throttled_s_per_min: float
+    requests_per_cpu_s: float
+    requests_per_s: float
+    live_heap_mb: float
+    schedule: float | None
+    mark_worker: float | None
+    scheduler: float
+    gc: float
+    verdict: str
+    findings: tuple[tuple[str, str], ...]  # code, title
+
+    @property
+    def flagged(self) -> bool:
+        return bool(self.findings)
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """Escape sequences, empty where they do not belong."""
+
+    bold: str = ""
+    red: str = ""
+    green: str = ""
+    dim: str = ""
+    off: str = ""
+
+
+COLOURED = Style("\033[1m", "\033[31m", "\033[32m", "\033[2m", "\033[0m")
+
+# What the story tells, by row: oversized, right-sized. It does not tell the others.
+_STORY = {
+    "CPU seconds a minute": ("30", "17"),
+    "requests per CPU second": ("6,700", "12,000"),
+    "runtime.schedule": ("30 %", "5 %"),
+    "runtime.gcBgMarkWorker": ("20 %", "6 %"),
+    "GOMAXPROCS": ("192", "1"),
+    "CPU limit (cores)": ("1", "1"),
+    "cores of the host": ("192", "192"),
+}
+_LABEL, _CELL = 30, 12
+
+
+def render_table(oversized: Result, fitting: Result, cores: int, style: Style) -> str:
+    """The table as text without a line feed at the end; ``cores`` is this host's count."""
+    pair = (oversized, fitting)
+    rows: list[tuple[str, list[str]]] = [
+        ("CPU seconds a minute", [f"{r.cpu_s_per_min:.1f}" for r in pair]),
+        ("  by the kernel's account", [f"{r.kernel_s_per_min:.1f}" for r in pair]),
+        ("requests per CPU second", [f"{r.requests_per_cpu_s:,.0f}" for r in pair]),
+        ("runtime.schedule", [_percent(r.schedule) for r in pair]),
+        ("  all of the scheduler", [_percent(r.scheduler) for r in pair]),
+        ("runtime.gcBgMarkWorker", [_percent(r.mark_worker) for r in pair]),
+        ("  all of the collector", [_percent(r.gc) for r in pair]),
+        ("GOMAXPROCS", [_number(r.gomaxprocs) for r in pair]),
+        ("  what fits the limit", [_number(r.expected) for r in pair]),
+        ("CPU limit (cores)", [_number(r.limit_cores) for r in pair]),
+        ("cores of the host", [str(cores)] * 2),
+        ("throttled, seconds a minute", [f"{r.throttled_s_per_min:.1f}" for r in pair]),
+        ("requests a second", [f"{r.requests_per_s:,.0f}" for r in pair]),
+    ]
+    half = _CELL * 2
+    rule = style.dim + "─" * (_LABEL + 2 * half + 3) + style.off
+    lines = [
+        f"{'':{_LABEL}}{style.bold}{'oversized':>{half}}   {'right-sized':>{half}}{style.off}",
+        f"{'':{_LABEL}}" + f"{'here':>{_CELL}}{'production':>{_CELL}}   " * 2,
+        rule,
+    ]
+    for label, cells in rows:
+        told = _STORY.get(label, ("", ""))
+        halves = [
+            f"{cell:>{_CELL}}{style.dim}{figure:>{_CELL}}{style.off}"
+            for cell, figure in zip(cells, told, strict=True)
+        ]
+        lines.append(f"{label:{_LABEL}}" + "   ".join(halves))
+    lines.append(rule)
+    words = [_verdict(result, style) for result in pair]
+    lines.append(f"{'verdict':{_LABEL}}" + "   ".join(words))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def render_summary(oversized: Result, fitting: Result, style: Style) -> str:
+    """What the table says, in a sentence or two; then the findings."""
+    if not fitting.kernel_s_per_min:
+        return "The right-sized run used no CPU: there is nothing to compare."
+    ratio = oversized.kernel_s_per_min / fitting.kernel_s_per_min
+    times = f"{style.bold}{ratio:.1f} times the CPU{style.off}"
+    lines = [
+        f"The same service and the same requests cost {times} when oversized (production: 1.8)."
+    ]
+    for name, result in (("oversized", oversized), ("right-sized", fitting)):
+        lines += [f"{name}: {code} {title}" for code, title in result.findings]
+    return "\n".join(lines)
+
+
+def _verdict(result: Result, style: Style) -> str:
+    colour = style.red if result.flagged else style.green
+    word = result.verdict or "-"
+    if result.flagged:
+        word = f"{word} ({result.findings[0][0]})"
+    return f"{colour}{word:>{_CELL * 2}}{style.off}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share * 100:.1f} %"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:g}"

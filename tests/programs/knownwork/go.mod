@@ -1,0 +1,3 @@
+module knownwork
+
+go 1.21
