@@ -1,6 +1,6 @@
-"""The answer of ``gotax check --json``: one document, documented in docs/json.md.
+"""The answers of ``gotax check --json`` and ``explain --json``, documented in docs/json.md.
 
-A key never changes its meaning within ``SCHEMA``; new keys may come. Ratios are of the
+A key never changes its meaning within a schema; new keys may come. Ratios are of the
 container's hits, 0 to 1; nothing is rounded, so that sums stay sums.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import gotax
+from gotax.exporters.confidence import interval
 from gotax.exporters.text import utf8
 from gotax.model import (
     Category,
@@ -24,6 +25,7 @@ from gotax.model import (
 )
 
 SCHEMA = "gotax.check/v1"
+EXPLAIN_SCHEMA = "gotax.explain/v1"
 MAX_FUNCTIONS = 25
 
 
@@ -31,6 +33,26 @@ def check_document(window: Window) -> dict[str, Any]:
     """Only built-in types, ready for ``json.dump`` in any encoding."""
     return {
         "schema": SCHEMA,
+        **_head(window),
+        "containers": [_container(window, report) for report in window.reports],
+    }
+
+
+def explain_document(report: ContainerReport, window: Window) -> dict[str, Any]:
+    """As ``check_document``, of one container, and with how sure its shares are."""
+    intervals = {
+        category.label: list(interval(int(report.category_hits[category]), report.hits))
+        for category in Category
+    }
+    return {
+        "schema": EXPLAIN_SCHEMA,
+        **_head(window),
+        "container": _container(window, report) | {"share_intervals": intervals},
+    }
+
+
+def _head(window: Window) -> dict[str, Any]:
+    return {
         "gotax_version": gotax.__version__,
         "host": utf8(window.host),
         "start_unix_s": window.start_unix_ns / 1e9,
@@ -39,7 +61,6 @@ def check_document(window: Window) -> dict[str, Any]:
         "cpu_count": window.cpu_count,
         "hits": hits_document(window.hits),
         "other_cpu_cores": window.cpu_cores(window.other_hits),
-        "containers": [_container(window, report) for report in window.reports],
     }
 
 

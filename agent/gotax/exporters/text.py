@@ -73,13 +73,14 @@ def elided(text: str, width: int, mark: str) -> str:
         return text
     room = width - columns(mark)
     if room <= 0:
-        return _start(text, width)
-    head = _start(text, room // 2)
-    tail = _start(text[::-1], room - columns(head))[::-1]
+        return beginning(text, width)
+    head = beginning(text, room // 2)
+    tail = beginning(text[::-1], room - columns(head))[::-1]
     return head + mark + tail
 
 
-def _start(text: str, width: int) -> str:
+def beginning(text: str, width: int) -> str:
+    """As much of the start of ``text`` as fits in ``width`` columns."""
     taken = 0
     for i, character in enumerate(text):
         taken += columns(character)

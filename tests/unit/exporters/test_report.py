@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gotax.exporters.confidence import interval
 from gotax.exporters.record import record_document
-from gotax.exporters.report import MAX_FUNCTIONS, check_document
+from gotax.exporters.report import MAX_FUNCTIONS, check_document, explain_document
 from gotax.model import Category, Group, Window
 from hypothesis import given, settings
 
@@ -86,6 +87,7 @@ def test_documents_keep_to_their_schemas(window: Window) -> None:
     for document, name in (
         (check_document(window), "check-v1.json"),
         (record_document(window), "record-v1.json"),
+        *((explain_document(report, window), "explain-v1.json") for report in window.reports),
     ):
         text = json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
         assert breaches(json.loads(text), schema_of(name), schema_of(name)) == []
@@ -137,7 +139,7 @@ def test_story_in_numbers() -> None:
         "origin": "cpu-count",
         "expected": 1,
         "predicted": 192,
-        "rule": "cpu-count",
+        "rule": "the 192 CPUs the process may run on",
         "reason": None,
     }
     assert (row["cpu_limit_cores"], row["throttled_s"], row["throttled_periods"]) == (1.0, 3.2, 121)
@@ -174,14 +176,43 @@ def described(rule: dict[str, Any], schema: dict[str, Any]) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "heading"), [("check-v1.json", "gotax check"), ("record-v1.json", "gotax record")]
+    ("name", "heading", "elsewhere"),
+    [
+        ("check-v1.json", "gotax check", set()),
+        ("record-v1.json", "gotax record", {"drained", "attributed", "lost"}),
+    ],
 )
-def test_the_page_names_every_key_of_the_schema_and_no_other(name: str, heading: str) -> None:
+def test_the_page_names_every_key_of_the_schema_and_no_other(
+    name: str, heading: str, elsewhere: set[str]
+) -> None:
     """docs/json.md documents exactly what the schema has."""
+    assert documented(heading) | elsewhere == described(schema_of(name), schema_of(name))
+
+
+def documented(heading: str) -> set[str]:
     page = (DOCS / "json.md").read_text()
     part = next(part for part in page.split("\n## ") if part.startswith(f"`{heading}"))
     rows = re.findall(r"^\| `([\w.\[\]]+)` \|", part, re.MULTILINE)
-    documented = {row.replace("[]", "").split(".")[-1] for row in rows}
-    # "hits" of a record is documented "as above"
-    above = {"drained", "attributed", "lost"} if name.startswith("record") else set()
-    assert documented | above == described(schema_of(name), schema_of(name))
+    return {row.replace("[]", "").split(".")[-1] for row in rows}
+
+
+def test_the_page_names_what_explain_has_and_check_has_not() -> None:
+    """The explained container is a container of the check with more keys."""
+    explain, check = schema_of("explain-v1.json"), schema_of("check-v1.json")
+    more = described(explain, explain) - described(check, check)
+    assert documented("gotax explain") == more | {"schema"}
+    assert described(check, check) - described(explain, explain) == {"containers"}
+
+
+def test_intervals_hold_their_shares() -> None:
+    """A share lies in its interval, and more hits make the interval narrower."""
+    window = story_window()
+    for report in window.reports:
+        container = explain_document(report, window)["container"]
+        for label, (low, high) in container["share_intervals"].items():
+            assert low <= container["shares"][label] <= high
+    for bound in interval(96, 285):  # what Wilson's bounds solve
+        assert (96 / 285 - bound) ** 2 == pytest.approx(1.96**2 * bound * (1 - bound) / 285)
+    few, many = interval(3, 10), interval(300, 1000)
+    assert many[1] - many[0] < few[1] - few[0]
+    assert interval(0, 0) == (0, 1)

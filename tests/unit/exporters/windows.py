@@ -39,6 +39,9 @@ from gotax.model import (
 PERIOD_NS = 52_631_578  # 19 Hz
 ROOT = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod"
 NO_LIMIT, NO_USAGE, NO_HEALTH = CpuLimit(), CpuUsage(), Health()
+CPU_RULE = "the 192 CPUs the process may run on"
+CONTAINER_RULE = "Go's container default: 1 cores rounded up, at least 2"
+ENVIRONMENT_RULE = "GOMAXPROCS is set in the environment"
 SRC = "/usr/local/go/src/runtime/"
 
 
@@ -258,7 +261,7 @@ def oversized_load() -> Load:
     container = pod_container("payments-api", 1)
     return Load(
         process=go_process(
-            container, 4242, "go1.22.5", Gomaxprocs(192, Origin.CPU_COUNT, 1, 192, "cpu-count")
+            container, 4242, "go1.22.5", Gomaxprocs(192, Origin.CPU_COUNT, 1, 192, CPU_RULE)
         ),
         runs=(
             Run(FIND_WORK, Category.SCHED_WAKE, 40),
@@ -282,7 +285,7 @@ def fitting_load() -> Load:
             container,
             4300,
             "go1.26.8",
-            Gomaxprocs(1, Origin.CONTAINER, 1, 1, "container limit"),
+            Gomaxprocs(2, Origin.CONTAINER, 1, 2, CONTAINER_RULE),
         ),
         runs=(
             Run(STEAL, Category.SCHED_FIND_WORK, 4),
@@ -301,7 +304,7 @@ def mismatch_load() -> Load:
     pod = container.cgroup.rsplit("/", 1)[0]
     return Load(
         process=go_process(
-            container, 5100, "go1.24.1", Gomaxprocs(8, Origin.ENVIRONMENT, 3, 8, "environment")
+            container, 5100, "go1.24.1", Gomaxprocs(8, Origin.ENVIRONMENT, 3, 8, ENVIRONMENT_RULE)
         ),
         runs=(
             Run(STEAL, Category.SCHED_FIND_WORK, 20),
@@ -324,7 +327,7 @@ def service_load() -> Load:
     )
     return Load(
         process=go_process(
-            container, 812, "go1.23.7", Gomaxprocs(8, Origin.CPU_COUNT, 8, 8, "cpu-count")
+            container, 812, "go1.23.7", Gomaxprocs(8, Origin.CPU_COUNT, 8, 8, CPU_RULE)
         ),
         runs=(Run(PARSE, Category.USER, 31), Run(SEND, Category.SYSCALL, 12)),
         usage=CpuUsage(2_263_000_000),
@@ -335,7 +338,7 @@ def sparse_load() -> Load:
     container = pod_container("cron-reporter", 5)
     return Load(
         process=go_process(
-            container, 6001, "go1.27.0", Gomaxprocs(2, Origin.CONTAINER, 2, 2, "container limit")
+            container, 6001, "go1.20.14", Gomaxprocs(64, Origin.CALL, 2, 192, CPU_RULE)
         ),
         runs=(Run(PARSE, Category.USER, 3),),
         limit=CpuLimit(2.0, container.cgroup, 2.0, 192, None, 79),

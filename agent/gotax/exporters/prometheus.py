@@ -1,0 +1,409 @@
+"""The last Window and the totals of the agent's life for Prometheus; docs/metrics.md lists all.
+
+A container is known by two short labels: ``container``, its name for people, and ``id``, the first
+12 digits of the container id, or the cgroup's path where there is none. All else there is to join
+on, such as the full path (cAdvisor's ``id``), is on ``gotax_container_info`` only. Names come from
+strangers, so they are cut to a bounded length, and at most ``MAX_CONTAINERS`` containers are
+listed; the CPU time of the rest is added up in one series. A container that no window has seen for
+``GRACE_S`` vanishes.
+
+Publishing only adds numbers up. The text is made when it is asked for, once per window.
+"""
+
+from __future__ import annotations
+
+import resource
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from prometheus_client import generate_latest
+from prometheus_client.metrics_core import Metric as Family
+
+import gotax
+from gotax.exporters.text import bounded
+from gotax.model import (
+    CATEGORY_COUNT,
+    Category,
+    Container,
+    ContainerReport,
+    Int64Array,
+    Verdict,
+    Window,
+)
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+MAX_CONTAINERS = 500
+MAX_LABEL = 256
+GRACE_S = 300.0
+"""Measured in profiled time, so that no clock is needed and a paused agent forgets nobody."""
+
+CONTAINER_LABELS = ("container", "id")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What is exported under one name. ``name`` is without the suffix of its samples."""
+
+    name: str
+    kind: str  # counter, gauge or summary
+    help: str
+    labels: tuple[str, ...] = ()
+
+    @property
+    def series(self) -> str:
+        """The name in the text format."""
+        return self.name + "_total" if self.kind == "counter" else self.name
+
+
+def _per_container(name: str, kind: str, text: str, *labels: str) -> Metric:
+    return Metric(name, kind, text, CONTAINER_LABELS + labels)
+
+
+CPU = _per_container(
+    "gotax_cpu_seconds", "counter", "CPU time by what it was spent on.", "category", "group"
+)
+RUNTIME_SHARE = _per_container(
+    "gotax_runtime_share",
+    "gauge",
+    "Share of the CPU time of the last window that the scheduler and the GC took, 0 to 1.",
+)
+GOMAXPROCS = _per_container(
+    "gotax_gomaxprocs", "gauge", "GOMAXPROCS as read from the process with the most hits."
+)
+GOMAXPROCS_EXPECTED = _per_container(
+    "gotax_gomaxprocs_expected", "gauge", "GOMAXPROCS that fits the container."
+)
+LIMIT = _per_container(
+    "gotax_cpu_limit_cores", "gauge", "Tightest CPU limit on the cgroup's path; absent for none."
+)
+THROTTLED = _per_container(
+    "gotax_cpu_throttled_seconds", "counter", "Time throttled by the CPU limit."
+)
+THROTTLED_PERIODS = _per_container(
+    "gotax_cpu_throttled_periods", "counter", "Enforcement periods with throttling."
+)
+PERIODS = _per_container("gotax_cpu_periods", "counter", "Enforcement periods of the CPU limit.")
+VERDICT = _per_container(
+    "gotax_verdict", "gauge", "1 for the verdict that holds, 0 for the others.", "verdict"
+)
+FINDING = _per_container(
+    "gotax_finding", "gauge", "1 for each finding that holds.", "code", "severity"
+)
+CONTAINER_INFO = _per_container(
+    "gotax_container_info",
+    "gauge",
+    "Always 1; who the container is and what its main Go program was built from.",
+    "cgroup",
+    "container_id",
+    "pod_uid",
+    "unit",
+    "go_version",
+    "main_module",
+    "main_version",
+    "gomaxprocs_origin",
+)
+OTHER_CPU = Metric("gotax_other_cpu_seconds", "counter", "CPU time of programs that are not Go.")
+UNLISTED_CPU = Metric(
+    "gotax_unlisted_cpu_seconds",
+    "counter",
+    "CPU time of Go containers beyond the number that is listed one by one.",
+)
+UNLISTED = Metric(
+    "gotax_unlisted_containers", "gauge", "Go containers of the last window beyond that number."
+)
+HITS = Metric("gotax_hits", "counter", "Hits drained from the kernel.")
+LOST_HITS = Metric("gotax_lost_hits", "counter", "Hits without a process, by reason.", ("reason",))
+PROFILED = Metric("gotax_profiled_seconds", "counter", "Time profiled: the windows' lengths.")
+LAST_WINDOW = Metric(
+    "gotax_last_window_timestamp_seconds", "gauge", "When the last window ended, Unix time."
+)
+FREQUENCY = Metric("gotax_sampling_frequency_hertz", "gauge", "Samples per second and CPU.")
+DRAIN = Metric("gotax_drain_seconds", "summary", "Time it took to drain the kernel's counts.")
+TICK = Metric("gotax_tick_seconds", "summary", "Time it took to make a window of them.")
+CACHE_ENTRIES = Metric("gotax_cache_entries", "gauge", "Entries of a cache.", ("cache",))
+CACHE_EVICTIONS = Metric(
+    "gotax_cache_evictions", "counter", "Entries a cache has dropped to stay bounded.", ("cache",)
+)
+ERRORS = Metric("gotax_errors", "counter", "Things that could not be read, by kind.", ("kind",))
+OWN_CPU = Metric("gotax_own_cpu_seconds", "counter", "CPU time of gotax itself.")
+MEMORY = Metric("gotax_resident_memory_bytes", "gauge", "Resident memory of gotax itself.")
+BUILD_INFO = Metric("gotax_build_info", "gauge", "Always 1; the version of gotax.", ("version",))
+
+METRICS = (
+    CPU,
+    RUNTIME_SHARE,
+    GOMAXPROCS,
+    GOMAXPROCS_EXPECTED,
+    LIMIT,
+    THROTTLED,
+    THROTTLED_PERIODS,
+    PERIODS,
+    VERDICT,
+    FINDING,
+    CONTAINER_INFO,
+    OTHER_CPU,
+    UNLISTED_CPU,
+    UNLISTED,
+    HITS,
+    LOST_HITS,
+    PROFILED,
+    LAST_WINDOW,
+    FREQUENCY,
+    DRAIN,
+    TICK,
+    CACHE_ENTRIES,
+    CACHE_EVICTIONS,
+    ERRORS,
+    OWN_CPU,
+    MEMORY,
+    BUILD_INFO,
+)
+"""Everything ``expose`` may print, in its order."""
+
+
+@dataclass(slots=True)
+class _Listed:
+    """One container's totals since it was first listed, and its last report."""
+
+    report: ContainerReport
+    last_seen_s: float
+    cpu_ns: Int64Array = field(default_factory=lambda: np.zeros(CATEGORY_COUNT, dtype=np.int64))
+    throttled_ns: int | None = None
+    throttled_periods: int | None = None
+    periods: int | None = None
+
+    def add(self, report: ContainerReport, period_ns: int) -> None:
+        self.report = report
+        self.cpu_ns += report.category_hits * period_ns
+        usage = report.usage
+        self.throttled_ns = _sum(self.throttled_ns, usage.throttled_ns)
+        self.throttled_periods = _sum(self.throttled_periods, usage.throttled_periods)
+        self.periods = _sum(self.periods, usage.periods)
+
+
+def _sum(total: int | None, growth: int | None) -> int | None:
+    """None stays None until the kernel has the counter."""
+    return total if growth is None else (total or 0) + growth
+
+
+@dataclass(slots=True)
+class _Totals:
+    """Of the agent's life. Times in integers of nanoseconds: they must not lose small growth."""
+
+    profiled_s: float = 0.0
+    hits: int = 0
+    lost: Counter[str] = field(default_factory=Counter)
+    other_ns: int = 0
+    unlisted_ns: int = 0
+    unlisted: int = 0
+    windows: int = 0
+    drain_s: float = 0.0
+    tick_s: float = 0.0
+
+
+class PrometheusExporter:
+    """``publish`` from one thread, ``expose`` from any other."""
+
+    def __init__(self, max_containers: int = MAX_CONTAINERS, grace_s: float = GRACE_S) -> None:
+        self._max_containers = max_containers
+        self._grace_s = grace_s
+        self._listed: dict[tuple[str, str], _Listed] = {}
+        self._totals = _Totals()
+        self._window: Window | None = None
+        self._text: bytes | None = None
+        self._lock = threading.Lock()
+
+    def publish(self, window: Window) -> None:
+        """Add the window's numbers to the totals."""
+        with self._lock:
+            self._window = window
+            self._text = None
+            self._add_totals(window)
+            self._forget_unseen()
+            for report in window.reports:
+                self._add_report(report, window)
+
+    def close(self) -> None:
+        """Forget everything; ``expose`` then shows only gotax itself."""
+        with self._lock:
+            self._listed.clear()
+            self._window = self._text = None
+
+    def expose(self) -> bytes:
+        """The text format, to be sent as ``CONTENT_TYPE``."""
+        with self._lock:
+            if self._text is None:
+                self._text = generate_latest(self)
+            return self._text
+
+    def collect(self) -> Iterator[Family]:
+        """What prometheus_client's ``generate_latest`` asks of a collector."""
+        if self._window is not None:
+            yield from self._container_families()
+            yield from self._host_families(self._window)
+            yield from self._health_families(self._window)
+        yield _family(OWN_CPU, [((), time.process_time())])
+        yield _family(MEMORY, [((), read_resident_bytes())])
+        yield _family(BUILD_INFO, [((gotax.__version__,), 1)])
+
+    def _add_totals(self, window: Window) -> None:
+        totals = self._totals
+        totals.profiled_s += window.duration_s
+        totals.hits += window.hits.drained
+        totals.lost.update(window.hits.lost)
+        totals.other_ns += window.other_hits * window.period_ns
+        totals.unlisted = 0
+        totals.windows += 1
+        totals.drain_s += window.health.drain_s
+        totals.tick_s += window.health.tick_s
+
+    def _forget_unseen(self) -> None:
+        oldest = self._totals.profiled_s - self._grace_s
+        for key in [key for key, entry in self._listed.items() if entry.last_seen_s < oldest]:
+            del self._listed[key]
+
+    def _add_report(self, report: ContainerReport, window: Window) -> None:
+        """Containers are one if their labels are: a name twice in the text spoils the scrape."""
+        key = _labels(report.container)
+        entry = self._listed.get(key)
+        if entry is None:
+            if len(self._listed) >= self._max_containers:
+                self._totals.unlisted += 1
+                self._totals.unlisted_ns += report.hits * window.period_ns
+                return
+            entry = self._listed[key] = _Listed(report, 0.0)
+        entry.add(report, window.period_ns)
+        entry.last_seen_s = self._totals.profiled_s
+
+    def _container_families(self) -> Iterator[Family]:
+        listed = self._listed.items()
+        yield _family(
+            CPU,
+            (
+                ((*key, category.label, category.group.value), spent_ns / 1e9)
+                for key, entry in listed
+                for category, spent_ns in zip(Category, entry.cpu_ns.tolist(), strict=True)
+                if spent_ns
+            ),
+        )
+        seen_s = self._totals.profiled_s
+        yield _family(
+            RUNTIME_SHARE,
+            ((k, e.report.runtime_share) for k, e in listed if e.last_seen_s == seen_s),
+        )
+        yield _optional(GOMAXPROCS, ((k, _gomaxprocs(e.report)) for k, e in listed))
+        yield _optional(GOMAXPROCS_EXPECTED, ((k, _expected(e.report)) for k, e in listed))
+        yield _optional(LIMIT, ((k, e.report.limit.limit_cores) for k, e in listed))
+        yield _optional(THROTTLED, ((k, _seconds(e.throttled_ns)) for k, e in listed))
+        yield _optional(THROTTLED_PERIODS, ((k, e.throttled_periods) for k, e in listed))
+        yield _optional(PERIODS, ((k, e.periods) for k, e in listed))
+        yield _family(
+            VERDICT,
+            (
+                ((*k, verdict.value), float(e.report.verdict is verdict))
+                for k, e in listed
+                for verdict in Verdict
+            ),
+        )
+        yield _family(
+            FINDING,
+            (
+                ((*k, code, severity), 1)
+                for k, e in listed
+                for code, severity in sorted(
+                    {(f.code, f.severity.value) for f in e.report.findings}
+                )
+            ),
+        )
+        yield _family(CONTAINER_INFO, (((*k, *_info(e.report)), 1) for k, e in listed))
+
+    def _host_families(self, window: Window) -> Iterator[Family]:
+        totals = self._totals
+        yield _family(OTHER_CPU, [((), totals.other_ns / 1e9)])
+        yield _family(UNLISTED_CPU, [((), totals.unlisted_ns / 1e9)])
+        yield _family(UNLISTED, [((), totals.unlisted)])
+        yield _family(HITS, [((), totals.hits)])
+        yield _family(LOST_HITS, (((reason,), n) for reason, n in sorted(totals.lost.items())))
+        yield _family(PROFILED, [((), totals.profiled_s)])
+        yield _family(LAST_WINDOW, [((), window.start_unix_ns / 1e9 + window.duration_s)])
+        yield _family(FREQUENCY, [((), window.hz)])
+
+    def _health_families(self, window: Window) -> Iterator[Family]:
+        """Evictions and errors count since the start already."""
+        totals, health = self._totals, window.health
+        yield _summary(DRAIN, totals.windows, totals.drain_s)
+        yield _summary(TICK, totals.windows, totals.tick_s)
+        for metric, counts in (
+            (CACHE_ENTRIES, health.cache_entries),
+            (CACHE_EVICTIONS, health.cache_evictions),
+            (ERRORS, health.errors),
+        ):
+            yield _family(metric, (((name,), n) for name, n in sorted(counts.items())))
+
+
+def _family(metric: Metric, samples: Iterable[tuple[tuple[str, ...], float]]) -> Family:
+    family = Family(metric.name, metric.help, metric.kind)
+    for labels, value in samples:
+        family.add_sample(metric.series, dict(zip(metric.labels, labels, strict=True)), value)
+    return family
+
+
+def _optional(metric: Metric, samples: Iterable[tuple[tuple[str, ...], float | None]]) -> Family:
+    return _family(metric, ((labels, value) for labels, value in samples if value is not None))
+
+
+def _summary(metric: Metric, count: int, total: float) -> Family:
+    family = Family(metric.name, metric.help, metric.kind)
+    family.add_sample(metric.name + "_count", {}, count)
+    family.add_sample(metric.name + "_sum", {}, total)
+    return family
+
+
+def _labels(container: Container) -> tuple[str, str]:
+    """``CONTAINER_LABELS`` of a container."""
+    place = container.container_id[:12] if container.container_id else container.cgroup
+    return bounded(container.name, MAX_LABEL), bounded(place, MAX_LABEL)
+
+
+def _gomaxprocs(report: ContainerReport) -> int | None:
+    found = report.main_process.gomaxprocs
+    return found.value if found else None
+
+
+def _expected(report: ContainerReport) -> int | None:
+    found = report.main_process.gomaxprocs
+    return found.expected if found else None
+
+
+def _seconds(nanoseconds: int | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds / 1e9
+
+
+def _info(report: ContainerReport) -> tuple[str, ...]:
+    container, main = report.container, report.main_process
+    build = main.build
+    values = (
+        container.cgroup,
+        container.container_id or "",
+        container.pod_uid or "",
+        container.unit or "",
+        build.version if build else "",
+        build.main.path if build else "",
+        build.main.version if build else "",
+        main.gomaxprocs.origin.value if main.gomaxprocs else "",
+    )
+    return tuple(bounded(value, MAX_LABEL) for value in values)
+
+
+def read_resident_bytes(proc: Path = Path("/proc")) -> int:
+    """Of this process; 0 where /proc/self/statm cannot be read."""
+    try:
+        pages = (proc / "self" / "statm").read_bytes().split()[1]
+        return int(pages) * resource.getpagesize()
+    except (OSError, IndexError, ValueError):
+        return 0

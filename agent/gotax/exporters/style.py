@@ -1,0 +1,240 @@
+"""How text for people may look, and the small words and figures all of it shares."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from gotax.exporters.text import beginning, columns, elided, printable
+from gotax.model import Group, Origin, Verdict
+
+MIN_WIDTH = 60
+MAX_TEXT = 100  # sentences are not read well in longer lines
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """What the reader's terminal can do; the command line finds out (tty, NO_COLOR, TERM).
+
+    ``height`` is the number of lines a live screen has, 0 for no bound. Narrower than
+    ``MIN_WIDTH`` is treated as ``MIN_WIDTH``.
+    """
+
+    width: int = 80
+    colour: bool = False
+    unicode: bool = True
+    height: int = 0
+
+    @property
+    def room(self) -> int:
+        return max(self.width, MIN_WIDTH)
+
+
+EN_DASH = "\N{EN DASH}"
+RED, GREEN, YELLOW, BLUE, MAGENTA, CYAN = "31", "32", "33", "34", "35", "36"
+BOLD, DIM, BOLD_RED = "1", "2", "1;31"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Harmless text with the parameters of its SGR escape sequence, "" for none.
+
+    ``spans`` paints its parts apart: (text, parameters) that join to ``text``.
+    """
+
+    text: str
+    paint: str = ""
+    spans: tuple[tuple[str, str], ...] = ()
+
+    def shown(self, style: Style) -> str:
+        return "".join(painted(text, paint, style) for text, paint in self.spans) or painted(
+            self.text, self.paint, style
+        )
+
+
+def painted(text: str, parameters: str, style: Style) -> str:
+    return f"\x1b[{parameters}m{text}\x1b[0m" if style.colour and parameters and text else text
+
+
+def word(text: str, style: Style) -> str:
+    """A stranger's text as one harmless line."""
+    return printable(text, style.unicode)
+
+
+def shortened(text: str, width: int, style: Style) -> str:
+    return elided(word(text, style), width, ellipsis(style))
+
+
+def ellipsis(style: Style) -> str:
+    return "…" if style.unicode else ".."
+
+
+def dash(style: Style) -> str:
+    """Stands for "not there"."""
+    return EN_DASH if style.unicode else "-"
+
+
+def dot(style: Style) -> str:
+    """Between the facts of one line."""
+    return " · " if style.unicode else ", "
+
+
+def arrow(style: Style) -> str:
+    return "→" if style.unicode else "->"
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A verdict in a table and in a sentence."""
+
+    mark: str
+    ascii_mark: str
+    text: str
+    paint: str
+    sentence: str
+
+    def label(self, style: Style) -> str:
+        return f"{self.mark if style.unicode else self.ascii_mark} {self.text}"
+
+
+VERDICTS = {
+    Verdict.OVERSIZED: Word(
+        "✗",
+        "X",
+        "oversized",
+        BOLD_RED,
+        "GOMAXPROCS is above what fits, and the profile shows what that costs.",
+    ),
+    Verdict.MISMATCH: Word(
+        "!",
+        "!",
+        "mismatch",
+        YELLOW,
+        "GOMAXPROCS is above what fits, but costs little at this load.",
+    ),
+    Verdict.FITS: Word("✓", "=", "fits", GREEN, "GOMAXPROCS fits the CPU limit."),
+    Verdict.UNLIMITED: Word("∞", "-", "unlimited", DIM, "There is no CPU limit to compare with."),
+    Verdict.TOO_FEW_SAMPLES: Word(
+        "~",
+        "~",
+        "few samples",
+        DIM,
+        "GOMAXPROCS is above what fits, but there are too few hits to tell what it costs: measure"
+        " longer, or under load.",
+    ),
+    Verdict.UNREADABLE: Word("?", "?", "unreadable", DIM, "GOMAXPROCS could not be read."),
+}
+
+ORIGINS = {
+    Origin.ENVIRONMENT: "the environment variable GOMAXPROCS",
+    Origin.AUTOMAXPROCS: "automaxprocs",
+    Origin.CALL: "a call of runtime.GOMAXPROCS in the program",
+    Origin.CONTAINER: "Go's own reading of the cgroup's CPU limit",
+    Origin.CPU_COUNT: "the number of CPUs, Go's default",
+    Origin.FIXED: "the fixed default of Go before 1.5",
+    Origin.UNKNOWN: "of unknown origin",
+}
+
+SHORT_ORIGINS = {
+    Origin.ENVIRONMENT: "env",
+    Origin.AUTOMAXPROCS: "automaxprocs",
+    Origin.CALL: "call",
+    Origin.CONTAINER: "limit",
+    Origin.CPU_COUNT: "CPU count",
+    Origin.FIXED: "fixed",
+    Origin.UNKNOWN: "?",
+}
+
+GROUP_PAINTS = {
+    Group.SCHEDULER: RED,
+    Group.GC: MAGENTA,
+    Group.SERVICE: BLUE,
+    Group.USER: GREEN,
+    Group.NATIVE: CYAN,
+    Group.UNKNOWN: DIM,
+}
+
+
+def percent(share: float) -> str:
+    """A whole number of percent: hits are few, more digits would be noise."""
+    return "<1%" if 0 < share < 0.005 else f"{100 * share:.0f}%"
+
+
+def cores(value: float) -> str:
+    return f"{value:.2f}" if value < 100 else f"{value:.0f}"
+
+
+def seconds(value: float) -> str:
+    """Two to three digits with their unit."""
+    if value < 0.0005:
+        return "0 s" if value <= 0 else "<1 ms"
+    if value < 0.9995:
+        return f"{1000 * value:.0f} ms"
+    return f"{value:.1f} s" if value < 100 else f"{value:,.0f} s"
+
+
+def plural(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def paragraph(text: str, width: int, style: Style) -> list[str]:
+    """One harmless sentence in lines of at most ``width``; a word too long loses its middle."""
+    width = min(width, MAX_TEXT)
+    return _filled(((" ", shortened(part, width, style)) for part in text.split()), width)
+
+
+def unabridged(text: str, width: int, style: Style) -> list[str]:
+    """As ``paragraph``, but a path too long goes on in the next line: readers copy paths."""
+    width = min(width, MAX_TEXT)
+    return _filled(
+        (
+            ("" if i else " ", piece)
+            for part in word(text, style).split()
+            for i, piece in enumerate(_pieces(part, width))
+        ),
+        width,
+    )
+
+
+def _pieces(path: str, width: int) -> Iterator[str]:
+    """Parted behind slashes, and where that is not enough, anywhere."""
+    for step in re.findall(r"[^/]*/|[^/]+", path) if columns(path) > width else [path]:
+        while step:
+            piece = beginning(step, width)
+            yield piece
+            step = step[len(piece) :]
+
+
+def _filled(pieces: Iterable[tuple[str, str]], width: int) -> list[str]:
+    """Lines of (glue to the piece before, piece); one empty line of nothing."""
+    lines = [""]
+    for glue, piece in pieces:
+        longer = lines[-1] + glue + piece if lines[-1] else piece
+        if columns(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(piece)
+    return lines
+
+
+def block(text: str, width: int, style: Style) -> list[str]:
+    """Several lines: those that fit stay as they are (YAML does), longer ones are wrapped."""
+    width = min(width, MAX_TEXT)
+    lines: list[str] = []
+    for line in text.split("\n"):
+        shown = word(line, style).rstrip()
+        lines += [shown] if columns(shown) <= width else paragraph(line, width, style)
+    return lines
+
+
+def labelled(label: str, lines: Iterable[str], indent: int, style: Style) -> list[str]:
+    """``lines`` hanging behind a label in a column of its own."""
+    first, *rest = lines
+    head = painted(f"{label:<{indent}}", DIM, style) + first
+    return [head, *((" " * indent + line).rstrip() for line in rest)]
+
+
+def padded(text: str, width: int, right: bool) -> str:
+    gap = " " * (width - columns(text))
+    return gap + text if right else text + gap
