@@ -13,14 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from gotax.errors import ParseError
-from gotax.golang.pcheader import Header
+from gotax.golang.pcheader import MAX_ADDRESS_BITS, Header
 from gotax.linux.elf import Elf, gather
 from gotax.model import Int64Array, UInt8Array, UInt64Array
 
 _INDEX_STEP = 64
 _CHUNK = 8192
 _MAX_PCDATA = 64
-_MAX_ADDRESS_BITS = 62
 _NO_FUNCDATA = 0xFFFFFFFF
 
 
@@ -189,7 +188,7 @@ class FunctionTable:
 
 
 def _signed(words: npt.NDArray[np.unsignedinteger] | UInt64Array) -> Int64Array:
-    if len(words) and int(words.max()) >> _MAX_ADDRESS_BITS:
+    if len(words) and int(words.max()) >> MAX_ADDRESS_BITS:
         raise ParseError("functab-malformed", "an address beyond 2^62")
     return words.astype(np.int64)
 

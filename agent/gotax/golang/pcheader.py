@@ -20,6 +20,7 @@ from gotax.golang import inline
 from gotax.golang.inline import InlineLayout
 from gotax.linux.elf import EM_AARCH64, Elf
 
+MAX_ADDRESS_BITS = 62  # so that no sum of two leaves 64 bits; programs have 47, at most 56
 _MAX_FUNCTIONS = 1 << 24
 _SCAN_BYTES = 1 << 20
 _HEADER_BYTES = 72  # of the longest
@@ -145,6 +146,8 @@ def parse_header(elf: Elf, address: int, offset: int, version: str) -> Header:
     segment = elf.segment_of(address)
     if segment is None or segment.offset + address - segment.address != offset:
         raise ParseError("pclntab-malformed", f"not mapped at {address:#x}")
+    if address >> MAX_ADDRESS_BITS:
+        raise ParseError("pclntab-malformed", f"at {address:#x}")
     end = segment.offset + segment.file_size
     head = elf.reader.read(offset, _HEADER_BYTES)
     magic, pad, quantum, pointer_bytes, count = struct.unpack_from("<IHBBQ", head)
