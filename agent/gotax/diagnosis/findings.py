@@ -24,6 +24,7 @@ _ORIGINS = {
     Origin.CALL: "set by a call of runtime.GOMAXPROCS",
     Origin.CONTAINER: "Go's own reading of the cgroup limit",
     Origin.CPU_COUNT: "the number of CPUs, Go's default",
+    Origin.FIXED: "what Go before 1.5 starts with",
     Origin.UNKNOWN: "of unknown origin",
 }
 

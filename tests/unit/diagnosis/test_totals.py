@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from gotax.diagnosis.totals import category_hits, top_functions
+from gotax.model import CATEGORY_COUNT, Frame, FrameKind, Location, Profile, Stack
+from hypothesis import given
+from hypothesis import strategies as st
+
+FRAMES = st.builds(
+    Frame,
+    st.sampled_from(["main.a", "main.b", "runtime.c", "runtime.d"]),
+    kind=st.sampled_from([FrameKind.GO, FrameKind.GO, FrameKind.KERNEL, FrameKind.NATIVE]),
+)
+LOCATIONS = st.builds(
+    lambda frames: Location("/app", "", 1, tuple(frames)), st.lists(FRAMES, min_size=1, max_size=3)
+)
+STACKS = st.lists(st.lists(LOCATIONS, max_size=4).map(tuple), min_size=1, max_size=6)
+
+
+def profile(stacks: list[Stack], rows: list[tuple[int, int, int]]) -> Profile:
+    table = np.array(rows, np.int64).reshape(-1, 3)
+    return Profile(
+        process=np.zeros(len(rows), np.int32),
+        stack=table[:, 0].astype(np.int32),
+        category=table[:, 1].astype(np.uint8),
+        hits=table[:, 2].astype(np.int64),
+        stacks=tuple(stacks),
+    )
+
+
+@st.composite
+def profiles(draw: st.DrawFn) -> Profile:
+    stacks = draw(STACKS)
+    row = st.tuples(
+        st.integers(0, len(stacks) - 1),
+        st.integers(0, CATEGORY_COUNT - 1),
+        st.integers(1, 10**9),
+    )
+    return profile(stacks, draw(st.lists(row, max_size=20)))
+
+
+@given(profiles())
+def test_categories_add_up_to_the_hits(given_profile: Profile) -> None:
+    """Each hit is in exactly one category; the sum is exact up to 10^10 hits and beyond."""
+    counted = category_hits(given_profile.category, given_profile.hits)
+    truth = Counter[int]()
+    for category, hits in zip(
+        given_profile.category.tolist(), given_profile.hits.tolist(), strict=True
+    ):
+        truth[category] += hits
+    assert counted.shape == (CATEGORY_COUNT,)
+    assert counted.tolist() == [truth[category] for category in range(CATEGORY_COUNT)]
+
+
+@given(profiles(), st.integers(1, 10), st.data())
+def test_functions_are_counted_flat_and_cumulative(
+    given_profile: Profile, count: int, data: st.DataObject
+) -> None:
+    """Flat: the innermost frame outside the kernel. Cumulative: once for each hit whose stack has
+    the function, however often. Kernel frames never count. Rows not asked for are left out."""
+    chosen = data.draw(st.sets(st.integers(0, max(len(given_profile) - 1, 0))))
+    rows = np.array(sorted(r for r in chosen if r < len(given_profile)), np.int64)
+    flat, cumulative = Counter[str](), Counter[str]()
+    for row in rows:
+        hits = int(given_profile.hits[row])
+        names = [
+            frame.function
+            for location in given_profile.stacks[int(given_profile.stack[row])]
+            for frame in location.frames
+            if frame.kind is not FrameKind.KERNEL
+        ]
+        if names:
+            flat[names[0]] += hits
+        cumulative.update(dict.fromkeys(names, hits))
+    got = top_functions(given_profile, rows, count)
+    assert len(got) == min(count, len(cumulative))
+    assert [f.cumulative_hits for f in got] == sorted(cumulative.values(), reverse=True)[:count]
+    for share in got:
+        assert share.cumulative_hits == cumulative[share.function]
+        assert share.flat_hits == flat[share.function]
+
+
+@given(profiles())
+def test_order_does_not_depend_on_the_order_of_rows(given_profile: Profile) -> None:
+    """The same table comes out of the same rows in another order: equal weights go by name."""
+    rows = np.arange(len(given_profile), dtype=np.int64)
+    assert top_functions(given_profile, rows, 9) == top_functions(given_profile, rows[::-1], 9)
