@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from gotax.generations import Generations
+from hypothesis import given
+from hypothesis import strategies as st
+
+CAPACITY = 4
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["get", "put", "remove"]), st.integers(0, 12)), max_size=200
+)
+
+
+@given(STEPS)
+def test_agrees_with_a_dictionary_and_keeps_what_was_asked_for_last(
+    steps: list[tuple[str, int]],
+) -> None:
+    """It never tells an old value, holds at most twice its capacity, and still has each of the
+    ``capacity`` keys that were asked for last."""
+    cache: Generations[int, int] = Generations(CAPACITY)
+    truth: OrderedDict[int, int] = OrderedDict()  # least recently asked for first
+    for serial, (verb, key) in enumerate(steps):
+        if verb == "put":
+            cache.put(key, serial)
+            truth[key] = serial
+            truth.move_to_end(key)
+        elif verb == "remove":
+            cache.remove(key)
+            truth.pop(key, None)
+        else:
+            value = cache.get(key)
+            assert value is None or value == truth[key]
+            if value is not None:
+                truth.move_to_end(key)
+        assert len(cache) <= 2 * CAPACITY
+        assert len(list(cache.values())) == len(cache)
+    for key in list(truth)[-CAPACITY:]:
+        assert cache.get(key) == truth[key]
+
+
+@given(STEPS)
+def test_every_entry_is_held_removed_or_counted_as_evicted(steps: list[tuple[str, int]]) -> None:
+    """Entries put = entries held + removed + evictions: none goes without a count."""
+    cache: Generations[int, int] = Generations(CAPACITY)
+    put = removed = 0
+    for serial, (verb, _) in enumerate(steps):
+        if verb == "put":
+            cache.put(serial, serial)  # a new key each time
+            put += 1
+        elif serial and verb == "remove":
+            before = len(cache)
+            cache.remove(serial - 1)
+            removed += before - len(cache)
+    assert put == len(cache) + removed + cache.evictions
+
+
+def test_a_key_never_seen_is_none() -> None:
+    """A miss changes nothing and is None."""
+    cache: Generations[str, int] = Generations(1)
+    assert cache.get("a") is None
+    assert (len(cache), cache.evictions) == (0, 0)
