@@ -126,10 +126,11 @@ class Binary:
         if self.pclntab is None:
             return [-1] * len(addresses)
         try:
-            return self.pclntab.frame_sizes(addresses).tolist()
+            sizes: list[int] = self.pclntab.frame_sizes(addresses).tolist()
         except ParseError as error:
             self.problem = error.reason
             return [-1] * len(addresses)
+        return sizes
 
     def frames(self, addresses: UInt64Array) -> list[tuple[Frame, ...]]:
         """The inline chain of each link-time address, innermost first; never empty."""
