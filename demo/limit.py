@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+_PREFIX = "gotax-demo-"  # and the PID
 _PERIOD_US = 100_000
 _GONE_WITHIN_S = 3.0
 
@@ -88,17 +89,24 @@ class Group:
 
 
 @contextmanager
-def limited_groups(parent: str, names: tuple[str, ...], cores: int) -> Iterator[list[Group]]:
-    """Sibling cgroups below ``parent``, each limited to ``cores``; removed at the end.
+def limited_groups(names: tuple[str, ...], cores: int) -> Iterator[list[Group]]:
+    """Sibling cgroups, each limited to ``cores``; removed at the end.
 
     Raises LimitError when the host has no CPU controller or does not let us use it.
     """
+    parent = f"{_PREFIX}{os.getpid()}"
     mounts = parse_mounts(Path("/proc/self/mountinfo").read_text())
     if mounts.cpu is None and mounts.unified is None:
         raise LimitError("no cgroup file system is mounted: the demo needs one for its CPU limit")
+    if mounts.cpu is None and mounts.unified is not None:
+        controllers = (mounts.unified / "cgroup.controllers").read_text().split()
+        if "cpu" not in controllers:
+            raise LimitError("the cgroups mounted here have no cpu controller: run it on the host")
     if mounts.cpu is not None and mounts.cpuacct is None:
         raise LimitError("cgroup v1 without its cpuacct controller: mount it, the demo reads it")
     groups = [Group(mounts, f"{parent}/{name}") for name in names]
+    for folder in Group(mounts, "").folders():
+        _remove_orphans(folder)
     try:
         try:
             for folder in Group(mounts, parent).folders():
@@ -111,7 +119,7 @@ def limited_groups(parent: str, names: tuple[str, ...], cores: int) -> Iterator[
         except OSError as error:
             raise LimitError(
                 f"cannot make a cgroup with a CPU limit ({error.filename}: {error.strerror}): run"
-                " the demo on the host itself, or where the cgroup file system may be written"
+                " the demo on the host itself, where the cgroup file system may be written"
             ) from error
         yield groups
     finally:
@@ -139,14 +147,25 @@ def _make(group: Group, cores: int) -> None:
         (group.mounts.unified / group.path / "cpu.max").write_text(f"{quota} {_PERIOD_US}")
 
 
+def _remove_orphans(tree: Path) -> None:
+    """Removes what a run that was killed outright (SIGKILL) had to leave behind."""
+    for folder in tree.glob(f"{_PREFIX}*"):
+        pid = folder.name.removeprefix(_PREFIX)
+        if pid.isdecimal() and not Path("/proc", pid).exists():
+            for child in (*(c for c in folder.iterdir() if c.is_dir()), folder):
+                _remove(child)
+
+
 def _remove(folder: Path) -> None:
     """Removes an empty cgroup; the kernel says EBUSY for a moment after its last process ended."""
+    if not folder.exists():
+        return
     deadline = time.monotonic() + _GONE_WITHIN_S
     while True:
         try:
             folder.rmdir()
         except FileNotFoundError:
-            return
+            return  # somebody else was faster
         except OSError as error:
             if error.errno != errno.EBUSY or time.monotonic() > deadline:
                 reason = os.strerror(error.errno or 0)

@@ -91,14 +91,19 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument(
         "-d",
         "--duration",
-        type=int,
+        type=watch_seconds,
         default=22,
-        choices=range(5, 301),
         metavar="SECONDS",
         help="how long gotax watches each of the two runs (5 to 300; default 22)",
     )
     parser.add_argument("--json", action="store_true", help="print both results as JSON")
     return parser.parse_args()
+
+
+def watch_seconds(text: str) -> int:
+    if not text.isdecimal() or not 5 <= int(text) <= 300:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 5 to 300")
+    return int(text)
 
 
 def interrupt(number: int, _frame: FrameType | None) -> None:
@@ -113,7 +118,7 @@ def run_story(duration_s: int) -> tuple[Result, Result]:
     binary = build_service(tools.go)
     results = []
     names = tuple(name for name, _ in RUNS)
-    with limited_groups(f"gotax-demo-{os.getpid()}", names, LIMIT_CORES) as groups:
+    with limited_groups(names, LIMIT_CORES) as groups:
         for group, (name, procs) in zip(groups, RUNS, strict=True):
             say(f"{name}: GOMAXPROCS={procs}, limit {LIMIT_CORES} CPU, {duration_s} s")
             results.append(run_once(binary, tools.gotax, group, (procs, duration_s)))
@@ -178,10 +183,13 @@ def run_once(binary: Path, gotax: str, group: Group, setting: tuple[int, int]) -
             raise DemoError(f"the service ended by itself with {service.returncode}")
         pid = service.pid
         lines = stop_and_read(service)
-    return evaluate(
-        find_container(document, pid),
-        select_lines(lines, started, ended),
-        ((before, after), ended - started),
+    container = find_container(document, pid)
+    result = evaluate(
+        container, select_lines(lines, started, ended), ((before, after), ended - started)
+    )
+    others = sum(each["cpu_cores"] for each in document["containers"] if each is not container)
+    return dataclasses.replace(
+        result, neighbours_cores=others + document.get("other_cpu_cores", 0.0)
     )
 
 
@@ -237,7 +245,7 @@ def watch(gotax: str, duration_s: int) -> dict[str, Any]:
         if check.poll() is None:
             check.terminate()
             with suppress(subprocess.TimeoutExpired):
-                check.wait(END_WITHIN_S)
+                check.communicate(timeout=END_WITHIN_S)  # it still writes what it has: read on
             check.kill()
             check.wait()
     if check.returncode not in (0, 1):  # 0 fine, 1 findings
@@ -298,6 +306,7 @@ def evaluate(
         kernel_s_per_min=(after.cpu_ns - before.cpu_ns) / 1e9 / elapsed_s * 60,
         throttled_s_per_min=(after.throttled_ns - before.throttled_ns) / 1e9 / elapsed_s * 60,
         requests_per_cpu_s=served / max(last["cpu_s"] - first["cpu_s"], 1e-9),
+        neighbours_cores=0.0,
         requests_per_s=served / ((last["at_ns"] - first["at_ns"]) / 1e9),
         live_heap_mb=last["live_heap_bytes"] / 1e6,
         schedule=cumulative.get("runtime.schedule"),
