@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from gotax.golang.buildinfo import parse_buildinfo
 from gotax.golang.pclntab import Pclntab, parse_pclntab, shortened
-from gotax.linux.elf import EM_AARCH64, Elf, FileReader, parse_elf
+from gotax.linux.elf import EM_AARCH64, BytesReader, Elf, FileReader, parse_elf
 from gotax.model import Frame, UInt64Array
 
 from tests import toolchains
@@ -214,3 +214,22 @@ def twin_frames(version: str, variants: Variants) -> tuple[list[tuple[Frame, ...
 def test_a_stripped_twin_answers_alike(version: str, variants: Variants, lost: Variants) -> None:
     """Neither the symbol table nor the section headers are needed."""
     assert twin_frames(version, (*variants, *lost)) == twin_frames(version, variants)
+
+
+@pytest.mark.parametrize("version", [v for v in (*OLD_VERSIONS, *VERSIONS) if minor(v) >= 16])
+def test_relocations_are_applied(go_binary: Callable[..., Path], version: str) -> None:
+    """A PIE whose relocated words are zero in the file, as lld leaves them, answers alike."""
+    path = go_binary("symbols", version, "pie", "stripped")
+    data = bytearray(path.read_bytes())
+    elf = parse_elf(BytesReader(bytes(data)))
+    where, _ = elf.relative_relocations
+    assert len(where) > 1000
+    for place in elf.offsets_of(where).tolist():
+        data[place : place + 8] = bytes(8)
+    zeroed = parse_elf(BytesReader(bytes(data)))
+    build = parse_buildinfo(zeroed)
+    assert build == parse_buildinfo(elf)
+    assert build is not None
+    table, twin = parse_pclntab(elf, build.version), parse_pclntab(zeroed, build.version)
+    pcs = np.arange(table.text_start, table.text_end, 1009).astype(np.uint64)
+    assert twin.frames(pcs) == table.frames(pcs)
