@@ -1,0 +1,120 @@
+"""The demo's pure parts: which cgroup trees a host has, and the table."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+DEMO = Path(__file__).resolve().parents[2] / "demo"
+
+
+def load(name: str) -> ModuleType:
+    """A file of demo/, which is a folder of scripts and not a package."""
+    spec = importlib.util.spec_from_file_location(f"demo_{name}", DEMO / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+limit: Any = load("limit")
+table: Any = load("table")
+
+TMPFS = "31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n"
+V1 = (
+    "33 31 0:30 / /sys/fs/cgroup/cpu,cpuacct rw,nosuid shared:9 - cgroup cgroup rw,cpu,cpuacct\n"
+    "34 31 0:31 / /sys/fs/cgroup/cpuset rw,relatime - cgroup cgroup rw,cpuset\n"
+)
+SEPARATE_V1 = (
+    "32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu\n"
+    "33 31 0:30 / /sys/fs/cgroup/cpuacct rw,relatime - cgroup cgroup rw,cpuacct\n"
+)
+UNIFIED = "41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n"
+V2 = "26 22 0:23 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
+
+
+@pytest.mark.parametrize(
+    ("mountinfo", "cpu", "cpuacct", "unified"),
+    [
+        (TMPFS + V1, "cpu,cpuacct", "cpu,cpuacct", None),
+        (TMPFS + SEPARATE_V1 + UNIFIED, "cpu", "cpuacct", "unified"),
+        (V2, None, None, ""),
+        (TMPFS, None, None, None),
+        ("", None, None, None),
+    ],
+)
+def test_trees_are_found_on_v1_hybrid_and_v2_hosts(
+    mountinfo: str, cpu: str | None, cpuacct: str | None, unified: str | None
+) -> None:
+    """Each tree is where mountinfo says, whether the controllers are mounted together or apart."""
+    root = Path("/sys/fs/cgroup")
+    expected = [None if name is None else root / name for name in (cpu, cpuacct, unified)]
+    mounts = limit.parse_mounts(mountinfo)
+    assert [mounts.cpu, mounts.cpuacct, mounts.unified] == expected
+
+
+def test_escaped_mount_points_are_read() -> None:
+    """The kernel writes a space in a mount point as \\040."""
+    line = "26 22 0:23 / /mnt/two\\040words rw - cgroup2 cgroup2 rw\n"
+    assert limit.parse_mounts(line).unified == Path("/mnt/two words")
+
+
+def test_a_group_of_jointly_mounted_controllers_is_one_folder() -> None:
+    """A folder is made once even though it serves two controllers."""
+    group = limit.Group(limit.parse_mounts(TMPFS + V1), "a/b")
+    assert group.folders() == [Path("/sys/fs/cgroup/cpu,cpuacct/a/b")]
+
+
+def result(**changes: Any) -> Any:
+    values: dict[str, Any] = {
+        "gomaxprocs": 192,
+        "expected": 1,
+        "limit_cores": 1.0,
+        "go_version": "go1.26.8",
+        "cpu_s_per_min": 30.04,
+        "kernel_s_per_min": 30.0,
+        "throttled_s_per_min": 0.0,
+        "requests_per_cpu_s": 6700.4,
+        "requests_per_s": 3333.3,
+        "live_heap_mb": 1.0,
+        "neighbours_cores": 0.0,
+        "schedule": 0.2,
+        "mark_worker": None,
+        "scheduler": 0.25,
+        "gc": 0.2,
+        "verdict": "oversized",
+        "findings": (("GT001", "GOMAXPROCS is above the CPU limit"),),
+    }
+    return table.Result(**{**values, **changes})
+
+
+def test_columns_stand_below_each_other() -> None:
+    """Every line ends where the rules end, whatever is unknown, with colour or without."""
+    oversized = result()
+    fitting = result(gomaxprocs=None, limit_cores=None, verdict="fits", findings=())
+    plain = table.render_table(oversized, fitting, 2, table.Style())
+    lines = plain.splitlines()
+    width = max(map(len, lines))
+    assert {
+        len(line) for line in lines if line.startswith(("─", "CPU sec", "verdict", "GOMAX"))
+    } == {width}
+    style = table.COLOURED
+    coloured = table.render_table(oversized, fitting, 2, style)
+    for sequence in (style.bold, style.red, style.green, style.dim, style.off):
+        assert sequence in coloured
+        coloured = coloured.replace(sequence, "")
+    assert [line.rstrip() for line in coloured.splitlines()] == lines
+
+
+def test_busy_neighbours_are_named() -> None:
+    """A reader learns that the figures were taken on a host that was busy with other things."""
+    quiet = table.render_summary(result(), result(), table.Style())
+    busy = table.render_summary(result(), result(neighbours_cores=1.24), table.Style())
+    assert "Other processes" not in quiet
+    assert "Other processes used 1.2 cores" in busy
