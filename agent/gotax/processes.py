@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 
 from gotax.binaries import Binary, BinaryTable
 from gotax.config import Roots
@@ -204,16 +205,26 @@ class ProcessTable:
             entries = ()
         paths = self.cgroups.locate(entries)
         identity = identify_entries(entries)
-        key = group_key(entries) or f"process {pid} since {stat.start_ticks}"
+        key, command = group_key(entries), stat.command
+        if key is None:  # in the root cgroup everybody is on their own
+            key = f"process {pid} since {stat.start_ticks}"
+            command = self._program(pid) or command
         return paths, Container(
             key=key,
-            name=_display_name(identity.container_id, identity.unit, paths.cpu, stat.command),
+            name=_display_name(identity.container_id, identity.unit, paths.cpu, command),
             cgroup=paths.cpu,
             container_id=identity.container_id,
             pod_uid=identity.pod_uid,
             runtime=identity.runtime,
             unit=identity.unit,
         )
+
+    def _program(self, pid: int) -> str:
+        """Base name of the executable: the command's name is cut to 15 bytes; "" if unreadable."""
+        try:
+            return PurePath(procfs.read_exe_link(self._proc, pid)).name
+        except (ProcessGoneError, ParseError):
+            return ""
 
     def _read_go(self, entry: Entry, pid: int) -> None:
         assert entry.binary is not None

@@ -70,14 +70,15 @@ def _oversized(
     report: ContainerReport, gomaxprocs: Gomaxprocs, share: tuple[float, float]
 ) -> Finding:
     limit = report.limit
-    room = (
-        f"a limit of {limit.limit_cores:g} CPU (cgroup {limit.limit_cgroup})"
-        if limit.limit_cores is not None
-        else f"{gomaxprocs.expected} CPUs"
-    )
+    if limit.limit_cores is not None:
+        what = "CPU limit"
+        room = f"a limit of {limit.limit_cores:g} CPU (cgroup {limit.limit_cgroup}) fits"
+    else:
+        what = "number of CPUs"
+        room = "there is no limit, and the CPUs it may use are"
     value = (
         f"GOMAXPROCS is {gomaxprocs.value}, {_ORIGINS[gomaxprocs.origin]};"
-        f" {room} fits {gomaxprocs.expected}"
+        f" {room} {gomaxprocs.expected}"
     )
     cost = (
         f"scheduler {report.group_share(Group.SCHEDULER):.1%} and"
@@ -94,7 +95,7 @@ def _oversized(
         )
     return Finding(
         code=OVERSIZED,
-        title="GOMAXPROCS is above the CPU limit, and the runtime pays for it",
+        title=f"GOMAXPROCS is above the {what}, and the runtime pays for it",
         severity=Severity.WARNING,
         evidence=tuple(evidence),
         remedy=_remedy(report, gomaxprocs),
