@@ -158,7 +158,8 @@ GROUP_PAINTS = {
 
 def percent(share: float) -> str:
     """A whole number of percent: hits are few, more digits would be noise."""
-    return "<1%" if 0 < share < 0.005 else f"{100 * share:.0f}%"
+    whole = round(100 * share)
+    return "<1%" if share > 0 and not whole else f"{whole}%"
 
 
 def cores(value: float) -> str:

@@ -57,7 +57,11 @@ from gotax.model import (
 
 GAP = "  "
 LABEL_WIDTH = 12
-NAME_WIDTH = 16  # a name is not shortened further while another column could go instead
+NAME_WIDTH = 16
+LONG_NAME_WIDTH = 28
+"""Before a name is made shorter than the first, a column of any rank goes; shorter than the
+second, a column above ``DETAIL_RANK``."""
+DETAIL_RANK = 2
 BAR_WIDTH = 23
 EXPLAINED_FUNCTIONS = 12
 
@@ -179,11 +183,11 @@ def _table(
 
 def _kept(widths: Sequence[int], room: int) -> list[int]:
     """The columns to show, in their order."""
-    name = min(widths[NAME], NAME_WIDTH)
     kept = [i for i, column in enumerate(COLUMNS) if column.rank == 0]
-    used = sum(widths[i] + len(GAP) for i in kept) - widths[NAME] + name - len(GAP)
+    used = sum(widths[i] + len(GAP) for i in kept) - widths[NAME] - len(GAP)
     for i in sorted((i for i in range(len(COLUMNS)) if i not in kept), key=_rank):
-        if used + len(GAP) + widths[i] > room:
+        name = min(widths[NAME], LONG_NAME_WIDTH if _rank(i) > DETAIL_RANK else NAME_WIDTH)
+        if used + len(GAP) + widths[i] + name > room:
             break
         used += len(GAP) + widths[i]
         kept.append(i)
@@ -541,11 +545,11 @@ def _category_bars(report: Row, window: Window, style: Style) -> list[str]:
     )
     most = max((hits for hits, _ in rows), default=0)
     names = max((len(category.label) for _, category in rows), default=0)
-    figures = 8 + 7 + 9 + 14
+    figures = 8 + 7 + 9 + 13
     length = max(0, min(style.room, MAX_TEXT) - 2 - names - 2 - figures)
     title = f"  {'Where the time goes':<{names + 2 + length}}"
     head = (
-        f"{title[: 2 + names + 2 + length]}{'hits':>8}{'share':>7}{'cores':>9}{'95% interval':>14}"
+        f"{title[: 2 + names + 2 + length]}{'hits':>8}{'share':>7}{'cores':>9}{'95% interval':>13}"
     )
     lines = [painted(head, DIM, style)]
     for hits, category in rows:
@@ -557,7 +561,7 @@ def _category_bars(report: Row, window: Window, style: Style) -> list[str]:
             + painted(bar, GROUP_PAINTS[category.group], style)
             + " " * (length - len(bar))
             + f"{hits:>8,}{percent(hits / total):>7}"
-            + f"{cores(window.cpu_cores(hits)):>9}{between:>14}"
+            + f"{cores(window.cpu_cores(hits)):>9}{between:>13}"
         )
     groups = (
         f"{group.value} {percent(report.group_share(group))}"

@@ -5,6 +5,9 @@ from __future__ import annotations
 from gotax.model import (
     Category,
     Container,
+    CpuLimit,
+    CpuUsage,
+    Finding,
     Frame,
     FrameKind,
     GoBuild,
@@ -12,16 +15,34 @@ from gotax.model import (
     Location,
     Origin,
     Process,
+    Severity,
+    Verdict,
     Window,
 )
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from .windows import Load, Run, Setting, build_window
 
 # Names as strangers choose them: a surrogate is what an undecodable byte becomes in Python.
-names = st.text(st.characters(), max_size=40) | st.text(
-    st.characters(categories=["Cs", "Cc", "Cf", "Zl"]), max_size=8
+unhurried = settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)  # a loaded machine is no failure
+
+NASTY = (
+    "",
+    "\x1b[2J\x1b]0;title\x07",
+    "two\nlines\r\tand\x00zero",
+    "\u202egpj.exe\u2066\u200b",
+    "\u05d0\u05d1 right to left",
+    "\udcff\udc80",
+    'quotes " and \\ and ; and {}',
+    "a/very-" + "long-" * 60 + "name",
+    "/a/path" * 50 + ".scope",
+    "\u6587\u5b57" * 40,
+    "words " * 60,
 )
+names = st.sampled_from(NASTY) | st.text(max_size=8)
 addresses = st.integers(0, 2**64 - 1)
 lines = st.integers(0, 2**31 - 1)
 
@@ -29,9 +50,9 @@ frames = st.builds(
     Frame, names, names, lines, lines, st.sampled_from(FrameKind), inlined=st.booleans()
 )
 locations = st.builds(
-    Location, names, names, addresses, st.lists(frames, min_size=1, max_size=3).map(tuple)
+    Location, names, names, addresses, st.lists(frames, min_size=1, max_size=2).map(tuple)
 )
-stacks = st.lists(locations, max_size=6).map(tuple)
+stacks = st.lists(locations, max_size=3).map(tuple)
 containers = st.builds(Container, key=names, name=names, cgroup=names)
 processes = st.builds(
     Process,
@@ -51,20 +72,40 @@ processes = st.builds(
     ),
 )
 
+cores = st.none() | st.floats(0.001, 1024)
+counts = st.none() | st.integers(0, 2**50)
+limits = st.builds(CpuLimit, cores, st.none() | names, cores, counts, counts, counts)
+usages = st.builds(CpuUsage, counts, counts, counts, counts)
+findings = st.builds(
+    Finding,
+    code=names,
+    title=names,
+    severity=st.sampled_from(Severity),
+    evidence=st.lists(names, max_size=2).map(tuple),
+    remedy=names,
+)
+
 
 @st.composite
 def loads(draw: st.DrawFn) -> Load:
-    pool = draw(st.lists(stacks, min_size=1, max_size=4))
+    pool = draw(st.lists(stacks, min_size=1, max_size=3))
     runs = draw(
         st.lists(
             st.builds(
                 Run, st.sampled_from(pool), st.sampled_from(Category), st.integers(1, 10_000)
             ),
             min_size=1,
-            max_size=6,
+            max_size=4,
         )
     )
-    return Load(draw(processes), tuple(runs))
+    return Load(
+        process=draw(processes),
+        runs=tuple(runs),
+        limit=draw(limits),
+        usage=draw(usages),
+        verdict=draw(st.sampled_from(Verdict)),
+        findings=draw(st.lists(findings, max_size=2).map(tuple)),
+    )
 
 
 @st.composite
@@ -75,4 +116,4 @@ def windows(draw: st.DrawFn) -> Window:
         duration_s=draw(st.just(0.0) | st.floats(0.001, 1e6)),
         period_ns=draw(st.integers(1_001_001, 1_000_000_000)),
     )
-    return build_window(*draw(st.lists(loads(), max_size=4)), setting=setting)
+    return build_window(*draw(st.lists(loads(), max_size=3)), setting=setting)

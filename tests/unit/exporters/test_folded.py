@@ -5,13 +5,13 @@ import json
 from gotax.exporters.folded import folded_lines
 from gotax.exporters.record import SCHEMA, record_document
 from gotax.model import Category, Frame, FrameKind, Location, Window
-from hypothesis import given, settings
+from hypothesis import given
 
-from .strategies import windows
+from .strategies import unhurried, windows
 from .windows import Run, build_window, oversized_load, story_window
 
 
-@settings(max_examples=30)
+@unhurried
 @given(windows())
 def test_folded_lines_add_up_to_the_hits(window: Window) -> None:
     """Each line is one printable line ending in its number; the sum is the window's hits."""
@@ -53,7 +53,7 @@ def test_semicolons_and_line_breaks_in_names_do_not_make_frames() -> None:
     assert list(folded_lines(window)) == [expected]
 
 
-@settings(max_examples=30)
+@unhurried
 @given(windows())
 def test_record_document_gives_every_sample_back(window: Window) -> None:
     """The JSON text decodes to tables whose indices lead to the frames that went in."""

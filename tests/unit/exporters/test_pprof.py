@@ -9,9 +9,9 @@ import pytest
 from gotax.exporters.pprof import profile_bytes
 from gotax.model import Category, FrameKind, Window
 from gotax.wire.pprof.profile_pb2 import Profile
-from hypothesis import given, settings
+from hypothesis import given
 
-from .strategies import windows
+from .strategies import unhurried, windows
 from .windows import (
     MALLOC,
     Run,
@@ -31,7 +31,7 @@ def decoded(data: bytes) -> Profile:
     return profile
 
 
-@settings(max_examples=30)
+@unhurried
 @given(windows())
 def test_every_attributed_hit_is_in_the_file_once(window: Window) -> None:
     """The values of the samples add up to the window's hits and to its CPU time."""
@@ -40,7 +40,7 @@ def test_every_attributed_hit_is_in_the_file_once(window: Window) -> None:
     assert sum(s.value[1] for s in profile.sample) == window.hits.attributed * window.period_ns
 
 
-@settings(max_examples=30)
+@unhurried
 @given(windows())
 def test_samples_decode_to_the_stacks_that_went_in(window: Window) -> None:
     """Following the ids of a sample gives names, files, lines, modules and labels back."""
@@ -77,7 +77,7 @@ def escaped(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-@settings(max_examples=30)
+@unhurried
 @given(windows())
 def test_tables_keep_the_rules_of_the_format(window: Window) -> None:
     """Text 0 is "", texts are unique, ids are unique and never 0."""

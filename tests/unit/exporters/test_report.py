@@ -11,9 +11,9 @@ from gotax.exporters.confidence import interval
 from gotax.exporters.record import record_document
 from gotax.exporters.report import MAX_FUNCTIONS, check_document, explain_document
 from gotax.model import Category, Group, Window
-from hypothesis import given, settings
+from hypothesis import given
 
-from .strategies import windows
+from .strategies import unhurried, windows
 from .windows import Run, build_window, go_location, oversized_load, story_window
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -80,7 +80,7 @@ def schema_of(name: str) -> dict[str, Any]:
     return schema
 
 
-@settings(max_examples=30)
+@unhurried
 @given(windows())
 def test_documents_keep_to_their_schemas(window: Window) -> None:
     """Any window gives documents that the published schemas allow, also as UTF-8 text."""
@@ -112,7 +112,7 @@ def test_the_schema_check_can_fail(key: str, value: object) -> None:
     assert breaches(document, schema_of("check-v1.json"), schema_of("check-v1.json"))
 
 
-@settings(max_examples=30)
+@unhurried
 @given(windows())
 def test_shares_and_groups_sum_to_one(window: Window) -> None:
     """Every category and group is there, and the ratios of a container add up to 1."""

@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from gotax.exporters.style import MIN_WIDTH, percent, seconds
+from gotax.exporters.table import (
+    Sort,
+    Style,
+    apportioned,
+    render_check,
+    render_explain,
+    render_top,
+    sorted_reports,
+)
+from gotax.exporters.text import bounded, columns, elided, printable
+from gotax.model import Verdict, Window
+from hypothesis import given
+from hypothesis import strategies as st
+
+from .strategies import names, unhurried, windows
+from .windows import (
+    Setting,
+    build_window,
+    fitting_load,
+    hostile_load,
+    native_load,
+    oversized_load,
+    pod_container,
+    story_window,
+)
+
+Golden = Callable[[str, str], None]
+SGR = re.compile(r"\x1b\[[\d;]+m")
+styles = st.builds(
+    Style, st.integers(0, 200), st.booleans(), st.booleans(), st.just(0) | st.integers(1, 60)
+)
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 150])
+def test_check_looks_like_its_golden_file(golden: Golden, width: int) -> None:
+    """Every verdict, two findings and the totals, at the widths terminals have."""
+    golden(f"check-{width}.txt", render_check(story_window(), Style(width)))
+
+
+def test_check_in_ascii_and_in_colour_looks_like_its_golden_file(golden: Golden) -> None:
+    """Without Unicode nothing but ASCII; with colour the same columns."""
+    text = render_check(story_window(), Style(100, unicode=False))
+    assert text.isascii()
+    golden("check-100-ascii.txt", text)
+    golden("check-100-colour.txt", render_check(story_window(), Style(100, colour=True)))
+
+
+def test_check_of_a_host_without_go_looks_like_its_golden_file(golden: Golden) -> None:
+    """It says so, and still gives the totals."""
+    golden("check-no-go.txt", render_check(build_window(native_load()), Style(80)))
+
+
+def test_check_of_hostile_names_looks_like_its_golden_file(golden: Golden) -> None:
+    """Escape sequences, line breaks and marks that turn a line around are spelled out."""
+    golden("check-hostile.txt", render_check(build_window(hostile_load()), Style(120)))
+
+
+@pytest.mark.parametrize("verdict", [Verdict.OVERSIZED, Verdict.MISMATCH, Verdict.UNREADABLE])
+def test_explain_looks_like_its_golden_file(golden: Golden, verdict: Verdict) -> None:
+    """The chain of evidence, the remedy with its YAML whole."""
+    window = story_window()
+    report = next(r for r in window.reports if r.verdict is verdict)
+    golden(f"explain-{verdict.value}.txt", render_explain(report, window, Style(80)))
+
+
+def test_top_looks_like_its_golden_file(golden: Golden) -> None:
+    """A screen with room for two findings, and one too low for all containers."""
+    golden("top-100x24.txt", render_top(story_window(), Style(100, height=24), Sort.RUNTIME))
+    golden("top-80x10.txt", render_top(story_window(), Style(80, height=10), "cpu"))
+
+
+@unhurried
+@given(windows(), styles)
+def test_no_line_is_wider_than_the_terminal(window: Window, style: Style) -> None:
+    """Whatever the names: columns go, names lose their middle, lines never wrap."""
+    texts = [render_check(window, style), render_top(window, style)]
+    texts += [render_explain(report, window, style) for report in window.reports]
+    for line in "\n".join(texts).split("\n"):
+        assert columns(SGR.sub("", line)) <= max(style.width, MIN_WIDTH), line
+
+
+@unhurried
+@given(windows(), styles)
+def test_text_is_printable_whatever_the_names(window: Window, style: Style) -> None:
+    """No control character reaches the terminal but our own colours, and those only if asked."""
+    texts = [render_check(window, style), render_top(window, style)]
+    texts += [render_explain(report, window, style) for report in window.reports]
+    for line in "\n".join(texts).split("\n"):
+        plain = SGR.sub("", line) if style.colour else line
+        assert plain.isprintable()
+        assert style.unicode or plain.isascii()
+
+
+@unhurried
+@given(windows(), styles, st.sampled_from(Sort))
+def test_top_fits_its_screen(window: Window, style: Style, sort: Sort) -> None:
+    """A redraw never scrolls."""
+    assert not style.height or render_top(window, style, sort).count("\n") < style.height
+
+
+def test_top_says_how_many_containers_it_leaves_out() -> None:
+    """30 containers on 20 lines: the busiest are shown, the rest counted."""
+    load = fitting_load()
+    process = load.process
+    window = build_window(
+        *(
+            replace(load, process=replace(process, pid=n, container=pod_container(f"app-{n}", n)))
+            for n in range(1, 31)
+        )
+    )
+    lines = render_top(window, Style(100, height=20)).splitlines()
+    shown = sum("app-" in line for line in lines)
+    assert f"{30 - shown} more containers" in "\n".join(lines)
+    assert shown == 13
+    assert len(lines) == 20
+
+
+@pytest.mark.parametrize(
+    ("sort", "first"),
+    [
+        (Sort.CPU, "ledger"),
+        (Sort.RUNTIME, "payments-api"),
+        (Sort.THROTTLED, "payments-api"),
+        (Sort.VERDICT, "payments-api"),
+        (Sort.NAME, "containerd.service"),
+    ],
+)
+def test_orders_of_top(sort: Sort, first: str) -> None:
+    """Each order puts its own container first and loses none."""
+    reports = story_window().reports
+    ordered = sorted_reports(reports, sort)
+    assert ordered[0].container.name == first
+    assert sorted(map(id, ordered)) == sorted(map(id, reports))
+
+
+def test_colours_change_nothing_but_colours() -> None:
+    """Taking the escape sequences out gives the plain text."""
+    window = story_window()
+    for width in (80, 150):
+        coloured = render_check(window, Style(width, colour=True))
+        assert coloured != render_check(window, Style(width))
+        assert SGR.sub("", coloured) == render_check(window, Style(width))
+
+
+def test_names_keep_their_ends() -> None:
+    """Of a pod's name too long for its column both ends stay, so that siblings differ."""
+    container = pod_container("payments-settlement-worker-7f9c6d5b48-x2x5b", 1)
+    load = oversized_load()
+    load = replace(load, process=replace(load.process, container=container))
+    row = render_check(build_window(load), Style(80)).splitlines()[3]
+    assert re.search(r"payments-\S*…\S*-x2x5b", row)
+
+
+def test_losses_are_told_by_reason() -> None:
+    """The totals name every reason with its number, most first."""
+    lost = {"no-process": 2, "map-full": 40, "none": 0}
+    text = render_check(build_window(native_load(), setting=Setting(lost=lost)), Style(100))
+    assert "360 drained · 318 attributed · 42 lost (11.67%): map-full 40, no-process 2" in text
+
+
+@unhurried
+@given(names)
+def test_printable_text_is_printable_and_keeps_what_is_harmless(text: str) -> None:
+    """One line, ASCII on demand; plain text passes unchanged."""
+    assert printable(text).isprintable()
+    assert printable(text, unicode=False).isascii()
+    assert printable(printable(text)) == printable(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain-name_1.2", "plain-name_1.2"),
+        ("größe/δ", "größe/δ"),
+        ("\x1b[2J", "\\x1b[2J"),
+        ("a\nb\tc\x7f", "a\\x0ab\\x09c\\x7f"),
+        ("\u202egpj.exe", "\\u202egpj.exe"),
+        ("\u05d0\u05d1", "\\u05d0\\u05d1"),
+        ("e\u0301", "e\\u0301"),
+        ("\ud800", "\\ud800"),
+        ("\u200b\u2066", "\\u200b\\u2066"),
+        ("\U000e0041", "\\U000e0041"),
+    ],
+)
+def test_what_is_spelled_out(text: str, shown: str) -> None:
+    """Controls, bidirectional marks, right-to-left letters, joining marks, surrogates."""
+    assert printable(text) == shown
+
+
+@unhurried
+@given(names.map(printable), st.integers(0, 50), st.sampled_from(["…", ".."]))
+def test_elided_text_fits_and_short_text_stays(text: str, width: int, mark: str) -> None:
+    """At most the columns asked for, wide characters counted twice."""
+    short = elided(text, width, mark)
+    assert columns(short) <= width
+    assert columns(text) > width or short == text
+
+
+@unhurried
+@given(names, st.integers(3, 50))
+def test_bounded_text_is_valid_utf8(text: str, length: int) -> None:
+    """At most so many characters, and it can be encoded."""
+    assert len(bounded(text, length)) <= length
+    bounded(text, length).encode()
+
+
+@unhurried
+@given(st.lists(st.floats(0, 1), max_size=6), st.integers(0, 60))
+def test_bars_have_the_length_asked_for(shares: list[float], length: int) -> None:
+    """Rounding gives no column away and takes none."""
+    parts = apportioned(shares, length)
+    assert sum(parts) == (length if sum(shares) > 0 else 0)
+    assert all(part >= 0 for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0, "0 s"),
+        (1e-4, "<1 ms"),
+        (0.012, "12 ms"),
+        (0.9996, "1.0 s"),
+        (3.2, "3.2 s"),
+        (1e4, "10,000 s"),
+    ],
+)
+def test_seconds_change_their_unit(value: float, shown: str) -> None:
+    """Milliseconds below a second; what is not zero never looks like it."""
+    assert seconds(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"), [(0, "0%"), (0.001, "<1%"), (0.005, "<1%"), (0.48, "48%"), (1, "100%")]
+)
+def test_percent_is_whole(share: float, shown: str) -> None:
+    """Hits are few: decimals would be noise."""
+    assert percent(share) == shown
