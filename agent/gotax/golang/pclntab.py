@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from itertools import pairwise, repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +24,13 @@ from gotax.golang.inline import read_entries
 from gotax.golang.moduledata import Moduledata, find_moduledata
 from gotax.golang.pcheader import Format, Header, find_headers
 from gotax.golang.pcvalue import PcTables, read_pc_tables
-from gotax.linux.elf import Elf, gather
-from gotax.model import Frame, Int32Array, Int64Array, UInt64Array
+from gotax.linux.elf import Elf, gather, spans
+from gotax.model import Frame, FrameKind, Int32Array, Int64Array, UInt64Array
 
+_NAME_BYTES = 256  # few names are longer
 _MAX_NAME_BYTES = 1 << 16  # names of generic functions can be long
 _MAX_INLINE_DEPTH = 64  # the Go compiler itself has seven
-_PCS_PER_ROUND = 2048  # bounds the memory of a batch
+_PCS_PER_ROUND = 4096  # bounds the memory of a batch
 _SAMPLED_TREES = 16
 _SAMPLED_FUNCTIONS = 65536
 _SAMPLE_STEP = 512
@@ -38,7 +40,10 @@ _BY_CHANCE = frozenset({"pclntab-magic", "pclntab-malformed", "functab-malformed
 
 @dataclass(frozen=True, slots=True)
 class _Activations:
-    """Columns of frames, for each query innermost first. ``file`` is a file offset, -1 unknown."""
+    """Columns of frames, by query and within it innermost first.
+
+    ``file`` is a file offset, -1 unknown.
+    """
 
     query: Int64Array
     name: Int64Array
@@ -161,19 +166,20 @@ class Pclntab:
         if self.format.whole_names:
             names = [shortened(name) if "[" in name else name for name in names]
         files = self._strings(found.file)
-        chains: list[list[Frame]] = [[] for _ in range(len(pcs))]
-        rows = zip(
-            found.query.tolist(),
-            names,
-            files,
-            found.line.tolist(),
-            found.start_line.tolist(),
-            found.inlined.tolist(),
-            strict=True,
+        # All frames in one pass, then cut where the next pc's begin: this is where time goes.
+        frames = list(
+            map(
+                Frame,
+                names,
+                files,
+                found.line.tolist(),
+                found.start_line.tolist(),
+                repeat(FrameKind.GO),
+                found.inlined.tolist(),
+            )
         )
-        for query, name, file, line, start_line, inlined in rows:
-            chains[query].append(Frame(name, file, line, start_line, inlined=inlined))
-        return [tuple(chain) for chain in chains]
+        cuts = np.searchsorted(found.query, np.arange(len(pcs) + 1)).tolist()
+        return [tuple(frames[low:high]) for low, high in pairwise(cuts)]
 
     def _activations(self, pcs: UInt64Array) -> _Activations:
         """Round by round: the innermost frame of every pc, then the callers of inlined ones."""
@@ -210,13 +216,15 @@ class Pclntab:
             else:
                 # -1 (no instruction of the caller's is left) counts as the entry, as in Go.
                 place = place_at(np.maximum(callees.parent_pcs, 0))
+        query = np.concatenate([part.query for part in rounds])
+        order = np.argsort(query, kind="stable")  # rounds went from the inside out, and stay so
         return _Activations(
-            query=np.concatenate([part.query for part in rounds]),
-            name=np.concatenate([part.name for part in rounds]),
-            file=np.concatenate([part.file for part in rounds]),
-            line=np.maximum(np.concatenate([part.line for part in rounds]), 0),
-            start_line=np.concatenate([part.start_line for part in rounds]),
-            inlined=np.concatenate([part.inlined for part in rounds]),
+            query=query[order],
+            name=np.concatenate([part.name for part in rounds])[order],
+            file=np.concatenate([part.file for part in rounds])[order],
+            line=np.maximum(np.concatenate([part.line for part in rounds]), 0)[order],
+            start_line=np.concatenate([part.start_line for part in rounds])[order],
+            inlined=np.concatenate([part.inlined for part in rounds])[order],
         )
 
     def _file_places(self, cu: Int64Array, numbers: Int64Array) -> Int64Array:
@@ -240,12 +248,24 @@ class Pclntab:
     def _strings(self, places: Int64Array) -> list[str]:
         """The strings at these file offsets, "" for -1; equal ones are one object."""
         unique, inverse = np.unique(places, return_inverse=True)
-        texts = ["" if place < 0 else sys.intern(self._string(place)) for place in unique.tolist()]
+        texts = [""] * int(np.searchsorted(unique, 0))
+        known = unique[len(texts) :]
+        for low, high in spans(known):
+            first = int(known[low])
+            length = int(known[high - 1]) - first + _NAME_BYTES
+            data = self._reader.read(first, max(0, min(length, self.header.end - first)))
+            for place in known[low:high].tolist():
+                end = data.find(b"\0", place - first)
+                if end >= 0:
+                    text = data[place - first : end].decode("utf-8", "replace")
+                else:
+                    text = self._string(place)
+                texts.append(sys.intern(text))
         return [texts[number] for number in inverse.tolist()]
 
     def _string(self, place: int) -> str:
         available = self.header.end - place
-        length = 128
+        length = _NAME_BYTES
         while available > 0:
             data = self._reader.read(place, min(length, available))
             size = data.find(b"\0")
