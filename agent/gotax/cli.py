@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import os
+import select
 import shutil
 import signal
 import sys
@@ -23,6 +24,7 @@ from gotax.session import Plan, Scope, Session
 
 EXIT_FINE, EXIT_FINDINGS, EXIT_FAILED = 0, 1, 2
 _INTERACTIVE_DRAIN_S = 1.0
+_PID_MAX = 1 << 22  # include/linux/threads.h
 _CLEAR = "\x1b[H\x1b[J"
 _ALTERNATE_SCREEN, _NORMAL_SCREEN = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 _NO_GO = (
@@ -43,13 +45,11 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    if options.run is None:
-        parser.print_help()
-        return EXIT_FAILED
     try:
-        return int(options.run(options))
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()
     except UserError as error:
         print(f"gotax: {error}", file=sys.stderr)
         return error.exit_code
@@ -57,10 +57,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"gotax: {error}", file=sys.stderr)
         return EXIT_FAILED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away
+        _silence_output()  # the reader went away
         return EXIT_FINE
+    except OSError as error:
+        print(f"gotax: {error.strerror}: {error.filename or 'standard output'}", file=sys.stderr)
+        _silence_output()
+        return EXIT_FAILED
     except KeyboardInterrupt:
         return 130
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.run is None:
+        parser.print_help()
+        return EXIT_FAILED
+    return int(options.run(options))
+
+
+def _silence_output() -> None:
+    """What is still buffered goes nowhere: the interpreter would try once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -205,7 +223,7 @@ def _number(text: str, kind: type, low: float, high: float, what: str) -> Any:
     except ValueError:
         value = None
     if value is None or not low <= value <= high:
-        raise argparse.ArgumentTypeError(f"{text!r} is not {what} from {low:g} to {high:g}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what} from {low:.10g} to {high:.10g}")
     return value
 
 
@@ -218,7 +236,12 @@ def _hz(text: str) -> int:
 
 
 def _pid(text: str) -> int:
-    return int(_number(text, int, 1, 1 << 22, "a whole number"))
+    return int(_number(text, int, 1, _PID_MAX, "a whole number"))
+
+
+def _is_pid(text: str) -> bool:
+    """Other digits are the beginning of a container id."""
+    return text.isascii() and text.isdigit() and len(text) < 8 and 1 <= int(text) <= _PID_MAX
 
 
 def _share(text: str) -> float:
@@ -280,9 +303,32 @@ class _Progress:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
-def _stop_on_signals() -> threading.Event:
+class _StopSignal:
+    """A ``Stop`` that a signal handler may set.
+
+    Not a ``threading.Event``: its lock is taken by whoever waits, and a handler that runs in the
+    middle of that, on the same thread, would wait for it for ever.
+    """
+
+    def __init__(self) -> None:
+        self._set = False
+        self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def set(self) -> None:
+        if not self._set:
+            self._set = True
+            os.write(self._write, b"\0")
+
+    def is_set(self) -> bool:
+        return self._set
+
+    def wait(self, timeout: float) -> None:
+        select.select([self._read], [], [], timeout)  # tried again after a signal, PEP 475
+
+
+def _stop_on_signals() -> _StopSignal:
     """Set by Ctrl-C and SIGTERM, so that what was measured until then is still printed."""
-    stop = threading.Event()
+    stop = _StopSignal()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     return stop
@@ -291,7 +337,9 @@ def _stop_on_signals() -> threading.Event:
 def _sample_once(plan: Plan, seconds: float) -> Window:
     stop = _stop_on_signals()
     with Session(plan) as session, _Progress(seconds, f"sampling at {plan.hz} Hz"):
-        return next(session.windows(seconds, stop))
+        for window in session.windows(seconds, stop):
+            return window
+    raise UserError("stopped before anything was measured")
 
 
 def _print_json(document: dict[str, Any], indent: int | None = 2) -> None:
@@ -349,7 +397,7 @@ class _Keys:
 
     _SORTS = {b"c": "cpu", b"r": "runtime", b"t": "throttled", b"n": "name"}  # noqa: RUF012
 
-    def __init__(self, stop: threading.Event, sort: str) -> None:
+    def __init__(self, stop: _StopSignal, sort: str) -> None:
         self.sort = sort
         self._stop = stop
         self._saved: list[Any] | None = None
@@ -388,8 +436,8 @@ def _explain(options: argparse.Namespace) -> int:
     detail = Detail(functions=20, kernel_frames=True)
     if options.target is None and not (options.pid or options.cgroup):
         raise UserError("say what to explain: a container id, unit, cgroup, program or PID")
-    if options.target and options.target.isdigit() and len(options.target) < 8:
-        options.pid.append(_pid(options.target))
+    if options.target and _is_pid(options.target):
+        options.pid.append(int(options.target))
         options.target = None
     window = _sample_once(_plan(options, detail), options.duration)
     found = [r for r in window.reports if options.target is None or _matches(r, options.target)]

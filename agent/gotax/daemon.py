@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from gotax.errors import UserError
 from gotax.exporters import Exporter
 from gotax.exporters.prometheus import CONTENT_TYPE, PrometheusExporter
-from gotax.session import Plan, Session
+from gotax.session import Plan, Session, Stop
 
 log = logging.getLogger("gotax")
 
@@ -41,7 +41,7 @@ class Pulse:
         return time.monotonic() - self._last < self._allowed_s
 
 
-def run(plan: Plan, window_s: float, listen: tuple[str, int], stop: threading.Event) -> None:
+def run(plan: Plan, window_s: float, listen: tuple[str, int], stop: Stop) -> None:
     """Sample until ``stop`` is set. Raises UserError when the port or the kernel refuses."""
     metrics = PrometheusExporter()
     exporters: Sequence[Exporter] = (metrics,)

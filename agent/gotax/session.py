@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from gotax.config import Detail, Roots, Thresholds
 from gotax.errors import UserError
@@ -23,6 +22,15 @@ from gotax.sampling.sampler import EVERYTHING, Sampler, Target
 
 _SCAN_INTERVAL_S = 60.0
 _CGROUP_DIRECTORIES_MAX = 4096
+
+
+class Stop(Protocol):
+    """Tells that it is time to end; ``threading.Event`` is one."""
+
+    def is_set(self) -> bool: ...
+
+    def wait(self, timeout: float) -> object:
+        """Return after ``timeout`` seconds, or as soon as it is set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +102,7 @@ class Session:
     ) -> None:
         self._sampler.close()
 
-    def windows(self, window_s: float, stop: threading.Event) -> Iterator[Window]:
+    def windows(self, window_s: float, stop: Stop) -> Iterator[Window]:
         """A window every ``window_s`` seconds, on a fixed schedule; the last one is cut short.
 
         Ends once ``stop`` is set: with a last window of what was counted until then.

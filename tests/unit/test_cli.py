@@ -1,0 +1,449 @@
+from __future__ import annotations
+
+import errno
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+from gotax import cli
+from gotax.errors import GotaxError, UserError
+from gotax.model import Window
+from gotax.session import Plan
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.exporters.windows import story_window
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = ("check", "top", "explain", "record", "agent")
+GARBAGE = [
+    ["frobnicate"],
+    ["check", "--nonsense"],
+    ["check", "extra"],
+    ["check", "-d"],
+    ["check", "-d", "0"],
+    ["check", "-d", "-5"],
+    ["check", "-d", "nan"],
+    ["check", "-d", "inf"],
+    ["check", "-d", "1e9"],
+    ["check", "-d", "soon"],
+    ["check", "--hz", "0"],
+    ["check", "--hz", "1000"],
+    ["check", "--hz", "99.5"],
+    ["check", "--pid", "0"],
+    ["check", "--pid", "-1"],
+    ["check", "--pid", "self"],
+    ["check", "--pid", "99999999999999999999"],
+    ["check", "--runtime-share", "20%"],
+    ["check", "--runtime-share", "1.5"],
+    ["check", "--mismatch-ratio", "0.5"],
+    ["check", "--min-hits", "0"],
+    ["top", "--sort", "size"],
+    ["top", "-i", "0"],
+    ["record"],
+    ["record", "-o", "x", "-f", "svg"],
+    ["agent", "--listen", "9745:"],
+    ["agent", "--listen", "localhost"],
+    ["agent", "--listen", ":99999"],
+    ["agent", "--log-level", "shout"],
+    ["explain", "a", "b"],
+]
+
+
+def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gotax", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+        check=False,
+        **options,
+    )
+
+
+def exit_code(*arguments: str) -> int:
+    """What the process would end with."""
+    try:
+        return cli.main(arguments)
+    except SystemExit as end:
+        return int(end.code or 0)
+
+
+def sentence(text: str) -> str:
+    """The one line after argparse's usage; fails on a traceback."""
+    assert "Traceback" not in text
+    lines = [line for line in text.splitlines() if re.match(r"gotax[a-z ]*: ", line)]
+    assert len(lines) == 1, text
+    assert text.splitlines()[-1] == lines[0]
+    return lines[0]
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
+    """Every command gets the window of the production story; the plans it asked with."""
+    plans: list[Plan] = []
+
+    def sample(plan: Plan, seconds: float) -> Window:
+        assert seconds > 0
+        plans.append(plan)
+        return story_window()
+
+    monkeypatch.setattr(cli, "_sample_once", sample)
+    return plans
+
+
+@pytest.mark.parametrize("arguments", GARBAGE, ids=" ".join)
+def test_garbage_is_refused_in_one_sentence(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], measured: list[Plan]
+) -> None:
+    """Exit code 2, a sentence on standard error, nothing on standard output or measured."""
+    assert exit_code(*arguments) == cli.EXIT_FAILED
+    output = capsys.readouterr()
+    assert sentence(output.err)
+    assert output.out == ""
+    assert measured == []
+
+
+@given(
+    st.sampled_from(
+        [
+            *(("check", flag) for flag in ("-d", "--hz", "-p", "--runtime-share", "--min-hits")),
+            *(("top", flag) for flag in ("-i", "-s", "--mismatch-ratio")),
+            *(("agent", flag) for flag in ("--listen", "-i", "--log-level")),
+        ]
+    ),
+    st.text(st.characters(exclude_characters="\0"), max_size=12),
+)
+def test_no_value_of_a_flag_makes_a_traceback(where: tuple[str, str], value: str) -> None:
+    """Parsing gives options or ends with 2, whatever the text."""
+    command, flag = where
+    code = 0
+    try:
+        cli._parser().parse_args([command, f"{flag}={value}" if flag[1] == "-" else flag + value])
+    except SystemExit as end:
+        code = int(end.code or 0)
+    assert code in (0, cli.EXIT_FAILED)
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_is_there_for_every_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """--help prints the usage and ends with 0; no line is wider than a terminal needs."""
+    assert exit_code(*filter(None, [command]), "--help") == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: gotax {command}".rstrip())
+    for name in COMMANDS if not command else ():
+        assert name in text
+
+
+def test_no_command_is_a_question_for_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a command the help is printed, and nothing was measured."""
+    assert exit_code() == cli.EXIT_FAILED
+    assert "commands:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("target", ["0", "4194305", "9999999", "²", "٣"])
+def test_a_target_that_is_no_pid_is_a_sentence(
+    target: str, capsys: pytest.CaptureFixture[str], measured: list[Plan]
+) -> None:
+    """Digits that cannot be a PID are taken for a name or the beginning of a container id."""
+    code = exit_code("explain", target)
+    assert measured[0].scope.is_host
+    if target != "0":  # the ids of the story's containers do begin with it
+        assert code == cli.EXIT_FAILED
+        assert "no Go process matches" in sentence(capsys.readouterr().err)
+
+
+def test_explain_wants_a_target(capsys: pytest.CaptureFixture[str], measured: list[Plan]) -> None:
+    """Neither target nor --pid nor --cgroup: it says what to give."""
+    assert exit_code("explain") == cli.EXIT_FAILED
+    assert "say what to explain" in sentence(capsys.readouterr().err)
+    assert measured == []
+
+
+def test_explain_of_nobody_points_to_check(
+    capsys: pytest.CaptureFixture[str], measured: list[Plan]
+) -> None:
+    """A target that matches no container: the sentence says how to list them."""
+    assert exit_code("explain", "no-such-service") == cli.EXIT_FAILED
+    assert measured
+    assert "`gotax check` lists" in sentence(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("output", ["/nonexistent/cpu.pb.gz", "/", "/dev/full"])
+def test_unwritable_output_is_a_sentence(
+    output: str, capsys: pytest.CaptureFixture[str], measured: list[Plan]
+) -> None:
+    """A folder that is not there or a full device; the first two before anything is measured."""
+    assert exit_code("record", "-o", output) == cli.EXIT_FAILED
+    assert "cannot write" in sentence(capsys.readouterr().err)
+    assert bool(measured) == (output == "/dev/full")
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("a.pb.gz", b"\x1f\x8b"), ("a.folded", b""), ("a.json", b"{"), ("a", b"\x1f\x8b")],
+)
+def test_format_follows_the_name(
+    tmp_path: Path, name: str, start: bytes, measured: list[Plan]
+) -> None:
+    """The ending chooses; pprof else. A profile is never coarse: all frames are asked for."""
+    assert exit_code("record", "-o", str(tmp_path / name)) == cli.EXIT_FINE
+    assert (tmp_path / name).read_bytes().startswith(start)
+    assert measured[0].detail.native_frames
+    assert measured[0].detail.kernel_frames
+
+
+def test_findings_are_exit_code_one(
+    capsys: pytest.CaptureFixture[str], measured: list[Plan]
+) -> None:
+    """The story's window has an oversized container: check says so by its exit code."""
+    assert exit_code("check") == cli.EXIT_FINDINGS
+    assert exit_code("check", "--json") == cli.EXIT_FINDINGS
+    assert len(measured) == 2
+    assert capsys.readouterr().out
+
+
+def test_settings_reach_the_plan(measured: list[Plan]) -> None:
+    """Flags end where they are used."""
+    exit_code(
+        *("check", "--hz", "7", "-p", "1", "-p", "2", "-g", "/a", "--proc", "/p", "--sys", "/s"),
+        *("--runtime-share", "0.5", "--mismatch-ratio", "3", "--min-hits", "9"),
+    )
+    (plan,) = measured
+    assert (plan.hz, plan.scope.pids, plan.scope.cgroups) == (7, frozenset({1, 2}), ("/a",))
+    assert (plan.roots.proc, plan.roots.sys) == ("/p", "/s")
+    assert (plan.thresholds.runtime_share, plan.thresholds.mismatch_ratio) == (0.5, 3.0)
+    assert plan.thresholds.min_hits == 9
+
+
+@pytest.mark.parametrize("error", [UserError("no."), GotaxError("no.")])
+def test_expected_errors_are_sentences(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: GotaxError
+) -> None:
+    """What gotax raises on purpose is printed and ends with 2."""
+
+    def refuse(*_: object) -> Window:
+        raise error
+
+    monkeypatch.setattr(cli, "_sample_once", refuse)
+    assert exit_code("check") == cli.EXIT_FAILED
+    assert capsys.readouterr().err == "gotax: no.\n"
+
+
+def test_pid_that_is_gone_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    """A PID that nobody has, before anything is loaded."""
+    child = subprocess.Popen(["true"])
+    child.wait()
+    assert exit_code("check", "--pid", str(child.pid)) == cli.EXIT_FAILED
+    assert f"no process has PID {child.pid}" in sentence(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("path", ["/gotax-no-such-cgroup", "/../../etc", "relative/x", "\n", "/\0"])
+def test_cgroup_that_is_not_there_is_a_sentence(
+    path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A path without a cgroup, one that leads outside the tree included."""
+    assert exit_code("check", "-d", "0.1", "--cgroup", path) == cli.EXIT_FAILED
+    assert "no cgroup has the path" in sentence(
+        capsys.readouterr().err.replace("\n (", " (").replace("path \n", "path ")
+    )
+
+
+@pytest.mark.parametrize("flag", ["--proc", "--sys"])
+def test_roots_that_are_not_there_are_a_sentence(
+    flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An empty folder for /proc or /sys cannot be measured, and says so."""
+    assert exit_code("check", "-d", "0.1", flag, str(tmp_path)) == cli.EXIT_FAILED
+    assert sentence(capsys.readouterr().err)
+
+
+def test_without_root_it_says_what_is_missing(tmp_path: Path) -> None:
+    """As nobody: exit code 2 and one sentence with the remedy, for each command that samples."""
+    prefix = []
+    if os.geteuid() == 0:
+        prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        seen = subprocess.run([*prefix, sys.executable, "-c", "import gotax"], check=False)
+        if seen.returncode:
+            pytest.skip("nobody cannot read this checkout")
+    tmp_path.chmod(0o755)
+    for command in (["check"], ["top", "--once"], ["explain", "1"], ["agent", "--listen", ":0"]):
+        done = subprocess.run(
+            [*prefix, sys.executable, "-m", "gotax", *command],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == cli.EXIT_FAILED, done
+        assert "run it with sudo" in sentence(done.stderr)
+        assert done.stdout == ""
+
+
+# The real process with a window that needs no kernel.
+DRIVER = """
+import sys
+from gotax import cli
+from tests.unit.exporters.windows import build_window, hostile_load, oversized_load
+cli._sample_once = lambda *_: build_window(oversized_load(), hostile_load())
+sys.exit(cli.main(sys.argv[1:]))
+"""
+PRINTING = (
+    ["check"],
+    ["check", "--json"],
+    ["explain", "/evil"],
+    ["explain", "/evil", "--json"],
+    *(["record", "-o", "-", "-f", form] for form in ("pprof", "folded", "json")),
+    ["--help"],
+)
+printing = pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
+
+
+def drive(arguments: list[str], stdout: int, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: os.environ[name] for name in os.environ.keys() - {"PYTHONUNBUFFERED"}}
+    return subprocess.run(
+        [sys.executable, "-c", DRIVER, *arguments],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        cwd=ROOT,
+        timeout=60,
+        check=False,
+        env={**environment, **variables},
+    )
+
+
+@printing
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_names_that_workloads_choose_can_be_printed(arguments: list[str], encoding: str) -> None:
+    """Escapes, bytes that are no text, and letters the terminal lacks: no traceback, no escape."""
+    done = drive(arguments, subprocess.PIPE, PYTHONIOENCODING=encoding)
+    assert done.stderr == ""
+    assert done.returncode in (cli.EXIT_FINE, cli.EXIT_FINDINGS)
+    if "pprof" not in arguments:
+        assert "\x1b" not in done.stdout
+        assert "\u202e" not in done.stdout
+
+
+@printing
+def test_a_reader_that_goes_away_is_no_error(arguments: list[str]) -> None:
+    """`gotax check | true`: no word on standard error, and no failure of the measuring."""
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = drive(arguments, write)
+    finally:
+        os.close(write)
+    assert done.stderr == ""
+    assert done.returncode in (cli.EXIT_FINE, cli.EXIT_FINDINGS)
+
+
+@printing
+def test_a_full_disk_is_a_sentence(arguments: list[str]) -> None:
+    """`gotax check > /dev/full`: exit code 2 and the reason."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        done = drive(arguments, full)
+    finally:
+        os.close(full)
+    assert done.returncode == cli.EXIT_FAILED
+    assert os.strerror(errno.ENOSPC) in sentence(done.stderr)
+
+
+class Stopped:
+    """A session that is told to end before its first window."""
+
+    def __init__(self, plan: Plan) -> None:
+        del plan
+
+    def __enter__(self) -> Self:
+        signal.raise_signal(signal.SIGINT)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def windows(self, window_s: float, stop: threading.Event) -> Iterator[Window]:
+        del window_s
+        while not stop.is_set():
+            yield story_window()
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["explain", "api"], ["record", "-o", "-"]])
+def test_ctrl_c_while_loading_is_a_sentence(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stopped before anything was counted: no traceback, and not the exit code of a measurement."""
+    monkeypatch.setattr(cli, "Session", Stopped)
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        assert exit_code(*arguments) == cli.EXIT_FAILED
+    finally:
+        for number, action in before.items():
+            signal.signal(number, action)
+    assert "stopped" in sentence(capsys.readouterr().err)
+
+
+def test_a_signal_never_finds_the_lock_taken() -> None:
+    """Signals that arrive in a storm while the main thread waits: it ends, each time."""
+    done = subprocess.run(
+        [sys.executable, "-c", STORM],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ended\n", "")
+
+
+STORM = """
+import faulthandler, signal
+from gotax import cli
+faulthandler.dump_traceback_later(20, exit=True)
+stop = cli._stop_on_signals()
+signal.signal(signal.SIGALRM, signal.getsignal(signal.SIGTERM))
+for _ in range(20):
+    signal.setitimer(signal.ITIMER_REAL, 0.0001, 0.0001)
+    for _ in range(2000):
+        stop.wait(0.00005)
+        stop.is_set()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+print("ended")
+"""
+
+
+@pytest.mark.parametrize(
+    "host", ["256.1.1.1", "no-such-host.invalid", "x" * 70 + ".y", "::g", "a b"]
+)
+def test_a_host_that_cannot_be_listened_on_is_a_sentence(host: str) -> None:
+    """Names and numbers that are no address of this host, and a port that is taken."""
+    from gotax import daemon
+    from gotax.exporters.prometheus import PrometheusExporter
+
+    with pytest.raises(UserError, match="cannot listen on"):
+        daemon._server((host, 0), PrometheusExporter(), daemon.Pulse(1.0))
+
+
+def test_a_port_that_is_taken_is_a_sentence() -> None:
+    """The reason is the system's own."""
+    from gotax import daemon
+    from gotax.exporters.prometheus import PrometheusExporter
+
+    reason = re.escape(os.strerror(errno.EADDRINUSE))
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(UserError, match=reason),
+    ):
+        daemon._server(taken.getsockname(), PrometheusExporter(), daemon.Pulse(1.0))
