@@ -315,9 +315,7 @@ class PrometheusExporter:
             (
                 ((*k, code, severity), 1)
                 for k, e in listed
-                for code, severity in sorted(
-                    {(f.code, f.severity.value) for f in e.report.findings}
-                )
+                for code, severity in _findings(e.report)
             ),
         )
         yield _family(CONTAINER_INFO, (((*k, *_info(e.report)), 1) for k, e in listed))
@@ -382,6 +380,12 @@ def _expected(report: ContainerReport) -> int | None:
 
 def _seconds(nanoseconds: int | None) -> float | None:
     return None if nanoseconds is None else nanoseconds / 1e9
+
+
+def _findings(report: ContainerReport) -> list[tuple[str, str]]:
+    """Codes with severities, each once."""
+    found = {(bounded(f.code, MAX_LABEL), f.severity.value) for f in report.findings}
+    return sorted(found)
 
 
 def _info(report: ContainerReport) -> tuple[str, ...]:
