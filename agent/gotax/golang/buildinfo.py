@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from itertools import chain, islice
 
 import numpy as np
 
@@ -26,6 +27,7 @@ _MAX_VERSION_BYTES = 256
 _MAX_MODINFO_BYTES = 8 << 20
 _SENTINEL_BYTES = 16  # cmd/go/internal/modload: infoStart, infoEnd
 _MAX_VERSION_TEXTS = 4096
+_MAX_BLOBS = 16  # one is real; more would be bait
 _VERSION = re.compile(rb"go1(?:\.\d+)*(?:(?:rc|beta)\d+)?")
 
 
@@ -35,7 +37,7 @@ def parse_buildinfo(elf: Elf) -> GoBuild | None:
     ``version`` is "" when the binary does not say; modules and settings need Go 1.13 and 1.18.
     Raises ParseError when the file cannot be read.
     """
-    for place in _blob_places(elf):
+    for place in islice(_blob_places(elf), _MAX_BLOBS):
         try:
             return _parse_blob(elf, place)
         except ParseError as error:
@@ -183,8 +185,8 @@ def _version_in_data(elf: Elf) -> str:
     Strings of a Go program lie side by side without separators and may be parts of others, so a
     text counts only where a variable says that it starts and ends there.
     """
-    places = [place for segment in elf.loads for place in _version_texts(elf, segment)]
-    texts = np.unique(np.array(places[:_MAX_VERSION_TEXTS], np.uint64))
+    places = chain.from_iterable(_version_texts(elf, segment) for segment in elf.loads)
+    texts = np.unique(np.fromiter(islice(places, _MAX_VERSION_TEXTS), np.uint64))
     if not len(texts):
         return ""
     for segment in elf.loads:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from gotax.linux.elf import Elf
 _SCAN_BYTES = 1 << 20
 _MINPC, _MAXPC, _TEXT = 160, 168, 176
 _WORDS = 52
+_MAX_CANDIDATES = 256
 # Go 1.20 to 1.26, 1.27, 1.18 and 1.19; later versions may move it again.
 _KNOWN_GOFUNC = (320, 344, 304)
 
@@ -42,7 +44,7 @@ def find_moduledata(elf: Elf, pclntab: int, names: int, extent: tuple[int, int])
     offset of its function table: minpc and maxpc must agree with them.
     Raises ParseError("moduledata-missing").
     """
-    for address in _candidates(elf, pclntab, names):
+    for address in islice(_candidates(elf, pclntab, names), _MAX_CANDIDATES):
         try:
             words = elf.read_words(address, _WORDS)
         except ParseError:

@@ -12,6 +12,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from gotax.linux.elf import EM_AARCH64, Elf
 MAX_ADDRESS_BITS = 62  # so that no sum of two leaves 64 bits; programs have 47, at most 56
 _MAX_FUNCTIONS = 1 << 24
 _SCAN_BYTES = 1 << 20
+_MAX_CANDIDATES = 16
 _HEADER_BYTES = 72  # of the longest
 _SECTIONS = (".gopclntab", ".data.rel.ro.gopclntab")
 
@@ -109,9 +111,10 @@ def find_headers(elf: Elf, version: str) -> Iterator[Header | ParseError]:
     """What may be the table, the likeliest first, and why other candidates are not.
 
     A table without a section of its own (no section headers; a PIE linked externally up to
-    Go 1.25 has it inside .data.rel.ro) is found by its first bytes, which may occur by chance.
+    Go 1.25 has it inside .data.rel.ro) is found by its first bytes, which may occur by chance,
+    or as bait: only so many places are tried.
     """
-    for address, offset in _candidates(elf):
+    for address, offset in islice(_candidates(elf), _MAX_CANDIDATES):
         try:
             yield parse_header(elf, address, offset, version)
         except ParseError as error:
