@@ -80,9 +80,9 @@ def _container(window: Window, report: ContainerReport) -> dict[str, Any]:
         "name": utf8(container.name),
         "pids": [process.pid for process in report.processes],
         "cgroup": utf8(container.cgroup),
-        "container_id": container.container_id,
-        "pod_uid": container.pod_uid,
-        "container_runtime": container.runtime,
+        "container_id": _optional(container.container_id),
+        "pod_uid": _optional(container.pod_uid),
+        "container_runtime": _optional(container.runtime),
         "unit": _optional(container.unit),
         "go_version": _known(main.build.version if main.build else ""),
         "main_module": _known(main.build.main.path if main.build else ""),
@@ -138,7 +138,7 @@ def _functions(functions: Iterable[FunctionShare], hits: int) -> list[dict[str, 
 
 def _finding(finding: Finding) -> dict[str, Any]:
     return {
-        "code": finding.code,
+        "code": utf8(finding.code),
         "title": utf8(finding.title),
         "severity": finding.severity.value,
         "evidence": [utf8(sentence) for sentence in finding.evidence],
