@@ -31,7 +31,7 @@ bench: $(VENV)/.ready-test ## cost of the agent beside other profilers
 	@$(VENV)/bin/python -m bench
 
 golden: $(VENV)/.ready-test ## write the golden files anew, to be read in the diff
-	@GOTAX_UPDATE=1 $(VENV)/bin/python -m pytest -q tests/unit
+	@GOTAX_UPDATE=1 $(VENV)/bin/python -m pytest -q tests/unit --update-golden
 
 proto: ## generate agent/gotax/wire from proto/ with the pinned compiler
 	@./setup proto
