@@ -27,6 +27,10 @@ from gotax.model import Container, CpuLimit, CpuUsage, Gomaxprocs, Process
 _VARIABLES = frozenset({"GOMAXPROCS", "GODEBUG"})
 _ENDED = 4096
 """How many processes are remembered after their end, for hits that were counted before it."""
+_GRACE_TICKS = 4
+"""How many ticks (a drain is one, a window is one) after a process was last seen alive hits of its
+PID can still be its own: one that ends while a drain is resolved may have hits in the next. Any
+later, they are those of a short-lived process that got the PID."""
 _NOBODY = CgroupPaths("/", "/", "/")
 
 
@@ -46,6 +50,8 @@ class Entry:
     limit: CpuLimit = field(default_factory=CpuLimit)
     alive: bool = True
     serial: int = 0
+    start_stack: int = 0
+    seen: int = 0  # the tick in which it was last seen alive
     biases: dict[int, int | None] = field(default_factory=dict)  # by serial of a mapped binary
 
     @property
@@ -66,12 +72,14 @@ class ProcessTable:
         self._ended: Generations[int, Entry] = Generations(_ENDED)
         self._by_cgroup: Generations[int, Entry] = Generations(_ENDED)
         self._serial = 0
+        self._tick = 0
         self.errors: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._live) + len(self._ended)
 
     def begin_tick(self) -> None:
+        self._tick += 1
         self.cgroups.refresh()
         self.online = procfs.read_online_cpus(self._sys)
 
@@ -82,7 +90,7 @@ class ProcessTable:
         """The process behind the hits of this PID since the last tick.
 
         Else the reason of the loss: ``pid-reused`` (the hits may be those of either process),
-        ``process-gone`` (ended, and never seen before).
+        ``process-exec`` (of either program), ``process-gone`` (ended, and not seen lately).
         """
         known = self._live.get(pid)
         try:
@@ -90,19 +98,25 @@ class ProcessTable:
         except (ProcessGoneError, ParseError):
             if known is not None:
                 self._bury(pid, known)
-                return known
-            return self._ended.get(pid) or "process-gone"
+            ended = known or self._ended.get(pid)
+            if ended is None or self._tick - ended.seen > _GRACE_TICKS:
+                return "process-gone"
+            return ended
         if known is not None:
             if known.process.start_ticks != stat.start_ticks:
                 self._bury(pid, known)
                 self._admit(pid, stat)
                 return "pid-reused"
-            if not self._has_changed(pid, known):
-                return known
-        elif (ended := self._ended.get(pid)) and ended.process.start_ticks != stat.start_ticks:
+            if self._has_changed(known, stat):
+                self._admit(pid, stat)
+                return "process-exec"
+            known.seen = self._tick
+            return known
+        if (ended := self._ended.get(pid)) and ended.process.start_ticks != stat.start_ticks:
             self._ended.remove(pid)
-            self._admit(pid, stat)
-            return "pid-reused"
+            if self._tick - ended.seen <= _GRACE_TICKS:
+                self._admit(pid, stat)
+                return "pid-reused"
         return self._admit(pid, stat) or "process-gone"
 
     def resolve_by_cgroup(self, cgroup_id: int) -> Entry | None:
@@ -129,7 +143,9 @@ class ProcessTable:
             unit=identity.unit,
         )
         process = Process(0, 0, "(ended)", container)
-        entry = Entry(process, None, CgroupPaths(path, path, path), alive=False)
+        self._serial += 1
+        paths = CgroupPaths(path, path, path)
+        entry = Entry(process, None, paths, alive=False, serial=self._serial)
         self._by_cgroup.put(cgroup_id, entry)
         return entry
 
@@ -139,7 +155,7 @@ class ProcessTable:
         for pid in self._live.keys() - set(listed):
             self._bury(pid, self._live[pid])
         for pid in listed if pids is None else pids:
-            if pid not in self._live:
+            if pid not in self._live:  # else ``resolve`` looks at it, or ``refresh_go``
                 try:
                     self._admit(pid, procfs.read_stat(self._proc, pid))
                 except (ProcessGoneError, ParseError):
@@ -154,12 +170,14 @@ class ProcessTable:
         entry.alive = False
         self._ended.put(pid, entry)
 
-    def _has_changed(self, pid: int, known: Entry) -> bool:
-        """The process called exec: same PID and start time, another program."""
+    def _has_changed(self, known: Entry, stat: procfs.Stat) -> bool:
+        """The process called exec: same PID and start time, another program or the same again."""
+        if stat.start_stack != known.start_stack:
+            return bool(stat.start_stack)  # else it is ending, and has given its memory back
         if known.exe is None:
             return False  # a kernel thread, or an executable nobody may see
         try:
-            return procfs.read_exe_id(self._proc, pid) != known.exe
+            return procfs.read_exe_id(self._proc, stat.pid) != known.exe
         except (ProcessGoneError, ParseError):
             return False
 
@@ -170,6 +188,8 @@ class ProcessTable:
             return None
         self._serial += 1
         entry.serial = self._serial
+        entry.start_stack = stat.start_stack
+        entry.seen = self._tick
         self._live[pid] = entry
         return entry
 
@@ -282,13 +302,21 @@ class ProcessTable:
             stat = procfs.read_stat(self._proc, pid)
             if stat.start_ticks != entry.process.start_ticks:
                 raise ProcessGoneError(f"PID {pid} is another process now")
+            if self._has_changed(entry, stat):
+                changed = self._admit(pid, stat)
+                if changed is None or not changed.is_go:
+                    return
+                entry = changed
             entry.paths, container = self._read_container(pid, stat)
             entry.limit = self._limit(entry.paths, limits)
             entry.process = replace(
                 entry.process, container=container, gomaxprocs=self._gomaxprocs(entry)
             )
+            entry.seen = self._tick
         except ProcessGoneError:
             self._bury(pid, entry)
+        except ParseError as error:  # what was known of it stays
+            self._count(error)
 
     def _limit(self, paths: CgroupPaths, limits: dict[str, CpuLimit]) -> CpuLimit:
         if paths.cpu not in limits:

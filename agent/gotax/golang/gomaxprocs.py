@@ -442,7 +442,7 @@ def read_cgroup_view(proc_root: str, pid: int) -> CgroupView:
 
 
 def _cgroup_namespace(proc_root: str, who: str) -> int:
-    return os.stat(f"{proc_root}/{who}/ns/cgroup").st_ino  # noqa: PTH116
+    return os.stat(f"{proc_root}/{who}/ns/cgroup").st_ino
 
 
 @dataclass(frozen=True, slots=True)

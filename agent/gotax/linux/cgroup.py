@@ -364,7 +364,7 @@ def _walk(top: str) -> Iterator[tuple[str, int]]:
     no answer.
     """
     try:
-        inode = os.stat(top).st_ino  # noqa: PTH116
+        inode = os.stat(top).st_ino
     except OSError:
         return
     yield top, inode
@@ -605,7 +605,7 @@ def _read_quota(directory: str, tree: Hierarchy | None) -> float | None:
 
 
 def _require(directory: str) -> None:
-    if not os.path.isdir(directory):  # noqa: PTH112
+    if not os.path.isdir(directory):
         raise ProcessGoneError(directory)
 
 

@@ -43,13 +43,18 @@ _PSS = re.compile(rb"^Pss:\s*([0-9]{1,15}) kB$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """``start_ticks`` (since boot) tells two processes with the same PID apart."""
+    """``start_ticks`` (since boot) tells two processes with the same PID apart.
+
+    ``start_stack`` (random) tells the programs of one process apart: exec makes a new stack. 0: the
+    reader may not know (it takes the right to trace), or the process has no memory.
+    """
 
     pid: int
     command: str
     state: str
     start_ticks: int
     is_kernel_thread: bool
+    start_stack: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,7 @@ class CgroupEntry:
 def list_pids(root: str) -> list[int]:
     """The processes (not threads) there are now, unordered."""
     try:
-        return [int(name) for name in os.listdir(root) if name.isdecimal()]  # noqa: PTH208
+        return [int(name) for name in os.listdir(root) if name.isdecimal()]
     except OSError as error:
         raise _translated(error, root) from error
 
@@ -106,13 +111,15 @@ def parse_stat(data: bytes) -> Stat:
     try:
         if not closing:
             raise ValueError("no command")
-        # proc(5) counts from 1 with the PID; state is field 3, flags 9, starttime 22.
+        # proc(5) counts from 1 with the PID; state is field 3, flags 9, starttime 22,
+        # startstack 28.
         return Stat(
             pid=int(head),
             command=command.decode("utf-8", "replace"),
             state=fields[0].decode("ascii", "replace"),
             start_ticks=int(fields[19]),
             is_kernel_thread=bool(int(fields[6]) & _PF_KTHREAD),
+            start_stack=int(fields[25]),
         )
     except (ValueError, IndexError) as error:
         raise ParseError("procfs-stat", repr(data[:80])) from error
@@ -152,7 +159,7 @@ def read_maps(root: str, pid: int) -> tuple[Mapping, ...]:
 def read_exe_id(root: str, pid: int) -> FileId:
     path = exe_path(root, pid)
     try:
-        stat = os.stat(path)  # noqa: PTH116
+        stat = os.stat(path)
     except OSError as error:
         raise _translated(error, path) from error
     return FileId(stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size)
@@ -162,7 +169,7 @@ def read_exe_link(root: str, pid: int) -> str:
     """The executable's path as the process sees it, also when it has been unlinked since."""
     path = exe_path(root, pid)
     try:
-        return os.readlink(path).removesuffix(_DELETED)  # noqa: PTH115
+        return os.readlink(path).removesuffix(_DELETED)
     except OSError as error:
         raise _translated(error, path) from error
 
@@ -183,7 +190,7 @@ def map_file_path(root: str, pid: int, mapping: Mapping) -> str | None:
         return None
     direct = f"{root}/{pid}/map_files/{mapping.start:x}-{mapping.end:x}"
     try:
-        os.stat(direct)  # noqa: PTH116
+        os.stat(direct)
     except OSError:
         pass
     else:
@@ -318,7 +325,7 @@ def read_cgroup_fds(root: str, pid: int) -> tuple[str, ...]:
         with os.scandir(path) as entries:
             for entry in islice(entries, _MAX_FDS):
                 try:
-                    target = os.readlink(entry.path)  # noqa: PTH115
+                    target = os.readlink(entry.path)
                 except FileNotFoundError:
                     continue  # closed since
                 if target.endswith(_BANDWIDTH_FILES):

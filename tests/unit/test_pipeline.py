@@ -1,0 +1,528 @@
+"""From drains to windows on a host made of files, with a real Go binary."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gotax.config import Detail, Thresholds
+from gotax.golang.gomaxprocs import find_gomaxprocs
+from gotax.golang.pclntab import parse_pclntab
+from gotax.linux.elf import PF_X, FileReader, parse_elf
+from gotax.model import Category, Verdict, Window
+from gotax.pipeline import Pipeline, Span
+from gotax.processes import ProcessTable
+from gotax.sampling.sampler import SAMPLE, Drain, Stacks
+from gotax.sampling.sampler import Counter as KernelCounter
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.toolchains import VERSIONS
+from tests.unit.host import Host, Program, set_memory
+
+pytestmark = pytest.mark.toolchain
+
+SPAN = Span(0, 1.0, 10_000_000)
+EVERYTHING = Detail(functions=5, native_frames=True, kernel_frames=False)
+GARBAGE_IP = 0x7F0000001000
+
+
+@dataclass(frozen=True)
+class Known:
+    """A Go binary with the addresses a test uses."""
+
+    program: Program
+    main: int
+    schedule: int
+    gomaxprocs: int
+    custom: int
+
+
+@pytest.fixture(scope="module")
+def known(go_binary: Callable[..., Path]) -> Known:
+    path = go_binary("gomaxprocs", VERSIONS[-1])
+    with FileReader(path) as reader:
+        elf = parse_elf(reader)
+        table = parse_pclntab(elf, f"go{VERSIONS[-1]}")
+        ranges = table.function_ranges(frozenset({"main.main", "runtime.schedule"}))
+        text = next(load for load in elf.loads if load.flags & PF_X)
+        line = (
+            f"{text.address:08x}-{(text.address + text.file_size + 4095) & ~4095:08x} r-xp"
+            f" {text.offset:08x} 00:00 {{inode}} {path}\n"
+        )
+        addresses = find_gomaxprocs(elf, table)
+        assert addresses.custom_address is not None
+        return Known(
+            Program(path, line),
+            main=ranges["main.main"][0] + 4,
+            schedule=ranges["runtime.schedule"][0] + 4,
+            gomaxprocs=addresses.value_address,
+            custom=addresses.custom_address,
+        )
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+@pytest.fixture
+def native(tmp_path: Path) -> Program:
+    path = tmp_path / "native"
+    path.write_text("#!/bin/sh\n")
+    return Program(path, "00400000-00401000 r-xp 00000000 00:00 {inode} /native\n")
+
+
+def pipeline(host: Host, detail: Detail = EVERYTHING) -> Pipeline:
+    return Pipeline(ProcessTable(host.roots), "host", Thresholds(), detail)
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One sample. ``stack`` names an entry of the stacks given to ``drain``, 0 none."""
+
+    tgid: int
+    hits: int = 1
+    stack: int = 0
+    kernel: int = 0
+    cgroup_id: int = 0
+
+
+def drain(
+    samples: Sequence[Hit], stacks: dict[int, list[int]] | None = None, full: int = 0
+) -> Drain:
+    keys = np.zeros(len(samples), SAMPLE)
+    for key, sample in zip(keys, samples, strict=True):
+        key["cgroup_id"] = sample.cgroup_id
+        key["tgid"] = sample.tgid
+        key["user_stack"] = sample.stack
+        key["kernel_stack"] = sample.kernel
+    table = sorted((stacks or {}).items())
+    lengths = [len(ips) for _, ips in table]
+    user = Stacks(
+        hashes=np.array([h for h, _ in table], np.uint64),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        callers=np.zeros(len(table), np.uint64),
+        ips=np.array([ip for _, ips in table for ip in ips], np.uint64),
+    )
+    nothing = Stacks(
+        np.zeros(0, np.uint64), np.zeros(1, np.int64), np.zeros(0, np.uint64), np.zeros(0, "u8")
+    )
+    hits = np.array([sample.hits for sample in samples], np.int64)
+    return Drain(keys, hits, user, nothing, {KernelCounter.SAMPLES_FULL: full}, cpus=4)
+
+
+def check_books(window: Window, drained: int) -> None:
+    """Conservation: every hit is somewhere, and only there."""
+    assert window.hits.drained == drained
+    assert window.hits.attributed + sum(window.hits.lost.values()) == drained
+    assert all(hits > 0 for hits in window.hits.lost.values())
+    assert int(window.profile.hits.sum()) == window.hits.attributed
+    assert np.all(window.profile.hits > 0)
+    assert sum(report.hits for report in window.reports) + window.other_hits == drained - sum(
+        window.hits.lost.values()
+    )
+    per_container = Counter[str]()
+    others = 0
+    for index, hits in zip(
+        window.profile.process.tolist(), window.profile.hits.tolist(), strict=True
+    ):
+        process = window.processes[index]
+        if process.is_go:
+            per_container[process.container.key] += hits
+        else:
+            others += hits
+    assert window.other_hits == others
+    assert {r.container.key: r.hits for r in window.reports if r.hits} == per_container
+    rows = list(
+        zip(
+            window.profile.process.tolist(),
+            window.profile.stack.tolist(),
+            window.profile.category.tolist(),
+            strict=True,
+        )
+    )
+    assert len(set(rows)) == len(rows)  # a sample is a distinct one
+    assert all(0 <= stack < len(window.profile.stacks) for _, stack, _ in rows)
+
+
+def hits_by_process(window: Window) -> Counter[tuple[int, int]]:
+    """Hits per (PID, start time)."""
+    counted = Counter[tuple[int, int]]()
+    profile = window.profile
+    for index, hits in zip(profile.process.tolist(), profile.hits.tolist(), strict=True):
+        process = window.processes[index]
+        counted[process.pid, process.start_ticks] += hits
+    return counted
+
+
+# ---------------------------------------------------------------------------------------------
+# Conservation, whatever happens
+# ---------------------------------------------------------------------------------------------
+
+PIDS = (2, 30, 400)
+FILES = ("stat", "status", "cgroup", "mountinfo", "environ", "maps", "mem", "exe", "fd")
+EVENTS = st.tuples(
+    st.sampled_from(PIDS),
+    st.sampled_from(["go", "native", "kernel", "end", "end", "exec"])
+    | st.tuples(st.sampled_from(["spoil", "hide"]), st.sampled_from(FILES)),
+)
+CGROUPS = ("/", "/a", "/kubepods/pod1/" + "c" * 64)
+HITS = st.builds(
+    Hit,
+    tgid=st.sampled_from([*PIDS, 999]),
+    hits=st.integers(1, 1000),
+    stack=st.integers(0, 6),
+    kernel=st.sampled_from([0, 0, 5]),
+    cgroup_id=st.integers(0, 4),
+)
+TICKS = st.lists(
+    st.tuples(
+        st.lists(EVENTS, max_size=4),
+        st.lists(HITS, max_size=8, unique_by=lambda h: (h.tgid, h.stack, h.kernel, h.cgroup_id)),
+        st.sampled_from([0, 0, 0, 7]),
+        st.booleans(),
+    ),
+    max_size=6,
+)
+
+
+@dataclass
+class Play:
+    """Carries out what hypothesis draws, and keeps the truth."""
+
+    host: Host
+    programs: dict[str, Program | None]
+    serial: int = 0
+    alive: dict[int, int] = field(default_factory=dict)  # start time by PID
+    past: list[dict[int, int]] = field(default_factory=list)
+
+    def happen(self, pid: int, event: str | tuple[str, str]) -> None:
+        self.serial += 1
+        cgroup = CGROUPS[(pid + self.serial) % len(CGROUPS)]
+        if isinstance(event, tuple):
+            verb, name = event
+            (self.host.spoil if verb == "spoil" else self.host.hide)(pid, name)
+        elif event == "end":
+            self.host.end(pid)
+            self.alive.pop(pid, None)
+        elif event == "exec":
+            if pid in self.alive:
+                start, other = self.alive[pid], ("go", "native")[self.serial % 2]
+                self.host.start(pid, start, self.programs[other], cgroup, stack=self.serial)
+        else:
+            self.alive[pid] = 1000 + self.serial
+            self.host.start(pid, self.alive[pid], self.programs[event], cgroup)
+
+
+@given(ticks=TICKS)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_no_hit_vanishes_and_none_goes_to_a_stranger(known: Known, ticks: list[Any]) -> None:
+    """Processes start, exec, end, reuse PIDs and have garbage in any file; stacks are missing.
+
+    drained = attributed + lost, per window and per container; and a process that ended long
+    ago, or that was not there yet, never gets a hit.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        host = Host(Path(folder))
+        ids = {0: 0, 4: 1 << 40, **{i + 1: host.cgroup(path) for i, path in enumerate(CGROUPS)}}
+        shell = Path(folder, "native")
+        shell.write_text("#!/bin/sh\n")
+        programs = {
+            "go": known.program,
+            "native": Program(shell, "00400000-00401000 r-xp 00000000 00:00 {inode} /x\n"),
+            "kernel": None,
+        }
+        play, walk, drained = Play(host, programs), pipeline(host), 0
+        stacks = {
+            1: [known.main],
+            2: [known.schedule, known.main],
+            3: [GARBAGE_IP, known.main, 0, 5],
+            4: [2**64 - 1],
+            5: [known.main] * 127,
+        }  # 6 is missing
+        for events, hits, full, closes in ticks:
+            for pid, event in events:
+                play.happen(pid, event)
+            samples = [Hit(h.tgid, h.hits, h.stack, h.kernel, ids[h.cgroup_id]) for h in hits]
+            play.past.append(dict(play.alive))
+            walk.absorb(drain(samples, stacks, full), 0.0)
+            drained += sum(h.hits for h in hits) + full
+            if closes:
+                window = walk.window(SPAN)
+                check_books(window, drained)
+                check_strangers(window, play)
+                play.past, drained = play.past[-4:], 0
+        check_books(walk.window(SPAN), drained)
+
+
+def check_strangers(window: Window, play: Play) -> None:
+    """Hits went only to who was there at one of this window's drains or of the four before."""
+    seen = {(pid, start) for alive in play.past for pid, start in alive.items()}
+    for pid, start in hits_by_process(window):
+        assert pid == 0 or (pid, start) in seen
+
+
+# ---------------------------------------------------------------------------------------------
+# Whose hits
+# ---------------------------------------------------------------------------------------------
+
+
+def test_ended_processes_of_two_cgroups_stay_apart(host: Host) -> None:
+    """Processes nobody saw alive are told by their cgroup: each cgroup gets its own hits."""
+    first, second = host.cgroup("/first"), host.cgroup("/second")
+    walk = pipeline(host)
+    walk.absorb(drain([Hit(71, 3, cgroup_id=first), Hit(72, 5, cgroup_id=second)]), 0.0)
+    window = walk.window(SPAN)
+    check_books(window, 8)
+    by_cgroup = Counter[str]()
+    for index, hits in zip(window.profile.process, window.profile.hits, strict=True):
+        by_cgroup[window.processes[index].container.cgroup] += int(hits)
+    assert by_cgroup == {"/first": 3, "/second": 5}
+
+
+def test_process_that_ended_keeps_its_last_hits(host: Host, native: Program) -> None:
+    """What was counted before its end and drained after it is still its own."""
+    host.start(7, 100, native)
+    walk = pipeline(host)
+    walk.absorb(drain([Hit(7, 2)]), 0.0)
+    host.end(7)
+    walk.absorb(drain([Hit(7, 3)]), 0.0)
+    window = walk.window(SPAN)
+    assert hits_by_process(window) == {(7, 100): 5}
+
+
+def test_process_long_gone_gets_no_hits_of_a_short_lived_successor(
+    host: Host, native: Program
+) -> None:
+    """A PID used again by a process that came and went between two drains is a named loss."""
+    host.start(7, 100, native)
+    walk = pipeline(host)
+    walk.absorb(drain([Hit(7, 2)]), 0.0)
+    host.end(7)
+    for _ in range(4):
+        walk.absorb(drain([]), 0.0)
+    walk.absorb(drain([Hit(7, 3)]), 0.0)
+    window = walk.window(SPAN)
+    check_books(window, 5)
+    assert hits_by_process(window) == {(7, 100): 2}
+    assert window.hits.lost == {"process-gone": 3}
+
+
+@pytest.mark.parametrize("seen_ending", [True, False])
+def test_reused_pid_is_a_loss_once(host: Host, native: Program, seen_ending: bool) -> None:
+    """In the drain that finds another start time, the hits may be those of either process."""
+    host.start(7, 100, native)
+    walk = pipeline(host)
+    walk.absorb(drain([Hit(7, 2)]), 0.0)
+    if seen_ending:
+        host.end(7)
+        walk.absorb(drain([Hit(7, 1)]), 0.0)
+    host.start(7, 200, native)
+    walk.absorb(drain([Hit(7, 3)]), 0.0)
+    walk.absorb(drain([Hit(7, 4)]), 0.0)
+    window = walk.window(SPAN)
+    assert window.hits.lost == {"pid-reused": 3}
+    assert hits_by_process(window) == {(7, 100): 2 + seen_ending, (7, 200): 4}
+
+
+def names(window: Window) -> set[str]:
+    return {
+        frame.function
+        for stack in window.profile.stacks
+        for location in stack
+        for frame in location.frames
+    }
+
+
+def test_exec_names_nothing_of_the_program_before(
+    host: Host, known: Known, native: Program
+) -> None:
+    """Addresses counted before an exec are not looked up in the program that came after it."""
+    host.start(7, 100, native)
+    walk = pipeline(host)
+    walk.absorb(drain([Hit(7, 1)]), 0.0)
+    host.start(7, 100, known.program)
+    walk.absorb(drain([Hit(7, 2, stack=1)], {1: [known.main]}), 0.0)
+    before = walk.window(SPAN)
+    check_books(before, 3)
+    assert "main.main" not in names(before)
+    walk.absorb(drain([Hit(7, 4, stack=1)], {1: [known.main]}), 0.0)
+    after = walk.window(SPAN)
+    assert "main.main" in names(after)
+    assert after.reports[0].hits == 4
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_exec_of_the_same_file_is_noticed(host: Host, known: Known, busy: bool) -> None:
+    """A program that starts itself again, with another environment: what was read is read anew."""
+    host.start(7, 100, known.program)
+    set_memory(host, 7, known.gomaxprocs, b"\x04")
+    walk = pipeline(host)
+    walk.absorb(drain([Hit(7)]), 0.0)
+    assert walk.window(SPAN).reports[0].main_process.gomaxprocs
+    host.start(7, 100, known.program, stack=2)
+    host.spoil(7, "environ", b"GOMAXPROCS=2\0")
+    set_memory(host, 7, known.gomaxprocs, b"\x02")
+    set_memory(host, 7, known.custom, b"\x01")
+    if busy:
+        walk.absorb(drain([Hit(7)]), 0.0)
+    gomaxprocs = walk.window(SPAN).reports[0].main_process.gomaxprocs
+    assert gomaxprocs is not None
+    assert (gomaxprocs.value, gomaxprocs.origin.value) == (2, "environment")
+
+
+# ---------------------------------------------------------------------------------------------
+# What is said of them
+# ---------------------------------------------------------------------------------------------
+
+
+def test_categories_and_names(host: Host, known: Known, native: Program) -> None:
+    """A Go stack is named and classified; a missing one is unknown; another program's is native."""
+    host.start(7, 100, known.program)
+    host.start(8, 100, native)
+    stacks = {1: [known.main], 2: [known.schedule, known.main]}
+    walk = pipeline(host)
+    walk.absorb(
+        drain([Hit(7, 1, 1), Hit(7, 2, 2), Hit(7, 4, 3), Hit(7, 8), Hit(8, 16, 1)], stacks), 0.0
+    )
+    window = walk.window(SPAN)
+    check_books(window, 31)
+    (report,) = window.reports
+    assert report.category_hits[Category.USER] == 1
+    assert report.group_share(Category.SCHED_SWITCH.group) == 2 / 15
+    assert report.category_hits[Category.UNKNOWN] == 12
+    assert window.other_hits == 16
+    assert {"main.main", "runtime.schedule"} <= names(window)
+
+
+def test_idle_go_process_is_reported(host: Host, known: Known) -> None:
+    """A Go process found by a scan has a report with no hits, a GOMAXPROCS and a verdict."""
+    host.cgroup("/a", "100000 100000")
+    host.start(7, 100, known.program, "/a")
+    set_memory(host, 7, known.gomaxprocs, b"\xc0")
+    walk = pipeline(host)
+    walk.scan()
+    window = walk.window(SPAN)
+    check_books(window, 0)
+    (report,) = window.reports
+    assert report.limit.limit_cores == 1.0
+    assert report.main_process.gomaxprocs is not None
+    assert report.main_process.gomaxprocs.value == 192
+    assert report.main_process.gomaxprocs.expected == 1
+    assert report.verdict is Verdict.TOO_FEW_SAMPLES
+
+
+def test_scan_of_some_processes_meets_no_other(host: Host, known: Known) -> None:
+    """With a target only its processes are reported."""
+    host.start(7, 100, known.program)
+    host.start(8, 100, known.program)
+    walk = pipeline(host)
+    walk.scan({7, 99})
+    (report,) = walk.window(SPAN).reports
+    assert [process.pid for process in report.processes] == [7]
+
+
+def test_process_that_moves_takes_its_limit_along(host: Host, known: Known) -> None:
+    """The cgroup is read at each window: one that was removed meanwhile is forgotten."""
+    host.cgroup("/a", "100000 100000")
+    host.cgroup("/b", "300000 100000")
+    host.start(7, 100, known.program, "/a")
+    walk = pipeline(host)
+    walk.absorb(drain([Hit(7)]), 0.0)
+    assert walk.window(SPAN).reports[0].limit.limit_cores == 1.0
+    host.spoil(7, "cgroup", b"0::/b\n")
+    for name in ("cpu.max", "cpu.stat"):
+        (host.cgroups / "a" / name).unlink()
+    (host.cgroups / "a").rmdir()
+    walk.absorb(drain([Hit(7)]), 0.0)
+    (report,) = walk.window(SPAN).reports
+    assert (report.limit.limit_cores, report.container.cgroup) == (3.0, "/b")
+
+
+def test_cgroup_removed_under_a_window(host: Host, known: Known) -> None:
+    """The process still names a cgroup that is gone: it is reported once more, without a limit,
+    and its hits are kept."""
+    host.cgroup("/a", "100000 100000")
+    host.start(7, 100, known.program, "/a")
+    walk = pipeline(host)
+    walk.absorb(drain([Hit(7, 3)]), 0.0)
+    for name in ("cpu.max", "cpu.stat"):
+        (host.cgroups / "a" / name).unlink()
+    (host.cgroups / "a").rmdir()
+    window = walk.window(SPAN)
+    check_books(window, 3)
+    assert [report.hits for report in window.reports] == [3]
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("verb", ["spoil", "hide"])
+@pytest.mark.parametrize("late", [False, True])
+def test_unreadable_entries_of_proc_are_survived(
+    host: Host, known: Known, name: str, verb: str, late: bool
+) -> None:
+    """Garbage in, or the end of, any one file: the books balance, and the next window is fine."""
+    host.start(7, 100, known.program)
+    walk = pipeline(host)
+    if late:
+        walk.absorb(drain([Hit(7)], {}), 0.0)
+    (host.spoil if verb == "spoil" else host.hide)(7, name)
+    walk.absorb(drain([Hit(7, 2, stack=1)], {1: [known.main]}), 0.0)
+    check_books(walk.window(SPAN), 2 + late)
+    host.start(9, 100, known.program)
+    walk.absorb(drain([Hit(9, 4, stack=1)], {1: [known.main]}), 0.0)
+    window = walk.window(SPAN)
+    check_books(window, 4)
+    assert "main.main" in names(window)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        # The second mapping is below the first one, which fixes the bias: negative addresses.
+        (
+            "00010000-00011000 r-xp 10000000 00:00 {inode} /x\n"
+            "7f0000000000-7f0000400000 r-xp 00000000 00:00 {inode} /x\n"
+        ),
+        "00010000-00011000 r-xp 7ffffffffffff000 00:00 {inode} /x\n",
+        "00010000-00011000 r-xp ffffffffffffffff 00:00 {inode} /x\n",
+    ],
+)
+def test_mappings_that_make_no_sense_have_no_names(host: Host, known: Known, lines: str) -> None:
+    """A file mapped where its headers do not put it: unknown code, and no overflow."""
+    host.start(7, 100, Program(known.program.path, lines))
+    walk = pipeline(host)
+    walk.absorb(drain([Hit(7, 3, stack=1)], {1: [0x10010, 0x10020]}), 0.0)
+    window = walk.window(SPAN)
+    check_books(window, 3)
+    assert names(window) <= {"[unknown]"}
+
+
+def test_a_stack_is_symbolized_once(host: Host, known: Known) -> None:
+    """The second drain with the same stack finds it in the cache, also under another category."""
+    host.start(7, 100, known.program)
+    walk = pipeline(host)
+    for kernel in (0, 5):
+        walk.absorb(drain([Hit(7, 1, 1, kernel)], {1: [known.main]}), 0.0)
+    window = walk.window(SPAN)
+    assert window.health.cache_entries["stacks"] == 1
+    assert len(window.profile.stacks) == 1
+    assert int(window.profile.hits.sum()) == 2
+
+
+def test_windows_are_independent(host: Host, known: Known) -> None:
+    """What one window told, the next does not repeat."""
+    host.start(7, 100, known.program)
+    walk = pipeline(host)
+    walk.absorb(drain([Hit(7, 5)], full=2), 0.0)
+    first, second = walk.window(SPAN), walk.window(SPAN)
+    assert first.hits.lost == {"samples-full": 2}
+    assert (first.hits.drained, second.hits.drained) == (7, 0)
+    check_books(second, 0)
+    assert [report.hits for report in second.reports] == [0]
