@@ -191,6 +191,8 @@ class ProcessTable:
         entry.start_stack = stat.start_stack
         entry.seen = self._tick
         self._live[pid] = entry
+        if entry.is_go:
+            self.refresh_go(entry, {})  # it may end before the window does
         return entry
 
     def _read_entry(self, pid: int, stat: procfs.Stat) -> Entry:
