@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import PurePath
+
+import numpy as np
 
 from gotax.errors import ParseError
 from gotax.generations import Generations
 from gotax.golang import gomaxprocs
 from gotax.golang.buildinfo import parse_buildinfo
 from gotax.golang.gomaxprocs import GomaxprocsAddresses, find_gomaxprocs
-from gotax.golang.pclntab import Pclntab, parse_pclntab
+from gotax.golang.pclntab import Calls, Pclntab, parse_pclntab
 from gotax.linux.elf import Elf, FileReader, SymbolTable, parse_elf
 from gotax.linux.procfs import FileId
 from gotax.model import Frame, FrameKind, GoBuild, UInt64Array
 
 _BINARIES = 512
 _CACHE_BYTES = 512 * 1024  # of each open file, until the end of the tick
+_PASSING = frozenset({"binary-gone", "binary-changed", "elf-unreadable"})
+"""What can be otherwise in the next tick, when another process shows the same file."""
 _SIGRETURN = frozenset({"runtime.sigreturn__sigaction", "runtime.sigreturn"})  # 1.20 and older
 
 
@@ -121,29 +126,47 @@ class Binary:
         table = self.pclntab
         return table is not None and table.text_start <= address < table.text_end
 
-    def frame_sizes(self, addresses: UInt64Array) -> list[int]:
-        """pcsp of each address; -1 outside Go text or when the table cannot be read."""
-        if self.pclntab is None:
-            return [-1] * len(addresses)
-        try:
-            sizes: list[int] = self.pclntab.frame_sizes(addresses).tolist()
-        except ParseError as error:
-            self.problem = error.reason
-            return [-1] * len(addresses)
-        return sizes
+    def frame_sizes(self, addresses: UInt64Array) -> tuple[UInt64Array, UInt64Array, list[int]]:
+        """pcsp of each address, with the range [start, end) around it that has the same one.
 
-    def frames(self, addresses: UInt64Array) -> list[tuple[Frame, ...]]:
-        """The inline chain of each link-time address, innermost first; never empty."""
-        chains: list[tuple[Frame, ...]] = [()] * len(addresses)
+        -1 outside Go text or when the table cannot be read; the range is empty when that may
+        change.
+        """
+        width = 1
         if self.pclntab is not None:
             try:
+                starts, ends, sizes = self.pclntab.frame_size_runs(addresses)
+                return starts, ends, sizes.tolist()
+            except ParseError as error:
+                self.problem = error.reason
+                width = error.reason not in _PASSING
+        return addresses, addresses + np.uint64(width), [-1] * len(addresses)
+
+    def calls(self, addresses: UInt64Array, with_lines: bool) -> Calls:
+        """The inline chain of each link-time address, innermost first; never empty.
+
+        With lines every address is a range of its own; the range is empty when the table could
+        not be read just now. The addresses are unique.
+        """
+        calls = self._go_calls(addresses, with_lines)
+        chains = [
+            chain or (self._native_frame(int(address)),)
+            for chain, address in zip(calls.chains, addresses, strict=True)
+        ]
+        return replace(calls, chains=chains)
+
+    def _go_calls(self, addresses: UInt64Array, with_lines: bool) -> Calls:
+        chains: list[tuple[Frame, ...]] = [()] * len(addresses)
+        width = 1
+        if self.pclntab is not None:
+            try:
+                if not with_lines:
+                    return self.pclntab.calls(addresses)
                 chains = self.pclntab.frames(addresses)
             except ParseError as error:
                 self.problem = error.reason
-        return [
-            chain or (self._native_frame(int(address)),)
-            for chain, address in zip(chains, addresses, strict=True)
-        ]
+                width = error.reason not in _PASSING
+        return Calls(addresses, addresses + np.uint64(width), chains)
 
     def _native_frame(self, address: int) -> Frame:
         """By the symbol table where there is one, else module + offset."""

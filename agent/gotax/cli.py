@@ -136,6 +136,11 @@ def _parser() -> argparse.ArgumentParser:
         help="default: by the ending of the file (.pb.gz, .folded or .txt, .json), else pprof",
     )
 
+    addr2line = _command(
+        commands, "addr2line", _addr2line, "functions, files and lines of addresses in a Go binary"
+    )
+    addr2line.add_argument("binary", help="file; hexadecimal addresses come on standard input")
+
     agent = _command(commands, "agent", _agent, "the daemon of the DaemonSet")
     _add_frequency(agent, default=19)
     _add_roots(agent)
@@ -473,7 +478,7 @@ def _record(options: argparse.Namespace) -> int:
     output: str = options.output
     form = options.format or _format_of(output)
     _require_writable(output)
-    detail = Detail(native_frames=True, kernel_frames=True)
+    detail = Detail(native_frames=True, kernel_frames=True, lines=True)
     window = _sample_once(_plan(options, detail), options.duration)
     if form == "pprof":
         data = pprof.profile_bytes(window)
@@ -514,6 +519,16 @@ def _require_writable(output: str) -> None:
     folder = Path(output).absolute().parent
     if Path(output).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise UserError(f"cannot write {output}: its folder must exist and be writable")
+
+
+def _addr2line(options: argparse.Namespace) -> int:
+    from gotax.addr2line import addr2line, open_binary
+
+    binary = open_binary(options.binary)
+    for line in addr2line(binary, sys.stdin):
+        print(line)
+    sys.stdout.flush()
+    return EXIT_FINE
 
 
 def _agent(options: argparse.Namespace) -> int:

@@ -78,7 +78,7 @@ class Pipeline:
         self, processes: ProcessTable, host: str, thresholds: Thresholds, detail: Detail
     ) -> None:
         self._processes = processes
-        self._symbolizer = Symbolizer(processes)
+        self._symbolizer = Symbolizer(processes, detail.lines)
         self._host = host
         self._thresholds = thresholds
         self._detail = detail
@@ -126,7 +126,7 @@ class Pipeline:
             reports=(),
             other_hits=0,
         )
-        reports = self._report(window)
+        reports = self._report(window, gathered.entries)
         self._processes.end_tick()
         work_s = gathered.work_s + time.thread_time() - started
         return replace(
@@ -228,8 +228,8 @@ class Pipeline:
         for entry in self._processes.go_entries():
             self._processes.refresh_go(entry, limits)
 
-    def _report(self, window: Window) -> tuple[ContainerReport, ...]:
-        """One report per container with a Go process, also if it was idle."""
+    def _report(self, window: Window, sampled: list[Entry]) -> tuple[ContainerReport, ...]:
+        """One report per container with a Go process, also if it was idle or has ended."""
         profile = window.profile
         per_process = np.zeros((len(window.processes), CATEGORY_COUNT), np.int64)
         np.add.at(per_process, (profile.process, profile.category), profile.hits)
@@ -240,7 +240,7 @@ class Pipeline:
                 hits = int(per_process[index].sum())
                 members[process.container.key].append((hits, process))
                 seen.add((process.pid, process.start_ticks))
-        entries = self._processes.go_entries()
+        entries = [*(entry for entry in sampled if entry.is_go), *self._processes.go_entries()]
         entry_of = {(e.process.pid, e.process.start_ticks): e for e in entries}
         for identity, entry in entry_of.items():
             if identity not in seen:
@@ -251,8 +251,8 @@ class Pipeline:
             processes = tuple(
                 p for _, p in sorted(weighted, key=lambda pair: (-pair[0], pair[1].pid))
             )
-            main = entry_of.get((processes[0].pid, processes[0].start_ticks))
-            usage_now[key] = self._processes.usage(main) if main else CpuUsage()
+            main = entry_of[processes[0].pid, processes[0].start_ticks]
+            usage_now[key] = self._processes.usage(main)
             rows = _rows(window, key)
             report = ContainerReport(
                 container=processes[0].container,
@@ -261,7 +261,7 @@ class Pipeline:
                 functions=top_functions(profile, rows, self._detail.functions)
                 if self._detail.functions
                 else (),
-                limit=main.limit if main else CpuLimit(),
+                limit=main.limit,
                 usage=_growth(self._usage.get(key), usage_now[key]),
                 verdict=Verdict.UNREADABLE,
             )

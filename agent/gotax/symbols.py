@@ -1,7 +1,11 @@
 """Symbolize and classify: from addresses to a Stack and its Category, each only once.
 
-Stacks not seen before are handled together: first the leaves are mended, then every new address of
-a binary is looked up in one batch, then the stacks are put together and classified.
+Stacks not seen before are handled together, in columns: first the leaves are mended, then what is
+not known of a binary is looked up in one batch, then the stacks are put together and classified.
+
+Of a binary gotax remembers *ranges* of addresses. Without line numbers, which the daemon does not
+need, a range is a function's code between two changes of its inlined calls; so after a minute
+nearly every new stack consists of known ranges, and no file is opened for it.
 """
 
 from __future__ import annotations
@@ -15,13 +19,14 @@ import numpy as np
 from gotax.binaries import Binary
 from gotax.generations import Generations
 from gotax.golang import categories, stacks
-from gotax.linux import procfs
 from gotax.linux.kallsyms import Kallsyms, read_kallsyms
-from gotax.model import Category, Frame, FrameKind, Location, Stack, UInt64Array
+from gotax.model import Category, Frame, FrameKind, Int64Array, Location, Stack, UInt64Array
 from gotax.processes import Entry, ProcessTable
+from gotax.runs import Runs
 
 _STACKS = 8192
-_LOCATIONS = 16384
+_RANGES = 32768
+_KERNEL_LOCATIONS = 16384
 _NAMES = 8192
 _ROOTS = (categories.CUT_GOEXIT, categories.CUT_MSTART, categories.CUT_ENTRY)
 _VDSO = "[vdso]"
@@ -46,14 +51,21 @@ class Symbolized:
     in_kernel: Category
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # by identity: there is one per range
 class Place:
     """A location with the class codes of its frames, innermost first."""
 
     location: Location
     codes: tuple[int, ...]
+    is_root: bool
 
 
+def _native_place(name: str, code: int) -> Place:
+    return Place(Location(name, "", 0, (Frame(name, kind=FrameKind.NATIVE),)), (code,), False)
+
+
+_VDSO_PLACE = _native_place(_VDSO, categories.TRANSPARENT)
+_UNKNOWN_PLACE = _native_place("[unknown]", categories.NATIVE)
 _NOTHING = Symbolized((), Category.UNKNOWN, Category.UNKNOWN)
 
 
@@ -63,22 +75,60 @@ class Cache(Protocol):
     def __len__(self) -> int: ...
 
 
-class Symbolizer:
-    """Knows at most 16384 stacks, 32768 locations and 16384 function names at a time."""
+class _Known:
+    """What has been learnt of one binary: places, and sizes of frames, by address range."""
 
-    def __init__(self, processes: ProcessTable) -> None:
+    def __init__(self, binary: Binary) -> None:
+        self.binary = binary
+        self.places = Runs()
+        self.sizes = Runs()
+
+    def __len__(self) -> int:
+        return len(self.places) + len(self.sizes)
+
+
+class Binaries:
+    """What is known of the binaries that were asked for last, ``_RANGES`` ranges in all."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, _Known] = {}  # by serial; the longest unused is the first
+        self.evictions = 0
+
+    def __len__(self) -> int:
+        return sum(len(known) for known in self._known.values())
+
+    def of(self, binary: Binary) -> _Known:
+        known = self._known.pop(binary.serial, None) or _Known(binary)
+        self._known[binary.serial] = known
+        return known
+
+    def trim(self) -> None:
+        size = len(self)
+        while size > _RANGES:
+            dropped = len(self._known.pop(next(iter(self._known))))
+            self.evictions += dropped
+            size -= dropped
+
+
+class Symbolizer:
+    """Knows at most 16384 stacks, 32768 address ranges and 16384 function names at a time."""
+
+    def __init__(self, processes: ProcessTable, with_lines: bool) -> None:
         self._processes = processes
+        self._with_lines = with_lines
         self._stacks: Generations[tuple[int, int], Symbolized] = Generations(_STACKS)
-        self._places: Generations[tuple[int, int], Place] = Generations(_LOCATIONS)
+        self._composed: Generations[tuple[Place, ...], Symbolized] = Generations(_STACKS)
+        self._binaries = Binaries()
         self._codes: Generations[str, int] = Generations(_NAMES)
-        self._kernel: Generations[int, Location] = Generations(_LOCATIONS)
+        self._kernel: Generations[int, Location] = Generations(_KERNEL_LOCATIONS)
         self._kernel_stacks: Generations[int, Stack] = Generations(_STACKS)
         self._kallsyms: Kallsyms | None = None
 
     def caches(self) -> dict[str, Cache]:
         return {
             "stacks": self._stacks,
-            "locations": self._places,
+            "distinct-stacks": self._composed,
+            "ranges": self._binaries,
             "functions": self._codes,
             "kernel-locations": self._kernel,
             "kernel-stacks": self._kernel_stacks,
@@ -92,56 +142,84 @@ class Symbolizer:
         by_entry: dict[int, list[NewStack]] = {}
         for stack in new:
             by_entry.setdefault(stack.entry.serial, []).append(stack)
-        resolved: list[tuple[NewStack, _Walk]] = []
-        for group in by_entry.values():
-            resolved.extend(zip(group, self._walk(group), strict=True))
-        self._look_up([walk for _, walk in resolved])
+        groups = list(by_entry.values())
+        walks = self._walk(groups)
+        self._look_up(walks)
         learnt = {}
-        for stack, walk in resolved:
-            key = (stack.entry.serial, stack.hash)
-            learnt[key] = self._compose(walk)
-            self._stacks.put(key, learnt[key])
+        for group, walk in zip(groups, walks, strict=True):
+            places = self._places(walk)
+            end = 0
+            for stack, length in zip(group, walk.lengths, strict=True):
+                start, end = end, end + length
+                key = (stack.entry.serial, stack.hash)
+                learnt[key] = self._compose(places[start:end])
+                self._stacks.put(key, learnt[key])
+        self._binaries.trim()
         return learnt
 
-    def _walk(self, group: list[NewStack]) -> list[_Walk]:
-        """Addresses of one process's stacks, mended, as link-time addresses of binaries."""
-        entry = group[0].entry
-        space = _Space(self._processes, entry)
-        everything = np.unique(np.concatenate([stack.ips for stack in group]))
-        if not space.covers(everything):
-            space = _Space(self._processes, entry, anew=True)  # it has mapped more since
-        leaves = [space.place(int(stack.ips[0])) for stack in group]
-        sizes = _frame_sizes(leaves)
+    def _walk(self, groups: list[list[NewStack]]) -> list[_Walks]:
+        """The mended stacks as link-time addresses; a group is the stacks of one process."""
+        spaces = [self._space(group) for group in groups]
+        leaves = [
+            _frameless_candidates(group, space) for group, space in zip(groups, spaces, strict=True)
+        ]
+        self._look_up_sizes([candidate for found in leaves for candidate in found])
         walks = []
-        for stack, (binary, _), size in zip(group, leaves, sizes, strict=True):
-            in_text = False
-            if stack.caller and binary is not None:
-                caller_binary, caller = space.place(stack.caller)
-                in_text = caller_binary is binary and binary.in_go_text(caller)
-            if len(stack.ips) >= stacks.FRAMES_MAX:
-                self._processes.errors["stack-truncated"] += 1
-            pcs = stacks.restore_leaf_caller(stack.ips, stack.caller, size, in_text)
-            sigreturn = space.sigreturn
-            calls = stacks.return_addresses_to_calls(pcs, sigreturn)
-            calls = stacks.drop_implausible(calls)
-            walks.append([space.place(pc) for pc in calls.tolist()])
+        for group, space, found in zip(groups, spaces, leaves, strict=True):
+            stacks_ips = [stack.ips for stack in group]
+            for leaf in found:
+                known = self._binaries.of(leaf.binary).sizes
+                size = known.get(leaf.address, -1)
+                stack = group[leaf.stack]
+                stacks_ips[leaf.stack] = stacks.restore_leaf_caller(
+                    stack.ips, stack.caller, size, word_in_go_text=True
+                )
+            if truncated := sum(len(stack.ips) >= stacks.FRAMES_MAX for stack in group):
+                self._processes.errors["stack-truncated"] += truncated
+            walks.append(space.walks(stacks_ips))
         return walks
 
-    def _look_up(self, walks: list[_Walk]) -> None:
-        """Symbolize every new address of every binary, a batch per binary."""
-        wanted: dict[int, tuple[Binary, set[int]]] = {}
+    def _space(self, group: list[NewStack]) -> _Space:
+        """The address space of the group's process, read again if it has mapped more since."""
+        entry = group[0].entry
+        space = _Space(self._processes, entry)
+        if space.covers(np.concatenate([stack.ips for stack in group])):
+            return space
+        return _Space(self._processes, entry, anew=True)
+
+    def _look_up_sizes(self, leaves: list[_Leaf]) -> None:
+        wanted: dict[int, list[_Leaf]] = {}
+        for leaf in leaves:
+            wanted.setdefault(leaf.binary.serial, []).append(leaf)
+        for of_binary in wanted.values():
+            binary = of_binary[0].binary
+            known = self._binaries.of(binary).sizes
+            addresses = np.unique(np.array([leaf.address for leaf in of_binary], np.uint64))
+            unknown = addresses[known.find(addresses) < 0]
+            if len(unknown):
+                starts, ends, sizes = binary.frame_sizes(unknown)
+                known.add(starts, ends, sizes)
+
+    def _look_up(self, walks: list[_Walks]) -> None:
+        """Symbolize every address that is in no known range, in a batch per binary."""
+        wanted: dict[int, tuple[Binary, list[UInt64Array]]] = {}
         for walk in walks:
-            for binary, address in walk:
-                if binary is not None and self._places.get((binary.serial, address)) is None:
-                    wanted.setdefault(binary.serial, (binary, set()))[1].add(address)
-        for binary, addresses in wanted.values():
-            ordered = np.array(sorted(addresses), np.uint64)
-            for address, frames in zip(ordered.tolist(), binary.frames(ordered), strict=True):
-                location = Location(binary.module, binary.build_id, address, frames)
-                self._places.put((binary.serial, address), self._place(location))
+            for number, binary in walk.binaries():
+                addresses = walk.addresses[walk.mapping == number]
+                unknown = addresses[self._binaries.of(binary).places.find(addresses) < 0]
+                if len(unknown):
+                    wanted.setdefault(binary.serial, (binary, []))[1].append(unknown)
+        for binary, parts in wanted.values():
+            calls = binary.calls(np.unique(np.concatenate(parts)), self._with_lines)
+            places = [
+                self._place(Location(binary.module, binary.build_id, start, chain))
+                for start, chain in zip(calls.starts.tolist(), calls.chains, strict=True)
+            ]
+            self._binaries.of(binary).places.add(calls.starts, calls.ends, places)
 
     def _place(self, location: Location) -> Place:
-        return Place(location, tuple(self._code(frame) for frame in location.frames))
+        codes = tuple([self._code(frame) for frame in location.frames])
+        return Place(location, codes, any(code in _ROOTS for code in codes))
 
     def _code(self, frame: Frame) -> int:
         if frame.kind is FrameKind.NATIVE:
@@ -152,39 +230,39 @@ class Symbolizer:
             self._codes.put(frame.function, code)
         return code
 
-    def _compose(self, walk: _Walk) -> Symbolized:
-        if not walk:
-            return _NOTHING
-        locations: list[Location] = []
-        codes: list[int] = []
-        for binary, address in walk:
-            place = self._find(binary, address)
-            locations.append(place.location)
-            codes.extend(place.codes)
-            if any(code in _ROOTS for code in place.codes):
-                break  # what a walk reports beyond a root was left behind by someone else
-        native_leaf = codes[0] == categories.NATIVE
-        return Symbolized(
-            tuple(locations),
-            categories.classify(codes, in_kernel=False, native_leaf=native_leaf),
-            categories.classify(codes, in_kernel=True, native_leaf=native_leaf),
-        )
+    def _places(self, walk: _Walks) -> list[Place]:
+        """The place of every address; unknown where looking it up just failed."""
+        places = np.empty(len(walk.addresses), object)
+        places[:] = _UNKNOWN_PLACE
+        places[walk.mapping == walk.vdso] = _VDSO_PLACE
+        for number, binary in walk.binaries():
+            rows = np.flatnonzero(walk.mapping == number)
+            known = self._binaries.of(binary).places
+            found = known.find(walk.addresses[rows])
+            places[rows[found >= 0]] = known.values(found[found >= 0])
+        listed: list[Place] = places.tolist()
+        return listed
 
-    def _find(self, binary: Binary | None, address: int) -> Place:
-        serial = binary.serial if binary is not None else 0
-        place = self._places.get((serial, address))
-        if place is None:
-            if binary is not None:  # evicted since, by this very batch
-                frames = binary.frames(np.array([address], np.uint64))[0]
-                place = self._place(Location(binary.module, binary.build_id, address, frames))
-            elif address == _VDSO_ADDRESS:
-                frame = Frame(_VDSO, kind=FrameKind.NATIVE)
-                place = Place(Location(_VDSO, "", 0, (frame,)), (categories.TRANSPARENT,))
-            else:
-                frame = Frame("[unknown]", kind=FrameKind.NATIVE)
-                place = Place(Location("[unknown]", "", 0, (frame,)), (categories.NATIVE,))
-            self._places.put((serial, address), place)
-        return place
+    def _compose(self, places: list[Place]) -> Symbolized:
+        """The stack of these places, leaf first, up to its root.
+
+        What a walk reports beyond a root was left behind by someone else.
+        """
+        if not places:
+            return _NOTHING
+        root = next((i for i, place in enumerate(places) if place.is_root), len(places))
+        key = tuple(places[: root + 1])
+        known = self._composed.get(key)
+        if known is None:
+            codes = [code for place in key for code in place.codes]
+            native_leaf = codes[0] == categories.NATIVE
+            known = Symbolized(
+                tuple([place.location for place in key]),
+                categories.classify(codes, in_kernel=False, native_leaf=native_leaf),
+                categories.classify(codes, in_kernel=True, native_leaf=native_leaf),
+            )
+            self._composed.put(key, known)
+        return known
 
     def kernel_stack(self, stack_hash: int, ips: UInt64Array) -> Stack:
         """The kernel's part of a stack, leaf first."""
@@ -211,10 +289,33 @@ class Symbolizer:
             self._kernel.put(address, _kernel_location(address, name))
 
 
-_VDSO_ADDRESS = -1
-_UNKNOWN_ADDRESS = -2
-_Walk = list[tuple[Binary | None, int]]
-"""One stack, leaf first: (binary, link-time address); binary None for the two addresses above."""
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    """A leaf that may have lost its caller: of stack number ``stack`` of a group."""
+
+    stack: int
+    binary: Binary
+    address: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Walks:
+    """The stacks of one process, one after the other, leaves first; ``lengths`` are theirs.
+
+    ``addresses`` are link-time addresses, ``mapping`` says of what: a number in ``images``, or -1.
+    """
+
+    lengths: list[int]
+    addresses: UInt64Array
+    mapping: Int64Array
+    images: list[Binary | None]
+    vdso: int
+
+    def binaries(self) -> list[tuple[int, Binary]]:
+        """The images that the addresses are in, with their numbers."""
+        numbers = np.unique(self.mapping).tolist()
+        found = [(number, self.images[number]) for number in numbers if number >= 0]
+        return [(number, binary) for number, binary in found if binary is not None]
 
 
 def _kernel_location(address: int, name: str) -> Location:
@@ -222,20 +323,24 @@ def _kernel_location(address: int, name: str) -> Location:
     return Location("[kernel]", "", address, (frame,))
 
 
-def _frame_sizes(leaves: _Walk) -> list[int]:
-    """pcsp of every leaf, a batch per binary; -1 for leaves outside Go code."""
-    sizes = [-1] * len(leaves)
-    by_binary: dict[int, list[int]] = {}
-    for index, (binary, _) in enumerate(leaves):
-        if binary is not None and binary.is_go:
-            by_binary.setdefault(binary.serial, []).append(index)
-    for indices in by_binary.values():
-        binary = leaves[indices[0]][0]
-        assert binary is not None
-        addresses = np.array([leaves[index][1] for index in indices], np.uint64)
-        for index, size in zip(indices, binary.frame_sizes(addresses), strict=True):
-            sizes[index] = size
-    return sizes
+def _frameless_candidates(group: list[NewStack], space: _Space) -> list[_Leaf]:
+    """The leaves whose caller word lies in the Go text of their own binary, and is not known yet.
+
+    If such a leaf has no frame, that word is its caller (stacks.restore_leaf_caller).
+    """
+    numbers = [
+        number
+        for number, stack in enumerate(group)
+        if stack.caller and (len(stack.ips) < 2 or int(stack.ips[1]) != stack.caller)
+    ]
+    leaves = space.locate(np.array([int(group[n].ips[0]) for n in numbers], np.uint64))
+    callers = space.locate(np.array([group[n].caller for n in numbers], np.uint64))
+    candidates = []
+    for number, leaf, caller in zip(numbers, leaves, callers, strict=True):
+        binary, address = leaf
+        if binary is not None and caller[0] is binary and binary.in_go_text(caller[1]):
+            candidates.append(_Leaf(number, binary, address))
+    return candidates
 
 
 class _Space:
@@ -244,10 +349,13 @@ class _Space:
     def __init__(self, processes: ProcessTable, entry: Entry, anew: bool = False) -> None:
         self._processes = processes
         self._entry = entry
-        self._mappings = processes.mappings(entry, anew)
-        self._starts = np.array([m.start for m in self._mappings], np.uint64)
-        self._ends = np.array([m.end for m in self._mappings], np.uint64)
-        self._found: dict[int, tuple[Binary | None, int]] = {}
+        self._mappings = mappings = processes.mappings(entry, anew)
+        self._starts = np.array([m.start for m in mappings], np.uint64)
+        self._ends = np.array([m.end for m in mappings], np.uint64)
+        self._images: list[Binary | None] = [None] * len(mappings)
+        self._biases = np.zeros(len(mappings) + 1, np.int64)  # the last is for mapping -1
+        self._resolved = np.zeros(len(mappings), bool)
+        self._vdso = next((i for i, m in enumerate(mappings) if m.path == _VDSO), -2)
 
     @property
     def sigreturn(self) -> int:
@@ -258,33 +366,54 @@ class _Space:
         bias = self._processes.bias(self._entry, binary, exe.inode)
         return binary.sigreturn + bias if bias is not None else 0
 
-    def covers(self, addresses: UInt64Array) -> bool:
+    def _mapping(self, addresses: UInt64Array) -> Int64Array:
+        """The number of the mapping of each address, -1 for none."""
         if not len(self._starts):
-            return False
-        at = np.searchsorted(self._starts, addresses, side="right").astype(np.int64) - 1
-        plausible = stacks.plausible(addresses)
-        return bool(((at >= 0) & (addresses < self._ends[np.maximum(at, 0)]))[plausible].all())
+            return np.full(len(addresses), -1, np.int64)
+        at = self._starts.searchsorted(addresses, side="right").astype(np.int64) - 1
+        at[addresses >= self._ends[at]] = -1  # at -1 this asks the last mapping, and stays -1
+        return at
 
-    def place(self, address: int) -> tuple[Binary | None, int]:
-        found = self._found.get(address)
-        if found is None:
-            found = self._found[address] = self._place(address)
-        return found
+    def covers(self, addresses: UInt64Array) -> bool:
+        """Whether every address that can be code is in a mapping."""
+        outside = self._mapping(addresses) < 0
+        return not stacks.plausible(addresses[outside]).any()
 
-    def _place(self, address: int) -> tuple[Binary | None, int]:
-        at = int(np.searchsorted(self._starts, np.uint64(address), side="right")) - 1
-        if at < 0 or address >= self._mappings[at].end:
-            return None, _UNKNOWN_ADDRESS
-        mapping = self._mappings[at]
-        if mapping.path == _VDSO:
-            return None, _VDSO_ADDRESS
-        binary, bias = self._binary(mapping)
-        if binary is None or bias is None:
-            return None, _UNKNOWN_ADDRESS
-        return binary, address - bias
+    def _translate(self, addresses: UInt64Array) -> tuple[Int64Array, UInt64Array]:
+        """(mapping, link-time address) of each; (-1, 0) outside of all mappings."""
+        mapping = self._mapping(addresses)
+        for number in np.unique(mapping).tolist():
+            if number >= 0 and not self._resolved[number]:
+                self._resolve(number)
+        link_time = addresses.astype(np.int64) - self._biases[mapping]
+        nowhere = (mapping < 0) | (link_time < 0)  # below the file's first byte: a strange mapping
+        return np.where(nowhere, -1, mapping), np.where(nowhere, 0, link_time).astype(np.uint64)
 
-    def _binary(self, mapping: procfs.Mapping) -> tuple[Binary | None, int | None]:
+    def _resolve(self, number: int) -> None:
+        self._resolved[number] = True
+        mapping = self._mappings[number]
+        if number == self._vdso:
+            return
         binary = self._processes.mapped_binary(self._entry, mapping)
-        if binary is None:
-            return None, None
-        return binary, self._processes.bias(self._entry, binary, mapping.inode)
+        bias = self._processes.bias(self._entry, binary, mapping.inode) if binary else None
+        if bias is not None and abs(bias) < 1 << 62:
+            self._images[number] = binary
+            self._biases[number] = bias
+
+    def locate(self, addresses: UInt64Array) -> list[tuple[Binary | None, int]]:
+        """(binary, link-time address) of each; no binary where there is no file."""
+        mapping, link_time = self._translate(addresses)
+        return [
+            (self._images[number] if number >= 0 else None, address)
+            for number, address in zip(mapping.tolist(), link_time.tolist(), strict=True)
+        ]
+
+    def walks(self, stacks_ips: list[UInt64Array]) -> _Walks:
+        """Mended stacks as addresses of calls, without what cannot be code."""
+        lengths = np.array([len(ips) for ips in stacks_ips])
+        leaves = np.cumsum(lengths) - lengths
+        calls = stacks.return_addresses_to_calls(np.concatenate(stacks_ips), self.sigreturn, leaves)
+        good = stacks.plausible(calls)
+        mapping, addresses = self._translate(calls[good])
+        kept = np.add.reduceat(good, leaves, dtype=np.int64)
+        return _Walks(kept.tolist(), addresses, mapping, self._images, self._vdso)

@@ -16,7 +16,8 @@ DEMO = Path(__file__).resolve().parents[2] / "demo"
 def load(name: str) -> ModuleType:
     """A file of demo/, which is a folder of scripts and not a package."""
     spec = importlib.util.spec_from_file_location(f"demo_{name}", DEMO / f"{name}.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)

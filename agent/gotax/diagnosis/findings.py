@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
+from gotax.confidence import interval
 from gotax.config import Thresholds
 from gotax.model import (
     Category,
@@ -27,17 +26,6 @@ _ORIGINS = {
     Origin.FIXED: "what Go before 1.5 starts with",
     Origin.UNKNOWN: "of unknown origin",
 }
-
-
-def interval(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's score interval (JASA 22, 1927) for a share; 95 % by default, (0, 1) of nothing."""
-    if trials <= 0:
-        return 0.0, 1.0
-    share = successes / trials
-    scale = 1 + z * z / trials
-    center = share + z * z / (2 * trials)
-    half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    return max(0.0, (center - half) / scale), min(1.0, (center + half) / scale)
 
 
 def is_mismatch(gomaxprocs: Gomaxprocs, thresholds: Thresholds) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import gotax
-from gotax.exporters.confidence import interval
+from gotax.confidence import interval
 from gotax.exporters.text import utf8
 from gotax.model import (
     Category,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from gotax.exporters.confidence import interval
+from gotax.confidence import interval
 from gotax.exporters.style import (
     BOLD,
     DIM,

@@ -11,7 +11,8 @@ answered in columns, and a table is decoded once for all program counters of a r
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import pairwise, repeat
 
 import numpy as np
@@ -51,6 +52,15 @@ class _Activations:
     line: Int64Array
     start_line: Int64Array
     inlined: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """The chain of frames of each pc, and the range [start, end) around it where it is the same."""
+
+    starts: UInt64Array
+    ends: UInt64Array
+    chains: list[tuple[Frame, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,24 +118,45 @@ class Pclntab:
         """
         wanted, inverse = np.unique(pcs, return_inverse=True)
         chains: list[tuple[Frame, ...]] = [()] * len(wanted)
-        places = np.flatnonzero(self.contains(wanted))
-        for low in range(0, len(places), _PCS_PER_ROUND):
-            part = places[low : low + _PCS_PER_ROUND]
-            for place, chain in zip(part.tolist(), self._chains(wanted[part]), strict=True):
+        for part in self._rounds(wanted):
+            found, _ = self._activations(*self._locate(wanted[part]))
+            for place, chain in zip(part.tolist(), self._chains(found, len(part)), strict=True):
                 chains[place] = chain
         return [chains[place] for place in inverse.tolist()]
 
     def frame_sizes(self, pcs: UInt64Array) -> Int32Array:
         """Bytes the stack pointer has moved since the function's entry; -1 unknown."""
+        return self.frame_size_runs(pcs)[2]
+
+    def calls(self, pcs: UInt64Array) -> Calls:
+        """Like ``frames`` with file "" and line 0 everywhere: then many pcs have one answer."""
+        starts, ends = pcs.copy(), pcs + np.uint64(1)
+        chains: list[tuple[Frame, ...]] = [()] * len(pcs)
+        for part in self._rounds(pcs):
+            offsets, functions, of = self._locate(pcs[part])
+            none = np.zeros_like(functions.pcln)
+            functions = replace(functions, pcfile=none, pcln=none)
+            found, tables = self._activations(offsets, functions, of)
+            none = np.zeros_like(found.line)  # up to Go 1.11 inlined calls have lines of their own
+            found = replace(found, file=none - 1, line=none)
+            low, high = tables.extents(tables.numbers(functions.pcinline)[of], offsets)
+            starts[part], ends[part] = _around(pcs[part], offsets, low, high)
+            for place, chain in zip(part.tolist(), self._chains(found, len(part)), strict=True):
+                chains[place] = chain
+        return Calls(starts, ends, chains)
+
+    def frame_size_runs(self, pcs: UInt64Array) -> tuple[UInt64Array, UInt64Array, Int32Array]:
+        """``frame_sizes`` with the range [start, end) around each pc that has the same size."""
+        starts, ends = pcs.copy(), pcs + np.uint64(1)
         sizes = np.full(len(pcs), -1, np.int32)
-        places = np.flatnonzero(self.contains(pcs))
-        places = places[np.argsort(pcs[places], kind="stable")]
-        for low in range(0, len(places), _PCS_PER_ROUND):
-            part = places[low : low + _PCS_PER_ROUND]
+        for part in self._rounds(pcs):
             offsets, functions, of = self._locate(pcs[part])
             tables = self._read_tables(functions.pcsp)
-            sizes[part] = tables.at(tables.numbers(functions.pcsp)[of], offsets)
-        return sizes
+            numbers = tables.numbers(functions.pcsp)[of]
+            sizes[part] = tables.at(numbers, offsets)
+            low, high = tables.extents(numbers, offsets)
+            starts[part], ends[part] = _around(pcs[part], offsets, low, high)
+        return starts, ends, sizes
 
     def function_range(self, name: str) -> tuple[int, int] | None:
         """[low, high) of the function with this name, or None. See ``function_ranges``."""
@@ -159,9 +190,15 @@ class Pclntab:
             self._reader, header.pctab, np.concatenate(offsets), header.end, header.quantum
         )
 
-    def _chains(self, pcs: UInt64Array) -> list[tuple[Frame, ...]]:
-        """The frames of sorted pcs, all in Go code."""
-        found = self._activations(pcs)
+    def _rounds(self, pcs: UInt64Array) -> Iterator[npt.NDArray[np.intp]]:
+        """Which of the pcs are in Go code, sorted by pc, in parts of bounded size."""
+        places = np.flatnonzero(self.contains(pcs))
+        places = places[np.argsort(pcs[places], kind="stable")]
+        for low in range(0, len(places), _PCS_PER_ROUND):
+            yield places[low : low + _PCS_PER_ROUND]
+
+    def _chains(self, found: _Activations, count: int) -> list[tuple[Frame, ...]]:
+        """The frames of ``count`` queries."""
         names = self._strings(self.header.names + found.name)
         if self.format.whole_names:
             names = [shortened(name) if "[" in name else name for name in names]
@@ -178,12 +215,16 @@ class Pclntab:
                 found.inlined.tolist(),
             )
         )
-        cuts = np.searchsorted(found.query, np.arange(len(pcs) + 1)).tolist()
+        cuts = np.searchsorted(found.query, np.arange(count + 1)).tolist()
         return [tuple(frames[low:high]) for low, high in pairwise(cuts)]
 
-    def _activations(self, pcs: UInt64Array) -> _Activations:
-        """Round by round: the innermost frame of every pc, then the callers of inlined ones."""
-        offsets, functions, of = self._locate(pcs)
+    def _activations(
+        self, offsets: Int64Array, functions: Functions, of: npt.NDArray[np.intp]
+    ) -> tuple[_Activations, PcTables]:
+        """Round by round: the innermost frame of every pc, then the callers of inlined ones.
+
+        With the tables read for it, which the pcs' own functions' ``pcinline`` are among.
+        """
         tables = self._read_tables(functions.pcfile, functions.pcln, functions.pcinline)
         numbers = tuple(
             tables.numbers(column)
@@ -194,7 +235,7 @@ class Pclntab:
             return _Place(*(tables.at(table[of], offsets).astype(np.int64) for table in numbers))
 
         layout = self.format.inline
-        query = np.arange(len(pcs))
+        query = np.arange(len(offsets))
         place = place_at(offsets)
         rounds: list[_Activations] = []
         while len(query):
@@ -218,7 +259,7 @@ class Pclntab:
                 place = place_at(np.maximum(callees.parent_pcs, 0))
         query = np.concatenate([part.query for part in rounds])
         order = np.argsort(query, kind="stable")  # rounds went from the inside out, and stay so
-        return _Activations(
+        activations = _Activations(
             query=query[order],
             name=np.concatenate([part.name for part in rounds])[order],
             file=np.concatenate([part.file for part in rounds])[order],
@@ -226,6 +267,7 @@ class Pclntab:
             start_line=np.concatenate([part.start_line for part in rounds])[order],
             inlined=np.concatenate([part.inlined for part in rounds])[order],
         )
+        return activations, tables
 
     def _file_places(self, cu: Int64Array, numbers: Int64Array) -> Int64Array:
         """File offsets of the names of files, -1 for unknown.
@@ -337,6 +379,14 @@ class Pclntab:
             return False
         before = gather(self._reader, header.names + np.maximum(trees.names - 1, 0), 1)[:, 0]
         return bool(((before == 0) | (trees.names == 0)).all())
+
+
+def _around(
+    pcs: UInt64Array, offsets: Int64Array, low: Int64Array, high: Int64Array
+) -> tuple[UInt64Array, UInt64Array]:
+    """[low, high), which count like ``offsets`` from the functions' entries, as addresses."""
+    below, above = (offsets - low).astype(np.uint64), (high - offsets).astype(np.uint64)
+    return pcs - below, pcs + above
 
 
 def shortened(name: str) -> str:

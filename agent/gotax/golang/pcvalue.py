@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gotax.errors import ParseError
-from gotax.linux.elf import Reader, read_array, spans
+from gotax.linux.elf import FEW, Reader, read_array, spans
 from gotax.model import Int32Array, Int64Array, UInt8Array
 
+_SHORT_TABLE_BYTES = 4096  # of a few tables read one by one
 _TAIL_BYTES = 1024  # read this much for the last table of a span, then twice as much, ...
 _MAX_TABLE_BYTES = 4 << 20  # a function of some ten million bytes of code
 _MAX_VARINT_BYTES = 5  # 32 bits
@@ -46,6 +47,20 @@ class PcTables:
         inside &= (self.keys[found] >> 32 == numbers) & (pcs >= 0)
         return np.where(inside, self.values[found], np.int32(-1))
 
+    def extents(self, numbers: Int64Array, pcs: Int64Array) -> tuple[Int64Array, Int64Array]:
+        """[low, high) around each pc in which its table gives the same value as there.
+
+        [0, pc + 1) without a table, [pc, pc + 1) beyond it.
+        """
+        found = np.searchsorted(self.keys, (numbers << 32) + pcs, side="right")
+        keys = np.concatenate(([-1 << 32], self.keys, [-1 << 32]))  # of no table, at both ends
+        before, after = keys[found], keys[found + 1]
+        low = np.where(before >> 32 == numbers, before & 0xFFFFFFFF, 0)
+        known = after >> 32 == numbers
+        none = numbers < 0
+        low = np.where(none, 0, np.where(known, low, pcs))
+        return low, np.where(known & ~none, after & 0xFFFFFFFF, pcs + 1)
+
 
 def read_pc_tables(
     reader: Reader, base: int, offsets: Int64Array, end: int, quantum: int
@@ -56,6 +71,8 @@ def read_pc_tables(
     """
     wanted = np.unique(offsets)
     wanted = wanted[wanted > 0]
+    if 0 < len(wanted) <= FEW and (few := _read_few(reader, base, wanted, end, quantum)):
+        return few
     keys: list[Int64Array] = [np.empty(0, np.int64)]
     values: list[Int32Array] = [np.empty(0, np.int32)]
     for low, high in spans(wanted):
@@ -66,6 +83,29 @@ def read_pc_tables(
         keys.append((np.repeat(np.arange(low, high), counts) << 32) + limits)
         values.append(found)
     return PcTables(wanted, np.concatenate(keys), np.concatenate(values))
+
+
+def _read_few(
+    reader: Reader, base: int, wanted: Int64Array, end: int, quantum: int
+) -> PcTables | None:
+    """The tables read one by one and decoded together; None if one is too long for that."""
+    tables = []
+    for offset in wanted.tolist():
+        place = base + offset
+        if place >= end:
+            raise ParseError("pctab-malformed", f"table at file offset {place:#x}")
+        data = reader.read(place, min(_SHORT_TABLE_BYTES, end - place))
+        size = data.find(b"\0", 1)
+        if size < 0:
+            return None
+        tables.append(data[:size])
+    sizes = np.array([len(table) for table in tables])
+    if (wanted[:-1] + sizes[:-1] >= wanted[1:]).any():
+        raise ParseError("pctab-malformed", f"tables overlap at {base + int(wanted[0]):#x}")
+    ends = np.cumsum(sizes)
+    encoded = np.frombuffer(b"".join(tables), np.uint8)
+    limits, values, counts = _decode(encoded, ends - sizes, ends, quantum)
+    return PcTables(wanted, (np.repeat(np.arange(len(wanted)), counts) << 32) + limits, values)
 
 
 def _read_terminated(

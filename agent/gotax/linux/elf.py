@@ -35,6 +35,8 @@ SHT_NOBITS = 8
 SHT_DYNSYM = 11
 
 _BLOCK_BYTES = 64 * 1024
+FEW = 48
+"""Up to so many reads from a reader's cache are quicker than finding out which belong together."""
 _GATHER_GAP_BYTES = 32 * 1024  # reading this much for nothing is cheaper than another pread
 _GATHER_SPAN_BYTES = 256 * 1024
 _MAX_SEGMENTS = 4096
@@ -164,9 +166,13 @@ def read_array(reader: Reader, offset: int, length: int) -> UInt8Array:
 def gather(reader: Reader, offsets: Int64Array, width: int) -> UInt8Array:
     """The ``width`` bytes at each offset, as rows, in the order of ``offsets``.
 
-    Offsets may repeat and come in any order. Neighbours are read together, at most 256 KiB at a
-    time, so that neither many small reads nor one huge read results.
+    Offsets may repeat and come in any order. A few are read one by one. Of many, neighbours are
+    read together, at most 256 KiB at a time, so that neither many small reads nor one huge read
+    results.
     """
+    if len(offsets) <= FEW:
+        each = [reader.read(offset, width) for offset in offsets.tolist()]
+        return np.frombuffer(bytearray(b"".join(each)), np.uint8).reshape(-1, width)
     rows = np.empty((len(offsets), width), np.uint8)
     order = np.argsort(offsets, kind="stable")
     for low, high in spans(offsets[order]):

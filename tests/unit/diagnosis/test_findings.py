@@ -6,8 +6,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from gotax.confidence import interval
 from gotax.config import Thresholds
-from gotax.diagnosis.findings import OVERSIZED, interval, is_mismatch, judge
+from gotax.diagnosis.findings import OVERSIZED, is_mismatch, judge
 from gotax.model import (
     CATEGORY_COUNT,
     RUNTIME_GROUPS,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gotax.exporters.confidence import interval
+from gotax.confidence import interval
 from gotax.exporters.record import record_document
 from gotax.exporters.report import MAX_FUNCTIONS, check_document, explain_document
 from gotax.model import Category, Group, Window

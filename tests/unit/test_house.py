@@ -1,0 +1,374 @@
+"""The rules of the house, as far as a program can read them."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+AGENT = ROOT / "agent" / "gotax"
+
+# Who may know whom: a sample's way is the order of this table, and arrows point upwards. "" is
+# the package itself, for its version.
+KNOWS: dict[str, set[str]] = {
+    "": set(),
+    "errors": set(),
+    "model": set(),
+    "config": set(),
+    "confidence": set(),
+    "generations": set(),
+    "runs": {"model"},
+    "sampling": {"errors", "model", "config"},
+    "linux": {"errors", "model", "config"},
+    "golang": {"errors", "model", "linux"},
+    "diagnosis": {"model", "config", "confidence"},
+    "wire": set(),
+    "exporters": {"", "errors", "model", "wire", "confidence"},
+    "binaries": {"errors", "model", "generations", "linux", "golang"},
+    "processes": {"errors", "model", "config", "generations", "linux", "golang", "binaries"},
+    "symbols": {
+        *("errors", "model", "generations", "runs", "linux", "golang"),
+        *("binaries", "processes"),
+    },
+    "pipeline": {
+        *("errors", "model", "config", "sampling", "diagnosis"),
+        *("processes", "symbols"),
+    },
+    "session": {
+        *("errors", "model", "config", "sampling", "linux"),
+        *("processes", "pipeline"),
+    },
+    "addr2line": {"errors", "model", "linux", "binaries"},
+    "daemon": {"errors", "model", "config", "exporters", "session"},
+    "cli": {"", "errors", "model", "config", "exporters", "session", "daemon", "addr2line"},
+    "__main__": {"cli"},
+}
+ONLY = {  # who alone may import a library
+    "bcc": "sampling/loader.py",
+    "prometheus_client": "exporters/prometheus.py",
+    "google": "wire/",
+}
+PURE = (
+    *("errors.py", "model.py", "config.py", "confidence.py", "generations.py"),
+    "diagnosis/*.py",
+    *("golang/buildinfo.py", "golang/categories.py", "golang/functab.py", "golang/inline.py"),
+    *("golang/moduledata.py", "golang/pcheader.py", "golang/pclntab.py", "golang/pcvalue.py"),
+    "golang/stacks.py",
+    *("exporters/folded.py", "exporters/pprof.py", "exporters/record.py", "exporters/report.py"),
+    *("exporters/style.py", "exporters/table.py", "exporters/text.py"),
+)
+HARMLESS = {
+    *("__future__", "collections", "dataclasses", "enum", "functools", "gzip", "itertools"),
+    *("json", "math", "numpy", "re", "struct", "typing", "unicodedata"),
+}
+# sys: one constant of this machine each (byteorder, intern), no streams and no arguments.
+HARMLESS_NAMES = {"sys": {"byteorder", "intern", "maxsize"}}
+VAGUE = re.compile(
+    r"(utils?|helpers?|common|base|manager|handler|service|engine|misc)s?", re.IGNORECASE
+)
+PARAMETERS_MAX = 5
+CATCH_ALL_MAX = 2
+
+
+def sources(package: Path) -> list[Path]:
+    return sorted(p for p in package.rglob("*.py") if not p.name.endswith("_pb2.py"))
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
+def imports(module: ast.Module) -> Iterator[str]:
+    """Dotted names, at the top and in functions; ``from a import b`` is ``a.b``."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            prefix = "." * node.level + (node.module or "")
+            yield from (f"{prefix}.{alias.name}" for alias in node.names)
+
+
+def part(relative: Path) -> str:
+    """The entry of KNOWS a file belongs to."""
+    return relative.parts[0] if len(relative.parts) > 1 else relative.stem.replace("__init__", "")
+
+
+def arrows(package: Path) -> list[str]:
+    """Imports against the direction of KNOWS."""
+    found = []
+    for path in sources(package):
+        relative = path.relative_to(package)
+        own = part(relative)
+        if own not in KNOWS:
+            found.append(f"{relative}: say in KNOWS whom {own} may know")
+            continue
+        for name in imports(tree(path)):
+            if name.startswith("."):
+                found.append(f"{relative}: relative import {name}")
+            first, _, rest = name.partition(".")
+            if first != "gotax":
+                continue
+            target = rest.split(".")[0]
+            target = target if target in KNOWS else ""
+            if target != own and target not in KNOWS[own]:
+                found.append(f"{relative}: imports {name}")
+    return found
+
+
+def foreign(package: Path) -> list[str]:
+    """Libraries imported outside the one place that may."""
+    return [
+        f"{path.relative_to(package)}: imports {name}"
+        for path in sources(package)
+        for name in imports(tree(path))
+        if (place := ONLY.get(name.split(".")[0]))
+        and not str(path.relative_to(package)).startswith(place)
+    ]
+
+
+def impurities(package: Path) -> list[str]:
+    """What pure modules import beyond the harmless, and parse_ functions that reach outside."""
+    found = []
+    for path in (p for pattern in PURE for p in sorted(package.glob(pattern))):
+        module = tree(path)
+        for name in imports(module):
+            first = name.split(".")[0]
+            if first not in {"gotax", *HARMLESS, *HARMLESS_NAMES}:
+                found.append(f"{path.relative_to(package)}: imports {name}")
+        for node in ast.walk(module):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                names = HARMLESS_NAMES.get(node.value.id)
+                if names is not None and node.attr not in names:
+                    found.append(f"{path.relative_to(package)}: {node.value.id}.{node.attr}")
+    for path in sources(package):
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("parse_"):
+                reached = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+                for name in sorted(reached & {"open", "Path", "os", "time", "socket"}):
+                    found.append(f"{path.relative_to(package)}: {node.name} uses {name}")
+    return found
+
+
+def catch_alls(package: Path) -> list[str]:
+    """``except Exception`` and its bare brother, and ``except BaseException`` that goes on."""
+    found = []
+    for path in sources(package):
+        for node in ast.walk(tree(path)):
+            if not isinstance(node, ast.ExceptHandler):
+                continue
+            caught = ast.unparse(node.type) if node.type else "BaseException"
+            goes_on = not any(isinstance(n, ast.Raise) for n in node.body)
+            if "Exception" in re.split(r"\W+", caught) or ("BaseException" in caught and goes_on):
+                found.append(f"{path.relative_to(package)}:{node.lineno}")
+    return found
+
+
+def vague_names(package: Path) -> list[str]:
+    return [
+        str(path.relative_to(package))
+        for path in sources(package)
+        if any(VAGUE.fullmatch(Path(name).stem) for name in path.relative_to(package).parts)
+    ]
+
+
+def long_signatures(package: Path) -> list[str]:
+    """Functions with more than five parameters (self is none)."""
+    found = []
+    for path in sources(package):
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.FunctionDef):
+                every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                named = [a for a in every if a.arg not in ("self", "cls")]
+                if len(named) > PARAMETERS_MAX:
+                    found.append(f"{path.relative_to(package)}: {node.name}")
+    return found
+
+
+def loose_values(path: Path) -> list[str]:
+    """Dataclasses of a module that are not frozen and slotted."""
+    return [
+        node.name
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ClassDef)
+        for decorator in node.decorator_list
+        if "dataclass" in (text := ast.unparse(decorator))
+        and not ("frozen=True" in text and "slots=True" in text)
+    ]
+
+
+def slug(heading: str) -> str:
+    """GitHub's anchor of a heading."""
+    text = re.sub(r"[^\w\- ]", "", heading.strip().lower())
+    return text.replace(" ", "-")
+
+
+def anchors(document: Path) -> set[str]:
+    if not document.exists():
+        return set()
+    text = re.sub(r"```.*?```", "", document.read_text(), flags=re.S)
+    return {slug(heading) for heading in re.findall(r"^#+ (.*)$", text, re.M)}
+
+
+def documents(root: Path) -> list[Path]:
+    hidden = {"node_modules", "build", "dist"}
+    return sorted(
+        path
+        for path in root.rglob("*.md")
+        if not any(p.startswith(".") or p in hidden for p in path.relative_to(root).parts)
+    )
+
+
+def broken_links(root: Path) -> list[str]:
+    """Links of documents to files or headings that are not there."""
+    found = []
+    for document in documents(root):
+        text = re.sub(r"```.*?```", "", document.read_text(), flags=re.S)
+        for link in re.findall(r"\]\(([^)\s]+)\)", text):
+            if re.match(r"[a-z]+:", link):
+                continue
+            name, _, anchor = link.partition("#")
+            target = document.parent / name if name else document
+            headings = anchors(target) if anchor and target.suffix == ".md" else {anchor}
+            if not target.exists() or anchor not in headings:
+                found.append(f"{document.relative_to(root)}: {link}")
+    return found
+
+
+def broken_mentions(root: Path) -> list[str]:
+    """Documents that sources refer to and that are not there."""
+    folders = [root / name for name in ("agent", "bpf", "proto", "tests", "bench", "demo")]
+    return [
+        f"{path.relative_to(root)}: {mention}"
+        for folder in folders
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in {".py", ".c", ".h", ".go", ".proto"} and path != Path(__file__)
+        for mention in re.findall(r"\bdocs/[\w./-]+?\.(?:md|json)\b", path.read_text())
+        if not (root / mention).exists()
+    ]
+
+
+def test_imports_follow_the_samples_way() -> None:
+    """No module knows one that comes later than itself."""
+    assert arrows(AGENT) == []
+
+
+def test_every_part_is_in_the_table_once() -> None:
+    """The table of arrows speaks of modules that exist, and has no cycle."""
+    parts = {part(path.relative_to(AGENT)) for path in sources(AGENT)}
+    assert set(KNOWS) == parts
+    order = list(KNOWS)
+    for own, known in KNOWS.items():
+        assert all(order.index(name) < order.index(own) for name in known), own
+
+
+def test_libraries_stay_in_their_place() -> None:
+    """bcc, the protobuf runtime and prometheus-client have one importer each."""
+    assert foreign(AGENT) == []
+
+
+def test_pure_modules_are_pure() -> None:
+    """No file, clock, environment or thread below; parse_ functions understand and never open."""
+    assert impurities(AGENT) == []
+    assert all(list(AGENT.glob(pattern)) for pattern in PURE)
+
+
+def test_errors_are_caught_by_name() -> None:
+    """At most two places in the tree catch everything."""
+    assert len(catch_alls(AGENT)) <= CATCH_ALL_MAX
+
+
+def test_modules_have_names_of_the_domain() -> None:
+    """Nothing is called utils, common, manager and the like."""
+    assert vague_names(AGENT) == []
+
+
+def test_parameters_are_five_at_most() -> None:
+    """More is a missing type."""
+    assert long_signatures(AGENT) == []
+
+
+def test_values_are_frozen_and_slotted() -> None:
+    """What travels between stages cannot be changed on its way."""
+    assert loose_values(AGENT / "model.py") == []
+    assert loose_values(AGENT / "config.py") == []
+
+
+def test_links_of_the_documents_lead_somewhere() -> None:
+    """Every relative link has its file, and every anchor its heading."""
+    assert documents(ROOT)
+    assert broken_links(ROOT) == []
+
+
+def test_sources_refer_to_documents_that_exist() -> None:
+    """A comment that sends its reader to docs/ sends him to a file."""
+    assert broken_mentions(ROOT) == []
+
+
+BAD = {
+    "arrows": {"golang/pclntab.py": "from gotax.pipeline import Pipeline"},
+    "arrows of a local import": {"linux/elf.py": "def f():\n    import gotax.golang.stacks"},
+    "arrows of a name": {"diagnosis/totals.py": "from gotax import session"},
+    "relative": {"golang/pclntab.py": "from . import stacks"},
+    "unknown part": {"gateway.py": ""},
+    "bcc": {"sampling/sampler.py": "def f():\n    from bcc import BPF"},
+    "impure": {"golang/stacks.py": "import os.path"},
+    "impure from": {"diagnosis/findings.py": "from time import monotonic"},
+    "impure sys": {"golang/pclntab.py": "import sys\nsys.stdout.write('')"},
+    "parse_ that opens": {"linux/procfs.py": "def parse_stat(path):\n    return open(path)"},
+    "catch all": {f"linux/{n}.py": "try: pass\nexcept Exception: pass" for n in "abc"},
+    "bare": {f"linux/{n}.py": "try: pass\nexcept: pass" for n in "abc"},
+    "in a tuple": {f"linux/{n}.py": "try: pass\nexcept (OSError, Exception): 0" for n in "abc"},
+    "vague": {"linux/common.py": ""},
+    "vague folder": {"helpers/elf.py": ""},
+    "six parameters": {"linux/elf.py": "def f(a, b, c, d, *, e, g): pass"},
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_breach_is_found(tmp_path: Path, case: str) -> None:
+    """Each rule does fail on a tree that breaks it, and not on the same tree without the breach."""
+
+    def breaches() -> list[str]:
+        rules = (arrows, foreign, impurities, vague_names, long_signatures)
+        found = [breach for rule in rules for breach in rule(tmp_path)]
+        everything = catch_alls(tmp_path)
+        return found + (everything if len(everything) > CATCH_ALL_MAX else [])
+
+    good = {"__init__.py": "", "linux/elf.py": "import os\nfrom gotax.errors import ParseError"}
+    for name, text in good.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert breaches() == []
+    for name, text in BAD[case].items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert breaches() != []
+
+
+def test_a_loose_value_is_found(tmp_path: Path) -> None:
+    """Frozen without slots is not enough."""
+    path = tmp_path / "model.py"
+    path.write_text("@dataclass(frozen=True)\nclass A:\n    x: int\n")
+    assert loose_values(path) == ["A"]
+
+
+def test_a_broken_link_is_found(tmp_path: Path) -> None:
+    """A missing file and a missing heading are both told; code, the web and what is there not."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/a.md").write_text("# One two\n```\n[x](gone.md)\n```\n")
+    (tmp_path / "README.md").write_text(
+        "[a](docs/a.md) [b](docs/a.md#one-two) [c](https://example.com/x.md)"
+        " [d](docs/b.md) [e](docs/a.md#three) [f](#four)"
+    )
+    (tmp_path / "agent").mkdir()
+    (tmp_path / "agent/a.py").write_text("# docs/a.md and docs/gone.md\n")
+    assert broken_links(tmp_path) == [
+        "README.md: docs/b.md",
+        "README.md: docs/a.md#three",
+        "README.md: #four",
+    ]
+    assert broken_mentions(tmp_path) == ["agent/a.py: docs/gone.md"]
