@@ -1,0 +1,3 @@
+module gotax.example/load
+
+go 1.21
