@@ -103,6 +103,8 @@ def _receive(connection: socket.socket) -> tuple[list[str], list[int]]:
         message, fds, _, _ = socket.recv_fds(connection, _MESSAGE_BYTES, 64)
     except BlockingIOError:
         return [], []
+    for fd in fds:  # a child of this process would keep the program and the maps alive
+        os.set_inheritable(fd, False)
     return (json.loads(message), list(fds)) if message else ([], list(fds))
 
 

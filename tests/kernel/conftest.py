@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from gotax.errors import UserError
+from gotax.sampling.sampler import Sampler
+
+from tests.kernel.load import Group, Load
+
+
+@pytest.fixture(scope="session", autouse=True)
+def samples() -> None:
+    """A host that cannot be sampled skips these tests; where CI=true says it must, they fail."""
+    try:
+        with Sampler(99, 1.0) as sampler:
+            sampler.drain()
+    except UserError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"this host must be able to run the kernel tests: {error}")
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def group() -> Iterator[Callable[[str], Group]]:
+    """group("a") is a new cgroup in every tree that counts; removed after the test."""
+    with ExitStack() as stack:
+        yield lambda name: stack.enter_context(Group(name))
+
+
+@pytest.fixture
+def load(group: Callable[[str], Group]) -> Iterator[Callable[..., Load]]:
+    """load(path, *arguments, group=None) starts a program that is killed after the test."""
+    del group  # only to end before it does: a cgroup with a process in it cannot be removed
+    with ExitStack() as stack:
+        yield lambda *arguments, **options: stack.enter_context(Load(*arguments, **options))

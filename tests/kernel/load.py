@@ -1,0 +1,245 @@
+"""Programs under load, their cgroups, and the sampling loop one step at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from gotax.config import Detail, Roots, Thresholds
+from gotax.linux.cgroup import find_hierarchies
+from gotax.model import Window
+from gotax.pipeline import Pipeline, Span
+from gotax.processes import ProcessTable
+from gotax.sampling.sampler import EVERYTHING, Drain, Sampler, Target
+from gotax.sampling.sampler import Counter as KernelCounter
+
+ROOT = Path(__file__).parents[2]
+GUARD_S = 60.0
+"""How long a test waits for something that takes a moment, before it fails."""
+SPIN = "while True: pass"
+
+
+def wait_until(happened: Any, what: str) -> Any:
+    """The first true value of ``happened()``; fails after the guard time."""
+    deadline = time.monotonic() + GUARD_S
+    while not (value := happened()):
+        assert time.monotonic() < deadline, f"waited {GUARD_S:g} s for {what}"
+        time.sleep(0.01)
+    return value
+
+
+class Group:
+    """A cgroup of one name at the top of the trees of cpu, cpuacct and cgroup v2."""
+
+    def __init__(self, name: str) -> None:
+        self.name = f"gotax-test-{os.getpid()}-{name}"
+        self.path = f"/{self.name}"
+        hierarchies = find_hierarchies("/proc", "/sys/fs/cgroup")
+        self._is_v2 = hierarchies.of("cpuacct") is None or not hierarchies.legacy
+        trees = {hierarchies.of("cpu"), hierarchies.of("cpuacct"), hierarchies.unified}
+        self.folders = [Path(tree.mount) / self.name for tree in trees if tree is not None]
+        accounting = hierarchies.unified if self._is_v2 else hierarchies.of("cpuacct")
+        assert accounting is not None
+        self._accounting = Path(accounting.mount) / self.name
+        unified = hierarchies.unified
+        self.unified = Path(unified.mount) / self.name if unified else None
+
+    def __enter__(self) -> Self:
+        for folder in self.folders:
+            if self._is_v2:
+                (folder.parent / "cgroup.subtree_control").write_text("+cpu")
+            folder.mkdir(exist_ok=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+    def remove(self) -> None:
+        def removed() -> bool:
+            for folder in self.folders:
+                try:
+                    folder.rmdir()
+                except FileNotFoundError:
+                    continue
+                except OSError:  # the kernel still has a dead process in it
+                    return False
+            return True
+
+        wait_until(removed, f"{self.path} to be empty")
+
+    def usage_ns(self) -> int:
+        """What the kernel has accounted to it."""
+        if not self._is_v2:
+            return int((self._accounting / "cpuacct.usage").read_text())
+        line = (self._accounting / "cpu.stat").read_text().splitlines()[0]
+        return int(line.removeprefix("usage_usec ")) * 1000
+
+
+class Load:
+    """A running program. It enters its group before it is executed."""
+
+    def __init__(
+        self, *command: str | Path, group: Group | None = None, env: dict[str, str] | None = None
+    ) -> None:
+        folders = group.folders if group else []
+        enter = "".join(f"echo 0 > {folder}/cgroup.procs; " for folder in folders)
+        self.process = subprocess.Popen(
+            ["/bin/sh", "-c", f'{enter}exec "$@"', "sh", *map(str, command)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, **(env or {})},
+        )
+        self.pid = self.process.pid
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def tell(self, text: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(text + "\n")
+        self.process.stdin.flush()
+
+    def report(self) -> dict[str, Any]:
+        """The next JSON line of a program of tests/programs."""
+        found: dict[str, Any] = json.loads(self.line())
+        return found
+
+    def end(self) -> None:
+        """Ask it to end, and wait until it has."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.communicate(timeout=GUARD_S)
+
+    def start_ticks(self) -> int:
+        return int(Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2].split()[19])
+
+
+class Walk:
+    """A Session without its clock: the test says when to drain. Keeps every drain."""
+
+    def __init__(
+        self, hz: int, *, target: Target = EVERYTHING, detail: Detail | None = None
+    ) -> None:
+        self.sampler = Sampler(hz, 2.0, target)
+        self.processes = ProcessTable(Roots())
+        self.pipeline = Pipeline(
+            self.processes, "host", Thresholds(), detail or Detail(functions=50)
+        )
+        self.drains: list[Drain] = []
+        self._started_s = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self.sampler.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.sampler.close()
+
+    def drain(self) -> Drain:
+        drain = self.sampler.drain()
+        self.drains.append(drain)
+        self.pipeline.absorb(drain, 0.0)
+        return drain
+
+    def drain_for(self, seconds: float) -> None:
+        """Once at the end."""
+        time.sleep(seconds)
+        self.drain()
+
+    def window(self) -> Window:
+        now = time.monotonic()
+        span = Span(time.time_ns(), now - self._started_s, self.sampler.period_ns)
+        self._started_s = now
+        window = self.pipeline.window(span)
+        check_books(window)
+        return window
+
+    def counted(self, counter: KernelCounter) -> int:
+        return sum(drain.counters[counter] for drain in self.drains)
+
+    def hits(self) -> int:
+        return sum(int(drain.hits.sum()) for drain in self.drains)
+
+
+def check_books(window: Window) -> None:
+    hits = window.hits
+    assert hits.drained == hits.attributed + sum(hits.lost.values())
+    assert hits.attributed == int(window.profile.hits.sum())
+    assert hits.attributed == sum(r.hits for r in window.reports) + window.other_hits
+
+
+def hits_by_process(window: Window) -> Counter[tuple[int, int]]:
+    """Hits by (PID, start time)."""
+    counted = Counter[tuple[int, int]]()
+    profile = window.profile
+    for index, hits in zip(profile.process.tolist(), profile.hits.tolist(), strict=True):
+        process = window.processes[index]
+        counted[process.pid, process.start_ticks] += hits
+    return counted
+
+
+def functions(window: Window, pid: int) -> Counter[str]:
+    """Cumulative hits by function of one process."""
+    counted = Counter[str]()
+    profile = window.profile
+    for process, stack, hits in zip(
+        profile.process.tolist(), profile.stack.tolist(), profile.hits.tolist(), strict=True
+    ):
+        if window.processes[process].pid == pid:
+            names = {f.function for location in profile.stacks[stack] for f in location.frames}
+            counted.update(dict.fromkeys(names, hits))
+    return counted
+
+
+@contextmanager
+def gotax(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The running command; killed if the test has not waited for its end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gotax", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def check_json(*arguments: str) -> dict[str, Any]:
+    """What `gotax check --json` prints; fails on any word on standard error."""
+    with gotax("check", "--json", *arguments) as process:
+        output, errors = process.communicate(timeout=GUARD_S)
+    assert errors == ""
+    assert process.returncode in (0, 1)
+    found: dict[str, Any] = json.loads(output)
+    return found

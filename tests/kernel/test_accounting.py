@@ -1,0 +1,191 @@
+"""Samples against the kernel's own books, the program's own clock, and its own profile.
+
+How far chance may take them. A share of ``n`` independent samples has a standard deviation of at
+most ``sqrt(1 / (4 n))``; regular samples of work in random slices have less. CPU seconds from
+samples have a relative one of at most ``sqrt(1 / n)`` (and next to none for a process that never
+pauses). The bounds are the acceptance bounds; ``n`` is large enough for chance to stay 4.5
+deviations inside them: once in 150,000 runs.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from gotax.model import Category, ContainerReport, Window
+from gotax.sampling.sampler import Counter as KernelCounter
+from gotax.wire.pprof import profile_pb2
+
+from tests.kernel.load import GUARD_S, Group, Load, Walk, functions
+from tests.toolchains import VERSIONS
+
+pytestmark = [pytest.mark.kernel, pytest.mark.toolchain]
+
+DEVIATIONS = 4.5
+SHARE_BOUND = 0.02
+CPU_BOUND = 0.05
+HITS_MIN = math.ceil((DEVIATIONS / SHARE_BOUND) ** 2 / 4)
+"""For shares: 12,657 hits. For CPU seconds 8,100 would do."""
+NAMES = ("main.sixty", "main.thirty", "main.ten", "main.allocate")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One measurement of tests/programs/knownwork in a cgroup of its own."""
+
+    window: Window
+    report: ContainerReport
+    pid: int
+    function_ns: dict[str, int]  # by the program's own thread clocks
+    process_ns: int  # by getrusage
+    cgroup_ns: int  # by the kernel
+    profile: Counter[str]  # its own runtime/pprof: cumulative samples by function
+    profile_samples: int
+
+
+@pytest.fixture(scope="module")
+def run(go_binary: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """Sampled at 999 Hz from one of its reports to a later one, until there are enough hits."""
+    path = tmp_path_factory.mktemp("knownwork") / "own.pb.gz"
+    flags = ("-busy", "0.6", "-allocate", "0.5", "-cpuprofile", path, "-profrate", "200")
+    with (
+        Group("knownwork") as group,
+        Load(go_binary("knownwork", VERSIONS[-1]), *flags, group=group) as program,
+        Walk(999) as walk,
+    ):
+        walk.pipeline.scan()
+        program.report()  # while it starts
+        first = program.report()
+        walk.drain()
+        cgroup_ns = -group.usage_ns()
+        walk.window()
+        hits, deadline = 0, time.monotonic() + GUARD_S
+        while hits < 1.3 * HITS_MIN:
+            last = program.report()
+            drain = walk.drain()
+            cgroup_now_ns = group.usage_ns()
+            hits += int(drain.hits[drain.samples["tgid"] == program.pid].sum())
+            assert time.monotonic() < deadline, f"{hits} hits only: is the host that busy?"
+        window = walk.window()
+        program.end()
+        (report,) = [r for r in window.reports if r.container.cgroup == group.path]
+        profile, samples = read_profile(path)
+        yield Run(
+            window=window,
+            report=report,
+            pid=program.pid,
+            function_ns={n: last["function_ns"][n] - first["function_ns"][n] for n in NAMES},
+            process_ns=last["process_ns"] - first["process_ns"],
+            cgroup_ns=cgroup_ns + cgroup_now_ns,
+            profile=profile,
+            profile_samples=samples,
+        )
+
+
+def read_profile(path: Path) -> tuple[Counter[str], int]:
+    """Cumulative samples by function, and all samples."""
+    profile = profile_pb2.Profile.FromString(gzip.decompress(path.read_bytes()))
+    names = {f.id: profile.string_table[f.name] for f in profile.function}
+    called = {
+        location.id: {names[line.function_id] for line in location.line}
+        for location in profile.location
+    }
+    counted, samples = Counter[str](), 0
+    for sample in profile.sample:
+        count = sample.value[0]
+        samples += count
+        on_stack = set().union(*(called[number] for number in sample.location_id))
+        counted.update(dict.fromkeys(on_stack, count))
+    return counted, samples
+
+
+def test_cpu_seconds_agree_with_the_kernel(run: Run) -> None:
+    """Hits times the period are within 5 % of what the kernel accounted to the cgroup, and to the
+    process. (The program wants 1.1 cores; what it gets is up to the neighbours.)"""
+    assert run.report.hits >= HITS_MIN
+    sampled_ns = run.report.hits * run.window.period_ns
+    assert sampled_ns == pytest.approx(run.cgroup_ns, rel=CPU_BOUND)
+    assert sampled_ns == pytest.approx(run.process_ns, rel=CPU_BOUND)
+
+
+def test_usage_in_the_report_is_the_kernels(run: Run) -> None:
+    """The growth of usage that a report carries is what we read from the same file beside it."""
+    assert run.report.usage.usage_ns == pytest.approx(run.cgroup_ns, rel=CPU_BOUND)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shares_are_the_truth(run: Run, name: str) -> None:
+    """The share of each function is within 2 points of its thread's own clock."""
+    counted = functions(run.window, run.pid)
+    truth = run.function_ns[name] / run.process_ns
+    assert counted[name] / run.report.hits == pytest.approx(truth, abs=SHARE_BOUND)
+
+
+def test_split_is_60_30_10(run: Run) -> None:
+    """Among the three functions: 60, 30 and 10 %, within 2 points."""
+    counted = functions(run.window, run.pid)
+    three = {name: counted[name] for name in NAMES[:3]}
+    for name, share in zip(NAMES, (0.6, 0.3, 0.1), strict=False):
+        deviation = DEVIATIONS * math.sqrt(share * (1 - share) / sum(three.values()))
+        bound = max(SHARE_BOUND, deviation)
+        assert three[name] / sum(three.values()) == pytest.approx(share, abs=bound)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shares_agree_with_its_own_profile(run: Run, name: str) -> None:
+    """Within 2 points of runtime/pprof, and what chance allows to its fewer samples."""
+    assert run.profile_samples > 500
+    counted = functions(run.window, run.pid)
+    by_chance = DEVIATIONS * math.sqrt(1 / (4 * run.profile_samples))
+    assert counted[name] / run.report.hits == pytest.approx(
+        run.profile[name] / run.profile_samples, abs=SHARE_BOUND + by_chance
+    )
+
+
+def test_table_of_functions_counts_the_same(run: Run) -> None:
+    """The report's own table has these functions with the hits that the profile's rows give."""
+    counted = functions(run.window, run.pid)
+    table = {f.function: f.cumulative_hits for f in run.report.functions}
+    for name in NAMES:
+        assert table[name] == counted[name]
+
+
+def test_collector_and_allocator_are_seen(run: Run) -> None:
+    """A program that allocates all the time spends some on allocation and on the GC, and little is
+    of unknown kind."""
+    labels = {c.label: n for c, n in zip(Category, run.report.category_hits, strict=True)}
+    assert labels["alloc"] > 0
+    assert sum(n for label, n in labels.items() if label.startswith("gc/")) > 0
+    assert labels["unknown"] < 0.01 * run.report.hits
+
+
+@pytest.mark.slow
+def test_cpu_seconds_at_99_hz_over_a_minute(
+    go_binary: Callable[..., Path],
+    load: Callable[..., Load],
+    group: Callable[[str], Group],
+) -> None:
+    """At the default frequency over 60 s: within 5 %, with at least 2,970 hits (a relative
+    deviation of at most 1.8 % by chance if they were independent; regular ones have less)."""
+    own = group("minute")
+    program = load(go_binary("knownwork", VERSIONS[-1]), "-busy", "0.8", group=own)
+    program.report()
+    with Walk(99) as walk:
+        walk.pipeline.scan()
+        walk.drain()
+        usage_ns = -own.usage_ns()
+        walk.window()
+        for _ in range(60):
+            walk.drain_for(1.0)
+        usage_ns += own.usage_ns()
+        window = walk.window()
+    (report,) = [r for r in window.reports if r.container.cgroup == own.path]
+    assert report.hits > 0.5 * 99 * 60
+    assert report.hits * window.period_ns == pytest.approx(usage_ns, rel=CPU_BOUND)
+    assert walk.counted(KernelCounter.SAMPLES_FULL) == 0

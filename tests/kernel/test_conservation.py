@@ -1,0 +1,157 @@
+"""No hit vanishes between the timer interrupt and the window, under more stacks than any cache."""
+
+from __future__ import annotations
+
+import errno
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from gotax.sampling import kernel, sampler
+from gotax.sampling.sampler import SAMPLE_STACK_LOST, Counter, Drain, Sampler
+
+from tests.kernel.load import SPIN, Load, Walk, wait_until
+from tests.toolchains import VERSIONS
+
+pytestmark = [pytest.mark.kernel, pytest.mark.toolchain]
+
+SECONDS = 12.0
+DISTINCT_PER_MINUTE = 2000
+
+
+def close_the_books(walk: Walk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the timers away as if every CPU went offline; then both banks, until nothing is left.
+
+    The first drain reads one bank and stops the timers; what came meanwhile is in the other.
+    """
+    monkeypatch.setattr(sampler, "online_cpus", set)
+    for _ in range(3):
+        last = walk.drain()
+    assert not len(last.samples)
+    assert last.counters[Counter.TICKS] == 0
+
+
+def check_every_stack_is_there(drain: Drain) -> None:
+    """Each hash a sample names is in the drain's table, unless the sample says that it was lost."""
+    kept = drain.samples["flags"] & SAMPLE_STACK_LOST == 0
+    for hashes, stacks in (
+        (drain.samples["user_stack"], drain.user_stacks),
+        (drain.samples["kernel_stack"], drain.kernel_stacks),
+    ):
+        wanted = hashes[kept & (hashes != 0)]
+        assert (stacks.find(wanted) >= 0).all()
+    depths = drain.user_stacks.offsets[1:] - drain.user_stacks.offsets[:-1]
+    assert (depths > 0).all()
+
+
+@pytest.mark.parametrize("hz", [99, 999])
+def test_every_interrupt_is_accounted_for(
+    hz: int,
+    go_binary: Callable[..., Path],
+    load: Callable[..., Load],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Over the life of a sampler drained at odd times: interrupts = idle + filtered + lost for
+    want of room + hits drained, exactly; each stack is found; hits drained = attributed + lost,
+    with less than 0.1 % lost; and the load shows more than 2,000 distinct stacks a minute."""
+    program = load(go_binary("stacks", VERSIONS[-1]), "-goroutines", "2", "-busy", "0.7")
+    program.report()
+    seconds = SECONDS * (0.5 if hz == 999 else 1)
+    pauses = random.Random(hz)
+    with Walk(hz) as walk:
+        walk.pipeline.scan()
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            walk.drain_for(pauses.choice([0.0, 0.003, 0.05, 0.3, 1.1]))
+        close_the_books(walk, monkeypatch)
+        window = walk.window()
+    ticks = walk.counted(Counter.TICKS)
+    elsewhere = [Counter.IDLE, Counter.FILTERED, Counter.SAMPLES_FULL]
+    assert ticks == sum(map(walk.counted, elsewhere)) + walk.hits()
+    assert window.hits.drained == walk.hits() + walk.counted(Counter.SAMPLES_FULL)
+    assert sum(window.hits.lost.values()) < 0.001 * window.hits.drained
+    assert walk.counted(Counter.STACKS_FULL) == 0
+    seen = set()
+    for drain in walk.drains:
+        check_every_stack_is_there(drain)
+        seen.update(drain.samples["user_stack"][drain.samples["tgid"] == program.pid].tolist())
+    assert len(seen) > DISTINCT_PER_MINUTE * seconds / 60
+
+
+def test_maps_that_are_too_small_lose_by_name(
+    monkeypatch: pytest.MonkeyPatch, go_binary: Callable[..., Path], load: Callable[..., Load]
+) -> None:
+    """With room for 16 samples and stacks the books still balance to the hit, and say what was
+    lost."""
+    program = load(go_binary("stacks", VERSIONS[-1]), "-goroutines", "2")
+    program.report()
+    monkeypatch.setattr(sampler, "_SAMPLES_MIN", 16)
+    monkeypatch.setattr(sampler, "_SAMPLES_MAX", 16)
+    with Walk(999) as walk:
+        walk.drain_for(1.0)
+        close_the_books(walk, monkeypatch)
+        window = walk.window()
+    full = walk.counted(Counter.SAMPLES_FULL)
+    assert full > 0
+    assert window.hits.lost["samples-full"] == full
+    ticks = walk.counted(Counter.TICKS)
+    idle = walk.counted(Counter.IDLE)
+    assert ticks == idle + full + walk.hits()
+    for drain in walk.drains:
+        check_every_stack_is_there(drain)
+
+
+def test_cpus_come_and_go(monkeypatch: pytest.MonkeyPatch, load: Callable[..., Load]) -> None:
+    """A CPU that goes offline is left alone, and sampled again when it is back: hot-plug, told by a
+    list of CPUs instead of a CPU that really goes (other people's work is on it)."""
+    everyone = sampler.online_cpus()
+    if len(everyone) < 2:
+        pytest.skip("this host has one CPU")
+    kept = min(everyone)
+    for cpu in sorted(everyone):
+        load("taskset", "-c", str(cpu), "python3", "-c", SPIN)
+    with Sampler(499, 2.0) as only:
+
+        def cpus(listed: set[int]) -> int:
+            monkeypatch.setattr(sampler, "online_cpus", lambda: listed)
+            only.drain()  # follows the list
+            return only.drain().cpus
+
+        assert only.drain().cpus == len(everyone)
+        assert cpus({kept}) == 1
+        with_one = rate(only)
+        with monkeypatch.context() as gone:  # listed, and gone before its timer was made
+            gone.setattr(kernel, "open_cpu_clock", refuse)
+            assert cpus(everyone) == 1
+        assert cpus(everyone) == len(everyone)
+        with_all = rate(only)
+    assert with_one > 0
+    assert with_all > 1.5 * with_one
+
+
+def refuse(cpu: int, period_ns: int) -> int:
+    raise OSError(errno.ENODEV, f"CPU {cpu} went offline before {period_ns} ns were over")
+
+
+def rate(running: Sampler) -> float:
+    """Interrupts a second, idle or not."""
+    running.drain()
+    started = time.monotonic()
+    time.sleep(0.5)
+    ticks = running.drain().counters[Counter.TICKS]
+    return ticks / (time.monotonic() - started)
+
+
+def test_an_idle_moment_is_an_empty_drain() -> None:
+    """Two drains one after the other: the second has next to nothing, and its tables are whole."""
+    with Sampler(1, 1.0) as slow:
+        drain = wait_until(lambda: _empty(slow), "a drain without samples")
+    assert len(drain.user_stacks.hashes) == 0
+    assert drain.user_stacks.offsets.tolist() == [0]
+
+
+def _empty(running: Sampler) -> Drain | None:
+    drain = running.drain()
+    return drain if not len(drain.samples) else None

@@ -1,0 +1,188 @@
+"""However gotax ends, the kernel keeps nothing of it: no program, no map, no timer."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import signal
+import struct
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from gotax.sampling import kernel
+from gotax.sampling.loader import MAP_NAMES
+from gotax.sampling.sampler import online_cpus
+
+from tests.kernel.load import GUARD_S, gotax, wait_until
+
+pytestmark = pytest.mark.kernel
+
+ENDS_WITHIN_S = 2.0
+STOPPED = "gotax: stopped before anything was measured\n"
+FD_BY_ID = {"prog": 13, "map": 14}  # BPF_PROG_GET_FD_BY_ID, BPF_MAP_GET_FD_BY_ID
+COMMANDS = {
+    "check": ["check", "-d", "600"],
+    "check --json": ["check", "-d", "600", "--json", "--pid", str(os.getpid())],
+    "record": ["record", "-d", "600", "-o", "-"],
+    "top": ["top", "-i", "1", "--json"],
+    "agent": ["agent", "--listen", "127.0.0.1:0", "-i", "0.5"],
+}
+ONCE = {
+    "check": ["check", "-d", "1"],
+    "record": ["record", "-d", "1", "-o", "/dev/null"],
+    "top": ["top", "--once", "-i", "1"],
+}
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a process holds in the kernel."""
+
+    ids: frozenset[tuple[str, int]]  # ("prog" or "map", id)
+    timers: int
+
+    @property
+    def is_complete(self) -> bool:
+        kinds = [kind for kind, _ in self.ids]
+        return (
+            kinds.count("prog") == 1
+            and kinds.count("map") >= len(MAP_NAMES)
+            and self.timers == len(online_cpus())
+        )
+
+
+def held(pid: int) -> Held:
+    ids, timers = set(), 0
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = os.readlink(fd)
+            if target == "anon_inode:[perf_event]":
+                timers += 1
+            elif kind := re.fullmatch(r"anon_inode:bpf-(prog|map)", target):
+                information = Path(f"/proc/{pid}/fdinfo/{fd.name}").read_text()
+                found = re.search(rf"^{kind[1]}_id:\s*(\d+)$", information, re.M)
+                assert found
+                ids.add((kind[1], int(found[1])))
+        except FileNotFoundError:
+            continue  # closed since
+    return Held(frozenset(ids), timers)
+
+
+def exists(kind: str, number: int) -> bool:
+    """Whether the kernel still has it. A timer keeps its program: no program, no timer."""
+    attributes = ctypes.create_string_buffer(struct.pack("=III", number, 0, 0), 12)
+    command = ctypes.c_int(FD_BY_ID[kind])
+    try:
+        fd = kernel._syscall(kernel._BPF, command, attributes, ctypes.c_uint(12))
+    except FileNotFoundError:
+        return False
+    os.close(fd)
+    return True
+
+
+def children(pid: int) -> list[int]:
+    """PIDs of the processes it has started."""
+    try:
+        return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def check_nothing_is_left(before: Held) -> None:
+    """All of it was there, and is gone."""
+    assert before.is_complete
+    wait_until(lambda: not [i for i in before.ids if exists(*i)], "programs and maps to be freed")
+
+
+@pytest.fixture(params=COMMANDS)
+def running(request: pytest.FixtureRequest) -> Iterator[tuple[subprocess.Popen[str], Held]]:
+    """A command that samples, and what it holds."""
+    with gotax(*COMMANDS[request.param]) as process:
+        wait_until(lambda: held(process.pid).is_complete, "the timers to run")
+        before = held(process.pid)
+        assert all(exists(*i) for i in before.ids)
+        yield process, before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
+def test_a_signal_ends_it_within_two_seconds(
+    running: tuple[subprocess.Popen[str], Held], number: signal.Signals
+) -> None:
+    """Ctrl-C and SIGTERM: it ends by itself, in time, without a traceback, and leaves nothing."""
+    process, before = running
+    started = time.monotonic()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=GUARD_S)
+    took_s = time.monotonic() - started
+    if process.returncode == 2:
+        assert errors == STOPPED
+    else:  # a verdict of what was measured until then
+        assert "Traceback" not in errors
+        assert process.returncode in (0, 1)
+    check_nothing_is_left(before)
+    assert took_s <= ENDS_WITHIN_S
+
+
+def test_a_kill_leaves_nothing_either(running: tuple[subprocess.Popen[str], Held]) -> None:
+    """SIGKILL: the kernel frees everything with the descriptors."""
+    process, before = running
+    process.kill()
+    process.communicate(timeout=GUARD_S)
+    check_nothing_is_left(before)
+
+
+@pytest.mark.parametrize("command", ONCE)
+def test_a_normal_end_leaves_nothing(command: str) -> None:
+    """A command that has done its work."""
+    with gotax(*ONCE[command]) as process:
+        wait_until(lambda: held(process.pid).is_complete, "the timers to run")
+        before = held(process.pid)
+        _, errors = process.communicate(timeout=GUARD_S)
+    assert process.returncode in (0, 1)
+    assert "Traceback" not in errors
+    check_nothing_is_left(before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_while_compiling(number: signal.Signals) -> None:
+    """The compiler is a child in a session of its own: it ends as well, and takes all along."""
+    with gotax("check", "-d", "600") as process:
+        (child,) = wait_until(lambda: children(process.pid), "the compiler to start")
+        wait_until(lambda: b"gotax.sampling.loader" in command_line(child), "its exec")
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=GUARD_S)
+    wait_until(lambda: not Path(f"/proc/{child}").exists(), "the compiler to end")
+    if number == signal.SIGKILL:
+        return
+    assert process.returncode == 2
+    assert output == ""
+    assert errors == STOPPED
+
+
+def command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
+def test_no_descriptor_is_inherited() -> None:
+    """A child that a library might start gets none of the descriptors: all are close-on-exec."""
+    with gotax("check", "-d", "600") as process:
+        wait_until(lambda: held(process.pid).is_complete, "the timers to run")
+        flags = [
+            int(line.split()[1], 8)
+            for info in Path(f"/proc/{process.pid}/fdinfo").iterdir()
+            if int(info.name) > 2
+            for line in info.read_text().splitlines()
+            if line.startswith("flags:")
+        ]
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=GUARD_S)
+    assert flags
+    assert all(value & os.O_CLOEXEC for value in flags)
