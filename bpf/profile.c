@@ -10,6 +10,7 @@
 //   HASH_SEED                random per load, so that nobody can aim at a collision
 //   TARGET_TGIDS             count only processes in `targets`            (optional)
 //   TARGET_CGROUP, TARGET_CGROUP_LEVEL  ... only this cgroup's subtree     (optional)
+//   KERNEL_STACKS            walk and store the kernel's stacks too           (optional)
 //   HAVE_TASK_PT_REGS        bpf_task_pt_regs() exists (Linux >= 5.15 with BTF)
 //
 // Two banks: programs write the active one while user space drains the other. User space flips
@@ -25,7 +26,7 @@
 struct sample_key {
     u64 cgroup_id;
     u64 user_stack;   /* hash of the stack, 0: none */
-    u64 kernel_stack; /* hash of the stack, 0: none, so the CPU was in user mode */
+    u64 kernel_stack; /* hash of the stack, 0: the CPU was in user mode. 1 without KERNEL_STACKS */
     u32 tgid;
     u32 flags;        /* SAMPLE_* */
 };
@@ -65,6 +66,8 @@ BPF_F_TABLE("hash", u64, struct stack, kernel_stacks_1, STACKS_MAX, MAP_FLAGS);
 BPF_HASH(targets, u32, u8, 16384);
 #endif
 
+#define EEXIST 17
+
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 ALWAYS_INLINE void add(int counter) {
@@ -91,6 +94,15 @@ ALWAYS_INLINE u64 hash_stack(const struct stack *stack) {
 ALWAYS_INLINE u64 plausible_caller(u64 word, u64 leaf) {
     u64 distance = word > leaf ? word - leaf : leaf - word;
     return word >= 0x10000 && distance < (1ULL << 28) ? word : 0;
+}
+
+/* user_mode() of the kernel's asm/ptrace.h. */
+ALWAYS_INLINE bool from_user_mode(struct bpf_perf_event_data *ctx) {
+#if defined(__x86_64__)
+    return ctx->regs.cs & 3;
+#elif defined(__aarch64__)
+    return !(ctx->regs.pstate & 0xf);
+#endif
 }
 
 ALWAYS_INLINE u64 caller_word(struct bpf_perf_event_data *ctx, u64 leaf, bool in_kernel) {
@@ -128,37 +140,33 @@ ALWAYS_INLINE u64 caller_word(struct bpf_perf_event_data *ctx, u64 leaf, bool in
 
 /* BCC rewrites map calls in functions, not in macros: hence the spelled-out banks. */
 
-ALWAYS_INLINE long store_user_stack(u32 bank, u64 hash, struct stack *stack) {
-    if (bank)
-        return user_stacks_1.lookup(&hash) ? 0 : user_stacks_1.update(&hash, stack);
-    return user_stacks_0.lookup(&hash) ? 0 : user_stacks_0.update(&hash, stack);
+/* Most are new since the last drain, so insert at once. Nonzero: there was no room. */
+
+ALWAYS_INLINE bool no_room(long result) {
+    return result && result != -EEXIST;
 }
 
-ALWAYS_INLINE long store_kernel_stack(u32 bank, u64 hash, struct stack *stack) {
+ALWAYS_INLINE bool store_user_stack(u32 bank, u64 hash, struct stack *stack) {
     if (bank)
-        return kernel_stacks_1.lookup(&hash) ? 0 : kernel_stacks_1.update(&hash, stack);
-    return kernel_stacks_0.lookup(&hash) ? 0 : kernel_stacks_0.update(&hash, stack);
+        return no_room(user_stacks_1.insert(&hash, stack));
+    return no_room(user_stacks_0.insert(&hash, stack));
 }
 
-ALWAYS_INLINE u64 *hits_of(u32 bank, struct sample_key *key) {
-    return bank ? samples_1.lookup(key) : samples_0.lookup(key);
+ALWAYS_INLINE bool store_kernel_stack(u32 bank, u64 hash, struct stack *stack) {
+    if (bank)
+        return no_room(kernel_stacks_1.insert(&hash, stack));
+    return no_room(kernel_stacks_0.insert(&hash, stack));
 }
 
 ALWAYS_INLINE void count(u32 bank, struct sample_key *key) {
-    u64 *hits = hits_of(bank, key);
-    if (!hits) {
-        u64 zero = 0; /* insert, not update: another CPU may have counted meanwhile */
-        if (bank)
-            samples_1.insert(key, &zero);
-        else
-            samples_0.insert(key, &zero);
-        hits = hits_of(bank, key);
-        if (!hits) {
-            add(COUNTER_SAMPLES_FULL);
-            return;
-        }
-    }
-    __sync_fetch_and_add(hits, 1);
+    u64 one = 1;
+    if (!(bank ? samples_1.insert(key, &one) : samples_0.insert(key, &one)))
+        return;
+    u64 *hits = bank ? samples_1.lookup(key) : samples_0.lookup(key);
+    if (hits)
+        __sync_fetch_and_add(hits, 1);
+    else
+        add(COUNTER_SAMPLES_FULL);
 }
 
 int sample(struct bpf_perf_event_data *ctx) {
@@ -189,18 +197,24 @@ int sample(struct bpf_perf_event_data *ctx) {
     u32 bank = *active;
     key.cgroup_id = bpf_get_current_cgroup_id();
 
-    stack->caller = 0;
-    long kernel_bytes = bpf_get_stack(ctx, stack->ip, sizeof(stack->ip), 0);
-    if (kernel_bytes > 0) {
-        stack->depth = (u64)kernel_bytes / sizeof(u64);
-        key.kernel_stack = hash_stack(stack);
-        if (store_kernel_stack(bank, key.kernel_stack, stack))
-            key.flags |= SAMPLE_STACK_LOST;
+    bool in_kernel = !from_user_mode(ctx);
+    if (in_kernel) {
+        key.kernel_stack = 1;
+#ifdef KERNEL_STACKS
+        stack->caller = 0;
+        long kernel_bytes = bpf_get_stack(ctx, stack->ip, sizeof(stack->ip), 0);
+        if (kernel_bytes > 0) {
+            stack->depth = (u64)kernel_bytes / sizeof(u64);
+            key.kernel_stack = hash_stack(stack);
+            if (store_kernel_stack(bank, key.kernel_stack, stack))
+                key.flags |= SAMPLE_STACK_LOST;
+        }
+#endif
     }
     long user_bytes = bpf_get_stack(ctx, stack->ip, sizeof(stack->ip), USER_STACK);
     if (user_bytes > 0) {
         stack->depth = (u64)user_bytes / sizeof(u64);
-        stack->caller = caller_word(ctx, stack->ip[0], kernel_bytes > 0);
+        stack->caller = caller_word(ctx, stack->ip[0], in_kernel);
         key.user_stack = hash_stack(stack);
         if (store_user_stack(bank, key.user_stack, stack))
             key.flags |= SAMPLE_STACK_LOST;

@@ -71,7 +71,9 @@ class Session:
         self._pipeline = Pipeline(
             self._processes, plan.host or socket.gethostname(), plan.thresholds, plan.detail
         )
-        self._sampler = Sampler(plan.hz, plan.drain_s, self._target())
+        self._sampler = Sampler(
+            plan.hz, plan.drain_s, self._target(), with_kernel_stacks=plan.detail.kernel_frames
+        )
         self._scanned = 0.0
 
     def _target(self) -> Target:

@@ -131,13 +131,21 @@ class Sampler:
     after SIGKILL.
     """
 
-    def __init__(self, hz: int, drain_interval_s: float, target: Target = EVERYTHING) -> None:
+    def __init__(
+        self,
+        hz: int,
+        drain_interval_s: float,
+        target: Target = EVERYTHING,
+        with_kernel_stacks: bool = True,
+    ) -> None:
+        """Without kernel stacks, ``kernel_stack`` is 1 where the CPU was in the kernel: cheaper."""
         if not MIN_HZ <= hz <= MAX_HZ:
             raise UserError(f"the frequency must be {MIN_HZ} to {MAX_HZ} Hz, not {hz}")
         self.period_ns = 1_000_000_000 // hz
         self._hz = hz
         self._drain_interval_s = drain_interval_s
         self._target = target
+        self._with_kernel_stacks = with_kernel_stacks
         self._program: Program | None = None
         self._events: dict[int, int] = {}  # CPU -> event
         self._bank = 0
@@ -193,6 +201,8 @@ class Sampler:
             "MAP_FLAGS": "1" if preflight.kernel_release() >= (6, 1) else "0",
             "HASH_SEED": f"{secrets.randbits(64)}ULL",
         }
+        if self._with_kernel_stacks:
+            definitions["KERNEL_STACKS"] = "1"
         if self._target.tgids is not None:
             definitions["TARGET_TGIDS"] = "1"
         if self._target.cgroup_id is not None:
