@@ -17,7 +17,7 @@ from tests.toolchains import VERSIONS
 
 pytestmark = [pytest.mark.kernel, pytest.mark.toolchain]
 
-SECONDS = 12.0
+SECONDS = 10.0
 DISTINCT_PER_MINUTE = 2000
 
 
