@@ -359,7 +359,7 @@ def _verdict_code(reports: Sequence[ContainerReport]) -> int:
 def _check(options: argparse.Namespace) -> int:
     from gotax.exporters import report, table
 
-    window = _sample_once(_plan(options, Detail(functions=20)), options.duration)
+    window = _sample_once(_plan(options, Detail(functions=100)), options.duration)
     if options.json:
         _print_json(report.check_document(window))
     elif not window.reports:

@@ -306,6 +306,7 @@ class ContainerReport:
     usage: CpuUsage  # growth of the kernel's counters in this window
     verdict: Verdict
     findings: tuple[Finding, ...] = ()
+    cpu_ns: int | None = None  # of its Go processes, by the kernel's account
 
     @property
     def hits(self) -> int:
@@ -358,6 +359,17 @@ class Window:
     @property
     def hz(self) -> float:
         return 1e9 / self.period_ns
+
+    def cpu_ns_of(self, report: ContainerReport) -> int:
+        """CPU time of a container's Go processes: the kernel's account, else what hits stand for.
+
+        Hits say what the time was spent on. How much it was, the kernel knows better: timer
+        interrupts come a little late, and miss the ends of short runs.
+        """
+        return report.hits * self.period_ns if report.cpu_ns is None else report.cpu_ns
+
+    def cores_of(self, report: ContainerReport) -> float:
+        return self.cpu_ns_of(report) / 1e9 / self.duration_s if self.duration_s else 0.0
 
     def cpu_s(self, hits: int) -> float:
         return hits * self.period_ns / 1e9

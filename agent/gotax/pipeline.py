@@ -127,6 +127,7 @@ class Pipeline:
             other_hits=0,
         )
         reports = self._report(window, gathered.entries)
+        self._processes.end_window()
         self._processes.end_tick()
         work_s = gathered.work_s + time.thread_time() - started
         return replace(
@@ -251,6 +252,10 @@ class Pipeline:
             processes = tuple(
                 p for _, p in sorted(weighted, key=lambda pair: (-pair[0], pair[1].pid))
             )
+            cpu_ns = 0
+            for hits, process in weighted:
+                taken = self._processes.take_cpu_ns(entry_of[process.pid, process.start_ticks])
+                cpu_ns += hits * window.period_ns if taken is None else taken
             main = entry_of[processes[0].pid, processes[0].start_ticks]
             usage_now[key] = self._processes.usage(main)
             rows = _rows(window, key)
@@ -264,6 +269,7 @@ class Pipeline:
                 limit=main.limit,
                 usage=_growth(self._usage.get(key), usage_now[key]),
                 verdict=Verdict.UNREADABLE,
+                cpu_ns=cpu_ns,
             )
             verdict, findings = judge(report, self._thresholds)
             reports.append(replace(report, verdict=verdict, findings=findings))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
@@ -49,6 +50,8 @@ class Entry:
     cgroup_view: gomaxprocs.CgroupView = gomaxprocs.CgroupView()
     limit: CpuLimit = field(default_factory=CpuLimit)
     alive: bool = True
+    cpu_ticks: int = 0
+    cpu_ticks_before: int | None = None  # when the window began; None: not known
     serial: int = 0
     start_stack: int = 0
     seen: int = 0  # the tick in which it was last seen alive
@@ -72,6 +75,7 @@ class ProcessTable:
         self._ended: Generations[int, Entry] = Generations(_ENDED)
         self._by_cgroup: Generations[int, Entry] = Generations(_ENDED)
         self._serial = 0
+        self._window_began = _boot_ticks()
         self._tick = 0
         self.errors: Counter[str] = Counter()
 
@@ -151,15 +155,18 @@ class ProcessTable:
 
     def scan(self, pids: Collection[int] | None = None) -> None:
         """Look at these processes, or at every process of the host, even if they are idle."""
+        self._window_began = _boot_ticks()
         listed = procfs.list_pids(self._proc)
         for pid in self._live.keys() - set(listed):
             self._bury(pid, self._live[pid])
         for pid in listed if pids is None else pids:
             if pid not in self._live:  # else ``resolve`` looks at it, or ``refresh_go``
                 try:
-                    self._admit(pid, procfs.read_stat(self._proc, pid))
+                    entry = self._admit(pid, procfs.read_stat(self._proc, pid))
                 except (ProcessGoneError, ParseError):
                     continue
+                if entry is not None:
+                    entry.cpu_ticks_before = entry.cpu_ticks
 
     def go_entries(self) -> list[Entry]:
         """The Go processes that live, as far as seen."""
@@ -191,6 +198,8 @@ class ProcessTable:
         entry.start_stack = stat.start_stack
         entry.seen = self._tick
         self._live[pid] = entry
+        if stat.start_ticks >= self._window_began:
+            entry.cpu_ticks_before = 0
         if entry.is_go:
             self.refresh_go(entry, {})  # it may end before the window does
         return entry
@@ -304,6 +313,7 @@ class ProcessTable:
             stat = procfs.read_stat(self._proc, pid)
             if stat.start_ticks != entry.process.start_ticks:
                 raise ProcessGoneError(f"PID {pid} is another process now")
+            entry.cpu_ticks = stat.cpu_ticks
             if self._has_changed(entry, stat):
                 changed = self._admit(pid, stat)
                 if changed is None or not changed.is_go:
@@ -361,6 +371,19 @@ class ProcessTable:
             raise ParseError("gomaxprocs-unmapped", binary.module)
         return gomaxprocs.read_gomaxprocs(self._proc, entry.process.pid, binary.gomaxprocs, bias)
 
+    def take_cpu_ns(self, entry: Entry) -> int | None:
+        """CPU time of a Go process since it was last asked for, as ``refresh_go`` has read it.
+
+        None where it is not known: the process has ended, or was met only now.
+        """
+        before, entry.cpu_ticks_before = entry.cpu_ticks_before, entry.cpu_ticks
+        if before is None or not entry.alive:
+            return None
+        return max(0, entry.cpu_ticks - before) * 10_000_000
+
+    def end_window(self) -> None:
+        self._window_began = _boot_ticks()
+
     def usage(self, entry: Entry) -> CpuUsage:
         """The kernel's counters of the entry's cgroup; nothing for the root and for one gone."""
         if entry.paths.cpu == "/":
@@ -372,6 +395,11 @@ class ProcessTable:
 
     def _count(self, error: ParseError | ProcessGoneError) -> None:
         self.errors[error.reason if isinstance(error, ParseError) else "process-gone"] += 1
+
+
+def _boot_ticks() -> int:
+    """Now, as processes' start times count: 1/100 s since boot (USER_HZ is 100 everywhere)."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * 100)
 
 
 def _display_name(container_id: str | None, unit: str | None, path: str, command: str) -> str:

@@ -176,10 +176,15 @@ class _Listed:
     throttled_ns: int | None = None
     throttled_periods: int | None = None
     periods: int | None = None
+    unseen_ns: int = 0  # CPU time of windows without a hit: what for is not known yet
 
-    def add(self, report: ContainerReport, period_ns: int) -> None:
+    def add(self, report: ContainerReport, cpu_ns: int) -> None:
         self.report = report
-        self.cpu_ns += report.category_hits * period_ns
+        if report.hits:
+            self.cpu_ns += report.category_hits * (self.unseen_ns + cpu_ns) // report.hits
+            self.unseen_ns = 0
+        else:
+            self.unseen_ns += cpu_ns
         usage = report.usage
         self.throttled_ns = _sum(self.throttled_ns, usage.throttled_ns)
         self.throttled_periods = _sum(self.throttled_periods, usage.throttled_periods)
@@ -274,10 +279,10 @@ class PrometheusExporter:
         if entry is None:
             if len(self._listed) >= self._max_containers:
                 self._totals.unlisted += 1
-                self._totals.unlisted_ns += report.hits * window.period_ns
+                self._totals.unlisted_ns += window.cpu_ns_of(report)
                 return
             entry = self._listed[key] = _Listed(report, 0.0)
-        entry.add(report, window.period_ns)
+        entry.add(report, window.cpu_ns_of(report))
         entry.last_seen_s = self._totals.profiled_s
 
     def _container_families(self) -> Iterator[Family]:

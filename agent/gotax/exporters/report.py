@@ -26,7 +26,7 @@ from gotax.model import (
 
 SCHEMA = "gotax.check/v1"
 EXPLAIN_SCHEMA = "gotax.explain/v1"
-MAX_FUNCTIONS = 25
+MAX_FUNCTIONS = 100
 
 
 def check_document(window: Window) -> dict[str, Any]:
@@ -88,8 +88,9 @@ def _container(window: Window, report: ContainerReport) -> dict[str, Any]:
         "main_module": _known(main.build.main.path if main.build else ""),
         "main_version": _known(main.build.main.version if main.build else ""),
         "hits": report.hits,
-        "cpu_cores": window.cpu_cores(report.hits),
-        "cpu_seconds": window.cpu_s(report.hits),
+        "cpu_cores": window.cores_of(report),
+        "cpu_seconds": window.cpu_ns_of(report) / 1e9,
+        "sampled_cpu_seconds": window.cpu_s(report.hits),
         "cpu_usage_s": _seconds(usage.usage_ns),
         "shares": {category.label: report.share(category) for category in Category},
         "groups": {group.value: report.group_share(group) for group in Group},

@@ -229,7 +229,7 @@ def _go_cell(report: Row, _: Window, style: Style) -> Cell:
 
 
 def _cpu_cell(report: Row, window: Window, _: Style) -> Cell:
-    return Cell(cores(window.cpu_cores(report.hits)))
+    return Cell(cores(window.cores_of(report)))
 
 
 def _limit_cell(report: Row, _: Window, style: Style) -> Cell:
@@ -364,10 +364,10 @@ def _headline(command: str, window: Window, style: Style) -> str:
 
 
 def _totals(window: Window, style: Style) -> list[str]:
-    go_hits = sum(report.hits for report in window.reports)
+    go_cores = sum(window.cores_of(report) for report in window.reports)
     containers = plural(len(window.reports), "container")
     cpu = (
-        f"Go {cores(window.cpu_cores(go_hits))} cores in {containers}",
+        f"Go {cores(go_cores)} cores in {containers}",
         f"other programs {cores(window.cpu_cores(window.other_hits))} cores",
         f"of {plural(window.cpu_count, 'CPU')}",
     )
@@ -476,7 +476,7 @@ def _identity(container: Container) -> str:
 
 def _cpu(report: Row, window: Window) -> str:
     text = (
-        f"{cores(window.cpu_cores(report.hits))} cores: {window.cpu_s(report.hits):.1f} s of CPU"
+        f"{cores(window.cores_of(report))} cores: {window.cpu_ns_of(report) / 1e9:.1f} s of CPU"
         f" time in {window.duration_s:.1f} s ({plural(report.hits, 'hit')})"
     )
     if report.usage.usage_ns is not None:
@@ -561,7 +561,7 @@ def _category_bars(report: Row, window: Window, style: Style) -> list[str]:
             + painted(bar, GROUP_PAINTS[category.group], style)
             + " " * (length - len(bar))
             + f"{hits:>8,}{percent(hits / total):>7}"
-            + f"{cores(window.cpu_cores(hits)):>9}{between:>13}"
+            + f"{cores(window.cores_of(report) * hits / total):>9}{between:>13}"
         )
     groups = (
         f"{group.value} {percent(report.group_share(group))}"

@@ -47,6 +47,9 @@ class Stat:
 
     ``start_stack`` (random) tells the programs of one process apart: exec makes a new stack. 0: the
     reader may not know (it takes the right to trace), or the process has no memory.
+
+    ``cpu_ticks`` is the CPU time of all its threads, ended ones too, in units of 1/100 s: what the
+    scheduler measured, not what it sampled (kernel/sched/cputime.c cputime_adjust).
     """
 
     pid: int
@@ -55,6 +58,7 @@ class Stat:
     start_ticks: int
     is_kernel_thread: bool
     start_stack: int = 0
+    cpu_ticks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +115,8 @@ def parse_stat(data: bytes) -> Stat:
     try:
         if not closing:
             raise ValueError("no command")
-        # proc(5) counts from 1 with the PID; state is field 3, flags 9, starttime 22,
-        # startstack 28.
+        # proc(5) counts from 1 with the PID; state is field 3, flags 9, utime 14, stime 15,
+        # starttime 22, startstack 28.
         return Stat(
             pid=int(head),
             command=command.decode("utf-8", "replace"),
@@ -120,6 +124,7 @@ def parse_stat(data: bytes) -> Stat:
             start_ticks=int(fields[19]),
             is_kernel_thread=bool(int(fields[6]) & _PF_KTHREAD),
             start_stack=int(fields[25]),
+            cpu_ticks=int(fields[11]) + int(fields[12]),
         )
     except (ValueError, IndexError) as error:
         raise ParseError("procfs-stat", repr(data[:80])) from error

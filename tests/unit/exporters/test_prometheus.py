@@ -134,6 +134,18 @@ def test_counters_grow_by_each_window() -> None:
     assert values(thrice, "gotax_tick_seconds_count") == [3]
 
 
+def test_cpu_seconds_are_the_kernels_and_none_is_dropped() -> None:
+    """The kernel's account, divided as the hits fall; a window without hits waits for one."""
+    window = build_window(oversized_load())
+    (report,) = window.reports
+    idle = replace(report, category_hits=np.zeros_like(report.category_hits), cpu_ns=2_000_000_000)
+    busy = replace(report, cpu_ns=5_000_000_000)
+    exporter = published(replace(window, reports=(idle,)), replace(window, reports=(busy,)))
+    seconds = values(exporter, "gotax_cpu_seconds_total")
+    assert sum(seconds) == pytest.approx(7.0, abs=1e-6)
+    assert max(seconds) == pytest.approx(7.0 * max(report.category_hits) / report.hits, abs=1e-6)
+
+
 def test_a_container_vanishes_after_its_grace_and_not_before() -> None:
     """Between its last hit and then it keeps its counters; only the share of now is gone."""
     both = build_window(oversized_load(), fitting_load())

@@ -152,12 +152,13 @@ def test_functions_are_bounded() -> None:
     """A container with many functions lists only the top ones."""
     load = oversized_load()
     runs = tuple(
-        Run((go_location(f"main.f{number}"),), Category.USER, number + 1) for number in range(99)
+        Run((go_location(f"main.f{number}"),), Category.USER, number + 1)
+        for number in range(MAX_FUNCTIONS + 20)
     )
     document = check_document(build_window(type(load)(load.process, runs)))
     functions = document["containers"][0]["functions"]
     assert len(functions) == MAX_FUNCTIONS
-    assert functions[0]["function"] == "main.f98"
+    assert functions[0]["function"] == f"main.f{MAX_FUNCTIONS + 19}"
 
 
 def described(rule: dict[str, Any], schema: dict[str, Any]) -> set[str]:
