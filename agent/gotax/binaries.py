@@ -127,7 +127,7 @@ class Binary:
         return table is not None and table.text_start <= address < table.text_end
 
     def frame_sizes(self, addresses: UInt64Array) -> tuple[UInt64Array, UInt64Array, list[int]]:
-        """pcsp of each address, with the range [start, end) around it that has the same one.
+        """Ranges [start, end) that cover the addresses, and pcsp in each.
 
         -1 outside Go text or when the table cannot be read; the range is empty when that may
         change.
@@ -143,15 +143,15 @@ class Binary:
         return addresses, addresses + np.uint64(width), [-1] * len(addresses)
 
     def calls(self, addresses: UInt64Array, with_lines: bool) -> Calls:
-        """The inline chain of each link-time address, innermost first; never empty.
+        """Ranges that cover the link-time addresses, and the inline chain in each, innermost first.
 
-        With lines every address is a range of its own; the range is empty when the table could
-        not be read just now. The addresses are unique.
+        No chain is empty. With lines every address is a range of its own. Ranges are empty when
+        the table could not be read just now. The addresses are unique.
         """
         calls = self._go_calls(addresses, with_lines)
         chains = [
-            chain or (self._native_frame(int(address)),)
-            for chain, address in zip(calls.chains, addresses, strict=True)
+            chain or (self._native_frame(start),)
+            for start, chain in zip(calls.starts.tolist(), calls.chains, strict=True)
         ]
         return replace(calls, chains=chains)
 

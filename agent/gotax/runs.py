@@ -14,9 +14,8 @@ from gotax.model import Int64Array, UInt64Array
 class Runs:
     """Half-open ranges of addresses with a value each, sorted by start.
 
-    Ranges that are added may repeat or grow one that is known (the same start); of two that
-    overlap otherwise the one that starts later answers for the common part. A table of 16 bytes
-    and one reference per range, so that it can be large.
+    Ranges do not overlap, but one that is added replaces the one that starts where it starts. A
+    table of 16 bytes and one reference per range, so that it can be large.
     """
 
     def __init__(self) -> None:

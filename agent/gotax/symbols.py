@@ -25,7 +25,7 @@ from gotax.processes import Entry, ProcessTable
 from gotax.runs import Runs
 
 _STACKS = 8192
-_RANGES = 32768
+_RANGES = 1 << 18
 _KERNEL_LOCATIONS = 16384
 _NAMES = 8192
 _ROOTS = (categories.CUT_GOEXIT, categories.CUT_MSTART, categories.CUT_ENTRY)
@@ -111,7 +111,7 @@ class Binaries:
 
 
 class Symbolizer:
-    """Knows at most 16384 stacks, 32768 address ranges and 16384 function names at a time."""
+    """Knows at most 16384 stacks, 262144 address ranges and 16384 function names at a time."""
 
     def __init__(self, processes: ProcessTable, with_lines: bool) -> None:
         self._processes = processes
@@ -211,11 +211,14 @@ class Symbolizer:
                     wanted.setdefault(binary.serial, (binary, []))[1].append(unknown)
         for binary, parts in wanted.values():
             calls = binary.calls(np.unique(np.concatenate(parts)), self._with_lines)
-            places = [
-                self._place(Location(binary.module, binary.build_id, start, chain))
-                for start, chain in zip(calls.starts.tolist(), calls.chains, strict=True)
-            ]
-            self._binaries.of(binary).places.add(calls.starts, calls.ends, places)
+            places: dict[int, Place] = {}  # by identity of the chain: one for all of its ranges
+            for start, chain in zip(calls.starts.tolist(), calls.chains, strict=True):
+                if id(chain) not in places:
+                    location = Location(binary.module, binary.build_id, start, chain)
+                    places[id(chain)] = self._place(location)
+            self._binaries.of(binary).places.add(
+                calls.starts, calls.ends, [places[id(chain)] for chain in calls.chains]
+            )
 
     def _place(self, location: Location) -> Place:
         codes = tuple([self._code(frame) for frame in location.frames])

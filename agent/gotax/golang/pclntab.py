@@ -56,7 +56,7 @@ class _Activations:
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """The chain of frames of each pc, and the range [start, end) around it where it is the same."""
+    """Columns: ranges [start, end) of addresses and the chain of frames all over each."""
 
     starts: UInt64Array
     ends: UInt64Array
@@ -119,44 +119,90 @@ class Pclntab:
         wanted, inverse = np.unique(pcs, return_inverse=True)
         chains: list[tuple[Frame, ...]] = [()] * len(wanted)
         for part in self._rounds(wanted):
-            found, _ = self._activations(*self._locate(wanted[part]))
+            offsets, functions, of = self._locate(wanted[part])
+            tables = self._read_tables(functions.pcfile, functions.pcln, functions.pcinline)
+            found = self._activations(offsets, functions, of, tables)
             for place, chain in zip(part.tolist(), self._chains(found, len(part)), strict=True):
                 chains[place] = chain
         return [chains[place] for place in inverse.tolist()]
 
     def frame_sizes(self, pcs: UInt64Array) -> Int32Array:
         """Bytes the stack pointer has moved since the function's entry; -1 unknown."""
-        return self.frame_size_runs(pcs)[2]
-
-    def calls(self, pcs: UInt64Array) -> Calls:
-        """Like ``frames`` with file "" and line 0 everywhere: then many pcs have one answer."""
-        starts, ends = pcs.copy(), pcs + np.uint64(1)
-        chains: list[tuple[Frame, ...]] = [()] * len(pcs)
-        for part in self._rounds(pcs):
-            offsets, functions, of = self._locate(pcs[part])
-            none = np.zeros_like(functions.pcln)
-            functions = replace(functions, pcfile=none, pcln=none)
-            found, tables = self._activations(offsets, functions, of)
-            none = np.zeros_like(found.line)  # up to Go 1.11 inlined calls have lines of their own
-            found = replace(found, file=none - 1, line=none)
-            low, high = tables.extents(tables.numbers(functions.pcinline)[of], offsets)
-            starts[part], ends[part] = _around(pcs[part], offsets, low, high)
-            for place, chain in zip(part.tolist(), self._chains(found, len(part)), strict=True):
-                chains[place] = chain
-        return Calls(starts, ends, chains)
-
-    def frame_size_runs(self, pcs: UInt64Array) -> tuple[UInt64Array, UInt64Array, Int32Array]:
-        """``frame_sizes`` with the range [start, end) around each pc that has the same size."""
-        starts, ends = pcs.copy(), pcs + np.uint64(1)
         sizes = np.full(len(pcs), -1, np.int32)
         for part in self._rounds(pcs):
             offsets, functions, of = self._locate(pcs[part])
             tables = self._read_tables(functions.pcsp)
-            numbers = tables.numbers(functions.pcsp)[of]
-            sizes[part] = tables.at(numbers, offsets)
-            low, high = tables.extents(numbers, offsets)
-            starts[part], ends[part] = _around(pcs[part], offsets, low, high)
-        return starts, ends, sizes
+            sizes[part] = tables.at(tables.numbers(functions.pcsp)[of], offsets)
+        return sizes
+
+    def calls(self, pcs: UInt64Array) -> Calls:
+        """The frames at these pcs as ``frames`` has them, but with file "" and line 0, and
+        every range of their functions that has the same answer.
+
+        A pc outside Go code has the chain () for a range of its own.
+        """
+        outside = pcs[~self.contains(pcs)]
+        parts = [Calls(outside, outside + np.uint64(1), [()] * len(outside))]
+        parts += [self._calls(pcs[part]) for part in self._rounds(pcs)]
+        return Calls(
+            np.concatenate([part.starts for part in parts]),
+            np.concatenate([part.ends for part in parts]),
+            [chain for part in parts for chain in part.chains],
+        )
+
+    def _calls(self, pcs: UInt64Array) -> Calls:
+        offsets, functions, of = self._locate(pcs)
+        none = np.zeros_like(functions.pcln)
+        functions = replace(functions, pcfile=none, pcln=none)
+        tables = self._read_tables(functions.pcinline)
+        numbers = tables.numbers(functions.pcinline)
+        index = tables.at(numbers[of], offsets).astype(np.int64)
+        # One query for each inlined call of a function, and for its own body.
+        pairs, first, pair_of_pc = np.unique(
+            (of << 32) + index + 1, return_index=True, return_inverse=True
+        )
+        found = self._activations(offsets[first], functions, of[first], tables)
+        none = np.zeros_like(found.line)  # up to Go 1.11 inlined calls have lines of their own
+        chains = self._chains(replace(found, file=none - 1, line=none), len(pairs))
+        runs = tables.runs(numbers)
+        pair_of_run = (runs.of << 32) + runs.value + 1
+        at = np.minimum(np.searchsorted(pairs, pair_of_run), len(pairs) - 1)
+        kept = np.flatnonzero(pairs[at] == pair_of_run)
+        entries = self._text + functions.entry
+        starts, ends = entries[runs.of[kept]] + runs.start[kept], entries[runs.of[kept]]
+        ends = ends + runs.end[kept]
+        # Without a table all is the function's own up to the pc; beyond its end (padding) the pc.
+        beyond = np.flatnonzero(offsets >= tables.ends(numbers)[of])
+        low = entries[of[beyond]] + np.where(numbers[of[beyond]] < 0, 0, offsets[beyond])
+        return Calls(
+            _addresses(low, starts),
+            _addresses(entries[of[beyond]] + offsets[beyond] + 1, ends),
+            [chains[place] for place in (*pair_of_pc[beyond].tolist(), *at[kept].tolist())],
+        )
+
+    def frame_size_runs(self, pcs: UInt64Array) -> tuple[UInt64Array, UInt64Array, Int32Array]:
+        """``frame_sizes`` of all of the functions that these pcs are in: ranges [start, end).
+
+        A pc that no table covers has -1 for a range of its own.
+        """
+        uncovered = [pcs[~self.contains(pcs)]]
+        starts, ends, sizes = list[UInt64Array](), list[UInt64Array](), list[Int32Array]()
+        for part in self._rounds(pcs):
+            offsets, functions, of = self._locate(pcs[part])
+            tables = self._read_tables(functions.pcsp)
+            numbers = tables.numbers(functions.pcsp)
+            uncovered.append(pcs[part][offsets >= tables.ends(numbers)[of]])
+            runs = tables.runs(numbers)
+            entries = self._text + functions.entry[runs.of]
+            starts.append(_addresses(entries + runs.start))
+            ends.append(_addresses(entries + runs.end))
+            sizes.append(runs.value)
+        alone = np.concatenate(uncovered)
+        return (
+            np.concatenate([alone, *starts]),
+            np.concatenate([alone + np.uint64(1), *ends]),
+            np.concatenate([np.full(len(alone), -1, np.int32), *sizes]),
+        )
 
     def function_range(self, name: str) -> tuple[int, int] | None:
         """[low, high) of the function with this name, or None. See ``function_ranges``."""
@@ -219,13 +265,13 @@ class Pclntab:
         return [tuple(frames[low:high]) for low, high in pairwise(cuts)]
 
     def _activations(
-        self, offsets: Int64Array, functions: Functions, of: npt.NDArray[np.intp]
-    ) -> tuple[_Activations, PcTables]:
-        """Round by round: the innermost frame of every pc, then the callers of inlined ones.
-
-        With the tables read for it, which the pcs' own functions' ``pcinline`` are among.
-        """
-        tables = self._read_tables(functions.pcfile, functions.pcln, functions.pcinline)
+        self,
+        offsets: Int64Array,
+        functions: Functions,
+        of: npt.NDArray[np.intp],
+        tables: PcTables,
+    ) -> _Activations:
+        """Round by round: the innermost frame of every pc, then the callers of inlined ones."""
         numbers = tuple(
             tables.numbers(column)
             for column in (functions.pcinline, functions.pcfile, functions.pcln)
@@ -259,7 +305,7 @@ class Pclntab:
                 place = place_at(np.maximum(callees.parent_pcs, 0))
         query = np.concatenate([part.query for part in rounds])
         order = np.argsort(query, kind="stable")  # rounds went from the inside out, and stay so
-        activations = _Activations(
+        return _Activations(
             query=query[order],
             name=np.concatenate([part.name for part in rounds])[order],
             file=np.concatenate([part.file for part in rounds])[order],
@@ -267,7 +313,6 @@ class Pclntab:
             start_line=np.concatenate([part.start_line for part in rounds])[order],
             inlined=np.concatenate([part.inlined for part in rounds])[order],
         )
-        return activations, tables
 
     def _file_places(self, cu: Int64Array, numbers: Int64Array) -> Int64Array:
         """File offsets of the names of files, -1 for unknown.
@@ -277,6 +322,8 @@ class Pclntab:
         """
         places = np.full(len(numbers), -1, np.int64)
         known = np.flatnonzero(numbers >= 0)
+        if not len(known):
+            return places
         slots, inverse = np.unique(cu[known] + numbers[known], return_inverse=True)
         if len(slots) and not 0 <= int(slots[0]) <= int(slots[-1]) < self.header.cu_count:
             raise ParseError("func-malformed", f"file number {int(slots[-1])}")
@@ -381,12 +428,8 @@ class Pclntab:
         return bool(((before == 0) | (trees.names == 0)).all())
 
 
-def _around(
-    pcs: UInt64Array, offsets: Int64Array, low: Int64Array, high: Int64Array
-) -> tuple[UInt64Array, UInt64Array]:
-    """[low, high), which count like ``offsets`` from the functions' entries, as addresses."""
-    below, above = (offsets - low).astype(np.uint64), (high - offsets).astype(np.uint64)
-    return pcs - below, pcs + above
+def _addresses(*columns: Int64Array) -> UInt64Array:
+    return np.concatenate(columns).astype(np.uint64)
 
 
 def shortened(name: str) -> str:

@@ -23,6 +23,20 @@ _SHORT_TABLE_BYTES = 4096  # of a few tables read one by one
 _TAIL_BYTES = 1024  # read this much for the last table of a span, then twice as much, ...
 _MAX_TABLE_BYTES = 4 << 20  # a function of some ten million bytes of code
 _MAX_VARINT_BYTES = 5  # 32 bits
+_MAX_PC = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Columns: [start, end) from the entry of a function within which a table has ``value``.
+
+    ``of`` is the position of the table in what was asked for.
+    """
+
+    of: Int64Array
+    start: Int64Array
+    end: Int64Array
+    value: Int32Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +61,25 @@ class PcTables:
         inside &= (self.keys[found] >> 32 == numbers) & (pcs >= 0)
         return np.where(inside, self.values[found], np.int32(-1))
 
-    def extents(self, numbers: Int64Array, pcs: Int64Array) -> tuple[Int64Array, Int64Array]:
-        """[low, high) around each pc in which its table gives the same value as there.
+    def ends(self, numbers: Int64Array) -> Int64Array:
+        """Where these tables end, from the function's entry; 0 for number -1."""
+        last = np.searchsorted(self.keys, (numbers + 1) << 32, side="right") - 1
+        ends = np.append(self.keys, 0)[last] & _MAX_PC
+        return np.where(numbers < 0, 0, ends)
 
-        [0, pc + 1) without a table, [pc, pc + 1) beyond it.
-        """
-        found = np.searchsorted(self.keys, (numbers << 32) + pcs, side="right")
-        keys = np.concatenate(([-1 << 32], self.keys, [-1 << 32]))  # of no table, at both ends
-        before, after = keys[found], keys[found + 1]
-        low = np.where(before >> 32 == numbers, before & 0xFFFFFFFF, 0)
-        known = after >> 32 == numbers
-        none = numbers < 0
-        low = np.where(none, 0, np.where(known, low, pcs))
-        return low, np.where(known & ~none, after & 0xFFFFFFFF, pcs + 1)
+    def runs(self, numbers: Int64Array) -> Runs:
+        """All pairs of these tables as ranges; none for number -1."""
+        low = np.searchsorted(self.keys, numbers << 32, side="right")
+        high = np.searchsorted(self.keys, (numbers + 1) << 32, side="right")
+        counts = np.where(numbers < 0, 0, high - low)
+        total = int(counts.sum())
+        first = np.cumsum(counts) - counts
+        rows = np.arange(total) + np.repeat(low - first, counts)
+        ends = self.keys[rows] & _MAX_PC
+        starts = np.zeros(total, np.int64)
+        starts[1:] = ends[:-1]
+        starts[first[counts > 0]] = 0
+        return Runs(np.repeat(np.arange(len(numbers)), counts), starts, ends, self.values[rows])
 
 
 def read_pc_tables(
