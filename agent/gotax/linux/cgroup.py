@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 from gotax.errors import ParseError, ProcessGoneError
@@ -72,6 +73,7 @@ class CgroupIdentity:
     qos: str | None = None
 
 
+@lru_cache(4096)  # the same paths at every window
 def identify(path: str) -> CgroupIdentity:
     """Understands one cgroup path. Never fails: what it does not know is just a cgroup.
 

@@ -12,6 +12,7 @@ import errno
 import os
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
@@ -205,6 +206,7 @@ def map_file_path(root: str, pid: int, mapping: Mapping) -> str | None:
     return f"{root}/{pid}/root{mapping.path}"
 
 
+@lru_cache(1024)  # the same few texts at every window
 def parse_cgroups(data: bytes) -> tuple[CgroupEntry, ...]:
     """The lines of /proc/PID/cgroup in their order.
 
