@@ -215,11 +215,14 @@ def test_open_limit_files_are_found(tmp_path: Path) -> None:
     for name in ("cpu.max", "cpu.cfs_quota_us", "cpu.stat"):
         (tmp_path / name).touch()
     with (
-        (tmp_path / "cpu.max").open(),
-        (tmp_path / "cpu.stat").open(),
-        (tmp_path / "cpu.cfs_quota_us").open(),
+        (tmp_path / "cpu.max").open() as limit,
+        (tmp_path / "cpu.stat").open("a") as other,
+        (tmp_path / "cpu.cfs_quota_us").open("a") as old_limit,
+        # A process of its own: only the first descriptors are looked at, and a test run has many.
+        subprocess.Popen(["sleep", "60"], stdin=limit, stdout=other, stderr=old_limit) as process,
     ):
-        found = procfs.read_cgroup_fds(PROC, os.getpid())
+        found = procfs.read_cgroup_fds(PROC, process.pid)
+        process.kill()
     assert set(found) == {f"{tmp_path}/cpu.max", f"{tmp_path}/cpu.cfs_quota_us"}
 
 
