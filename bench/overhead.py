@@ -1,11 +1,12 @@
 """What the agent costs on a busy node, beside other profilers on the same load in the same run.
 
-    .venv/bin/python -m bench [--warm-up 60] [--seconds 60] [--json]
+    .venv/bin/python -m bench [--warm-up 120] [--seconds 60] [--json]
 
-Twenty Go processes use 1.25 cores (bench.fleet). The agent runs with its defaults and is scraped
-every 15 s. After the warm-up it is measured alone; then every peer is started beside it and both
-are measured. Kernel time per sample is what the kernel itself counts for a BPF program
-(BPF_ENABLE_STATS), so the ratio to a peer's is of the same seconds.
+Twenty Go processes use 1.25 cores (bench.fleet). First the agent runs with its defaults, scraped
+every 15 s: after the warm-up it is measured. Then every peer, one after the other. At last the
+agent's BPF program and bcc's walk run in turns, a few seconds each, because what a sample costs
+depends on the minute. Nobody samples beside another: of two timers that fire when a CPU wakes up
+the second finds the caches warm.
 
 README.md says what each column means. Leaves nothing behind, however it ends.
 """
@@ -34,9 +35,11 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gotax.linux.procfs import read_pss_bytes
 from gotax.sampling import kernel
+from gotax.sampling.sampler import Sampler
 
 from bench.fleet import (
     CORES,
@@ -53,6 +56,9 @@ _BPF_ENABLE_STATS = 32
 _SCRAPE_INTERVAL_S = 15.0
 _START_WITHIN_S = 60.0
 _END_WITHIN_S = 60.0
+AGENTS_WALK = "gotax agent"
+FULL_WALK = "gotax with kernel stacks"
+BCCS_WALK = "bcc, two get_stackid"
 BARS = {"cpu_s_per_minute": 0.15, "pss_mb": 90.0, "kernel_ratio": 1.3}
 
 
@@ -81,23 +87,15 @@ class Cost:
     pss_mb: float
     kernel_us_per_sample: float | None
     samples_per_s: float | None
-    gotax_kernel_us_per_sample: float | None = None
-    gotax_cpu_s_per_minute: float | None = None
-
-    @property
-    def kernel_ratio(self) -> float | None:
-        """gotax over this one, in the same seconds."""
-        if not self.kernel_us_per_sample or not self.gotax_kernel_us_per_sample:
-            return None
-        return self.gotax_kernel_us_per_sample / self.kernel_us_per_sample
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--hz", type=int, default=19, help="of everybody (19)")
-    parser.add_argument("--warm-up", type=float, default=60.0, help="seconds (60)")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of each phase (60)")
-    parser.add_argument("--rounds", type=int, default=1, help="phases each; medians count (1)")
+    parser.add_argument("--warm-up", type=float, default=120.0, help="seconds (120)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="for each profiler (60)")
+    parser.add_argument("--turns", type=int, default=6, help="of each BPF program; 0 for none (6)")
+    parser.add_argument("--turn-seconds", type=float, default=10.0, help="of one turn (10)")
     parser.add_argument("--only", action="append", default=[], help="peers with this in their name")
     parser.add_argument("--no-peers", action="store_true", help="measure the agent alone")
     parser.add_argument("--processes", type=int, default=PROCESSES)
@@ -116,7 +114,7 @@ def main() -> int:
     return 0
 
 
-def run(options: argparse.Namespace) -> dict[str, object]:
+def run(options: argparse.Namespace) -> dict[str, Any]:
     say("building the load")
     binaries = build_load()
     with contextlib.ExitStack() as stack:
@@ -124,30 +122,27 @@ def run(options: argparse.Namespace) -> dict[str, object]:
         peers = stack.enter_context(find_peers(options.hz, options.seconds, folder))
         stack.enter_context(bpf_stats())
         fleet = stack.enter_context(Fleet(binaries, options.processes, options.cores))
-        agent = stack.enter_context(Agent(options.hz, folder / "agent.log"))
-        say(f"warming up for {options.warm_up:g} s")
-        time.sleep(options.warm_up)
-        alone: list[Cost] = []
-        costs: list[Cost] = []
-        missing = [peer for peer in peers if isinstance(peer, Missing)]
         load_s, began = fleet.cpu_s(), time.monotonic()
-        for _ in range(options.rounds):
-            say(f"gotax alone, {options.seconds:g} s")
-            alone.append(agent.measure(options.seconds))
-            for peer in peers:
-                if isinstance(peer, Missing) or options.no_peers:
-                    continue
-                if options.only and not any(word in peer.name for word in options.only):
-                    continue
-                say(f"{peer.name}, {options.seconds:g} s")
-                try:
-                    costs.append(measure_peer(peer, agent, options.seconds, folder))
-                except BenchError as error:
-                    missing.append(Missing(peer.name, str(error)))
-                fleet.check()
+        with Agent(options.hz, folder / "agent.log") as agent:
+            say(f"gotax agent: warming up for {options.warm_up:g} s")
+            time.sleep(options.warm_up)
+            say(f"gotax agent: {options.seconds:g} s")
+            costs = [agent.measure(options.seconds)]
+        missing = [peer for peer in peers if isinstance(peer, Missing)]
+        for peer in peers:
+            if isinstance(peer, Missing) or options.no_peers:
+                continue
+            if options.only and not any(word in peer.name for word in options.only):
+                continue
+            say(f"{peer.name}: {options.seconds:g} s")
+            try:
+                costs.append(measure_peer(peer, options.seconds, folder))
+            except BenchError as error:
+                missing.append(Missing(peer.name, str(error)))
+        walk = next(peer for peer in peers if isinstance(peer, Peer) and peer.is_walk)
+        turns = take_turns(walk, options, folder)
+        fleet.check()
         load = (fleet.cpu_s() - load_s) / (time.monotonic() - began)
-    gotax = median(alone)
-    others = [median([c for c in costs if c.name == name]) for name in _names(costs)]
     return {
         "machine": {
             "cpus": os.cpu_count(),
@@ -157,13 +152,34 @@ def run(options: argparse.Namespace) -> dict[str, object]:
         },
         "hz": options.hz,
         "seconds": options.seconds,
-        "rounds": options.rounds,
         "warm_up_s": options.warm_up,
         "load": {"processes": options.processes, "cpu_s_per_minute": load * 60},
-        "gotax": dataclasses.asdict(gotax),
-        "peers": [{**dataclasses.asdict(c), "kernel_ratio": c.kernel_ratio} for c in others],
+        "profilers": [dataclasses.asdict(cost) for cost in costs],
+        "turns_us_per_sample": turns,
         "missing": [dataclasses.asdict(peer) for peer in missing],
     }
+
+
+def take_turns(walk: Peer, options: argparse.Namespace, folder: Path) -> dict[str, list[float]]:
+    """Kernel time per sample of three programs in turns."""
+    seconds = options.turn_seconds
+    turns: dict[str, list[float]] = {AGENTS_WALK: [], FULL_WALK: [], BCCS_WALK: []}
+    for number in range(options.turns):
+        say(f"BPF programs in turns: {number + 1} of {options.turns}")
+        for name, with_kernel_stacks in ((AGENTS_WALK, False), (FULL_WALK, True)):
+            turns[name].append(time_sampler(options.hz, seconds, with_kernel_stacks))
+        cost = measure_peer(walk, seconds, folder)
+        turns[BCCS_WALK].append(cost.kernel_us_per_sample or 0.0)
+    return turns
+
+
+def time_sampler(hz: int, seconds: float, with_kernel_stacks: bool) -> float:
+    """Microseconds per sample of the agent's own sampler, drained as the agent does."""
+    with Sampler(hz, seconds, with_kernel_stacks=with_kernel_stacks) as sampler:
+        time.sleep(seconds)
+        sampler.drain()
+        stats = program_stats(os.getpid())
+    return stats.run_ns / max(1, stats.runs) / 1e3
 
 
 def say(text: str) -> None:
@@ -293,8 +309,8 @@ def watch_pss(pid: int, seconds: float) -> float:
     return most
 
 
-def measure_peer(peer: Peer, agent: Agent, seconds: float, folder: Path) -> Cost:
-    """Run a peer beside the agent: from when it samples until it has ended, report included."""
+def measure_peer(peer: Peer, seconds: float, folder: Path) -> Cost:
+    """Run a peer: from when it samples until it has ended, its report included."""
     log = folder / "peer.log"
     children = _children_s()
     with log.open("wb") as errors:
@@ -311,14 +327,11 @@ def measure_peer(peer: Peer, agent: Agent, seconds: float, folder: Path) -> Cost
     try:
         _wait_until_sampling(peer, process, log)
         start_cpu_s = process_cpu_s(process.pid)
-        own, theirs = program_stats(agent.pid), program_stats(process.pid)
-        agent_s, began = process_cpu_s(agent.pid), time.monotonic()
+        stats, began = program_stats(process.pid), time.monotonic()
         # A little short of a tool that ends by itself, whose programs could not be read any more.
         pss = watch_pss(process.pid, seconds - 3)
         passed = time.monotonic() - began
-        own = program_stats(agent.pid).since(own)
-        theirs = program_stats(process.pid).since(theirs)
-        agent_s = process_cpu_s(agent.pid) - agent_s
+        stats = program_stats(process.pid).since(stats)
     finally:
         end(process, signal.SIGINT)
     total_s = _children_s() - children
@@ -327,10 +340,8 @@ def measure_peer(peer: Peer, agent: Agent, seconds: float, folder: Path) -> Cost
         (total_s - start_cpu_s) * 60 / passed,
         start_cpu_s,
         pss,
-        _us(theirs),
-        theirs.runs / passed if theirs.runs else None,
-        _us(own),
-        agent_s * 60 / passed,
+        _us(stats),
+        stats.runs / passed if stats.runs else None,
     )
 
 
@@ -363,69 +374,58 @@ def end(process: subprocess.Popen[bytes], number: int) -> None:
     process.wait()
 
 
-def _names(costs: list[Cost]) -> list[str]:
-    return list(dict.fromkeys(cost.name for cost in costs))
-
-
-def median(costs: list[Cost]) -> Cost:
-    """Field by field."""
-    values: dict[str, object] = {}
-    for column in dataclasses.fields(Cost):
-        column_values = [getattr(cost, column.name) for cost in costs]
-        known = [value for value in column_values if isinstance(value, float)]
-        values[column.name] = statistics.median(known) if known else column_values[0]
-    return Cost(**values)  # type: ignore[arg-type]
-
-
-def table(document: dict[str, object]) -> str:
+def table(document: dict[str, Any]) -> str:
     """The one table, and whether the bars hold."""
-    gotax, peers = document["gotax"], document["peers"]
+    profilers, turns = document["profilers"], document["turns_us_per_sample"]
     machine, load = document["machine"], document["load"]
-    assert isinstance(gotax, dict)
-    assert isinstance(peers, list)
-    assert isinstance(machine, dict)
-    assert isinstance(load, dict)
     title = (
         f"{machine['cpus']} CPUs, Linux {machine['kernel']}, {machine['machine']};"
         f" {load['processes']} Go processes using {load['cpu_s_per_minute']:.1f} CPU s/min;"
         f" {document['hz']} Hz; ratios are gotax / the other"
     )
     head = (
-        f"{'':24}{'CPU s/min':>11}{'ratio':>8}{'PSS MB':>9}{'ratio':>8}"
-        f"{'kernel us/sample':>18}{'gotax beside':>14}{'ratio':>8}{'samples/s':>11}"
+        f"{'':26}{'CPU s/min':>11}{'ratio':>8}{'PSS MB':>9}{'ratio':>8}"
+        f"{'kernel us/sample':>18}{'samples/s':>11}{'start CPU s':>13}"
     )
+    gotax = profilers[0]
     lines = [title, "", head]
-    for row in (gotax, *peers):
+    for row in profilers:
         is_peer = row is not gotax
         cells = [
-            f"{row['name']:24}",
+            f"{row['name']:26}",
             _cell(row["cpu_s_per_minute"], 11, 3),
             _cell(_ratio(gotax, row, "cpu_s_per_minute") if is_peer else None, 8, 2),
             _cell(row["pss_mb"], 9, 1),
             _cell(_ratio(gotax, row, "pss_mb") if is_peer else None, 8, 2),
             _cell(row["kernel_us_per_sample"], 18, 2),
-            _cell(row["gotax_kernel_us_per_sample"] if is_peer else None, 14, 2),
-            _cell(row["kernel_ratio"] if is_peer else None, 8, 2),
             _cell(row["samples_per_s"], 11, 1),
+            _cell(row["start_cpu_s"], 13, 2),
         ]
         lines.append("".join(cells).rstrip())
-    missing = document["missing"]
-    assert isinstance(missing, list)
-    lines += [f"{peer['name']:24}  skipped: {peer['reason']}" for peer in missing]
-    return "\n".join([*lines, "", *_bars(gotax, peers)])
+    lines += [f"{peer['name']:26}  skipped: {peer['reason']}" for peer in document["missing"]]
+    return "\n".join([*lines, "", *_turns(turns), "", *_bars(gotax, turns)])
 
 
-def _bars(gotax: dict[str, float], peers: list[dict[str, float]]) -> list[str]:
-    walks = [p["kernel_ratio"] for p in peers if str(p["name"]).startswith("bcc, two")]
+def _turns(turns: dict[str, list[float]]) -> list[str]:
+    if not turns[BCCS_WALK]:
+        return []
+    bcc = statistics.median(turns[BCCS_WALK])
+    head = f"{'kernel us/sample, in turns':26}{'median':>11}{'ratio':>8}{'least':>9}{'most':>8}"
+    return [head] + [
+        f"{name:26}{statistics.median(values):11.2f}{statistics.median(values) / bcc:8.2f}"
+        f"{min(values):9.2f}{max(values):8.2f}"
+        for name, values in turns.items()
+    ]
+
+
+def _bars(gotax: dict[str, float], turns: dict[str, list[float]]) -> list[str]:
     checks = [
         ("CPU seconds a minute", gotax["cpu_s_per_minute"], BARS["cpu_s_per_minute"]),
         ("PSS in MB", gotax["pss_mb"], BARS["pss_mb"]),
-        *(
-            ("kernel time against bcc's two walks", ratio, BARS["kernel_ratio"])
-            for ratio in walks
-            if ratio
-        ),
     ]
+    if turns[BCCS_WALK]:
+        ratio = statistics.median(turns[AGENTS_WALK]) / statistics.median(turns[BCCS_WALK])
+        checks.append(("kernel time per sample / bcc's walk", ratio, BARS["kernel_ratio"]))
     return [
         f"{'holds ' if value <= bar else 'MISSED'}  {what}: {value:.3g}, bar {bar:g}"
         for what, value, bar in checks
