@@ -37,7 +37,7 @@ STAGES: tuple[tuple[str, type, str], ...] = (
     ("scan for new processes", Pipeline, "scan"),
     ("resolve processes", Pipeline, "_resolve"),
     ("symbolize: known stacks", Pipeline, "_symbolize"),
-    ("symbolize: new stacks, mend", Symbolizer, "_walk"),
+    ("symbolize: new stacks", Symbolizer, "learn"),
     ("symbolize: new addresses", Symbolizer, "_look_up"),
     ("symbolize: compose, classify", Symbolizer, "_compose"),
     ("fold", Pipeline, "_gather"),

@@ -41,7 +41,7 @@ def addr2line(binary: Binary, texts: Iterable[str]) -> Iterator[str]:
         batch = [text for text in batch if text]
         addresses = np.array([_address(text) for text in batch], np.uint64)
         wanted, inverse = np.unique(addresses, return_inverse=True)
-        chains = [_lines(chain) for chain in binary.calls(wanted, with_lines=True).chains]
+        chains = [_lines(chain) for chain in binary.calls(wanted, with_lines=True)[0].chains]
         for text, index in zip(batch, inverse.tolist(), strict=True):
             for line in chains[index]:
                 yield f"{text}\t{line}"

@@ -15,7 +15,7 @@ from gotax.generations import Generations
 from gotax.golang import gomaxprocs
 from gotax.golang.buildinfo import parse_buildinfo
 from gotax.golang.gomaxprocs import GomaxprocsAddresses, find_gomaxprocs
-from gotax.golang.pclntab import Calls, Pclntab, parse_pclntab
+from gotax.golang.pclntab import Calls, Pclntab, Sizes, parse_pclntab
 from gotax.linux.elf import Elf, FileReader, SymbolTable, parse_elf
 from gotax.linux.procfs import FileId
 from gotax.model import Frame, FrameKind, GoBuild, UInt64Array
@@ -126,47 +126,35 @@ class Binary:
         table = self.pclntab
         return table is not None and table.text_start <= address < table.text_end
 
-    def frame_sizes(self, addresses: UInt64Array) -> tuple[UInt64Array, UInt64Array, list[int]]:
-        """Ranges [start, end) that cover the addresses, and pcsp in each.
+    def calls(self, addresses: UInt64Array, with_lines: bool) -> tuple[Calls, Sizes]:
+        """Ranges that cover the link-time addresses, with the inline chain in each, innermost
+        first and never empty, and with pcsp, -1 where there is none.
 
-        -1 outside Go text or when the table cannot be read; the range is empty when that may
-        change.
+        With lines every address is a range of its own. Ranges are empty when the tables could
+        not be read just now. The addresses are unique.
         """
-        width = 1
-        if self.pclntab is not None:
-            try:
-                starts, ends, sizes = self.pclntab.frame_size_runs(addresses)
-                return starts, ends, sizes.tolist()
-            except ParseError as error:
-                self.problem = error.reason
-                width = error.reason not in _PASSING
-        return addresses, addresses + np.uint64(width), [-1] * len(addresses)
-
-    def calls(self, addresses: UInt64Array, with_lines: bool) -> Calls:
-        """Ranges that cover the link-time addresses, and the inline chain in each, innermost first.
-
-        No chain is empty. With lines every address is a range of its own. Ranges are empty when
-        the table could not be read just now. The addresses are unique.
-        """
-        calls = self._go_calls(addresses, with_lines)
+        calls, sizes = self._go_calls(addresses, with_lines)
         chains = [
             chain or (self._native_frame(start),)
             for start, chain in zip(calls.starts.tolist(), calls.chains, strict=True)
         ]
-        return replace(calls, chains=chains)
+        return replace(calls, chains=chains), sizes
 
-    def _go_calls(self, addresses: UInt64Array, with_lines: bool) -> Calls:
+    def _go_calls(self, addresses: UInt64Array, with_lines: bool) -> tuple[Calls, Sizes]:
         chains: list[tuple[Frame, ...]] = [()] * len(addresses)
+        sizes = np.full(len(addresses), -1, np.int32)
         width = 1
         if self.pclntab is not None:
             try:
                 if not with_lines:
                     return self.pclntab.calls(addresses)
                 chains = self.pclntab.frames(addresses)
+                sizes = self.pclntab.frame_sizes(addresses)
             except ParseError as error:
                 self.problem = error.reason
                 width = error.reason not in _PASSING
-        return Calls(addresses, addresses + np.uint64(width), chains)
+        ends = addresses + np.uint64(width)
+        return Calls(addresses, ends, chains), Sizes(addresses, ends, sizes)
 
     def _native_frame(self, address: int) -> Frame:
         """By the symbol table where there is one, else module + offset."""

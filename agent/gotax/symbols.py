@@ -10,6 +10,7 @@ nearly every new stack consists of known ranges, and no file is opened for it.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -143,41 +144,36 @@ class Symbolizer:
         for stack in new:
             by_entry.setdefault(stack.entry.serial, []).append(stack)
         groups = list(by_entry.values())
-        walks = self._walk(groups)
-        self._look_up(walks)
+        spaces = [self._space(group) for group in groups]
+        walks = [space.walks(group) for space, group in zip(spaces, groups, strict=True)]
+        leaves = [_frameless(group, space) for space, group in zip(spaces, groups, strict=True)]
+        self._look_up(walks, leaves)
         learnt = {}
-        for group, walk in zip(groups, walks, strict=True):
+        for group, walk, of_group in zip(groups, walks, leaves, strict=True):
             places = self._places(walk)
+            callers = {leaf.stack: leaf for leaf in of_group}
             end = 0
-            for stack, length in zip(group, walk.lengths, strict=True):
+            for number, (stack, length) in enumerate(zip(group, walk.lengths, strict=True)):
                 start, end = end, end + length
+                of_stack = places[start:end]
+                if number in callers:
+                    self._restore_caller(stack, of_stack, callers[number])
                 key = (stack.entry.serial, stack.hash)
-                learnt[key] = self._compose(places[start:end])
+                learnt[key] = self._compose(of_stack)
                 self._stacks.put(key, learnt[key])
+            if truncated := sum(len(stack.ips) >= stacks.FRAMES_MAX for stack in group):
+                self._processes.errors["stack-truncated"] += truncated
         self._binaries.trim()
         return learnt
 
-    def _walk(self, groups: list[list[NewStack]]) -> list[_Walks]:
-        """The mended stacks as link-time addresses; a group is the stacks of one process."""
-        spaces = [self._space(group) for group in groups]
-        leaves = [
-            _frameless_candidates(group, space) for group, space in zip(groups, spaces, strict=True)
-        ]
-        self._look_up_sizes([candidate for found in leaves for candidate in found])
-        walks = []
-        for group, space, found in zip(groups, spaces, leaves, strict=True):
-            stacks_ips = [stack.ips for stack in group]
-            for leaf in found:
-                known = self._binaries.of(leaf.binary).sizes
-                size = known.get(leaf.address, -1)
-                stack = group[leaf.stack]
-                stacks_ips[leaf.stack] = stacks.restore_leaf_caller(
-                    stack.ips, stack.caller, size, word_in_go_text=True
-                )
-            if truncated := sum(len(stack.ips) >= stacks.FRAMES_MAX for stack in group):
-                self._processes.errors["stack-truncated"] += truncated
-            walks.append(space.walks(stacks_ips))
-        return walks
+    def _restore_caller(self, stack: NewStack, places: list[Place], leaf: _Leaf) -> None:
+        """Put the caller of a leaf that turns out to have no frame behind it."""
+        known = self._binaries.of(leaf.binary)
+        size = known.sizes.get(leaf.address, -1)
+        caller = stack.caller
+        if stacks.restore_leaf_caller(stack.ips, caller, size, word_in_go_text=True) is stack.ips:
+            return
+        places.insert(1, known.places.get(leaf.caller, _UNKNOWN_PLACE))
 
     def _space(self, group: list[NewStack]) -> _Space:
         """The address space of the group's process, read again if it has mapped more since."""
@@ -187,38 +183,33 @@ class Symbolizer:
             return space
         return _Space(self._processes, entry, anew=True)
 
-    def _look_up_sizes(self, leaves: list[_Leaf]) -> None:
-        wanted: dict[int, list[_Leaf]] = {}
-        for leaf in leaves:
-            wanted.setdefault(leaf.binary.serial, []).append(leaf)
-        for of_binary in wanted.values():
-            binary = of_binary[0].binary
-            known = self._binaries.of(binary).sizes
-            addresses = np.unique(np.array([leaf.address for leaf in of_binary], np.uint64))
-            unknown = addresses[known.find(addresses) < 0]
-            if len(unknown):
-                starts, ends, sizes = binary.frame_sizes(unknown)
-                known.add(starts, ends, sizes)
-
-    def _look_up(self, walks: list[_Walks]) -> None:
+    def _look_up(self, walks: list[_Walks], leaves: list[list[_Leaf]]) -> None:
         """Symbolize every address that is in no known range, in a batch per binary."""
         wanted: dict[int, tuple[Binary, list[UInt64Array]]] = {}
+
+        def ask(binary: Binary, addresses: UInt64Array) -> None:
+            unknown = addresses[self._binaries.of(binary).places.find(addresses) < 0]
+            if len(unknown):
+                wanted.setdefault(binary.serial, (binary, []))[1].append(unknown)
+
         for walk in walks:
             for number, binary in walk.binaries():
-                addresses = walk.addresses[walk.mapping == number]
-                unknown = addresses[self._binaries.of(binary).places.find(addresses) < 0]
-                if len(unknown):
-                    wanted.setdefault(binary.serial, (binary, []))[1].append(unknown)
+                ask(binary, walk.addresses[walk.mapping == number])
+        for leaf in itertools.chain.from_iterable(leaves):
+            ask(leaf.binary, np.array([leaf.caller], np.uint64))
         for binary, parts in wanted.values():
-            calls = binary.calls(np.unique(np.concatenate(parts)), self._with_lines)
-            places: dict[int, Place] = {}  # by identity of the chain: one for all of its ranges
-            for start, chain in zip(calls.starts.tolist(), calls.chains, strict=True):
-                if id(chain) not in places:
-                    location = Location(binary.module, binary.build_id, start, chain)
-                    places[id(chain)] = self._place(location)
-            self._binaries.of(binary).places.add(
-                calls.starts, calls.ends, [places[id(chain)] for chain in calls.chains]
-            )
+            self._learn_ranges(binary, np.unique(np.concatenate(parts)))
+
+    def _learn_ranges(self, binary: Binary, addresses: UInt64Array) -> None:
+        calls, sizes = binary.calls(addresses, self._with_lines)
+        places: dict[int, Place] = {}  # by identity of the chain: one for all of its ranges
+        for start, chain in zip(calls.starts.tolist(), calls.chains, strict=True):
+            if id(chain) not in places:
+                location = Location(binary.module, binary.build_id, start, chain)
+                places[id(chain)] = self._place(location)
+        known = self._binaries.of(binary)
+        known.places.add(calls.starts, calls.ends, [places[id(chain)] for chain in calls.chains])
+        known.sizes.add(sizes.starts, sizes.ends, sizes.values.tolist())
 
     def _place(self, location: Location) -> Place:
         codes = tuple([self._code(frame) for frame in location.frames])
@@ -294,11 +285,15 @@ class Symbolizer:
 
 @dataclass(frozen=True, slots=True)
 class _Leaf:
-    """A leaf that may have lost its caller: of stack number ``stack`` of a group."""
+    """A leaf that may have lost its caller: of stack number ``stack`` of a group.
+
+    ``caller`` is the address of the call if it has. Both are in ``binary``.
+    """
 
     stack: int
     binary: Binary
     address: int
+    caller: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +321,7 @@ def _kernel_location(address: int, name: str) -> Location:
     return Location("[kernel]", "", address, (frame,))
 
 
-def _frameless_candidates(group: list[NewStack], space: _Space) -> list[_Leaf]:
+def _frameless(group: list[NewStack], space: _Space) -> list[_Leaf]:
     """The leaves whose caller word lies in the Go text of their own binary, and is not known yet.
 
     If such a leaf has no frame, that word is its caller (stacks.restore_leaf_caller).
@@ -342,7 +337,7 @@ def _frameless_candidates(group: list[NewStack], space: _Space) -> list[_Leaf]:
     for number, leaf, caller in zip(numbers, leaves, callers, strict=True):
         binary, address = leaf
         if binary is not None and caller[0] is binary and binary.in_go_text(caller[1]):
-            candidates.append(_Leaf(number, binary, address))
+            candidates.append(_Leaf(number, binary, address, caller[1] - 1))
     return candidates
 
 
@@ -411,8 +406,9 @@ class _Space:
             for number, address in zip(mapping.tolist(), link_time.tolist(), strict=True)
         ]
 
-    def walks(self, stacks_ips: list[UInt64Array]) -> _Walks:
-        """Mended stacks as addresses of calls, without what cannot be code."""
+    def walks(self, group: list[NewStack]) -> _Walks:
+        """Stacks as addresses of calls, without what cannot be code."""
+        stacks_ips = [stack.ips for stack in group]
         lengths = np.array([len(ips) for ips in stacks_ips])
         leaves = np.cumsum(lengths) - lengths
         calls = stacks.return_addresses_to_calls(np.concatenate(stacks_ips), self.sigreturn, leaves)

@@ -11,7 +11,7 @@ answered in columns, and a table is decoded once for all program counters of a r
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, repeat
 
@@ -25,7 +25,7 @@ from gotax.golang.inline import read_entries
 from gotax.golang.moduledata import Moduledata, find_moduledata
 from gotax.golang.pcheader import Format, Header, find_headers
 from gotax.golang.pcvalue import PcTables, read_pc_tables
-from gotax.linux.elf import Elf, gather, spans
+from gotax.linux.elf import FEW, Elf, gather, spans
 from gotax.model import Frame, FrameKind, Int32Array, Int64Array, UInt64Array
 
 _NAME_BYTES = 256  # few names are longer
@@ -61,6 +61,15 @@ class Calls:
     starts: UInt64Array
     ends: UInt64Array
     chains: list[tuple[Frame, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Columns: ranges [start, end) of addresses and ``frame_sizes`` all over each."""
+
+    starts: UInt64Array
+    ends: UInt64Array
+    values: Int32Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,26 +144,32 @@ class Pclntab:
             sizes[part] = tables.at(tables.numbers(functions.pcsp)[of], offsets)
         return sizes
 
-    def calls(self, pcs: UInt64Array) -> Calls:
-        """The frames at these pcs as ``frames`` has them, but with file "" and line 0, and
-        every range of their functions that has the same answer.
+    def calls(self, pcs: UInt64Array) -> tuple[Calls, Sizes]:
+        """What is to be known of the functions that these pcs are in.
 
-        A pc outside Go code has the chain () for a range of its own.
+        The frames as ``frames`` has them, but with file "" and line 0: the ranges that the pcs
+        are in, and all others of the same functions with the same answer. A pc outside Go code
+        has the chain () for a range of its own. And ``frame_sizes`` for all of these functions; a
+        pc that no table covers has -1 for a range of its own.
         """
         outside = pcs[~self.contains(pcs)]
-        parts = [Calls(outside, outside + np.uint64(1), [()] * len(outside))]
-        parts += [self._calls(pcs[part]) for part in self._rounds(pcs)]
-        return Calls(
-            np.concatenate([part.starts for part in parts]),
-            np.concatenate([part.ends for part in parts]),
-            [chain for part in parts for chain in part.chains],
+        parts = [self._calls(pcs[part]) for part in self._rounds(pcs)]
+        parts.append((_single(outside, [()] * len(outside)), _unsized(outside)))
+        calls, sizes = zip(*parts, strict=True)
+        return (
+            Calls(
+                np.concatenate([part.starts for part in calls]),
+                np.concatenate([part.ends for part in calls]),
+                [chain for part in calls for chain in part.chains],
+            ),
+            _together(sizes),
         )
 
-    def _calls(self, pcs: UInt64Array) -> Calls:
+    def _calls(self, pcs: UInt64Array) -> tuple[Calls, Sizes]:
         offsets, functions, of = self._locate(pcs)
         none = np.zeros_like(functions.pcln)
         functions = replace(functions, pcfile=none, pcln=none)
-        tables = self._read_tables(functions.pcinline)
+        tables = self._read_tables(functions.pcinline, functions.pcsp)
         numbers = tables.numbers(functions.pcinline)
         index = tables.at(numbers[of], offsets).astype(np.int64)
         # One query for each inlined call of a function, and for its own body.
@@ -169,40 +184,33 @@ class Pclntab:
         at = np.minimum(np.searchsorted(pairs, pair_of_run), len(pairs) - 1)
         kept = np.flatnonzero(pairs[at] == pair_of_run)
         entries = self._text + functions.entry
-        starts, ends = entries[runs.of[kept]] + runs.start[kept], entries[runs.of[kept]]
-        ends = ends + runs.end[kept]
+        entries_of_runs = entries[runs.of[kept]]
         # Without a table all is the function's own up to the pc; beyond its end (padding) the pc.
         beyond = np.flatnonzero(offsets >= tables.ends(numbers)[of])
         low = entries[of[beyond]] + np.where(numbers[of[beyond]] < 0, 0, offsets[beyond])
-        return Calls(
-            _addresses(low, starts),
-            _addresses(entries[of[beyond]] + offsets[beyond] + 1, ends),
+        calls = Calls(
+            _addresses(low, entries_of_runs + runs.start[kept]),
+            _addresses(entries[of[beyond]] + offsets[beyond] + 1, entries_of_runs + runs.end[kept]),
             [chains[place] for place in (*pair_of_pc[beyond].tolist(), *at[kept].tolist())],
         )
+        return calls, self._sizes(pcs, offsets, functions, of, tables)
 
-    def frame_size_runs(self, pcs: UInt64Array) -> tuple[UInt64Array, UInt64Array, Int32Array]:
-        """``frame_sizes`` of all of the functions that these pcs are in: ranges [start, end).
-
-        A pc that no table covers has -1 for a range of its own.
-        """
-        uncovered = [pcs[~self.contains(pcs)]]
-        starts, ends, sizes = list[UInt64Array](), list[UInt64Array](), list[Int32Array]()
-        for part in self._rounds(pcs):
-            offsets, functions, of = self._locate(pcs[part])
-            tables = self._read_tables(functions.pcsp)
-            numbers = tables.numbers(functions.pcsp)
-            uncovered.append(pcs[part][offsets >= tables.ends(numbers)[of]])
-            runs = tables.runs(numbers)
-            entries = self._text + functions.entry[runs.of]
-            starts.append(_addresses(entries + runs.start))
-            ends.append(_addresses(entries + runs.end))
-            sizes.append(runs.value)
-        alone = np.concatenate(uncovered)
-        return (
-            np.concatenate([alone, *starts]),
-            np.concatenate([alone + np.uint64(1), *ends]),
-            np.concatenate([np.full(len(alone), -1, np.int32), *sizes]),
+    def _sizes(
+        self,
+        pcs: UInt64Array,
+        offsets: Int64Array,
+        functions: Functions,
+        of: npt.NDArray[np.intp],
+        tables: PcTables,
+    ) -> Sizes:
+        """All ranges of these functions, from tables that theirs are among."""
+        numbers = tables.numbers(functions.pcsp)
+        runs = tables.runs(numbers)
+        entries = self._text + functions.entry[runs.of]
+        covered = Sizes(
+            _addresses(entries + runs.start), _addresses(entries + runs.end), runs.value
         )
+        return _together([_unsized(pcs[offsets >= tables.ends(numbers)[of]]), covered])
 
     def function_range(self, name: str) -> tuple[int, int] | None:
         """[low, high) of the function with this name, or None. See ``function_ranges``."""
@@ -339,6 +347,9 @@ class Pclntab:
         unique, inverse = np.unique(places, return_inverse=True)
         texts = [""] * int(np.searchsorted(unique, 0))
         known = unique[len(texts) :]
+        if len(known) <= FEW:
+            texts += [sys.intern(self._string(place)) for place in known.tolist()]
+            return [texts[number] for number in inverse.tolist()]
         for low, high in spans(known):
             first = int(known[low])
             length = int(known[high - 1]) - first + _NAME_BYTES
@@ -430,6 +441,22 @@ class Pclntab:
 
 def _addresses(*columns: Int64Array) -> UInt64Array:
     return np.concatenate(columns).astype(np.uint64)
+
+
+def _single(pcs: UInt64Array, chains: list[tuple[Frame, ...]]) -> Calls:
+    return Calls(pcs, pcs + np.uint64(1), chains)
+
+
+def _unsized(pcs: UInt64Array) -> Sizes:
+    return Sizes(pcs, pcs + np.uint64(1), np.full(len(pcs), -1, np.int32))
+
+
+def _together(parts: Sequence[Sizes]) -> Sizes:
+    return Sizes(
+        np.concatenate([part.starts for part in parts]),
+        np.concatenate([part.ends for part in parts]),
+        np.concatenate([part.values for part in parts]),
+    )
 
 
 def shortened(name: str) -> str:
