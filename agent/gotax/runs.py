@@ -48,10 +48,10 @@ class Runs:
         added = np.empty(len(values), object)
         added[:] = values
         starts = np.concatenate((self._starts, starts))
-        # The last of equal starts wins: newer knowledge.
+        ends = np.concatenate((self._ends, ends))
         order = np.argsort(starts, kind="stable")
         ordered = starts[order]
-        ends = np.concatenate((self._ends, ends))
+        # The last of equal starts wins: newer knowledge.
         keep = order[np.append(ordered[1:] != ordered[:-1], True) & (ends > starts)[order]]
         self._starts = starts[keep]
         self._ends = ends[keep]

@@ -77,15 +77,15 @@ class Cache(Protocol):
 
 
 class _Known:
-    """What has been learnt of one binary: places, and sizes of frames, by address range."""
+    """What has been learnt of one binary, by address range: places, and code without a frame."""
 
     def __init__(self, binary: Binary) -> None:
         self.binary = binary
         self.places = Runs()
-        self.sizes = Runs()
+        self.frameless = Runs()
 
     def __len__(self) -> int:
-        return len(self.places) + len(self.sizes)
+        return len(self.places) + len(self.frameless)
 
 
 class Binaries:
@@ -169,7 +169,7 @@ class Symbolizer:
     def _restore_caller(self, stack: NewStack, places: list[Place], leaf: _Leaf) -> None:
         """Put the caller of a leaf that turns out to have no frame behind it."""
         known = self._binaries.of(leaf.binary)
-        size = known.sizes.get(leaf.address, -1)
+        size = known.frameless.get(leaf.address, -1)
         caller = stack.caller
         if stacks.restore_leaf_caller(stack.ips, caller, size, word_in_go_text=True) is stack.ips:
             return
@@ -209,7 +209,8 @@ class Symbolizer:
                 places[id(chain)] = self._place(location)
         known = self._binaries.of(binary)
         known.places.add(calls.starts, calls.ends, [places[id(chain)] for chain in calls.chains])
-        known.sizes.add(sizes.starts, sizes.ends, sizes.values.tolist())
+        frameless = np.flatnonzero(sizes.values == 0)
+        known.frameless.add(sizes.starts[frameless], sizes.ends[frameless], [0] * len(frameless))
 
     def _place(self, location: Location) -> Place:
         codes = tuple([self._code(frame) for frame in location.frames])
@@ -311,7 +312,7 @@ class _Walks:
 
     def binaries(self) -> list[tuple[int, Binary]]:
         """The images that the addresses are in, with their numbers."""
-        numbers = np.unique(self.mapping).tolist()
+        numbers = set(self.mapping.tolist())
         found = [(number, self.images[number]) for number in numbers if number >= 0]
         return [(number, binary) for number, binary in found if binary is not None]
 
@@ -331,10 +332,14 @@ def _frameless(group: list[NewStack], space: _Space) -> list[_Leaf]:
         for number, stack in enumerate(group)
         if stack.caller and (len(stack.ips) < 2 or int(stack.ips[1]) != stack.caller)
     ]
-    leaves = space.locate(np.array([int(group[n].ips[0]) for n in numbers], np.uint64))
-    callers = space.locate(np.array([group[n].caller for n in numbers], np.uint64))
+    if not numbers:
+        return []
+    words = [int(group[n].ips[0]) for n in numbers] + [group[n].caller for n in numbers]
+    located = space.locate(np.array(words, np.uint64))
     candidates = []
-    for number, leaf, caller in zip(numbers, leaves, callers, strict=True):
+    for number, leaf, caller in zip(
+        numbers, located[: len(numbers)], located[len(numbers) :], strict=True
+    ):
         binary, address = leaf
         if binary is not None and caller[0] is binary and binary.in_go_text(caller[1]):
             candidates.append(_Leaf(number, binary, address, caller[1] - 1))
@@ -380,7 +385,7 @@ class _Space:
     def _translate(self, addresses: UInt64Array) -> tuple[Int64Array, UInt64Array]:
         """(mapping, link-time address) of each; (-1, 0) outside of all mappings."""
         mapping = self._mapping(addresses)
-        for number in np.unique(mapping).tolist():
+        for number in set(mapping.tolist()):
             if number >= 0 and not self._resolved[number]:
                 self._resolve(number)
         link_time = addresses.astype(np.int64) - self._biases[mapping]

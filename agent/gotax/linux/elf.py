@@ -34,7 +34,7 @@ SHT_SYMTAB = 2
 SHT_NOBITS = 8
 SHT_DYNSYM = 11
 
-_BLOCK_BYTES = 64 * 1024
+_BLOCK_BYTES = 8 * 1024
 FEW = 48
 """Up to so many reads from a reader's cache are quicker than finding out which belong together."""
 _GATHER_GAP_BYTES = 32 * 1024  # reading this much for nothing is cheaper than another pread
@@ -87,7 +87,7 @@ class BytesReader:
 
 
 class FileReader:
-    """A reader of a file by pread, with a small least-recently-used cache of 64 KiB blocks.
+    """A reader of a file by pread, with a small least-recently-used cache of 8 KiB blocks.
 
     Takes a path or a file descriptor; the descriptor is duplicated, so the caller keeps its own.
     Opening raises OSError; reading raises only ParseError: ``elf-truncated`` past the end (also
