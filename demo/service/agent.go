@@ -6,13 +6,12 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"sync"
 	"sync/atomic"
 )
 
 // window is how many spans the agent holds until they would be sent on. With
 // the orders in them they are the live heap, about 1 MB.
-const window = 128
+const window = 192
 
 // span is what the agent keeps of one request.
 type span struct {
@@ -39,13 +38,11 @@ type agent struct {
 	requests  atomic.Int64 // parsed
 	malformed atomic.Int64
 
-	mu    sync.Mutex
-	spans []*span // a ring; nil where nothing has been written yet
-	next  int
+	spans chan *span
 }
 
 func newAgent() *agent {
-	return &agent{spans: make([]*span, window)}
+	return &agent{spans: make(chan *span)}
 }
 
 // work is one goroutine of the pool.
@@ -56,16 +53,17 @@ func (a *agent) work(events <-chan []byte) {
 			a.malformed.Add(1)
 			continue
 		}
-		a.keep(parsed)
-		a.requests.Add(1)
+		a.spans <- parsed
 	}
 }
 
-func (a *agent) keep(s *span) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.spans[a.next] = s
-	a.next = (a.next + 1) % len(a.spans)
+// collect holds the latest spans, as a pipeline's batching stage does.
+func (a *agent) collect() {
+	var latest [window]*span // a ring; nil where nothing has been written yet
+	for next := 0; ; next = (next + 1) % window {
+		latest[next] = <-a.spans
+		a.requests.Add(1)
+	}
 }
 
 // parseSpan reads one HTTP request with a JSON body.

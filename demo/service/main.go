@@ -3,7 +3,8 @@
 // shape of the program in the production story that gotax's demo replays.
 //
 // Nothing in it asks the Go runtime for more work than such an agent does: one
-// reader hands events over an unbuffered channel to a pool of goroutines.
+// reader hands events over an unbuffered channel to a pool of goroutines, and
+// those hand what they parsed to one that holds it, over another.
 // Whatever the scheduler and the collector cost is due to GOMAXPROCS.
 //
 // Once a second, and when it ends, it writes one JSON line (see usage) to
@@ -51,6 +52,7 @@ func run(rate float64, workers int, duration time.Duration) error {
 	for i := 0; i < workers; i++ {
 		go agent.work(events)
 	}
+	go agent.collect()
 	source := newSource(rate)
 	go source.deliver(events)
 
