@@ -299,7 +299,7 @@ def evaluate(
     limits = container["gomaxprocs"] or {}
     return Result(
         gomaxprocs=limits.get("value"),
-        expected=limits.get("expected"),
+        recommended=limits.get("recommended"),
         limit_cores=container["cpu_limit_cores"],
         go_version=container["go_version"] or "",
         cpu_s_per_min=container["cpu_cores"] * 60,

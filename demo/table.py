@@ -10,7 +10,7 @@ class Result:
     """One run as gotax and the service itself saw it. A share is a ratio; None is "not listed"."""
 
     gomaxprocs: int | None
-    expected: int | None
+    recommended: int | None
     limit_cores: float | None
     go_version: str
     cpu_s_per_min: float  # by gotax's samples
@@ -71,7 +71,7 @@ def render_table(oversized: Result, fitting: Result, cores: int, style: Style) -
         ("runtime.gcBgMarkWorker", [_percent(r.mark_worker) for r in pair]),
         ("  all of the collector", [_percent(r.gc) for r in pair]),
         ("GOMAXPROCS", [_number(r.gomaxprocs) for r in pair]),
-        ("  what fits the limit", [_number(r.expected) for r in pair]),
+        ("  what fits the limit", [_number(r.recommended) for r in pair]),
         ("CPU limit (cores)", [_number(r.limit_cores) for r in pair]),
         ("cores of the host", [str(cores)] * 2),
         ("throttled, seconds a minute", [f"{r.throttled_s_per_min:.1f}" for r in pair]),

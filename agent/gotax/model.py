@@ -162,14 +162,16 @@ class Origin(Enum):
 class Gomaxprocs:
     """``value`` as read from the process (None: unreadable, ``reason`` says why).
 
-    ``expected`` is what fits the container: the CPU limit rounded up, at least 1, at most the
-    CPUs the process may use. ``predicted`` is what the runtime's own rules give here, by ``rule``.
+    ``recommended`` is what fits the container: the CPU limit rounded up, at least 1, at most the
+    CPUs the process may use. ``expected`` is what a process started like this one has here by the
+    rules of its Go version and of automaxprocs, None for an unknown version; ``rule`` says which
+    rule gave it. A program that calls runtime.GOMAXPROCS itself may have another value.
     """
 
     value: int | None
     origin: Origin
-    expected: int | None
-    predicted: int | None = None
+    recommended: int | None
+    expected: int | None = None
     rule: str = ""
     reason: str = ""
 

@@ -75,7 +75,7 @@ def test_a_group_of_jointly_mounted_controllers_is_one_folder() -> None:
 def result(**changes: Any) -> Any:
     values: dict[str, Any] = {
         "gomaxprocs": 192,
-        "expected": 1,
+        "recommended": 1,
         "limit_cores": 1.0,
         "go_version": "go1.26.8",
         "cpu_s_per_min": 30.04,

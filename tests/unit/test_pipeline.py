@@ -415,7 +415,7 @@ def test_idle_go_process_is_reported(host: Host, known: Known) -> None:
     assert report.limit.limit_cores == 1.0
     assert report.main_process.gomaxprocs is not None
     assert report.main_process.gomaxprocs.value == 192
-    assert report.main_process.gomaxprocs.expected == 1
+    assert report.main_process.gomaxprocs.recommended == 1
     assert report.verdict is Verdict.TOO_FEW_SAMPLES
 
 

@@ -30,7 +30,7 @@ _ORIGINS = {
 
 def is_mismatch(gomaxprocs: Gomaxprocs, thresholds: Thresholds) -> bool:
     """GOMAXPROCS is well above what fits."""
-    value, fits = gomaxprocs.value, gomaxprocs.expected
+    value, fits = gomaxprocs.value, gomaxprocs.recommended
     if value is None or fits is None:
         return False
     return value >= fits * thresholds.mismatch_ratio and value >= fits + 2
@@ -66,7 +66,7 @@ def _oversized(
         room = "there is no limit, and the CPUs it may use are"
     value = (
         f"GOMAXPROCS is {gomaxprocs.value}, {_ORIGINS[gomaxprocs.origin]};"
-        f" {room} {gomaxprocs.expected}"
+        f" {room} {gomaxprocs.recommended}"
     )
     cost = (
         f"scheduler {report.group_share(Group.SCHEDULER):.1%} and"
@@ -91,7 +91,7 @@ def _oversized(
 
 
 def _remedy(report: ContainerReport, gomaxprocs: Gomaxprocs) -> str:
-    wanted = gomaxprocs.expected
+    wanted = gomaxprocs.recommended
     if report.container.pod_uid is None:
         return f"start it with GOMAXPROCS={wanted} in its environment"
     return (

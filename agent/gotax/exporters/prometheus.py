@@ -75,8 +75,8 @@ RUNTIME_SHARE = _per_container(
 GOMAXPROCS = _per_container(
     "gotax_gomaxprocs", "gauge", "GOMAXPROCS as read from the process with the most hits."
 )
-GOMAXPROCS_EXPECTED = _per_container(
-    "gotax_gomaxprocs_expected", "gauge", "GOMAXPROCS that fits the container."
+GOMAXPROCS_RECOMMENDED = _per_container(
+    "gotax_gomaxprocs_recommended", "gauge", "GOMAXPROCS that fits the container."
 )
 LIMIT = _per_container(
     "gotax_cpu_limit_cores", "gauge", "Tightest CPU limit on the cgroup's path; absent for none."
@@ -138,7 +138,7 @@ METRICS = (
     CPU,
     RUNTIME_SHARE,
     GOMAXPROCS,
-    GOMAXPROCS_EXPECTED,
+    GOMAXPROCS_RECOMMENDED,
     LIMIT,
     THROTTLED,
     THROTTLED_PERIODS,
@@ -302,7 +302,7 @@ class PrometheusExporter:
             ((k, e.report.runtime_share) for k, e in listed if e.last_seen_s == seen_s),
         )
         yield _optional(GOMAXPROCS, ((k, _gomaxprocs(e.report)) for k, e in listed))
-        yield _optional(GOMAXPROCS_EXPECTED, ((k, _expected(e.report)) for k, e in listed))
+        yield _optional(GOMAXPROCS_RECOMMENDED, ((k, _recommended(e.report)) for k, e in listed))
         yield _optional(LIMIT, ((k, e.report.limit.limit_cores) for k, e in listed))
         yield _optional(THROTTLED, ((k, _seconds(e.throttled_ns)) for k, e in listed))
         yield _optional(THROTTLED_PERIODS, ((k, e.throttled_periods) for k, e in listed))
@@ -378,9 +378,9 @@ def _gomaxprocs(report: ContainerReport) -> int | None:
     return found.value if found else None
 
 
-def _expected(report: ContainerReport) -> int | None:
+def _recommended(report: ContainerReport) -> int | None:
     found = report.main_process.gomaxprocs
-    return found.expected if found else None
+    return found.recommended if found else None
 
 
 def _seconds(nanoseconds: int | None) -> float | None:

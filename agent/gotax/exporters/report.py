@@ -24,8 +24,8 @@ from gotax.model import (
     Window,
 )
 
-SCHEMA = "gotax.check/v1"
-EXPLAIN_SCHEMA = "gotax.explain/v1"
+SCHEMA = "gotax.check/v2"
+EXPLAIN_SCHEMA = "gotax.explain/v2"
 MAX_FUNCTIONS = 100
 
 
@@ -120,8 +120,8 @@ def gomaxprocs_document(gomaxprocs: Gomaxprocs | None) -> dict[str, Any] | None:
         "value": gomaxprocs.value,
         "origin": gomaxprocs.origin.value,
         "expected": gomaxprocs.expected,
-        "predicted": gomaxprocs.predicted,
         "rule": _known(gomaxprocs.rule),
+        "recommended": gomaxprocs.recommended,
         "reason": _known(gomaxprocs.reason),
     }
 

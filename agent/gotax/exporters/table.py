@@ -243,9 +243,9 @@ def _gomaxprocs_cell(report: Row, _: Window, style: Style) -> Cell:
         return Cell("?", DIM)
     value = "?" if found.value is None else str(found.value)
     settled = report.verdict in (Verdict.FITS, Verdict.UNLIMITED)
-    if settled or found.expected is None or found.expected == found.value:
+    if settled or found.recommended in (None, found.value):
         return Cell(value)
-    return Cell(f"{value} {arrow(style)} {found.expected}", VERDICTS[report.verdict].paint)
+    return Cell(f"{value} {arrow(style)} {found.recommended}", VERDICTS[report.verdict].paint)
 
 
 def _align_gomaxprocs(row: list[Cell], cells: list[list[Cell]], style: Style) -> list[Cell]:
@@ -528,11 +528,11 @@ def _gomaxprocs_steps(found: Gomaxprocs | None) -> list[str]:
         steps = [f"unreadable: {found.reason or 'no reason given'}"]
     else:
         steps = [f"{found.value}: {ORIGINS[found.origin]}"]
-    if found.predicted is not None:
-        rule = f": {found.rule}" if found.rule else ""
-        steps.append(f"{found.predicted} is what the rules of its runtime give here{rule}")
     if found.expected is not None:
-        steps.append(f"{found.expected} fits: the CPU it may use, rounded up to whole CPUs")
+        rule = f": {found.rule}" if found.rule else ""
+        steps.append(f"{found.expected} is what the rules of its runtime give here{rule}")
+    if found.recommended is not None:
+        steps.append(f"{found.recommended} fits: the CPU it may use, rounded up to whole CPUs")
     return steps
 
 

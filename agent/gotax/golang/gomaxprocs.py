@@ -5,7 +5,7 @@ Three parts, in the order they are used:
 1. Once per binary, ``find_gomaxprocs`` finds the address of the runtime's variable in the machine
    code, since a stripped binary has no symbol for it.
 2. Once per process and tick, ``read_gomaxprocs`` reads it.
-3. The rules say what would fit (``expected``), what the runtime would choose by itself
+3. The rules say what would fit (``recommend``), what the runtime would choose by itself
    (``predict``) and where the value read came from (``origin``); ``judge`` puts it together.
 
 Rules depend on the Go version, because that is what they are: the history of the runtime's
@@ -478,7 +478,7 @@ class Prediction:
     rule: str
 
 
-def expected(limit_cores: float | None, allowed_cpus: int) -> int:
+def recommend(limit_cores: float | None, allowed_cpus: int) -> int:
     """What fits the container: the limit rounded up, at least 1, at most the CPUs allowed."""
     if limit_cores is None:
         return max(1, allowed_cpus)
@@ -685,20 +685,20 @@ def judge(live: LiveGomaxprocs | ParseError, facts: Facts, limit_cores: float | 
     enforces, not what the runtime looks at. Pass the error if the value could not be read.
     """
     prediction = predict(facts)
-    fits = expected(limit_cores, facts.allowed_cpus)
+    fits = recommend(limit_cores, facts.allowed_cpus)
     if isinstance(live, ParseError):
         return Gomaxprocs(
             value=None,
             origin=Origin.UNKNOWN,
-            expected=fits,
-            predicted=prediction.value,
+            recommended=fits,
+            expected=prediction.value,
             rule=prediction.rule,
             reason=live.reason,
         )
     return Gomaxprocs(
         value=live.value,
         origin=origin(live, facts),
-        expected=fits,
-        predicted=prediction.value,
+        recommended=fits,
+        expected=prediction.value,
         rule=prediction.rule,
     )

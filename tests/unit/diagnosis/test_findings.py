@@ -34,7 +34,7 @@ COUNTS = st.integers(1, 10**7).flatmap(lambda n: st.tuples(st.integers(0, n), st
 
 def report(
     value: int | None,
-    expected: int | None,
+    recommended: int | None,
     *,
     runtime: int,
     hits: int,
@@ -46,7 +46,7 @@ def report(
     category_hits[Category.SCHED_FIND_WORK] = runtime - runtime // 3
     category_hits[Category.GC_MARK_IDLE] = runtime // 3
     category_hits[Category.USER] = hits - runtime
-    gomaxprocs = Gomaxprocs(value, origin, expected)
+    gomaxprocs = Gomaxprocs(value, origin, recommended)
     return ContainerReport(
         container=CONTAINER,
         processes=(Process(7, 1, "api", CONTAINER, gomaxprocs=gomaxprocs),),

@@ -74,7 +74,7 @@ def test_story_in_metrics() -> None:
         found = values(exporter, "gotax_cpu_seconds_total", category=category, **name)
         assert found == [pytest.approx(hits * period_s)]
     assert values(exporter, "gotax_gomaxprocs", **name) == [192]
-    assert values(exporter, "gotax_gomaxprocs_expected", **name) == [1]
+    assert values(exporter, "gotax_gomaxprocs_recommended", **name) == [1]
     assert values(exporter, "gotax_cpu_limit_cores", **name) == [1]
     assert values(exporter, "gotax_cpu_throttled_seconds_total", **name) == [3.2]
     assert values(exporter, "gotax_cpu_throttled_periods_total", **name) == [121]

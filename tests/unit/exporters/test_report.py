@@ -85,9 +85,9 @@ def schema_of(name: str) -> dict[str, Any]:
 def test_documents_keep_to_their_schemas(window: Window) -> None:
     """Any window gives documents that the published schemas allow, also as UTF-8 text."""
     for document, name in (
-        (check_document(window), "check-v1.json"),
+        (check_document(window), "check-v2.json"),
         (record_document(window), "record-v1.json"),
-        *((explain_document(report, window), "explain-v1.json") for report in window.reports),
+        *((explain_document(report, window), "explain-v2.json") for report in window.reports),
     ):
         text = json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
         assert breaches(json.loads(text), schema_of(name), schema_of(name)) == []
@@ -96,7 +96,7 @@ def test_documents_keep_to_their_schemas(window: Window) -> None:
 def test_story_keeps_to_the_schema_with_every_optional_part_filled() -> None:
     """Findings, limits, throttling and processes are checked too, not only their absence."""
     document = check_document(story_window())
-    assert breaches(document, schema_of("check-v1.json"), schema_of("check-v1.json")) == []
+    assert breaches(document, schema_of("check-v2.json"), schema_of("check-v2.json")) == []
     oversized = next(c for c in document["containers"] if c["name"] == "payments-api")
     empty = [key for key, value in oversized.items() if value in (None, [], {})]
     assert empty == ["unit", "cpu_shares"]
@@ -109,7 +109,7 @@ def test_story_keeps_to_the_schema_with_every_optional_part_filled() -> None:
 def test_the_schema_check_can_fail(key: str, value: object) -> None:
     """A wrong type, bound, constant or key is found."""
     document = check_document(story_window()) | {key: value}
-    assert breaches(document, schema_of("check-v1.json"), schema_of("check-v1.json"))
+    assert breaches(document, schema_of("check-v2.json"), schema_of("check-v2.json"))
 
 
 @unhurried
@@ -137,9 +137,9 @@ def test_story_in_numbers() -> None:
     assert row["gomaxprocs"] == {
         "value": 192,
         "origin": "cpu-count",
-        "expected": 1,
-        "predicted": 192,
+        "expected": 192,
         "rule": "the 192 CPUs the process may run on",
+        "recommended": 1,
         "reason": None,
     }
     assert (row["cpu_limit_cores"], row["throttled_s"], row["throttled_periods"]) == (1.0, 3.2, 121)
@@ -179,7 +179,7 @@ def described(rule: dict[str, Any], schema: dict[str, Any]) -> set[str]:
 @pytest.mark.parametrize(
     ("name", "heading", "elsewhere"),
     [
-        ("check-v1.json", "gotax check", set()),
+        ("check-v2.json", "gotax check", set()),
         ("record-v1.json", "gotax record", {"drained", "attributed", "lost"}),
     ],
 )
@@ -199,7 +199,7 @@ def documented(heading: str) -> set[str]:
 
 def test_the_page_names_what_explain_has_and_check_has_not() -> None:
     """The explained container is a container of the check with more keys."""
-    explain, check = schema_of("explain-v1.json"), schema_of("check-v1.json")
+    explain, check = schema_of("explain-v2.json"), schema_of("check-v2.json")
     more = described(explain, explain) - described(check, check)
     assert documented("gotax explain") == more | {"schema"}
     assert described(check, check) - described(explain, explain) == {"containers"}

@@ -18,7 +18,6 @@ from gotax.golang.gomaxprocs import (
     GomaxprocsAddresses,
     LiveGomaxprocs,
     environment_value,
-    expected,
     find_custom,
     find_gomaxprocs,
     find_value,
@@ -28,6 +27,7 @@ from gotax.golang.gomaxprocs import (
     origin,
     predict,
     read_gomaxprocs,
+    recommend,
     view_cgroup,
 )
 from gotax.linux.cgroup import CgroupMount
@@ -455,14 +455,14 @@ def test_updates_follow_the_limit_unless_somebody_chose(row: dict[str, Any]) -> 
 def test_what_fits_is_the_limit_rounded_up_within_the_cpus(
     limit: float | None, cpus: int, fits: int
 ) -> None:
-    assert expected(limit, cpus) == fits
+    assert recommend(limit, cpus) == fits
 
 
 @given(st.floats(0.001, 10_000) | st.none(), st.integers(1, 1024))
 def test_what_fits_is_never_more_than_the_cpus_nor_less_than_one(
     limit: float | None, cpus: int
 ) -> None:
-    fits = expected(limit, cpus)
+    fits = recommend(limit, cpus)
     assert 1 <= fits <= cpus
     assert limit is None or fits == cpus or fits >= limit
 
@@ -532,7 +532,7 @@ def test_an_open_limit_file_outweighs_what_is_inferred() -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "predicted", "by"),
+    ("version", "value", "by"),
     [
         ("go1.4.3", 1, Origin.FIXED),
         ("go1.5.4", 8, Origin.CPU_COUNT),
@@ -543,11 +543,9 @@ def test_an_open_limit_file_outweighs_what_is_inferred() -> None:
         ("devel +deadbeef", None, Origin.UNKNOWN),
     ],
 )
-def test_the_default_is_that_of_the_version(
-    version: str, predicted: int | None, by: Origin
-) -> None:
+def test_the_default_is_that_of_the_version(version: str, value: int | None, by: Origin) -> None:
     prediction = predict(replace(PLAIN, build=GoBuild(version)))
-    assert (prediction.value, prediction.origin) == (predicted, by)
+    assert (prediction.value, prediction.origin) == (value, by)
 
 
 def test_more_cpus_than_an_old_runtime_knows_are_capped() -> None:
@@ -662,7 +660,7 @@ def test_origin(facts: Facts, live: tuple[int, bool | None], source: Origin) -> 
 def test_judgement_compares_with_the_limit_the_kernel_enforces() -> None:
     """The runtime looks at the leaf's 4 cores; an ancestor allows 1.5."""
     verdict = judge(LiveGomaxprocs(4, False), PLAIN, 1.5)
-    assert (verdict.value, verdict.expected, verdict.predicted) == (4, 2, 4)
+    assert (verdict.value, verdict.expected, verdict.recommended) == (4, 4, 2)
     assert verdict.origin is Origin.CONTAINER
     assert verdict.reason == ""
     assert "rounded up" in verdict.rule
@@ -671,7 +669,7 @@ def test_judgement_compares_with_the_limit_the_kernel_enforces() -> None:
 def test_an_unreadable_value_keeps_what_is_known() -> None:
     verdict = judge(ParseError("memory-unmapped", "/proc/1/mem at 0x10"), PLAIN, 2.0)
     assert (verdict.value, verdict.origin) == (None, Origin.UNKNOWN)
-    assert (verdict.expected, verdict.predicted) == (2, 4)
+    assert (verdict.expected, verdict.recommended) == (4, 2)
     assert verdict.reason == "memory-unmapped"
 
 
