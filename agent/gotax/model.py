@@ -158,6 +158,15 @@ class Origin(Enum):
     UNKNOWN = "unknown"
 
 
+class Ignored(Enum):
+    """Why Go's runtime does not follow the CPU limit of its cgroup."""
+
+    OLD_GO = "go-before-1.25"
+    GO_MOD = "go.mod-before-1.25"
+    GODEBUG = "godebug"
+    HIDDEN = "cgroup-hidden"
+
+
 @dataclass(frozen=True, slots=True)
 class Gomaxprocs:
     """``value`` as read from the process (None: unreadable, ``reason`` says why).
@@ -166,6 +175,8 @@ class Gomaxprocs:
     CPUs the process may use. ``expected`` is what a process started like this one has here by the
     rules of its Go version and of automaxprocs, None for an unknown version; ``rule`` says which
     rule gave it. A program that calls runtime.GOMAXPROCS itself may have another value.
+    ``ignored`` is why the runtime by itself would not follow the limit, None if it would.
+    ``automaxprocs``: go.uber.org/automaxprocs is linked in.
     """
 
     value: int | None
@@ -174,6 +185,8 @@ class Gomaxprocs:
     expected: int | None = None
     rule: str = ""
     reason: str = ""
+    ignored: Ignored | None = None
+    automaxprocs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,18 +300,112 @@ class Verdict(Enum):
     UNREADABLE = "unreadable"  # GOMAXPROCS could not be read
 
 
+class Confidence(Enum):
+    """``HIGH``: read or proven by a 95 % interval. ``MEDIUM``: rests on a model or on a guess at
+    the cause. ``LOW``: a hint to look at."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+class Cause(Enum):
+    """Why GOMAXPROCS is above what fits."""
+
+    OLD_GO = "go-before-1.25"  # it does not look at CPU limits
+    GO_MOD = "go.mod-before-1.25"  # a newer toolchain keeps the old defaults for such modules
+    GODEBUG = "godebug"  # containermaxprocs=0, by the environment or a //go:debug line
+    ENVIRONMENT = "environment"
+    CALL = "call"
+    AUTOMAXPROCS = "automaxprocs"  # linked in, and it did not find the limit or the CPUs
+    ANCESTOR = "ancestor-limit"  # the tightest limit is above the cgroup that Go reads
+    RESIZE = "resize"  # fitted an earlier limit, and stayed
+    HIDDEN = "cgroup-hidden"  # Go would follow the limit, but does not find its cgroup's files
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One measurement behind a finding: a sentence, and the number in it.
+
+    ``value`` is in ``unit`` (``share``, ``cores``, ``s``, ``count``), with its 95 % interval where
+    there is one. ``window_s`` is the time it was measured over, None for what was just read.
+    """
+
+    text: str
+    value: float | None = None
+    unit: str = ""
+    interval: tuple[float, float] | None = None
+    window_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """What to do. ``patch`` is ready to be applied (YAML, a systemd drop-in, a line), or ""."""
+
+    text: str
+    patch: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """CPU that a change is predicted to save, in cores."""
+
+    low: float
+    mid: float
+    high: float
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
+    """``code`` is stable, docs/findings.md explains it. ``cause`` only where GOMAXPROCS is too high.
+
+    ``held_s``: for how long it has been found without a break.
+    """
+
     code: str
     title: str
     severity: Severity
-    evidence: tuple[str, ...]
-    remedy: str
+    confidence: Confidence
+    evidence: tuple[Evidence, ...]
+    remedy: Remedy
+    saving: Saving | None = None
+    cause: Cause | None = None
+    held_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SavingSource:
+    """One part of a predicted saving: ``name`` for people, ``cores`` below 0 where it costs."""
+
+    name: str
+    cores: float
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """What a change of GOMAXPROCS would save, in CPU cores at the same work.
+
+    The saving lies between ``low`` and ``high`` in nine cases of ten and most likely near ``mid``;
+    below 0 the change costs CPU. ``sources`` add up to ``mid``, largest first. ``cautions`` are
+    sentences: where the change could cost latency or throughput, and how to check.
+    """
+
+    low: float
+    mid: float
+    high: float
+    sources: tuple[SavingSource, ...] = ()
+    cautions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerReport:
-    """One Go container in one window. ``category_hits`` has ``CATEGORY_COUNT`` entries."""
+    """One Go container in one window. ``category_hits`` has ``CATEGORY_COUNT`` entries.
+
+    ``process_hits`` goes with ``processes``. The verdict and the findings rest on this window and
+    on those before it, back to the last change of the container; ``held_s`` is how long the
+    verdict has been this one.
+    """
 
     container: Container
     processes: tuple[Process, ...]
@@ -309,6 +416,8 @@ class ContainerReport:
     verdict: Verdict
     findings: tuple[Finding, ...] = ()
     cpu_ns: int | None = None  # of its Go processes, by the kernel's account
+    process_hits: tuple[int, ...] = ()
+    held_s: float = 0.0
 
     @property
     def hits(self) -> int:
@@ -329,6 +438,112 @@ class ContainerReport:
     @property
     def runtime_share(self) -> float:
         return self.group_share(*RUNTIME_GROUPS)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What was seen of one workload over some time, in one window or in several added up.
+
+    ``duration_s`` is profiled time, of several containers the sum of theirs; ``cpu_ns`` is of its
+    Go processes; ``category_hits`` has ``CATEGORY_COUNT`` entries. ``periods``,
+    ``throttled_periods`` and ``throttled_ns`` are growth, None where the kernel does not count.
+    The time falls into ``blocks`` of about the same length; ``cores_variance`` is the variance of
+    their mean CPU, 0 for fewer than two.
+    """
+
+    duration_s: float
+    cpu_ns: int
+    category_hits: tuple[int, ...]
+    usage: CpuUsage = CpuUsage()
+    limit_cores: float | None = None
+    gomaxprocs: int | None = None
+    recommended: int | None = None
+    go_version: str = ""
+    blocks: int = 1
+    cores_variance: float = 0.0
+
+    @property
+    def hits(self) -> int:
+        return sum(self.category_hits)
+
+    @property
+    def cores(self) -> float:
+        return self.cpu_ns / 1e9 / self.duration_s if self.duration_s > 0 else 0.0
+
+    def hits_of(self, *groups: Group) -> int:
+        return sum(self.category_hits[c] for c in Category if c.group in groups)
+
+    @property
+    def throttled_share(self) -> float | None:
+        """Of the enforcement periods; None where there were none."""
+        usage = self.usage
+        if not usage.periods or usage.throttled_periods is None:
+            return None
+        return usage.throttled_periods / usage.periods
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """A number before and after. ``low`` and ``high``: the 95 % interval of ``after - before``,
+    both None where nothing says how sure it is."""
+
+    before: float
+    after: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def change(self) -> float:
+        return self.after - self.before
+
+    @property
+    def is_sure(self) -> bool:
+        """The interval does not hold 0."""
+        return self.low is not None and self.high is not None and self.low * self.high > 0
+
+
+class Outcome(Enum):
+    """What became of a predicted saving."""
+
+    WITHIN = "within"
+    BELOW = "below"  # saved less than the low end
+    ABOVE = "above"  # saved more than the high end
+    NOT_APPLIED = "not-applied"  # GOMAXPROCS is not what the prediction was for
+    NOT_PREDICTED = "not-predicted"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Units of work (requests, messages) a second, before and after."""
+
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One workload before and after a change.
+
+    ``shares`` has a ``Growth`` for every group and ``categories`` for every category with hits,
+    of shares of the hits. ``cpu_per_unit`` is in seconds. ``saving`` is what was saved, in cores:
+    at the work of before where ``work`` is known, else as measured. ``predicted`` is (low, mid,
+    high) in cores. ``caveats`` say what the numbers do not show.
+    """
+
+    name: str
+    matched_by: str
+    before: Observation
+    after: Observation
+    cores: Growth
+    runtime: Growth
+    shares: tuple[tuple[Group, Growth], ...]
+    categories: tuple[tuple[Category, Growth], ...]
+    work: Work | None
+    cpu_per_unit: Growth | None
+    saving: Growth
+    predicted: tuple[float, float, float] | None
+    outcome: Outcome
+    caveats: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
