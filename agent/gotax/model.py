@@ -348,33 +348,6 @@ class Remedy:
 
 
 @dataclass(frozen=True, slots=True)
-class Saving:
-    """CPU that a change is predicted to save, in cores."""
-
-    low: float
-    mid: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """``code`` is stable, docs/findings.md explains it. ``cause`` only where GOMAXPROCS is too high.
-
-    ``held_s``: for how long it has been found without a break.
-    """
-
-    code: str
-    title: str
-    severity: Severity
-    confidence: Confidence
-    evidence: tuple[Evidence, ...]
-    remedy: Remedy
-    saving: Saving | None = None
-    cause: Cause | None = None
-    held_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class SavingSource:
     """One part of a predicted saving: ``name`` for people, ``cores`` below 0 where it costs."""
 
@@ -396,6 +369,25 @@ class Saving:
     high: float
     sources: tuple[SavingSource, ...] = ()
     cautions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """``code`` is stable, docs/findings.md explains it.
+
+    ``cause`` only where GOMAXPROCS is too high.
+    ``held_s``: for how long it has been found without a break.
+    """
+
+    code: str
+    title: str
+    severity: Severity
+    confidence: Confidence
+    evidence: tuple[Evidence, ...]
+    remedy: Remedy
+    saving: Saving | None = None
+    cause: Cause | None = None
+    held_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
