@@ -19,7 +19,7 @@ import os
 import re
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Protocol
 
@@ -27,7 +27,7 @@ from gotax.errors import ParseError, ProcessGoneError
 from gotax.linux.cgroup import CgroupMount, parse_mountinfo
 from gotax.linux.elf import EM_AARCH64, EM_X86_64, PF_X, Elf
 from gotax.linux.procfs import CgroupEntry, Mapping, read_cgroups, read_memory
-from gotax.model import GoBuild, Gomaxprocs, Origin
+from gotax.model import GoBuild, Gomaxprocs, Ignored, Origin
 
 MAX_GOMAXPROCS = 65536
 """No host has more CPUs (the runtime's own arrays for affinity masks end here as well)."""
@@ -558,18 +558,40 @@ def _predict_default(facts: Facts, minor: int) -> Prediction:
 
 def _follows_limit(facts: Facts, minor: int) -> bool:
     """Whether the runtime looks at the limit of its cgroup (since 1.25), and finds it."""
+    return _ignored(facts, minor) is None
+
+
+def _ignored(facts: Facts, minor: int) -> Ignored | None:
+    """Why the runtime does not follow the limit of its cgroup; None: it does."""
     if minor < 25:
-        return False
-    if facts.follows_limit is not None:
-        return facts.follows_limit
+        return Ignored.OLD_GO
+    if facts.follows_limit:
+        return None
     if godebug_value(facts, "containermaxprocs", 1) <= 0:
-        return False
+        return _switched_off(facts)
+    if facts.follows_limit is not None:
+        return Ignored.HIDDEN
     view = facts.cgroup
     if view.version is None or view.layout is CgroupLayout.HIDDEN:
-        return False
+        return Ignored.HIDDEN
     # 1.25 joins the mount point and the whole path of /proc/self/cgroup, whatever the mount's
     # root (internal/runtime/cgroup FindCPU); 1.26 cuts the root off (parseCPUMount).
-    return view.layout is not CgroupLayout.BIND or minor >= 26
+    is_seen = view.layout is not CgroupLayout.BIND or minor >= 26
+    return None if is_seen else Ignored.HIDDEN
+
+
+def _switched_off(facts: Facts) -> Ignored:
+    """Who said containermaxprocs=0.
+
+    The go command writes every setting that the go line of go.mod implies into DefaultGODEBUG
+    (cmd/go/internal/load/godebug.go), so for that one updatemaxprocs=0 stands beside it; a
+    //go:debug line stands alone.
+    """
+    default = facts.build.setting("DefaultGODEBUG").split(",")
+    by_environment = "containermaxprocs=" in (facts.godebug or "")
+    if by_environment or "updatemaxprocs=0" not in default:
+        return Ignored.GODEBUG
+    return Ignored.GO_MOD
 
 
 def godebug_value(facts: Facts, key: str, default: int) -> int:
@@ -685,20 +707,21 @@ def judge(live: LiveGomaxprocs | ParseError, facts: Facts, limit_cores: float | 
     enforces, not what the runtime looks at. Pass the error if the value could not be read.
     """
     prediction = predict(facts)
-    fits = recommend(limit_cores, facts.allowed_cpus)
-    if isinstance(live, ParseError):
-        return Gomaxprocs(
-            value=None,
-            origin=Origin.UNKNOWN,
-            recommended=fits,
-            expected=prediction.value,
-            rule=prediction.rule,
-            reason=live.reason,
-        )
-    return Gomaxprocs(
-        value=live.value,
-        origin=origin(live, facts),
-        recommended=fits,
+    minor = _minor(facts)
+    known = Gomaxprocs(
+        value=None,
+        origin=Origin.UNKNOWN,
+        recommended=recommend(limit_cores, facts.allowed_cpus),
         expected=prediction.value,
         rule=prediction.rule,
+        ignored=None if minor is None else _ignored(facts, minor),
+        automaxprocs=_has_automaxprocs(facts),
     )
+    if isinstance(live, ParseError):
+        return replace(known, reason=live.reason)
+    return replace(known, value=live.value, origin=origin(live, facts))
+
+
+def _has_automaxprocs(facts: Facts) -> bool:
+    linked = facts.code is not None and facts.code.automaxprocs
+    return linked or facts.build.dependency("go.uber.org/automaxprocs") is not None

@@ -33,7 +33,7 @@ from gotax.golang.gomaxprocs import (
 from gotax.linux.cgroup import CgroupMount
 from gotax.linux.elf import EM_AARCH64, EM_X86_64, PF_X, PT_LOAD, BytesReader, Elf, Segment
 from gotax.linux.procfs import CgroupEntry, Mapping
-from gotax.model import GoBuild, Module, Origin
+from gotax.model import GoBuild, Ignored, Module, Origin
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -664,6 +664,34 @@ def test_judgement_compares_with_the_limit_the_kernel_enforces() -> None:
     assert verdict.origin is Origin.CONTAINER
     assert verdict.reason == ""
     assert "rounded up" in verdict.rule
+
+
+def built_with(defaults: str, version: str = "go1.26.8") -> Facts:
+    settings = (("DefaultGODEBUG", defaults),) if defaults else ()
+    return replace(PLAIN, build=GoBuild(version, settings=settings))
+
+
+OLD_GO_LINE = "containermaxprocs=0,decoratemappings=0,updatemaxprocs=0"
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        (PLAIN, None),
+        (replace(PLAIN, build=GoBuild("go1.24.3")), Ignored.OLD_GO),
+        (built_with(OLD_GO_LINE), Ignored.GO_MOD),
+        (built_with("containermaxprocs=0"), Ignored.GODEBUG),  # a //go:debug line
+        (replace(PLAIN, godebug="containermaxprocs=0"), Ignored.GODEBUG),
+        (replace(built_with(OLD_GO_LINE), godebug="containermaxprocs=1"), None),
+        (replace(PLAIN, cgroup=CgroupView(2, CgroupLayout.HIDDEN)), Ignored.HIDDEN),
+        (replace(PLAIN, follows_limit=False), Ignored.HIDDEN),
+        (replace(built_with(OLD_GO_LINE), follows_limit=True), None),  # its open files prove it
+        (built_with("", version=""), None),
+    ],
+)
+def test_why_a_limit_is_ignored(facts: Facts, reason: Ignored | None) -> None:
+    """Before 1.25 always; later by go.mod, by GODEBUG, or because the cgroup is not to be seen."""
+    assert judge(LiveGomaxprocs(8, False), facts, 1.0).ignored is reason
 
 
 def test_an_unreadable_value_keeps_what_is_known() -> None:
