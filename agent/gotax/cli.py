@@ -18,8 +18,9 @@ from typing import Any, TextIO
 
 from gotax import __version__
 from gotax.config import Detail, Roots, Thresholds
+from gotax.diagnosis.comparison import Subject
 from gotax.errors import GotaxError, UserError
-from gotax.model import ContainerReport, Severity, Window
+from gotax.model import ContainerReport, Severity, Window, Work
 from gotax.session import Plan, Scope, Session
 
 EXIT_FINE, EXIT_FINDINGS, EXIT_FAILED = 0, 1, 2
@@ -40,6 +41,7 @@ examples:
   gotax top                       the same, live
   gotax explain 4f2a9c            the whole evidence for one container, PID, unit or program
   gotax record -d 30 -o cpu.pb.gz a profile for `go tool pprof`
+  gotax compare before.json after.json  what a change saved, beside what was predicted
   gotax agent                     the daemon: /metrics, /healthz, /readyz on port 9745
 """
 
@@ -135,6 +137,36 @@ def _parser() -> argparse.ArgumentParser:
         choices=("pprof", "folded", "json"),
         help="default: by the ending of the file (.pb.gz, .folded or .txt, .json), else pprof",
     )
+
+    compare = _command(
+        commands, "compare", _compare, "two recordings: what changed, and what it saved"
+    )
+    compare.add_argument("before", help="what `gotax record -o FILE.json` wrote before the change")
+    compare.add_argument("after", help="and after it; `check --json` will do for either")
+    compare.add_argument(
+        "-c",
+        "--container",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only this one: name, id or its beginning, unit, cgroup, program; once for both"
+        " recordings, or twice for one name each",
+    )
+    work = compare.add_argument_group("work done, for CPU per unit of it (all or none)")
+    work.add_argument(
+        "--work-before", type=_work, metavar="N", help="units of work in the first recording"
+    )
+    work.add_argument(
+        "--work-after", type=_work, metavar="N", help="units of work in the second recording"
+    )
+    work.add_argument(
+        "--throughput",
+        type=_work,
+        nargs=2,
+        metavar=("BEFORE", "AFTER"),
+        help="units of work a second, instead",
+    )
+    compare.add_argument("--json", action="store_true", help="the JSON of docs/json.md")
 
     addr2line = _command(
         commands, "addr2line", _addr2line, "functions, files and lines of addresses in a Go binary"
@@ -255,6 +287,10 @@ def _share(text: str) -> float:
 
 def _ratio(text: str) -> float:
     return float(_number(text, float, 1, 1e6, "a ratio"))
+
+
+def _work(text: str) -> float:
+    return float(_number(text, float, 1e-9, 1e15, "an amount of work"))
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -478,7 +514,7 @@ def _record(options: argparse.Namespace) -> int:
     output: str = options.output
     form = options.format or _format_of(output)
     _require_writable(output)
-    detail = Detail(native_frames=True, kernel_frames=True, lines=True)
+    detail = Detail(functions=100, native_frames=True, kernel_frames=True, lines=True)
     window = _sample_once(_plan(options, detail), options.duration)
     if form == "pprof":
         data = pprof.profile_bytes(window)
@@ -519,6 +555,75 @@ def _require_writable(output: str) -> None:
     folder = Path(output).absolute().parent
     if Path(output).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise UserError(f"cannot write {output}: its folder must exist and be writable")
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from gotax.diagnosis import comparison as diagnosis
+    from gotax.exporters import comparison as exporter
+    from gotax.recording import read_recording
+
+    recordings = [read_recording(path) for path in (options.before, options.after)]
+    sides = [
+        exporter.Side(path, found.host, found.start_unix_s, found.duration_s)
+        for path, found in zip((options.before, options.after), recordings, strict=True)
+    ]
+    names: list[str] = options.container
+    if len(names) > 2:
+        raise UserError("--container is for one name, or for one of each recording")
+    subjects = [found.subjects for found in recordings]
+    if names:
+        subjects = [
+            _selected(found, name, path)
+            for found, name, path in zip(
+                subjects, (names[0], names[-1]), (options.before, options.after), strict=True
+            )
+        ]
+    if names and all(len(found) == 1 for found in subjects):
+        pair = diagnosis.Pair(subjects[0][0], subjects[1][0], "container")
+        matching = diagnosis.Matching((pair,), ())
+    else:
+        matching = diagnosis.match(*subjects)
+    if not matching.pairs:
+        _, name, why = matching.unmatched[0]
+        raise UserError(
+            f"the recordings have no container in common ({name}: {why}): name one of each with"
+            " --container"
+        )
+    work = _work_of(options, recordings[0].duration_s, recordings[1].duration_s)
+    if work and len(matching.pairs) > 1:
+        raise UserError("work is of one container: say with --container of which")
+    result = exporter.Result(
+        sides[0],
+        sides[1],
+        tuple(diagnosis.compare(pair, work) for pair in matching.pairs),
+        matching.unmatched,
+    )
+    if options.json:
+        _print_json(exporter.compare_document(result))
+    else:
+        print(exporter.render_compare(result, _style(sys.stdout)))
+    return EXIT_FINE
+
+
+def _selected(subjects: Sequence[Subject], name: str, path: str) -> tuple[Subject, ...]:
+    found = tuple(subject for subject in subjects if subject.answers_to(name))
+    if not found:
+        known = ", ".join(repr(subject.name) for subject in subjects[:8])
+        raise UserError(f"no container in {path} answers to {name!r}: it has {known}")
+    return found
+
+
+def _work_of(options: argparse.Namespace, before_s: float, after_s: float) -> Work | None:
+    given = options.work_before, options.work_after
+    if options.throughput:
+        if given != (None, None):
+            raise UserError("--throughput is instead of --work-before and --work-after")
+        return Work(*options.throughput)
+    if given == (None, None):
+        return None
+    if None in given:
+        raise UserError("--work-before and --work-after go together")
+    return Work(given[0] / before_s, given[1] / after_s)
 
 
 def _addr2line(options: argparse.Namespace) -> int:

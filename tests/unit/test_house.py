@@ -43,8 +43,12 @@ KNOWS: dict[str, set[str]] = {
         *("processes", "pipeline"),
     },
     "addr2line": {"errors", "model", "linux", "binaries"},
+    "recording": {"errors", "model", "diagnosis"},
     "daemon": {"errors", "model", "config", "exporters", "session"},
-    "cli": {"", "errors", "model", "config", "exporters", "session", "daemon", "addr2line"},
+    "cli": {
+        *("", "errors", "model", "config", "diagnosis", "exporters"),
+        *("session", "addr2line", "recording", "daemon"),
+    },
     "__main__": {"cli"},
 }
 ONLY = {  # who alone may import a library
@@ -58,6 +62,7 @@ PURE = (
     *("golang/buildinfo.py", "golang/categories.py", "golang/functab.py", "golang/inline.py"),
     *("golang/moduledata.py", "golang/pcheader.py", "golang/pclntab.py", "golang/pcvalue.py"),
     "golang/stacks.py",
+    "exporters/comparison.py",
     *("exporters/folded.py", "exporters/pprof.py", "exporters/record.py", "exporters/report.py"),
     *("exporters/style.py", "exporters/table.py", "exporters/text.py"),
 )

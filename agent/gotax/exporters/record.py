@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import gotax
-from gotax.exporters.report import hits_document
+from gotax.exporters.report import container_document, hits_document
 from gotax.exporters.text import utf8
 from gotax.model import Category, Frame, Location, Process, Window
 
@@ -35,6 +35,7 @@ def record_document(window: Window) -> dict[str, Any]:
         "period_ns": window.period_ns,
         "cpu_count": window.cpu_count,
         "hits": hits_document(window.hits),
+        "containers": [container_document(window, report) for report in window.reports],
         "categories": [category.label for category in Category],
         "processes": [_process(process) for process in window.processes],
         "frames": [_frame(frame) for frame in frames],

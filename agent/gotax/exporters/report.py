@@ -34,7 +34,7 @@ def check_document(window: Window) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         **_head(window),
-        "containers": [_container(window, report) for report in window.reports],
+        "containers": [container_document(window, report) for report in window.reports],
     }
 
 
@@ -47,7 +47,7 @@ def explain_document(report: ContainerReport, window: Window) -> dict[str, Any]:
     return {
         "schema": EXPLAIN_SCHEMA,
         **_head(window),
-        "container": _container(window, report) | {"share_intervals": intervals},
+        "container": container_document(window, report) | {"share_intervals": intervals},
     }
 
 
@@ -72,7 +72,7 @@ def hits_document(hits: HitCount) -> dict[str, Any]:
     }
 
 
-def _container(window: Window, report: ContainerReport) -> dict[str, Any]:
+def container_document(window: Window, report: ContainerReport) -> dict[str, Any]:
     container = report.container
     main = report.main_process
     usage = report.usage

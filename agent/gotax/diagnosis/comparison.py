@@ -1,0 +1,234 @@
+"""One workload before and after: what changed, how sure that is, and what was predicted.
+
+Of shares the hits say how sure they are. Of CPU they do not: it is the kernel's own account, and
+exact. What is uncertain is whether the next minute would have been like this one; only the scatter
+of blocks of time tells, and not even that tells whether the load was the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+
+from gotax.confidence import difference, mean_reach
+from gotax.model import (
+    RUNTIME_GROUPS,
+    Category,
+    Comparison,
+    Estimate,
+    Group,
+    Growth,
+    Observation,
+    Outcome,
+    Saving,
+    Work,
+)
+
+MIN_HITS = 50  # as for a verdict: below, shares say little
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A container as a recording or the agent knows it.
+
+    ``program`` is the main module's path, else the command; ``version`` the main module's.
+    ``predicted`` is the saving that was foretold, None for none.
+    """
+
+    name: str
+    cgroup: str
+    observation: Observation
+    container_id: str | None = None
+    unit: str | None = None
+    program: str = ""
+    version: str = ""
+    commands: tuple[str, ...] = ()
+    predicted: Saving | None = None
+
+    def answers_to(self, name: str) -> bool:
+        """What may be said on the command line for it."""
+        names = {self.name, self.cgroup, self.unit, self.program, *self.commands}
+        return name in names or bool(name and (self.container_id or "").startswith(name))
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    before: Subject
+    after: Subject
+    matched_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """``unmatched``: (before or after, name, why)."""
+
+    pairs: tuple[Pair, ...]
+    unmatched: tuple[tuple[str, str, str], ...]
+
+
+_RULES: tuple[tuple[str, Callable[[Subject], Hashable]], ...] = (
+    ("cgroup", lambda subject: (subject.cgroup, subject.program)),
+    ("name", lambda subject: (subject.name, subject.program)),
+    ("program", lambda subject: subject.program),
+)
+
+
+def match(before: Sequence[Subject], after: Sequence[Subject]) -> Matching:
+    """Who of before is who of after.
+
+    The same program in the same cgroup; of the rest the same program under the same name; of the
+    rest the same program. Each time only where there is exactly one of it on either side: of
+    several replicas nobody can tell which became which.
+    """
+    left, right = list(before), list(after)
+    pairs = []
+    for label, key in _RULES:
+        of_left, of_right = _unique(left, key), _unique(right, key)
+        for value in [value for value in of_left if value in of_right]:
+            pairs.append(Pair(of_left[value], of_right[value], label))
+            left.remove(of_left[value])
+            right.remove(of_right[value])
+    return Matching(tuple(pairs), (*_unmatched(left, right), *_unmatched(right, left, "after")))
+
+
+def _unique(
+    subjects: Iterable[Subject], key: Callable[[Subject], Hashable]
+) -> dict[Hashable, Subject]:
+    subjects = list(subjects)
+    counts = Counter(key(subject) for subject in subjects)
+    return {key(subject): subject for subject in subjects if counts[key(subject)] == 1}
+
+
+def _unmatched(
+    left: Sequence[Subject], right: Sequence[Subject], side: str = "before"
+) -> Iterable[tuple[str, str, str]]:
+    here = Counter(subject.program for subject in left)
+    there = Counter(subject.program for subject in right)
+    for subject in left:
+        many = max(here[subject.program], there[subject.program])
+        if there[subject.program]:
+            why = f"{many} containers run {subject.program}: which is which cannot be told"
+        else:
+            why = f"nothing like it {'after' if side == 'before' else 'before'}"
+        yield side, subject.name, why
+
+
+def compare(pair: Pair, work: Work | None = None) -> Comparison:
+    """``work`` is units of work a second, both above 0, or None where they are not known."""
+    before, after = pair.before.observation, pair.after.observation
+    saving = _saving(before, after, work)
+    predicted = pair.before.predicted
+    return Comparison(
+        name=pair.before.name,
+        matched_by=pair.matched_by,
+        before=before,
+        after=after,
+        cores=_mean_growth(before, after, (1.0, 1.0)),
+        runtime=share_growth(before, after, *RUNTIME_GROUPS),
+        shares=tuple((group, share_growth(before, after, group)) for group in Group),
+        categories=tuple(
+            (category, _growth_of_hits(before, after, category_hits))
+            for category in Category
+            if any(category_hits := (before.category_hits[category], after.category_hits[category]))
+        ),
+        work=work,
+        cpu_per_unit=_mean_growth(before, after, (1 / work.before, 1 / work.after))
+        if work
+        else None,
+        saving=saving,
+        predicted=predicted,
+        outcome=_outcome(before, after, saving, predicted),
+        caveats=tuple(_caveats(pair, work)),
+    )
+
+
+def share_growth(before: Observation, after: Observation, *groups: Group) -> Growth:
+    """Of the share of these groups in the hits."""
+    return _growth_of_hits(before, after, (before.hits_of(*groups), after.hits_of(*groups)))
+
+
+def _growth_of_hits(before: Observation, after: Observation, hits: tuple[int, int]) -> Growth:
+    totals = before.hits, after.hits
+    low, high = difference((hits[0], totals[0]), (hits[1], totals[1]))
+    shares = [part / total if total else 0.0 for part, total in zip(hits, totals, strict=True)]
+    return Growth(shares[0], shares[1], low, high)
+
+
+def _mean_growth(before: Observation, after: Observation, scale: tuple[float, float]) -> Growth:
+    """Of the CPU, each side times its scale."""
+    values = before.cores * scale[0], after.cores * scale[1]
+    reach = _reach(before, after, scale)
+    if reach is None:
+        return Growth(*values)
+    change = values[1] - values[0]
+    return Growth(*values, change - reach, change + reach)
+
+
+def _reach(before: Observation, after: Observation, scale: tuple[float, float]) -> float | None:
+    return mean_reach(
+        (before.blocks, before.cores_variance * scale[0] ** 2),
+        (after.blocks, after.cores_variance * scale[1] ** 2),
+    )
+
+
+def _saving(before: Observation, after: Observation, work: Work | None) -> Estimate:
+    """In cores; at the work of before where it is known."""
+    grown = _mean_growth(before, after, (1.0, work.before / work.after if work else 1.0))
+    if grown.low is None or grown.high is None:
+        return Estimate(-grown.change)
+    return Estimate(-grown.change, -grown.high, -grown.low)
+
+
+def _outcome(
+    before: Observation,
+    after: Observation,
+    saving: Estimate,
+    predicted: Saving | None,
+) -> Outcome:
+    if predicted is None:
+        return Outcome.NOT_PREDICTED
+    if after.gomaxprocs is None or after.gomaxprocs != before.recommended:
+        return Outcome.NOT_APPLIED
+
+    if saving.value < predicted.low:
+        return Outcome.BELOW
+    return Outcome.ABOVE if saving.value > predicted.high else Outcome.WITHIN
+
+
+def _caveats(pair: Pair, work: Work | None) -> Iterable[str]:
+    before, after = pair.before.observation, pair.after.observation
+    if work is None:
+        yield (
+            "no throughput was given: what changed in CPU is the change's doing only if the load"
+            " was the same"
+        )
+    if before.blocks < 2 or after.blocks < 2:
+        yield (
+            "the CPU is exact for the time that was measured; from one window each nobody can tell"
+            " how far the next would be from it"
+        )
+    else:
+        yield (
+            "the interval of CPU covers the scatter within the time that was measured, not a load"
+            " that differs from hour to hour"
+        )
+    if before.gomaxprocs == after.gomaxprocs:
+        yield f"GOMAXPROCS is {before.gomaxprocs} on both sides: the difference has another cause"
+    others = (
+        ("Go", before.go_version, after.go_version),
+        ("the CPU limit", _cores(before.limit_cores), _cores(after.limit_cores)),
+        ("the program's version", pair.before.version, pair.after.version),
+    )
+    for what, old, new in others:
+        if old != new:
+            yield f"{what} changed too, {old or 'unknown'} to {new or 'unknown'}: its part is in it"
+    if min(before.hits, after.hits) < MIN_HITS:
+        yield (
+            f"{min(before.hits, after.hits)} hits on one side are few: the shares say little, and"
+            " their intervals are wide"
+        )
+
+
+def _cores(limit: float | None) -> str:
+    return "none" if limit is None else f"{limit:g}"

@@ -1,0 +1,341 @@
+"""Before and after, for people and as gotax.compare/v1 (docs/json.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gotax
+from gotax.exporters.style import (
+    BOLD,
+    DIM,
+    GREEN,
+    GROUP_PAINTS,
+    YELLOW,
+    Style,
+    arrow,
+    cores,
+    dash,
+    dot,
+    labelled,
+    padded,
+    painted,
+    paragraph,
+    seconds,
+    shortened,
+    word,
+)
+from gotax.exporters.text import columns, utf8
+from gotax.model import Comparison, Estimate, Growth, Observation, Outcome
+
+SCHEMA = "gotax.compare/v1"
+_LABEL_WIDTH = 12
+_FIGURE = 10
+_NOTABLE_SHARE = 0.01  # a category below that on both sides is left out of the text
+
+_MATCHES = {
+    "cgroup": "the same program in the same cgroup",
+    "name": "the same program under the same name",
+    "program": "the same program, once on either side",
+    "container": "as named by --container",
+}
+
+_OUTCOMES = {
+    Outcome.WITHIN: "the saving is within the predicted range",
+    Outcome.BELOW: "less was saved than predicted",
+    Outcome.ABOVE: "more was saved than predicted",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Where one half of a comparison comes from: ``source`` is the file's name."""
+
+    source: str
+    host: str
+    start_unix_s: float
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """``unmatched``: (before or after, name of the container, why)."""
+
+    before: Side
+    after: Side
+    comparisons: tuple[Comparison, ...]
+    unmatched: tuple[tuple[str, str, str], ...] = ()
+
+
+def compare_document(result: Result) -> dict[str, Any]:
+    """Only built-in types, ready for ``json.dump`` in any encoding."""
+    return {
+        "schema": SCHEMA,
+        "gotax_version": gotax.__version__,
+        "before": _side(result.before),
+        "after": _side(result.after),
+        "comparisons": [_comparison(each) for each in result.comparisons],
+        "unmatched": [
+            {"side": side, "name": utf8(name), "why": utf8(why)}
+            for side, name, why in result.unmatched
+        ],
+    }
+
+
+def _side(side: Side) -> dict[str, Any]:
+    return {
+        "source": utf8(side.source),
+        "host": utf8(side.host),
+        "start_unix_s": side.start_unix_s,
+        "duration_s": side.duration_s,
+    }
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    predicted = comparison.predicted
+    return {
+        "name": utf8(comparison.name),
+        "matched_by": comparison.matched_by,
+        "before": _observation(comparison.before),
+        "after": _observation(comparison.after),
+        "cpu_cores": _growth(comparison.cores),
+        "runtime_share": _growth(comparison.runtime),
+        "groups": {group.value: _growth(growth) for group, growth in comparison.shares},
+        "categories": {
+            category.label: _growth(growth) for category, growth in comparison.categories
+        },
+        "work_per_s": {"before": comparison.work.before, "after": comparison.work.after}
+        if comparison.work
+        else None,
+        "cpu_s_per_unit": _growth(comparison.cpu_per_unit) if comparison.cpu_per_unit else None,
+        "saving_cores": {
+            "realised": {
+                "value": comparison.saving.value,
+                "low": comparison.saving.low,
+                "high": comparison.saving.high,
+            },
+            "predicted": {"low": predicted.low, "mid": predicted.mid, "high": predicted.high}
+            if predicted
+            else None,
+            "outcome": comparison.outcome.value,
+        },
+        "caveats": [utf8(caveat) for caveat in comparison.caveats],
+    }
+
+
+def _observation(seen: Observation) -> dict[str, Any]:
+    usage = seen.usage
+    return {
+        "duration_s": seen.duration_s,
+        "hits": seen.hits,
+        "cpu_seconds": seen.cpu_ns / 1e9,
+        "blocks": seen.blocks,
+        "go_version": utf8(seen.go_version) or None,
+        "gomaxprocs": seen.gomaxprocs,
+        "recommended": seen.recommended,
+        "cpu_limit_cores": seen.limit_cores,
+        "throttled_s": None if usage.throttled_ns is None else usage.throttled_ns / 1e9,
+        "throttled_periods": usage.throttled_periods,
+        "periods": usage.periods,
+    }
+
+
+def _growth(growth: Growth) -> dict[str, Any]:
+    return {
+        "before": growth.before,
+        "after": growth.after,
+        "change": growth.change,
+        "change_low": growth.low,
+        "change_high": growth.high,
+    }
+
+
+# For people
+
+
+def render_compare(result: Result, style: Style) -> str:
+    """A table per matched container, what was saved, and what the numbers do not show."""
+    sides = [
+        f"{shortened(side.source, 40, style)} ({shortened(side.host, 30, style)},"
+        f" {side.duration_s:.1f} s)"
+        for side in (result.before, result.after)
+    ]
+    head = painted("gotax compare", BOLD, style)
+    lines = paragraph(f"{dot(style)}{sides[0]} {arrow(style)} {sides[1]}", style.room - 13, style)
+    lines = [f"{head} {lines[0].strip()}", *lines[1:]]
+    for comparison in result.comparisons:
+        lines += ["", *render_comparison(comparison, style)]
+    if result.unmatched:
+        lines += ["", painted("Not compared", BOLD, style)]
+        for side, name, why in result.unmatched:
+            lines += [
+                f"  {line}" for line in paragraph(f"{side}: {name}: {why}", style.room - 2, style)
+            ]
+    return "\n".join(lines)
+
+
+def render_comparison(comparison: Comparison, style: Style) -> list[str]:
+    before, after = comparison.before, comparison.after
+    name = shortened(comparison.name, style.room // 2, style)
+    how = _MATCHES.get(comparison.matched_by, comparison.matched_by)
+    lines = [painted(name, BOLD, style) + painted(f" ({how})", DIM, style)]
+    facts = (
+        ("GOMAXPROCS", _known(before.gomaxprocs), _known(after.gomaxprocs)),
+        ("limit", _limit(before, style), _limit(after, style)),
+        ("Go", _version(before, style), _version(after, style)),
+    )
+    lines += paragraph(
+        dot(style).join(f"{what} {_changed(old, new, style)}" for what, old, new in facts),
+        style.room,
+        style,
+    )
+    lines += ["", *_table(comparison, style), ""]
+    room = style.room - _LABEL_WIDTH
+    for label, text in (("Saved", _saved(comparison)), ("Predicted", _predicted(comparison))):
+        lines += labelled(label, paragraph(text, room, style), _LABEL_WIDTH, style)
+    if comparison.outcome in _OUTCOMES:
+        paint = GREEN if comparison.outcome is Outcome.WITHIN else YELLOW
+        lines.append(" " * _LABEL_WIDTH + painted(_OUTCOMES[comparison.outcome], paint, style))
+    for caveat in comparison.caveats:
+        label = "But" if caveat is comparison.caveats[0] else ""
+        lines += labelled(label, paragraph(caveat, room, style), _LABEL_WIDTH, style)
+    return lines
+
+
+def _known(value: int | None) -> str:
+    return "?" if value is None else str(value)
+
+
+def _limit(seen: Observation, style: Style) -> str:
+    return dash(style) if seen.limit_cores is None else cores(seen.limit_cores)
+
+
+def _version(seen: Observation, style: Style) -> str:
+    return shortened(seen.go_version.removeprefix("go"), 12, style) or "?"
+
+
+def _changed(before: str, after: str, style: Style) -> str:
+    return before if before == after else f"{before} {arrow(style)} {after}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    label: str
+    figures: tuple[str, str, str, str]
+    paint: str = ""
+
+
+def _table(comparison: Comparison, style: Style) -> list[str]:
+    rows = list(_rows(comparison, style))
+    width = max(columns(row.label) for row in rows) + 2
+    titles = ("before", "after", "change", "95% interval")
+    lines = [painted(" " * width + _figures(titles), DIM, style)]
+    for row in rows:
+        label = padded(row.label, width, right=False)
+        lines.append((painted(label, row.paint, style) + _figures(row.figures)).rstrip())
+    return lines
+
+
+def _figures(figures: Sequence[str]) -> str:
+    *short, last = figures
+    return "".join(padded(text, _FIGURE, right=True) for text in short) + padded(
+        last, _FIGURE + 8, right=True
+    )
+
+
+def _rows(comparison: Comparison, style: Style) -> Iterable[_Row]:
+    yield _Row("CPU, cores", _cells(comparison.cores, "{:.3f}", style))
+    if comparison.cpu_per_unit and comparison.work:
+        unit, scale = _unit(max(comparison.cpu_per_unit.before, comparison.cpu_per_unit.after))
+        unit = unit.replace("u", "µ") if style.unicode else unit
+        yield _Row(
+            f"CPU per unit of work, {unit}", _cells(comparison.cpu_per_unit, "{:.3g}", style, scale)
+        )
+        yield _Row(
+            "units of work a second",
+            _cells(Growth(comparison.work.before, comparison.work.after), "{:,.1f}", style),
+        )
+    throttled = comparison.before.throttled_share, comparison.after.throttled_share
+    if throttled[0] is not None and throttled[1] is not None:
+        yield _Row("periods throttled, %", _percents(Growth(throttled[0], throttled[1]), style))
+    times = [_throttled_s(seen) for seen in (comparison.before, comparison.after)]
+    if times[0] is not None and times[1] is not None:
+        figures = seconds(times[0]), seconds(times[1]), "", ""
+        yield _Row("throttled, a second", figures)
+    yield _Row("share of the runtime, %", _percents(comparison.runtime, style))
+    for group, growth in comparison.shares:
+        if not (growth.before or growth.after):
+            continue
+        yield _Row(f"  {group.value}", _percents(growth, style), GROUP_PAINTS[group])
+        own = [row for row in comparison.categories if row[0].group is group]
+        for category, growth in own if len(own) > 1 else []:
+            if max(growth.before, growth.after) >= _NOTABLE_SHARE:
+                label = category.label.removeprefix(f"{group.value}/")
+                yield _Row(f"    {label}", _percents(growth, style), DIM)
+
+
+def _throttled_s(seen: Observation) -> float | None:
+    """A second of profiled time."""
+    if seen.usage.throttled_ns is None or seen.duration_s <= 0:
+        return None
+    return seen.usage.throttled_ns / 1e9 / seen.duration_s
+
+
+def _unit(value_s: float) -> tuple[str, float]:
+    """A unit in which the value is no small fraction, and how many there are in a second."""
+    for unit, scale in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
+        if value_s * scale >= 1:
+            return unit, scale
+    return "ns", 1e9
+
+
+def _percents(growth: Growth, style: Style) -> tuple[str, str, str, str]:
+    return _cells(growth, "{:.1f}", style, 100.0)
+
+
+def _cells(
+    growth: Growth, form: str, style: Style, scale: float = 1.0
+) -> tuple[str, str, str, str]:
+    between = ""
+    if growth.low is not None and growth.high is not None:
+        between = f"{_signed(growth.low * scale, form)} to {_signed(growth.high * scale, form)}"
+    change = _signed(growth.change * scale, form)
+    return (
+        form.format(growth.before * scale),
+        form.format(growth.after * scale),
+        word(change, style),
+        word(between, style),
+    )
+
+
+def _signed(value: float, form: str) -> str:
+    text = form.format(value)
+    zero = not any(digit in text for digit in "123456789")
+    return text.removeprefix("-") if zero else text if value < 0 else f"+{text}"
+
+
+def _saved(comparison: Comparison) -> str:
+    saving = comparison.saving
+    share = saving.value / comparison.before.cores if comparison.before.cores else 0.0
+    at = "at the work of before" if comparison.work else "if the load was the same"
+    return f"{saving.value:.3f} cores{_between(saving)}, {share:.0%} of before, {at}"
+
+
+def _between(saving: Estimate) -> str:
+    if saving.low is None or saving.high is None:
+        return ""
+    return f" (95 % interval {saving.low:.3f} to {saving.high:.3f})"
+
+
+def _predicted(comparison: Comparison) -> str:
+    predicted = comparison.predicted
+    if predicted is None:
+        return "nothing: no finding of before foretold a saving"
+    text = f"{predicted.mid:.3f} cores, between {predicted.low:.3f} and {predicted.high:.3f}"
+    if comparison.outcome is Outcome.NOT_APPLIED:
+        text += (
+            f", for GOMAXPROCS {_known(comparison.before.recommended)}; it is"
+            f" {_known(comparison.after.gomaxprocs)}"
+        )
+    return text

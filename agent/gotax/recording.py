@@ -1,0 +1,233 @@
+"""Recordings read back: what ``gotax record -o FILE.json`` and ``check --json`` have written.
+
+A recording comes from anywhere: sizes are bounded, and every number is looked at before it is used.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
+
+from gotax.diagnosis.comparison import Subject
+from gotax.errors import ParseError, UserError
+from gotax.model import CATEGORY_COUNT, Category, CpuUsage, Observation, Saving
+
+MAX_BYTES = 256 << 20
+MAX_CONTAINERS = 10_000
+MAX_BLOCKS = 100_000
+_SCHEMAS = {"gotax.record": 1, "gotax.check": 2, "gotax.explain": 2}
+_COUNT_MAX = 1 << 62
+
+Kind = TypeVar("Kind")
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """``subjects``: the Go containers that were seen, at least one."""
+
+    host: str
+    cpu_count: int
+    start_unix_s: float
+    duration_s: float
+    subjects: tuple[Subject, ...]
+
+
+def read_recording(path: str) -> Recording:
+    """UserError with the path for whatever cannot be used."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    if len(data) > MAX_BYTES:
+        raise UserError(f"{path} is larger than {MAX_BYTES >> 20} MB: record for a shorter time")
+    try:
+        return parse_recording(data)
+    except ParseError as error:
+        raise UserError(f"{path} {error.args[0].partition(': ')[2]}") from error
+
+
+def parse_recording(data: bytes) -> Recording:
+    """Understands gotax.record/v1, gotax.check/v2 and gotax.explain/v2.
+
+    ParseError: ``recording-syntax`` (no JSON, or cut off), ``recording-schema`` (something else, or
+    of another version), ``recording-old`` (without containers), ``recording-empty`` (no Go
+    container), ``recording-value`` (a number that cannot be).
+    """
+    try:
+        document = json.loads(data, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ParseError("recording-syntax", "is not a recording: no JSON, or cut off") from error
+    name = _schema(document)
+    if name == "gotax.explain":
+        found = [_get(document, "container", dict)]
+    elif "containers" not in document:
+        raise ParseError(
+            "recording-old", "was recorded by an older gotax, without its containers: record anew"
+        )
+    else:
+        found = _get(document, "containers", list)
+    if not found:
+        raise ParseError("recording-empty", "has no Go container in it")
+    if len(found) > MAX_CONTAINERS:
+        _bad(f"more than {MAX_CONTAINERS} containers")
+    duration_s = _number(document, "duration_s")
+    if duration_s <= 0:
+        _bad("duration_s is not above 0")
+    start = _number(document, "start_unix_s" if "start_unix_s" in document else "start_unix_ns")
+    return Recording(
+        host=_get(document, "host", str),
+        cpu_count=_count(document, "cpu_count"),
+        start_unix_s=start if "start_unix_s" in document else start / 1e9,
+        duration_s=duration_s,
+        subjects=tuple(_subject(each, duration_s) for each in found),
+    )
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(text)  # NaN and Infinity are no JSON
+
+
+def _schema(document: object) -> str:
+    """The schema's name; ParseError if its version is not the one that is understood."""
+    text = document.get("schema") if isinstance(document, dict) else None
+    name, _, version = text.partition("/v") if isinstance(text, str) else ("", "", "")
+    if name not in _SCHEMAS or not (version.isascii() and version.isdigit()):
+        raise ParseError(
+            "recording-schema",
+            "is not a recording: `gotax record -o FILE.json` writes one",
+        )
+    if len(version) > 4 or int(version) > _SCHEMAS[name]:
+        raise ParseError(
+            "recording-schema",
+            f"has a newer schema ({name}/v{version[:8]}) than this gotax understands"
+            f" (v{_SCHEMAS[name]}): use the gotax that wrote it",
+        )
+    if int(version) < _SCHEMAS[name]:
+        raise ParseError(
+            "recording-schema", f"has an older schema ({name}/v{version}): record anew"
+        )
+    return name
+
+
+def _subject(container: object, duration_s: float) -> Subject:
+    if not isinstance(container, dict):
+        _bad("a container is no object")
+    processes = _get(container, "processes", list)
+    commands = tuple(_get(each, "command", str) for each in processes if isinstance(each, dict))
+    return Subject(
+        name=_get(container, "name", str),
+        cgroup=_get(container, "cgroup", str),
+        observation=_observation(container, duration_s),
+        container_id=_text(container, "container_id"),
+        unit=_text(container, "unit"),
+        program=_text(container, "main_module") or next(iter(commands), ""),
+        version=_text(container, "main_version") or "",
+        commands=commands,
+        predicted=_predicted(container),
+    )
+
+
+def _observation(container: dict[str, Any], duration_s: float) -> Observation:
+    hits = _count(container, "hits")
+    gomaxprocs = _get(container, "gomaxprocs", dict) if container.get("gomaxprocs") else {}
+    blocks = container.get("blocks_cores") or []
+    if not isinstance(blocks, list) or len(blocks) > MAX_BLOCKS:
+        _bad("blocks_cores is no array, or too long")
+    cores = [_finite(each, "blocks_cores") for each in blocks]
+    limit = container.get("cpu_limit_cores")
+    throttled = container.get("throttled_s")
+    return Observation(
+        duration_s=duration_s,
+        cpu_ns=round(_number(container, "cpu_seconds") * 1e9),
+        category_hits=_category_hits(_get(container, "shares", dict), hits),
+        usage=CpuUsage(
+            periods=_optional_count(container, "periods"),
+            throttled_periods=_optional_count(container, "throttled_periods"),
+            throttled_ns=None if throttled is None else round(_finite(throttled, "") * 1e9),
+        ),
+        limit_cores=None if limit is None else _finite(limit, "cpu_limit_cores"),
+        gomaxprocs=_optional_count(gomaxprocs, "value"),
+        recommended=_optional_count(gomaxprocs, "recommended"),
+        go_version=_text(container, "go_version") or "",
+        blocks=max(len(cores), 1),
+        cores_variance=variance(cores),
+    )
+
+
+def variance(values: list[float]) -> float:
+    """Of a sample; 0 of fewer than two."""
+    if len(values) < 2:
+        return 0.0
+    mean = sum(values) / len(values)
+    return sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+
+
+def _category_hits(shares: dict[str, Any], hits: int) -> tuple[int, ...]:
+    """Ratios were not rounded, so that the counts come back exactly."""
+    of_label = {category.label: category for category in Category}
+    counts = [0] * CATEGORY_COUNT
+    for label, share in shares.items():
+        ratio = _finite(share, "shares")
+        if ratio > 1:
+            _bad("a share is above 1")
+        counts[of_label.get(label, Category.UNKNOWN)] += round(ratio * hits)
+    return tuple(counts)
+
+
+def _predicted(container: dict[str, Any]) -> Saving | None:
+    """The largest saving that a finding foretells."""
+    found = []
+    for finding in _get(container, "findings", list):
+        saving = finding.get("saving_cores") if isinstance(finding, dict) else None
+        if isinstance(saving, dict):
+            low, mid, high = (_signed(saving.get(end)) for end in ("low", "mid", "high"))
+            found.append(Saving(low, mid, high))
+    return max(found, key=lambda saving: saving.mid, default=None)
+
+
+def _get(document: dict[str, Any], key: str, kind: type[Kind]) -> Kind:
+    value = document.get(key)
+    if not isinstance(value, kind):
+        _bad(f"{key} is missing, or no {kind.__name__}")
+    return value
+
+
+def _text(document: dict[str, Any], key: str) -> str | None:
+    return None if document.get(key) is None else _get(document, key, str)
+
+
+def _number(document: dict[str, Any], key: str) -> float:
+    return _finite(document.get(key), key)
+
+
+def _finite(value: object, key: str) -> float:
+    number = _signed(value, key)
+    if number < 0:
+        _bad(f"{key} is negative")
+    return number
+
+
+def _signed(value: object, key: str = "saving_cores") -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        _bad(f"{key} is no number")
+    if not (abs(value) <= _COUNT_MAX and math.isfinite(value)):
+        _bad(f"{key} is too large")
+    return float(value)
+
+
+def _count(document: dict[str, Any], key: str) -> int:
+    value = document.get(key)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _COUNT_MAX:
+        _bad(f"{key} is no count")
+    return value
+
+
+def _optional_count(document: dict[str, Any], key: str) -> int | None:
+    return None if document.get(key) is None else _count(document, key)
+
+
+def _bad(what: str) -> NoReturn:
+    raise ParseError("recording-value", f"is damaged: {what}")
