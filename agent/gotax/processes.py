@@ -13,7 +13,7 @@ from gotax.binaries import Binary, BinaryTable
 from gotax.config import Roots
 from gotax.errors import ParseError, ProcessGoneError
 from gotax.generations import Generations
-from gotax.golang import gomaxprocs
+from gotax.golang import gomaxprocs, origin
 from gotax.linux import procfs
 from gotax.linux.cgroup import (
     CgroupPaths,
@@ -47,7 +47,7 @@ class Entry:
     bias: int | None = None
     environment: dict[str, str] = field(default_factory=dict)
     follows_limit: bool | None = None
-    cgroup_view: gomaxprocs.CgroupView = gomaxprocs.CgroupView()
+    cgroup_view: origin.CgroupView = origin.CgroupView()
     limit: CpuLimit = field(default_factory=CpuLimit)
     alive: bool = True
     cpu_ticks: int = 0
@@ -263,7 +263,7 @@ class ProcessTable:
         try:
             entry.environment = procfs.read_environment(self._proc, pid, _VARIABLES)
             entry.follows_limit = bool(procfs.read_cgroup_fds(self._proc, pid))
-            entry.cgroup_view = gomaxprocs.read_cgroup_view(self._proc, pid)
+            entry.cgroup_view = origin.read_cgroup_view(self._proc, pid)
         except ParseError as error:
             self._count(error)
 
@@ -349,7 +349,7 @@ class ProcessTable:
         except ParseError as error:
             live = error
         addresses = None if isinstance(binary.gomaxprocs, ParseError) else binary.gomaxprocs
-        facts = gomaxprocs.Facts(
+        facts = origin.Facts(
             build=binary.build,
             allowed_cpus=procfs.read_allowed_cpus(self._proc, pid, self.online),
             environment=entry.environment.get("GOMAXPROCS"),
@@ -360,7 +360,8 @@ class ProcessTable:
             online_cpus=len(self.online),
             code=addresses,
         )
-        return gomaxprocs.judge(live, facts, entry.limit.limit_cores)
+        before = entry.process.gomaxprocs
+        return origin.judge(live, facts, entry.limit.limit_cores, before)
 
     def _read_live(self, entry: Entry, binary: Binary) -> gomaxprocs.LiveGomaxprocs:
         if isinstance(binary.gomaxprocs, ParseError):

@@ -14,16 +14,13 @@ from pathlib import Path
 import pytest
 from gotax.golang.buildinfo import parse_buildinfo
 from gotax.golang.gomaxprocs import (
-    Facts,
     GomaxprocsAddresses,
     LiveGomaxprocs,
     find_gomaxprocs,
     load_bias,
-    origin,
-    predict,
-    read_cgroup_view,
     read_gomaxprocs,
 )
+from gotax.golang.origin import Facts, origin, predict, read_cgroup_view
 from gotax.golang.pclntab import parse_pclntab
 from gotax.linux.cgroup import Cgroups, find_hierarchies
 from gotax.linux.elf import FileReader, parse_elf

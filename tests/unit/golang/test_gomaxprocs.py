@@ -11,22 +11,24 @@ from typing import Any
 import pytest
 from gotax.errors import ParseError, ProcessGoneError
 from gotax.golang.gomaxprocs import (
-    CgroupLayout,
-    CgroupView,
-    Code,
-    Facts,
     GomaxprocsAddresses,
     LiveGomaxprocs,
-    environment_value,
     find_custom,
     find_gomaxprocs,
     find_value,
+    load_bias,
+    read_gomaxprocs,
+)
+from gotax.golang.machinecode import Code
+from gotax.golang.origin import (
+    CgroupLayout,
+    CgroupView,
+    Facts,
+    environment_value,
     godebug_value,
     judge,
-    load_bias,
     origin,
     predict,
-    read_gomaxprocs,
     recommend,
     view_cgroup,
 )
