@@ -1,0 +1,3 @@
+module character
+
+go 1.21
