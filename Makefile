@@ -7,7 +7,7 @@ VENV := .venv
 export PATH := $(PATH):$(CURDIR)/$(VENV)/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run demo test lint format bench proto golden clean
+.PHONY: help run demo test lint format bench fuzz proto golden clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ format: $(VENV)/.ready-test ## rewrite the code in the house's format
 
 bench: $(VENV)/.ready-test ## cost of the agent beside other profilers
 	@$(VENV)/bin/python -m bench
+
+fuzz: $(VENV)/.ready-fuzz ## hostile input by the million, MINUTES=30 of CPU time a target
+	@$(VENV)/bin/python -m tests.fuzz --minutes $(or $(MINUTES),30)
 
 golden: $(VENV)/.ready-test ## write the golden files anew, to be read in the diff
 	@GOTAX_UPDATE=1 $(VENV)/bin/python -m pytest -q tests/unit --update-golden

@@ -158,12 +158,13 @@ def _decode(
     sizes = ends - starts
     place = np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)
     encoded = data[place + np.arange(len(place))]
+    if (encoded[np.cumsum(sizes) - 1] >= 0x80).any():
+        raise ParseError("pctab-malformed", "a table ends within a number")
     varint_end = np.flatnonzero(encoded < 0x80)
     varints = _varints(encoded, varint_end)
     per_table = np.searchsorted(varint_end, np.cumsum(sizes))
     per_table[1:] -= per_table[:-1].copy()
-    closed = encoded[np.cumsum(sizes) - 1] < 0x80
-    if not closed.all() or (per_table & 1).any():
+    if (per_table & 1).any():
         raise ParseError("pctab-malformed", "a table ends within a pair")
     counts = per_table >> 1
     deltas = varints[0::2]

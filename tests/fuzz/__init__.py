@@ -1,0 +1,1 @@
+"""Hostile input by the million, kept away from everything else: see __main__."""
