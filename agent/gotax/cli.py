@@ -113,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         default="cpu",
         help="sort key (cpu); the keys c, r, t and n change it, q quits",
     )
+    _add_settling(top)
     top.add_argument("--once", action="store_true", help="print one table and end")
     top.add_argument("--json", action="store_true", help="one JSON document per line, for ever")
 
@@ -180,6 +181,7 @@ def _parser() -> argparse.ArgumentParser:
     agent.add_argument(
         "-i", "--interval", type=_seconds, default=15.0, help="seconds of one window (15)"
     )
+    _add_settling(agent)
     agent.add_argument(
         "--listen", type=_address, default=("0.0.0.0", 9745), help="address:port (0.0.0.0:9745)"
     )
@@ -254,6 +256,16 @@ def _add_thresholds(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_settling(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--settle",
+        type=_seconds,
+        default=Thresholds().settle_s,
+        help="seconds that a changed GOMAXPROCS has to hold before the CPU time is compared with"
+        f" that of before ({Thresholds().settle_s:g})",
+    )
+
+
 def _number(text: str, kind: type, low: float, high: float, what: str) -> Any:
     try:
         value = kind(text)
@@ -303,6 +315,7 @@ def _thresholds(options: argparse.Namespace) -> Thresholds:
         mismatch_ratio=options.mismatch_ratio,
         runtime_share=options.runtime_share,
         min_hits=options.min_hits,
+        settle_s=vars(options).get("settle", Thresholds().settle_s),
     )
 
 

@@ -14,18 +14,53 @@ class Roots:
 
 
 @dataclass(frozen=True, slots=True)
+class Silence:
+    """A finding that is not to be told (diagnosis/silence.py).
+
+    ``cause`` "" is any. ``pattern`` is a glob for a name of the container.
+    """
+
+    code: str
+    cause: str = ""
+    pattern: str = "*"
+
+
+@dataclass(frozen=True, slots=True)
 class Thresholds:
-    """When a mismatch becomes a verdict; docs/findings.md explains each.
+    """When something becomes a finding; docs/findings.md explains each.
+
+    Shares are of the container's CPU time. A finding is made when the lower end of the 95 %
+    interval reaches its threshold, and goes when the upper end falls below ``release`` of it.
 
     ``mismatch_ratio``: GOMAXPROCS over what fits, from which it counts as a mismatch; at least two
-    more in any case, because Go >= 1.25 itself gives 2 to a limit of 1. ``runtime_share``: share
-    of the scheduler and the GC from which a mismatch is a cost; the lower end of its confidence
-    interval has to reach it. ``min_hits``: below that nothing is said about shares.
+    more in any case, because Go >= 1.25 itself gives 2 to a limit of 1.
+    ``saving_share``: predicted saving from which a mismatch is a cost; ``saving_cores``: and at
+    least that much. ``runtime_share``: share of the scheduler and the GC that counts as a cost
+    where nothing can be predicted. ``min_hits``: below that nothing is said about shares.
+    ``throttled_share``: of the enforcement periods. ``saturation``: use over what there is, from
+    which it is used up. ``large_node_cpus``, ``headroom``, ``unlimited_least``: without a limit, on
+    hosts of that many CPUs and more, GOMAXPROCS should be ``headroom`` times the highest use, and
+    at least ``unlimited_least``. ``settle_s``: how long a changed GOMAXPROCS has to hold before
+    the time after is compared with the time before. ``silences``: what is not to be told.
     """
 
     mismatch_ratio: float = 1.5
+    saving_share: float = 0.10
+    saving_cores: float = 0.01
     runtime_share: float = 0.20
     min_hits: int = 50
+    throttled_share: float = 0.10
+    saturation: float = 0.85
+    gc_share: float = 0.25
+    allocation_share: float = 0.25
+    coordination_share: float = 0.35
+    cgo_share: float = 0.30
+    large_node_cpus: int = 8
+    headroom: float = 2.0
+    unlimited_least: int = 2
+    release: float = 0.6
+    settle_s: float = 90.0
+    silences: tuple[Silence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from gotax.errors import UserError
 from gotax.exporters import Exporter
+from gotax.exporters.comparison import sentence
 from gotax.exporters.prometheus import CONTENT_TYPE, PrometheusExporter
+from gotax.model import Change
 from gotax.session import Plan, Session, Stop
 
 log = logging.getLogger("gotax")
@@ -47,6 +49,7 @@ def run(plan: Plan, window_s: float, listen: tuple[str, int], stop: Stop) -> Non
     metrics = PrometheusExporter()
     exporters: Sequence[Exporter] = (metrics,)
     pulse = Pulse(window_s)
+    changes: tuple[Change, ...] = ()
     server = _server(listen, metrics, pulse)
     thread = threading.Thread(target=server.serve_forever, name="http", daemon=True)
     try:
@@ -60,6 +63,10 @@ def run(plan: Plan, window_s: float, listen: tuple[str, int], stop: Stop) -> Non
                 server.server_address[1],
             )
             for window in session.windows(window_s, stop):
+                for change in reversed(window.changes):
+                    if change not in changes:
+                        log.info("%s", sentence(change))
+                changes = window.changes
                 for exporter in exporters:
                     exporter.publish(window)
                 pulse.beat()

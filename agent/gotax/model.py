@@ -190,6 +190,21 @@ class Gomaxprocs:
 
 
 @dataclass(frozen=True, slots=True)
+class RuntimeState:
+    """What a Go runtime says of itself, as read from the process; None: not read.
+
+    ``idle_ps``: Ps without work, at most GOMAXPROCS. ``gogc``: as debug.SetGCPercent takes it, -1
+    for off. ``memory_limit_bytes``: as debug.SetMemoryLimit takes it, 2**63 - 1 for none; None
+    before Go 1.19. ``gc_cycles``: completed since the start, modulo 2**32.
+    """
+
+    idle_ps: int | None = None
+    gogc: int | None = None
+    memory_limit_bytes: int | None = None
+    gc_cycles: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CpuLimit:
     """CPU bandwidth of a cgroup and of all its ancestors.
 
@@ -217,6 +232,51 @@ class CpuUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class Workload:
+    """What a user applied to get a pod: ``Deployment/web``, ``CronJob/report``, ``Pod/toolbox``."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class CpuResources:
+    """CPU of one container as Kubernetes has it; None where it says nothing."""
+
+    request_cores: float | None = None
+    limit_cores: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PodContainer:
+    """A container as people name it.
+
+    ``kind`` is container, init, sidecar (an init container that keeps running) or ephemeral.
+    ``desired`` is what the pod's spec asks for, ``current`` what the kubelet has set (they differ
+    while an in-place resize is pending). ``silence`` is the value of the pod's gotax annotation.
+    """
+
+    namespace: str
+    pod: str
+    container: str
+    pod_uid: str
+    node: str
+    image: str
+    kind: str
+    workload: Workload
+    desired: CpuResources = CpuResources()
+    current: CpuResources = CpuResources()
+    silence: str = ""
+
+    @property
+    def path(self) -> str:
+        return f"{self.namespace}/{self.pod}/{self.container}"
+
+
+@dataclass(frozen=True, slots=True)
 class Container:
     """Who a group of processes is: a container, a systemd unit, or a bare cgroup.
 
@@ -230,6 +290,7 @@ class Container:
     pod_uid: str | None = None
     runtime: str | None = None
     unit: str | None = None
+    pod: PodContainer | None = None  # once Kubernetes has told
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +303,7 @@ class Process:
     container: Container
     build: GoBuild | None = None
     gomaxprocs: Gomaxprocs | None = None
+    runtime: RuntimeState | None = None
 
     @property
     def is_go(self) -> bool:
@@ -341,10 +403,14 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """What to do. ``patch`` is ready to be applied (YAML, a systemd drop-in, a line), or ""."""
+    """What to do. ``patch`` is ready to be applied (YAML, a systemd drop-in, a line), or "".
+
+    ``gomaxprocs`` is the value it leads to, None where it is not about that.
+    """
 
     text: str
     patch: str = ""
+    gomaxprocs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,6 +476,7 @@ class ContainerReport:
     cpu_ns: int | None = None  # of its Go processes, by the kernel's account
     process_hits: tuple[int, ...] = ()
     held_s: float = 0.0
+    silenced: tuple[str, ...] = ()  # codes of findings that were asked not to be told
 
     @property
     def hits(self) -> int:
@@ -466,6 +533,10 @@ class Observation:
         return sum(self.category_hits[c] for c in Category if c.group in groups)
 
     @property
+    def runtime_share(self) -> float:
+        return self.hits_of(*RUNTIME_GROUPS) / self.hits if self.hits else 0.0
+
+    @property
     def throttled_share(self) -> float | None:
         """Of the enforcement periods; None where there were none."""
         usage = self.usage
@@ -476,8 +547,9 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """A number before and after. ``low`` and ``high``: the 95 % interval of ``after - before``,
-    both None where nothing says how sure it is."""
+    """A number before and after. ``low`` and ``high`` are the 95 % interval of ``change``, both
+    None where nothing says how sure it is.
+    """
 
     before: float
     after: float
@@ -492,6 +564,15 @@ class Growth:
     def is_sure(self) -> bool:
         """The interval does not hold 0."""
         return self.low is not None and self.high is not None and self.low * self.high > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number and its 95 % interval; both ends None where nothing says how sure it is."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
 
 
 class Outcome(Enum):
@@ -518,8 +599,8 @@ class Comparison:
 
     ``shares`` has a ``Growth`` for every group and ``categories`` for every category with hits,
     of shares of the hits. ``cpu_per_unit`` is in seconds. ``saving`` is what was saved, in cores:
-    at the work of before where ``work`` is known, else as measured. ``predicted`` is (low, mid,
-    high) in cores. ``caveats`` say what the numbers do not show.
+    at the work of before where ``work`` is known, else as measured; ``predicted`` is what the
+    findings of before had foretold. ``caveats`` say what the numbers do not show.
     """
 
     name: str
@@ -532,10 +613,22 @@ class Comparison:
     categories: tuple[tuple[Category, Growth], ...]
     work: Work | None
     cpu_per_unit: Growth | None
-    saving: Growth
-    predicted: tuple[float, float, float] | None
+    saving: Estimate
+    predicted: Saving | None
     outcome: Outcome
     caveats: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A workload whose GOMAXPROCS has changed, and what came of it.
+
+    ``container`` is who it is now; ``unix_ns`` is when the comparison was made.
+    """
+
+    container: Container
+    unix_ns: int
+    comparison: Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -564,6 +657,7 @@ class Window:
     reports: tuple[ContainerReport, ...]  # Go containers, most hits first
     other_hits: int  # hits of processes that are not Go
     health: Health = Health()
+    changes: tuple[Change, ...] = ()  # of GOMAXPROCS, made in the last hour, newest first
 
     @property
     def hz(self) -> float:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from gotax.config import Detail, Thresholds
+from gotax.diagnosis.change import ChangeWatch, Settings
 from gotax.diagnosis.findings import judge
 from gotax.diagnosis.totals import category_hits, top_functions
 from gotax.model import (
@@ -83,6 +84,7 @@ class Pipeline:
         self._thresholds = thresholds
         self._detail = detail
         self._usage: dict[str, CpuUsage] = {}
+        self._changes = ChangeWatch(Settings.settling(thresholds.settle_s))
         self._gathered = _Gathered()
 
     def scan(self, pids: Collection[int] | None = None) -> None:
@@ -130,12 +132,13 @@ class Pipeline:
         self._processes.end_window()
         self._processes.end_tick()
         work_s = gathered.work_s + time.thread_time() - started
-        return replace(
+        window = replace(
             window,
             reports=reports,
             other_hits=attributed - sum(report.hits for report in reports),
             health=self._health(gathered.drain_s, work_s),
         )
+        return replace(window, changes=self._changes.observe(window))
 
     def _resolve(self, drain: Drain) -> list[Entry | None]:
         """The owner of every sample; None where there is none, and its hits count as lost."""

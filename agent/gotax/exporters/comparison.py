@@ -27,7 +27,7 @@ from gotax.exporters.style import (
     word,
 )
 from gotax.exporters.text import columns, utf8
-from gotax.model import Comparison, Estimate, Growth, Observation, Outcome
+from gotax.model import Change, Comparison, Estimate, Growth, Observation, Outcome
 
 SCHEMA = "gotax.compare/v1"
 _LABEL_WIDTH = 12
@@ -37,6 +37,7 @@ _NOTABLE_SHARE = 0.01  # a category below that on both sides is left out of the 
 _MATCHES = {
     "cgroup": "the same program in the same cgroup",
     "name": "the same program under the same name",
+    "workload": "the same container of the same workload",
     "program": "the same program, once on either side",
     "container": "as named by --container",
 }
@@ -201,6 +202,47 @@ def render_comparison(comparison: Comparison, style: Style) -> list[str]:
         label = "But" if caveat is comparison.caveats[0] else ""
         lines += labelled(label, paragraph(caveat, room, style), _LABEL_WIDTH, style)
     return lines
+
+
+def sentence(change: Change) -> str:
+    """The whole of it in one harmless line, for a log."""
+    return _sentence(change, Style(unicode=False))
+
+
+def headline(change: Change, style: Style) -> str:
+    """As ``sentence`` within the width of a screen, with its mark."""
+    mark, paint = ("✓" if style.unicode else "=", GREEN)
+    if change.comparison.outcome is Outcome.BELOW or change.comparison.saving.value < 0:
+        mark, paint = "!", YELLOW
+    return (
+        painted(mark, paint, style)
+        + " "
+        + shortened(_sentence(change, style), style.room - 2, style)
+    )
+
+
+def _sentence(change: Change, style: Style) -> str:
+    found = change.comparison
+    before, after, saving = found.before, found.after, found.saving
+    predicted = found.predicted
+    text = (
+        f"{word(change.container.name, style)}: GOMAXPROCS {_known(before.gomaxprocs)}"
+        f" {arrow(style)} {_known(after.gomaxprocs)} saved {saving.value:.3f} cores"
+        f"{_between(saving)}"
+    )
+    if predicted is not None:
+        text += f", predicted {predicted.low:.3f} to {predicted.high:.3f}"
+    throttled = before.throttled_share, after.throttled_share
+    text += (
+        f"; CPU {before.cores:.3f} {arrow(style)} {after.cores:.3f} cores, runtime share"
+        f" {before.runtime_share:.0%} {arrow(style)} {after.runtime_share:.0%}"
+    )
+    if throttled[0] is not None and throttled[1] is not None:
+        text += f", periods throttled {throttled[0]:.0%} {arrow(style)} {throttled[1]:.0%}"
+    return (
+        text
+        + f" (if the load was the same; {before.duration_s:.0f} s and {after.duration_s:.0f} s)"
+    )
 
 
 def _known(value: int | None) -> str:

@@ -29,6 +29,8 @@ from gotax.exporters.text import bounded
 from gotax.model import (
     CATEGORY_COUNT,
     Category,
+    Change,
+    Comparison,
     Container,
     ContainerReport,
     Int64Array,
@@ -107,6 +109,33 @@ CONTAINER_INFO = _per_container(
     "main_version",
     "gomaxprocs_origin",
 )
+CHANGE_CORES = _per_container(
+    "gotax_change_cpu_cores", "gauge", "Mean CPU before and after GOMAXPROCS changed.", "when"
+)
+CHANGE_RUNTIME = _per_container(
+    "gotax_change_runtime_share",
+    "gauge",
+    "Share of the scheduler and the GC before and after GOMAXPROCS changed, 0 to 1.",
+    "when",
+)
+CHANGE_THROTTLED = _per_container(
+    "gotax_change_throttled_ratio",
+    "gauge",
+    "Share of the enforcement periods with throttling before and after GOMAXPROCS changed.",
+    "when",
+)
+CHANGE_GOMAXPROCS = _per_container(
+    "gotax_change_gomaxprocs", "gauge", "GOMAXPROCS before and after it changed.", "when"
+)
+CHANGE_SAVING = _per_container(
+    "gotax_change_saving_cores",
+    "gauge",
+    "CPU that a change of GOMAXPROCS saved, and what had been predicted.",
+    "estimate",
+)
+CHANGE_TIME = _per_container(
+    "gotax_change_timestamp_seconds", "gauge", "When it was compared, Unix time."
+)
 OTHER_CPU = Metric("gotax_other_cpu_seconds", "counter", "CPU time of programs that are not Go.")
 UNLISTED_CPU = Metric(
     "gotax_unlisted_cpu_seconds",
@@ -146,6 +175,12 @@ METRICS = (
     VERDICT,
     FINDING,
     CONTAINER_INFO,
+    CHANGE_CORES,
+    CHANGE_RUNTIME,
+    CHANGE_THROTTLED,
+    CHANGE_GOMAXPROCS,
+    CHANGE_SAVING,
+    CHANGE_TIME,
     OTHER_CPU,
     UNLISTED_CPU,
     UNLISTED,
@@ -250,6 +285,7 @@ class PrometheusExporter:
         """What prometheus_client's ``generate_latest`` asks of a collector."""
         if self._window is not None:
             yield from self._container_families()
+            yield from _change_families(self._window)
             yield from self._host_families(self._window)
             yield from self._health_families(self._window)
         yield _family(OWN_CPU, [((), time.process_time())])
@@ -347,6 +383,46 @@ class PrometheusExporter:
             (ERRORS, health.errors),
         ):
             yield _family(metric, (((name,), n) for name, n in sorted(counts.items())))
+
+
+def _change_families(window: Window) -> Iterator[Family]:
+    """The last change of each container; the window holds a bounded number of them."""
+    last: dict[tuple[str, str], Change] = {}
+    for change in window.changes:  # newest first
+        last.setdefault(_labels(change.container), change)
+    both = [
+        (key, when, seen)
+        for key, change in last.items()
+        for when, seen in (("before", change.comparison.before), ("after", change.comparison.after))
+    ]
+    yield _family(CHANGE_CORES, (((*key, when), seen.cores) for key, when, seen in both))
+    yield _family(CHANGE_RUNTIME, (((*key, when), seen.runtime_share) for key, when, seen in both))
+    yield _optional(
+        CHANGE_THROTTLED, (((*key, when), seen.throttled_share) for key, when, seen in both)
+    )
+    yield _optional(
+        CHANGE_GOMAXPROCS, (((*key, when), seen.gomaxprocs) for key, when, seen in both)
+    )
+    yield _optional(
+        CHANGE_SAVING,
+        (
+            ((*key, estimate), value)
+            for key, change in last.items()
+            for estimate, value in _estimates(change.comparison)
+        ),
+    )
+    yield _family(CHANGE_TIME, ((key, change.unix_ns / 1e9) for key, change in last.items()))
+
+
+def _estimates(comparison: Comparison) -> Iterator[tuple[str, float | None]]:
+    saving, predicted = comparison.saving, comparison.predicted
+    yield "realised", saving.value
+    yield "realised_low", saving.low
+    yield "realised_high", saving.high
+    if predicted is not None:
+        yield "predicted_low", predicted.low
+        yield "predicted_mid", predicted.mid
+        yield "predicted_high", predicted.high
 
 
 def _family(metric: Metric, samples: Iterable[tuple[tuple[str, ...], float]]) -> Family:

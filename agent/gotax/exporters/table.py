@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from gotax.confidence import interval
+from gotax.exporters.comparison import headline
 from gotax.exporters.style import (
     BOLD,
     DIM,
@@ -113,6 +114,8 @@ def render_top(window: Window, style: Style, sort: Sort | str = Sort.CPU) -> str
             rest = plural(len(reports) - len(shown), "more container")
             lines.append(painted(f"{dash(style)} {rest}", DIM, style))
         lines += _headlines_of_findings(shown, room - len(shown) - 1, style)
+        left = room - (len(lines) - len(head)) if style.height else len(window.changes)
+        lines += [headline(change, style) for change in window.changes[: max(left, 0)]]
     else:
         lines.append(f"No Go program was on a CPU in these {window.duration_s:.1f} s.")
     lines += foot

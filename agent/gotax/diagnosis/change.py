@@ -1,0 +1,364 @@
+"""Sees that a workload's GOMAXPROCS has changed, and compares before and after by itself.
+
+A container keeps its place (its cgroup) when its program is restarted, changes GOMAXPROCS by a
+call, or when the limit is resized; a rollout replaces it by another one that runs the same program.
+Of the time under one value the last minutes are kept, added up; once the next value has held for a
+while, the two are compared.
+
+The clock is the profiled time. Windows in which the value changed, or in which the container
+appeared, are of both kinds, or of a program that warms up: they belong to neither side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from gotax.diagnosis.comparison import Pair, Subject, compare
+from gotax.model import (
+    CATEGORY_COUNT,
+    Change,
+    Container,
+    ContainerReport,
+    CpuUsage,
+    Observation,
+    Process,
+    Saving,
+    Window,
+)
+
+CONTAINERS_MAX = 1000
+"""Whose recent past is kept; beyond, who was seen longest ago is forgotten."""
+CHANGES_MAX = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """``settle_s``: how long a value has to hold before it is compared. ``memory_s``: how much of
+    the time under one value is kept, at most; at least half of it once there was as much, so it is
+    twice ``settle_s`` or more. ``patience_s``: how long a comparison waits for enough hits, or for
+    the old containers of a rollout to end, and for how long a container that ended is remembered.
+    ``show_s``: how long a finished comparison stays in the windows. ``min_hits``: on either side.
+    """
+
+    settle_s: float = 90.0
+    memory_s: float = 300.0
+    patience_s: float = 900.0
+    show_s: float = 3600.0
+    min_hits: int = 50
+
+    @staticmethod
+    def settling(settle_s: float) -> Settings:
+        """The usual ones; the longer times follow ``settle_s`` where it is long."""
+        usual = Settings()
+        return Settings(
+            settle_s=settle_s,
+            memory_s=max(usual.memory_s, 2 * settle_s),
+            patience_s=max(usual.patience_s, 4 * settle_s),
+        )
+
+
+@dataclass(slots=True)
+class _Sum:
+    """Windows added up."""
+
+    duration_s: float = 0.0
+    cpu_ns: int = 0
+    category_hits: list[int] = field(default_factory=lambda: [0] * CATEGORY_COUNT)
+    periods: int | None = None
+    throttled_periods: int | None = None
+    throttled_ns: int | None = None
+    blocks: int = 0
+    cores: float = 0.0
+    cores_squared: float = 0.0
+
+    def add(self, other: _Sum) -> None:
+        self.duration_s += other.duration_s
+        self.cpu_ns += other.cpu_ns
+        for i, hits in enumerate(other.category_hits):
+            self.category_hits[i] += hits
+        self.periods = _plus(self.periods, other.periods)
+        self.throttled_periods = _plus(self.throttled_periods, other.throttled_periods)
+        self.throttled_ns = _plus(self.throttled_ns, other.throttled_ns)
+        self.blocks += other.blocks
+        self.cores += other.cores
+        self.cores_squared += other.cores_squared
+
+    @property
+    def hits(self) -> int:
+        return sum(self.category_hits)
+
+    @property
+    def variance(self) -> float:
+        if self.blocks < 2:
+            return 0.0
+        excess = self.cores_squared - self.cores**2 / self.blocks
+        return max(0.0, excess) / (self.blocks - 1)
+
+
+def _plus(total: int | None, growth: int | None) -> int | None:
+    return total if growth is None else (total or 0) + growth
+
+
+def _sum_of(report: ContainerReport, window: Window) -> _Sum:
+    cores = window.cores_of(report)
+    return _Sum(
+        duration_s=window.duration_s,
+        cpu_ns=window.cpu_ns_of(report),
+        category_hits=report.category_hits.tolist(),
+        periods=report.usage.periods,
+        throttled_periods=report.usage.throttled_periods,
+        throttled_ns=report.usage.throttled_ns,
+        blocks=1,
+        cores=cores,
+        cores_squared=cores * cores,
+    )
+
+
+@dataclass(slots=True)
+class _Spell:
+    """The time under one value of GOMAXPROCS: the current half of the memory and the one before."""
+
+    value: int
+    recent: _Sum = field(default_factory=_Sum)
+    earlier: _Sum = field(default_factory=_Sum)
+    report: ContainerReport | None = None
+    saving: Saving | None = None  # foretold last
+
+    def add(self, report: ContainerReport, window: Window, memory_s: float) -> None:
+        if self.recent.duration_s >= memory_s / 2:
+            self.earlier, self.recent = self.recent, _Sum()
+        self.recent.add(_sum_of(report, window))
+        self.report = report
+        foretold = [finding.saving for finding in report.findings if finding.saving]
+        self.saving = max(foretold, key=lambda saving: saving.mid, default=self.saving)
+
+    def total(self) -> _Sum:
+        total = _Sum()
+        total.add(self.earlier)
+        total.add(self.recent)
+        return total
+
+    def is_enough(self, settings: Settings) -> bool:
+        total = self.total()
+        return total.duration_s >= settings.settle_s and total.hits >= settings.min_hits
+
+
+@dataclass(slots=True)
+class _Past:
+    """What is remembered of one container. ``old`` is there while a comparison is due."""
+
+    container: Container
+    program: str
+    workload: str
+    born_s: float
+    seen_s: float
+    now: _Spell
+    old: _Spell | None = None
+    changed_s: float = 0.0
+    is_fresh: bool = True  # the next window under this value is still of a program that warms up
+    is_successor: bool = False  # perhaps: of containers of the same workload that end by and by
+
+
+class ChangeWatch:
+    """``observe`` every window, in order."""
+
+    def __init__(self, settings: Settings = Settings()) -> None:
+        self._settings = settings
+        self._pasts: dict[tuple[str, str], _Past] = {}
+        self._changes: list[tuple[float, Change]] = []
+        self._clock_s = 0.0
+
+    def __len__(self) -> int:
+        return len(self._pasts)
+
+    def observe(self, window: Window) -> tuple[Change, ...]:
+        """The comparisons of the last hour, this window's included; newest first."""
+        self._clock_s += window.duration_s
+        seen = [self._follow(report, window) for report in window.reports]
+        present = [past for past in seen if past is not None]
+        for past in present:
+            found = self._compare_in_place(past) or self._compare_with_predecessors(past)
+            if found is not None:
+                before, after, matched_by = found
+                change = Change(
+                    container=past.container,
+                    unix_ns=window.start_unix_ns + round(window.duration_s * 1e9),
+                    comparison=compare(Pair(before, after, matched_by)),
+                )
+                self._changes.insert(0, (self._clock_s, change))
+        self._forget()
+        return tuple(change for _, change in self._changes)
+
+    def _follow(self, report: ContainerReport, window: Window) -> _Past | None:
+        """Adds the window to the container's past; None if it says nothing about it."""
+        main = report.main_process
+        value = main.gomaxprocs.value if main.gomaxprocs else None
+        if value is None:
+            return None
+        program = program_of(main)
+        key = report.container.key, program
+        past = self._pasts.pop(key, None)
+        if past is None:
+            past = _Past(
+                container=report.container,
+                program=program,
+                workload=_workload(report.container, program),
+                born_s=self._clock_s,
+                seen_s=self._clock_s,
+                now=_Spell(value),
+                is_successor=report.container.container_id is not None,
+            )
+        self._pasts[key] = past  # the dictionary's order is who was seen last
+        past.seen_s = self._clock_s
+        if value != past.now.value:
+            self._turn(past, value)
+        elif _is_mixed(report, value):
+            past.is_fresh = True
+        elif past.is_fresh:
+            past.is_fresh = False
+        else:
+            past.now.add(report, window, self._settings.memory_s)
+        return past
+
+    def _turn(self, past: _Past, value: int) -> None:
+        """GOMAXPROCS is another one than in the window before."""
+        past.is_fresh = True
+        if past.old is not None and past.old.value == value:
+            past.now, past.old = past.old, None  # back before it had settled
+            return
+        if past.now.is_enough(self._settings):
+            past.old, past.changed_s = past.now, self._clock_s
+            past.is_successor = False
+        past.now = _Spell(value)
+
+    def _compare_in_place(self, past: _Past) -> tuple[Subject, Subject, str] | None:
+        """Before and after of a container that kept its place, once both are known well enough."""
+        old = past.old
+        if old is None:
+            return None
+        if self._clock_s - past.changed_s > self._settings.patience_s:
+            past.old = None
+            return None
+        if not past.now.is_enough(self._settings):
+            return None
+        past.old = None
+        return _subject([(past, old)]), _subject([(past, past.now)]), "cgroup"
+
+    def _compare_with_predecessors(self, past: _Past) -> tuple[Subject, Subject, str] | None:
+        """As above of a container that took the place of others, now ended, of its workload.
+
+        None also while one of them still has the old value: then this is no rollout, or it has not
+        come to its end.
+        """
+        if not past.is_successor or not past.now.is_enough(self._settings):
+            return None
+        if self._clock_s - past.born_s > self._settings.patience_s:
+            past.is_successor = False
+            return None
+        kin = [other for other in self._pasts.values() if other.workload == past.workload]
+        alive = [other for other in kin if other.seen_s == self._clock_s]
+        gone = [
+            other
+            for other in kin
+            if other.seen_s < self._clock_s
+            and other.born_s < past.born_s
+            and other.container.container_id is not None
+            and other.now.is_enough(self._settings)
+        ]
+        if not gone:
+            return None
+        value = max(gone, key=lambda other: other.seen_s).now.value
+        if any(other.now.value == value for other in alive):
+            past.is_successor = value != past.now.value
+            return None
+        before = [other for other in gone if other.now.value == value]
+        after = [
+            other
+            for other in alive
+            if other.now.value == past.now.value and other.now.is_enough(self._settings)
+        ]
+        for other in after:
+            other.is_successor = False
+        for other in before:
+            del self._pasts[other.container.key, other.program]
+        return (
+            _subject([(other, other.now) for other in before]),
+            _subject([(other, other.now) for other in after]),
+            "workload" if past.container.pod else "program",
+        )
+
+    def _forget(self) -> None:
+        oldest_s = self._clock_s - self._settings.patience_s
+        # Who was seen longest ago comes first: ``_follow`` puts who it sees to the end.
+        for key, past in list(self._pasts.items()):
+            if past.seen_s >= oldest_s and len(self._pasts) <= CONTAINERS_MAX:
+                break
+            del self._pasts[key]
+        shown_s = self._clock_s - self._settings.show_s
+        self._changes = [each for each in self._changes if each[0] >= shown_s][:CHANGES_MAX]
+
+
+def _workload(container: Container, program: str) -> str:
+    """What a rollout leaves as it is: Kubernetes' names where they are known, else the program."""
+    pod = container.pod
+    return f"{pod.namespace}/{pod.workload}/{pod.container} {program}" if pod else program
+
+
+def program_of(process: Process) -> str:
+    """The main package's path, else the main module's, else the command."""
+    build = process.build
+    return (build and (build.package or build.main.path)) or process.command
+
+
+def _is_mixed(report: ContainerReport, value: int) -> bool:
+    """Another process of the same program has another value: a restart within the window."""
+    program = program_of(report.main_process)
+    return any(
+        process.gomaxprocs is not None
+        and process.gomaxprocs.value not in (None, value)
+        and program_of(process) == program
+        for process in report.processes
+    )
+
+
+def _subject(spells: Iterable[tuple[_Past, _Spell]]) -> Subject:
+    """One or several containers as one: the mean of them."""
+    spells = list(spells)
+    total = _Sum()
+    for _, spell in spells:
+        total.add(spell.total())
+    past, spell = spells[-1]
+    report = spell.report
+    assert report is not None  # a spell that is enough has windows
+    main = report.main_process
+    savings = list(_savings(spells))
+    return Subject(
+        name=past.container.name,
+        cgroup=past.container.cgroup,
+        observation=Observation(
+            duration_s=total.duration_s,
+            cpu_ns=total.cpu_ns,
+            category_hits=tuple(total.category_hits),
+            usage=CpuUsage(
+                periods=total.periods,
+                throttled_periods=total.throttled_periods,
+                throttled_ns=total.throttled_ns,
+            ),
+            limit_cores=report.limit.limit_cores,
+            gomaxprocs=spell.value,
+            recommended=main.gomaxprocs.recommended if main.gomaxprocs else None,
+            go_version=main.build.version if main.build else "",
+            blocks=total.blocks,
+            cores_variance=total.variance,
+        ),
+        container_id=past.container.container_id,
+        unit=past.container.unit,
+        program=past.program,
+        version=main.build.main.version if main.build else "",
+        predicted=savings[-1] if savings else None,
+    )
+
+
+def _savings(spells: Iterable[tuple[_Past, _Spell]]) -> Iterator[Saving]:
+    return (spell.saving for _, spell in spells if spell.saving is not None)
