@@ -89,8 +89,8 @@ class Group:
 
 
 @contextmanager
-def limited_groups(names: tuple[str, ...], cores: int) -> Iterator[list[Group]]:
-    """Sibling cgroups, each limited to ``cores``; removed at the end.
+def limited_groups(names: tuple[str, ...], cores: float | None) -> Iterator[list[Group]]:
+    """Sibling cgroups, each limited to ``cores`` (None: no limit); removed at the end.
 
     Raises LimitError when the host has no CPU controller or does not let us use it.
     """
@@ -135,10 +135,12 @@ def _enable_cpu(folder: Path) -> None:
         control.write_text("+cpu")
 
 
-def _make(group: Group, cores: int) -> None:
+def _make(group: Group, cores: float | None) -> None:
     for folder in group.folders():
         folder.mkdir()
-    quota = cores * _PERIOD_US
+    if cores is None:
+        return
+    quota = round(cores * _PERIOD_US)
     if group.mounts.cpu is not None:
         folder = group.mounts.cpu / group.path
         (folder / "cpu.cfs_period_us").write_text(str(_PERIOD_US))

@@ -1,0 +1,89 @@
+"""``python -m calibration run | fit``: makes the runs that are missing, then fits the model."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+
+from gotax.session import Plan, Session
+
+from calibration import table
+from calibration.grid import FITTED, HELD_OUT, SEED, Cell, cells
+from calibration.measure import HZ, Row, RunError, build, measure
+
+NEIGHBOURS_MAX_CORES = 0.15
+"""What else may run: a busy host hides the cost, because threads that find no core cannot spin."""
+ATTEMPTS = 3
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="calibration")
+    parser.add_argument("step", choices=("run", "fit"))
+    parser.add_argument("--set", choices=("fitted", "held-out"), default="fitted")
+    parser.add_argument("--seconds", type=float, default=1e9, help="start no cell after that time")
+    options = parser.parse_args()
+    if options.step == "run":
+        return run(options.set, options.seconds)
+    from calibration.fit import main as fit
+
+    return fit()
+
+
+def run(chosen: str, seconds: float) -> int:
+    """The missing cells. A cell's runs follow each other, so that they are comparable."""
+    workloads = FITTED if chosen == "fitted" else HELD_OUT
+    path = table.DATA / f"{chosen}.csv"
+    present = {key(row) for row in table.read(path)}
+    missing = [cell for cell in cells(workloads) if key_of(cell) not in present]
+    deadline = time.monotonic() + seconds
+    with Session(Plan(hz=HZ, drain_s=1.0)) as session:
+        for cell in missing:
+            if time.monotonic() > deadline:
+                break
+            try:
+                rows = run_cell(session, cell)
+            except RunError as error:
+                print(f"{cell.workload}: {error}", file=sys.stderr)
+                continue
+            table.append(path, rows)
+    return 0
+
+
+def run_cell(session: Session, cell: Cell) -> list[Row]:
+    build(cell.version)
+    order = list(cell.procs)
+    random.Random(f"{SEED} {cell}").shuffle(order)
+    rows = []
+    for procs in order:
+        rows.append(row := measure_alone(session, cell, procs))
+        print(
+            f"{row.workload} go{row.version} limit {row.limit_cores} GOMAXPROCS {procs}:"
+            f" {row.cpu_s / row.duration_s:.3f} cores, {row.work:.0f} units a second",
+            flush=True,
+        )
+    return rows
+
+
+def measure_alone(session: Session, cell: Cell, procs: int) -> Row:
+    for _ in range(ATTEMPTS):
+        row = measure(session, cell, procs)
+        if row.neighbours_s / row.duration_s <= NEIGHBOURS_MAX_CORES:
+            return row
+    raise RunError(f"other processes use {row.neighbours_s / row.duration_s:.2f} cores: later")
+
+
+Key = tuple[str, str, float | None]
+
+
+def key(row: Row) -> Key:
+    return row.workload, row.version, row.limit_cores
+
+
+def key_of(cell: Cell) -> Key:
+    return cell.workload, cell.version, cell.limit_cores
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""Which runs are made: workloads x limits x Go versions x GOMAXPROCS, a balanced fraction."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+SEED = 20
+VERSIONS = ("1.22.12", "1.24.13", "1.26.8")
+LIMITS = (0.5, 1.0, 1.5, None)
+CPUS = 2  # of the machine the grid is made for
+LOADS = (0.12, 0.22, 0.35, 0.5)
+"""Shares of what fits the limit (or the machine) that a right-sized process would use."""
+
+UNITS_PER_CPU_S = {
+    "http": 27_000,
+    "fanout": 60_000,
+    "tickers": 390_000,
+    "trees": 13_000,
+    "digest": 46_000,
+    "mutex": 500_000,
+    "stages": 225_000,
+    "lookup": 38_000,
+    "bursts": 90_000,
+    "datagrams": 110_000,
+    "render": 22_000,
+    "rpc": 75_000,
+    "mergesort": 2_700,
+    "ingest": 350_000,
+    "broker": 28_000,
+    "cache": 385_000,
+}
+"""What one CPU second does with GOMAXPROCS=1, so that loads can be given as shares. Rounded; a
+closed loop does not need any."""
+
+FITTED = (
+    *("http", "fanout", "tickers", "trees", "digest", "saturate"),
+    *("mutex", "stages", "lookup", "bursts", "datagrams", "pingpong"),
+)
+HELD_OUT = ("render", "rpc", "mergesort", "ingest", "broker", "matrix", "cache")
+CLOSED = frozenset({"saturate", "pingpong", "matrix"})
+
+ABOVE_ONE = (2, 3, 4, 8, 16, 64, 192)
+ABOVE_TWO = (3, 4, 8, 16, 64, 192)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Runs that differ in GOMAXPROCS alone. ``procs`` has what fits the limit first."""
+
+    workload: str
+    version: str
+    limit_cores: float | None
+    load: float
+    procs: tuple[int, ...]
+
+    @property
+    def fits(self) -> int:
+        return self.procs[0]
+
+    @property
+    def rate(self) -> float:
+        """Units a second."""
+        if self.workload in CLOSED:
+            return 1.0
+        cores = min(self.limit_cores or CPUS, CPUS)
+        return UNITS_PER_CPU_S[self.workload] * self.load * cores
+
+
+def cells(workloads: tuple[str, ...], versions: tuple[str, ...] = VERSIONS) -> Iterator[Cell]:
+    """One cell per workload and limit, in random order; versions and loads are spread evenly."""
+    chosen = random.Random(f"{SEED} {workloads}")
+    found = []
+    for number, workload in enumerate(workloads):
+        for place, limit in enumerate(LIMITS):
+            version = versions[(number + place) % len(versions)]
+            load = LOADS[(number + place + number // len(LOADS)) % len(LOADS)]
+            fits = 1 if limit is not None and limit <= 1 else CPUS
+            if fits == 1:
+                procs = (1, *sorted(chosen.sample(ABOVE_ONE, 4)))
+            else:
+                procs = (2, 1, *sorted(chosen.sample(ABOVE_TWO, 3)))
+            found.append(Cell(workload, version, limit, load, procs))
+    chosen.shuffle(found)
+    return iter(found)

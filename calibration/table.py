@@ -1,0 +1,60 @@
+"""The table of runs: CSV, one run a line, its hits by category in the last columns."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import astuple, fields
+from pathlib import Path
+
+from gotax.model import Category
+
+from calibration.measure import Row
+
+DATA = Path(__file__).parent / "data"
+_PLAIN = tuple(field.name for field in fields(Row) if field.name != "hits")
+HEADER = (*_PLAIN, *(category.label for category in Category))
+_WHOLE = frozenset({"fits", "procs", "periods", "throttled_periods"})
+
+
+def append(path: Path, rows: Iterable[Row]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    is_new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if is_new:
+            writer.writerow(HEADER)
+        for row in rows:
+            plain, hits = astuple(row)[:-1], row.hits
+            writer.writerow([*(_cell(value) for value in plain), *hits])
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "none" if value is None else str(value)
+
+
+def read(path: Path) -> list[Row]:
+    """All rows; none when there is no such table yet."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        lines = list(csv.reader(file))
+    if tuple(lines[0]) != HEADER:
+        raise ValueError(f"{path} has other columns than {HEADER}")
+    return [_row(line) for line in lines[1:]]
+
+
+def _row(line: list[str]) -> Row:
+    plain = dict(zip(_PLAIN, line, strict=False))
+    hits = tuple(int(text) for text in line[len(_PLAIN) :])
+    values: dict[str, object] = {}
+    for name, text in plain.items():
+        if name in ("workload", "version"):
+            values[name] = text
+        elif name in _WHOLE:
+            values[name] = int(text)
+        else:
+            values[name] = None if text == "none" else float(text)
+    return Row(**values, hits=hits)  # type: ignore[arg-type]
