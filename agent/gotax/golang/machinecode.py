@@ -247,8 +247,9 @@ def _arm64_page_uses(found: References, page: int, register: int, uses: _Uses) -
             if kind == 0x91000000:  # add x, register, #offset
                 _arm64_uses(found, page + offset, use & 31, uses.after(index))
             elif kind in (0xB9400000, 0xB9800000):  # ldr w, ldrsw x, [register, #offset]
-                role = found.incremented if uses.increments(index) else found.loaded
-                role.add(page + offset * 4)
+                (found.incremented if uses.increments(index) else found.loaded).add(
+                    page + offset * 4
+                )
             elif kind == 0xB9000000:  # str w, [register, #offset]
                 found.stored.add(page + offset * 4)
             elif kind == 0xF9400000:  # ldr x, [register, #offset]
@@ -265,7 +266,9 @@ def _arm64_uses(found: References, address: int, register: int, uses: _Uses) -> 
     for index, use in uses:
         operation = use & 0xFFFFFFE0  # without the other register
         if operation in (0xB9400000 | base, 0xB9800000 | base):  # ldr w, ldrsw x, [register]
-            found.loaded.add(address)
+            (found.incremented if uses.increments(index) else found.loaded).add(address)
+        elif operation == 0xB9000000 | base:  # str w, [register]
+            found.stored.add(address)
         elif operation in (0xF9400000 | base, 0xC8DFFC00 | base):  # ldr x, ldar x, [register]
             found.loaded_wide.add(address)
         elif operation == 0x889FFC00 | base:  # stlr w, [register]: since Go 1.8
