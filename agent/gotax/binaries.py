@@ -12,15 +12,17 @@ import numpy as np
 
 from gotax.errors import ParseError
 from gotax.generations import Generations
-from gotax.golang import gomaxprocs
+from gotax.golang import gomaxprocs, runtimestate
 from gotax.golang.buildinfo import parse_buildinfo
 from gotax.golang.gomaxprocs import GomaxprocsAddresses, find_gomaxprocs
 from gotax.golang.pclntab import Calls, Pclntab, Sizes, parse_pclntab
+from gotax.golang.runtimestate import StateAddresses, find_state
 from gotax.linux.elf import Elf, FileReader, SymbolTable, parse_elf
 from gotax.linux.procfs import FileId
 from gotax.model import Frame, FrameKind, GoBuild, UInt64Array
 
 _BINARIES = 512
+_NOT_GO = 2048
 _CACHE_BYTES = 512 * 1024  # of each open file, until the end of the tick
 _PASSING = frozenset({"binary-gone", "binary-changed", "elf-unreadable"})
 """What can be otherwise in the next tick, when another process shows the same file."""
@@ -97,11 +99,13 @@ class Binary:
         self.build_id = ""
         self.pclntab: Pclntab | None = None
         self.gomaxprocs: GomaxprocsAddresses | ParseError = ParseError("binary-unread")
+        self.state = StateAddresses()
         self.sigreturn = 0
         try:
             self._understand()
         except ParseError as error:
             self.problem = error.reason
+            self.gomaxprocs = error
 
     def _understand(self) -> None:
         self.elf = elf = parse_elf(self.file)
@@ -111,12 +115,16 @@ class Binary:
             return
         self.pclntab = parse_pclntab(elf, self.build.version)
         # One pass over the names for everybody who wants one.
-        ranges = self.pclntab.function_ranges(gomaxprocs.FUNCTIONS | _SIGRETURN)
+        ranges = self.pclntab.function_ranges(
+            gomaxprocs.FUNCTIONS | runtimestate.FUNCTIONS | _SIGRETURN
+        )
         self.sigreturn = next((ranges[name][0] for name in _SIGRETURN if name in ranges), 0)
         try:
             self.gomaxprocs = find_gomaxprocs(elf, self.pclntab)
+            self.state = find_state(elf, self.pclntab)
         except ParseError as error:
-            self.gomaxprocs = error
+            if isinstance(self.gomaxprocs, ParseError):
+                self.gomaxprocs = error
 
     @property
     def is_go(self) -> bool:
@@ -185,6 +193,7 @@ class BinaryTable:
 
     def __init__(self) -> None:
         self._binaries: Generations[FileId, Binary] = Generations(_BINARIES)
+        self._not_go: Generations[FileId, bool] = Generations(_NOT_GO)
         self._serial = 0
         self._touched: list[Binary] = []
 
@@ -204,6 +213,24 @@ class BinaryTable:
             self._binaries.put(file_id, binary)
         else:
             binary.file.lend(path)
+        self._touched.append(binary)
+        return binary
+
+    def get_go(self, file_id: FileId, path: str, module: Callable[[], str]) -> Binary | None:
+        """As ``get``, but None for what is not Go, of which nothing but that is kept."""
+        if self._not_go.get(file_id):
+            return None
+        if self._binaries.get(file_id) is not None:
+            binary = self.get(file_id, path, module)
+            return binary if binary.is_go else None
+        binary = Binary(BorrowedFile(file_id, path), module(), self._serial + 1)
+        if not binary.is_go:
+            binary.release()
+            if binary.problem not in _PASSING:
+                self._not_go.put(file_id, True)
+            return None
+        self._serial += 1
+        self._binaries.put(file_id, binary)
         self._touched.append(binary)
         return binary
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
@@ -14,6 +14,7 @@ from gotax.config import Roots
 from gotax.errors import ParseError, ProcessGoneError
 from gotax.generations import Generations
 from gotax.golang import gomaxprocs, origin
+from gotax.golang.runtimestate import read_state
 from gotax.linux import procfs
 from gotax.linux.cgroup import (
     CgroupPaths,
@@ -23,7 +24,7 @@ from gotax.linux.cgroup import (
     identify,
     identify_entries,
 )
-from gotax.model import Container, CpuLimit, CpuUsage, Gomaxprocs, Process
+from gotax.model import Container, CpuLimit, CpuUsage, Gomaxprocs, Process, RuntimeState
 
 _VARIABLES = frozenset({"GOMAXPROCS", "GODEBUG"})
 _ENDED = 4096
@@ -33,6 +34,7 @@ _GRACE_TICKS = 4
 PID can still be its own: one that ends while a drain is resolved may have hits in the next. Any
 later, they are those of a short-lived process that got the PID."""
 _NOBODY = CgroupPaths("/", "/", "/")
+_MAX_LIBRARIES = 512  # of one process that are looked into for a Go runtime
 
 
 @dataclass(slots=True)
@@ -56,6 +58,8 @@ class Entry:
     start_stack: int = 0
     seen: int = 0  # the tick in which it was last seen alive
     biases: dict[int, int | None] = field(default_factory=dict)  # by serial of a mapped binary
+    runtimes: tuple[tuple[Binary, int], ...] = ()  # Go runtimes with the inodes of their files
+    drains: int = 0  # with hits, while the executable is not Go
 
     @property
     def is_go(self) -> bool:
@@ -96,6 +100,12 @@ class ProcessTable:
         Else the reason of the loss: ``pid-reused`` (the hits may be those of either process),
         ``process-exec`` (of either program), ``process-gone`` (ended, and not seen lately).
         """
+        owner = self._owner(pid)
+        if isinstance(owner, Entry):
+            self._search_libraries(owner)
+        return owner
+
+    def _owner(self, pid: int) -> Entry | str:
         known = self._live.get(pid)
         try:
             stat = procfs.read_stat(self._proc, pid)
@@ -225,8 +235,33 @@ class ProcessTable:
         if entry.binary.problem:
             self.errors[entry.binary.problem] += 1
         if entry.binary.build is not None:
+            entry.runtimes = ((entry.binary, entry.exe.inode),)
             self._read_go(entry, pid)
         return entry
+
+    def _search_libraries(self, entry: Entry) -> None:
+        """Find the Go runtimes that a program which is not Go has loaded (-buildmode=c-shared).
+
+        Libraries come at any time, so this looks again at the 2nd, 4th, 8th ... drain with hits:
+        often enough for what is loaded at the start, and seldom for a program that lives long.
+        """
+        if entry.exe is None or not entry.alive or (entry.binary and entry.binary.is_go):
+            return
+        entry.drains += 1
+        if entry.drains & (entry.drains - 1):
+            return
+        found: dict[int, Binary | None] = {entry.exe.inode: None, 0: None}
+        for mapping in self.mappings(entry, anew=True):
+            if mapping.inode not in found and len(found) < _MAX_LIBRARIES:
+                found[mapping.inode] = self._mapped(entry, mapping, self.binaries.get_go)
+        runtimes = tuple((binary, inode) for inode, binary in found.items() if binary)
+        if not runtimes:
+            entry.mappings = None  # of hundreds of processes, and nobody else wants them
+            return
+        if runtimes != entry.runtimes:
+            entry.runtimes = runtimes
+            self._read_go(entry, entry.process.pid)
+            self.refresh_go(entry, {})
 
     def _read_container(self, pid: int, stat: procfs.Stat) -> tuple[CgroupPaths, Container]:
         try:
@@ -258,8 +293,7 @@ class ProcessTable:
             return ""
 
     def _read_go(self, entry: Entry, pid: int) -> None:
-        assert entry.binary is not None
-        entry.process = replace(entry.process, build=entry.binary.build)
+        entry.process = replace(entry.process, build=entry.runtimes[0][0].build)
         try:
             entry.environment = procfs.read_environment(self._proc, pid, _VARIABLES)
             entry.follows_limit = bool(procfs.read_cgroup_fds(self._proc, pid))
@@ -282,6 +316,14 @@ class ProcessTable:
         """The file behind a mapping; None when there is none or it cannot be opened."""
         if entry.exe is not None and mapping.inode == entry.exe.inode:
             return entry.binary
+        return self._mapped(entry, mapping, self.binaries.get)
+
+    def _mapped(
+        self,
+        entry: Entry,
+        mapping: procfs.Mapping,
+        get: Callable[[procfs.FileId, str, Callable[[], str]], Binary | None],
+    ) -> Binary | None:
         path = procfs.map_file_path(self._proc, entry.process.pid, mapping)
         if path is None:
             return None
@@ -292,7 +334,7 @@ class ProcessTable:
         if status.st_ino != mapping.inode:
             return None  # replaced by another file of that name
         file_id = procfs.FileId(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
-        return self.binaries.get(file_id, path, lambda: mapping.path)
+        return get(file_id, path, lambda: mapping.path)
 
     def bias(self, entry: Entry, binary: Binary, inode: int) -> int | None:
         """Runtime minus link-time addresses of a binary in this process."""
@@ -321,8 +363,13 @@ class ProcessTable:
                 entry = changed
             entry.paths, container = self._read_container(pid, stat)
             entry.limit = self._limit(entry.paths, limits)
+            binary, value = self._gomaxprocs(entry)
             entry.process = replace(
-                entry.process, container=container, gomaxprocs=self._gomaxprocs(entry)
+                entry.process,
+                container=container,
+                build=binary.build,
+                gomaxprocs=value,
+                runtime=self._state(entry, binary) if value.value is not None else None,
             )
             entry.seen = self._tick
         except ProcessGoneError:
@@ -339,15 +386,11 @@ class ProcessTable:
                 limits[paths.cpu] = CpuLimit()
         return limits[paths.cpu]
 
-    def _gomaxprocs(self, entry: Entry) -> Gomaxprocs:
-        binary, pid = entry.binary, entry.process.pid
-        assert binary is not None
+    def _gomaxprocs(self, entry: Entry) -> tuple[Binary, Gomaxprocs]:
+        """Of the one runtime that stands for the process, and the file it is in."""
+        pid = entry.process.pid
+        binary, live = self._read_live(entry)
         assert binary.build is not None
-        live: gomaxprocs.LiveGomaxprocs | ParseError
-        try:
-            live = self._read_live(entry, binary)
-        except ParseError as error:
-            live = error
         addresses = None if isinstance(binary.gomaxprocs, ParseError) else binary.gomaxprocs
         facts = origin.Facts(
             build=binary.build,
@@ -360,14 +403,40 @@ class ProcessTable:
             online_cpus=len(self.online),
             code=addresses,
         )
-        before = entry.process.gomaxprocs
-        return origin.judge(live, facts, entry.limit.limit_cores, before)
+        judgement = origin.judge(live, facts, entry.limit.limit_cores, entry.process.gomaxprocs)
+        return binary, judgement
 
-    def _read_live(self, entry: Entry, binary: Binary) -> gomaxprocs.LiveGomaxprocs:
+    def _state(self, entry: Entry, binary: Binary) -> RuntimeState | None:
+        inode = next(inode for found, inode in entry.runtimes if found is binary)
+        bias = self.bias(entry, binary, inode)
+        if bias is None:
+            return None
+        try:
+            return read_state(self._proc, entry.process.pid, binary.state, bias)
+        except ParseError as error:
+            self._count(error)
+            return None
+
+    def _read_live(self, entry: Entry) -> tuple[Binary, gomaxprocs.LiveGomaxprocs | ParseError]:
+        """The executable's own value; of several libraries that of the one with the highest.
+
+        A library without a value is no runtime (a plugin uses its host's), or not yet one.
+        """
+        values: list[tuple[Binary, gomaxprocs.LiveGomaxprocs]] = []
+        failed: list[tuple[Binary, ParseError]] = []
+        for binary, inode in entry.runtimes:
+            try:
+                values.append((binary, self._read_runtime(entry, binary, inode)))
+            except ParseError as error:
+                failed.append((binary, error))
+        if values:
+            return max(values, key=lambda found: found[1].value)
+        return failed[0]
+
+    def _read_runtime(self, entry: Entry, binary: Binary, inode: int) -> gomaxprocs.LiveGomaxprocs:
         if isinstance(binary.gomaxprocs, ParseError):
             raise binary.gomaxprocs
-        assert entry.exe is not None
-        bias = self.bias(entry, binary, entry.exe.inode)
+        bias = self.bias(entry, binary, inode)
         if bias is None:
             raise ParseError("gomaxprocs-unmapped", binary.module)
         return gomaxprocs.read_gomaxprocs(self._proc, entry.process.pid, binary.gomaxprocs, bias)

@@ -361,13 +361,14 @@ class _Space:
         self._vdso = next((i for i, m in enumerate(mappings) if m.path == _VDSO), -2)
 
     @property
-    def sigreturn(self) -> int:
-        """Runtime address of the main binary's sigreturn, 0 for none."""
-        binary, exe = self._entry.binary, self._entry.exe
-        if binary is None or exe is None or not binary.sigreturn:
-            return 0
-        bias = self._processes.bias(self._entry, binary, exe.inode)
-        return binary.sigreturn + bias if bias is not None else 0
+    def sigreturns(self) -> UInt64Array:
+        """Runtime addresses of the sigreturn of every Go runtime in the process."""
+        found = []
+        for binary, inode in self._entry.runtimes:
+            bias = self._processes.bias(self._entry, binary, inode) if binary.sigreturn else None
+            if bias is not None and 0 <= binary.sigreturn + bias < 1 << 64:
+                found.append(binary.sigreturn + bias)
+        return np.array(found, np.uint64)
 
     def _mapping(self, addresses: UInt64Array) -> Int64Array:
         """The number of the mapping of each address, -1 for none."""
@@ -416,7 +417,9 @@ class _Space:
         stacks_ips = [stack.ips for stack in group]
         lengths = np.array([len(ips) for ips in stacks_ips])
         leaves = np.cumsum(lengths) - lengths
-        calls = stacks.return_addresses_to_calls(np.concatenate(stacks_ips), self.sigreturn, leaves)
+        calls = stacks.return_addresses_to_calls(
+            np.concatenate(stacks_ips), self.sigreturns, leaves
+        )
         good = stacks.plausible(calls)
         mapping, addresses = self._translate(calls[good])
         kept = np.add.reduceat(good, leaves, dtype=np.int64)

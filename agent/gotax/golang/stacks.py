@@ -85,22 +85,22 @@ def restore_leaf_caller(
 
 
 def return_addresses_to_calls(
-    pcs: UInt64Array, sigreturn: int = 0, leaves: Int64Array | None = None
+    pcs: UInt64Array, sigreturns: UInt64Array | None = None, leaves: Int64Array | None = None
 ) -> UInt64Array:
     """Addresses inside the calling instructions: all but the leaf are return addresses, minus 1.
 
     A return address may be the first byte of the next line, or of the next function when the call
     never returns. The exception is the frame that the kernel makes for a signal handler: it
     "returns" to the first byte of ``runtime.sigreturn__sigaction`` (``runtime.sigreturn`` until
-    1.20), and one byte less is whatever function the linker put before it. ``sigreturn`` is that
-    address, 0 for none.
+    1.20), and one byte less is whatever function the linker put before it. ``sigreturns`` are these
+    addresses: one for each Go runtime in the process.
 
     ``leaves`` are the positions of the leaves when ``pcs`` holds several stacks in a row; by
     default there is one, at 0. Zero stays zero. Returns a new array.
     """
     calls: UInt64Array = pcs - (pcs != 0).astype(np.uint64)
-    if sigreturn:
-        from_signal = pcs == np.uint64(sigreturn)
+    if sigreturns is not None and len(sigreturns):
+        from_signal = np.isin(pcs, sigreturns)
         calls[from_signal] = pcs[from_signal]
     where = slice(0, 1) if leaves is None else leaves
     calls[where] = pcs[where]

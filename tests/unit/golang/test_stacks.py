@@ -69,22 +69,23 @@ def test_return_addresses_become_calls_but_the_leaf_does_not() -> None:
 def test_return_address_into_sigreturn_stays() -> None:
     """The kernel's signal frame returns to sigreturn's first byte; before it is a stranger."""
     walked = stack(100, 200, SIGRETURN, 300)
-    calls = return_addresses_to_calls(walked, sigreturn=SIGRETURN)
+    calls = return_addresses_to_calls(walked, sigreturns=np.array([SIGRETURN], np.uint64))
     assert calls.tolist() == [100, 199, SIGRETURN, 299]
     assert return_addresses_to_calls(walked).tolist() == [100, 199, SIGRETURN - 1, 299]
 
 
-@given(st.lists(STACKS, max_size=6), st.sampled_from([0, SIGRETURN]))
+@given(st.lists(STACKS, max_size=6), st.sampled_from([[], [SIGRETURN], [SIGRETURN, 300]]))
 def test_stacks_in_a_row_are_mended_like_one_by_one(
-    stacks: list[list[int]], sigreturn: int
+    stacks: list[list[int]], returns: list[int]
 ) -> None:
     """Columnar use gives the same addresses as a loop, and leaves its input alone."""
+    sigreturns = np.array(returns, np.uint64)
     full = [s for s in stacks if s]
     row = stack(*(pc for s in full for pc in s))
     before = row.tolist()
     leaves = np.cumsum([0, *(len(s) for s in full)])[:-1].astype(np.int64)
-    alone = [return_addresses_to_calls(stack(*s), sigreturn).tolist() for s in full]
-    together = return_addresses_to_calls(row, sigreturn, leaves)
+    alone = [return_addresses_to_calls(stack(*s), sigreturns).tolist() for s in full]
+    together = return_addresses_to_calls(row, sigreturns, leaves)
     assert together.tolist() == [pc for s in alone for pc in s]
     assert row.tolist() == before
 
