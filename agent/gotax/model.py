@@ -476,6 +476,7 @@ class ContainerReport:
     cpu_ns: int | None = None  # of its Go processes, by the kernel's account
     process_hits: tuple[int, ...] = ()
     held_s: float = 0.0
+    drain_hits: tuple[int, ...] = ()  # in order, each of about the same time: how even the load was
     silenced: tuple[str, ...] = ()  # codes of findings that were asked not to be told
 
     @property

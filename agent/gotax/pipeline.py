@@ -36,6 +36,7 @@ from gotax.sampling.sampler import Counter as KernelCounter
 from gotax.sampling.sampler import Drain
 from gotax.symbols import NewStack, Symbolized, Symbolizer
 
+_BLOCKS_MAX = 512
 _NATIVE = Symbolized((), Category.NATIVE, Category.NATIVE)
 _UNKNOWN = Symbolized((), Category.UNKNOWN, Category.UNKNOWN)
 
@@ -50,6 +51,26 @@ class Span:
 
 
 @dataclass(slots=True)
+class _Blocks:
+    """Hits by index of the process, in stretches of as many drains each."""
+
+    hits: list[Counter[int]] = field(default_factory=list)
+    stride: int = 1
+    filled: int = 0  # drains in the last block
+
+    def next_drain(self) -> Counter[int]:
+        """Where the hits of a new drain are counted."""
+        if not self.hits or self.filled == self.stride:
+            if len(self.hits) == _BLOCKS_MAX:
+                self.hits = [a + b for a, b in zip(self.hits[::2], self.hits[1::2], strict=True)]
+                self.stride *= 2
+            self.hits.append(Counter())
+            self.filled = 0
+        self.filled += 1
+        return self.hits[-1]
+
+
+@dataclass(slots=True)
 class _Gathered:
     """What the drains of the current window have given so far."""
 
@@ -60,6 +81,7 @@ class _Gathered:
     stacks: list[Stack] = field(default_factory=list)
     index_of_stack: dict[tuple[int, int, int], int] = field(default_factory=dict)
     lost: Counter[str] = field(default_factory=Counter)
+    blocks: _Blocks = field(default_factory=lambda: _Blocks())
     drained: int = 0
     cpus: int = 0
     drain_s: float = 0.0
@@ -128,7 +150,7 @@ class Pipeline:
             reports=(),
             other_hits=0,
         )
-        reports = self._report(window, gathered.entries)
+        reports = self._report(window, gathered)
         self._processes.end_window()
         self._processes.end_tick()
         work_s = gathered.work_s + time.thread_time() - started
@@ -196,6 +218,7 @@ class Pipeline:
         gathered = self._gathered
         kernel_hashes = drain.samples["kernel_stack"]
         kernel_indices = drain.kernel_stacks.find(kernel_hashes).tolist()
+        of_process = gathered.blocks.next_drain()
         for owner, user, user_hash, kernel_hash, kernel_index, hits in zip(
             owners,
             symbolized,
@@ -221,7 +244,9 @@ class Pipeline:
             category = Category.NATIVE
             if owner.is_go:
                 category = user.in_kernel if kernel_hash else user.in_user
-            gathered.hits[gathered.index(owner), number, int(category)] += hits
+            index = gathered.index(owner)
+            gathered.hits[index, number, int(category)] += hits
+            of_process[index] += hits
         full = drain.counters.get(KernelCounter.SAMPLES_FULL, 0)
         if full:
             gathered.lost["samples-full"] += full
@@ -232,7 +257,7 @@ class Pipeline:
         for entry in self._processes.go_entries():
             self._processes.refresh_go(entry, limits)
 
-    def _report(self, window: Window, sampled: list[Entry]) -> tuple[ContainerReport, ...]:
+    def _report(self, window: Window, gathered: _Gathered) -> tuple[ContainerReport, ...]:
         """One report per container with a Go process, also if it was idle or has ended."""
         profile = window.profile
         per_process = np.zeros((len(window.processes), CATEGORY_COUNT), np.int64)
@@ -244,7 +269,8 @@ class Pipeline:
                 hits = int(per_process[index].sum())
                 members[process.container.key].append((hits, process))
                 seen.add((process.pid, process.start_ticks))
-        entries = [*(entry for entry in sampled if entry.is_go), *self._processes.go_entries()]
+        sampled = [entry for entry in gathered.entries if entry.is_go]
+        entries = [*sampled, *self._processes.go_entries()]
         entry_of = {(e.process.pid, e.process.start_ticks): e for e in entries}
         for identity, entry in entry_of.items():
             if identity not in seen:
@@ -273,6 +299,7 @@ class Pipeline:
                 usage=_growth(self._usage.get(key), usage_now[key]),
                 verdict=Verdict.UNREADABLE,
                 cpu_ns=cpu_ns,
+                drain_hits=_drain_hits(window, gathered, key),
             )
             verdict, findings = judge(report, self._thresholds)
             reports.append(replace(report, verdict=verdict, findings=findings))
@@ -311,6 +338,16 @@ def _profile(gathered: _Gathered) -> Profile:
         hits=np.array(list(gathered.hits.values()), np.int64),
         stacks=tuple(gathered.stacks),
     )
+
+
+def _drain_hits(window: Window, gathered: _Gathered, key: str) -> tuple[int, ...]:
+    """Of the Go processes of one container, without the last block: it may be a shorter one."""
+    members = [
+        index
+        for index, process in enumerate(window.processes)
+        if process.is_go and process.container.key == key
+    ]
+    return tuple(sum(block[index] for index in members) for block in gathered.blocks.hits[:-1])
 
 
 def _rows(window: Window, key: str) -> Int64Array:

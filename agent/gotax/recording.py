@@ -133,15 +133,13 @@ def _subject(container: object, duration_s: float) -> Subject:
 def _observation(container: dict[str, Any], duration_s: float) -> Observation:
     hits = _count(container, "hits")
     gomaxprocs = _get(container, "gomaxprocs", dict) if container.get("gomaxprocs") else {}
-    blocks = container.get("blocks_cores") or []
-    if not isinstance(blocks, list) or len(blocks) > MAX_BLOCKS:
-        _bad("blocks_cores is no array, or too long")
-    cores = [_finite(each, "blocks_cores") for each in blocks]
+    cpu_s = _number(container, "cpu_seconds")
+    blocks = _blocks(container, cpu_s / duration_s)
     limit = container.get("cpu_limit_cores")
     throttled = container.get("throttled_s")
     return Observation(
         duration_s=duration_s,
-        cpu_ns=round(_number(container, "cpu_seconds") * 1e9),
+        cpu_ns=round(cpu_s * 1e9),
         category_hits=_category_hits(_get(container, "shares", dict), hits),
         usage=CpuUsage(
             periods=_optional_count(container, "periods"),
@@ -152,12 +150,21 @@ def _observation(container: dict[str, Any], duration_s: float) -> Observation:
         gomaxprocs=_optional_count(gomaxprocs, "value"),
         recommended=_optional_count(gomaxprocs, "recommended"),
         go_version=_text(container, "go_version") or "",
-        blocks=max(len(cores), 1),
-        cores_variance=variance(cores),
+        blocks=max(len(blocks), 1),
+        cores_variance=_variance(blocks),
     )
 
 
-def variance(values: list[float]) -> float:
+def _blocks(container: dict[str, Any], cores: float) -> list[float]:
+    """The mean CPU of stretches of about the same length, in proportion to their hits."""
+    hits = container.get("drain_hits") or []
+    if not isinstance(hits, list) or len(hits) > MAX_BLOCKS:
+        _bad("drain_hits is no array, or too long")
+    counts = [_finite(each, "drain_hits") for each in hits]
+    return [cores * count * len(counts) / sum(counts) for count in counts] if sum(counts) else []
+
+
+def _variance(values: list[float]) -> float:
     """Of a sample; 0 of fewer than two."""
     if len(values) < 2:
         return 0.0

@@ -88,6 +88,7 @@ def container_document(window: Window, report: ContainerReport) -> dict[str, Any
         "main_module": _known(main.build.main.path if main.build else ""),
         "main_version": _known(main.build.main.version if main.build else ""),
         "hits": report.hits,
+        "drain_hits": list(report.drain_hits),
         "cpu_cores": window.cores_of(report),
         "cpu_seconds": window.cpu_ns_of(report) / 1e9,
         "sampled_cpu_seconds": window.cpu_s(report.hits),
