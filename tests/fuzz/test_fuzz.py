@@ -13,7 +13,8 @@ from gotax.linux.elf import BytesReader, parse_elf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz import limits
+from tests.fuzz import limits, targets
+from tests.fuzz.bombs import BOMBS
 from tests.fuzz.limits import LimitError, judge
 from tests.fuzz.mutation import mutate_words
 from tests.fuzz.seeds import FIXTURES, by_hand, seeds
@@ -27,6 +28,13 @@ FINDINGS = sorted((FIXTURES / "fuzz").glob("*/*.bin"))
 def test_what_was_found_once_is_survived(path: Path) -> None:
     """Refused by name, or answered; within the limits."""
     judge(TARGETS[path.parent.name], path.read_bytes())
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_what_costs_much_is_refused_or_cheap(name: str) -> None:
+    """Sizes that are each allowed do not multiply."""
+    write, target = BOMBS[name]
+    judge(getattr(targets, target), write())
 
 
 @functools.cache

@@ -30,6 +30,7 @@ from gotax.model import Frame, FrameKind, Int32Array, Int64Array, UInt64Array
 
 _NAME_BYTES = 256  # few names are longer
 _MAX_NAME_BYTES = 1 << 16  # names of generic functions can be long
+_MAX_TEXT_BYTES = 8 << 20  # of all names of a round; a real one has some 100 KiB
 _MAX_INLINE_DEPTH = 64  # the Go compiler itself has seven
 _PCS_PER_ROUND = 4096  # bounds the memory of a batch
 _SAMPLED_TREES = 16
@@ -350,6 +351,7 @@ class Pclntab:
         if len(known) <= FEW:
             texts += [sys.intern(self._string(place)) for place in known.tolist()]
             return [texts[number] for number in inverse.tolist()]
+        size = 0
         for low, high in spans(known):
             first = int(known[low])
             length = int(known[high - 1]) - first + _NAME_BYTES
@@ -361,6 +363,9 @@ class Pclntab:
                 else:
                     text = self._string(place)
                 texts.append(sys.intern(text))
+                size += len(text)
+                if size > _MAX_TEXT_BYTES:
+                    raise ParseError("name-malformed", f"{len(texts)} names have {size} bytes")
         return [texts[number] for number in inverse.tolist()]
 
     def _string(self, place: int) -> str:

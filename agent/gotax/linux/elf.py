@@ -42,7 +42,9 @@ _GATHER_SPAN_BYTES = 256 * 1024
 _MAX_SEGMENTS = 4096
 _MAX_SECTIONS = 65536
 _MAX_NAMES_BYTES = 4 << 20
+_MAX_SECTION_NAME_BYTES = 256
 _MAX_NOTES_BYTES = 64 * 1024
+_MAX_NOTES = 1024
 _MAX_SYMBOLS = 2_000_000
 _MAX_SYMBOL_NAME_BYTES = 4096
 _MAX_RELOCATIONS = 4_000_000
@@ -337,9 +339,11 @@ class Elf:
 
     @cached_property
     def notes(self) -> tuple[Note, ...]:
-        """Of all PT_NOTE segments; a malformed note ends its segment."""
+        """Of all PT_NOTE segments, some thousand; a malformed note ends its segment."""
         notes: list[Note] = []
         for segment in self.segments:
+            if len(notes) >= _MAX_NOTES:
+                break
             if segment.type == PT_NOTE and segment.file_size <= _MAX_NOTES_BYTES:
                 try:
                     data = self.reader.read(segment.offset, segment.file_size)
@@ -360,32 +364,31 @@ class Elf:
 
         At most 2 million symbols are read, the rest is ignored.
         """
-        for wanted in (SHT_SYMTAB, SHT_DYNSYM):
-            for section in self._sections:
-                if section.type != wanted or not 0 < section.link < len(self._sections):
-                    continue
-                strings = self._sections[section.link]
-                count = min(section.size // _SYMBOL.itemsize, _MAX_SYMBOLS)
-                found = []
-                for low in range(0, count, 8192):
-                    length = min(8192, count - low) * _SYMBOL.itemsize
-                    data = self.reader.read(section.offset + low * _SYMBOL.itemsize, length)
-                    symbols = np.frombuffer(data, _SYMBOL)
-                    function = (symbols["info"] & 15 == 2) & (symbols["section"] != 0)
-                    found.append(symbols[function])
-                if found and any(len(part) for part in found):
-                    return SymbolTable(self.reader, np.concatenate(found), strings)
+        for symbols, strings in self._symbol_tables():
+            count = min(symbols.size // _SYMBOL.itemsize, _MAX_SYMBOLS)
+            found = []
+            for low in range(0, count, 8192):
+                length = min(8192, count - low) * _SYMBOL.itemsize
+                data = self.reader.read(symbols.offset + low * _SYMBOL.itemsize, length)
+                rows = np.frombuffer(data, _SYMBOL)
+                function = (rows["info"] & 15 == 2) & (rows["section"] != 0)
+                found.append(rows[function])
+            if found and any(len(part) for part in found):
+                return SymbolTable(self.reader, np.concatenate(found), strings)
         return None
+
+    def _symbol_tables(self) -> Iterator[tuple[Section, Section]]:
+        """.symtab and .dynsym with their strings; a file has at most one of each."""
+        for wanted in (SHT_SYMTAB, SHT_DYNSYM):
+            table = next((s for s in self._sections if s.type == wanted), None)
+            if table is not None and 0 < table.link < len(self._sections):
+                yield table, self._sections[table.link]
 
     def symbol(self, name: str) -> tuple[int, int] | None:
         """(address, size) of a symbol of any kind in .symtab or .dynsym, or None. One scan."""
         wanted = name.encode()
-        for section in self._sections:
-            if section.type not in (SHT_SYMTAB, SHT_DYNSYM):
-                continue
-            if not 0 < section.link < len(self._sections):
-                continue
-            place = self._find_string(self._sections[section.link], wanted)
+        for section, strings in self._symbol_tables():
+            place = self._find_string(strings, wanted)
             count = min(section.size // _SYMBOL.itemsize, _MAX_SYMBOLS)
             for low in range(0, count if place is not None else 0, 8192):
                 length = min(8192, count - low) * _SYMBOL.itemsize
@@ -475,6 +478,9 @@ def parse_elf(reader: Reader) -> Elf:
         s.address + s.file_size >= 1 << 64 or s.offset + s.file_size >= 1 << 63 for s in segments
     ):
         raise ParseError("elf-malformed", "a segment wraps around")
+    # Whoever searches the segments would search the same bytes again and again.
+    if sum(s.file_size for s in segments if s.type == PT_LOAD) > 2 * reader.size:
+        raise ParseError("elf-malformed", "segments that overlap in the file")
     return Elf(reader, (kind, machine, entry), segments, sections)
 
 
@@ -489,7 +495,7 @@ def _parse_sections(reader: Reader, shoff: int, count: int, names: int) -> tuple
     strings = reader.read(rows[names][4], names_size) if names_size else b""
     sections = []
     for name, type_, _, address, offset, size, link, *_ in rows:
-        end = strings.find(b"\0", name)
+        end = strings.find(b"\0", name, name + _MAX_SECTION_NAME_BYTES)
         text = strings[name:end].decode("utf-8", "replace") if end >= 0 else ""
         sections.append(Section(text, type_, address, offset, size, link))
     return tuple(sections)
