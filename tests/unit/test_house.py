@@ -26,6 +26,7 @@ KNOWS: dict[str, set[str]] = {
     "linux": {"errors", "model", "config"},
     "golang": {"errors", "model", "linux"},
     "diagnosis": {"model", "config", "confidence"},
+    "kubernetes": {"errors", "model"},
     "wire": set(),
     "exporters": {"", "errors", "model", "wire", "confidence"},
     "binaries": {"errors", "model", "generations", "linux", "golang"},
@@ -55,6 +56,8 @@ ONLY = {  # who alone may import a library
     "bcc": "sampling/loader.py",
     "prometheus_client": "exporters/prometheus.py",
     "google": "wire/",
+    "lightkube": "kubernetes/",
+    "httpx2": "kubernetes/",
 }
 PURE = (
     *("errors.py", "model.py", "config.py", "confidence.py", "generations.py"),
@@ -62,12 +65,22 @@ PURE = (
     *("golang/buildinfo.py", "golang/categories.py", "golang/functab.py", "golang/inline.py"),
     *("golang/moduledata.py", "golang/pcheader.py", "golang/pclntab.py", "golang/pcvalue.py"),
     "golang/stacks.py",
+    *("kubernetes/pods.py", "kubernetes/quantities.py", "kubernetes/workloads.py"),
     "exporters/comparison.py",
     *("exporters/folded.py", "exporters/pprof.py", "exporters/record.py", "exporters/report.py"),
     *("exporters/style.py", "exporters/table.py", "exporters/text.py"),
 )
 HARMLESS = {
-    *("__future__", "collections", "dataclasses", "enum", "functools", "gzip", "itertools"),
+    *(
+        "__future__",
+        "collections",
+        "dataclasses",
+        "decimal",
+        "enum",
+        "functools",
+        "gzip",
+        "itertools",
+    ),
     *("json", "math", "numpy", "re", "struct", "typing", "unicodedata"),
 }
 # sys: one constant of this machine each (byteorder, intern), no streams and no arguments.

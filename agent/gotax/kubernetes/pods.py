@@ -1,0 +1,97 @@
+"""From a pod as the API server or the kubelet shows it (JSON) to its containers by id.
+
+A pod may be as hostile as its author: names are taken as they are and bounded by the exporters,
+what has another shape than the API's is passed over.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gotax.errors import ParseError
+from gotax.kubernetes.quantities import parse_cores
+from gotax.kubernetes.workloads import find_workload
+from gotax.model import CpuResources, PodContainer
+
+SILENCE = "gotax.dev/silence"
+"""Annotation of a pod: codes of findings that it does not want to hear, separated by commas."""
+
+MAX_CONTAINERS = 256  # of one pod; the kubelet's own limit is far below
+MAX_NAME = 256
+_CONTAINER_ID = re.compile(r"[a-z0-9.+-]{1,32}://([0-9a-f]{64})\Z")
+_KINDS = (
+    ("containers", "containerStatuses", "container"),
+    ("initContainers", "initContainerStatuses", "init"),
+    ("ephemeralContainers", "ephemeralContainerStatuses", "ephemeral"),
+)
+
+
+def parse_pod(pod: Mapping[str, Any]) -> dict[str, PodContainer]:
+    """Containers by their 64-digit id, those of them that the kubelet has given one.
+
+    Raises ParseError("pod-shape") for what is not a pod.
+    """
+    try:
+        return dict(_containers(pod))
+    except (TypeError, AttributeError, KeyError, ValueError) as error:
+        raise ParseError("pod-shape", f"a pod of another shape: {error}") from error
+
+
+def _containers(pod: Mapping[str, Any]) -> Iterator[tuple[str, PodContainer]]:
+    metadata, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
+    workload = find_workload(metadata)
+    annotations = metadata.get("annotations") or {}
+    # The UID in the cgroup path of a static pod is the hash of its manifest, not the mirror's.
+    uid = annotations.get("kubernetes.io/config.hash") or metadata.get("uid") or ""
+    for section, statuses, kind in _KINDS:
+        specs = {c.get("name"): c for c in (spec.get(section) or ())[:MAX_CONTAINERS]}
+        for state in (status.get(statuses) or ())[:MAX_CONTAINERS]:
+            container = specs.get(state.get("name")) or {}
+            named = PodContainer(
+                namespace=_text(metadata.get("namespace")),
+                pod=_text(metadata.get("name")),
+                container=_text(state.get("name")),
+                pod_uid=_text(uid),
+                node=_text(spec.get("nodeName")),
+                image=_text(container.get("image") or state.get("image")),
+                kind=_kind(kind, container),
+                workload=workload,
+                desired=_resources(container.get("resources")),
+                current=_resources(state.get("resources") or container.get("resources")),
+                silence=_text(annotations.get(SILENCE)),
+            )
+            for container_id in _ids(state):
+                yield container_id, named
+
+
+def _ids(state: Mapping[str, Any]) -> Iterator[str]:
+    """The container's id, and that of the one before it: its last samples may still be drained."""
+    before = ((state.get("lastState") or {}).get("terminated") or {}).get("containerID")
+    for text in (before, state.get("containerID")):
+        match = _CONTAINER_ID.match(text or "")
+        if match is not None:
+            yield match[1]
+
+
+def _kind(kind: str, container: Mapping[str, Any]) -> str:
+    # A sidecar is an init container that restarts always (stable since Kubernetes 1.33).
+    return "sidecar" if kind == "init" and container.get("restartPolicy") == "Always" else kind
+
+
+def _resources(resources: Mapping[str, Any] | None) -> CpuResources:
+    resources = resources or {}
+    limit = (resources.get("limits") or {}).get("cpu")
+    request = (resources.get("requests") or {}).get("cpu")
+    if request is None:
+        request = limit  # what the API server's defaults do
+    return CpuResources(_cores(request), _cores(limit))
+
+
+def _cores(quantity: object) -> float | None:
+    return None if quantity is None else parse_cores(str(quantity)[:64])
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)[:MAX_NAME]
