@@ -21,6 +21,7 @@ from gotax.model import (
     Group,
     HitCount,
     Process,
+    RuntimeState,
     Window,
 )
 
@@ -47,6 +48,7 @@ def explain_document(report: ContainerReport, window: Window) -> dict[str, Any]:
     return {
         "schema": EXPLAIN_SCHEMA,
         **_head(window),
+        "gomaxprocs": gomaxprocs_document(report.main_process.gomaxprocs),
         "container": container_document(window, report) | {"share_intervals": intervals},
     }
 
@@ -97,6 +99,7 @@ def container_document(window: Window, report: ContainerReport) -> dict[str, Any
         "groups": {group.value: report.group_share(group) for group in Group},
         "runtime_share": report.runtime_share,
         "gomaxprocs": gomaxprocs_document(main.gomaxprocs),
+        "runtime": _runtime(main.runtime),
         "cpu_limit_cores": report.limit.limit_cores,
         "cpu_limit_cgroup": _optional(report.limit.limit_cgroup),
         "leaf_cpu_limit_cores": report.limit.leaf_limit_cores,
@@ -124,6 +127,17 @@ def gomaxprocs_document(gomaxprocs: Gomaxprocs | None) -> dict[str, Any] | None:
         "rule": _known(gomaxprocs.rule),
         "recommended": gomaxprocs.recommended,
         "reason": _known(gomaxprocs.reason),
+    }
+
+
+def _runtime(state: RuntimeState | None) -> dict[str, Any] | None:
+    if state is None:
+        return None
+    return {
+        "idle_ps": state.idle_ps,
+        "gogc": state.gogc,
+        "memory_limit_bytes": state.memory_limit_bytes,
+        "gc_cycles": state.gc_cycles,
     }
 
 
@@ -158,6 +172,7 @@ def _process(process: Process) -> dict[str, Any]:
         "main_module": _known(build.main.path if build else ""),
         "main_version": _known(build.main.version if build else ""),
         "gomaxprocs": gomaxprocs_document(process.gomaxprocs),
+        "runtime": _runtime(process.runtime),
     }
 
 

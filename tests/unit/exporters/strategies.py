@@ -15,6 +15,7 @@ from gotax.model import (
     Location,
     Origin,
     Process,
+    RuntimeState,
     Severity,
     Verdict,
     Window,
@@ -69,6 +70,14 @@ processes = st.builds(
         st.none() | st.integers(1, 1024),
         rule=names,
         reason=names,
+    ),
+    runtime=st.none()
+    | st.builds(
+        RuntimeState,
+        st.none() | st.integers(0, 1024),
+        st.none() | st.integers(-1, 2**31 - 1),
+        st.none() | st.integers(0, 2**63 - 1),
+        st.none() | st.integers(0, 2**32 - 1),
     ),
 )
 

@@ -30,6 +30,7 @@ from gotax.model import (
     Origin,
     Process,
     Profile,
+    RuntimeState,
     Severity,
     Stack,
     Verdict,
@@ -223,7 +224,8 @@ def go_process(
     container: Container, pid: int, version: str, gomaxprocs: Gomaxprocs, command: str = "server"
 ) -> Process:
     build = GoBuild(version, Module("example.com/" + command, "v1.4.2"), "example.com/" + command)
-    return Process(pid, pid * 100, command, container, build, gomaxprocs)
+    state = None if gomaxprocs.value is None else RuntimeState(0, 100, 2**63 - 1, 1234)
+    return Process(pid, pid * 100, command, container, build, gomaxprocs, state)
 
 
 YAML_REMEDY = """\
