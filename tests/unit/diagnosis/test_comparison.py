@@ -1,0 +1,297 @@
+"""Intervals of differences, who is who, and what a comparison claims."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from gotax.confidence import difference, mean_reach, student
+from gotax.diagnosis.comparison import Matching, Pair, Subject, compare, match
+from gotax.model import (
+    CATEGORY_COUNT,
+    RUNTIME_GROUPS,
+    Category,
+    CpuUsage,
+    Group,
+    Observation,
+    Outcome,
+    Saving,
+    Work,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+COUNTS = st.integers(1, 10**6).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+
+
+# Published: Newcombe, Statistics in Medicine 17 (1998) p. 873, table II, method 10; z = 1.959964.
+# The sides are the paper's second and first sample: its difference is first minus second.
+@pytest.mark.parametrize(
+    ("before", "after", "low", "high"),
+    [
+        ((48, 80), (56, 70), 0.0524, 0.3339),
+        ((3, 10), (9, 10), 0.1705, 0.8090),
+        ((2, 7), (6, 7), 0.0582, 0.8062),
+        ((0, 29), (5, 56), -0.0381, 0.1926),
+        ((0, 20), (0, 10), -0.1611, 0.2775),
+        ((0, 10), (0, 10), -0.2775, 0.2775),
+        ((0, 20), (10, 10), 0.6791, 1.0),
+        ((0, 10), (10, 10), 0.6075, 1.0),
+    ],
+)
+def test_difference_is_the_published_one(
+    before: tuple[int, int], after: tuple[int, int], low: float, high: float
+) -> None:
+    """To the four digits of the paper, but for the rounding of z."""
+    assert difference(before, after) == pytest.approx((low, high), abs=1e-4)
+
+
+@given(COUNTS, COUNTS)
+def test_difference_turns_with_its_sides(before: tuple[int, int], after: tuple[int, int]) -> None:
+    """What grew from here to there shrank from there to here; the estimate lies within."""
+    low, high = difference(before, after)
+    back_low, back_high = difference(after, before)
+    assert (low, high) == pytest.approx((-back_high, -back_low))
+    assert low - 1e-12 <= after[0] / after[1] - before[0] / before[1] <= high + 1e-12
+
+
+@pytest.mark.parametrize(("p", "q"), [(0.1, 0.1), (0.45, 0.15), (0.02, 0.2), (0.5, 0.6)])
+def test_difference_covers_the_truth_in_about_95_percent(p: float, q: float) -> None:
+    """Counted out over all outcomes of 60 and 80 hits, not drawn."""
+    n, m = 60, 80
+    covered = sum(
+        binomial(a, n, p) * binomial(b, m, q)
+        for a in range(n + 1)
+        for b in range(m + 1)
+        if (ends := difference((a, n), (b, m)))[0] <= q - p <= ends[1]
+    )
+    assert 0.94 <= covered <= 0.985
+
+
+def binomial(k: int, n: int, p: float) -> float:
+    return math.comb(n, k) * p**k * (1 - p) ** (n - k)
+
+
+def test_nothing_on_one_side_says_nothing() -> None:
+    """Without hits the other share can be anything."""
+    assert difference((0, 0), (0, 0)) == (-1.0, 1.0)
+    low, high = difference((0, 0), (50, 100))
+    assert low < -0.3
+    assert high > 0.5
+
+
+@pytest.mark.parametrize("freedom", [*range(1, 41), 75, 200, 5000])
+def test_student_holds_95_percent(freedom: int) -> None:
+    """The area of Student's density within the bounds, integrated, is 0.95."""
+    t = np.linspace(0, student(freedom), 200_001)
+    scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2))
+    density = scale / math.sqrt(freedom * math.pi) * (1 + t * t / freedom) ** (-(freedom + 1) / 2)
+    assert 2 * np.trapezoid(density, t) == pytest.approx(0.95, abs=5e-4)
+
+
+def test_equal_sides_have_students_own_interval() -> None:
+    """Of equal numbers and variances Welch's is the pooled t with 2 n - 2 degrees of freedom."""
+    assert mean_reach((8, 0.5), (8, 0.5)) == pytest.approx(2.145 * math.sqrt(2 * 0.5 / 8))
+
+
+@pytest.mark.parametrize("sides", [((1, 0.0), (9, 1.0)), ((9, 1.0), (1, 0.0)), ((0, 0.0),) * 2])
+def test_one_block_has_no_interval(sides: tuple[tuple[int, float], tuple[int, float]]) -> None:
+    """One value does not tell how far the next may be."""
+    assert mean_reach(*sides) is None
+
+
+def hits_of(runtime: int, user: int) -> tuple[int, ...]:
+    counts = [0] * CATEGORY_COUNT
+    counts[Category.SCHED_FIND_WORK] = runtime
+    counts[Category.USER] = user
+    return tuple(counts)
+
+
+def seen(cores: float, **changes: object) -> Observation:
+    """60 s of a service at that CPU."""
+    usual = Observation(
+        duration_s=60.0,
+        cpu_ns=round(cores * 60e9),
+        category_hits=hits_of(400, 600),
+        usage=CpuUsage(periods=600, throttled_periods=60, throttled_ns=10**9),
+        limit_cores=1.0,
+        gomaxprocs=192,
+        recommended=1,
+        go_version="go1.26.8",
+    )
+    return replace(usual, **changes)  # type: ignore[arg-type]
+
+
+def subject(name: str = "web", program: str = "example.com/web", cgroup: str = "") -> Subject:
+    return Subject(name, cgroup or f"/shop/{name}", seen(0.5), program=program, version="v1")
+
+
+def pair(before: Observation, after: Observation, predicted: Saving | None = None) -> Pair:
+    old = replace(subject(), observation=before, predicted=predicted)
+    return Pair(old, replace(subject(), observation=after), "cgroup")
+
+
+BEFORE = seen(0.5)
+AFTER = seen(0.3, gomaxprocs=1, category_hits=hits_of(60, 540))
+
+
+def test_shares_grow_with_their_intervals() -> None:
+    """Runtime share, groups and categories; a group without hits is there, a category is not."""
+    found = compare(pair(BEFORE, AFTER))
+    assert (found.runtime.before, found.runtime.after) == (0.4, 0.1)
+    assert (found.runtime.low, found.runtime.high) == difference((400, 1000), (60, 600))
+    assert found.runtime.is_sure
+    shares = dict(found.shares)
+    assert set(shares) == set(Group)
+    assert shares[Group.SCHEDULER] == found.runtime
+    assert not shares[Group.NATIVE].is_sure
+    assert [c for c, _ in found.categories] == [Category.USER, Category.SCHED_FIND_WORK]
+
+
+def test_one_window_each_claims_no_interval_of_cpu() -> None:
+    """The saving is a number without one, and the caveats say why."""
+    found = compare(pair(BEFORE, AFTER))
+    assert found.saving.value == pytest.approx(0.2)
+    assert (found.saving.low, found.saving.high, found.cores.low) == (None, None, None)
+    assert any("from one window each nobody can tell" in text for text in found.caveats)
+    assert any("no throughput" in text for text in found.caveats)
+
+
+def test_blocks_give_an_interval() -> None:
+    """Even windows a narrow one, uneven ones a wide one that holds zero."""
+    even = compare(pair(*(replace(s, blocks=8, cores_variance=1e-4) for s in (BEFORE, AFTER))))
+    assert even.cores.is_sure
+    assert even.saving.low == pytest.approx(0.2 - 2.145 * math.sqrt(2e-4 / 8))
+    uneven = compare(pair(*(replace(s, blocks=8, cores_variance=0.25) for s in (BEFORE, AFTER))))
+    assert not uneven.cores.is_sure
+    assert uneven.saving.low is not None
+    assert uneven.saving.low < 0 < uneven.saving.value
+
+
+def test_work_makes_the_saving_one_at_the_work_of_before() -> None:
+    """0.3 cores for half the work are 0.6 for all of it: nothing was saved."""
+    found = compare(pair(BEFORE, AFTER), Work(1000.0, 500.0))
+    assert found.cpu_per_unit is not None
+    assert (found.cpu_per_unit.before, found.cpu_per_unit.after) == pytest.approx((5e-4, 6e-4))
+    assert found.saving.value == pytest.approx(0.5 - 0.6)
+    assert not any("no throughput" in text for text in found.caveats)
+
+
+@pytest.mark.parametrize(
+    ("after", "predicted", "outcome"),
+    [
+        (AFTER, None, Outcome.NOT_PREDICTED),
+        (AFTER, Saving(0.15, 0.18, 0.25), Outcome.WITHIN),
+        (AFTER, Saving(0.21, 0.22, 0.25), Outcome.BELOW),
+        (AFTER, Saving(0.1, 0.12, 0.19), Outcome.ABOVE),
+        (replace(AFTER, gomaxprocs=4), Saving(0.15, 0.18, 0.25), Outcome.NOT_APPLIED),
+        (replace(AFTER, gomaxprocs=None), Saving(0.15, 0.18, 0.25), Outcome.NOT_APPLIED),
+    ],
+)
+def test_predicted_beside_realised(
+    after: Observation, predicted: Saving | None, outcome: Outcome
+) -> None:
+    """0.2 cores were saved; a prediction for another GOMAXPROCS is not judged."""
+    assert compare(pair(BEFORE, after, predicted)).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"gomaxprocs": 192}, "GOMAXPROCS is 192 on both sides"),
+        ({"go_version": "go1.27"}, "Go changed too, go1.26.8 to go1.27"),
+        ({"limit_cores": None}, "the CPU limit changed too, 1 to none"),
+        ({"category_hits": hits_of(3, 4)}, "7 hits on one side are few"),
+    ],
+)
+def test_what_else_changed_is_named(changes: dict[str, object], words: str) -> None:
+    """One caveat each, and none of it where nothing else changed."""
+    assert not any(words in text for text in compare(pair(BEFORE, AFTER)).caveats)
+    found = compare(pair(BEFORE, replace(AFTER, **changes)))  # type: ignore[arg-type]
+    assert any(words in text for text in found.caveats)
+
+
+def matched(found: Matching) -> set[tuple[str, str, str]]:
+    return {(p.before.name, p.after.name, p.matched_by) for p in found.pairs}
+
+
+def test_matching_goes_by_place_then_name_then_program() -> None:
+    """A restart in its cgroup, a pod of the same name elsewhere, a rollout under a new name."""
+    before = [
+        subject("a"),
+        subject("b", "example.com/b", "/old/b"),
+        subject("c-1", "example.com/c"),
+    ]
+    after = [subject("c-2", "example.com/c"), subject("b", "example.com/b", "/new/b"), subject("a")]
+    found = match(before, after)
+    assert matched(found) == {
+        ("a", "a", "cgroup"),
+        ("b", "b", "name"),
+        ("c-1", "c-2", "program"),
+    }
+    assert found.unmatched == ()
+
+
+def test_replicas_that_cannot_be_told_apart_are_not_matched() -> None:
+    """Two of before, two of after, all of other names: each of the four is told, with why."""
+    before = [subject("web-1"), subject("web-2")]
+    after = [subject("web-3"), subject("web-4")]
+    found = match(before, after)
+    assert found.pairs == ()
+    assert [(side, name) for side, name, _ in found.unmatched] == [
+        ("before", "web-1"),
+        ("before", "web-2"),
+        ("after", "web-3"),
+        ("after", "web-4"),
+    ]
+    assert all("2 containers run example.com/web" in why for _, _, why in found.unmatched)
+
+
+def test_another_program_in_the_same_cgroup_is_another() -> None:
+    """A place alone makes nobody the same."""
+    found = match([subject("a")], [subject("a", "example.com/other")])
+    assert found.pairs == ()
+    assert {why for _, _, why in found.unmatched} == {
+        "nothing like it after",
+        "nothing like it before",
+    }
+
+
+NAMES = st.sampled_from("abc")
+SUBJECTS = st.lists(
+    st.builds(subject, NAMES, NAMES, st.sampled_from(["/x", "/y", "/z"])), max_size=6
+)
+
+
+@given(SUBJECTS, SUBJECTS)
+def test_matching_loses_and_doubles_nobody(before: list[Subject], after: list[Subject]) -> None:
+    """Everybody is in one pair or told as unmatched, and a pair runs one program."""
+    found = match(before, after)
+    sides = (
+        ("before", before, [p.before for p in found.pairs]),
+        ("after", after, [p.after for p in found.pairs]),
+    )
+    for side, everybody, of_pairs in sides:
+        left = [name for where, name, _ in found.unmatched if where == side]
+        assert sorted([s.name for s in of_pairs] + left) == sorted(s.name for s in everybody)
+    assert all(p.before.program == p.after.program for p in found.pairs)
+
+
+@given(COUNTS, COUNTS, st.floats(0, 100), st.floats(0, 100))
+def test_shares_of_groups_add_up(
+    before: tuple[int, int], after: tuple[int, int], cores: float, later: float
+) -> None:
+    """The groups' shares sum to one on either side, the runtime's is scheduler and GC."""
+    found = compare(
+        pair(
+            seen(cores, category_hits=hits_of(before[0], before[1])),
+            seen(later, category_hits=hits_of(after[0], after[1])),
+        )
+    )
+    assert sum(growth.before for _, growth in found.shares) == pytest.approx(1)
+    assert sum(growth.after for _, growth in found.shares) == pytest.approx(1)
+    of_runtime = [growth for group, growth in found.shares if group in RUNTIME_GROUPS]
+    assert found.runtime.change == pytest.approx(sum(growth.change for growth in of_runtime))
+    assert found.saving.value == pytest.approx(cores - later, abs=1e-6)
