@@ -174,6 +174,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     addr2line.add_argument("binary", help="file; hexadecimal addresses come on standard input")
 
+    selftest = _command(commands, "selftest", _selftest, "what this node allows, and the remedies")
+    _add_roots(selftest)
+    selftest.add_argument("--json", action="store_true", help="the same as one JSON document")
+
     agent = _command(commands, "agent", _agent, "the daemon of the DaemonSet")
     _add_frequency(agent, default=19)
     _add_roots(agent)
@@ -647,6 +651,22 @@ def _addr2line(options: argparse.Namespace) -> int:
         print(line)
     sys.stdout.flush()
     return EXIT_FINE
+
+
+def _selftest(options: argparse.Namespace) -> int:
+    """EXIT_FAILED: something that gotax cannot do without is missing."""
+    from gotax.selftest import document, render_check, run_checks
+
+    is_good = True
+    checks = []
+    for check in run_checks(Roots(options.proc, options.sys)):
+        is_good = is_good and check.is_good is not False
+        checks.append(check)
+        if not options.json:
+            print(render_check(check), flush=True)
+    if options.json:
+        print(json.dumps(document(checks), indent=2))
+    return EXIT_FINE if is_good else EXIT_FAILED
 
 
 def _agent(options: argparse.Namespace) -> int:

@@ -44,11 +44,12 @@ KNOWS: dict[str, set[str]] = {
         *("processes", "pipeline"),
     },
     "addr2line": {"errors", "model", "linux", "binaries"},
+    "selftest": {"errors", "config", "linux", "sampling"},
     "recording": {"errors", "model", "diagnosis"},
     "daemon": {"errors", "model", "config", "exporters", "session"},
     "cli": {
         *("", "errors", "model", "config", "diagnosis", "exporters"),
-        *("session", "addr2line", "recording", "daemon"),
+        *("session", "addr2line", "recording", "selftest", "daemon"),
     },
     "__main__": {"cli"},
 }

@@ -1,0 +1,238 @@
+"""What this node allows: one line per thing that gotax needs or likes to have, with the remedy.
+
+Looks first and then tries: the last lines load the real program and take real samples.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gotax.config import Roots
+from gotax.errors import GotaxError, ParseError, ProcessGoneError
+from gotax.linux.cgroup import find_hierarchies
+from gotax.linux.procfs import list_pids, read_environment, read_exe_id, read_memory
+from gotax.sampling import preflight
+from gotax.sampling.sampler import Sampler, Target
+
+_PID_NAMESPACE_OF_THE_HOST = 0xEFFFFFFC  # include/linux/proc_ns.h PROC_PID_INIT_INO
+_CAPABILITIES = {  # include/uapi/linux/capability.h
+    "BPF": (39, "loads the program"),
+    "PERFMON": (38, "opens the timers and reads stacks"),
+    "SYS_PTRACE": (19, "reads GOMAXPROCS from other processes"),
+    "DAC_READ_SEARCH": (2, "reads /proc and binaries of other users"),
+}
+_SYS_ADMIN = 21
+_TRY_HZ, _TRY_S = 199, 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line. ``is_good`` None: not good, but gotax works without; ``found`` says what is."""
+
+    name: str
+    is_good: bool | None
+    found: str
+    remedy: str = ""
+
+
+def run_checks(roots: Roots) -> Iterator[Check]:
+    """All checks, in order; the slow ones last. Never raises for what it finds."""
+    yield _kernel()
+    yield _capabilities(roots)
+    yield _lockdown(roots)
+    yield _paranoid(roots)
+    yield _type_information(roots)
+    yield _kernel_symbols(roots)
+    yield _cgroups(roots)
+    yield _pid_namespace(roots)
+    yield _processes(roots)
+    yield _sampling()
+
+
+def _kernel() -> Check:
+    least = ".".join(map(str, preflight.MINIMUM_KERNEL))
+    return Check(
+        "kernel",
+        preflight.kernel_release() >= preflight.MINIMUM_KERNEL
+        and platform.machine() in ("x86_64", "aarch64"),
+        f"Linux {platform.release()}, {platform.machine()}",
+        f"run Linux {least} or newer on x86_64 or arm64",
+    )
+
+
+def _capabilities(roots: Roots) -> Check:
+    held = preflight.effective_capabilities(roots.proc)
+    missing = [n for n, (bit, _) in _CAPABILITIES.items() if not held >> bit & 1]
+    if held >> _SYS_ADMIN & 1:  # holds what BPF and PERFMON hold
+        missing = [name for name in missing if name not in ("BPF", "PERFMON")]
+    purposes = "; ".join(f"{name} {_CAPABILITIES[name][1]}" for name in missing)
+    return Check(
+        "capabilities",
+        not missing,
+        "all that are needed" if not missing else f"missing: {', '.join(missing)}",
+        f"run as root, or add them to the container: {purposes}",
+    )
+
+
+def _lockdown(roots: Roots) -> Check:
+    mode = preflight.lockdown(roots.sys)
+    return Check("lockdown", mode != "confidentiality", mode, "boot with lockdown=integrity")
+
+
+def _paranoid(roots: Roots) -> Check:
+    level = _text(f"{roots.proc}/sys/kernel/perf_event_paranoid")
+    # Above 2 are Debian's and Ubuntu's levels; CAP_PERFMON passes all but a seccomp filter.
+    return Check(
+        "perf_event_paranoid",
+        level is not None,
+        level or "no perf events",
+        "boot a kernel with CONFIG_PERF_EVENTS=y",
+    )
+
+
+def _type_information(roots: Roots) -> Check:
+    exists = os.path.exists(f"{roots.sys}/kernel/btf/vmlinux")
+    return Check(
+        "BTF",
+        exists or None,
+        "there" if exists else "none",
+        "CONFIG_DEBUG_INFO_BTF=y; without it callers of some leaf functions in system calls are"
+        " not seen",
+    )
+
+
+def _kernel_symbols(roots: Roots) -> Check:
+    first = _text(f"{roots.proc}/kallsyms", 64)
+    shown = first is not None and int(first.split()[0], 16) > 0
+    return Check(
+        "kernel symbols",
+        shown or None,
+        "readable" if shown else "hidden",
+        "add the capability SYSLOG, or set kernel.kptr_restrict=0; only `record` and `explain`"
+        " name kernel functions",
+    )
+
+
+def _cgroups(roots: Roots) -> Check:
+    try:
+        found = find_hierarchies(roots.proc, f"{roots.sys}/fs/cgroup")
+    except ParseError as error:
+        return Check("cgroups", False, str(error), "mount the host's /sys/fs/cgroup")
+    remedy = "mount the host's /sys/fs/cgroup, else no limit can be read"
+    what = f"{found.version}, {'the whole host' if found.sees_host else 'only our own'}"
+    return Check("cgroups", found.sees_host, what, remedy)
+
+
+def _pid_namespace(roots: Roots) -> Check:
+    try:
+        ours = os.readlink(f"{roots.proc}/self/ns/pid")
+    except OSError as error:
+        ours = error.strerror or ""
+    is_host = ours == f"pid:[{_PID_NAMESPACE_OF_THE_HOST}]"
+    return Check(
+        "PID namespace",
+        is_host,
+        "the host's" if is_host else f"another: {ours}",
+        "set hostPID: true (docker: --pid=host); the kernel counts by the host's PIDs",
+    )
+
+
+def _processes(roots: Roots) -> Check:
+    """Of the other processes with a program: can we read what a verdict needs?"""
+    seen = read = 0
+    for pid in list_pids(roots.proc):
+        if pid == os.getpid():
+            continue
+        try:
+            mapped = _first_mapping(roots.proc, pid)
+            if mapped is None:
+                continue  # a thread of the kernel
+            seen += 1
+            read_exe_id(roots.proc, pid)
+            read_environment(roots.proc, pid, frozenset({"GOMAXPROCS"}))
+            read_memory(roots.proc, pid, mapped, 8)
+            read += 1
+        except ProcessGoneError:
+            seen -= 1
+        except (ParseError, OSError):
+            pass
+    return Check(
+        "other processes",
+        read > 0 and read >= seen * 0.9,
+        f"{read} of {seen} readable",
+        "add the capabilities SYS_PTRACE and DAC_READ_SEARCH, and an AppArmor profile that allows"
+        " ptrace (Unconfined)",
+    )
+
+
+def _first_mapping(proc: str, pid: int) -> int | None:
+    maps = _text(f"{proc}/{pid}/maps", 256)
+    return int(maps.split("-")[0], 16) if maps else None
+
+
+def _sampling() -> Check:
+    """Load the real program and sample ourselves."""
+    try:
+        hits = _sample_ourselves()
+    except (GotaxError, OSError) as error:
+        return Check("sampling", False, "failed", str(error))
+    return Check(
+        "sampling",
+        hits > 0,
+        f"{hits} hits in {_TRY_S:g} s",
+        "another profiler or the hypervisor keeps the CPU's timers: please report this",
+    )
+
+
+def _sample_ourselves() -> int:
+    stop = threading.Event()
+
+    def burn() -> None:
+        while not stop.is_set():
+            sum(range(1000))
+
+    with Sampler(_TRY_HZ, _TRY_S, Target(tgids=frozenset({os.getpid()}))) as sampler:
+        thread = threading.Thread(target=burn, name="burn", daemon=True)
+        thread.start()
+        time.sleep(_TRY_S)
+        stop.set()
+        thread.join()
+        return int(sampler.drain().hits.sum())
+
+
+def _text(path: str, limit: int = 4096) -> str | None:
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(limit).decode("utf-8", "replace").strip()
+    except OSError:
+        return None
+
+
+def render_check(check: Check) -> str:
+    mark = {True: "yes ", False: "NO  ", None: "(no)"}[check.is_good]
+    line = f"{mark} {check.name:<20} {check.found}"
+    return line if check.is_good else f"{line}\n     {'':<20} {check.remedy}"
+
+
+def document(checks: Sequence[Check]) -> dict[str, object]:
+    """For JSON: ``ok`` and a list of ``checks``; ``needed`` False: gotax works without."""
+    return {
+        "schema": "gotax.selftest/1",
+        "ok": all(check.is_good is not False for check in checks),
+        "checks": [
+            {
+                "name": check.name,
+                "ok": bool(check.is_good),
+                "needed": check.is_good is not None,
+                "found": check.found,
+                "remedy": "" if check.is_good else check.remedy,
+            }
+            for check in checks
+        ],
+    }
