@@ -208,17 +208,23 @@ def _predict_default(facts: Facts, minor: int) -> Prediction:
     if minor < 5:
         return Prediction(1, Origin.FIXED, "Go before 1.5 starts with 1")
     cpus = _capped(facts.allowed_cpus, minor)
-    count = Prediction(cpus, Origin.CPU_COUNT, f"the {cpus} CPUs the process may run on")
+    count = Prediction(
+        cpus, Origin.CPU_COUNT, f"the {_counted(cpus, 'CPU')} the process may run on"
+    )
     limit = facts.leaf_limit_cores
     if limit is None or not _follows_limit(facts, minor):
         return count
     # runtime/cgroup_linux.go adjustCgroupGOMAXPROCS
     value = max(2, math.ceil(limit))
-    limited = f"{limit:g} cores rounded up, at least 2"
+    limited = f"{_counted(limit, 'core')} rounded up, at least 2"
     if value >= cpus:
         return replace(count, rule=f"{count.rule}: no more than its limit, {limited}")
     rule = f"Go's container default: {limited}"
     return Prediction(value, Origin.CONTAINER, rule)
+
+
+def _counted(number: float, thing: str) -> str:
+    return f"{number:g} {thing}{'' if number == 1 else 's'}"
 
 
 def _follows_limit(facts: Facts, minor: int) -> bool:
@@ -295,7 +301,7 @@ def _predict_automaxprocs(facts: Facts, minor: int) -> Prediction | None:
     down = version >= (1, 2, 0)
     value = max(least, math.floor(limit) if down else math.ceil(limit))
     way = "down" if down else "up"
-    rule = f"automaxprocs: {limit:g} cores rounded {way}, at least {least}"
+    rule = f"automaxprocs: {_counted(limit, 'core')} rounded {way}, at least {least}"
     return Prediction(_capped(value, minor), Origin.AUTOMAXPROCS, rule)
 
 

@@ -1,4 +1,5 @@
-// Prints its GOMAXPROCS at the start and after each line of input; "set N" changes it first.
+// Prints its GOMAXPROCS at the start and after each line of input; "set N" changes it first,
+// "default" gives it back to the runtime.
 package main
 
 import (
@@ -21,6 +22,9 @@ func main() {
 		if len(words) == 2 && words[0] == "set" {
 			n, _ := strconv.Atoi(words[1])
 			runtime.GOMAXPROCS(n)
+		}
+		if len(words) == 1 && words[0] == "default" {
+			runtime.SetDefaultGOMAXPROCS()
 		}
 	}
 }

@@ -1,0 +1,1 @@
+../automaxprocs/main.go

@@ -1,0 +1,5 @@
+module automaxprocs
+
+go 1.21
+
+require go.uber.org/automaxprocs v1.5.1

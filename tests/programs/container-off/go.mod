@@ -1,0 +1,3 @@
+module container
+
+go 1.25

@@ -1,0 +1,3 @@
+//go:debug containermaxprocs=0
+
+package main
