@@ -91,9 +91,11 @@ def go_binary(program: str, version: str, *variants: str) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
             built = Path(folder) / program
-            _build(source, version, frozenset(variants), built)
             if "nosections" in variants:
+                shutil.copy(go_binary(program, version, *(set(variants) - {"nosections"})), built)
                 wipe_section_headers(built)
+            else:
+                _build(source, version, frozenset(variants), built)
             built.rename(target)
     return target
 
@@ -111,10 +113,15 @@ def _build(source: Path, version: str, variants: frozenset[str], target: Path) -
         "PATH": f"{root / 'bin'}:{os.environ['PATH']}",
     }
     command = [str(root / "bin" / "go"), "build", "-o", str(target)]
+    ldflags = ["-s -w"] if "stripped" in variants else []
+    if "cgo" in variants and minor(version) < 6:
+        # They know nothing of position-independent executables, which compilers make by default.
+        environment["CGO_LDFLAGS"] = "-no-pie"
+        ldflags.append("-extldflags=-no-pie")
     if "pie" in variants:
         command.append("-buildmode=pie")
-    if "stripped" in variants:
-        command.append("-ldflags=-s -w")
+    if ldflags:
+        command.append("-ldflags=" + " ".join(ldflags))
     if (source / "go.mod").exists():
         _output([*command, "."], environment, cwd=source)
         return

@@ -1,39 +1,33 @@
-"""Go's own tools, the program's own runtime, and DWARF as judges of the symbolizer."""
+"""Go's own tools, the program's own runtime, and DWARF as judges of the symbolizer.
+
+The same with every release, all builds and a hundred times the addresses: tests/corpus.
+"""
 
 from __future__ import annotations
 
 import functools
-import os
 import shutil
 import subprocess
-from collections.abc import Callable
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from gotax.golang.buildinfo import parse_buildinfo
-from gotax.golang.pclntab import Pclntab, parse_pclntab, shortened
-from gotax.linux.elf import EM_AARCH64, BytesReader, Elf, FileReader, parse_elf
+from gotax.golang.pclntab import parse_pclntab, shortened
+from gotax.linux.elf import BytesReader, parse_elf
 from gotax.model import Frame, UInt64Array
 
 from tests import toolchains
-from tests.toolchains import OLD_VERSIONS, VERSIONS, cache, minor
+from tests.corpus import oracle
+from tests.corpus.inventory import Variants, can_build
+from tests.corpus.oracle import Program
+from tests.toolchains import OLD_VERSIONS, VERSIONS, minor
 
 pytestmark = pytest.mark.toolchain
 
-Variants = tuple[str, ...]
+PCS = 2000
 VARIANTS: tuple[Variants, ...] = ((), ("pie",), ("arm64",), ("cgo",), ("cgo", "pie"))
-
-
-def can_build(version: str, variants: Variants) -> bool:
-    """What the old releases cannot link on a present-day system."""
-    if minor(version) < 9 and {"pie", "cgo"} & set(variants):
-        return False
-    return minor(version) >= 16 or not {"arm64", "pie"} <= set(variants)
-
-
 CASES = [
     pytest.param(version, variants, id="-".join((version, *variants)))
     for version in OLD_VERSIONS + VERSIONS
@@ -43,115 +37,60 @@ CASES = [
 every_build = pytest.mark.parametrize(("version", "variants"), CASES)
 
 
-@dataclass(frozen=True)
-class Program:
-    path: Path
-    version: str
-    elf: Elf
-    pclntab: Pclntab
-
-
 @pytest.fixture
-def program(go_binary: Callable[..., Path], version: str, variants: Variants) -> Program:
-    return open_program(go_binary("symbols", version, *variants), version)
+def program(go_binary: Callable[..., Path], version: str, variants: Variants) -> Iterator[Program]:
+    with oracle.opened(go_binary("symbols", version, *variants), version) as program:
+        yield program
 
 
-def open_program(path: Path, version: str) -> Program:
-    elf = parse_elf(FileReader(path))
-    build = parse_buildinfo(elf)
-    assert build is not None
-    assert build.version == f"go{version}"
-    return Program(path, version, elf, parse_pclntab(elf, build.version))
-
-
-def sampled_pcs(program: Program, count: int = 2000) -> UInt64Array:
-    """Every function's first byte and some bytes within functions, by the ELF symbol table."""
-    symbols = program.elf.function_symbols()
-    assert symbols is not None
-    inside = program.pclntab.contains(symbols.addresses) & (symbols.sizes > 0)
-    starts, sizes = symbols.addresses[inside], symbols.sizes[inside]
-    assert len(starts) > 1000
-    rng = np.random.default_rng(20)
-    chosen = rng.integers(0, len(starts), count)
-    within = starts[chosen] + (rng.random(count) * sizes[chosen]).astype(np.uint64)
-    # The runtime takes return addresses, and one at a function's start for that function's.
-    return np.concatenate((starts, within[~np.isin(within + np.uint64(1), starts)]))
-
-
-def addr2line(version: str, path: Path, pcs: UInt64Array) -> list[tuple[str, str, str]]:
-    """(outermost function, innermost file, innermost line) by the release's own addr2line."""
-    root = toolchains.toolchain(version)
-    done = subprocess.run(
-        [str(root / "bin" / "go"), "tool", "addr2line", str(path)],
-        input="".join(f"{pc:x}\n" for pc in pcs.tolist()),
-        env={
-            **os.environ,
-            "GOROOT": str(root),
-            "GOTOOLCHAIN": "local",
-            "GOENV": "off",
-            "GOFLAGS": "",
-            "GOCACHE": str(cache() / "build" / version),
-        },
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    lines = done.stdout.splitlines()
-    places = [line.rpartition(":") for line in lines[1::2]]
-    return [
-        (function, file, line)
-        for function, (file, _, line) in zip(lines[0::2], places, strict=True)
-    ]
+def sampled_pcs(program: Program) -> UInt64Array:
+    """Every function's first byte and some bytes within functions."""
+    asked = oracle.questions(program, PCS)
+    return asked.pcs[asked.inside]
 
 
 @every_build
 def test_addr2line_agrees(program: Program) -> None:
     """The outermost function, and the innermost file and line, are what addr2line says."""
-    if minor(program.version) <= 18 and "pie" in program.path.name:
+    pcs = oracle.questions(program, PCS).pcs
+    opinion = oracle.by_addr2line(program, pcs, program.pclntab.frames(pcs))
+    if not opinion.asked:
         pytest.skip("this release's addr2line does not know PIE files")
-    pcs = sampled_pcs(program)
-    answers = addr2line(program.version, program.path, pcs)
-    for pc, frames, (function, file, line) in zip(
-        pcs.tolist(), program.pclntab.frames(pcs), answers, strict=True
-    ):
-        assert frames[-1].function == short(function, program), hex(pc)
-        if file in ("", "?"):
-            continue  # no answer (up to Go 1.5 also when a file is the last of the table)
-        assert (frames[0].file, frames[0].line) == (file, int(line)), hex(pc)
-
-
-def short(name: str, program: Program) -> str:
-    return shortened(name) if program.pclntab.format.whole_names else name
-
-
-def runtime_answers(program: Program, pcs: UInt64Array) -> list[str]:
-    """The lines the running program answers for these link-time addresses."""
-    extent = program.pclntab.function_range("main.anchor")
-    assert extent is not None
-    with subprocess.Popen(
-        [program.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-    ) as process:
-        assert process.stdout is not None
-        bias = int(process.stdout.readline(), 16) - extent[0]
-        question = "".join(f"{pc + bias:x}\n" for pc in pcs.tolist())
-        answer, _ = process.communicate(question.encode(), timeout=60)
-    return answer.decode().splitlines()
+    assert opinion.unanimous, opinion.cases
 
 
 @every_build
 def test_the_running_program_agrees(program: Program) -> None:
-    """The innermost function, file and line are what the runtime says inside the process."""
-    if program.elf.machine == EM_AARCH64:
+    """Whole chains of inlined calls are what the runtime says inside the process."""
+    asked = oracle.questions(program, PCS)
+    opinion = oracle.by_runtime(program, asked, program.pclntab.frames(asked.pcs))
+    if not opinion.asked:
         pytest.skip("runs on another machine")
-    pcs = sampled_pcs(program)
-    answers = runtime_answers(program, pcs)
-    for pc, frames, answer in zip(pcs.tolist(), program.pclntab.frames(pcs), answers, strict=True):
-        function, file, line = answer.split("\t")
-        mine = frames[-1] if minor(program.version) < 7 else frames[0]
-        if function:  # the runtime takes the name at offset 0 for none
-            assert mine.function == short(function, program), hex(pc)
-        if file not in ("", "?"):
-            assert (frames[0].file, frames[0].line) == (file, int(line)), hex(pc)
+    assert opinion.unanimous, opinion.cases
+
+
+def test_go_1_2_leaves_no_version(go_binary: Callable[..., Path]) -> None:
+    """Up to Go 1.3 a binary does not say its version: its table is known by its records."""
+    path = go_binary("symbols", "1.2.2")
+    twins = [go_binary("symbols", "1.2.2", *lost) for lost in (("stripped",), ("nosections",))]
+    verdict = oracle.judge("go1.2.2", "1.2.2", path, twins, PCS)
+    assert verdict.unanimous, list(verdict.cases)
+    assert verdict.runtime.asked > PCS
+
+
+def test_a_wrong_name_is_a_disagreement(go_binary: Callable[..., Path]) -> None:
+    """The judges can say no: to another function, line or chain, and to one that is missing."""
+    version = VERSIONS[-1]
+    with oracle.opened(go_binary("symbols", version), version) as program:
+        asked = oracle.questions(program, PCS)
+        frames = program.pclntab.frames(asked.pcs)
+        shifted = [*frames[1:], frames[0]]
+        by_tool = oracle.by_addr2line(program, asked.pcs, shifted)
+        assert by_tool.agreed < by_tool.asked // 2
+        inlined = sum(len(chain) > 1 for chain in frames)
+        outer = [chain[-1:] for chain in frames]
+        by_program = oracle.by_runtime(program, asked, outer)
+        assert 0 < by_program.asked - by_program.agreed <= inlined
 
 
 def dwarf_chains(path: Path, pcs: UInt64Array) -> list[list[tuple[str, int]]]:
@@ -202,8 +141,7 @@ def test_dwarf_agrees_on_inlined_calls(program: Program) -> None:
 
 @functools.cache
 def twin_frames(version: str, variants: Variants) -> tuple[list[tuple[Frame, ...]], list[int]]:
-    program = open_program(toolchains.go_binary("symbols", version, *variants), version)
-    with closing(program.elf.reader):  # type: ignore[type-var]
+    with oracle.opened(toolchains.go_binary("symbols", version, *variants), version) as program:
         table = program.pclntab
         pcs = np.arange(table.text_start, table.text_end, 61).astype(np.uint64)
         return table.frames(pcs), table.frame_sizes(pcs).tolist()

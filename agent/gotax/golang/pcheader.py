@@ -19,13 +19,14 @@ import numpy as np
 from gotax.errors import ParseError
 from gotax.golang import inline
 from gotax.golang.inline import InlineLayout
-from gotax.linux.elf import EM_AARCH64, Elf
+from gotax.linux.elf import EM_AARCH64, Elf, gather
 
 MAX_ADDRESS_BITS = 62  # so that no sum of two leaves 64 bits; programs have 47, at most 56
 _MAX_FUNCTIONS = 1 << 24
 _SCAN_BYTES = 1 << 20
 _MAX_CANDIDATES = 16
 _HEADER_BYTES = 72  # of the longest
+_SAMPLED_RECORDS = 1024
 _SECTIONS = (".gopclntab", ".data.rel.ro.gopclntab")
 
 
@@ -169,7 +170,8 @@ def parse_header(elf: Elf, address: int, offset: int, version: str) -> Header:
             raise ParseError("pclntab-malformed", f"{files} files")
         # The file table's first word is the highest number of a file.
         return Header(
-            _first_format(version), address, offset, end, quantum, count, functab,
+            _first_format(version or _version_by_records(elf, offset, count)),
+            address, offset, end, quantum, count, functab,
             names=offset, cu=filetab, cu_count=files + 1, files=offset, pctab=offset,
             functions=offset,
         )  # fmt: skip
@@ -188,6 +190,23 @@ def parse_header(elf: Elf, address: int, offset: int, version: str) -> Header:
         names=offset + names, cu=offset + cu, cu_count=(files - cu) // 4,
         files=offset + files, pctab=offset + pctab, functions=offset + functions,
     )  # fmt: skip
+
+
+def _version_by_records(elf: Elf, offset: int, count: int) -> str:
+    """"go1.2" for a table of Go 1.2 or 1.3, "" for any other one.
+
+    These releases leave no version in a binary: it was a constant, a variable only since Go 1.4.
+    Nor have they the linker's note of Go 1.5. Up to Go 1.11 the number of FUNCDATA is a word,
+    so its upper bytes are zero; since, the uppermost one is the number.
+    """
+    if any(note.name == b"Go\0\0" for note in elf.notes):
+        return ""
+    rows = np.frombuffer(elf.reader.read(offset + 16, 16 * min(count, _SAMPLED_RECORDS)), "<u8")
+    if int(rows[1::2].max()) >> MAX_ADDRESS_BITS:
+        raise ParseError("pclntab-malformed", "a record beyond 2^62")
+    records = gather(elf.reader, offset + rows[1::2].astype(np.int64), 40)
+    numbers = records[:, 36:40]
+    return "go1.2" if numbers[:, 0].any() and not numbers[:, 1:].any() else ""
 
 
 def _first_format(version: str) -> Format:

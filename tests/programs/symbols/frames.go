@@ -5,8 +5,15 @@ package main
 
 import "runtime"
 
-// CallersFrames takes return addresses and looks one byte before them.
-func innermost(pc uintptr, _ *runtime.Func) (string, string, int) {
-	frame, _ := runtime.CallersFrames([]uintptr{pc + 1}).Next()
-	return frame.Function, frame.File, frame.Line
+// All activations at pc, innermost first. CallersFrames takes return addresses and looks one byte
+// before them.
+func gotaxFrames(pc uintptr, _ *runtime.Func) (found []gotaxFrame) {
+	frames := runtime.CallersFrames(gotaxExpand(pc + 1))
+	for {
+		frame, more := frames.Next()
+		found = append(found, gotaxFrame{frame.Function, frame.File, frame.Line})
+		if !more {
+			return found
+		}
+	}
 }
