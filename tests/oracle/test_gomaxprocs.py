@@ -63,6 +63,7 @@ class Binary:
     build: GoBuild
     addresses: GomaxprocsAddresses
     symbol: int | None
+    cpus_symbol: int | None
 
 
 @functools.cache
@@ -73,7 +74,8 @@ def look_at(path: Path, version: str) -> Binary:
         assert build is not None
         addresses = find_gomaxprocs(elf, parse_pclntab(elf, build.version or f"go{version}"))
         symbol = elf.symbol("runtime.gomaxprocs")
-        return Binary(build, addresses, None if symbol is None else symbol[0])
+        cpus = elf.symbol("runtime.ncpu") or elf.symbol("runtime.numCPUStartup")
+        return Binary(build, addresses, symbol and symbol[0], cpus and cpus[0])
 
 
 class Running:
@@ -180,7 +182,8 @@ def test_the_address_found_is_the_symbols_also_without_sections(
     plain = look_at(go_binary("gomaxprocs", version, *variants), version)
     wiped = look_at(go_binary("gomaxprocs", version, *variants, "nosections"), version)
     assert plain.symbol == plain.addresses.value_address
-    assert wiped.symbol is None
+    assert plain.cpus_symbol == plain.addresses.cpus_address is not None
+    assert wiped.symbol is wiped.cpus_symbol is None
     assert wiped.addresses == plain.addresses
     assert (plain.addresses.custom_address is not None) == (minor(version) >= FLAGGED)
 
@@ -253,7 +256,7 @@ def test_the_container_default_of_a_real_cgroup(
         prediction = predict(facts)
         assert facts.leaf_limit_cores == quota_us / 100_000
         assert facts.follows_limit
-        assert program.live() == LiveGomaxprocs(program.printed, False)
+        assert program.live() == LiveGomaxprocs(program.printed, False, facts.allowed_cpus)
         assert prediction.value == program.printed
         below = max(2, -(-quota_us // 100_000)) < facts.allowed_cpus
         assert program.origin() is (Origin.CONTAINER if below else Origin.CPU_COUNT)

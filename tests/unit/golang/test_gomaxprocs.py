@@ -35,7 +35,7 @@ from gotax.golang.origin import (
 from gotax.linux.cgroup import CgroupMount
 from gotax.linux.elf import EM_AARCH64, EM_X86_64, PF_X, PT_LOAD, BytesReader, Elf, Segment
 from gotax.linux.procfs import CgroupEntry, Mapping
-from gotax.model import GoBuild, Ignored, Module, Origin
+from gotax.model import GoBuild, Gomaxprocs, Ignored, Module, Origin
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -657,6 +657,57 @@ NO_CALLS = GomaxprocsAddresses(0, None, "exchange", can_be_called=False)
 def test_origin(facts: Facts, live: tuple[int, bool | None], source: Origin) -> None:
     """The flag decides where there is one, then the variable, automaxprocs, the default."""
     assert origin(LiveGomaxprocs(*live), facts) is source
+
+
+@pytest.mark.parametrize(
+    ("facts", "live", "source"),
+    [
+        (OLD, LiveGomaxprocs(3, None, 3), Origin.CPU_COUNT),  # 8 are allowed by now
+        (OLD, LiveGomaxprocs(8, None, 3), Origin.CALL),
+        (OLD, LiveGomaxprocs(16, None, 3), Origin.CALL),
+        (replace(OLD, build=GoBuild("go1.8.7")), LiveGomaxprocs(256, None, 300), Origin.CPU_COUNT),
+        (replace(PLAIN, build=GoBuild("go1.4.3")), LiveGomaxprocs(1, None, 8), Origin.FIXED),
+        (PLAIN, LiveGomaxprocs(12, False, 12), Origin.CPU_COUNT),
+        (replace(PLAIN, leaf_limit_cores=None), LiveGomaxprocs(6, False, 6), Origin.CPU_COUNT),
+        (PLAIN, LiveGomaxprocs(6, False, 12), Origin.CONTAINER),
+    ],
+)
+def test_the_cpus_at_the_start_are_the_default_of_then(
+    facts: Facts, live: LiveGomaxprocs, source: Origin
+) -> None:
+    """They tell the default from a call when the CPUs allowed have changed since."""
+    assert origin(live, facts) is source
+
+
+@pytest.mark.parametrize(
+    ("facts", "live", "before", "source"),
+    [
+        (_automatic("v1.6.0"), (3, None), (3, Origin.AUTOMAXPROCS), Origin.AUTOMAXPROCS),
+        (_automatic("v1.6.0"), (3, None), (2, Origin.AUTOMAXPROCS), Origin.CALL),
+        (_automatic("v1.6.0"), (3, None), (3, Origin.CPU_COUNT), Origin.CALL),
+        (_automatic("v1.6.0"), (4, None), (4, Origin.CPU_COUNT), Origin.AUTOMAXPROCS),
+        (
+            replace(PLAIN, leaf_limit_cores=None),
+            (6, False),
+            (6, Origin.CONTAINER),
+            Origin.CONTAINER,
+        ),
+        (PLAIN, (4, True), (4, Origin.CONTAINER), Origin.CALL),
+    ],
+)
+def test_a_value_that_stays_keeps_its_origin(
+    facts: Facts, live: tuple[int, bool | None], before: tuple[int, Origin], source: Origin
+) -> None:
+    """automaxprocs looks once, and the limit of then is not known later; the window before was."""
+    earlier = Gomaxprocs(*before, recommended=1)
+    assert judge(LiveGomaxprocs(*live), facts, 1.0, earlier).origin is source
+
+
+def test_rules_count_one_as_one() -> None:
+    facts = replace(PLAIN, allowed_cpus=1, leaf_limit_cores=1.0)
+    assert predict(facts).rule == (
+        "the 1 CPU the process may run on: no more than its limit, 1 core rounded up, at least 2"
+    )
 
 
 def test_judgement_compares_with_the_limit_the_kernel_enforces() -> None:

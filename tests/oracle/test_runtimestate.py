@@ -1,0 +1,143 @@
+"""What is read of a runtime besides GOMAXPROCS against what the runtime itself says."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from gotax.golang.gomaxprocs import load_bias
+from gotax.golang.pclntab import parse_pclntab
+from gotax.golang.runtimestate import StateAddresses, find_state, read_state
+from gotax.linux.elf import FileReader, parse_elf
+from gotax.linux.procfs import read_maps
+from gotax.model import RuntimeState
+
+from tests.toolchains import VERSIONS, minor
+
+pytestmark = pytest.mark.toolchain
+
+GoBinary = Callable[..., Path]
+OLDER = ("1.16.15", "1.18.10", "1.20.14")
+NO_LIMIT = 2**63 - 1
+GUARD_S = 60.0
+VARIABLES = ("runtime.sched", "runtime.gcController", "runtime.memstats")
+builds = pytest.mark.parametrize(
+    ("version", "variants"),
+    [(version, variants) for version in VERSIONS for variants in ((), ("pie", "stripped"))]
+    + [(version, ()) for version in OLDER],
+    ids=lambda value: value if isinstance(value, str) else "-".join(value) or "plain",
+)
+
+
+@functools.cache
+def look_at(path: Path, version: str) -> tuple[StateAddresses, dict[str, range]]:
+    """Addresses, and where the symbols of the variables are that they are parts of."""
+    with FileReader(path) as reader:
+        elf = parse_elf(reader)
+        symbols = {name: elf.symbol(name) for name in VARIABLES}
+        extents = {n: range(s[0], s[0] + s[1]) for n, s in symbols.items() if s is not None}
+        return find_state(elf, parse_pclntab(elf, f"go{version}")), extents
+
+
+@dataclass
+class Running:
+    process: subprocess.Popen[str]
+    addresses: StateAddresses
+    bias: int
+
+    def ask(self, line: str) -> tuple[int, RuntimeState]:
+        """GOMAXPROCS, and the rest, as the program says it."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return self.said()
+
+    def said(self) -> tuple[int, RuntimeState]:
+        assert self.process.stdout is not None
+        value, gogc, cycles, limit = map(int, self.process.stdout.readline().split())
+        return value, RuntimeState(None, gogc, limit or None, cycles)
+
+    def read(self) -> RuntimeState:
+        return read_state("/proc", self.process.pid, self.addresses, self.bias)
+
+    def wait_for_idle(self, wanted: int) -> None:
+        """Once nobody looks for work any more."""
+        deadline = time.monotonic() + GUARD_S
+        while (found := self.read().idle_ps) != wanted:
+            assert time.monotonic() < deadline, f"{found} idle Ps, not {wanted}"
+            time.sleep(0.01)
+
+
+@contextmanager
+def running(path: Path, version: str, **variables: str) -> Iterator[Running]:
+    addresses, _ = look_at(path, version)
+    with subprocess.Popen(
+        [str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=variables
+    ) as process:
+        try:
+            program = Running(process, addresses, 0)
+            program.said()
+            with FileReader(path) as reader:
+                maps = read_maps("/proc", process.pid)
+                bias = load_bias(parse_elf(reader), maps, path.stat().st_ino)
+            assert bias is not None
+            program.bias = bias
+            yield program
+        finally:
+            process.kill()
+
+
+def without_idle(state: RuntimeState) -> tuple[int | None, int | None, int | None]:
+    return state.gogc, state.memory_limit_bytes, state.gc_cycles
+
+
+@builds
+def test_gc_settings_and_cycles_are_what_the_runtime_says(
+    go_binary: GoBinary, version: str, variants: tuple[str, ...]
+) -> None:
+    """From the environment, and after every change; GOGC since 1.18, the limit since 1.19."""
+    path = go_binary("runtimestate", version, *variants)
+    lines = ("", "gc", "percent 37", "limit 123456789", "gc", "percent -1", f"limit {NO_LIMIT}")
+    for variables in ({}, {"GOGC": "250", "GOMEMLIMIT": "1GiB"}, {"GOGC": "off"}):
+        with running(path, version, **variables) as program:
+            for line in lines:
+                _, said = program.ask(line)
+                gogc = said.gogc if minor(version) >= 18 else None
+                limit = said.memory_limit_bytes if minor(version) >= 19 else None
+                assert without_idle(program.read()) == (gogc, limit, said.gc_cycles), line
+            assert said.gc_cycles
+
+
+@builds
+def test_idle_ps_are_those_without_work(
+    go_binary: GoBinary, version: str, variants: tuple[str, ...]
+) -> None:
+    """All while the program waits for input; with three busy goroutines of eight Ps five."""
+    path = go_binary("runtimestate", version, *variants)
+    with running(path, version, GOMAXPROCS="8", GOGC="off") as program:
+        program.wait_for_idle(8)
+        program.ask("spin 3")
+        program.wait_for_idle(5)
+
+
+@pytest.mark.parametrize("version", VERSIONS + OLDER)
+@pytest.mark.parametrize("machine", ["amd64", "arm64"])
+def test_addresses_lie_in_their_variables_also_without_sections(
+    go_binary: GoBinary, version: str, machine: str
+) -> None:
+    """As the symbols say where there are any; both files must give the same addresses."""
+    variants = ("arm64",) if machine == "arm64" else ()
+    found, extents = look_at(go_binary("gomaxprocs", version, *variants), version)
+    wiped, none = look_at(go_binary("gomaxprocs", version, *variants, "nosections"), version)
+    assert (wiped, none) == (found, {})
+    assert found.idle_ps in extents["runtime.sched"]
+    assert found.gc_cycles in extents["runtime.memstats"]
+    controller = extents["runtime.gcController"].start
+    assert found.gogc == (controller if minor(version) >= 18 else None)
+    assert found.memory_limit == (controller + 8 if minor(version) >= 19 else None)

@@ -1,0 +1,187 @@
+"""Idle Ps, GC settings and the CPUs at the start, found in real machine code and read."""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from gotax.errors import ParseError, ProcessGoneError
+from gotax.golang.gomaxprocs import GomaxprocsAddresses, LiveGomaxprocs, find_cpus, read_gomaxprocs
+from gotax.golang.machinecode import Code, find_references
+from gotax.golang.runtimestate import (
+    StateAddresses,
+    find_controller,
+    find_gc_cycles,
+    find_idle_ps,
+    find_memory_limit,
+    read_state,
+)
+from gotax.linux.elf import EM_AARCH64, EM_X86_64
+from gotax.model import RuntimeState
+from hypothesis import given
+from hypothesis import strategies as st
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+
+
+@dataclass(frozen=True)
+class Captured:
+    """Functions of a real binary; the addresses lie in the variables of its symbols."""
+
+    name: str
+    machine: int
+    codes: dict[str, Code]
+    state: StateAddresses
+    cpus: int
+    writable: tuple[tuple[int, int], ...]
+
+    def is_variable(self, address: int) -> bool:
+        return any(low <= address < high for low, high in self.writable)
+
+    def found(self, codes: dict[str, Code]) -> StateAddresses:
+        controller = find_controller(self.machine, codes, self.is_variable)
+        return StateAddresses(
+            find_idle_ps(self.machine, codes, self.is_variable),
+            controller,
+            find_memory_limit(self.machine, codes, controller),
+            find_gc_cycles(self.machine, codes, self.is_variable),
+        )
+
+
+def _captured() -> list[Captured]:
+    return [
+        Captured(
+            f"{row['go']}-{row['arch']}",
+            EM_X86_64 if row["arch"] == "amd64" else EM_AARCH64,
+            {n: Code(at, bytes.fromhex(code)) for n, (at, code) in row["functions"].items()},
+            StateAddresses(*(row[k] for k in ("idle_ps", "gogc", "memory_limit", "gc_cycles"))),
+            row["cpus"],
+            tuple((low, high) for low, high in row["writable"]),
+        )
+        for row in json.loads((FIXTURES / "runtimestate_code.json").read_text())
+    ]
+
+
+captured_codes = pytest.mark.parametrize("captured", _captured(), ids=lambda c: c.name)
+
+
+@captured_codes
+def test_the_code_gives_the_addresses_the_symbols_have(captured: Captured) -> None:
+    """Go 1.18 has no memory limit; what lies at its place there is another field."""
+    assert captured.found(captured.codes) == captured.state
+    assert (captured.state.memory_limit is None) == captured.name.startswith("1.18")
+
+
+@captured_codes
+def test_the_cpus_at_the_start_are_what_osinit_stores_and_schedinit_loads(
+    captured: Captured,
+) -> None:
+    machine, osinit = captured.machine, captured.codes["runtime.osinit"]
+    schedinit = captured.codes["runtime.schedinit"]
+    assert find_cpus(machine, osinit, schedinit, captured.is_variable) == captured.cpus
+    assert find_cpus(machine, osinit, schedinit, lambda _: False) is None
+    empty = Code(schedinit.address, b"")
+    assert find_cpus(machine, osinit, empty, captured.is_variable) is None
+
+
+@captured_codes
+def test_without_one_of_its_functions_a_variable_is_left_out(captured: Captured) -> None:
+    """Each rests on two things; with one of them gone nothing is guessed."""
+    method = "runtime.(*gcControllerState).commit"
+    for missing, lost in (
+        ("runtime.pidleput", {"idle_ps"}),
+        ("runtime.pidleget", {"idle_ps"}),
+        ("runtime.gcMarkTermination", {"gc_cycles"}),
+        (method, {"gogc", "memory_limit"}),
+        ("runtime.readGOMEMLIMIT", {"memory_limit"}),
+        ("runtime.gcControllerCommit", {"memory_limit"}),
+    ):
+        codes = {name: code for name, code in captured.codes.items() if name != missing}
+        found = captured.found(codes)
+        for key in ("idle_ps", "gogc", "memory_limit", "gc_cycles"):
+            wanted = None if key in lost else getattr(captured.state, key)
+            assert getattr(found, key) == wanted, (missing, key)
+
+
+@captured_codes
+def test_two_receivers_are_none(captured: Captured) -> None:
+    """Another variable that is passed to the same method makes the controller uncertain."""
+    commit = captured.codes["runtime.(*gcControllerState).commit"].address
+    caller = captured.codes["runtime.gcinit"]
+    other = captured.writable[0][0] + 64 & ~7
+    if captured.machine == EM_X86_64:
+        take = b"\x48\x8d\x05" + struct.pack("<i", other - caller.address - 7)
+        data = take + b"\xe8" + struct.pack("<i", commit - caller.address - 12)
+    else:
+        pages = (other >> 12) - (caller.address >> 12)
+        words = (
+            0x90000000 | (pages & 3) << 29 | (pages >> 2 & 0x7FFFF) << 5,  # adrp x0
+            0x91000000 | (other & 0xFFF) << 10,  # add x0, x0, #
+            0x94000000 | (commit - caller.address - 8 >> 2) & 0x3FFFFFF,  # bl
+        )
+        data = struct.pack("<3I", *words)
+    moved = Code(caller.address, data)
+    assert find_references(captured.machine, moved).passed == {commit: {other}}
+    codes = captured.codes | {"runtime.gcControllerCommit": moved}
+    if "runtime.gcControllerCommit" in captured.codes:
+        assert captured.found(codes).gogc is None
+
+
+@given(
+    machine=st.sampled_from([EM_X86_64, EM_AARCH64]),
+    data=st.binary(max_size=256),
+    address=st.integers(0, 2**64 - 1),
+)
+def test_any_bytes_have_references(machine: int, data: bytes, address: int) -> None:
+    """No bytes make it raise, and arm64 calls go to whole instructions."""
+    found = find_references(machine, Code(address & ~3, data))
+    if machine == EM_AARCH64:
+        assert all(callee % 4 == 0 for callee in found.passed)
+    assert all(how in ("exchange", "release-store", "call") for how in found.published.values())
+
+
+# Reading
+
+
+def _process(folder: Path, memory: bytes) -> str:
+    (folder / "1").mkdir()
+    (folder / "1" / "mem").write_bytes(memory)
+    return str(folder)
+
+
+MEMORY = struct.pack("<iiqI", 3, -1, 2**63 - 1, 2**32 - 1)
+ALL = StateAddresses(0x1000, 0x1004, 0x1008, 0x1010)
+
+
+def test_values_are_read_from_their_places(tmp_path: Path) -> None:
+    root = _process(tmp_path, MEMORY)
+    assert read_state(root, 1, ALL, -0x1000) == RuntimeState(3, -1, 2**63 - 1, 2**32 - 1)
+    assert read_state(root, 1, StateAddresses(gogc=4), 0) == RuntimeState(gogc=-1)
+    assert read_state(root, 1, StateAddresses(), 0) == RuntimeState()
+
+
+def test_impossible_values_are_left_out(tmp_path: Path) -> None:
+    """A negative count or limit is none; GOGC goes down to -1."""
+    root = _process(tmp_path, struct.pack("<iiqI", -1, -2, -1, 0))
+    assert read_state(root, 1, ALL, -0x1000) == RuntimeState(gc_cycles=0)
+
+
+def test_memory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    root = _process(tmp_path, MEMORY[:18])
+    with pytest.raises(ParseError) as error:
+        read_state(root, 1, ALL, -0x1000)
+    assert error.value.reason == "memory-unmapped"
+    with pytest.raises(ProcessGoneError):
+        read_state(root, 2, ALL, -0x1000)
+
+
+@pytest.mark.parametrize(("stored", "read"), [(2, 2), (0, None), (-1, None), (65537, None)])
+def test_an_impossible_number_of_cpus_is_not_known(
+    tmp_path: Path, stored: int, read: int | None
+) -> None:
+    root = _process(tmp_path, struct.pack("<ii", 4, stored))
+    addresses = GomaxprocsAddresses(0, None, "exchange", cpus_address=4)
+    assert read_gomaxprocs(root, 1, addresses, 0) == LiveGomaxprocs(4, None, read)
