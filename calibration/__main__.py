@@ -16,6 +16,7 @@ from calibration.measure import HZ, Row, RunError, build, measure
 NEIGHBOURS_MAX_CORES = 0.15
 """What else may run: a busy host hides the cost, because threads that find no core cannot spin."""
 ATTEMPTS = 3
+ROUNDS = 3
 
 
 def main() -> int:
@@ -36,7 +37,7 @@ def run(chosen: str, seconds: float) -> int:
     workloads = FITTED if chosen == "fitted" else HELD_OUT
     path = table.DATA / f"{chosen}.csv"
     present = {key(row) for row in table.read(path)}
-    missing = [cell for cell in cells(workloads) if key_of(cell) not in present]
+    missing = [cell for cell in cells(workloads, ROUNDS) if key_of(cell) not in present]
     deadline = time.monotonic() + seconds
     with Session(Plan(hz=HZ, drain_s=1.0)) as session:
         for cell in missing:
@@ -74,15 +75,15 @@ def measure_alone(session: Session, cell: Cell, procs: int) -> Row:
     raise RunError(f"other processes use {row.neighbours_s / row.duration_s:.2f} cores: later")
 
 
-Key = tuple[str, str, float | None]
+Key = tuple[str, float | None]
 
 
 def key(row: Row) -> Key:
-    return row.workload, row.version, row.limit_cores
+    return row.workload, row.limit_cores
 
 
 def key_of(cell: Cell) -> Key:
-    return cell.workload, cell.version, cell.limit_cores
+    return cell.workload, cell.limit_cores
 
 
 if __name__ == "__main__":

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 
 SEED = 20
 VERSIONS = ("1.22.12", "1.24.13", "1.26.8")
-LIMITS = (0.5, 1.0, 1.5, None)
+TURNS = (
+    (1.0, None, 0.5, 1.5),
+    (None, 0.5, 1.5, 1.0),
+    (0.5, 1.5, 1.0, None),
+    (1.5, 1.0, None, 0.5),
+)
+"""Limits (None: none) by workload and round: within two rounds each workload meets one that fits
+1 and one that fits 2."""
 CPUS = 2  # of the machine the grid is made for
 LOADS = (0.12, 0.22, 0.35, 0.5)
 """Shares of what fits the limit (or the machine) that a right-sized process would use."""
@@ -27,6 +34,14 @@ UNITS_PER_CPU_S = {
     "render": 22_000,
     "rpc": 75_000,
     "mergesort": 2_700,
+    "relay": 50_000,
+    "tables": 31_000,
+    "condition": 190_000,
+    "images": 7_000,
+    "pollers": 400_000,
+    "multiplex": 450_000,
+    "sessions": 70_000,
+    "journal": 700_000,
     "ingest": 350_000,
     "broker": 28_000,
     "cache": 385_000,
@@ -37,6 +52,7 @@ closed loop does not need any."""
 FITTED = (
     *("http", "fanout", "tickers", "trees", "digest", "saturate"),
     *("mutex", "stages", "lookup", "bursts", "datagrams", "pingpong"),
+    *("relay", "tables", "condition", "images", "pollers", "multiplex", "sessions", "journal"),
 )
 HELD_OUT = ("render", "rpc", "mergesort", "ingest", "broker", "matrix", "cache")
 CLOSED = frozenset({"saturate", "pingpong", "matrix"})
@@ -68,19 +84,19 @@ class Cell:
         return UNITS_PER_CPU_S[self.workload] * self.load * cores
 
 
-def cells(workloads: tuple[str, ...], versions: tuple[str, ...] = VERSIONS) -> Iterator[Cell]:
-    """One cell per workload and limit, in random order; versions and loads are spread evenly."""
+def cells(workloads: tuple[str, ...], rounds: int) -> Iterator[Cell]:
+    """A cell per workload in each round, in random order; what varies is spread evenly."""
     chosen = random.Random(f"{SEED} {workloads}")
-    found = []
-    for number, workload in enumerate(workloads):
-        for place, limit in enumerate(LIMITS):
-            version = versions[(number + place) % len(versions)]
-            load = LOADS[(number + place + number // len(LOADS)) % len(LOADS)]
-            fits = 1 if limit is not None and limit <= 1 else CPUS
-            if fits == 1:
+    for turn in range(rounds):
+        found = []
+        for number, workload in enumerate(workloads):
+            limit = TURNS[number % len(TURNS)][turn]
+            if limit is not None and limit <= 1:
                 procs = (1, *sorted(chosen.sample(ABOVE_ONE, 4)))
             else:
                 procs = (2, 1, *sorted(chosen.sample(ABOVE_TWO, 3)))
+            version = VERSIONS[(number + turn) % len(VERSIONS)]
+            load = chosen.choice(LOADS)
             found.append(Cell(workload, version, limit, load, procs))
-    chosen.shuffle(found)
-    return iter(found)
+        chosen.shuffle(found)
+        yield from found

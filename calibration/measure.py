@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import signal
 import subprocess
@@ -53,8 +54,9 @@ class Row:
     hits: tuple[int, ...]  # by category
 
 
+@functools.cache
 def build(version: str) -> Path:
-    """The workloads, built with a Go release; at once when Go has them in its cache."""
+    """The workloads, built with a Go release; quick when Go has them in its cache."""
     target = cache() / "binaries" / f"calibration-{version}"
     target.parent.mkdir(parents=True, exist_ok=True)
     root = toolchain(version)

@@ -14,7 +14,8 @@ import numpy as np
 
 from gotax.config import Detail, Thresholds
 from gotax.diagnosis.change import ChangeWatch, Settings
-from gotax.diagnosis.findings import judge
+from gotax.diagnosis.history import History
+from gotax.diagnosis.silence import silenced
 from gotax.diagnosis.totals import category_hits, top_functions
 from gotax.model import (
     CATEGORY_COUNT,
@@ -106,6 +107,7 @@ class Pipeline:
         self._thresholds = thresholds
         self._detail = detail
         self._usage: dict[str, CpuUsage] = {}
+        self._history = History(thresholds)
         self._changes = ChangeWatch(Settings.settling(thresholds.settle_s))
         self._gathered = _Gathered()
 
@@ -278,9 +280,8 @@ class Pipeline:
         usage_now: dict[str, CpuUsage] = {}
         reports = []
         for key, weighted in members.items():
-            processes = tuple(
-                p for _, p in sorted(weighted, key=lambda pair: (-pair[0], pair[1].pid))
-            )
+            weighted.sort(key=lambda pair: (-pair[0], pair[1].pid))
+            processes = tuple(process for _, process in weighted)
             cpu_ns = 0
             for hits, process in weighted:
                 taken = self._processes.take_cpu_ns(entry_of[process.pid, process.start_ticks])
@@ -300,9 +301,11 @@ class Pipeline:
                 verdict=Verdict.UNREADABLE,
                 cpu_ns=cpu_ns,
                 drain_hits=_drain_hits(window, gathered, key),
+                process_hits=tuple(hits for hits, _ in weighted),
             )
-            verdict, findings = judge(report, self._thresholds)
-            reports.append(replace(report, verdict=verdict, findings=findings))
+            judged = self._history.judge(report, window.duration_s, window.cpu_count)
+            reports.append(silenced(judged, self._thresholds.silences))
+        self._history.end_window()
         self._usage = usage_now
         return tuple(sorted(reports, key=lambda report: (-report.hits, report.container.name)))
 

@@ -149,8 +149,9 @@ def by_addr2line(
     wrong = []
     answers = addr2line(program.version, program.path, pcs)
     for pc, chain, (function, file, line) in zip(pcs.tolist(), frames, answers, strict=True):
-        # No file: in a gap between functions, and up to Go 1.5 when it is the table's last.
-        silent = file in ("", "?", "??") and (not chain[0].file or minor(program.version) < 6)
+        # No file: in a gap between functions, or up to Go 1.15 the table's last one.
+        last = minor(program.version) < 16 and line in ("0", str(chain[0].line))
+        silent = file in ("", "?", "??") and (not chain[0].file or last)
         same = chain[-1].function == short(function, program) and (
             silent or function in _MARKS or (chain[0].file, chain[0].line) == (file, int(line))
         )

@@ -2,104 +2,30 @@
 
 from __future__ import annotations
 
-from gotax.confidence import interval
-from gotax.config import Thresholds
-from gotax.model import (
-    Category,
-    ContainerReport,
-    Finding,
-    Gomaxprocs,
-    Group,
-    Origin,
-    Severity,
-    Verdict,
-)
+from collections.abc import Sequence
 
-OVERSIZED = "GT001"
+from gotax.diagnosis import rules
+from gotax.diagnosis.case import Case
+from gotax.model import Finding, Verdict
 
-_ORIGINS = {
-    Origin.ENVIRONMENT: "set by the GOMAXPROCS environment variable",
-    Origin.AUTOMAXPROCS: "set by automaxprocs",
-    Origin.CALL: "set by a call of runtime.GOMAXPROCS",
-    Origin.CONTAINER: "Go's own reading of the cgroup limit",
-    Origin.CPU_COUNT: "the number of CPUs, Go's default",
-    Origin.FIXED: "what Go before 1.5 starts with",
-    Origin.UNKNOWN: "of unknown origin",
+_VERDICTS = {
+    rules.UNREADABLE: Verdict.UNREADABLE,
+    rules.COSTLY: Verdict.OVERSIZED,
+    rules.UNLIMITED: Verdict.OVERSIZED,
+    rules.HARMLESS: Verdict.MISMATCH,
+    rules.TOO_FEW_SAMPLES: Verdict.TOO_FEW_SAMPLES,
 }
 
 
-def is_mismatch(gomaxprocs: Gomaxprocs, thresholds: Thresholds) -> bool:
-    """GOMAXPROCS is well above what fits."""
-    value, fits = gomaxprocs.value, gomaxprocs.recommended
-    if value is None or fits is None:
-        return False
-    return value >= fits * thresholds.mismatch_ratio and value >= fits + 2
+def judge(case: Case) -> tuple[Verdict, tuple[Finding, ...]]:
+    """The verdict, and all there is to tell."""
+    found = rules.find_all(case)
+    return verdict_of(found, case), found
 
 
-def judge(report: ContainerReport, thresholds: Thresholds) -> tuple[Verdict, tuple[Finding, ...]]:
-    """The verdict, and the finding it rests on if there is one to act on."""
-    gomaxprocs = report.main_process.gomaxprocs
-    if gomaxprocs is None or gomaxprocs.value is None:
-        return Verdict.UNREADABLE, ()
-    if not is_mismatch(gomaxprocs, thresholds):
-        return (Verdict.UNLIMITED if report.limit.limit_cores is None else Verdict.FITS), ()
-    if report.hits < thresholds.min_hits:
-        return Verdict.TOO_FEW_SAMPLES, ()
-    runtime_hits = sum(
-        int(report.category_hits[c]) for c in Category if c.group in (Group.SCHEDULER, Group.GC)
-    )
-    low, high = interval(runtime_hits, report.hits)
-    if low < thresholds.runtime_share:
-        return Verdict.MISMATCH, ()
-    return Verdict.OVERSIZED, (_oversized(report, gomaxprocs, (low, high)),)
-
-
-def _oversized(
-    report: ContainerReport, gomaxprocs: Gomaxprocs, share: tuple[float, float]
-) -> Finding:
-    limit = report.limit
-    if limit.limit_cores is not None:
-        what = "CPU limit"
-        room = f"a limit of {limit.limit_cores:g} CPU (cgroup {limit.limit_cgroup}) fits"
-    else:
-        what = "number of CPUs"
-        room = "there is no limit, and the CPUs it may use are"
-    value = (
-        f"GOMAXPROCS is {gomaxprocs.value}, {_ORIGINS[gomaxprocs.origin]};"
-        f" {room} {gomaxprocs.recommended}"
-    )
-    cost = (
-        f"scheduler {report.group_share(Group.SCHEDULER):.1%} and"
-        f" GC {report.group_share(Group.GC):.1%} of its CPU time: together"
-        f" {report.runtime_share:.1%}"
-        f" (95 % interval {share[0]:.0%} to {share[1]:.0%}, {report.hits} hits)"
-    )
-    evidence = [value, cost]
-    usage = report.usage
-    if usage.throttled_periods and usage.periods:
-        evidence.append(
-            f"throttled in {usage.throttled_periods} of {usage.periods} periods,"
-            f" {(usage.throttled_ns or 0) / 1e9:.1f} s in all"
-        )
-    return Finding(
-        code=OVERSIZED,
-        title=f"GOMAXPROCS is above the {what}, and the runtime pays for it",
-        severity=Severity.WARNING,
-        evidence=tuple(evidence),
-        remedy=_remedy(report, gomaxprocs),
-    )
-
-
-def _remedy(report: ContainerReport, gomaxprocs: Gomaxprocs) -> str:
-    wanted = gomaxprocs.recommended
-    if report.container.pod_uid is None:
-        return f"start it with GOMAXPROCS={wanted} in its environment"
-    return (
-        "set GOMAXPROCS from the limit in the pod template:\n"
-        "env:\n"
-        "- name: GOMAXPROCS\n"
-        "  valueFrom:\n"
-        "    resourceFieldRef:\n"
-        "      resource: limits.cpu\n"
-        '      divisor: "1"'
-    )
+def verdict_of(findings: Sequence[Finding], case: Case) -> Verdict:
+    codes = {finding.code for finding in findings}
+    for code, verdict in _VERDICTS.items():
+        if code in codes:
+            return verdict
+    return Verdict.UNLIMITED if case.report.limit.limit_cores is None else Verdict.FITS

@@ -1,57 +1,155 @@
-"""What another GOMAXPROCS would save: a prediction from the profile of one window."""
+"""What another GOMAXPROCS would save or cost: a prediction from the profile of one window.
+
+The model is one line. The part of the CPU time that stays is ``exp(-sum(slope * share))`` over the
+terms below, with other slopes for going down to one P, for going down to several, and for going up.
+A slope above 1 says that a term costs more than its own samples show: a thread that is woken on
+another CPU finds cold caches there, and the code that it runs is slower for it.
+
+docs/saving.md derives the model; its numbers, in calibrated.py, come from measured runs.
+"""
 
 from __future__ import annotations
 
-from gotax.model import Category, ContainerReport, Saving, SavingSource
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gotax.diagnosis import calibrated
+from gotax.model import Category, ContainerReport, Saving
 
 MIN_HITS = 50
+"""Below that a profile says nothing about shares."""
 
-_PARTS: tuple[tuple[str, tuple[Category, ...], float, float], ...] = (
-    # name, categories, what is left of it at one P, and at several
-    (
-        "looking for work and idle spinning",
-        (Category.SCHED_FIND_WORK, Category.NETPOLL, Category.TIMERS),
-        0.15,
-        0.6,
+CLUMPING = 2.0
+"""Variance of a share over that of independent hits: hits come in runs, a collection at a time."""
+
+TERMS: dict[str, tuple[str, tuple[Category, ...]]] = {
+    "find": ("idle Ps that look for work", (Category.SCHED_FIND_WORK,)),
+    "wake": ("waking threads", (Category.SCHED_WAKE,)),
+    "park": ("putting threads to sleep", (Category.SCHED_PARK,)),
+    "poll": ("polling the network and timers", (Category.NETPOLL, Category.TIMERS)),
+    "switch": (
+        "switching goroutines",
+        (Category.SCHED_SWITCH, Category.SCHED_PREEMPT, Category.SCHED_SYSMON),
     ),
-    (
-        "waking and parking threads",
-        (Category.SCHED_WAKE, Category.SCHED_PARK, Category.SCHED_SYSMON),
-        0.15,
-        0.7,
+    "mark": (
+        "GC workers on idle and dedicated Ps",
+        (
+            *(Category.GC_MARK_DEDICATED, Category.GC_MARK_FRACTIONAL, Category.GC_MARK_IDLE),
+            *(Category.GC_MARK_BACKGROUND, Category.GC_ASSIST, Category.GC_WRITE_BARRIER),
+        ),
     ),
-    (
-        "GC workers on idle Ps",
-        (Category.GC_MARK_IDLE, Category.GC_MARK_DEDICATED, Category.GC_MARK_BACKGROUND),
-        0.4,
-        0.8,
+    "sweep": (
+        "sweeping and coordinating the GC over all Ps",
+        (Category.GC_SWEEP, Category.GC_SCAVENGE, Category.GC_STW, Category.GC_FINALIZERS),
     ),
-    ("GC coordination and sweeping", (Category.GC_STW, Category.GC_SWEEP), 0.3, 0.5),
-    ("user code", (Category.USER, Category.ALLOC, Category.SYSCALL), 0.9, 0.97),
-)
+    "alloc": (
+        "allocation caches of many Ps",
+        (Category.ALLOC, Category.STACK_GROWTH, Category.RUNTIME_OTHER),
+    ),
+    "chan": ("channels and locks", (Category.CHAN, Category.LOCKS)),
+    "syscall": ("system calls", (Category.SYSCALL,)),
+    "user": ("user code", (Category.USER, Category.CGO, Category.NATIVE, Category.UNKNOWN)),
+}
+"""Every category is in one term, so the shares of the terms add up to 1."""
+
+SIDE_EFFECTS = "cold caches and contention in all other code"
+SATURATED = 0.93
+"""Share of what a container may use from which its use says nothing about its demand."""
+
+_GROUPED = np.zeros((len(TERMS), len(Category)))
+for _row, (_, _members) in enumerate(TERMS.values()):
+    _GROUPED[_row, list(_members)] = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The part of the CPU time that stays, as logarithms: the middle and how far it may be off."""
+
+    middle: float
+    reach: float
+
+    @property
+    def low(self) -> float:
+        return math.exp(self.middle - self.reach)
+
+    @property
+    def mid(self) -> float:
+        return math.exp(self.middle)
+
+    @property
+    def high(self) -> float:
+        return math.exp(self.middle + self.reach)
+
+
+def term_shares(category_hits: Sequence[int]) -> npt.NDArray[np.float64]:
+    """The shares of the terms, in their order. At least one hit."""
+    hits = np.asarray(category_hits, np.float64)
+    shares: npt.NDArray[np.float64] = _GROUPED @ hits / hits.sum()
+    return shares
+
+
+def direction(value: int, target: int) -> str:
+    """Which slopes hold: ``one``, ``several`` or ``up``; ``same`` when nothing changes."""
+    if value == target:
+        return "same"
+    if value < target:
+        return "up"
+    return "one" if target == 1 else "several"
+
+
+def strength(value: int, target: int) -> float:
+    """How much of its slope a term has: from 4 to 3 is less of a change than from 4 to 2."""
+    return min(1.0, math.log2(max(value, target) / min(value, target)))
+
+
+def predict_kept(category_hits: Sequence[int], value: int, target: int) -> Kept:
+    """What stays when GOMAXPROCS goes from ``value`` to ``target``, on a machine as calibrated."""
+    way = direction(value, target)
+    if way == "same":
+        return Kept(0.0, calibrated.UNCHANGED)
+    shares = term_shares(category_hits)
+    scale = strength(value, target) if way == "several" else 1.0
+    slopes = scale * np.array([calibrated.SLOPES[way][name] for name in TERMS])
+    middle = -float(slopes @ shares)
+    floor, factor = calibrated.SPREAD[way]
+    own = floor + factor * abs(middle)
+    # Of a multinomial: how the sum would scatter if the same window were sampled again.
+    variance = float(slopes**2 @ shares - (slopes @ shares) ** 2)
+    scatter = 1.645 * math.sqrt(max(0.0, variance) * CLUMPING / sum(category_hits))
+    return Kept(middle, math.hypot(own, scatter))
 
 
 def predict_saving(
     report: ContainerReport, target: int, host_cpus: int, duration_s: float
 ) -> Saving | None:
-    """What GOMAXPROCS = ``target`` would save of the CPU this window of ``duration_s`` saw.
+    """What GOMAXPROCS = ``target`` would save of the CPU that this window of ``duration_s`` saw.
 
-    None: GOMAXPROCS or the CPU time is not known, or there are too few samples to say.
+    None: GOMAXPROCS or the CPU time is not known, or there are fewer than MIN_HITS samples. With
+    nothing to change, ``mid`` is 0 and the range is what two windows of one program differ by.
     """
     gomaxprocs = report.main_process.gomaxprocs
     if gomaxprocs is None or gomaxprocs.value is None or report.cpu_ns is None:
         return None
-    if report.hits < MIN_HITS or duration_s <= 0:
+    if report.hits < MIN_HITS or duration_s <= 0 or target < 1:
         return None
+    value, hits = gomaxprocs.value, [int(n) for n in report.category_hits]
     cores = report.cpu_ns / 1e9 / duration_s
-    if gomaxprocs.value <= target:
-        return Saving(0.0, 0.0, 0.0)
-    alone = target == 1 and host_cpus > 1
-    sources = tuple(
-        SavingSource(name, cores * report.share(*categories) * (1 - (one if alone else several)))
-        for name, categories, one, several in _PARTS
+    kept = predict_kept(hits, value, target)
+    if host_cpus > calibrated.CPUS and value > target:
+        kept = _extrapolate(kept, hits, value, target)
+    low, high = cores * (1 - kept.high), cores * (1 - kept.low)
+    if value != target and _is_saturated(report, cores, min(value, host_cpus)):
+        # More work may be waiting: then it goes on using what it may, and does more of it.
+        low = min(low, 0.0)
+    mid = cores * (1 - kept.mid)
+    return Saving(
+        low,
+        mid,
+        high,
+        _sources(hits, value, target, mid, cores),
+        _cautions(report, target, host_cpus, (cores, mid)),
     )
-    mid = sum(source.cores for source in sources)
-    reach = 0.3 * mid + 0.04 * cores
-    ordered = tuple(sorted(sources, key=lambda source: -source.cores))
-    return Saving(mid - reach, mid, mid + reach, ordered)

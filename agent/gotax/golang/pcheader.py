@@ -193,7 +193,7 @@ def parse_header(elf: Elf, address: int, offset: int, version: str) -> Header:
 
 
 def _version_by_records(elf: Elf, offset: int, count: int) -> str:
-    """"go1.2" for a table of Go 1.2 or 1.3, "" for any other one.
+    """ "go1.2" for a table of Go 1.2 or 1.3, "" for any other one.
 
     These releases leave no version in a binary: it was a constant, a variable only since Go 1.4.
     Nor have they the linker's note of Go 1.5. Up to Go 1.11 the number of FUNCDATA is a word,

@@ -11,7 +11,7 @@ answered in columns, and a table is decoded once for all program counters of a r
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, repeat
 
@@ -24,7 +24,7 @@ from gotax.golang.functab import Functions, FunctionTable
 from gotax.golang.inline import read_entries
 from gotax.golang.moduledata import Moduledata, find_moduledata
 from gotax.golang.pcheader import Format, Header, find_headers
-from gotax.golang.pcvalue import PcTables, read_pc_tables
+from gotax.golang.pcvalue import Pctab, PcTables, read_pc_tables, read_values
 from gotax.linux.elf import FEW, Elf, gather, spans
 from gotax.model import Frame, FrameKind, Int32Array, Int64Array, UInt64Array
 
@@ -32,20 +32,20 @@ _NAME_BYTES = 256  # few names are longer
 _MAX_NAME_BYTES = 1 << 16  # names of generic functions can be long
 _MAX_TEXT_BYTES = 8 << 20  # of all names of a round; a real one has some 100 KiB
 _MAX_INLINE_DEPTH = 64  # the Go compiler itself has seven
-_PCS_PER_ROUND = 4096  # bounds the memory of a batch
+_MAX_MEAN_DEPTH = 8  # of many pcs; usual is below two
+_PCS_PER_ROUND = 4096  # whole functions are decoded for them
+_PCS_PER_BATCH = 65536
 _SAMPLED_TREES = 16
 _SAMPLED_FUNCTIONS = 65536
 _SAMPLE_STEP = 512
 _NO_FILE = 0xFFFFFFFF
+_NONE = np.empty(0, np.int64)
 _BY_CHANCE = frozenset({"pclntab-magic", "pclntab-malformed", "functab-malformed"})
 
 
 @dataclass(frozen=True, slots=True)
 class _Activations:
-    """Columns of frames, by query and within it innermost first.
-
-    ``file`` is a file offset, -1 unknown.
-    """
+    """Columns of frames, those of a query innermost first; ``file``: a file offset, -1 unknown."""
 
     query: Int64Array
     name: Int64Array
@@ -53,6 +53,23 @@ class _Activations:
     line: Int64Array
     start_line: Int64Array
     inlined: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Symbols:
+    """Columns of frames, by query (the number of a pc asked for) and within it innermost first.
+
+    ``function`` and ``file`` are numbers in ``functions`` and ``files``.
+    """
+
+    query: Int64Array
+    function: npt.NDArray[np.intp]
+    file: npt.NDArray[np.intp]
+    line: Int64Array
+    start_line: Int64Array
+    inlined: npt.NDArray[np.bool_]
+    functions: list[str]
+    files: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +110,7 @@ class Pclntab:
         self._elf = elf
         self._reader = elf.reader
         self._ranges: dict[str, tuple[int, int] | None] = {}
+        self._pctab = Pctab(elf.reader, header.pctab, header.end, header.quantum)
         self._functions = FunctionTable(elf, header)
         self._text = 0
         self._trees = 0  # file offset to add to inline trees
@@ -127,22 +145,34 @@ class Pclntab:
         function before, with file "" and line 0.
         """
         wanted, inverse = np.unique(pcs, return_inverse=True)
-        chains: list[tuple[Frame, ...]] = [()] * len(wanted)
-        for part in self._rounds(wanted):
-            offsets, functions, of = self._locate(wanted[part])
-            tables = self._read_tables(functions.pcfile, functions.pcln, functions.pcinline)
-            found = self._activations(offsets, functions, of, tables)
-            for place, chain in zip(part.tolist(), self._chains(found, len(part)), strict=True):
-                chains[place] = chain
+        chains = _chains(self.symbols(wanted), len(wanted))
         return [chains[place] for place in inverse.tolist()]
+
+    def symbols(self, pcs: UInt64Array) -> Symbols:
+        """What ``frames`` says, in columns; the same pc twice is looked up twice."""
+        found: list[_Activations] = []
+        for part in self._rounds(pcs, _PCS_PER_BATCH):
+            offsets, functions, of = self._locate(pcs[part])
+
+            def place_at(
+                of: npt.NDArray[np.intp], offsets: Int64Array, functions: Functions = functions
+            ) -> _Place:
+                columns = (functions.pcinline[of], functions.pcfile[of], functions.pcln[of])
+                values = read_values(
+                    self._pctab, np.concatenate(columns), np.concatenate((offsets,) * 3)
+                )
+                return _Place(*values.reshape(3, -1).astype(np.int64))
+
+            activations = self._activations(offsets, functions, of, place_at)
+            found.append(replace(activations, query=part[activations.query]))
+        return self._symbols(found)
 
     def frame_sizes(self, pcs: UInt64Array) -> Int32Array:
         """Bytes the stack pointer has moved since the function's entry; -1 unknown."""
         sizes = np.full(len(pcs), -1, np.int32)
-        for part in self._rounds(pcs):
+        for part in self._rounds(pcs, _PCS_PER_BATCH):
             offsets, functions, of = self._locate(pcs[part])
-            tables = self._read_tables(functions.pcsp)
-            sizes[part] = tables.at(tables.numbers(functions.pcsp)[of], offsets)
+            sizes[part] = read_values(self._pctab, functions.pcsp[of], offsets)
         return sizes
 
     def calls(self, pcs: UInt64Array) -> tuple[Calls, Sizes]:
@@ -154,7 +184,7 @@ class Pclntab:
         pc that no table covers has -1 for a range of its own.
         """
         outside = pcs[~self.contains(pcs)]
-        parts = [self._calls(pcs[part]) for part in self._rounds(pcs)]
+        parts = [self._calls(pcs[part]) for part in self._rounds(pcs, _PCS_PER_ROUND)]
         parts.append((_single(outside, [()] * len(outside)), _unsized(outside)))
         calls, sizes = zip(*parts, strict=True)
         return (
@@ -168,8 +198,6 @@ class Pclntab:
 
     def _calls(self, pcs: UInt64Array) -> tuple[Calls, Sizes]:
         offsets, functions, of = self._locate(pcs)
-        none = np.zeros_like(functions.pcln)
-        functions = replace(functions, pcfile=none, pcln=none)
         tables = self._read_tables(functions.pcinline, functions.pcsp)
         numbers = tables.numbers(functions.pcinline)
         index = tables.at(numbers[of], offsets).astype(np.int64)
@@ -177,9 +205,15 @@ class Pclntab:
         pairs, first, pair_of_pc = np.unique(
             (of << 32) + index + 1, return_index=True, return_inverse=True
         )
-        found = self._activations(offsets[first], functions, of[first], tables)
+
+        def place_at(of: npt.NDArray[np.intp], offsets: Int64Array) -> _Place:
+            inline = tables.at(numbers[of], offsets).astype(np.int64)
+            return _Place(inline, np.full_like(inline, -1), np.full_like(inline, -1))
+
+        found = self._activations(offsets[first], functions, of[first], place_at)
         none = np.zeros_like(found.line)  # up to Go 1.11 inlined calls have lines of their own
-        chains = self._chains(replace(found, file=none - 1, line=none), len(pairs))
+        found = replace(found, file=none - 1, line=none)
+        chains = _chains(self._symbols([found]), len(pairs))
         runs = tables.runs(numbers)
         pair_of_run = (runs.of << 32) + runs.value + 1
         at = np.minimum(np.searchsorted(pairs, pair_of_run), len(pairs) - 1)
@@ -245,57 +279,61 @@ class Pclntab:
             self._reader, header.pctab, np.concatenate(offsets), header.end, header.quantum
         )
 
-    def _rounds(self, pcs: UInt64Array) -> Iterator[npt.NDArray[np.intp]]:
+    def _rounds(self, pcs: UInt64Array, size: int) -> Iterator[npt.NDArray[np.intp]]:
         """Which of the pcs are in Go code, sorted by pc, in parts of bounded size."""
         places = np.flatnonzero(self.contains(pcs))
         places = places[np.argsort(pcs[places], kind="stable")]
-        for low in range(0, len(places), _PCS_PER_ROUND):
-            yield places[low : low + _PCS_PER_ROUND]
+        for low in range(0, len(places), size):
+            yield places[low : low + size]
 
-    def _chains(self, found: _Activations, count: int) -> list[tuple[Frame, ...]]:
-        """The frames of ``count`` queries."""
-        names = self._strings(self.header.names + found.name)
-        if self.format.whole_names:
-            names = [shortened(name) if "[" in name else name for name in names]
-        files = self._strings(found.file)
-        # All frames in one pass, then cut where the next pc's begin: this is where time goes.
-        frames = list(
-            map(
-                Frame,
-                names,
-                files,
-                found.line.tolist(),
-                found.start_line.tolist(),
-                repeat(FrameKind.GO),
-                found.inlined.tolist(),
-            )
+    def _symbols(self, parts: list[_Activations]) -> Symbols:
+        """With names for places in the file."""
+        found = _Activations(
+            query=np.concatenate([_NONE, *(part.query for part in parts)]),
+            name=np.concatenate([_NONE, *(part.name for part in parts)]),
+            file=np.concatenate([_NONE, *(part.file for part in parts)]),
+            line=np.concatenate([_NONE, *(part.line for part in parts)]),
+            start_line=np.concatenate([_NONE, *(part.start_line for part in parts)]),
+            inlined=np.concatenate([_NONE > 0, *(part.inlined for part in parts)]),
         )
-        cuts = np.searchsorted(found.query, np.arange(count + 1)).tolist()
-        return [tuple(frames[low:high]) for low, high in pairwise(cuts)]
+        # Rounds of inlined calls went from the inside out, and stay so.
+        order = np.argsort(found.query, kind="stable")
+        functions, function = self._strings(self.header.names + found.name)
+        if self.format.whole_names:
+            functions = [shortened(name) if "[" in name else name for name in functions]
+        files, file = self._strings(found.file)
+        return Symbols(
+            query=found.query[order],
+            function=function[order],
+            file=file[order],
+            line=np.maximum(found.line, 0)[order],
+            start_line=found.start_line[order],
+            inlined=found.inlined[order],
+            functions=functions,
+            files=files,
+        )
 
     def _activations(
         self,
         offsets: Int64Array,
         functions: Functions,
         of: npt.NDArray[np.intp],
-        tables: PcTables,
+        place_at: Callable[[npt.NDArray[np.intp], Int64Array], _Place],
     ) -> _Activations:
-        """Round by round: the innermost frame of every pc, then the callers of inlined ones."""
-        numbers = tuple(
-            tables.numbers(column)
-            for column in (functions.pcinline, functions.pcfile, functions.pcln)
-        )
+        """Round by round: the innermost frame of every pc, then the callers of inlined ones.
 
-        def place_at(offsets: Int64Array) -> _Place:
-            return _Place(*(tables.at(table[of], offsets).astype(np.int64) for table in numbers))
-
+        In this order, not by query. ``place_at`` says what the tables of the functions with these
+        numbers say at these offsets.
+        """
         layout = self.format.inline
         query = np.arange(len(offsets))
-        place = place_at(offsets)
+        place = place_at(of, offsets)
         rounds: list[_Activations] = []
+        rows, most = 0, _MAX_MEAN_DEPTH * len(offsets) + _PCS_PER_ROUND
         while len(query):
-            if len(rounds) == _MAX_INLINE_DEPTH:
-                raise ParseError("inline-malformed", f"{_MAX_INLINE_DEPTH} calls deep")
+            rows += len(query)
+            if len(rounds) == _MAX_INLINE_DEPTH or rows > most:
+                raise ParseError("inline-malformed", f"{rows} frames, {len(rounds)} calls deep")
             inlined = place.index >= 0
             name, start_line = functions.name[of], functions.start_line[of]
             called = np.flatnonzero(inlined)
@@ -311,16 +349,14 @@ class Pclntab:
                 place = _Place(callees.parents, callees.files, callees.lines)
             else:
                 # -1 (no instruction of the caller's is left) counts as the entry, as in Go.
-                place = place_at(np.maximum(callees.parent_pcs, 0))
-        query = np.concatenate([part.query for part in rounds])
-        order = np.argsort(query, kind="stable")  # rounds went from the inside out, and stay so
+                place = place_at(of, np.maximum(callees.parent_pcs, 0))
         return _Activations(
-            query=query[order],
-            name=np.concatenate([part.name for part in rounds])[order],
-            file=np.concatenate([part.file for part in rounds])[order],
-            line=np.maximum(np.concatenate([part.line for part in rounds]), 0)[order],
-            start_line=np.concatenate([part.start_line for part in rounds])[order],
-            inlined=np.concatenate([part.inlined for part in rounds])[order],
+            query=np.concatenate([part.query for part in rounds]),
+            name=np.concatenate([part.name for part in rounds]),
+            file=np.concatenate([part.file for part in rounds]),
+            line=np.concatenate([part.line for part in rounds]),
+            start_line=np.concatenate([part.start_line for part in rounds]),
+            inlined=np.concatenate([part.inlined for part in rounds]),
         )
 
     def _file_places(self, cu: Int64Array, numbers: Int64Array) -> Int64Array:
@@ -343,30 +379,44 @@ class Pclntab:
 
     # Names.
 
-    def _strings(self, places: Int64Array) -> list[str]:
-        """The strings at these file offsets, "" for -1; equal ones are one object."""
-        unique, inverse = np.unique(places, return_inverse=True)
+    def _strings(self, places: Int64Array) -> tuple[list[str], npt.NDArray[np.intp]]:
+        """The strings at these file offsets, "" for -1, each once, and which one is whose.
+
+        Equal texts are one object.
+        """
+        unique, which = np.unique(places, return_inverse=True)
         texts = [""] * int(np.searchsorted(unique, 0))
         known = unique[len(texts) :]
         if len(known) <= FEW:
             texts += [sys.intern(self._string(place)) for place in known.tolist()]
-            return [texts[number] for number in inverse.tolist()]
+            return texts, which
         size = 0
         for low, high in spans(known):
             first = int(known[low])
             length = int(known[high - 1]) - first + _NAME_BYTES
             data = self._reader.read(first, max(0, min(length, self.header.end - first)))
-            for place in known[low:high].tolist():
-                end = data.find(b"\0", place - first)
-                if end >= 0:
-                    text = data[place - first : end].decode("utf-8", "replace")
-                else:
-                    text = self._string(place)
-                texts.append(sys.intern(text))
-                size += len(text)
-                if size > _MAX_TEXT_BYTES:
-                    raise ParseError("name-malformed", f"{len(texts)} names have {size} bytes")
-        return [texts[number] for number in inverse.tolist()]
+            found = self._strings_in(data, known[low:high] - first, first)
+            size += sum(map(len, found))
+            if size > _MAX_TEXT_BYTES:
+                raise ParseError("name-malformed", f"{len(texts)} names have {size} bytes")
+            texts += map(sys.intern, found)
+        return texts, which
+
+    def _strings_in(self, data: bytes, starts: Int64Array, place: int) -> list[str]:
+        """The strings that start at these places of the data, which is at ``place``."""
+        zeros = np.flatnonzero(np.frombuffer(data, np.uint8) == 0)
+        which = np.searchsorted(zeros, starts)
+        inside = int(np.searchsorted(which, len(zeros)))  # those that end within the data
+        ends = zeros[which[:inside]]
+        if int((ends - starts[:inside]).sum()) > _MAX_TEXT_BYTES:
+            raise ParseError("name-malformed", f"{inside} names within each other")
+        extents = zip(starts[:inside].tolist(), ends.tolist(), strict=True)
+        if data.isascii():
+            text = data.decode("ascii")
+            found = [text[low:high] for low, high in extents]
+        else:
+            found = [data[low:high].decode("utf-8", "replace") for low, high in extents]
+        return found + [self._string(place + start) for start in starts[inside:].tolist()]
 
     def _string(self, place: int) -> str:
         available = self.header.end - place
@@ -442,6 +492,24 @@ class Pclntab:
             return False
         before = gather(self._reader, header.names + np.maximum(trees.names - 1, 0), 1)[:, 0]
         return bool(((before == 0) | (trees.names == 0)).all())
+
+
+def _chains(symbols: Symbols, count: int) -> list[tuple[Frame, ...]]:
+    """The frames of ``count`` queries."""
+    # All frames in one pass, then cut where the next pc's begin: this is where time goes.
+    frames = list(
+        map(
+            Frame,
+            map(symbols.functions.__getitem__, symbols.function.tolist()),
+            map(symbols.files.__getitem__, symbols.file.tolist()),
+            symbols.line.tolist(),
+            symbols.start_line.tolist(),
+            repeat(FrameKind.GO),
+            symbols.inlined.tolist(),
+        )
+    )
+    cuts = np.searchsorted(symbols.query, np.arange(count + 1)).tolist()
+    return [tuple(frames[low:high]) for low, high in pairwise(cuts)]
 
 
 def _addresses(*columns: Int64Array) -> UInt64Array:

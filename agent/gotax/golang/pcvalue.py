@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gotax.errors import ParseError
-from gotax.linux.elf import FEW, Reader, read_array, spans
+from gotax.linux.elf import FEW, Reader, spans
 from gotax.model import Int32Array, Int64Array, UInt8Array
 
 _SHORT_TABLE_BYTES = 4096  # of a few tables read one by one
 _TAIL_BYTES = 1024  # read this much for the last table of a span, then twice as much, ...
-_MAX_TABLE_BYTES = 4 << 20  # a function of some ten million bytes of code
+_MAX_TABLE_BYTES = 1 << 20  # a function of some million bytes of code
 _MAX_VARINT_BYTES = 5  # 32 bits
 _MAX_PC = 0xFFFFFFFF
 
@@ -123,14 +123,125 @@ def _read_few(
     if (wanted[:-1] + sizes[:-1] >= wanted[1:]).any():
         raise ParseError("pctab-malformed", f"tables overlap at {base + int(wanted[0]):#x}")
     ends = np.cumsum(sizes)
-    encoded = np.frombuffer(b"".join(tables), np.uint8)
-    limits, values, counts = _decode(encoded, ends - sizes, ends, quantum)
+    limits, values, counts = _decode(b"".join(tables), ends - sizes, ends, quantum)
     return PcTables(wanted, (np.repeat(np.arange(len(wanted)), counts) << 32) + limits, values)
+
+
+@dataclass(frozen=True, slots=True)
+class Pctab:
+    """Where tables are: file offsets of the first byte and of what no table may pass."""
+
+    reader: Reader
+    start: int
+    end: int
+    quantum: int
+
+
+def read_values(pctab: Pctab, offsets: Int64Array, pcs: Int64Array) -> Int32Array:
+    """The value of the table at each offset for a pc, counted from its function's entry.
+
+    -1 for offset 0, which means no table, and beyond a table's end. Of many values no more is in
+    memory than the tables in 256 KiB of the file. Raises ParseError("pctab-malformed").
+    """
+    values = np.full(len(offsets), -1, np.int32)
+    asked = np.flatnonzero((offsets > 0) & (pcs >= 0))
+    asked = asked[np.argsort(offsets[asked], kind="stable")]
+    if not len(asked):
+        return values
+    of = offsets[asked]
+    first = np.flatnonzero(np.concatenate(([True], of[1:] != of[:-1])))  # question of each table
+    wanted = of[first]
+    bounds = np.append(first, len(asked))
+    for low, high in spans(wanted):
+        part = asked[bounds[low] : bounds[high]]
+        tables = np.repeat(np.arange(high - low), np.diff(bounds[low : high + 1]))
+        base = pctab.start + int(wanted[low])
+        starts = wanted[low:high] - wanted[low]
+        data, ends = _read_terminated(pctab.reader, base, starts, pctab.end)
+        values[part] = _decode_pairs(data, starts, ends).at(tables, pcs[part] // pctab.quantum)
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """Tables one after the other, as running sums over all of them, with a zero in front.
+
+    ``first`` is the number of each table's first pair, ``last`` that of the next one's. Counters
+    never go back, so one search in the sums finds a pair in any table.
+    """
+
+    counters: Int64Array
+    values: Int64Array
+    first: Int64Array
+    last: Int64Array
+
+    def at(self, tables: Int64Array, counters: Int64Array) -> Int32Array:
+        """Values at counters in units of the smallest instruction, -1 beyond the end."""
+        first = self.first[tables]
+        targets = self.counters[first] + np.minimum(counters, _MAX_PC)
+        found = self.counters[1:].searchsorted(targets, side="right")
+        inside = found < self.last[tables]
+        values = self.values[np.minimum(found, len(self.values) - 2) + 1] - self.values[first] - 1
+        values[~inside] = -1
+        if int(np.abs(values).max()) >> 31:
+            raise ParseError("pctab-malformed", "a value beyond 32 bits")
+        return values.astype(np.int32)
+
+
+def _decode_pairs(data: bytes, starts: Int64Array, ends: Int64Array) -> _Pairs:
+    """All tables between these places in the data; none is empty."""
+    parts = [data[low:high] for low, high in zip(starts.tolist(), ends.tolist(), strict=True)]
+    encoded = np.frombuffer(b"".join(parts), np.uint8)
+    after = np.cumsum(ends - starts)
+    if (encoded[after - 1] >= 0x80).any():
+        raise ParseError("pctab-malformed", "a table ends within a number")
+    numbers = encoded.astype(np.uint32)
+    more = np.flatnonzero(encoded >= 0x80)  # one byte in ten to twenty
+    if len(more):
+        at, long = _long_numbers(encoded, more)
+        numbers[at] = long
+        numbers = numbers[encoded < 0x80]
+        after -= np.searchsorted(more, after)
+    if (after & 1).any():
+        raise ParseError("pctab-malformed", "a table ends within a pair")
+    last = after >> 1
+    deltas = numbers[0::2]
+    # Zig-zag: the lowest bit is the sign.
+    signed = (deltas >> 1).view(np.int32) ^ -(deltas & 1).view(np.int32)
+    first = np.concatenate((last[:1] * 0, last[:-1]))
+    return _Pairs(_sums(numbers[1::2]), _sums(signed), first, last)
+
+
+def _sums(steps: npt.NDArray[np.integer]) -> Int64Array:
+    sums = np.zeros(len(steps) + 1, np.int64)
+    np.cumsum(steps, out=sums[1:])
+    return sums
+
+
+def _long_numbers(
+    encoded: UInt8Array, more: npt.NDArray[np.intp]
+) -> tuple[npt.NDArray[np.intp], Int64Array]:
+    """(place of the last byte, value) of the varints of several bytes; ``more``: all but these."""
+    last = more[encoded[more + 1] < 0x80] + 1
+    values = encoded[last].astype(np.int64)
+    rows, at = np.arange(len(last)), last
+    for _ in range(_MAX_VARINT_BYTES - 1):
+        at = at - 1
+        values[rows] = values[rows] << 7 | (encoded[at] & 0x7F)
+        longer = (at > 0) & (encoded[at - 1] >= 0x80)
+        rows, at = rows[longer], at[longer]
+        if not len(rows):
+            break
+    else:
+        raise ParseError("pctab-malformed", f"a number of over {_MAX_VARINT_BYTES} bytes")
+    if int(values.max()) >> 32:
+        raise ParseError("pctab-malformed", "a number beyond 32 bits")
+    return last, values
 
 
 def _read_terminated(
     reader: Reader, place: int, starts: Int64Array, end: int
-) -> tuple[UInt8Array, Int64Array]:
+) -> tuple[bytes, Int64Array]:
     """Bytes from ``place`` on that hold all tables, and where each one's closing zero is."""
     last = int(starts[-1])
     tail = _TAIL_BYTES
@@ -138,8 +249,8 @@ def _read_terminated(
         length = min(last + tail, end - place)
         if length <= last:
             raise ParseError("pctab-malformed", f"table at file offset {place + last:#x}")
-        data = read_array(reader, place, length)
-        zeros = np.flatnonzero(data == 0)
+        data = reader.read(place, length)
+        zeros = np.flatnonzero(np.frombuffer(data, np.uint8) == 0)
         if len(zeros) and zeros[-1] > last:
             ends = zeros[np.searchsorted(zeros, starts, side="right")]
             if (ends[:-1] >= starts[1:]).any():
@@ -152,50 +263,13 @@ def _read_terminated(
 
 
 def _decode(
-    data: UInt8Array, starts: Int64Array, ends: Int64Array, quantum: int
+    data: bytes, starts: Int64Array, ends: Int64Array, quantum: int
 ) -> tuple[Int64Array, Int32Array, Int64Array]:
     """(limits, values, pairs per table) of all tables, one after the other."""
-    sizes = ends - starts
-    place = np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)
-    encoded = data[place + np.arange(len(place))]
-    if (encoded[np.cumsum(sizes) - 1] >= 0x80).any():
-        raise ParseError("pctab-malformed", "a table ends within a number")
-    varint_end = np.flatnonzero(encoded < 0x80)
-    varints = _varints(encoded, varint_end)
-    per_table = np.searchsorted(varint_end, np.cumsum(sizes))
-    per_table[1:] -= per_table[:-1].copy()
-    if (per_table & 1).any():
-        raise ParseError("pctab-malformed", "a table ends within a pair")
-    counts = per_table >> 1
-    deltas = varints[0::2]
-    values = _cumulated((deltas >> 1) ^ -(deltas & 1), counts) - 1
-    limits = _cumulated(varints[1::2] * quantum, counts)
+    pairs = _decode_pairs(data, starts, ends)
+    counts = pairs.last - pairs.first
+    limits = (pairs.counters[1:] - np.repeat(pairs.counters[pairs.first], counts)) * quantum
+    values = pairs.values[1:] - np.repeat(pairs.values[pairs.first], counts) - 1
     if int(limits.max()) >> 32 or int(np.abs(values).max()) >> 31:
         raise ParseError("pctab-malformed", "a value beyond 32 bits")
     return limits, values.astype(np.int32), counts
-
-
-def _varints(encoded: UInt8Array, last: npt.NDArray[np.intp]) -> Int64Array:
-    """The varints whose last bytes are at ``last``; all bytes belong to one."""
-    first = np.empty_like(last)
-    first[0] = 0
-    first[1:] = last[:-1] + 1
-    sizes = last - first
-    longest = int(sizes.max()) + 1
-    if longest > _MAX_VARINT_BYTES:
-        raise ParseError("pctab-malformed", f"a number of {longest} bytes")
-    numbers = (encoded[first] & 0x7F).astype(np.int64)
-    for position in range(1, longest):
-        long = np.flatnonzero(sizes >= position)
-        more = (encoded[first[long] + position] & 0x7F).astype(np.int64)
-        numbers[long] |= more << (7 * position)
-    return numbers
-
-
-def _cumulated(steps: Int64Array, counts: Int64Array) -> Int64Array:
-    """Running sums that start anew for each table. No table is empty."""
-    total = np.cumsum(steps)
-    first = np.cumsum(counts) - counts
-    before = total[first] - steps[first]
-    sums: Int64Array = total - np.repeat(before, counts)
-    return sums

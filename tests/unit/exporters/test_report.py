@@ -68,9 +68,7 @@ def breaches(
     return found
 
 
-def resolved(
-    rule: dict[str, Any], schema: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def resolved(rule: dict[str, Any], schema: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The rule that a reference means, and the schema it is in: this one or another file's."""
     if "$ref" not in rule:
         return rule, schema

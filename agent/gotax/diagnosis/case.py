@@ -1,0 +1,193 @@
+"""What is known of one container when it is judged: numbers, their intervals and their times."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+from gotax.confidence import interval
+from gotax.config import Thresholds
+from gotax.diagnosis.saving import predict_saving
+from gotax.model import (
+    RUNTIME_GROUPS,
+    Category,
+    ContainerReport,
+    Evidence,
+    Gomaxprocs,
+    Group,
+    Saving,
+)
+
+_MIDDLE = 1.5
+"""A cost is little once its upper end is below this many times the threshold."""
+
+
+class Cost(Enum):
+    """What a GOMAXPROCS above what fits costs."""
+
+    PROVEN = "proven"
+    LITTLE = "little"
+    UNDECIDED = "undecided"  # too few samples to say either
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """``report`` holds the hits, counters and CPU time of ``duration_s``, of one or many windows.
+
+    ``peak_cores``: the highest use in one window. ``earlier_limit``: the limit the main process
+    had before the present one, None if it has not been seen to change. ``lenient``: asked is not
+    whether a finding is proven, but whether one made before may stay.
+    """
+
+    report: ContainerReport
+    duration_s: float
+    host_cpus: int
+    thresholds: Thresholds
+    peak_cores: float = 0.0
+    earlier_limit: float | None = None
+    lenient: bool = False
+
+    @property
+    def gomaxprocs(self) -> Gomaxprocs | None:
+        """Of the main process, None if it was not read."""
+        found = self.report.main_process.gomaxprocs
+        return None if found is None or found.value is None else found
+
+    @property
+    def value(self) -> int | None:
+        found = self.report.main_process.gomaxprocs
+        return found.value if found else None
+
+    @property
+    def fits(self) -> int | None:
+        found = self.report.main_process.gomaxprocs
+        return found.recommended if found else None
+
+    @property
+    def cores(self) -> float | None:
+        """Mean CPU of its Go processes; None where the kernel's account is not known."""
+        if self.report.cpu_ns is None or self.duration_s <= 0:
+            return None
+        return self.report.cpu_ns / 1e9 / self.duration_s
+
+    @property
+    def throttled(self) -> tuple[int, int]:
+        """(periods with throttling, periods); (0, 0) where the kernel does not count."""
+        usage = self.report.usage
+        return usage.throttled_periods or 0, usage.periods or 0
+
+    @property
+    def is_mismatch(self) -> bool:
+        found = self.gomaxprocs
+        return found is not None and is_mismatch(found, self.thresholds)
+
+    @property
+    def is_throttled(self) -> bool:
+        throttled, periods = self.throttled
+        return periods > 0 and self.reaches(throttled, periods, self.thresholds.throttled_share)
+
+    @property
+    def request_cores(self) -> float | None:
+        """What Kubernetes was asked for, or what it wrote into the cgroup; None where unknown."""
+        limit, pod = self.report.limit, self.report.container.pod
+        if pod is not None:
+            return pod.current.request_cores
+        if self.report.container.pod_uid is None:
+            return None
+        if limit.shares is not None:
+            return limit.shares / 1024
+        if limit.weight is not None:
+            return request_of_weight(limit.weight)
+        return None
+
+    def hits(self, *categories: Category) -> int:
+        return sum(int(self.report.category_hits[c]) for c in categories)
+
+    def group_hits(self, *groups: Group) -> int:
+        return self.hits(*(c for c in Category if c.group in groups))
+
+    def reaches(self, hits: float, total: int, threshold: float) -> bool:
+        """Proven by the interval; for what was proven before: not yet disproved by it."""
+        low, high = interval(round(hits), total)
+        return high >= threshold * self.thresholds.release if self.lenient else low >= threshold
+
+    def share_reaches(self, hits: int, threshold: float) -> bool:
+        enough = self.lenient or self.report.hits >= self.thresholds.min_hits
+        return enough and self.reaches(hits, self.report.hits, threshold)
+
+    def saving(self, target: int) -> Saving | None:
+        return predict_saving(self.report, target, self.host_cpus, self.duration_s)
+
+    def cost(self, target: int) -> tuple[Cost, Saving | None]:
+        """What GOMAXPROCS above ``target`` costs, and what it rests on, None for the plain share
+        of scheduler and GC."""
+        hits, cores, thresholds = self.report.hits, self.cores, self.thresholds
+        if hits < thresholds.min_hits and not self.lenient:
+            return Cost.UNDECIDED, None
+        saving = self.saving(target)
+        if saving is not None and cores:
+            wasted = min(1.0, max(0.0, saving.mid / cores)) * hits
+            threshold = thresholds.saving_share
+            if saving.mid < thresholds.saving_cores * (thresholds.release if self.lenient else 1):
+                return Cost.LITTLE, saving
+        else:
+            wasted = self.group_hits(*RUNTIME_GROUPS)
+            threshold = thresholds.runtime_share
+        if self.reaches(wasted, hits, threshold):
+            return Cost.PROVEN, saving
+        if interval(round(wasted), hits)[1] < threshold * _MIDDLE:
+            return Cost.LITTLE, saving
+        return Cost.UNDECIDED, saving
+
+    def share_evidence(self, what: str, hits: int) -> Evidence:
+        """A share of the CPU time with its interval, the hits and the time behind it."""
+        total = self.report.hits
+        low, high = interval(hits, total)
+        share = hits / total if total else 0.0
+        text = (
+            f"{what} {share:.1%} of its CPU time (95 % interval {low:.0%} to {high:.0%},"
+            f" {total} hits in {self.duration_s:.0f} s)"
+        )
+        return Evidence(text, share, "share", (low, high), self.duration_s)
+
+    def throttled_evidence(self) -> Evidence:
+        throttled, periods = self.throttled
+        share = throttled / periods if periods else 0.0
+        stopped_s = (self.report.usage.throttled_ns or 0) / 1e9
+        text = f"throttled in {throttled} of {periods} periods, {stopped_s:.1f} s in all"
+        return Evidence(text, share, "share", interval(throttled, periods), self.duration_s)
+
+    def cores_evidence(self) -> Evidence:
+        cores = self.cores or 0.0
+        text = f"it used {cores:.2f} cores over {self.duration_s:.0f} s"
+        if self.peak_cores > cores * 1.05:
+            text += f", {self.peak_cores:.2f} in its busiest window"
+        return Evidence(text, cores, "cores", None, self.duration_s)
+
+    @property
+    def highest_cores(self) -> float:
+        return max(self.peak_cores, self.cores or 0.0)
+
+
+def is_mismatch(gomaxprocs: Gomaxprocs, thresholds: Thresholds) -> bool:
+    """GOMAXPROCS is well above what fits."""
+    value, fits = gomaxprocs.value, gomaxprocs.recommended
+    if value is None or fits is None:
+        return False
+    return value >= fits * thresholds.mismatch_ratio and value >= fits + 2
+
+
+def request_of_weight(weight: int) -> float:
+    """CPU request in cores behind a cpu.weight, by the linear rule of container runtimes.
+
+    weight = 1 + (shares - 2) * 9999 / 262142, shares = 1024 * cores (runc's
+    ConvertCPUSharesToCgroupV2Value up to 2025). Newer runtimes use a curve that gives small
+    requests a greater weight: for them the result is too high rather than too low.
+    """
+    return ((weight - 1) * 262142 / 9999 + 2) / 1024
+
+
+def whole(limit_cores: float) -> int:
+    """Processors that a limit fills: rounded up, at least 1."""
+    return max(1, math.ceil(limit_cores))

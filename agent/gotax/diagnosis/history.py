@@ -1,0 +1,271 @@
+"""Verdicts that last: windows of one container added up, and findings that do not flap.
+
+Two sums are kept of each container. The *recent* one, of about a minute, finds something new
+quickly. The *long* one, of about an hour, decides whether what was found may stay, so that a load
+that comes and goes does not turn the verdict with it. Both begin anew when what they are about has
+changed: another process (a restart), another GOMAXPROCS, another limit.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from gotax.config import Thresholds
+from gotax.diagnosis import rules
+from gotax.diagnosis.case import Case
+from gotax.diagnosis.findings import verdict_of
+from gotax.model import (
+    ContainerReport,
+    CpuUsage,
+    Finding,
+    Int64Array,
+    Process,
+    Verdict,
+)
+
+RECENT_S = 60.0
+LONG_S = 3600.0
+BLOCK_S = 300.0
+"""Windows older than ``RECENT_S`` are added up in blocks of this length."""
+_PROCESSES_MAX = 64
+"""Of one container whose hits are kept apart."""
+
+Identity = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """One window of one container, or several added up."""
+
+    duration_s: float
+    category_hits: Int64Array
+    cpu_ns: int
+    usage: CpuUsage
+    peak_cores: float
+    process_hits: dict[Identity, int]
+
+    def __add__(self, other: Sum) -> Sum:
+        hits = dict(self.process_hits)
+        for identity, own in other.process_hits.items():
+            if identity in hits or len(hits) < _PROCESSES_MAX:
+                hits[identity] = hits.get(identity, 0) + own
+        return Sum(
+            self.duration_s + other.duration_s,
+            self.category_hits + other.category_hits,
+            self.cpu_ns + other.cpu_ns,
+            _added(self.usage, other.usage),
+            max(self.peak_cores, other.peak_cores),
+            hits,
+        )
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What is remembered of one container."""
+
+    subject: tuple[object, ...]
+    main: Identity
+    limit_cores: float | None
+    earlier_limit: float | None = None
+    recent: deque[Sum] = field(default_factory=deque)
+    older: deque[Sum] = field(default_factory=deque)
+    holding: dict[str, Finding] = field(default_factory=dict)  # by code, as told last
+    released_s: dict[str, float] = field(default_factory=dict)  # by code, since it was let go
+    verdict: Verdict | None = None
+    verdict_s: float = 0.0
+
+    def begin_anew(self) -> None:
+        self.recent.clear()
+        self.older.clear()
+        self.holding.clear()
+        self.released_s.clear()
+        self.verdict, self.verdict_s = None, 0.0
+
+    def add(self, window: Sum) -> None:
+        self.recent.append(window)
+        total_s = sum(s.duration_s for s in self.recent)
+        while len(self.recent) > 1 and total_s - self.recent[0].duration_s >= RECENT_S - 1:
+            oldest = self.recent.popleft()
+            total_s -= oldest.duration_s
+            if self.older and self.older[-1].duration_s + oldest.duration_s <= BLOCK_S:
+                self.older[-1] += oldest
+            else:
+                self.older.append(oldest)
+        while len(self.older) > 1 and sum(s.duration_s for s in self.older) > LONG_S:
+            self.older.popleft()
+
+
+class History:
+    """``judge`` once per container and window, then ``end_window``."""
+
+    def __init__(self, thresholds: Thresholds) -> None:
+        self._thresholds = thresholds
+        self._kept: dict[str, _Kept] = {}
+        self._seen: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def judge(self, report: ContainerReport, duration_s: float, cpus: int) -> ContainerReport:
+        """The report with its verdict, its findings, and how long they have held.
+
+        ``cpus``: of the host.
+        """
+        kept = self._keep(report)
+        kept.add(_sum(report, duration_s))
+        recent = replace(self._case(kept, report, kept.recent), host_cpus=cpus)
+        long = replace(self._case(kept, report, [*kept.older, *kept.recent]), host_cpus=cpus)
+        findings = _settled(kept, duration_s, recent, long)
+        verdict = verdict_of(findings, long)
+        kept.verdict_s = kept.verdict_s + duration_s if verdict is kept.verdict else duration_s
+        kept.verdict = verdict
+        return replace(report, verdict=verdict, findings=findings, held_s=kept.verdict_s)
+
+    def end_window(self) -> None:
+        """Forget the containers that had no report in this window."""
+        for key in self._kept.keys() - self._seen:
+            del self._kept[key]
+        self._seen.clear()
+
+    def _keep(self, report: ContainerReport) -> _Kept:
+        key, limit = report.container.key, report.limit.limit_cores
+        self._seen.add(key)
+        kept = self._kept.get(key)
+        main = _main(report, kept)
+        subject = _subject(report, main)
+        if kept is None:
+            kept = self._kept[key] = _Kept(subject, _identity(main), limit)
+        if kept.subject != subject:
+            if _identity(main) != kept.main:
+                kept.earlier_limit = None  # a new process was made for the new limit
+            elif kept.limit_cores != limit:
+                kept.earlier_limit = kept.limit_cores
+            kept.subject, kept.main, kept.limit_cores = subject, _identity(main), limit
+            kept.begin_anew()
+        return kept
+
+    def _case(self, kept: _Kept, report: ContainerReport, sums: Iterable[Sum]) -> Case:
+        first, *rest = sums
+        total = first
+        for part in rest:
+            total += part
+        return Case(
+            report=_pooled(report, total, kept.main),
+            duration_s=total.duration_s,
+            host_cpus=0,
+            thresholds=self._thresholds,
+            peak_cores=total.peak_cores,
+            earlier_limit=kept.earlier_limit,
+        )
+
+
+def _settled(kept: _Kept, duration_s: float, recent: Case, long: Case) -> tuple[Finding, ...]:
+    """What holds: newly found in either sum, or found before and not disproved by the long one.
+
+    After a finding was let go, only the long sum can bring it back, until an hour has passed.
+    """
+    found_recently = {finding.code: finding for finding in rules.find_all(recent)}
+    found = {finding.code: finding for finding in rules.find_all(long)}
+    may_stay = {f.code: f for f in rules.find_all(replace(long, lenient=True))}
+    holding: dict[str, Finding] = {}
+    for code in rules.CODES:
+        fresh = found_recently if code not in kept.released_s else {}
+        stays = may_stay if code in kept.holding else {}
+        finding = found.get(code) or fresh.get(code) or stays.get(code)
+        if finding is not None:
+            holding[code] = finding
+    if rules.HARMLESS in kept.holding and rules.TOO_FEW_SAMPLES in holding:
+        # That it costs little was proven once, and has not been disproved.
+        holding[rules.HARMLESS] = kept.holding[rules.HARMLESS]
+    for code, excluded in rules.EXCLUDES.items():
+        if code in holding:
+            for weaker in excluded:
+                holding.pop(weaker, None)
+    kept.released_s = {
+        code: passed_s + duration_s
+        for code, passed_s in kept.released_s.items()
+        if passed_s < LONG_S and code not in holding
+    }
+    kept.released_s |= dict.fromkeys(kept.holding.keys() - holding.keys(), 0.0)
+    kept.holding = {
+        code: replace(finding, held_s=_held_s(kept, code) + duration_s)
+        for code, finding in holding.items()
+    }
+    return tuple(kept.holding[code] for code in rules.CODES if code in kept.holding)
+
+
+def _held_s(kept: _Kept, code: str) -> float:
+    return kept.holding[code].held_s if code in kept.holding else 0.0
+
+
+def _identity(process: Process) -> Identity:
+    return process.pid, process.start_ticks
+
+
+def _main(report: ContainerReport, kept: _Kept | None) -> Process:
+    """The process that the verdict is about: the one it was about before, if that still lives and
+    has not become a minor one."""
+    if kept is None:
+        return report.main_process
+    hits = report.process_hits or (0,) * len(report.processes)
+    for process, own in zip(report.processes, hits, strict=True):
+        if _identity(process) == kept.main:
+            is_minor = report.hits > 0 and own * 4 < hits[0] and report.hits >= 50
+            return report.main_process if is_minor else process
+    return report.main_process
+
+
+def _subject(report: ContainerReport, main: Process) -> tuple[object, ...]:
+    """When this changes, what was counted before says nothing about now."""
+    found = main.gomaxprocs
+    value = found.value if found else None
+    return (*_identity(main), value, report.limit.limit_cores, found and found.recommended)
+
+
+def _sum(report: ContainerReport, duration_s: float) -> Sum:
+    hits = report.process_hits or (0,) * len(report.processes)
+    cpu_ns = report.cpu_ns or 0
+    return Sum(
+        duration_s=duration_s,
+        category_hits=report.category_hits,
+        cpu_ns=cpu_ns,
+        usage=report.usage,
+        peak_cores=cpu_ns / 1e9 / duration_s if duration_s > 0 else 0.0,
+        process_hits={
+            _identity(process): own
+            for process, own in list(zip(report.processes, hits, strict=True))[:_PROCESSES_MAX]
+        },
+    )
+
+
+def _pooled(report: ContainerReport, total: Sum, main: Identity) -> ContainerReport:
+    """The report with the sums in place of one window's numbers, its main process first."""
+    hits = [total.process_hits.get(_identity(process), 0) for process in report.processes]
+    ranked = sorted(
+        zip(report.processes, hits, strict=True),
+        key=lambda pair: (_identity(pair[0]) != main, -pair[1], pair[0].pid),
+    )
+    return replace(
+        report,
+        processes=tuple(process for process, _ in ranked),
+        process_hits=tuple(own for _, own in ranked),
+        category_hits=total.category_hits,
+        usage=total.usage,
+        cpu_ns=None if report.cpu_ns is None else total.cpu_ns,
+    )
+
+
+def _added(a: CpuUsage, b: CpuUsage) -> CpuUsage:
+    """What one of them does not know, as in the first window of a container, counts as nothing."""
+
+    def both(x: int | None, y: int | None) -> int | None:
+        return (x or 0) + (y or 0) if x is not None or y is not None else None
+
+    return CpuUsage(
+        both(a.usage_ns, b.usage_ns),
+        both(a.periods, b.periods),
+        both(a.throttled_periods, b.throttled_periods),
+        both(a.throttled_ns, b.throttled_ns),
+    )

@@ -1,0 +1,270 @@
+"""gotax beside Go's own two accounts of a program's CPU time, as shares by category.
+
+tests/programs/character works, gotax samples it, and for the same window it takes a profile of
+itself (runtime/pprof) and reads its ``/cpu/classes`` (runtime/metrics).
+
+``python -m tests.kernel.character`` prints the table of docs/accuracy.md: fifteen programs, a
+minute each, one after the other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import math
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gotax.golang.categories import classify, function_code
+from gotax.model import Category, FrameKind, Stack, Window
+from gotax.wire.pprof import profile_pb2
+
+from tests.kernel.load import Load, Walk
+from tests.toolchains import go_binary
+
+KINDS = ("allocate", "channels", "timers", "http", "compute")
+VERSIONS = ("1.21.13", "1.24.13", "1.27.3")
+PROFILE_HZ = 100
+STARTING_S = 0.5
+DEVIATIONS = 4
+SHARE_BOUND = 0.03
+
+MARKING: dict[str, frozenset[Category]] = {
+    "mark/dedicated": frozenset({Category.GC_MARK_DEDICATED, Category.GC_MARK_FRACTIONAL}),
+    "mark/idle": frozenset({Category.GC_MARK_IDLE}),
+    "mark/assist": frozenset({Category.GC_ASSIST}),
+}
+"""The classes that Go measures by the time of the worker or assist itself, not of a P."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is measured: ``busy`` cores for each program, ``seconds`` at ``hz``."""
+
+    version: str
+    busy: float
+    hz: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One program in one window."""
+
+    version: str
+    kind: str
+    ours: Counter[Category]  # gotax's hits
+    own: Counter[Category]  # samples of its own profile, by the same table
+    classes: dict[str, float]  # seconds by /cpu/classes
+    cpu_s: float  # getrusage
+    waited_s: float  # its threads were ready to run, and had no CPU
+    truncated: int
+    unknown: Counter[str]  # hits by stack of those that no frame told
+    own_unknown: Counter[str]
+
+    @property
+    def hits(self) -> int:
+        return self.ours.total()
+
+    def share(self, category: Category) -> float:
+        return self.ours[category] / self.hits
+
+    def own_share(self, category: Category) -> float:
+        return self.own[category] / self.own.total()
+
+    def deviation(self, category: Category) -> float:
+        """The standard deviation that chance gives the difference of the two shares."""
+        p = (self.ours[category] + self.own[category] + 1) / (self.hits + self.own.total() + 2)
+        return math.sqrt(p * (1 - p) * (1 / self.hits + 1 / self.own.total()))
+
+    def marking(self) -> Iterator[tuple[str, float, float]]:
+        """(class, our share, Go's) of CPU time, where both tell it apart, and of all together."""
+        told = {name: sum(map(self.share, categories)) for name, categories in MARKING.items()}
+        background = self.share(Category.GC_MARK_BACKGROUND)
+        go = {name: self.classes[f"gc/{name}"] / self.cpu_s for name in MARKING}
+        if told["mark/dedicated"] + told["mark/idle"] > background:
+            yield "mark/dedicated", told["mark/dedicated"], go["mark/dedicated"]
+            yield "mark/idle", told["mark/idle"], go["mark/idle"]
+        yield "mark/assist", told["mark/assist"], go["mark/assist"]
+        yield "mark", sum(told.values()) + background, sum(go.values())
+
+    def worst_category(self) -> Category:
+        return max(Category, key=lambda c: abs(self.share(c) - self.own_share(c)))
+
+
+def measure(plan: Plan, kinds: Sequence[str]) -> list[Account]:
+    """These programs at the same time."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        programs = [
+            stack.enter_context(
+                Load(
+                    go_binary("character", plan.version),
+                    *("-kind", kind, "-profile", folder / kind),
+                    *("-busy", str(plan.busy), "-profrate", str(PROFILE_HZ)),
+                    # The timers of its release, although its go.mod must be for the oldest.
+                    env={"GODEBUG": "asynctimerchan=0"},
+                )
+            )
+            for kind in kinds
+        ]
+        time.sleep(STARTING_S)
+        walk = stack.enter_context(Walk(plan.hz))
+        walk.pipeline.scan()
+        before = ask(programs, "start")
+        walk.drain()
+        waited_s = [-waited(program.pid) for program in programs]
+        walk.window()
+        truncated = walk.processes.errors["stack-truncated"]
+        end = time.monotonic() + plan.seconds
+        while time.monotonic() < end:
+            walk.drain_for(min(1.0, plan.seconds))
+        waited_s = [w + waited(program.pid) for w, program in zip(waited_s, programs, strict=True)]
+        after = ask(programs, "stop")
+        window = walk.window()
+        truncated = walk.processes.errors["stack-truncated"] - truncated
+        accounts = []
+        for number, (kind, program) in enumerate(zip(kinds, programs, strict=True)):
+            ours, unknown = own_hits(window, program.pid)
+            own, own_unknown = read_profile(folder / kind)
+            first, last = before[number], after[number]
+            classes = {n: s - first["classes"][n] for n, s in last["classes"].items()}
+            accounts.append(
+                Account(
+                    version=plan.version,
+                    kind=kind,
+                    ours=ours,
+                    own=own,
+                    classes=classes,
+                    cpu_s=(last["process_ns"] - first["process_ns"]) / 1e9,
+                    waited_s=waited_s[number],
+                    truncated=truncated,
+                    unknown=unknown,
+                    own_unknown=own_unknown,
+                )
+            )
+        return accounts
+
+
+def ask(programs: Sequence[Load], word: str) -> list[dict[str, Any]]:
+    for program in programs:
+        program.tell(word)
+    return [program.report() for program in programs]
+
+
+def waited(pid: int) -> float:
+    """Seconds that threads were ready to run without a CPU: Documentation/scheduler/sched-stats."""
+    files = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(file.read_text().split()[1]) for file in files) / 1e9
+
+
+def own_hits(window: Window, pid: int) -> tuple[Counter[Category], Counter[str]]:
+    """A process's hits by category, and those of unknown category by stack."""
+    counted, unknown = Counter[Category](), Counter[str]()
+    columns = window.profile
+    for process, stack, number, hits in zip(
+        columns.process.tolist(),
+        columns.stack.tolist(),
+        columns.category.tolist(),
+        columns.hits.tolist(),
+        strict=True,
+    ):
+        if window.processes[process].pid != pid:
+            continue
+        category = Category(number)
+        if category is Category.SYSCALL:
+            category = in_user(columns.stacks[stack])
+        counted[category] += hits
+        if category is Category.UNKNOWN:
+            frames = [f.function for place in columns.stacks[stack] for f in place.frames]
+            unknown[" < ".join(frames) or "(no frames)"] += hits
+    return counted, unknown
+
+
+def in_user(stack: Stack) -> Category:
+    """What a stack would be if the CPU had not been in the kernel: no profile knows that it was."""
+    frames = [frame for place in stack for frame in place.frames]
+    codes = [function_code(f.function) for f in frames if f.kind is FrameKind.GO]
+    return classify(codes, in_kernel=False, native_leaf=False)
+
+
+def read_profile(path: Path) -> tuple[Counter[Category], Counter[str]]:
+    """Samples of a runtime/pprof CPU profile by category; those of unknown category by stack.
+
+    It does not say what was in the kernel: page faults of the program are ``user`` here.
+    """
+    profile = profile_pb2.Profile.FromString(gzip.decompress(path.read_bytes()))
+    names = {f.id: profile.string_table[f.name] for f in profile.function}
+    called = {
+        location.id: [names[line.function_id] for line in location.line]
+        for location in profile.location
+    }
+    counted, unknown = Counter[Category](), Counter[str]()
+    for sample in profile.sample:
+        stack = [name for number in sample.location_id for name in called[number]]
+        codes = [function_code(name) for name in stack]
+        category = classify(codes, in_kernel=False, native_leaf=False)
+        counted[category] += sample.value[0]
+        if category is Category.UNKNOWN:
+            unknown[" < ".join(stack) or "(no frames)"] += sample.value[0]
+    return counted, unknown
+
+
+def table(accounts: Sequence[Account]) -> Iterator[str]:
+    """The rows of docs/accuracy.md."""
+    yield "| Go | program | cores | hits | own profile | marking: gotax, Go | worst difference | "
+    for account in accounts:
+        yield repr(account)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--hz", type=int, default=99)
+    parser.add_argument("--busy", type=float, default=0.9, help="cores for each program")
+    parser.add_argument("--together", action="store_true", help="the programs of a release at once")
+    parser.add_argument("--versions", nargs="*", default=VERSIONS)
+    parser.add_argument("--kinds", nargs="*", default=KINDS)
+    arguments = parser.parse_args()
+    if os.geteuid() != 0:
+        print("needs root", file=sys.stderr)
+        return 2
+    for version in arguments.versions:
+        plan = Plan(version, arguments.busy, arguments.hz, arguments.seconds)
+        groups = [arguments.kinds] if arguments.together else [[k] for k in arguments.kinds]
+        for kinds in groups:
+            for account in measure(plan, kinds):
+                show(account)
+    return 0
+
+
+def show(a: Account) -> None:
+    print(
+        f"== {a.version} {a.kind} cpu {a.cpu_s:.2f} hits {a.hits} own {a.own.total()}"
+        f" waited {a.waited_s:.3f} truncated {a.truncated}"
+    )
+    for c in Category:
+        if a.ours[c] or a.own[c]:
+            d = a.share(c) - a.own_share(c)
+            print(
+                f"  {c.label:22} {a.share(c):7.2%} {a.own_share(c):7.2%} {d:+7.2%} {d / a.deviation(c):+5.1f}"
+            )
+    for name, ours, go in a.marking():
+        print(f"  {name:22} {ours:7.2%} {go:7.2%} {ours - go:+7.2%}")
+    print({k: round(v, 3) for k, v in a.classes.items()})
+    for stack, n in a.unknown.most_common(8):
+        print("   ?", n, stack)
+    for stack, n in a.own_unknown.most_common(8):
+        print("  own?", n, stack)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

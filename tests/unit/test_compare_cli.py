@@ -1,0 +1,304 @@
+"""gotax compare on recordings, good and bad, up to its exit code."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gotax import cli, recording
+from gotax.errors import ParseError
+from gotax.exporters.comparison import SCHEMA
+from gotax.model import Category
+from gotax.recording import parse_recording
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.exporters.test_report import breaches, described, schema_of
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def container(name: str = "web", **changes: Any) -> dict[str, Any]:
+    """22 s of the demo's service, oversized; the keys that a comparison reads."""
+    return {
+        "name": name,
+        "cgroup": f"/shop/{name}",
+        "container_id": None,
+        "unit": None,
+        "main_module": "example.com/web",
+        "main_version": "v1.4.2",
+        "go_version": "go1.26.8",
+        "hits": 740,
+        "drain_hits": [35] * 10 + [36] * 10,
+        "cpu_seconds": 7.5,
+        "shares": {"user": 0.4, "scheduler/find-work": 0.3, "gc/mark-idle": 0.2, "alloc": 0.1},
+        "gomaxprocs": {"value": 192, "expected": 192, "recommended": 1},
+        "cpu_limit_cores": 1.0,
+        "throttled_s": 0.5,
+        "throttled_periods": 3,
+        "periods": 220,
+        "findings": [{"code": "GT001", "saving_cores": {"low": 0.1, "mid": 0.16, "high": 0.2}}],
+        "processes": [{"command": "server"}],
+        **changes,
+    }
+
+
+def fitting(name: str = "web", **changes: Any) -> dict[str, Any]:
+    return container(
+        name,
+        **{
+            "hits": 370,
+            "drain_hits": [18] * 20,
+            "cpu_seconds": 3.7,
+            "shares": {"user": 0.7, "scheduler/find-work": 0.1, "gc/mark-dedicated": 0.2},
+            "gomaxprocs": {"value": 1, "expected": 1, "recommended": 1},
+            "findings": [],
+            **changes,
+        },
+    )
+
+
+def document(*containers: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return {
+        "schema": "gotax.record/v1",
+        "host": "node-17",
+        "cpu_count": 2,
+        "start_unix_ns": 1_764_000_000_000_000_000,
+        "duration_s": 22.0,
+        "containers": list(containers),
+        **changes,
+    }
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str, object], str]:
+    def write_file(name: str, content: object) -> str:
+        path = tmp_path / name
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            path.write_text(json.dumps(content))
+        return str(path)
+
+    return write_file
+
+
+@pytest.fixture
+def run(
+    write: Callable[[str, object], str], capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """run(before, after, *flags): exit code, standard output and error."""
+
+    def compare(before: object, after: object, *flags: str) -> tuple[int, str, str]:
+        files = write("before.json", before), write("after.json", after)
+        try:
+            code = cli.main(["compare", *files, *flags])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        output = capsys.readouterr()
+        return code, output.out, output.err
+
+    return compare
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def test_the_story_as_text(run: Run) -> None:
+    """CPU, shares, GOMAXPROCS, and predicted beside realised, at the same work."""
+    flags = ("--throughput", "3333", "3333")
+    code, text, _ = run(document(container()), document(fitting()), *flags)
+    assert code == 0
+    assert "GOMAXPROCS 192 → 1" in text or "GOMAXPROCS 192 -> 1" in text
+    assert re.search(r"CPU, cores +0\.341 +0\.168 +-0\.173 +-0\.1\d+ to -0\.1\d+", text)
+    assert re.search(r"share of the runtime, % +50\.0 +30\.0 +-20\.0 +-2\d\.\d to -1\d\.\d", text)
+    assert re.search(r"Saved +0\.173 cores \(95 % interval 0\.1\d+ to 0\.1\d+\), 51% of", text)
+    assert re.search(r"Predicted +0\.160 cores, between 0\.100 and 0\.200", text)
+    assert "the saving is within the predicted range" in text
+    assert re.search(r"CPU per unit of work, (µ|u)s +102 +50\.5", text)
+
+
+def test_the_story_as_json_keeps_to_its_schema(run: Run) -> None:
+    """Every part is there, and documented in docs/json.md."""
+    flags = ("--json", "--work-before", "73326", "--work-after", "73326")
+    before = document(container(), container("idle", main_module="example.com/idle"))
+    code, text, _ = run(before, document(fitting()), *flags)
+    assert code == 0
+    found = json.loads(text)
+    schema = schema_of("compare-v1.json")
+    assert found["schema"] == SCHEMA
+    assert breaches(found, schema, schema) == []
+    (comparison,) = found["comparisons"]
+    assert comparison["saving_cores"]["outcome"] == "within"
+    assert comparison["cpu_s_per_unit"]["before"] == pytest.approx(7.5 / 73326)
+    assert found["unmatched"][0]["name"] == "idle"
+
+
+def test_the_page_names_every_key_of_the_schema() -> None:
+    """docs/json.md documents exactly what gotax.compare/v1 has."""
+    schema = schema_of("compare-v1.json")
+    page = (DOCS / "json.md").read_text()
+    part = next(part for part in page.split("\n## ") if part.startswith("`gotax compare"))
+    rows = re.findall(r"^\| `([\w.\[\]]+)` \|", part, re.MULTILINE)
+    assert {row.replace("[]", "").split(".")[-1] for row in rows} == described(schema, schema)
+
+
+def test_a_check_is_as_good_as_a_record(run: Run) -> None:
+    """`gotax check --json` and `explain --json` hold the same container."""
+    before = document(container(), schema="gotax.check/v2", start_unix_s=1.7e9)
+    after = document(schema="gotax.explain/v2", container=fitting(), start_unix_s=1.7e9)
+    code, text, _ = run(before, after, "--json")
+    assert code == 0
+    assert json.loads(text)["after"]["start_unix_s"] == 1.7e9
+
+
+def without(key: str) -> dict[str, Any]:
+    return {name: value for name, value in document(container()).items() if name != key}
+
+
+WHOLE = json.dumps(document(container())).encode()
+
+
+@pytest.mark.parametrize(
+    ("before", "words"),
+    [
+        (b"", "no JSON, or cut off"),
+        (WHOLE[:-20], "no JSON, or cut off"),
+        (b"\x1f\x8b\x08\x00pprof", "no JSON, or cut off"),
+        (b"[" * 100_000, "no JSON, or cut off"),
+        (b"[]", "is not a recording"),
+        ({"schema": "other/v1"}, "is not a recording"),
+        (document(container(), schema="gotax.record/v2"), "newer schema"),
+        (document(container(), schema="gotax.record/v99999999"), "newer schema"),
+        (document(container(), schema="gotax.check/v1"), "older schema"),
+        (without("containers"), "older gotax"),
+        (document(), "no Go container"),
+        (document(container("other", main_module="m")), "no container in common"),
+        (document(container(hits=-1)), "hits is no count"),
+        (document(container(cpu_seconds="7")), "cpu_seconds is no number"),
+        (document(container(shares={"user": 2})), "share is above 1"),
+        (document(container(), duration_s=0), "duration_s is not above 0"),
+        (WHOLE.replace(b"7.5", b"NaN"), "no JSON"),
+        (WHOLE.replace(b"7.5", b"1e999"), "too large"),
+        (WHOLE.replace(b"740", b"9" * 5000), "no JSON"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_one_sentence(run: Run, before: object, words: str) -> None:
+    """Exit code 2, a sentence that says what is wrong, nothing on standard output."""
+    code, text, error = run(before, document(fitting()))
+    assert (code, text) == (2, "")
+    assert words in error
+    assert error.startswith("gotax: ")
+    assert error.count("\n") == 1
+    code, text, again = run(document(fitting()), before)
+    assert (code, text, words in again) == (2, "", True)
+
+
+def test_a_file_that_is_not_there_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["compare", "/nowhere/a.json", "/nowhere/b.json"]) == 2
+    assert capsys.readouterr().err == (
+        "gotax: cannot read /nowhere/a.json: No such file or directory\n"
+    )
+
+
+def test_a_recording_too_large_is_a_sentence(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not even parsed."""
+    monkeypatch.setattr(recording, "MAX_BYTES", 100)
+    code, _, error = run(document(container()), document(fitting()))
+    assert code == 2
+    assert "record for a shorter time" in error
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--work-before", "10"), "go together"),
+        (("--work-before", "1", "--work-after", "1", "--throughput", "1", "1"), "instead"),
+        (("--throughput", "0", "1"), "an amount of work"),
+        (("--throughput", "5"), "expected 2 arguments"),
+        (("--container", "nobody"), "answers to 'nobody'"),
+        (("-c", "a", "-c", "b", "-c", "c"), "one name"),
+    ],
+    ids=str,
+)
+def test_flags_that_do_not_go_together(run: Run, flags: tuple[str, ...], words: str) -> None:
+    """Exit code 2 and a sentence."""
+    code, text, error = run(document(container()), document(fitting()), *flags)
+    assert (code, text) == (2, "")
+    assert words in error
+
+
+def test_work_is_of_one_container(run: Run) -> None:
+    """With two pairs it must be said which."""
+    both = document(container("a"), container("b", main_module="example.com/b"))
+    after = document(fitting("a"), fitting("b", main_module="example.com/b"))
+    code, _, error = run(both, after, "--throughput", "1", "1")
+    assert code == 2
+    assert "--container" in error
+    code, _, _ = run(both, after, "--throughput", "1", "1", "--container", "b")
+    assert code == 0
+
+
+@pytest.mark.parametrize("name", ["web", "/shop/web", "example.com/web", "server", "0123"])
+def test_a_container_is_named_by_any_of_its_names(run: Run, name: str) -> None:
+    """Name, cgroup, module, command, the beginning of the id; one name on each side if told."""
+    own = {"container_id": "0123456789abcdef"}
+    before = document(container(**own), container("b", main_module="m", processes=[]))
+    after = document(fitting("new"), fitting("b", main_module="m", processes=[]))
+    code, text, _ = run(before, after, "-c", name, "-c", "new", "--json")
+    assert code == 0
+    (comparison,) = json.loads(text)["comparisons"]
+    assert (comparison["name"], comparison["matched_by"]) == ("web", "container")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=6,
+)
+
+
+@given(st.data())
+def test_no_value_makes_a_traceback(data: st.DataObject) -> None:
+    """Any value in any place of a recording is understood or refused with a reason."""
+    whole = document(container())
+    place: Any = whole
+    while True:
+        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else [0]))
+        inner = place[key]
+        if not inner or not isinstance(inner, dict | list) or data.draw(st.booleans()):
+            break
+        place = inner
+    place[key] = data.draw(JSON)
+    try:
+        found = parse_recording(json.dumps(whole).encode())
+    except ParseError as error:
+        assert error.reason.startswith("recording-")
+        assert "\n" not in str(error)
+    else:
+        for subject in found.subjects:
+            assert subject.observation.cores >= 0
+            assert subject.observation.cores_variance >= 0
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_make_a_traceback(data: bytes) -> None:
+    """Garbage is refused."""
+    with pytest.raises(ParseError):
+        parse_recording(data)
+
+
+@given(st.integers(0, 10**7), st.data())
+def test_counts_come_back_from_ratios(hits: int, data: st.DataObject) -> None:
+    """A recording holds shares; the hits of each category are exactly what they were."""
+    part = data.draw(st.integers(0, hits))
+    shares = {"user": part / hits, "alloc": (hits - part) / hits} if hits else {}
+    whole = document(container(hits=hits, shares={c.label: 0.0 for c in Category} | shares))
+    (subject,) = parse_recording(json.dumps(whole).encode()).subjects
+    assert subject.observation.category_hits[Category.USER] == part
+    assert subject.observation.hits == hits
