@@ -9,7 +9,7 @@ import time
 
 from gotax.session import Plan, Session
 
-from calibration import table
+from calibration import fit, table
 from calibration.grid import FITTED, HELD_OUT, SEED, Cell, cells
 from calibration.measure import HZ, Row, RunError, build, measure
 
@@ -27,9 +27,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.step == "run":
         return run(options.set, options.seconds)
-    from calibration.fit import main as fit
-
-    return fit()
+    return fit.main()
 
 
 def run(chosen: str, seconds: float) -> int:

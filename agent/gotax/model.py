@@ -478,6 +478,7 @@ class ContainerReport:
     held_s: float = 0.0
     drain_hits: tuple[int, ...] = ()  # in order, each of about the same time: how even the load was
     silenced: tuple[str, ...] = ()  # codes of findings that were asked not to be told
+    saving: Saving | None = None  # of the recommended GOMAXPROCS, with or without a finding
 
     @property
     def hits(self) -> int:

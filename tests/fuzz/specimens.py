@@ -420,7 +420,8 @@ def _function(table: Pclntab, functions: Functions, number: int, size: int) -> F
         return None
     slots = np.array([int(functions.cu[number]) + n for n in numbers], np.int64)
     places = table._file_places(np.zeros_like(slots), slots)
-    files = [text.encode() for text in table._strings(places)]
+    texts, which = table._strings(places)
+    files = [texts[i].encode() for i in which.tolist()]
     pairs = [(1 + numbers.index(v), n) for v, n in zip(values, lengths, strict=True)]
     tree: list[tuple[bytes, bytes | None]] = []
     if functions.tree[number] >= 0 and layout is not None and parts[3]:

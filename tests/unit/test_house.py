@@ -25,7 +25,7 @@ KNOWS: dict[str, set[str]] = {
     "sampling": {"errors", "model", "config"},
     "linux": {"errors", "model", "config"},
     "golang": {"errors", "model", "linux"},
-    "diagnosis": {"model", "config", "confidence"},
+    "diagnosis": {"errors", "model", "config", "confidence"},
     "kubernetes": {"errors", "model"},
     "wire": set(),
     "exporters": {"", "errors", "model", "wire", "confidence"},

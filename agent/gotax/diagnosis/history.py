@@ -121,7 +121,10 @@ class History:
         verdict = verdict_of(findings, long)
         kept.verdict_s = kept.verdict_s + duration_s if verdict is kept.verdict else duration_s
         kept.verdict = verdict
-        return replace(report, verdict=verdict, findings=findings, held_s=kept.verdict_s)
+        saving = None if long.fits is None else long.saving(long.fits)
+        return replace(
+            report, verdict=verdict, findings=findings, held_s=kept.verdict_s, saving=saving
+        )
 
     def end_window(self) -> None:
         """Forget the containers that had no report in this window."""

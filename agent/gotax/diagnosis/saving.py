@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gotax.diagnosis import calibrated
-from gotax.model import Category, ContainerReport, Saving
+from gotax.model import Category, ContainerReport, Group, Saving, SavingSource
 
 MIN_HITS = 50
 """Below that a profile says nothing about shares."""
@@ -59,6 +59,13 @@ TERMS: dict[str, tuple[str, tuple[Category, ...]]] = {
 SIDE_EFFECTS = "cold caches and contention in all other code"
 SATURATED = 0.93
 """Share of what a container may use from which its use says nothing about its demand."""
+ELSEWHERE = 1.5
+"""How much wider the range is on a host with more CPUs than the model was calibrated on."""
+HEADROOM = 0.7
+"""Share of what the new GOMAXPROCS allows, from which queues are felt."""
+GC_NOTABLE = 0.05
+BURST, BLOCKS_MIN = 2.0, 4
+"""A load comes in bursts if the busiest of at least so many blocks is that much above the mean."""
 
 _GROUPED = np.zeros((len(TERMS), len(Category)))
 for _row, (_, _members) in enumerate(TERMS.values()):
@@ -139,17 +146,84 @@ def predict_saving(
     value, hits = gomaxprocs.value, [int(n) for n in report.category_hits]
     cores = report.cpu_ns / 1e9 / duration_s
     kept = predict_kept(hits, value, target)
-    if host_cpus > calibrated.CPUS and value > target:
-        kept = _extrapolate(kept, hits, value, target)
-    low, high = cores * (1 - kept.high), cores * (1 - kept.low)
-    if value != target and _is_saturated(report, cores, min(value, host_cpus)):
+    if host_cpus > calibrated.CPUS and value != target:
+        kept = Kept(kept.middle, kept.reach * ELSEWHERE)
+    low, mid, high = (cores * (1 - part) for part in (kept.high, kept.mid, kept.low))
+    room = min(value, host_cpus, report.limit.limit_cores or math.inf)
+    is_saturated = value != target and cores >= SATURATED * room
+    if is_saturated:
         # More work may be waiting: then it goes on using what it may, and does more of it.
         low = min(low, 0.0)
-    mid = cores * (1 - kept.mid)
+    load = _Load(cores, mid, room, is_saturated)
     return Saving(
-        low,
-        mid,
-        high,
-        _sources(hits, value, target, mid, cores),
-        _cautions(report, target, host_cpus, (cores, mid)),
+        low, mid, high, _sources(hits, value, target, mid), _cautions(report, target, load)
     )
+
+
+def _sources(hits: list[int], value: int, target: int, mid: float) -> tuple[SavingSource, ...]:
+    """Where ``mid`` comes from. A term cannot give more than its own time; what its slope says
+    beyond that comes off all other code, which runs better without it."""
+    way = direction(value, target)
+    if way == "same" or mid == 0:
+        return ()
+    parts: dict[str, float] = {}
+    for (key, (name, _)), share in zip(TERMS.items(), term_shares(hits).tolist(), strict=True):
+        slope = calibrated.SLOPES[way][key]
+        own = "user" if key == "user" else name
+        direct = 0.0 if own == "user" else min(slope, 1.0) * share
+        parts[name] = parts.get(name, 0.0) + direct
+        parts[SIDE_EFFECTS] = parts.get(SIDE_EFFECTS, 0.0) + slope * share - direct
+    total = sum(parts.values())
+    if total == 0:
+        return ()
+    found = [SavingSource(name, part / total * mid) for name, part in parts.items() if part]
+    return tuple(sorted(found, key=lambda source: -abs(source.cores)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    cores: float
+    saved: float
+    room: float  # what it may use now
+    is_saturated: bool
+
+
+def _cautions(report: ContainerReport, target: int, load: _Load) -> tuple[str, ...]:
+    """Where the change could hurt, and how to check; sentences."""
+    gomaxprocs = report.main_process.gomaxprocs
+    if gomaxprocs is None or gomaxprocs.value is None or gomaxprocs.value <= target:
+        return ()
+    found = []
+    after = load.cores - load.saved
+    if load.is_saturated:
+        found.append(
+            f"It uses all of the {load.room:g} CPUs it may: if work is waiting, it will do more of"
+            " it rather than use less CPU. Compare throughput, not CPU."
+        )
+    if after >= HEADROOM * target:
+        found.append(
+            f"Little headroom: {after:.2f} of {target} CPUs would be in use. Watch latency at peak"
+            " load, and /sched/latencies:seconds of runtime/metrics."
+        )
+    elif _is_bursty(report):
+        found.append(
+            "Its load comes in bursts: those that ran on many CPUs at once will take longer on"
+            f" {target}. Watch the 99th percentile of latency."
+        )
+    if target == 1 and report.group_share(Group.GC) >= GC_NOTABLE:
+        found.append(
+            "With one P the garbage collector's turns hold up everything else for up to 10 ms at a"
+            " time. GOMAXPROCS=2 is the careful choice where tail latency matters."
+        )
+    if gomaxprocs.value <= 2 * target:
+        found.append("GOMAXPROCS is near what fits already: measure before and after.")
+    return tuple(found)
+
+
+def _is_bursty(report: ContainerReport) -> bool:
+    """Some stretches of the window were far busier than its mean."""
+    blocks = report.drain_hits
+    if len(blocks) < BLOCKS_MIN or sum(blocks) < MIN_HITS:
+        return False
+    mean = sum(blocks) / len(blocks)
+    return max(blocks) > BURST * mean + 3 * math.sqrt(mean)

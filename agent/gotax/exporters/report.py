@@ -15,6 +15,7 @@ from gotax.exporters.text import utf8
 from gotax.model import (
     Category,
     ContainerReport,
+    Evidence,
     Finding,
     FunctionShare,
     Gomaxprocs,
@@ -22,6 +23,7 @@ from gotax.model import (
     HitCount,
     Process,
     RuntimeState,
+    Saving,
     Window,
 )
 
@@ -111,6 +113,9 @@ def container_document(window: Window, report: ContainerReport) -> dict[str, Any
         "periods": usage.periods,
         "functions": _functions(report.functions[:MAX_FUNCTIONS], report.hits),
         "verdict": report.verdict.value,
+        "held_s": report.held_s,
+        "recommended_saving_cores": _saving(report.saving),
+        "silenced": [utf8(code) for code in report.silenced],
         "findings": [_finding(finding) for finding in report.findings],
         "processes": [_process(process) for process in report.processes],
     }
@@ -157,9 +162,38 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "code": utf8(finding.code),
         "title": utf8(finding.title),
         "severity": finding.severity.value,
-        "evidence": [utf8(sentence) for sentence in finding.evidence],
-        "remedy": utf8(finding.remedy),
+        "confidence": finding.confidence.value,
+        "cause": finding.cause.value if finding.cause else None,
+        "held_s": finding.held_s,
+        "evidence": [_evidence(each) for each in finding.evidence],
+        "remedy": {
+            "text": utf8(finding.remedy.text),
+            "patch": _known(finding.remedy.patch),
+            "gomaxprocs": finding.remedy.gomaxprocs,
+        },
+        "saving_cores": _saving(finding.saving),
+        "saving_sources": [
+            {"name": utf8(source.name), "cores": source.cores}
+            for source in (finding.saving.sources if finding.saving else ())
+        ],
+        "cautions": [utf8(text) for text in (finding.saving.cautions if finding.saving else ())],
     }
+
+
+def _evidence(evidence: Evidence) -> dict[str, Any]:
+    return {
+        "text": utf8(evidence.text),
+        "value": evidence.value,
+        "unit": _known(evidence.unit),
+        "interval": None if evidence.interval is None else list(evidence.interval),
+        "window_s": evidence.window_s,
+    }
+
+
+def _saving(saving: Saving | None) -> dict[str, float] | None:
+    if saving is None:
+        return None
+    return {"low": saving.low, "mid": saving.mid, "high": saving.high}
 
 
 def _process(process: Process) -> dict[str, Any]:

@@ -236,6 +236,15 @@ def labelled(label: str, lines: Iterable[str], indent: int, style: Style) -> lis
     return [head, *((" " * indent + line).rstrip() for line in rest)]
 
 
+def span(length_s: float) -> str:
+    """A time in its largest unit: ``40 s``, ``5 min``, ``2.5 h``."""
+    if length_s < 120:
+        return f"{length_s:.0f} s"
+    if length_s < 7200:
+        return f"{length_s / 60:.0f} min"
+    return f"{length_s / 3600:.1f} h"
+
+
 def padded(text: str, width: int, right: bool) -> str:
     gap = " " * (width - columns(text))
     return gap + text if right else text + gap

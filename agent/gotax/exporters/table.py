@@ -37,6 +37,7 @@ from gotax.exporters.style import (
     plural,
     seconds,
     shortened,
+    span,
     unabridged,
     word,
 )
@@ -51,6 +52,7 @@ from gotax.model import (
     Gomaxprocs,
     Group,
     Process,
+    Saving,
     Severity,
     Verdict,
     Window,
@@ -65,6 +67,8 @@ second, a column above ``DETAIL_RANK``."""
 DETAIL_RANK = 2
 BAR_WIDTH = 23
 EXPLAINED_FUNCTIONS = 12
+NOTABLE_SOURCE = 0.05
+"""Share of a saving below which its source is left out of the text."""
 
 Row = ContainerReport
 
@@ -90,7 +94,7 @@ def render_check(window: Window, style: Style) -> str:
     for report in window.reports:
         for finding in report.findings:
             lines += ["", *_finding(finding, report, style)]
-            cut = cut or "\n" in finding.remedy
+            cut = cut or bool(finding.remedy.patch)
     if cut:
         lines += ["", painted("gotax explain NAME shows the lines to copy.", DIM, style)]
     lines += ["", *_totals(window, style)]
@@ -418,13 +422,32 @@ def _finding(finding: Finding, report: Row, style: Style, whole: bool = False) -
     lines = [painted(f"{mark} {head[0]}", paint, style)]
     lines += [painted(f"  {line}", paint, style) for line in head[1:]]
     room = style.room - LABEL_WIDTH - 2
-    for sentence in finding.evidence:
-        label = "  Evidence" if sentence is finding.evidence[0] else ""
-        lines += labelled(label, paragraph(sentence, room, style), LABEL_WIDTH, style)
-    remedy = finding.remedy
-    if not whole:
-        remedy = remedy.split("\n")[0].removesuffix(":")
-    return lines + labelled("  Remedy", block(remedy, room, style), LABEL_WIDTH, style)
+    for number, evidence in enumerate(finding.evidence):
+        label = "" if number else "  Evidence"
+        lines += labelled(label, paragraph(evidence.text, room, style), LABEL_WIDTH, style)
+    if whole and finding.saving is not None:
+        lines += _saving(finding.saving, room, style)
+    lines += labelled("  Remedy", paragraph(finding.remedy.text, room, style), LABEL_WIDTH, style)
+    if whole and finding.remedy.patch:
+        patch = block(finding.remedy.patch.rstrip("\n"), room, style)
+        lines += labelled("  Patch", patch, LABEL_WIDTH, style)
+    if whole:
+        sure = f"{finding.confidence.value} confidence"
+        if finding.held_s:
+            sure += f", held for {span(finding.held_s)}"
+        lines += labelled("  How sure", [sure], LABEL_WIDTH, style)
+    return lines
+
+
+def _saving(saving: Saving, room: int, style: Style) -> list[str]:
+    """The predicted range, and where it comes from."""
+    text = (
+        f"{saving.mid:.2f} cores, between {saving.low:.2f} and {saving.high:.2f}, at the same work"
+    )
+    parts = [s for s in saving.sources if abs(s.cores) >= NOTABLE_SOURCE * abs(saving.mid)]
+    if parts:
+        text += ": " + ", ".join(f"{source.name} {source.cores:.2f}" for source in parts)
+    return labelled("  Saving", paragraph(text, room, style), LABEL_WIDTH, style)
 
 
 # One container explained

@@ -185,7 +185,8 @@ class _Pairs:
         values[~inside] = -1
         if int(np.abs(values).max()) >> 31:
             raise ParseError("pctab-malformed", "a value beyond 32 bits")
-        return values.astype(np.int32)
+        narrow: Int32Array = values.astype(np.int32)
+        return narrow
 
 
 def _decode_pairs(data: bytes, starts: Int64Array, ends: Int64Array) -> _Pairs:

@@ -175,8 +175,8 @@ def test_two_processes_of_one_program_with_different_values_are_no_change() -> N
     assert follow(windows) == []
 
 
-def pod(name: str, value: int, *hits: int) -> Seen:
-    return Seen(value, *hits, name=name, container_id=name * 8)
+def pod(name: str, value: int, runtime: int = 20, user: int = 80) -> Seen:
+    return Seen(value, runtime, user, name=name, container_id=name * 8)
 
 
 def test_a_rollout_is_compared_when_the_last_old_container_has_ended() -> None:

@@ -159,12 +159,17 @@ def test_one_window_each_claims_no_interval_of_cpu() -> None:
     assert any("no throughput" in text for text in found.caveats)
 
 
+def varied(variance: float) -> tuple[Observation, Observation]:
+    before, after = (replace(s, blocks=8, cores_variance=variance) for s in (BEFORE, AFTER))
+    return before, after
+
+
 def test_blocks_give_an_interval() -> None:
     """Even windows a narrow one, uneven ones a wide one that holds zero."""
-    even = compare(pair(*(replace(s, blocks=8, cores_variance=1e-4) for s in (BEFORE, AFTER))))
+    even = compare(pair(*varied(1e-4)))
     assert even.cores.is_sure
     assert even.saving.low == pytest.approx(0.2 - 2.145 * math.sqrt(2e-4 / 8))
-    uneven = compare(pair(*(replace(s, blocks=8, cores_variance=0.25) for s in (BEFORE, AFTER))))
+    uneven = compare(pair(*varied(0.25)))
     assert not uneven.cores.is_sure
     assert uneven.saving.low is not None
     assert uneven.saving.low < 0 < uneven.saving.value

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from gotax.confidence import interval
 from gotax.config import Thresholds
-from gotax.diagnosis.findings import OVERSIZED, is_mismatch, judge
+from gotax.diagnosis import rules
+from gotax.diagnosis.case import Case, is_mismatch
+from gotax.diagnosis.findings import judge
 from gotax.model import (
     CATEGORY_COUNT,
     RUNTIME_GROUPS,
@@ -17,11 +19,11 @@ from gotax.model import (
     ContainerReport,
     CpuLimit,
     CpuUsage,
+    Finding,
     Gomaxprocs,
     Group,
     Origin,
     Process,
-    Severity,
     Verdict,
 )
 from hypothesis import given
@@ -56,6 +58,15 @@ def report(
         usage=CpuUsage(),
         verdict=Verdict.UNREADABLE,
     )
+
+
+def verdict(seen: ContainerReport, thresholds: Thresholds = USUAL) -> Verdict:
+    return judge(Case(seen, 15.0, 192, thresholds))[0]
+
+
+def found(seen: ContainerReport, thresholds: Thresholds = USUAL) -> dict[str, Finding]:
+    """By code."""
+    return {f.code: f for f in judge(Case(seen, 15.0, 192, thresholds))[1]}
 
 
 # Published: Newcombe, Statistics in Medicine 17 (1998), table I, method 3; z = 1.959964.
@@ -135,61 +146,60 @@ def test_more_processors_never_fit_better(value: int, fits: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("case", "verdict"),
+    ("seen", "expected", "codes"),
     [
-        (report(2, 1, runtime=900, hits=1000), Verdict.FITS),
-        (report(1, 1, runtime=0, hits=0), Verdict.FITS),
-        (report(192, 1, runtime=150, hits=1000), Verdict.MISMATCH),
-        (report(192, 1, runtime=500, hits=1000), Verdict.OVERSIZED),
-        (report(192, 1, runtime=49, hits=49), Verdict.TOO_FEW_SAMPLES),
-        (report(192, 1, runtime=50, hits=50), Verdict.OVERSIZED),
-        (report(192, 1, runtime=0, hits=0), Verdict.TOO_FEW_SAMPLES),
+        (report(2, 1, runtime=100, hits=1000), Verdict.FITS, []),
+        (report(1, 1, runtime=0, hits=0), Verdict.FITS, []),
+        (report(192, 1, runtime=150, hits=1000), Verdict.MISMATCH, ["GT002"]),
+        (report(192, 1, runtime=500, hits=1000), Verdict.OVERSIZED, ["GT001"]),
+        (report(192, 1, runtime=49, hits=49), Verdict.TOO_FEW_SAMPLES, ["GT014"]),
+        (report(192, 1, runtime=50, hits=50), Verdict.OVERSIZED, ["GT001"]),
+        (report(192, 1, runtime=0, hits=0), Verdict.TOO_FEW_SAMPLES, ["GT014"]),
         # 22 % of 200 hits may well be below 20 %; of 20,000 it is not.
-        (report(192, 1, runtime=44, hits=200), Verdict.MISMATCH),
-        (report(192, 1, runtime=4400, hits=20_000), Verdict.OVERSIZED),
-        (report(4, 4, runtime=900, hits=1000, limit=None), Verdict.UNLIMITED),
-        (report(64, 4, runtime=900, hits=1000, limit=None), Verdict.OVERSIZED),
-        (report(None, 1, runtime=900, hits=1000), Verdict.UNREADABLE),
+        (report(192, 1, runtime=44, hits=200), Verdict.MISMATCH, ["GT002"]),
+        (report(192, 1, runtime=4400, hits=20_000), Verdict.OVERSIZED, ["GT001"]),
+        (report(4, 4, runtime=100, hits=1000, limit=None), Verdict.UNLIMITED, []),
+        (report(64, 4, runtime=900, hits=1000, limit=None), Verdict.OVERSIZED, ["GT001"]),
+        (report(None, 1, runtime=900, hits=1000), Verdict.UNREADABLE, ["GT015"]),
     ],
 )
-def test_verdicts(case: ContainerReport, verdict: Verdict) -> None:
-    """One verdict per container, and a warning exactly for an oversized one."""
-    got, findings = judge(case, USUAL)
-    assert got is verdict
-    assert [f.code for f in findings] == ([OVERSIZED] if verdict is Verdict.OVERSIZED else [])
-    assert all(f.severity is Severity.WARNING for f in findings)
+def test_verdicts(seen: ContainerReport, expected: Verdict, codes: list[str]) -> None:
+    """Without the kernel's account of the CPU nothing is predicted: the runtime's share decides."""
+    assert verdict(seen) is expected
+    assert sorted(found(seen)) == codes
 
 
 def test_process_that_was_never_read_is_unreadable() -> None:
     """Without any GOMAXPROCS there is no verdict about it."""
-    case = report(192, 1, runtime=900, hits=1000)
-    process = replace(case.main_process, gomaxprocs=None)
-    assert judge(replace(case, processes=(process,)), USUAL) == (Verdict.UNREADABLE, ())
+    seen = report(192, 1, runtime=900, hits=1000)
+    process = replace(seen.main_process, gomaxprocs=None)
+    seen = replace(seen, processes=(process,))
+    assert verdict(seen) is Verdict.UNREADABLE
+    assert list(found(seen)) == [rules.UNREADABLE]
 
 
 @given(st.integers(50, 10**6).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_oversized_means_that_the_lower_end_reaches_the_threshold(counts: tuple[int, int]) -> None:
     """Never on a share that chance alone could have lifted over the threshold."""
     runtime, hits = counts
-    case = report(192, 1, runtime=runtime, hits=hits)
-    verdict, _ = judge(case, USUAL)
-    assert (verdict is Verdict.OVERSIZED) == (interval(runtime, hits)[0] >= USUAL.runtime_share)
-    assert math.isclose(case.runtime_share, runtime / hits)
+    seen = report(192, 1, runtime=runtime, hits=hits)
+    proven = interval(runtime, hits)[0] >= USUAL.runtime_share
+    assert (verdict(seen) is Verdict.OVERSIZED) == proven
+    assert math.isclose(seen.runtime_share, runtime / hits)
 
 
 @given(st.sampled_from(Category), st.integers(50, 5000))
 def test_only_scheduler_and_gc_are_a_cost(category: Category, hits: int) -> None:
     """A container that spends all its time in one category is oversized exactly if that is the
     runtime's own work; allocation, locks or system calls are the program's."""
-    case = report(192, 1, runtime=0, hits=0)
-    case.category_hits[category] = hits
-    verdict, _ = judge(case, USUAL)
-    assert (verdict is Verdict.OVERSIZED) == (category.group in RUNTIME_GROUPS)
+    seen = report(192, 1, runtime=0, hits=0)
+    seen.category_hits[category] = hits
+    assert (verdict(seen) is Verdict.OVERSIZED) == (category.group in RUNTIME_GROUPS)
     assert {Group.SCHEDULER, Group.GC} == RUNTIME_GROUPS
 
 
 @pytest.mark.parametrize(
-    ("thresholds", "verdict"),
+    ("thresholds", "expected"),
     [
         (Thresholds(runtime_share=0.5), Verdict.MISMATCH),
         (Thresholds(runtime_share=0.0), Verdict.OVERSIZED),
@@ -197,21 +207,20 @@ def test_only_scheduler_and_gc_are_a_cost(category: Category, hits: int) -> None
         (Thresholds(mismatch_ratio=200.0), Verdict.FITS),
     ],
 )
-def test_thresholds_move_the_verdict(thresholds: Thresholds, verdict: Verdict) -> None:
-    """Each of the three settings alone changes what is said of the same 40 %."""
-    case = report(192, 1, runtime=400, hits=1000)
-    assert judge(case, USUAL)[0] is Verdict.OVERSIZED
-    assert judge(case, thresholds)[0] is verdict
+def test_thresholds_move_the_verdict(thresholds: Thresholds, expected: Verdict) -> None:
+    """Each of the settings alone changes what is said of the same 40 %."""
+    seen = report(192, 1, runtime=400, hits=1000)
+    assert verdict(seen) is Verdict.OVERSIZED
+    assert verdict(seen, thresholds) is expected
 
 
 @pytest.mark.parametrize("origin", Origin)
 @pytest.mark.parametrize("limit", [1.0, 0.25, None])
 def test_a_finding_can_be_written_for_every_origin(origin: Origin, limit: float | None) -> None:
     """Wherever GOMAXPROCS came from, the evidence names value, room, share and hits."""
-    case = report(192, 1, runtime=400, hits=1000, origin=origin, limit=limit)
-    verdict, (finding,) = judge(case, USUAL)
-    assert verdict is Verdict.OVERSIZED
-    text = " ".join(finding.evidence)
+    seen = report(192, 1, runtime=400, hits=1000, origin=origin, limit=limit)
+    finding = found(seen)[rules.COSTLY]
+    text = " ".join(evidence.text for evidence in finding.evidence)
     assert "GOMAXPROCS is 192" in text
     assert "40.0%" in text
     assert "1000 hits" in text
@@ -220,19 +229,19 @@ def test_a_finding_can_be_written_for_every_origin(origin: Origin, limit: float 
 
 def test_throttling_is_evidence_where_there_was_some() -> None:
     """Periods and seconds appear when the kernel counted any."""
-    case = report(192, 1, runtime=400, hits=1000)
-    _, (quiet,) = judge(case, USUAL)
+    seen = report(192, 1, runtime=400, hits=1000)
+    quiet = found(seen)[rules.COSTLY]
     usage = CpuUsage(periods=100, throttled_periods=60, throttled_ns=3_500_000_000)
-    _, (loud,) = judge(replace(case, usage=usage), USUAL)
-    assert not any("throttled" in line for line in quiet.evidence)
-    assert "throttled in 60 of 100 periods, 3.5 s in all" in loud.evidence
+    loud = found(replace(seen, usage=usage))[rules.COSTLY]
+    assert not any("throttled" in evidence.text for evidence in quiet.evidence)
+    assert "throttled in 60 of 100 periods, 3.5 s in all" in [e.text for e in loud.evidence]
 
 
-def test_remedy_is_for_whoever_runs_it() -> None:
-    """A pod gets the lines of its template, a service the variable."""
-    case = report(192, 1, runtime=400, hits=1000)
-    _, (in_pod,) = judge(case, USUAL)
-    assert "resourceFieldRef" in in_pod.remedy
-    service = replace(case, container=replace(CONTAINER, pod_uid=None))
-    _, (outside,) = judge(service, USUAL)
-    assert "GOMAXPROCS=1" in outside.remedy
+def test_patch_is_for_whoever_runs_it() -> None:
+    """A pod gets the lines of its template, a service a drop-in, anything else the variable."""
+    seen = report(192, 1, runtime=400, hits=1000)
+    assert "containers:" in found(seen)[rules.COSTLY].remedy.patch
+    outside = replace(seen, container=replace(CONTAINER, pod_uid=None))
+    assert found(outside)[rules.COSTLY].remedy.patch == "GOMAXPROCS=1\n"
+    service = replace(seen, container=replace(CONTAINER, pod_uid=None, unit="api.service"))
+    assert "Environment=GOMAXPROCS=1" in found(service)[rules.COSTLY].remedy.patch

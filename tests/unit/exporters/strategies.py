@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from gotax.model import (
     Category,
+    Cause,
+    Confidence,
     Container,
     CpuLimit,
     CpuUsage,
+    Evidence,
     Finding,
     Frame,
     FrameKind,
@@ -15,7 +18,10 @@ from gotax.model import (
     Location,
     Origin,
     Process,
+    Remedy,
     RuntimeState,
+    Saving,
+    SavingSource,
     Severity,
     Verdict,
     Window,
@@ -85,13 +91,34 @@ cores = st.none() | st.floats(0.001, 1024)
 counts = st.none() | st.integers(0, 2**50)
 limits = st.builds(CpuLimit, cores, st.none() | names, cores, counts, counts, counts)
 usages = st.builds(CpuUsage, counts, counts, counts, counts)
+numbers = st.floats(-1e6, 1e6)
+evidence = st.builds(
+    Evidence,
+    text=names,
+    value=st.none() | numbers,
+    unit=names,
+    interval=st.none() | st.tuples(numbers, numbers),
+    window_s=st.none() | st.floats(0, 1e7),
+)
+savings = st.none() | st.builds(
+    Saving,
+    numbers,
+    numbers,
+    numbers,
+    st.lists(st.builds(SavingSource, names, numbers), max_size=2).map(tuple),
+    st.lists(names, max_size=2).map(tuple),
+)
 findings = st.builds(
     Finding,
     code=names,
     title=names,
     severity=st.sampled_from(Severity),
-    evidence=st.lists(names, max_size=2).map(tuple),
-    remedy=names,
+    confidence=st.sampled_from(Confidence),
+    evidence=st.lists(evidence, max_size=2).map(tuple),
+    remedy=st.builds(Remedy, names, names, counts),
+    saving=savings,
+    cause=st.none() | st.sampled_from(Cause),
+    held_s=st.floats(0, 1e7),
 )
 
 

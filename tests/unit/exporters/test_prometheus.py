@@ -81,7 +81,7 @@ def test_story_in_metrics() -> None:
     assert values(exporter, "gotax_runtime_share", **name) == [pytest.approx(137 / 285)]
     assert values(exporter, "gotax_verdict", verdict="oversized", **name) == [1]
     assert values(exporter, "gotax_verdict", verdict="fits", **name) == [0]
-    assert values(exporter, "gotax_finding", code="gomaxprocs-oversized", **name) == [1]
+    assert values(exporter, "gotax_finding", code="GT001", **name) == [1]
     assert values(exporter, "gotax_container_info", go_version="go1.22.5", **name) == [1]
     assert values(exporter, "gotax_lost_hits_total", reason="no-process") == [1]
     assert values(exporter, "gotax_other_cpu_seconds_total") == [pytest.approx(318 * period_s)]

@@ -13,10 +13,13 @@ import numpy as np
 from gotax.model import (
     CATEGORY_COUNT,
     Category,
+    Cause,
+    Confidence,
     Container,
     ContainerReport,
     CpuLimit,
     CpuUsage,
+    Evidence,
     Finding,
     Frame,
     FrameKind,
@@ -30,7 +33,10 @@ from gotax.model import (
     Origin,
     Process,
     Profile,
+    Remedy,
     RuntimeState,
+    Saving,
+    SavingSource,
     Severity,
     Stack,
     Verdict,
@@ -65,6 +71,9 @@ class Load:
     usage: CpuUsage = NO_USAGE
     verdict: Verdict = Verdict.UNLIMITED
     findings: tuple[Finding, ...] = ()
+    held_s: float = 0.0
+    silenced: tuple[str, ...] = ()
+    drain_hits: tuple[int, ...] = ()
 
     @property
     def hits(self) -> int:
@@ -143,6 +152,10 @@ def build_report(loads: list[Load]) -> ContainerReport:
         usage=first.usage,
         verdict=first.verdict,
         findings=first.findings,
+        held_s=first.held_s,
+        silenced=first.silenced,
+        saving=next((f.saving for f in first.findings if f.saving), None),
+        drain_hits=first.drain_hits,
     )
 
 
@@ -228,34 +241,55 @@ def go_process(
     return Process(pid, pid * 100, command, container, build, gomaxprocs, state)
 
 
-YAML_REMEDY = """\
-Set GOMAXPROCS to the CPU limit through the downward API, or build with Go 1.25 or newer, which \
-reads the limit by itself.
-
-env:
-  - name: GOMAXPROCS
-    valueFrom:
-      resourceFieldRef:
-        resource: limits.cpu
-        divisor: "1\""""
+PATCH = """\
+spec:
+  template:
+    spec:
+      containers:
+      - name: api
+        env:
+        - name: GOMAXPROCS
+          valueFrom:
+            resourceFieldRef:
+              resource: limits.cpu
+              divisor: "1"
+"""
 
 OVERSIZED_FINDING = Finding(
-    code="gomaxprocs-oversized",
-    title="GOMAXPROCS is 192 for a limit of 1 core",
+    code="GT001",
+    title="GOMAXPROCS is above the CPU limit, and the runtime pays for it",
     severity=Severity.WARNING,
+    confidence=Confidence.HIGH,
     evidence=(
-        "48 % of its CPU time went to the Go runtime: 30 % scheduler, 18 % GC",
-        "Go 1.22 takes the number of CPUs and does not look at the cgroup's limit",
-        "it was throttled in 121 of 150 periods, 3.2 s in all",
+        Evidence("GOMAXPROCS is 192, the number of CPUs; a limit of 1 CPU fits 1", 192, "count"),
+        Evidence("Go before 1.25 takes the number of CPUs and does not look at CPU limits"),
+        Evidence("scheduler and GC take 48.1% of its CPU time", 0.481, "share", (0.42, 0.54), 15.0),
+        Evidence("throttled in 121 of 150 periods, 3.2 s in all", 0.807, "share", None, 15.0),
     ),
-    remedy=YAML_REMEDY,
+    remedy=Remedy("Set GOMAXPROCS to 1 in the environment, from the limit.", PATCH, 1),
+    saving=Saving(
+        0.31,
+        0.44,
+        0.52,
+        (
+            SavingSource("idle Ps that look for work", 0.2),
+            SavingSource("GC workers on idle and dedicated Ps", 0.15),
+            SavingSource("waking threads", 0.08),
+            SavingSource("channels and locks", 0.01),
+        ),
+        ("Watch the 99th percentile of latency.",),
+    ),
+    cause=Cause.OLD_GO,
+    held_s=300.0,
 )
 MISMATCH_FINDING = Finding(
-    code="gomaxprocs-mismatch",
-    title="GOMAXPROCS is 8 for a limit of 2.5 cores",
+    code="GT002",
+    title="GOMAXPROCS is above the CPU limit, at little cost under this load",
     severity=Severity.INFO,
-    evidence=("the runtime takes 9 % of its CPU time, below the threshold of 20 %",),
-    remedy="Nothing now. Set GOMAXPROCS=3 when the load grows.",
+    confidence=Confidence.MEDIUM,
+    evidence=(Evidence("scheduler and GC take 9 % of its CPU time", 0.09, "share"),),
+    remedy=Remedy("Nothing has to be done now. Set the variable GOMAXPROCS to 3."),
+    cause=Cause.ENVIRONMENT,
 )
 
 
@@ -277,6 +311,9 @@ def oversized_load() -> Load:
         usage=CpuUsage(14_900_000_000, 150, 121, 3_200_000_000),
         verdict=Verdict.OVERSIZED,
         findings=(OVERSIZED_FINDING,),
+        held_s=300.0,
+        silenced=("GT010",),
+        drain_hits=(90, 100, 95),
     )
 
 
