@@ -10,13 +10,13 @@ import time
 from gotax.session import Plan, Session
 
 from calibration import fit, table
-from calibration.grid import FITTED, HELD_OUT, SEED, Cell, cells
+from calibration.grid import FITTED, HELD_OUT, SEED, VERSIONS, Cell, cells
 from calibration.measure import HZ, Row, RunError, build, measure
 
 NEIGHBOURS_MAX_CORES = 0.15
 """What else may run: a busy host hides the cost, because threads that find no core cannot spin."""
 ATTEMPTS = 3
-ROUNDS = 3
+ROUNDS = 2
 
 
 def main() -> int:
@@ -26,6 +26,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=1e9, help="start no cell after that time")
     options = parser.parse_args()
     if options.step == "run":
+        for version in VERSIONS:
+            build(version)
         return run(options.set, options.seconds)
     return fit.main()
 
@@ -38,8 +40,9 @@ def run(chosen: str, seconds: float) -> int:
     missing = [cell for cell in cells(workloads, ROUNDS) if key_of(cell) not in present]
     deadline = time.monotonic() + seconds
     with Session(Plan(hz=HZ, drain_s=1.0)) as session:
-        for cell in missing:
+        for number, cell in enumerate(missing):
             if time.monotonic() > deadline:
+                print(f"{len(missing) - number} cells are left for another call")
                 break
             try:
                 rows = run_cell(session, cell)

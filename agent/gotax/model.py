@@ -544,7 +544,7 @@ class Observation:
         usage = self.usage
         if not usage.periods or usage.throttled_periods is None:
             return None
-        return usage.throttled_periods / usage.periods
+        return min(1.0, usage.throttled_periods / usage.periods)
 
 
 @dataclass(frozen=True, slots=True)

@@ -245,3 +245,10 @@ def test_patch_is_for_whoever_runs_it() -> None:
     assert found(outside)[rules.COSTLY].remedy.patch == "GOMAXPROCS=1\n"
     service = replace(seen, container=replace(CONTAINER, pod_uid=None, unit="api.service"))
     assert "Environment=GOMAXPROCS=1" in found(service)[rules.COSTLY].remedy.patch
+
+
+def test_more_throttled_periods_than_periods_are_no_error() -> None:
+    """The kernel's two counters are not read at one moment: seen with a window of a second."""
+    usage = CpuUsage(periods=10, throttled_periods=11, throttled_ns=5)
+    seen = replace(report(192, 1, runtime=400, hits=1000), usage=usage)
+    assert "throttled in 10 of 10 periods" in found(seen)[rules.COSTLY].evidence[-1].text
