@@ -1,9 +1,12 @@
 """Fits the model of diagnosis/saving.py to the table of runs and writes its numbers.
 
-docs/saving.md says what is fitted and why. In short: the part of the CPU time that stays is
-exp(-sum(slope * share)); the slopes come from non-negative least squares on the logarithm, drawn
-towards one common slope where the runs do not tell the terms apart. The ranges come from what the
-model is off by for a workload that it has not seen: each workload is left out once.
+docs/saving.md says what is fitted and why. Per way (down to one P, down to several):
+
+- what stays of each term, by least squares on relative errors, within physical bounds and drawn
+  towards what one would expect where the runs do not tell two terms apart;
+- what that gets wrong, run by run: the points of the Gaussian process;
+- the factor of the ranges: each workload is left out once, predicted from the others, and the
+  factor is the one whose ranges hold COVERAGE of the truth.
 """
 
 from __future__ import annotations
@@ -11,12 +14,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, permutations
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from gotax.diagnosis.saving import TERMS, direction, strength, term_shares
+from gotax.diagnosis.saving import TERMS, Neighbours, Situation, features, plain, reach
 
 from calibration import table
 from calibration.grid import CPUS
@@ -24,139 +27,172 @@ from calibration.measure import Row
 
 Floats = npt.NDArray[np.float64]
 OUTPUT = Path(__file__).parents[1] / "agent" / "gotax" / "diagnosis" / "calibrated.py"
-WAYS = ("one", "several", "up")
+WAYS = {"one": 1, "several": 2}
 COVERAGE = 0.9
-RIDGE = 0.02
-"""Pull of every slope towards the common one, per run."""
-ROUNDS = 2000
+EXPECTED = {
+    "find": 0.05,
+    "wake": 0.1,
+    "park": 0.0,
+    "switch": 0.4,
+    "mark": 0.5,
+    "assist": 0.3,
+    "sweep": 0.1,
+    "network": 0.3,
+    "timers": 0.5,
+    "alloc": 0.55,
+    "chan": 0.6,
+    "locks": 0.3,
+    "syscall": 0.6,
+    "user": 0.9,
+}
+"""What stays of a term going down to one P, roughly; of its root going down to two."""
+STAYS_MAX = 1.2
+PULL = 0.3
+SWEEPS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two runs that differ in GOMAXPROCS alone. ``growth``: the logarithm of what is saved, at the
-    same work; above 0 the change from ``before`` to ``after`` saves."""
+    """Two runs that differ in GOMAXPROCS alone, ``after`` with fewer Ps."""
 
     before: Row
     after: Row
 
     @property
-    def way(self) -> str:
-        return direction(self.before.procs, self.after.procs)
+    def kept(self) -> float:
+        """The part of the CPU time that stays at the same work."""
+        return _cpu_per_unit(self.after) / _cpu_per_unit(self.before)
 
     @property
-    def saved(self) -> float:
-        return math.log(_cpu_per_unit(self.before) / _cpu_per_unit(self.after))
-
-    @property
-    def shares(self) -> Floats:
-        scale = strength(self.before.procs, self.after.procs) if self.way == "several" else 1.0
-        return scale * term_shares(self.before.hits)
+    def situation(self) -> Situation:
+        row = self.before
+        room = min(row.procs, CPUS, row.limit_cores or math.inf)
+        return Situation(row.hits, row.procs, row.cpu_s / row.duration_s / room)
 
 
 def _cpu_per_unit(row: Row) -> float:
     return row.cpu_s / row.duration_s / row.work
 
 
-def pairs(rows: Sequence[Row]) -> Iterator[Pair]:
-    """All ordered pairs within a cell whose target is one that gotax would recommend or less."""
-    ordered = sorted(rows, key=_cell)
-    for _, cell in groupby(ordered, key=_cell):
-        for before, after in permutations(cell, 2):
-            if after.procs <= max(before.fits, 4):
-                yield Pair(before, after)
+def pairs(rows: Sequence[Row], target: int) -> Iterator[Pair]:
+    """Within each cell, from every higher value to ``target``."""
+    for _, cell in groupby(sorted(rows, key=_cell), key=_cell):
+        runs = list(cell)
+        for after in (row for row in runs if row.procs == target):
+            yield from (Pair(before, after) for before in runs if before.procs > target)
 
 
 def _cell(row: Row) -> tuple[str, str, float, float]:
     return row.workload, row.version, row.limit_cores or 0.0, row.load
 
 
-def fit_slopes(shares: Floats, saved: Floats) -> Floats:
-    """Non-negative least squares, drawn towards the one slope that fits best for all terms."""
-    total = shares.sum(axis=1)
-    common = max(0.0, float(total @ saved / (total @ total)))
-    pull = RIDGE * len(saved)
-    gram = shares.T @ shares + pull * np.eye(shares.shape[1])
-    aim = shares.T @ saved + pull * common
-    slopes = np.full(shares.shape[1], common)
-    for _ in range(ROUNDS):  # coordinate descent: the optimum of each term with the others held
-        for i in range(len(slopes)):
-            rest = aim[i] - gram[i] @ slopes + gram[i, i] * slopes[i]
-            slopes[i] = max(0.0, rest / gram[i, i])
-    return slopes
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Columns over pairs: shares and features (2-D), logarithm of what stays, workload, weight."""
+
+    shares: Floats
+    points: Floats
+    kept: Floats
+    names: npt.NDArray[np.str_]
+
+    @staticmethod
+    def of(found: Sequence[Pair], target: int) -> Sample:
+        return Sample(
+            np.array([pair.situation.shares for pair in found]),
+            np.array([features(pair.situation, target) for pair in found]),
+            np.log([pair.kept for pair in found]),
+            np.array([pair.before.workload for pair in found]),
+        )
+
+    def __getitem__(self, chosen: npt.NDArray[np.bool_]) -> Sample:
+        return Sample(
+            self.shares[chosen], self.points[chosen], self.kept[chosen], self.names[chosen]
+        )
 
 
-def errors_left_out(found: Sequence[Pair]) -> tuple[Floats, Floats]:
-    """(predicted, true minus predicted) of every pair, by a model without its workload."""
-    shares = np.array([pair.shares for pair in found])
-    saved = np.array([pair.saved for pair in found])
-    names = np.array([pair.before.workload for pair in found])
-    predicted = np.zeros(len(found))
-    for name in sorted(set(names)):
-        out = names == name
-        predicted[out] = shares[out] @ fit_slopes(shares[~out], saved[~out])
-    return predicted, saved - predicted
+def fit_stays(sample: Sample, expected: Floats) -> Floats:
+    """What stays of each term. All workloads weigh the same, however many runs they have."""
+    weight = np.array([1 / math.sqrt((sample.names == name).sum()) for name in sample.names])
+    rows = sample.shares / np.exp(sample.kept)[:, None] * weight[:, None]
+    gram = rows.T @ rows + PULL * np.eye(rows.shape[1])
+    aim = rows.T @ weight + PULL * expected
+    stays = expected.copy()
+    for _ in range(SWEEPS):  # coordinate descent: the optimum of each term with the others held
+        for i in range(len(stays)):
+            step = (aim[i] - gram[i] @ stays) / gram[i, i]
+            stays[i] = min(STAYS_MAX, max(0.0, stays[i] + step))
+    return stays
 
 
-def spread(predicted: Floats, errors: Floats) -> tuple[float, float]:
-    """(floor, factor): the narrowest floor + factor * |predicted| that covers ``COVERAGE``."""
-    best = (math.inf, 0.0, 0.0)
-    for factor in np.arange(0.0, 0.81, 0.05):
-        needed = np.abs(errors) - factor * np.abs(predicted)
-        floor = max(0.03, float(np.quantile(needed, COVERAGE)))
-        width = float(np.mean(floor + factor * np.abs(predicted)))
-        best = min(best, (width, floor, float(factor)))
-    return best[1], best[2]
-
-
-def unchanged(rows: Sequence[Row]) -> float:
-    """What two runs of the same cell and GOMAXPROCS differ by; without any, a guess."""
-    return 0.05 if rows else 0.1
+def predict_left_out(sample: Sample, expected: Floats) -> tuple[Floats, Floats]:
+    """(middle, reach) of every pair by a model that has not seen its workload."""
+    middle, far = np.zeros(len(sample.kept)), np.zeros(len(sample.kept))
+    for name in sorted(set(sample.names)):
+        out = sample.names == name
+        known, unseen = sample[~out], sample[out]
+        stays = fit_stays(known, expected)
+        neighbours = Neighbours.of(known.points, known.kept - plain(known.shares, stays))
+        rest, deviation = neighbours.predict(unseen.points)
+        middle[out] = plain(unseen.shares, stays) + rest
+        far[out] = reach(middle[out], deviation)
+    return middle, far
 
 
 def main() -> int:
     rows = table.read(table.DATA / "fitted.csv")
-    found = list(pairs(rows))
-    slopes, spreads, notes = {}, {}, []
-    for way in WAYS:
-        own = [pair for pair in found if pair.way == way]
-        predicted, errors = errors_left_out(own)
-        slopes[way] = fit_slopes(
-            np.array([pair.shares for pair in own]), np.array([pair.saved for pair in own])
+    parts = [_head(len(rows), len({row.workload for row in rows}))]
+    stays, ranges, runs = {}, {}, {}
+    for way, target in WAYS.items():
+        found = list(pairs(rows, target))
+        sample = Sample.of(found, target)
+        expected = np.array([EXPECTED[name] for name in TERMS]) ** (1 / target)
+        stays[way] = fit_stays(sample, expected)
+        middle, far = predict_left_out(sample, expected)
+        # Ranges are for what findings are about: from well above what fits to what fits.
+        told = np.array(
+            [p.before.fits == target and p.before.procs >= target + 2 for p in found], bool
         )
-        spreads[way] = spread(predicted, errors)
-        middle = float(np.median(np.abs(np.expm1(-errors))))
-        notes.append(f"{way}: {len(own)} pairs, middle off by {middle:.1%} in the median")
-        print(notes[-1], f"spread {spreads[way][0]:.3f} + {spreads[way][1]:.2f} x")
-    OUTPUT.write_text(_module(slopes, spreads, unchanged(rows), notes))
+        off = np.abs(sample.kept - middle)
+        ranges[way] = float(np.quantile((off / far)[told], COVERAGE))
+        rest = sample.kept - plain(sample.shares, stays[way])
+        runs[way] = np.column_stack([sample.points, rest])
+        width = np.exp(middle + ranges[way] * far) - np.exp(middle - ranges[way] * far)
+        print(
+            f"{way}: {len(found)} pairs, {told.sum()} of them as in findings; left out, the middle"
+            f" is off by {np.median(np.expm1(off[told])):.1%} in the median, and the ranges that"
+            f" hold {COVERAGE:.0%} are {np.mean(width[told]):.2f} of the CPU wide in the mean"
+        )
+    OUTPUT.write_text("\n".join([*parts, *_body(stays, ranges, runs)]) + "\n")
     return 0
 
 
-def _module(
-    slopes: dict[str, Floats],
-    spreads: dict[str, tuple[float, float]],
-    same: float,
-    notes: Sequence[str],
-) -> str:
-    lines = [
-        '"""Numbers of the model in saving.py. Written by `make calibrate`: do not edit.',
-        "",
-        *notes,
-        '"""',
-        "",
-        f"CPUS = {CPUS}",
-        '"""Of the machine that the runs were made on."""',
-        f"UNCHANGED = {same:.3f}",
-        "SLOPES = {",
-    ]
-    for way, values in slopes.items():
-        lines.append(f'    "{way}": {{')
-        lines += [
-            f'        "{name}": {value:.3f},' for name, value in zip(TERMS, values, strict=True)
-        ]
-        lines.append("    },")
-    lines += ["}", "SPREAD = {"]
-    lines += [
-        f'    "{way}": ({floor:.3f}, {factor:.3f}),' for way, (floor, factor) in spreads.items()
-    ]
-    lines.append("}")
-    return "\n".join(lines) + "\n"
+def _head(rows: int, workloads: int) -> str:
+    return f'''"""Numbers of the model in saving.py, from {rows} runs of {workloads} workloads.
+
+Written by `make calibrate`: do not edit. The runs themselves are in calibration/data/fitted.csv.
+"""
+
+CPUS = {CPUS}
+"""Of the machine that the runs were made on."""'''
+
+
+def _body(
+    stays: dict[str, Floats], ranges: dict[str, float], runs: dict[str, Floats]
+) -> Iterator[str]:
+    yield "STAYS = {"
+    for way, values in stays.items():
+        yield f'    "{way}": {{'
+        for name, value in zip(TERMS, values, strict=True):
+            yield f'        "{name}": {value:.3f},'
+        yield "    },"
+    yield "}"
+    yield '"""Part of each term\'s CPU time that stays, by way."""'
+    yield "RANGE = {" + ", ".join(f'"{way}": {value:.3f}' for way, value in ranges.items()) + "}"
+    yield "RUNS = {"
+    for way, lines in runs.items():
+        yield f'    "{way}": """'
+        for line in np.round(lines * 1000).astype(int).tolist():
+            yield " ".join(map(str, line))
+        yield '""",'
+    yield "}"
+    yield '"""A line per run, in thousandths: its features, and what its shares alone get wrong."""'

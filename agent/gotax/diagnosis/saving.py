@@ -1,17 +1,17 @@
 """What another GOMAXPROCS would save or cost: a prediction from the profile of one window.
 
-The model is one line. The part of the CPU time that stays is ``exp(-sum(slope * share))`` over the
-terms below, with other slopes for going down to one P, for going down to several, and for going up.
-A slope above 1 says that a term costs more than its own samples show: a thread that is woken on
-another CPU finds cold caches there, and the code that it runs is slower for it.
+Each kind of work keeps a part of its CPU time: looking for work nearly nothing, system calls about
+half, the program's own code most. That is the same for most programs; what is left over is taken
+from the calibrated runs whose profiles are most like this one (a Gaussian process). It also says
+how sure that is: less, the less any calibrated run is like it.
 
 docs/saving.md derives the model; its numbers, in calibrated.py, come from measured runs.
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,8 @@ import numpy.typing as npt
 
 from gotax.diagnosis import calibrated
 from gotax.model import Category, ContainerReport, Group, Saving, SavingSource
+
+Floats = npt.NDArray[np.float64]
 
 MIN_HITS = 50
 """Below that a profile says nothing about shares."""
@@ -30,7 +32,6 @@ TERMS: dict[str, tuple[str, tuple[Category, ...]]] = {
     "find": ("idle Ps that look for work", (Category.SCHED_FIND_WORK,)),
     "wake": ("waking threads", (Category.SCHED_WAKE,)),
     "park": ("putting threads to sleep", (Category.SCHED_PARK,)),
-    "poll": ("polling the network and timers", (Category.NETPOLL, Category.TIMERS)),
     "switch": (
         "switching goroutines",
         (Category.SCHED_SWITCH, Category.SCHED_PREEMPT, Category.SCHED_SYSMON),
@@ -38,29 +39,36 @@ TERMS: dict[str, tuple[str, tuple[Category, ...]]] = {
     "mark": (
         "GC workers on idle and dedicated Ps",
         (
-            *(Category.GC_MARK_DEDICATED, Category.GC_MARK_FRACTIONAL, Category.GC_MARK_IDLE),
-            *(Category.GC_MARK_BACKGROUND, Category.GC_ASSIST, Category.GC_WRITE_BARRIER),
+            *(Category.GC_MARK_DEDICATED, Category.GC_MARK_FRACTIONAL),
+            *(Category.GC_MARK_IDLE, Category.GC_MARK_BACKGROUND),
         ),
     ),
+    "assist": ("GC work of the program itself", (Category.GC_ASSIST, Category.GC_WRITE_BARRIER)),
     "sweep": (
         "sweeping and coordinating the GC over all Ps",
         (Category.GC_SWEEP, Category.GC_SCAVENGE, Category.GC_STW, Category.GC_FINALIZERS),
     ),
+    "network": ("polling the network", (Category.NETPOLL,)),
+    "timers": ("timers of all Ps", (Category.TIMERS,)),
     "alloc": (
         "allocation caches of many Ps",
         (Category.ALLOC, Category.STACK_GROWTH, Category.RUNTIME_OTHER),
     ),
-    "chan": ("channels and locks", (Category.CHAN, Category.LOCKS)),
+    "chan": ("channels", (Category.CHAN,)),
+    "locks": ("contention for locks", (Category.LOCKS,)),
     "syscall": ("system calls", (Category.SYSCALL,)),
-    "user": ("user code", (Category.USER, Category.CGO, Category.NATIVE, Category.UNKNOWN)),
+    "user": (
+        "cold caches and contention in the program's own code",
+        (Category.USER, Category.CGO, Category.NATIVE, Category.UNKNOWN),
+    ),
 }
 """Every category is in one term, so the shares of the terms add up to 1."""
 
-SIDE_EFFECTS = "cold caches and contention in all other code"
+LENGTH, AMPLITUDE, NOISE = 0.5, 0.5, 0.15
+"""Of the Gaussian process: how far likeness reaches, what it may correct, and what runs of one
+program scatter by."""
 SATURATED = 0.93
 """Share of what a container may use from which its use says nothing about its demand."""
-ELSEWHERE = 1.5
-"""How much wider the range is on a host with more CPUs than the model was calibrated on."""
 HEADROOM = 0.7
 """Share of what the new GOMAXPROCS allows, from which queues are felt."""
 GC_NOTABLE = 0.05
@@ -73,15 +81,33 @@ for _row, (_, _members) in enumerate(TERMS.values()):
 
 
 @dataclass(frozen=True, slots=True)
+class Situation:
+    """What a prediction rests on. ``category_hits``: at least one hit. ``utilisation``: CPU used
+    over what GOMAXPROCS, the limit and the host allow, 0 to about 1."""
+
+    category_hits: tuple[int, ...]
+    value: int  # GOMAXPROCS
+    utilisation: float
+
+    @property
+    def shares(self) -> Floats:
+        """Of the terms, in their order."""
+        hits = np.asarray(self.category_hits, np.float64)
+        shares: Floats = _GROUPED @ hits / hits.sum()
+        return shares
+
+
+@dataclass(frozen=True, slots=True)
 class Kept:
     """The part of the CPU time that stays, as logarithms: the middle and how far it may be off."""
 
     middle: float
-    reach: float
+    below: float
+    above: float
 
     @property
     def low(self) -> float:
-        return math.exp(self.middle - self.reach)
+        return math.exp(self.middle - self.below)
 
     @property
     def mid(self) -> float:
@@ -89,45 +115,97 @@ class Kept:
 
     @property
     def high(self) -> float:
-        return math.exp(self.middle + self.reach)
+        return math.exp(self.middle + self.above)
 
 
-def term_shares(category_hits: Sequence[int]) -> npt.NDArray[np.float64]:
-    """The shares of the terms, in their order. At least one hit."""
-    hits = np.asarray(category_hits, np.float64)
-    shares: npt.NDArray[np.float64] = _GROUPED @ hits / hits.sum()
-    return shares
+def features(situation: Situation, target: int) -> Floats:
+    """What makes two situations alike: shares (their roots, so that small ones count), how much
+    GOMAXPROCS changes, and the utilisation."""
+    change = math.log2(situation.value / target) / 16
+    busy = math.log(min(1.0, max(situation.utilisation, 0.01))) / 2
+    return np.concatenate([np.sqrt(situation.shares), [change, busy]])
 
 
-def direction(value: int, target: int) -> str:
-    """Which slopes hold: ``one``, ``several`` or ``up``; ``same`` when nothing changes."""
-    if value == target:
-        return "same"
-    if value < target:
-        return "up"
-    return "one" if target == 1 else "several"
+def likeness(a: Floats, b: Floats) -> Floats:
+    """The kernel: rows of ``a`` with rows of ``b``; ``AMPLITUDE`` squared for equal ones."""
+    distance = ((a[:, None, :] - b[None, :, :]) ** 2).sum(-1)
+    kernel: Floats = AMPLITUDE**2 * np.exp(-distance / 2 / LENGTH**2)
+    return kernel
 
 
-def strength(value: int, target: int) -> float:
-    """How much of its slope a term has: from 4 to 3 is less of a change than from 4 to 2."""
-    return min(1.0, math.log2(max(value, target) / min(value, target)))
+def plain(shares: Floats, stays: Floats) -> Floats:
+    """The logarithm of what stays by the shares alone; of one or of many situations."""
+    found: Floats = np.log(np.maximum(shares @ stays, 0.03))
+    return found
 
 
-def predict_kept(category_hits: Sequence[int], value: int, target: int) -> Kept:
-    """What stays when GOMAXPROCS goes from ``value`` to ``target``, on a machine as calibrated."""
-    way = direction(value, target)
-    if way == "same":
-        return Kept(0.0, calibrated.UNCHANGED)
-    shares = term_shares(category_hits)
-    scale = strength(value, target) if way == "several" else 1.0
-    slopes = scale * np.array([calibrated.SLOPES[way][name] for name in TERMS])
-    middle = -float(slopes @ shares)
-    floor, factor = calibrated.SPREAD[way]
-    own = floor + factor * abs(middle)
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """The calibrated runs of one way, ready for use: their features, and what their shares alone
+    got wrong, solved by the kernel."""
+
+    points: Floats
+    inverse: Floats
+    solved: Floats
+
+    @staticmethod
+    def of(points: Floats, rest: Floats) -> Neighbours:
+        kernel = likeness(points, points) + NOISE**2 * np.eye(len(points))
+        inverse = np.asarray(np.linalg.inv(kernel), np.float64)
+        return Neighbours(points, inverse, inverse @ rest)
+
+    def predict(self, points: Floats) -> tuple[Floats, Floats]:
+        """(the rest, its standard deviation) at each of ``points``."""
+        near = likeness(points, self.points)
+        variance = AMPLITUDE**2 - ((near @ self.inverse) * near).sum(axis=1)
+        return near @ self.solved, np.sqrt(np.maximum(variance, 0.0) + NOISE**2)
+
+
+def reach(middle: Floats, deviation: Floats) -> Floats:
+    """How far the middle may be off, but for a factor: more for a greater change."""
+    return deviation * (0.3 + np.abs(middle))
+
+
+@functools.cache
+def _calibration(way: str) -> tuple[Floats, Neighbours]:
+    stays = np.array([calibrated.STAYS[way][name] for name in TERMS])
+    table = np.array(calibrated.RUNS[way].split(), np.float64).reshape(-1, len(TERMS) + 3) / 1000
+    return stays, Neighbours.of(table[:, :-1], table[:, -1])
+
+
+@functools.lru_cache(maxsize=64)  # several rules ask for the same
+def predict_kept(situation: Situation, target: int, host_cpus: int) -> Kept:
+    """What stays when GOMAXPROCS goes down to ``target``, below its value and at least 1.
+
+    The calibrated machine has two CPUs. There a target of 1 also keeps a program from running on
+    several CPUs at once, and a target of 2 does not. On a larger host any target below its CPUs
+    does so, in part: the truth is somewhere between the two.
+    """
+    if target == 1:
+        return _predict(situation, target, "one")
+    several = _predict(situation, target, "several")
+    if host_cpus <= calibrated.CPUS:
+        return several
+    one = _predict(situation, target, "one")
+    # From 12 to 8 is less of a change than from 64 to 8.
+    size = min(1.0, math.log2(situation.value / target))
+    low = min(one.middle - one.below, several.middle - several.below) * size
+    high = max(one.middle + one.above, several.middle + several.above) * size
+    middle = (one.middle + several.middle) / 2 * size
+    return Kept(middle, middle - low, max(high, several.above) - middle)
+
+
+def _predict(situation: Situation, target: int, way: str) -> Kept:
+    stays, neighbours = _calibration(way)
+    shares = situation.shares
+    rest, deviation = neighbours.predict(features(situation, target)[None, :])
+    middle = float(plain(shares, stays) + rest[0])
+    own = calibrated.RANGE[way] * float(reach(np.array(middle), deviation[0]))
     # Of a multinomial: how the sum would scatter if the same window were sampled again.
-    variance = float(slopes**2 @ shares - (slopes @ shares) ** 2)
-    scatter = 1.645 * math.sqrt(max(0.0, variance) * CLUMPING / sum(category_hits))
-    return Kept(middle, math.hypot(own, scatter))
+    variance = max(0.0, float(stays**2 @ shares - (stays @ shares) ** 2))
+    scatter = math.sqrt(variance * CLUMPING / sum(situation.category_hits))
+    whole = math.hypot(own, 1.645 * scatter / max(0.03, float(stays @ shares)))
+    return Kept(middle, whole, whole)
 
 
 def predict_saving(
@@ -135,49 +213,45 @@ def predict_saving(
 ) -> Saving | None:
     """What GOMAXPROCS = ``target`` would save of the CPU that this window of ``duration_s`` saw.
 
-    None: GOMAXPROCS or the CPU time is not known, or there are fewer than MIN_HITS samples. With
-    nothing to change, ``mid`` is 0 and the range is what two windows of one program differ by.
+    None: GOMAXPROCS or the CPU time is not known, there are fewer than MIN_HITS samples, or
+    ``target`` is above GOMAXPROCS: the runs say what fewer Ps save, not what more of them cost.
     """
     gomaxprocs = report.main_process.gomaxprocs
     if gomaxprocs is None or gomaxprocs.value is None or report.cpu_ns is None:
         return None
-    if report.hits < MIN_HITS or duration_s <= 0 or target < 1:
+    value = gomaxprocs.value
+    if report.hits < MIN_HITS or duration_s <= 0 or not 1 <= target <= value:
         return None
-    value, hits = gomaxprocs.value, [int(n) for n in report.category_hits]
+    if value == target:
+        return Saving(0.0, 0.0, 0.0)
     cores = report.cpu_ns / 1e9 / duration_s
-    kept = predict_kept(hits, value, target)
-    if host_cpus > calibrated.CPUS and value != target:
-        kept = Kept(kept.middle, kept.reach * ELSEWHERE)
-    low, mid, high = (cores * (1 - part) for part in (kept.high, kept.mid, kept.low))
     room = min(value, host_cpus, report.limit.limit_cores or math.inf)
-    is_saturated = value != target and cores >= SATURATED * room
+    situation = Situation(tuple(report.category_hits.tolist()), value, cores / room)
+    kept = predict_kept(situation, target, host_cpus)
+    low, mid, high = (cores * (1 - part) for part in (kept.high, kept.mid, kept.low))
+    is_saturated = cores >= SATURATED * room
     if is_saturated:
         # More work may be waiting: then it goes on using what it may, and does more of it.
         low = min(low, 0.0)
     load = _Load(cores, mid, room, is_saturated)
-    return Saving(
-        low, mid, high, _sources(hits, value, target, mid), _cautions(report, target, load)
-    )
+    way = "one" if target == 1 else "several"
+    cautions = _cautions(report, target, load)
+    return Saving(low, mid, high, _sources(situation, way, mid), cautions)
 
 
-def _sources(hits: list[int], value: int, target: int, mid: float) -> tuple[SavingSource, ...]:
-    """Where ``mid`` comes from. A term cannot give more than its own time; what its slope says
-    beyond that comes off all other code, which runs better without it."""
-    way = direction(value, target)
-    if way == "same" or mid == 0:
-        return ()
-    parts: dict[str, float] = {}
-    for (key, (name, _)), share in zip(TERMS.items(), term_shares(hits).tolist(), strict=True):
-        slope = calibrated.SLOPES[way][key]
-        own = "user" if key == "user" else name
-        direct = 0.0 if own == "user" else min(slope, 1.0) * share
-        parts[name] = parts.get(name, 0.0) + direct
-        parts[SIDE_EFFECTS] = parts.get(SIDE_EFFECTS, 0.0) + slope * share - direct
-    total = sum(parts.values())
-    if total == 0:
-        return ()
-    found = [SavingSource(name, part / total * mid) for name, part in parts.items() if part]
-    return tuple(sorted(found, key=lambda source: -abs(source.cores)))
+def _sources(situation: Situation, way: str, mid: float) -> tuple[SavingSource, ...]:
+    """Where ``mid`` comes from: in the proportions in which the terms lose time."""
+    stays, _ = _calibration(way)
+    lost = (1 - stays) * situation.shares
+    total = float(lost.sum())
+    if total <= 0 or mid <= 0:
+        return (SavingSource(TERMS["user"][0], mid),)
+    found = [
+        SavingSource(name, part / total * mid)
+        for (name, _), part in zip(TERMS.values(), lost.tolist(), strict=True)
+        if part
+    ]
+    return tuple(sorted(found, key=lambda source: -source.cores))
 
 
 @dataclass(frozen=True, slots=True)
