@@ -85,15 +85,33 @@ func (s *shape{package}) add(n int) int {{
 	return len(s.parts)
 }}
 """
-_STATEMENTS = (
-    "	n += fold(n - {number})\n",
-    "	n ^= s.add(n + {number})\n",
-    '	if n == {number}7 {{\n		s.name = fmt.Sprintf("{name} %d %v", n, s.inside)\n	}}\n',
-    "	for i := 0; i < n&3; i++ {{\n		n += clamp(i, {number}, n) * fold(i)\n	}}\n",
-    "	switch n % 5 {{\n	case 1:\n		n += len(s.String())\n	case 2:\n"
-    "		n -= s.parts[{number}&15]\n	case 4:\n		n = fold(n) + clamp(n, 1, {number})\n	}}\n",
-    "	if n == -{number} {{\n		s.inside = s\n		panic(s)\n	}}\n",
-)
+_STATEMENTS = """\
+	n += fold(n - {number})
+---
+	n ^= s.add(n + {number})
+---
+	if n == {number}7 {{
+		s.name = fmt.Sprintf("{name} %d %v", n, s.inside)
+	}}
+---
+	for i := 0; i < n&3; i++ {{
+		n += clamp(i, {number}, n) * fold(i)
+	}}
+---
+	switch n % 5 {{
+	case 1:
+		n += len(s.String())
+	case 2:
+		n -= s.parts[{number}&15]
+	case 4:
+		n = fold(n) + clamp(n, 1, {number})
+	}}
+---
+	if n == -{number} {{
+		s.inside = s
+		panic(s)
+	}}
+"""
 
 
 def build_large(folder: Path = BUILD) -> Path:
@@ -134,11 +152,12 @@ def write_source(folder: Path) -> None:
 
 def _functions(package: str) -> str:
     chosen = random.Random(package)
+    statements = _STATEMENTS.split("---\n")
     parts = [f'package {package}\n\nimport "fmt"\n']
     names = [f"{package}Function{number:04}" for number in range(FUNCTIONS)]
     for name in names:
         body = "".join(
-            chosen.choice(_STATEMENTS).format(number=chosen.randrange(10, 999), name=name)
+            chosen.choice(statements).format(number=chosen.randrange(10, 999), name=name)
             for _ in range(chosen.randrange(4, 28))
         )
         parts.append(

@@ -105,8 +105,8 @@ class Account:
 
     def details(self) -> Iterator[str]:
         """Every category, and every class of Go's."""
-        seconds = f"{self.cpu_s:.2f} s of CPU, {self.waited_s:.3f} s waiting for one"
-        yield f"{self.version} {self.kind}: {seconds}"
+        time_s = f"{self.cpu_s:.2f} s of CPU, {self.waited_s:.3f} s waiting for one"
+        yield f"{self.version} {self.kind}: {time_s}"
         for category in Category:
             if self.ours[category] or self.own[category]:
                 shares = f"{self.share(category):7.2%} {self.own_share(category):7.2%}"
