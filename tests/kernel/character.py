@@ -31,11 +31,10 @@ from tests.kernel.load import Load, Walk
 from tests.toolchains import go_binary
 
 KINDS = ("allocate", "channels", "timers", "http", "compute")
-VERSIONS = ("1.21.13", "1.24.13", "1.27.3")
+VERSIONS = ("1.22.12", "1.24.13", "1.27.3")
 PROFILE_HZ = 100
 STARTING_S = 0.5
-DEVIATIONS = 4
-SHARE_BOUND = 0.03
+_CATEGORIES = tuple(Category)
 
 MARKING: dict[str, frozenset[Category]] = {
     "mark/dedicated": frozenset({Category.GC_MARK_DEDICATED, Category.GC_MARK_FRACTIONAL}),
@@ -98,6 +97,24 @@ class Account:
 
     def worst_category(self) -> Category:
         return max(Category, key=lambda c: abs(self.share(c) - self.own_share(c)))
+
+    @property
+    def untold(self) -> float:
+        """The share of hits that no frame tells the category of, or whose stack was cut."""
+        return (self.unknown.total() + self.truncated) / self.hits
+
+    def details(self) -> Iterator[str]:
+        """Every category, and every class of Go's."""
+        time_s = f"{self.cpu_s:.2f} s of CPU, {self.waited_s:.3f} s waiting for one"
+        yield f"{self.version} {self.kind}: {time_s}"
+        for category in Category:
+            if self.ours[category] or self.own[category]:
+                shares = f"{self.share(category):7.2%} {self.own_share(category):7.2%}"
+                yield f"  {category.label:22} {shares}"
+        for name, ours, go in self.marking():
+            yield f"  {name:22} {ours:7.2%} {go:7.2%}"
+        for name, seconds in sorted(self.classes.items()):
+            yield f"  /cpu/classes/{name:22} {seconds:.3f} s"
 
 
 def measure(plan: Plan, kinds: Sequence[str]) -> list[Account]:
@@ -179,7 +196,7 @@ def own_hits(window: Window, pid: int) -> tuple[Counter[Category], Counter[str]]
     ):
         if window.processes[process].pid != pid:
             continue
-        category = Category(number)
+        category = _CATEGORIES[number]
         if category is Category.SYSCALL:
             category = in_user(columns.stacks[stack])
         counted[category] += hits
@@ -220,50 +237,58 @@ def read_profile(path: Path) -> tuple[Counter[Category], Counter[str]]:
 
 def table(accounts: Sequence[Account]) -> Iterator[str]:
     """The rows of docs/accuracy.md."""
-    yield "| Go | program | cores | hits | own profile | marking: gotax, Go | worst difference | "
+    yield (
+        "| Go | program | hits | own samples | marking: dedicated | idle | assist | together"
+        " | most different category | unknown, truncated |"
+    )
+    yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |"
     for account in accounts:
-        yield repr(account)
+        told = {name: (ours, go) for name, ours, go in account.marking()}
+        marking = (_beside(told.get(name)) for name in (*MARKING, "mark"))
+        worst = account.worst_category()
+        shares = _beside((account.share(worst), account.own_share(worst)))
+        yield (
+            f"| {account.version} | {account.kind} | {account.hits} | {account.own.total()}"
+            f" | {' | '.join(marking)} | `{worst.label}` {shares} | {account.untold:.2%} |"
+        )
+
+
+def _beside(shares: tuple[float, float] | None) -> str:
+    """Our share and Go's, in percent."""
+    return "-" if shares is None else f"{shares[0]:.1%} / {shares[1]:.1%}"
+
+
+def cases(account: Account) -> Iterator[str]:
+    """The stacks of which no frame tells, each with its hits."""
+    for name, stacks in (("gotax", account.unknown), ("own profile", account.own_unknown)):
+        for stack, hits in stacks.most_common():
+            yield f"{account.version} {account.kind}, {name}: {hits} x {stack}"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.kernel.character", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--hz", type=int, default=99)
     parser.add_argument("--busy", type=float, default=0.9, help="cores for each program")
-    parser.add_argument("--together", action="store_true", help="the programs of a release at once")
+    parser.add_argument("--together", type=int, default=1, metavar="N", help="programs at a time")
     parser.add_argument("--versions", nargs="*", default=VERSIONS)
     parser.add_argument("--kinds", nargs="*", default=KINDS)
-    arguments = parser.parse_args()
+    parser.add_argument("--all", action="store_true", help="every category, not only the worst")
+    options = parser.parse_args()
     if os.geteuid() != 0:
         print("needs root", file=sys.stderr)
         return 2
-    for version in arguments.versions:
-        plan = Plan(version, arguments.busy, arguments.hz, arguments.seconds)
-        groups = [arguments.kinds] if arguments.together else [[k] for k in arguments.kinds]
-        for kinds in groups:
-            for account in measure(plan, kinds):
-                show(account)
+    accounts = []
+    for version in options.versions:
+        plan = Plan(version, options.busy, options.hz, options.seconds)
+        for first in range(0, len(options.kinds), options.together):
+            accounts += measure(plan, options.kinds[first : first + options.together])
+    print("\n".join(table(accounts)))
+    for account in accounts:
+        print("\n".join(cases(account)))
+        if options.all:
+            print("\n".join(account.details()))
     return 0
-
-
-def show(a: Account) -> None:
-    print(
-        f"== {a.version} {a.kind} cpu {a.cpu_s:.2f} hits {a.hits} own {a.own.total()}"
-        f" waited {a.waited_s:.3f} truncated {a.truncated}"
-    )
-    for c in Category:
-        if a.ours[c] or a.own[c]:
-            d = a.share(c) - a.own_share(c)
-            print(
-                f"  {c.label:22} {a.share(c):7.2%} {a.own_share(c):7.2%} {d:+7.2%} {d / a.deviation(c):+5.1f}"
-            )
-    for name, ours, go in a.marking():
-        print(f"  {name:22} {ours:7.2%} {go:7.2%} {ours - go:+7.2%}")
-    print({k: round(v, 3) for k, v in a.classes.items()})
-    for stack, n in a.unknown.most_common(8):
-        print("   ?", n, stack)
-    for stack, n in a.own_unknown.most_common(8):
-        print("  own?", n, stack)
 
 
 if __name__ == "__main__":

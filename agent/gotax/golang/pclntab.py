@@ -405,27 +405,34 @@ class Pclntab:
     def _strings_in(self, data: bytes, starts: Int64Array, place: int) -> list[str]:
         """The strings that start at these places of the data, which is at ``place``."""
         zeros = np.flatnonzero(np.frombuffer(data, np.uint8) == 0)
-        which = np.searchsorted(zeros, starts)
-        inside = int(np.searchsorted(which, len(zeros)))  # those that end within the data
-        ends = zeros[which[:inside]]
-        if int((ends - starts[:inside]).sum()) > _MAX_TEXT_BYTES:
-            raise ParseError("name-malformed", f"{inside} names within each other")
-        extents = zip(starts[:inside].tolist(), ends.tolist(), strict=True)
+        inside = int(np.searchsorted(starts, zeros[-1], side="right")) if len(zeros) else 0
+        ends = zeros[np.searchsorted(zeros, starts[:inside])]
+        if inside < len(starts):
+            # Those that go on beyond the data share one end.
+            first = int(starts[inside])
+            rest = self._terminated(place + first)
+            data = data[:first] + rest
+            ends = np.append(ends, np.full(len(starts) - inside, len(data)))
+        if int((ends - starts).sum()) > _MAX_TEXT_BYTES:
+            raise ParseError("name-malformed", f"{len(starts)} names within each other")
+        extents = zip(starts.tolist(), ends.tolist(), strict=True)
         if data.isascii():
             text = data.decode("ascii")
-            found = [text[low:high] for low, high in extents]
-        else:
-            found = [data[low:high].decode("utf-8", "replace") for low, high in extents]
-        return found + [self._string(place + start) for start in starts[inside:].tolist()]
+            return [text[low:high] for low, high in extents]
+        return [data[low:high].decode("utf-8", "replace") for low, high in extents]
 
     def _string(self, place: int) -> str:
+        return self._terminated(place).decode("utf-8", "replace")
+
+    def _terminated(self, place: int) -> bytes:
+        """The bytes before the next zero."""
         available = self.header.end - place
         length = _NAME_BYTES
         while available > 0:
             data = self._reader.read(place, min(length, available))
             size = data.find(b"\0")
             if size >= 0:
-                return data[:size].decode("utf-8", "replace")
+                return data[:size]
             if length >= min(available, _MAX_NAME_BYTES):
                 break
             length *= 8

@@ -181,7 +181,8 @@ class _Pairs:
         targets = self.counters[first] + np.minimum(counters, _MAX_PC)
         found = self.counters[1:].searchsorted(targets, side="right")
         inside = found < self.last[tables]
-        values = self.values[np.minimum(found, len(self.values) - 2) + 1] - self.values[first] - 1
+        last = np.minimum(found, len(self.values) - 2) + 1
+        values: Int64Array = self.values[last] - self.values[first] - 1
         values[~inside] = -1
         if int(np.abs(values).max()) >> 31:
             raise ParseError("pctab-malformed", "a value beyond 32 bits")
