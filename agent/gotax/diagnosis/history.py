@@ -22,6 +22,7 @@ from gotax.model import (
     Finding,
     Int64Array,
     Process,
+    Saving,
     Verdict,
 )
 
@@ -29,6 +30,9 @@ RECENT_S = 60.0
 LONG_S = 3600.0
 BLOCK_S = 300.0
 """Windows older than ``RECENT_S`` are added up in blocks of this length."""
+JUDGE_EVERY_S = 60.0
+"""A container is judged in every window of its first minute, and then once a minute: what was
+found stands in between. Judging is most of what a window would cost otherwise."""
 _PROCESSES_MAX = 64
 """Of one container whose hits are kept apart."""
 
@@ -75,6 +79,9 @@ class _Kept:
     released_s: dict[str, float] = field(default_factory=dict)  # by code, since it was let go
     verdict: Verdict | None = None
     verdict_s: float = 0.0
+    total_s: float = 0.0  # of the windows added since it began
+    unjudged_s: float = 0.0
+    saving: Saving | None = None
 
     def begin_anew(self) -> None:
         self.recent.clear()
@@ -82,8 +89,20 @@ class _Kept:
         self.holding.clear()
         self.released_s.clear()
         self.verdict, self.verdict_s = None, 0.0
+        self.total_s = self.unjudged_s = 0.0
+
+    @property
+    def is_due(self) -> bool:
+        return self.verdict is None or self.total_s <= RECENT_S or self.unjudged_s >= JUDGE_EVERY_S
 
     def add(self, window: Sum) -> None:
+        passed_s = window.duration_s
+        self.total_s += passed_s
+        self.unjudged_s += passed_s
+        self.verdict_s += passed_s
+        self.released_s = {code: s + passed_s for code, s in self.released_s.items()}
+        for code, finding in self.holding.items():
+            self.holding[code] = replace(finding, held_s=finding.held_s + passed_s)
         self.recent.append(window)
         total_s = sum(s.duration_s for s in self.recent)
         while len(self.recent) > 1 and total_s - self.recent[0].duration_s >= RECENT_S - 1:
@@ -115,16 +134,28 @@ class History:
         """
         kept = self._keep(report)
         kept.add(_sum(report, duration_s))
-        recent = replace(self._case(kept, report, kept.recent), host_cpus=cpus)
-        long = replace(self._case(kept, report, [*kept.older, *kept.recent]), host_cpus=cpus)
-        findings = _settled(kept, duration_s, recent, long)
-        verdict = verdict_of(findings, long)
-        kept.verdict_s = kept.verdict_s + duration_s if verdict is kept.verdict else duration_s
-        kept.verdict = verdict
-        saving = None if long.fits is None else long.saving(long.fits)
+        if kept.is_due:
+            self._judge(kept, report, duration_s, cpus)
+        assert kept.verdict is not None
         return replace(
-            report, verdict=verdict, findings=findings, held_s=kept.verdict_s, saving=saving
+            report,
+            verdict=kept.verdict,
+            findings=tuple(kept.holding[code] for code in rules.CODES if code in kept.holding),
+            held_s=kept.verdict_s,
+            saving=kept.saving,
         )
+
+    def _judge(self, kept: _Kept, report: ContainerReport, duration_s: float, cpus: int) -> None:
+        recent = replace(self._case(kept, report, kept.recent), host_cpus=cpus)
+        long = recent
+        if kept.older:
+            long = replace(self._case(kept, report, [*kept.older, *kept.recent]), host_cpus=cpus)
+        _settle(kept, duration_s, recent, long)
+        verdict = verdict_of(tuple(kept.holding.values()), long)
+        if verdict is not kept.verdict:
+            kept.verdict, kept.verdict_s = verdict, duration_s
+        kept.saving = None if long.fits is None else long.saving(long.fits)
+        kept.unjudged_s = 0.0
 
     def end_window(self) -> None:
         """Forget the containers that had no report in this window."""
@@ -164,14 +195,18 @@ class History:
         )
 
 
-def _settled(kept: _Kept, duration_s: float, recent: Case, long: Case) -> tuple[Finding, ...]:
+def _settle(kept: _Kept, duration_s: float, recent: Case, long: Case) -> None:
     """What holds: newly found in either sum, or found before and not disproved by the long one.
 
     After a finding was let go, only the long sum can bring it back, until an hour has passed.
     """
-    found_recently = {finding.code: finding for finding in rules.find_all(recent)}
     found = {finding.code: finding for finding in rules.find_all(long)}
-    may_stay = {f.code: f for f in rules.find_all(replace(long, lenient=True))}
+    found_recently = found
+    if recent is not long:
+        found_recently = {finding.code: finding for finding in rules.find_all(recent)}
+    may_stay = {}
+    if kept.holding.keys() - found.keys():
+        may_stay = {f.code: f for f in rules.find_all(replace(long, lenient=True))}
     holding: dict[str, Finding] = {}
     for code in rules.CODES:
         fresh = found_recently if code not in kept.released_s else {}
@@ -187,20 +222,18 @@ def _settled(kept: _Kept, duration_s: float, recent: Case, long: Case) -> tuple[
             for weaker in excluded:
                 holding.pop(weaker, None)
     kept.released_s = {
-        code: passed_s + duration_s
+        code: passed_s
         for code, passed_s in kept.released_s.items()
         if passed_s < LONG_S and code not in holding
     }
     kept.released_s |= dict.fromkeys(kept.holding.keys() - holding.keys(), 0.0)
     kept.holding = {
-        code: replace(finding, held_s=_held_s(kept, code) + duration_s)
+        code: replace(
+            finding,
+            held_s=kept.holding[code].held_s if code in kept.holding else duration_s,
+        )
         for code, finding in holding.items()
     }
-    return tuple(kept.holding[code] for code in rules.CODES if code in kept.holding)
-
-
-def _held_s(kept: _Kept, code: str) -> float:
-    return kept.holding[code].held_s if code in kept.holding else 0.0
 
 
 def _identity(process: Process) -> Identity:
