@@ -1,4 +1,4 @@
-"""The alert rules: of metrics that exist, and, where promtool is at hand, what fires and what not."""
+"""The alert rules: of metrics that exist, and, where promtool is at hand, what fires when."""
 
 from __future__ import annotations
 
