@@ -13,7 +13,7 @@ from calibration import fit, table
 from calibration.grid import FITTED, HELD_OUT, SEED, VERSIONS, Cell, cells
 from calibration.measure import HZ, Row, RunError, build, measure
 
-NEIGHBOURS_MAX_CORES = 0.15
+NEIGHBOURS_MAX_CORES = 0.4
 """What else may run: a busy host hides the cost, because threads that find no core cannot spin."""
 ATTEMPTS = 3
 ROUNDS = 2

@@ -23,8 +23,8 @@ from tests.toolchains import cache, toolchain
 
 SOURCE = Path(__file__).parent / "workloads"
 HZ = 499
-WARM_UP_S = 1.2
-WATCH_S = 4.0
+WARM_UP_S = 1.0
+WATCH_S = 3.0
 PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 _libc = ctypes.CDLL(None)
 

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from gotax import __version__
-from gotax.config import Detail, Roots, Thresholds
+from gotax.config import Detail, Roots, Silence, Thresholds
 from gotax.diagnosis.comparison import Subject
-from gotax.errors import GotaxError, UserError
+from gotax.diagnosis.silence import parse_silence
+from gotax.errors import GotaxError, ParseError, UserError
 from gotax.model import ContainerReport, Severity, Window, Work
 from gotax.session import Plan, Scope, Session
 
@@ -239,24 +240,25 @@ def _add_roots(command: argparse.ArgumentParser) -> None:
 
 def _add_thresholds(command: argparse.ArgumentParser) -> None:
     usual = Thresholds()
-    group = command.add_argument_group("thresholds of the verdict")
+    group = command.add_argument_group("findings (docs/findings.md explains each)")
+    for name, kind, text in _THRESHOLDS:
+        default = getattr(usual, name)
+        flag = "--" + name.replace("_", "-")
+        group.add_argument(
+            flag,
+            type=kind,
+            default=default,
+            metavar=kind.__name__.strip("_").upper() if kind is not _pid else "N",
+            help=f"{text} ({default:g})",
+        )
     group.add_argument(
-        "--runtime-share",
-        type=_share,
-        default=usual.runtime_share,
-        help=f"scheduler and GC's share of CPU that counts as a cost ({usual.runtime_share})",
-    )
-    group.add_argument(
-        "--mismatch-ratio",
-        type=_ratio,
-        default=usual.mismatch_ratio,
-        help=f"GOMAXPROCS over what fits that counts as a mismatch ({usual.mismatch_ratio})",
-    )
-    group.add_argument(
-        "--min-hits",
-        type=_pid,
-        default=usual.min_hits,
-        help=f"samples below which nothing is said about cost ({usual.min_hits})",
+        "--silence",
+        type=_silence,
+        action="append",
+        default=[],
+        metavar="CODE[/CAUSE][@NAME]",
+        help="do not tell this finding; only with this cause; only of containers with a name like"
+        " NAME, where * and ? stand for others (repeatable)",
     )
 
 
@@ -297,12 +299,23 @@ def _is_pid(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 8 and 1 <= int(text) <= _PID_MAX
 
 
+def _silence(text: str) -> Silence:
+    try:
+        return parse_silence(text)
+    except ParseError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("silence: ")) from error
+
+
 def _share(text: str) -> float:
     return float(_number(text, float, 0, 1, "a share"))
 
 
 def _ratio(text: str) -> float:
     return float(_number(text, float, 1, 1e6, "a ratio"))
+
+
+def _cores(text: str) -> float:
+    return float(_number(text, float, 0, 1e4, "a number of cores"))
 
 
 def _work(text: str) -> float:
@@ -314,12 +327,29 @@ def _address(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(_number(port, int, 0, 65535, "a port"))
 
 
+_THRESHOLDS = (
+    ("mismatch_ratio", _ratio, "GOMAXPROCS over what fits that counts as a mismatch"),
+    ("saving_share", _share, "predicted saving, as a share of its CPU, that counts as a cost"),
+    ("saving_cores", _cores, "predicted saving, in cores, that counts as a cost"),
+    ("runtime_share", _share, "scheduler and GC's share that counts, where nothing is predicted"),
+    ("min_hits", _pid, "samples below which nothing is said about shares"),
+    ("throttled_share", _share, "share of the periods that counts as throttled"),
+    ("saturation", _share, "use of the limit or of GOMAXPROCS that counts as used up"),
+    ("gc_share", _share, "the GC's share that counts as heavy"),
+    ("allocation_share", _share, "allocation's share that counts as heavy"),
+    ("coordination_share", _share, "scheduler, channels and locks' share that counts as heavy"),
+    ("cgo_share", _share, "C code's share that counts as heavy"),
+    ("large_node_cpus", _pid, "CPUs from which a host without a limit is a large one"),
+    ("headroom", _ratio, "without a limit, GOMAXPROCS over the highest use that is enough"),
+)
+"""Fields of Thresholds, how they are written, and what they mean."""
+
+
 def _thresholds(options: argparse.Namespace) -> Thresholds:
     return Thresholds(
-        mismatch_ratio=options.mismatch_ratio,
-        runtime_share=options.runtime_share,
-        min_hits=options.min_hits,
+        **{name: getattr(options, name) for name, _, _ in _THRESHOLDS},
         settle_s=vars(options).get("settle", Thresholds().settle_s),
+        silences=tuple(options.silence),
     )
 
 

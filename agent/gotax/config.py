@@ -32,10 +32,11 @@ class Thresholds:
     Shares are of the container's CPU time. A finding is made when the lower end of the 95 %
     interval reaches its threshold, and goes when the upper end falls below ``release`` of it.
 
-    ``mismatch_ratio``: GOMAXPROCS over what fits, from which it counts as a mismatch; at least two
-    more in any case, because Go >= 1.25 itself gives 2 to a limit of 1.
-    ``saving_share``: predicted saving from which a mismatch is a cost; ``saving_cores``: and at
-    least that much. ``runtime_share``: share of the scheduler and the GC that counts as a cost
+    ``mismatch_ratio``: GOMAXPROCS over what fits, from which it counts as a mismatch; more than 2
+    in any case, because Go >= 1.25 itself gives 2 to a limit of 1.
+    ``saving_share``: predicted saving from which a mismatch is a cost: about half of what is surely
+    worth a change, 15 %, because the prediction may be that far off; ``saving_cores``: and at least
+    that much. ``runtime_share``: share of the scheduler and the GC that counts as a cost
     where nothing can be predicted. ``min_hits``: below that nothing is said about shares.
     ``throttled_share``: of the enforcement periods. ``saturation``: use over what there is, from
     which it is used up. ``large_node_cpus``, ``headroom``, ``unlimited_least``: without a limit, on
@@ -45,8 +46,8 @@ class Thresholds:
     """
 
     mismatch_ratio: float = 1.5
-    saving_share: float = 0.10
-    saving_cores: float = 0.01
+    saving_share: float = 0.08
+    saving_cores: float = 0.005
     runtime_share: float = 0.20
     min_hits: int = 50
     throttled_share: float = 0.10

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from gotax.config import Detail, Thresholds
+from gotax.config import Detail, Silence, Thresholds
 from gotax.diagnosis.change import ChangeWatch, Settings
 from gotax.diagnosis.history import History
-from gotax.diagnosis.silence import silenced
+from gotax.diagnosis.silence import parse_annotation, silenced
 from gotax.diagnosis.totals import category_hits, top_functions
+from gotax.errors import ParseError
 from gotax.model import (
     CATEGORY_COUNT,
     Category,
@@ -304,10 +305,21 @@ class Pipeline:
                 process_hits=tuple(hits for hits, _ in weighted),
             )
             judged = self._history.judge(report, window.duration_s, window.cpu_count)
-            reports.append(silenced(judged, self._thresholds.silences))
+            reports.append(silenced(judged, (*self._thresholds.silences, *self._annotated(judged))))
         self._history.end_window()
         self._usage = usage_now
         return tuple(sorted(reports, key=lambda report: (-report.hits, report.container.name)))
+
+    def _annotated(self, report: ContainerReport) -> tuple[Silence, ...]:
+        """What the pod itself asks not to be told. An annotation with a fault silences nothing."""
+        pod = report.container.pod
+        if pod is None or not pod.silence:
+            return ()
+        try:
+            return parse_annotation(pod.silence)
+        except ParseError as error:
+            self._processes.errors[error.reason] += 1
+            return ()
 
     def _health(self, drain_s: float, tick_s: float) -> Health:
         caches = self._symbolizer.caches()

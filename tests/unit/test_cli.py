@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import pytest
 from gotax import cli
+from gotax.config import Silence
 from gotax.errors import GotaxError, UserError
 from gotax.model import Window
 from gotax.session import Plan
@@ -217,12 +218,30 @@ def test_settings_reach_the_plan(measured: list[Plan]) -> None:
     exit_code(
         *("check", "--hz", "7", "-p", "1", "-p", "2", "-g", "/a", "--proc", "/p", "--sys", "/s"),
         *("--runtime-share", "0.5", "--mismatch-ratio", "3", "--min-hits", "9"),
+        *("--saving-cores", "0.25", "--silence", "GT002", "--silence", "GT001/call@shop/*"),
     )
     (plan,) = measured
     assert (plan.hz, plan.scope.pids, plan.scope.cgroups) == (7, frozenset({1, 2}), ("/a",))
     assert (plan.roots.proc, plan.roots.sys) == ("/p", "/s")
     assert (plan.thresholds.runtime_share, plan.thresholds.mismatch_ratio) == (0.5, 3.0)
-    assert plan.thresholds.min_hits == 9
+    assert (plan.thresholds.min_hits, plan.thresholds.saving_cores) == (9, 0.25)
+    assert plan.thresholds.silences == (Silence("GT002"), Silence("GT001", "call", "shop/*"))
+
+
+@pytest.mark.parametrize(
+    ("flag", "says"),
+    [
+        ("GT999", "'GT999' is no code of a finding"),
+        ("GT001/weather", "'weather' is no cause"),
+        ("GT001@", "has no name after the @"),
+    ],
+)
+def test_a_silence_with_a_fault_is_refused(
+    flag: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At once, with what is wrong: a typing error must not silence nothing without a word."""
+    assert exit_code("check", "--silence", flag) == cli.EXIT_FAILED
+    assert says in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("error", [UserError("no."), GotaxError("no.")])
@@ -294,6 +313,7 @@ def test_without_root_it_says_what_is_missing(tmp_path: Path) -> None:
 DRIVER = """
 import sys
 from gotax import cli
+from gotax.config import Silence
 from tests.unit.exporters.windows import build_window, hostile_load, oversized_load
 cli._sample_once = lambda *_: build_window(oversized_load(), hostile_load())
 sys.exit(cli.main(sys.argv[1:]))
@@ -411,6 +431,7 @@ def test_a_signal_never_finds_the_lock_taken() -> None:
 STORM = """
 import faulthandler, signal
 from gotax import cli
+from gotax.config import Silence
 faulthandler.dump_traceback_later(20, exit=True)
 stop = cli._stop_on_signals()
 signal.signal(signal.SIGALRM, signal.getsignal(signal.SIGTERM))

@@ -179,7 +179,7 @@ def is_mismatch(gomaxprocs: Gomaxprocs, thresholds: Thresholds) -> bool:
     value, fits = gomaxprocs.value, gomaxprocs.recommended
     if value is None or fits is None:
         return False
-    return value >= fits * thresholds.mismatch_ratio and value >= fits + 2
+    return value >= fits * thresholds.mismatch_ratio and value > 2
 
 
 def request_of_weight(weight: int) -> float:

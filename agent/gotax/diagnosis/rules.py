@@ -307,25 +307,31 @@ def _ease(case: Case) -> float:
 
 
 def _two_by_design(case: Case) -> Finding | None:
-    """GT005: what Go >= 1.25 gives to a limit of 1 and less."""
-    found, limit = case.gomaxprocs, case.report.limit
-    leaf = limit.leaf_limit_cores
-    if found is None or found.value != 2 or leaf is None or leaf > 1:
+    """GT005: 2 where 1 would fit, as Go >= 1.25 has it by itself."""
+    found, limit = case.gomaxprocs, case.report.limit.limit_cores
+    if found is None or found.value != 2 or case.fits != 1 or limit is None or limit > 1:
         return None
-    if found.origin is not Origin.CONTAINER:
-        return None
+    evidence = [_value_evidence(case)]
+    saving = case.saving(1)
+    if saving is not None:
+        evidence.append(_saving_evidence(case, saving, 1))
+    is_set = found.origin is Origin.ENVIRONMENT
+    cause = Cause.CALL if _is_call(case) else Cause.ENVIRONMENT if is_set else Cause.UNKNOWN
     return Finding(
         code=TWO_BY_DESIGN,
-        title=f"GOMAXPROCS is 2 at a limit of {leaf:g} CPU by design",
+        title=f"GOMAXPROCS is 2 at a limit of {limit:g} CPU, by design of Go 1.25 and newer",
         severity=Severity.INFO,
         confidence=Confidence.HIGH,
-        evidence=(_value_evidence(case),),
+        evidence=tuple(evidence),
         remedy=Remedy(
             "Nothing has to be done: Go 1.25 and newer never go below 2 by themselves, so that"
             " the collector and the program can run side by side (runtime/cgroup_linux.go)."
-            " GOMAXPROCS=1 in the environment saves a little CPU where latency does not matter.",
-            gomaxprocs=2,
+            " GOMAXPROCS=1 in the environment saves CPU where latency matters less."
+            + _cautions(saving),
+            gomaxprocs_patch(case.report.container, case.report.limit, 1, cause),
+            1,
         ),
+        saving=saving,
     )
 
 

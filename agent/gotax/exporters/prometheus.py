@@ -33,6 +33,7 @@ from gotax.model import (
     Comparison,
     Container,
     ContainerReport,
+    Finding,
     Int64Array,
     Verdict,
     Window,
@@ -94,7 +95,19 @@ VERDICT = _per_container(
     "gotax_verdict", "gauge", "1 for the verdict that holds, 0 for the others.", "verdict"
 )
 FINDING = _per_container(
-    "gotax_finding", "gauge", "1 for each finding that holds.", "code", "severity"
+    "gotax_finding", "gauge", "1 for each finding that holds.", "code", "severity", "cause"
+)
+FINDING_HELD = _per_container(
+    "gotax_finding_held_seconds",
+    "gauge",
+    "For how long each finding has held without a break, as far as gotax remembers.",
+    "code",
+)
+SAVING = _per_container(
+    "gotax_saving_cores",
+    "gauge",
+    "CPU that the recommended GOMAXPROCS is predicted to save at the same work.",
+    "bound",
 )
 CONTAINER_INFO = _per_container(
     "gotax_container_info",
@@ -174,6 +187,8 @@ METRICS = (
     PERIODS,
     VERDICT,
     FINDING,
+    FINDING_HELD,
+    SAVING,
     CONTAINER_INFO,
     CHANGE_CORES,
     CHANGE_RUNTIME,
@@ -351,13 +366,20 @@ class PrometheusExporter:
                 for verdict in Verdict
             ),
         )
+        findings = [(k, f) for k, e in listed for f in _findings(e.report)]
         yield _family(
             FINDING,
             (
-                ((*k, code, severity), 1)
-                for k, e in listed
-                for code, severity in _findings(e.report)
+                ((*k, bounded(f.code, MAX_LABEL), f.severity.value, _cause(f)), 1)
+                for k, f in findings
             ),
+        )
+        yield _family(
+            FINDING_HELD, (((*k, bounded(f.code, MAX_LABEL)), f.held_s) for k, f in findings)
+        )
+        yield _family(
+            SAVING,
+            (((*k, bound), value) for k, e in listed for bound, value in _saving_bounds(e.report)),
         )
         yield _family(CONTAINER_INFO, (((*k, *_info(e.report)), 1) for k, e in listed))
 
@@ -455,6 +477,10 @@ def _gomaxprocs(report: ContainerReport) -> int | None:
 
 
 def _recommended(report: ContainerReport) -> int | None:
+    """What the findings lead to; without any, what fits."""
+    best = _most_saving(report)
+    if best is not None and best.remedy.gomaxprocs is not None:
+        return best.remedy.gomaxprocs
     found = report.main_process.gomaxprocs
     return found.recommended if found else None
 
@@ -463,10 +489,31 @@ def _seconds(nanoseconds: int | None) -> float | None:
     return None if nanoseconds is None else nanoseconds / 1e9
 
 
-def _findings(report: ContainerReport) -> list[tuple[str, str]]:
-    """Codes with severities, each once."""
-    found = {(bounded(f.code, MAX_LABEL), f.severity.value) for f in report.findings}
-    return sorted(found)
+def _findings(report: ContainerReport) -> list[Finding]:
+    """Each code once: a series must not be there twice."""
+    found = {bounded(finding.code, MAX_LABEL): finding for finding in report.findings}
+    return [found[code] for code in sorted(found)]
+
+
+def _cause(finding: Finding) -> str:
+    return finding.cause.value if finding.cause else ""
+
+
+def _most_saving(report: ContainerReport) -> Finding | None:
+    """Of several predicted savings the largest: they are not for adding up."""
+    return max(
+        (finding for finding in report.findings if finding.saving is not None),
+        key=lambda finding: finding.saving.mid if finding.saving else 0.0,
+        default=None,
+    )
+
+
+def _saving_bounds(report: ContainerReport) -> Iterator[tuple[str, float]]:
+    best = _most_saving(report)
+    if best is not None and best.saving is not None:
+        yield "low", best.saving.low
+        yield "mid", best.saving.mid
+        yield "high", best.saving.high
 
 
 def _info(report: ContainerReport) -> tuple[str, ...]:

@@ -1,0 +1,3 @@
+module changing
+
+go 1.22

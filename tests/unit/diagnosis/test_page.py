@@ -1,0 +1,68 @@
+"""docs/findings.md against the code it explains."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from gotax import cli
+from gotax.config import Thresholds
+from gotax.diagnosis.causes import SENTENCES
+from gotax.diagnosis.rules import CODES
+from gotax.model import Cause, Verdict
+
+PAGE = (Path(__file__).parents[3] / "docs" / "findings.md").read_text()
+
+
+def section(code: str) -> str:
+    return PAGE.partition(f"### {code}:")[2].partition("\n##")[0]
+
+
+def test_every_code_has_its_section_and_its_row() -> None:
+    """One by one and in order, and no code that does not exist."""
+    assert tuple(re.findall(r"^### (GT\d{3}): ", PAGE, re.M)) == CODES
+    assert tuple(re.findall(r"^\| \[(GT\d{3})\]", PAGE, re.M)) == CODES
+    assert set(re.findall(r"GT\d{3}", PAGE)) == set(CODES)
+
+
+def test_every_verdict_and_every_cause_has_its_row() -> None:
+    """With the words that the findings use."""
+    rows = re.findall(r"^\| `([\w.-]+)` \| (.*) \|$", PAGE, re.M)
+    words = dict(rows)
+    assert words.keys() == {v.value for v in Verdict} | {c.value for c in Cause}
+    assert {c.value: SENTENCES[c] for c in Cause}.items() <= words.items()
+
+
+def test_every_flag_is_explained_and_every_explained_flag_exists(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Thresholds that nobody can look up, and flags that the page made up."""
+    with pytest.raises(SystemExit):
+        cli.main(["agent", "--help"])
+    offered = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    explained = set(re.findall(r"`(--[a-z-]+)`", PAGE))
+    assert explained <= offered
+    settings = {f.name for f in fields(Thresholds)} - {
+        *("release", "settle_s", "silences", "unlimited_least")  # no flags, or of other pages
+    }
+    assert {"--" + name.replace("_", "-") for name in settings} <= explained
+
+
+@pytest.mark.parametrize(
+    ("code", "value"),
+    [
+        ("GT001", Thresholds().saving_share),
+        ("GT001", Thresholds().runtime_share),
+        ("GT004", Thresholds().saturation),
+        ("GT007", Thresholds().throttled_share),
+        ("GT009", Thresholds().gc_share),
+        ("GT010", Thresholds().allocation_share),
+        ("GT011", Thresholds().coordination_share),
+        ("GT013", Thresholds().cgo_share),
+    ],
+)
+def test_the_defaults_are_those_on_the_page(code: str, value: float) -> None:
+    """A threshold that is changed is changed on the page too."""
+    assert f"{value:.0%}".replace("%", " %") in section(code)

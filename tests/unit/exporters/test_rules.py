@@ -1,0 +1,44 @@
+"""The alert rules: of metrics that exist, and, where promtool is at hand, what fires when."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from gotax.diagnosis.rules import CODES
+from gotax.exporters.prometheus import METRICS
+
+ROOT = Path(__file__).parents[3]
+RULES = ROOT / "helm" / "gotax" / "rules" / "gotax.rules.yaml"
+CASES = ROOT / "tests" / "fixtures" / "rules" / "gotax.rules.test.yaml"
+
+
+def test_rules_speak_of_metrics_and_codes_that_exist() -> None:
+    """A metric or a code that was renamed would silence an alert without a word."""
+    text = RULES.read_text()
+    series = {metric.series for metric in METRICS}
+    used = set(re.findall(r"\bgotax_[a-z_]+", text))
+    assert used
+    assert used <= series, used - series
+    assert set(re.findall(r"GT\d+", text)) <= set(CODES)
+
+
+def test_every_alert_is_tried() -> None:
+    """Each has at least one case in the test file."""
+    alerts = set(re.findall(r"- alert: (\w+)", RULES.read_text()))
+    assert alerts == set(re.findall(r"alertname: (\w+)", CASES.read_text()))
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (apt: prometheus) not found")
+def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
+    """Prometheus' own evaluation of the rules on made-up series."""
+    for path in (RULES, CASES):
+        shutil.copy(path, tmp_path)
+    for command in (["check", "rules", RULES.name], ["test", "rules", CASES.name]):
+        done = subprocess.run(
+            ["promtool", *command], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
