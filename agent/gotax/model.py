@@ -257,6 +257,7 @@ class PodContainer:
     ``kind`` is container, init, sidecar (an init container that keeps running) or ephemeral.
     ``desired`` is what the pod's spec asks for, ``current`` what the kubelet has set (they differ
     while an in-place resize is pending). ``silence`` is the value of the pod's gotax annotation.
+    ``ended``: another container has taken its place, or none will.
     """
 
     namespace: str
@@ -270,6 +271,7 @@ class PodContainer:
     desired: CpuResources = CpuResources()
     current: CpuResources = CpuResources()
     silence: str = ""
+    ended: bool = False
 
     @property
     def path(self) -> str:
