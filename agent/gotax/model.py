@@ -277,6 +277,14 @@ class PodContainer:
     def path(self) -> str:
         return f"{self.namespace}/{self.pod}/{self.container}"
 
+    @property
+    def names(self) -> frozenset[str]:
+        """What people may call it by."""
+        spaced = (self.pod, self.workload, self.workload.name)
+        return frozenset(
+            (self.path, self.pod, str(self.workload), *(f"{self.namespace}/{n}" for n in spaced))
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Container:

@@ -24,7 +24,7 @@ class Roster:
     def __init__(self) -> None:
         self._containers: dict[str, PodContainer] = {}
         self._pods: dict[str, dict[str, PodContainer]] = {}  # by the pod's UID, oldest first
-        self._gone: dict[str, tuple[float, tuple[str, ...]]] = {}
+        self._gone: dict[str, tuple[float, dict[str, PodContainer]]] = {}
         self._doubtful: set[str] = set()
         self.refused = 0
         """Pods that could not be read, or were beyond MAX_PODS."""
@@ -91,17 +91,19 @@ class Roster:
     def _remove(self, uid: str, now_s: float) -> None:
         containers = self._pods.pop(uid, None)
         if containers is not None:
-            self._gone[uid] = now_s, tuple(containers)
-            for container_id, container in containers.items():
-                self._containers[container_id] = replace(container, ended=True)
+            ended = {i: replace(container, ended=True) for i, container in containers.items()}
+            self._gone[uid] = now_s, ended
+            self._containers.update(ended)
 
     def _forget(self, now_s: float) -> None:
         for uid, (since_s, containers) in list(self._gone.items()):  # who went first comes first
             if now_s - since_s <= KEEP_S and len(self._gone) <= MAX_PODS:
                 break
             del self._gone[uid]
-            for container_id in containers:
-                self._containers.pop(container_id, None)
+            for container_id, container in containers.items():
+                # A mirror of a static pod may be made anew: another UID, the same container.
+                if self._containers.get(container_id) is container:
+                    del self._containers[container_id]
 
 
 def _uid(pod: Mapping[str, Any]) -> str:

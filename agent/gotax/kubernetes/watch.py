@@ -73,6 +73,9 @@ class PodWatch:
         }
         return {kind: n for kind, n in counts.items() if n}
 
+    def __len__(self) -> int:
+        return len(self.roster)
+
     @property
     def starts(self) -> int:
         """How often all pods were told anew, the first time included."""

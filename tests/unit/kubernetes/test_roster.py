@@ -87,6 +87,17 @@ def test_a_list_replaces_what_was_known() -> None:
     assert gone.ended
 
 
+def test_a_static_pod_whose_mirror_was_made_anew_keeps_its_name() -> None:
+    """The mirror has another UID then; the container is the same."""
+    known = Roster()
+    known.put(pod("etcd", A, uid="old"), 0)
+    known.put(pod("etcd", A, uid="new"), 1)
+    known.remove(pod("etcd", A, uid="old"), 2)
+    known.put(pod("etcd", A, uid="new"), 3)
+    known.put(pod("two", B), 2 * KEEP_S)
+    assert path(known, A) == "shop/etcd/web"
+
+
 def test_a_pod_that_comes_back_is_not_forgotten_with_its_past() -> None:
     """The server's memory may be a little behind: a pod seems to go, and is there again."""
     known = Roster()
