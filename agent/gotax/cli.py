@@ -197,6 +197,7 @@ def _parser() -> argparse.ArgumentParser:
         "--listen", type=_address, default=("0.0.0.0", 9745), help="address:port (0.0.0.0:9745)"
     )
     agent.add_argument("--log-level", choices=("debug", "info", "warning"), default="info")
+    _add_exposition(agent)
     return parser
 
 
@@ -267,6 +268,25 @@ def _add_names(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_exposition(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("/metrics (docs/metrics.md)")
+    group.add_argument(
+        "--drop-label",
+        action="append",
+        default=[],
+        choices=("namespace", "pod", "container", "workload", "id"),
+        help="leave a label of containers out, and add up what becomes one series (repeatable)",
+    )
+    group.add_argument(
+        "--max-series",
+        type=_series,
+        default=40_000,
+        metavar="N",
+        help="bound on the series of containers; the CPU time of those beyond it is one series"
+        " (40000)",
+    )
+
+
 def _add_thresholds(command: argparse.ArgumentParser) -> None:
     usual = Thresholds()
     group = command.add_argument_group("thresholds of the verdict")
@@ -333,6 +353,10 @@ def _share(text: str) -> float:
 
 def _ratio(text: str) -> float:
     return float(_number(text, float, 1, 1e6, "a ratio"))
+
+
+def _series(text: str) -> int:
+    return int(_number(text, int, 100, 10_000_000, "a whole number"))
 
 
 def _work(text: str) -> float:
@@ -746,6 +770,7 @@ def _selftest(options: argparse.Namespace) -> int:
 
 def _agent(options: argparse.Namespace) -> int:
     from gotax import daemon
+    from gotax.exporters.prometheus import Exposition
 
     logging.basicConfig(
         level=options.log_level.upper(),
@@ -759,7 +784,8 @@ def _agent(options: argparse.Namespace) -> int:
         thresholds=_thresholds(options),
         names=_names(options),
     )
-    daemon.run(plan, options.interval, options.listen, _stop_on_signals())
+    exposition = Exposition(frozenset(options.drop_label), options.max_series)
+    daemon.run(plan, options.interval, options.listen, _stop_on_signals(), exposition)
     return EXIT_FINE
 
 
