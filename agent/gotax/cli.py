@@ -13,8 +13,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from gotax import __version__
 from gotax.config import Detail, Roots, Silence, Thresholds
@@ -22,7 +23,11 @@ from gotax.diagnosis.comparison import Subject
 from gotax.diagnosis.silence import parse_silence
 from gotax.errors import GotaxError, ParseError, UserError
 from gotax.model import ContainerReport, Severity, Window, Work
+from gotax.names import NOBODY, Names
 from gotax.session import Plan, Scope, Session
+
+if TYPE_CHECKING:
+    from gotax.kubernetes.watch import PodWatch
 
 EXIT_FINE, EXIT_FINDINGS, EXIT_FAILED = 0, 1, 2
 _INTERACTIVE_DRAIN_S = 1.0
@@ -122,7 +127,8 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument(
         "target",
         nargs="?",
-        help="container id or its beginning, unit, cgroup, program, module, or PID",
+        help="container id or its beginning, NAMESPACE/POD, Deployment/NAME, unit, cgroup, program,"
+        " module, or PID",
     )
     _add_sampling(explain, seconds=15.0)
     _add_thresholds(explain)
@@ -182,6 +188,7 @@ def _parser() -> argparse.ArgumentParser:
     agent = _command(commands, "agent", _agent, "the daemon of the DaemonSet")
     _add_frequency(agent, default=19)
     _add_roots(agent)
+    _add_names(agent)
     _add_thresholds(agent)
     agent.add_argument(
         "-i", "--interval", type=_seconds, default=15.0, help="seconds of one window (15)"
@@ -191,6 +198,7 @@ def _parser() -> argparse.ArgumentParser:
         "--listen", type=_address, default=("0.0.0.0", 9745), help="address:port (0.0.0.0:9745)"
     )
     agent.add_argument("--log-level", choices=("debug", "info", "warning"), default="info")
+    _add_exposition(agent)
     return parser
 
 
@@ -225,6 +233,7 @@ def _add_sampling(command: argparse.ArgumentParser, seconds: float | None = None
         help="only this cgroup and below (repeatable)",
     )
     _add_roots(command)
+    _add_names(command)
 
 
 def _add_frequency(command: argparse.ArgumentParser, default: int) -> None:
@@ -236,6 +245,47 @@ def _add_frequency(command: argparse.ArgumentParser, default: int) -> None:
 def _add_roots(command: argparse.ArgumentParser) -> None:
     command.add_argument("--proc", default="/proc", help="the host's /proc (/proc)")
     command.add_argument("--sys", default="/sys", help="the host's /sys (/sys)")
+
+
+def _add_names(command: argparse.ArgumentParser) -> None:
+    node = os.environ.get("NODE_NAME", "")
+    group = command.add_argument_group("names of pods, from Kubernetes")
+    group.add_argument(
+        "--node",
+        metavar="NAME",
+        help="name the containers of this node's pods, as the API server knows it"
+        f" ($NODE_NAME: {node or 'not set'})",
+    )
+    group.add_argument(
+        "--kubelet",
+        metavar="URL",
+        help="this node's kubelet, asked while the API server does not answer:"
+        " https://NODE:10250, or http://NODE:10255 where that is open",
+    )
+    group.add_argument(
+        "--kubelet-insecure",
+        action="store_true",
+        help="do not check the kubelet's certificate: many kubelets sign their own",
+    )
+
+
+def _add_exposition(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("/metrics (docs/metrics.md)")
+    group.add_argument(
+        "--drop-label",
+        action="append",
+        default=[],
+        choices=("namespace", "pod", "container", "workload", "id"),
+        help="leave a label of containers out, and add up what becomes one series (repeatable)",
+    )
+    group.add_argument(
+        "--max-series",
+        type=_series,
+        default=40_000,
+        metavar="N",
+        help="bound on the series of containers; the CPU time of those beyond it is one series"
+        " (40000)",
+    )
 
 
 def _add_thresholds(command: argparse.ArgumentParser) -> None:
@@ -318,6 +368,10 @@ def _cores(text: str) -> float:
     return float(_number(text, float, 0, 1e4, "a number of cores"))
 
 
+def _series(text: str) -> int:
+    return int(_number(text, int, 100, 10_000_000, "a whole number"))
+
+
 def _work(text: str) -> float:
     return float(_number(text, float, 1e-9, 1e15, "an amount of work"))
 
@@ -361,6 +415,49 @@ def _plan(options: argparse.Namespace, detail: Detail, scope: Scope | None = Non
         roots=Roots(options.proc, options.sys),
         thresholds=_thresholds(options) if "min_hits" in options else Thresholds(),
         detail=detail,
+        names=_names(options),
+    )
+
+
+def _names(options: argparse.Namespace) -> Names:
+    """A watch that has begun; nobody where Kubernetes was not asked for.
+
+    Raises UserError where it was and there is no way to it. A node's name that only stands in the
+    environment is a hint, not a wish.
+    """
+    node = options.node or os.environ.get("NODE_NAME", "")
+    if not node:
+        if options.kubelet:
+            raise UserError("--kubelet needs --node, the name of this node")
+        return NOBODY
+    try:
+        names = _watch(node, options.kubelet, options.kubelet_insecure)
+    except UserError:
+        if options.node or options.kubelet:
+            raise
+        return NOBODY
+    names.start()
+    return names
+
+
+def _watch(node: str, kubelet: str | None, is_trusted: bool) -> PodWatch:
+    try:
+        from gotax.kubernetes import api
+        from gotax.kubernetes.watch import PodWatch
+    except ImportError as error:
+        raise UserError(
+            f"names of pods need {error.name}: pip install 'gotax[kubernetes]'"
+        ) from error
+    if kubelet is None:
+        return PodWatch(node, api.connect)
+    address = api.KubeletAddress(kubelet, is_trusted)
+    is_reachable = True
+    try:
+        api.connect().close()
+    except UserError:
+        is_reachable = False  # then the kubelet alone has to do
+    return PodWatch(
+        node, api.connect if is_reachable else None, partial(api.connect_kubelet, address)
     )
 
 
@@ -546,6 +643,8 @@ def _explain(options: argparse.Namespace) -> int:
 def _matches(report: ContainerReport, target: str) -> bool:
     container = report.container
     names = {container.name, container.key, container.cgroup, container.unit, container.pod_uid}
+    if container.pod is not None:
+        names |= container.pod.names
     if target in names or (container.container_id or "").startswith(target):
         return True
     for process in report.processes:
@@ -701,6 +800,7 @@ def _selftest(options: argparse.Namespace) -> int:
 
 def _agent(options: argparse.Namespace) -> int:
     from gotax import daemon
+    from gotax.exporters.prometheus import Exposition
 
     logging.basicConfig(
         level=options.log_level.upper(),
@@ -712,8 +812,10 @@ def _agent(options: argparse.Namespace) -> int:
         drain_s=options.interval,
         roots=Roots(options.proc, options.sys),
         thresholds=_thresholds(options),
+        names=_names(options),
     )
-    daemon.run(plan, options.interval, options.listen, _stop_on_signals())
+    exposition = Exposition(frozenset(options.drop_label), options.max_series)
+    daemon.run(plan, options.interval, options.listen, _stop_on_signals(), exposition)
     return EXIT_FINE
 
 

@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from gotax.errors import UserError
 from gotax.exporters import Exporter
 from gotax.exporters.comparison import sentence
-from gotax.exporters.prometheus import CONTENT_TYPE, PrometheusExporter
+from gotax.exporters.prometheus import CONTENT_TYPE, Exposition, PrometheusExporter
 from gotax.model import Change
 from gotax.session import Plan, Session, Stop
 
@@ -44,9 +44,11 @@ class Pulse:
         return time.monotonic() - self._last < self._allowed_s
 
 
-def run(plan: Plan, window_s: float, listen: tuple[str, int], stop: Stop) -> None:
+def run(
+    plan: Plan, window_s: float, listen: tuple[str, int], stop: Stop, exposition: Exposition
+) -> None:
     """Sample until ``stop`` is set. Raises UserError when the port or the kernel refuses."""
-    metrics = PrometheusExporter()
+    metrics = PrometheusExporter(exposition)
     exporters: Sequence[Exporter] = (metrics,)
     pulse = Pulse(window_s)
     changes: tuple[Change, ...] = ()

@@ -257,6 +257,7 @@ class PodContainer:
     ``kind`` is container, init, sidecar (an init container that keeps running) or ephemeral.
     ``desired`` is what the pod's spec asks for, ``current`` what the kubelet has set (they differ
     while an in-place resize is pending). ``silence`` is the value of the pod's gotax annotation.
+    ``ended``: another container has taken its place, or none will.
     """
 
     namespace: str
@@ -270,10 +271,19 @@ class PodContainer:
     desired: CpuResources = CpuResources()
     current: CpuResources = CpuResources()
     silence: str = ""
+    ended: bool = False
 
     @property
     def path(self) -> str:
         return f"{self.namespace}/{self.pod}/{self.container}"
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What people may call it by."""
+        spaced = (self.pod, self.workload, self.workload.name)
+        return frozenset(
+            (self.path, self.pod, str(self.workload), *(f"{self.namespace}/{n}" for n in spaced))
+        )
 
 
 @dataclass(frozen=True, slots=True)

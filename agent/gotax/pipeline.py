@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -21,18 +21,21 @@ from gotax.errors import ParseError
 from gotax.model import (
     CATEGORY_COUNT,
     Category,
+    Container,
     ContainerReport,
     CpuLimit,
     CpuUsage,
     Health,
     HitCount,
     Int64Array,
+    PodContainer,
     Process,
     Profile,
     Stack,
     Verdict,
     Window,
 )
+from gotax.names import NOBODY, Names
 from gotax.processes import Entry, ProcessTable
 from gotax.sampling.sampler import Counter as KernelCounter
 from gotax.sampling.sampler import Drain
@@ -100,9 +103,15 @@ class Pipeline:
     """``absorb`` every drain, then take the ``window``."""
 
     def __init__(
-        self, processes: ProcessTable, host: str, thresholds: Thresholds, detail: Detail
+        self,
+        processes: ProcessTable,
+        host: str,
+        thresholds: Thresholds,
+        detail: Detail,
+        names: Names = NOBODY,
     ) -> None:
         self._processes = processes
+        self._names = names
         self._symbolizer = Symbolizer(processes, detail.lines)
         self._host = host
         self._thresholds = thresholds
@@ -139,6 +148,7 @@ class Pipeline:
         gathered, self._gathered = self._gathered, _Gathered()
         self._processes.begin_tick()
         self._refresh_go()
+        self._name([*gathered.entries, *self._processes.go_entries()])
         profile = _profile(gathered)
         attributed = int(profile.hits.sum())
         window = Window(
@@ -260,6 +270,33 @@ class Pipeline:
         for entry in self._processes.go_entries():
             self._processes.refresh_go(entry, limits)
 
+    def _name(self, entries: Iterable[Entry]) -> None:
+        """Pods are looked up at the window's end: by then even those are known that started in it,
+        and who ended in it gets the name as well."""
+        named: dict[str, PodContainer | None] = {}
+        for entry in entries:
+            container = entry.process.container
+            container_id = container.container_id
+            if container_id is None:
+                continue
+            if container_id not in named:
+                named[container_id] = self._names.find(container_id)
+            pod = named[container_id]
+            if pod is not None and pod is not container.pod:
+                container = replace(container, name=pod.path, pod=pod)
+                entry.process = replace(entry.process, container=container)
+
+    def _silences(self, container: Container) -> tuple[Silence, ...]:
+        """Those of the flags, and what the pod's author does not want to hear."""
+        text = container.pod.silence if container.pod is not None else ""
+        if not text:
+            return self._thresholds.silences
+        try:
+            return (*self._thresholds.silences, *parse_annotation(text))
+        except ParseError as error:
+            self._processes.errors[error.reason] += 1
+            return self._thresholds.silences
+
     def _report(self, window: Window, gathered: _Gathered) -> tuple[ContainerReport, ...]:
         """One report per container with a Go process, also if it was idle or has ended."""
         profile = window.profile
@@ -305,21 +342,10 @@ class Pipeline:
                 process_hits=tuple(hits for hits, _ in weighted),
             )
             judged = self._history.judge(report, window.duration_s, window.cpu_count)
-            reports.append(silenced(judged, (*self._thresholds.silences, *self._annotated(judged))))
+            reports.append(silenced(judged, self._silences(report.container)))
         self._history.end_window()
         self._usage = usage_now
         return tuple(sorted(reports, key=lambda report: (-report.hits, report.container.name)))
-
-    def _annotated(self, report: ContainerReport) -> tuple[Silence, ...]:
-        """What the pod itself asks not to be told. An annotation with a fault silences nothing."""
-        pod = report.container.pod
-        if pod is None or not pod.silence:
-            return ()
-        try:
-            return parse_annotation(pod.silence)
-        except ParseError as error:
-            self._processes.errors[error.reason] += 1
-            return ()
 
     def _health(self, drain_s: float, tick_s: float) -> Health:
         caches = self._symbolizer.caches()
@@ -334,13 +360,14 @@ class Pipeline:
                 "processes": len(self._processes),
                 "binaries": len(binaries),
                 "cgroup-ids": len(self._processes.cgroups),
+                "pod-containers": len(self._names),
             },
             cache_evictions={
                 **evictions,
                 "binaries": binaries.evictions,
                 "cgroup-ids": self._processes.cgroups.evictions,
             },
-            errors=dict(self._processes.errors),
+            errors={**self._processes.errors, **self._names.counts},
         )
 
 

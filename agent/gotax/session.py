@@ -16,6 +16,7 @@ from gotax.errors import UserError
 from gotax.linux.cgroup import find_hierarchies
 from gotax.linux.procfs import list_pids
 from gotax.model import Window
+from gotax.names import NOBODY, Names
 from gotax.pipeline import Pipeline, Span
 from gotax.processes import ProcessTable
 from gotax.sampling.sampler import EVERYTHING, Sampler, Target
@@ -50,7 +51,11 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to sample. ``drain_s``: how often the kernel's counts are fetched at least."""
+    """How to sample.
+
+    ``drain_s``: how often the kernel's counts are fetched at least. ``names``: who knows the
+    containers' pods.
+    """
 
     hz: int
     drain_s: float
@@ -59,6 +64,7 @@ class Plan:
     thresholds: Thresholds = Thresholds()
     detail: Detail = Detail()
     host: str = ""
+    names: Names = NOBODY
 
 
 class Session:
@@ -69,7 +75,11 @@ class Session:
         self._cgroups = _CgroupScope(plan.scope.cgroups, plan.roots)
         self._processes = ProcessTable(plan.roots)
         self._pipeline = Pipeline(
-            self._processes, plan.host or socket.gethostname(), plan.thresholds, plan.detail
+            self._processes,
+            plan.host or socket.gethostname(),
+            plan.thresholds,
+            plan.detail,
+            plan.names,
         )
         self._sampler = Sampler(
             plan.hz, plan.drain_s, self._target(), with_kernel_stacks=plan.detail.kernel_frames

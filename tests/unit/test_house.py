@@ -21,6 +21,7 @@ KNOWS: dict[str, set[str]] = {
     "config": set(),
     "confidence": set(),
     "generations": set(),
+    "names": {"model"},
     "runs": {"model"},
     "sampling": {"errors", "model", "config"},
     "linux": {"errors", "model", "config"},
@@ -36,11 +37,11 @@ KNOWS: dict[str, set[str]] = {
         *("binaries", "processes"),
     },
     "pipeline": {
-        *("errors", "model", "config", "sampling", "diagnosis"),
+        *("errors", "model", "config", "names", "sampling", "diagnosis"),
         *("processes", "symbols"),
     },
     "session": {
-        *("errors", "model", "config", "sampling", "linux"),
+        *("errors", "model", "config", "names", "sampling", "linux"),
         *("processes", "pipeline"),
     },
     "addr2line": {"errors", "model", "linux", "binaries"},
@@ -48,7 +49,7 @@ KNOWS: dict[str, set[str]] = {
     "recording": {"errors", "model", "diagnosis"},
     "daemon": {"errors", "model", "config", "exporters", "session"},
     "cli": {
-        *("", "errors", "model", "config", "diagnosis", "exporters"),
+        *("", "errors", "model", "config", "names", "diagnosis", "kubernetes", "exporters"),
         *("session", "addr2line", "recording", "selftest", "daemon"),
     },
     "__main__": {"cli"},

@@ -1,11 +1,15 @@
 """The last Window and the totals of the agent's life for Prometheus; docs/metrics.md lists all.
 
-A container is known by two short labels: ``container``, its name for people, and ``id``, the first
-12 digits of the container id, or the cgroup's path where there is none. All else there is to join
-on, such as the full path (cAdvisor's ``id``), is on ``gotax_container_info`` only. Names come from
-strangers, so they are cut to a bounded length, and at most ``MAX_CONTAINERS`` containers are
-listed; the CPU time of the rest is added up in one series. A container that no window has seen for
-``GRACE_S`` vanishes.
+A container is known by ``namespace``, ``pod``, ``container`` and ``workload``, as others name them
+(kube-state-metrics, cAdvisor), and by ``id``, so that a restarted container never goes on with its
+predecessor's numbers. All else there is to join on is on ``gotax_container_info`` only. Each of
+these labels can be dropped: counters of what is then one series are added up, and one container
+speaks for all.
+
+Counters stay for a while after their container has ended, so that a last scrape sees their end;
+all else is of the last window and of containers that live. Names come from strangers, so they are
+cut to a bounded length, and only so many containers are listed that the series stay below a bound;
+the CPU time of the rest is added up in one series.
 
 Publishing only adds numbers up. The text is made when it is asked for, once per window.
 """
@@ -17,7 +21,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,22 +44,26 @@ from gotax.model import (
 )
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-MAX_CONTAINERS = 500
 MAX_LABEL = 256
-GRACE_S = 300.0
-"""Measured in profiled time, so that no clock is needed and a paused agent forgets nobody."""
+MAX_FINDINGS = 20  # of one container; the rules have fewer codes
 
-CONTAINER_LABELS = ("container", "id")
+CONTAINER_LABELS = ("namespace", "pod", "container", "workload", "id")
+
+Labels = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What is exported under one name. ``name`` is without the suffix of its samples."""
+    """What is exported under one name. ``name`` is without the suffix of its samples.
+
+    ``most``: how many series one container can have, 0 for what is not of containers.
+    """
 
     name: str
     kind: str  # counter, gauge or summary
     help: str
-    labels: tuple[str, ...] = ()
+    labels: Labels = ()
+    most: int = 0
 
     @property
     def series(self) -> str:
@@ -64,11 +72,18 @@ class Metric:
 
 
 def _per_container(name: str, kind: str, text: str, *labels: str) -> Metric:
-    return Metric(name, kind, text, CONTAINER_LABELS + labels)
+    return Metric(name, kind, text, CONTAINER_LABELS + labels, most=1)
 
 
-CPU = _per_container(
-    "gotax_cpu_seconds", "counter", "CPU time by what it was spent on.", "category", "group"
+def _several(most: int, metric: Metric) -> Metric:
+    return replace(metric, most=most)
+
+
+CPU = _several(
+    CATEGORY_COUNT,
+    _per_container(
+        "gotax_cpu_seconds", "counter", "CPU time by what it was spent on.", "category", "group"
+    ),
 )
 RUNTIME_SHARE = _per_container(
     "gotax_runtime_share",
@@ -91,28 +106,44 @@ THROTTLED_PERIODS = _per_container(
     "gotax_cpu_throttled_periods", "counter", "Enforcement periods with throttling."
 )
 PERIODS = _per_container("gotax_cpu_periods", "counter", "Enforcement periods of the CPU limit.")
-VERDICT = _per_container(
-    "gotax_verdict", "gauge", "1 for the verdict that holds, 0 for the others.", "verdict"
+VERDICT = _several(
+    len(Verdict),
+    _per_container(
+        "gotax_verdict", "gauge", "1 for the verdict that holds, 0 for the others.", "verdict"
+    ),
 )
-FINDING = _per_container(
-    "gotax_finding", "gauge", "1 for each finding that holds.", "code", "severity", "cause"
+FINDING = _several(
+    MAX_FINDINGS,
+    _per_container(
+        "gotax_finding", "gauge", "1 for each finding that holds.", "code", "severity", "cause"
+    ),
 )
-FINDING_HELD = _per_container(
-    "gotax_finding_held_seconds",
-    "gauge",
-    "For how long each finding has held without a break, as far as gotax remembers.",
-    "code",
+FINDING_HELD = _several(
+    MAX_FINDINGS,
+    _per_container(
+        "gotax_finding_held_seconds",
+        "gauge",
+        "For how long each finding has held without a break, as far as gotax remembers.",
+        "code",
+    ),
 )
-SAVING = _per_container(
-    "gotax_saving_cores",
-    "gauge",
-    "CPU that the recommended GOMAXPROCS is predicted to save at the same work.",
-    "bound",
+SAVING = _several(
+    3,
+    _per_container(
+        "gotax_saving_cores",
+        "gauge",
+        "CPU that the recommended GOMAXPROCS is predicted to save at the same work.",
+        "bound",
+    ),
 )
 CONTAINER_INFO = _per_container(
     "gotax_container_info",
     "gauge",
     "Always 1; who the container is and what its main Go program was built from.",
+    "node",
+    "image",
+    "kind",
+    "workload_kind",
     "cgroup",
     "container_id",
     "pod_uid",
@@ -122,29 +153,44 @@ CONTAINER_INFO = _per_container(
     "main_version",
     "gomaxprocs_origin",
 )
-CHANGE_CORES = _per_container(
-    "gotax_change_cpu_cores", "gauge", "Mean CPU before and after GOMAXPROCS changed.", "when"
+CHANGE_CORES = _several(
+    2,
+    _per_container(
+        "gotax_change_cpu_cores", "gauge", "Mean CPU before and after GOMAXPROCS changed.", "when"
+    ),
 )
-CHANGE_RUNTIME = _per_container(
-    "gotax_change_runtime_share",
-    "gauge",
-    "Share of the scheduler and the GC before and after GOMAXPROCS changed, 0 to 1.",
-    "when",
+CHANGE_RUNTIME = _several(
+    2,
+    _per_container(
+        "gotax_change_runtime_share",
+        "gauge",
+        "Share of the scheduler and the GC before and after GOMAXPROCS changed, 0 to 1.",
+        "when",
+    ),
 )
-CHANGE_THROTTLED = _per_container(
-    "gotax_change_throttled_ratio",
-    "gauge",
-    "Share of the enforcement periods with throttling before and after GOMAXPROCS changed.",
-    "when",
+CHANGE_THROTTLED = _several(
+    2,
+    _per_container(
+        "gotax_change_throttled_ratio",
+        "gauge",
+        "Share of the enforcement periods with throttling before and after GOMAXPROCS changed.",
+        "when",
+    ),
 )
-CHANGE_GOMAXPROCS = _per_container(
-    "gotax_change_gomaxprocs", "gauge", "GOMAXPROCS before and after it changed.", "when"
+CHANGE_GOMAXPROCS = _several(
+    2,
+    _per_container(
+        "gotax_change_gomaxprocs", "gauge", "GOMAXPROCS before and after it changed.", "when"
+    ),
 )
-CHANGE_SAVING = _per_container(
-    "gotax_change_saving_cores",
-    "gauge",
-    "CPU that a change of GOMAXPROCS saved, and what had been predicted.",
-    "estimate",
+CHANGE_SAVING = _several(
+    6,
+    _per_container(
+        "gotax_change_saving_cores",
+        "gauge",
+        "CPU that a change of GOMAXPROCS saved, and what had been predicted.",
+        "estimate",
+    ),
 )
 CHANGE_TIME = _per_container(
     "gotax_change_timestamp_seconds", "gauge", "When it was compared, Unix time."
@@ -178,13 +224,13 @@ BUILD_INFO = Metric("gotax_build_info", "gauge", "Always 1; the version of gotax
 
 METRICS = (
     CPU,
+    THROTTLED,
+    THROTTLED_PERIODS,
+    PERIODS,
     RUNTIME_SHARE,
     GOMAXPROCS,
     GOMAXPROCS_RECOMMENDED,
     LIMIT,
-    THROTTLED,
-    THROTTLED_PERIODS,
-    PERIODS,
     VERDICT,
     FINDING,
     FINDING_HELD,
@@ -215,21 +261,45 @@ METRICS = (
 )
 """Everything ``expose`` may print, in its order."""
 
+SERIES_OF_CONTAINER = sum(metric.most for metric in METRICS)
+"""How many series one container can have at most; most have half of that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exposition:
+    """What is shown, and for how long.
+
+    ``dropped``: of CONTAINER_LABELS. ``max_series``: of containers, all together. ``grace_s``: how
+    long the counters of a container that ended stay, in profiled time, so that no clock is needed
+    and a paused agent forgets nobody; two scrapes of a minute fit in.
+    """
+
+    dropped: frozenset[str] = frozenset()
+    max_series: int = 40_000
+    grace_s: float = 150.0
+
+    @property
+    def max_listed(self) -> int:
+        return max(1, self.max_series // SERIES_OF_CONTAINER)
+
 
 @dataclass(slots=True)
 class _Listed:
-    """One container's totals since it was first listed, and its last report."""
+    """The containers with the same labels: their totals since they were first listed.
 
-    report: ContainerReport
+    ``now``: of those seen in the last window, the reports with their CPU time.
+    """
+
     last_seen_s: float
     cpu_ns: Int64Array = field(default_factory=lambda: np.zeros(CATEGORY_COUNT, dtype=np.int64))
     throttled_ns: int | None = None
     throttled_periods: int | None = None
     periods: int | None = None
     unseen_ns: int = 0  # CPU time of windows without a hit: what for is not known yet
+    now: list[tuple[ContainerReport, int]] = field(default_factory=list)
 
     def add(self, report: ContainerReport, cpu_ns: int) -> None:
-        self.report = report
+        self.now.append((report, cpu_ns))
         if report.hits:
             self.cpu_ns += report.category_hits * (self.unseen_ns + cpu_ns) // report.hits
             self.unseen_ns = 0
@@ -239,6 +309,36 @@ class _Listed:
         self.throttled_ns = _sum(self.throttled_ns, usage.throttled_ns)
         self.throttled_periods = _sum(self.throttled_periods, usage.throttled_periods)
         self.periods = _sum(self.periods, usage.periods)
+
+
+@dataclass(frozen=True, slots=True)
+class _Living:
+    """Those of one entry that live, as of the last window; ``speaker`` is one of them.
+
+    It speaks where the others cannot be added to it: the one with the worst verdict, and of those
+    the one with the most CPU time.
+    """
+
+    speaker: ContainerReport
+    reports: tuple[ContainerReport, ...]
+
+    @property
+    def runtime_share(self) -> float:
+        hits = sum(report.hits for report in self.reports)
+        if not hits:
+            return 0.0
+        return sum(report.runtime_share * report.hits for report in self.reports) / hits
+
+
+_SEVERITY = {verdict: place for place, verdict in enumerate(Verdict)}  # worst first
+
+
+def _living(entry: _Listed) -> _Living | None:
+    living = [(r, ns) for r, ns in entry.now if not (r.container.pod and r.container.pod.ended)]
+    if not living:
+        return None
+    speaker, _ = min(living, key=lambda pair: (_SEVERITY[pair[0].verdict], -pair[1]))
+    return _Living(speaker, tuple(report for report, _ in living))
 
 
 def _sum(total: int | None, growth: int | None) -> int | None:
@@ -264,10 +364,12 @@ class _Totals:
 class PrometheusExporter:
     """``publish`` from one thread, ``expose`` from any other."""
 
-    def __init__(self, max_containers: int = MAX_CONTAINERS, grace_s: float = GRACE_S) -> None:
-        self._max_containers = max_containers
-        self._grace_s = grace_s
-        self._listed: dict[tuple[str, str], _Listed] = {}
+    def __init__(self, exposition: Exposition = Exposition()) -> None:
+        self._exposition = exposition
+        self._kept = tuple(
+            place for place, label in enumerate(CONTAINER_LABELS) if label not in exposition.dropped
+        )
+        self._listed: dict[Labels, _Listed] = {}
         self._totals = _Totals()
         self._window: Window | None = None
         self._text: bytes | None = None
@@ -279,9 +381,17 @@ class PrometheusExporter:
             self._window = window
             self._text = None
             self._add_totals(window)
+            for entry in self._listed.values():
+                entry.now.clear()
+            # Who is there already comes first, so that its counters do not fall in a long window.
+            keyed = [(self._labels(report.container), report) for report in window.reports]
+            newcomers = [pair for pair in keyed if pair[0] not in self._listed]
+            for labels, report in keyed:
+                if labels in self._listed:
+                    self._add_report(labels, report, window)
             self._forget_unseen()
-            for report in window.reports:
-                self._add_report(report, window)
+            for labels, report in newcomers:
+                self._add_report(labels, report, window)
 
     def close(self) -> None:
         """Forget everything; ``expose`` then shows only gotax itself."""
@@ -299,8 +409,9 @@ class PrometheusExporter:
     def collect(self) -> Iterator[Family]:
         """What prometheus_client's ``generate_latest`` asks of a collector."""
         if self._window is not None:
-            yield from self._container_families()
-            yield from _change_families(self._window)
+            yield from self._counter_families()
+            yield from self._gauge_families()
+            yield from self._change_families(self._window)
             yield from self._host_families(self._window)
             yield from self._health_families(self._window)
         yield _family(OWN_CPU, [((), time.process_time())])
@@ -319,26 +430,46 @@ class PrometheusExporter:
         totals.tick_s += window.health.tick_s
 
     def _forget_unseen(self) -> None:
-        oldest = self._totals.profiled_s - self._grace_s
-        for key in [key for key, entry in self._listed.items() if entry.last_seen_s < oldest]:
-            del self._listed[key]
+        oldest = self._totals.profiled_s - self._exposition.grace_s
+        for key, entry in list(self._listed.items()):
+            if entry.last_seen_s < oldest:
+                self._totals.unlisted_ns += entry.unseen_ns
+                del self._listed[key]
 
-    def _add_report(self, report: ContainerReport, window: Window) -> None:
+    def _add_report(self, key: Labels, report: ContainerReport, window: Window) -> None:
         """Containers are one if their labels are: a name twice in the text spoils the scrape."""
-        key = _labels(report.container)
         entry = self._listed.get(key)
         if entry is None:
-            if len(self._listed) >= self._max_containers:
+            if len(self._listed) >= self._exposition.max_listed:
                 self._totals.unlisted += 1
                 self._totals.unlisted_ns += window.cpu_ns_of(report)
                 return
-            entry = self._listed[key] = _Listed(report, 0.0)
+            entry = self._listed[key] = _Listed(0.0)
         entry.add(report, window.cpu_ns_of(report))
         entry.last_seen_s = self._totals.profiled_s
 
-    def _container_families(self) -> Iterator[Family]:
+    def _labels(self, container: Container) -> Labels:
+        """``CONTAINER_LABELS`` of a container, without those that are dropped."""
+        place = container.container_id[:12] if container.container_id else container.cgroup
+        pod = container.pod
+        if pod is None:
+            every: Labels = ("", "", container.name, "", place)
+        else:
+            every = (pod.namespace, pod.pod, pod.container, pod.workload.name, place)
+        return tuple(bounded(every[i], MAX_LABEL) for i in self._kept)
+
+    def _family(self, metric: Metric, samples: Iterable[tuple[Labels, float | None]]) -> Family:
+        """Of containers; what is None is absent."""
+        names = [name for name in metric.labels if name not in self._exposition.dropped]
+        family = Family(metric.name, metric.help, metric.kind)
+        for labels, value in samples:
+            if value is not None:
+                family.add_sample(metric.series, dict(zip(names, labels, strict=True)), value)
+        return family
+
+    def _counter_families(self) -> Iterator[Family]:
         listed = self._listed.items()
-        yield _family(
+        yield self._family(
             CPU,
             (
                 ((*key, category.label, category.group.value), spent_ns / 1e9)
@@ -347,41 +478,93 @@ class PrometheusExporter:
                 if spent_ns
             ),
         )
-        seen_s = self._totals.profiled_s
-        yield _family(
-            RUNTIME_SHARE,
-            ((k, e.report.runtime_share) for k, e in listed if e.last_seen_s == seen_s),
+        yield self._family(THROTTLED, ((k, _seconds(e.throttled_ns)) for k, e in listed))
+        yield self._family(THROTTLED_PERIODS, ((k, e.throttled_periods) for k, e in listed))
+        yield self._family(PERIODS, ((k, e.periods) for k, e in listed))
+
+    def _gauge_families(self) -> Iterator[Family]:
+        now = [(key, found) for key, entry in self._listed.items() if (found := _living(entry))]
+        yield self._family(RUNTIME_SHARE, ((k, living.runtime_share) for k, living in now))
+        yield self._family(GOMAXPROCS, ((k, _gomaxprocs(living.speaker)) for k, living in now))
+        yield self._family(
+            GOMAXPROCS_RECOMMENDED, ((k, _recommended(living.speaker)) for k, living in now)
         )
-        yield _optional(GOMAXPROCS, ((k, _gomaxprocs(e.report)) for k, e in listed))
-        yield _optional(GOMAXPROCS_RECOMMENDED, ((k, _recommended(e.report)) for k, e in listed))
-        yield _optional(LIMIT, ((k, e.report.limit.limit_cores) for k, e in listed))
-        yield _optional(THROTTLED, ((k, _seconds(e.throttled_ns)) for k, e in listed))
-        yield _optional(THROTTLED_PERIODS, ((k, e.throttled_periods) for k, e in listed))
-        yield _optional(PERIODS, ((k, e.periods) for k, e in listed))
-        yield _family(
+        yield self._family(LIMIT, ((k, living.speaker.limit.limit_cores) for k, living in now))
+        yield self._family(
             VERDICT,
             (
-                ((*k, verdict.value), float(e.report.verdict is verdict))
-                for k, e in listed
+                ((*k, verdict.value), float(living.speaker.verdict is verdict))
+                for k, living in now
                 for verdict in Verdict
             ),
         )
-        findings = [(k, f) for k, e in listed for f in _findings(e.report)]
-        yield _family(
+        yield self._family(
             FINDING,
             (
                 ((*k, bounded(f.code, MAX_LABEL), f.severity.value, _cause(f)), 1)
-                for k, f in findings
+                for k, living in now
+                for f in _findings(living.reports)
             ),
         )
-        yield _family(
-            FINDING_HELD, (((*k, bounded(f.code, MAX_LABEL)), f.held_s) for k, f in findings)
+        yield self._family(
+            FINDING_HELD,
+            (
+                ((*k, bounded(f.code, MAX_LABEL)), f.held_s)
+                for k, living in now
+                for f in _findings(living.reports)
+            ),
         )
-        yield _family(
+        yield self._family(
             SAVING,
-            (((*k, bound), value) for k, e in listed for bound, value in _saving_bounds(e.report)),
+            (
+                ((*k, bound), cores)
+                for k, living in now
+                for bound, cores in _savings(living.reports)
+            ),
         )
-        yield _family(CONTAINER_INFO, (((*k, *_info(e.report)), 1) for k, e in listed))
+        yield self._family(CONTAINER_INFO, (((*k, *_info(living.speaker)), 1) for k, living in now))
+
+    def _change_families(self, window: Window) -> Iterator[Family]:
+        """The last change of each container that lives; the window holds a bounded number."""
+        shown = {
+            report.container.key: key
+            for key, entry in self._listed.items()
+            for report, _ in entry.now
+        }
+        last: dict[Labels, Change] = {}
+        for change in window.changes:  # newest first
+            labels = shown.get(change.container.key)
+            if labels is not None:
+                last.setdefault(labels, change)
+        both = [
+            (key, when, seen)
+            for key, change in last.items()
+            for when, seen in (
+                ("before", change.comparison.before),
+                ("after", change.comparison.after),
+            )
+        ]
+        yield self._family(CHANGE_CORES, (((*key, when), seen.cores) for key, when, seen in both))
+        yield self._family(
+            CHANGE_RUNTIME, (((*key, when), seen.runtime_share) for key, when, seen in both)
+        )
+        yield self._family(
+            CHANGE_THROTTLED, (((*key, when), seen.throttled_share) for key, when, seen in both)
+        )
+        yield self._family(
+            CHANGE_GOMAXPROCS, (((*key, when), seen.gomaxprocs) for key, when, seen in both)
+        )
+        yield self._family(
+            CHANGE_SAVING,
+            (
+                ((*key, estimate), value)
+                for key, change in last.items()
+                for estimate, value in _estimates(change.comparison)
+            ),
+        )
+        yield self._family(
+            CHANGE_TIME, ((key, change.unix_ns / 1e9) for key, change in last.items())
+        )
 
     def _host_families(self, window: Window) -> Iterator[Family]:
         totals = self._totals
@@ -407,35 +590,6 @@ class PrometheusExporter:
             yield _family(metric, (((name,), n) for name, n in sorted(counts.items())))
 
 
-def _change_families(window: Window) -> Iterator[Family]:
-    """The last change of each container; the window holds a bounded number of them."""
-    last: dict[tuple[str, str], Change] = {}
-    for change in window.changes:  # newest first
-        last.setdefault(_labels(change.container), change)
-    both = [
-        (key, when, seen)
-        for key, change in last.items()
-        for when, seen in (("before", change.comparison.before), ("after", change.comparison.after))
-    ]
-    yield _family(CHANGE_CORES, (((*key, when), seen.cores) for key, when, seen in both))
-    yield _family(CHANGE_RUNTIME, (((*key, when), seen.runtime_share) for key, when, seen in both))
-    yield _optional(
-        CHANGE_THROTTLED, (((*key, when), seen.throttled_share) for key, when, seen in both)
-    )
-    yield _optional(
-        CHANGE_GOMAXPROCS, (((*key, when), seen.gomaxprocs) for key, when, seen in both)
-    )
-    yield _optional(
-        CHANGE_SAVING,
-        (
-            ((*key, estimate), value)
-            for key, change in last.items()
-            for estimate, value in _estimates(change.comparison)
-        ),
-    )
-    yield _family(CHANGE_TIME, ((key, change.unix_ns / 1e9) for key, change in last.items()))
-
-
 def _estimates(comparison: Comparison) -> Iterator[tuple[str, float | None]]:
     saving, predicted = comparison.saving, comparison.predicted
     yield "realised", saving.value
@@ -454,21 +608,11 @@ def _family(metric: Metric, samples: Iterable[tuple[tuple[str, ...], float]]) ->
     return family
 
 
-def _optional(metric: Metric, samples: Iterable[tuple[tuple[str, ...], float | None]]) -> Family:
-    return _family(metric, ((labels, value) for labels, value in samples if value is not None))
-
-
 def _summary(metric: Metric, count: int, total: float) -> Family:
     family = Family(metric.name, metric.help, metric.kind)
     family.add_sample(metric.name + "_count", {}, count)
     family.add_sample(metric.name + "_sum", {}, total)
     return family
-
-
-def _labels(container: Container) -> tuple[str, str]:
-    """``CONTAINER_LABELS`` of a container."""
-    place = container.container_id[:12] if container.container_id else container.cgroup
-    return bounded(container.name, MAX_LABEL), bounded(place, MAX_LABEL)
 
 
 def _gomaxprocs(report: ContainerReport) -> int | None:
@@ -489,10 +633,12 @@ def _seconds(nanoseconds: int | None) -> float | None:
     return None if nanoseconds is None else nanoseconds / 1e9
 
 
-def _findings(report: ContainerReport) -> list[Finding]:
-    """Each code once: a series must not be there twice."""
-    found = {bounded(finding.code, MAX_LABEL): finding for finding in report.findings}
-    return [found[code] for code in sorted(found)]
+def _findings(reports: Iterable[ContainerReport]) -> list[Finding]:
+    """Each code once, the one that has held longest: a series must not be there twice."""
+    found: dict[str, Finding] = {}
+    for finding in sorted((f for r in reports for f in r.findings), key=lambda f: f.held_s):
+        found[finding.code] = finding
+    return [found[code] for code in sorted(found)][:MAX_FINDINGS]
 
 
 def _cause(finding: Finding) -> str:
@@ -508,18 +654,27 @@ def _most_saving(report: ContainerReport) -> Finding | None:
     )
 
 
-def _saving_bounds(report: ContainerReport) -> Iterator[tuple[str, float]]:
-    best = _most_saving(report)
-    if best is not None and best.saving is not None:
-        yield "low", best.saving.low
-        yield "mid", best.saving.mid
-        yield "high", best.saving.high
+def _savings(reports: Iterable[ContainerReport]) -> list[tuple[str, float]]:
+    """Of the containers of one series added up; nothing where nothing is predicted."""
+    best = [_most_saving(report) for report in reports]
+    found = [finding.saving for finding in best if finding is not None and finding.saving]
+    if not found:
+        return []
+    return [
+        ("low", sum(saving.low for saving in found)),
+        ("mid", sum(saving.mid for saving in found)),
+        ("high", sum(saving.high for saving in found)),
+    ]
 
 
 def _info(report: ContainerReport) -> tuple[str, ...]:
     container, main = report.container, report.main_process
-    build = main.build
+    build, pod = main.build, container.pod
     values = (
+        pod.node if pod else "",
+        pod.image if pod else "",
+        pod.kind if pod else "",
+        pod.workload.kind if pod else "",
         container.cgroup,
         container.container_id or "",
         container.pod_uid or "",

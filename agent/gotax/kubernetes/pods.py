@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from gotax.errors import ParseError
@@ -62,17 +63,22 @@ def _containers(pod: Mapping[str, Any]) -> Iterator[tuple[str, PodContainer]]:
                 current=_resources(state.get("resources") or container.get("resources")),
                 silence=_text(annotations.get(SILENCE)),
             )
-            for container_id in _ids(state):
-                yield container_id, named
+            for container_id, ended in _ids(state):
+                yield container_id, replace(named, ended=ended)
 
 
-def _ids(state: Mapping[str, Any]) -> Iterator[str]:
-    """The container's id, and that of the one before it: its last samples may still be drained."""
+def _ids(state: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+    """The container's id, and that of the one before it: its last samples may still be drained.
+
+    With each whether it has ended.
+    """
     before = ((state.get("lastState") or {}).get("terminated") or {}).get("containerID")
-    for text in (before, state.get("containerID")):
+    now = state.get("state") or {}
+    has_ended = bool(now) and "running" not in now  # waiting: the id is still that of the last one
+    for text, ended in ((before, True), (state.get("containerID"), has_ended)):
         match = _CONTAINER_ID.match(text or "")
         if match is not None:
-            yield match[1]
+            yield match[1], ended
 
 
 def _kind(kind: str, container: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from gotax.model import (
     Gomaxprocs,
     Location,
     Origin,
+    PodContainer,
     Process,
     Remedy,
     RuntimeState,
@@ -25,6 +26,7 @@ from gotax.model import (
     Severity,
     Verdict,
     Window,
+    Workload,
 )
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -60,7 +62,20 @@ locations = st.builds(
     Location, names, names, addresses, st.lists(frames, min_size=1, max_size=2).map(tuple)
 )
 stacks = st.lists(locations, max_size=3).map(tuple)
-containers = st.builds(Container, key=names, name=names, cgroup=names)
+pods = st.builds(
+    PodContainer,
+    *[names] * 7,
+    st.builds(Workload, names, names),
+    ended=st.booleans(),
+)
+containers = st.builds(
+    Container,
+    key=names,
+    name=names,
+    cgroup=names,
+    container_id=st.none() | st.sampled_from(("0" * 64, "1" * 64)),
+    pod=st.none() | pods,
+)
 processes = st.builds(
     Process,
     pid=st.integers(1, 2**22),

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +15,26 @@ from gotax.exporters.prometheus import (
     CONTAINER_LABELS,
     MAX_LABEL,
     METRICS,
+    SERIES_OF_CONTAINER,
+    Exposition,
     PrometheusExporter,
     read_resident_bytes,
 )
-from gotax.model import Category, Container, Health, Window
+from gotax.model import (
+    CATEGORY_COUNT,
+    Category,
+    Change,
+    Comparison,
+    Container,
+    CpuUsage,
+    Estimate,
+    Growth,
+    Health,
+    Observation,
+    Outcome,
+    Saving,
+    Window,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.metrics_core import Metric as Family
@@ -30,12 +48,14 @@ from .windows import (
     build_window,
     fitting_load,
     hostile_load,
+    named,
     native_load,
     oversized_load,
     pod_container,
     story_window,
 )
 
+PROMTOOL = shutil.which("promtool", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
 PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
 
 
@@ -53,8 +73,11 @@ def values(exporter: PrometheusExporter, name: str, **labels: str) -> list[float
     ]
 
 
-def published(*windows: Window, **settings: int) -> PrometheusExporter:
-    exporter = PrometheusExporter(**settings)
+USUAL = Exposition()
+
+
+def published(*windows: Window, exposition: Exposition = USUAL) -> PrometheusExporter:
+    exporter = PrometheusExporter(exposition)
     for window in windows:
         exporter.publish(window)
     return exporter
@@ -102,7 +125,8 @@ def test_a_service_outside_containers_is_known_by_its_cgroup() -> None:
 @given(st.lists(windows(), min_size=1, max_size=2))
 def test_cpu_seconds_are_conserved_over_windows(published_windows: list[Window]) -> None:
     """Listed, unlisted and other CPU time add up to the attributed hits of all windows."""
-    exporter = published(*published_windows, max_containers=2, grace_s=10**9)
+    bounds = Exposition(max_series=2 * SERIES_OF_CONTAINER, grace_s=1e9)
+    exporter = published(*published_windows, exposition=bounds)
     total = sum(
         value
         for name in ("gotax_cpu", "gotax_unlisted_cpu", "gotax_other_cpu")
@@ -147,23 +171,27 @@ def test_cpu_seconds_are_the_kernels_and_none_is_dropped() -> None:
 
 
 def test_a_container_vanishes_after_its_grace_and_not_before() -> None:
-    """Between its last hit and then it keeps its counters; only the share of now is gone."""
+    """Between its end and then it keeps its counters; all that is of now is gone at once."""
     both = build_window(oversized_load(), fitting_load())
     one = build_window(fitting_load())
-    exporter = published(both, one, one, grace_s=30)
+    exporter = published(both, one, one, exposition=Exposition(grace_s=30))
     gone = {"container": "payments-api"}
-    assert len(values(exporter, "gotax_gomaxprocs", **gone)) == 1
-    assert values(exporter, "gotax_runtime_share", **gone) == []
+    for metric in METRICS:
+        if metric.kind != "counter":
+            assert values(exporter, metric.series, **gone) == []
+    assert len(values(exporter, "gotax_cpu_periods_total", **gone)) == 1
     exporter.publish(one)
-    for family in METRICS[:11]:
-        assert values(exporter, family.series, **gone) == []
+    for metric in METRICS:
+        assert values(exporter, metric.series, **gone) == []
     assert len(values(exporter, "gotax_gomaxprocs")) == 1
 
 
 def test_containers_beyond_the_bound_are_added_up() -> None:
     """The busiest are listed; the rest is one number, and its time is not lost."""
     loads = [numbered(fitting_load(), number) for number in range(1, 8)]
-    exporter = published(build_window(*loads), max_containers=5)
+    exporter = published(
+        build_window(*loads), exposition=Exposition(max_series=6 * SERIES_OF_CONTAINER - 1)
+    )
     assert len(values(exporter, "gotax_gomaxprocs")) == 5
     assert values(exporter, "gotax_unlisted_containers") == [2]
     one = fitting_load().hits * build_window().period_ns / 1e9
@@ -179,6 +207,166 @@ def test_two_containers_with_equal_labels_are_one_series() -> None:
     spent = 2 * load.hits * build_window().period_ns / 1e9
     assert sum(values(exporter, "gotax_cpu_seconds_total")) == pytest.approx(spent)
     assert len(values(exporter, "gotax_gomaxprocs")) == 1
+
+
+def test_pods_are_named_as_people_and_other_exporters_name_them() -> None:
+    """namespace, pod and container join with kube-state-metrics and cAdvisor."""
+    exporter = published(build_window(named(oversized_load(), "payments-5d-x2")))
+    name = {
+        "namespace": "shop",
+        "pod": "payments-5d-x2",
+        "container": "app",
+        "workload": "payments",
+        "id": "000000000000",
+    }
+    for series in ("gotax_gomaxprocs", "gotax_cpu_limit_cores", "gotax_runtime_share"):
+        assert len(values(exporter, series, **name)) == 1
+    facts = {"node": "node-17", "workload_kind": "Deployment", "image": "shop/payments:1"}
+    assert values(exporter, "gotax_container_info", **name, **facts) == [1]
+    for metric in METRICS:
+        if metric.kind == "counter":
+            assert not {"pid", "function", "image"} & set(metric.labels)
+
+
+def test_a_name_that_comes_later_counts_no_time_twice() -> None:
+    """What was counted under the id stays there, until it is forgotten; the sum only grows."""
+    load = oversized_load()
+    before, after = build_window(load), build_window(named(load, "payments-5d-x2"))
+    exporter = published(before, before, exposition=Exposition(grace_s=20))
+    total = sum(values(exporter, "gotax_cpu_seconds_total"))
+    exporter.publish(after)
+    assert sum(values(exporter, "gotax_cpu_seconds_total")) == pytest.approx(1.5 * total)
+    assert len(values(exporter, "gotax_gomaxprocs")) == 1
+    assert len(values(exporter, "gotax_gomaxprocs", pod="payments-5d-x2")) == 1
+    exporter.publish(after)
+    assert values(exporter, "gotax_cpu_seconds_total", pod="") == []
+
+
+def restarted(load: Load, digit: str, ended: bool = False) -> Load:
+    """Another container of the same pod and name."""
+    container = replace(load.process.container, key=digit, container_id=digit * 64)
+    load = replace(load, process=replace(load.process, container=container))
+    return named(load, "payments-5d-x2", ended=ended)
+
+
+def test_a_restarted_container_starts_from_nothing() -> None:
+    """It has series of its own, and only it has gauges: a join on the name finds one."""
+    first, second = oversized_load(), fitting_load()
+    exporter = published(
+        build_window(restarted(first, "a")),
+        build_window(restarted(first, "a", ended=True), restarted(second, "b")),
+    )
+    assert values(exporter, "gotax_gomaxprocs", pod="payments-5d-x2") == [2]
+    assert values(exporter, "gotax_verdict", verdict="oversized") == [0]
+    period_s = build_window().period_ns / 1e9
+    for load, times, digit in ((first, 2, "a"), (second, 1, "b")):
+        spent = sum(values(exporter, "gotax_cpu_seconds_total", id=digit * 12))
+        assert spent == pytest.approx(times * load.hits * period_s)
+
+
+@pytest.mark.parametrize(
+    "dropped",
+    [{"id"}, {"pod", "id"}, {"pod", "id", "workload", "container"}, set(CONTAINER_LABELS)],
+    ids=lambda dropped: "+".join(sorted(dropped)),
+)
+def test_dropped_labels_add_up(dropped: set[str]) -> None:
+    """Counters are sums, the worst container speaks for the others, and no series is twice."""
+    window = build_window(
+        named(fitting_load(), "payments-a"),
+        named(numbered(oversized_load(), 7), "payments-b"),
+        named(numbered(fitting_load(), 8), "payments-c"),
+    )
+    whole = published(window, window)
+    exporter = published(window, window, exposition=Exposition(frozenset(dropped)))
+    for name in ("cpu_seconds", "cpu_throttled_seconds", "cpu_periods"):
+        counter = f"gotax_{name}_total"
+        assert sum(values(exporter, counter)) == pytest.approx(sum(values(whole, counter)))
+    assert sum(values(exporter, "gotax_saving_cores", bound="mid")) == pytest.approx(0.44)
+    samples = [sample for family in scraped(exporter).values() for sample in family.samples]
+    series = [(sample.name, tuple(sorted(sample.labels.items()))) for sample in samples]
+    assert len(set(series)) == len(series)
+    assert not {label for sample in samples for label in sample.labels} & dropped
+    if "pod" in dropped:
+        assert values(exporter, "gotax_gomaxprocs") == [192]
+        assert values(exporter, "gotax_verdict", verdict="oversized") == [1]
+        assert values(exporter, "gotax_verdict", verdict="fits") == [0]
+    else:
+        assert sorted(values(exporter, "gotax_gomaxprocs")) == [2, 2, 192]
+
+
+@unhurried
+@given(st.lists(windows(), min_size=2, max_size=3), st.sets(st.sampled_from(CONTAINER_LABELS)))
+def test_counters_never_fall_while_their_series_is_there(
+    published_windows: list[Window], dropped: set[str]
+) -> None:
+    """Whatever is named, renamed, merged or forgotten."""
+    exporter = PrometheusExporter(Exposition(frozenset(dropped), grace_s=20))
+    before: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+    for window in published_windows:
+        exporter.publish(window)
+        now = {
+            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+            for family in scraped(exporter).values()
+            if family.type == "counter" and family.name != "gotax_errors"
+            for sample in family.samples
+            if "cache" not in sample.labels  # counted by the caches themselves
+        }
+        assert all(now[key] >= value for key, value in before.items() if key in now)
+        before = now
+
+
+def full_change(container: Container) -> Change:
+    """A change about which everything is known."""
+    seen = Observation(
+        duration_s=60.0,
+        cpu_ns=10**9,
+        category_hits=(1,) * CATEGORY_COUNT,
+        usage=CpuUsage(periods=10, throttled_periods=1, throttled_ns=5),
+        gomaxprocs=8,
+    )
+    growth = Growth(1.0, 2.0)
+    comparison = Comparison(
+        name="x",
+        matched_by="cgroup",
+        before=seen,
+        after=seen,
+        cores=growth,
+        runtime=growth,
+        shares=(),
+        categories=(),
+        work=None,
+        cpu_per_unit=None,
+        saving=Estimate(0.5, 0.4, 0.6),
+        predicted=Saving(0.1, 0.2, 0.3),
+        outcome=Outcome.WITHIN,
+        caveats=(),
+    )
+    return Change(container, 10**18, comparison)
+
+
+def test_no_container_has_more_series_than_are_reckoned_with() -> None:
+    """One of which everything is known and that does everything; the bound holds for all."""
+    load = oversized_load()
+    finding = load.findings[0]
+    load = replace(
+        load,
+        runs=tuple(Run(load.runs[0].stack, category, 1) for category in Category),
+        findings=tuple(replace(finding, code=f"GT{n:03}") for n in range(100)),
+    )
+    loads = [numbered(load, number) for number in range(1, 30)]
+    window = build_window(*loads)
+    changes = tuple(full_change(report.container) for report in window.reports)
+    bounds = Exposition(max_series=5 * SERIES_OF_CONTAINER)
+    exporter = published(replace(window, changes=changes), exposition=bounds)
+    of_containers = {metric.name for metric in METRICS if metric.most}
+    series = [
+        sample
+        for family in scraped(exporter).values()
+        if family.name in of_containers
+        for sample in family.samples
+    ]
+    assert len(series) == 5 * SERIES_OF_CONTAINER == bounds.max_series
+    assert values(exporter, "gotax_unlisted_containers") == [24]
 
 
 def test_hostile_labels_come_through_escaped() -> None:
@@ -274,6 +462,9 @@ def test_the_page_lists_every_metric_with_type_and_labels_and_no_other() -> None
         for m in METRICS
     }
     assert documented == own
+    assert f"no container has more than\n{SERIES_OF_CONTAINER}," in PAGE.read_text()
+    assert f"{Exposition().max_series:,}" in PAGE.read_text()
+    assert f"{Exposition().grace_s:g} s" in PAGE.read_text()
 
 
 def test_exported_series_have_the_type_and_labels_of_their_metric() -> None:
@@ -308,11 +499,12 @@ def test_every_category_has_its_label_and_group_in_the_series() -> None:
     assert exported == {(category.label, category.group.value) for category in Category}
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (apt: prometheus) not found")
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool not found: ./setup test")
 def test_promtool_finds_nothing_to_complain_about() -> None:
     """Prometheus' own linter of metric names, units and help texts."""
+    assert PROMTOOL is not None
     result = subprocess.run(
-        ["promtool", "check", "metrics"],
+        [PROMTOOL, "check", "metrics"],
         input=full_exporter().expose(),
         capture_output=True,
         check=False,

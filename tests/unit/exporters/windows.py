@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from gotax.model import (
@@ -31,6 +32,7 @@ from gotax.model import (
     Location,
     Module,
     Origin,
+    PodContainer,
     Process,
     Profile,
     Remedy,
@@ -41,6 +43,7 @@ from gotax.model import (
     Stack,
     Verdict,
     Window,
+    Workload,
 )
 
 PERIOD_NS = 52_631_578  # 19 Hz
@@ -231,6 +234,24 @@ def pod_container(name: str, number: int) -> Container:
         pod_uid=uid.replace("_", "-"),
         runtime="containerd",
     )
+
+
+def named(load: Load, pod: str, workload: str = "payments", **facts: Any) -> Load:
+    """The load's container as Kubernetes tells of it, after its name outside."""
+    container = load.process.container
+    known = PodContainer(
+        namespace="shop",
+        pod=pod,
+        container="app",
+        pod_uid=container.pod_uid or "",
+        node="node-17",
+        image="shop/payments:1",
+        kind="container",
+        workload=Workload("Deployment", workload),
+        **facts,
+    )
+    container = replace(container, name=known.path, pod=known)
+    return replace(load, process=replace(load.process, container=container))
 
 
 def go_process(

@@ -1,0 +1,180 @@
+"""Over HTTP to the API server and to the kubelet: pods as they say them, one at a time.
+
+lightkube knows where the server is, whom to trust and how to say who we are (a service account
+whose token changes under way, or a kubeconfig). Its own watch is not used: that waits for ever on a
+connection that died, and holds whatever the server sends.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx2
+from lightkube.config import client_adapter
+from lightkube.config.kubeconfig import SERVICE_ACCOUNT, KubeConfig
+from lightkube.config.models import Cluster, User
+from lightkube.core.exceptions import ConfigError
+
+from gotax.errors import ParseError, UserError
+
+WATCH_S = 300  # how long the server holds one watch
+SILENCE_S = 90.0  # a server sends a bookmark every minute: after so long the connection is dead
+_CONNECT_S = 10.0
+MAX_EVENT = 8 << 20  # etcd takes objects of 1.5 MiB
+MAX_LIST = 64 << 20  # of a kubelet
+_GONE = 410  # the resource version is too old
+_TOO_LARGE_VERSION = 504  # and too new: another server of the cluster that lags behind
+
+FAILURES = (httpx2.HTTPError, httpx2.InvalidURL, ConfigError, OSError, ParseError)
+
+
+class ExpiredError(Exception):
+    """The server does not know the changes since this version any more: start anew."""
+
+
+class Event(NamedTuple):
+    """``kind``: ADDED, MODIFIED or DELETED with a pod, BOOKMARK with a version only."""
+
+    kind: str
+    pod: Mapping[str, Any]
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class KubeletAddress:
+    """``url``: https://NODE:10250, or http://NODE:10255 where that is open.
+
+    ``is_trusted``: its certificate is not checked; most kubelets sign their own.
+    """
+
+    url: str
+    is_trusted: bool = False
+
+
+def connect(config: KubeConfig | None = None) -> httpx2.Client:
+    """To the API server, by the pod's service account or the user's kubeconfig.
+
+    Raises UserError where there is neither.
+    """
+    try:
+        found = (config or KubeConfig.from_env()).get()
+        if found is None or found.user is None:
+            raise ConfigError("no current context")
+        return client_adapter.Client(found, client_adapter.ConnectionParams(timeout=_timeout()))
+    except (ConfigError, OSError, KeyError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"no way to the Kubernetes API server: {_said(error)};"
+            " run in a pod with a service account, set KUBECONFIG, or leave --node away"
+        ) from error
+
+
+def connect_kubelet(address: KubeletAddress, account: Path | None = None) -> httpx2.Client:
+    """To the kubelet of this node, by the pod's service account where there is one.
+
+    Raises UserError for an address that is none.
+    """
+    account = account or Path(SERVICE_ACCOUNT)
+    token, ca = account / "token", account / "ca.crt"
+    if not address.url.startswith(("https://", "http://")):
+        raise UserError(f"{address.url!r} is no URL of a kubelet: say https://NODE:10250")
+    cluster = Cluster(server=address.url, insecure=address.is_trusted)
+    if address.url.startswith("https:") and not address.is_trusted and ca.exists():
+        cluster.certificate_auth = str(ca)
+    # Over plain HTTP nobody asks who we are, and anybody could listen.
+    is_secret = address.url.startswith("https:") and token.exists()
+    user = User(token_file=str(token)) if is_secret else User()
+    try:
+        config = KubeConfig.from_one(cluster=cluster, user=user).get()
+        assert config is not None
+        # No proxy of the environment's: the kubelet is on this node.
+        params = client_adapter.ConnectionParams(timeout=_timeout(), trust_env=False)
+        return client_adapter.Client(config, params)
+    except (ConfigError, OSError, ValueError) as error:
+        raise UserError(f"no way to the kubelet at {address.url}: {_said(error)}") from error
+
+
+def watch_pods(http: httpx2.Client, node: str, version: str) -> Iterator[Event]:
+    """Pods of one node since ``version``; "0" tells all that there are first, each as ADDED.
+
+    Ends when the server has had enough. Such a start comes from the server's memory, one pod at a
+    time: a list would be read from etcd, by the agents of all nodes at once after an outage, and
+    would have to be held whole. Raises ExpiredError and FAILURES.
+    """
+    with http.stream(
+        "GET",
+        "/api/v1/pods",
+        params={
+            "watch": "true",
+            "fieldSelector": f"spec.nodeName={node}",
+            "resourceVersion": version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(WATCH_S),
+        },
+        timeout=httpx2.Timeout(_CONNECT_S, read=SILENCE_S),
+    ) as answer:
+        if answer.status_code in (_GONE, _TOO_LARGE_VERSION):
+            raise ExpiredError
+        answer.raise_for_status()
+        for line in lines(answer.iter_bytes()):
+            yield parse_event(line)
+
+
+def list_pods(kubelet: httpx2.Client) -> list[Mapping[str, Any]]:
+    """All pods of this node, as the kubelet has them. Raises FAILURES."""
+    with kubelet.stream("GET", "/pods", timeout=httpx2.Timeout(_CONNECT_S)) as answer:
+        answer.raise_for_status()
+        text = bytearray()
+        for chunk in answer.iter_bytes():
+            text += chunk
+            if len(text) > MAX_LIST:
+                raise ParseError("pods-too-large", f"more than {MAX_LIST >> 20} MiB of pods")
+    return parse_list(bytes(text))
+
+
+def lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Whole lines. Raises ParseError("pod-too-large") rather than hold one without an end."""
+    rest = bytearray()
+    for chunk in chunks:
+        rest += chunk
+        while (end := rest.find(b"\n")) >= 0:
+            line = bytes(rest[:end])
+            del rest[: end + 1]
+            if line.strip():
+                yield line
+        if len(rest) > MAX_EVENT:
+            raise ParseError("pod-too-large", f"an event of more than {MAX_EVENT >> 20} MiB")
+
+
+def parse_event(line: bytes) -> Event:
+    """Raises ExpiredError where the server says so, ParseError("watch-event") for what is none."""
+    try:
+        event = json.loads(line)
+        kind, value = event["type"], event["object"]
+        if kind == "ERROR":
+            if value.get("code") in (_GONE, _TOO_LARGE_VERSION):
+                raise ExpiredError
+            raise ParseError("watch-event", str(value.get("message"))[:200])
+        return Event(str(kind), value, str(value["metadata"]["resourceVersion"]))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ParseError("watch-event", f"no event of a watch: {error}") from error
+
+
+def parse_list(text: bytes) -> list[Mapping[str, Any]]:
+    """Raises ParseError("pod-list") for what is none."""
+    try:
+        items = json.loads(text)["items"] or []
+        return [pod for pod in items if isinstance(pod, dict)]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ParseError("pod-list", f"no list of pods: {error}") from error
+
+
+def _timeout() -> httpx2.Timeout:
+    return httpx2.Timeout(_CONNECT_S)
+
+
+def _said(error: BaseException) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,114 @@
+"""The containers of this node's pods by id: what a watch has told so far. Bounded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from gotax.errors import ParseError
+from gotax.kubernetes.pods import parse_pod
+from gotax.model import PodContainer
+
+log = logging.getLogger("gotax.kubernetes")
+
+MAX_PODS = 4096  # of one node; the kubelet's default is 110
+KEEP_S = 300.0  # how long the containers of a deleted pod keep their names: hits still arrive
+_SPARE = 16  # containers that ended of a pod that lives: so many, and as many as live
+
+
+class Roster:
+    """One thread writes, any may ask: ``find`` is one look-up in a dictionary and never waits."""
+
+    def __init__(self) -> None:
+        self._containers: dict[str, PodContainer] = {}
+        self._pods: dict[str, dict[str, PodContainer]] = {}  # by the pod's UID, oldest first
+        self._gone: dict[str, tuple[float, dict[str, PodContainer]]] = {}
+        self._doubtful: set[str] = set()
+        self.refused = 0
+        """Pods that could not be read, or were beyond MAX_PODS."""
+
+    def find(self, container_id: str) -> PodContainer | None:
+        return self._containers.get(container_id)
+
+    def __len__(self) -> int:
+        return len(self._containers)
+
+    @property
+    def pods(self) -> int:
+        return len(self._pods)
+
+    def doubt(self) -> None:
+        """Everything is about to be told anew: what is not by ``settle`` is gone."""
+        self._doubtful = set(self._pods)
+
+    def settle(self, now_s: float) -> None:
+        for uid in self._doubtful:
+            self._remove(uid, now_s)
+        self._doubtful = set()
+        self._forget(now_s)
+
+    def replace(self, pods: Iterable[Mapping[str, Any]], now_s: float) -> None:
+        """A whole list: pods that are not in it are gone."""
+        self.doubt()
+        for pod in pods:
+            self.put(pod, now_s)
+        self.settle(now_s)
+
+    def put(self, pod: Mapping[str, Any], now_s: float) -> None:
+        self._forget(now_s)
+        try:
+            uid, containers = _uid(pod), parse_pod(pod)
+        except ParseError as error:
+            self.refused += 1
+            log.warning("a pod was passed over: %s", error)
+            return
+        if uid not in self._pods and len(self._pods) >= MAX_PODS:
+            self.refused += 1
+            return
+        self._doubtful.discard(uid)
+        # A container that ended leaves the status with its second successor; its last hits may be
+        # still to come.
+        before = self._pods.get(uid, {})
+        ended = {i: replace(c, ended=True) for i, c in before.items() if i not in containers}
+        spare = max(_SPARE, len(containers))
+        for container_id in list(ended)[: max(0, len(ended) - spare)]:
+            del ended[container_id]
+            self._containers.pop(container_id, None)
+        self._pods[uid] = {**ended, **containers}
+        self._containers.update(self._pods[uid])
+        self._gone.pop(uid, None)
+
+    def remove(self, pod: Mapping[str, Any], now_s: float) -> None:
+        """The pod is gone; its containers keep their names for KEEP_S."""
+        self.put(pod, now_s)  # a deletion carries the last state
+        try:
+            self._remove(_uid(pod), now_s)
+        except ParseError:
+            pass  # ``put`` has counted it
+
+    def _remove(self, uid: str, now_s: float) -> None:
+        containers = self._pods.pop(uid, None)
+        if containers is not None:
+            ended = {i: replace(container, ended=True) for i, container in containers.items()}
+            self._gone[uid] = now_s, ended
+            self._containers.update(ended)
+
+    def _forget(self, now_s: float) -> None:
+        for uid, (since_s, containers) in list(self._gone.items()):  # who went first comes first
+            if now_s - since_s <= KEEP_S and len(self._gone) <= MAX_PODS:
+                break
+            del self._gone[uid]
+            for container_id, container in containers.items():
+                # A mirror of a static pod may be made anew: another UID, the same container.
+                if self._containers.get(container_id) is container:
+                    del self._containers[container_id]
+
+
+def _uid(pod: Mapping[str, Any]) -> str:
+    metadata = pod.get("metadata") if isinstance(pod, Mapping) else None
+    uid = metadata.get("uid") if isinstance(metadata, Mapping) else None
+    if not isinstance(uid, str) or not 0 < len(uid) <= 64:
+        raise ParseError("pod-shape", "a pod without a UID")
+    return uid

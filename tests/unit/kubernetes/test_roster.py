@@ -1,0 +1,110 @@
+"""Which containers are known, for how long, and how many at most."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gotax.kubernetes import roster
+from gotax.kubernetes.roster import KEEP_S, Roster
+
+from .apiserver import pod
+
+A, B, C = ("a" * 64, "b" * 64, "c" * 64)
+
+
+def path(known: Roster, container_id: str) -> str | None:
+    found = known.find(container_id)
+    return found.path if found else None
+
+
+def numbered(n: int) -> str:
+    return f"{n:064x}"
+
+
+def test_a_restarted_container_and_the_one_before_it_are_two() -> None:
+    """Both have the name; only the new one lives."""
+    known = Roster()
+    known.put(pod("one", A), 0)
+    known.put(pod("one", B, "2"), 1)
+    old, new = known.find(A), known.find(B)
+    assert old is not None
+    assert new is not None
+    assert (old.path, old.ended) == (new.path, True)
+    assert not new.ended
+
+
+def test_a_crash_loop_is_bounded() -> None:
+    """Of the containers that ended only the last ones keep their name."""
+    known = Roster()
+    for n in range(10_000):
+        known.put(pod("one", numbered(n)), n)
+    assert len(known) <= 18
+    assert path(known, numbered(9_999)) == path(known, numbered(9_990)) == "shop/one/web"
+
+
+def test_pods_are_bounded(monkeypatch: Any) -> None:
+    """What is beyond is counted, and room is made by those that go."""
+    monkeypatch.setattr(roster, "MAX_PODS", 3)
+    known = Roster()
+    for n in range(5):
+        known.put(pod(f"p{n}", numbered(n)), 0)
+    assert (known.pods, known.refused) == (3, 2)
+    known.remove(pod("p0", numbered(0)), 1)
+    known.put(pod("p9", numbered(9)), 2)
+    assert path(known, numbered(9)) == "shop/p9/web"
+
+
+def test_a_pod_that_is_gone_is_forgotten_after_a_while() -> None:
+    """Its last hits are named; then its memory is given back."""
+    known = Roster()
+    known.put(pod("one", A), 0)
+    known.remove(pod("one", A, "2"), 10)
+    known.put(pod("two", B), 10 + KEEP_S)
+    assert path(known, A) == "shop/one/web"
+    known.put(pod("two", B), 11 + KEEP_S)
+    assert path(known, A) is None
+    assert len(known) == 1
+
+
+def test_pods_that_come_and_go_leave_nothing() -> None:
+    """A node with a new job every second, for a week."""
+    known = Roster()
+    for n in range(20_000):
+        known.put(pod(f"job-{n}", numbered(n)), n)
+        known.remove(pod(f"job-{n}", numbered(n)), n + 0.5)
+    assert len(known) <= KEEP_S + 2
+    assert len(known._gone) <= KEEP_S + 2
+
+
+def test_a_list_replaces_what_was_known() -> None:
+    """Whoever is not in it has gone."""
+    known = Roster()
+    known.replace([pod("one", A), pod("two", B)], 0)
+    known.replace([pod("two", B), pod("three", C)], 1)
+    assert known.pods == 2
+    gone = known.find(A)
+    assert gone is not None
+    assert gone.ended
+
+
+def test_a_static_pod_whose_mirror_was_made_anew_keeps_its_name() -> None:
+    """The mirror has another UID then; the container is the same."""
+    known = Roster()
+    known.put(pod("etcd", A, uid="old"), 0)
+    known.put(pod("etcd", A, uid="new"), 1)
+    known.remove(pod("etcd", A, uid="old"), 2)
+    known.put(pod("etcd", A, uid="new"), 3)
+    known.put(pod("two", B), 2 * KEEP_S)
+    assert path(known, A) == "shop/etcd/web"
+
+
+def test_a_pod_that_comes_back_is_not_forgotten_with_its_past() -> None:
+    """The server's memory may be a little behind: a pod seems to go, and is there again."""
+    known = Roster()
+    known.put(pod("one", A), 0)
+    known.remove(pod("one", A), 1)
+    known.put(pod("one", A), 2)
+    known.put(pod("two", B), 2 * KEEP_S)
+    found = known.find(A)
+    assert found is not None
+    assert not found.ended

@@ -1,0 +1,292 @@
+"""The watch of this node's pods, beside a server that does what API servers do on bad days."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import httpx2
+import pytest
+from gotax.errors import ParseError, UserError
+from gotax.kubernetes import api, watch
+from gotax.kubernetes.api import KubeletAddress, connect, connect_kubelet, lines, parse_event
+from gotax.kubernetes.watch import PodWatch
+from lightkube.config.kubeconfig import KubeConfig
+from lightkube.config.models import Cluster, User
+
+from .apiserver import END, ApiServer, api_server, bookmark, event, expired, pod
+
+A, B, C = ("a" * 64, "b" * 64, "c" * 64)
+PATIENCE_S = 10.0
+
+
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "_BACKOFF_S", (0.02, 0.1))
+
+
+@pytest.fixture
+def server() -> Iterator[ApiServer]:
+    with api_server() as started:
+        yield started
+
+
+def connector(url: str, token: Path) -> Callable[[], httpx2.Client]:
+    config = KubeConfig.from_one(cluster=Cluster(server=url), user=User(token_file=str(token)))
+    return partial(connect, config)
+
+
+@contextmanager
+def watching(
+    tmp_path: Path, url: str, kubelet: Callable[[], httpx2.Client] | None = None
+) -> Iterator[PodWatch]:
+    token = tmp_path / "token"
+    if not token.exists():
+        token.write_text("first")
+    pods = PodWatch("n1", connector(url, token), kubelet)
+    pods.start()
+    try:
+        yield pods
+    finally:
+        pods.close()
+
+
+def wait(what: Callable[[], object]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not what():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.005)
+
+
+def name(pods: PodWatch, container_id: str) -> str | None:
+    found = pods.find(container_id)
+    return found.path if found else None
+
+
+def test_pods_of_this_node_come_go_and_are_named(tmp_path: Path, server: ApiServer) -> None:
+    """All there are first, then every change; only those of this node are asked for."""
+    server.state = [pod("one", A), pod("two", B)]
+    with watching(tmp_path, server.url) as pods:
+        wait(lambda: name(pods, B) == "shop/two/web")
+        server.say(event("ADDED", pod("three", C, "101")))
+        wait(lambda: name(pods, C) == "shop/three/web")
+        server.say(event("DELETED", pod("one", A, "102")))
+        wait(lambda: pods.roster.pods == 2)
+        gone = pods.find(A)
+        assert gone is not None
+        assert (gone.path, gone.ended) == ("shop/one/web", True)
+    asked = server.requests[0]
+    assert asked["fieldSelector"] == "spec.nodeName=n1"
+    assert (asked["path"], asked["watch"], asked["resourceVersion"]) == (
+        "/api/v1/pods",
+        "true",
+        "0",
+    )
+    assert {request["path"] for request in server.requests} == {"/api/v1/pods"}
+
+
+def test_a_watch_that_ends_goes_on_where_it_was(tmp_path: Path, server: ApiServer) -> None:
+    """The server ends every watch after some minutes: the next starts at the last version."""
+    server.state = [pod("one", A)]
+    with watching(tmp_path, server.url) as pods:
+        wait(lambda: name(pods, A))
+        server.say(event("MODIFIED", pod("one", A, "123")), END)
+        wait(lambda: server.watches == 2)
+        server.say(event("ADDED", pod("two", B, "124")))
+        wait(lambda: name(pods, B))
+        assert [r["resourceVersion"] for r in server.requests] == ["0", "123"]
+        assert (pods.counts, pods.starts) == ({}, 1)
+
+
+def test_a_watch_that_ends_before_all_was_told_starts_anew(
+    tmp_path: Path, server: ApiServer
+) -> None:
+    """The first events are in no order: the version of one of them is no place to go on from."""
+    server.state, server.has_bookmarks = [pod("one", A, "99")], False
+    with watching(tmp_path, server.url) as pods:
+        wait(lambda: name(pods, A))
+        server.say(END)
+        wait(lambda: len(server.requests) > 1)
+        assert server.requests[1]["resourceVersion"] == "0"
+
+
+@pytest.mark.parametrize("way", ["event", "status"])
+def test_an_expired_version_starts_anew(tmp_path: Path, server: ApiServer, way: str) -> None:
+    """410 Gone, as an event or as a status: all pods are told anew, and who is missing is gone."""
+    server.state = [pod("one", A), pod("two", B)]
+    with watching(tmp_path, server.url) as pods:
+        wait(lambda: name(pods, B))
+        server.state = [pod("two", B), pod("three", C)]
+        if way == "event":
+            server.say(expired())
+        else:
+            server.expired_versions = {"100"}
+            server.say(END)
+        wait(lambda: name(pods, C))
+        wait(lambda: pods.roster.pods == 2)
+        assert name(pods, A) == "shop/one/web"  # its last hits may be to come
+        assert pods.counts == {"kubernetes-expired": 1}
+        assert pods.starts == 2
+
+
+def test_a_token_that_was_rotated_is_read_again(tmp_path: Path, server: ApiServer) -> None:
+    """The kubelet writes a new token every hour; the server refuses the old one."""
+    server.state = [pod("one", A)]
+    with watching(tmp_path, server.url) as pods:
+        wait(lambda: name(pods, A))
+        (tmp_path / "token").write_text("second")
+        server.token = "second"
+        server.say(END)
+        wait(lambda: server.watches == 2)
+        server.say(event("ADDED", pod("two", B, "200")))
+        wait(lambda: name(pods, B))
+        assert server.tokens[-1] == "second"
+        assert pods.counts == {}
+
+
+def test_names_stay_while_the_server_is_away_and_new_ones_come_with_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An outage costs nothing that is known, and is told once."""
+    with api_server() as first:
+        first.state = [pod("one", A)]
+        with watching(tmp_path, first.url) as pods:
+            wait(lambda: name(pods, A))
+            with caplog.at_level(logging.INFO, "gotax.kubernetes"):
+                first.stop()
+                wait(lambda: pods.counts.get("kubernetes-api", 0) > 4)
+            assert name(pods, A) == "shop/one/web"
+            told = [r.message for r in caplog.records if r.levelno == logging.WARNING]
+            assert len(told) == len(set(told)) <= 2  # the broken watch, then the refused connection
+            with api_server(first.port) as second:
+                second.state = [pod("one", A, "300"), pod("two", B, "301")]
+                second.expired_versions = {"100"}  # it was away for long
+                wait(lambda: name(pods, B) == "shop/two/web")
+                assert name(pods, A) == "shop/one/web"
+            first.stop = lambda: None  # type: ignore[method-assign]
+
+
+def test_the_agent_may_be_there_before_the_server(tmp_path: Path) -> None:
+    """Containers go by their ids until then."""
+    with api_server() as placeholder:
+        port = placeholder.port
+    with watching(tmp_path, f"http://127.0.0.1:{port}") as pods:
+        wait(lambda: pods.counts.get("kubernetes-api", 0) > 2)
+        assert name(pods, A) is None
+        with api_server(port) as server:
+            server.state = [pod("one", A)]
+            wait(lambda: name(pods, A))
+
+
+def test_a_connection_that_died_unnoticed_is_replaced(
+    tmp_path: Path, server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing comes, not even a bookmark: the watch goes on over another connection."""
+    monkeypatch.setattr(api, "SILENCE_S", 0.2)
+    server.state = [pod("one", A)]
+    with watching(tmp_path, server.url) as pods:
+        wait(lambda: len(server.requests) > 2)
+        assert {r["resourceVersion"] for r in server.requests[1:]} == {"100"}
+        assert (name(pods, A), pods.counts) == ("shop/one/web", {})
+
+
+def test_the_kubelet_steps_in_while_the_server_refuses(tmp_path: Path, server: ApiServer) -> None:
+    """Without the permission the kubelet's own list names the pods, and is asked no longer."""
+    account = tmp_path / "account"
+    account.mkdir()
+    with api_server() as kubelet:
+        server.refuse = 403
+        kubelet.token = ""  # over plain HTTP no token is shown
+        (account / "token").write_text("first")
+        kubelet.state = [pod("one", A)]
+        address = KubeletAddress(kubelet.url)
+        with watching(tmp_path, server.url, partial(connect_kubelet, address, account)) as pods:
+            wait(lambda: name(pods, A) == "shop/one/web")
+            assert kubelet.tokens[-1] == ""
+            kubelet.state = [pod("two", B)]
+            wait(lambda: name(pods, B))
+            server.state, server.refuse = [pod("two", B), pod("three", C)], None
+            wait(lambda: name(pods, C))
+            asked = len(kubelet.requests)
+            time.sleep(0.3)
+            assert len(kubelet.requests) == asked
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"garbage\n",
+        b"[]\n",
+        b'{"type": "ADDED", "object": {}}\n',
+        b'{"type": "ERROR", "object": {"code": 500, "message": "etcd is away"}}\n',
+        b'{"type": "ADDED", "object": ' + b"[" * 100_000 + b"\n",
+        b"x" * (api.MAX_EVENT + 2),
+    ],
+    ids=["garbage", "list", "no pod", "error", "deep", "endless"],
+)
+def test_what_is_no_event_costs_one_connection(
+    tmp_path: Path, server: ApiServer, line: bytes
+) -> None:
+    """It is counted, and the watch goes on."""
+    server.state = [pod("one", A)]
+    with watching(tmp_path, server.url) as pods:
+        wait(lambda: name(pods, A))
+        server.say(line)
+        wait(lambda: server.watches == 2)
+        assert pods.counts == {"kubernetes-api": 1}
+        server.say(event("ADDED", pod("two", B, "101")))
+        wait(lambda: name(pods, B))
+
+
+def test_a_pod_of_another_shape_costs_only_itself(tmp_path: Path, server: ApiServer) -> None:
+    """The watch does not break."""
+    with watching(tmp_path, server.url) as pods:
+        wait(lambda: server.watches)
+        odd = {"metadata": {"uid": "u", "resourceVersion": "5", "ownerReferences": 7}}
+        server.say(event("ADDED", odd), event("ADDED", pod("one", A, "6")))
+        wait(lambda: name(pods, A))
+        assert pods.counts == {"kubernetes-pod": 1}
+
+
+def test_asking_never_waits(tmp_path: Path, server: ApiServer) -> None:
+    """Nor does closing, with a server that accepts and says nothing."""
+    server.has_bookmarks = False
+    with watching(tmp_path, server.url) as pods:
+        wait(lambda: server.requests)
+        began = time.monotonic()
+        for _ in range(10_000):
+            pods.find(A)
+        pods.close()
+        assert time.monotonic() - began < 1
+
+
+def test_a_mistake_of_the_users_shows_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No service account and no kubeconfig: one sentence with the remedy."""
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    with pytest.raises(UserError, match=r"KUBECONFIG.* or leave --node away"):
+        PodWatch("n1", connect)
+    with pytest.raises(UserError, match="https://NODE:10250"):
+        PodWatch("n1", None, partial(connect_kubelet, KubeletAddress("n1:10250")))
+
+
+def test_lines_are_whole_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the network cuts them."""
+    assert list(lines([b"a", b"b\nc", b"\n\n", b"d"])) == [b"ab", b"c"]
+    monkeypatch.setattr(api, "MAX_EVENT", 8)
+    assert list(lines([b"123456789\n"])) == [b"123456789"]
+    with pytest.raises(ParseError, match="pod-too-large"):
+        list(lines([b"12345", b"6789"]))
+
+
+def test_events_are_what_the_server_says() -> None:
+    """A bookmark has a version and no pod to speak of."""
+    assert parse_event(bookmark("7")).version == "7"
+    assert parse_event(event("ADDED", pod("one", A, "3"))).kind == "ADDED"
+    with pytest.raises(api.ExpiredError):
+        parse_event(expired())

@@ -1,0 +1,165 @@
+"""From a container's id to its pod: whenever Kubernetes tells, and never another's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from gotax import cli
+from gotax.config import Detail, Silence, Thresholds
+from gotax.errors import UserError
+from gotax.model import PodContainer, Workload
+from gotax.names import NOBODY
+from gotax.pipeline import Pipeline
+from gotax.processes import ProcessTable
+
+from tests.toolchains import VERSIONS
+from tests.unit.host import Host, Program
+from tests.unit.test_pipeline import SPAN, Hit, drain
+
+pytestmark = pytest.mark.toolchain
+
+OLD, NEW = "a" * 64, "b" * 64
+PODS = "/kubepods/burstable/pod6a4ce4a0-ba47-11ea-b2a7-0cc47ac5979e"
+POD = PodContainer(
+    "shop",
+    "web-5d-x2",
+    "web",
+    "uid",
+    "n1",
+    "shop/web:1",
+    "container",
+    Workload("Deployment", "web"),
+)
+
+
+class Told:
+    """Names as they become known."""
+
+    def __init__(self) -> None:
+        self.pods: dict[str, PodContainer] = {}
+        self.counts: Mapping[str, int] = {"kubernetes-api": 3}
+
+    def find(self, container_id: str) -> PodContainer | None:
+        return self.pods.get(container_id)
+
+    def __len__(self) -> int:
+        return len(self.pods)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def program(go_binary: Callable[..., Path]) -> Program:
+    path = go_binary("gomaxprocs", VERSIONS[-1])
+    return Program(path, f"00400000-00401000 r-xp 00000000 00:00 {{inode}} {path}\n")
+
+
+def pipeline(host: Host, told: Told, silences: tuple[Silence, ...] = ()) -> Pipeline:
+    thresholds = Thresholds(silences=silences)
+    return Pipeline(ProcessTable(host.roots), "host", thresholds, Detail(), told)
+
+
+def test_names_are_filled_in_when_they_are_known(host: Host, program: Program) -> None:
+    """By its id until then; in the same window for all processes of the container."""
+    told = Told()
+    host.cgroup(f"{PODS}/{OLD}")
+    for pid in (7, 8):
+        host.start(pid, 100, program, f"{PODS}/{OLD}")
+    stages = pipeline(host, told)
+    stages.absorb(drain([Hit(7), Hit(8)]), 0)
+    (report,) = stages.window(SPAN).reports
+    assert (report.container.name, report.container.pod) == (OLD[:12], None)
+    told.pods[OLD] = POD
+    stages.absorb(drain([Hit(7)]), 0)
+    window = stages.window(SPAN)
+    (report,) = window.reports
+    assert (report.container.name, report.container.pod) == (POD.path, POD)
+    assert {process.container for process in report.processes} == {report.container}
+    assert window.health.cache_entries["pod-containers"] == 1
+    assert window.health.errors["kubernetes-api"] == 3
+
+
+def test_a_container_that_ended_in_the_window_is_named(host: Host, program: Program) -> None:
+    """Kubernetes tells of a short life after it: the name is looked up at the window's end."""
+    told = Told()
+    host.cgroup(f"{PODS}/{OLD}")
+    host.start(7, 100, program, f"{PODS}/{OLD}")
+    stages = pipeline(host, told)
+    stages.absorb(drain([Hit(7, hits=3)]), 0)
+    host.end(7)
+    told.pods[OLD] = replace(POD, ended=True)
+    (report,) = stages.window(SPAN).reports
+    assert (report.container.name, report.hits) == (POD.path, 3)
+
+
+def test_a_restarted_container_has_numbers_of_its_own(host: Host, program: Program) -> None:
+    """The same pod and name, another id: two reports, each with its own hits."""
+    told = Told()
+    told.pods = {OLD: replace(POD, ended=True), NEW: POD}
+    for container in (OLD, NEW):
+        host.cgroup(f"{PODS}/{container}")
+    host.start(7, 100, program, f"{PODS}/{OLD}")
+    stages = pipeline(host, told)
+    stages.absorb(drain([Hit(7, hits=5)]), 0)
+    host.end(7)
+    host.start(9, 200, program, f"{PODS}/{NEW}")
+    stages.absorb(drain([Hit(9, hits=2)]), 0)
+    found = {r.container.container_id: r for r in stages.window(SPAN).reports}
+    assert {i: r.hits for i, r in found.items()} == {OLD: 5, NEW: 2}
+    assert {r.container.name for r in found.values()} == {POD.path}
+    stages.absorb(drain([Hit(9, hits=1)]), 0)
+    (report,) = stages.window(SPAN).reports
+    assert (report.container.container_id, report.hits) == (NEW, 1)
+
+
+def test_a_pods_annotation_silences_its_own_findings_only(host: Host, program: Program) -> None:
+    """An annotation that says nothing sensible is counted, and nothing is silenced."""
+    told = Told()
+    host.cgroup(f"{PODS}/{OLD}")
+    host.start(7, 100, program, f"{PODS}/{OLD}")
+    stages = pipeline(host, told)
+    told.pods[OLD] = replace(POD, silence="GT015")  # memory is zeros here: unreadable
+    stages.absorb(drain([Hit(7, hits=90)]), 0)
+    (report,) = stages.window(SPAN).reports
+    assert report.silenced == ("GT015",)
+    told.pods[OLD] = replace(POD, silence="GT015@*, nonsense")
+    stages.absorb(drain([Hit(7, hits=90)]), 0)
+    window = stages.window(SPAN)
+    assert window.reports[0].silenced == ()
+    assert window.health.errors["silence"] == 1
+
+
+def test_kubernetes_is_optional(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A node's name in the environment is a hint; --node is a wish, and fails with a remedy."""
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    monkeypatch.delenv("NODE_NAME", raising=False)
+    parse = cli._parser().parse_args
+    assert cli._names(parse(["agent"])) is NOBODY
+    monkeypatch.setenv("NODE_NAME", "n1")
+    assert cli._names(parse(["check"])) is NOBODY
+    with pytest.raises(UserError, match="leave --node away"):
+        cli._names(parse(["agent", "--node", "n1"]))
+    monkeypatch.delenv("NODE_NAME")
+    with pytest.raises(UserError, match="--kubelet needs --node"):
+        cli._names(parse(["agent", "--kubelet", "https://n1:10250"]))
+
+
+def test_the_kubelet_alone_will_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without a service account there may still be its read-only port."""
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    options = ["agent", "--node", "n1", "--kubelet", "http://127.0.0.1:1"]
+    names = cli._names(cli._parser().parse_args(options))
+    assert names.find(OLD) is None
+    names.close()  # type: ignore[attr-defined]
+
+
+def test_explain_takes_the_names_people_use() -> None:
+    """The pod, with or without its namespace, and the workload."""
+    assert {"shop/web-5d-x2", "web-5d-x2", "Deployment/web", "shop/web", POD.path} <= POD.names
+    assert "web" not in POD.names  # a container, a pod and a workload of any namespace
