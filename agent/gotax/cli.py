@@ -33,6 +33,10 @@ _NO_GO = (
     " Start one, or see gotax at work on the production story with `make demo`."
 )
 
+COLLECTOR_COMMANDS = {
+    "collector": "receive the streams of many agents and keep them",
+}
+
 EPILOG = """\
 exit codes: 0 nothing found, 1 findings, 2 could not measure
 
@@ -43,6 +47,7 @@ examples:
   gotax record -d 30 -o cpu.pb.gz a profile for `go tool pprof`
   gotax compare before.json after.json  what a change saved, beside what was predicted
   gotax agent                     the daemon: /metrics, /healthz, /readyz on port 9745
+  gotax collector                 receives from many agents, on port 9746
 """
 
 
@@ -70,12 +75,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in COLLECTOR_COMMANDS:
+        return _run_of_collector(arguments)
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.run is None:
         parser.print_help()
         return EXIT_FAILED
     return int(options.run(options))
+
+
+def _run_of_collector(arguments: Sequence[str]) -> int:
+    """The collector is a package of its own, with its own options."""
+    try:
+        from gotax_collector import command
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"`gotax {arguments[0]}` needs the collector (no {error.name}):"
+            " pip install 'gotax[collector]'"
+        ) from error
+    return command.run(arguments[0], arguments[1:])
 
 
 def _silence_output() -> None:
@@ -190,6 +210,9 @@ def _parser() -> argparse.ArgumentParser:
         "--listen", type=_address, default=("0.0.0.0", 9745), help="address:port (0.0.0.0:9745)"
     )
     agent.add_argument("--log-level", choices=("debug", "info", "warning"), default="info")
+
+    for name, summary in COLLECTOR_COMMANDS.items():
+        commands.add_parser(name, help=summary)  # for the list: _run_of_collector parses
     return parser
 
 
