@@ -74,9 +74,9 @@ _CONFIDENCES = {
 _CATEGORIES = tuple(Category)
 
 
-def encode(window: Window) -> wire.Report:
+def encode(window: Window, samples_max: int = SAMPLES_MAX) -> wire.Report:
     """The report without its epoch, its sequence number, and what was dropped."""
-    return _Encoding(window).report
+    return _Encoding(window, samples_max).report
 
 
 def add_dropped(to: wire.Report, dropped: Mapping[str, int]) -> None:
@@ -90,7 +90,7 @@ def add_dropped(to: wire.Report, dropped: Mapping[str, int]) -> None:
 class _Encoding:
     """A report under construction, with the tables of what its dictionary has."""
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: Window, samples_max: int) -> None:
         self.report = wire.Report()
         self._dictionary = self.report.dictionary
         self._dictionary.reset = True
@@ -103,7 +103,7 @@ class _Encoding:
         self._has_files = self._has_kinds = self._has_lines = False
         self._add_head(window)
         reports = window.reports[:CONTAINERS_MAX]
-        samples = _Samples(window, reports)
+        samples = _Samples(window, reports, samples_max)
         leaves = self._leaves(window.profile.stacks, samples.stack)
         for number, report in enumerate(reports):
             observation = self._add_observation(window, report)
@@ -306,9 +306,9 @@ class _Encoding:
 
 
 class _Samples:
-    """The rows of a profile that belong to some reports, at most ``SAMPLES_MAX``."""
+    """The rows of a profile that belong to some reports: ``most`` at most."""
 
-    def __init__(self, window: Window, reports: tuple[ContainerReport, ...]) -> None:
+    def __init__(self, window: Window, reports: tuple[ContainerReport, ...], most: int) -> None:
         numbers = {report.container.key: number for number, report in enumerate(reports)}
         profile = window.profile
         owners = np.array(
@@ -320,9 +320,9 @@ class _Samples:
         )
         owner = owners[profile.process] if len(profile) else np.zeros(0, np.int64)
         rows = np.flatnonzero(owner >= 0)
-        if len(rows) > SAMPLES_MAX:
-            most = np.argpartition(-profile.hits[rows], SAMPLES_MAX)[:SAMPLES_MAX]
-            rows = rows[np.sort(most)]
+        if len(rows) > most:
+            kept = np.argpartition(-profile.hits[rows], most)[:most]
+            rows = rows[np.sort(kept)]
         rows = rows[np.argsort(owner[rows], kind="stable")]
         self.stack = profile.stack[rows]
         self._category = profile.category[rows].astype(np.int64)
