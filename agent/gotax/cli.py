@@ -9,6 +9,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ from gotax import __version__
 from gotax.config import Detail, Roots, Thresholds
 from gotax.diagnosis.comparison import Subject
 from gotax.errors import GotaxError, UserError
+from gotax.exporters import Exporter
 from gotax.model import ContainerReport, Severity, Window, Work
 from gotax.session import Plan, Scope, Session
 
@@ -210,6 +212,7 @@ def _parser() -> argparse.ArgumentParser:
         "--listen", type=_address, default=("0.0.0.0", 9745), help="address:port (0.0.0.0:9745)"
     )
     agent.add_argument("--log-level", choices=("debug", "info", "warning"), default="info")
+    _add_stream(agent)
 
     for name, summary in COLLECTOR_COMMANDS.items():
         commands.add_parser(name, help=summary)  # for the list: _run_of_collector parses
@@ -293,6 +296,47 @@ def _add_settling(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_stream(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("stream to a collector (docs/collector.md)")
+    group.add_argument(
+        "--collector", metavar="HOST:PORT", type=_collector_address, help="send every window there"
+    )
+    group.add_argument(
+        "--node",
+        metavar="NAME",
+        type=_node_name,
+        default=socket.gethostname(),
+        help="what this agent is called there, unique in the fleet (host name)",
+    )
+    files = {
+        "ca": "authorities of the collector's certificate, PEM (the system's)",
+        "cert": "certificate of this agent, PEM",
+        "key": "its key, PEM",
+        "token-file": "a bearer token",
+    }
+    for name, text in files.items():
+        group.add_argument(f"--collector-{name}", metavar="FILE", default="", help=text)
+    group.add_argument(
+        "--collector-plaintext", action="store_true", help="no TLS: on this machine, or in a mesh"
+    )
+    group.add_argument(
+        "--spool-dir",
+        metavar="FOLDER",
+        default="",
+        help="where windows wait that no collector has yet; without it in memory, 4 MB of them",
+    )
+    group.add_argument(
+        "--spool-max-bytes", metavar="N", type=_bytes, default=256 << 20, help="(268435456)"
+    )
+    group.add_argument(
+        "--spool-max-age",
+        metavar="S",
+        type=_age,
+        default=86_400.0,
+        help="seconds after which a window is not worth sending (86400)",
+    )
+
+
 def _number(text: str, kind: type, low: float, high: float, what: str) -> Any:
     try:
         value = kind(text)
@@ -330,6 +374,27 @@ def _ratio(text: str) -> float:
 
 def _work(text: str) -> float:
     return float(_number(text, float, 1e-9, 1e15, "an amount of work"))
+
+
+def _bytes(text: str) -> int:
+    return int(_number(text, int, 1 << 20, 1 << 40, "a number of bytes"))
+
+
+def _age(text: str) -> float:
+    return float(_number(text, float, 60, 30 * 86400, "a number of seconds"))
+
+
+def _node_name(text: str) -> str:
+    if not text.isprintable() or not 0 < len(text.encode()) <= 256:
+        raise argparse.ArgumentTypeError("a name has 1 to 256 bytes, all printable")
+    return text
+
+
+def _collector_address(text: str) -> str:
+    host, port = _address(text)
+    if not host or port == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -705,9 +770,30 @@ def _agent(options: argparse.Namespace) -> int:
         drain_s=options.interval,
         roots=Roots(options.proc, options.sys),
         thresholds=_thresholds(options),
+        host=options.node,
     )
-    daemon.run(plan, options.interval, options.listen, _stop_on_signals())
+    further = [_stream(options)] if options.collector else []
+    daemon.run(plan, options.interval, options.listen, _stop_on_signals(), further)
     return EXIT_FINE
+
+
+def _stream(options: argparse.Namespace) -> Exporter:
+    """gRPC is only here, and only now: it takes some 20 MB."""
+    from gotax.exporters.connection import Destination
+    from gotax.exporters.spool import Bounds, Spool
+    from gotax.exporters.stream import Identity, StreamExporter
+
+    destination = Destination(
+        address=options.collector,
+        plaintext=options.collector_plaintext,
+        authority=options.collector_ca,
+        certificate=options.collector_cert,
+        key=options.collector_key,
+        token_file=options.collector_token_file,
+    )
+    destination.check()
+    spool = Spool(options.spool_dir, Bounds(options.spool_max_bytes, options.spool_max_age))
+    return StreamExporter(destination, Identity(options.node, options.node), spool)
 
 
 def _style(stream: TextIO) -> Any:

@@ -17,6 +17,7 @@ from gotax.errors import UserError
 from gotax.exporters import Exporter
 from gotax.exporters.comparison import sentence
 from gotax.exporters.prometheus import CONTENT_TYPE, PrometheusExporter
+from gotax.exporters.statistics import Streaming
 from gotax.model import Change
 from gotax.session import Plan, Session, Stop
 
@@ -44,10 +45,20 @@ class Pulse:
         return time.monotonic() - self._last < self._allowed_s
 
 
-def run(plan: Plan, window_s: float, listen: tuple[str, int], stop: Stop) -> None:
-    """Sample until ``stop`` is set. Raises UserError when the port or the kernel refuses."""
-    metrics = PrometheusExporter()
-    exporters: Sequence[Exporter] = (metrics,)
+def run(
+    plan: Plan,
+    window_s: float,
+    listen: tuple[str, int],
+    stop: Stop,
+    further: Sequence[Exporter] = (),
+) -> None:
+    """Sample until ``stop`` is set. Raises UserError when the port or the kernel refuses.
+
+    ``further`` exporters are closed at the end.
+    """
+    stream = next((exporter for exporter in further if isinstance(exporter, Streaming)), None)
+    metrics = PrometheusExporter(stream=stream)
+    exporters: Sequence[Exporter] = (metrics, *further)
     pulse = Pulse(window_s)
     changes: tuple[Change, ...] = ()
     server = _server(listen, metrics, pulse)

@@ -29,6 +29,11 @@ class Exposition(Collector):
     def text(self) -> bytes:
         return generate_latest(self._registry)
 
+    def store_failing_s(self) -> float:
+        """For how long; 0 while it works."""
+        since = self._intake.counters.failing_since_s
+        return 0.0 if since is None else time.monotonic() - since
+
     def collect(self) -> Iterator[Metric]:
         yield from self._streams()
         yield from self._reports()
@@ -73,9 +78,11 @@ class Exposition(Collector):
         yield _counter("batches", "Batches that the store took.", counters.batches)
         yield _counter("insert_seconds", "Time that the store took for them.", counters.insert_s)
         yield _counter("store_failures", "Batches the store did not take.", counters.failures)
-        since = counters.failing_since_s
-        failing_s = 0.0 if since is None else time.monotonic() - since
-        yield _gauge("store_failing_seconds", "For how long the store has failed.", failing_s)
+        yield _gauge(
+            "store_failing_seconds",
+            "For how long the store has not taken a batch.",
+            self.store_failing_s(),
+        )
 
     def _own(self) -> Iterator[Metric]:
         usage = resource.getrusage(resource.RUSAGE_SELF)

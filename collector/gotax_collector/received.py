@@ -63,7 +63,7 @@ class Stacks(Protocol):
 class Identity:
     """Who a container is; "" for what is not known.
 
-    ``name`` is for people and never "". ``workload_kind`` and ``workload_name`` are what a user
+    ``name`` is for people and never ""; ``key`` is unique on the node while the container lives. ``workload_kind`` and ``workload_name`` are what a user
     applied (Deployment, web). Values are shared between the reports of a stream: compare by ``is``
     first, if that helps.
     """
@@ -84,6 +84,7 @@ class Identity:
     main_version: str = ""
     main_package: str = ""
     command: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,6 +201,7 @@ class _Encoding:
             pod_uid=self._string(container.pod_uid or ""),
             unit=self._string(container.unit or ""),
             command=self._string(process.command),
+            key=self._string(container.key),
         )
         pod: PodContainer | None = container.pod
         if pod is not None:

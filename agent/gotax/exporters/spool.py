@@ -126,12 +126,9 @@ class Spool:
         return len(self._entries)
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
+        """Of files and memory, in bytes."""
         return self._memory_bytes + (self._segments.size if self._segments else 0)
-
-    @property
-    def memory_bytes(self) -> int:
-        return self._memory_bytes
 
     def count_published(self) -> None:
         """A window has come. Of one thread, which need not be the spool's."""

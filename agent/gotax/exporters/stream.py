@@ -34,6 +34,7 @@ from gotax.exporters.connection import (
 from gotax.exporters.interning import StreamDictionary
 from gotax.exporters.segments import Record
 from gotax.exporters.spool import DAMAGED, Spool
+from gotax.exporters.statistics import Statistics
 from gotax.model import Window
 from gotax.wire.parsing import parsed
 from gotax.wire.v1 import ingest_pb2, report_pb2
@@ -67,23 +68,6 @@ class Identity:
     node: str
 
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """How the stream is doing; all but the last four since the start."""
-
-    windows: int
-    reports: int
-    acknowledged: int
-    bytes: int
-    connections: int
-    failures: dict[str, int]
-    dropped: dict[str, int]
-    spool_records: int
-    spool_bytes: int
-    in_flight: int
-    is_connected: bool
-
-
 class StreamExporter:
     """An ``Exporter``. UserError where a file or the spool cannot be used."""
 
@@ -91,7 +75,6 @@ class StreamExporter:
         destination.check()
         self._windows: deque[Window] = deque()
         self._arrivals: SimpleQueue[Arrival | None] = SimpleQueue()
-        self._published = 0
         self._overrun = 0  # windows that publish had no room for
         self._overrun_told = 0
         self._is_woken = False
@@ -103,7 +86,6 @@ class StreamExporter:
 
     def publish(self, window: Window) -> None:
         self._spool.count_published()
-        self._published += 1
         if len(self._windows) >= WINDOWS_MAX:
             with contextlib.suppress(IndexError):  # the thread was faster
                 self._windows.popleft()
@@ -124,15 +106,15 @@ class StreamExporter:
         """Of any thread."""
         sender, spool = self._sender, self._spool
         return Statistics(
-            windows=self._published,
-            reports=sender.reports,
+            sent=sender.sent,
+            sent_bytes=sender.sent_bytes,
             acknowledged=sender.acknowledged,
-            bytes=sender.bytes,
             connections=sender.connections,
             failures=dict(sender.failures),
             dropped={**spool.dropped, QUEUE_FULL: self._overrun},
             spool_records=spool.records,
-            spool_bytes=spool.bytes,
+            spool_bytes=spool.size,
+            spool_errors=spool.errors,
             in_flight=sender.in_flight,
             is_connected=sender.is_connected,
         )
@@ -202,7 +184,7 @@ class _Sender:
         self._stamps: tuple[float, ...] = ()
         self._stamps_at_s = 0.0
         self._begin()
-        self.reports = self.acknowledged = self.bytes = self.connections = 0
+        self.sent = self.sent_bytes = self.acknowledged = self.connections = 0
         self.failures: Counter[str] = Counter()
 
     def _begin(self) -> None:
@@ -322,8 +304,8 @@ class _Sender:
             if not self._under_way:
                 self._answered_s = time.monotonic()
             self._under_way.append(number)
-            self.reports += 1
-            self.bytes += request.ByteSize()
+            self.sent += 1
+            self.sent_bytes += request.ByteSize()
             self._connection.send(request)
 
     def _request(self, record: Record) -> ingest_pb2.StreamRequest | None:

@@ -118,7 +118,7 @@ class Category(_message.Message):
     def __init__(self, label: _Optional[str] = ..., group: _Optional[str] = ...) -> None: ...
 
 class Container(_message.Message):
-    __slots__ = ("name", "cgroup", "namespace", "pod", "container", "pod_uid", "workload_kind", "workload_name", "container_id", "image", "unit", "go_version", "main_module", "main_version", "main_package", "command")
+    __slots__ = ("name", "cgroup", "namespace", "pod", "container", "pod_uid", "workload_kind", "workload_name", "container_id", "image", "unit", "go_version", "main_module", "main_version", "main_package", "command", "key")
     NAME_FIELD_NUMBER: _ClassVar[int]
     CGROUP_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
@@ -135,6 +135,7 @@ class Container(_message.Message):
     MAIN_VERSION_FIELD_NUMBER: _ClassVar[int]
     MAIN_PACKAGE_FIELD_NUMBER: _ClassVar[int]
     COMMAND_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
     name: int
     cgroup: int
     namespace: int
@@ -151,7 +152,8 @@ class Container(_message.Message):
     main_version: int
     main_package: int
     command: int
-    def __init__(self, name: _Optional[int] = ..., cgroup: _Optional[int] = ..., namespace: _Optional[int] = ..., pod: _Optional[int] = ..., container: _Optional[int] = ..., pod_uid: _Optional[int] = ..., workload_kind: _Optional[int] = ..., workload_name: _Optional[int] = ..., container_id: _Optional[int] = ..., image: _Optional[int] = ..., unit: _Optional[int] = ..., go_version: _Optional[int] = ..., main_module: _Optional[int] = ..., main_version: _Optional[int] = ..., main_package: _Optional[int] = ..., command: _Optional[int] = ...) -> None: ...
+    key: int
+    def __init__(self, name: _Optional[int] = ..., cgroup: _Optional[int] = ..., namespace: _Optional[int] = ..., pod: _Optional[int] = ..., container: _Optional[int] = ..., pod_uid: _Optional[int] = ..., workload_kind: _Optional[int] = ..., workload_name: _Optional[int] = ..., container_id: _Optional[int] = ..., image: _Optional[int] = ..., unit: _Optional[int] = ..., go_version: _Optional[int] = ..., main_module: _Optional[int] = ..., main_version: _Optional[int] = ..., main_package: _Optional[int] = ..., command: _Optional[int] = ..., key: _Optional[int] = ...) -> None: ...
 
 class Window(_message.Message):
     __slots__ = ("start_unix_ns", "duration_ns", "period_ns", "cpu_count", "hits_drained", "hits_attributed", "lost", "hits_other", "containers", "dropped")
