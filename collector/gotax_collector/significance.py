@@ -32,8 +32,8 @@ class Sample:
 class Difference:
     """``change`` is the second mean less the first, ``low`` to ``high`` its 95 % interval.
 
-    ``p`` is the probability of a change at least as large by chance. All three None where a side has fewer than two
-    values: one value does not say how far the next may be from it.
+    ``p`` is the probability of a change at least as large by chance. All three None
+    where a side has fewer than two values: one value does not say how far the next may be from it.
     """
 
     change: float

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from gotax_collector import rows
 from gotax_collector.clickhouse import Address, ConnectionError, Connections
 from gotax_collector.journal import Entry, Journal
+from gotax_collector.received import Received, StoreError
 from gotax_collector.schema import VERSION, Retention
 from gotax_collector.store import ClickHouseStore, SchemaError, prepare
 
@@ -92,19 +94,18 @@ def test_a_report_without_containers_is_kept_too(store: ClickHouseStore) -> None
     assert sums(store) == (0, 0, 0, 0, 1)
 
 
-def killed_before_the_sums(store: ClickHouseStore) -> list[object]:
+def killed_before_the_sums(store: ClickHouseStore) -> list[Received]:
     """As kill -9 leaves it: the batch in the journal and in windows, one sum without it."""
     source = sender()
     reports = [report(source, number, [SEEN]) for number in (1, 2)]
-    lines = [
-        line for one in reports for line in rows.window_lines(one, rows.Batch("2026-11-25", 9))
-    ]
+    batch = rows.Batch("2026-11-25", 9)
+    lines = [line for one in reports for line in rows.window_lines(one, batch)]
     entry = Entry(f"{9:016x}", "\n".join(lines).encode())
     Journal(store.folder / "journal").write(entry)
     store.connections.command("DROP VIEW hours_view")
     store._send(entry)
     store.connections.command("DROP TABLE schema_versions")
-    return list(reports)
+    return reports
 
 
 def test_killed_in_the_middle_of_an_insert(open_store: Opener) -> None:
@@ -114,15 +115,13 @@ def test_killed_in_the_middle_of_an_insert(open_store: Opener) -> None:
     store.close()
     store = open_store()
     store.recover()
-    store.insert(reports)  # type: ignore[arg-type]  # the agent sends again what it has no Ack for
+    store.insert(reports)  # the agent sends again what it has no Ack for
     assert count(store, "windows", "countIf(ordinal > 0)") == 2
     assert sums(store)[:3] == (2, 2, 2)
     assert store.counters.replayed == 1
 
 
 def test_a_failed_insert_comes_again(store: ClickHouseStore) -> None:
-    from gotax_collector.received import StoreError
-
     first = report(sender(), 1, [SEEN])
     store.connections.command("RENAME TABLE windows TO away")
     with pytest.raises(StoreError, match="does not take a batch"):
@@ -160,8 +159,6 @@ def test_counts_beyond_all_reason_are_kept(store: ClickHouseStore) -> None:
 
 
 def test_a_window_of_the_future_counts_as_now(store: ClickHouseStore) -> None:
-    from dataclasses import replace
-
     first = report(sender(), 1, [SEEN])
     ahead = replace(first, start_unix_ns=first.start_unix_ns + 40 * 86_400 * 10**9)
     store.insert([ahead])
@@ -192,6 +189,7 @@ def test_another_retention_changes_the_tables(store: ClickHouseStore) -> None:
     assert "hour + toIntervalDay(30)" in text["stack_hours"]
 
 
-def test_one_process_has_the_folder(store: ClickHouseStore, folder: Path) -> None:
-    with pytest.raises(ConnectionError, match="another process has the store .* open"):
+def test_one_process_has_the_folder(open_store: Opener, folder: Path) -> None:
+    open_store()
+    with pytest.raises(ConnectionError, match="another process has the store"):
         Connections(Address(folder=folder))
