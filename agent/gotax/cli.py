@@ -9,6 +9,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import sys
 import threading
 import time
@@ -22,6 +23,7 @@ from gotax.config import Detail, Roots, Silence, Thresholds
 from gotax.diagnosis.comparison import Subject
 from gotax.diagnosis.silence import parse_silence
 from gotax.errors import GotaxError, ParseError, UserError
+from gotax.exporters import Exporter
 from gotax.model import ContainerReport, Severity, Window, Work
 from gotax.names import NOBODY, Names
 from gotax.session import Plan, Scope, Session
@@ -39,6 +41,10 @@ _NO_GO = (
     " Start one, or see gotax at work on the production story with `make demo`."
 )
 
+COLLECTOR_COMMANDS = {
+    "collector": "receive the streams of many agents and keep them",
+}
+
 EPILOG = """\
 exit codes: 0 nothing found, 1 findings, 2 could not measure
 
@@ -49,6 +55,7 @@ examples:
   gotax record -d 30 -o cpu.pb.gz a profile for `go tool pprof`
   gotax compare before.json after.json  what a change saved, beside what was predicted
   gotax agent                     the daemon: /metrics, /healthz, /readyz on port 9745
+  gotax collector                 receives from many agents, on port 9746
 """
 
 
@@ -76,12 +83,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in COLLECTOR_COMMANDS:
+        return _run_of_collector(arguments)
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.run is None:
         parser.print_help()
         return EXIT_FAILED
     return int(options.run(options))
+
+
+def _run_of_collector(arguments: Sequence[str]) -> int:
+    """The collector is a package of its own, with its own options."""
+    try:
+        from gotax_collector import command
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"`gotax {arguments[0]}` needs the collector (no {error.name}):"
+            " pip install 'gotax[collector]'"
+        ) from error
+    return command.run(arguments[0], arguments[1:])
 
 
 def _silence_output() -> None:
@@ -199,6 +221,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     agent.add_argument("--log-level", choices=("debug", "info", "warning"), default="info")
     _add_exposition(agent)
+    _add_stream(agent)
+
+    for name, summary in COLLECTOR_COMMANDS.items():
+        commands.add_parser(name, help=summary)  # for the list: _run_of_collector parses
     return parser
 
 
@@ -253,6 +279,7 @@ def _add_names(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--node",
         metavar="NAME",
+        type=_node_name,
         help="name the containers of this node's pods, as the API server knows it"
         f" ($NODE_NAME: {node or 'not set'})",
     )
@@ -322,6 +349,40 @@ def _add_settling(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_stream(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("stream to a collector (docs/collector.md)")
+    group.add_argument(
+        "--collector", metavar="HOST:PORT", type=_collector_address, help="send every window there"
+    )
+    files = {
+        "ca": "authorities of the collector's certificate, PEM (the system's)",
+        "cert": "certificate of this agent, PEM",
+        "key": "its key, PEM",
+        "token-file": "a bearer token",
+    }
+    for name, text in files.items():
+        group.add_argument(f"--collector-{name}", metavar="FILE", default="", help=text)
+    group.add_argument(
+        "--collector-plaintext", action="store_true", help="no TLS: on this machine, or in a mesh"
+    )
+    group.add_argument(
+        "--spool-dir",
+        metavar="FOLDER",
+        default="",
+        help="where windows wait that no collector has yet; without it in memory, 4 MB of them",
+    )
+    group.add_argument(
+        "--spool-max-bytes", metavar="N", type=_bytes, default=256 << 20, help="(268435456)"
+    )
+    group.add_argument(
+        "--spool-max-age",
+        metavar="S",
+        type=_age,
+        default=86_400.0,
+        help="seconds after which a window is not worth sending (86400)",
+    )
+
+
 def _number(text: str, kind: type, low: float, high: float, what: str) -> Any:
     try:
         value = kind(text)
@@ -376,6 +437,27 @@ def _work(text: str) -> float:
     return float(_number(text, float, 1e-9, 1e15, "an amount of work"))
 
 
+def _bytes(text: str) -> int:
+    return int(_number(text, int, 1 << 20, 1 << 40, "a number of bytes"))
+
+
+def _age(text: str) -> float:
+    return float(_number(text, float, 60, 30 * 86400, "a number of seconds"))
+
+
+def _node_name(text: str) -> str:
+    if not text.isprintable() or not 0 < len(text.encode()) <= 256:
+        raise argparse.ArgumentTypeError("a name has 1 to 256 bytes, all printable")
+    return text
+
+
+def _collector_address(text: str) -> str:
+    host, port = _address(text)
+    if not host or port == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     return host.strip("[]"), int(_number(port, int, 0, 65535, "a port"))
@@ -419,13 +501,19 @@ def _plan(options: argparse.Namespace, detail: Detail, scope: Scope | None = Non
     )
 
 
+def _node(options: argparse.Namespace) -> str:
+    """The node's name as Kubernetes has it, "" where nobody says: in a pod, the host's own name
+    is the pod's."""
+    return options.node or os.environ.get("NODE_NAME", "")
+
+
 def _names(options: argparse.Namespace) -> Names:
     """A watch that has begun; nobody where Kubernetes was not asked for.
 
     Raises UserError where it was and there is no way to it. A node's name that only stands in the
     environment is a hint, not a wish.
     """
-    node = options.node or os.environ.get("NODE_NAME", "")
+    node = _node(options)
     if not node:
         if options.kubelet:
             raise UserError("--kubelet needs --node, the name of this node")
@@ -812,11 +900,34 @@ def _agent(options: argparse.Namespace) -> int:
         drain_s=options.interval,
         roots=Roots(options.proc, options.sys),
         thresholds=_thresholds(options),
+        host=_node(options),
         names=_names(options),
     )
+    further = [_stream(options)] if options.collector else []
     exposition = Exposition(frozenset(options.drop_label), options.max_series)
-    daemon.run(plan, options.interval, options.listen, _stop_on_signals(), exposition)
+    endpoint = daemon.Endpoint(options.listen, exposition)
+    daemon.run(plan, options.interval, endpoint, _stop_on_signals(), further)
     return EXIT_FINE
+
+
+def _stream(options: argparse.Namespace) -> Exporter:
+    """gRPC is only here, and only now: it takes some 20 MB."""
+    from gotax.exporters.connection import Destination
+    from gotax.exporters.spool import Bounds, Spool
+    from gotax.exporters.stream import Identity, StreamExporter
+
+    destination = Destination(
+        address=options.collector,
+        plaintext=options.collector_plaintext,
+        authority=options.collector_ca,
+        certificate=options.collector_cert,
+        key=options.collector_key,
+        token_file=options.collector_token_file,
+    )
+    destination.check()
+    spool = Spool(options.spool_dir, Bounds(options.spool_max_bytes, options.spool_max_age))
+    node = _node(options) or socket.gethostname()
+    return StreamExporter(destination, Identity(node, node), spool)
 
 
 def _style(stream: TextIO) -> Any:

@@ -58,6 +58,7 @@ ONLY = {  # who alone may import a library
     "bcc": "sampling/loader.py",
     "prometheus_client": "exporters/prometheus.py",
     "google": "wire/",
+    "grpc": "exporters/connection.py",
     "lightkube": "kubernetes/",
     "httpx2": "kubernetes/",
 }

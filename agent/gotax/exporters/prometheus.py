@@ -20,7 +20,7 @@ import resource
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from prometheus_client import generate_latest
 from prometheus_client.metrics_core import Metric as Family
 
 import gotax
+from gotax.exporters.statistics import Statistics, Streaming
 from gotax.exporters.text import bounded
 from gotax.model import (
     CATEGORY_COUNT,
@@ -218,6 +219,32 @@ CACHE_EVICTIONS = Metric(
     "gotax_cache_evictions", "counter", "Entries a cache has dropped to stay bounded.", ("cache",)
 )
 ERRORS = Metric("gotax_errors", "counter", "Things that could not be read, by kind.", ("kind",))
+STREAM_CONNECTED = Metric(
+    "gotax_stream_connected", "gauge", "1 while a collector has welcomed the agent, else 0."
+)
+STREAM_CONNECTIONS = Metric(
+    "gotax_stream_connections", "counter", "Connections to a collector that were tried."
+)
+STREAM_FAILURES = Metric(
+    "gotax_stream_failures", "counter", "Connections that ended badly, by reason.", ("reason",)
+)
+STREAM_SENT = Metric("gotax_stream_sent_reports", "counter", "Reports sent, repeated ones as well.")
+STREAM_BYTES = Metric("gotax_stream_sent_bytes", "counter", "Bytes of those reports, compressed.")
+STREAM_ACKNOWLEDGED = Metric(
+    "gotax_stream_acknowledged_reports", "counter", "Reports that a collector has stored."
+)
+STREAM_DROPPED = Metric(
+    "gotax_stream_dropped_windows",
+    "counter",
+    "Windows that no collector will get, by reason.",
+    ("reason",),
+)
+STREAM_IN_FLIGHT = Metric(
+    "gotax_stream_in_flight_reports", "gauge", "Reports sent and not acknowledged."
+)
+SPOOL_RECORDS = Metric("gotax_spool_reports", "gauge", "Reports that no collector has yet.")
+SPOOL_BYTES = Metric("gotax_spool_bytes", "gauge", "Bytes they take, on disk and in memory.")
+SPOOL_ERRORS = Metric("gotax_spool_errors", "counter", "Writes to the spool that failed.")
 OWN_CPU = Metric("gotax_own_cpu_seconds", "counter", "CPU time of gotax itself.")
 MEMORY = Metric("gotax_resident_memory_bytes", "gauge", "Resident memory of gotax itself.")
 BUILD_INFO = Metric("gotax_build_info", "gauge", "Always 1; the version of gotax.", ("version",))
@@ -255,6 +282,17 @@ METRICS = (
     CACHE_ENTRIES,
     CACHE_EVICTIONS,
     ERRORS,
+    STREAM_CONNECTED,
+    STREAM_CONNECTIONS,
+    STREAM_FAILURES,
+    STREAM_SENT,
+    STREAM_BYTES,
+    STREAM_ACKNOWLEDGED,
+    STREAM_DROPPED,
+    STREAM_IN_FLIGHT,
+    SPOOL_RECORDS,
+    SPOOL_BYTES,
+    SPOOL_ERRORS,
     OWN_CPU,
     MEMORY,
     BUILD_INFO,
@@ -364,11 +402,15 @@ class _Totals:
 class PrometheusExporter:
     """``publish`` from one thread, ``expose`` from any other."""
 
-    def __init__(self, exposition: Exposition = Exposition()) -> None:
+    def __init__(
+        self, exposition: Exposition = Exposition(), others: Sequence[object] = ()
+    ) -> None:
+        """``others``: exporters beside this one; how those do that can tell is shown too."""
         self._exposition = exposition
         self._kept = tuple(
             place for place, label in enumerate(CONTAINER_LABELS) if label not in exposition.dropped
         )
+        self._streams = [other for other in others if isinstance(other, Streaming)]
         self._listed: dict[Labels, _Listed] = {}
         self._totals = _Totals()
         self._window: Window | None = None
@@ -414,6 +456,8 @@ class PrometheusExporter:
             yield from self._change_families(self._window)
             yield from self._host_families(self._window)
             yield from self._health_families(self._window)
+        for stream in self._streams:
+            yield from _stream_families(stream.statistics())
         yield _family(OWN_CPU, [((), time.process_time())])
         yield _family(MEMORY, [((), read_resident_bytes())])
         yield _family(BUILD_INFO, [((gotax.__version__,), 1)])
@@ -588,6 +632,20 @@ class PrometheusExporter:
             (ERRORS, health.errors),
         ):
             yield _family(metric, (((name,), n) for name, n in sorted(counts.items())))
+
+
+def _stream_families(now: Statistics) -> Iterator[Family]:
+    yield _family(STREAM_CONNECTED, [((), now.is_connected)])
+    yield _family(STREAM_CONNECTIONS, [((), now.connections)])
+    yield _family(STREAM_FAILURES, (((why,), n) for why, n in sorted(now.failures.items())))
+    yield _family(STREAM_SENT, [((), now.sent)])
+    yield _family(STREAM_BYTES, [((), now.sent_bytes)])
+    yield _family(STREAM_ACKNOWLEDGED, [((), now.acknowledged)])
+    yield _family(STREAM_DROPPED, (((why,), n) for why, n in sorted(now.dropped.items())))
+    yield _family(STREAM_IN_FLIGHT, [((), now.in_flight)])
+    yield _family(SPOOL_RECORDS, [((), now.spool_records)])
+    yield _family(SPOOL_BYTES, [((), now.spool_bytes)])
+    yield _family(SPOOL_ERRORS, [((), now.spool_errors)])
 
 
 def _estimates(comparison: Comparison) -> Iterator[tuple[str, float | None]]:

@@ -1,0 +1,218 @@
+"""One stream to a collector over gRPC; what comes of it is put into a queue.
+
+gRPC is imported here only, and this only where there is a collector: it takes some 20 MB.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, TypeAlias
+
+import grpc
+
+import gotax
+from gotax.errors import UserError
+from gotax.wire.v1 import ingest_pb2
+
+_METHOD = "/gotax.wire.v1.IngestService/Stream"
+_OPTIONS = (
+    ("grpc.max_receive_message_length", 64 << 10),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.enable_retries", 0),
+    ("grpc.use_local_subchannel_pool", 1),  # a new connection for each: that is what balances
+)
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_TOKEN_BYTES_MAX = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """``address`` is HOST:PORT. Without ``plaintext`` it is TLS, with the system's authorities
+    where ``authority`` is "". The others are paths of PEM files, and of a file with a token."""
+
+    address: str
+    plaintext: bool = False
+    authority: str = ""
+    certificate: str = ""
+    key: str = ""
+    token_file: str = ""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        names = (self.authority, self.certificate, self.key, self.token_file)
+        return tuple(name for name in names if name)
+
+    def check(self) -> None:
+        """UserError for what cannot work."""
+        if bool(self.certificate) != bool(self.key):
+            raise UserError("--collector-cert and --collector-key go together")
+        if self.plaintext and (self.authority or self.certificate):
+            raise UserError("--collector-plaintext has no use for certificates")
+        for name in self.files:
+            _contents(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """``reports_in_flight`` 0: the collector does not say."""
+
+    collector: str
+    reports_in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """The first ``reports`` reports of the stream are stored."""
+
+    reports: int
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    """The collector ends: it takes no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """``status`` is gRPC's (``unavailable``); ``refused_report``: which one may not come again."""
+
+    status: str
+    text: str
+    refused_report: int | None = None
+    refused_reason: str = ""
+
+
+Answer: TypeAlias = Welcome | Ack | Goodbye | Ended
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An answer and the stream it is of."""
+
+    stream: int
+    answer: Answer
+
+
+class Connection:
+    """A channel with one stream. ``Arrival`` s go to ``arrivals``, an ``Ended`` is the last.
+
+    OSError or UserError where a certificate or the token cannot be read.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        destination: Destination,
+        hello: ingest_pb2.Hello,
+        arrivals: SimpleQueue[Arrival | None],
+    ) -> None:
+        self._number = number
+        self._arrivals = arrivals
+        self._requests: SimpleQueue[ingest_pb2.StreamRequest | None] = SimpleQueue()
+        self._channel = _channel(destination)
+        self.send(ingest_pb2.StreamRequest(hello=hello))
+        method = self._channel.stream_stream(
+            _METHOD,
+            request_serializer=ingest_pb2.StreamRequest.SerializeToString,
+            response_deserializer=ingest_pb2.StreamResponse.FromString,
+        )
+        self._call = method(self._iterate(), metadata=_metadata(destination), wait_for_ready=False)
+        self._reader = threading.Thread(target=self._read, name="collector", daemon=True)
+        self._reader.start()
+
+    def send(self, request: ingest_pb2.StreamRequest) -> None:
+        """Does not wait; who calls it bounds how many are under way."""
+        self._requests.put(request)
+
+    def finish(self) -> None:
+        """Nothing more is sent; what was sent is still answered."""
+        self._requests.put(None)
+
+    def close(self) -> None:
+        self.finish()
+        self._call.cancel()
+        self._channel.close()
+        self._reader.join(1.0)
+
+    def _iterate(self) -> Iterator[ingest_pb2.StreamRequest]:
+        while (request := self._requests.get()) is not None:
+            yield request
+
+    def _read(self) -> None:
+        ended = Ended("ok", "")
+        try:
+            for response in self._call:
+                answer = _answer(response)
+                if answer is not None:
+                    self._arrivals.put(Arrival(self._number, answer))
+        except grpc.RpcError as error:
+            ended = _ended(error)
+        self._arrivals.put(Arrival(self._number, ended))
+
+
+def hello(agent: str, node: str, epoch: int) -> ingest_pb2.Hello:
+    machine = platform.machine()
+    return ingest_pb2.Hello(
+        agent=agent,
+        epoch=epoch,
+        node=node,
+        version=gotax.__version__,
+        kernel=os.uname().release,
+        architecture=_ARCHITECTURES.get(machine, machine),
+    )
+
+
+def _answer(response: ingest_pb2.StreamResponse) -> Answer | None:
+    """None: something that only a newer gotax knows."""
+    kind = response.WhichOneof("message")
+    if kind == "welcome":
+        welcome = response.welcome
+        return Welcome(welcome.collector, welcome.reports_in_flight)
+    if kind == "ack":
+        return Ack(response.ack.reports)
+    return Goodbye() if kind == "goodbye" else None
+
+
+def _ended(error: Any) -> Ended:
+    """``error`` is the call itself: an RpcError that says more than the type does."""
+    trailing = {str(key): str(value) for key, value in error.trailing_metadata() or ()}
+    report = trailing.get("gotax-refused-report", "")
+    return Ended(
+        status=error.code().name.lower().replace("_", "-"),
+        text=error.details() or "",
+        refused_report=int(report) if report.isascii() and report.isdigit() else None,
+        refused_reason=trailing.get("gotax-refused-reason", ""),
+    )
+
+
+def _channel(destination: Destination) -> grpc.Channel:
+    if destination.plaintext:
+        return grpc.insecure_channel(destination.address, options=_OPTIONS)
+    names = (destination.authority, destination.key, destination.certificate)
+    contents = [_contents(name) if name else None for name in names]
+    credentials = grpc.ssl_channel_credentials(*contents)
+    return grpc.secure_channel(destination.address, credentials, options=_OPTIONS)
+
+
+def _metadata(destination: Destination) -> tuple[tuple[str, str], ...]:
+    if not destination.token_file:
+        return ()
+    token = _contents(destination.token_file).decode("ascii", "replace").strip()
+    if not token.isprintable() or not 0 < len(token) <= _TOKEN_BYTES_MAX or " " in token:
+        raise UserError(f"{destination.token_file} does not hold one token")
+    return (("authorization", f"Bearer {token}"),)
+
+
+def _contents(name: str) -> bytes:
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {name}: {error.strerror}") from error

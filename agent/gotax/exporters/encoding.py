@@ -1,0 +1,340 @@
+"""A window as a report of the wire, complete in itself; proto/gotax/wire/v1/report.proto says how.
+
+Stacks become paths of functions: addresses, and what differs by them alone, stay on the node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from gotax.exporters.text import bounded, printable
+from gotax.model import (
+    CATEGORY_COUNT,
+    Category,
+    Container,
+    ContainerReport,
+    CpuLimit,
+    Finding,
+    Frame,
+    FrameKind,
+    Int32Array,
+    Int64Array,
+    Location,
+    Origin,
+    PodContainer,
+    Process,
+    Saving,
+    Severity,
+    Stack,
+    Verdict,
+    Window,
+)
+from gotax.model import Confidence as ModelConfidence
+from gotax.wire.v1 import report_pb2 as wire
+
+TEXT_MAX = 1024
+"""Characters, so at most the wire's 4096 bytes."""
+DEPTH_MAX = 1024
+SAMPLES_MAX = 50_000
+"""Per report. Beyond that, those of the fewest hits lose their stacks, and are counted."""
+CONTAINERS_MAX = 4096
+FINDINGS_MAX = 64
+LOSSES_MAX = 64
+
+_KINDS = {
+    FrameKind.GO: wire.FRAME_KIND_UNSPECIFIED,
+    FrameKind.KERNEL: wire.FRAME_KIND_KERNEL,
+    FrameKind.NATIVE: wire.FRAME_KIND_NATIVE,
+}
+_ORIGINS = {
+    Origin.ENVIRONMENT: wire.ORIGIN_ENVIRONMENT,
+    Origin.AUTOMAXPROCS: wire.ORIGIN_AUTOMAXPROCS,
+    Origin.CALL: wire.ORIGIN_CALL,
+    Origin.CONTAINER: wire.ORIGIN_CONTAINER_DEFAULT,
+    Origin.CPU_COUNT: wire.ORIGIN_CPU_COUNT,
+    Origin.FIXED: wire.ORIGIN_FIXED_DEFAULT,
+    Origin.UNKNOWN: wire.ORIGIN_UNSPECIFIED,
+}
+_VERDICTS = {
+    Verdict.OVERSIZED: wire.VERDICT_OVERSIZED,
+    Verdict.MISMATCH: wire.VERDICT_MISMATCH,
+    Verdict.FITS: wire.VERDICT_FITS,
+    Verdict.UNLIMITED: wire.VERDICT_UNLIMITED,
+    Verdict.TOO_FEW_SAMPLES: wire.VERDICT_TOO_FEW_SAMPLES,
+    Verdict.UNREADABLE: wire.VERDICT_UNREADABLE,
+}
+_SEVERITIES = {Severity.INFO: wire.SEVERITY_INFO, Severity.WARNING: wire.SEVERITY_WARNING}
+_CONFIDENCES = {
+    ModelConfidence.LOW: wire.CONFIDENCE_LOW,
+    ModelConfidence.MEDIUM: wire.CONFIDENCE_MEDIUM,
+    ModelConfidence.HIGH: wire.CONFIDENCE_HIGH,
+}
+_CATEGORIES = tuple(Category)
+
+
+def encode(window: Window, samples_max: int = SAMPLES_MAX) -> wire.Report:
+    """The report without its epoch, its sequence number, and what was dropped."""
+    return _Encoding(window, samples_max).report
+
+
+def add_dropped(to: wire.Report, dropped: Mapping[str, int]) -> None:
+    """Say in a report that is complete in itself how many windows were dropped, by reason."""
+    strings = to.dictionary.strings
+    for reason, count in sorted(dropped.items())[:LOSSES_MAX]:
+        strings.append(reason)
+        to.window.dropped.add(reason=len(strings), count=count)
+
+
+class _Encoding:
+    """A report under construction, with the tables of what its dictionary has."""
+
+    def __init__(self, window: Window, samples_max: int) -> None:
+        self.report = wire.Report()
+        self._dictionary = self.report.dictionary
+        self._dictionary.reset = True
+        self._strings: dict[str, int] = {"": 0}
+        self._functions: dict[tuple[str, str, FrameKind], int] = {}
+        self._frames: dict[tuple[int, int, int], int] = {}
+        self._stacks: dict[int, int] = {}
+        self._categories: dict[int, int] = {}
+        self._chains: dict[int, tuple[tuple[int, int], ...]] = {}  # by id() of the location
+        self._has_files = self._has_kinds = self._has_lines = False
+        self._add_head(window)
+        reports = window.reports[:CONTAINERS_MAX]
+        samples = _Samples(window, reports, samples_max)
+        leaves = self._leaves(window.profile.stacks, samples.stack)
+        for number, report in enumerate(reports):
+            observation = self._add_observation(window, report)
+            self._add_samples(observation, *samples.of(number, leaves))
+        self._drop_empty_columns()
+
+    def _string(self, text: str) -> int:
+        known = self._strings.get(text)
+        if known is None:
+            clean = bounded(printable(text), TEXT_MAX)
+            known = self._strings.setdefault(clean, len(self._strings))
+            if known > len(self._dictionary.strings):
+                self._dictionary.strings.append(clean)
+        return known
+
+    def _add_head(self, window: Window) -> None:
+        to = self.report.window
+        to.start_unix_ns = max(0, window.start_unix_ns)
+        to.duration_ns = max(0, round(window.duration_s * 1e9))
+        to.period_ns = window.period_ns
+        to.cpu_count = window.cpu_count
+        to.hits_drained = window.hits.drained
+        to.hits_attributed = window.hits.attributed
+        to.hits_other = window.other_hits
+        for reason, count in sorted(window.hits.lost.items())[:LOSSES_MAX]:
+            to.lost.add(reason=self._string(reason), count=count)
+
+    def _add_observation(self, window: Window, report: ContainerReport) -> wire.Observation:
+        main = report.main_process
+        to = self.report.window.containers.add(
+            container=self._container(report.container, main),
+            cpu_ns=window.cpu_ns_of(report),
+            process_count=len(report.processes),
+            verdict=_VERDICTS[report.verdict],
+        )
+        for category, hits in enumerate(report.category_hits.tolist()):
+            if hits:
+                to.category.append(self._category(category))
+                to.category_hits.append(hits)
+        self._add_gomaxprocs(to, main)
+        self._add_cpu(to, report)
+        for finding in report.findings[:FINDINGS_MAX]:
+            self._add_finding(to, finding)
+        return to
+
+    def _add_gomaxprocs(self, to: wire.Observation, process: Process) -> None:
+        gomaxprocs = process.gomaxprocs
+        if gomaxprocs is None:
+            return
+        to.gomaxprocs.origin = _ORIGINS[gomaxprocs.origin]
+        if gomaxprocs.value is not None:
+            to.gomaxprocs.value = gomaxprocs.value
+        if gomaxprocs.expected is not None:
+            to.gomaxprocs.expected = gomaxprocs.expected
+        if gomaxprocs.recommended is not None:
+            to.gomaxprocs.recommended = gomaxprocs.recommended
+        to.gomaxprocs.reason = self._string(gomaxprocs.reason)
+
+    def _add_cpu(self, to: wire.Observation, report: ContainerReport) -> None:
+        limit: CpuLimit = report.limit
+        if limit.limit_cores is not None:
+            to.cpu.limit_ucores = _ucores(limit.limit_cores)
+        pod = report.container.pod
+        if pod is not None and pod.current.request_cores is not None:
+            to.cpu.request_ucores = _ucores(pod.current.request_cores)
+        usage = report.usage
+        for name in ("usage_ns", "periods", "throttled_periods", "throttled_ns"):
+            value = getattr(usage, name)
+            if value is not None:
+                setattr(to.cpu, name, max(0, value))
+
+    def _add_finding(self, to: wire.Observation, finding: Finding) -> None:
+        added = to.findings.add(
+            code=self._string(finding.code),
+            severity=_SEVERITIES[finding.severity],
+            confidence=_CONFIDENCES[finding.confidence],
+            cause=self._string(finding.cause.value if finding.cause else ""),
+            title=self._string(finding.title),
+            remedy=self._string(finding.remedy.text),
+            held_ns=round(finding.held_s * 1e9),
+        )
+        if finding.remedy.gomaxprocs is not None:
+            added.remedy_gomaxprocs = finding.remedy.gomaxprocs
+        saving: Saving | None = finding.saving
+        if saving is not None:
+            added.saving.low_ucores = _ucores(saving.low)
+            added.saving.mid_ucores = _ucores(saving.mid)
+            added.saving.high_ucores = _ucores(saving.high)
+
+    def _container(self, container: Container, process: Process) -> int:
+        added = self._dictionary.containers.add(
+            name=self._string(container.name or container.key),
+            cgroup=self._string(container.cgroup),
+            container_id=self._string(container.container_id or ""),
+            pod_uid=self._string(container.pod_uid or ""),
+            unit=self._string(container.unit or ""),
+            command=self._string(process.command),
+            key=self._string(container.key),
+        )
+        pod: PodContainer | None = container.pod
+        if pod is not None:
+            added.namespace = self._string(pod.namespace)
+            added.pod = self._string(pod.pod)
+            added.container = self._string(pod.container)
+            added.workload_kind = self._string(pod.workload.kind)
+            added.workload_name = self._string(pod.workload.name)
+            added.image = self._string(pod.image)
+        build = process.build
+        if build is not None:
+            added.go_version = self._string(build.version)
+            added.main_module = self._string(build.main.path)
+            added.main_version = self._string(build.main.version)
+            added.main_package = self._string(build.package)
+        return len(self._dictionary.containers)
+
+    def _category(self, category: int) -> int:
+        known = self._categories.get(category)
+        if known is None:
+            known = self._categories[category] = len(self._categories) + 1
+            member = _CATEGORIES[category]
+            self._dictionary.categories.add(label=member.label, group=member.group.value)
+        return known
+
+    def _leaves(self, stacks: tuple[Stack, ...], used: Int32Array) -> Int64Array:
+        """The frame that is the leaf, of every stack that is used; 0 for the others."""
+        leaves = np.zeros(len(stacks), np.int64)
+        for number in np.unique(used).tolist():
+            leaves[number] = self._leaf(stacks[number])
+        return leaves
+
+    def _leaf(self, stack: Stack) -> int:
+        """The deepest ``DEPTH_MAX`` frames of a stack: the root is cut off where it is too deep."""
+        path: list[tuple[int, int]] = []
+        for location in reversed(stack):
+            path.extend(self._chain(location))
+        frame, frames = 0, self._frames
+        for function, line in path[-DEPTH_MAX:]:
+            key = (frame, function, line)
+            known = frames.get(key)
+            if known is None:
+                known = frames[key] = len(frames) + 1
+                self._dictionary.frame_parent.append(known - frame)
+                self._dictionary.frame_function.append(function)
+                self._dictionary.frame_line.append(line)
+            frame = known
+        return frame
+
+    def _chain(self, location: Location) -> tuple[tuple[int, int], ...]:
+        """(function, line) of each frame of a location, outermost first."""
+        known = self._chains.get(id(location))
+        if known is None:
+            frames = reversed(location.frames)
+            known = tuple((self._function(frame), self._line(frame)) for frame in frames)
+            self._chains[id(location)] = known
+        return known
+
+    def _line(self, frame: Frame) -> int:
+        self._has_lines = self._has_lines or frame.line > 0
+        return max(0, frame.line)
+
+    def _function(self, frame: Frame) -> int:
+        key = (frame.function, frame.file, frame.kind)
+        known = self._functions.get(key)
+        if known is None:
+            known = self._functions[key] = len(self._functions) + 1
+            self._dictionary.function_name.append(self._string(frame.function))
+            self._dictionary.function_file.append(self._string(frame.file))
+            self._dictionary.function_kind.append(_KINDS[frame.kind])
+            self._has_files = self._has_files or frame.file != ""
+            self._has_kinds = self._has_kinds or frame.kind is not FrameKind.GO
+        return known
+
+    def _add_samples(
+        self, to: wire.Observation, leaves: Int64Array, categories: Int64Array, hits: Int64Array
+    ) -> None:
+        """Samples of one container; those that are the same but for addresses become one."""
+        keys, inverse = np.unique(leaves * CATEGORY_COUNT + categories, return_inverse=True)
+        sums = np.bincount(inverse, hits, len(keys)).astype(np.int64)
+        numbers = np.array([self._stack(key) for key in keys.tolist()], np.int64)
+        order = np.argsort(numbers)
+        to.stack.extend(np.diff(numbers[order], prepend=0).tolist())
+        to.stack_hits.extend(sums[order].tolist())
+        to.hits_without_stack = sum(to.category_hits) - int(sums.sum())
+
+    def _stack(self, key: int) -> int:
+        known = self._stacks.get(key)
+        if known is None:
+            known = self._stacks[key] = len(self._stacks) + 1
+            frame, category = divmod(key, CATEGORY_COUNT)
+            self._dictionary.stack_frame.append(frame)
+            self._dictionary.stack_category.append(self._category(category))
+        return known
+
+    def _drop_empty_columns(self) -> None:
+        if not self._has_files:
+            self._dictionary.ClearField("function_file")
+        if not self._has_kinds:
+            self._dictionary.ClearField("function_kind")
+        if not self._has_lines:
+            self._dictionary.ClearField("frame_line")
+
+
+class _Samples:
+    """The rows of a profile that belong to some reports: ``most`` at most."""
+
+    def __init__(self, window: Window, reports: tuple[ContainerReport, ...], most: int) -> None:
+        numbers = {report.container.key: number for number, report in enumerate(reports)}
+        profile = window.profile
+        owners = np.array(
+            [
+                numbers.get(process.container.key, -1) if process.is_go else -1
+                for process in window.processes
+            ],
+            np.int64,
+        )
+        owner = owners[profile.process] if len(profile) else np.zeros(0, np.int64)
+        rows = np.flatnonzero(owner >= 0)
+        if len(rows) > most:
+            kept = np.argpartition(-profile.hits[rows], most)[:most]
+            rows = rows[np.sort(kept)]
+        rows = rows[np.argsort(owner[rows], kind="stable")]
+        self.stack = profile.stack[rows]
+        self._category = profile.category[rows].astype(np.int64)
+        self._hits = profile.hits[rows]
+        self._bounds = np.searchsorted(owner[rows], np.arange(len(reports) + 1))
+
+    def of(self, number: int, leaves: Int64Array) -> tuple[Int64Array, Int64Array, Int64Array]:
+        """Leaf frames, categories and hits of one report's samples."""
+        rows = slice(self._bounds[number], self._bounds[number + 1])
+        return leaves[self.stack[rows]], self._category[rows], self._hits[rows]
+
+
+def _ucores(cores: float) -> int:
+    return round(cores * 1e6)

@@ -1,0 +1,238 @@
+"""Files of records that are only appended to: what of a spool is on disk.
+
+A record is, little endian::
+
+    "GTX1"  crc32  length  epoch  sequence  unix_s  boot_s  boot   and `length` bytes
+      4s     u32     u32    u64     u64       u64    u64    u64
+
+crc32 is of all that follows it. A record is written by one call; what a killed process left half-
+written fails its checksum, and the file is cut there. ``boot`` tells one run of the machine from
+another, ``boot_s`` is the time since it began: a clock that is set wrong ages nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import struct
+import time
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from gotax.errors import UserError
+
+_START = struct.Struct("<4sI")
+_REST = struct.Struct("<IQQQQQ")
+_MAGIC = b"GTX1"
+_HEAD_BYTES = _START.size + _REST.size
+_FILE = re.compile(r"\d{10}\.spool\Z")
+_RECORD_BYTES_MAX = 16 << 20
+_FILES_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """``report`` is a serialized report that is complete in itself, compressed by zlib."""
+
+    epoch: int
+    sequence: int
+    report: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a record is: ``length`` is of its report."""
+
+    file: int
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A record of an earlier process."""
+
+    place: Place
+    epoch: int
+    sequence: int
+    age_s: float
+
+
+class Segments:
+    """A folder of such files, by number; the highest is written to.
+
+    UserError where the folder cannot be used, or another agent uses it. One thread at a time.
+    """
+
+    def __init__(self, folder: str, file_bytes: int) -> None:
+        self._folder = Path(folder)
+        self._file_bytes = file_bytes
+        self._boot = _boot_id()
+        self._sizes: dict[int, int] = {}
+        self._live: dict[int, int] = {}  # records that are still needed
+        self._writer = -1
+        self._writing = 0  # the file's number
+        self._lock = -1
+        self.damaged = 0
+        """Files that had something else than whole records at their end."""
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = _locked(self._folder / "lock")
+            self.found = self._load()
+        except OSError as error:
+            raise UserError(
+                f"cannot keep a spool in {folder}: {error.strerror} (--spool-dir takes another)"
+            ) from error
+
+    @property
+    def size(self) -> int:
+        """Of all files, in bytes."""
+        return sum(self._sizes.values())
+
+    @property
+    def oldest(self) -> int | None:
+        """The file that would go first."""
+        return next(iter(self._sizes), None)
+
+    def append(self, record: Record) -> Place:
+        """OSError, after which the files are as they were."""
+        if self._writer < 0 or self._sizes[self._writing] >= self._file_bytes:
+            self._open_next()
+        rest = _REST.pack(
+            len(record.report),
+            record.epoch,
+            record.sequence,
+            int(time.time()),
+            _boot_s(),
+            self._boot,
+        )
+        crc = zlib.crc32(record.report, zlib.crc32(rest))
+        data = _START.pack(_MAGIC, crc) + rest + record.report
+        offset = self._sizes[self._writing]
+        try:
+            written = os.pwrite(self._writer, data, offset)
+            while written < len(data):  # nearly full, or a signal
+                more = os.pwrite(self._writer, data[written:], offset + written)
+                written += more
+        except OSError:
+            os.ftruncate(self._writer, offset)
+            raise
+        self._sizes[self._writing] = offset + len(data)
+        self._live[self._writing] += 1
+        return Place(self._writing, offset, len(record.report))
+
+    def read(self, place: Place) -> bytes:
+        """The report. OSError; ValueError where the file is not what was written."""
+        with open(self._path(place.file), "rb", buffering=0) as file:
+            size = _HEAD_BYTES + place.length
+            data = os.pread(file.fileno(), size, place.offset)
+        if len(data) != size or not _is_whole(data):
+            raise ValueError(f"{self._path(place.file)} is damaged at {place.offset}")
+        return data[_HEAD_BYTES:]
+
+    def release(self, place: Place) -> None:
+        """The record is not needed any more. A file without needed records goes."""
+        if place.file not in self._live:
+            return
+        self._live[place.file] -= 1
+        if self._live[place.file] > 0:
+            return
+        if place.file == self._writing and self._writer >= 0:
+            os.ftruncate(self._writer, 0)  # the usual case: each report is soon acknowledged
+            self._sizes[place.file] = 0
+        else:
+            self._remove(place.file)
+
+    def close(self) -> None:
+        for descriptor in (self._writer, self._lock):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._writer = self._lock = -1
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number:010d}.spool"
+
+    def _remove(self, number: int) -> None:
+        self._path(number).unlink(missing_ok=True)
+        del self._sizes[number], self._live[number]
+
+    def _open_next(self) -> None:
+        number = self._writing + 1
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(self._path(number), flags, 0o600)
+        if self._writer >= 0:
+            os.close(self._writer)
+        full, self._writer, self._writing = self._writing, descriptor, number
+        self._sizes[number] = self._live[number] = 0
+        if self._live.get(full) == 0:
+            self._remove(full)
+
+    def _load(self) -> list[Found]:
+        found: list[Found] = []
+        names = sorted(path for path in self._folder.iterdir() if _FILE.match(path.name))
+        for path in names[-_FILES_MAX:]:
+            number = int(path.stem)
+            self._writing = max(self._writing, number)
+            with open(path, "r+b", buffering=0) as file:
+                records, end = self._scan(file.fileno(), number)
+                if os.fstat(file.fileno()).st_size > end:
+                    self.damaged += 1
+                    os.ftruncate(file.fileno(), end)
+            if not records:
+                path.unlink()
+                continue
+            self._sizes[number], self._live[number] = end, len(records)
+            found.extend(records)
+        return found
+
+    def _scan(self, descriptor: int, number: int) -> tuple[list[Found], int]:
+        """The whole records at the beginning of a file, and where they end."""
+        records: list[Found] = []
+        at = 0
+        while head := os.pread(descriptor, _HEAD_BYTES, at):
+            if len(head) < _HEAD_BYTES or not head.startswith(_MAGIC):
+                break
+            length, epoch, sequence, unix_s, boot_s, boot = _REST.unpack_from(head, _START.size)
+            if length > _RECORD_BYTES_MAX:
+                break
+            data = head + os.pread(descriptor, length, at + _HEAD_BYTES)
+            if len(data) != _HEAD_BYTES + length or not _is_whole(data):
+                break
+            age_s = _boot_s() - boot_s if boot == self._boot else time.time() - unix_s
+            place = Place(number, at, length)
+            records.append(Found(place, epoch, sequence, max(0.0, age_s)))
+            at += len(data)
+        return records, at
+
+
+def _is_whole(data: bytes) -> bool:
+    magic, crc = _START.unpack_from(data)
+    return bool(magic == _MAGIC and zlib.crc32(memoryview(data)[_START.size :]) == crc)
+
+
+def _locked(path: Path) -> int:
+    """Held as long as the descriptor is open: a killed process holds none."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise UserError(
+            f"another gotax agent keeps its spool in {path.parent} (--spool-dir takes another)"
+        ) from error
+    return descriptor
+
+
+def _boot_s() -> int:
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME))
+
+
+def _boot_id() -> int:
+    """Random for each boot; 0 where the kernel does not say, which then is one boot for ever."""
+    try:
+        text = Path("/proc/sys/kernel/random/boot_id").read_text()
+    except OSError:
+        return 0
+    return int(text.replace("-", "")[:16], 16)

@@ -1,0 +1,249 @@
+"""Reports that no collector has yet, in the order in which they came: bounded, on disk or not.
+
+Without a folder they are in memory, and a restart loses them. With one they are in files, as long
+as the disk has room; what it has no room for waits in memory, a little. Whatever is given up is
+counted, by reason. Which records are acknowledged is kept in memory only: after a restart those of
+a file that is still there are sent again, and the store knows them. Power loss may take the newest
+records: nothing is synced.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import struct
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from gotax.errors import UserError
+from gotax.exporters.segments import Place, Record, Segments
+
+FULL, AGE, DISK, KILLED, DAMAGED = "spool-full", "spool-age", "disk-full", "killed", "damaged"
+
+RECORDS_MAX = 20_000
+"""What is known of a record takes some 300 bytes of memory."""
+MEMORY_BYTES = 4 << 20
+"""Of reports in memory: all of them without a folder, else those the disk has no room for."""
+_FILES = 16
+"""About how many a full spool has: that is how much is given up at a time."""
+_FILE_BYTES_MIN, _FILE_BYTES_MAX = 64 << 10, 4 << 20
+_LEDGER = struct.Struct("<8sQQ")
+_LEDGER_MAGIC = b"gotaxsp1"
+_PAGE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """``bytes``: of the files."""
+
+    bytes: int
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What is known of a record. ``report`` is None where it is on disk."""
+
+    epoch: int
+    sequence: int
+    born_s: float  # monotonic
+    place: Place | None
+    report: bytes | None
+
+
+class Ledger:
+    """How many windows came, and of how many the fate is known: one page shared with the disk.
+
+    Publishing a window counts here before all else, without a system call; so what a killed
+    process had in hand is known to the next one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            # Writing to a page of a file for which the disk has no room would be the end (SIGBUS).
+            os.posix_fallocate(descriptor, 0, _PAGE)
+            self._page = mmap.mmap(descriptor, _PAGE)
+        finally:
+            os.close(descriptor)
+        magic, self.published, self.settled = _LEDGER.unpack_from(self._page)
+        if magic != _LEDGER_MAGIC or self.settled > self.published:
+            self.published = self.settled = 0
+            _LEDGER.pack_into(self._page, 0, _LEDGER_MAGIC, 0, 0)
+
+    def publish(self) -> None:
+        self.published += 1
+        struct.pack_into("<Q", self._page, 8, self.published)
+
+    def settle(self, count: int = 1) -> None:
+        self.settled += count
+        struct.pack_into("<Q", self._page, 16, self.settled)
+
+    def close(self) -> None:
+        self._page.close()
+
+
+class Spool:
+    """Records have numbers, from 1. One thread uses it, but for ``count_published``.
+
+    UserError where the folder cannot be used, or another agent uses it.
+    """
+
+    def __init__(self, folder: str, bounds: Bounds) -> None:
+        self.dropped: Counter[str] = Counter()
+        self.errors = 0
+        self._bounds = bounds
+        self._entries: dict[int, _Entry] = {}
+        self._last = 0
+        self._memory_bytes = 0
+        self._segments: Segments | None = None
+        self._ledger: Ledger | None = None
+        if folder:
+            share = bounds.bytes // _FILES
+            self._segments = Segments(folder, min(max(share, _FILE_BYTES_MIN), _FILE_BYTES_MAX))
+            self._ledger = _opened_ledger(Path(folder))
+            self._adopt(self._segments)
+
+    def _adopt(self, segments: Segments) -> None:
+        """What an earlier process left."""
+        now = time.monotonic()
+        for found in segments.found:
+            born_s = now - found.age_s
+            self._add(_Entry(found.epoch, found.sequence, born_s, found.place, None))
+        segments.found = []
+        if segments.damaged:
+            self.dropped[DAMAGED] += segments.damaged
+        if self._ledger and (lost := self._ledger.published - self._ledger.settled):
+            self.dropped[KILLED] += lost
+            self._ledger.settle(lost)
+        self._trim()
+
+    @property
+    def records(self) -> int:
+        return len(self._entries)
+
+    @property
+    def size(self) -> int:
+        """Of files and memory, in bytes."""
+        return self._memory_bytes + (self._segments.size if self._segments else 0)
+
+    def count_published(self) -> None:
+        """A window has come. Of one thread, which need not be the spool's."""
+        if self._ledger:
+            self._ledger.publish()
+
+    def append(self, record: Record) -> None:
+        """Keep the report of a window that came; for that, older ones may be dropped."""
+        now = time.monotonic()
+        place = None
+        if self._segments:
+            try:
+                place = self._segments.append(record)
+            except OSError:
+                self.errors += 1  # no room, or no disk: memory has some
+        report = record.report if place is None else None
+        self._add(_Entry(record.epoch, record.sequence, now, place, report))
+        self._settle_window()
+        self._trim()
+
+    def discard(self, reason: str) -> None:
+        """A window that came will be no report."""
+        self.dropped[reason] += 1
+        self._settle_window()
+
+    def after(self, number: int) -> int | None:
+        """The first number above ``number`` that is still here."""
+        first = next(iter(self._entries), None)
+        if first is None:
+            return None
+        for candidate in range(max(number + 1, first), self._last + 1):
+            if candidate in self._entries:
+                return candidate
+        return None
+
+    def read(self, number: int) -> Record | None:
+        """None: it could not be read, and is dropped."""
+        entry = self._entries[number]
+        report = entry.report
+        if report is None:
+            assert self._segments
+            assert entry.place
+            try:
+                report = self._segments.read(entry.place)
+            except (OSError, ValueError):
+                self.drop(number, DAMAGED)
+                return None
+        return Record(entry.epoch, entry.sequence, report)
+
+    def settle(self, number: int) -> None:
+        """A collector has it. Nothing for a number that is not here any more."""
+        entry = self._entries.pop(number, None)
+        if entry is None:
+            return
+        self._memory_bytes -= len(entry.report or b"")
+        if self._segments and entry.place:
+            try:
+                self._segments.release(entry.place)
+            except OSError:
+                self.errors += 1  # the file stays; after a restart its records are sent again
+
+    def drop(self, number: int, reason: str) -> None:
+        if number in self._entries:
+            self.dropped[reason] += 1
+            self.settle(number)
+
+    def expire(self) -> None:
+        """Drop what is too old."""
+        born_s = time.monotonic() - self._bounds.age_s
+        while self._entries:
+            number, entry = next(iter(self._entries.items()))
+            if entry.born_s >= born_s:
+                return
+            self.drop(number, AGE)
+
+    def close(self) -> None:
+        if self._segments:
+            self._segments.close()
+        if self._ledger:
+            self._ledger.close()
+        self._segments = self._ledger = None
+
+    def _add(self, entry: _Entry) -> None:
+        self._last += 1
+        self._entries[self._last] = entry
+        self._memory_bytes += len(entry.report or b"")
+
+    def _settle_window(self) -> None:
+        if self._ledger:
+            self._ledger.settle()
+
+    def _trim(self) -> None:
+        while len(self._entries) > RECORDS_MAX:
+            self.drop(next(iter(self._entries)), FULL)
+        while self._segments and self._segments.size > self._bounds.bytes:
+            self._drop_file(self._segments)
+        reason = DISK if self._segments else FULL
+        while self._memory_bytes > min(MEMORY_BYTES, self._bounds.bytes):
+            in_memory = (n for n, entry in self._entries.items() if entry.report is not None)
+            self.drop(next(in_memory), reason)
+
+    def _drop_file(self, segments: Segments) -> None:
+        oldest = segments.oldest
+        numbers = [n for n, e in self._entries.items() if e.place and e.place.file == oldest]
+        for number in numbers:
+            self.drop(number, FULL)
+
+
+def _opened_ledger(folder: Path) -> Ledger | None:
+    """None: the disk is full, and has no page for it."""
+    try:
+        return Ledger(folder / "ledger")
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return None
+        raise UserError(
+            f"cannot keep a spool in {folder}: {error.strerror} (--spool-dir takes another)"
+        ) from error

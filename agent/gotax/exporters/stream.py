@@ -1,0 +1,399 @@
+"""The stream to a collector: windows go in, and are kept until a collector has stored them.
+
+``publish`` only leaves the window in a short queue. All else is done by one thread of its own: it
+makes a report of each window, puts it into the spool, and sends what is in the spool while there is
+a connection. It never waits for the network; what happens there comes to it through a queue.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import threading
+import time
+import zlib
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from gotax.errors import UserError
+from gotax.exporters import encoding
+from gotax.exporters.connection import (
+    Ack,
+    Arrival,
+    Connection,
+    Destination,
+    Ended,
+    Goodbye,
+    Welcome,
+    hello,
+)
+from gotax.exporters.interning import StreamDictionary
+from gotax.exporters.segments import Record
+from gotax.exporters.spool import DAMAGED, Spool
+from gotax.exporters.statistics import Statistics
+from gotax.model import Window
+from gotax.wire.parsing import parsed
+from gotax.wire.v1 import ingest_pb2, report_pb2
+
+log = logging.getLogger("gotax")
+
+QUEUE_FULL, TOO_LARGE, REFUSED = "queue-full", "too-large", "refused"
+
+WINDOWS_MAX = 4
+"""That wait to become a report. More only where encoding takes longer than a window."""
+MESSAGE_BYTES_MAX = 4 << 20
+REPORT_BYTES_MAX = 16 << 20
+IN_FLIGHT_MAX = 16
+"""Reports without their acknowledgement, where the collector does not allow fewer."""
+_WELCOME_TIMEOUT_S = 15.0
+_ANSWER_TIMEOUT_S = 300.0
+_RETRY_FIRST_S, _RETRY_MAX_S = 0.5, 60.0
+_END_TIMEOUT_S = 60.0
+_CONNECTION_AGE_S = 1800.0
+_FILES_EVERY_S = 30.0
+_IDLE_S = 5.0
+_FAREWELL_S = 1.0
+_LEVEL = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """``agent`` is unique in the fleet and stable; ``node`` is where it runs."""
+
+    agent: str
+    node: str
+
+
+class StreamExporter:
+    """An ``Exporter``. UserError where a file or the spool cannot be used."""
+
+    def __init__(self, destination: Destination, identity: Identity, spool: Spool) -> None:
+        destination.check()
+        self._windows: deque[Window] = deque()
+        self._arrivals: SimpleQueue[Arrival | None] = SimpleQueue()
+        self._overrun = 0  # windows that publish had no room for
+        self._overrun_told = 0
+        self._is_woken = False
+        self._spool = spool
+        self._sender = _Sender(destination, identity, spool, self._arrivals)
+        self._is_closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="stream", daemon=True)
+        self._thread.start()
+
+    def publish(self, window: Window) -> None:
+        self._spool.count_published()
+        if len(self._windows) >= WINDOWS_MAX:
+            with contextlib.suppress(IndexError):  # the thread was faster
+                self._windows.popleft()
+                self._overrun += 1
+        self._windows.append(window)
+        if not self._is_woken:  # a thread that is stuck needs no more than one call
+            self._is_woken = True
+            self._arrivals.put(None)
+
+    def close(self) -> None:
+        if self._is_closing.is_set():
+            return
+        self._is_closing.set()
+        self._arrivals.put(None)
+        self._thread.join(_FAREWELL_S + 0.7)
+
+    def statistics(self) -> Statistics:
+        """Of any thread."""
+        sender, spool = self._sender, self._spool
+        return Statistics(
+            sent=sender.sent,
+            sent_bytes=sender.sent_bytes,
+            acknowledged=sender.acknowledged,
+            connections=sender.connections,
+            failures=dict(sender.failures),
+            dropped={**spool.dropped, QUEUE_FULL: self._overrun},
+            spool_records=spool.records,
+            spool_bytes=spool.size,
+            spool_errors=spool.errors,
+            in_flight=sender.in_flight,
+            is_connected=sender.is_connected,
+        )
+
+    def _run(self) -> None:
+        sender = self._sender
+        farewell_s = 0.0
+        while True:
+            self._absorb()
+            if self._is_closing.is_set():
+                farewell_s = farewell_s or time.monotonic() + _FAREWELL_S
+                if time.monotonic() >= farewell_s or not sender.is_delivering:
+                    break
+            wait_s = sender.step()
+            if farewell_s:
+                wait_s = min(wait_s, max(0.0, farewell_s - time.monotonic()))
+            self._await_arrivals(wait_s)
+        sender.close()
+        left = self._spool.records
+        if left:
+            log.info("%d windows are still in the spool: no collector has them yet", left)
+        self._spool.close()
+
+    def _await_arrivals(self, wait_s: float) -> None:
+        try:
+            arrival = self._arrivals.get(timeout=wait_s)
+            while True:
+                if arrival is not None:
+                    self._sender.hear(arrival)
+                arrival = self._arrivals.get_nowait()
+        except Empty:
+            return
+
+    def _absorb(self) -> None:
+        """Windows become records of the spool."""
+        self._is_woken = False
+        while self._overrun_told < self._overrun:
+            self._overrun_told += 1
+            self._spool.discard(QUEUE_FULL)
+        while True:
+            try:
+                window = self._windows.popleft()
+            except IndexError:
+                return
+            self._sender.keep(window)
+
+
+class _Sender:
+    """What the exporter's thread knows and does. Numbers are the spool's."""
+
+    def __init__(
+        self,
+        destination: Destination,
+        identity: Identity,
+        spool: Spool,
+        arrivals: SimpleQueue[Arrival | None],
+    ) -> None:
+        self._destination = destination
+        self._epoch = random.SystemRandom().getrandbits(64)
+        self._hello = hello(identity.agent, identity.node, self._epoch)
+        self._spool = spool
+        self._arrivals = arrivals
+        self._sequence = 0
+        self._connection: Connection | None = None
+        self._retry = _Retry()
+        self._retry_at_s = 0.0
+        self._stamps: tuple[float, ...] = ()
+        self._stamps_at_s = 0.0
+        self._begin()
+        self.sent = self.sent_bytes = self.acknowledged = self.connections = 0
+        self.failures: Counter[str] = Counter()
+
+    def _begin(self) -> None:
+        """The state of a stream."""
+        self._dictionary = StreamDictionary()
+        self._under_way: deque[int] = deque()  # sent and not acknowledged
+        self._acknowledged = 0  # reports of this stream
+        self._last_sent = 0
+        self._allowed = 0  # under way; 0 until welcome
+        self._finished_s = 0.0  # when nothing more was to be sent
+        self._began_s = self._answered_s = time.monotonic()
+        self._age_s = _CONNECTION_AGE_S * random.uniform(0.8, 1.2)
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._under_way)
+
+    @property
+    def is_connected(self) -> bool:
+        return self._allowed > 0
+
+    @property
+    def is_delivering(self) -> bool:
+        """There is something left that an open connection may still deliver."""
+        return self._connection is not None and self._allowed > 0 and self._spool.records > 0
+
+    def keep(self, window: Window) -> None:
+        """Into the spool."""
+        self._sequence += 1
+        data = self._encoded(window)
+        if data is None:
+            self._spool.discard(TOO_LARGE)
+        else:
+            self._spool.append(Record(self._epoch, self._sequence, data))
+
+    def _encoded(self, window: Window) -> bytes | None:
+        """None: too large even without stacks."""
+        for samples in (encoding.SAMPLES_MAX, encoding.SAMPLES_MAX // 10, 0):
+            report = encoding.encode(window, samples)
+            report.epoch, report.sequence = self._epoch, self._sequence
+            encoding.add_dropped(report, self._spool.dropped)
+            plain = report.SerializeToString()
+            if len(plain) < REPORT_BYTES_MAX:
+                data = zlib.compress(plain, _LEVEL)
+                if len(data) < MESSAGE_BYTES_MAX:
+                    return data
+        return None
+
+    def step(self) -> float:
+        """Do what can be done now; for how long there is nothing to do but to wait."""
+        self._spool.expire()
+        now = time.monotonic()
+        if self._connection is None:
+            if now < self._retry_at_s:
+                return min(self._retry_at_s - now, _IDLE_S)
+            self._connect()
+            return _IDLE_S
+        if not self._allowed:
+            if now - self._began_s > _WELCOME_TIMEOUT_S:
+                self._lose("welcome-timeout", "no welcome came")
+            return 1.0
+        if not self._finished_s:
+            self._send()
+            if now - self._began_s > self._age_s or self._have_files_changed(now):
+                self._finish()
+        if self._under_way and now - self._answered_s > _ANSWER_TIMEOUT_S:
+            self._lose("answer-timeout", "no acknowledgement came")
+        elif self._finished_s and now - self._finished_s > _END_TIMEOUT_S:
+            self._lose("end-timeout", "the collector does not end the stream")
+        return _IDLE_S
+
+    def hear(self, arrival: Arrival) -> None:
+        if self._connection is None or arrival.stream != self.connections:
+            return  # of an earlier one
+        answer = arrival.answer
+        if isinstance(answer, Welcome):
+            self._allowed = min(answer.reports_in_flight or IN_FLIGHT_MAX, IN_FLIGHT_MAX)
+            self._answered_s = time.monotonic()
+            log.info("streaming to the collector %s", ascii(answer.collector)[:80])
+        elif isinstance(answer, Ack):
+            self._hear_ack(answer)
+        elif isinstance(answer, Goodbye):
+            self._finish()
+        else:
+            self._hear_end(answer)
+
+    def close(self) -> None:
+        if self._connection:
+            self._connection.close()
+        self._connection = None
+
+    def _connect(self) -> None:
+        self._begin()
+        self.connections += 1
+        self._stamps, self._stamps_at_s = self._file_stamps(), time.monotonic()
+        try:
+            self._connection = Connection(
+                self.connections, self._destination, self._hello, self._arrivals
+            )
+        except UserError as error:
+            self._lose("files", str(error))
+
+    def _send(self) -> None:
+        assert self._connection is not None
+        while len(self._under_way) < self._allowed:
+            number = self._spool.after(self._last_sent)
+            if number is None:
+                return
+            self._last_sent = number
+            record = self._spool.read(number)
+            if record is None:
+                continue
+            request = self._request(record)
+            if request is None:
+                self._spool.drop(number, DAMAGED)
+                continue
+            if not self._under_way:
+                self._answered_s = time.monotonic()
+            self._under_way.append(number)
+            self.sent += 1
+            self.sent_bytes += request.ByteSize()
+            self._connection.send(request)
+
+    def _request(self, record: Record) -> ingest_pb2.StreamRequest | None:
+        """What this stream knows already is left out. None: nothing that this gotax has written."""
+        try:
+            plain = zlib.decompressobj().decompress(record.report, REPORT_BYTES_MAX)
+        except zlib.error:
+            return None
+        whole = parsed(report_pb2.Report, plain)
+        if whole is None:
+            return None
+        short = self._dictionary.intern(whole)
+        data = zlib.compress(short.SerializeToString(), _LEVEL)
+        return ingest_pb2.StreamRequest(zlib_report=data)
+
+    def _hear_ack(self, ack: Ack) -> None:
+        count = min(ack.reports - self._acknowledged, len(self._under_way))
+        for _ in range(count):
+            self._spool.settle(self._under_way.popleft())
+        if count > 0:
+            self._acknowledged += count
+            self.acknowledged += count
+            self._answered_s = time.monotonic()
+            self._retry.succeed()
+
+    def _hear_end(self, ended: Ended) -> None:
+        if ended.refused_report is not None:
+            index = ended.refused_report - self._acknowledged - 1
+            if 0 <= index < len(self._under_way):
+                self._spool.drop(self._under_way[index], REFUSED)
+        if ended.status == "ok" and self._finished_s:
+            self._disconnect()
+            self._retry_at_s = time.monotonic() + random.uniform(0, 1)
+        else:
+            reason = f"{ended.status}: {ended.refused_reason}" if ended.refused_reason else ""
+            self._lose(ended.status, ended.text or reason)
+
+    def _finish(self) -> None:
+        """End this stream in good order; another one follows."""
+        assert self._connection is not None
+        if not self._finished_s:
+            self._finished_s = time.monotonic()
+            self._connection.finish()
+
+    def _lose(self, reason: str, text: str) -> None:
+        self.failures[reason] += 1
+        wait_s = self._retry.next_s()
+        self._retry_at_s = time.monotonic() + wait_s
+        self._disconnect()
+        log.warning(
+            "no stream to the collector %s (%s: %s); next try in %.1f s; %d windows wait",
+            self._destination.address,
+            reason,
+            ascii(text)[1:-1][:200],
+            wait_s,
+            self._spool.records,
+        )
+
+    def _disconnect(self) -> None:
+        self.close()
+        self._allowed = 0
+        self._under_way.clear()
+
+    def _have_files_changed(self, now: float) -> bool:
+        if now - self._stamps_at_s < _FILES_EVERY_S:
+            return False
+        self._stamps_at_s = now
+        return self._file_stamps() != self._stamps
+
+    def _file_stamps(self) -> tuple[float, ...]:
+        stamps = []
+        for name in self._destination.files:
+            with contextlib.suppress(OSError):
+                stamps.append(Path(name).stat().st_mtime)
+        return tuple(stamps)
+
+
+class _Retry:
+    """Exponential back-off with jitter, so that a fleet does not come back all at once."""
+
+    def __init__(self, uniform: Callable[[float, float], float] = random.uniform) -> None:
+        self._uniform = uniform
+        self._failures = 0
+
+    def next_s(self) -> float:
+        most = min(_RETRY_MAX_S, _RETRY_FIRST_S * 2**self._failures)
+        self._failures = min(self._failures + 1, 16)
+        return self._uniform(most / 2, most)
+
+    def succeed(self) -> None:
+        self._failures = 0

@@ -1,0 +1,273 @@
+"""What questions of a fleet are answered with: plain values, which know nothing of their encoding.
+
+Cores are CPU seconds per second over the time of the answer. Shares are of a workload's CPU time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What time the numbers are of, in Unix seconds, and from which table.
+
+    It is the time that was asked for, as far as there is data; of hourly sums in whole hours.
+    """
+
+    since: int
+    until: int
+    table: str
+
+    @property
+    def seconds(self) -> int:
+        return max(1, self.until - self.since)
+
+
+@dataclass(frozen=True, slots=True)
+class Consumption:
+    """CPU of a group of containers. ``containers`` is how many there were at a time, on average.
+
+    ``saving_cores`` is (low, mid, high) as the agents predicted, None where they predicted nothing.
+    """
+
+    containers: float
+    cores: float
+    runtime_cores: float
+    scheduler_share: float
+    gc_share: float
+    throttled_share: float
+    saving_cores: tuple[float, float, float] | None
+
+    @property
+    def runtime_share(self) -> float:
+        return self.runtime_cores / self.cores if self.cores else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TopRow:
+    """A workload. ``limit_cores`` and ``recommended`` are the largest seen, 0 for none.
+
+    ``gomaxprocs`` are all values seen, ascending, 0 for unreadable; ``findings`` codes of warnings
+    and others.
+    """
+
+    namespace: str
+    kind: str
+    workload: str
+    consumption: Consumption
+    gomaxprocs: tuple[int, ...]
+    recommended: int
+    target: int
+    limit_cores: float
+    go: tuple[str, ...]
+    findings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Top:
+    """Workloads, those first whose runtime takes most; ``total`` and ``workloads`` are of all."""
+
+    span: Span
+    rows: tuple[TopRow, ...]
+    workloads: int
+    total: Consumption
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """A mean beside another: the second less the first, its 95 % interval, and ``p``.
+
+    ``p`` is Welch's, after Holm where there are several. All None where one side has fewer than
+    two samples.
+    """
+
+    change: float
+    low: float | None
+    high: float | None
+    p: float | None
+
+    @property
+    def is_sure(self) -> bool:
+        return self.p is not None and self.p < 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One group of a comparison: ``label`` is its value (``192``, ``node-7``, ``go1.25.0``).
+
+    Means and standard deviations are over the samples; cores are per container. ``runtime`` and
+    ``runtime_cores`` are what it differs by from the reference, None for the reference itself.
+    """
+
+    label: str
+    samples: int
+    nodes: int
+    containers: float
+    cores: float
+    runtime_share: float
+    runtime_deviation: float
+    scheduler_share: float
+    gc_share: float
+    runtime_cores: float
+    cpu_count: int
+    gomaxprocs: tuple[int, ...]
+    limit_cores: float
+    runtime: Contrast | None
+    runtime_cost: Contrast | None
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """``by`` is what the sides differ in; ``unit`` says what one sample is."""
+
+    span: Span
+    by: str
+    unit: str
+    sides: tuple[Side, ...]
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    gomaxprocs: int
+    go: str
+    image: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A workload of which one variant gave way to another at ``at`` (Unix seconds).
+
+    Samples are hours: CPU per container, and the runtime's share of it. With ``work`` (units a
+    second before and after) ``cpu_per_unit`` is in seconds of CPU of the whole workload.
+    """
+
+    namespace: str
+    kind: str
+    workload: str
+    at: int
+    what: tuple[str, ...]
+    before: Variant
+    after: Variant
+    hours: tuple[int, int]
+    cores: tuple[float, float]
+    cores_change: Contrast
+    runtime_share: tuple[float, float]
+    runtime_change: Contrast
+    containers: tuple[float, float]
+    work: tuple[float, float] | None
+    cpu_per_unit: tuple[float, float] | None
+    cpu_per_unit_change: Contrast | None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    span: Span
+    rows: tuple[Changed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StackTime:
+    """``functions`` root first."""
+
+    functions: tuple[str, ...]
+    category: str
+    cpu_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Stacks with the CPU time that their samples stand for.
+
+    ``rest_ns`` is the time of stacks that were too many to fetch, each with less than those here;
+    ``stacks`` is how many there were in all.
+    """
+
+    span: Span
+    stacks: tuple[StackTime, ...]
+    stack_count: int
+    rest_ns: int
+
+    @property
+    def cpu_ns(self) -> int:
+        return sum(stack.cpu_ns for stack in self.stacks) + self.rest_ns
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionTime:
+    """``flat_ns``: the function itself; ``cumulative_ns``: and all it called."""
+
+    function: str
+    flat_ns: int
+    cumulative_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Functions:
+    span: Span
+    rows: tuple[FunctionTime, ...]
+    cpu_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionDifference:
+    """Shares of the CPU time of either selection."""
+
+    function: str
+    flat: tuple[float, float]
+    cumulative: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """Functions whose own share changed most."""
+
+    spans: tuple[Span, Span]
+    rows: tuple[FunctionDifference, ...]
+    cpu_ns: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """CPU of a workload in one hour (or one minute), in cores by category."""
+
+    start: int
+    cores: float
+    categories: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class LatestFinding:
+    """As the agents last told it; ``containers`` is how many."""
+
+    code: str
+    severity: str
+    title: str
+    remedy: str
+    containers: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadAnswer:
+    """One workload: its row of the top list, the time by category, and what was found."""
+
+    row: TopRow
+    span: Span
+    hours: tuple[Hour, ...]
+    categories: Mapping[str, float]
+    findings: tuple[LatestFinding, ...]
+    images: tuple[str, ...]
+
+
+def document(value: Any) -> Any:
+    """As JSON has it; properties such as ``runtime_share`` are not in it."""
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: document(getattr(value, name)) for name in value.__dataclass_fields__}
+    if isinstance(value, Mapping):
+        return {str(key): document(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [document(item) for item in value]
+    return value

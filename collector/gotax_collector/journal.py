@@ -1,0 +1,75 @@
+"""The batch that is on its way into the store, on disk until it is there.
+
+A process that is killed in the middle of an insert may leave ``windows`` with the batch and the
+hourly sums without it. The next one finds the batch here and inserts it again, byte for byte and
+under the same token: what is there already stays as it is, what is missing comes.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+_SUFFIX = ".batch"
+_HEADER = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """``token`` names the batch in the store; ``body`` is what is inserted."""
+
+    token: str
+    body: bytes
+
+
+class Journal:
+    """A folder with at most one batch at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob("*.part"):
+            left.unlink()
+
+    def write(self, entry: Entry) -> None:
+        """On disk when it returns, or OSError."""
+        path = self._path(entry.token)
+        part = path.with_suffix(".part")
+        checksum = zlib.crc32(entry.body).to_bytes(_HEADER, "little")
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(checksum)
+                file.write(entry.body)
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(part, path)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+        self._sync()
+
+    def read(self) -> Entry | None:
+        """What an insert left behind. A file that is not whole never was: nobody relied on it."""
+        for path in sorted(self._folder.glob(f"*{_SUFFIX}")):
+            data = path.read_bytes()
+            body = data[_HEADER:]
+            if zlib.crc32(body).to_bytes(_HEADER, "little") == data[:_HEADER]:
+                return Entry(path.name.removesuffix(_SUFFIX), body)
+            path.unlink()
+        return None
+
+    def remove(self, entry: Entry) -> None:
+        self._path(entry.token).unlink(missing_ok=True)
+
+    def _path(self, token: str) -> Path:
+        return self._folder / f"{token}{_SUFFIX}"
+
+    def _sync(self) -> None:
+        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

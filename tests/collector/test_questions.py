@@ -1,0 +1,205 @@
+"""Questions of a small fleet whose answers are known."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from gotax_collector.questions import Questions
+from gotax_collector.selection import SelectionError, parse_selection
+from gotax_collector.store import ClickHouseStore
+
+from tests.collector.reports import NOW, OVERSIZED, SECOND, Sampled, Seen, report, sender, web
+
+HOURS = 12
+UNTIL = NOW + 3600
+FINE = "runtime.mcall;runtime.schedule;runtime.findRunnable"
+
+
+def share(runtime: int, noise: random.Random) -> tuple[Sampled, ...]:
+    """100 hits, about ``runtime`` of them the scheduler's and the GC's."""
+    runtime += noise.randint(-3, 3)
+    return (
+        Sampled("main.main;main.serve;encoding/json.Marshal", 0, 100 - runtime),
+        Sampled(FINE, 1, runtime // 2),
+        Sampled("runtime.gcBgMarkWorker", 2, runtime - runtime // 2),
+    )
+
+
+@pytest.fixture(scope="module")
+def questions(tmp_path_factory: pytest.TempPathFactory) -> Questions:
+    """``web`` on a 192-core node and on two of 4 cores; ``api`` changes its Go version and
+    GOMAXPROCS after six hours."""
+    from gotax_collector.clickhouse import Address, Connections
+    from gotax_collector.schema import Retention
+    from gotax_collector.store import prepare
+
+    folder = tmp_path_factory.mktemp("fleet")
+    connections = Connections(Address(folder=folder, memory_bytes=512 << 20))
+    prepare(connections, Retention())
+    fill(ClickHouseStore(connections, folder))
+    return Questions(connections)
+
+
+def fill(store: ClickHouseStore) -> None:
+    noise = random.Random(7)
+    nodes = {"big": (192, 47), "small1": (4, 15), "small2": (4, 15)}
+    senders = {node: sender(f"agent-{node}", node) for node in nodes}
+    reports = []
+    for hour in range(HOURS):
+        start = NOW - (HOURS - 1 - hour) * 3600
+        changed = hour >= HOURS // 2
+        for node, (value, runtime) in nodes.items():
+            for minute in (0, 20):
+                containers = [
+                    Seen(
+                        web(node=node),
+                        share(runtime, noise),
+                        gomaxprocs=value,
+                        cpu_ns=30 * SECOND if value == 192 else 17 * SECOND,
+                        findings=(OVERSIZED,) if value == 192 else (),
+                    )
+                ]
+                if node == "small1":
+                    version = "go1.25.3" if changed else "go1.24.1"
+                    containers.append(
+                        Seen(
+                            web("api", node, go=version),
+                            share(10 if changed else 30, noise),
+                            gomaxprocs=1 if changed else 4,
+                            cpu_ns=(6 if changed else 9) * SECOND,
+                        )
+                    )
+                number = hour * 2 + minute // 20 + 1
+                reports.append(
+                    report(senders[node], number, containers, start_s=start + minute * 60)
+                )
+    store.insert(reports)
+
+
+def test_top_counts_what_the_runtime_takes(questions: Questions) -> None:
+    top = questions.top(parse_selection([f"since={HOURS}h"], UNTIL))
+    assert [row.workload for row in top.rows] == ["web", "api"]
+    assert (top.workloads, top.span.seconds) == (2, HOURS * 3600)
+    first = top.rows[0]
+    # Two windows of 30 s and four of 17 s of CPU in an hour.
+    assert first.consumption.cores == pytest.approx((2 * 30 + 4 * 17) / 3600)
+    assert first.consumption.runtime_share == pytest.approx((60 * 0.47 + 68 * 0.15) / 128, abs=0.02)
+    assert first.gomaxprocs == (4, 192)
+    assert first.findings == ("GT001",)
+    assert first.consumption.saving_cores is not None
+    assert first.consumption.saving_cores[1] == pytest.approx(0.2 * 120 / 3600)
+    assert top.total.cores == pytest.approx(sum(r.consumption.cores for r in top.rows))
+
+
+@pytest.mark.parametrize("span", ["since=12h", "since=2h"])
+@pytest.mark.parametrize("term", ["workload=web", "node=small*", "gomaxprocs=4", "pod=web-*"])
+def test_every_table_gives_the_same_answer(questions: Questions, span: str, term: str) -> None:
+    """Hourly sums of workloads, of containers, and windows: whichever knows the fields."""
+    selection = parse_selection([span, term, "workload=web"], UNTIL)
+    hours = 12 if span == "since=12h" else 2
+    big, small = (60 if term in ("workload=web", "pod=web-*") else 0), 68
+    cores = questions.top(selection).rows[0].consumption.cores
+    span_s = questions.top(selection).span.seconds
+    assert cores * span_s == pytest.approx(hours * (big + small))
+
+
+def test_the_same_workload_at_two_gomaxprocs(questions: Questions) -> None:
+    """The production story's own method."""
+    found = questions.compare(parse_selection(["since=12h", "workload=web"], UNTIL))
+    assert (found.by, found.unit, found.reference) == ("gomaxprocs", "container-hour", "4")
+    small, big = found.sides
+    assert (small.label, small.samples, small.nodes) == ("4", 2 * HOURS, 2)
+    assert (big.label, big.samples, big.nodes) == ("192", HOURS, 1)
+    assert small.runtime is None
+    assert big.runtime is not None
+    assert big.runtime.change == pytest.approx(0.32, abs=0.02)
+    assert big.runtime.p is not None
+    assert big.runtime.p < 1e-6
+    assert big.runtime.low is not None
+    assert big.runtime.low < 0.32 < (big.runtime.high or 0)
+    assert big.cores == pytest.approx(0.5)
+
+
+def test_two_nodes_that_are_alike_do_not_differ(questions: Questions) -> None:
+    terms = ["since=12h", "workload=web", "node=small*"]
+    found = questions.compare(parse_selection(terms, UNTIL), by="node")
+    assert {side.label for side in found.sides} == {"small1", "small2"}
+    contrast = found.sides[1].runtime
+    assert contrast is not None
+    assert not contrast.is_sure
+
+
+def test_a_change_is_found_with_what_it_brought(questions: Questions) -> None:
+    selection = parse_selection(["since=12h"], UNTIL)
+    (change,) = questions.changes(selection).rows
+    assert (change.workload, change.what) == ("api", ("gomaxprocs", "go"))
+    assert change.at == NOW - (HOURS // 2 - 1) * 3600
+    assert (change.before.gomaxprocs, change.after.gomaxprocs) == (4, 1)
+    assert change.hours == (6, 5)
+    assert change.cores == pytest.approx((9 / 60, 6 / 60))
+    assert change.runtime_change.change == pytest.approx(-0.2, abs=0.02)
+    assert change.runtime_change.is_sure
+    assert change.cpu_per_unit is None
+
+
+def test_cpu_per_unit_of_work(questions: Questions) -> None:
+    """Half the CPU at half the work is no saving."""
+    selection = parse_selection(["since=12h", "workload=api"], UNTIL)
+    (change,) = questions.changes(selection, work=(30.0, 20.0)).rows
+    assert change.cpu_per_unit is not None
+    assert change.cpu_per_unit[0] == pytest.approx(change.cpu_per_unit[1])
+
+
+def test_changes_do_not_know_nodes(questions: Questions) -> None:
+    with pytest.raises(SelectionError, match="knows nothing of node: it knows go"):
+        questions.changes(parse_selection(["since=12h", "node=big"], UNTIL))
+
+
+@pytest.mark.parametrize("terms", [("since=12h",), ("since=12h", "node=*"), ("since=2h",)])
+def test_a_profile_has_all_the_cpu_time(questions: Questions, terms: tuple[str, ...]) -> None:
+    profile = questions.profile(parse_selection([*terms, "workload=web"], UNTIL))
+    hours = 2 if "since=2h" in terms else 12
+    assert profile.cpu_ns == pytest.approx(hours * 128 * SECOND, rel=1e-6)
+    assert profile.stack_count == 3
+    leaf = {stack.functions[-1]: stack for stack in profile.stacks}
+    assert leaf["runtime.findRunnable"].functions == tuple(FINE.split(";"))
+    assert leaf["runtime.findRunnable"].category == "scheduler/find-work"
+
+
+def test_functions(questions: Questions) -> None:
+    found = questions.functions(parse_selection(["since=12h", "workload=web"], UNTIL))
+    by_name = {row.function: row for row in found.rows}
+    assert by_name["main.main"].flat_ns == 0
+    assert by_name["main.main"].cumulative_ns == by_name["encoding/json.Marshal"].flat_ns
+    assert found.rows[0].function == "encoding/json.Marshal"
+    assert sum(row.flat_ns for row in found.rows) == pytest.approx(found.cpu_ns)
+
+
+def test_difference_of_two_selections(questions: Questions) -> None:
+    small = parse_selection(["since=12h", "workload=web", "gomaxprocs=4"], UNTIL)
+    big = parse_selection(["since=12h", "workload=web", "gomaxprocs=192"], UNTIL)
+    found = questions.difference(small, big)
+    by_name = {row.function: row for row in found.rows}
+    assert by_name["encoding/json.Marshal"].flat == pytest.approx((0.85, 0.53), abs=0.02)
+    assert found.rows[0].function == "encoding/json.Marshal"
+
+
+def test_a_workload_whole(questions: Questions) -> None:
+    found = questions.workload(parse_selection(["since=12h", "workload=web"], UNTIL))
+    assert found is not None
+    assert len(found.hours) == HOURS
+    assert sum(found.categories.values()) == pytest.approx(found.row.consumption.cores)
+    (finding,) = found.findings
+    assert (finding.code, finding.severity, finding.containers) == ("GT001", "warning", 1)
+    assert found.images == ("registry/web:1",)
+    assert questions.workload(parse_selection(["workload=nobody"], UNTIL)) is None
+
+
+def test_nothing_there(questions: Questions) -> None:
+    nothing = parse_selection(["since=12h", "workload=nobody"], UNTIL)
+    assert questions.top(nothing).rows == ()
+    assert questions.compare(nothing).sides == ()
+    assert questions.changes(nothing).rows == ()
+    assert questions.profile(nothing).stacks == ()
+    assert questions.functions(nothing).rows == ()

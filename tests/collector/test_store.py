@@ -1,0 +1,195 @@
+"""Each report is kept once, wholly or not at all, whatever happens in between."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from gotax_collector import rows
+from gotax_collector.clickhouse import Address, ConnectionError, Connections
+from gotax_collector.journal import Entry, Journal
+from gotax_collector.received import Received, StoreError
+from gotax_collector.schema import VERSION, Retention
+from gotax_collector.store import ClickHouseStore, SchemaError, prepare
+
+from tests.collector.conftest import Opener
+from tests.collector.reports import OVERSIZED, Sampled, Seen, report, sender, web
+
+SAMPLES = (
+    Sampled("main.main;main.work", 0, 70),
+    Sampled("runtime.mcall;runtime.schedule;runtime.findRunnable", 1, 20),
+    Sampled("runtime.gcBgMarkWorker", 2, 10),
+)
+SEEN = Seen(web(), SAMPLES, verdict="oversized", findings=(OVERSIZED,))
+
+
+def count(store: ClickHouseStore, table: str, what: str = "count()") -> int:
+    return int(store.connections.rows(f"SELECT {what} AS n FROM {table}")[0]["n"])
+
+
+def sums(store: ClickHouseStore) -> tuple[int, ...]:
+    """Windows, those of the hourly sums, and hits of the stacks' sums."""
+    return (
+        count(store, "windows", "countIf(ordinal > 0)"),
+        count(store, "hours", "sum(windows)"),
+        count(store, "workload_hours", "sum(windows)"),
+        count(store, "stack_hours", "sum(hits)"),
+        count(store, "ledger FINAL"),
+    )
+
+
+def test_a_report_is_kept_with_all_that_follows_from_it(store: ClickHouseStore) -> None:
+    store.insert([report(sender(), 1, [SEEN])])
+    assert sums(store) == (1, 1, 1, 100, 1)
+    found = store.connections.rows("SELECT * FROM windows WHERE ordinal = 1")[0]
+    assert (found["namespace"], found["kind"], found["workload"]) == ("shop", "Deployment", "web")
+    assert found["cpu_ns"] == found["scheduler_ns"] + found["gc_ns"] + found["user_ns"]
+    assert found["finding"] == ["GT001"]
+    assert found["saving_mid"] == pytest.approx(0.2)
+    assert sorted(found["stack_hits"]) == [10, 20, 70]
+
+
+def test_what_comes_twice_is_kept_once(store: ClickHouseStore) -> None:
+    first = report(sender(), 1, [SEEN])
+    store.insert([first, first])
+    store.insert([first, report(sender(), 2, [SEEN])])
+    assert sums(store) == (2, 2, 2, 200, 2)
+    assert store.counters.duplicates == 2
+
+
+def test_what_comes_again_after_a_restart_is_kept_once(open_store: Opener) -> None:
+    store = open_store()
+    reports = [report(sender(), number, [SEEN]) for number in (1, 2, 3, 7)]
+    store.insert(reports)
+    store.close()
+    store = open_store()
+    store.insert([*reports, report(sender(), 5, [SEEN])])
+    assert sums(store) == (5, 5, 5, 500, 5)
+
+
+def test_another_replica_stored_it_meanwhile(store: ClickHouseStore) -> None:
+    """A new stream of a known agent: what is remembered of the last one may be too little."""
+    other = ClickHouseStore(store.connections, store.folder / "other")
+    store.insert([report(sender(), 1, [SEEN])])
+    other.insert([report(sender(), 2, [SEEN])])
+    store.insert([report(sender(), 2, [SEEN]), report(sender(), 3, [SEEN])])
+    assert sums(store) == (3, 3, 3, 300, 3)
+
+
+def test_same_sequence_of_another_epoch_or_agent_is_another_report(store: ClickHouseStore) -> None:
+    store.insert(
+        [
+            report(sender("a1"), 1, [SEEN], epoch=7),
+            report(sender("a1"), 1, [SEEN], epoch=8),
+            report(sender("a2"), 1, [SEEN], epoch=7),
+        ]
+    )
+    assert sums(store) == (3, 3, 3, 300, 3)
+
+
+def test_a_report_without_containers_is_kept_too(store: ClickHouseStore) -> None:
+    store.insert([report(sender(), 1, [])])
+    store.insert([report(sender(), 1, [])])
+    assert sums(store) == (0, 0, 0, 0, 1)
+
+
+def killed_before_the_sums(store: ClickHouseStore) -> list[Received]:
+    """As kill -9 leaves it: the batch in the journal and in windows, one sum without it."""
+    source = sender()
+    reports = [report(source, number, [SEEN]) for number in (1, 2)]
+    batch = rows.Batch("2026-11-25", 9)
+    lines = [line for one in reports for line in rows.window_lines(one, batch)]
+    entry = Entry(f"{9:016x}", "\n".join(lines).encode())
+    Journal(store.folder / "journal").write(entry)
+    store.connections.command("DROP VIEW hours_view")
+    store._send(entry)
+    store.connections.command("DROP TABLE schema_versions")
+    return reports
+
+
+def test_killed_in_the_middle_of_an_insert(open_store: Opener) -> None:
+    store = open_store()
+    reports = killed_before_the_sums(store)
+    assert count(store, "hours", "sum(windows)") == 0
+    store.close()
+    store = open_store()
+    store.recover()
+    store.insert(reports)  # the agent sends again what it has no Ack for
+    assert count(store, "windows", "countIf(ordinal > 0)") == 2
+    assert sums(store)[:3] == (2, 2, 2)
+    assert store.counters.replayed == 1
+
+
+def test_a_failed_insert_comes_again(store: ClickHouseStore) -> None:
+    first = report(sender(), 1, [SEEN])
+    store.connections.command("RENAME TABLE windows TO away")
+    with pytest.raises(StoreError, match="does not take a batch"):
+        store.insert([first])
+    store.connections.command("RENAME TABLE away TO windows")
+    store.insert([first])
+    assert sums(store)[:1] == (1,)
+
+
+def test_a_torn_journal_never_was(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.write(Entry("01", b"whole"))
+    path = tmp_path / "01.batch"
+    path.write_bytes(path.read_bytes()[:-1])
+    (tmp_path / "02.part").write_bytes(b"half")
+    journal = Journal(tmp_path)
+    assert journal.read() is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_of_strangers_stay_names(store: ClickHouseStore) -> None:
+    name = "'); DROP TABLE windows; --\"\\<script>"
+    seen = Seen(web(name), (Sampled(f"{name};\u202e{name}", 0, 1),))
+    store.insert([report(sender(agent=name), 1, [seen])])
+    found = store.connections.rows("SELECT workload, agent FROM windows WHERE ordinal = 1")
+    assert found == [{"workload": name, "agent": name}]
+    functions = store.connections.rows("SELECT functions FROM stacks")[0]["functions"]
+    assert list(functions) == [name.split(";")[0], *f"{name};\u202e{name}".split(";")[1:]]
+
+
+def test_counts_beyond_all_reason_are_kept(store: ClickHouseStore) -> None:
+    seen = Seen(web(), (Sampled("main.main", 0, 1 << 62),), cpu_ns=1 << 62)
+    store.insert([report(sender(), 1, [seen])])
+    assert count(store, "windows", "sum(cpu_ns)") == 1 << 62
+
+
+def test_a_window_of_the_future_counts_as_now(store: ClickHouseStore) -> None:
+    first = report(sender(), 1, [SEEN])
+    ahead = replace(first, start_unix_ns=first.start_unix_ns + 40 * 86_400 * 10**9)
+    store.insert([ahead])
+    assert count(store, "windows", "countIf(start > received)") == 0
+
+
+def test_a_newer_store_is_refused(store: ClickHouseStore) -> None:
+    store.connections.command(f"INSERT INTO schema_versions (version) VALUES ({VERSION + 1})")
+    with pytest.raises(SchemaError, match=f"has schema {VERSION + 1}.*upgrade the collector"):
+        prepare(store.connections, Retention())
+
+
+def test_making_the_tables_twice_changes_nothing(store: ClickHouseStore) -> None:
+    store.insert([report(sender(), 1, [SEEN])])
+    store.connections.command("DROP TABLE schema_versions")
+    prepare(store.connections, Retention())
+    prepare(store.connections, Retention())
+    assert sums(store) == (1, 1, 1, 100, 1)
+
+
+def test_another_retention_changes_the_tables(store: ClickHouseStore) -> None:
+    prepare(store.connections, Retention(windows_days=3, hours_days=30))
+    made = store.connections.rows(
+        "SELECT name, create_table_query AS made FROM system.tables WHERE database = 'gotax'"
+    )
+    text = {row["name"]: row["made"] for row in made}
+    assert "stored + toIntervalDay(3)" in text["windows"]
+    assert "hour + toIntervalDay(30)" in text["stack_hours"]
+
+
+def test_one_process_has_the_folder(open_store: Opener, folder: Path) -> None:
+    open_store()
+    with pytest.raises(ConnectionError, match="another process has the store"):
+        Connections(Address(folder=folder))
