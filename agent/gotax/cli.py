@@ -415,8 +415,15 @@ def _plan(options: argparse.Namespace, detail: Detail, scope: Scope | None = Non
         roots=Roots(options.proc, options.sys),
         thresholds=_thresholds(options) if "min_hits" in options else Thresholds(),
         detail=detail,
+        host=_node(options),
         names=_names(options),
     )
+
+
+def _node(options: argparse.Namespace) -> str:
+    """The node's name as Kubernetes has it, "" where nobody says: in a pod, the host's own name
+    is the pod's."""
+    return options.node or os.environ.get("NODE_NAME", "")
 
 
 def _names(options: argparse.Namespace) -> Names:
@@ -425,7 +432,7 @@ def _names(options: argparse.Namespace) -> Names:
     Raises UserError where it was and there is no way to it. A node's name that only stands in the
     environment is a hint, not a wish.
     """
-    node = options.node or os.environ.get("NODE_NAME", "")
+    node = _node(options)
     if not node:
         if options.kubelet:
             raise UserError("--kubelet needs --node, the name of this node")
@@ -812,10 +819,12 @@ def _agent(options: argparse.Namespace) -> int:
         drain_s=options.interval,
         roots=Roots(options.proc, options.sys),
         thresholds=_thresholds(options),
+        host=_node(options),
         names=_names(options),
     )
     exposition = Exposition(frozenset(options.drop_label), options.max_series)
-    daemon.run(plan, options.interval, options.listen, _stop_on_signals(), exposition)
+    endpoint = daemon.Endpoint(options.listen, exposition)
+    daemon.run(plan, options.interval, endpoint, _stop_on_signals())
     return EXIT_FINE
 
 

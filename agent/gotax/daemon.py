@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from gotax.errors import UserError
@@ -44,15 +45,21 @@ class Pulse:
         return time.monotonic() - self._last < self._allowed_s
 
 
-def run(
-    plan: Plan, window_s: float, listen: tuple[str, int], stop: Stop, exposition: Exposition
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where /metrics is served, and what of it."""
+
+    address: tuple[str, int]
+    exposition: Exposition = Exposition()
+
+
+def run(plan: Plan, window_s: float, endpoint: Endpoint, stop: Stop) -> None:
     """Sample until ``stop`` is set. Raises UserError when the port or the kernel refuses."""
-    metrics = PrometheusExporter(exposition)
+    metrics = PrometheusExporter(endpoint.exposition)
     exporters: Sequence[Exporter] = (metrics,)
     pulse = Pulse(window_s)
     changes: tuple[Change, ...] = ()
-    server = _server(listen, metrics, pulse)
+    server = _server(endpoint.address, metrics, pulse)
     thread = threading.Thread(target=server.serve_forever, name="http", daemon=True)
     try:
         with Session(plan) as session:
