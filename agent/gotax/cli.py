@@ -497,6 +497,7 @@ def _plan(options: argparse.Namespace, detail: Detail, scope: Scope | None = Non
         roots=Roots(options.proc, options.sys),
         thresholds=_thresholds(options) if "min_hits" in options else Thresholds(),
         detail=detail,
+        host=_node(options),
         names=_names(options),
     )
 

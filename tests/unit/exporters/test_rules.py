@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from gotax.exporters.prometheus import METRICS
 
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / "helm" / "gotax" / "rules" / "gotax.rules.yaml"
+PROMTOOL = shutil.which("promtool", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
 CASES = ROOT / "tests" / "fixtures" / "rules" / "gotax.rules.test.yaml"
 
 
@@ -32,13 +35,14 @@ def test_every_alert_is_tried() -> None:
     assert alerts == set(re.findall(r"alertname: (\w+)", CASES.read_text()))
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (apt: prometheus) not found")
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool not found: ./setup test")
 def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
     """Prometheus' own evaluation of the rules on made-up series."""
+    assert PROMTOOL is not None
     for path in (RULES, CASES):
         shutil.copy(path, tmp_path)
     for command in (["check", "rules", RULES.name], ["test", "rules", CASES.name]):
         done = subprocess.run(
-            ["promtool", *command], cwd=tmp_path, capture_output=True, text=True, check=False
+            [PROMTOOL, *command], cwd=tmp_path, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
