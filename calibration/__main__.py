@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import sys
 import time
+from pathlib import Path
 
 from gotax.session import Plan, Session
 
@@ -15,7 +17,8 @@ from calibration.measure import HZ, Row, RunError, build, measure
 
 NEIGHBOURS_MAX_CORES = 0.4
 """What else may run: a busy host hides the cost, because threads that find no core cannot spin."""
-ATTEMPTS = 3
+ATTEMPTS = 4
+PATIENCE_S = 60.0
 ROUNDS = 2
 
 
@@ -70,10 +73,32 @@ def run_cell(session: Session, cell: Cell) -> list[Row]:
 
 def measure_alone(session: Session, cell: Cell, procs: int) -> Row:
     for _ in range(ATTEMPTS):
+        wait_for_calm()
         row = measure(session, cell, procs)
         if row.neighbours_s / row.duration_s <= NEIGHBOURS_MAX_CORES:
             return row
     raise RunError(f"other processes use {row.neighbours_s / row.duration_s:.2f} cores: later")
+
+
+def wait_for_calm() -> None:
+    """Until nobody else uses much CPU; gives up after a while."""
+    deadline = time.monotonic() + PATIENCE_S
+    while read_busy_cores(0.4) > NEIGHBOURS_MAX_CORES and time.monotonic() < deadline:
+        time.sleep(0.5)
+
+
+def read_busy_cores(seconds: float) -> float:
+    """CPU that the whole host uses in the next ``seconds``."""
+
+    def read() -> float:
+        # proc_stat(5): user nice system idle iowait irq softirq, in clock ticks
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:8]
+        ticks = [int(field) for field in fields]
+        return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+
+    before = read()
+    time.sleep(seconds)
+    return (read() - before) / seconds
 
 
 Key = tuple[str, float | None]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import logging
 import socket
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -123,6 +124,11 @@ class _Server(ThreadingHTTPServer):
             self.shutdown_request(request)
             return
         super().process_request(request, client_address)
+
+    def handle_error(self, request, client_address):  # type: ignore[no-untyped-def]  # noqa: ARG002
+        """A scraper that gave up waiting is no news; anything else goes to the log, once."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            log.exception("http request from %s", client_address)
 
     def process_request_thread(self, request, client_address):  # type: ignore[no-untyped-def]
         try:

@@ -57,8 +57,9 @@ class Rule:
 
 def find_all(case: Case) -> tuple[Finding, ...]:
     """Everything there is to say of one container, in the order of the codes."""
-    found = (rule.find(case) for rule in RULES)
-    return tuple(finding for finding in found if finding is not None)
+    found = {rule.code: rule.find(case) for rule in RULES}
+    weaker = {code for told in found if found[told] for code in EXCLUDES.get(told, ())}
+    return tuple(f for code, f in found.items() if f is not None and code not in weaker)
 
 
 # GOMAXPROCS above what fits
@@ -607,5 +608,4 @@ EXCLUDES = {
     FRACTIONAL: (LIMIT_TOO_LOW,),
     BURSTS: (LIMIT_TOO_LOW,),
 }
-"""What is not told while the first holds: the rules exclude one another on one set of numbers, but
-findings that were made at different times might meet."""
+"""What is not told while the first holds, though it may be true as well."""

@@ -69,6 +69,8 @@ LENGTH, AMPLITUDE, NOISE = 0.5, 0.5, 0.15
 program scatter by."""
 SATURATED = 0.93
 """Share of what a container may use from which its use says nothing about its demand."""
+LEAST_ROOM = 0.001
+"""Cores: the kernel refuses a quota below 1 ms, but what was read may be anything."""
 HEADROOM = 0.7
 """Share of what the new GOMAXPROCS allows, from which queues are felt."""
 GC_NOTABLE = 0.05
@@ -225,7 +227,8 @@ def predict_saving(
     if value == target:
         return Saving(0.0, 0.0, 0.0)
     cores = report.cpu_ns / 1e9 / duration_s
-    room = min(value, host_cpus, report.limit.limit_cores or math.inf)
+    limit = report.limit.limit_cores
+    room = max(LEAST_ROOM, min(value, host_cpus, math.inf if limit is None else limit))
     situation = Situation(tuple(report.category_hits.tolist()), value, cores / room)
     kept = predict_kept(situation, target, host_cpus)
     low, mid, high = (cores * (1 - part) for part in (kept.high, kept.mid, kept.low))

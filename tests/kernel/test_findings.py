@@ -1,0 +1,236 @@
+"""Each finding on a real process that has it, and on a near miss that has not.
+
+Programs run side by side in cgroups with limits, as many at once as the CPUs can serve, and one
+window of a real session judges all of them. What only larger hardware has is put into the report
+afterwards: see ``on_a_large_node``.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from gotax.config import Thresholds
+from gotax.diagnosis import rules
+from gotax.diagnosis.case import Case
+from gotax.model import Cause, Confidence, ContainerReport, Finding, Severity
+from gotax.session import Plan, Scope, Session
+
+from tests.kernel.load import Group, Load
+
+pytestmark = [pytest.mark.kernel, pytest.mark.toolchain]
+
+GO = "1.24.13"
+HZ, WARM_UP_S, WINDOW_S = 499, 1.0, 4.0
+
+
+@dataclass(frozen=True)
+class Program:
+    """``flags`` of tests/programs/findings, or of ``program``."""
+
+    procs: int
+    flags: str
+    program: str = "findings"
+    variants: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What runs in one cgroup with ``limit`` cores."""
+
+    limit: float | None
+    programs: tuple[Program, ...]
+
+
+def one(limit: float | None, procs: int, flags: str, program: str = "findings") -> Subject:
+    return Subject(limit, (Program(procs, flags, program),))
+
+
+TOGETHER: tuple[dict[str, Subject], ...] = (
+    {  # about one CPU in all
+        "oversized": one(1.0, 64, "-rate 10000", "changing"),
+        "fitting": one(1.0, 1, "-rate 10000", "changing"),
+        "hardly-seen": one(1.0, 64, "-rate 20", "changing"),
+        "two-of-one": one(1.0, 2, "-work 4 -rest 80"),
+        "two-of-two": one(2.0, 2, "-work 4 -rest 80"),
+        "obfuscated": Subject(1.0, (Program(1, "-work 4 -rest 80", variants=("obfuscated",)),)),
+        "several": Subject(1.0, (Program(2, "-work 4 -rest 60"), Program(2, "-work 4 -rest 60"))),
+        "collecting": one(1.0, 1, "-kind collect -work 10 -rest 90"),
+        "allocating": one(1.0, 1, "-kind allocate -work 10 -rest 90"),
+        "passing": one(1.0, 1, "-kind pass -work 10 -rest 90"),
+        "locking": one(1.0, 1, "-kind lock -threads 3 -work 4 -rest 90"),
+        "computing": one(1.0, 1, "-work 10 -rest 90"),
+        "c-code": Subject(1.0, (Program(1, "-kind c -work 10 -rest 90", variants=("cgo",)),)),
+    },
+    {  # without a rest, as far as they may
+        "below-the-limit": one(2.0, 1, ""),
+        "too-much-work": one(0.3, 1, ""),
+        "spinning": one(0.5, 64, ""),
+    },
+    {
+        "rounded-down": one(1.5, 1, ""),
+        "below-but-idle": one(2.0, 1, "-work 5 -rest 95"),
+        "rounded-down-idle": one(1.5, 1, "-work 5 -rest 95"),
+    },
+    {"in-bursts": one(1.0, 8, "-threads 4 -work 40 -rest 250")},
+    {
+        "in-bursts-one-by-one": one(1.0, 1, "-threads 4 -work 40 -rest 250"),
+        "without-a-limit": one(None, 64, "-rate 10000", "changing"),
+    },
+)
+
+
+@dataclass(frozen=True)
+class Seen:
+    report: ContainerReport
+    duration_s: float
+    cpus: int
+
+    @property
+    def findings(self) -> dict[str, Finding]:
+        return {finding.code: finding for finding in self.report.findings}
+
+
+@pytest.fixture(scope="module")
+def seen(
+    go_binary: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Seen]:
+    """Every subject by its name, after all of them were watched."""
+
+    def binary(program: Program) -> Path:
+        if program.variants == ("obfuscated",):
+            return obfuscated(go_binary(program.program, GO), tmp_path_factory.mktemp("obfuscated"))
+        return go_binary(program.program, GO, *program.variants)
+
+    found: dict[str, Seen] = {}
+    for subjects in TOGETHER:
+        found |= watch(subjects, binary)
+    return found
+
+
+def watch(subjects: dict[str, Subject], binary: Callable[[Program], Path]) -> dict[str, Seen]:
+    with ExitStack() as stack:
+        paths, pids = {}, set()
+        for name, subject in subjects.items():
+            group = stack.enter_context(Group(name))
+            group.favour()
+            if subject.limit is not None:
+                group.limit(subject.limit)
+            paths[group.path] = name
+            for program in subject.programs:
+                flags: list[str | Path] = [*program.flags.split()]
+                env = {"GOMAXPROCS": str(program.procs)}
+                load = Load(binary(program), *flags, group=group, env=env)
+                stack.enter_context(load)
+                pids.add(load.pid)
+        time.sleep(WARM_UP_S)
+        with Session(Plan(HZ, 1.0, Scope(frozenset(pids)))) as session:
+            windows = session.windows(WINDOW_S, threading.Event())
+            next(session.windows(0.1, threading.Event()))  # the kernel's counters grow from here
+            window = next(windows)
+    return {
+        paths[report.container.cgroup]: Seen(report, window.duration_s, window.cpu_count)
+        for report in window.reports
+    }
+
+
+def obfuscated(binary: Path, folder: Path) -> Path:
+    """As obfuscators leave it: the runtime's functions have other names."""
+    content = binary.read_bytes()
+    for name in (b"runtime.GOMAXPROCS", b"runtime.procresize", b"runtime.schedinit"):
+        assert content.count(name + b"\0")
+        content = content.replace(name + b"\0", b"x" * len(name) + b"\0")
+    path = folder / binary.name
+    path.write_bytes(content)
+    path.chmod(0o755)
+    return path
+
+
+TRIGGERS = {
+    "GT001": ("oversized", "fitting"),
+    "GT002": ("spinning", "oversized"),
+    "GT004": ("below-the-limit", "below-but-idle"),
+    "GT005": ("two-of-one", "two-of-two"),
+    "GT006": ("rounded-down", "rounded-down-idle"),
+    "GT007": ("in-bursts", "in-bursts-one-by-one"),
+    "GT008": ("too-much-work", "computing"),
+    "GT009": ("collecting", "computing"),
+    "GT010": ("allocating", "passing"),
+    "GT011": ("passing", "computing"),
+    "GT012": ("several", "two-of-one"),
+    "GT013": ("c-code", "computing"),
+    "GT014": ("hardly-seen", "oversized"),
+    "GT015": ("obfuscated", "computing"),
+}
+
+
+def test_every_code_has_a_trigger_here() -> None:
+    """All but GT003, which has a test of its own below."""
+    assert {*TRIGGERS, rules.UNLIMITED} == set(rules.CODES)
+
+
+@pytest.mark.parametrize("code", TRIGGERS)
+def test_the_finding_is_made_and_the_near_miss_is_not(code: str, seen: dict[str, Seen]) -> None:
+    """On one window of four seconds each."""
+    with_it, without = TRIGGERS[code]
+    assert code in seen[with_it].findings, told(seen[with_it])
+    assert code not in seen[without].findings, told(seen[without])
+
+
+def told(subject: Seen) -> str:
+    lines = [f"{f.code} {f.title}: {[e.text for e in f.evidence]}" for f in subject.report.findings]
+    return f"{subject.report.hits} hits; " + ("; ".join(lines) or "no finding")
+
+
+def test_locks_are_told_from_channels(seen: dict[str, Seen]) -> None:
+    """Both are coordination; the title says which."""
+    assert "(channels)" in seen["passing"].findings["GT011"].title
+    assert "(locks)" in seen["locking"].findings["GT011"].title
+
+
+def test_only_what_is_wrong_is_a_warning(seen: dict[str, Seen]) -> None:
+    """Of all these subjects two have a GOMAXPROCS that costs them something."""
+    warned = {
+        name
+        for name, subject in seen.items()
+        if any(f.severity is Severity.WARNING for f in subject.findings.values())
+    }
+    assert warned - {"without-a-limit"} == {"oversized", "in-bursts"}
+
+
+def test_the_finding_says_why_and_what_to_do(seen: dict[str, Seen]) -> None:
+    """Cause, confidence, the saving as a range, where it comes from, and the patch."""
+    finding = seen["oversized"].findings["GT001"]
+    assert finding.cause is Cause.ENVIRONMENT
+    assert finding.confidence is Confidence.HIGH
+    assert (finding.remedy.gomaxprocs, finding.remedy.patch) == (1, "GOMAXPROCS=1\n")
+    saving = finding.saving
+    assert saving is not None
+    assert 0 < saving.low < saving.mid < saving.high
+    assert sum(source.cores for source in saving.sources) == pytest.approx(saving.mid)
+
+
+def on_a_large_node(subject: Seen, cpus: int) -> Case:
+    """The same process where there are more CPUs: it fits all of them, as it was started with one P
+    for each. Machines of this size have too few for a node to be called large."""
+    main = subject.report.main_process
+    assert main.gomaxprocs is not None
+    gomaxprocs = replace(main.gomaxprocs, value=cpus, recommended=cpus)
+    report = replace(subject.report, processes=(replace(main, gomaxprocs=gomaxprocs),))
+    return Case(report, subject.duration_s, cpus, Thresholds())
+
+
+def test_no_limit_on_a_large_node(seen: dict[str, Seen]) -> None:
+    """GT003 with 64 CPUs; not with 7 of them, and not where there is a limit."""
+    subject = seen["without-a-limit"]
+    found = {f.code: f for f in rules.find_all(on_a_large_node(subject, 64))}
+    assert rules.UNLIMITED in found
+    assert found[rules.UNLIMITED].remedy.gomaxprocs == 2
+    small = rules.find_all(on_a_large_node(subject, 7))
+    limited = rules.find_all(on_a_large_node(seen["oversized"], 64))
+    assert all(f.code != rules.UNLIMITED for f in (*small, *limited))

@@ -1,0 +1,115 @@
+"""The rules over anything that may be read on a host."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from gotax.config import Thresholds
+from gotax.diagnosis import rules
+from gotax.diagnosis.case import Case
+from gotax.diagnosis.findings import verdict_of
+from gotax.model import (
+    CATEGORY_COUNT,
+    Container,
+    ContainerReport,
+    CpuLimit,
+    CpuUsage,
+    Gomaxprocs,
+    Ignored,
+    Origin,
+    Process,
+    Verdict,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+cores = st.none() | st.sampled_from([0.0, 1e-9, 0.01, 0.5, 1.0, 1.5, 2.0, 1e4])
+counts = st.none() | st.integers(0, 2**60)
+few = st.none() | st.integers(0, 400)
+gomaxprocs = st.none() | st.builds(
+    Gomaxprocs,
+    value=st.none() | st.integers(1, 1 << 20),
+    origin=st.sampled_from(Origin),
+    recommended=st.none() | st.integers(1, 4096),
+    ignored=st.none() | st.sampled_from(Ignored),
+    automaxprocs=st.booleans(),
+)
+containers = st.builds(
+    Container,
+    key=st.just("c"),
+    name=st.just("c"),
+    cgroup=st.just("/c"),
+    pod_uid=st.sampled_from([None, "1"]),
+    unit=st.sampled_from([None, "c.service"]),
+)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    hits = draw(st.lists(st.integers(0, 5000), min_size=CATEGORY_COUNT, max_size=CATEGORY_COUNT))
+    if draw(st.booleans()):
+        hits = [n // 500 for n in hits]
+    container = draw(containers)
+    processes = tuple(
+        Process(7 + i, 1, "web", container, gomaxprocs=draw(gomaxprocs))
+        for i in range(draw(st.integers(1, 3)))
+    )
+    report = ContainerReport(
+        container=container,
+        processes=processes,
+        category_hits=np.array(hits, np.int64),
+        functions=(),
+        limit=CpuLimit(draw(cores), "/c", draw(cores), None, draw(few), draw(few)),
+        usage=CpuUsage(draw(counts), draw(few), draw(few), draw(counts)),
+        verdict=Verdict.UNREADABLE,
+        cpu_ns=draw(counts),
+        process_hits=tuple(draw(st.integers(0, 5000)) for _ in processes),
+        drain_hits=tuple(draw(st.lists(st.integers(0, 900), max_size=9))),
+    )
+    return Case(
+        report,
+        draw(st.sampled_from([0.0, 0.001, 4.0, 3600.0])),
+        draw(st.sampled_from([1, 2, 64, 4096])),
+        Thresholds(),
+        peak_cores=draw(st.sampled_from([0.0, 0.5, 64.0])),
+        earlier_limit=draw(cores),
+        lenient=draw(st.booleans()),
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(cases())
+def test_no_numbers_make_a_rule_fail(case: Case) -> None:
+    """A limit of nothing, counters that disagree, no time at all: there is a verdict, every text is
+    one sentence or more, and every number is finite. A crash here would end the agent."""
+    found = rules.find_all(case)
+    codes = [finding.code for finding in found]
+    assert codes == sorted(codes)
+    assert len(codes) == len(set(codes))
+    assert verdict_of(found, case) in Verdict
+    for finding in found:
+        assert finding.title
+        assert finding.remedy.text
+        assert finding.evidence
+        numbers = [e.value for e in finding.evidence if e.value is not None]
+        saving = finding.saving
+        if saving is not None:
+            assert saving.low <= saving.mid <= saving.high
+            numbers += [saving.low, saving.mid, saving.high]
+            if saving.sources:
+                total = sum(source.cores for source in saving.sources)
+                assert math.isclose(total, saving.mid, rel_tol=1e-6, abs_tol=1e-9)
+        assert all(math.isfinite(number) for number in numbers)
+
+
+@settings(max_examples=200, deadline=None)
+@given(cases())
+def test_what_excludes_one_another_is_not_found_together(case: Case) -> None:
+    """A GOMAXPROCS that costs is told first; what may be its effect is not blamed on the program."""
+    codes = {finding.code for finding in rules.find_all(replace(case, lenient=False))}
+    for code, excluded in rules.EXCLUDES.items():
+        assert not (code in codes and codes & set(excluded)), codes
+    costs = {rules.COSTLY, rules.HARMLESS, rules.TOO_FEW_SAMPLES}
+    assert len(codes & costs) <= 1
