@@ -773,8 +773,16 @@ def _agent(options: argparse.Namespace) -> int:
         host=options.node,
     )
     further = [_stream(options)] if options.collector else []
+    if not options.collector and (useless := _stream_options(options)):
+        raise UserError(f"{useless[0]} goes with --collector")
     daemon.run(plan, options.interval, options.listen, _stop_on_signals(), further)
     return EXIT_FINE
+
+
+def _stream_options(options: argparse.Namespace) -> list[str]:
+    """Those that were given and have no meaning without a collector."""
+    names = [name for name in vars(options) if name.startswith(("collector_", "spool_dir"))]
+    return ["--" + name.replace("_", "-") for name in names if getattr(options, name)]
 
 
 def _stream(options: argparse.Namespace) -> Exporter:

@@ -4,7 +4,7 @@ import re
 import shutil
 import subprocess
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from gotax.exporters.prometheus import (
     PrometheusExporter,
     read_resident_bytes,
 )
+from gotax.exporters.statistics import Statistics, Streaming
 from gotax.model import Category, Container, Health, Window
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,8 +54,30 @@ def values(exporter: PrometheusExporter, name: str, **labels: str) -> list[float
     ]
 
 
-def published(*windows: Window, **settings: int) -> PrometheusExporter:
-    exporter = PrometheusExporter(**settings)
+@dataclass(frozen=True)
+class FixedStream:
+    """A stream to a collector whose numbers stand still."""
+
+    def statistics(self) -> Statistics:
+        return Statistics(
+            sent=5,
+            sent_bytes=4000,
+            acknowledged=3,
+            connections=2,
+            failures={"unavailable": 1},
+            dropped={"spool-full": 7},
+            spool_records=2,
+            spool_bytes=1700,
+            spool_errors=0,
+            in_flight=2,
+            is_connected=True,
+        )
+
+
+def published(
+    *windows: Window, stream: Streaming | None = None, **settings: int
+) -> PrometheusExporter:
+    exporter = PrometheusExporter(stream=stream, **settings)
     for window in windows:
         exporter.publish(window)
     return exporter
@@ -256,7 +279,17 @@ def full_exporter() -> PrometheusExporter:
     """Every metric has a series."""
     health = Health(0.1, 0.2, {"frames": 1}, {"frames": 1}, {"elf-truncated": 1})
     setting = Setting(lost={"no-process": 1}, health=health)
-    return published(build_window(oversized_load(), native_load(), setting=setting))
+    window = build_window(oversized_load(), native_load(), setting=setting)
+    return published(window, stream=FixedStream())
+
+
+def test_the_stream_to_a_collector_has_metrics_where_there_is_one() -> None:
+    """Drops are told by reason; without a collector there is none of it."""
+    exporter = published(story_window(), stream=FixedStream())
+    assert values(exporter, "gotax_stream_dropped_windows_total", reason="spool-full") == [7]
+    assert values(exporter, "gotax_stream_connected") == [1]
+    assert values(exporter, "gotax_spool_reports") == [2]
+    assert not any("stream" in name for name in scraped(published(story_window())))
 
 
 def test_the_page_lists_every_metric_with_type_and_labels_and_no_other() -> None:
