@@ -354,6 +354,13 @@ def _add_stream(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--collector", metavar="HOST:PORT", type=_collector_address, help="send every window there"
     )
+    group.add_argument(
+        "--collector-name",
+        metavar="NAME",
+        type=_node_name,
+        default="",
+        help="what this agent is called there, unique in the fleet (the name of the node, or host)",
+    )
     files = {
         "ca": "authorities of the collector's certificate, PEM (the system's)",
         "cert": "certificate of this agent, PEM",
@@ -905,10 +912,18 @@ def _agent(options: argparse.Namespace) -> int:
         names=_names(options),
     )
     further = [_stream(options)] if options.collector else []
+    if not options.collector and (useless := _stream_options(options)):
+        raise UserError(f"{useless[0]} goes with --collector")
     exposition = Exposition(frozenset(options.drop_label), options.max_series)
     endpoint = daemon.Endpoint(options.listen, exposition)
     daemon.run(plan, options.interval, endpoint, _stop_on_signals(), further)
     return EXIT_FINE
+
+
+def _stream_options(options: argparse.Namespace) -> list[str]:
+    """Those that were given and have no meaning without a collector."""
+    names = [name for name in vars(options) if name.startswith(("collector_", "spool_dir"))]
+    return ["--" + name.replace("_", "-") for name in names if getattr(options, name)]
 
 
 def _stream(options: argparse.Namespace) -> Exporter:
@@ -927,7 +942,7 @@ def _stream(options: argparse.Namespace) -> Exporter:
     )
     destination.check()
     spool = Spool(options.spool_dir, Bounds(options.spool_max_bytes, options.spool_max_age))
-    node = _node(options) or socket.gethostname()
+    node = options.collector_name or _node(options) or socket.gethostname()
     return StreamExporter(destination, Identity(node, node), spool)
 
 

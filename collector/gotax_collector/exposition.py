@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from gotax_collector.certificates import Certificates
 from gotax_collector.intake import Intake
 from gotax_collector.receiver import Receiver
 from gotax_collector.refusal import Reason
@@ -19,9 +20,16 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Exposition(Collector):
-    def __init__(self, receiver: Receiver, intake: Intake, version: str) -> None:
+    def __init__(
+        self,
+        receiver: Receiver,
+        intake: Intake,
+        certificates: Certificates | None,
+        version: str,
+    ) -> None:
         self._receiver = receiver
         self._intake = intake
+        self._certificates = certificates
         self._version = version
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -44,6 +52,15 @@ class Exposition(Collector):
         counters = self._receiver.counters
         yield _gauge("streams", "Agents that are connected now.", counters.streams)
         yield _counter("streams_opened", "Streams that were opened.", counters.streams_opened)
+        if self._certificates:
+            yield _counter(
+                "tls_handshakes",
+                "TLS handshakes that began. Those without a stream were refused.",
+                self._certificates.handshakes,
+            )
+            yield _counter(
+                "certificate_reloads", "Changed certificates read.", self._certificates.reloads
+            )
         ended = CounterMetricFamily(
             "gotax_collector_streams_ended", "Streams that ended, by how.", labels=["how"]
         )

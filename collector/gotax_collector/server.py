@@ -76,7 +76,8 @@ async def serve(listening: Listening, parts: Parts, stop: asyncio.Event) -> None
     await server.start()
     for name in ("", SERVICE):
         await probes.set(name, health_pb2.HealthCheckResponse.SERVING)
-    parts.ready(port, Exposition(receiver, intake, parts.identification.version))
+    version, certificates = parts.identification.version, listening.certificates
+    parts.ready(port, Exposition(receiver, intake, certificates, version))
     await stop.wait()
 
     log.info("ending", extra={"streams": receiver.counters.streams, "waiting": intake.waiting})

@@ -70,7 +70,7 @@ PURE = (
     *("golang/pclntab.py", "golang/pcvalue.py"),
     "golang/stacks.py",
     *("kubernetes/pods.py", "kubernetes/quantities.py", "kubernetes/workloads.py"),
-    "exporters/comparison.py",
+    *("exporters/comparison.py", "exporters/encoding.py", "exporters/interning.py"),
     *("exporters/folded.py", "exporters/pprof.py", "exporters/record.py", "exporters/report.py"),
     *("exporters/style.py", "exporters/table.py", "exporters/text.py"),
 )

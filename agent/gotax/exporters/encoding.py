@@ -5,6 +5,7 @@ Stacks become paths of functions: addresses, and what differs by them alone, sta
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -42,6 +43,19 @@ SAMPLES_MAX = 50_000
 CONTAINERS_MAX = 4096
 FINDINGS_MAX = 64
 LOSSES_MAX = 64
+COUNT_MAX = 1 << 40
+TIME_MAX_NS = UCORES_MAX = 1 << 60
+DURATION_MAX_NS = 86_400 * 10**9
+NUMBER_MAX = (1 << 32) - 1
+LINE_MAX = 1 << 30
+
+_USAGE = {
+    "usage_ns": TIME_MAX_NS,
+    "periods": COUNT_MAX,
+    "throttled_periods": COUNT_MAX,
+    "throttled_ns": TIME_MAX_NS,
+}
+_KUBERNETES = re.compile(r"[A-Za-z0-9._:-]*\Z")
 
 _KINDS = {
     FrameKind.GO: wire.FRAME_KIND_UNSPECIFIED,
@@ -121,8 +135,8 @@ class _Encoding:
 
     def _add_head(self, window: Window) -> None:
         to = self.report.window
-        to.start_unix_ns = max(0, window.start_unix_ns)
-        to.duration_ns = max(0, round(window.duration_s * 1e9))
+        to.start_unix_ns = _bounded(window.start_unix_ns, 1 << 62)
+        to.duration_ns = _bounded(round(window.duration_s * 1e9), DURATION_MAX_NS)
         to.period_ns = window.period_ns
         to.cpu_count = window.cpu_count
         to.hits_drained = window.hits.drained
@@ -135,7 +149,7 @@ class _Encoding:
         main = report.main_process
         to = self.report.window.containers.add(
             container=self._container(report.container, main),
-            cpu_ns=window.cpu_ns_of(report),
+            cpu_ns=_bounded(window.cpu_ns_of(report), TIME_MAX_NS),
             process_count=len(report.processes),
             verdict=_VERDICTS[report.verdict],
         )
@@ -154,12 +168,10 @@ class _Encoding:
         if gomaxprocs is None:
             return
         to.gomaxprocs.origin = _ORIGINS[gomaxprocs.origin]
-        if gomaxprocs.value is not None:
-            to.gomaxprocs.value = gomaxprocs.value
-        if gomaxprocs.expected is not None:
-            to.gomaxprocs.expected = gomaxprocs.expected
-        if gomaxprocs.recommended is not None:
-            to.gomaxprocs.recommended = gomaxprocs.recommended
+        for name in ("value", "expected", "recommended"):
+            number = getattr(gomaxprocs, name)
+            if number is not None:
+                setattr(to.gomaxprocs, name, _bounded(number, NUMBER_MAX))
         to.gomaxprocs.reason = self._string(gomaxprocs.reason)
 
     def _add_cpu(self, to: wire.Observation, report: ContainerReport) -> None:
@@ -169,13 +181,14 @@ class _Encoding:
         pod = report.container.pod
         if pod is not None and pod.current.request_cores is not None:
             to.cpu.request_ucores = _ucores(pod.current.request_cores)
-        usage = report.usage
-        for name in ("usage_ns", "periods", "throttled_periods", "throttled_ns"):
-            value = getattr(usage, name)
+        for name, most in _USAGE.items():
+            value = getattr(report.usage, name)
             if value is not None:
-                setattr(to.cpu, name, max(0, value))
+                setattr(to.cpu, name, _bounded(value, most))
 
     def _add_finding(self, to: wire.Observation, finding: Finding) -> None:
+        if not finding.code:
+            return
         added = to.findings.add(
             code=self._string(finding.code),
             severity=_SEVERITIES[finding.severity],
@@ -186,7 +199,7 @@ class _Encoding:
             held_ns=round(finding.held_s * 1e9),
         )
         if finding.remedy.gomaxprocs is not None:
-            added.remedy_gomaxprocs = finding.remedy.gomaxprocs
+            added.remedy_gomaxprocs = _bounded(finding.remedy.gomaxprocs, NUMBER_MAX)
         saving: Saving | None = finding.saving
         if saving is not None:
             added.saving.low_ucores = _ucores(saving.low)
@@ -195,21 +208,21 @@ class _Encoding:
 
     def _container(self, container: Container, process: Process) -> int:
         added = self._dictionary.containers.add(
-            name=self._string(container.name or container.key),
+            name=self._string(container.name or container.key or "?"),
             cgroup=self._string(container.cgroup),
             container_id=self._string(container.container_id or ""),
-            pod_uid=self._string(container.pod_uid or ""),
+            pod_uid=self._kubernetes_name(container.pod_uid or ""),
             unit=self._string(container.unit or ""),
             command=self._string(process.command),
             key=self._string(container.key),
         )
         pod: PodContainer | None = container.pod
         if pod is not None:
-            added.namespace = self._string(pod.namespace)
-            added.pod = self._string(pod.pod)
-            added.container = self._string(pod.container)
-            added.workload_kind = self._string(pod.workload.kind)
-            added.workload_name = self._string(pod.workload.name)
+            added.namespace = self._kubernetes_name(pod.namespace)
+            added.pod = self._kubernetes_name(pod.pod)
+            added.container = self._kubernetes_name(pod.container)
+            added.workload_kind = self._kubernetes_name(pod.workload.kind)
+            added.workload_name = self._kubernetes_name(pod.workload.name)
             added.image = self._string(pod.image)
         build = process.build
         if build is not None:
@@ -218,6 +231,9 @@ class _Encoding:
             added.main_version = self._string(build.main.version)
             added.main_package = self._string(build.package)
         return len(self._dictionary.containers)
+
+    def _kubernetes_name(self, text: str) -> int:
+        return self._string(text) if _KUBERNETES.match(text) else 0
 
     def _category(self, category: int) -> int:
         known = self._categories.get(category)
@@ -262,7 +278,7 @@ class _Encoding:
 
     def _line(self, frame: Frame) -> int:
         self._has_lines = self._has_lines or frame.line > 0
-        return max(0, frame.line)
+        return _bounded(frame.line, LINE_MAX)
 
     def _function(self, frame: Frame) -> int:
         key = (frame.function, frame.file, frame.kind)
@@ -337,4 +353,9 @@ class _Samples:
 
 
 def _ucores(cores: float) -> int:
-    return round(cores * 1e6)
+    return max(-UCORES_MAX, min(round(cores * 1e6), UCORES_MAX))
+
+
+def _bounded(number: int, most: int) -> int:
+    """What the wire has no room for is nothing that was measured."""
+    return max(0, min(number, most))

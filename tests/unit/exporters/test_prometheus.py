@@ -6,7 +6,8 @@ import shutil
 import subprocess
 import sys
 import threading
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from gotax.exporters.prometheus import (
     PrometheusExporter,
     read_resident_bytes,
 )
+from gotax.exporters.statistics import Statistics
 from gotax.model import (
     CATEGORY_COUNT,
     Category,
@@ -76,8 +78,30 @@ def values(exporter: PrometheusExporter, name: str, **labels: str) -> list[float
 USUAL = Exposition()
 
 
-def published(*windows: Window, exposition: Exposition = USUAL) -> PrometheusExporter:
-    exporter = PrometheusExporter(exposition)
+@dataclass(frozen=True)
+class FixedStream:
+    """A stream to a collector whose numbers stand still."""
+
+    def statistics(self) -> Statistics:
+        return Statistics(
+            sent=5,
+            sent_bytes=4000,
+            acknowledged=3,
+            connections=2,
+            failures={"unavailable": 1},
+            dropped={"spool-full": 7},
+            spool_records=2,
+            spool_bytes=1700,
+            spool_errors=0,
+            in_flight=2,
+            is_connected=True,
+        )
+
+
+def published(
+    *windows: Window, exposition: Exposition = USUAL, others: Sequence[object] = ()
+) -> PrometheusExporter:
+    exporter = PrometheusExporter(exposition, others)
     for window in windows:
         exporter.publish(window)
     return exporter
@@ -444,7 +468,17 @@ def full_exporter() -> PrometheusExporter:
     """Every metric has a series."""
     health = Health(0.1, 0.2, {"frames": 1}, {"frames": 1}, {"elf-truncated": 1})
     setting = Setting(lost={"no-process": 1}, health=health)
-    return published(build_window(oversized_load(), native_load(), setting=setting))
+    window = build_window(oversized_load(), native_load(), setting=setting)
+    return published(window, others=[FixedStream()])
+
+
+def test_the_stream_to_a_collector_has_metrics_where_there_is_one() -> None:
+    """Drops are told by reason; without a collector there is none of it."""
+    exporter = published(story_window(), others=[FixedStream()])
+    assert values(exporter, "gotax_stream_dropped_windows_total", reason="spool-full") == [7]
+    assert values(exporter, "gotax_stream_connected") == [1]
+    assert values(exporter, "gotax_spool_reports") == [2]
+    assert not any("stream" in name for name in scraped(published(story_window())))
 
 
 def test_the_page_lists_every_metric_with_type_and_labels_and_no_other() -> None:

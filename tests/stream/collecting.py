@@ -1,0 +1,116 @@
+"""A collector in this process, on a thread of its own, with a store that tests look into."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from gotax_collector.exposition import Exposition
+from gotax_collector.limits import Limits
+from gotax_collector.received import Received, StoreError
+from gotax_collector.receiver import Guard, Identification
+from gotax_collector.server import Listening, Parts, serve
+from prometheus_client.parser import text_string_to_metric_families
+
+
+@dataclass
+class MemoryStore:
+    """Keeps reports once each. ``failing``: takes nothing; ``slow_s``: takes its time."""
+
+    kept: dict[tuple[str, int, int], Received] = field(default_factory=dict)
+    calls: Counter[tuple[str, int, int]] = field(default_factory=Counter)
+    failing: bool = False
+    slow_s: float = 0.0
+
+    def insert(self, batch: Sequence[Received]) -> None:
+        time.sleep(self.slow_s)
+        if self.failing:
+            raise StoreError("the store is told to fail")
+        for report in batch:
+            self.calls[report.key] += 1
+            self.kept.setdefault(report.key, report)
+
+    def close(self) -> None:
+        pass
+
+    def sequences(self, agent: str) -> list[int]:
+        return sorted(key[2] for key in self.kept if key[0] == agent)
+
+
+class Collecting:
+    """``port`` is where; ``metric`` reads its own metrics."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self._exposition: Exposition | None = None
+        self._ready = threading.Event()
+        self.error: BaseException | None = None
+
+    def ready(self, port: int, exposition: Exposition) -> None:
+        self.port, self._exposition = port, exposition
+        self._ready.set()
+
+    def wait_ready(self) -> None:
+        assert self._ready.wait(20), self.error
+
+    def metric(self, name: str, **labels: str) -> float:
+        assert self._exposition
+        text = self._exposition.text().decode()
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == f"gotax_collector_{name}" and labels.items() <= sample.labels.items()
+        )
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How a collector is run. ``port`` 0: any."""
+
+    limits: Limits = Limits()
+    guard: Guard | None = None
+    listening: Callable[[str], Listening] = Listening
+    port: int = 0
+
+
+@contextmanager
+def collecting(store: MemoryStore, setup: Setup | None = None) -> Iterator[Collecting]:
+    setup = setup or Setup()
+    running = Collecting()
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+    parts = Parts(Identification("test", "0"), store, setup.limits, setup.guard, running.ready)
+    listening = setup.listening(f"127.0.0.1:{setup.port}")
+
+    def run() -> None:
+        try:
+            loop.run_until_complete(serve(listening, parts, stop))
+        except BaseException as error:
+            running.error = error
+            running._ready.set()
+            raise
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        running.wait_ready()
+        yield running
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(20)
+        assert not thread.is_alive()
+        loop.close()
+
+
+def eventually(condition: Callable[[], bool], within_s: float = 20.0) -> None:
+    """Wait for it; AssertionError when it does not come."""
+    end = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < end, "did not come true in time"
+        time.sleep(0.02)

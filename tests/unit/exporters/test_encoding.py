@@ -1,0 +1,181 @@
+"""Windows as reports of the wire, judged by the collector's own reading of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from gotax.exporters import encoding
+from gotax.exporters.interning import StreamDictionary
+from gotax.model import Category, CpuResources, PodContainer, Window, Workload
+from gotax.wire.v1 import report_pb2 as wire
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("gotax_collector.decoding", reason="the extra [collector] is not installed")
+
+from gotax_collector.decoding import Decoder
+from gotax_collector.received import Received, Sender
+
+from .strategies import unhurried, windows
+from .windows import PARSE, Run, build_window, oversized_load, story_window
+
+SENDER = Sender("agent", "node", "1", "6.1", "amd64")
+
+
+def report_of(window: Window, sequence: int = 1) -> wire.Report:
+    report = encoding.encode(window)
+    report.epoch, report.sequence = 7, sequence
+    return report
+
+
+def received(report: wire.Report) -> Received:
+    return Decoder(SENDER).decode(report, 0, 0)
+
+
+def sampled(window: Window) -> Counter[tuple[str, str, tuple[str, ...]]]:
+    """Hits by container, category and functions, root first, of a window's Go containers."""
+    found: Counter[tuple[str, str, tuple[str, ...]]] = Counter()
+    profile = window.profile
+    rows = zip(profile.process, profile.stack, profile.category, profile.hits, strict=True)
+    for process, stack, category, hits in rows:
+        owner = window.processes[process]
+        if owner.is_go:
+            frames = [f.function for location in profile.stacks[stack] for f in location.frames]
+            found[owner.container.key, Category(category).label, tuple(reversed(frames))] += hits  # type: ignore[call-arg]
+    return found
+
+
+def resampled(report: Received) -> Counter[tuple[str, str, tuple[str, ...]]]:
+    found: Counter[tuple[str, str, tuple[str, ...]]] = Counter()
+    samples = report.samples
+    columns = (samples.container, samples.category, samples.stack_hash, samples.hits)
+    for container, category, stack, hits in zip(*(c.tolist() for c in columns), strict=True):
+        frames = report.stacks.frames(stack) if stack else ()
+        key = report.containers[container].identity.key
+        label = report.categories[category].label
+        found[key, label, tuple(frame.function for frame in frames)] += hits
+    return found
+
+
+def test_a_collector_reads_what_the_window_said() -> None:
+    """Hits by container, category and stack; GOMAXPROCS, limits, findings, throttling."""
+    window = story_window()
+    report = received(report_of(window))
+    assert resampled(report) == sampled(window)
+    assert report.hits_drained == window.hits.drained
+    assert dict(report.lost) == window.hits.lost
+    assert len(report.containers) == len(window.reports)
+    for observed, original in zip(report.containers, window.reports, strict=True):
+        main = original.main_process
+        assert main.gomaxprocs is not None
+        assert observed.cpu_ns == window.cpu_ns_of(original)
+        assert int(observed.category_cpu_ns.sum()) == observed.cpu_ns
+        assert int(observed.category_hits.sum()) == original.hits
+        assert observed.gomaxprocs == main.gomaxprocs.value
+        assert observed.expected == main.gomaxprocs.expected
+        assert observed.recommended == main.gomaxprocs.recommended
+        assert observed.limit_cores == original.limit.limit_cores
+        assert observed.throttled_ns == original.usage.throttled_ns
+        assert observed.verdict == original.verdict.value
+        assert [f.code for f in observed.findings] == [f.code for f in original.findings]
+        assert observed.identity.go_version == (main.build.version if main.build else "")
+
+
+def test_a_pod_is_known_by_all_its_names() -> None:
+    """Namespace, pod, container, workload and image come from Kubernetes, the request too."""
+    load = oversized_load()
+    pod = PodContainer(
+        *("shop", "web-5d9c-x2x5b", "web", "1c0f", "node-1", "registry.example.com/web:1.4"),
+        kind="container",
+        workload=Workload("Deployment", "web"),
+        current=CpuResources(0.25, 1.0),
+    )
+    container = replace(load.process.container, pod=pod)
+    load = replace(load, process=replace(load.process, container=container))
+    observed = received(report_of(build_window(load))).containers[0]
+    identity = observed.identity
+    assert (identity.namespace, identity.pod, identity.container) == ("shop", pod.pod, "web")
+    assert (identity.workload_kind, identity.workload_name) == ("Deployment", "web")
+    assert identity.image == "registry.example.com/web:1.4"
+    assert observed.request_cores == 0.25
+
+
+@unhurried
+@given(windows())
+def test_a_collector_takes_every_window(window: Window) -> None:
+    """Whatever names and numbers strangers have chosen: the agent sends what the wire allows."""
+    keys = [report.container.key for report in window.reports]
+    report = received(report_of(window))
+    assert len(report.containers) == len(keys)
+    assert int(report.samples.hits.sum()) == sum(each.hits for each in window.reports)
+
+
+@unhurried
+@given(st.lists(windows(), min_size=1, max_size=4))
+def test_interned_reports_say_the_same(stream: list[Window]) -> None:
+    """One stream's reports, each as it was whole: but only what is new is sent."""
+    dictionary, decoder = StreamDictionary(), Decoder(SENDER)
+    for number, window in enumerate(stream, 1):
+        whole = report_of(window, number)
+        short = dictionary.intern(whole)
+        there, here = decoder.decode(short, 0, 0), received(whole)
+        assert resampled(there) == resampled(here)
+        assert [c.identity for c in there.containers] == [c.identity for c in here.containers]
+        assert [c.findings for c in there.containers] == [c.findings for c in here.containers]
+        assert (there.lost, there.dropped) == (here.lost, here.dropped)
+        assert np.array_equal(there.stacks.hashes, here.stacks.hashes)
+
+
+def test_what_a_stream_knows_is_not_sent_again() -> None:
+    """The second report of the same window has an empty dictionary."""
+    dictionary = StreamDictionary()
+    first = dictionary.intern(report_of(story_window()))
+    second = dictionary.intern(report_of(story_window(), 2))
+    assert first.dictionary.reset
+    assert second.dictionary == wire.Dictionary()
+    assert len(second.SerializeToString()) < len(first.SerializeToString()) / 4
+
+
+def test_a_full_dictionary_starts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the report after it is complete in itself."""
+    monkeypatch.setattr("gotax.exporters.interning.ENTRIES_MAX", 10)
+    dictionary = StreamDictionary()
+    dictionary.intern(report_of(story_window()))
+    again = dictionary.intern(report_of(story_window(), 2))
+    assert again.dictionary.reset
+    assert resampled(received(again)) == sampled(story_window())
+
+
+def test_too_many_samples_lose_their_stacks_and_are_counted() -> None:
+    """Those of the fewest hits; the hits of the categories stay whole."""
+    load = replace(
+        oversized_load(),
+        runs=tuple(Run(PARSE[cut:], Category.USER, 10 + cut) for cut in range(len(PARSE))),
+    )
+    window = build_window(load)
+    report = encoding.encode(window, samples_max=2)
+    report.epoch, report.sequence = 1, 1
+    kept = received(report)
+    assert len(kept.samples) == 2
+    assert sorted(kept.samples.hits.tolist()) == sorted(window.profile.hits.tolist())[-2:]
+    assert int(kept.containers[0].category_hits.sum()) == window.reports[0].hits
+    lost = report.window.containers[0].hits_without_stack
+    assert lost == window.reports[0].hits - int(kept.samples.hits.sum())
+
+
+def test_stacks_that_differ_by_addresses_only_are_one() -> None:
+    """What a flame graph shows is functions."""
+    twin = tuple(replace(location, address=location.address + 4) for location in PARSE)
+    runs = (Run(PARSE, Category.USER, 3), Run(twin, Category.USER, 4))
+    report = received(report_of(build_window(replace(oversized_load(), runs=runs))))
+    assert report.samples.hits.tolist() == [7]
+
+
+def test_dropped_windows_are_told() -> None:
+    """By reason, since the epoch began."""
+    report = report_of(story_window())
+    encoding.add_dropped(report, {"spool-full": 3, "killed": 1})
+    assert received(report).dropped == (("killed", 1), ("spool-full", 3))
