@@ -22,6 +22,9 @@ from gotax.config import Detail, Roots, Silence, Thresholds
 from gotax.diagnosis.comparison import Subject
 from gotax.diagnosis.silence import parse_silence
 from gotax.errors import GotaxError, ParseError, UserError
+from gotax.exporters.backends import KINDS, Kind, open_delivery
+from gotax.exporters.delivery import Delivery
+from gotax.exporters.endpoint import Identity, parse_endpoint, parse_header
 from gotax.model import ContainerReport, Severity, Window, Work
 from gotax.names import NOBODY, Names
 from gotax.session import Plan, Scope, Session
@@ -199,6 +202,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     agent.add_argument("--log-level", choices=("debug", "info", "warning"), default="info")
     _add_exposition(agent)
+    for kind in KINDS:
+        _add_backend(agent, kind)
     return parser
 
 
@@ -320,6 +325,39 @@ def _add_settling(command: argparse.ArgumentParser) -> None:
         help="seconds that a changed GOMAXPROCS has to hold before the CPU time is compared with"
         f" that of before ({Thresholds().settle_s:g})",
     )
+
+
+def _add_backend(command: argparse.ArgumentParser, kind: Kind) -> None:
+    group = command.add_argument_group(f"{kind.title} (docs/backends.md)")
+
+    def add(name: str, what: str, **how: Any) -> None:
+        group.add_argument(f"--{kind.name}-{name}", help=what, **how)
+
+    add(
+        "endpoint",
+        f"http://HOST[:{kind.port}], or https:// for TLS; nothing is sent without it",
+        metavar="URL",
+    )
+    add(
+        "header",
+        "sent with every call (repeatable); secrets belong into a file",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        type=_header,
+    )
+    add("token-file", "holds a bearer token", metavar="FILE", default="")
+    add("user", "basic authentication, with the token as password", metavar="NAME", default="")
+    add("ca", "certificates to trust, instead of the system's", metavar="FILE", default="")
+    add("cert", "our own certificate", metavar="FILE", default="")
+    add("key", "and its key", metavar="FILE", default="")
+
+
+def _header(text: str) -> tuple[str, str]:
+    try:
+        return parse_header(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _number(text: str, kind: type, low: float, high: float, what: str) -> Any:
@@ -807,16 +845,48 @@ def _agent(options: argparse.Namespace) -> int:
         format="%(asctime)s %(levelname)s %(message)s",
         stream=sys.stderr,
     )
+    deliveries = _deliveries(options)
     plan = Plan(
         hz=options.hz,
         drain_s=options.interval,
         roots=Roots(options.proc, options.sys),
         thresholds=_thresholds(options),
         names=_names(options),
+        # Who looks at profiles wants lines, and the kernel's part of a stack.
+        detail=Detail(kernel_frames=True, lines=True) if deliveries else Detail(),
     )
-    exposition = Exposition(frozenset(options.drop_label), options.max_series)
-    daemon.run(plan, options.interval, options.listen, _stop_on_signals(), exposition)
+    outlets = daemon.Outlets(
+        options.listen,
+        Exposition(frozenset(options.drop_label), options.max_series),
+        deliveries,
+    )
+    daemon.run(plan, options.interval, outlets, _stop_on_signals())
     return EXIT_FINE
+
+
+def _deliveries(options: argparse.Namespace) -> list[Delivery]:
+    found = []
+    for kind in KINDS:
+        given = {
+            name.removeprefix(f"{kind.name}_"): value
+            for name, value in vars(options).items()
+            if name.startswith(f"{kind.name}_")
+        }
+        if given["endpoint"] is None:
+            if useless := [name for name, value in given.items() if value]:
+                flag = f"--{kind.name}-{useless[0].replace('_', '-')}"
+                raise UserError(f"{flag} goes with --{kind.name}-endpoint")
+            continue
+        identity = Identity(
+            ca=given["ca"],
+            certificate=given["cert"],
+            key=given["key"],
+            token=given["token_file"],
+            user=given["user"],
+            headers=tuple(given["header"]),
+        )
+        found.append(open_delivery(kind, parse_endpoint(given["endpoint"], kind.port, identity)))
+    return found
 
 
 def _style(stream: TextIO) -> Any:

@@ -11,11 +11,13 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from gotax.errors import UserError
 from gotax.exporters import Exporter
 from gotax.exporters.comparison import sentence
+from gotax.exporters.delivery import Delivery
 from gotax.exporters.prometheus import CONTENT_TYPE, Exposition, PrometheusExporter
 from gotax.model import Change
 from gotax.session import Plan, Session, Stop
@@ -44,15 +46,22 @@ class Pulse:
         return time.monotonic() - self._last < self._allowed_s
 
 
-def run(
-    plan: Plan, window_s: float, listen: tuple[str, int], stop: Stop, exposition: Exposition
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Outlets:
+    """Where windows go: to /metrics at ``listen`` (address, port), and to backends."""
+
+    listen: tuple[str, int]
+    exposition: Exposition = Exposition()
+    deliveries: Sequence[Delivery] = ()
+
+
+def run(plan: Plan, window_s: float, outlets: Outlets, stop: Stop) -> None:
     """Sample until ``stop`` is set. Raises UserError when the port or the kernel refuses."""
-    metrics = PrometheusExporter(exposition)
-    exporters: Sequence[Exporter] = (metrics,)
+    metrics = PrometheusExporter(outlets.exposition, outlets.deliveries)
+    exporters: Sequence[Exporter] = (metrics, *outlets.deliveries)
     pulse = Pulse(window_s)
     changes: tuple[Change, ...] = ()
-    server = _server(listen, metrics, pulse)
+    server = _server(outlets.listen, metrics, pulse)
     thread = threading.Thread(target=server.serve_forever, name="http", daemon=True)
     try:
         with Session(plan) as session:
@@ -76,9 +85,17 @@ def run(
         if thread.is_alive():
             server.shutdown()
         server.server_close()
-        for exporter in exporters:
-            exporter.close()
+        _close(exporters)
     log.info("stopped after %d windows", pulse.ticks)
+
+
+def _close(exporters: Sequence[Exporter]) -> None:
+    """All at once: each may take a moment to say good-bye to its backend."""
+    threads = [threading.Thread(target=exporter.close) for exporter in exporters]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def _calm_the_collector() -> None:

@@ -20,7 +20,7 @@ import resource
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from prometheus_client import generate_latest
 from prometheus_client.metrics_core import Metric as Family
 
 import gotax
+from gotax.exporters.delivery import Delivery
 from gotax.exporters.text import bounded
 from gotax.model import (
     CATEGORY_COUNT,
@@ -218,6 +219,33 @@ CACHE_EVICTIONS = Metric(
     "gotax_cache_evictions", "counter", "Entries a cache has dropped to stay bounded.", ("cache",)
 )
 ERRORS = Metric("gotax_errors", "counter", "Things that could not be read, by kind.", ("kind",))
+BACKEND_SENT = Metric(
+    "gotax_backend_sent_profiles",
+    "counter",
+    "Profiles that a backend has taken: one for each container and window.",
+    ("backend",),
+)
+BACKEND_BYTES = Metric(
+    "gotax_backend_sent_bytes",
+    "counter",
+    "Bytes of the messages a backend has taken.",
+    ("backend",),
+)
+BACKEND_DROPPED = Metric(
+    "gotax_backend_dropped_profiles",
+    "counter",
+    "Profiles that will not reach a backend, by reason.",
+    ("backend", "reason"),
+)
+BACKEND_FAILURES = Metric(
+    "gotax_backend_failed_calls",
+    "counter",
+    "Calls to a backend that failed, by reason.",
+    ("backend", "reason"),
+)
+BACKEND_WAITING = Metric(
+    "gotax_backend_waiting_profiles", "gauge", "Profiles on their way to a backend.", ("backend",)
+)
 OWN_CPU = Metric("gotax_own_cpu_seconds", "counter", "CPU time of gotax itself.")
 MEMORY = Metric("gotax_resident_memory_bytes", "gauge", "Resident memory of gotax itself.")
 BUILD_INFO = Metric("gotax_build_info", "gauge", "Always 1; the version of gotax.", ("version",))
@@ -255,6 +283,11 @@ METRICS = (
     CACHE_ENTRIES,
     CACHE_EVICTIONS,
     ERRORS,
+    BACKEND_SENT,
+    BACKEND_BYTES,
+    BACKEND_DROPPED,
+    BACKEND_FAILURES,
+    BACKEND_WAITING,
     OWN_CPU,
     MEMORY,
     BUILD_INFO,
@@ -364,8 +397,11 @@ class _Totals:
 class PrometheusExporter:
     """``publish`` from one thread, ``expose`` from any other."""
 
-    def __init__(self, exposition: Exposition = Exposition()) -> None:
+    def __init__(
+        self, exposition: Exposition = Exposition(), deliveries: Sequence[Delivery] = ()
+    ) -> None:
         self._exposition = exposition
+        self._deliveries = deliveries
         self._kept = tuple(
             place for place, label in enumerate(CONTAINER_LABELS) if label not in exposition.dropped
         )
@@ -414,6 +450,8 @@ class PrometheusExporter:
             yield from self._change_families(self._window)
             yield from self._host_families(self._window)
             yield from self._health_families(self._window)
+        if self._deliveries:
+            yield from _backend_families(self._deliveries)
         yield _family(OWN_CPU, [((), time.process_time())])
         yield _family(MEMORY, [((), read_resident_bytes())])
         yield _family(BUILD_INFO, [((gotax.__version__,), 1)])
@@ -588,6 +626,21 @@ class PrometheusExporter:
             (ERRORS, health.errors),
         ):
             yield _family(metric, (((name,), n) for name, n in sorted(counts.items())))
+
+
+def _backend_families(deliveries: Sequence[Delivery]) -> Iterator[Family]:
+    now = [(delivery.name, delivery.account()) for delivery in deliveries]
+    yield _family(BACKEND_SENT, (((name,), account.sent) for name, account in now))
+    yield _family(BACKEND_BYTES, (((name,), account.sent_bytes) for name, account in now))
+    for metric, counts in (
+        (BACKEND_DROPPED, [(name, account.dropped) for name, account in now]),
+        (BACKEND_FAILURES, [(name, account.failures) for name, account in now]),
+    ):
+        yield _family(
+            metric,
+            (((name, reason), n) for name, by in counts for reason, n in sorted(by.items())),
+        )
+    yield _family(BACKEND_WAITING, (((name,), account.waiting) for name, account in now))
 
 
 def _estimates(comparison: Comparison) -> Iterator[tuple[str, float | None]]:

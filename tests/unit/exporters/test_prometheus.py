@@ -6,11 +6,14 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from gotax.exporters.delivery import Account
 from gotax.exporters.prometheus import (
     CONTAINER_LABELS,
     MAX_LABEL,
@@ -76,8 +79,10 @@ def values(exporter: PrometheusExporter, name: str, **labels: str) -> list[float
 USUAL = Exposition()
 
 
-def published(*windows: Window, exposition: Exposition = USUAL) -> PrometheusExporter:
-    exporter = PrometheusExporter(exposition)
+def published(
+    *windows: Window, exposition: Exposition = USUAL, deliveries: Any = ()
+) -> PrometheusExporter:
+    exporter = PrometheusExporter(exposition, deliveries)
     for window in windows:
         exporter.publish(window)
     return exporter
@@ -444,7 +449,29 @@ def full_exporter() -> PrometheusExporter:
     """Every metric has a series."""
     health = Health(0.1, 0.2, {"frames": 1}, {"frames": 1}, {"elf-truncated": 1})
     setting = Setting(lost={"no-process": 1}, health=health)
-    return published(build_window(oversized_load(), native_load(), setting=setting))
+    window = build_window(oversized_load(), native_load(), setting=setting)
+    return published(window, deliveries=[Sent()])
+
+
+class Sent:
+    """As much of a Delivery as the metrics look at."""
+
+    name = "otlp"
+
+    def account(self) -> Account:
+        return Account(9, 4, 1000, Counter({"expired": 2}), Counter({"unavailable": 3}))
+
+
+def test_what_became_of_profiles_for_a_backend() -> None:
+    """Sent, dropped by reason, failed calls by reason, and what is still on its way."""
+    exporter = full_exporter()
+    name = {"backend": "otlp"}
+    assert values(exporter, "gotax_backend_sent_profiles_total", **name) == [4]
+    assert values(exporter, "gotax_backend_sent_bytes_total", **name) == [1000]
+    assert values(exporter, "gotax_backend_dropped_profiles_total", reason="expired") == [2]
+    assert values(exporter, "gotax_backend_failed_calls_total", reason="unavailable") == [3]
+    assert values(exporter, "gotax_backend_waiting_profiles", **name) == [3]
+    assert values(published(story_window()), "gotax_backend_waiting_profiles") == []
 
 
 def test_the_page_lists_every_metric_with_type_and_labels_and_no_other() -> None:
