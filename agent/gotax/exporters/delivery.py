@@ -28,6 +28,10 @@ from gotax.model import Window
 log = logging.getLogger("gotax")
 
 
+LEAST_BYTES = 64 * 1024
+"""No backend takes less."""
+
+
 class DeliveryError(Exception):
     """The backend did not take a parcel. ``reason`` is short and stable, the text for people.
 
@@ -238,8 +242,11 @@ class Delivery:
             self._account.failures[error.reason] += 1
             if error.is_final and not self._is_closed:
                 self._pop()
-                reason = error.reason if error.reason == "too-large" else "refused"
-                self._drop(reason, parcel.portions)
+                is_too_large = error.reason == "too-large"
+                self._drop("too-large" if is_too_large else "refused", parcel.portions)
+                if is_too_large:
+                    # Its limit is lower than usual: the next messages are smaller.
+                    self.backend.max_bytes = max(LEAST_BYTES, len(parcel.body) // 2)
             is_news = not self._failed and not self._is_stopping
         if is_news:
             log.warning("%s: %s", self.name, error)

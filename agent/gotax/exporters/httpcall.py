@@ -78,7 +78,7 @@ class HttpCall:
                 raise DeliveryError("not-the-service", text)
             return answer
         raise DeliveryError(
-            f"http-{response.status}",
+            "too-large" if response.status == 413 else f"http-{response.status}",
             f"{self._endpoint}: {response.status} {_message(answer)}",
             is_final=response.status not in _TRANSIENT,
             after_s=_seconds(response.headers.get("Retry-After")),

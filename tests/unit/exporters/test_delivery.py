@@ -225,6 +225,20 @@ def test_a_parcel_above_the_backends_limit_is_not_sent(opened: Callable[..., Del
     assert receiver.calls == 0
 
 
+def test_a_limit_lower_than_usual_is_learnt(opened: Callable[..., Delivery]) -> None:
+    """Half of what was too large, but not less than any backend takes."""
+    receiver = Receiver(final("too-large"), final("too-large"), size=300_000)
+    receiver.max_bytes = 400_000
+    delivery = opened(receiver, replace(QUICK, backlog_bytes=10**6))
+    delivery.publish(THREE)
+    settled(delivery)
+    assert receiver.max_bytes == 150_000
+    receiver.size = 100_000
+    delivery.publish(THREE)
+    settled(delivery)
+    assert receiver.max_bytes == 65_536
+
+
 def test_a_portion_in_two_parts_counts_twice(opened: Callable[..., Delivery]) -> None:
     """More portions than expected: the account stays even."""
     receiver = Receiver()
