@@ -363,7 +363,6 @@ def _add_stream(command: argparse.ArgumentParser) -> None:
         "--collector-name",
         metavar="NAME",
         type=_node_name,
-        default="",
         help="what this agent is called there, unique in the fleet (the name of the node, or host)",
     )
     files = {

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
@@ -42,8 +41,8 @@ METHOD = "/gotax.wire.v1.IngestService/Stream"
 HELLO = ingest_pb2.StreamRequest(hello=ingest_pb2.Hello(agent="stranger")).SerializeToString()
 
 
-def raw_stream(channel: grpc.Channel) -> Any:
-    """Bytes as they are, both ways."""
+def _opened(channel: grpc.Channel) -> grpc.StreamStreamMultiCallable[bytes, bytes]:
+    """Messages as bytes: not all of them are messages."""
     return channel.stream_stream(METHOD)
 
 
@@ -79,7 +78,7 @@ class Guarded:
         channel = channel or self.channel(files.authority, files.agent_cert, files.agent_key)
         with channel:
             metadata = (("authorization", f"Bearer {token}"),) if token else ()
-            call = raw_stream(channel)(iter(messages), metadata=metadata, timeout=20)
+            call = _opened(channel)(iter(messages), metadata=metadata, timeout=20)
             try:
                 for _ in call:
                     pass
@@ -251,7 +250,7 @@ def test_more_than_one_agent_may_send() -> None:
     with collecting(store, Setup(limits=limits)) as running:
         with grpc.insecure_channel(f"127.0.0.1:{running.port}") as channel:
             reports = [packed(honest(number)) for number in (1, 2, 3)]
-            call = raw_stream(channel)(iter([HELLO, *reports]), timeout=20)
+            call = _opened(channel)(iter([HELLO, *reports]), timeout=20)
             with pytest.raises(grpc.RpcError):
                 list(call)
             assert call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -265,7 +264,7 @@ def test_more_agents_than_a_collector_takes() -> None:
         collecting(MemoryStore(), Setup(limits=Limits(streams=1))) as running,
         grpc.insecure_channel(f"127.0.0.1:{running.port}") as channel,
     ):
-        stream = raw_stream(channel)
+        stream = _opened(channel)
         held = stream(_endless([HELLO]), timeout=20)
         next(held)
         second = stream(iter([HELLO]), timeout=20)
@@ -288,7 +287,7 @@ def test_a_silent_stream_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         collecting(MemoryStore()) as running,
         grpc.insecure_channel(f"127.0.0.1:{running.port}") as channel,
     ):
-        call = raw_stream(channel)(_endless([]), timeout=20)
+        call = _opened(channel)(_endless([]), timeout=20)
         with pytest.raises(grpc.RpcError):
             list(call)
         assert call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -303,7 +302,7 @@ def test_gzip_of_grpc_is_refused() -> None:
             f"127.0.0.1:{running.port}", compression=grpc.Compression.Gzip
         ) as channel,
     ):
-        call = raw_stream(channel)(iter([HELLO, bytes(1 << 20)]), timeout=20)
+        call = _opened(channel)(iter([HELLO, bytes(1 << 20)]), timeout=20)
         with pytest.raises(grpc.RpcError):
             list(call)
         assert call.code() is grpc.StatusCode.UNIMPLEMENTED
@@ -331,7 +330,7 @@ def test_certificates_are_read_anew(files: Files, tmp_path: Path) -> None:
         credentials = grpc.ssl_channel_credentials(Path(authority).read_bytes())
         options = (("grpc.use_local_subchannel_pool", 1),)
         with grpc.secure_channel(f"127.0.0.1:{running.port}", credentials, options) as channel:
-            call = raw_stream(channel)(iter([HELLO]), timeout=20)
+            call = _opened(channel)(iter([HELLO]), timeout=20)
             try:
                 list(call)
             except grpc.RpcError:
