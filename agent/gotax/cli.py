@@ -46,6 +46,7 @@ _NO_GO = (
 
 COLLECTOR_COMMANDS = {
     "collector": "receive the streams of many agents and keep them",
+    "fleet": "ask a collector what a fleet's containers spend on the Go runtime",
 }
 
 EPILOG = """\
