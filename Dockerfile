@@ -16,7 +16,7 @@ COPY bpf bpf
 COPY agent agent
 # Compiled ahead, because the root file system is read-only; without pip, which nobody needs there.
 RUN python3 -m venv --system-site-packages /opt/gotax \
- && /opt/gotax/bin/pip install --no-cache-dir --no-compile '.[kubernetes]' \
+ && /opt/gotax/bin/pip install --no-cache-dir --no-compile '.[kubernetes,otlp,parca]' \
  && /opt/gotax/bin/pip uninstall -y pip setuptools \
  && find /opt/gotax -name tests -type d -path '*numpy*' -prune -exec rm -rf {} + \
  && python3 -m compileall -q -j 0 /opt/gotax/lib

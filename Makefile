@@ -7,7 +7,7 @@ VENV := .venv
 export PATH := $(PATH):$(CURDIR)/$(VENV)/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run demo test corpus lint format bench fuzz proto golden clean
+.PHONY: help run demo test corpus backends lint format bench fuzz proto golden clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ test: $(VENV)/.ready-test ## lint, types, and all tests
 
 corpus: $(VENV)/.ready-corpus ## binaries of 26 Go releases and known programs: symbols against Go's own (long)
 	@$(VENV)/bin/python -m tests.corpus --check
+
+backends: $(VENV)/.ready-test ## receivers of OTLP, Pyroscope and Parca, and the tests against them (first time: long)
+	@$(VENV)/bin/python -m tests.backends
+	@$(VENV)/bin/python -m pytest -q tests/backends $(PYTEST)
 
 format: $(VENV)/.ready-test ## rewrite the code in the house's format
 	@$(VENV)/bin/ruff check --fix --quiet . && $(VENV)/bin/ruff format --quiet .

@@ -15,10 +15,10 @@ from calibration import fit, table
 from calibration.grid import FITTED, HELD_OUT, SEED, VERSIONS, Cell, cells
 from calibration.measure import HZ, Row, RunError, build, measure
 
-NEIGHBOURS_MAX_CORES = 0.4
+NEIGHBOURS_MAX_CORES = 0.7
 """What else may run: a busy host hides the cost, because threads that find no core cannot spin."""
 ATTEMPTS = 4
-PATIENCE_S = 60.0
+PATIENCE_S = 15.0
 ROUNDS = 2
 
 

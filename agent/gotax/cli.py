@@ -24,6 +24,9 @@ from gotax.diagnosis.comparison import Subject
 from gotax.diagnosis.silence import parse_silence
 from gotax.errors import GotaxError, ParseError, UserError
 from gotax.exporters import Exporter
+from gotax.exporters.backends import KINDS, Kind, open_delivery
+from gotax.exporters.delivery import Delivery
+from gotax.exporters.endpoint import Identity, parse_endpoint, parse_header
 from gotax.model import ContainerReport, Severity, Window, Work
 from gotax.names import NOBODY, Names
 from gotax.session import Plan, Scope, Session
@@ -43,6 +46,7 @@ _NO_GO = (
 
 COLLECTOR_COMMANDS = {
     "collector": "receive the streams of many agents and keep them",
+    "fleet": "ask a collector what a fleet's containers spend on the Go runtime",
 }
 
 EPILOG = """\
@@ -222,6 +226,8 @@ def _parser() -> argparse.ArgumentParser:
     agent.add_argument("--log-level", choices=("debug", "info", "warning"), default="info")
     _add_exposition(agent)
     _add_stream(agent)
+    for kind in KINDS:
+        _add_backend(agent, kind)
 
     for name, summary in COLLECTOR_COMMANDS.items():
         commands.add_parser(name, help=summary)  # for the list: _run_of_collector parses
@@ -387,6 +393,39 @@ def _add_stream(command: argparse.ArgumentParser) -> None:
         default=86_400.0,
         help="seconds after which a window is not worth sending (86400)",
     )
+
+
+def _add_backend(command: argparse.ArgumentParser, kind: Kind) -> None:
+    group = command.add_argument_group(f"{kind.title} (docs/backends.md)")
+
+    def add(name: str, what: str, **how: Any) -> None:
+        group.add_argument(f"--{kind.name}-{name}", help=what, **how)
+
+    add(
+        "endpoint",
+        f"http://HOST[:{kind.port}], or https:// for TLS; nothing is sent without it",
+        metavar="URL",
+    )
+    add(
+        "header",
+        "sent with every call (repeatable); secrets belong into a file",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        type=_header,
+    )
+    add("token-file", "holds a bearer token", metavar="FILE", default="")
+    add("user", "basic authentication, with the token as password", metavar="NAME", default="")
+    add("ca", "certificates to trust, instead of the system's", metavar="FILE", default="")
+    add("cert", "our own certificate", metavar="FILE", default="")
+    add("key", "and its key", metavar="FILE", default="")
+
+
+def _header(text: str) -> tuple[str, str]:
+    try:
+        return parse_header(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _number(text: str, kind: type, low: float, high: float, what: str) -> Any:
@@ -902,6 +941,7 @@ def _agent(options: argparse.Namespace) -> int:
         format="%(asctime)s %(levelname)s %(message)s",
         stream=sys.stderr,
     )
+    deliveries = _deliveries(options)
     plan = Plan(
         hz=options.hz,
         drain_s=options.interval,
@@ -909,8 +949,10 @@ def _agent(options: argparse.Namespace) -> int:
         thresholds=_thresholds(options),
         host=_node(options),
         names=_names(options),
+        # Who looks at profiles wants lines, and the kernel's part of a stack.
+        detail=Detail(kernel_frames=True, lines=True) if deliveries else Detail(),
     )
-    further = [_stream(options)] if options.collector else []
+    further = [*([_stream(options)] if options.collector else []), *deliveries]
     if not options.collector and (useless := _stream_options(options)):
         raise UserError(f"{useless[0]} goes with --collector")
     exposition = Exposition(frozenset(options.drop_label), options.max_series)
@@ -943,6 +985,31 @@ def _stream(options: argparse.Namespace) -> Exporter:
     spool = Spool(options.spool_dir, Bounds(options.spool_max_bytes, options.spool_max_age))
     node = options.collector_name or _node(options) or socket.gethostname()
     return StreamExporter(destination, Identity(node, node), spool)
+
+
+def _deliveries(options: argparse.Namespace) -> list[Delivery]:
+    found = []
+    for kind in KINDS:
+        given = {
+            name.removeprefix(f"{kind.name}_"): value
+            for name, value in vars(options).items()
+            if name.startswith(f"{kind.name}_")
+        }
+        if given["endpoint"] is None:
+            if useless := [name for name, value in given.items() if value]:
+                flag = f"--{kind.name}-{useless[0].replace('_', '-')}"
+                raise UserError(f"{flag} goes with --{kind.name}-endpoint")
+            continue
+        identity = Identity(
+            ca=given["ca"],
+            certificate=given["cert"],
+            key=given["key"],
+            token=given["token_file"],
+            user=given["user"],
+            headers=tuple(given["header"]),
+        )
+        found.append(open_delivery(kind, parse_endpoint(given["endpoint"], kind.port, identity)))
+    return found
 
 
 def _style(stream: TextIO) -> Any:

@@ -93,9 +93,17 @@ def run(
         if thread.is_alive():
             server.shutdown()
         server.server_close()
-        for exporter in exporters:
-            exporter.close()
+        _close(exporters)
     log.info("stopped after %d windows", pulse.ticks)
+
+
+def _close(exporters: Sequence[Exporter]) -> None:
+    """All at once: each may take a moment to say good-bye to its backend."""
+    threads = [threading.Thread(target=exporter.close) for exporter in exporters]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def _calm_the_collector() -> None:

@@ -263,11 +263,16 @@ class WorkloadAnswer:
 
 
 def document(value: Any) -> Any:
-    """As JSON has it; properties such as ``runtime_share`` are not in it."""
+    """As JSON has it: fields, and what follows from them (``runtime_share``, ``is_sure``)."""
     if hasattr(value, "__dataclass_fields__"):
-        return {name: document(getattr(value, name)) for name in value.__dataclass_fields__}
+        names = [*value.__dataclass_fields__, *_derived(type(value))]
+        return {name: document(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
         return {str(key): document(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
         return [document(item) for item in value]
     return value
+
+
+def _derived(kind: type) -> list[str]:
+    return [name for name, member in vars(kind).items() if isinstance(member, property)]

@@ -1,4 +1,4 @@
-"""The command lines of the collector's package: ``gotax collector``."""
+"""The command lines of the collector's package: ``gotax collector`` and ``gotax fleet``."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from gotax_collector import fleet
 from gotax_collector.certificates import CertificateError, CertificateFiles, Certificates
 from gotax_collector.clickhouse import ConnectionError, Connections, QueryError, parse_address
 from gotax_collector.exposition import Exposition
 from gotax_collector.limits import Limits
 from gotax_collector.logs import Logfmt
-from gotax_collector.probes import Probes
+from gotax_collector.questions import Questions
 from gotax_collector.received import StoreError
 from gotax_collector.receiver import Identification
 from gotax_collector.schema import Retention
+from gotax_collector.selection import SelectionError
 from gotax_collector.server import ListenError, Listening, Parts
 from gotax_collector.server import run as run_server
+from gotax_collector.site.application import Served, Site
 from gotax_collector.store import ClickHouseStore, SchemaError, prepare
 from gotax_collector.tokens import TokenFileError, Tokens
 
@@ -48,13 +51,13 @@ class CommandError(Exception):
 
 _MENDABLE = (
     *(CommandError, CertificateError, ConnectionError, QueryError, ListenError),
-    *(SchemaError, StoreError, TokenFileError),
+    *(SchemaError, StoreError, TokenFileError, SelectionError, fleet.FleetError),
 )
 
 
 def run(name: str, arguments: Sequence[str]) -> int:
     """Run ``gotax NAME ARGUMENTS``; the exit code. SystemExit for --help and for wrong options."""
-    commands = {"collector": _collector}
+    commands = {"collector": _collector, "fleet": fleet.run}
     try:
         return commands[name](arguments)
     except _MENDABLE as error:
@@ -74,11 +77,14 @@ def _collector(arguments: Sequence[str]) -> int:
         certificates = Certificates(files)
     tokens = Tokens(options.token_file, time.time) if options.token_file else None
     store = _open_store(options)
-    probes: list[Probes] = []
+    sites: list[Site] = []
 
     def ready(port: int, exposition: Exposition) -> None:
         try:
-            probes.append(Probes(options.http, exposition.text, exposition.store_failing_s))
+            served = Served(
+                Questions(store.connections), exposition.text, exposition.store_failing_s
+            )
+            sites.append(Site(options.http, served))
         except OSError as error:
             host, http = options.http
             raise CommandError(
@@ -88,7 +94,7 @@ def _collector(arguments: Sequence[str]) -> int:
             "collector ready",
             extra={
                 "grpc_port": port,
-                "http_port": probes[0].port,
+                "http_port": sites[0].port,
                 "store": str(store.connections.address),
                 "tls": certificates is not None,
                 "client_certificates": bool(options.client_ca),
@@ -104,7 +110,7 @@ def _collector(arguments: Sequence[str]) -> int:
     try:
         run_server(listening, parts)
     finally:
-        for each in probes:
+        for each in sites:
             each.close()
         store.close()
     log.info("collector ended")
@@ -131,7 +137,7 @@ def _collector_parser() -> argparse.ArgumentParser:
         type=_address,
         default=("127.0.0.1", 9747),
         metavar="ADDRESS:PORT",
-        help="for /metrics, /healthz and /readyz (127.0.0.1:9747)",
+        help="web page, JSON API, /metrics, /healthz and /readyz (127.0.0.1:9747)",
     )
     parser.add_argument(
         "--store",

@@ -85,7 +85,11 @@ class Selection:
 
 
 def parse_selection(terms: Sequence[str], now: int) -> Selection:
-    """``now`` in Unix seconds. Without a time it is the last day. SelectionError."""
+    """``now`` in Unix seconds; several terms may come as one text, with blanks between.
+
+    Without a time it is the last day. SelectionError.
+    """
+    terms = [term for text in terms for term in split_terms(text)]
     if len(terms) > TERMS_MAX:
         raise SelectionError(f"a selection has at most {TERMS_MAX} terms")
     conditions: list[Condition] = []
@@ -102,6 +106,11 @@ def parse_selection(terms: Sequence[str], now: int) -> Selection:
     if since >= until:
         raise SelectionError("since must be before until")
     return Selection(tuple(conditions), since, until)
+
+
+def split_terms(text: str) -> list[str]:
+    """At blanks, but not within double quotes."""
+    return re.findall(r'(?:[^\s"]|"(?:[^"\\]|\\.)*"?)+', text, re.S)
 
 
 def parse_time(text: str, now: int) -> int:

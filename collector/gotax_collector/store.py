@@ -71,12 +71,7 @@ class Counters:
 def prepare(connections: Connections, retention: Retention) -> None:
     """Make or upgrade the tables. SchemaError for a store of a newer gotax; QueryError."""
     layout = layout_of(connections, retention)
-    version = _version(connections)
-    if version > schema.VERSION:
-        raise SchemaError(
-            f"the store {connections.address} has schema {version}, and this gotax knows"
-            f" {schema.VERSION} at most: upgrade the collector"
-        )
+    version = check(connections)
     if version == 0:
         for statement in schema.statements(layout):
             connections.command(statement)
@@ -87,6 +82,17 @@ def prepare(connections: Connections, retention: Retention) -> None:
         table = f"{layout.database}.schema_versions"
         connections.command(f"INSERT INTO {table} (version) VALUES ({schema.VERSION})")
     _set_expiry(connections, layout)
+
+
+def check(connections: Connections) -> int:
+    """The schema's version, 0 for an empty database. SchemaError: it is of a newer gotax."""
+    version = _version(connections)
+    if version > schema.VERSION:
+        raise SchemaError(
+            f"the store {connections.address} has schema {version}, and this gotax knows"
+            f" {schema.VERSION} at most: upgrade the collector"
+        )
+    return version
 
 
 def layout_of(connections: Connections, retention: Retention) -> Layout:

@@ -18,6 +18,11 @@ from hypothesis import strategies as st
 NOW = 1_800_000_000
 
 
+def test_terms_in_one_text() -> None:
+    found = parse_selection(['namespace=shop  workload="a \\"b\\" c"', "since=1h"], NOW)
+    assert [c.values for c in found.conditions] == [("shop",), ('a "b" c',)]
+
+
 def test_terms() -> None:
     found = parse_selection(["namespace=shop", "go!=go1.24*", "gomaxprocs=8..,4", "since=7d"], NOW)
     assert found.conditions == (

@@ -54,11 +54,12 @@ KNOWS: dict[str, set[str]] = {
     },
     "__main__": {"cli"},
 }
-ONLY = {  # who alone may import a library
+ONLY: dict[str, str | tuple[str, ...]] = {  # who alone may import a library
     "bcc": "sampling/loader.py",
     "prometheus_client": "exporters/prometheus.py",
     "google": "wire/",
-    "grpc": "exporters/connection.py",
+    "grpc": ("exporters/connection.py", "exporters/grpccall.py"),
+    "opentelemetry": ("exporters/otlp.py", "exporters/opentelemetry.py"),
     "lightkube": "kubernetes/",
     "httpx2": "kubernetes/",
 }
@@ -72,6 +73,7 @@ PURE = (
     *("kubernetes/pods.py", "kubernetes/quantities.py", "kubernetes/workloads.py"),
     *("exporters/comparison.py", "exporters/encoding.py", "exporters/interning.py"),
     *("exporters/folded.py", "exporters/pprof.py", "exporters/record.py", "exporters/report.py"),
+    *("exporters/otlp.py", "exporters/portions.py", "exporters/series.py"),
     *("exporters/style.py", "exporters/table.py", "exporters/text.py"),
 )
 HARMLESS = {
@@ -85,7 +87,8 @@ HARMLESS = {
         "gzip",
         "itertools",
     ),
-    *("json", "math", "numpy", "re", "struct", "typing", "unicodedata"),
+    *("hashlib", "json", "math", "numpy", "re", "struct", "typing", "unicodedata"),
+    "opentelemetry",  # generated types; ONLY says whose
 }
 # sys: one constant of this machine each (byteorder, intern), no streams and no arguments.
 HARMLESS_NAMES = {"sys": {"byteorder", "intern", "maxsize"}}

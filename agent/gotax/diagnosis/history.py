@@ -28,6 +28,7 @@ from gotax.model import (
 
 RECENT_S = 60.0
 LONG_S = 3600.0
+DOUBT_S = 900.0
 BLOCK_S = 300.0
 """Windows older than ``RECENT_S`` are added up in blocks of this length."""
 JUDGE_EVERY_S = 60.0
@@ -77,6 +78,7 @@ class _Kept:
     older: deque[Sum] = field(default_factory=deque)
     holding: dict[str, Finding] = field(default_factory=dict)  # by code, as told last
     released_s: dict[str, float] = field(default_factory=dict)  # by code, since it was let go
+    turning_s: dict[str, float] = field(default_factory=dict)  # by code, since it is in doubt
     verdict: Verdict | None = None
     verdict_s: float = 0.0
     total_s: float = 0.0  # of the windows added since it began
@@ -88,6 +90,7 @@ class _Kept:
         self.older.clear()
         self.holding.clear()
         self.released_s.clear()
+        self.turning_s.clear()
         self.verdict, self.verdict_s = None, 0.0
         self.total_s = self.unjudged_s = 0.0
 
@@ -198,7 +201,8 @@ class History:
 def _settle(kept: _Kept, duration_s: float, recent: Case, long: Case) -> None:
     """What holds: newly found in either sum, or found before and not disproved by the long one.
 
-    After a finding was let go, only the long sum can bring it back, until an hour has passed.
+    A change of mind takes ``DOUBT_S`` without a break: a finding is let go when the long sum has
+    disproved it for so long, and comes back, within an hour, when it has proved it for so long.
     """
     found = {finding.code: finding for finding in rules.find_all(long)}
     found_recently = found
@@ -208,10 +212,21 @@ def _settle(kept: _Kept, duration_s: float, recent: Case, long: Case) -> None:
     if kept.holding.keys() - found.keys():
         may_stay = {f.code: f for f in rules.find_all(replace(long, lenient=True))}
     holding: dict[str, Finding] = {}
+    turning: dict[str, float] = {}
     for code in rules.CODES:
-        fresh = found_recently if code not in kept.released_s else {}
-        stays = may_stay if code in kept.holding else {}
-        finding = found.get(code) or fresh.get(code) or stays.get(code)
+        before = kept.holding.get(code)
+        turning_s = kept.turning_s.get(code, 0.0) + kept.unjudged_s
+        proved = found.get(code)
+        if before is not None:
+            finding = proved or found_recently.get(code) or may_stay.get(code)
+            if finding is None and turning_s < _patience_s(code):
+                finding, turning[code] = before, turning_s
+        elif code in kept.released_s:
+            finding = proved if turning_s >= DOUBT_S else None
+            if proved is not None and finding is None:
+                turning[code] = turning_s
+        else:
+            finding = proved or found_recently.get(code)
         if finding is not None:
             holding[code] = finding
     if rules.HARMLESS in kept.holding and rules.TOO_FEW_SAMPLES in holding:
@@ -221,6 +236,7 @@ def _settle(kept: _Kept, duration_s: float, recent: Case, long: Case) -> None:
         if code in holding:
             for weaker in excluded:
                 holding.pop(weaker, None)
+    kept.turning_s = turning
     kept.released_s = {
         code: passed_s
         for code, passed_s in kept.released_s.items()
@@ -234,6 +250,11 @@ def _settle(kept: _Kept, duration_s: float, recent: Case, long: Case) -> None:
         )
         for code, finding in holding.items()
     }
+
+
+def _patience_s(code: str) -> float:
+    """That there are too few samples is no opinion: it goes when there are enough."""
+    return 0.0 if code == rules.TOO_FEW_SAMPLES else DOUBT_S
 
 
 def _identity(process: Process) -> Identity:

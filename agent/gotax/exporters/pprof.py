@@ -25,16 +25,19 @@ mappings are never taken for neighbours and merged (profile.go, adjacent)."""
 COMPRESSION_LEVEL = 6
 
 
-def profile_bytes(window: Window) -> bytes:
+def profile_bytes(window: Window, *, names_containers: bool = True) -> bytes:
     """The gzipped profile: every attributed hit once, equal bytes for an equal window.
 
     Values are ``samples`` (count) and ``cpu`` (nanoseconds); labels of a sample are ``category``,
-    ``container`` and the number ``pid``. Hits that were lost are only told of in a comment.
+    ``group``, the number ``pid`` and, with ``names_containers``, ``container``. Hits that were
+    lost are only told of in a comment.
     """
     from gotax.wire.pprof import profile_pb2
 
     return gzip.compress(
-        _Encoding(profile_pb2.Profile(), window).profile.SerializeToString(deterministic=True),
+        _Encoding(profile_pb2.Profile(), window, names_containers).profile.SerializeToString(
+            deterministic=True
+        ),
         COMPRESSION_LEVEL,
         mtime=0,
     )
@@ -55,8 +58,11 @@ def _modules_by_hits(window: Window) -> list[tuple[str, str]]:
 class _Encoding:
     """The tables of a profile under construction. Ids start at 1, texts at 0 for ""."""
 
-    def __init__(self, profile: profile_pb2.Profile, window: Window) -> None:
+    def __init__(
+        self, profile: profile_pb2.Profile, window: Window, names_containers: bool
+    ) -> None:
         self.profile = profile
+        self._names_containers = names_containers
         self._texts = {"": 0}
         self._mappings: dict[tuple[str, str], profile_pb2.Mapping] = {}
         self._functions: dict[tuple[str, str, int], int] = {}
@@ -92,9 +98,15 @@ class _Encoding:
     def _add_samples(self, window: Window) -> None:
         columns = window.profile
         stacks = [[self._location(location) for location in stack] for stack in columns.stacks]
-        category_key, container_key, pid_key = map(self._text, ("category", "container", "pid"))
+        category_key, group_key, pid_key = map(self._text, ("category", "group", "pid"))
         categories = [self._text(category.label) for category in Category]
-        containers = [self._text(process.container.name) for process in window.processes]
+        groups = [self._text(category.group.value) for category in Category]
+        container_key = self._text("container") if self._names_containers else 0
+        containers = (
+            [self._text(process.container.name) for process in window.processes]
+            if self._names_containers
+            else []
+        )
         for process, stack, category, hits in zip(
             columns.process.tolist(),
             columns.stack.tolist(),
@@ -106,7 +118,9 @@ class _Encoding:
                 location_id=stacks[stack], value=(hits, hits * window.period_ns)
             )
             sample.label.add(key=category_key, str=categories[category])
-            sample.label.add(key=container_key, str=containers[process])
+            sample.label.add(key=group_key, str=groups[category])
+            if containers:
+                sample.label.add(key=container_key, str=containers[process])
             sample.label.add(key=pid_key, num=window.processes[process].pid)
 
     def _location(self, location: Location) -> int:

@@ -29,6 +29,7 @@ from prometheus_client import generate_latest
 from prometheus_client.metrics_core import Metric as Family
 
 import gotax
+from gotax.exporters.delivery import Accountable
 from gotax.exporters.statistics import Statistics, Streaming
 from gotax.exporters.text import bounded
 from gotax.model import (
@@ -245,6 +246,33 @@ STREAM_IN_FLIGHT = Metric(
 SPOOL_RECORDS = Metric("gotax_spool_reports", "gauge", "Reports that no collector has yet.")
 SPOOL_BYTES = Metric("gotax_spool_bytes", "gauge", "Bytes they take, on disk and in memory.")
 SPOOL_ERRORS = Metric("gotax_spool_errors", "counter", "Writes to the spool that failed.")
+BACKEND_SENT = Metric(
+    "gotax_backend_sent_profiles",
+    "counter",
+    "Profiles that a backend has taken: one for each container and window.",
+    ("backend",),
+)
+BACKEND_BYTES = Metric(
+    "gotax_backend_sent_bytes",
+    "counter",
+    "Bytes of the messages a backend has taken.",
+    ("backend",),
+)
+BACKEND_DROPPED = Metric(
+    "gotax_backend_dropped_profiles",
+    "counter",
+    "Profiles that will not reach a backend, by reason.",
+    ("backend", "reason"),
+)
+BACKEND_FAILURES = Metric(
+    "gotax_backend_failed_calls",
+    "counter",
+    "Calls to a backend that failed, by reason.",
+    ("backend", "reason"),
+)
+BACKEND_WAITING = Metric(
+    "gotax_backend_waiting_profiles", "gauge", "Profiles on their way to a backend.", ("backend",)
+)
 OWN_CPU = Metric("gotax_own_cpu_seconds", "counter", "CPU time of gotax itself.")
 MEMORY = Metric("gotax_resident_memory_bytes", "gauge", "Resident memory of gotax itself.")
 BUILD_INFO = Metric("gotax_build_info", "gauge", "Always 1; the version of gotax.", ("version",))
@@ -293,6 +321,11 @@ METRICS = (
     SPOOL_RECORDS,
     SPOOL_BYTES,
     SPOOL_ERRORS,
+    BACKEND_SENT,
+    BACKEND_BYTES,
+    BACKEND_DROPPED,
+    BACKEND_FAILURES,
+    BACKEND_WAITING,
     OWN_CPU,
     MEMORY,
     BUILD_INFO,
@@ -410,6 +443,7 @@ class PrometheusExporter:
         self._kept = tuple(
             place for place, label in enumerate(CONTAINER_LABELS) if label not in exposition.dropped
         )
+        self._deliveries = [other for other in others if isinstance(other, Accountable)]
         self._streams = [other for other in others if isinstance(other, Streaming)]
         self._listed: dict[Labels, _Listed] = {}
         self._totals = _Totals()
@@ -458,6 +492,8 @@ class PrometheusExporter:
             yield from self._health_families(self._window)
         for stream in self._streams:
             yield from _stream_families(stream.statistics())
+        if self._deliveries:
+            yield from _backend_families(self._deliveries)
         yield _family(OWN_CPU, [((), time.process_time())])
         yield _family(MEMORY, [((), read_resident_bytes())])
         yield _family(BUILD_INFO, [((gotax.__version__,), 1)])
@@ -646,6 +682,21 @@ def _stream_families(now: Statistics) -> Iterator[Family]:
     yield _family(SPOOL_RECORDS, [((), now.spool_records)])
     yield _family(SPOOL_BYTES, [((), now.spool_bytes)])
     yield _family(SPOOL_ERRORS, [((), now.spool_errors)])
+
+
+def _backend_families(deliveries: Sequence[Accountable]) -> Iterator[Family]:
+    now = [(delivery.name, delivery.account()) for delivery in deliveries]
+    yield _family(BACKEND_SENT, (((name,), account.sent) for name, account in now))
+    yield _family(BACKEND_BYTES, (((name,), account.sent_bytes) for name, account in now))
+    for metric, counts in (
+        (BACKEND_DROPPED, [(name, account.dropped) for name, account in now]),
+        (BACKEND_FAILURES, [(name, account.failures) for name, account in now]),
+    ):
+        yield _family(
+            metric,
+            (((name, reason), n) for name, by in counts for reason, n in sorted(by.items())),
+        )
+    yield _family(BACKEND_WAITING, (((name,), account.waiting) for name, account in now))
 
 
 def _estimates(comparison: Comparison) -> Iterator[tuple[str, float | None]]:

@@ -107,7 +107,7 @@ def test_no_numbers_make_a_rule_fail(case: Case) -> None:
 @settings(max_examples=200, deadline=None)
 @given(cases())
 def test_what_excludes_one_another_is_not_found_together(case: Case) -> None:
-    """A GOMAXPROCS that costs comes first; what may be its effect is not the program's."""
+    """A GOMAXPROCS that costs is told; what may be its effect is not blamed on the program."""
     codes = {finding.code for finding in rules.find_all(replace(case, lenient=False))}
     for code, excluded in rules.EXCLUDES.items():
         assert not (code in codes and codes & set(excluded)), codes

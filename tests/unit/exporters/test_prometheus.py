@@ -6,12 +6,14 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from gotax.exporters.delivery import Account
 from gotax.exporters.prometheus import (
     CONTAINER_LABELS,
     MAX_LABEL,
@@ -469,7 +471,7 @@ def full_exporter() -> PrometheusExporter:
     health = Health(0.1, 0.2, {"frames": 1}, {"frames": 1}, {"elf-truncated": 1})
     setting = Setting(lost={"no-process": 1}, health=health)
     window = build_window(oversized_load(), native_load(), setting=setting)
-    return published(window, others=[FixedStream()])
+    return published(window, others=[FixedStream(), Sent()])
 
 
 def test_the_stream_to_a_collector_has_metrics_where_there_is_one() -> None:
@@ -479,6 +481,27 @@ def test_the_stream_to_a_collector_has_metrics_where_there_is_one() -> None:
     assert values(exporter, "gotax_stream_connected") == [1]
     assert values(exporter, "gotax_spool_reports") == [2]
     assert not any("stream" in name for name in scraped(published(story_window())))
+
+
+class Sent:
+    """As much of a Delivery as the metrics look at."""
+
+    name = "otlp"
+
+    def account(self) -> Account:
+        return Account(9, 4, 1000, Counter({"expired": 2}), Counter({"unavailable": 3}))
+
+
+def test_what_became_of_profiles_for_a_backend() -> None:
+    """Sent, dropped by reason, failed calls by reason, and what is still on its way."""
+    exporter = full_exporter()
+    name = {"backend": "otlp"}
+    assert values(exporter, "gotax_backend_sent_profiles_total", **name) == [4]
+    assert values(exporter, "gotax_backend_sent_bytes_total", **name) == [1000]
+    assert values(exporter, "gotax_backend_dropped_profiles_total", reason="expired") == [2]
+    assert values(exporter, "gotax_backend_failed_calls_total", reason="unavailable") == [3]
+    assert values(exporter, "gotax_backend_waiting_profiles", **name) == [3]
+    assert values(published(story_window()), "gotax_backend_waiting_profiles") == []
 
 
 def test_the_page_lists_every_metric_with_type_and_labels_and_no_other() -> None:

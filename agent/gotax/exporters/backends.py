@@ -1,0 +1,54 @@
+"""Other people's backends, by the name that their flags begin with.
+
+Each is imported only when it is asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+
+from gotax.errors import UserError
+from gotax.exporters.delivery import Delivery
+from gotax.exporters.endpoint import Endpoint, require_readable
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """``extra`` is what has to be installed with gotax for it, "" for nothing."""
+
+    name: str
+    title: str
+    port: int
+    backend: str
+    extra: str = ""
+
+
+KINDS = (
+    Kind(
+        "otlp",
+        "OTLP profiles over gRPC, to an OpenTelemetry Collector",
+        4317,
+        "opentelemetry.OtlpBackend",
+        "otlp",
+    ),
+    Kind("pyroscope", "pprof to Pyroscope", 4040, "pyroscope.PyroscopeBackend"),
+    Kind("parca", "pprof to Parca", 7070, "parca.ParcaBackend"),
+)
+
+
+def open_delivery(kind: Kind, endpoint: Endpoint) -> Delivery:
+    """Raises UserError when something is not installed or a file cannot be read.
+
+    Connects only once there is something to send: a backend that is down is no error.
+    """
+    require_readable(endpoint.identity)
+    module, _, name = kind.backend.partition(".")
+    try:
+        backend = getattr(import_module(f"gotax.exporters.{module}"), name)
+    except ModuleNotFoundError as error:
+        package = f"'gotax[{kind.extra}]'" if kind.extra else "gotax"
+        raise UserError(
+            f"--{kind.name}-endpoint needs {error.name}: pip install {package}"
+        ) from error
+    return Delivery(backend(endpoint))

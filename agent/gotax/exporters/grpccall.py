@@ -1,0 +1,99 @@
+"""One unary gRPC method of a remote service, with TLS, headers and a deadline.
+
+grpcio is imported here only, and this module only where a flag asks for it.
+"""
+
+from __future__ import annotations
+
+import grpc
+
+import gotax
+from gotax.errors import UserError
+from gotax.exporters.delivery import DeliveryError
+from gotax.exporters.endpoint import Endpoint, Stamp, read_file, read_headers, stamp
+
+_TRANSIENT = {
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.OUT_OF_RANGE,
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DATA_LOSS,
+}
+"""What OTLP's specification calls retryable (otlp/#failures); the rest is final."""
+
+_OPTIONS = (
+    ("grpc.primary_user_agent", f"gotax/{gotax.__version__}"),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.max_receive_message_length", 64 * 1024),  # answers are a few bytes
+    ("grpc.enable_retries", 0),  # the delivery does it, and counts
+    ("grpc.initial_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 10_000),
+)
+
+
+class GrpcCall:
+    """Connects at the first call, and anew when a TLS file has changed or a call has failed."""
+
+    def __init__(self, endpoint: Endpoint, method: str) -> None:
+        if endpoint.path:
+            raise UserError(f"{endpoint}: gRPC knows no path after the port")
+        self._endpoint = endpoint
+        self._method = method
+        self._channel: grpc.Channel | None = None
+        self._stamp: Stamp = ()
+        self._is_aborted = False
+
+    def __call__(self, body: bytes, timeout_s: float) -> bytes:
+        """The answer. Raises DeliveryError."""
+        try:
+            channel = self._connected()
+            metadata = read_headers(self._endpoint.identity)
+        except UserError as error:
+            raise DeliveryError("credentials", str(error)) from error
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(self._method)
+        try:
+            answer: bytes = call(body, timeout=timeout_s, metadata=metadata)
+            return answer
+        except grpc.RpcError as error:
+            raise self._explained(error.code(), error.details() or "") from error
+        except ValueError as error:  # the channel was closed by ``abort``
+            raise DeliveryError("cancelled", str(error)) from error
+
+    def abort(self) -> None:
+        self._is_aborted = True
+        if self._channel is not None:
+            self._channel.close()
+
+    def _connected(self) -> grpc.Channel:
+        now = stamp(self._endpoint.identity)
+        if self._channel is None or (now != self._stamp and not self._is_aborted):
+            if self._channel is not None:
+                self._channel.close()
+            self._channel = self._new_channel()
+            self._stamp = now
+        return self._channel
+
+    def _new_channel(self) -> grpc.Channel:
+        if not self._endpoint.is_secure:
+            return grpc.insecure_channel(self._endpoint.authority, _OPTIONS)
+        identity = self._endpoint.identity
+        credentials = grpc.ssl_channel_credentials(
+            read_file(identity.ca) if identity.ca else None,
+            read_file(identity.key) if identity.key else None,
+            read_file(identity.certificate) if identity.certificate else None,
+        )
+        return grpc.secure_channel(self._endpoint.authority, credentials, _OPTIONS)
+
+    def _explained(self, code: grpc.StatusCode, details: str) -> DeliveryError:
+        reason = code.name.lower().replace("_", "-")
+        text = f"{self._endpoint}: {reason}: {details[:500]}"
+        is_final = code not in _TRANSIENT
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
+            reason, is_final = "too-large", True  # as grpc-go words it
+        if code is grpc.StatusCode.UNIMPLEMENTED:
+            text += " (does it take profiles? a collector does with a pipeline for them, which"
+            text += " --feature-gates=service.profilesSupport allows)"
+        return DeliveryError(reason, text, is_final=is_final)

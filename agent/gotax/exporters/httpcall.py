@@ -1,0 +1,168 @@
+"""One POST to a remote service, with TLS, headers, a proxy and a deadline for all of it.
+
+A connection per call: calls are seconds apart, and each may so reach another server.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+import urllib.request
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import gotax
+from gotax.errors import UserError
+from gotax.exporters.delivery import DeliveryError
+from gotax.exporters.endpoint import Endpoint, Stamp, read_headers, stamp
+
+if TYPE_CHECKING:
+    import ssl
+
+_TRANSIENT = {408, 429, 502, 503, 504}
+"""What OTLP's specification has servers of HTTP ask for another try with."""
+
+_ANSWER_MAX = 64 * 1024
+
+Headers = tuple[tuple[str, str], ...]
+
+
+class HttpCall:
+    """``content_type`` is that of the body and of a good answer; ``headers`` are the protocol's."""
+
+    def __init__(
+        self, endpoint: Endpoint, path: str, content_type: str, headers: Headers = ()
+    ) -> None:
+        self._endpoint = endpoint
+        self._path = endpoint.path + path
+        self._content_type = content_type
+        self._headers = (*headers, ("content-type", content_type))
+        self._context: ssl.SSLContext | None = None
+        self._stamp: Stamp = ()
+        self._connection: HTTPConnection | None = None
+        self._is_aborted = False
+
+    def __call__(self, body: bytes, timeout_s: float) -> bytes:
+        """The answer of a 200. Raises DeliveryError."""
+        deadline = time.monotonic() + timeout_s
+        connection, target = self._open(timeout_s)
+        self._connection = connection
+        # The connection's own timeout is one for each read: a server may drip for ever.
+        watch = threading.Timer(timeout_s, _cut, (connection,))
+        watch.daemon = True
+        watch.start()
+        try:
+            connection.request("POST", target, body, self._all_headers())
+            response = connection.getresponse()
+            answer: bytes | None = response.read(_ANSWER_MAX)
+        except (OSError, HTTPException) as error:
+            if time.monotonic() < deadline and not isinstance(error, TimeoutError):
+                raise DeliveryError("unavailable", f"{self._endpoint}: {_words(error)}") from error
+            answer = None
+        finally:
+            watch.cancel()
+            connection.close()
+        # An answer that was cut in its headers looks like one with few headers.
+        if answer is None or time.monotonic() >= deadline:
+            text = f"{self._endpoint}: no answer within {timeout_s:g} s"
+            raise DeliveryError("deadline-exceeded", text)
+        if self._is_aborted:
+            raise DeliveryError("cancelled", f"{self._endpoint}: stopped")
+        if response.status == 200:
+            if response.headers.get_content_type() != self._content_type:
+                # Not the service: a login page, a load balancer.
+                text = f"{self._endpoint} answered with something else: {_message(answer)}"
+                raise DeliveryError("not-the-service", text)
+            return answer
+        raise DeliveryError(
+            "too-large" if response.status == 413 else f"http-{response.status}",
+            f"{self._endpoint}: {response.status} {_message(answer)}",
+            is_final=response.status not in _TRANSIENT,
+            after_s=_seconds(response.headers.get("Retry-After")),
+        )
+
+    def abort(self) -> None:
+        self._is_aborted = True
+        if self._connection is not None:
+            _cut(self._connection)
+
+    def _all_headers(self) -> dict[str, str]:
+        try:
+            named = dict(read_headers(self._endpoint.identity))
+        except UserError as error:
+            raise DeliveryError("credentials", str(error)) from error
+        return {"user-agent": f"gotax/{gotax.__version__}", **named, **dict(self._headers)}
+
+    def _open(self, timeout_s: float) -> tuple[HTTPConnection, str]:
+        """A connection that is not yet made, and what to ask it for. By way of the proxy that
+        the environment names (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)."""
+        if self._is_aborted:
+            raise DeliveryError("cancelled", f"{self._endpoint}: stopped")
+        endpoint = self._endpoint
+        scheme = "https" if endpoint.is_secure else "http"
+        proxy = None
+        if not urllib.request.proxy_bypass(endpoint.authority):
+            proxy = urlsplit(urllib.request.getproxies().get(scheme, ""))
+        host, port = endpoint.host, endpoint.port
+        if proxy is not None and proxy.hostname:
+            host, port = proxy.hostname, proxy.port or 3128
+        if not endpoint.is_secure:
+            target = self._path
+            if proxy is not None and proxy.hostname:
+                target = f"http://{endpoint.authority}{self._path}"
+            return HTTPConnection(host, port, timeout=timeout_s), target
+        secure = HTTPSConnection(host, port, timeout=timeout_s, context=self._secure_context())
+        if proxy is not None and proxy.hostname:
+            secure.set_tunnel(endpoint.host, endpoint.port)
+        return secure, self._path
+
+    def _secure_context(self) -> ssl.SSLContext:
+        import ssl
+
+        now = stamp(self._endpoint.identity)
+        if self._context is None or now != self._stamp:
+            identity = self._endpoint.identity
+            try:
+                context = ssl.create_default_context(cafile=identity.ca or None)
+                if identity.certificate:
+                    context.load_cert_chain(identity.certificate, identity.key)
+            except (OSError, ssl.SSLError) as error:
+                text = f"{self._endpoint}: cannot use the TLS files: {_words(error)}"
+                raise DeliveryError("credentials", text) from error
+            self._context, self._stamp = context, now
+        return self._context
+
+
+def _cut(connection: HTTPConnection) -> None:
+    """End whatever the connection's thread is waiting for."""
+    held = connection.sock
+    if held is not None:
+        try:
+            held.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it has ended by itself
+
+
+def _words(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)[:500]
+
+
+def _message(answer: bytes) -> str:
+    """What a Connect error says, or the beginning of whatever came."""
+    try:
+        found = json.loads(answer)
+        text = f"{found['code']}: {found['message']}"
+    except (ValueError, KeyError, TypeError, RecursionError):
+        text = answer.decode("utf-8", "replace")
+    return " ".join(text.split())[:500]
+
+
+def _seconds(retry_after: str | None) -> float:
+    """Of a Retry-After header with a number; a date or nonsense is 0."""
+    try:
+        return min(max(0.0, float(retry_after or 0)), 3600.0)
+    except ValueError:
+        return 0.0

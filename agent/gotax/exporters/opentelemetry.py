@@ -1,0 +1,44 @@
+"""To an OpenTelemetry Collector, or what else takes OTLP: ProfilesService/Export over gRPC.
+
+opentelemetry-proto is an extra: pip install 'gotax[otlp]'.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import (
+    ExportProfilesServiceResponse,
+)
+
+from gotax.exporters.endpoint import Endpoint
+from gotax.exporters.grpccall import GrpcCall
+from gotax.exporters.otlp import MAX_BYTES, export_parcels
+from gotax.exporters.portions import Parcel
+from gotax.model import Window
+
+METHOD = "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export"
+
+log = logging.getLogger("gotax")
+
+
+class OtlpBackend:
+    name = "otlp"
+    max_bytes = MAX_BYTES
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._call = GrpcCall(endpoint, METHOD)
+
+    def parcels(self, window: Window) -> Iterator[Parcel]:
+        return export_parcels(window, max_bytes=self.max_bytes)
+
+    def send(self, parcel: Parcel, timeout_s: float) -> int:
+        answer = ExportProfilesServiceResponse.FromString(self._call(parcel.body, timeout_s))
+        partial = answer.partial_success
+        if partial.error_message:
+            log.warning("otlp: the receiver says: %s", partial.error_message[:500])
+        return min(max(0, int(partial.rejected_profiles)), parcel.portions)
+
+    def abort(self) -> None:
+        self._call.abort()

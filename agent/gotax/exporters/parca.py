@@ -1,0 +1,48 @@
+"""To Parca: parca.profilestore.v1alpha1.ProfileStoreService/WriteRaw over gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from gotax.exporters.endpoint import Endpoint
+from gotax.exporters.grpccall import GrpcCall
+from gotax.exporters.portions import Parcel
+from gotax.exporters.series import Series, batches
+from gotax.model import Window
+
+METHOD = "/parca.profilestore.v1alpha1.ProfileStoreService/WriteRaw"
+PORT = 7070
+MAX_BYTES = 2 * 1024 * 1024
+
+
+class ParcaBackend:
+    name = "parca"
+    max_bytes = MAX_BYTES
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._call = GrpcCall(endpoint, METHOD)
+
+    def parcels(self, window: Window) -> Iterator[Parcel]:
+        for batch in batches(window, self.max_bytes):
+            yield Parcel(write_request(batch), len(batch))
+
+    def send(self, parcel: Parcel, timeout_s: float) -> int:
+        self._call(parcel.body, timeout_s)
+        return 0
+
+    def abort(self) -> None:
+        self._call.abort()
+
+
+def write_request(batch: Iterable[Series]) -> bytes:
+    """A WriteRawRequest."""
+    from gotax.wire.parca import profilestore_pb2
+
+    request = profilestore_pb2.WriteRawRequest(normalized=True)
+    for series in batch:
+        added = request.series.add()
+        for name, value in series.labels:
+            added.labels.labels.add(name=name, value=value)
+        added.samples.add(raw_profile=series.profile)
+    body: bytes = request.SerializeToString(deterministic=True)
+    return body

@@ -1,0 +1,56 @@
+"""To Pyroscope: push.v1.PusherService/Push, in the Connect protocol over HTTP.
+
+The protocol is https://connectrpc.com/docs/protocol, unary calls: a POST of the message, and an
+error as JSON with a code. Pyroscope's own clients speak it; it passes any HTTP proxy.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator
+
+from gotax.exporters.endpoint import Endpoint
+from gotax.exporters.httpcall import HttpCall
+from gotax.exporters.portions import Parcel
+from gotax.exporters.series import Series, batches
+from gotax.model import Window
+
+PATH = "/push.v1.PusherService/Push"
+PORT = 4040
+MAX_BYTES = 1024 * 1024
+"""Half of what a tenant may send at once by default (ingestion burst size 2 MiB), while gzipped;
+the rate is what Pyroscope counts it by once it has been unpacked."""
+
+
+class PyroscopeBackend:
+    name = "pyroscope"
+    max_bytes = MAX_BYTES
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        headers = (("connect-protocol-version", "1"),)
+        self._call = HttpCall(endpoint, PATH, "application/proto", headers)
+
+    def parcels(self, window: Window) -> Iterator[Parcel]:
+        for batch in batches(window, self.max_bytes):
+            yield Parcel(push_request(batch), len(batch))
+
+    def send(self, parcel: Parcel, timeout_s: float) -> int:
+        self._call(parcel.body, timeout_s)
+        return 0
+
+    def abort(self) -> None:
+        self._call.abort()
+
+
+def push_request(batch: Iterable[Series]) -> bytes:
+    """A PushRequest."""
+    from gotax.wire.pyroscope import push_pb2
+
+    request = push_pb2.PushRequest()
+    for series in batch:
+        added = request.series.add()
+        for name, value in series.labels:
+            added.labels.add(name=name, value=value)
+        added.samples.add(raw_profile=series.profile, ID=str(uuid.UUID(bytes=series.id)))
+    body: bytes = request.SerializeToString(deterministic=True)
+    return body

@@ -1,0 +1,84 @@
+"""A window as labelled pprof profiles, one per Go container: what Pyroscope and Parca take.
+
+Both know a profile by labels in Prometheus' form. Samples carry ``category``, ``group`` and
+``pid`` as labels of pprof; docs/backends.md lists all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from gotax.exporters.portions import Portion, portions, window_of
+from gotax.exporters.pprof import profile_bytes
+from gotax.exporters.text import bounded
+from gotax.model import Window
+
+NAME = "process_cpu"
+"""What Go's own CPU profiles are called there, so that they are shown alike."""
+
+MAX_VALUE = 500
+"""Characters, of at most four bytes: Pyroscope refuses values of more than 2,048 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """``labels`` are sorted; ``profile`` is gzipped pprof; ``id`` has 16 bytes."""
+
+    labels: tuple[tuple[str, str], ...]
+    profile: bytes
+    id: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.profile) + sum(len(k) + 4 * len(v) + 8 for k, v in self.labels) + 64
+
+
+def batches(window: Window, max_bytes: int) -> Iterator[list[Series]]:
+    """All series of a window, together in as few batches of ``max_bytes`` as come in order.
+
+    A single sample that does not fit makes a batch that is too large.
+    """
+    batch: list[Series] = []
+    size = 0
+    for series in _all_series(window, portions(window), max_bytes):
+        if batch and size + series.size > max_bytes:
+            yield batch
+            batch, size = [], 0
+        batch.append(series)
+        size += series.size
+    if batch:
+        yield batch
+
+
+def _all_series(window: Window, chosen: Iterable[Portion], max_bytes: int) -> Iterator[Series]:
+    for portion in chosen:
+        profile = profile_bytes(window_of(portion, window), names_containers=False)
+        series = Series(labels_of(window, portion), profile, portion.id(window))
+        if series.size > max_bytes and len(portion.rows) > 1:
+            yield from _all_series(window, portion.halves(), max_bytes)
+        else:
+            yield series
+
+
+def labels_of(window: Window, portion: Portion) -> tuple[tuple[str, str], ...]:
+    """Sorted; labels without a value are left out."""
+    container, main = portion.container, portion.report.main_process
+    pod, found = container.pod, main.gomaxprocs
+    limit = portion.report.limit.limit_cores
+    named = {
+        "__name__": NAME,
+        "service_name": (pod.workload.name if pod else container.unit) or container.name,
+        "namespace": pod.namespace if pod else "",
+        "pod": pod.pod if pod else "",
+        "container": pod.container if pod else container.name,
+        "container_id": (container.container_id or "")[:12],
+        "workload": str(pod.workload) if pod else "",
+        "node": window.host,
+        "go_version": main.build.version if main.build else "",
+        "gomaxprocs": str(found.value) if found and found.value is not None else "",
+        "cpu_limit": f"{limit:g}" if limit is not None else "",
+        "profiler": "gotax",
+    }
+    named["service_name"] = named["service_name"] or "unknown"
+    return tuple(sorted((k, bounded(v, MAX_VALUE)) for k, v in named.items() if v))

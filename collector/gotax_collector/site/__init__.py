@@ -1,0 +1,1 @@
+"""The collector's web page and its HTTP/JSON API."""

@@ -1,0 +1,289 @@
+"""Routes: pages for people, JSON for programs, and what probes and Prometheus ask for."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.datastructures import QueryParams
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gotax_collector.api import HOURS_PER_MONTH, SORTS, Api, Parameters
+from gotax_collector.clickhouse import ConnectionError, QueryError
+from gotax_collector.exposition import CONTENT_TYPE
+from gotax_collector.questions import Questions
+from gotax_collector.selection import SelectionError
+from gotax_collector.site import drawing
+
+log = logging.getLogger(__name__)
+
+_STORE_FAILING_S = 60.0
+_QUERY_MAX = 16 << 10
+_HTML = "text/html; charset=utf-8"
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self';"
+    " frame-ancestors 'none'; base-uri 'none'"
+)
+_STATIC = {"site.css": "text/css; charset=utf-8", "flame.js": "text/javascript; charset=utf-8"}
+RANGES = (("1h", "1 hour"), ("6h", "6 hours"), ("24h", "1 day"), ("7d", "7 days"), ("30d", "30 d"))
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What the site shows. ``metrics`` is for /metrics, ``store_failing_s`` for /readyz."""
+
+    questions: Questions
+    metrics: Callable[[], bytes]
+    store_failing_s: Callable[[], float]
+
+
+class Site:
+    """Serves on a thread of its own, until ``close``. OSError where the address cannot be had."""
+
+    def __init__(self, address: tuple[str, int], served: Served) -> None:
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._socket.bind(address)
+            self._socket.listen(128)  # who comes before the thread runs waits
+        except OSError:
+            self._socket.close()
+            raise
+        self.port = int(self._socket.getsockname()[1])
+        config = uvicorn.Config(
+            application(served),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=1,
+            limit_concurrency=100,
+            ws="none",
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, args=([self._socket],), name="http", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(3)
+        self._socket.close()
+
+
+def application(served: Served) -> Starlette:
+    return Starlette(
+        routes=[Route(path, answer) for path, answer in _Pages(served).routes().items()],
+        exception_handlers={
+            SelectionError: _refuse(400),
+            QueryError: _refuse(503),
+            ConnectionError: _refuse(503),
+            HTTPException: _not_there,
+        },
+    )
+
+
+class _Pages:
+    """Plain functions: each runs on a thread of a pool, for questions block."""
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self._api = Api(served.questions)
+
+    def routes(self) -> dict[str, Callable[[Request], Response]]:
+        return {
+            "/": self._fleet,
+            "/workload": self._workload,
+            "/changes": self._changes,
+            "/flamegraph": self._flamegraph,
+            "/flamegraph.html": self._standalone,
+            "/flamegraph.folded": self._folded,
+            "/api/v1/{name}": self._json,
+            "/static/{name}": self._static,
+            "/metrics": self._metrics,
+            "/healthz": lambda _: _text("ok\n"),
+            "/readyz": self._ready,
+        }
+
+    def _fleet(self, request: Request) -> Response:
+        parameters = _parameters(request.query_params)
+        answer = self._api.questions.top(
+            self._api.selection(_timed(parameters)), 100, _sort(parameters)
+        )
+        price = self._api.price(parameters)
+        values = {
+            "top": answer,
+            "sort": _sort(parameters),
+            "sorts": SORTS,
+            "price": price,
+            "monthly": price * HOURS_PER_MONTH if price else None,
+            "terms_of": drawing.terms_of,
+        }
+        return self._page("fleet.html", parameters, values)
+
+    def _workload(self, request: Request) -> Response:
+        parameters = _parameters(request.query_params)
+        selection = self._api.selection(_timed(parameters))
+        answer = self._api.questions.workload(selection)
+        if answer is None:
+            return self._page("nothing.html", parameters, {})
+        values = {
+            "answer": answer,
+            "row": answer.row,
+            "chart": drawing.chart_of(answer.hours),
+            "shares": drawing.group_shares(answer.categories),
+            "compared": self._api.questions.compare(selection),
+            "nodes": self._api.questions.compare(selection, "node", 30),
+            "changes": self._changes_of(parameters),
+            "flame": drawing.flame_of(self._api, _timed(parameters)),
+        }
+        return self._page("workload.html", parameters, values)
+
+    def _changes_of(self, parameters: Parameters) -> object:
+        try:
+            return self._api.questions.changes(self._api.selection(_timed(parameters))).rows
+        except SelectionError:
+            return ()  # of a node or pod nobody can tell
+
+    def _changes(self, request: Request) -> Response:
+        parameters = _parameters(request.query_params)
+        answer = self._api.questions.changes(self._api.selection(_timed(parameters)))
+        values = {"rows": answer.rows, "terms_of": drawing.terms_of}
+        return self._page("changes.html", parameters, values)
+
+    def _flamegraph(self, request: Request) -> Response:
+        parameters = _parameters(request.query_params)
+        functions = self._api.questions.functions(self._api.selection(_timed(parameters)), 40)
+        values = {
+            "flame": drawing.flame_of(self._api, _timed(parameters)),
+            "functions": functions,
+        }
+        return self._page("flamegraph.html", parameters, values)
+
+    def _standalone(self, request: Request) -> Response:
+        text = drawing.flamegraph_page(self._api, _timed(_parameters(request.query_params)))
+        return _text(text, _HTML, drawing.standalone_policy())
+
+    def _folded(self, request: Request) -> Response:
+        return _text(self._api.folded(_timed(_parameters(request.query_params))))
+
+    def _json(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in self._api.names:
+            known = ", ".join(self._api.names)
+            return _json({"error": f"there is no question {name[:40]!r}: there are {known}"}, 404)
+        return _json(self._api.answer(name, _timed(_parameters(request.query_params))))
+
+    def _static(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in _STATIC:
+            raise HTTPException(404)
+        headers = {**_HEADERS, "Cache-Control": "max-age=300"}
+        return Response(drawing.static(name), media_type=_STATIC[name], headers=headers)
+
+    def _metrics(self, _: Request) -> Response:
+        return Response(self._served.metrics(), headers={"Content-Type": CONTENT_TYPE})
+
+    def _ready(self, _: Request) -> Response:
+        is_ready = self._served.store_failing_s() < _STORE_FAILING_S
+        return _text("ok\n" if is_ready else "the store fails\n", status=200 if is_ready else 503)
+
+    def _page(
+        self, template: str, parameters: Parameters, values: Mapping[str, object]
+    ) -> Response:
+        """With what all pages have: where they are, and links that keep the selection."""
+
+        def link(path: str, **changed: str | None) -> str:
+            kept = {**parameters, **{k: [v] if v else [] for k, v in changed.items()}}
+            query = urlencode({name: value for name, value in kept.items() if value}, doseq=True)
+            return f"{path}?{query}" if query else path
+
+        page = {
+            "query": " ".join(parameters.get("q", ())),
+            "since": next(iter(parameters.get("since", ())), "24h"),
+            "ranges": RANGES,
+            "link": link,
+            "parameters": parameters,
+        }
+        return _text(drawing.render(template, {**page, **values}), _HTML, _POLICY)
+
+
+def _parameters(query: QueryParams) -> dict[str, list[str]]:
+    """SelectionError for a question that is longer than any page asks."""
+    found: dict[str, list[str]] = {}
+    if sum(len(key) + len(value) for key, value in query.multi_items()) > _QUERY_MAX:
+        raise SelectionError(f"a question has at most {_QUERY_MAX} characters")
+    for key, value in query.multi_items():
+        if value:
+            found.setdefault(key, []).append(value)
+    return found
+
+
+def _timed(parameters: Parameters) -> Parameters:
+    """``since`` may stand beside the terms, as the form has it."""
+    found = dict(parameters)
+    for name in ("q", "a", "b"):
+        terms = list(found.get(name, ()))
+        since = [f"since={value}" for value in parameters.get("since", ())]
+        if (terms or name == "q") and not any("since=" in term for term in terms):
+            found[name] = [*terms, *since[:1]]
+    return found
+
+
+def _sort(parameters: Parameters) -> str:
+    value = next(iter(parameters.get("sort", ())), SORTS[0])
+    return value if value in SORTS else SORTS[0]
+
+
+def _text(
+    text: str,
+    kind: str = "text/plain; charset=utf-8",
+    policy: str = "default-src 'none'",
+    status: int = 200,
+) -> Response:
+    headers = {**_HEADERS, "Content-Type": kind, "Content-Security-Policy": policy}
+    return Response(text.encode("utf-8", "replace"), status, headers)
+
+
+def _json(found: object, status: int = 200) -> Response:
+    """ASCII, so that no name can be mistaken for anything."""
+    text = json.dumps(found, ensure_ascii=True, allow_nan=False)
+    return _text(text + "\n", "application/json", status=status)
+
+
+def _refuse(status: int) -> Callable[[Request, Exception], Response]:
+    def answer(request: Request, error: Exception) -> Response:
+        if status >= 500:
+            log.warning("a question failed: %s", error)
+        if request.url.path.startswith(("/api/", "/flamegraph.")):
+            return _json({"error": str(error)}, status)
+        return _error_page(str(error), status)
+
+    return answer
+
+
+def _not_there(_: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    return _error_page("There is no such page.", status)
+
+
+def _error_page(text: str, status: int) -> Response:
+    return _text(drawing.render("error.html", {"text": text}), _HTML, _POLICY, status)

@@ -1,0 +1,176 @@
+"""pprof pushes, against Pyroscope's own handler and Parca's own message types."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gotax.exporters.delivery import Delivery
+from gotax.exporters.endpoint import Identity, parse_endpoint
+from gotax.exporters.parca import ParcaBackend
+from gotax.exporters.pyroscope import PyroscopeBackend
+from gotax.model import Category, Window
+from gotax.wire.pprof.profile_pb2 import Profile
+
+from tests.backends.receivers import Listener, listening
+from tests.unit.exporters.windows import build_window, hostile_load, story_window
+
+TENANT = Identity(headers=(("x-scope-orgid", "team-a"),))
+
+
+def pushed(backend: PyroscopeBackend | ParcaBackend, window: Window) -> Delivery:
+    delivery = Delivery(backend)
+    delivery.publish(window)
+    end = time.monotonic() + 30
+    while delivery.account().waiting:
+        assert time.monotonic() < end, delivery.account()
+        time.sleep(0.02)
+    delivery.close()
+    return delivery
+
+
+def received(listener: Listener) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in listener.stop()]
+
+
+def by_category(data: bytes) -> Counter[str]:
+    profile = Profile.FromString(gzip.decompress(data))
+    text = profile.string_table
+    found: Counter[str] = Counter()
+    for sample in profile.sample:
+        labels = {text[label.key]: text[label.str] for label in sample.label}
+        found[labels["category"]] += sample.value[0]
+    return found
+
+
+def assert_holds(window: Window, found: list[dict[str, Any]]) -> None:
+    """Each container's report is there, by category, under the container's labels."""
+    assert {
+        (one["Labels"]["container"], one["Labels"].get("container_id")): by_category(
+            base64.b64decode(one["Profile"])
+        )
+        for one in found
+    } == {
+        (r.container.name, r.container.container_id and r.container.container_id[:12]): {
+            c.label: int(r.category_hits[c]) for c in Category if r.category_hits[c]
+        }
+        for r in window.reports
+    }
+    assert len(found) == len(window.reports)
+
+
+def assert_pprof_opens(found: list[dict[str, Any]], window: Window, folder: Path) -> None:
+    """``go tool pprof`` has the CPU time of the report, and tells categories apart."""
+    go = shutil.which("go")
+    if go is None:
+        pytest.skip("no go command on PATH")
+    [one] = [one for one in found if one["Labels"]["container"] == "payments-api"]
+    [report] = [r for r in window.reports if r.container.name == "payments-api"]
+    path = folder / "pushed.pb.gz"
+    path.write_bytes(base64.b64decode(one["Profile"]))
+    done = subprocess.run(
+        [go, "tool", "pprof", "-tags", "-unit=ms", str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=folder,
+    )
+    [groups] = [part for part in done.stdout.split("\n\n") if part.startswith(" group:")]
+    for group, hits in (("gc", 51), ("scheduler", 86), ("user", 96)):
+        [spent] = re.findall(rf"([\d.]+)ms \([\d.%\s]+\): {group}$", groups, re.M)
+        assert float(spent) == pytest.approx(hits * window.period_ns / 1e6, rel=1e-3)
+    done = subprocess.run(
+        [go, "tool", "pprof", "-top", "-unit=ms", "-tagfocus=group=gc", str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=folder,
+    )
+    assert "runtime.scanobject" in done.stdout
+    assert "main.parse" not in done.stdout
+    total = re.search(r"([\d.]+)ms total", done.stdout)
+    assert total
+    assert float(total[1]) == pytest.approx(report.hits * window.period_ns / 1e6, rel=1e-3)
+
+
+@pytest.mark.usefixtures("pyroscope")
+def test_pyroscopes_handler_takes_the_pushes(tmp_path: Path) -> None:
+    """Labels, tenant, ids and profiles arrive through its own code, and pprof opens them."""
+    window = story_window()
+    with listening("pyroscope") as listener:
+        endpoint = parse_endpoint(f"http://{listener.address}", 4040, TENANT)
+        delivery = pushed(PyroscopeBackend(endpoint), window)
+        found = received(listener)
+    assert delivery.account().sent == len(window.reports)
+    assert_holds(window, found)
+    assert {one["Tenant"] for one in found} == {"team-a"}
+    assert len({one["ID"] for one in found}) == len(found)
+    for one in found:
+        assert one["Labels"]["__name__"] == "process_cpu"
+    assert_pprof_opens(found, window, tmp_path)
+
+
+@pytest.mark.usefixtures("pyroscope")
+def test_pyroscopes_handler_takes_hostile_names() -> None:
+    """Escapes, line breaks, half surrogates and great length are valid labels by then."""
+    with listening("pyroscope") as listener:
+        endpoint = parse_endpoint(f"http://{listener.address}", 4040)
+        delivery = pushed(PyroscopeBackend(endpoint), build_window(hostile_load()))
+        assert len(received(listener)) == 1
+    assert not delivery.account().dropped
+
+
+@pytest.mark.usefixtures("pyroscope")
+def test_pyroscopes_no_is_understood(caplog: pytest.LogCaptureFixture) -> None:
+    """An error of the Connect protocol: final, with its message in the log."""
+
+    class Unnamed(PyroscopeBackend):
+        def parcels(self, window: Window) -> Any:
+            for parcel in super().parcels(window):
+                yield type(parcel)(parcel.body.replace(b"service_name", b"survice_name"), 6)
+
+    with listening("pyroscope") as listener:
+        endpoint = parse_endpoint(f"http://{listener.address}", 4040)
+        delivery = pushed(Unnamed(endpoint), story_window())
+    assert delivery.account().dropped == {"refused": 6}
+    assert delivery.account().failures == {"http-400": 1}
+    assert "invalid_argument: labels map" in caplog.text
+
+
+@pytest.mark.usefixtures("parca")
+def test_parcas_types_understand_the_writes(tmp_path: Path) -> None:
+    """Labels and profiles arrive, with link-time addresses said to be such; pprof opens them."""
+    window = story_window()
+    with listening("parca") as listener:
+        endpoint = parse_endpoint(f"http://{listener.address}", 7070)
+        delivery = pushed(ParcaBackend(endpoint), window)
+        found = received(listener)
+    assert delivery.account().sent == len(window.reports)
+    assert_holds(window, found)
+    assert all(one["Normalized"] for one in found)
+    assert_pprof_opens(found, window, tmp_path)
+
+
+@pytest.mark.usefixtures("parca")
+def test_parcas_no_is_understood(caplog: pytest.LogCaptureFixture) -> None:
+    """INVALID_ARGUMENT is final."""
+
+    class Unnamed(ParcaBackend):
+        def parcels(self, window: Window) -> Any:
+            for parcel in super().parcels(window):
+                yield type(parcel)(parcel.body.replace(b"__name__", b"__nume__"), 6)
+
+    with listening("parca") as listener:
+        endpoint = parse_endpoint(f"http://{listener.address}", 7070)
+        delivery = pushed(Unnamed(endpoint), story_window())
+    assert delivery.account().dropped == {"refused": 6}
+    assert "missing __name__ label" in caplog.text

@@ -1,0 +1,190 @@
+"""The web page and the HTTP API, over HTTP."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from email.message import Message
+from html.parser import HTMLParser
+from urllib.parse import quote, urlencode
+
+import pytest
+from gotax_collector.questions import Questions
+from gotax_collector.site.application import Served, Site
+
+from tests.collector.fleet import filled
+from tests.collector.reports import NOW, Sampled, Seen, report, sender, web
+
+HOSTILE = "</title><script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7*7}}"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    store = filled(tmp_path_factory.mktemp("fleet"))
+    hostile = Seen(web(HOSTILE, image=HOSTILE), (Sampled(f"main.main;{HOSTILE}", 0, 99),))
+    store.insert([report(sender(HOSTILE, HOSTILE), 1, [hostile], start_s=NOW)])
+    served = Site(
+        ("127.0.0.1", 0), Served(Questions(store.connections), lambda: b"up 1\n", lambda: 0.0)
+    )
+    yield f"http://127.0.0.1:{served.port}"
+    served.close()
+    store.close()
+
+
+def get(url: str) -> tuple[int, Message, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=30) as response:
+            return response.status, response.headers, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read().decode()
+
+
+def api(site: str, name: str, **parameters: object) -> dict[str, object]:
+    status, _, body = get(f"{site}/api/v1/{name}?{urlencode(parameters, doseq=True)}")
+    assert status == 200, body
+    found: dict[str, object] = json.loads(body)
+    return found
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, as a browser would see them, and the text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+PAGES = (
+    "/?since=7d",
+    "/?q=workload%3Dweb&since=7d&price=0.04",
+    f"/workload?since=7d&q={quote('workload=' + json.dumps(HOSTILE))}",
+    "/workload?since=7d&q=workload%3Dweb",
+    "/workload?q=workload%3Dnobody",
+    "/changes?since=7d",
+    "/flamegraph?since=7d",
+    "/flamegraph.html?since=7d",
+    "/flamegraph.html?a=gomaxprocs%3D4&b=gomaxprocs%3D192&since=7d",
+    f"/?q={quote(HOSTILE)}",
+    f"/{quote(HOSTILE)}",
+)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_names_of_strangers_are_text(site: str, path: str) -> None:
+    """No tag, attribute or script of a page comes from a name, and the policy would stop it."""
+    _, headers, body = get(site + path)
+    page = Page(body)
+    assert not any(tag == "img" for tag, _ in page.tags)
+    assert all(not name.startswith("on") for _, attributes in page.tags for name in attributes)
+    scripts = [attributes for tag, attributes in page.tags if tag == "script"]
+    assert all(set(attributes) <= {"src"} for attributes in scripts)
+    assert "alert(1)" not in "".join(re.findall(r"<script[^>]*>(.*?)</script>", body, re.S))
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_the_main_page(site: str) -> None:
+    status, _, body = get(f"{site}/?since=7d")
+    page = Page(body)
+    assert status == 200
+    assert HOSTILE in page.text
+    assert "GT001" in page.text
+    links = [a["href"] for tag, a in page.tags if tag == "a" and "/workload?" in (a["href"] or "")]
+    assert len(links) == 3
+    for link in links:
+        status, _, body = get(f"{site}{link}")
+        assert status == 200
+        assert "Time by category" in body
+
+
+def test_the_workload_page_has_the_comparison(site: str) -> None:
+    _, _, body = get(f"{site}/workload?since=7d&q=workload%3Dweb")
+    text = " ".join(Page(body).text.split())
+    assert "The same workload at other GOMAXPROCS" in text
+    assert re.search(r"192.{0,20}47\.\d %\+3\d\.\d pt", text)
+    assert "runtime.findRunnable" in body
+
+
+def test_a_file_of_its_own_needs_nothing_else(site: str) -> None:
+    _, headers, body = get(f"{site}/flamegraph.html?since=7d")
+    assert not any({"src", "href"} & attributes.keys() for _, attributes in Page(body).tags)
+    assert "sha256-" in headers["Content-Security-Policy"]
+    assert "runtime.findRunnable" in body
+
+
+def test_folded(site: str) -> None:
+    _, headers, body = get(f"{site}/flamegraph.folded?since=7d&q=workload%3Dapi")
+    lines = sorted(body.splitlines())
+    assert headers["Content-Type"].startswith("text/plain")
+    assert [line.rsplit(" ", 1)[0] for line in lines] == [
+        "main.main;main.serve;encoding/json.Marshal;[user]",
+        "runtime.gcBgMarkWorker;[gc/mark-idle]",
+        "runtime.mcall;runtime.schedule;runtime.findRunnable;[scheduler/find-work]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("top", {"price": 0.04}),
+        ("workload", {"q": "workload=web"}),
+        ("compare", {"q": "workload=web", "by": "node"}),
+        ("changes", {}),
+        ("functions", {}),
+        ("profile", {}),
+        ("diff", {"a": "gomaxprocs=4", "b": "gomaxprocs=192"}),
+    ],
+)
+def test_the_api(site: str, name: str, parameters: dict[str, object]) -> None:
+    found = api(site, name, since="7d", **parameters)
+    assert found["schema"] == f"gotax.fleet.{name}/v1"
+    assert len(found) > 2
+
+
+def test_price(site: str) -> None:
+    found = api(site, "top", since="7d", price="0.04")
+    total = found["total"]
+    assert isinstance(total, dict)
+    assert total["runtime_per_month"] == pytest.approx(total["runtime_cores"] * 0.04 * 730)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "says"),
+    [
+        ("/api/v1/top?q=colour%3Dred", 400, "there is no field"),
+        ("/api/v1/top?limit=0", 400, "limit is from 1 to 1000"),
+        ("/api/v1/top?price=nan", 400, "price is a number above 0"),
+        ("/api/v1/top?sort=name", 400, "sort is one of runtime"),
+        ("/api/v1/nothing", 404, "there is no question"),
+        ("/api/v1/changes?q=node%3Dn1&since=7d", 400, "knows nothing of node"),
+        ("/api/v1/top?q=" + "x" * 20_000, 400, "at most 16384 characters"),
+        ("/api/v1/compare?work_before=1", 200, "compare"),
+        ("/api/v1/changes?work_before=1", 400, "go together"),
+    ],
+)
+def test_what_is_not_understood(site: str, path: str, status: int, says: str) -> None:
+    found, headers, body = get(site + path)
+    assert (found, headers["Content-Type"]) == (status, "application/json")
+    assert says in body
+    json.loads(body)
+
+
+def test_probes_and_metrics(site: str) -> None:
+    assert get(f"{site}/metrics")[2] == "up 1\n"
+    assert get(f"{site}/healthz")[0] == 200
+    assert get(f"{site}/readyz")[0] == 200
+    assert get(f"{site}/static/site.css")[0] == 200
+    assert get(f"{site}/static/..%2Fdrawing.py")[0] == 404

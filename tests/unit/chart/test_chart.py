@@ -1,0 +1,256 @@
+"""The chart, as far as it can be read without helm; tests/e2e installs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from gotax import cli
+from gotax.exporters.prometheus import METRICS
+
+ROOT = Path(__file__).parents[3]
+CHART = ROOT / "helm" / "gotax"
+PAGE = CHART / "README.md"
+TEMPLATES = sorted((CHART / "templates").iterdir())
+VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+DASHBOARD = json.loads((CHART / "dashboards" / "gotax.json").read_text())
+PROMTOOL = shutil.which("promtool", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+FREE = {"global"}  # helm's own
+ANYTHING = {"nodeAffinity", "podAffinity", "podAntiAffinity", "podSelector", "namespaceSelector"}
+
+
+def documented() -> Iterator[tuple[str, str]]:
+    """Every value with a ``# --`` comment, and the comment."""
+    path: list[tuple[int, str]] = []
+    text = ""
+    for line in (CHART / "values.yaml").read_text().splitlines():
+        stripped = line.strip()
+        indent = len(line) - len(line.lstrip())
+        if stripped.startswith("# -- "):
+            text = stripped.removeprefix("# -- ")
+        elif stripped.startswith("# ") and text:
+            text += " " + stripped.removeprefix("# ")
+        elif match := re.match(r"(\w+):", stripped):
+            while path and path[-1][0] >= indent:
+                path.pop()
+            path.append((indent, match[1]))
+            if text:
+                yield ".".join(name for _, name in path), text
+            text = ""
+
+
+def table() -> str:
+    """The values of the README."""
+    lines = ["| value | default | meaning |", "| --- | --- | --- |"]
+    for name, text in documented():
+        value = json.dumps(at(VALUES, name))
+        lines.append(f"| `{name}` | `{value}` | {text} |")
+    return "\n".join(lines)
+
+
+def at(values: Any, path: str) -> Any:
+    for name in path.split("."):
+        values = values[name]
+    return values
+
+
+def leaves(values: dict[str, Any], schema: dict[str, Any], path: str = "") -> Iterator[str]:
+    """Values that somebody could want to set: those below which the schema has no more names."""
+    for name, value in values.items():
+        inner = schema["properties"].get(name, {})
+        if isinstance(value, dict) and "properties" in inner and name not in LUMPS:
+            yield from leaves(value, inner, f"{path}{name}.")
+        else:
+            yield path + name
+
+
+COLLECTORS = {f"--collector{end}" for end in ("", "-ca", "-cert", "-key", "-plaintext")}
+LUMPS = {"resources", "securityContext", "affinity", "updateStrategy"}  # as Kubernetes has them
+
+
+def objects(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Everything in the schema that is an object."""
+    if schema.get("type") == "object":
+        yield path, schema
+    for name, inner in schema.get("properties", {}).items():
+        yield from objects(inner, f"{path}.{name}" if path else name)
+    if "items" in schema:
+        yield from objects(schema["items"], f"{path}[]")
+
+
+def test_the_readme_lists_every_value(pytestconfig: pytest.Config) -> None:
+    """Its table is what values.yaml says; --update-golden writes it anew."""
+    head, mark, _ = PAGE.read_text().partition("`values.schema.json`.\n")
+    assert mark
+    text = f"{head}{mark}\n{table()}\n"
+    if pytestconfig.getoption("--update-golden"):
+        PAGE.write_text(text)
+    assert PAGE.read_text() == text
+    assert {name for name, _ in documented()} == set(leaves(VALUES, SCHEMA))
+
+
+def test_the_schema_knows_the_values_and_no_others() -> None:
+    """What is in values.yaml is what may be set."""
+
+    def compare(values: Any, schema: dict[str, Any], path: str) -> None:
+        if "properties" not in schema or path.rpartition(".")[2] in LUMPS:
+            return
+        assert set(values) == set(schema["properties"]) - FREE, path
+        for name, value in values.items():
+            compare(value, schema["properties"][name], f"{path}.{name}")
+
+    compare(VALUES, SCHEMA, "")
+
+
+def test_a_typo_is_an_error_at_every_level() -> None:
+    """No object of the schema takes names that it does not know, but for maps of any names."""
+    for path, schema in objects(SCHEMA):
+        name = path.rpartition(".")[2]
+        if name in FREE | ANYTHING or name == "ipBlock":
+            continue
+        more = schema.get("additionalProperties", True)
+        if "properties" in schema:
+            assert more is False, path
+        else:
+            assert isinstance(more, dict), path
+            assert more.get("type"), path
+
+
+def test_the_schema_takes_the_defaults_and_refuses_mistakes() -> None:
+    """By jsonschema, as helm does it."""
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema comes with ./setup e2e")
+    check = jsonschema.Draft7Validator(SCHEMA)
+    assert list(check.iter_errors(VALUES)) == []
+    for path, wrong in (
+        ("agent.frequencey", 19),
+        ("agent.frequency", "19"),
+        ("agent.dropLabels", ["pods"]),
+        ("resources.limts", {}),
+        ("resources.limits", {"cpus": 1}),
+        ("securityContext.capabilities", {"add": ["sys_admin"]}),
+        ("tolerations", [{"operator": "exists"}]),
+        ("updateStrategy.rollingUpdate", {"maxUnavailabel": 1}),
+        ("prometheusRule.for", "30"),
+        ("collector.persistence.size", "20 GB"),
+    ):
+        values = json.loads(json.dumps(VALUES))
+        *outer, name = path.split(".")
+        (at(values, ".".join(outer)) if outer else values)[name] = wrong
+        assert list(check.iter_errors(values)), path
+
+
+def test_templates_use_values_that_exist() -> None:
+    """And every value is used."""
+    text = "\n".join(path.read_text() for path in TEMPLATES)
+    used = set(re.findall(r"\.Values\.([\w.]+)", text))
+    for alias in ("rule", "collector"):
+        top = {"rule": "prometheusRule", "collector": "collector"}[alias]
+        used |= {f"{top}.{name}" for name in re.findall(rf"\${alias}\.([\w.]+)", text)}
+    for path in used:
+        at(VALUES, path)
+    for leaf in leaves(VALUES, SCHEMA):
+        assert any(leaf == path or leaf.startswith(path + ".") for path in used), leaf
+
+
+def test_the_agents_arguments_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    """Those of the DaemonSet are options of `gotax agent`."""
+    template = (CHART / "templates" / "daemonset.yaml").read_text()
+    options = set(re.findall(r"- (--[a-z-]+)=?", template))
+    assert len(options) > 6
+    with pytest.raises(SystemExit):
+        cli.main(["agent", "--help"])
+    known = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    assert options <= known | COLLECTORS
+
+
+def test_the_rules_have_the_places_that_the_values_replace() -> None:
+    """A marker that was edited away would leave a value without effect."""
+    rules = (CHART / "rules" / "gotax.rules.yaml").read_text()
+    template = (CHART / "templates" / "prometheusrule.yaml").read_text()
+    markers = re.findall(r'replace "([^"]+)"', template)
+    assert len(markers) == 3
+    for marker in markers:
+        assert marker in rules
+    defaults = VALUES["prometheusRule"]
+    assert f"{defaults['for']} # for" in rules
+    assert f"{defaults['minimumCores']} # minimumCores" in rules
+    assert f"{defaults['minimumRuntimeShare']} # minimumRuntimeShare" in rules
+
+
+def expressions() -> list[str]:
+    return [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+
+
+def test_the_dashboard_shows_metrics_and_labels_that_exist() -> None:
+    """A panel of a metric that was renamed would stay empty without a word."""
+    variables = [variable.get("definition", "") for variable in DASHBOARD["templating"]["list"]]
+    text = "\n".join([*expressions(), *variables])
+    used = set(re.findall(r"\bgotax_[a-z_]+", text))
+    assert len(used) > 15
+    assert used <= {metric.series for metric in METRICS}
+    labels = {label for metric in METRICS for label in metric.labels} | {"instance"}
+    for listing in re.findall(r"(?:by|on|group_left) \(([\w, ]+)\)", text):
+        assert set(listing.split(", ")) <= labels
+    assert set(re.findall(r"(\w+)=~?\"", text)) <= labels
+
+
+def test_the_dashboards_panels_are_laid_out() -> None:
+    """Each has an id of its own, a description, and room within the 24 columns."""
+    panels = DASHBOARD["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    cells: set[tuple[int, int]] = set()
+    for panel in panels:
+        place = panel["gridPos"]
+        assert panel["title"]
+        assert panel["description"]
+        assert place["x"] + place["w"] <= 24
+        mine = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & mine, panel["title"]
+        cells |= mine
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool not found: ./setup test")
+@pytest.mark.parametrize("queries", [expressions, lambda: queries_of_the_page()])
+def test_every_query_is_one(queries: Callable[[], list[str]], tmp_path: Path) -> None:
+    """Of the dashboard and of docs/metrics.md, by Prometheus' own parser."""
+    assert PROMTOOL is not None
+    found = [
+        query.replace("$__rate_interval", "5m").replace("$namespace", "x").replace("$workload", "x")
+        for query in queries()
+    ]
+    assert len(found) > 5
+    rules = [{"record": f"gotax:query{n}", "expr": query} for n, query in enumerate(found)]
+    path = tmp_path / "queries.yaml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
+    done = subprocess.run(
+        [PROMTOOL, "check", "rules", str(path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def queries_of_the_page() -> list[str]:
+    """Blocks of four spaces in docs/metrics.md; a line that is indented more goes on."""
+    blocks = re.findall(r"(?:^    .+\n)+", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE)
+    return [block.strip() for block in blocks]
+
+
+def test_the_service_account_may_only_watch_pods() -> None:
+    """The kubelet's list is a permission of its own, where it was asked for."""
+    text = (CHART / "templates" / "rbac.yaml").read_text()
+    assert re.findall(r"verbs: (\[.*?\])", text) == ["[watch]", "[get]"]
+    assert re.findall(r"resources: (\[.*?\])", text) == ["[pods]", "[nodes/pods]"]
+    assert text.index("kubelet.enabled") < text.index("nodes/pods")

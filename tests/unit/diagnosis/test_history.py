@@ -1,0 +1,184 @@
+"""Verdicts that last: simulated hours of a load that comes and goes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from gotax.config import Thresholds
+from gotax.diagnosis.history import LONG_S, History
+from gotax.model import (
+    CATEGORY_COUNT,
+    Category,
+    Container,
+    ContainerReport,
+    CpuLimit,
+    CpuUsage,
+    Gomaxprocs,
+    Origin,
+    Process,
+    Verdict,
+)
+
+WINDOW_S, HZ = 15.0, 19
+CONTAINER = Container("c", "web", "/web")
+PHASES = ((0.3, 10), (1.0, 16), (0.1, 14), (0.0, 6), (0.6, 20), (0.05, 10), (1.0, 1), (0.0, 2)) * 3
+"""Shares of the load, and for how many windows; about an hour."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """What it does at full load: cores, and shares by category. ``throttled``: of its periods."""
+
+    shares: dict[Category, float]
+    cores: float = 0.3
+    procs: int = 64
+    limit: float | None = 1.0
+    throttled: Callable[[float], float] = lambda _: 0.0
+    pid: int = 7
+
+    def window(self, load: float, chance: random.Random) -> ContainerReport:
+        """Hits and periods as chance has them, the CPU time as the kernel counts it."""
+        cores = self.cores * load
+        hits = np.zeros(CATEGORY_COUNT, np.int64)
+        categories = list(self.shares)
+        expected = cores * WINDOW_S * HZ
+        count = max(0, round(chance.gauss(expected, expected**0.5)))
+        for category in chance.choices(categories, [self.shares[c] for c in categories], k=count):
+            hits[category] += 1
+        periods = 150 if self.limit is not None else 0
+        throttled = sum(chance.random() < self.throttled(load) for _ in range(periods))
+        fits = 2 if self.limit is None else max(1, round(self.limit + 0.49))
+        gomaxprocs = Gomaxprocs(self.procs, Origin.ENVIRONMENT, fits)
+        return ContainerReport(
+            container=CONTAINER,
+            processes=(Process(self.pid, 1, "web", CONTAINER, gomaxprocs=gomaxprocs),),
+            category_hits=hits,
+            functions=(),
+            limit=CpuLimit(self.limit, "/web", self.limit),
+            usage=CpuUsage(None, periods, throttled, throttled * 10**7),
+            verdict=Verdict.UNREADABLE,
+            cpu_ns=round(cores * WINDOW_S * 1e9),
+            process_hits=(int(hits.sum()),),
+        )
+
+
+def loads(hours: float) -> Iterator[float]:
+    left = round(hours * 3600 / WINDOW_S)
+    while left > 0:
+        for share, windows in PHASES:
+            for _ in range(min(windows, left)):
+                yield share
+            left -= windows
+
+
+def mixed(runtime: float, **others: float) -> dict[Category, float]:
+    """Scheduler and idle marking of that share, the rest user code but for ``others``."""
+    found = {
+        Category.SCHED_FIND_WORK: runtime * 0.4,
+        Category.SCHED_WAKE: runtime * 0.3,
+        Category.SCHED_PARK: runtime * 0.2,
+        Category.NETPOLL: runtime * 0.1,
+    }
+    found |= {Category[name]: share for name, share in others.items()}
+    return found | {Category.USER: 1 - sum(found.values())}
+
+
+COSTLY = Service(mixed(0.6))
+SERVICES = {
+    "costly": COSTLY,
+    "costly and small": Service(mixed(0.6), cores=0.05),
+    "in between": Service(mixed(0.08)),
+    "costs little": Service({Category.USER: 1.0}, cores=0.9),
+    "fits": Service(mixed(0.3), procs=1),
+    "GC at the threshold": Service(mixed(0.1, GC_MARK_DEDICATED=0.25), procs=1),
+    "coordination at the threshold": Service(mixed(0.35), procs=1),
+    "throttled at peaks": Service(mixed(0.6), throttled=lambda load: 0.3 if load > 0.5 else 0.0),
+    "throttled at the threshold": Service(mixed(0.3), throttled=lambda _: 0.1),
+    "too low a limit at peaks": Service(
+        mixed(0.05), cores=1.0, procs=1, throttled=lambda load: 0.9 if load == 1.0 else 0.0
+    ),
+    "half a core too many": Service(mixed(0.2), procs=2, limit=1.5, cores=1.4),
+}
+
+
+def told(service: Service, hours: float, seed: int = 1) -> list[ContainerReport]:
+    """What is said window by window."""
+    history, chance = History(Thresholds()), random.Random(seed)
+    found = []
+    for load in loads(hours):
+        found.append(history.judge(service.window(load, chance), WINDOW_S, 2))
+        history.end_window()
+    return found
+
+
+def codes(report: ContainerReport) -> frozenset[str]:
+    return frozenset(finding.code for finding in report.findings)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", SERVICES)
+def test_nothing_flaps_in_two_hours_of_changing_load(name: str, seed: int) -> None:
+    """No finding goes and comes back, and no verdict returns to what it was, also exactly at the
+    thresholds."""
+    reports = told(SERVICES[name], 2.0, seed)
+    verdicts = [reports[0].verdict]
+    came: dict[str, int] = {}
+    for before, after in pairwise(reports):
+        if after.verdict is not before.verdict:
+            verdicts.append(after.verdict)
+        for code in codes(after) - codes(before):
+            came[code] = came.get(code, 0) + 1
+    assert len(verdicts) == len(set(verdicts)), verdicts
+    assert not {code for code, times in came.items() if times > 1}, came
+
+
+def test_a_costly_one_is_told_within_a_minute_of_load() -> None:
+    """And the finding says from then on for how long it has held."""
+    reports = told(COSTLY, 1.0)
+    first = next(i for i, report in enumerate(reports) if "GT001" in codes(report))
+    assert (first + 1) * WINDOW_S <= 60
+    last = reports[-1]
+    finding = next(f for f in last.findings if f.code == "GT001")
+    assert finding.held_s == (len(reports) - first) * WINDOW_S
+    assert last.held_s == finding.held_s
+    assert last.verdict is Verdict.OVERSIZED
+
+
+def test_what_is_mended_is_told_no_more() -> None:
+    """A new process with another GOMAXPROCS is judged by its own numbers alone, at once."""
+    history, chance = History(Thresholds()), random.Random(1)
+    for _ in range(40):
+        before = history.judge(COSTLY.window(1.0, chance), WINDOW_S, 2)
+    assert before.verdict is Verdict.OVERSIZED
+    mended = replace(COSTLY, procs=1, pid=8, shares=mixed(0.1))
+    after = history.judge(mended.window(1.0, chance), WINDOW_S, 2)
+    assert (after.verdict, after.findings, after.held_s) == (Verdict.FITS, (), WINDOW_S)
+
+
+def test_what_gets_better_without_a_change_is_let_go_in_an_hour() -> None:
+    """The same process stops paying: the long memory lets go, and does so once."""
+    history, chance = History(Thresholds()), random.Random(1)
+    better = replace(COSTLY, shares={Category.USER: 1.0}, cores=0.9)
+    for _ in range(40):
+        history.judge(COSTLY.window(1.0, chance), WINDOW_S, 2)
+    held = []
+    for _ in range(round(1.5 * LONG_S / WINDOW_S)):
+        held.append("GT001" in codes(history.judge(better.window(1.0, chance), WINDOW_S, 2)))
+    assert held[0]
+    assert not held[-1]
+    assert held == sorted(held, reverse=True)
+
+
+def test_containers_that_are_gone_are_forgotten() -> None:
+    """Memory is bounded by the containers of the last window."""
+    history, chance = History(Thresholds()), random.Random(1)
+    history.judge(COSTLY.window(1.0, chance), WINDOW_S, 2)
+    history.end_window()
+    assert len(history) == 1
+    history.end_window()
+    assert len(history) == 0

@@ -1,0 +1,342 @@
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import pytest
+from gotax.exporters.delivery import Account, Delivery, DeliveryError, Patience
+from gotax.exporters.portions import Parcel
+from gotax.model import Window
+
+from .windows import build_window, fitting_load, mismatch_load, native_load, oversized_load
+
+QUICK = Patience(
+    call_s=1.0,
+    first_delay_s=0.01,
+    last_delay_s=0.05,
+    windows=4,
+    backlog_bytes=1000,
+    age_s=30.0,
+    farewell_s=0.3,
+)
+THREE = build_window(oversized_load(), fitting_load(), mismatch_load(), native_load())
+"""Three portions: the fourth container is not Go."""
+
+
+class Receiver:
+    """A backend in memory. ``answers`` are errors or counts of what is turned away; then all 0."""
+
+    name = "receiver"
+    max_bytes = 500
+
+    def __init__(self, *answers: DeliveryError | int, size: int = 30) -> None:
+        self.answers = list(answers)
+        self.size = size
+        self.taken: list[Parcel] = []
+        self.calls = 0
+        self.timeouts: list[float] = []
+        self.free = threading.Event()  # calls and encodings wait for it
+        self.free.set()
+        self.encoding = threading.Event()
+        self.is_aborted = False
+        self.portions = 3
+
+    def parcels(self, window: Window) -> Iterator[Parcel]:  # noqa: ARG002
+        self.encoding.set()
+        self.free.wait(10)
+        yield Parcel(bytes([len(self.taken) % 256]) * self.size, self.portions)
+
+    def send(self, parcel: Parcel, timeout_s: float) -> int:
+        self.calls += 1
+        self.timeouts.append(timeout_s)
+        self.free.wait(10)
+        if self.is_aborted:
+            raise DeliveryError("cancelled", "stopped")
+        answer = self.answers.pop(0) if self.answers else 0
+        if isinstance(answer, DeliveryError):
+            raise answer
+        self.taken.append(parcel)
+        return answer
+
+    def abort(self) -> None:
+        self.is_aborted = True
+        self.free.set()
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[..., Delivery]]:
+    deliveries: list[Delivery] = []
+
+    def make(receiver: Receiver, patience: Patience = QUICK) -> Delivery:
+        deliveries.append(Delivery(receiver, patience))
+        return deliveries[-1]
+
+    yield make
+    for delivery in deliveries:
+        delivery.close()
+
+
+def eventually(is_so: Callable[[], bool], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.005)
+
+
+def settled(delivery: Delivery) -> Account:
+    eventually(lambda: delivery.account().waiting == 0)
+    return delivery.account()
+
+
+def away(reason: str = "unavailable", after_s: float = 0.0) -> DeliveryError:
+    return DeliveryError(reason, "nobody there", after_s=after_s)
+
+
+def final(reason: str = "invalid-argument") -> DeliveryError:
+    return DeliveryError(reason, "never", is_final=True)
+
+
+def test_what_is_published_arrives_in_order(opened: Callable[..., Delivery]) -> None:
+    """Every portion counts as sent once the backend has taken it."""
+    receiver = Receiver()
+    delivery = opened(receiver)
+    for _ in range(3):
+        delivery.publish(THREE)
+        settled(delivery)
+    account = settled(delivery)
+    assert (account.taken, account.sent, account.sent_bytes) == (9, 9, 90)
+    assert not account.dropped
+    assert [parcel.body[0] for parcel in receiver.taken] == [0, 1, 2]
+
+
+def test_a_backend_that_is_away_is_asked_again(opened: Callable[..., Delivery]) -> None:
+    """The same parcel, until it is taken; each failed call counts under its reason."""
+    receiver = Receiver(away(), away("deadline-exceeded"), away())
+    delivery = opened(receiver)
+    delivery.publish(THREE)
+    account = settled(delivery)
+    assert (account.sent, receiver.calls) == (3, 4)
+    assert account.failures == {"unavailable": 2, "deadline-exceeded": 1}
+    assert not account.dropped
+
+
+def test_delays_grow_and_are_random(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Doubling from the first to the last, and half of each is drawn at random."""
+    drawn: list[tuple[float, float]] = []
+
+    def uniform(low: float, high: float) -> float:
+        drawn.append((low, high))
+        return 0.0
+
+    monkeypatch.setattr("random.uniform", uniform)
+    delivery = Delivery(Receiver(*[away()] * 5), replace(QUICK, last_delay_s=0.04))
+    delivery.publish(THREE)
+    settled(delivery)
+    delivery.close()
+    assert drawn == [(0.005, 0.01), (0.01, 0.02), (0.02, 0.04), (0.02, 0.04), (0.02, 0.04)]
+
+
+def test_a_backend_may_ask_for_more_time(opened: Callable[..., Delivery]) -> None:
+    """Retry-After is kept to."""
+    receiver = Receiver(away(after_s=0.3))
+    delivery = opened(receiver)
+    began = time.monotonic()
+    delivery.publish(THREE)
+    settled(delivery)
+    assert time.monotonic() - began >= 0.3
+
+
+def test_a_final_no_is_not_asked_twice(opened: Callable[..., Delivery]) -> None:
+    """The parcel counts as refused and the next one has its own chance."""
+    receiver = Receiver(final(), final("too-large"))
+    delivery = opened(receiver)
+    for _ in range(3):
+        delivery.publish(THREE)
+        settled(delivery)
+    account = settled(delivery)
+    assert account.dropped == {"refused": 3, "too-large": 3}
+    assert account.failures == {"invalid-argument": 1, "too-large": 1}
+    assert (account.sent, receiver.calls) == (3, 3)
+
+
+def test_what_a_backend_turns_away_is_not_sent(opened: Callable[..., Delivery]) -> None:
+    """OTLP's partial success: two of three were not taken."""
+    delivery = opened(Receiver(2))
+    delivery.publish(THREE)
+    account = settled(delivery)
+    assert (account.sent, account.dropped) == (1, {"partial": 2})
+
+
+def test_a_dead_backend_keeps_a_bounded_backlog(opened: Callable[..., Delivery]) -> None:
+    """The oldest parcels make room, and each portion of them is counted."""
+    receiver = Receiver(*[away()] * 100_000, size=300)
+    delivery = opened(receiver)
+    for number in range(1, 11):
+        delivery.publish(THREE)
+        eventually(lambda number=number: encoded(delivery) == number)  # type: ignore[misc]
+    account = delivery.account()
+    assert account.backlog_bytes == 900
+    assert account.waiting == 9
+    assert account.dropped == {"backlog-full": 21}
+
+
+def encoded(delivery: Delivery) -> int:
+    """Windows that became parcels so far: waiting in the backlog, or dropped from it."""
+    account = delivery.account()
+    return account.backlog_bytes // 300 + account.dropped["backlog-full"] // 3
+
+
+def test_parcels_expire(opened: Callable[..., Delivery]) -> None:
+    """What has waited for too long is worth nothing to anybody."""
+    delivery = opened(Receiver(*[away()] * 100_000), replace(QUICK, age_s=0.05))
+    delivery.publish(THREE)
+    assert settled(delivery).dropped == {"expired": 3}
+
+
+def test_publishing_never_waits(opened: Callable[..., Delivery]) -> None:
+    """While a call hangs, windows queue up to their number; then the oldest is dropped."""
+    receiver = Receiver()
+    receiver.free.clear()
+    delivery = opened(receiver)
+    delivery.publish(THREE)
+    receiver.encoding.wait(10)  # in the thread's hand, no longer in the queue
+    longest = 0.0
+    for _ in range(9):
+        began = time.perf_counter()
+        delivery.publish(THREE)
+        longest = max(longest, time.perf_counter() - began)
+    assert longest < 0.1
+    account = delivery.account()
+    assert (account.taken, account.waiting) == (30, 15)
+    assert account.dropped == {"queue-full": 15}
+    receiver.free.set()
+    assert settled(delivery).sent == 15
+
+
+def test_a_parcel_above_the_backends_limit_is_not_sent(opened: Callable[..., Delivery]) -> None:
+    """It would only be refused."""
+    receiver = Receiver(size=501)
+    delivery = opened(receiver)
+    delivery.publish(THREE)
+    assert settled(delivery).dropped == {"too-large": 3}
+    assert receiver.calls == 0
+
+
+def test_a_limit_lower_than_usual_is_learnt(opened: Callable[..., Delivery]) -> None:
+    """Half of what was too large, but not less than any backend takes."""
+    receiver = Receiver(final("too-large"), final("too-large"), size=300_000)
+    receiver.max_bytes = 400_000
+    delivery = opened(receiver, replace(QUICK, backlog_bytes=10**6))
+    delivery.publish(THREE)
+    settled(delivery)
+    assert receiver.max_bytes == 150_000
+    receiver.size = 100_000
+    delivery.publish(THREE)
+    settled(delivery)
+    assert receiver.max_bytes == 65_536
+
+
+def test_a_portion_in_two_parts_counts_twice(opened: Callable[..., Delivery]) -> None:
+    """More portions than expected: the account stays even."""
+    receiver = Receiver()
+    receiver.portions = 5
+    delivery = opened(receiver)
+    delivery.publish(THREE)
+    eventually(lambda: delivery.account().sent == 5)
+    account = delivery.account()
+    assert (account.taken, account.waiting) == (5, 0)
+
+
+def test_a_fault_in_encoding_costs_one_window(
+    opened: Callable[..., Delivery], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged with its place, counted, and the next window is sent."""
+
+    class Faulty(Receiver):
+        def parcels(self, window: Window) -> Iterator[Parcel]:
+            if window.host == "bad":
+                raise RuntimeError("a fault of ours")
+            yield from super().parcels(window)
+
+    delivery = opened(Faulty())
+    delivery.publish(replace(THREE, host="bad"))
+    delivery.publish(THREE)
+    account = settled(delivery)
+    assert (account.sent, account.dropped) == (3, {"not-encoded": 3})
+    assert "a fault of ours" in caplog.text
+
+
+def test_the_last_window_still_leaves() -> None:
+    """A backend that answers gets what was published right before the end."""
+    receiver = Receiver()
+    delivery = Delivery(receiver, QUICK)
+    delivery.publish(THREE)
+    delivery.close()
+    assert delivery.account().sent == 3
+    assert receiver.taken
+    assert receiver.is_aborted
+
+
+def test_closing_does_not_wait_for_a_backend_that_hangs() -> None:
+    """What is left is counted, once, and nothing is counted afterwards."""
+    receiver = Receiver()
+    delivery = Delivery(receiver, QUICK)
+    receiver.free.clear()
+    for _ in range(3):
+        delivery.publish(THREE)
+    began = time.monotonic()
+    delivery.close()
+    delivery.close()
+    assert time.monotonic() - began < 1.0
+    time.sleep(0.1)  # the thread comes back from its call
+    delivery.publish(THREE)
+    account = delivery.account()
+    assert (account.taken, account.sent, account.waiting) == (9, 0, 0)
+    assert account.dropped == {"stopped": 9}
+
+
+def test_closing_a_backend_that_is_away_is_quick() -> None:
+    """There is no last try for what failed a moment ago."""
+    delivery = Delivery(Receiver(*[away(after_s=20)] * 9), QUICK)
+    delivery.publish(THREE)
+    eventually(lambda: delivery.account().failures.total() > 0)
+    began = time.monotonic()
+    delivery.close()
+    assert time.monotonic() - began < 0.2
+    assert delivery.account().dropped == {"stopped": 3}
+
+
+def test_closing_what_never_sent_is_nothing() -> None:
+    """No window, no thread."""
+    delivery = Delivery(Receiver(), QUICK)
+    delivery.close()
+    assert delivery.account() == Account()
+    assert not [t for t in threading.enumerate() if t.name == "receiver" and t.is_alive()]
+
+
+def test_the_log_tells_of_changes_only(
+    opened: Callable[..., Delivery], caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line when a backend goes away, one when it is back."""
+    caplog.set_level(logging.INFO, "gotax")
+    delivery = opened(Receiver(*[away()] * 5))
+    delivery.publish(THREE)
+    settled(delivery)
+    eventually(lambda: "again" in caplog.text)
+    assert [record.message for record in caplog.records] == [
+        "receiver: nobody there",
+        "receiver takes profiles again",
+    ]
+
+
+@pytest.mark.parametrize("reasons", [("unavailable",), ("unavailable", "http-503")])
+def test_calls_have_a_deadline(opened: Callable[..., Delivery], reasons: Sequence[str]) -> None:
+    """Every call, also the tries after the first."""
+    receiver = Receiver(*[away(reason) for reason in reasons])
+    delivery = opened(receiver)
+    delivery.publish(THREE)
+    settled(delivery)
+    assert receiver.timeouts == [1.0] * (len(reasons) + 1)

@@ -1,0 +1,371 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from gotax.exporters.otlp import export_parcels
+from gotax.exporters.portions import Parcel, portions
+from gotax.model import Category, Container, CpuLimit, PodContainer, Window, Workload
+from hypothesis import given
+from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import (
+    ExportProfilesServiceRequest as Request,
+)
+
+from .otlpsamples import Key, attributes, hits_received, hits_sent, resource
+from .strategies import unhurried, windows
+from .windows import (
+    PARSE,
+    Run,
+    build_window,
+    fitting_load,
+    hostile_load,
+    native_load,
+    oversized_load,
+    story_window,
+)
+
+
+def decoded(parcels: Sequence[Parcel]) -> list[Request]:
+    return [Request.FromString(parcel.body) for parcel in parcels]
+
+
+def requests(window: Window, **how: Any) -> list[Request]:
+    return decoded(list(export_parcels(window, **how)))
+
+
+def test_the_receiver_has_the_windows_samples() -> None:
+    """Container, category, process and stack of every hit of a Go container, and no other hit."""
+    window = story_window()
+    [request] = requests(window)
+    assert hits_received(request) == hits_sent(window)
+    assert sum(hits_received(request).values()) == sum(report.hits for report in window.reports)
+
+
+@unhurried
+@given(windows())
+def test_no_hit_is_lost_in_any_window(window: Window) -> None:
+    """Whatever names and stacks there are: hits arrive once, by category."""
+    received: Counter[str] = Counter()
+    for request in requests(window):
+        for (_, category, _, _), count in hits_received_by_category(request).items():
+            received[category] += count
+    sent: Counter[str] = Counter()
+    for (_, category, _, _), count in hits_sent(window).items():
+        sent[category] += count
+    assert received == sent
+
+
+def hits_received_by_category(request: Request) -> Counter[tuple[str, str, int, int]]:
+    found: Counter[tuple[str, str, int, int]] = Counter()
+    for added in request.resource_profiles:
+        for profile in added.scope_profiles[0].profiles:
+            for sample in profile.samples:
+                labels = attributes(request, sample.attribute_indices)
+                found["", labels["gotax.category"], 0, sample.stack_index] += sample.values[0]
+    return found
+
+
+def assert_dictionary_rules(request: Request) -> None:
+    """The comments of profiles.proto, at ProfilesDictionary and Sample."""
+    tables = request.dictionary
+    used: dict[str, set[int]] = {}
+
+    def use(table: str, index: int) -> None:
+        assert 0 <= index < len(getattr(tables, table)), (table, index)
+        used.setdefault(table, {0}).add(index)
+
+    for name in (
+        *("mapping_table", "location_table", "function_table", "link_table"),
+        *("attribute_table", "stack_table"),
+    ):
+        table = getattr(tables, name)
+        assert table[0].ByteSize() == 0, f"{name}[0] is not the zero value"
+        entries = [entry.SerializeToString(deterministic=True) for entry in table]
+        assert len(set(entries)) == len(entries), f"{name} has an entry twice"
+    assert tables.string_table[0] == ""
+    assert len(set(tables.string_table)) == len(tables.string_table)
+
+    for added in request.resource_profiles:
+        for scope in added.scope_profiles:
+            for profile in scope.profiles:
+                assert len(profile.profile_id) == 16
+                for kind in (profile.sample_type, profile.period_type):
+                    use("string_table", kind.type_strindex)
+                    use("string_table", kind.unit_strindex)
+                identities = set()
+                for sample in profile.samples:
+                    use("stack_table", sample.stack_index)
+                    use("link_table", sample.link_index)
+                    for index in sample.attribute_indices:
+                        assert index > 0
+                        use("attribute_table", index)
+                    identities.add((sample.stack_index, frozenset(sample.attribute_indices)))
+                    assert len(sample.values) == 1
+                    assert not sample.timestamps_unix_nano
+                assert len(identities) == len(profile.samples), "two samples of one identity"
+    for stack in tables.stack_table:
+        for index in stack.location_indices:
+            assert index > 0
+            use("location_table", index)
+    for location in tables.location_table:
+        use("mapping_table", location.mapping_index)
+        for index in location.attribute_indices:
+            use("attribute_table", index)
+        for line in location.lines:
+            use("function_table", line.function_index)
+    for mapping in tables.mapping_table:
+        use("string_table", mapping.filename_strindex)
+        for index in mapping.attribute_indices:
+            use("attribute_table", index)
+    for function in tables.function_table:
+        use("string_table", function.name_strindex)
+        use("string_table", function.filename_strindex)
+    for entry in tables.attribute_table:
+        use("string_table", entry.key_strindex)
+        use("string_table", entry.unit_strindex)
+    for name, indices in used.items():
+        assert indices == set(range(len(getattr(tables, name)))), f"{name}: orphans"
+
+
+@unhurried
+@given(windows())
+def test_the_dictionary_keeps_the_rules_of_the_wire(window: Window) -> None:
+    """Zero values first, nothing twice, nothing dangling, nothing without a reference."""
+    for request in requests(window):
+        assert_dictionary_rules(request)
+
+
+def test_long_names_that_are_cut_alike_stay_one_entry() -> None:
+    """Bounding a text must not make two entries of the table equal."""
+    load = oversized_load()
+    long = "x" * 5000
+    first = replace(PARSE[0], frames=(replace(PARSE[0].frames[0], function=long + "A" + long),))
+    second = replace(PARSE[0], frames=(replace(PARSE[0].frames[0], function=long + "B" + long),))
+    window = build_window(
+        replace(
+            load,
+            runs=(
+                Run((first,), Category.USER, 3),
+                Run((second,), Category.USER, 4),
+            ),
+        )
+    )
+    [request] = requests(window)
+    assert_dictionary_rules(request)
+    [profile] = request.resource_profiles[0].scope_profiles[0].profiles
+    assert [list(sample.values) for sample in profile.samples] == [[7]]
+    assert max(map(len, request.dictionary.string_table)) == 4096
+
+
+def test_only_go_containers_are_sent() -> None:
+    """A program that is not Go has no place in it, and a window without Go makes no message."""
+    assert requests(build_window(native_load())) == []
+    [request] = requests(build_window(native_load(), oversized_load()))
+    assert [resource(added)["service.name"] for added in request.resource_profiles] == [
+        "payments-api"
+    ]
+
+
+def test_a_value_times_the_period_is_cpu_time() -> None:
+    """Types and units are what receivers take for a CPU profile."""
+    window = build_window(oversized_load())
+    [request] = requests(window)
+    [profile] = request.resource_profiles[0].scope_profiles[0].profiles
+    text = request.dictionary.string_table
+    assert (text[profile.sample_type.type_strindex], text[profile.sample_type.unit_strindex]) == (
+        "samples",
+        "count",
+    )
+    assert (text[profile.period_type.type_strindex], text[profile.period_type.unit_strindex]) == (
+        "cpu",
+        "nanoseconds",
+    )
+    assert profile.period == window.period_ns
+    assert profile.time_unix_nano == window.start_unix_ns
+    assert profile.duration_nano == 15_000_000_000
+    assert sum(s.values[0] for s in profile.samples) == window.reports[0].hits
+
+
+def test_resource_attributes_follow_the_semantic_conventions() -> None:
+    """A pod, its container and its process as other tools name them, and GOMAXPROCS beside."""
+    load = oversized_load()
+    pod = PodContainer(
+        namespace="shop",
+        pod="payments-api-5d9c7-x2x5b",
+        container="api",
+        pod_uid="1c0ffee0-0001-4b1d-9c58-0123456789ab",
+        node="node-17",
+        image="registry.example.com:5000/payments/api:v1.4.2@sha256:" + "0" * 64,
+        kind="container",
+        workload=Workload("Deployment", "payments-api"),
+    )
+    container = replace(load.process.container, pod=pod)
+    [request] = requests(
+        build_window(replace(load, process=replace(load.process, container=container)))
+    )
+    named = resource(request.resource_profiles[0])
+    assert named == {
+        "service.name": "payments-api",
+        "service.namespace": "shop",
+        "host.name": "node-17",
+        "os.type": "linux",
+        "container.id": container.container_id,
+        "container.name": "api",
+        "container.runtime.name": "containerd",
+        "container.image.name": "registry.example.com:5000/payments/api",
+        "container.image.tags": ["v1.4.2"],
+        "k8s.namespace.name": "shop",
+        "k8s.pod.name": "payments-api-5d9c7-x2x5b",
+        "k8s.pod.uid": "1c0ffee0-0001-4b1d-9c58-0123456789ab",
+        "k8s.container.name": "api",
+        "k8s.node.name": "node-17",
+        "k8s.deployment.name": "payments-api",
+        "process.pid": 4242,
+        "process.executable.name": "server",
+        "process.linux.cgroup": container.cgroup,
+        "process.runtime.name": "go",
+        "process.runtime.version": "go1.22.5",
+        "gotax.gomaxprocs.value": 192,
+        "gotax.gomaxprocs.origin": "cpu-count",
+        "gotax.gomaxprocs.recommended": 1,
+        "gotax.cpu.limit_cores": 1.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("image", "name", "tags"),
+    [
+        ("nginx", "nginx", None),
+        ("nginx:1.27", "nginx", ["1.27"]),
+        ("localhost:5000/nginx", "localhost:5000/nginx", None),
+        ("a/b@sha256:00", "a/b", None),
+        ("", None, None),
+    ],
+)
+def test_images_have_a_name_and_perhaps_a_tag(
+    image: str, name: str | None, tags: list[str] | None
+) -> None:
+    """A port is not a tag, and a digest is neither."""
+    load = oversized_load()
+    pod = PodContainer("n", "p", "c", "u", "node", image, "container", Workload("Pod", "p"))
+    process = replace(load.process, container=replace(load.process.container, pod=pod))
+    [request] = requests(build_window(replace(load, process=process)))
+    named = resource(request.resource_profiles[0])
+    assert named.get("container.image.name") == name
+    assert named.get("container.image.tags") == tags
+
+
+def test_several_processes_of_a_container_are_told_apart() -> None:
+    """Then the PID is of the sample, and the resource has none."""
+    one, two = oversized_load(), oversized_load()
+    two = replace(two, process=replace(two.process, pid=4243))
+    [request] = requests(build_window(one, two))
+    [added] = request.resource_profiles
+    assert "process.pid" not in resource(added)
+    per_pid: Counter[int] = Counter()
+    for sample in added.scope_profiles[0].profiles[0].samples:
+        labels = attributes(request, sample.attribute_indices)
+        per_pid[labels["process.pid"]] += sample.values[0]
+    assert per_pid == {4242: one.hits, 4243: two.hits}
+
+
+def test_plain_is_the_same_profile_without_what_only_gotax_knows() -> None:
+    """No attribute starts with gotax; hits and stacks are the same."""
+    window = story_window()
+    [full], [plain] = requests(window), requests(window, plain=True)
+    keys = {plain.dictionary.string_table[e.key_strindex] for e in plain.dictionary.attribute_table}
+    keys |= {key for added in plain.resource_profiles for key in resource(added)}
+    assert not [key for key in keys if key.startswith("gotax")]
+    assert_dictionary_rules(plain)
+
+    def total(request: Request) -> int:
+        return sum(
+            sample.values[0]
+            for added in request.resource_profiles
+            for sample in added.scope_profiles[0].profiles[0].samples
+        )
+
+    assert total(plain) == total(full)
+    assert len(plain.dictionary.stack_table) == len(full.dictionary.stack_table)
+
+
+@pytest.mark.parametrize("max_bytes", [200_000, 4000, 1500, 1])
+def test_what_is_too_large_goes_in_parts(max_bytes: int) -> None:
+    """Messages stay below the limit as long as they hold more than a sample; hits stay."""
+    window = story_window()
+    parcels = list(export_parcels(window, max_bytes=max_bytes))
+    received: Counter[Key] = Counter()
+    ids = []
+    for parcel, request in zip(parcels, decoded(parcels), strict=True):
+        assert_dictionary_rules(request)
+        received += hits_received(request)
+        profiles = [a.scope_profiles[0].profiles[0] for a in request.resource_profiles]
+        ids += [profile.profile_id for profile in profiles]
+        assert parcel.portions == len(profiles)
+        samples = sum(len(profile.samples) for profile in profiles)
+        assert len(parcel.body) <= max_bytes or samples == 1
+    assert received == hits_sent(window)
+    assert len(set(ids)) == len(ids), "a profile's id twice"
+
+
+def test_equal_windows_make_equal_bytes() -> None:
+    """So that a message sent twice can be known as such, by its profile ids too."""
+    assert list(export_parcels(story_window())) == list(export_parcels(story_window()))
+    window = story_window()
+    later = replace(window, start_unix_ns=window.start_unix_ns + 1)
+    [first], [second] = requests(window), requests(later)
+    for one, two in zip(first.resource_profiles, second.resource_profiles, strict=True):
+        a, b = (added.scope_profiles[0].profiles[0].profile_id for added in (one, two))
+        assert a != b
+
+
+def test_hostile_names_pass_as_text() -> None:
+    """Half a surrogate pair is spelled out: protobuf would refuse it, and end the sending."""
+    load = hostile_load()
+    container = replace(load.process.container, unit=None)
+    [request] = requests(
+        build_window(replace(load, process=replace(load.process, container=container)))
+    )
+    name = resource(request.resource_profiles[0])["service.name"]
+    assert name.startswith("\x1b[31mred")
+    assert "\\udcff" in name
+
+
+def test_a_container_without_an_id_is_a_service() -> None:
+    """What systemd runs is named by its unit."""
+    load = oversized_load()
+    container = Container(
+        "/system.slice/a.service", "a", "/system.slice/a.service", unit="a.service"
+    )
+    process = replace(load.process, container=container)
+    [request] = requests(build_window(replace(load, process=process, limit=CpuLimit())))
+    named = resource(request.resource_profiles[0])
+    assert named["service.name"] == "a.service"
+    assert not {"container.id", "k8s.pod.uid", "gotax.cpu.limit_cores"} & set(named)
+
+
+def test_portions_are_the_reports() -> None:
+    """One for each Go container that had a hit, with all of its hits."""
+    window = story_window()
+    found = portions(window)
+    assert [portion.container for portion in found] == [r.container for r in window.reports]
+    for portion in found:
+        assert int(window.profile.hits[portion.rows].sum()) == portion.report.hits
+    assert portions(build_window()) == ()
+    idle = replace(build_window(fitting_load()), profile=build_window().profile)
+    assert portions(idle) == ()
+
+
+def test_sending_is_not_paid_for_by_who_does_not_send() -> None:
+    """The command line knows the flags without importing grpc or OpenTelemetry's types."""
+    code = (
+        "import sys; from gotax import cli, daemon; cli._parser();"
+        "print([m for m in sys.modules if m.split('.')[0] in ('grpc', 'opentelemetry', 'google')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import gzip
+import re
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from gotax.exporters.parca import write_request
+from gotax.exporters.portions import portions, window_of
+from gotax.exporters.pyroscope import push_request
+from gotax.exporters.series import Series, batches, labels_of
+from gotax.model import Category, Container, PodContainer, Window, Workload
+from gotax.wire.parca.profilestore_pb2 import WriteRawRequest
+from gotax.wire.pprof.profile_pb2 import Profile
+from gotax.wire.pyroscope.push_pb2 import PushRequest
+from hypothesis import given
+
+from .strategies import unhurried, windows
+from .windows import (
+    build_window,
+    hostile_load,
+    native_load,
+    oversized_load,
+    story_window,
+)
+
+
+def all_series(window: Window, max_bytes: int = 1 << 20) -> list[Series]:
+    return [series for batch in batches(window, max_bytes) for series in batch]
+
+
+def decoded(series: Series) -> Profile:
+    profile: Profile = Profile.FromString(gzip.decompress(series.profile))
+    return profile
+
+
+def by_category(profile: Profile) -> Counter[str]:
+    text = profile.string_table
+    found: Counter[str] = Counter()
+    for sample in profile.sample:
+        labels = {text[label.key]: text[label.str] for label in sample.label}
+        found[labels["category"]] += sample.value[0]
+    return found
+
+
+def test_each_container_is_a_series_of_its_own() -> None:
+    """With the hits of its report by category, and nothing of other containers."""
+    window = story_window()
+    found = all_series(window)
+    assert len(found) == len(window.reports)
+    for series, report in zip(found, window.reports, strict=True):
+        assert dict(series.labels)["container"] == report.container.name
+        assert by_category(decoded(series)) == {
+            category.label: int(report.category_hits[category])
+            for category in Category
+            if report.category_hits[category]
+        }
+
+
+def test_samples_say_what_the_labels_do_not() -> None:
+    """Category, group and PID; the container is the series already, and would clash with it."""
+    [series] = all_series(build_window(oversized_load()))
+    profile = decoded(series)
+    text = profile.string_table
+    keys = {tuple(sorted(text[label.key] for label in s.label)) for s in profile.sample}
+    assert keys == {("category", "group", "pid")}
+    groups = {
+        tuple(text[label.str] for label in s.label if text[label.key] in ("category", "group"))
+        for s in profile.sample
+    }
+    assert ("gc/mark-idle", "gc") in groups
+
+
+@unhurried
+@given(windows())
+def test_no_hit_is_lost_in_any_window(window: Window) -> None:
+    """Whatever names there are; labels are what Prometheus allows."""
+    found = all_series(window)
+    total = sum(sum(by_category(decoded(series)).values()) for series in found)
+    assert total == sum(report.hits for report in window.reports)
+    for series in found:
+        names = [name for name, _ in series.labels]
+        assert names == sorted(set(names))
+        assert dict(series.labels)["service_name"]
+        for name, value in series.labels:
+            assert re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name)
+            assert 0 < len(value.encode()) <= 2048
+        assert len(names) <= 30
+        assert len(series.profile) < series.size
+
+
+def test_labels_of_a_pod() -> None:
+    """Names as people know them, and GOMAXPROCS with the limit beside: that is what to compare."""
+    load = oversized_load()
+    pod = PodContainer(
+        *("shop", "payments-api-5d9c7-x2x5b", "api", "uid", "node-17", "image", "container"),
+        workload=Workload("Deployment", "payments-api"),
+    )
+    container = replace(load.process.container, pod=pod)
+    window = build_window(replace(load, process=replace(load.process, container=container)))
+    [portion] = portions(window)
+    assert dict(labels_of(window, portion)) == {
+        "__name__": "process_cpu",
+        "service_name": "payments-api",
+        "namespace": "shop",
+        "pod": "payments-api-5d9c7-x2x5b",
+        "container": "api",
+        "container_id": "000000000000",
+        "workload": "Deployment/payments-api",
+        "node": "node-17",
+        "go_version": "go1.22.5",
+        "gomaxprocs": "192",
+        "cpu_limit": "1",
+        "profiler": "gotax",
+    }
+
+
+def test_a_container_without_a_name_has_a_service() -> None:
+    """Pyroscope demands one."""
+    load = oversized_load()
+    process = replace(load.process, container=Container("", "", "/"))
+    window = build_window(replace(load, process=process))
+    [portion] = portions(window)
+    assert dict(labels_of(window, portion))["service_name"] == "unknown"
+
+
+def test_hostile_names_are_cut() -> None:
+    """A megabyte of a name is not a label."""
+    load = hostile_load()
+    container = replace(load.process.container, name="\U0001f4a3" * 100_000, unit=None)
+    window = build_window(replace(load, process=replace(load.process, container=container)))
+    [series] = all_series(window)
+    assert max(len(value.encode()) for _, value in series.labels) <= 2048
+
+
+@pytest.mark.parametrize("max_bytes", [100_000, 3000, 1300, 1])
+def test_batches_stay_below_the_limit(max_bytes: int) -> None:
+    """Unless a batch is one series with one sample; hits stay, and no id comes twice."""
+    window = story_window()
+    total = 0
+    ids = []
+    for batch in batches(window, max_bytes):
+        for series in batch:
+            ids.append(series.id)
+            total += sum(by_category(decoded(series)).values())
+        if len(batch) > 1 or len(decoded(batch[0]).sample) > 1:
+            assert len(push_request(batch)) <= max_bytes
+            assert len(write_request(batch)) <= max_bytes
+    assert total == sum(report.hits for report in window.reports)
+    assert len(set(ids)) == len(ids)
+
+
+def test_a_window_without_go_has_no_series() -> None:
+    """And no batch either: an empty push would be an error."""
+    assert list(batches(build_window(native_load()), 1000)) == []
+
+
+def test_the_window_of_a_portion_stands_alone() -> None:
+    """Only its own processes, stacks and hits; the period and the time are the whole's."""
+    window = story_window()
+    for portion in portions(window):
+        alone = window_of(portion, window)
+        assert alone.hits.attributed == alone.hits.drained == portion.report.hits
+        assert alone.processes == portion.processes
+        assert set(alone.profile.stack.tolist()) == set(range(len(alone.profile.stacks)))
+        assert (alone.period_ns, alone.start_unix_ns) == (window.period_ns, window.start_unix_ns)
+
+
+def test_requests_carry_labels_profile_and_id() -> None:
+    """In Pyroscope's form and in Parca's."""
+    found = all_series(story_window())
+    pushed = PushRequest.FromString(push_request(found))
+    written = WriteRawRequest.FromString(write_request(found))
+    assert written.normalized
+    for series, push, write in zip(found, pushed.series, written.series, strict=True):
+        assert tuple((pair.name, pair.value) for pair in push.labels) == series.labels
+        assert tuple((pair.name, pair.value) for pair in write.labels.labels) == series.labels
+        assert push.samples[0].raw_profile == write.samples[0].raw_profile == series.profile
+        assert push.samples[0].ID.replace("-", "") == series.id.hex()

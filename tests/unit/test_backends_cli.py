@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+from gotax import cli
+from gotax.errors import UserError
+from gotax.exporters.backends import KINDS, open_delivery
+from gotax.exporters.delivery import Delivery
+from gotax.exporters.endpoint import Endpoint
+
+
+def deliveries(*flags: str) -> list[Delivery]:
+    return cli._deliveries(cli._parser().parse_args(["agent", *flags]))
+
+
+def test_without_a_flag_nothing_is_sent() -> None:
+    """And the agent looks no closer than it has to."""
+    assert deliveries() == []
+
+
+def test_each_flag_makes_a_delivery() -> None:
+    """All three at once, if somebody wants that."""
+    found = deliveries(
+        *("--otlp-endpoint", "http://otel", "--pyroscope-endpoint", "https://p/below"),
+        *("--parca-endpoint", "http://parca:1"),
+    )
+    assert [delivery.name for delivery in found] == ["otlp", "pyroscope", "parca"]
+
+
+def test_all_flags_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Port, header, files and user of the one backend they are for."""
+    seen: list[Endpoint] = []
+
+    def keep(_: object, endpoint: Endpoint) -> None:
+        seen.append(endpoint)
+
+    monkeypatch.setattr(cli, "open_delivery", keep)
+    deliveries(
+        *("--pyroscope-endpoint", "https://p", "--pyroscope-header", "X-Scope-OrgID=a"),
+        *("--pyroscope-token-file", "t", "--pyroscope-user", "u", "--pyroscope-ca", "ca"),
+        *("--pyroscope-cert", "c", "--pyroscope-key", "k", "--otlp-endpoint", "http://o"),
+    )
+    otlp, pyroscope = seen
+    assert (otlp.port, pyroscope.port) == (4317, 4040)
+    identity = pyroscope.identity
+    assert identity.headers == (("x-scope-orgid", "a"),)
+    assert (identity.token, identity.user) == ("t", "u")
+    assert (identity.ca, identity.certificate, identity.key) == ("ca", "c", "k")
+    assert otlp.identity.headers == ()
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (("--otlp-endpoint", "otel:4317"), "is no endpoint: write http://HOST:PORT"),
+        (("--otlp-ca", "x"), "--otlp-ca goes with --otlp-endpoint"),
+        (("--parca-header", "a=b"), "--parca-header goes with --parca-endpoint"),
+        (("--parca-token-file", "x"), "--parca-token-file goes with --parca-endpoint"),
+        (("--parca-endpoint", "http://p/x"), "gRPC knows no path"),
+        (
+            ("--otlp-endpoint", "https://o", "--otlp-token-file", "/nonexistent"),
+            "cannot read /nonexistent: No such file or directory",
+        ),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(
+    flags: tuple[str, ...], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the remedy, before anything is sampled, with exit code 2."""
+    assert cli.main(["agent", *flags]) == 2
+    error = capsys.readouterr().err
+    assert text in error
+    assert error.count("\n") == 1
+
+
+def test_a_header_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """By the parser, as any other flag."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["agent", "--otlp-endpoint", "http://o", "--otlp-header", "nonsense"])
+    assert caught.value.code == 2
+    assert "NAME=VALUE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "library", "remedy"),
+    [
+        ("otlp", "opentelemetry", "gotax[otlp]"),
+        ("otlp", "grpc", "gotax[otlp]"),
+        ("parca", "grpc", "pip install gotax"),
+    ],
+)
+def test_what_is_not_installed_is_named(
+    kind: str, library: str, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the command that installs it."""
+    for name in [m for m in sys.modules if m.split(".")[0] == library]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in [m for m in sys.modules if m.startswith("gotax.exporters.")]:
+        if name.rsplit(".", 1)[1] in ("opentelemetry", "parca", "grpccall", "otlp"):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, library, None)
+    [found] = [k for k in KINDS if k.name == kind]
+    with pytest.raises(UserError) as caught:
+        open_delivery(found, Endpoint("host", 1, False))
+    assert str(caught.value).startswith(f"--{kind}-endpoint needs {library}")
+    assert remedy in str(caught.value)
+
+
+def test_pyroscope_needs_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is HTTP, which Python has."""
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    [kind] = [k for k in KINDS if k.name == "pyroscope"]
+    assert open_delivery(kind, Endpoint("host", 1, False)).name == "pyroscope"
