@@ -48,6 +48,23 @@ class Course:
     seed: int = 7
 
 
+def run_for(seconds: float) -> None:
+    """Sleep that long, not counting time in which this process was stopped (SIGSTOP, a paused
+    machine): then its children were, too."""
+    while seconds > 0:
+        at = time.monotonic()
+        time.sleep(min(seconds, 0.25))
+        seconds -= min(time.monotonic() - at, 0.5)
+
+
+def wait_for(process: subprocess.Popen[bytes], seconds: float) -> int:
+    """Its exit code; -1 if it does not end in that time."""
+    while seconds > 0 and process.poll() is None:
+        run_for(0.25)
+        seconds -= 0.25
+    return -1 if process.returncode is None else process.returncode
+
+
 class World:
     """The processes, and what can be done to them. Everything is below ``folder``."""
 
@@ -78,7 +95,7 @@ class World:
         self.note("collector killed")
         self.collector.kill()
         self.collector.wait()
-        time.sleep(down_s)
+        run_for(down_s)
         self.collector = self._start_collector()
 
     def kill_agent(self, name: str) -> None:
@@ -91,7 +108,7 @@ class World:
     def cut(self, mode: Mode, for_s: float) -> None:
         self.note(f"network {mode.value} for {for_s:.1f} s")
         self.proxy.set(mode)
-        time.sleep(for_s)
+        run_for(for_s)
         self.proxy.set(Mode.OPEN)
 
     def step_clocks(self, seconds: int) -> None:
@@ -109,7 +126,7 @@ class World:
         with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
             while True:
                 file.write(bytes(1 << 12))
-        time.sleep(for_s)
+        run_for(for_s)
         filler.unlink()
         self.proxy.set(Mode.OPEN)
 
@@ -117,11 +134,11 @@ class World:
         """Let all settle, then end all in good order. False: something did not end well."""
         self.proxy.set(Mode.OPEN)
         self.step_clocks(0)
-        time.sleep(5 if self._course.seconds < 120 else 70)  # an agent's longest wait, and some
+        run_for(5 if self._course.seconds < 120 else 70)  # an agent's longest wait, and some
         codes = []
         for process in (*self.agents.values(), self.collector):
             process.send_signal(signal.SIGTERM)
-            codes.append(process.wait(90))
+            codes.append(wait_for(process, 90))
         self.unmount()
         print(f"exit codes {codes}")
         return not any(codes)
@@ -217,9 +234,9 @@ def run(course: Course, folder: Path) -> dict[str, object]:
     try:
         began = time.monotonic()
         for second, happen in plan(course, world):
-            time.sleep(max(0.0, began + second - time.monotonic()))
+            run_for(max(0.0, began + second - time.monotonic()))
             happen()
-        time.sleep(max(0.0, began + course.seconds - time.monotonic()))
+        run_for(max(0.0, began + course.seconds - time.monotonic()))
         ended_well = world.end()
     finally:
         for process in (world.collector, *world.agents.values()):
