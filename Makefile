@@ -7,10 +7,10 @@ VENV := .venv
 export PATH := $(PATH):$(CURDIR)/$(VENV)/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run demo test corpus backends lint format bench fuzz proto golden clean
+.PHONY: help run demo test corpus backends lint format bench fuzz proto proto-check golden clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.ready-run ## profile this host: a verdict per Go service, then live
 	@$(VENV)/bin/gotax check || [ $$? -eq 1 ]
@@ -45,6 +45,9 @@ golden: $(VENV)/.ready-test ## write the golden files anew, to be read in the di
 
 proto: ## generate agent/gotax/wire from proto/ with the pinned compiler
 	@./setup proto
+
+proto-check: ## lint the wire format, and find changes that break older agents or collectors
+	@./setup proto-check
 
 clean: ## forget everything that was set up or built inside this clone
 	@rm -rf $(VENV) build *.egg-info agent/*.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -146,7 +146,8 @@ class Spool:
                 self.errors += 1  # no room, or no disk: memory has some
         report = record.report if place is None else None
         self._add(_Entry(record.epoch, record.sequence, now, place, report))
-        self._settle_window()
+        if place:
+            self._settle_window()
         self._trim()
 
     def discard(self, reason: str) -> None:
@@ -183,8 +184,10 @@ class Spool:
         entry = self._entries.pop(number, None)
         if entry is None:
             return
-        self._memory_bytes -= len(entry.report or b"")
-        if self._segments and entry.place:
+        if entry.report is not None:
+            self._memory_bytes -= len(entry.report)
+            self._settle_window()  # until now, a kill would have taken it
+        elif self._segments and entry.place:
             try:
                 self._segments.release(entry.place)
             except OSError:

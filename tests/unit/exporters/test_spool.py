@@ -250,6 +250,33 @@ def test_what_a_killed_agent_had_in_hand_is_counted_by_the_next(tmp_path: Path) 
     assert not Spool(str(tmp_path), BOUNDS).dropped
 
 
+FULL_AND_KILLED = """
+import os, sys, signal
+from gotax.exporters import segments
+from gotax.exporters.spool import Bounds, Spool
+from gotax.exporters.segments import Record
+held = Spool(sys.argv[1], Bounds(1 << 20, 3600))
+def full(*_):
+    raise OSError(28, "No space left on device")
+segments.os.pwrite = full
+for sequence in (1, 2, 3):
+    held.count_published()
+    held.append(Record(7, sequence, bytes([sequence]) * 100))
+held.settle(held.after(0))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_waits_in_memory_because_the_disk_is_full_is_counted_after_a_kill(
+    tmp_path: Path,
+) -> None:
+    """But for what was acknowledged by then."""
+    subprocess.run([sys.executable, "-c", FULL_AND_KILLED, str(tmp_path)], check=False, timeout=60)
+    again = Spool(str(tmp_path), BOUNDS)
+    assert contents(again) == []
+    assert again.dropped == {"killed": 2}
+
+
 def test_one_agent_has_a_spool(tmp_path: Path) -> None:
     """Two of them would take each other's records."""
     held = Spool(str(tmp_path), BOUNDS)

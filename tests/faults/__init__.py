@@ -1,0 +1,1 @@
+"""Agents and a collector whose world breaks: nothing that was acknowledged is lost or doubled."""

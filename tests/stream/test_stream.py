@@ -1,0 +1,273 @@
+"""An agent's exporter and a collector, over real gRPC, while things go wrong between the two."""
+
+from __future__ import annotations
+
+import socket
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import grpc
+import pytest
+from gotax.exporters import stream as module
+from gotax.exporters.connection import Destination
+from gotax.exporters.spool import Bounds, Spool
+from gotax.exporters.stream import Identity, StreamExporter
+from gotax_collector.certificates import CertificateFiles, Certificates
+from gotax_collector.limits import Limits
+from gotax_collector.server import Listening
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from tests.unit.exporters.windows import build_window, oversized_load, story_window
+
+from .collecting import Collecting, MemoryStore, Setup, collecting, eventually
+from .conftest import Files, certified
+
+BOUNDS = Bounds(8 << 20, 3600)
+
+
+def exporter(port: int, folder: str = "", name: str = "a") -> StreamExporter:
+    destination = Destination(f"127.0.0.1:{port}", plaintext=True)
+    return StreamExporter(destination, Identity(name, name), Spool(folder, BOUNDS))
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits a minute in a test."""
+    monkeypatch.setattr(module, "_RETRY_FIRST_S", 0.05)
+    monkeypatch.setattr(module, "_RETRY_MAX_S", 0.2)
+    monkeypatch.setattr(module, "_IDLE_S", 0.1)
+
+
+def test_windows_wait_for_a_collector_and_come_in_order(tmp_path: Path) -> None:
+    """None is there at first; then all that waited is delivered, on one stream."""
+    with collecting(MemoryStore()) as first:
+        port = first.port
+    agent = exporter(port, str(tmp_path))
+    for _ in range(20):
+        agent.publish(story_window())
+        time.sleep(0.01)
+    eventually(lambda: agent.statistics().failures != {})
+    assert agent.statistics().spool_records == 20
+    store = MemoryStore()
+    with collecting(store, Setup(port=port)):
+        eventually(lambda: agent.statistics().acknowledged == 20)
+        assert store.sequences("a") == list(range(1, 21))
+        assert agent.statistics().spool_records == 0
+        agent.close()
+    (epoch,) = {key[1] for key in store.kept}
+    assert epoch > 0
+
+
+def test_a_collector_that_ends_gracefully_loses_and_doubles_nothing() -> None:
+    """What it read it stores and acknowledges before it goes; the rest goes to the next one."""
+    store = MemoryStore(slow_s=0.05)
+    with collecting(store) as first:
+        port = first.port
+        agent = exporter(port)
+        for _ in range(3):
+            agent.publish(story_window())
+            time.sleep(0.02)
+        eventually(lambda: agent.statistics().in_flight > 0)
+    with collecting(store, Setup(port=port)):
+        agent.publish(story_window())
+        eventually(lambda: agent.statistics().acknowledged == 4)
+        agent.close()
+    assert store.sequences("a") == [1, 2, 3, 4]
+    assert max(store.calls.values()) == 1
+    assert not agent.statistics().failures.get("answer-timeout")
+
+
+def test_a_store_that_fails_acknowledges_nothing() -> None:
+    """Its batch comes again until it works; the agent waits, and sends nothing twice."""
+    store = MemoryStore(failing=True)
+    with collecting(store) as running:
+        agent = exporter(running.port)
+        agent.publish(story_window())
+        eventually(lambda: running.metric("store_failures_total") >= 2)
+        assert agent.statistics().acknowledged == 0
+        assert running.metric("store_failing_seconds") > 0
+        store.failing = False
+        eventually(lambda: agent.statistics().acknowledged == 1)
+        assert running.metric("store_failing_seconds") == 0
+        assert agent.statistics().sent == 1
+        agent.close()
+
+
+def test_a_slow_store_makes_agents_wait_and_not_the_collector_grow() -> None:
+    """What waits is bounded; the agents' spools take the rest."""
+    store = MemoryStore(slow_s=0.3)
+    limits = Limits(waiting_bytes=40_000, reports_in_flight=2)
+    with collecting(store, Setup(limits=limits)) as running:
+        agents = [exporter(running.port, name=f"agent-{n}") for n in range(5)]
+        most = 0.0
+        for _ in range(10):
+            for each in agents:
+                each.publish(story_window())
+            time.sleep(0.05)
+            most = max(most, running.metric("waiting_bytes"))
+        assert all(each.statistics().in_flight <= 2 for each in agents)
+        assert 0 < most < 4 * 40_000
+        eventually(lambda: sum(a.statistics().acknowledged for a in agents) == 50, 60)
+        for each in agents:
+            each.close()
+    assert len(store.kept) == 50
+
+
+def test_a_refused_report_is_dropped_and_those_after_it_arrive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Sending it again and again would block all that follow."""
+    real = module.encoding.encode
+
+    def spoil(*arguments: object) -> object:
+        report = real(*arguments)  # type: ignore[arg-type]
+        if report.window.cpu_count == 3:
+            report.window.hits_drained += 1
+        return report
+
+    monkeypatch.setattr(module.encoding, "encode", spoil)
+    store = MemoryStore()
+    with collecting(store) as running:
+        agent = exporter(running.port)
+
+        for cpus in (1, 2, 3, 4):
+            agent.publish(replace(story_window(), cpu_count=cpus))
+            time.sleep(0.05)
+        eventually(lambda: store.sequences("a") == [1, 2, 4])
+        eventually(lambda: agent.statistics().dropped.get("refused") == 1)
+        assert running.metric("refused_total", reason="conservation") == 1
+        agent.publish(story_window())
+        eventually(lambda: len(store.kept) == 4)
+        agent.close()
+    last = max(store.kept.values(), key=lambda report: report.sequence)
+    assert last.dropped == (("refused", 1),)
+
+
+def test_publishing_never_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that hangs costs a queue of four; what has no place in it is counted."""
+    hanging: list[float] = []
+
+    def hang(*_: object) -> None:
+        hanging.append(1)
+        time.sleep(0.6)
+
+    monkeypatch.setattr(module._Sender, "keep", hang)
+    agent = exporter(1)
+    began = time.monotonic()
+    for _ in range(1000):
+        agent.publish(story_window() if not hanging else build_window(oversized_load()))
+    assert time.monotonic() - began < 5
+    longest = 0.0
+    for _ in range(200):
+        window = build_window(oversized_load())
+        at = time.perf_counter()
+        agent.publish(window)
+        longest = max(longest, time.perf_counter() - at)
+    assert longest < 0.1
+    assert agent.statistics().dropped["queue-full"] > 1000
+    assert len(agent._windows) <= module.WINDOWS_MAX
+    agent.close()
+
+
+def test_an_agent_reconnects_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a new replica gets its share; nothing is lost or sent twice for it."""
+    monkeypatch.setattr(module, "_CONNECTION_AGE_S", 0.4)
+    store = MemoryStore()
+    with collecting(store) as running:
+        agent = exporter(running.port)
+        for _ in range(12):
+            agent.publish(story_window())
+            time.sleep(0.1)
+        eventually(lambda: agent.statistics().acknowledged == 12)
+        statistics = agent.statistics()
+        assert statistics.connections >= 2
+        assert not statistics.failures
+        assert statistics.sent == 12
+        agent.close()
+
+
+def test_an_agent_takes_renewed_certificates(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The authority changes on both sides, while the stream is open: a new one follows."""
+    monkeypatch.setattr(module, "_FILES_EVERY_S", 0.1)
+    own = certified(tmp_path / "own")
+    certificates = Certificates(CertificateFiles(own.server_cert, own.server_key, own.authority))
+    store = MemoryStore()
+    with collecting(
+        store, Setup(listening=partial(Listening, certificates=certificates))
+    ) as running:
+        destination = Destination(
+            f"127.0.0.1:{running.port}",
+            authority=own.authority,
+            certificate=own.agent_cert,
+            key=own.agent_key,
+        )
+        agent = StreamExporter(destination, Identity("a", "a"), Spool("", BOUNDS))
+        agent.publish(story_window())
+        eventually(lambda: agent.statistics().acknowledged == 1)
+        time.sleep(0.05)  # another time of modification
+        for name in Files.__dataclass_fields__:
+            Path(getattr(own, name)).write_bytes(Path(getattr(files, name)).read_bytes())
+        eventually(lambda: agent.statistics().connections >= 2)
+        agent.publish(story_window())
+        eventually(lambda: agent.statistics().acknowledged == 2)
+        agent.close()
+    assert store.sequences("a") == [1, 2]
+
+
+def test_a_collector_that_says_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that takes connections and never answers."""
+
+    monkeypatch.setattr(module, "_WELCOME_TIMEOUT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        agent = exporter(silent.getsockname()[1])
+        agent.publish(story_window())
+        eventually(lambda: agent.statistics().failures.get("welcome-timeout", 0) >= 1)
+        began = time.monotonic()
+        agent.close()
+        assert time.monotonic() - began < 2
+
+
+def test_closing_delivers_what_there_is() -> None:
+    """The last window, published a moment before."""
+    store = MemoryStore()
+    with collecting(store) as running:
+        agent = exporter(running.port)
+        agent.publish(story_window())
+        eventually(lambda: agent.statistics().acknowledged == 1)
+        agent.publish(story_window())
+        agent.close()
+        agent.close()
+    assert store.sequences("a") == [1, 2]
+
+
+def _health(running: Collecting) -> str:
+    with grpc.insecure_channel(f"127.0.0.1:{running.port}") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        request = health_pb2.HealthCheckRequest(service="gotax.wire.v1.IngestService")
+        answer = stub.Check(request, timeout=10)
+    return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
+
+
+def test_health_and_reflection_are_there_for_probes_and_people() -> None:
+    """grpc.health.v1 for the service; its name and its messages by reflection."""
+    with collecting(MemoryStore()) as running:
+        assert _health(running) == "SERVING"
+        with grpc.insecure_channel(f"127.0.0.1:{running.port}") as channel:
+            stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+            requests = iter(
+                [
+                    reflection_pb2.ServerReflectionRequest(list_services=""),
+                    reflection_pb2.ServerReflectionRequest(
+                        file_containing_symbol="gotax.wire.v1.IngestService"
+                    ),
+                ]
+            )
+            listing, file = stub.ServerReflectionInfo(requests, timeout=10)
+        names = {service.name for service in listing.list_services_response.service}
+        assert "gotax.wire.v1.IngestService" in names
+        assert b"StreamRequest" in file.file_descriptor_response.file_descriptor_proto[0]
