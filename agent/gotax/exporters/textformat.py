@@ -8,12 +8,13 @@ https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.utils import floatToGoString
 
 Labels = tuple[tuple[str, str], ...]
+_number: Callable[[float], str] = floatToGoString
 
 
 class TextFormat:
@@ -34,7 +35,7 @@ class TextFormat:
                 if text is None:
                     text = _text(labels)
                 used[labels] = text
-                lines.append(f"{sample.name}{text} {floatToGoString(sample.value)}\n")
+                lines.append(f"{sample.name}{text} {_number(sample.value)}\n")
         self._known = used
         return "".join(lines).encode()
 
