@@ -7,10 +7,10 @@ VENV := .venv
 export PATH := $(PATH):$(CURDIR)/$(VENV)/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run demo test corpus backends lint format bench fuzz proto proto-check golden clean
+.PHONY: help run demo test e2e corpus backends lint format bench fuzz proto proto-check golden clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.ready-run ## profile this host: a verdict per Go service, then live
 	@$(VENV)/bin/gotax check || [ $$? -eq 1 ]
@@ -23,6 +23,10 @@ test: $(VENV)/.ready-test ## lint, types, and all tests
 	@$(VENV)/bin/ruff check --quiet . && $(VENV)/bin/ruff format --quiet --check .
 	@$(VENV)/bin/mypy --no-error-summary
 	@$(VENV)/bin/python -m pytest $(PYTEST)
+
+e2e: $(VENV)/.ready-e2e ## a real Kubernetes cluster of one node, and gotax in it (the first time: half an hour)
+	@$(VENV)/bin/python -m tests.e2e
+	@$(VENV)/bin/python -m pytest tests/e2e $(PYTEST)
 
 corpus: $(VENV)/.ready-corpus ## binaries of 26 Go releases and known programs: symbols against Go's own (long)
 	@$(VENV)/bin/python -m tests.corpus --check

@@ -162,6 +162,7 @@ def _functions(package: str) -> str:
         )
         parts.append(
             f"\nfunc {name}(n int) int {{\n	s := &shape{package}{{parts: map[int]int{{}}}}\n"
+            f"	_ = s\n"
             f"{body}	return n\n}}\n"
         )
     listed = "\n".join(f"	{name}," for name in names)

@@ -29,7 +29,7 @@ from types import FrameType
 from typing import IO, Any
 
 from limit import Account, Group, LimitError, limited_groups
-from table import COLOURED, Result, Style, render_summary, render_table
+from table import COLOURED, Result, Style, predicted_use, render_summary, render_table
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SOURCE = REPOSITORY / "demo" / "service"
@@ -175,6 +175,7 @@ def run_once(binary: Path, gotax: str, group: Group, setting: tuple[int, int]) -
     """One run: ``setting`` is GOMAXPROCS and the seconds that gotax watches."""
     procs, duration_s = setting
     with running_service(binary, group, procs) as service:
+        born = time.time()
         time.sleep(WARM_UP_S)
         started, before = time.time(), group.read_account()
         document = watch(gotax, duration_s)
@@ -188,8 +189,11 @@ def run_once(binary: Path, gotax: str, group: Group, setting: tuple[int, int]) -
         container, select_lines(lines, started, ended), ((before, after), ended - started)
     )
     others = sum(each["cpu_cores"] for each in document["containers"] if each is not container)
+    warned = any(f["severity"] == "warning" for f in container["findings"])
     return dataclasses.replace(
-        result, neighbours_cores=others + document.get("other_cpu_cores", 0.0)
+        result,
+        neighbours_cores=others + document.get("other_cpu_cores", 0.0),
+        flagged_after_s=ended - born if warned else None,
     )
 
 
@@ -297,6 +301,7 @@ def evaluate(
     served = last["requests"] - first["requests"]
     cumulative = {f["function"]: f["cumulative"] for f in container["functions"]}
     limits = container["gomaxprocs"] or {}
+    warnings = [f for f in container["findings"] if f["severity"] == "warning"]
     return Result(
         gomaxprocs=limits.get("value"),
         recommended=limits.get("recommended"),
@@ -315,6 +320,8 @@ def evaluate(
         gc=share_of(container, "gc/"),
         verdict=container["verdict"],
         findings=tuple((f["code"], f["title"]) for f in container["findings"]),
+        cause=next((f["cause"] for f in warnings), None),
+        predicted_s_per_min=predicted_use(container["cpu_cores"], warnings),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +27,14 @@ class Result:
     gc: float
     verdict: str
     findings: tuple[tuple[str, str], ...]  # code, title
+    flagged_after_s: float | None = None  # since the service started, None if it was not
+    cause: str | None = None  # of the first warning
+    predicted_s_per_min: tuple[float, float, float] | None = None
+    """CPU after its patch: the low end, the middle and the high end."""
 
     @property
     def flagged(self) -> bool:
-        return bool(self.findings)
+        return self.flagged_after_s is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ def render_table(oversized: Result, fitting: Result, cores: int, style: Style) -
     rows: list[tuple[str, list[str]]] = [
         ("CPU seconds a minute", [f"{r.cpu_s_per_min:.1f}" for r in pair]),
         ("  by the kernel's account", [f"{r.kernel_s_per_min:.1f}" for r in pair]),
+        ("  predicted with the patch", [_predicted(r) for r in pair]),
         ("requests per CPU second", [f"{r.requests_per_cpu_s:,.0f}" for r in pair]),
         ("runtime.schedule", [_percent(r.schedule) for r in pair]),
         ("  all of the scheduler", [_percent(r.scheduler) for r in pair]),
@@ -106,6 +112,9 @@ def render_summary(oversized: Result, fitting: Result, style: Style) -> str:
     lines = [
         f"The same service and the same requests cost {times} when oversized (production: 1.8)."
     ]
+    lines += _flag(oversized)
+    if oversized.predicted_s_per_min is not None:
+        lines.append(_promise(oversized.predicted_s_per_min, oversized, fitting))
     for name, result in (("oversized", oversized), ("right-sized", fitting)):
         lines += [f"{name}: {code} {title}" for code, title in result.findings]
     neighbours = max(oversized.neighbours_cores, fitting.neighbours_cores)
@@ -118,10 +127,47 @@ def render_summary(oversized: Result, fitting: Result, style: Style) -> str:
     return "\n".join(lines)
 
 
+def predicted_use(
+    cores: float, warnings: list[dict[str, Any]]
+) -> tuple[float, float, float] | None:
+    """CPU seconds a minute after the patch of the first warning that predicts a saving."""
+    for finding in warnings:
+        saving = finding["saving_cores"]
+        if saving is not None:
+            low, middle, high = ((cores - saving[end]) * 60 for end in ("high", "mid", "low"))
+            return low, middle, high
+    return None
+
+
+def _flag(result: Result) -> list[str]:
+    if result.flagged_after_s is None:
+        return ["gotax did not flag the oversized run."]
+    cause = f", cause: {result.cause}" if result.cause else ""
+    return [f"Flagged {result.flagged_after_s:.0f} s after the service had started{cause}."]
+
+
+def _promise(predicted: tuple[float, float, float], oversized: Result, fitting: Result) -> str:
+    """Predicted from the oversized run alone, beside what the other one used at the same work."""
+    low, middle, high = predicted
+    used, before = fitting.cpu_s_per_min, oversized.cpu_s_per_min
+    if fitting.requests_per_s:
+        used *= oversized.requests_per_s / fitting.requests_per_s
+    where = "within" if low <= used <= high else "outside"
+    return (
+        f"Predicted from the oversized run alone: the patch saves {before - middle:.1f} of"
+        f" {before:.1f} CPU seconds a minute ({before - high:.1f} to {before - low:.1f});"
+        f" it saved {before - used:.1f}, {where} the range."
+    )
+
+
+def _predicted(result: Result) -> str:
+    return "-" if result.predicted_s_per_min is None else f"{result.predicted_s_per_min[1]:.1f}"
+
+
 def _verdict(result: Result, style: Style) -> str:
     colour = style.red if result.flagged else style.green
     word = result.verdict or "-"
-    if result.flagged:
+    if result.findings:
         word = f"{word} ({result.findings[0][0]})"
     return f"{colour}{word:>{_CELL * 2}}{style.off}"
 

@@ -259,6 +259,8 @@ class Pipeline:
                 category = user.in_kernel if kernel_hash else user.in_user
             index = gathered.index(owner)
             gathered.hits[index, number, int(category)] += hits
+            if user.truncated:
+                self._processes.errors["stack-truncated"] += hits
             of_process[index] += hits
         full = drain.counters.get(KernelCounter.SAMPLES_FULL, 0)
         if full:

@@ -11,7 +11,7 @@ nearly every new stack consists of known ranges, and no file is opened for it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,6 +30,7 @@ _RANGES = 1 << 18
 _KERNEL_LOCATIONS = 16384
 _NAMES = 8192
 _ROOTS = (categories.CUT_GOEXIT, categories.CUT_MSTART, categories.CUT_ENTRY)
+_ENDS = (*_ROOTS, categories.CUT_MCALL, categories.CUT_MORESTACK)
 _VDSO = "[vdso]"
 
 
@@ -45,26 +46,36 @@ class NewStack:
 
 @dataclass(frozen=True, slots=True)
 class Symbolized:
-    """A user stack with its category when the CPU was in user mode, and when in the kernel."""
+    """A user stack with its category when the CPU was in user mode, and when in the kernel.
+
+    ``truncated``: its outer frames are missing, which its outermost frame says, too.
+    """
 
     stack: Stack
     in_user: Category
     in_kernel: Category
+    truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # by identity: there is one per range
 class Place:
-    """A location with the class codes of its frames, innermost first."""
+    """A location with the class codes of its frames, innermost first.
+
+    Beyond a root there is nothing. A stack may also end where the thread's own stack begins
+    (stacks.py), and is complete if it gets there.
+    """
 
     location: Location
     codes: tuple[int, ...]
-    is_root: bool
+    is_root: bool = False
+    is_end: bool = False
 
 
 def _native_place(name: str, code: int) -> Place:
-    return Place(Location(name, "", 0, (Frame(name, kind=FrameKind.NATIVE),)), (code,), False)
+    return Place(Location(name, "", 0, (Frame(name, kind=FrameKind.NATIVE),)), (code,))
 
 
+_TRUNCATED_PLACE = _native_place("[truncated]", categories.TRANSPARENT)
 _VDSO_PLACE = _native_place(_VDSO, categories.TRANSPARENT)
 _UNKNOWN_PLACE = _native_place("[unknown]", categories.NATIVE)
 _NOTHING = Symbolized((), Category.UNKNOWN, Category.UNKNOWN)
@@ -159,10 +170,8 @@ class Symbolizer:
                 if number in callers:
                     self._restore_caller(stack, of_stack, callers[number])
                 key = (stack.entry.serial, stack.hash)
-                learnt[key] = self._compose(of_stack)
+                learnt[key] = self._compose(of_stack, in_go=stack.entry.is_go)
                 self._stacks.put(key, learnt[key])
-            if truncated := sum(len(stack.ips) >= stacks.FRAMES_MAX for stack in group):
-                self._processes.errors["stack-truncated"] += truncated
         self._binaries.trim()
         return learnt
 
@@ -214,7 +223,8 @@ class Symbolizer:
 
     def _place(self, location: Location) -> Place:
         codes = tuple([self._code(frame) for frame in location.frames])
-        return Place(location, codes, any(code in _ROOTS for code in codes))
+        is_end = any(code in _ENDS for code in codes)
+        return Place(location, codes, is_end and any(code in _ROOTS for code in codes), is_end)
 
     def _code(self, frame: Frame) -> int:
         if frame.kind is FrameKind.NATIVE:
@@ -238,15 +248,19 @@ class Symbolizer:
         listed: list[Place] = places.tolist()
         return listed
 
-    def _compose(self, places: list[Place]) -> Symbolized:
-        """The stack of these places, leaf first, up to its root.
+    def _compose(self, places: list[Place], in_go: bool) -> Symbolized:
+        """The stack of these places, leaf first.
 
-        What a walk reports beyond a root was left behind by someone else.
+        A walk in a Go process that did not get to an end broke off: in C code, or because it was
+        full.
         """
         if not places:
             return _NOTHING
-        root = next((i for i, place in enumerate(places) if place.is_root), len(places))
-        key = tuple(places[: root + 1])
+        end = next((i for i, place in enumerate(places) if place.is_end), None)
+        if end is None:
+            key = (*places, _TRUNCATED_PLACE) if in_go else tuple(places)
+        else:
+            key = (*places[: end + 1], *_beyond(places[end:]))
         known = self._composed.get(key)
         if known is None:
             codes = [code for place in key for code in place.codes]
@@ -255,6 +269,7 @@ class Symbolizer:
                 tuple([place.location for place in key]),
                 categories.classify(codes, in_kernel=False, native_leaf=native_leaf),
                 categories.classify(codes, in_kernel=True, native_leaf=native_leaf),
+                truncated=in_go and end is None,
             )
             self._composed.put(key, known)
         return known
@@ -282,6 +297,17 @@ class Symbolizer:
         names = self._kallsyms.lookup(np.array(unnamed, np.uint64))
         for address, name in zip(unnamed, names, strict=True):
             self._kernel.put(address, _kernel_location(address, name))
+
+
+def _beyond(places: list[Place]) -> Iterator[Place]:
+    """What a stack still has behind its end, which is the first of these: the parked goroutine.
+
+    Nothing behind a root, and nothing behind the first address that no file has: leftovers.
+    """
+    for place, following in itertools.pairwise(places):
+        if place.is_root or following is _UNKNOWN_PLACE:
+            return
+        yield following
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,13 +362,16 @@ def _frameless(group: list[NewStack], space: _Space) -> list[_Leaf]:
         return []
     words = [int(group[n].ips[0]) for n in numbers] + [group[n].caller for n in numbers]
     located = space.locate(np.array(words, np.uint64))
+    # The word of a signal handler's first instruction is the kernel's, and no call's.
+    signals = set(space.sigreturns.tolist())
     candidates = []
     for number, leaf, caller in zip(
         numbers, located[: len(numbers)], located[len(numbers) :], strict=True
     ):
         binary, address = leaf
         if binary is not None and caller[0] is binary and binary.in_go_text(caller[1]):
-            candidates.append(_Leaf(number, binary, address, caller[1] - 1))
+            called = group[number].caller not in signals
+            candidates.append(_Leaf(number, binary, address, caller[1] - called))
     return candidates
 
 

@@ -65,9 +65,8 @@ class Account:
     classes: dict[str, float]  # seconds by /cpu/classes
     cpu_s: float  # getrusage
     waited_s: float  # its threads were ready to run, and had no CPU
-    truncated: int
-    unknown: Counter[str]  # hits by stack of those that no frame told
-    own_unknown: Counter[str]
+    untold: Counter[str]  # hits by stack, where no frame tells or outer frames are missing
+    own_untold: Counter[str]  # the former alone
 
     @property
     def hits(self) -> int:
@@ -99,9 +98,8 @@ class Account:
         return max(Category, key=lambda c: abs(self.share(c) - self.own_share(c)))
 
     @property
-    def untold(self) -> float:
-        """The share of hits that no frame tells the category of, or whose stack was cut."""
-        return (self.unknown.total() + self.truncated) / self.hits
+    def untold_share(self) -> float:
+        return self.untold.total() / self.hits
 
     def details(self) -> Iterator[str]:
         """Every category, and every class of Go's."""
@@ -140,18 +138,16 @@ def measure(plan: Plan, kinds: Sequence[str]) -> list[Account]:
         walk.drain()
         waited_s = [-waited(program.pid) for program in programs]
         walk.window()
-        truncated = walk.processes.errors["stack-truncated"]
         end = time.monotonic() + plan.seconds
         while time.monotonic() < end:
             walk.drain_for(min(1.0, plan.seconds))
         waited_s = [w + waited(program.pid) for w, program in zip(waited_s, programs, strict=True)]
         after = ask(programs, "stop")
         window = walk.window()
-        truncated = walk.processes.errors["stack-truncated"] - truncated
         accounts = []
         for number, (kind, program) in enumerate(zip(kinds, programs, strict=True)):
-            ours, unknown = own_hits(window, program.pid)
-            own, own_unknown = read_profile(folder / kind)
+            ours, untold = own_hits(window, program.pid)
+            own, own_untold = read_profile(folder / kind)
             first, last = before[number], after[number]
             classes = {n: s - first["classes"][n] for n, s in last["classes"].items()}
             accounts.append(
@@ -163,9 +159,8 @@ def measure(plan: Plan, kinds: Sequence[str]) -> list[Account]:
                     classes=classes,
                     cpu_s=(last["process_ns"] - first["process_ns"]) / 1e9,
                     waited_s=waited_s[number],
-                    truncated=truncated,
-                    unknown=unknown,
-                    own_unknown=own_unknown,
+                    untold=untold,
+                    own_untold=own_untold,
                 )
             )
         return accounts
@@ -184,8 +179,8 @@ def waited(pid: int) -> float:
 
 
 def own_hits(window: Window, pid: int) -> tuple[Counter[Category], Counter[str]]:
-    """A process's hits by category, and those of unknown category by stack."""
-    counted, unknown = Counter[Category](), Counter[str]()
+    """A process's hits by category, and by stack those that are unknown or truncated."""
+    counted, untold = Counter[Category](), Counter[str]()
     columns = window.profile
     for process, stack, number, hits in zip(
         columns.process.tolist(),
@@ -200,10 +195,10 @@ def own_hits(window: Window, pid: int) -> tuple[Counter[Category], Counter[str]]
         if category is Category.SYSCALL:
             category = in_user(columns.stacks[stack])
         counted[category] += hits
-        if category is Category.UNKNOWN:
-            frames = [f.function for place in columns.stacks[stack] for f in place.frames]
-            unknown[" < ".join(frames) or "(no frames)"] += hits
-    return counted, unknown
+        frames = [f.function for place in columns.stacks[stack] for f in place.frames]
+        if category is Category.UNKNOWN or frames[-1:] == ["[truncated]"]:
+            untold[" < ".join(frames) or "(no frames)"] += hits
+    return counted, untold
 
 
 def in_user(stack: Stack) -> Category:
@@ -249,7 +244,7 @@ def table(accounts: Sequence[Account]) -> Iterator[str]:
         shares = _beside((account.share(worst), account.own_share(worst)))
         yield (
             f"| {account.version} | {account.kind} | {account.hits} | {account.own.total()}"
-            f" | {' | '.join(marking)} | `{worst.label}` {shares} | {account.untold:.2%} |"
+            f" | {' | '.join(marking)} | `{worst.label}` {shares} | {account.untold_share:.2%} |"
         )
 
 
@@ -259,8 +254,8 @@ def _beside(shares: tuple[float, float] | None) -> str:
 
 
 def cases(account: Account) -> Iterator[str]:
-    """The stacks of which no frame tells, each with its hits."""
-    for name, stacks in (("gotax", account.unknown), ("own profile", account.own_unknown)):
+    """The stacks that do not tell everything, each with its hits."""
+    for name, stacks in (("gotax", account.untold), ("own profile", account.own_untold)):
         for stack, hits in stacks.most_common():
             yield f"{account.version} {account.kind}, {name}: {hits} x {stack}"
 

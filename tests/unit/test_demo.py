@@ -91,6 +91,9 @@ def result(**changes: Any) -> Any:
         "gc": 0.2,
         "verdict": "oversized",
         "findings": (("GT001", "GOMAXPROCS is above the CPU limit"),),
+        "flagged_after_s": 24.6,
+        "cause": "environment",
+        "predicted_s_per_min": (14.0, 17.5, 20.0),
     }
     return table.Result(**{**values, **changes})
 
@@ -98,7 +101,9 @@ def result(**changes: Any) -> Any:
 def test_columns_stand_below_each_other() -> None:
     """Every line ends where the rules end, whatever is unknown, with colour or without."""
     oversized = result()
-    fitting = result(gomaxprocs=None, limit_cores=None, verdict="fits", findings=())
+    fitting = result(
+        gomaxprocs=None, limit_cores=None, verdict="fits", findings=(), flagged_after_s=None
+    )
     plain = table.render_table(oversized, fitting, 2, table.Style())
     lines = plain.splitlines()
     width = max(map(len, lines))
@@ -119,3 +124,27 @@ def test_busy_neighbours_are_named() -> None:
     busy = table.render_summary(result(), result(neighbours_cores=1.24), table.Style())
     assert "Other processes" not in quiet
     assert "Other processes used 1.2 cores" in busy
+
+
+def test_the_prediction_stands_beside_what_came_of_it() -> None:
+    """At the work of the oversized run, and whether the range held it."""
+    fitting = result(cpu_s_per_min=17.0, findings=(), predicted_s_per_min=None)
+    text = table.render_summary(result(), fitting, table.Style())
+    assert "Flagged 25 s after the service had started, cause: environment." in text
+    assert "saves 12.5 of 30.0 CPU seconds a minute (10.0 to 16.0); it saved 13.0, within" in text
+    half = result(cpu_s_per_min=6.0, requests_per_s=1666.65, predicted_s_per_min=None)
+    assert "it saved 18.0, outside" in table.render_summary(result(), half, table.Style())
+    assert "  predicted with the patch" in table.render_table(result(), fitting, 2, table.Style())
+
+
+def test_a_run_that_is_not_flagged_is_told() -> None:
+    """Silence would look like success."""
+    calm = result(flagged_after_s=None, cause=None, predicted_s_per_min=None)
+    assert "gotax did not flag" in table.render_summary(calm, calm, table.Style())
+
+
+def test_what_a_patch_leaves_is_drawn_from_the_first_warning() -> None:
+    """The more it saves the less is left; information is no promise."""
+    costly = {"saving_cores": {"low": 0.1, "mid": 0.2, "high": 0.25}}
+    assert table.predicted_use(0.5, [costly]) == pytest.approx((15.0, 18.0, 24.0))
+    assert table.predicted_use(0.5, []) is None

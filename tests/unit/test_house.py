@@ -56,7 +56,7 @@ KNOWS: dict[str, set[str]] = {
 }
 ONLY: dict[str, str | tuple[str, ...]] = {  # who alone may import a library
     "bcc": "sampling/loader.py",
-    "prometheus_client": "exporters/prometheus.py",
+    "prometheus_client": ("exporters/prometheus.py", "exporters/textformat.py"),
     "google": "wire/",
     "grpc": ("exporters/connection.py", "exporters/grpccall.py"),
     "opentelemetry": ("exporters/otlp.py", "exporters/opentelemetry.py"),

@@ -25,13 +25,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from prometheus_client import generate_latest
 from prometheus_client.metrics_core import Metric as Family
 
 import gotax
 from gotax.exporters.delivery import Accountable
 from gotax.exporters.statistics import Statistics, Streaming
 from gotax.exporters.text import bounded
+from gotax.exporters.textformat import TextFormat
 from gotax.model import (
     CATEGORY_COUNT,
     Category,
@@ -448,6 +448,7 @@ class PrometheusExporter:
         self._listed: dict[Labels, _Listed] = {}
         self._totals = _Totals()
         self._window: Window | None = None
+        self._format = TextFormat()
         self._text: bytes | None = None
         self._lock = threading.Lock()
 
@@ -479,11 +480,11 @@ class PrometheusExporter:
         """The text format, to be sent as ``CONTENT_TYPE``."""
         with self._lock:
             if self._text is None:
-                self._text = generate_latest(self)
+                self._text = self._format.render(self.collect())
             return self._text
 
     def collect(self) -> Iterator[Family]:
-        """What prometheus_client's ``generate_latest`` asks of a collector."""
+        """What a registry of prometheus_client asks of a collector."""
         if self._window is not None:
             yield from self._counter_families()
             yield from self._gauge_families()

@@ -43,9 +43,6 @@ import numpy.typing as npt
 
 from gotax.model import Int64Array, UInt64Array
 
-FRAMES_MAX: Final = 127
-"""The most frames a walk reports (kernel.perf_event_max_stack's default)."""
-
 _LOWEST: Final = 0x1000  # nothing is mapped in the first page
 _HIGHEST: Final = 1 << 47  # user addresses of amd64 and of arm64 with 48 bits or fewer end there
 
@@ -53,15 +50,6 @@ _HIGHEST: Final = 1 << 47  # user addresses of amd64 and of arm64 with 48 bits o
 def plausible(pcs: UInt64Array) -> npt.NDArray[np.bool_]:
     """Which addresses can be user code at all: not 0, not in the first page, below 2^47."""
     return (pcs >= np.uint64(_LOWEST)) & (pcs < np.uint64(_HIGHEST))
-
-
-def drop_implausible(pcs: UInt64Array) -> UInt64Array:
-    """One stack, leaf first, without the addresses that cannot be code; the order is kept.
-
-    A walk that ran into garbage leaves such words anywhere behind the last good frame. An
-    implausible leaf (a wild jump) is dropped too: what follows is then its caller.
-    """
-    return pcs[plausible(pcs)]
 
 
 def restore_leaf_caller(
@@ -105,22 +93,3 @@ def return_addresses_to_calls(
     where = slice(0, 1) if leaves is None else leaves
     calls[where] = pcs[where]
     return calls
-
-
-def trim_beyond_root(pcs: UInt64Array, roots: npt.NDArray[np.bool_]) -> UInt64Array:
-    """One stack, leaf first, up to and including its first root; all of it if there is none.
-
-    ``roots`` marks the addresses in ``runtime.goexit``, ``runtime.mstart`` and ``runtime.rt0_go``,
-    below which nothing ever is: what a walk reports there was left behind by someone else.
-    """
-    found = np.flatnonzero(roots)
-    return pcs[: int(found[0]) + 1] if len(found) else pcs
-
-
-def is_truncated(pcs: UInt64Array, roots: npt.NDArray[np.bool_]) -> bool:
-    """Whether the walk stopped because it was full, so that outer frames are missing.
-
-    ``pcs`` is the stack as the kernel reported it, before mending; ``roots`` as for
-    ``trim_beyond_root``. A full stack that has a root is complete: the rest was garbage.
-    """
-    return len(pcs) >= FRAMES_MAX and not bool(roots.any())

@@ -15,6 +15,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests import toolchains
+
 KUBERNETES = "v1.34.4"
 HELM = "v3.19.5"
 HERE = Path(__file__).resolve().parent
@@ -24,16 +26,20 @@ NAMES = (
 )
 
 
+class BuildError(Exception):
+    """A program could not be built; the text has the compiler's last words."""
+
+
 def cache() -> Path:
-    return Path(os.environ.get("GOTAX_CACHE") or Path.home() / ".cache" / "gotax") / "kubernetes"
+    return toolchains.cache() / "kubernetes"
 
 
-def build_programs(go: str) -> Path:
+def build_kubernetes(go: str) -> Path:
     """The binary that is all of Kubernetes; ``NAMES`` are what it can be called."""
     source = (HERE / "programs" / "main.go").read_text()
     target = cache() / f"programs-{KUBERNETES}-{_digest(source)}"
     if not target.exists():
-        _say(f"building Kubernetes {KUBERNETES} (once; some twenty minutes)")
+        say(f"building Kubernetes {KUBERNETES} (once; some twenty minutes)")
         work = cache() / "build" / "programs"
         _fresh(work)
         (work / "main.go").write_text(source)
@@ -59,7 +65,7 @@ def build_programs(go: str) -> Path:
 def build_helm(go: str) -> Path:
     target = cache() / f"helm-{HELM}"
     if not target.exists():
-        _say(f"building helm {HELM} (once)")
+        say(f"building helm {HELM} (once)")
         work = cache() / "build" / "helm"
         _fresh(work)
         # With the k8s.io modules of the cluster, whose compiled packages are in the build cache.
@@ -79,6 +85,39 @@ def build_helm(go: str) -> Path:
     return target
 
 
+def build_service(go: str) -> Path:
+    """The demo's service, static."""
+    return _build_small(go, "service", HERE.parents[2] / "demo" / "service")
+
+
+def build_pause(go: str) -> Path:
+    """What holds a pod's network."""
+    return _build_small(go, "pause", HERE / "pause")
+
+
+def forget_compiled() -> None:
+    """4 GB of compiled packages and sources, of which the programs are 200 MB."""
+    for folder in (cache() / "go-build", cache() / "modules"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def download_module(go: str, module: str, modules: Path) -> Path:
+    """Where the sources of a module are, below ``modules``."""
+    found = _go(go, None, "mod", "download", "-json", module, modules=modules)
+    return Path(json.loads(found)["Dir"])
+
+
+def _build_small(go: str, name: str, source: Path) -> Path:
+    """Built at every call: Go knows by itself what has changed."""
+    target = cache() / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    files = () if (source / "go.mod").exists() else ("main.go",)
+    kept = toolchains.cache() / "build" / "e2e"
+    build = ("build", "-trimpath", "-ldflags=-s -w", "-o", str(target), *files)
+    _go(go, source, *build, compiled=kept)
+    return target
+
+
 def _module_of_kubernetes(go: str) -> str:
     """A go.mod with the ``replace`` lines that k8s.io/kubernetes has for its own staging folder."""
     found = _go(go, None, "mod", "download", "-json", f"k8s.io/kubernetes@{KUBERNETES}")
@@ -88,7 +127,7 @@ def _module_of_kubernetes(go: str) -> str:
     lines += re.findall(r"^(?:go|godebug) .*$", text, re.M)
     etcd = re.search(r"go\.etcd\.io/etcd/client/v3 (v\S+)", text)
     if etcd is None:
-        raise RuntimeError(f"go.mod of Kubernetes {KUBERNETES} does not name etcd's client")
+        raise BuildError(f"go.mod of Kubernetes {KUBERNETES} does not name etcd's client")
     lines.append(f"require go.etcd.io/etcd/server/v3 {etcd[1]}")
     for module in sorted(set(re.findall(r"^\s+(k8s\.io/\S+) v0\.0\.0$", text, re.M))):
         lines += [f"require {module} {staging}", f"replace {module} => {module} {staging}"]
@@ -102,21 +141,27 @@ def _build(go: str, work: Path, target: Path, package: str, flags: str) -> None:
     os.replace(made, target)
 
 
-def _go(go: str, work: Path | None, *arguments: str) -> str:
+def _go(
+    go: str,
+    work: Path | None,
+    *arguments: str,
+    compiled: Path | None = None,
+    modules: Path | None = None,
+) -> str:
     environment = {
         **os.environ,
-        "GOFLAGS": "-buildvcs=false -mod=mod",
+        "GOFLAGS": "-buildvcs=false -mod=mod -modcacherw",
         "GOTOOLCHAIN": "local",
         "GOWORK": "off",
         "CGO_ENABLED": "0",
-        "GOCACHE": str(cache() / "go-build"),
-        "GOMODCACHE": str(cache() / "modules"),
+        "GOCACHE": str(compiled or cache() / "go-build"),
+        "GOMODCACHE": str(modules or cache() / "modules"),
     }
     done = subprocess.run(
         [go, *arguments], cwd=work, env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise RuntimeError(f"go {' '.join(arguments[:2])} failed: {done.stderr.strip()[-2000:]}")
+        raise BuildError(f"go {' '.join(arguments[:2])} failed: {done.stderr.strip()[-2000:]}")
     return done.stdout
 
 
@@ -129,11 +174,5 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     print(f"e2e: {text}", file=sys.stderr, flush=True)
-
-
-if __name__ == "__main__":
-    where = shutil.which("go") or "go"
-    print(build_programs(where))
-    print(build_helm(where))

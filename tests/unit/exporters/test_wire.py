@@ -3,7 +3,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+from gotax.wire.parca import profilestore_pb2
 from gotax.wire.pprof import profile_pb2
+from gotax.wire.pyroscope import push_pb2
 
 PROTO = Path(__file__).parents[3] / "proto"
 FIELD = re.compile(r"^\s*(repeated )?([\w.]+) (\w+) = (\d+);")
@@ -22,9 +25,17 @@ def declared_fields(proto: str) -> dict[str, dict[str, tuple[int, str, bool]]]:
     return messages
 
 
-def test_generated_code_says_what_the_proto_file_says() -> None:
-    """profile_pb2.py was generated from this profile.proto: same fields, numbers and types."""
-    types = {3: "int64", 4: "uint64", 8: "bool", 9: "string"}  # FieldDescriptorProto.Type
+FILES = {
+    "pprof/profile.proto": profile_pb2.DESCRIPTOR,
+    "pyroscope/push.proto": push_pb2.DESCRIPTOR,
+    "parca/profilestore.proto": profilestore_pb2.DESCRIPTOR,
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_generated_code_says_what_the_proto_file_says(name: str) -> None:
+    """It was generated from the file that is there: same fields, numbers and types."""
+    types = {3: "int64", 4: "uint64", 8: "bool", 9: "string", 12: "bytes"}  # FieldDescriptorProto
     generated = {
         message.name: {
             field.name: (
@@ -34,6 +45,6 @@ def test_generated_code_says_what_the_proto_file_says() -> None:
             )
             for field in message.fields
         }
-        for message in profile_pb2.DESCRIPTOR.message_types_by_name.values()
+        for message in FILES[name].message_types_by_name.values()
     }
-    assert generated == declared_fields((PROTO / "pprof" / "profile.proto").read_text())
+    assert generated == declared_fields((PROTO / name).read_text())

@@ -1,0 +1,124 @@
+"""Images without a registry: the base is made of Debian's packages, buildah builds.
+
+Images, the layers of earlier builds among them, are kept in the cache beside the programs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.e2e.cluster.programs import cache, say
+
+REPOSITORY = "docker.io/library/gotax"  # what the chart's "gotax" means
+_ROOT = Path(__file__).resolve().parents[3]
+_STATIC = 'FROM scratch\nCOPY program /program\nENTRYPOINT ["/program"]\n'
+_BASE = (
+    *("mmdebstrap", "--mode=root", "--variant=minbase"),
+    # What Debian's own slim images leave out (debuerreotype's .slimify-excludes).
+    *(
+        f"--dpkgopt=path-exclude=/usr/share/{folder}/*"
+        for folder in ("doc", "groff", "info", "linda", "lintian", "locale", "man")
+    ),
+    "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+)
+
+
+class ImageError(Exception):
+    """An image could not be made; the text has the builder's last words."""
+
+
+def build_gotax(version: str) -> Path:
+    """The image of the Dockerfile as an archive; its name is what the chart's values say."""
+    dockerfile = (_ROOT / "Dockerfile").read_text()
+    base = re.search(r"^ARG BASE=(\S+)$", dockerfile, re.M)
+    if base is None:
+        raise ImageError("the Dockerfile does not name its base in a line ARG BASE=")
+    if not _id_of(base[1]):
+        _make_base(base[1])
+    # The build reaches the registries as this host does.
+    options = [
+        f"--volume={path}:{path}:ro"
+        for path in ("/etc/pip.conf", "/etc/ssl/certs/ca-certificates.crt")
+        if Path(path).exists()
+    ]
+    return _build(f"{REPOSITORY}:{version}", dockerfile, _ROOT, *options)
+
+
+def build_static(name: str, program: Path) -> Path:
+    """An image of one static program and nothing else."""
+    context = cache() / "build" / "static"
+    shutil.rmtree(context, ignore_errors=True)
+    context.mkdir(parents=True)
+    shutil.copy(program, context / "program")
+    return _build(name, _STATIC, context)
+
+
+def size_of(archive: Path) -> int:
+    """Bytes of the image as it is unpacked on a node: archives are not compressed."""
+    return archive.stat().st_size
+
+
+def _make_base(name: str) -> None:
+    match = re.fullmatch(r"docker\.io/library/debian:(\w+)-slim", name)
+    if match is None:
+        raise ImageError(f"no way to make {name} without a registry: only debian:RELEASE-slim")
+    say(f"making {name} of Debian's packages (once; some three minutes)")
+    archive = cache() / "build" / "base.tar"
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    _run(*_BASE, match[1], str(archive))
+    container = _buildah("from", "scratch")
+    try:
+        _buildah("add", "--quiet", container, str(archive), "/")
+        _buildah("config", "--cmd", "/bin/bash", container)
+        _buildah("commit", "--quiet", container, name)
+    finally:
+        _buildah("rm", container)
+        archive.unlink()
+
+
+def _build(name: str, dockerfile: str, context: Path, *options: str) -> Path:
+    _buildah(
+        *("build", "--layers", "--pull-never", "--isolation=chroot", "--format=docker"),
+        *options,
+        *("--tag", name, "--file", "-", str(context)),
+        stdin=dockerfile,
+    )
+    archive = cache() / "images" / f"{hashlib.sha256(name.encode()).hexdigest()[:8]}-{_id_of(name)}"
+    if not archive.exists():
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        for old in archive.parent.glob(archive.name.partition("-")[0] + "-*"):
+            old.unlink()
+        made = archive.with_suffix(".new")
+        made.unlink(missing_ok=True)
+        _buildah("push", "--quiet", name, f"docker-archive:{made}:{name}")
+        made.rename(archive)
+    return archive
+
+
+def _id_of(name: str) -> str:
+    """The image's id, or "" where there is none."""
+    return _buildah("images", "--quiet", "--no-trunc", name, check=False).replace("sha256:", "")
+
+
+def _buildah(*arguments: str, stdin: str = "", check: bool = True) -> str:
+    storage = cache() / "storage"
+    # In mounts of its own: the overlay driver would leave one behind.
+    return _run(
+        *("unshare", "--mount", "buildah", "--storage-driver=overlay"),
+        *(f"--root={storage}", f"--runroot={storage}-run"),
+        *arguments,
+        stdin=stdin,
+        check=check,
+    )
+
+
+def _run(*command: str, stdin: str = "", check: bool = True) -> str:
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+    if check and done.returncode:
+        words = f"{done.stdout}\n{done.stderr}".strip()[-3000:]
+        raise ImageError(f"{' '.join(command)}: {words}")
+    return done.stdout.strip()

@@ -1,0 +1,55 @@
+"""What objects of Kubernetes may look like, release by release: its OpenAPI as JSON schemas."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.cluster.programs import cache, download_module, say
+
+RELEASES = ("v1.27.16", "v1.31.14", "v1.34.4")
+"""The oldest that the chart names, the newest that is tested, and one between them."""
+
+_FILE = "api/openapi-spec/swagger.json"
+_KINDS = "x-kubernetes-group-version-kind"
+
+
+def fetch_definitions(go: str, release: str) -> Path:
+    """``definitions`` of the release's OpenAPI document, as a file."""
+    target = cache() / f"definitions-{release}.json"
+    if not target.exists():
+        say(f"fetching the API of Kubernetes {release} (once)")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            module = download_module(go, f"k8s.io/kubernetes@{release}", Path(folder))
+            text = (module / _FILE).read_text()
+            made = target.with_suffix(".new")
+            made.write_text(json.dumps(json.loads(text)["definitions"]))
+        made.rename(target)
+    return target
+
+
+def schema_of(definitions: dict[str, Any], api_version: str, kind: str) -> dict[str, Any] | None:
+    """The JSON schema of one kind, in which an unknown field is an error; None: no such kind."""
+    group, _, version = api_version.rpartition("/")
+    wanted = {"group": group, "version": version, "kind": kind}
+    for name, definition in definitions.items():
+        if wanted in definition.get(_KINDS, ()):
+            return {"$ref": f"#/definitions/{name}", "definitions": definitions}
+    return None
+
+
+def close_definitions(definitions: dict[str, Any]) -> dict[str, Any]:
+    """With ``additionalProperties: false`` wherever properties are listed.
+
+    OpenAPI leaves objects open, and a misspelt field would pass.
+    """
+    for name, definition in definitions.items():
+        if "properties" in definition:
+            definition.setdefault("additionalProperties", False)
+        # OpenAPI 2 has no word for "a number or a string", so these are said to be strings.
+        if definition.get("format") == "int-or-string" or name.endswith(".resource.Quantity"):
+            definition["type"] = ["number", "string"]
+    return definitions

@@ -1,0 +1,122 @@
+"""Must show 5: the chart is sound for three releases of Kubernetes, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft4Validator
+
+from tests.e2e.agent import Agent
+from tests.e2e.cluster.node import Cluster
+from tests.e2e.cluster.schemas import RELEASES, close_definitions, schema_of
+from tests.e2e.parts import CHART, Parts
+
+# Defined by the operator of Prometheus, not by Kubernetes.
+OTHERS = "monitoring.coreos.com/"
+EVERYTHING = (
+    *("podMonitor.enabled=true", "serviceMonitor.enabled=true", "prometheusRule.enabled=true"),
+    *("dashboard.enabled=true", "networkPolicy.enabled=true", "collector.enabled=true"),
+    "kubelet.enabled=true",
+    *("networkPolicy.from[0].namespaceSelector.matchLabels.name=monitoring",),
+)
+VALUES = {
+    "default": (),
+    "everything": EVERYTHING,
+    "by id": ("podNames=false", "rbac.create=false", "serviceAccount.create=false"),
+}
+
+
+def _set(values: tuple[str, ...]) -> list[str]:
+    return [argument for value in values for argument in ("--set", value)]
+
+
+def _helm(parts: Parts, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(parts.helm), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize("values", VALUES.values(), ids=VALUES.keys())
+def test_lint(parts: Parts, values: tuple[str, ...]) -> None:
+    done = _helm(parts, "lint", "--strict", *_set(values), str(CHART))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_misspelt_value_is_an_error(parts: Parts) -> None:
+    done = _helm(parts, "template", "--set", "agent.frequencey=99", str(CHART))
+    assert done.returncode != 0
+    assert "frequencey" in done.stderr
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("values", VALUES.values(), ids=VALUES.keys())
+def test_objects_have_the_shape_of(parts: Parts, release: str, values: tuple[str, ...]) -> None:
+    done = _helm(parts, "template", "--kube-version", release, *_set(values), str(CHART))
+    assert done.returncode == 0, done.stderr
+    definitions = close_definitions(json.loads(parts.definitions[release].read_text()))
+    objects = [o for o in yaml.safe_load_all(done.stdout) if o]
+    assert any(o["kind"] == "DaemonSet" for o in objects)
+    for found in objects:
+        if not found["apiVersion"].startswith(OTHERS):
+            _require_valid(found, definitions)
+
+
+def test_schemas_can_refuse(parts: Parts) -> None:
+    """The check above is worth something."""
+    release = RELEASES[0]
+    definitions = close_definitions(json.loads(parts.definitions[release].read_text()))
+    done = _helm(parts, "template", str(CHART))
+    (found,) = [o for o in yaml.safe_load_all(done.stdout) if o and o["kind"] == "DaemonSet"]
+    found["spec"]["template"]["spec"]["hostPid"] = True
+    with pytest.raises(AssertionError, match="hostPid"):
+        _require_valid(found, definitions)
+
+
+def _require_valid(found: dict[str, Any], definitions: dict[str, Any]) -> None:
+    schema = schema_of(definitions, found["apiVersion"], found["kind"])
+    assert schema is not None, f"no {found['apiVersion']} {found['kind']} in this release"
+    errors = [
+        f"{found['kind']} {'.'.join(map(str, error.absolute_path))}: {error.message}"
+        for error in Draft4Validator(schema).iter_errors(found)
+    ]
+    assert not errors, "\n".join(errors)
+
+
+def test_upgrade_rollback_uninstall(cluster: Cluster) -> None:
+    """Beside another release, as somebody trying a new version would have it."""
+    before = _everything(cluster)
+    trial = Agent(cluster, "trial", release="gotax-trial")
+    trial.install("--set", "agent.window=15")
+    first = _arguments(trial)
+    where = ("--namespace", trial.namespace)
+    more = _set(("agent.window=10", "networkPolicy.enabled=true"))
+    cluster.helm("upgrade", trial.release, str(CHART), *where, *more)
+    trial.wait_until_ready()
+    assert "--interval=10" in _arguments(trial)
+    cluster.kubectl("get", "networkpolicy", trial.release, *where)
+    cluster.helm("rollback", trial.release, "1", *where)
+    trial.wait_until_ready()
+    assert _arguments(trial) == first
+    cluster.helm("uninstall", trial.release, *where, "--wait")
+    cluster.kubectl("delete", "namespace", trial.namespace)
+    left = _everything(cluster) - before
+    assert not left
+
+
+def _arguments(agent: Agent) -> list[str]:
+    (only,) = agent.pod()["spec"]["containers"]
+    found: list[str] = only["args"]
+    return found
+
+
+def _everything(cluster: Cluster) -> set[str]:
+    """Kind, namespace and name of all objects but those that come and go by themselves."""
+    kinds = cluster.kubectl("api-resources", "--verbs=list", "--output=name").split()
+    passing = ("events", "events.events.k8s.io", "leases.coordination.k8s.io")
+    asked = ",".join(kind for kind in kinds if kind not in passing)
+    form = '{range .items[*]}{.kind} {.metadata.namespace}/{.metadata.name}{"\\n"}{end}'
+    found = cluster.kubectl("get", asked, "--all-namespaces", f"--output=jsonpath={form}")
+    return set(found.splitlines())

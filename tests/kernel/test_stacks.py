@@ -1,0 +1,218 @@
+"""Stacks of running programs: whole where Go's ABI breaks a frame-pointer walk, or marked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+from gotax.model import Category, FrameKind, Window
+
+from tests.corpus.inventory import Variants
+from tests.kernel.load import Load, Walk, wait_until
+from tests.toolchains import VERSIONS, go_binary, minor
+
+pytestmark = [pytest.mark.kernel, pytest.mark.toolchain]
+
+Stacks = Counter[tuple[tuple[str, ...], Category]]
+"""Hits by the functions of the user's part of a stack, innermost first, and its category."""
+
+HITS = 1200
+FEW = 5
+CATEGORIES = tuple(Category)
+HANDLERS = {Category.SCHED_PREEMPT, Category.SYSCALL, Category.SCHED_WAKE, Category.RUNTIME_OTHER}
+QUICK = (("1.22.12", ()), ("1.27.3", ("cgo",)))
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(
+            (version, variants),
+            marks=[] if (version, variants) in QUICK else [pytest.mark.slow],
+            id="-".join((version, *variants)),
+        )
+        for version in VERSIONS
+        for variants in ((), ("cgo",))
+    ],
+)
+def build(request: pytest.FixtureRequest) -> tuple[str, Variants]:
+    chosen: tuple[str, Variants] = request.param
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def stacks(build: tuple[str, Variants]) -> Stacks:
+    """What a program does that is hard to walk, each way some twenty times."""
+    version, variants = build
+    found: Stacks = Counter()
+    with Load(go_binary("unwinding", version, *variants)) as program, Walk(997) as walk:
+
+        def enough() -> bool:
+            walk.drain_for(0.5)
+            window = walk.window()
+            found.update(dict(stacks_of(window, program.pid)))
+            if found.total() < HITS:
+                return False
+            # Truncated hits are counted by name, those of other processes on this host included.
+            cut = sum(hits for (frames, _), hits in found.items() if is_cut(frames))
+            assert walk.processes.errors["stack-truncated"] >= cut
+            return True
+
+        wait_until(enough, f"{HITS} hits")
+    return found
+
+
+@pytest.fixture
+def with_c(build: tuple[str, Variants]) -> None:
+    if "cgo" not in build[1]:
+        pytest.skip("has no C code")
+
+
+def stacks_of(window: Window, pid: int) -> Iterator[tuple[tuple[tuple[str, ...], Category], int]]:
+    merged: Stacks = Counter()
+    columns = window.profile
+    for process, number, category, hits in zip(
+        columns.process.tolist(),
+        columns.stack.tolist(),
+        columns.category.tolist(),
+        columns.hits.tolist(),
+        strict=True,
+    ):
+        if window.processes[process].pid == pid:
+            frames = [f for place in columns.stacks[number] for f in place.frames]
+            names = tuple(f.function for f in frames if f.kind is not FrameKind.KERNEL)
+            merged[names, CATEGORIES[category]] += hits
+    return iter(merged.items())
+
+
+def is_cut(frames: tuple[str, ...]) -> bool:
+    return frames[-1:] == ("[truncated]",)
+
+
+def hits_of(stacks: Stacks, wanted: Callable[[tuple[str, ...]], bool]) -> int:
+    return sum(hits for (frames, _), hits in stacks.items() if wanted(frames))
+
+
+def test_a_walk_gets_to_the_end(stacks: Stacks) -> None:
+    """All but one in a hundred, but for what calls from C (whose frames are C's to keep), and for
+    recursion deeper than the kernel walks. Nearly every hit has a category."""
+    ours = Counter(
+        {
+            key: hits
+            for key, hits in stacks.items()
+            if "crosscall2" not in key[0] and "main.goDeep" not in key[0]
+        }
+    )
+    cut = Counter({key: hits for key, hits in ours.items() if is_cut(key[0])})
+    assert cut.total() <= FEW + ours.total() // 100, cut.most_common(9)
+    unknown = Counter({k: hits for k, hits in stacks.items() if k[1] is Category.UNKNOWN})
+    assert unknown.total() <= FEW + stacks.total() // 100, unknown.most_common(9)
+
+
+def test_recursion_beyond_the_kernels_limit_says_so(stacks: Stacks) -> None:
+    """The innermost frames, then the mark; and the category is that of the innermost."""
+    deep = Counter({k: hits for k, hits in stacks.items() if "main.goDeep" in k[0]})
+    assert deep.total() > FEW
+    assert all(is_cut(frames) for frames, _ in deep if frames.count("main.goDeep") > 100)
+    assert deep.total() - sum(h for (_, c), h in deep.items() if c is Category.USER) <= FEW + (
+        deep.total() // 5  # timer interrupts that found it in the kernel, and its clock
+    )
+
+
+def test_the_caller_of_a_leaf_without_a_frame_is_there(stacks: Stacks) -> None:
+    """memmove < main.copyBlocks < main.copyAll, where a plain walk has no copyBlocks."""
+    leaves = Counter(
+        {k: h for k, h in stacks.items() if k[0][:1] == ("runtime.memmove",) and main_of(k[0])}
+    )
+    good = hits_of(leaves, lambda f: f[1] == "main.copyBlocks")
+    assert good > FEW
+    # Until its prologue is done, a caller with a frame has lost its own caller; not this one.
+    assert leaves.total() - good <= 1 + leaves.total() // 50, leaves.most_common(9)
+
+
+def main_of(frames: tuple[str, ...]) -> bool:
+    return any(name in ("main.copyAll", "main.workForC") for name in frames)
+
+
+def test_the_vdso_is_the_clock_of_its_caller(stacks: Stacks) -> None:
+    """The kernel's clock in user space is a leaf with its caller, and that caller's own work."""
+    clock = Counter({k: h for k, h in stacks.items() if "main.readClock" in k[0]})
+    within = Counter({k: h for k, h in clock.items() if k[0][0] == "[vdso]"})
+    assert within.total() > FEW
+    assert all(category in (Category.USER, Category.SYSCALL) for _, category in within)
+
+
+def test_a_signal_handlers_stack_goes_on_below_it(stacks: Stacks) -> None:
+    """The handler of a signal, the kernel's frame, and what was interrupted or its caller."""
+    handlers = Counter({k: h for k, h in stacks.items() if "runtime.sigtramp" in k[0]})
+    if not handlers:
+        pytest.skip("no hit found a signal's handler")
+    for frames, category in handlers:
+        below = frames[frames.index("runtime.sigtramp") + 1 :]
+        # The address in the kernel's frame, Go's own or with cgo the C library's.
+        assert below[0].startswith(("runtime.sigreturn", "libc.so", "__restore_rt")), frames
+        assert len(below) > 1
+        assert category in HANDLERS, frames
+
+
+def test_preemption_is_the_schedulers(stacks: Stacks) -> None:
+    """asyncPreempt stands on the loop that it interrupts, and is not that loop's work."""
+    preempted = Counter({k: h for k, h in stacks.items() if "runtime.asyncPreempt" in k[0]})
+    for frames, category in preempted:
+        assert category is not Category.USER, frames
+    spinning = hits_of(stacks, lambda f: "main.spin" in f)
+    assert spinning > FEW
+
+
+def test_the_goroutine_is_found_beyond_systemstack(stacks: Stacks) -> None:
+    """A mark worker's and an allocation's work on the thread's stack has its goroutine's frames."""
+    switched = Counter({k: h for k, h in stacks.items() if "runtime.systemstack" in k[0]})
+    assert switched.total() > FEW
+    workers = {f for f, _ in switched if any(name == "runtime.gcBgMarkWorker" for name in f)}
+    assert workers
+    assert all(frames[-1].startswith("runtime.goexit") for frames in workers)
+
+
+def test_the_scheduler_is_not_the_parked_goroutines(
+    stacks: Stacks, build: tuple[str, Variants]
+) -> None:
+    """Up to Go 1.24 a walk goes on behind mcall, into a goroutine that runs no more."""
+    behind = Counter({k: h for k, h in stacks.items() if "runtime.mcall" in k[0]})
+    assert behind.total() > FEW
+    for frames, category in behind:
+        before = frames[: frames.index("runtime.mcall")]
+        assert category not in (Category.USER, Category.UNKNOWN), frames
+        # Letting go of the channel that the goroutine waits for is part of the channel's work.
+        assert (category is Category.CHAN) == ("runtime.chanparkcommit" in before), frames
+        assert "[unknown]" not in frames
+    ends = hits_of(behind, lambda f: f[-1] == "runtime.mcall")
+    # A leaf in mcall itself has not switched yet.
+    assert ends >= behind.total() * 0.9 if minor(build[0]) >= 25 else ends < behind.total()
+
+
+def test_growing_stacks_are_seen_as_that(stacks: Stacks) -> None:
+    """newstack and copystack run on the thread's stack, under morestack."""
+    grown = Counter({k: h for k, h in stacks.items() if "runtime.morestack" in k[0]})
+    assert grown.total() > FEW
+    growth = sum(h for (_, c), h in grown.items() if c is Category.STACK_GROWTH)
+    assert growth > grown.total() // 2, grown.most_common(9)
+
+
+@pytest.mark.usefixtures("with_c")
+def test_c_code_is_cgo_with_the_go_frames_that_called_it(stacks: Stacks) -> None:
+    """C without frame pointers, called from Go: the C function by its symbol, then cgocall."""
+    in_c = Counter({k: h for k, h in stacks.items() if k[0][:1] == ("spin_in_c",)})
+    assert in_c.total() > FEW
+    assert {category for _, category in in_c} == {Category.CGO}
+    called = hits_of(in_c, lambda f: "runtime.cgocall" in f and "main.callC" in f)
+    assert called >= in_c.total() * 0.9, in_c.most_common(9)
+
+
+@pytest.mark.usefixtures("with_c")
+def test_go_code_called_from_c_is_there_down_to_the_call(stacks: Stacks) -> None:
+    """An exported function called by C: all Go frames to crosscall2; the category is the code's."""
+    called = Counter({k: h for k, h in stacks.items() if "main.workForC" in k[0]})
+    assert called.total() > FEW
+    assert hits_of(called, lambda f: "crosscall2" in f) >= called.total() * 0.95, called
+    assert {c for _, c in called} <= {Category.USER, Category.SYSCALL, Category.SCHED_PREEMPT}

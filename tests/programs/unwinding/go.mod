@@ -1,0 +1,3 @@
+module unwinding
+
+go 1.21
