@@ -14,6 +14,7 @@ from gotax.exporters import stream as module
 from gotax.exporters.connection import Destination
 from gotax.exporters.spool import Bounds, Spool
 from gotax.exporters.stream import Identity, StreamExporter
+from gotax.model import Window
 from gotax_collector.certificates import CertificateFiles, Certificates
 from gotax_collector.limits import Limits
 from gotax_collector.server import Listening
@@ -33,6 +34,13 @@ def exporter(port: int, folder: str = "", name: str = "a") -> StreamExporter:
     return StreamExporter(destination, Identity(name, name), Spool(folder, BOUNDS))
 
 
+def publish(agent: StreamExporter, *windows: Window) -> None:
+    """One after the other, each when the one before has become a report."""
+    for window in windows:
+        agent.publish(window)
+        eventually(lambda: not agent._windows)
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits a minute in a test."""
@@ -46,9 +54,7 @@ def test_windows_wait_for_a_collector_and_come_in_order(tmp_path: Path) -> None:
     with collecting(MemoryStore()) as first:
         port = first.port
     agent = exporter(port, str(tmp_path))
-    for _ in range(20):
-        agent.publish(story_window())
-        time.sleep(0.01)
+    publish(agent, *[story_window()] * 20)
     eventually(lambda: agent.statistics().failures != {})
     assert agent.statistics().spool_records == 20
     store = MemoryStore()
@@ -67,9 +73,7 @@ def test_a_collector_that_ends_gracefully_loses_and_doubles_nothing() -> None:
     with collecting(store) as first:
         port = first.port
         agent = exporter(port)
-        for _ in range(3):
-            agent.publish(story_window())
-            time.sleep(0.02)
+        publish(agent, *[story_window()] * 3)
         eventually(lambda: agent.statistics().in_flight > 0)
     with collecting(store, Setup(port=port)):
         agent.publish(story_window())
@@ -105,8 +109,7 @@ def test_a_slow_store_makes_agents_wait_and_not_the_collector_grow() -> None:
         most = 0.0
         for _ in range(10):
             for each in agents:
-                each.publish(story_window())
-            time.sleep(0.05)
+                publish(each, story_window())
             most = max(most, running.metric("waiting_bytes"))
         assert all(each.statistics().in_flight <= 2 for each in agents)
         assert 0 < most < 4 * 40_000
@@ -133,9 +136,7 @@ def test_a_refused_report_is_dropped_and_those_after_it_arrive(
     with collecting(store) as running:
         agent = exporter(running.port)
 
-        for cpus in (1, 2, 3, 4):
-            agent.publish(replace(story_window(), cpu_count=cpus))
-            time.sleep(0.05)
+        publish(agent, *(replace(story_window(), cpu_count=cpus) for cpus in (1, 2, 3, 4)))
         eventually(lambda: store.sequences("a") == [1, 2, 4])
         eventually(lambda: agent.statistics().dropped.get("refused") == 1)
         assert running.metric("refused_total", reason="conservation") == 1
@@ -179,7 +180,7 @@ def test_an_agent_reconnects_now_and_then(monkeypatch: pytest.MonkeyPatch) -> No
     with collecting(store) as running:
         agent = exporter(running.port)
         for _ in range(12):
-            agent.publish(story_window())
+            publish(agent, story_window())
             time.sleep(0.1)
         eventually(lambda: agent.statistics().acknowledged == 12)
         statistics = agent.statistics()
