@@ -76,7 +76,7 @@ def _kubernetes(pod: PodContainer | None) -> dict[str, Any] | None:
     return {
         "namespace": utf8(pod.namespace),
         "pod": utf8(pod.pod),
-        "container": utf8(pod.container),
+        "container_name": utf8(pod.container),
         "container_kind": pod.kind,
         "workload_kind": utf8(pod.workload.kind),
         "workload": utf8(pod.workload.name),
