@@ -25,6 +25,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import grpc
 from gotax.exporters import encoding
@@ -119,7 +120,7 @@ async def agent(number: int, load: Load, script: Script, tally: Tally, end_s: fl
     name = f"node-{number:05}"
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
         await asyncio.sleep(random.uniform(0, load.every_s))
-        call = channel.stream_stream(
+        call: Any = channel.stream_stream(
             METHOD, response_deserializer=ingest_pb2.StreamResponse.FromString
         )()
         hello = ingest_pb2.Hello(agent=name, node=name, epoch=epoch, version="bench")
@@ -139,7 +140,7 @@ async def agent(number: int, load: Load, script: Script, tally: Tally, end_s: fl
         await asyncio.wait_for(reader, 60)
 
 
-async def _read(call: grpc.aio.StreamStreamCall, sent: list[float], tally: Tally) -> None:
+async def _read(call: Any, sent: list[float], tally: Tally) -> None:
     acknowledged = 0
     try:
         async for response in call:
