@@ -25,6 +25,10 @@ def open_binary(path: str) -> Binary:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     file_id = FileId(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
     binary = Binary(BorrowedFile(file_id, path), path, serial=1)
+    if binary.problem == "elf-packed":
+        raise UserError(
+            f"{path} is packed by UPX, so its symbols are not in the file: upx -d unpacks"
+        )
     if binary.problem:
         raise UserError(f"cannot understand {path}: {binary.problem}")
     return binary

@@ -112,6 +112,8 @@ class Binary:
         self.build = parse_buildinfo(elf)
         self.build_id = elf.build_id()
         if self.build is None:
+            if elf.is_packed:
+                raise ParseError("elf-packed", "by UPX: what runs is not in the file")
             return
         self.pclntab = parse_pclntab(elf, self.build.version)
         # One pass over the names for everybody who wants one.

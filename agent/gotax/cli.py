@@ -761,6 +761,8 @@ def _explain(options: argparse.Namespace) -> int:
     window = _sample_once(_plan(options, detail), options.duration)
     found = [r for r in window.reports if options.target is None or _matches(r, options.target)]
     if not found:
+        if options.pid and "elf-packed" in window.health.errors:
+            raise UserError("the program there is packed by UPX: run it as it was built (upx -d)")
         raise UserError(
             f"no Go process matches {options.target!r}: `gotax check` lists what there is"
             if options.target

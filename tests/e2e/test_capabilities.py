@@ -104,17 +104,27 @@ def _pod(name: str, spec: dict[str, Any], context: dict[str, Any]) -> dict[str, 
 
 def _parse(log: str) -> Outcome:
     selftest, _, check = log.partition("---\n")
-    checks = json.loads(selftest)["checks"]
-    missing = frozenset(c["name"] for c in checks if c["needed"] and not c["ok"])
-    if not check.startswith("{"):
+    found = _document(selftest)
+    assert found is not None, selftest
+    missing = frozenset(c["name"] for c in found["checks"] if c["needed"] and not c["ok"])
+    sampled = _document(check)
+    if sampled is None:
         return Outcome(missing, check.strip(), {})
-    containers = json.loads(check)["containers"]
     values = {
         c["container_id"]: (c["gomaxprocs"] or {}).get("value")
-        for c in containers
+        for c in sampled["containers"]
         if c["container_id"]
     }
     return Outcome(missing, "", values)
+
+
+def _document(text: str) -> dict[str, Any] | None:
+    """The JSON document in a log, where standard error is, too."""
+    start = text.find("{\n")
+    if start < 0:
+        return None
+    found: dict[str, Any] = json.JSONDecoder().raw_decode(text[start:])[0]
+    return found
 
 
 def test_all_of_them_are_enough(experiments: Experiments) -> None:

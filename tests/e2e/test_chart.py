@@ -34,19 +34,22 @@ def _set(values: tuple[str, ...]) -> list[str]:
     return [argument for value in values for argument in ("--set", value)]
 
 
-def _helm(parts: Parts, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(parts.helm), *arguments]
+def _helm(
+    parts: Parts, *arguments: str, release: str = RELEASES[-1]
+) -> subprocess.CompletedProcess[str]:
+    """Without a cluster helm has to be told what it would find there."""
+    command = [str(parts.helm), *arguments, f"--kube-version={release}", str(CHART)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES.keys())
 def test_lint(parts: Parts, values: tuple[str, ...]) -> None:
-    done = _helm(parts, "lint", "--strict", *_set(values), str(CHART))
+    done = _helm(parts, "lint", "--strict", *_set(values))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_misspelt_value_is_an_error(parts: Parts) -> None:
-    done = _helm(parts, "template", "--set", "agent.frequencey=99", str(CHART))
+    done = _helm(parts, "template", "--set", "agent.frequencey=99")
     assert done.returncode != 0
     assert "frequencey" in done.stderr
 
@@ -54,7 +57,7 @@ def test_misspelt_value_is_an_error(parts: Parts) -> None:
 @pytest.mark.parametrize("release", RELEASES)
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES.keys())
 def test_objects_have_the_shape_of(parts: Parts, release: str, values: tuple[str, ...]) -> None:
-    done = _helm(parts, "template", "--kube-version", release, *_set(values), str(CHART))
+    done = _helm(parts, "template", *_set(values), release=release)
     assert done.returncode == 0, done.stderr
     definitions = close_definitions(json.loads(parts.definitions[release].read_text()))
     objects = [o for o in yaml.safe_load_all(done.stdout) if o]
@@ -66,9 +69,8 @@ def test_objects_have_the_shape_of(parts: Parts, release: str, values: tuple[str
 
 def test_schemas_can_refuse(parts: Parts) -> None:
     """The check above is worth something."""
-    release = RELEASES[0]
-    definitions = close_definitions(json.loads(parts.definitions[release].read_text()))
-    done = _helm(parts, "template", str(CHART))
+    definitions = close_definitions(json.loads(parts.definitions[RELEASES[-1]].read_text()))
+    done = _helm(parts, "template")
     (found,) = [o for o in yaml.safe_load_all(done.stdout) if o and o["kind"] == "DaemonSet"]
     found["spec"]["template"]["spec"]["hostPid"] = True
     with pytest.raises(AssertionError, match="hostPid"):

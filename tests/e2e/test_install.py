@@ -101,7 +101,12 @@ def test_pod_stops_when_it_is_told(agent: Agent, cluster: Cluster) -> None:
             break
         time.sleep(0.05)
     assert task[1] not in _pids(), f"still there after {STOPS_WITHIN_S} s"
-    agent.wait_until_ready()
+
+    def is_back() -> bool:
+        (now,) = agent.pod()["status"]["containerStatuses"]
+        return bool(now["ready"]) and now["restartCount"] == state["restartCount"] + 1
+
+    cluster.wait_for("the agent is back", is_back)
 
 
 def _pids() -> set[str]:

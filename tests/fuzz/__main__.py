@@ -144,7 +144,7 @@ def fuzz(name: str, minutes: float) -> None:
         [
             "fuzz",
             str(corpus),
-            f"-max_total_time={int(minutes * 60)}",
+            f"-max_total_time={max(1, round(minutes * 60))}",  # 0 would be for ever
             f"-max_len={LONGEST}",
             f"-timeout={HANGS_S}",
             "-report_slow_units=1000000",  # by the wall's clock

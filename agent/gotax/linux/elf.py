@@ -49,6 +49,8 @@ _MAX_SYMBOLS = 2_000_000
 _MAX_SYMBOL_NAME_BYTES = 4096
 _MAX_RELOCATIONS = 4_000_000
 _MAX_DYNAMIC_ENTRIES = 4096
+_MAX_PACKER_BYTES = 256
+_PACKER_MAGIC = b"UPX!"
 
 _SYMBOL = np.dtype(
     {
@@ -351,6 +353,21 @@ class Elf:
                     continue  # notes are an extra: a file without them still runs
                 notes.extend(parse_notes(data))
         return tuple(notes)
+
+    @cached_property
+    def is_packed(self) -> bool:
+        """Whether UPX packed it: what runs is then not in the file.
+
+        It leaves no sections, and behind the program headers its l_info, with this magic number.
+        https://github.com/upx/upx/blob/v4.2.4/src/stub/src/include/linux.h
+        """
+        if self._sections:
+            return False
+        head = self.reader.read(0, 64)
+        behind = int.from_bytes(head[32:40], "little")
+        behind += int.from_bytes(head[54:56], "little") * int.from_bytes(head[56:58], "little")
+        length = min(_MAX_PACKER_BYTES, self.reader.size - behind)
+        return length > 0 and _PACKER_MAGIC in self.reader.read(behind, length)
 
     def build_id(self) -> str:
         """The GNU build id in hex, "" when there is none."""
