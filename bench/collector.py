@@ -25,6 +25,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import grpc
 from gotax.exporters import encoding
@@ -36,7 +37,6 @@ from gotax.wire.v1 import report_pb2 as wire
 from bench import recorded
 
 METHOD = "/gotax.wire.v1.IngestService/Stream"
-FIRST_PORT = 19746
 _ROUNDS = 2  # of the recorded windows: the second finds everything in the dictionary
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -51,6 +51,7 @@ class Load:
     every_s: float
     replicas: int
     recording: str
+    port: int  # of the first; of the others those after it
 
 
 @dataclass
@@ -113,13 +114,13 @@ class Script:
 
 
 async def agent(number: int, load: Load, script: Script, tally: Tally, end_s: float) -> None:
-    port = FIRST_PORT + number % load.replicas
+    port = load.port + number % load.replicas
     options = (("grpc.use_local_subchannel_pool", 1),)
     epoch = random.getrandbits(63)
     name = f"node-{number:05}"
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
         await asyncio.sleep(random.uniform(0, load.every_s))
-        call = channel.stream_stream(
+        call: Any = channel.stream_stream(
             METHOD, response_deserializer=ingest_pb2.StreamResponse.FromString
         )()
         hello = ingest_pb2.Hello(agent=name, node=name, epoch=epoch, version="bench")
@@ -139,7 +140,7 @@ async def agent(number: int, load: Load, script: Script, tally: Tally, end_s: fl
         await asyncio.wait_for(reader, 60)
 
 
-async def _read(call: grpc.aio.StreamStreamCall, sent: list[float], tally: Tally) -> None:
+async def _read(call: Any, sent: list[float], tally: Tally) -> None:
     acknowledged = 0
     try:
         async for response in call:
@@ -194,19 +195,19 @@ def _cpu_s(pid: int) -> float:
 
 
 @contextmanager
-def collectors(folder: Path, count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+def collectors(folder: Path, load: Load) -> Iterator[list[subprocess.Popen[bytes]]]:
     running = []
-    for number in range(count):
+    for number in range(load.replicas):
         with (folder / f"collector-{number}.log").open("wb") as log:
             command = [
                 *(sys.executable, "-m", "gotax", "collector", "--plaintext"),
-                *("--listen", f"127.0.0.1:{FIRST_PORT + number}", "--http", "127.0.0.1:0"),
+                *("--listen", f"127.0.0.1:{load.port + number}", "--http", "127.0.0.1:0"),
                 *("--store", str(folder / f"store-{number}"), "--log-level", "warning"),
             ]
             running.append(subprocess.Popen(command, stdout=log, stderr=log))
     try:
-        for number in range(count):
-            with grpc.insecure_channel(f"127.0.0.1:{FIRST_PORT + number}") as channel:
+        for number in range(load.replicas):
+            with grpc.insecure_channel(f"127.0.0.1:{load.port + number}") as channel:
                 grpc.channel_ready_future(channel).result(60)
         yield running
     finally:
@@ -255,7 +256,7 @@ def run(load: Load) -> dict[str, object]:
     scripts = [Script(windows, offset, load.containers) for offset in range(len(windows))]
     folder = Path(tempfile.mkdtemp(prefix="gotax-bench-collector-"))
     try:
-        with collectors(folder, load.replicas) as running:
+        with collectors(folder, load) as running:
             watch = Watch(running)
             own = time.process_time()
             began = time.monotonic()
@@ -302,6 +303,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--every", type=float, default=60, help="seconds between reports (60)")
     parser.add_argument("--replicas", type=int, default=1)
+    parser.add_argument("--port", type=int, default=19746, help="of the collector (19746)")
     parser.add_argument("--recording", choices=("usual", "dense"), default="usual")
     options = parser.parse_args()
     result = run(
@@ -312,6 +314,7 @@ def main() -> int:
             options.every,
             options.replicas,
             options.recording,
+            options.port,
         )
     )
     print(json.dumps(result, indent=2))

@@ -1,4 +1,4 @@
-"""The collector's own metrics, for Prometheus; docs/metrics.md lists all."""
+"""The collector's own metrics, for Prometheus; docs/collector.md lists all."""
 
 from __future__ import annotations
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("chdb", reason="no embedded ClickHouse for this platform")
 
-from tests.faults.__main__ import Course, run
+from tests.faults.__main__ import Course, can_sample, run
 
 
 def test_what_is_acknowledged_is_stored_once_whatever_breaks(tmp_path: Path) -> None:
@@ -22,7 +21,7 @@ def test_what_is_acknowledged_is_stored_once_whatever_breaks(tmp_path: Path) -> 
         clocks=3,
         full_disks=1,
         window_s=0.5,
-        with_kernel=os.geteuid() == 0,
+        with_kernel=can_sample(),
     )
     result = run(course, tmp_path)
     assert result["failures"] == [], result

@@ -7,14 +7,17 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
+from gotax.exporters import encoding
 from gotax.exporters import stream as module
 from gotax.exporters.connection import Destination
 from gotax.exporters.spool import Bounds, Spool
 from gotax.exporters.stream import Identity, StreamExporter
 from gotax.model import Window
+from gotax.wire.v1 import report_pb2
 from gotax_collector.certificates import CertificateFiles, Certificates
 from gotax_collector.limits import Limits
 from gotax_collector.server import Listening
@@ -123,15 +126,15 @@ def test_a_refused_report_is_dropped_and_those_after_it_arrive(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Sending it again and again would block all that follow."""
-    real = module.encoding.encode
+    real = encoding.encode
 
-    def spoil(*arguments: object) -> object:
-        report = real(*arguments)  # type: ignore[arg-type]
+    def spoil(window: Window, samples_max: int) -> report_pb2.Report:
+        report = real(window, samples_max)
         if report.window.cpu_count == 3:
             report.window.hits_drained += 1
         return report
 
-    monkeypatch.setattr(module.encoding, "encode", spoil)
+    monkeypatch.setattr(encoding, "encode", spoil)
     store = MemoryStore()
     with collecting(store) as running:
         agent = exporter(running.port)
@@ -248,7 +251,7 @@ def test_closing_delivers_what_there_is() -> None:
 
 def _health(running: Collecting) -> str:
     with grpc.insecure_channel(f"127.0.0.1:{running.port}") as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
+        stub: Any = health_pb2_grpc.HealthStub(channel)
         request = health_pb2.HealthCheckRequest(service="gotax.wire.v1.IngestService")
         answer = stub.Check(request, timeout=10)
     return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
@@ -259,7 +262,7 @@ def test_health_and_reflection_are_there_for_probes_and_people() -> None:
     with collecting(MemoryStore()) as running:
         assert _health(running) == "SERVING"
         with grpc.insecure_channel(f"127.0.0.1:{running.port}") as channel:
-            stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+            stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
             requests = iter(
                 [
                     reflection_pb2.ServerReflectionRequest(list_services=""),

@@ -92,7 +92,8 @@ def test_buf_is_content(command: list[str]) -> None:
     """Its standard rules, and its rules on breaking changes, without exceptions."""
     if not BUF.exists():
         pytest.skip("no buf: `make proto-check` takes it from npm")
-    done = subprocess.run([BUF, *command], cwd=ROOT, capture_output=True, text=True, check=False)
+    whole = [str(BUF), *command]
+    done = subprocess.run(whole, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -106,7 +107,7 @@ def test_buf_finds_a_breach(tmp_path: Path) -> None:
         text = path.read_text().replace("uint64 sequence = 2;", "uint32 sequence = 2;")
         (folder / path.name).write_text(text)
     (tmp_path / "buf.yaml").write_text((ROOT / "buf.yaml").read_text())
-    command = [BUF, "breaking", "--against", str(BASELINE)]
+    command = [str(BUF), "breaking", "--against", str(BASELINE)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert 'Field "2"' in done.stdout

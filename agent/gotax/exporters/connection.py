@@ -31,6 +31,7 @@ _OPTIONS = (
 )
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _TOKEN_BYTES_MAX = 8192
+_GRACE_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,7 @@ class Connection:
     ) -> None:
         self._number = number
         self._arrivals = arrivals
+        self._is_open = False  # something has come
         self._requests: SimpleQueue[ingest_pb2.StreamRequest | None] = SimpleQueue()
         self._channel = _channel(destination)
         self.send(ingest_pb2.StreamRequest(hello=hello))
@@ -137,7 +139,9 @@ class Connection:
         self._requests.put(None)
 
     def close(self) -> None:
+        """A stream that was finished and has its last answers ends by itself, a moment later."""
         self.finish()
+        self._reader.join(_GRACE_S if self._is_open else 0)
         self._call.cancel()
         self._channel.close()
         self._reader.join(1.0)
@@ -150,6 +154,7 @@ class Connection:
         ended = Ended("ok", "")
         try:
             for response in self._call:
+                self._is_open = True
                 answer = _answer(response)
                 if answer is not None:
                     self._arrivals.put(Arrival(self._number, answer))
