@@ -18,7 +18,7 @@ import trustme
 from gotax.errors import UserError
 from gotax.exporters.delivery import DeliveryError
 from gotax.exporters.endpoint import Identity, parse_endpoint
-from gotax.exporters.grpccall import GrpcCall
+from gotax.exporters.grpccall import GZIP, GrpcCall
 from gotax.exporters.httpcall import HttpCall
 
 METHOD = "/test.Service/Call"
@@ -263,6 +263,38 @@ def test_grpc_ends_a_call_when_it_is_aborted(grpc_server: Callable[..., GrpcServ
     assert time.monotonic() - began < 9
     failure(call, 10)
     assert time.monotonic() - began < 9
+
+
+@pytest.mark.parametrize(("compression", "fits"), [(GZIP, True), (None, False)])
+def test_grpc_compresses_where_it_is_worth_it(
+    grpc_server: Callable[..., GrpcServer], compression: grpc.Compression | None, fits: bool
+) -> None:
+    """Counted on the wire: pprof is compressed already, OTLP is not."""
+    server = grpc_server()
+    sent: list[int] = []
+
+    def relay(connection: socket.socket) -> None:
+        with socket.create_connection((LOCAL, server.port)) as behind:
+            back = threading.Thread(target=copy, args=(behind, connection, []), daemon=True)
+            back.start()
+            copy(connection, behind, sent)
+
+    between = Socket(relay)
+    endpoint = parse_endpoint(f"http://{LOCAL}:{between.port}", 1)
+    call = GrpcCall(endpoint, METHOD, compression or grpc.Compression.NoCompression)
+    assert call(bytes(50_000), 20) == bytes(50_000)
+    call.abort()
+    between.close()
+    assert (sum(sent) < 5_000) is fits
+
+
+def copy(source: socket.socket, target: socket.socket, counts: list[int]) -> None:
+    try:
+        while data := source.recv(65536):
+            counts.append(len(data))
+            target.sendall(data)
+    except OSError:
+        pass  # one side has left
 
 
 def test_grpc_has_no_paths() -> None:
