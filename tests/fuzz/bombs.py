@@ -6,14 +6,14 @@ import struct
 from collections.abc import Callable
 
 from gotax.golang.pclntab import parse_pclntab
-from gotax.linux.elf import BytesReader, parse_elf
+from gotax.linux.elf import BytesReader
 
 from tests.fuzz.specimens import LAYOUTS, Function, Specimen, encode, write
 
 Rows = list[tuple[int, ...]]
 
 
-def _elf(segments: Rows, sections: Rows, content: bytes) -> bytes:
+def make_elf(segments: Rows, sections: Rows, content: bytes) -> bytes:
     """Segments: type, flags, offset, address, file size. Sections: as _sections writes them."""
     header = b"\x7fELF\2\1\1".ljust(16, b"\0") + struct.pack(
         "<HHIQQQIHHHHHH",
@@ -34,21 +34,21 @@ def overlapping_notes() -> bytes:
     """One segment of tiny notes, four thousand times."""
     head = 64 + 56 * 4000
     notes = struct.pack("<III", 0, 0, 1) * 5000
-    return _elf([(4, 4, head, 0x400000, len(notes))] * 4000, [], notes)
+    return make_elf([(4, 4, head, 0x400000, len(notes))] * 4000, [], notes)
 
 
 def endless_section_names() -> bytes:
     """All sections share one name of half a megabyte."""
     sections: Rows = [(0, 1, 0, 0, 0)] * 1999
     text = b"a" * (1 << 19) + b"\0"
-    return _elf([], [*sections, (0, 3, 64 + 64 * 2000, len(text), 0)], text)
+    return make_elf([], [*sections, (0, 3, 64 + 64 * 2000, len(text), 0)], text)
 
 
 def overlapping_segments() -> bytes:
     """The same megabyte is mapped two thousand times, each time to be searched."""
     head = 64 + 56 * 2000
     data = bytes(1 << 20)
-    return _elf([(1, 6, head, 0x400000, len(data))] * 2000, [], data)
+    return make_elf([(1, 6, head, 0x400000, len(data))] * 2000, [], data)
 
 
 def many_symbol_tables() -> bytes:
@@ -59,7 +59,7 @@ def many_symbol_tables() -> bytes:
     for number in range(1000):
         tables.append((0, 2, head, len(symbols), 2 * number + 1))
         tables.append((0, 3, head + len(symbols), len(strings), 0))
-    return _elf([], tables, symbols + strings)
+    return make_elf([], tables, symbols + strings)
 
 
 def names_within_names() -> bytes:

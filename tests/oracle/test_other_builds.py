@@ -6,16 +6,13 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from gotax.addr2line import open_binary
-from gotax.errors import UserError
 from gotax.golang import gomaxprocs
 from gotax.golang.gomaxprocs import find_gomaxprocs
-from gotax.linux.elf import BytesReader, parse_elf
 
 from tests import toolchains
 from tests.corpus import oracle
@@ -137,18 +134,3 @@ def test_symbols_and_gomaxprocs_are_what_go_says(program: Program) -> None:
     if symbol is not None:
         assert found.value_address == symbol[0]
     assert program.pclntab.function_ranges(gomaxprocs.FUNCTIONS)
-
-
-def test_packed_by_upx_is_said(go_binary: Callable[..., Path], tmp_path: Path) -> None:
-    """The layout that UPX leaves: two segments, no sections, its l_info behind their headers."""
-    data = bytearray(go_binary("symbols", "1.27.3", "nosections").read_bytes())
-    whole = parse_elf(BytesReader(bytes(data)))
-    assert not whole.is_packed
-    behind = 64 + 56 * int.from_bytes(data[56:58], "little")
-    packed = data[:behind] + b"\x1a\x2b\x3c\x4dUPX!\x40\x08\x0e\x16" + bytes(3000)
-    elf = parse_elf(BytesReader(bytes(packed)))
-    assert elf.is_packed
-    path = tmp_path / "packed"
-    path.write_bytes(packed)
-    with pytest.raises(UserError, match="packed by UPX"):
-        open_binary(str(path))

@@ -9,6 +9,8 @@ import pytest
 from gotax.addr2line import addr2line, open_binary
 from gotax.errors import UserError
 
+from tests.fuzz.bombs import make_elf
+
 HEADER = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
 
 
@@ -31,6 +33,17 @@ def test_a_file_that_is_no_binary_is_told_in_a_sentence(
     with pytest.raises(UserError, match=said) as refusal:
         open_binary(str(path))
     assert str(path) in str(refusal.value)
+
+
+def test_packed_by_upx_is_said(tmp_path: Path) -> None:
+    """The layout that UPX leaves: no sections, and its l_info behind the program headers."""
+    info = b"\x1a\x2b\x3c\x4dUPX!\x40\x08\x0e\x16" + bytes(3000)
+    path = tmp_path / "packed"
+    path.write_bytes(make_elf([(1, 5, 0, 0x400000, 3000)], [], info))
+    with pytest.raises(UserError, match="packed by UPX"):
+        open_binary(str(path))
+    path.write_bytes(make_elf([(1, 5, 0, 0x400000, 3000)], [], info.replace(b"UPX!", b"none")))
+    assert not open_binary(str(path)).is_go
 
 
 @pytest.mark.parametrize("name", ["", "missing", "\0"])
