@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 
 from gotax.golang.pclntab import parse_pclntab
-from gotax.linux.elf import BytesReader
+from gotax.linux.elf import BytesReader, parse_elf
 
 from tests.fuzz.specimens import LAYOUTS, Function, Specimen, encode, write
 
