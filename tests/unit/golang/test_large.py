@@ -1,0 +1,64 @@
+"""A binary of 250 MB with a pclntab of 140 MB: no cap, and no more read than what is asked for."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gotax.golang.buildinfo import parse_buildinfo
+from gotax.golang.pclntab import parse_pclntab
+from gotax.linux.elf import FileReader, parse_elf
+
+from tests.fuzz import specimens
+from tests.fuzz.specimens import LAYOUTS, Function, Layout, Specimen, encode, write
+
+BINARY_BYTES = 250 << 20
+TABLE_BYTES = 140 << 20
+MEMORY_BYTES = 8 << 20
+TRIED = (LAYOUTS[-1], pytest.param(LAYOUTS[3], marks=pytest.mark.slow))
+
+
+def large(layout: Layout) -> bytes:
+    """Names of 140 MB lie between those of two functions, and all other tables behind them."""
+    tables = {
+        "pcsp": encode([(0, 8), (24, 56)], layout.quantum),
+        "pcfile": encode([(1, 64)], layout.quantum),
+        "pcln": encode([(10, 16), (12, 48)], layout.quantum),
+        "pcinline": b"",
+    }
+    names = (b"main.first", b"n" * 40 + bytes(TABLE_BYTES), b"main.last")
+    files = (b"", b"/src/main.go")
+    functions = [Function(n, 64, **tables, tree=(), files=files, start_line=9) for n in names]
+    return write(Specimen(layout, tuple(functions)))
+
+
+@pytest.mark.parametrize("layout", TRIED, ids=["go1.27.3", "go1.16.15"])
+def test_a_large_table_is_read_piecemeal(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opened, indexed and asked in some megabytes of memory; answers from both of its ends."""
+    monkeypatch.setattr(specimens, "_DATA", 0x4000_0000)  # behind so large a table
+    path = tmp_path / "large"
+    path.write_bytes(large(layout))
+    assert path.stat().st_size > TABLE_BYTES
+    with path.open("r+b") as file:
+        file.truncate(BINARY_BYTES)  # what is behind it, like debug information, is never read
+    tracemalloc.start()
+    try:
+        with FileReader(path) as reader:
+            elf = parse_elf(reader)
+            build = parse_buildinfo(elf)
+            assert build is not None
+            table = parse_pclntab(elf, build.version)
+            pcs = np.arange(table.text_start, table.text_end, 4, dtype=np.uint64)
+            frames = table.frames(pcs)
+            assert table.function_range("main.last") == (table.text_end - 64, table.text_end)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < MEMORY_BYTES
+    names = [chain[0].function for chain in frames]
+    assert (names[0], names[-1]) == ("main.first", "main.last")
+    assert {chain[0].line for chain in frames} == {10, 12}
