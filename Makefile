@@ -40,6 +40,7 @@ format: $(VENV)/.ready-test ## rewrite the code in the house's format
 
 bench: $(VENV)/.ready-test ## cost of the agent beside other profilers
 	@$(VENV)/bin/python -m bench
+	@$(VENV)/bin/python -m bench.symbols
 
 fuzz: $(VENV)/.ready-fuzz ## hostile input by the million, MINUTES=30 of CPU time a target
 	@$(VENV)/bin/python -m tests.fuzz --minutes $(or $(MINUTES),30)
