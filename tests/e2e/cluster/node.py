@@ -64,7 +64,7 @@ class Cluster:
     def helm(self, *arguments: str, check: bool = True) -> str:
         return self.run(str(_BIN / "helm"), *arguments, check=check)
 
-    def fetch(self, url: str, timeout_s: float = 5) -> str:
+    def fetch(self, url: str, timeout_s: float = 10) -> str:
         """An address of a pod or the node. Raises SandboxError."""
         return self.run("curl", "-sSf", "--max-time", str(timeout_s), url)
 
