@@ -16,6 +16,7 @@ from gotax.pipeline import Pipeline
 from gotax.processes import ProcessTable
 
 from tests.toolchains import VERSIONS
+from tests.unit.exporters.windows import build_window, oversized_load
 from tests.unit.host import Host, Program
 from tests.unit.test_pipeline import SPAN, Hit, drain
 
@@ -163,3 +164,11 @@ def test_explain_takes_the_names_people_use() -> None:
     """The pod, with or without its namespace, and the workload."""
     assert {"shop/web-5d-x2", "web-5d-x2", "Deployment/web", "shop/web", POD.path} <= POD.names
     assert "web" not in POD.names  # a container, a pod and a workload of any namespace
+
+
+def test_explain_can_print_nothing_but_the_patch() -> None:
+    """Of the first finding that has one; none is an error with a reason."""
+    (report,) = build_window(oversized_load()).reports
+    assert cli._patch_of([report]) == report.findings[0].remedy.patch != ""
+    with pytest.raises(UserError, match="no finding has a patch"):
+        cli._patch_of([replace(report, findings=())])

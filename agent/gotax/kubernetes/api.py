@@ -29,7 +29,10 @@ MAX_LIST = 64 << 20  # of a kubelet
 _GONE = 410  # the resource version is too old
 _TOO_LARGE_VERSION = 504  # and too new: another server of the cluster that lags behind
 
-FAILURES = (httpx2.HTTPError, httpx2.InvalidURL, ConfigError, OSError, ParseError)
+FAILURES = (
+    *(httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError),
+    *(ConfigError, OSError, ParseError, ValueError),
+)
 
 
 class ExpiredError(Exception):
