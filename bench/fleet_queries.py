@@ -163,24 +163,47 @@ SELECT today(), {minute}, node, 1, {minute} + 1, toUInt16(1 + intDiv(c, {NODES})
 FROM numbers({NODES * PER_NODE})"""
 
 
-def build(folder: Path, end: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Step:
+    name: str
+    statement: str
+
+
+def steps(end: int) -> Iterator[Step]:
+    for first in range(0, HOURS - 1, _CHUNK_HOURS):
+        last = min(first + _CHUNK_HOURS, HOURS - 1)
+        yield Step(f"hours {first} to {last}", _hours_query(first, last, end))
+    yield Step("workload_hours", _WORKLOAD_HOURS)
+    yield Step("stacks", _STACKS)
+    for first in range(0, WORKLOADS, 25):
+        yield Step(f"stack_hours {first}", _stack_hours_query(first, first + 25))
+    for minute in range(60):
+        yield Step(f"windows {minute}", _windows_query(minute, end))
+    for table in ("hours", "workload_hours", "stack_hours", "windows", "stacks"):
+        yield Step(f"optimize {table}", f"OPTIMIZE TABLE {table}")
+
+
+def build(folder: Path, seconds: float) -> None:
+    """As far as ``seconds`` reach; the next call goes on from there."""
+    deadline = time.monotonic() + seconds
+    folder.mkdir(parents=True, exist_ok=True)
+    progress = folder / "progress"
+    if not progress.exists():
+        progress.write_text(f"{int(time.time()) // 3600 * 3600}\n")
+    end, *done = progress.read_text().splitlines()
     with closing(Connections(Address(folder=folder, memory_bytes=4 << 30))) as connections:
         prepare(connections, Retention())
-        settings = {"max_insert_threads": 2, "async_insert": 0}
-        for first in range(0, HOURS - 1, _CHUNK_HOURS):
-            last = min(first + _CHUNK_HOURS, HOURS - 1)
-            connections.command(_hours_query(first, last, end), settings)
-            _say(f"hours: {last} of {HOURS - 1}")
-        connections.command(_WORKLOAD_HOURS, settings)
-        connections.command(_STACKS, settings)
-        for first in range(0, WORKLOADS, 25):
-            connections.command(_stack_hours_query(first, first + 25), settings)
-            _say(f"stack_hours: {first + 25} of {WORKLOADS} workloads")
-        for minute in range(60):
-            connections.command(_windows_query(minute, end), settings)
-        _say("windows: the last hour")
-        for table in ("hours", "workload_hours", "stack_hours", "windows", "stacks"):
-            connections.command(f"OPTIMIZE TABLE {table}")
+        for step in steps(int(end)):
+            if step.name in done:
+                continue
+            if time.monotonic() > deadline:
+                _say(f"not done yet: {step.name} is next, call again")
+                return
+            connections.command(step.statement, {"max_insert_threads": 2, "async_insert": 0})
+            with progress.open("a") as file:
+                file.write(f"{step.name}\n")
+            _say(step.name)
+    _say("done")
 
 
 def sizes(connections: Connections) -> Iterator[str]:
@@ -282,10 +305,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.fleet_queries", description=__doc__)
     parser.add_argument("what", choices=("build", "ask"))
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--seconds", type=float, default=1e9, help="of building, then stop")
     parser.add_argument("--memory-mib", type=int, default=1024, help="of the engine (1024)")
     options = parser.parse_args()
     if options.what == "build":
-        build(options.folder, int(time.time()) // 3600 * 3600)
+        build(options.folder, options.seconds)
         return 0
     return ask(options.folder, options.memory_mib << 20)
 

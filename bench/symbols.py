@@ -39,7 +39,7 @@ from bench.overhead import Agent, say
 ADDRESSES = 100_000
 STACK = 20
 BINARIES = 50
-WAVES = 3
+WAVES = 2
 WAVE_S = 25.0
 CORES = 0.8
 """All processes of a wave together."""

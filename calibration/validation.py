@@ -1,6 +1,6 @@
 """What the predictions and the verdicts are worth: on workloads that the model has not seen.
 
-``judge`` is for the table of workloads that no fit ever used, ``judge_left_out`` for the fitted ones:
+``judge`` is for the table of workloads that no fit ever used, ``judge_left_out`` for the fitted:
 each is judged by a model without it. Runs go through the real rules, as a window of gotax would.
 """
 

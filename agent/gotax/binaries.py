@@ -173,8 +173,11 @@ class Binary:
         except ParseError as error:
             self.problem = error.reason
             found = None
-        name = found[0] if found else f"{PurePath(self.module).name}+{address:#x}"
-        return Frame(name, kind=FrameKind.NATIVE)
+        return Frame(found[0] if found else self.unnamed(address), kind=FrameKind.NATIVE)
+
+    def unnamed(self, address: int) -> str:
+        """What stands for the name of code that has none."""
+        return f"{PurePath(self.module).name}+{address:#x}"
 
     @cached_property
     def _symbols(self) -> SymbolTable | None:

@@ -159,6 +159,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_sampling(explain, seconds=15.0)
     _add_thresholds(explain)
     explain.add_argument("--json", action="store_true", help="the JSON of docs/json.md")
+    explain.add_argument(
+        "--patch",
+        action="store_true",
+        help="print nothing but the patch, for `kubectl patch --patch-file /dev/stdin`",
+    )
 
     record = _command(commands, "record", _record, "write a profile to a file")
     _add_sampling(record, seconds=30.0)
@@ -768,12 +773,23 @@ def _explain(options: argparse.Namespace) -> int:
             if options.target
             else "no Go process there: `gotax check` lists what there is"
         )
-    if options.json:
+    if options.patch:
+        print(_patch_of(found), end="")
+    elif options.json:
         _print_json(document.explain_document(found[0], window))
     else:
         for found_report in found:
             print(table.render_explain(found_report, window, _style(sys.stdout)))
     return _verdict_code(found)
+
+
+def _patch_of(reports: Sequence[ContainerReport]) -> str:
+    """The first there is: findings are in the order of their codes, and the first is the worst."""
+    for report in reports:
+        for finding in report.findings:
+            if finding.remedy.patch:
+                return finding.remedy.patch
+    raise UserError("no finding has a patch: there is nothing to change, or not by a variable")
 
 
 def _matches(report: ContainerReport, target: str) -> bool:

@@ -36,7 +36,7 @@ def delivery_to(collector: Collector, patience: Patience | None = None) -> Deliv
     return Delivery(backend, patience)
 
 
-def settle(delivery: Delivery, seconds: float = 30) -> None:
+def settle(delivery: Delivery, seconds: float = 180) -> None:
     end = time.monotonic() + seconds
     while delivery.account().waiting:
         assert time.monotonic() < end, delivery.account()

@@ -30,7 +30,7 @@ TENANT = Identity(headers=(("x-scope-orgid", "team-a"),))
 def pushed(backend: PyroscopeBackend | ParcaBackend, window: Window) -> Delivery:
     delivery = Delivery(backend)
     delivery.publish(window)
-    end = time.monotonic() + 30
+    end = time.monotonic() + 180
     while delivery.account().waiting:
         assert time.monotonic() < end, delivery.account()
         time.sleep(0.02)

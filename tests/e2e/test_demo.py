@@ -86,6 +86,7 @@ def test_printed_patch_mends_it(agent: Agent, cluster: Cluster, judged: Scrape) 
     scrape = agent.scrape()
     assert not scrape.codes(**after)
     assert scrape.value("gotax_verdict", verdict="fits", **after) == 1
+    print(f"{cores_before:.3f} cores before the patch, {cores_after:.3f} after it")
     assert cores_after < FALLS_TO * cores_before, (cores_before, cores_after)
 
 

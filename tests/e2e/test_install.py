@@ -75,8 +75,9 @@ def test_service_account_may_watch_pods_and_nothing_else(agent: Agent, cluster: 
     def may(*question: str) -> bool:
         return cluster.kubectl("auth", "can-i", *question, f"--as={name}", check=False) == "yes\n"
 
-    assert may("list", "pods", "--all-namespaces")
     assert may("watch", "pods", "--all-namespaces")
+    assert not may("list", "pods", "--all-namespaces")
+    assert not may("get", "pods", "--all-namespaces")
     for verb in ("get", "create", "delete", "patch"):
         assert not may(verb, "secrets", "--all-namespaces")
     for verb in ("create", "delete", "patch"):

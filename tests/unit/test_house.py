@@ -87,7 +87,7 @@ HARMLESS = {
         "gzip",
         "itertools",
     ),
-    *("hashlib", "json", "math", "numpy", "re", "struct", "typing", "unicodedata"),
+    *("hashlib", "json", "math", "numpy", "re", "shlex", "struct", "typing", "unicodedata"),
     "opentelemetry",  # generated types; ONLY says whose
 }
 # sys: one constant of this machine each (byteorder, intern), no streams and no arguments.

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from gotax.diagnosis.case import Case, Cost, whole
 from gotax.diagnosis.causes import SENTENCES, find_cause
 from gotax.diagnosis.patches import (
-    container_name,
     gomaxprocs_patch,
     kubernetes_patch,
     systemd_patch,
@@ -248,7 +247,7 @@ def _unlimited(case: Case) -> Finding | None:
     )
     if container.pod_uid is not None:
         is_set = found.origin is Origin.ENVIRONMENT
-        patch = kubernetes_patch(target, is_set, container_name(container))
+        patch = kubernetes_patch(target, is_set, container.pod)
     elif container.unit is not None:
         patch = systemd_patch(container.unit, target)
     else:

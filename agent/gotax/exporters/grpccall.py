@@ -12,6 +12,9 @@ from gotax.errors import UserError
 from gotax.exporters.delivery import DeliveryError
 from gotax.exporters.endpoint import Endpoint, Stamp, read_file, read_headers, stamp
 
+GZIP = grpc.Compression.Gzip
+"""Every gRPC server has it."""
+
 _TRANSIENT = {
     grpc.StatusCode.CANCELLED,
     grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -35,13 +38,19 @@ _OPTIONS = (
 
 
 class GrpcCall:
-    """Connects at the first call, and anew when a TLS file has changed or a call has failed."""
+    """Connects at the first call, and anew when a TLS file has changed."""
 
-    def __init__(self, endpoint: Endpoint, method: str) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        method: str,
+        compression: grpc.Compression = grpc.Compression.NoCompression,
+    ) -> None:
         if endpoint.path:
             raise UserError(f"{endpoint}: gRPC knows no path after the port")
         self._endpoint = endpoint
         self._method = method
+        self._compression = compression
         self._channel: grpc.Channel | None = None
         self._stamp: Stamp = ()
         self._is_aborted = False
@@ -78,14 +87,16 @@ class GrpcCall:
 
     def _new_channel(self) -> grpc.Channel:
         if not self._endpoint.is_secure:
-            return grpc.insecure_channel(self._endpoint.authority, _OPTIONS)
+            return grpc.insecure_channel(self._endpoint.authority, _OPTIONS, self._compression)
         identity = self._endpoint.identity
         credentials = grpc.ssl_channel_credentials(
             read_file(identity.ca) if identity.ca else None,
             read_file(identity.key) if identity.key else None,
             read_file(identity.certificate) if identity.certificate else None,
         )
-        return grpc.secure_channel(self._endpoint.authority, credentials, _OPTIONS)
+        return grpc.secure_channel(
+            self._endpoint.authority, credentials, _OPTIONS, self._compression
+        )
 
     def _explained(self, code: grpc.StatusCode, details: str) -> DeliveryError:
         reason = code.name.lower().replace("_", "-")

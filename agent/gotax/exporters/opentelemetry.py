@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 i
 )
 
 from gotax.exporters.endpoint import Endpoint
-from gotax.exporters.grpccall import GrpcCall
+from gotax.exporters.grpccall import GZIP, GrpcCall
 from gotax.exporters.otlp import MAX_BYTES, export_parcels
 from gotax.exporters.portions import Parcel
 from gotax.model import Window
@@ -28,7 +28,7 @@ class OtlpBackend:
     max_bytes = MAX_BYTES
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self._call = GrpcCall(endpoint, METHOD)
+        self._call = GrpcCall(endpoint, METHOD, GZIP)
 
     def parcels(self, window: Window) -> Iterator[Parcel]:
         return export_parcels(window, max_bytes=self.max_bytes)

@@ -70,9 +70,10 @@ def _parcels(
         return
     if len(chosen) == 1:
         chosen = chosen[0].halves()
-    middle = len(chosen) // 2
-    yield from _parcels(window, chosen[:middle], plain, max_bytes)
-    yield from _parcels(window, chosen[middle:], plain, max_bytes)
+    # As many parts as should do: each part that is still too large is encoded once more.
+    count = -(-len(chosen) // (len(body) // max_bytes + 1))
+    for first in range(0, len(chosen), count):
+        yield from _parcels(window, chosen[first : first + count], plain, max_bytes)
 
 
 def _request(

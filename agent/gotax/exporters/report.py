@@ -15,12 +15,14 @@ from gotax.exporters.text import utf8
 from gotax.model import (
     Category,
     ContainerReport,
+    CpuResources,
     Evidence,
     Finding,
     FunctionShare,
     Gomaxprocs,
     Group,
     HitCount,
+    PodContainer,
     Process,
     RuntimeState,
     Saving,
@@ -68,6 +70,30 @@ def _head(window: Window) -> dict[str, Any]:
     }
 
 
+def _kubernetes(pod: PodContainer | None) -> dict[str, Any] | None:
+    if pod is None:
+        return None
+    return {
+        "namespace": utf8(pod.namespace),
+        "pod": utf8(pod.pod),
+        "container_name": utf8(pod.container),
+        "container_kind": pod.kind,
+        "workload_kind": utf8(pod.workload.kind),
+        "workload": utf8(pod.workload.name),
+        "node": utf8(pod.node),
+        "image": utf8(pod.image),
+        "desired": _resources(pod.desired),
+        "current": _resources(pod.current),
+    }
+
+
+def _resources(resources: CpuResources) -> dict[str, float | None]:
+    return {
+        "cpu_request_cores": resources.request_cores,
+        "cpu_limit_cores": resources.limit_cores,
+    }
+
+
 def hits_document(hits: HitCount) -> dict[str, Any]:
     return {
         "drained": hits.drained,
@@ -88,6 +114,7 @@ def container_document(window: Window, report: ContainerReport) -> dict[str, Any
         "pod_uid": _optional(container.pod_uid),
         "container_runtime": _optional(container.runtime),
         "unit": _optional(container.unit),
+        "kubernetes": _kubernetes(container.pod),
         "go_version": _known(main.build.version if main.build else ""),
         "main_module": _known(main.build.main.path if main.build else ""),
         "main_version": _known(main.build.main.version if main.build else ""),

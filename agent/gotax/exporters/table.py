@@ -48,9 +48,11 @@ from gotax.model import (
     Container,
     ContainerReport,
     CpuLimit,
+    CpuResources,
     Finding,
     Gomaxprocs,
     Group,
+    PodContainer,
     Process,
     Saving,
     Severity,
@@ -458,6 +460,7 @@ def _facts(report: Row, window: Window, style: Style) -> list[str]:
     facts = [
         ("Program", _program(report.main_process)),
         ("Processes", _processes(report.processes)),
+        ("Pod", _pod(report.container.pod)),
         ("Container", _identity(report.container)),
         ("Cgroup", report.container.cgroup),
         ("CPU", _cpu(report, window)),
@@ -498,6 +501,26 @@ def _identity(container: Container) -> str:
         f"pod {container.pod_uid}" if container.pod_uid else "",
     )
     return ", ".join(part for part in parts if part)
+
+
+def _pod(pod: PodContainer | None) -> str:
+    if pod is None:
+        return ""
+    text = f"{pod.namespace}/{pod.pod} of {pod.workload} on {pod.node}"
+    if pod.kind != "container":
+        text += f"; {pod.container} is {'an' if pod.kind[0] in 'ei' else 'a'} {pod.kind} container"
+    text += f"; {_resources(pod.current)}"
+    if pod.desired != pod.current:
+        text += f", a resize to {_resources(pod.desired)} is pending"
+    return text
+
+
+def _resources(resources: CpuResources) -> str:
+    request, limit = resources.request_cores, resources.limit_cores
+    return (
+        f"request {'none' if request is None else cores(request)},"
+        f" limit {'none' if limit is None else cores(limit)}"
+    )
 
 
 def _cpu(report: Row, window: Window) -> str:

@@ -249,7 +249,8 @@ class SymbolTable:
     def lookup(self, address: int) -> tuple[str, int] | None:
         """(name, start) of the function at a link-time address, or None.
 
-        A symbol without a size (hand-written assembly) reaches to the next symbol.
+        A symbol without a size (hand-written assembly) reaches to the next symbol; the last one
+        has no end that anybody knows, and is where it is alone.
         """
         if not 0 <= address < 1 << 64:
             return None
@@ -257,7 +258,7 @@ class SymbolTable:
         if index < 0:
             return None
         start, size = int(self.addresses[index]), int(self.sizes[index])
-        if size and address >= start + size:
+        if (size or index == len(self.addresses) - 1) and address >= start + max(size, 1):
             return None
         return self.name(index), start
 

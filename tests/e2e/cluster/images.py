@@ -18,6 +18,8 @@ _ROOT = Path(__file__).resolve().parents[3]
 _STATIC = 'FROM scratch\nCOPY program /program\nENTRYPOINT ["/program"]\n'
 _BASE = (
     *("mmdebstrap", "--mode=root", "--variant=minbase"),
+    # Not the package that merges /usr, which needs all of Perl, but the one that says it is merged.
+    *("--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr", "--include=usr-is-merged"),
     # What Debian's own slim images leave out (debuerreotype's .slimify-excludes).
     *(
         f"--dpkgopt=path-exclude=/usr/share/{folder}/*"

@@ -105,11 +105,18 @@ class Cluster:
             lines += [f"── {log.name}", *log.read_text(errors="replace").splitlines()[-6:]]
         return "\n".join(lines)
 
-    def start_api_server(self) -> None:
-        self.sandbox.start("kube-apiserver", *_API_SERVER)
+    def kill_control_plane(self) -> None:
+        """The API server as by a power cut; controllers and scheduler, which would lose their lease
+        and end, with it."""
+        for name in ("kube-apiserver", *_FOLLOWERS):
+            self.sandbox.kill(name)
 
-    def kill_api_server(self) -> None:
-        self.sandbox.kill("kube-apiserver")
+    def start_control_plane(self) -> None:
+        """Back when it returns."""
+        self.sandbox.start("kube-apiserver", *_API_SERVER)
+        self.wait_for("the API server is ready", self.is_api_ready, 120)
+        for name, command in _FOLLOWERS.items():
+            self.sandbox.start(name, *command)
 
     def is_api_ready(self) -> bool:
         return self.kubectl("get", "--raw", "/readyz", "--request-timeout=2s") == "ok"
@@ -124,15 +131,15 @@ class Cluster:
         _write_files(root, programs, helm)
         start("containerd", "containerd", "--config", "/etc/containerd/e2e.toml")
         start("etcd", *_ETCD_SERVER)
-        self.start_api_server()
+        start("kube-apiserver", *_API_SERVER)
         self.wait_for("containerd answers", lambda: self.run("ctr", "version"))
         for image in images:
             self.import_image(image)
         mark("images imported")
         self.wait_for("the API server is ready", self.is_api_ready, 120)
         mark("API server ready")
-        start("kube-controller-manager", *_CONTROLLERS)
-        start("kube-scheduler", *_SCHEDULER)
+        for name, command in _FOLLOWERS.items():
+            start(name, *command)
         start("kubelet", *_KUBELET)
         start("kube-proxy", *_PROXY)
         self.wait_for("the node is ready", self._is_node_ready, 120)
@@ -218,6 +225,7 @@ _SCHEDULER = (
     f"--kubeconfig={_key('scheduler.conf')}",
     "--leader-elect=false",
 )
+_FOLLOWERS = {"kube-controller-manager": _CONTROLLERS, "kube-scheduler": _SCHEDULER}
 _KUBELET = (
     str(_BIN / "kubelet"),
     "--config=/etc/kubernetes/kubelet.yaml",

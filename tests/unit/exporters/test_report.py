@@ -10,11 +10,11 @@ import pytest
 from gotax.confidence import interval
 from gotax.exporters.record import record_document
 from gotax.exporters.report import MAX_FUNCTIONS, check_document, explain_document
-from gotax.model import Category, Group, Window
+from gotax.model import Category, CpuResources, Group, Window
 from hypothesis import given
 
 from .strategies import unhurried, windows
-from .windows import Run, build_window, go_location, oversized_load, story_window
+from .windows import Run, build_window, go_location, named, oversized_load, story_window
 
 DOCS = Path(__file__).parents[3] / "docs"
 TYPES: dict[str, tuple[type, ...]] = {
@@ -107,7 +107,24 @@ def test_story_keeps_to_the_schema_with_every_optional_part_filled() -> None:
     assert breaches(document, schema_of("check-v2.json"), schema_of("check-v2.json")) == []
     oversized = next(c for c in document["containers"] if c["name"] == "payments-api")
     empty = [key for key, value in oversized.items() if value in (None, [], {})]
-    assert empty == ["unit", "cpu_shares"]
+    assert empty == ["unit", "kubernetes", "cpu_shares"]
+
+
+def test_a_pods_names_and_resources_are_told() -> None:
+    """As desired and as current: they differ while a resize in place is pending."""
+    load = named(
+        oversized_load(),
+        "payments-5d-x2",
+        desired=CpuResources(0.5, 2.0),
+        current=CpuResources(0.5, 1.0),
+    )
+    document = check_document(build_window(load))
+    assert breaches(document, schema_of("check-v2.json"), schema_of("check-v2.json")) == []
+    told = document["containers"][0]["kubernetes"]
+    assert (told["namespace"], told["pod"]) == ("shop", "payments-5d-x2")
+    assert (told["workload_kind"], told["workload"]) == ("Deployment", "payments")
+    assert told["desired"] == {"cpu_request_cores": 0.5, "cpu_limit_cores": 2.0}
+    assert told["current"] == {"cpu_request_cores": 0.5, "cpu_limit_cores": 1.0}
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from gotax.exporters.table import (
     sorted_reports,
 )
 from gotax.exporters.text import bounded, columns, elided, printable
-from gotax.model import Verdict, Window
+from gotax.model import CpuResources, Verdict, Window
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +26,7 @@ from .windows import (
     build_window,
     fitting_load,
     hostile_load,
+    named,
     native_load,
     oversized_load,
     pod_container,
@@ -243,3 +244,23 @@ def test_seconds_change_their_unit(value: float, shown: str) -> None:
 def test_percent_is_whole(share: float, shown: str) -> None:
     """Hits are few: decimals would be noise."""
     assert percent(share) == shown
+
+
+def test_a_pod_is_told_with_its_workload_and_a_resize_that_is_pending() -> None:
+    """What a person asks first; a container that is none of the ordinary is called what it is."""
+    load = named(
+        oversized_load(),
+        "payments-5d-x2",
+        desired=CpuResources(0.5, 2.0),
+        current=CpuResources(0.5, 1.0),
+    )
+    window = build_window(load)
+    text = " ".join(render_explain(window.reports[0], window, Style(200)).split())
+    assert "shop/payments-5d-x2 of Deployment/payments on node-17" in text
+    assert "request 0.50, limit 1.00, a resize to request 0.50, limit 2.00 is pending" in text
+    pod = load.process.container.pod
+    assert pod is not None
+    sidecar = replace(load.process.container, pod=replace(pod, kind="sidecar"))
+    window = build_window(replace(load, process=replace(load.process, container=sidecar)))
+    text = " ".join(render_explain(window.reports[0], window, Style(200)).split())
+    assert "app is a sidecar container" in text

@@ -1,0 +1,101 @@
+"""The pages in a real browser: they are drawn, nothing is refused, and no name becomes markup."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from gotax_collector.questions import Questions
+from gotax_collector.site.application import Served, Site
+
+from tests.collector.fleet import filled
+from tests.collector.reports import NOW, Sampled, Seen, report, sender, web
+
+CHROMIUM = shutil.which("chromium")
+HOSTILE = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    store = filled(tmp_path_factory.mktemp("fleet"))
+    hostile = Seen(web(HOSTILE), (Sampled(f"main.main;{HOSTILE}", 0, 99),))
+    store.insert([report(sender(HOSTILE, HOSTILE), 1, [hostile], start_s=NOW)])
+    served = Site(("127.0.0.1", 0), Served(Questions(store.connections), lambda: b"", lambda: 0.0))
+    yield f"http://127.0.0.1:{served.port}"
+    served.close()
+    store.close()
+
+
+def browse(url: str, profile: Path, *options: str) -> tuple[str, str]:
+    """(the document as the browser has it, what it complains of)."""
+    assert CHROMIUM is not None
+    done = subprocess.run(
+        [
+            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
+            *(f"--user-data-dir={profile}", "--window-size=1280,1400", "--enable-logging=stderr"),
+            *(*options, url),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    complaints = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    return done.stdout, "\n".join(complaints)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/?since=7d", "/workload?since=7d&q=workload%3Dweb", "/flamegraph?since=7d", "/changes"],
+)
+def test_pages_are_understood(site: str, path: str, tmp_path: Path) -> None:
+    document, complaints = browse(site + path, tmp_path, "--dump-dom")
+    assert not complaints
+    assert "taken" not in re.findall(r"<title>(.*?)</title>", document)[0]
+    assert "<img" not in document
+    assert 'src="x"' not in document
+
+
+def test_the_main_page_shows_the_fleet(site: str, tmp_path: Path) -> None:
+    document, _ = browse(f"{site}/?since=7d", tmp_path, "--dump-dom")
+    rows = re.findall(r"<tr>.*?</tr>", document, re.S)
+    assert len(rows) == 4  # the head, and three workloads
+    assert "web" in rows[1]
+    assert "GT001" in rows[1]
+
+
+def test_a_flame_graph_of_a_file_zooms(site: str, tmp_path: Path) -> None:
+    """Its own script and style are let through, and the script runs: it zooms by itself here."""
+    text = urlopen(f"{site}/flamegraph.html?since=7d&q=workload%3Dweb").read().decode()
+    click = (
+        "<script>for (const f of document.querySelectorAll('.frame'))"
+        " if (f.textContent.includes('runtime.schedule'))"
+        " f.dispatchEvent(new Event('click'));</script>"
+    )
+    page = tmp_path / "page.html"
+    page.write_text(text.replace("</body>", f"{click}</body>"))
+    document, complaints = browse(page.as_uri(), tmp_path / "profile", "--dump-dom")
+    assert not complaints
+    shown = re.findall(r'<svg class="frame ?(\w*)" x="([\d.]+)%"[^>]*width="([\d.]+)%"', document)
+    assert ("", "0", "100") in shown  # what was clicked
+    assert sum(kind == "above" for kind, _, _ in shown) == 2
+    assert any(kind == "hidden" for kind, _, _ in shown)
+
+
+@pytest.mark.parametrize(("scheme", "expected"), [("light", "251"), ("dark", "20")])
+def test_both_colour_schemes(site: str, tmp_path: Path, scheme: str, expected: str) -> None:
+    """The page's own style sheet, asked by the browser for what it makes of the background."""
+    page = tmp_path / "page.html"
+    style = urlopen(f"{site}/static/site.css").read().decode()
+    say = "document.title = getComputedStyle(document.body).backgroundColor"
+    page.write_text(f"<title></title><style>{style}</style><body><script>{say}</script>")
+    options = ["--blink-settings=preferredColorScheme=0"] if scheme == "dark" else []
+    document, _ = browse(page.as_uri(), tmp_path / "profile", "--dump-dom", *options)
+    assert f"<title>rgb({expected}," in document

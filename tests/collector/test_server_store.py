@@ -1,0 +1,102 @@
+"""The store by URL: the same questions, and once only, over HTTP (server.py says how far)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gotax_collector.clickhouse import Address, ConnectionError, Connections, parse_address
+from gotax_collector.questions import Questions
+from gotax_collector.schema import Layout, Retention, statements
+from gotax_collector.selection import parse_selection
+from gotax_collector.store import ClickHouseStore, prepare
+
+from tests.collector.conftest import Opener
+from tests.collector.fleet import UNTIL, fill
+from tests.collector.reports import Sampled, Seen, report, sender, web
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.collector.server", str(tmp_path / "server")],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    yield f"http://127.0.0.1:{int(process.stdout.readline())}/fleet"
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_a_server_keeps_and_answers(url: str, tmp_path: Path) -> None:
+    connections = Connections(parse_address(url))
+    prepare(connections, Retention())
+    store = ClickHouseStore(connections, tmp_path)
+    fill(store)
+    fill(ClickHouseStore(connections, tmp_path / "other replica"))
+    questions = Questions(connections)
+    week = parse_selection(["since=12h", 'workload="web"'], UNTIL)
+    assert questions.top(week).rows[0].gomaxprocs == (4, 192)
+    big = questions.compare(week).sides[1]
+    assert big.runtime is not None
+    assert big.runtime.is_sure
+    profile = questions.profile(week)
+    assert profile.cpu_ns == pytest.approx(12 * 128 * 10**9, rel=1e-6)
+    name = "a'b\\c\t%2B&é\"`"
+    store.insert([report(sender("x"), 1, [Seen(web(name), (Sampled("f", 0, 90),))])])
+    found = questions.top(parse_selection(["since=12h", "pod=a'b*"], UNTIL))
+    assert [row.workload for row in found.rows] == [name]
+    store.close()
+
+
+def test_nobody_listens() -> None:
+    with pytest.raises(ConnectionError, match=r"cannot use the store http://127\.0\.0\.1:9/gotax"):
+        Connections(Address(host="127.0.0.1", port=9))
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("/var/lib/gotax", Address(folder=Path("/var/lib/gotax"))),
+        ("http://ch", Address(host="ch")),
+        (
+            "https://me:p%40ss@ch/prod?cluster=main",
+            Address(
+                *(None, "ch", 8443, True, "me", "p@ss", "prod", "main"),
+            ),
+        ),
+    ],
+)
+def test_addresses(text: str, address: Address) -> None:
+    assert parse_address(text) == address
+    assert "p@ss" not in str(address)
+    assert "p@ss" not in repr(address)
+
+
+@pytest.mark.parametrize(
+    "text", ["tcp://ch:9000", "http://", "http://ch/a;b", "http://ch/?cluster=a'b", "http://ch?x=1"]
+)
+def test_what_is_no_address(text: str) -> None:
+    with pytest.raises(ValueError, match=r"store|plain name"):
+        parse_address(text)
+
+
+def test_the_tables_of_a_cluster_are_sql(open_store: Opener) -> None:
+    """The engine parses them; only a cluster could make them."""
+    connections = open_store().connections
+    made = list(statements(Layout(cluster="main")))
+    for statement in made:
+        parsed = connections.rows("SELECT formatQuery({text:String}) AS text", {"text": statement})
+        assert "ON CLUSTER main" in parsed[0]["text"]
+    text = "\n".join(made)
+    assert "ENGINE = Distributed('main', 'gotax', 'windows_local', cityHash64(agent))" in text
+    assert "ReplicatedAggregatingMergeTree('/clickhouse/tables/gotax/hours/{shard}'" in text
+    assert "TO gotax.hours_local AS SELECT" in text.replace("\n", " ")

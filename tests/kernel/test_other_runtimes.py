@@ -1,0 +1,80 @@
+"""Go code that is not the executable's: a library in a program of another language, a plugin."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+from gotax.model import Category, Process, Window
+
+from tests.kernel.load import Load, Walk, wait_until
+from tests.toolchains import VERSIONS, go_binary
+
+pytestmark = [pytest.mark.kernel, pytest.mark.toolchain]
+
+HITS = 60
+each_version = pytest.mark.parametrize("version", [VERSIONS[1], VERSIONS[-1]])
+
+
+@dataclass
+class Seen:
+    """Hits by the innermost function of the programs' own code, and the process as last seen."""
+
+    functions: Counter[str] = field(default_factory=Counter)
+    process: Process | None = None
+
+    def add(self, window: Window, pid: int) -> None:
+        columns = window.profile
+        for number, stack, category, hits in zip(
+            columns.process.tolist(),
+            columns.stack.tolist(),
+            columns.category.tolist(),
+            columns.hits.tolist(),
+            strict=True,
+        ):
+            if window.processes[number].pid != pid:
+                continue
+            self.process = window.processes[number]
+            names = [f.function for place in columns.stacks[stack] for f in place.frames]
+            own = next((name for name in names if "spinIn" in name or name.endswith(".Spin")), "")
+            if category == Category.USER:
+                self.functions[own] += hits
+
+
+def watch(program: Load, wanted: tuple[str, ...]) -> Seen:
+    """Until each of these functions has been seen often enough."""
+    seen = Seen()
+    with Walk(499) as walk:
+
+        def often() -> bool:
+            walk.drain_for(0.3)
+            seen.add(walk.window(), program.pid)
+            return all(seen.functions[name] > HITS for name in wanted)
+
+        wait_until(often, f"{HITS} hits of {wanted}")
+    return seen
+
+
+@each_version
+def test_a_go_library_in_a_program_that_is_not_go(version: str) -> None:
+    """Python loads a c-shared library: its functions by name, and its runtime's GOMAXPROCS."""
+    path = go_binary("library", version, "c-shared")
+    code = f"import ctypes; spin = ctypes.CDLL({str(path)!r}).Spin\nwhile True: spin(100, 3)"
+    with Load(sys.executable, "-c", code) as program:
+        seen = watch(program, ("main.spinInLibrary",))
+    assert seen.process is not None
+    assert seen.process.build is not None
+    assert seen.process.build.version == f"go{version}"
+    assert seen.process.gomaxprocs is not None
+    assert seen.process.gomaxprocs.value == 3
+
+
+@each_version
+def test_a_plugin_in_a_go_program(version: str) -> None:
+    """Two tables in one process: the program's functions and the plugin's, each by its own."""
+    path = go_binary("plugin", version, "plugin")
+    with Load(go_binary("pluginhost", version, "cgo"), path) as program:
+        seen = watch(program, ("main.spinInHost", "plugin.Spin"))
+    assert seen.functions.total() - seen.functions[""] >= seen.functions.total() * 0.9

@@ -1,0 +1,202 @@
+"""Patches that kubectl takes at the first try, for whatever keeps the pod."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from gotax.diagnosis.patches import application, gomaxprocs_patch, kubernetes_patch
+from gotax.kubernetes.pods import parse_pod
+from gotax.model import Cause, Container, CpuLimit, PodContainer, Workload
+from hypothesis import given
+from hypothesis import strategies as st
+
+ID = "a" * 64
+POD = PodContainer(
+    "shop",
+    "web-5d-x2",
+    "web",
+    "uid",
+    "n1",
+    "shop/web:1",
+    "container",
+    Workload("Deployment", "web"),
+)
+KUBECTL = shutil.which("kubectl")
+BY_LIMIT = {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1"}}
+
+
+def container(pod: PodContainer) -> Container:
+    return Container(ID, pod.path, "/kubepods/x", ID, "uid", pod=pod)
+
+
+def limited(cores: float) -> CpuLimit:
+    return CpuLimit(cores, "/kubepods/x", cores)
+
+
+def env(document: Any, *path: str) -> Any:
+    for name in path:
+        document = document[name]
+    (found,) = document
+    assert found["env"][0]["name"] == "GOMAXPROCS"
+    return found["name"], {k: v for k, v in found["env"][0].items() if k != "name"}
+
+
+@pytest.mark.parametrize(
+    ("cores", "fits", "expected"),
+    [
+        (1.0, 1, BY_LIMIT),
+        (0.5, 1, BY_LIMIT),
+        (1.5, 2, BY_LIMIT),
+        (2.0, 2, BY_LIMIT),
+        (1.5, 1, "1"),  # rounded down on purpose: the downward API would give 2
+    ],
+)
+def test_the_value_is_the_limits_where_that_gives_it(
+    cores: float, fits: int, expected: object
+) -> None:
+    """With divisor 1 the downward API rounds up: 1 for 500m, 2 for 1500m."""
+    patch = gomaxprocs_patch(container(POD), limited(cores), fits, Cause.OLD_GO)
+    _, found = env(yaml.safe_load(patch), "spec", "template", "spec", "containers")
+    assert found == ({"valueFrom": expected} if isinstance(expected, dict) else {"value": expected})
+
+
+def test_a_limit_above_the_container_is_written_as_a_number() -> None:
+    """The downward API knows the container's own limit only."""
+    above = CpuLimit(1.0, "/kubepods", None)
+    patch = gomaxprocs_patch(container(POD), above, 1, Cause.ANCESTOR)
+    assert env(yaml.safe_load(patch), "spec", "template", "spec", "containers") == (
+        "web",
+        {"value": "1"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "says"),
+    [
+        ("Deployment", "spec template spec", "kubectl -n shop patch deployment web --patch-file"),
+        ("StatefulSet", "spec template spec", "kubectl -n shop patch statefulset web"),
+        ("DaemonSet", "spec template spec", "kubectl -n shop patch daemonset web"),
+        ("CronJob", "spec jobTemplate spec template spec", "kubectl -n shop patch cronjob web"),
+        ("ReplicaSet", "spec template spec", "then delete its pods"),
+        ("Job", "spec template spec", "cannot be changed"),
+        ("Pod", "spec", "cannot be changed"),
+        ("StaticPod", "spec", "for the manifest of web on node n1"),
+        ("Rollout", "spec template spec", "Rollout/web takes no such patch"),
+    ],
+)
+def test_it_goes_where_the_template_is(kind: str, path: str, says: str) -> None:
+    """And its first line says what to do with it."""
+    pod = replace(POD, workload=Workload(kind, "web"))
+    patch = kubernetes_patch(1, False, pod)
+    assert env(yaml.safe_load(patch), *path.split(), "containers") == ("web", {"value": "1"})
+    assert says in patch.splitlines()[0]
+    assert patch.startswith("# ")
+
+
+@pytest.mark.parametrize("kind", ["init", "sidecar"])
+def test_init_containers_have_a_list_of_their_own(kind: str) -> None:
+    """A sidecar is one of them."""
+    patch = kubernetes_patch(None, False, replace(POD, kind=kind))
+    found = yaml.safe_load(patch)
+    assert env(found, "spec", "template", "spec", "initContainers")[0] == "web"
+
+
+NAMES = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]), max_size=12)
+
+
+@given(NAMES | st.sampled_from(["1e3", "on", "null", "12", "0x1", "a: b", "n", "-"]))
+def test_any_name_stays_a_name(name: str) -> None:
+    """YAML would take some for a number or for nothing; none breaks out of its place."""
+    pod = replace(POD, container=name, namespace=name, workload=Workload("Deployment", name))
+    found = yaml.safe_load(kubernetes_patch(1, False, pod))
+    assert env(found, "spec", "template", "spec", "containers") == (name, {"value": "1"})
+    assert "\n" not in application(pod)
+
+
+def deployment(*variables: dict[str, Any]) -> dict[str, Any]:
+    labels = {"app": "web"}
+    containers = [
+        {"name": "proxy", "image": "proxy", "env": [{"name": "GOMAXPROCS", "value": "7"}]},
+        {"name": "web", "image": "web", "env": list(variables)},
+    ]
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": containers}},
+        },
+    }
+
+
+def patched(tmp_path: Path, target: dict[str, Any], patch: str) -> list[dict[str, Any]]:
+    """What kubectl makes of it, as the API server would."""
+    assert KUBECTL is not None
+    (tmp_path / "target.json").write_text(json.dumps(target))
+    (tmp_path / "patch.yaml").write_text(patch)
+    done = subprocess.run(
+        [
+            *(KUBECTL, "patch", "--local", "-o", "json"),
+            *("-f", str(tmp_path / "target.json"), "--patch-file", str(tmp_path / "patch.yaml")),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"KUBECONFIG": "/nonexistent", "HOME": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr
+    spec = json.loads(done.stdout)["spec"]
+    found: list[dict[str, Any]] = spec["template"]["spec"]["containers"]
+    return found
+
+
+@pytest.mark.skipif(KUBECTL is None, reason="kubectl not found; tests/e2e patches a real cluster")
+@pytest.mark.parametrize(
+    ("value", "before", "after"),
+    [
+        (None, [], {"valueFrom": BY_LIMIT}),
+        (2, [], {"value": "2"}),
+        (None, [{"name": "GOMAXPROCS", "value": "192"}], {"valueFrom": BY_LIMIT}),
+        (2, [{"name": "GOMAXPROCS", "valueFrom": BY_LIMIT}], {"value": "2"}),
+        (2, [{"name": "GOMAXPROCS", "value": "192"}], {"value": "2"}),
+    ],
+)
+def test_kubectl_takes_it(
+    tmp_path: Path, value: int | None, before: list[dict[str, Any]], after: dict[str, Any]
+) -> None:
+    """The variable is set or replaced, whatever form it had; all else stays."""
+    other = {"name": "HOME", "value": "/"}
+    patch = kubernetes_patch(value, bool(before), POD)
+    proxy, web = patched(tmp_path, deployment(other, *before), patch)
+    assert proxy["env"] == [{"name": "GOMAXPROCS", "value": "7"}]
+    assert other in web["env"]
+    (found,) = [v for v in web["env"] if v["name"] == "GOMAXPROCS"]
+    assert {k: v for k, v in found.items() if k != "name"} == after
+
+
+def test_from_the_api_servers_pod_to_the_patch() -> None:
+    """The names in the patch are those of the pod that the watch has told."""
+    pod = {
+        "metadata": {
+            "name": "web-5d89bdfbf9-x2x5v",
+            "namespace": "shop",
+            "uid": "1",
+            "labels": {"pod-template-hash": "5d89bdfbf9"},
+            "ownerReferences": [
+                {"kind": "ReplicaSet", "name": "web-5d89bdfbf9", "controller": True}
+            ],
+        },
+        "spec": {"nodeName": "n1", "containers": [{"name": "api"}]},
+        "status": {"containerStatuses": [{"name": "api", "containerID": f"containerd://{ID}"}]},
+    }
+    patch = kubernetes_patch(None, True, parse_pod(pod)[ID])
+    assert patch.startswith("# kubectl -n shop patch deployment web --patch-file FILE\n")
+    assert "      - name: api\n" in patch

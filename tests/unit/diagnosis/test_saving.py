@@ -1,0 +1,196 @@
+"""The predicted saving: what it rests on, and what it is worth on the calibration's own runs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from gotax.diagnosis import calibrated, saving
+from gotax.diagnosis.saving import TERMS, Situation, predict_kept, predict_saving
+from gotax.model import (
+    CATEGORY_COUNT,
+    Category,
+    Container,
+    ContainerReport,
+    CpuLimit,
+    CpuUsage,
+    Gomaxprocs,
+    Origin,
+    Process,
+    Verdict,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from calibration import table
+from calibration.validation import WORTHWHILE, judge, score
+
+CONTAINER = Container("c", "web", "/web")
+RUNS = table.read(table.DATA / "fitted.csv")
+HELD_OUT = table.read(table.DATA / "held-out.csv")
+histograms = st.lists(st.integers(0, 500), min_size=CATEGORY_COUNT, max_size=CATEGORY_COUNT).filter(
+    lambda hits: sum(hits) >= saving.MIN_HITS
+)
+
+
+def report(hits: list[int], value: int | None = 64, limit: float | None = 1.0) -> ContainerReport:
+    """One core second for a hundred hits."""
+    gomaxprocs = Gomaxprocs(value, Origin.ENVIRONMENT, 1)
+    return ContainerReport(
+        container=CONTAINER,
+        processes=(Process(7, 1, "web", CONTAINER, gomaxprocs=gomaxprocs),),
+        category_hits=np.array(hits, np.int64),
+        functions=(),
+        limit=CpuLimit(limit, "/web", limit),
+        usage=CpuUsage(),
+        verdict=Verdict.UNREADABLE,
+        cpu_ns=sum(hits) * 10_000_000,
+    )
+
+
+def only(**shares: int) -> list[int]:
+    hits = [0] * CATEGORY_COUNT
+    for name, count in shares.items():
+        hits[Category[name]] = count
+    return hits
+
+
+def test_every_category_is_in_one_term() -> None:
+    """So that the shares of the terms add up to 1."""
+    members = [category for _, categories in TERMS.values() for category in categories]
+    assert sorted(members) == sorted(Category)
+
+
+@given(
+    histograms, st.sampled_from([3, 4, 16, 64, 192]), st.floats(0.01, 1), st.sampled_from([2, 64])
+)
+def test_something_is_always_kept_and_nothing_is_certain(
+    hits: list[int], value: int, utilisation: float, cpus: int
+) -> None:
+    """Any profile: the range has its middle inside, above zero, and below a doubling."""
+    for target in (1, 2):
+        kept = predict_kept(Situation(tuple(hits), value, utilisation), target, cpus)
+        assert 0 < kept.low < kept.mid < kept.high
+        assert kept.mid < 2
+
+
+@given(histograms)
+def test_fewer_hits_of_the_same_profile_are_less_sure(hits: list[int]) -> None:
+    """The range of a tenth as many hits holds that of all of them."""
+    many = predict_kept(Situation(tuple(10 * n for n in hits), 64, 0.3), 1, 2)
+    few = predict_kept(Situation(tuple(hits), 64, 0.3), 1, 2)
+    assert few.mid == pytest.approx(many.mid)
+    assert few.low <= many.low
+    assert few.high >= many.high
+
+
+def test_looking_for_work_is_saved_and_computing_is_not() -> None:
+    """The two ends: a program that mostly looks for work, and one that mostly computes."""
+    idle = predict_kept(
+        Situation(tuple(only(SCHED_FIND_WORK=400, SCHED_WAKE=300, USER=300)), 64, 0.4), 1, 2
+    )
+    busy = predict_kept(Situation(tuple(only(USER=980, ALLOC=20)), 64, 0.99), 1, 2)
+    assert idle.mid < 0.6
+    assert busy.mid > 0.85
+
+
+def test_a_larger_host_is_less_sure() -> None:
+    """Nobody has calibrated it: the range holds what fewer CPUs at once would do, and what not."""
+    situation = Situation(tuple(only(SCHED_FIND_WORK=200, SCHED_WAKE=200, USER=600)), 64, 0.3)
+    here, there = (predict_kept(situation, 2, cpus) for cpus in (2, 64))
+    assert there.low < here.low
+    assert there.high / there.low > here.high / here.low
+
+
+def test_a_small_step_changes_less_on_a_larger_host() -> None:
+    """From 9 to 8 is nearly nothing, from 64 to 8 is not."""
+    hits = tuple(only(SCHED_FIND_WORK=300, SCHED_WAKE=200, USER=500))
+    small, large = (predict_kept(Situation(hits, value, 0.3), 8, 64) for value in (9, 64))
+    assert large.mid < small.mid < 1.05
+
+
+@given(histograms, st.sampled_from([0.5, 4.0, 600.0]))
+def test_sources_add_up_to_the_middle(hits: list[int], duration_s: float) -> None:
+    """Largest first, and none is invented."""
+    found = predict_saving(report(hits), 1, 2, duration_s)
+    assert found is not None
+    assert found.low <= found.mid <= found.high
+    assert math.isclose(sum(s.cores for s in found.sources), found.mid, abs_tol=1e-9)
+    cores = [source.cores for source in found.sources]
+    assert cores == sorted(cores, reverse=True)
+    assert {source.name for source in found.sources} <= {name for name, _ in TERMS.values()}
+
+
+def test_what_cannot_be_told_is_not() -> None:
+    """Unread, unaccounted, too few hits, no time, or a target above GOMAXPROCS; 0 for no change."""
+    hits = only(USER=500, SCHED_WAKE=500)
+    assert predict_saving(report(hits, value=None), 1, 2, 4.0) is None
+    assert predict_saving(replace(report(hits), cpu_ns=None), 1, 2, 4.0) is None
+    assert predict_saving(report(only(USER=saving.MIN_HITS - 1)), 1, 2, 4.0) is None
+    assert predict_saving(report(hits), 1, 2, 0.0) is None
+    assert predict_saving(report(hits, value=1), 2, 2, 4.0) is None
+    same = predict_saving(report(hits, value=1), 1, 2, 4.0)
+    assert same is not None
+    assert (same.low, same.mid, same.high) == (0, 0, 0)
+
+
+def cautions(
+    hits: list[int], duration_s: float, drains: tuple[int, ...] = (), value: int = 64
+) -> str:
+    seen = replace(report(hits, value), drain_hits=drains)
+    found = predict_saving(seen, 1, 2, duration_s)
+    assert found is not None
+    return " ".join(found.cautions)
+
+
+def test_cautions_say_where_it_could_hurt() -> None:
+    """Each where it belongs, and none for a program with room that is even."""
+    even = only(USER=500, SCHED_FIND_WORK=500)
+    assert cautions(even, 40.0, (250,) * 4) == ""
+    assert "bursts" in cautions(even, 40.0, (900, 30, 40, 30))
+    assert "Little headroom" in cautions(only(USER=1000), 10.5)
+    assert "Compare throughput" in cautions(even, 10.0)
+    assert "garbage collector" in cautions(only(USER=500, GC_MARK_IDLE=300, ALLOC=200), 40.0)
+    assert "near what fits" in cautions(even, 40.0, value=2)
+
+
+def test_all_of_a_limit_in_use_promises_nothing_at_least() -> None:
+    """More work may be waiting: then it uses the same CPU for more of it."""
+    found = predict_saving(report(only(USER=300, SCHED_FIND_WORK=700)), 1, 2, 10.0)
+    assert found is not None
+    assert found.low <= 0 < found.mid
+
+
+def test_the_numbers_are_those_of_the_runs() -> None:
+    """calibrated.py was written from the table that lies beside it."""
+    assert f"from {len(RUNS)} runs" in (calibrated.__doc__ or "")
+    above = [r for r in RUNS if r.procs > 1]
+    lines = calibrated.RUNS["one"].strip().splitlines()
+    assert len(lines) == len(above)
+
+
+def test_no_false_alarm_and_hardly_a_miss_on_the_runs_of_the_fit() -> None:
+    """At least 100 runs, matched and mismatched, through the real rules."""
+    found = score(list(judge(RUNS)))
+    assert found.matched + found.worthwhile >= 100
+    assert found.false_alarms == 0
+    assert found.missed <= 0.02 * found.worthwhile
+
+
+def test_no_false_alarm_and_hardly_a_miss_on_workloads_that_were_held_out() -> None:
+    """None of them, nor a variant, is in the fit."""
+    assert not {row.workload for row in HELD_OUT} & {row.workload for row in RUNS}
+    found = score(list(judge(HELD_OUT)))
+    assert found.false_alarms == 0
+    assert found.worthwhile >= 15, f"few save {WORTHWHILE:.0%}"
+    assert found.missed <= 0.02 * found.worthwhile
+
+
+def test_predictions_hold_on_workloads_that_were_held_out() -> None:
+    """The bars: 85 % within the range, the middle within a tenth in the median."""
+    found = score(list(judge(HELD_OUT)))
+    assert found.predicted >= 40
+    assert found.within >= 0.85
+    assert found.off <= 0.10
