@@ -15,7 +15,7 @@ import os
 import struct
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gotax.errors import UserError
@@ -197,6 +197,23 @@ class Spool:
         if number in self._entries:
             self.dropped[reason] += 1
             self.settle(number)
+
+    def retry(self) -> None:
+        """What waits in memory goes to disk, if there is room by now."""
+        if not self._segments or not self._memory_bytes:
+            return
+        waiting = [number for number, entry in self._entries.items() if entry.report is not None]
+        for number in waiting:
+            entry = self._entries[number]
+            report = entry.report or b""
+            try:
+                place = self._segments.append(Record(entry.epoch, entry.sequence, report))
+            except OSError:
+                return
+            self._entries[number] = replace(entry, place=place, report=None)
+            self._memory_bytes -= len(report)
+            self._settle_window()
+        self._trim()
 
     def expire(self) -> None:
         """Drop what is too old."""

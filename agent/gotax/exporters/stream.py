@@ -236,6 +236,7 @@ class _Sender:
     def step(self) -> float:
         """Do what can be done now; for how long there is nothing to do but to wait."""
         self._spool.expire()
+        self._spool.retry()
         now = time.monotonic()
         if self._connection is None:
             if now < self._retry_at_s:

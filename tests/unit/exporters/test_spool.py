@@ -277,6 +277,30 @@ def test_what_waits_in_memory_because_the_disk_is_full_is_counted_after_a_kill(
     assert again.dropped == {"killed": 2}
 
 
+def test_what_waits_in_memory_goes_to_disk_when_there_is_room_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the same order as before, and a kill after that takes nothing."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    held = filled(tmp_path, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        for sequence in (2, 3):
+            held.count_published()
+            held.append(record(sequence))
+        held.retry()
+    assert contents(held) == [1, 2, 3]
+    held.retry()
+    assert contents(held) == [1, 2, 3]
+    held.close()
+    again = Spool(str(tmp_path), BOUNDS)
+    assert contents(again) == [1, 2, 3]
+    assert not again.dropped
+
+
 def test_one_agent_has_a_spool(tmp_path: Path) -> None:
     """Two of them would take each other's records."""
     held = Spool(str(tmp_path), BOUNDS)

@@ -1,0 +1,97 @@
+"""`gotax collector` as a process, and what it says to who gets its options wrong."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("chdb", reason="no embedded ClickHouse for this platform")
+
+from gotax.exporters.connection import Destination
+from gotax.exporters.spool import Bounds, Spool
+from gotax.exporters.stream import Identity, StreamExporter
+
+from tests.unit.exporters.windows import story_window
+
+from .collecting import eventually
+from .conftest import Files
+
+COMMAND = [sys.executable, "-m", "gotax", "collector"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--listen", "0.0.0.0:0"], "need TLS (--cert, --key), or --plaintext"),
+        (["--token-file", "x"], "need TLS (--cert, --key), or --plaintext"),
+        (["--cert", "a"], "--cert and --key go together"),
+        (["--plaintext", "--cert", "a", "--key", "b"], "--plaintext has no use"),
+        (["--cert", "/none", "--key", "/none"], "cannot read /none: No such file"),
+        (["--plaintext", "--token-file", "/none"], "cannot read /none: No such file"),
+        (["--plaintext", "--store", "ftp://x"], "a store is a folder, or http://"),
+        (["--plaintext", "--listen", "here"], "'here' is not ADDRESS:PORT"),
+    ],
+)
+def test_what_cannot_work_is_one_sentence(options: list[str], says: str, tmp_path: Path) -> None:
+    """On standard error, with exit code 2 and no traceback."""
+    more = [] if "--store" in options else ["--store", str(tmp_path)]
+    done = subprocess.run([*COMMAND, *options, *more], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_its_libraries_it_says_how_to_get_them(tmp_path: Path) -> None:
+    """The agent alone is installed: no package of the collector's."""
+    (tmp_path / "gotax_collector").mkdir()
+    (tmp_path / "gotax_collector/__init__.py").write_text("import no_such_library\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        COMMAND, capture_output=True, text=True, timeout=60, env=environment, check=False
+    )
+    assert done.returncode == 2
+    assert "pip install 'gotax[collector]'" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_it_receives_shows_its_metrics_and_ends_when_told(files: Files, tmp_path: Path) -> None:
+    """With TLS, client certificates and the embedded store; SIGTERM ends it with exit code 0."""
+    log = tmp_path / "log"
+    options = [
+        *("--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--store", str(tmp_path / "store")),
+        *("--cert", files.server_cert, "--key", files.server_key, "--client-ca", files.authority),
+    ]
+    with log.open("wb") as file:
+        process = subprocess.Popen([*COMMAND, *options], stdout=file, stderr=file)
+    try:
+        eventually(lambda: "collector ready" in log.read_text() or process.poll() is not None, 60)
+        ready = log.read_text()
+        port, http = (int(re.findall(rf"{kind}_port=(\d+)", ready)[0]) for kind in ("grpc", "http"))
+        destination = Destination(
+            f"127.0.0.1:{port}",
+            authority=files.authority,
+            certificate=files.agent_cert,
+            key=files.agent_key,
+        )
+        agent = StreamExporter(destination, Identity("a", "a"), Spool("", Bounds(1 << 20, 60)))
+        agent.publish(story_window())
+        eventually(lambda: agent.statistics().acknowledged == 1, 60)
+        agent.close()
+        with urllib.request.urlopen(f"http://127.0.0.1:{http}/metrics", timeout=20) as answer:
+            assert b"gotax_collector_acknowledged_total 1.0" in answer.read()
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0, log.read_text()
+        assert time.monotonic() - began < 8  # half a second on a machine that is not busy
+    finally:
+        process.kill()
+    lines = log.read_text().splitlines()
+    assert all(line.startswith("time=") for line in lines), lines
