@@ -1,4 +1,4 @@
-"""Go code that is not the executable's: a library in a program of another language, a plugin."""
+"""Go code that is not the executable's: a library in a program of another language."""
 
 from __future__ import annotations
 
@@ -69,12 +69,3 @@ def test_a_go_library_in_a_program_that_is_not_go(version: str) -> None:
     assert seen.process.build.version == f"go{version}"
     assert seen.process.gomaxprocs is not None
     assert seen.process.gomaxprocs.value == 3
-
-
-@each_version
-def test_a_plugin_in_a_go_program(version: str) -> None:
-    """Two tables in one process: the program's functions and the plugin's, each by its own."""
-    path = go_binary("plugin", version, "plugin")
-    with Load(go_binary("pluginhost", version, "cgo"), path) as program:
-        seen = watch(program, ("main.spinInHost", "plugin.Spin"))
-    assert seen.functions.total() - seen.functions[""] >= seen.functions.total() * 0.9

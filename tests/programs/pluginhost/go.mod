@@ -1,3 +1,0 @@
-module pluginhost
-
-go 1.21
