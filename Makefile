@@ -7,10 +7,10 @@ VENV := .venv
 export PATH := $(PATH):$(CURDIR)/$(VENV)/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run demo test corpus lint format bench fuzz proto golden clean
+.PHONY: help run demo test corpus lint format bench calibrate fuzz proto golden clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.ready-run ## profile this host: a verdict per Go service, then live
 	@$(VENV)/bin/gotax check || [ $$? -eq 1 ]
@@ -32,6 +32,10 @@ format: $(VENV)/.ready-test ## rewrite the code in the house's format
 
 bench: $(VENV)/.ready-test ## cost of the agent beside other profilers
 	@$(VENV)/bin/python -m bench
+
+calibrate: $(VENV)/.ready-test ## the runs behind the predicted saving, those that are missing, and the fit (long)
+	@$(VENV)/bin/python -m calibration run && $(VENV)/bin/python -m calibration fit
+	@$(VENV)/bin/python -m calibration run --set held-out && $(VENV)/bin/python -m calibration validate
 
 fuzz: $(VENV)/.ready-fuzz ## hostile input by the million, MINUTES=30 of CPU time a target
 	@$(VENV)/bin/python -m tests.fuzz --minutes $(or $(MINUTES),30)

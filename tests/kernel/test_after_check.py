@@ -56,7 +56,7 @@ def test_a_restart_with_a_patch_is_compared_with_what_was_predicted(
     own = group("after-check")
     own.limit(1.0)
     own.favour()
-    program = [go_binary("changing", "1.24.13"), "-rate", "10000"]
+    program: list[str | Path] = [go_binary("changing", "1.24.13"), "-rate", "10000"]
     port = free_port()
     flags = ["--interval", "1", "--settle", str(SETTLE_S), "--hz", "199"]
     agent = subprocess.Popen(
