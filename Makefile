@@ -7,7 +7,7 @@ VENV := .venv
 export PATH := $(PATH):$(CURDIR)/$(VENV)/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run demo test e2e corpus backends lint format bench fuzz proto proto-check golden clean
+.PHONY: help run demo test e2e corpus backends lint format bench calibrate fuzz proto proto-check golden clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,10 @@ format: $(VENV)/.ready-test ## rewrite the code in the house's format
 bench: $(VENV)/.ready-test ## cost of the agent beside other profilers
 	@$(VENV)/bin/python -m bench
 	@$(VENV)/bin/python -m bench.symbols
+
+calibrate: $(VENV)/.ready-test ## the runs behind the predicted saving, those that are missing, and the fit (long)
+	@$(VENV)/bin/python -m calibration run && $(VENV)/bin/python -m calibration fit
+	@$(VENV)/bin/python -m calibration run --set held-out && $(VENV)/bin/python -m calibration validate
 
 fuzz: $(VENV)/.ready-fuzz ## hostile input by the million, MINUTES=30 of CPU time a target
 	@$(VENV)/bin/python -m tests.fuzz --minutes $(or $(MINUTES),30)

@@ -1,4 +1,4 @@
-"""``python -m calibration run | fit``: makes the runs that are missing, then fits the model."""
+"""``python -m calibration run | fit | validate``: runs that are missing, the model, its worth."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from gotax.session import Plan, Session
 from calibration import fit, table
 from calibration.grid import FITTED, HELD_OUT, SEED, VERSIONS, Cell, cells
 from calibration.measure import HZ, Row, RunError, build, measure
+from calibration.validation import judge, judge_left_out, score
 
 NEIGHBOURS_MAX_CORES = 0.7
 """What else may run: a busy host hides the cost, because threads that find no core cannot spin."""
@@ -24,7 +25,7 @@ ROUNDS = 2
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="calibration")
-    parser.add_argument("step", choices=("run", "fit"))
+    parser.add_argument("step", choices=("run", "fit", "validate"))
     parser.add_argument("--set", choices=("fitted", "held-out"), default="fitted")
     parser.add_argument("--seconds", type=float, default=1e9, help="start no cell after that time")
     options = parser.parse_args()
@@ -32,7 +33,15 @@ def main() -> int:
         for version in VERSIONS:
             build(version)
         return run(options.set, options.seconds)
-    return fit.main()
+    return fit.main() if options.step == "fit" else validate()
+
+
+def validate() -> int:
+    """Prints what predictions and verdicts are worth on workloads that were not seen."""
+    fitted, held_out = (table.read(table.DATA / f"{name}.csv") for name in ("fitted", "held-out"))
+    print("fitted, each left out once:", score(list(judge_left_out(fitted))))
+    print("held out:", score(list(judge(held_out))))
+    return 0
 
 
 def run(chosen: str, seconds: float) -> int:

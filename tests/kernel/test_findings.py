@@ -53,8 +53,8 @@ def one(limit: float | None, procs: int, flags: str, program: str = "findings") 
 
 TOGETHER: tuple[dict[str, Subject], ...] = (
     {  # about one CPU in all
-        "oversized": one(1.0, 64, "-rate 10000", "changing"),
-        "fitting": one(1.0, 1, "-rate 10000", "changing"),
+        "oversized": one(1.0, 64, "-rate 40000", "changing"),
+        "fitting": one(1.0, 1, "-rate 40000", "changing"),
         "hardly-seen": one(1.0, 64, "-rate 20", "changing"),
         "two-of-one": one(1.0, 2, "-work 4 -rest 80"),
         "two-of-two": one(2.0, 2, "-work 4 -rest 80"),
@@ -77,10 +77,10 @@ TOGETHER: tuple[dict[str, Subject], ...] = (
         "below-but-idle": one(2.0, 1, "-work 5 -rest 95"),
         "rounded-down-idle": one(1.5, 1, "-work 5 -rest 95"),
     },
-    {"in-bursts": one(1.0, 8, "-threads 4 -work 80 -rest 250")},
+    {"in-bursts": one(1.0, 8, "-threads 4 -work 80 -rest 150")},
     {
-        "in-bursts-one-by-one": one(1.0, 1, "-threads 4 -work 80 -rest 250"),
-        "without-a-limit": one(None, 64, "-rate 10000", "changing"),
+        "in-bursts-one-by-one": one(1.0, 1, "-threads 4 -work 80 -rest 150"),
+        "without-a-limit": one(None, 64, "-rate 40000", "changing"),
     },
 )
 
