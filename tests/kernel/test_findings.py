@@ -26,7 +26,7 @@ from tests.kernel.load import Group, Load
 pytestmark = [pytest.mark.kernel, pytest.mark.toolchain]
 
 GO = "1.24.13"
-HZ, WARM_UP_S, WINDOW_S = 499, 1.0, 4.0
+HZ, WARM_UP_S, WINDOW_S = 997, 1.0, 4.0
 
 
 @dataclass(frozen=True)
