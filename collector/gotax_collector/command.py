@@ -26,6 +26,7 @@ from gotax_collector.selection import SelectionError
 from gotax_collector.server import ListenError, Listening, Parts
 from gotax_collector.server import run as run_server
 from gotax_collector.site.application import Served, Site
+from gotax_collector.site.entry import Guard
 from gotax_collector.store import ClickHouseStore, SchemaError, prepare
 from gotax_collector.tokens import TokenFileError, Tokens
 
@@ -82,7 +83,10 @@ def _collector(arguments: Sequence[str]) -> int:
     def ready(port: int, exposition: Exposition) -> None:
         try:
             served = Served(
-                Questions(store.connections), exposition.text, exposition.store_failing_s
+                Questions(store.connections),
+                exposition.text,
+                exposition.store_failing_s,
+                _site_guard(options),
             )
             sites.append(Site(options.http, served))
         except OSError as error:
@@ -115,6 +119,13 @@ def _collector(arguments: Sequence[str]) -> int:
         store.close()
     log.info("collector ended")
     return EXIT_FINE
+
+
+def _site_guard(options: argparse.Namespace) -> Guard | None:
+    if not options.http_token_file:
+        return None
+    tokens = Tokens(options.http_token_file, time.time)
+    return lambda authorization: tokens.check(authorization, "")
 
 
 def _collector_parser() -> argparse.ArgumentParser:
@@ -167,6 +178,11 @@ def _collector_parser() -> argparse.ArgumentParser:
         "--client-ca", metavar="FILE", help="agents need a certificate of these authorities, PEM"
     )
     security.add_argument("--token-file", metavar="FILE", help="agents need one of these tokens")
+    security.add_argument(
+        "--http-token-file",
+        metavar="FILE",
+        help="the web page and the JSON API need one of these tokens (a browser: as password)",
+    )
     security.add_argument(
         "--plaintext", action="store_true", help="no TLS: on this machine, or behind a proxy"
     )

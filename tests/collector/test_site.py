@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from email.message import Message
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import pytest
 from gotax_collector.questions import Questions
 from gotax_collector.site.application import Served, Site
+from gotax_collector.tokens import Tokens
 
 from tests.collector.fleet import filled
 from tests.collector.reports import NOW, Sampled, Seen, report, sender, web
 
+SERVED: list[Served] = []
 HOSTILE = "</title><script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7*7}}"
 
 
@@ -26,17 +32,17 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     store = filled(tmp_path_factory.mktemp("fleet"))
     hostile = Seen(web(HOSTILE, image=HOSTILE), (Sampled(f"main.main;{HOSTILE}", 0, 99),))
     store.insert([report(sender(HOSTILE, HOSTILE), 1, [hostile], start_s=NOW)])
-    served = Site(
-        ("127.0.0.1", 0), Served(Questions(store.connections), lambda: b"up 1\n", lambda: 0.0)
-    )
+    SERVED[:] = [Served(Questions(store.connections), lambda: b"up 1\n", lambda: 0.0)]
+    served = Site(("127.0.0.1", 0), SERVED[0])
     yield f"http://127.0.0.1:{served.port}"
     served.close()
     store.close()
 
 
-def get(url: str) -> tuple[int, Message, str]:
+def get(url: str, authorization: str = "") -> tuple[int, Message, str]:
+    request = urllib.request.Request(url, headers={"Authorization": authorization})
     try:
-        with urllib.request.urlopen(url, timeout=30) as response:
+        with urllib.request.urlopen(request, timeout=30) as response:
             return response.status, response.headers, response.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.headers, error.read().decode()
@@ -180,6 +186,38 @@ def test_what_is_not_understood(site: str, path: str, status: int, says: str) ->
     assert (found, headers["Content-Type"]) == (status, "application/json")
     assert says in body
     json.loads(body)
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        ("", 401),
+        ("Bearer wrong-wrong-wrong", 401),
+        ("Bearer good-good-good-good", 200),
+        (f"Basic {base64.b64encode(b'me:good-good-good-good').decode()}", 200),
+        (f"Basic {base64.b64encode(b'good-good-good-good:').decode()}", 401),
+        ("Basic ***", 401),
+    ],
+)
+def test_with_tokens_only_who_has_one_sees_the_fleet(
+    site: str, tmp_path: Path, header: str, status: int
+) -> None:
+    assert site  # its store is the one of this process
+    file = tmp_path / "tokens"
+    file.write_text("good-good-good-good\n")
+    tokens = Tokens(str(file), time.time)
+    guarded = Site(
+        ("127.0.0.1", 0),
+        replace(SERVED[0], guard=lambda authorization: tokens.check(authorization, "")),
+    )
+    try:
+        url = f"http://127.0.0.1:{guarded.port}"
+        found, headers, _ = get(f"{url}/api/v1/top", header)
+        assert found == status
+        assert ("Basic" in headers.get("WWW-Authenticate", "")) == (status == 401)
+        assert get(f"{url}/healthz")[0] == 200
+    finally:
+        guarded.close()
 
 
 def test_probes_and_metrics(site: str) -> None:

@@ -14,6 +14,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -24,6 +25,7 @@ from gotax_collector.exposition import CONTENT_TYPE
 from gotax_collector.questions import Questions
 from gotax_collector.selection import SelectionError
 from gotax_collector.site import drawing
+from gotax_collector.site.entry import Entry, Guard
 
 log = logging.getLogger(__name__)
 
@@ -46,11 +48,15 @@ RANGES = (("1h", "1 hour"), ("6h", "6 hours"), ("24h", "1 day"), ("7d", "7 days"
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What the site shows. ``metrics`` is for /metrics, ``store_failing_s`` for /readyz."""
+    """What the site shows. ``metrics`` is for /metrics, ``store_failing_s`` for /readyz.
+
+    ``guard`` None: to whoever asks.
+    """
 
     questions: Questions
     metrics: Callable[[], bytes]
     store_failing_s: Callable[[], float]
+    guard: Guard | None = None
 
 
 class Site:
@@ -91,6 +97,7 @@ class Site:
 
 def application(served: Served) -> Starlette:
     return Starlette(
+        middleware=[Middleware(Entry, guard=served.guard)] if served.guard else [],
         routes=[Route(path, answer) for path, answer in _Pages(served).routes().items()],
         exception_handlers={
             SelectionError: _refuse(400),
