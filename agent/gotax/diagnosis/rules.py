@@ -418,6 +418,9 @@ def _demand_is_above_limit(case: Case) -> bool:
     limit, cores = case.report.limit.limit_cores, case.cores
     if limit is None or cores is None:
         return False
+    throttled, periods = case.throttled
+    if periods:  # whoever is throttled in a period has used up its quota
+        cores = max(cores, limit * min(1.0, throttled / periods))
     saved = 0.0
     if case.is_mismatch and case.fits is not None:
         saving = case.saving(case.fits)

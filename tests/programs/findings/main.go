@@ -96,11 +96,21 @@ func lock(end func() bool) {
 	}
 }
 
+func pause(work, rest int, together bool) time.Duration {
+	if !together {
+		return time.Duration(rest) * time.Millisecond
+	}
+	cycle := time.Duration(work+rest) * time.Millisecond
+	now := time.Now()
+	return now.Truncate(cycle).Add(cycle).Sub(now)
+}
+
 func main() {
 	kind := flag.String("kind", "compute", "what to spend CPU time on")
 	threads := flag.Int("threads", 1, "goroutines that do")
 	work := flag.Int("work", 20, "milliseconds of it at a time")
 	rest := flag.Int("rest", 0, "milliseconds between")
+	together := flag.Bool("together", false, "all begin at the same moments: the multiples of work and rest")
 	flag.Parse()
 	spend, ok := kinds[*kind]
 	if !ok {
@@ -111,7 +121,7 @@ func main() {
 			for {
 				until := time.Now().Add(time.Duration(*work) * time.Millisecond)
 				spend(func() bool { return time.Now().After(until) })
-				time.Sleep(time.Duration(*rest) * time.Millisecond)
+				time.Sleep(pause(*work, *rest, *together))
 			}
 		}()
 	}
