@@ -20,8 +20,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from gotax.exporters import encoding, otlp, pprof
-from gotax.exporters.interning import StreamDictionary
+from gotax.exporters import pprof
+from gotax.exporters.backends import otlp
+from gotax.exporters.stream import encoding
+from gotax.exporters.stream.interning import StreamDictionary
 from gotax.model import Location, Profile, Stack, Window
 from gotax.wire.v1 import ingest_pb2
 

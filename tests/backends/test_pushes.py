@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gotax.exporters.delivery import Delivery
-from gotax.exporters.endpoint import Identity, parse_endpoint
-from gotax.exporters.parca import ParcaBackend
-from gotax.exporters.pyroscope import PyroscopeBackend
+from gotax.exporters.backends.delivery import Delivery
+from gotax.exporters.backends.endpoint import Identity, parse_endpoint
+from gotax.exporters.backends.parca import ParcaBackend
+from gotax.exporters.backends.pyroscope import PyroscopeBackend
 from gotax.model import Category, Window
 from gotax.wire.pprof.profile_pb2 import Profile
 

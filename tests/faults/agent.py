@@ -14,9 +14,9 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from gotax.exporters.connection import Destination
-from gotax.exporters.spool import Bounds, Spool
-from gotax.exporters.stream import Identity, StreamExporter
+from gotax.exporters.stream.connection import Destination
+from gotax.exporters.stream.exporter import Identity, StreamExporter
+from gotax.exporters.stream.spool import Bounds, Spool
 
 from tests.unit.exporters.windows import story_window
 

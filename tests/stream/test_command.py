@@ -15,9 +15,9 @@ import pytest
 
 pytest.importorskip("chdb", reason="no embedded ClickHouse for this platform")
 
-from gotax.exporters.connection import Destination
-from gotax.exporters.spool import Bounds, Spool
-from gotax.exporters.stream import Identity, StreamExporter
+from gotax.exporters.stream.connection import Destination
+from gotax.exporters.stream.exporter import Identity, StreamExporter
+from gotax.exporters.stream.spool import Bounds, Spool
 
 from tests.unit.exporters.windows import story_window
 

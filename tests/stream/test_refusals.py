@@ -15,9 +15,9 @@ from pathlib import Path
 
 import grpc
 import pytest
-from gotax.exporters.connection import Destination
-from gotax.exporters.spool import Bounds, Spool
-from gotax.exporters.stream import Identity, StreamExporter
+from gotax.exporters.stream.connection import Destination
+from gotax.exporters.stream.exporter import Identity, StreamExporter
+from gotax.exporters.stream.spool import Bounds, Spool
 from gotax.wire.v1 import ingest_pb2
 from gotax_collector.certificates import CertificateFiles, Certificates
 from gotax_collector.limits import Limits

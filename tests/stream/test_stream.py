@@ -11,11 +11,11 @@ from typing import Any
 
 import grpc
 import pytest
-from gotax.exporters import encoding
-from gotax.exporters import stream as module
-from gotax.exporters.connection import Destination
-from gotax.exporters.spool import Bounds, Spool
-from gotax.exporters.stream import Identity, StreamExporter
+from gotax.exporters.stream import encoding
+from gotax.exporters.stream import exporter as module
+from gotax.exporters.stream.connection import Destination
+from gotax.exporters.stream.exporter import Identity, StreamExporter
+from gotax.exporters.stream.spool import Bounds, Spool
 from gotax.model import Window
 from gotax.wire.v1 import report_pb2
 from gotax_collector.certificates import CertificateFiles, Certificates

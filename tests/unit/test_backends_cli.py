@@ -4,14 +4,15 @@ import sys
 
 import pytest
 from gotax import cli
+from gotax.cli import agent
 from gotax.errors import UserError
 from gotax.exporters.backends import KINDS, open_delivery
-from gotax.exporters.delivery import Delivery
-from gotax.exporters.endpoint import Endpoint
+from gotax.exporters.backends.delivery import Delivery
+from gotax.exporters.backends.endpoint import Endpoint
 
 
 def deliveries(*flags: str) -> list[Delivery]:
-    return cli._deliveries(cli._parser().parse_args(["agent", *flags]))
+    return agent.deliveries(cli.build_parser().parse_args(["agent", *flags]))
 
 
 def test_without_a_flag_nothing_is_sent() -> None:
@@ -35,7 +36,7 @@ def test_all_flags_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
     def keep(_: object, endpoint: Endpoint) -> None:
         seen.append(endpoint)
 
-    monkeypatch.setattr(cli, "open_delivery", keep)
+    monkeypatch.setattr(agent, "open_delivery", keep)
     deliveries(
         *("--pyroscope-endpoint", "https://p", "--pyroscope-header", "X-Scope-OrgID=a"),
         *("--pyroscope-token-file", "t", "--pyroscope-user", "u", "--pyroscope-ca", "ca"),

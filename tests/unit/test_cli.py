@@ -14,6 +14,8 @@ from typing import Any, Self
 
 import pytest
 from gotax import cli
+from gotax.cli import once
+from gotax.cli.output import EXIT_FAILED, EXIT_FINDINGS, EXIT_FINE
 from gotax.config import Silence
 from gotax.errors import GotaxError, UserError
 from gotax.model import Window
@@ -98,7 +100,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
         plans.append(plan)
         return story_window()
 
-    monkeypatch.setattr(cli, "_sample_once", sample)
+    monkeypatch.setattr(once, "sample_once", sample)
     return plans
 
 
@@ -107,7 +109,7 @@ def test_garbage_is_refused_in_one_sentence(
     arguments: list[str], capsys: pytest.CaptureFixture[str], measured: list[Plan]
 ) -> None:
     """Exit code 2, a sentence on standard error, nothing on standard output or measured."""
-    assert exit_code(*arguments) == cli.EXIT_FAILED
+    assert exit_code(*arguments) == EXIT_FAILED
     output = capsys.readouterr()
     assert sentence(output.err)
     assert output.out == ""
@@ -129,10 +131,12 @@ def test_no_value_of_a_flag_makes_a_traceback(where: tuple[str, str], value: str
     command, flag = where
     code = 0
     try:
-        cli._parser().parse_args([command, f"{flag}={value}" if flag[1] == "-" else flag + value])
+        cli.build_parser().parse_args(
+            [command, f"{flag}={value}" if flag[1] == "-" else flag + value]
+        )
     except SystemExit as end:
         code = int(end.code or 0)
-    assert code in (0, cli.EXIT_FAILED)
+    assert code in (0, EXIT_FAILED)
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
@@ -147,7 +151,7 @@ def test_help_is_there_for_every_command(command: str, capsys: pytest.CaptureFix
 
 def test_no_command_is_a_question_for_help(capsys: pytest.CaptureFixture[str]) -> None:
     """Without a command the help is printed, and nothing was measured."""
-    assert exit_code() == cli.EXIT_FAILED
+    assert exit_code() == EXIT_FAILED
     assert "commands:" in capsys.readouterr().out
 
 
@@ -159,13 +163,13 @@ def test_a_target_that_is_no_pid_is_a_sentence(
     code = exit_code("explain", target)
     assert measured[0].scope.is_host
     if target != "0":  # the ids of the story's containers do begin with it
-        assert code == cli.EXIT_FAILED
+        assert code == EXIT_FAILED
         assert "no Go process matches" in sentence(capsys.readouterr().err)
 
 
 def test_explain_wants_a_target(capsys: pytest.CaptureFixture[str], measured: list[Plan]) -> None:
     """Neither target nor --pid nor --cgroup: it says what to give."""
-    assert exit_code("explain") == cli.EXIT_FAILED
+    assert exit_code("explain") == EXIT_FAILED
     assert "say what to explain" in sentence(capsys.readouterr().err)
     assert measured == []
 
@@ -174,7 +178,7 @@ def test_explain_of_nobody_points_to_check(
     capsys: pytest.CaptureFixture[str], measured: list[Plan]
 ) -> None:
     """A target that matches no container: the sentence says how to list them."""
-    assert exit_code("explain", "no-such-service") == cli.EXIT_FAILED
+    assert exit_code("explain", "no-such-service") == EXIT_FAILED
     assert measured
     assert "`gotax check` lists" in sentence(capsys.readouterr().err)
 
@@ -184,7 +188,7 @@ def test_unwritable_output_is_a_sentence(
     output: str, capsys: pytest.CaptureFixture[str], measured: list[Plan]
 ) -> None:
     """A folder that is not there or a full device; the first two before anything is measured."""
-    assert exit_code("record", "-o", output) == cli.EXIT_FAILED
+    assert exit_code("record", "-o", output) == EXIT_FAILED
     assert "cannot write" in sentence(capsys.readouterr().err)
     assert bool(measured) == (output == "/dev/full")
 
@@ -197,7 +201,7 @@ def test_format_follows_the_name(
     tmp_path: Path, name: str, start: bytes, measured: list[Plan]
 ) -> None:
     """The ending chooses; pprof else. A profile is never coarse: all frames are asked for."""
-    assert exit_code("record", "-o", str(tmp_path / name)) == cli.EXIT_FINE
+    assert exit_code("record", "-o", str(tmp_path / name)) == EXIT_FINE
     assert (tmp_path / name).read_bytes().startswith(start)
     assert measured[0].detail.native_frames
     assert measured[0].detail.kernel_frames
@@ -207,8 +211,8 @@ def test_findings_are_exit_code_one(
     capsys: pytest.CaptureFixture[str], measured: list[Plan]
 ) -> None:
     """The story's window has an oversized container: check says so by its exit code."""
-    assert exit_code("check") == cli.EXIT_FINDINGS
-    assert exit_code("check", "--json") == cli.EXIT_FINDINGS
+    assert exit_code("check") == EXIT_FINDINGS
+    assert exit_code("check", "--json") == EXIT_FINDINGS
     assert len(measured) == 2
     assert capsys.readouterr().out
 
@@ -240,7 +244,7 @@ def test_a_silence_with_a_fault_is_refused(
     flag: str, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """At once, with what is wrong: a typing error must not silence nothing without a word."""
-    assert exit_code("check", "--silence", flag) == cli.EXIT_FAILED
+    assert exit_code("check", "--silence", flag) == EXIT_FAILED
     assert says in capsys.readouterr().err
 
 
@@ -253,8 +257,8 @@ def test_expected_errors_are_sentences(
     def refuse(*_: object) -> Window:
         raise error
 
-    monkeypatch.setattr(cli, "_sample_once", refuse)
-    assert exit_code("check") == cli.EXIT_FAILED
+    monkeypatch.setattr(once, "sample_once", refuse)
+    assert exit_code("check") == EXIT_FAILED
     assert capsys.readouterr().err == "gotax: no.\n"
 
 
@@ -262,7 +266,7 @@ def test_pid_that_is_gone_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> N
     """A PID that nobody has, before anything is loaded."""
     child = subprocess.Popen(["true"])
     child.wait()
-    assert exit_code("check", "--pid", str(child.pid)) == cli.EXIT_FAILED
+    assert exit_code("check", "--pid", str(child.pid)) == EXIT_FAILED
     assert f"no process has PID {child.pid}" in sentence(capsys.readouterr().err)
 
 
@@ -271,7 +275,7 @@ def test_cgroup_that_is_not_there_is_a_sentence(
     path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A path without a cgroup, one that leads outside the tree included."""
-    assert exit_code("check", "-d", "0.1", "--cgroup", path) == cli.EXIT_FAILED
+    assert exit_code("check", "-d", "0.1", "--cgroup", path) == EXIT_FAILED
     assert "no cgroup has the path" in sentence(
         capsys.readouterr().err.replace("\n (", " (").replace("path \n", "path ")
     )
@@ -282,7 +286,7 @@ def test_roots_that_are_not_there_are_a_sentence(
     flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An empty folder for /proc or /sys cannot be measured, and says so."""
-    assert exit_code("check", "-d", "0.1", flag, str(tmp_path)) == cli.EXIT_FAILED
+    assert exit_code("check", "-d", "0.1", flag, str(tmp_path)) == EXIT_FAILED
     assert sentence(capsys.readouterr().err)
 
 
@@ -304,7 +308,7 @@ def test_without_root_it_says_what_is_missing(tmp_path: Path) -> None:
             timeout=60,
             check=False,
         )
-        assert done.returncode == cli.EXIT_FAILED, done
+        assert done.returncode == EXIT_FAILED, done
         assert "run it with sudo" in sentence(done.stderr)
         assert done.stdout == ""
 
@@ -313,9 +317,10 @@ def test_without_root_it_says_what_is_missing(tmp_path: Path) -> None:
 DRIVER = """
 import sys
 from gotax import cli
+from gotax.cli import once
 from gotax.config import Silence
 from tests.unit.exporters.windows import build_window, hostile_load, oversized_load
-cli._sample_once = lambda *_: build_window(oversized_load(), hostile_load())
+once.sample_once = lambda *_: build_window(oversized_load(), hostile_load())
 sys.exit(cli.main(sys.argv[1:]))
 """
 PRINTING = (
@@ -350,7 +355,7 @@ def test_names_that_workloads_choose_can_be_printed(arguments: list[str], encodi
     """Escapes, bytes that are no text, and letters the terminal lacks: no traceback, no escape."""
     done = drive(arguments, subprocess.PIPE, PYTHONIOENCODING=encoding)
     assert done.stderr == ""
-    assert done.returncode in (cli.EXIT_FINE, cli.EXIT_FINDINGS)
+    assert done.returncode in (EXIT_FINE, EXIT_FINDINGS)
     if "pprof" not in arguments:
         assert "\x1b" not in done.stdout
         assert "\u202e" not in done.stdout
@@ -366,7 +371,7 @@ def test_a_reader_that_goes_away_is_no_error(arguments: list[str]) -> None:
     finally:
         os.close(write)
     assert done.stderr == ""
-    assert done.returncode in (cli.EXIT_FINE, cli.EXIT_FINDINGS)
+    assert done.returncode in (EXIT_FINE, EXIT_FINDINGS)
 
 
 @printing
@@ -377,7 +382,7 @@ def test_a_full_disk_is_a_sentence(arguments: list[str]) -> None:
         done = drive(arguments, full)
     finally:
         os.close(full)
-    assert done.returncode == cli.EXIT_FAILED
+    assert done.returncode == EXIT_FAILED
     assert os.strerror(errno.ENOSPC) in sentence(done.stderr)
 
 
@@ -405,10 +410,10 @@ def test_ctrl_c_while_loading_is_a_sentence(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Stopped before anything was counted: no traceback, and not the exit code of a measurement."""
-    monkeypatch.setattr(cli, "Session", Stopped)
+    monkeypatch.setattr(once, "Session", Stopped)
     before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
-        assert exit_code(*arguments) == cli.EXIT_FAILED
+        assert exit_code(*arguments) == EXIT_FAILED
     finally:
         for number, action in before.items():
             signal.signal(number, action)
@@ -430,10 +435,10 @@ def test_a_signal_never_finds_the_lock_taken() -> None:
 
 STORM = """
 import faulthandler, signal
-from gotax import cli
+from gotax.cli import stopping
 from gotax.config import Silence
 faulthandler.dump_traceback_later(20, exit=True)
-stop = cli._stop_on_signals()
+stop = stopping.stop_on_signals()
 signal.signal(signal.SIGALRM, signal.getsignal(signal.SIGTERM))
 for _ in range(20):
     signal.setitimer(signal.ITIMER_REAL, 0.0001, 0.0001)

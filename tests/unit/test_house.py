@@ -58,8 +58,8 @@ ONLY: dict[str, str | tuple[str, ...]] = {  # who alone may import a library
     "bcc": "sampling/loader.py",
     "prometheus_client": ("exporters/prometheus.py", "exporters/textformat.py"),
     "google": "wire/",
-    "grpc": ("exporters/connection.py", "exporters/grpccall.py"),
-    "opentelemetry": ("exporters/otlp.py", "exporters/opentelemetry.py"),
+    "grpc": ("exporters/stream/connection.py", "exporters/backends/grpccall.py"),
+    "opentelemetry": ("exporters/backends/otlp.py", "exporters/backends/opentelemetry.py"),
     "lightkube": "kubernetes/",
     "httpx2": "kubernetes/",
 }
@@ -71,9 +71,13 @@ PURE = (
     *("golang/pclntab.py", "golang/pcvalue.py"),
     "golang/stacks.py",
     *("kubernetes/pods.py", "kubernetes/quantities.py", "kubernetes/workloads.py"),
-    *("exporters/comparison.py", "exporters/encoding.py", "exporters/interning.py"),
+    *("exporters/comparison.py", "exporters/stream/encoding.py", "exporters/stream/interning.py"),
     *("exporters/folded.py", "exporters/pprof.py", "exporters/record.py", "exporters/report.py"),
-    *("exporters/otlp.py", "exporters/portions.py", "exporters/series.py"),
+    *(
+        "exporters/backends/otlp.py",
+        "exporters/backends/portions.py",
+        "exporters/backends/series.py",
+    ),
     *("exporters/style.py", "exporters/table.py", "exporters/text.py"),
 )
 HARMLESS = {

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from gotax import cli
+from gotax.cli import explain, options
 from gotax.config import Detail, Silence, Thresholds
 from gotax.errors import UserError
 from gotax.model import PodContainer, Workload
@@ -140,22 +141,22 @@ def test_kubernetes_is_optional(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     """A node's name in the environment is a hint; --node is a wish, and fails with a remedy."""
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     monkeypatch.delenv("NODE_NAME", raising=False)
-    parse = cli._parser().parse_args
-    assert cli._names(parse(["agent"])) is NOBODY
+    parse = cli.build_parser().parse_args
+    assert options.names_of(parse(["agent"])) is NOBODY
     monkeypatch.setenv("NODE_NAME", "n1")
-    assert cli._names(parse(["check"])) is NOBODY
+    assert options.names_of(parse(["check"])) is NOBODY
     with pytest.raises(UserError, match="leave --node away"):
-        cli._names(parse(["agent", "--node", "n1"]))
+        options.names_of(parse(["agent", "--node", "n1"]))
     monkeypatch.delenv("NODE_NAME")
     with pytest.raises(UserError, match="--kubelet needs --node"):
-        cli._names(parse(["agent", "--kubelet", "https://n1:10250"]))
+        options.names_of(parse(["agent", "--kubelet", "https://n1:10250"]))
 
 
 def test_the_kubelet_alone_will_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without a service account there may still be its read-only port."""
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
-    options = ["agent", "--node", "n1", "--kubelet", "http://127.0.0.1:1"]
-    names = cli._names(cli._parser().parse_args(options))
+    arguments = ["agent", "--node", "n1", "--kubelet", "http://127.0.0.1:1"]
+    names = options.names_of(cli.build_parser().parse_args(arguments))
     assert names.find(OLD) is None
     names.close()  # type: ignore[attr-defined]
 
@@ -169,6 +170,6 @@ def test_explain_takes_the_names_people_use() -> None:
 def test_explain_can_print_nothing_but_the_patch() -> None:
     """Of the first finding that has one; none is an error with a reason."""
     (report,) = build_window(oversized_load()).reports
-    assert cli._patch_of([report]) == report.findings[0].remedy.patch != ""
+    assert explain.patch_of([report]) == report.findings[0].remedy.patch != ""
     with pytest.raises(UserError, match="no finding has a patch"):
-        cli._patch_of([replace(report, findings=())])
+        explain.patch_of([replace(report, findings=())])

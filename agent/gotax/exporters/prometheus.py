@@ -28,8 +28,8 @@ import numpy as np
 from prometheus_client.metrics_core import Metric as Family
 
 import gotax
-from gotax.exporters.delivery import Accountable
-from gotax.exporters.statistics import Statistics, Streaming
+from gotax.exporters.backends.delivery import Accountable
+from gotax.exporters.stream.statistics import Statistics, Streaming
 from gotax.exporters.text import bounded
 from gotax.exporters.textformat import TextFormat
 from gotax.model import (

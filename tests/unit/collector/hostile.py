@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 from functools import cache
 
-from gotax.exporters.encoding import encode
+from gotax.exporters.stream.encoding import encode
 from gotax.wire.v1 import ingest_pb2
 from gotax.wire.v1 import report_pb2 as wire
 from gotax_collector.refusal import Reason

@@ -16,10 +16,10 @@ import grpc
 import pytest
 import trustme
 from gotax.errors import UserError
-from gotax.exporters.delivery import DeliveryError
-from gotax.exporters.endpoint import Identity, parse_endpoint
-from gotax.exporters.grpccall import GZIP, GrpcCall
-from gotax.exporters.httpcall import HttpCall
+from gotax.exporters.backends.delivery import DeliveryError
+from gotax.exporters.backends.endpoint import Identity, parse_endpoint
+from gotax.exporters.backends.grpccall import GZIP, GrpcCall
+from gotax.exporters.backends.httpcall import HttpCall
 
 METHOD = "/test.Service/Call"
 LOCAL = "127.0.0.1"

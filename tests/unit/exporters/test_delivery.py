@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
-from gotax.exporters.delivery import Account, Delivery, DeliveryError, Patience
-from gotax.exporters.portions import Parcel
+from gotax.exporters.backends.delivery import Account, Delivery, DeliveryError, Patience
+from gotax.exporters.backends.portions import Parcel
 from gotax.model import Window
 
 from .windows import build_window, fitting_load, mismatch_load, native_load, oversized_load

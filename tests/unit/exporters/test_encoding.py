@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from gotax.exporters import encoding
-from gotax.exporters.interning import StreamDictionary
+from gotax.exporters.stream import encoding
+from gotax.exporters.stream.interning import StreamDictionary
 from gotax.model import Category, CpuResources, PodContainer, Window, Workload
 from gotax.wire.v1 import report_pb2 as wire
 from hypothesis import given
@@ -141,7 +141,7 @@ def test_what_a_stream_knows_is_not_sent_again() -> None:
 
 def test_a_full_dictionary_starts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """And the report after it is complete in itself."""
-    monkeypatch.setattr("gotax.exporters.interning.ENTRIES_MAX", 10)
+    monkeypatch.setattr("gotax.exporters.stream.interning.ENTRIES_MAX", 10)
     dictionary = StreamDictionary()
     dictionary.intern(report_of(story_window()))
     again = dictionary.intern(report_of(story_window(), 2))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from gotax.errors import UserError
-from gotax.exporters.endpoint import (
+from gotax.exporters.backends.endpoint import (
     Endpoint,
     Identity,
     parse_endpoint,

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from gotax.exporters.otlp import export_parcels
-from gotax.exporters.portions import Parcel, portions
+from gotax.exporters.backends.otlp import export_parcels
+from gotax.exporters.backends.portions import Parcel, portions
 from gotax.model import Category, Container, CpuLimit, PodContainer, Window, Workload
 from hypothesis import given
 from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import (
@@ -364,7 +364,7 @@ def test_portions_are_the_reports() -> None:
 def test_sending_is_not_paid_for_by_who_does_not_send() -> None:
     """The command line knows the flags without importing grpc or OpenTelemetry's types."""
     code = (
-        "import sys; from gotax import cli, daemon; cli._parser();"
+        "import sys; from gotax import cli, daemon; cli.build_parser();"
         "print([m for m in sys.modules if m.split('.')[0] in ('grpc', 'opentelemetry', 'google')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gotax.exporters.delivery import Account
+from gotax.exporters.backends.delivery import Account
 from gotax.exporters.prometheus import (
     CONTAINER_LABELS,
     MAX_LABEL,
@@ -23,7 +23,7 @@ from gotax.exporters.prometheus import (
     PrometheusExporter,
     read_resident_bytes,
 )
-from gotax.exporters.statistics import Statistics
+from gotax.exporters.stream.statistics import Statistics
 from gotax.model import (
     CATEGORY_COUNT,
     Category,

@@ -6,10 +6,10 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from gotax.exporters.parca import write_request
-from gotax.exporters.portions import portions, window_of
-from gotax.exporters.pyroscope import push_request
-from gotax.exporters.series import Series, batches, labels_of
+from gotax.exporters.backends.parca import write_request
+from gotax.exporters.backends.portions import portions, window_of
+from gotax.exporters.backends.pyroscope import push_request
+from gotax.exporters.backends.series import Series, batches, labels_of
 from gotax.model import Category, Container, PodContainer, Window, Workload
 from gotax.wire.parca.profilestore_pb2 import WriteRawRequest
 from gotax.wire.pprof.profile_pb2 import Profile

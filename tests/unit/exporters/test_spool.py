@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from gotax.errors import UserError
-from gotax.exporters import segments, spool
-from gotax.exporters.segments import Record
-from gotax.exporters.spool import Bounds, Spool
+from gotax.exporters.stream import segments, spool
+from gotax.exporters.stream.segments import Record
+from gotax.exporters.stream.spool import Bounds, Spool
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -181,8 +181,8 @@ def test_damage_while_running_is_found_by_the_checksum(tmp_path: Path) -> None:
 FULL_DISK = """
 import sys
 from pathlib import Path
-from gotax.exporters.spool import Bounds, Spool
-from gotax.exporters.segments import Record
+from gotax.exporters.stream.spool import Bounds, Spool
+from gotax.exporters.stream.segments import Record
 held = Spool(sys.argv[1], Bounds(64 << 20, 3600))
 for sequence in range(1, 101):
     held.count_published()
@@ -229,8 +229,8 @@ def test_a_disk_without_room_for_the_ledger_is_no_reason_not_to_start(
 
 KILLED = """
 import os, sys, signal
-from gotax.exporters.spool import Bounds, Spool
-from gotax.exporters.segments import Record
+from gotax.exporters.stream.spool import Bounds, Spool
+from gotax.exporters.stream.segments import Record
 held = Spool(sys.argv[1], Bounds(1 << 20, 3600))
 held.count_published()
 held.append(Record(7, 1, b"\\1" * 100))
@@ -252,9 +252,9 @@ def test_what_a_killed_agent_had_in_hand_is_counted_by_the_next(tmp_path: Path) 
 
 FULL_AND_KILLED = """
 import os, sys, signal
-from gotax.exporters import segments
-from gotax.exporters.spool import Bounds, Spool
-from gotax.exporters.segments import Record
+from gotax.exporters.stream import segments
+from gotax.exporters.stream.spool import Bounds, Spool
+from gotax.exporters.stream.segments import Record
 held = Spool(sys.argv[1], Bounds(1 << 20, 3600))
 def full(*_):
     raise OSError(28, "No space left on device")

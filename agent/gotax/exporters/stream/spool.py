@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gotax.errors import UserError
-from gotax.exporters.segments import Place, Record, Segments
+from gotax.exporters.stream.segments import Place, Record, Segments
 
 FULL, AGE, DISK, KILLED, DAMAGED = "spool-full", "spool-age", "disk-full", "killed", "damaged"
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from gotax.errors import UserError
-from gotax.exporters.delivery import Delivery
-from gotax.exporters.endpoint import Endpoint, require_readable
+from gotax.exporters.backends.delivery import Delivery
+from gotax.exporters.backends.endpoint import Endpoint, require_readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def open_delivery(kind: Kind, endpoint: Endpoint) -> Delivery:
     require_readable(endpoint.identity)
     module, _, name = kind.backend.partition(".")
     try:
-        backend = getattr(import_module(f"gotax.exporters.{module}"), name)
+        backend = getattr(import_module(f"gotax.exporters.backends.{module}"), name)
     except ModuleNotFoundError as error:
         package = f"'gotax[{kind.extra}]'" if kind.extra else "gotax"
         raise UserError(

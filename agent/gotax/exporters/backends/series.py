@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from gotax.exporters.portions import Portion, portions, window_of
+from gotax.exporters.backends.portions import Portion, portions, window_of
 from gotax.exporters.pprof import profile_bytes
 from gotax.exporters.text import bounded
 from gotax.model import Window

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from gotax.exporters.endpoint import Endpoint
-from gotax.exporters.grpccall import GrpcCall
-from gotax.exporters.portions import Parcel
-from gotax.exporters.series import Series, batches
+from gotax.exporters.backends.endpoint import Endpoint
+from gotax.exporters.backends.grpccall import GrpcCall
+from gotax.exporters.backends.portions import Parcel
+from gotax.exporters.backends.series import Series, batches
 from gotax.model import Window
 
 METHOD = "/parca.profilestore.v1alpha1.ProfileStoreService/WriteRaw"

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 import gotax
 from gotax.errors import UserError
-from gotax.exporters.delivery import DeliveryError
-from gotax.exporters.endpoint import Endpoint, Stamp, read_headers, stamp
+from gotax.exporters.backends.delivery import DeliveryError
+from gotax.exporters.backends.endpoint import Endpoint, Stamp, read_headers, stamp
 
 if TYPE_CHECKING:
     import ssl

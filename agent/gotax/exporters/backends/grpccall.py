@@ -9,8 +9,8 @@ import grpc
 
 import gotax
 from gotax.errors import UserError
-from gotax.exporters.delivery import DeliveryError
-from gotax.exporters.endpoint import Endpoint, Stamp, read_file, read_headers, stamp
+from gotax.exporters.backends.delivery import DeliveryError
+from gotax.exporters.backends.endpoint import Endpoint, Stamp, read_file, read_headers, stamp
 
 GZIP = grpc.Compression.Gzip
 """Every gRPC server has it."""

@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
-from gotax.exporters.portions import Parcel, portions
+from gotax.exporters.backends.portions import Parcel, portions
 from gotax.model import Window
 
 log = logging.getLogger("gotax")

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gotax
-from gotax.exporters.portions import Parcel, Portion, portions
+from gotax.exporters.backends.portions import Parcel, Portion, portions
 from gotax.exporters.text import bounded
 from gotax.model import Category, Frame, Location, Process, Stack, Window
 

@@ -12,10 +12,10 @@ from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 i
     ExportProfilesServiceResponse,
 )
 
-from gotax.exporters.endpoint import Endpoint
-from gotax.exporters.grpccall import GZIP, GrpcCall
-from gotax.exporters.otlp import MAX_BYTES, export_parcels
-from gotax.exporters.portions import Parcel
+from gotax.exporters.backends.endpoint import Endpoint
+from gotax.exporters.backends.grpccall import GZIP, GrpcCall
+from gotax.exporters.backends.otlp import MAX_BYTES, export_parcels
+from gotax.exporters.backends.portions import Parcel
 from gotax.model import Window
 
 METHOD = "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export"

@@ -9,10 +9,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Iterator
 
-from gotax.exporters.endpoint import Endpoint
-from gotax.exporters.httpcall import HttpCall
-from gotax.exporters.portions import Parcel
-from gotax.exporters.series import Series, batches
+from gotax.exporters.backends.endpoint import Endpoint
+from gotax.exporters.backends.httpcall import HttpCall
+from gotax.exporters.backends.portions import Parcel
+from gotax.exporters.backends.series import Series, batches
 from gotax.model import Window
 
 PATH = "/push.v1.PusherService/Push"

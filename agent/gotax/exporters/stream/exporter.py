@@ -20,8 +20,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from gotax.errors import UserError
-from gotax.exporters import encoding
-from gotax.exporters.connection import (
+from gotax.exporters.stream import encoding
+from gotax.exporters.stream.connection import (
     Ack,
     Arrival,
     Connection,
@@ -31,10 +31,10 @@ from gotax.exporters.connection import (
     Welcome,
     hello,
 )
-from gotax.exporters.interning import StreamDictionary
-from gotax.exporters.segments import Record
-from gotax.exporters.spool import DAMAGED, Spool
-from gotax.exporters.statistics import Statistics
+from gotax.exporters.stream.interning import StreamDictionary
+from gotax.exporters.stream.segments import Record
+from gotax.exporters.stream.spool import DAMAGED, Spool
+from gotax.exporters.stream.statistics import Statistics
 from gotax.model import Window
 from gotax.wire.parsing import parsed
 from gotax.wire.v1 import ingest_pb2, report_pb2

@@ -1,0 +1,106 @@
+"""The command line. Parses, prints, and turns errors into one sentence and an exit code.
+
+A module for each command, with its flags (``add``) and what it does (``run``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from gotax import __version__
+from gotax.cli import addr2line, agent, check, compare, explain, record, selftest, top
+from gotax.cli.output import EXIT_FAILED, EXIT_FINE
+from gotax.errors import GotaxError, UserError
+
+COLLECTOR_COMMANDS = {
+    "collector": "receive the streams of many agents and keep them",
+    "fleet": "ask a collector what a fleet's containers spend on the Go runtime",
+}
+
+
+EPILOG = """\
+exit codes: 0 nothing found, 1 findings, 2 could not measure
+
+examples:
+  gotax check                     one verdict per Go container or service, after 15 s
+  gotax top                       the same, live
+  gotax explain 4f2a9c            the whole evidence for one container, PID, unit or program
+  gotax record -d 30 -o cpu.pb.gz a profile for `go tool pprof`
+  gotax compare before.json after.json  what a change saved, beside what was predicted
+  gotax agent                     the daemon: /metrics, /healthz, /readyz on port 9745
+  gotax collector                 receives from many agents, on port 9746
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()
+    except UserError as error:
+        print(f"gotax: {error}", file=sys.stderr)
+        return error.exit_code
+    except GotaxError as error:
+        print(f"gotax: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except BrokenPipeError:
+        _silence_output()  # the reader went away
+        return EXIT_FINE
+    except OSError as error:
+        print(f"gotax: {error.strerror}: {error.filename or 'standard output'}", file=sys.stderr)
+        _silence_output()
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in COLLECTOR_COMMANDS:
+        return _run_of_collector(arguments)
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if options.run is None:
+        parser.print_help()
+        return EXIT_FAILED
+    return int(options.run(options))
+
+
+def _run_of_collector(arguments: Sequence[str]) -> int:
+    """The collector is a package of its own, with its own options."""
+    try:
+        from gotax_collector import command
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"`gotax {arguments[0]}` needs the collector (no {error.name}):"
+            " pip install 'gotax[collector]'"
+        ) from error
+    return command.run(arguments[0], arguments[1:])
+
+
+def _silence_output() -> None:
+    """What is still buffered goes nowhere: the interpreter would try once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gotax",
+        description="How much of a Go container's CPU is the Go runtime itself,"
+        " and is it because GOMAXPROCS does not fit the CPU limit?",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"gotax {__version__}")
+    parser.set_defaults(run=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    for module in (check, top, explain, record, compare, addr2line, selftest, agent):
+        module.add(commands)
+    for name, summary in COLLECTOR_COMMANDS.items():
+        commands.add_parser(name, help=summary)  # for the list: _run_of_collector parses
+    return parser

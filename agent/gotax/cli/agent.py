@@ -1,0 +1,226 @@
+"""``gotax agent``: the flags of the daemon, and what they set up."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import socket
+import sys
+from typing import Any
+
+from gotax.cli import arguments
+from gotax.cli.options import (
+    add_command,
+    add_frequency,
+    add_names,
+    add_roots,
+    add_settling,
+    add_thresholds,
+    names_of,
+    node_name_of,
+    thresholds_of,
+)
+from gotax.cli.output import EXIT_FINE
+from gotax.cli.stopping import stop_on_signals
+from gotax.config import Detail, Roots
+from gotax.errors import UserError
+from gotax.exporters import Exporter
+from gotax.exporters.backends import KINDS, Kind, open_delivery
+from gotax.exporters.backends.delivery import Delivery
+from gotax.exporters.backends.endpoint import Identity, parse_endpoint
+from gotax.session import Plan
+
+
+def add(commands: Any) -> None:
+    agent = add_command(commands, "agent", run, "the daemon of the DaemonSet")
+    add_frequency(agent, default=19)
+    add_roots(agent)
+    add_names(agent)
+    add_thresholds(agent)
+    agent.add_argument(
+        "-i", "--interval", type=arguments.seconds, default=15.0, help="seconds of one window (15)"
+    )
+    add_settling(agent)
+    agent.add_argument(
+        "--listen",
+        type=arguments.address,
+        default=("0.0.0.0", 9745),
+        help="address:port (0.0.0.0:9745)",
+    )
+    agent.add_argument("--log-level", choices=("debug", "info", "warning"), default="info")
+    _add_exposition(agent)
+    _add_stream(agent)
+    for kind in KINDS:
+        _add_backend(agent, kind)
+
+
+def run(options: argparse.Namespace) -> int:
+    from gotax import daemon
+    from gotax.exporters.prometheus import Exposition
+
+    logging.basicConfig(
+        level=options.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(message)s",
+        stream=sys.stderr,
+    )
+    sent_to = deliveries(options)
+    plan = Plan(
+        hz=options.hz,
+        drain_s=options.interval,
+        roots=Roots(options.proc, options.sys),
+        thresholds=thresholds_of(options),
+        host=node_name_of(options),
+        names=names_of(options),
+        # Who looks at profiles wants lines, and the kernel's part of a stack.
+        detail=Detail(kernel_frames=True, lines=True) if sent_to else Detail(),
+    )
+    further = [*([_stream(options)] if options.collector else []), *sent_to]
+    if not options.collector and (useless := _stream_options(options)):
+        raise UserError(f"{useless[0]} goes with --collector")
+    exposition = Exposition(frozenset(options.drop_label), options.max_series)
+    endpoint = daemon.Endpoint(options.listen, exposition)
+    daemon.run(plan, options.interval, endpoint, stop_on_signals(), further)
+    return EXIT_FINE
+
+
+def _add_exposition(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("/metrics (docs/metrics.md)")
+    group.add_argument(
+        "--drop-label",
+        action="append",
+        default=[],
+        choices=("namespace", "pod", "container", "workload", "id"),
+        help="leave a label of containers out, and add up what becomes one series (repeatable)",
+    )
+    group.add_argument(
+        "--max-series",
+        type=arguments.series,
+        default=40_000,
+        metavar="N",
+        help="bound on the series of containers; the CPU time of those beyond it is one series"
+        " (40000)",
+    )
+
+
+def _add_stream(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("stream to a collector (docs/collector.md)")
+    group.add_argument(
+        "--collector",
+        metavar="HOST:PORT",
+        type=arguments.collector_address,
+        help="send every window there",
+    )
+    group.add_argument(
+        "--collector-name",
+        metavar="NAME",
+        type=arguments.node_name,
+        help="what this agent is called there, unique in the fleet (the name of the node, or host)",
+    )
+    files = {
+        "ca": "authorities of the collector's certificate, PEM (the system's)",
+        "cert": "certificate of this agent, PEM",
+        "key": "its key, PEM",
+        "token-file": "a bearer token",
+    }
+    for name, text in files.items():
+        group.add_argument(f"--collector-{name}", metavar="FILE", default="", help=text)
+    group.add_argument(
+        "--collector-plaintext", action="store_true", help="no TLS: on this machine, or in a mesh"
+    )
+    group.add_argument(
+        "--spool-dir",
+        metavar="FOLDER",
+        default="",
+        help="where windows wait that no collector has yet; without it in memory, 4 MB of them",
+    )
+    group.add_argument(
+        "--spool-max-bytes",
+        metavar="N",
+        type=arguments.byte_count,
+        default=256 << 20,
+        help="(268435456)",
+    )
+    group.add_argument(
+        "--spool-max-age",
+        metavar="S",
+        type=arguments.age,
+        default=86_400.0,
+        help="seconds after which a window is not worth sending (86400)",
+    )
+
+
+def _add_backend(command: argparse.ArgumentParser, kind: Kind) -> None:
+    group = command.add_argument_group(f"{kind.title} (docs/backends.md)")
+
+    def add(name: str, what: str, **how: Any) -> None:
+        group.add_argument(f"--{kind.name}-{name}", help=what, **how)
+
+    add(
+        "endpoint",
+        f"http://HOST[:{kind.port}], or https:// for TLS; nothing is sent without it",
+        metavar="URL",
+    )
+    add(
+        "header",
+        "sent with every call (repeatable); secrets belong into a file",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        type=arguments.header,
+    )
+    add("token-file", "holds a bearer token", metavar="FILE", default="")
+    add("user", "basic authentication, with the token as password", metavar="NAME", default="")
+    add("ca", "certificates to trust, instead of the system's", metavar="FILE", default="")
+    add("cert", "our own certificate", metavar="FILE", default="")
+    add("key", "and its key", metavar="FILE", default="")
+
+
+def _stream_options(options: argparse.Namespace) -> list[str]:
+    """Those that were given and have no meaning without a collector."""
+    names = [name for name in vars(options) if name.startswith(("collector_", "spool_dir"))]
+    return ["--" + name.replace("_", "-") for name in names if getattr(options, name)]
+
+
+def _stream(options: argparse.Namespace) -> Exporter:
+    """gRPC is only here, and only now: it takes some 20 MB."""
+    from gotax.exporters.stream.connection import Destination
+    from gotax.exporters.stream.exporter import Identity, StreamExporter
+    from gotax.exporters.stream.spool import Bounds, Spool
+
+    destination = Destination(
+        address=options.collector,
+        plaintext=options.collector_plaintext,
+        authority=options.collector_ca,
+        certificate=options.collector_cert,
+        key=options.collector_key,
+        token_file=options.collector_token_file,
+    )
+    destination.check()
+    spool = Spool(options.spool_dir, Bounds(options.spool_max_bytes, options.spool_max_age))
+    node = options.collector_name or node_name_of(options) or socket.gethostname()
+    return StreamExporter(destination, Identity(node, node), spool)
+
+
+def deliveries(options: argparse.Namespace) -> list[Delivery]:
+    found = []
+    for kind in KINDS:
+        given = {
+            name.removeprefix(f"{kind.name}_"): value
+            for name, value in vars(options).items()
+            if name.startswith(f"{kind.name}_")
+        }
+        if given["endpoint"] is None:
+            if useless := [name for name, value in given.items() if value]:
+                flag = f"--{kind.name}-{useless[0].replace('_', '-')}"
+                raise UserError(f"{flag} goes with --{kind.name}-endpoint")
+            continue
+        identity = Identity(
+            ca=given["ca"],
+            certificate=given["cert"],
+            key=given["key"],
+            token=given["token_file"],
+            user=given["user"],
+            headers=tuple(given["header"]),
+        )
+        found.append(open_delivery(kind, parse_endpoint(given["endpoint"], kind.port, identity)))
+    return found

@@ -1,0 +1,100 @@
+"""What a flag's text has to be: each function is the ``type`` of an argument."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from gotax.config import Silence
+from gotax.diagnosis.silence import parse_silence
+from gotax.errors import ParseError, UserError
+from gotax.exporters.backends.endpoint import parse_header
+
+PID_MAX = 1 << 22  # include/linux/threads.h
+
+
+def number(text: str, kind: type, low: float, high: float, what: str) -> Any:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = None
+    if value is None or not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what} from {low:.10g} to {high:.10g}")
+    return value
+
+
+def seconds(text: str) -> float:
+    return float(number(text, float, 0.1, 86400, "a number of seconds"))
+
+
+def hz(text: str) -> int:
+    return int(number(text, int, 1, 999, "a whole number"))
+
+
+def pid(text: str) -> int:
+    return int(number(text, int, 1, PID_MAX, "a whole number"))
+
+
+def silence(text: str) -> Silence:
+    try:
+        return parse_silence(text)
+    except ParseError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("silence: ")) from error
+
+
+def share(text: str) -> float:
+    return float(number(text, float, 0, 1, "a share"))
+
+
+def ratio(text: str) -> float:
+    return float(number(text, float, 1, 1e6, "a ratio"))
+
+
+def cores(text: str) -> float:
+    return float(number(text, float, 0, 1e4, "a number of cores"))
+
+
+def series(text: str) -> int:
+    return int(number(text, int, 100, 10_000_000, "a whole number"))
+
+
+def work(text: str) -> float:
+    return float(number(text, float, 1e-9, 1e15, "an amount of work"))
+
+
+def byte_count(text: str) -> int:
+    return int(number(text, int, 1 << 20, 1 << 40, "a number of bytes"))
+
+
+def age(text: str) -> float:
+    return float(number(text, float, 60, 30 * 86400, "a number of seconds"))
+
+
+def node_name(text: str) -> str:
+    if not text.isprintable() or not 0 < len(text.encode()) <= 256:
+        raise argparse.ArgumentTypeError("a name has 1 to 256 bytes, all printable")
+    return text
+
+
+def collector_address(text: str) -> str:
+    host, port = address(text)
+    if not host or port == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(number(port, int, 0, 65535, "a port"))
+
+
+def header(text: str) -> tuple[str, str]:
+    try:
+        return parse_header(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def is_pid(text: str) -> bool:
+    """Other digits are the beginning of a container id."""
+    return text.isascii() and text.isdigit() and len(text) < 8 and 1 <= int(text) <= PID_MAX

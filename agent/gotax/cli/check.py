@@ -1,0 +1,32 @@
+"""``gotax check``: one table, or one JSON document."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from gotax.cli import once
+from gotax.cli.options import add_command, add_sampling, add_thresholds, plan_of
+from gotax.cli.output import NO_GO, print_json, style_of, verdict_code
+from gotax.config import Detail
+
+
+def add(commands: Any) -> None:
+    check = add_command(commands, "check", run, "sample once and print a verdict per container")
+    add_sampling(check, seconds=15.0)
+    add_thresholds(check)
+    check.add_argument("--json", action="store_true", help="the JSON of docs/json.md")
+
+
+def run(options: argparse.Namespace) -> int:
+    from gotax.exporters import report, table
+
+    window = once.sample_once(plan_of(options, Detail(functions=100)), options.duration)
+    if options.json:
+        print_json(report.check_document(window))
+    elif not window.reports:
+        print(NO_GO)
+    else:
+        print(table.render_check(window, style_of(sys.stdout)))
+    return verdict_code(window.reports)

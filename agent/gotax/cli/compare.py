@@ -1,0 +1,122 @@
+"""``gotax compare``: what changed between two recordings."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from gotax.cli import arguments
+from gotax.cli.options import add_command
+from gotax.cli.output import EXIT_FINE, print_json, style_of
+from gotax.diagnosis.comparison import Subject
+from gotax.errors import UserError
+from gotax.model import Work
+
+
+def add(commands: Any) -> None:
+    compare = add_command(
+        commands, "compare", run, "two recordings: what changed, and what it saved"
+    )
+    compare.add_argument("before", help="what `gotax record -o FILE.json` wrote before the change")
+    compare.add_argument("after", help="and after it; `check --json` will do for either")
+    compare.add_argument(
+        "-c",
+        "--container",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only this one: name, id or its beginning, unit, cgroup, program; once for both"
+        " recordings, or twice for one name each",
+    )
+    work = compare.add_argument_group("work done, for CPU per unit of it (all or none)")
+    work.add_argument(
+        "--work-before",
+        type=arguments.work,
+        metavar="N",
+        help="units of work in the first recording",
+    )
+    work.add_argument(
+        "--work-after",
+        type=arguments.work,
+        metavar="N",
+        help="units of work in the second recording",
+    )
+    work.add_argument(
+        "--throughput",
+        type=arguments.work,
+        nargs=2,
+        metavar=("BEFORE", "AFTER"),
+        help="units of work a second, instead",
+    )
+    compare.add_argument("--json", action="store_true", help="the JSON of docs/json.md")
+
+
+def run(options: argparse.Namespace) -> int:
+    from gotax.diagnosis import comparison as diagnosis
+    from gotax.exporters import comparison as exporter
+    from gotax.recording import read_recording
+
+    recordings = [read_recording(path) for path in (options.before, options.after)]
+    sides = [
+        exporter.Side(path, found.host, found.start_unix_s, found.duration_s)
+        for path, found in zip((options.before, options.after), recordings, strict=True)
+    ]
+    names: list[str] = options.container
+    if len(names) > 2:
+        raise UserError("--container is for one name, or for one of each recording")
+    subjects = [found.subjects for found in recordings]
+    if names:
+        subjects = [
+            _selected(found, name, path)
+            for found, name, path in zip(
+                subjects, (names[0], names[-1]), (options.before, options.after), strict=True
+            )
+        ]
+    if names and all(len(found) == 1 for found in subjects):
+        pair = diagnosis.Pair(subjects[0][0], subjects[1][0], "container")
+        matching = diagnosis.Matching((pair,), ())
+    else:
+        matching = diagnosis.match(*subjects)
+    if not matching.pairs:
+        _, name, why = matching.unmatched[0]
+        raise UserError(
+            f"the recordings have no container in common ({name}: {why}): name one of each with"
+            " --container"
+        )
+    work = _work_of(options, recordings[0].duration_s, recordings[1].duration_s)
+    if work and len(matching.pairs) > 1:
+        raise UserError("work is of one container: say with --container of which")
+    result = exporter.Result(
+        sides[0],
+        sides[1],
+        tuple(diagnosis.compare(pair, work) for pair in matching.pairs),
+        matching.unmatched,
+    )
+    if options.json:
+        print_json(exporter.compare_document(result))
+    else:
+        print(exporter.render_compare(result, style_of(sys.stdout)))
+    return EXIT_FINE
+
+
+def _selected(subjects: Sequence[Subject], name: str, path: str) -> tuple[Subject, ...]:
+    found = tuple(subject for subject in subjects if subject.answers_to(name))
+    if not found:
+        known = ", ".join(repr(subject.name) for subject in subjects[:8])
+        raise UserError(f"no container in {path} answers to {name!r}: it has {known}")
+    return found
+
+
+def _work_of(options: argparse.Namespace, before_s: float, after_s: float) -> Work | None:
+    given = options.work_before, options.work_after
+    if options.throughput:
+        if given != (None, None):
+            raise UserError("--throughput is instead of --work-before and --work-after")
+        return Work(*options.throughput)
+    if given == (None, None):
+        return None
+    if None in given:
+        raise UserError("--work-before and --work-after go together")
+    return Work(given[0] / before_s, given[1] / after_s)

@@ -1,0 +1,87 @@
+"""``gotax explain``: all the evidence for one container, and the patch."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from gotax.cli import once
+from gotax.cli.arguments import is_pid
+from gotax.cli.options import add_command, add_sampling, add_thresholds, plan_of
+from gotax.cli.output import print_json, style_of, verdict_code
+from gotax.config import Detail
+from gotax.errors import UserError
+from gotax.model import ContainerReport
+
+
+def add(commands: Any) -> None:
+    explain = add_command(commands, "explain", run, "all the evidence for one container")
+    explain.add_argument(
+        "target",
+        nargs="?",
+        help="container id or its beginning, NAMESPACE/POD, Deployment/NAME, unit, cgroup, program,"
+        " module, or PID",
+    )
+    add_sampling(explain, seconds=15.0)
+    add_thresholds(explain)
+    explain.add_argument("--json", action="store_true", help="the JSON of docs/json.md")
+    explain.add_argument(
+        "--patch",
+        action="store_true",
+        help="print nothing but the patch, for `kubectl patch --patch-file /dev/stdin`",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    from gotax.exporters import report as document
+    from gotax.exporters import table
+
+    detail = Detail(functions=20, kernel_frames=True)
+    if options.target is None and not (options.pid or options.cgroup):
+        raise UserError("say what to explain: a container id, unit, cgroup, program or PID")
+    if options.target and is_pid(options.target):
+        options.pid.append(int(options.target))
+        options.target = None
+    window = once.sample_once(plan_of(options, detail), options.duration)
+    found = [r for r in window.reports if options.target is None or _matches(r, options.target)]
+    if not found:
+        if options.pid and "elf-packed" in window.health.errors:
+            raise UserError("the program there is packed by UPX: run it as it was built (upx -d)")
+        raise UserError(
+            f"no Go process matches {options.target!r}: `gotax check` lists what there is"
+            if options.target
+            else "no Go process there: `gotax check` lists what there is"
+        )
+    if options.patch:
+        print(patch_of(found), end="")
+    elif options.json:
+        print_json(document.explain_document(found[0], window))
+    else:
+        for found_report in found:
+            print(table.render_explain(found_report, window, style_of(sys.stdout)))
+    return verdict_code(found)
+
+
+def patch_of(reports: Sequence[ContainerReport]) -> str:
+    """The first there is: findings are in the order of their codes, and the first is the worst."""
+    for report in reports:
+        for finding in report.findings:
+            if finding.remedy.patch:
+                return finding.remedy.patch
+    raise UserError("no finding has a patch: there is nothing to change, or not by a variable")
+
+
+def _matches(report: ContainerReport, target: str) -> bool:
+    container = report.container
+    names = {container.name, container.key, container.cgroup, container.unit, container.pod_uid}
+    if container.pod is not None:
+        names |= container.pod.names
+    if target in names or (container.container_id or "").startswith(target):
+        return True
+    for process in report.processes:
+        build = process.build
+        if target == process.command or (build and target in (build.main.path, build.package)):
+            return True
+    return False

@@ -1,0 +1,47 @@
+"""One window, for the commands that sample once."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+
+from gotax.cli.stopping import stop_on_signals
+from gotax.errors import UserError
+from gotax.model import Window
+from gotax.session import Plan, Session
+
+
+def sample_once(plan: Plan, seconds: float) -> Window:
+    stop = stop_on_signals()
+    with Session(plan) as session, _Progress(seconds, f"sampling at {plan.hz} Hz"):
+        for window in session.windows(seconds, stop):
+            return window
+    raise UserError("stopped before anything was measured")
+
+
+class _Progress:
+    """A line on a terminal's standard error that says how long it will take; else nothing."""
+
+    def __init__(self, seconds: float, what: str) -> None:
+        self._what = what
+        self._end = time.monotonic() + seconds
+        self._done = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> None:
+        if sys.stderr.isatty():
+            self._thread = threading.Thread(target=self._draw, daemon=True)
+            self._thread.start()
+
+    def _draw(self) -> None:
+        while not self._done.is_set():
+            left = max(0.0, self._end - time.monotonic())
+            print(f"\r\x1b[K{self._what}: {left:.0f} s left", end="", file=sys.stderr, flush=True)
+            self._done.wait(0.5)
+
+    def __exit__(self, *_: object) -> None:
+        if self._thread:
+            self._done.set()
+            self._thread.join()
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

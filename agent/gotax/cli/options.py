@@ -1,0 +1,234 @@
+"""Flags that several commands share, and what they come to."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from gotax.cli import arguments
+from gotax.config import Detail, Roots, Thresholds
+from gotax.errors import UserError
+from gotax.names import NOBODY, Names
+from gotax.session import Plan, Scope
+
+if TYPE_CHECKING:
+    from gotax.kubernetes.watch import PodWatch
+
+
+_INTERACTIVE_DRAIN_S = 1.0
+
+
+_THRESHOLDS = (
+    ("mismatch_ratio", arguments.ratio, "GOMAXPROCS over what fits that counts as a mismatch"),
+    (
+        "saving_share",
+        arguments.share,
+        "predicted saving, as a share of its CPU, that counts as a cost",
+    ),
+    ("saving_cores", arguments.cores, "predicted saving, in cores, that counts as a cost"),
+    (
+        "runtime_share",
+        arguments.share,
+        "scheduler and GC's share that counts, where nothing is predicted",
+    ),
+    ("min_hits", arguments.pid, "samples below which nothing is said about shares"),
+    ("throttled_share", arguments.share, "share of the periods that counts as throttled"),
+    ("saturation", arguments.share, "use of the limit or of GOMAXPROCS that counts as used up"),
+    ("gc_share", arguments.share, "the GC's share that counts as heavy"),
+    ("allocation_share", arguments.share, "allocation's share that counts as heavy"),
+    (
+        "coordination_share",
+        arguments.share,
+        "scheduler, channels and locks' share that counts as heavy",
+    ),
+    ("cgo_share", arguments.share, "C code's share that counts as heavy"),
+    ("large_node_cpus", arguments.pid, "CPUs from which a host without a limit is a large one"),
+    (
+        "headroom",
+        arguments.ratio,
+        "without a limit, GOMAXPROCS over the highest use that is enough",
+    ),
+)
+"""Fields of Thresholds, how they are written, and what they mean."""
+
+
+def add_command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], summary: str
+) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description=summary[0].upper() + summary[1:] + "."
+    )
+    command.set_defaults(run=run)
+    return command
+
+
+def add_sampling(command: argparse.ArgumentParser, seconds: float | None = None) -> None:
+    if seconds is not None:
+        command.add_argument(
+            "-d",
+            "--duration",
+            type=arguments.seconds,
+            default=seconds,
+            help=f"seconds to sample ({seconds:g})",
+        )
+    add_frequency(command, default=99)
+    command.add_argument(
+        "-p",
+        "--pid",
+        type=arguments.pid,
+        action="append",
+        default=[],
+        help="only this process (repeatable)",
+    )
+    command.add_argument(
+        "-g",
+        "--cgroup",
+        action="append",
+        default=[],
+        help="only this cgroup and below (repeatable)",
+    )
+    add_roots(command)
+    add_names(command)
+
+
+def add_frequency(command: argparse.ArgumentParser, default: int) -> None:
+    command.add_argument(
+        "--hz",
+        type=arguments.hz,
+        default=default,
+        help=f"samples per second and CPU, 1 to 999 ({default})",
+    )
+
+
+def add_roots(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--proc", default="/proc", help="the host's /proc (/proc)")
+    command.add_argument("--sys", default="/sys", help="the host's /sys (/sys)")
+
+
+def add_names(command: argparse.ArgumentParser) -> None:
+    node = os.environ.get("NODE_NAME", "")
+    group = command.add_argument_group("names of pods, from Kubernetes")
+    group.add_argument(
+        "--node",
+        metavar="NAME",
+        type=arguments.node_name,
+        help="name the containers of this node's pods, as the API server knows it"
+        f" ($NODE_NAME: {node or 'not set'})",
+    )
+    group.add_argument(
+        "--kubelet",
+        metavar="URL",
+        help="this node's kubelet, asked while the API server does not answer:"
+        " https://NODE:10250, or http://NODE:10255 where that is open",
+    )
+    group.add_argument(
+        "--kubelet-insecure",
+        action="store_true",
+        help="do not check the kubelet's certificate: many kubelets sign their own",
+    )
+
+
+def add_thresholds(command: argparse.ArgumentParser) -> None:
+    usual = Thresholds()
+    group = command.add_argument_group("findings (docs/findings.md explains each)")
+    for name, kind, text in _THRESHOLDS:
+        default = getattr(usual, name)
+        flag = "--" + name.replace("_", "-")
+        group.add_argument(
+            flag,
+            type=kind,
+            default=default,
+            metavar=kind.__name__.strip("_").upper() if kind is not arguments.pid else "N",
+            help=f"{text} ({default:g})",
+        )
+    group.add_argument(
+        "--silence",
+        type=arguments.silence,
+        action="append",
+        default=[],
+        metavar="CODE[/CAUSE][@NAME]",
+        help="do not tell this finding; only with this cause; only of containers with a name like"
+        " NAME, where * and ? stand for others (repeatable)",
+    )
+
+
+def add_settling(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--settle",
+        type=arguments.seconds,
+        default=Thresholds().settle_s,
+        help="seconds that a changed GOMAXPROCS has to hold before the CPU time is compared with"
+        f" that of before ({Thresholds().settle_s:g})",
+    )
+
+
+def thresholds_of(options: argparse.Namespace) -> Thresholds:
+    return Thresholds(
+        **{name: getattr(options, name) for name, _, _ in _THRESHOLDS},
+        settle_s=vars(options).get("settle", Thresholds().settle_s),
+        silences=tuple(options.silence),
+    )
+
+
+def plan_of(options: argparse.Namespace, detail: Detail, scope: Scope | None = None) -> Plan:
+    return Plan(
+        hz=options.hz,
+        drain_s=_INTERACTIVE_DRAIN_S,
+        scope=scope or Scope(frozenset(options.pid), tuple(options.cgroup)),
+        roots=Roots(options.proc, options.sys),
+        thresholds=thresholds_of(options) if "min_hits" in options else Thresholds(),
+        detail=detail,
+        host=node_name_of(options),
+        names=names_of(options),
+    )
+
+
+def node_name_of(options: argparse.Namespace) -> str:
+    """The node's name as Kubernetes has it, "" where nobody says: in a pod, the host's own name
+    is the pod's."""
+    return options.node or os.environ.get("NODE_NAME", "")
+
+
+def names_of(options: argparse.Namespace) -> Names:
+    """A watch that has begun; nobody where Kubernetes was not asked for.
+
+    Raises UserError where it was and there is no way to it. A node's name that only stands in the
+    environment is a hint, not a wish.
+    """
+    node = node_name_of(options)
+    if not node:
+        if options.kubelet:
+            raise UserError("--kubelet needs --node, the name of this node")
+        return NOBODY
+    try:
+        names = _watch(node, options.kubelet, options.kubelet_insecure)
+    except UserError:
+        if options.node or options.kubelet:
+            raise
+        return NOBODY
+    names.start()
+    return names
+
+
+def _watch(node: str, kubelet: str | None, is_trusted: bool) -> PodWatch:
+    try:
+        from gotax.kubernetes import api
+        from gotax.kubernetes.watch import PodWatch
+    except ImportError as error:
+        raise UserError(
+            f"names of pods need {error.name}: pip install 'gotax[kubernetes]'"
+        ) from error
+    if kubelet is None:
+        return PodWatch(node, api.connect)
+    address = api.KubeletAddress(kubelet, is_trusted)
+    is_reachable = True
+    try:
+        api.connect().close()
+    except UserError:
+        is_reachable = False  # then the kubelet alone has to do
+    return PodWatch(
+        node, api.connect if is_reachable else None, partial(api.connect_kubelet, address)
+    )

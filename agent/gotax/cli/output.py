@@ -1,0 +1,39 @@
+"""What goes to standard output, and the exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from gotax.model import ContainerReport, Severity
+
+EXIT_FINE, EXIT_FINDINGS, EXIT_FAILED = 0, 1, 2
+
+
+NO_GO = (
+    "No Go process runs on this host."
+    " Start one, or see gotax at work on the production story with `make demo`."
+)
+
+
+def print_json(document: dict[str, Any], indent: int | None = 2) -> None:
+    print(json.dumps(document, indent=indent, ensure_ascii=True), flush=True)
+
+
+def verdict_code(reports: Sequence[ContainerReport]) -> int:
+    found = any(f.severity is Severity.WARNING for report in reports for f in report.findings)
+    return EXIT_FINDINGS if found else EXIT_FINE
+
+
+def style_of(stream: TextIO) -> Any:
+    """How this stream can show text (https://no-color.org)."""
+    from gotax.exporters.table import Style
+
+    is_terminal = stream.isatty()
+    size = shutil.get_terminal_size((120, 40))
+    colour = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    unicode = (stream.encoding or "").lower().replace("-", "") == "utf8"
+    return Style(width=size.columns, height=size.lines, colour=colour, unicode=unicode)

@@ -1,0 +1,79 @@
+"""``gotax record``: a profile in a file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from gotax.cli import once
+from gotax.cli.options import add_command, add_sampling, plan_of
+from gotax.cli.output import EXIT_FINE
+from gotax.config import Detail
+from gotax.errors import UserError
+
+
+def add(commands: Any) -> None:
+    record = add_command(commands, "record", run, "write a profile to a file")
+    add_sampling(record, seconds=30.0)
+    record.add_argument(
+        "-o", "--output", required=True, help="file to write, - for standard output"
+    )
+    record.add_argument(
+        "-f",
+        "--format",
+        choices=("pprof", "folded", "json"),
+        help="default: by the ending of the file (.pb.gz, .folded or .txt, .json), else pprof",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    from gotax.exporters import folded, pprof, record
+
+    output: str = options.output
+    form = options.format or _format_of(output)
+    _require_writable(output)
+    detail = Detail(functions=100, native_frames=True, kernel_frames=True, lines=True)
+    window = once.sample_once(plan_of(options, detail), options.duration)
+    if form == "pprof":
+        data = pprof.profile_bytes(window)
+    elif form == "folded":
+        data = "".join(line + "\n" for line in folded.folded_lines(window)).encode()
+    else:
+        data = json.dumps(record.record_document(window)).encode() + b"\n"
+    if output == "-":
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+        return EXIT_FINE
+    try:
+        Path(output).write_bytes(data)
+    except OSError as error:
+        raise UserError(f"cannot write {output}: {error.strerror}") from error
+    lost = sum(window.hits.lost.values())
+    print(
+        f"{output}: {form}, {window.hits.attributed} hits"
+        f" ({window.cpu_s(window.hits.attributed):.2f} CPU seconds)"
+        f" in {window.duration_s:.1f} s, {lost} lost",
+        file=sys.stderr,
+    )
+    return EXIT_FINE
+
+
+def _format_of(output: str) -> str:
+    if output.endswith(".json"):
+        return "json"
+    if output.endswith((".folded", ".txt")):
+        return "folded"
+    return "pprof"
+
+
+def _require_writable(output: str) -> None:
+    """Find out before sampling, not after."""
+    if output == "-":
+        return
+    folder = Path(output).absolute().parent
+    if Path(output).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UserError(f"cannot write {output}: its folder must exist and be writable")

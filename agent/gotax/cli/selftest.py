@@ -1,0 +1,33 @@
+"""``gotax selftest``: what this node allows."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from gotax.cli.options import add_command, add_roots
+from gotax.cli.output import EXIT_FAILED, EXIT_FINE
+from gotax.config import Roots
+
+
+def add(commands: Any) -> None:
+    selftest = add_command(commands, "selftest", run, "what this node allows, and the remedies")
+    add_roots(selftest)
+    selftest.add_argument("--json", action="store_true", help="the same as one JSON document")
+
+
+def run(options: argparse.Namespace) -> int:
+    """EXIT_FAILED: something that gotax cannot do without is missing."""
+    from gotax.selftest import document, render_check, run_checks
+
+    is_good = True
+    checks = []
+    for check in run_checks(Roots(options.proc, options.sys)):
+        is_good = is_good and check.is_good is not False
+        checks.append(check)
+        if not options.json:
+            print(render_check(check), flush=True)
+    if options.json:
+        print(json.dumps(document(checks), indent=2))
+    return EXIT_FINE if is_good else EXIT_FAILED
