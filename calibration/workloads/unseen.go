@@ -14,7 +14,6 @@ import (
 	"io"
 	"math/big"
 	"math/rand"
-	"net"
 	"strconv"
 	"strings"
 	"sync"
