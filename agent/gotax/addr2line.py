@@ -27,7 +27,8 @@ _PROBLEMS = {
     "elf-truncated": "is cut off",
     "elf-unreadable": "cannot be read: see its permissions and the disk",
     "elf-unsupported": "is for a 32-bit or big-endian machine, and gotax reads others only",
-    "pclntab-magic": "was built by a Go release that this gotax does not know: update gotax",
+    "pclntab-magic": "has symbols in no layout that this gotax knows: update gotax, unless the"
+    " program was obfuscated (garble)",
     "pclntab-version": "does not say which Go release built it, and is too old to do without",
 }
 """For people; the names are those of the metrics (docs/metrics.md)."""
