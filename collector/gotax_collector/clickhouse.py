@@ -21,6 +21,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 MEMORY_BYTES = 1 << 30
 """What the embedded engine may use in all, its queries and merges included."""
+MEMORY_BYTES_MIN = 256 << 20  # below that it does not come up, or merges nothing
 
 
 class ConnectionError(Exception):
