@@ -57,7 +57,7 @@ class Column:
     def extend(self, numbers: npt.NDArray[Any]) -> None:
         end = self._used + len(numbers)
         if end > len(self._room):
-            room = np.zeros(max(end, len(self._room) * 3 // 2), self._room.dtype)
+            room = np.zeros(max(end, len(self._room) * 5 // 4), self._room.dtype)
             room[: self._used] = self.values
             self._room = room
         self._room[self._used : end] = numbers

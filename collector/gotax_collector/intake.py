@@ -98,15 +98,21 @@ class Intake:
         return not self._thread.is_alive() and not self._queue
 
     def _run(self) -> None:
-        while batch := self._next_batch():
-            if not self._insert(batch):
-                return
-            size = sum(waiting.size for waiting in batch)
-            assert self._loop is not None
-            try:
-                self._loop.call_soon_threadsafe(self._finish, batch, size)
-            except RuntimeError:
-                return  # the loop is closed: nobody waits any more
+        while self._store_next():
+            """A frame that ends between batches: one that waits would hold the last, with all
+            dictionaries behind its reports."""
+
+    def _store_next(self) -> bool:
+        """One batch. False at the end."""
+        batch = self._next_batch()
+        if not batch or not self._insert(batch):
+            return False
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(self._finish, batch, sum(w.size for w in batch))
+        except RuntimeError:
+            return False  # the loop is closed: nobody waits any more
+        return True
 
     def _next_batch(self) -> list[_Waiting]:
         """Empty at the end. What is taken still counts as waiting until it is stored."""
