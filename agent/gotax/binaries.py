@@ -200,7 +200,7 @@ class BinaryTable:
         self._binaries: Generations[FileId, Binary] = Generations(_BINARIES)
         self._not_go: Generations[FileId, bool] = Generations(_NOT_GO)
         self._serial = 0
-        self._touched: list[Binary] = []
+        self._touched: list[Binary] = []  # what may be open
 
     def __len__(self) -> int:
         return len(self._binaries)
@@ -216,10 +216,14 @@ class BinaryTable:
             self._serial += 1
             binary = Binary(BorrowedFile(file_id, path), module(), self._serial)
             self._binaries.put(file_id, binary)
-        else:
+        self.use(binary, path)
+        return binary
+
+    def use(self, binary: Binary, path: str | None) -> None:
+        """It may be read until the end of the tick; ``path``, if not None, leads to it now."""
+        if path is not None:
             binary.file.lend(path)
         self._touched.append(binary)
-        return binary
 
     def get_go(self, file_id: FileId, path: str, module: Callable[[], str]) -> Binary | None:
         """As ``get``, but None for what is not Go, of which nothing but that is kept."""
