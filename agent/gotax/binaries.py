@@ -106,6 +106,7 @@ class Binary:
         except ParseError as error:
             self.problem = error.reason
             self.gomaxprocs = error
+        self.file.close()  # many may be new in one tick
 
     def _understand(self) -> None:
         self.elf = elf = parse_elf(self.file)
@@ -188,7 +189,7 @@ class Binary:
             return None
 
     def release(self) -> None:
-        """End of the tick: close the file, drop what can be read again."""
+        """For now, and in the end of the tick: close the file, drop what can be read again."""
         self.file.close()
         self.__dict__.pop("_symbols", None)
 

@@ -208,6 +208,7 @@ class Symbolizer:
             ask(leaf.binary, np.array([leaf.caller], np.uint64))
         for binary, parts in wanted.values():
             self._learn_ranges(binary, np.unique(np.concatenate(parts)))
+            binary.release()  # of fifty binaries at once, what was read is not kept fifty times
 
     def _learn_ranges(self, binary: Binary, addresses: UInt64Array) -> None:
         calls, sizes = binary.calls(addresses, self._with_lines)
