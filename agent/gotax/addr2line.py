@@ -15,7 +15,7 @@ from gotax.errors import UserError
 from gotax.linux.procfs import FileId
 from gotax.model import Frame
 
-_BATCH_BYTES = 256 * 1024  # some thirty thousand addresses
+_BATCH_BYTES = 1 << 20  # some hundred thousand addresses: of each function tables are read once
 _MAX_LINE_BYTES = 4096
 _UNKNOWN = "?"
 _ADDRESS = re.compile(r"(?:0[xX])?([0-9a-fA-F]+)")
@@ -44,7 +44,7 @@ def open_binary(path: str) -> Binary:
     if not stat.S_ISREG(status.st_mode):
         raise UserError(f"{path} is no regular file")
     file_id = FileId(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
-    binary = Binary(BorrowedFile(file_id, path), path, serial=1)
+    binary = Binary(BorrowedFile(file_id, path), path, serial=1, for_processes=False)
     if binary.problem:
         why = _PROBLEMS.get(binary.problem, "is damaged")
         raise UserError(f"{path} {why} ({binary.problem})")

@@ -86,10 +86,13 @@ class Binary:
 
     ``problem`` names what kept it from being understood ("" for nothing): an unreadable file has
     neither ``build`` nor frames, a Go binary with a strange pclntab has a ``build`` only.
-    ``module`` is its path as its process sees it.
+    ``module`` is its path as its process sees it. Unless it is ``for_processes``, nobody looks for
+    the variables of the runtime in it, which takes a pass over all names.
     """
 
-    def __init__(self, file: BorrowedFile, module: str, serial: int) -> None:
+    def __init__(
+        self, file: BorrowedFile, module: str, serial: int, for_processes: bool = True
+    ) -> None:
         self.file = file
         self.module = module
         self.serial = serial
@@ -102,13 +105,13 @@ class Binary:
         self.state = StateAddresses()
         self.sigreturn = 0
         try:
-            self._understand()
+            self._understand(for_processes)
         except ParseError as error:
             self.problem = error.reason
             self.gomaxprocs = error
         self.file.close()  # many may be new in one tick
 
-    def _understand(self) -> None:
+    def _understand(self, for_processes: bool) -> None:
         self.elf = elf = parse_elf(self.file)
         self.build = parse_buildinfo(elf)
         self.build_id = elf.build_id()
@@ -117,6 +120,8 @@ class Binary:
                 raise ParseError("elf-packed", "by UPX: what runs is not in the file")
             return
         self.pclntab = parse_pclntab(elf, self.build.version)
+        if not for_processes:
+            return
         # One pass over the names for everybody who wants one.
         ranges = self.pclntab.function_ranges(
             gomaxprocs.FUNCTIONS | runtimestate.FUNCTIONS | _SIGRETURN
@@ -178,7 +183,11 @@ class Binary:
 
     def unnamed(self, address: int) -> str:
         """What stands for the name of code that has none."""
-        return f"{PurePath(self.module).name}+{address:#x}"
+        return f"{self._base}+{address:#x}"
+
+    @cached_property
+    def _base(self) -> str:
+        return PurePath(self.module).name
 
     @cached_property
     def _symbols(self) -> SymbolTable | None:
