@@ -28,9 +28,9 @@ from gotax.golang.pcvalue import Pctab, PcTables, read_pc_tables, read_values
 from gotax.linux.elf import FEW, Elf, gather, spans
 from gotax.model import Frame, FrameKind, Int32Array, Int64Array, UInt64Array
 
-_NAME_BYTES = 256  # few names are longer
+_NAME_BYTES = 256  # few names are longer, and on average they have a quarter
 _MAX_NAME_BYTES = 1 << 16  # names of generic functions can be long
-_MAX_TEXT_BYTES = 8 << 20  # of all names of a round; a real one has some 100 KiB
+_MAX_TEXT_BYTES = 8 << 20  # of all names of a round, and _NAME_BYTES more for each
 _MAX_INLINE_DEPTH = 64  # the Go compiler itself has seven
 _MAX_MEAN_DEPTH = 8  # of many pcs; usual is below two
 _PCS_PER_ROUND = 4096  # whole functions are decoded for them
@@ -415,7 +415,7 @@ class Pclntab:
             data = self._reader.read(first, max(0, min(length, self.header.end - first)))
             found = self._strings_in(data, known[low:high] - first, first)
             size += sum(map(len, found))
-            if size > _MAX_TEXT_BYTES:
+            if size > _MAX_TEXT_BYTES + _NAME_BYTES * len(known):
                 raise ParseError("name-malformed", f"{len(texts)} names have {size} bytes")
             texts += map(sys.intern, found)
         return texts, which
