@@ -7,17 +7,19 @@ import re
 import select
 import stat
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 
 from gotax.binaries import Binary, BorrowedFile
-from gotax.errors import UserError
+from gotax.errors import ParseError, UserError
 from gotax.linux.procfs import FileId
-from gotax.model import Frame
+from gotax.model import Frame, UInt64Array
 
-_BATCH_BYTES = 256 * 1024  # some thirty thousand addresses
+_BATCH_BYTES = 1 << 20  # some hundred thousand addresses: of each function tables are read once
 _MAX_LINE_BYTES = 4096
 _UNKNOWN = "?"
+_KINDS = ("outer", "inline")
 _ADDRESS = re.compile(r"(?:0[xX])?([0-9a-fA-F]+)")
 _PROBLEMS = {
     "binary-gone": "cannot be opened: see its permissions",
@@ -44,7 +46,7 @@ def open_binary(path: str) -> Binary:
     if not stat.S_ISREG(status.st_mode):
         raise UserError(f"{path} is no regular file")
     file_id = FileId(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
-    binary = Binary(BorrowedFile(file_id, path), path, serial=1)
+    binary = Binary(BorrowedFile(file_id, path), path, serial=1, for_processes=False)
     if binary.problem:
         why = _PROBLEMS.get(binary.problem, "is damaged")
         raise UserError(f"{path} {why} ({binary.problem})")
@@ -88,16 +90,46 @@ def addr2line(binary: Binary, texts: Sequence[str]) -> Iterator[str]:
     refused = addresses.index(None) if None in addresses else len(addresses)
     asked = np.array(addresses[:refused], np.uint64)
     wanted, inverse = np.unique(asked, return_inverse=True)
-    found = binary.calls(wanted, with_lines=True)[0].chains
-    chains = [
-        _lines(chain, binary.unnamed(address))
-        for address, chain in zip(wanted.tolist(), found, strict=True)
-    ]
+    answers = _answers(binary, wanted)
     for text, index in zip(texts[:refused], inverse.tolist(), strict=True):
-        for line in chains[index]:
-            yield f"{text}\t{line}"
+        for answer in answers[index]:
+            yield f"{text}\t{answer}"
     if refused < len(texts):
         raise UserError(f"{texts[refused][:40]!r} is no hexadecimal address")
+
+
+def _answers(binary: Binary, addresses: UInt64Array) -> list[list[str]]:
+    """What is said of each address, which is unique: never nothing."""
+    try:
+        answers = _in_go(binary, addresses)
+    except ParseError:
+        answers = [[]] * len(addresses)  # all unknown, as ``calls`` will say
+    rest = np.array([number for number, answer in enumerate(answers) if not answer], np.intp)
+    chains = binary.calls(addresses[rest], with_lines=True)[0].chains
+    for number, address, chain in zip(rest.tolist(), addresses[rest].tolist(), chains, strict=True):
+        answers[number] = _from_chain(chain, binary.unnamed(address))
+    return answers
+
+
+def _in_go(binary: Binary, addresses: UInt64Array) -> list[list[str]]:
+    """As ``_from_chain`` would, without a Frame for each line; [] outside Go code."""
+    if binary.pclntab is None:
+        return [[]] * len(addresses)
+    symbols = binary.pclntab.symbols(addresses)
+    functions = [name or _UNKNOWN for name in symbols.functions]
+    files = [name or _UNKNOWN for name in symbols.files]
+    rows = [
+        f"{functions[function]}\t{files[file]}\t{line or _UNKNOWN}\t{_KINDS[inlined]}"
+        for function, file, line, inlined in zip(
+            symbols.function.tolist(),
+            symbols.file.tolist(),
+            symbols.line.tolist(),
+            symbols.inlined.tolist(),
+            strict=True,
+        )
+    ]
+    cuts = np.searchsorted(symbols.query, np.arange(len(addresses) + 1)).tolist()
+    return [rows[low:high] for low, high in pairwise(cuts)]
 
 
 def _address(text: str) -> int | None:
@@ -107,12 +139,12 @@ def _address(text: str) -> int | None:
     return int(match[1], 16)
 
 
-def _lines(chain: tuple[Frame, ...], unnamed: str) -> list[str]:
+def _from_chain(chain: tuple[Frame, ...], unnamed: str) -> list[str]:
     """``unnamed``: what stands for the name where there is none."""
     if chain[0].function == unnamed:
         return [f"{_UNKNOWN}\t{_UNKNOWN}\t{_UNKNOWN}\touter"]
     return [
         f"{frame.function or _UNKNOWN}\t{frame.file or _UNKNOWN}\t{frame.line or _UNKNOWN}"
-        f"\t{'inline' if frame.inlined else 'outer'}"
+        f"\t{_KINDS[frame.inlined]}"
         for frame in chain
     ]

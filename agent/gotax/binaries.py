@@ -87,10 +87,13 @@ class Binary:
 
     ``problem`` names what kept it from being understood ("" for nothing): an unreadable file has
     neither ``build`` nor frames, a Go binary with a strange pclntab has a ``build`` only.
-    ``module`` is its path as its process sees it.
+    ``module`` is its path as its process sees it. Unless it is ``for_processes``, nobody looks for
+    the variables of the runtime in it, which takes a pass over all names.
     """
 
-    def __init__(self, file: BorrowedFile, module: str, serial: int) -> None:
+    def __init__(
+        self, file: BorrowedFile, module: str, serial: int, for_processes: bool = True
+    ) -> None:
         self.file = file
         self.module = module
         self.serial = serial
@@ -103,12 +106,13 @@ class Binary:
         self.state = StateAddresses()
         self.sigreturn = 0
         try:
-            self._understand()
+            self._understand(for_processes)
         except ParseError as error:
             self.problem = error.reason
             self.gomaxprocs = error
+        self.file.close()  # many may be new in one tick
 
-    def _understand(self) -> None:
+    def _understand(self, for_processes: bool) -> None:
         self.elf = elf = parse_elf(self.file)
         self.build = parse_buildinfo(elf)
         self.build_id = elf.build_id()
@@ -117,6 +121,8 @@ class Binary:
                 raise ParseError("elf-packed", "by UPX: what runs is not in the file")
             return
         self.pclntab = parse_pclntab(elf, self.build.version)
+        if not for_processes:
+            return
         # One pass over the names for everybody who wants one.
         ranges = self.pclntab.function_ranges(
             gomaxprocs.FUNCTIONS | runtimestate.FUNCTIONS | _SIGRETURN
@@ -186,7 +192,11 @@ class Binary:
 
     def unnamed(self, address: int) -> str:
         """What stands for the name of code that has none."""
-        return f"{PurePath(self.module).name}+{address:#x}"
+        return f"{self._base}+{address:#x}"
+
+    @cached_property
+    def _base(self) -> str:
+        return PurePath(self.module).name
 
     @cached_property
     def _symbols(self) -> SymbolTable | None:
@@ -197,7 +207,7 @@ class Binary:
             return None
 
     def release(self) -> None:
-        """End of the tick: close the file, drop what can be read again."""
+        """For now, and in the end of the tick: close the file, drop what can be read again."""
         self.file.close()
         self.__dict__.pop("_symbols", None)
 
@@ -209,7 +219,7 @@ class BinaryTable:
         self._binaries: Generations[FileId, Binary] = Generations(_BINARIES)
         self._not_go: Generations[FileId, bool] = Generations(_NOT_GO)
         self._serial = 0
-        self._touched: list[Binary] = []
+        self._touched: list[Binary] = []  # what may be open
 
     def __len__(self) -> int:
         return len(self._binaries)
@@ -225,10 +235,14 @@ class BinaryTable:
             self._serial += 1
             binary = Binary(BorrowedFile(file_id, path), module(), self._serial)
             self._binaries.put(file_id, binary)
-        else:
+        self.use(binary, path)
+        return binary
+
+    def use(self, binary: Binary, path: str | None) -> None:
+        """It may be read until the end of the tick; ``path``, if not None, leads to it now."""
+        if path is not None:
             binary.file.lend(path)
         self._touched.append(binary)
-        return binary
 
     def get_go(self, file_id: FileId, path: str, module: Callable[[], str]) -> Binary | None:
         """As ``get``, but None for what is not Go, of which nothing but that is kept."""

@@ -337,6 +337,9 @@ class ProcessTable:
     def mapped_binary(self, entry: Entry, mapping: procfs.Mapping) -> Binary | None:
         """The file behind a mapping; None when there is none or it cannot be opened."""
         if entry.exe is not None and mapping.inode == entry.exe.inode:
+            if entry.binary is not None:
+                path = procfs.exe_path(self._proc, entry.process.pid) if entry.alive else None
+                self.binaries.use(entry.binary, path)
             return entry.binary
         return self._mapped(entry, mapping, self.binaries.get)
 

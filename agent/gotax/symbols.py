@@ -295,6 +295,7 @@ class Symbolizer:
                 addresses = self._binaries.of(binary).unknown(addresses)
             if len(addresses):
                 self._learn_ranges(binary, np.unique(addresses))
+            binary.release()  # of fifty binaries at once, what was read is not kept fifty times
 
     def _learn_whole(self, binary: Binary, room: int) -> int:
         """Read a binary's class map if that pays by now; returns the number of functions read."""

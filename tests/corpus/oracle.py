@@ -8,6 +8,7 @@ runtime/pprof expands inlined calls with): the whole chain. The twin without sym
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -52,8 +53,10 @@ def opened(path: Path, version: str) -> Iterator[Program]:
         elf = parse_elf(reader)
         build = parse_buildinfo(elf)
         assert build is not None
-        # Before Go 1.4 the version was a constant, which leaves nothing in a binary.
-        assert build.version == (f"go{version}" if minor(version) >= 4 else "")
+        # Before Go 1.4 the version was a constant, which leaves nothing in a binary. What follows
+        # it are experiments: "go1.25.12 X:greenteagc", since Go 1.26 "go1.26.8-X:nogreenteagc".
+        release = re.split("[ -]X:", build.version)[0]
+        assert release == (f"go{version}" if minor(version) >= 4 else "")
         yield Program(path, version, elf, parse_pclntab(elf, build.version))
 
 
@@ -194,6 +197,9 @@ def by_runtime(program: Program, asked: Questions, frames: Sequence[tuple[Frame,
     numbers = numbers[numbers + 1 < len(asked.inside)]
     last = ~np.isin(asked.pcs[numbers] + np.uint64(1), asked.pcs[_starts(program, asked)])
     numbers = numbers[last]
+    # And it never comes back from a tree that leads in a circle: gotax has no line at its end.
+    endless = np.array([len(chain) > 1 and not chain[-1].file for chain in frames])
+    numbers = numbers[~endless[numbers]]
     answers = runtime_answers(program, asked.pcs[numbers])
     if answers is None:
         return SILENT

@@ -114,7 +114,10 @@ def test_recursion_beyond_the_kernels_limit_says_so(stacks: Stacks) -> None:
     """The innermost frames, then the mark; and the category is that of the innermost."""
     deep = Counter({k: hits for k, hits in stacks.items() if "main.goDeep" in k[0]})
     assert deep.total() > FEW
-    assert all(is_cut(frames) for frames, _ in deep if frames.count("main.goDeep") > 100)
+    # Up to Go 1.24 a walk goes on beyond mcall, where a stack ends, into the goroutine that waits.
+    running = [f for f, _ in deep if "runtime.mcall" not in f]
+    whole = [f for f in running if f.count("main.goDeep") > 100 and not is_cut(f)]
+    assert not whole, whole
     assert deep.total() - sum(h for (_, c), h in deep.items() if c is Category.USER) <= FEW + (
         deep.total() // 5  # timer interrupts that found it in the kernel, and its clock
     )

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.toolchain
 
 PCS = 5000
 GARBLE = "v0.16.0"  # for Go 1.26
+GC_SECTIONS = "-linkmode=external -extldflags=-Wl,--gc-sections"
 STATIC_PIE = "-linkmode=external -extldflags=-static-pie"
 
 
@@ -71,7 +72,7 @@ SLOW = (
     Way("cgo-static-pie", "1.24.13", ("-buildmode=pie", f"-ldflags={STATIC_PIE}"), CGO),
     Way("cgo-static", "1.27.3", ("-ldflags=-linkmode=external -extldflags=-static",), CGO),
     Way("gold-or-bfd", "1.27.3", ("-ldflags=-linkmode=external -extldflags=-Wl,-z,now",), CGO),
-    Way("cgo-gc-sections", "1.27.3", ("-ldflags=-linkmode=external -s",), CGO),
+    Way("cgo-gc-sections", "1.27.3", (f"-ldflags={GC_SECTIONS}",), CGO),
     Way("boring", "1.24.13", environment=(("GOEXPERIMENT", "boringcrypto"), *CGO)),
 )
 WAYS = [pytest.param(way, id=f"{way.name}-{way.version}") for way in QUICK] + [

@@ -9,11 +9,18 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+
+# Before numpy is loaded: its linear algebra, of which nothing here makes use, would start a thread
+# for each CPU, which takes half of what a quick command takes in all.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from gotax import __version__
-from gotax.cli import addr2line, agent, check, compare, explain, record, selftest, top
 from gotax.cli.output import EXIT_FAILED, EXIT_FINE
 from gotax.errors import GotaxError, UserError
+
+COMMANDS = ("check", "top", "explain", "record", "compare", "addr2line", "selftest", "agent")
+"""Each is a module here."""
 
 COLLECTOR_COMMANDS = {
     "collector": "receive the streams of many agents and keep them",
@@ -62,7 +69,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0] in COLLECTOR_COMMANDS:
         return _run_of_collector(arguments)
-    parser = build_parser()
+    parser = build_parser(arguments[0] if arguments else "")
     options = parser.parse_args(arguments)
     if options.run is None:
         parser.print_help()
@@ -87,7 +94,8 @@ def _silence_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(command: str = "") -> argparse.ArgumentParser:
+    """With all commands, or only this one, whose module is then the only one that is loaded."""
     parser = argparse.ArgumentParser(
         prog="gotax",
         description="How much of a Go container's CPU is the Go runtime itself,"
@@ -99,8 +107,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
-    for module in (check, top, explain, record, compare, addr2line, selftest, agent):
-        module.add(commands)
+    for name in (command,) if command in COMMANDS else COMMANDS:
+        import_module(f"gotax.cli.{name}").add(commands)
     for name, summary in COLLECTOR_COMMANDS.items():
         commands.add_parser(name, help=summary)  # for the list: _run_of_collector parses
     return parser

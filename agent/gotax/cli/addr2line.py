@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from gotax.cli.options import add_command
+from gotax.cli.command import add_command
 from gotax.cli.output import EXIT_FINE
 from gotax.errors import UserError
 

@@ -9,8 +9,8 @@ import sys
 from typing import Any
 
 from gotax.cli import arguments
+from gotax.cli.command import add_command
 from gotax.cli.options import (
-    add_command,
     add_frequency,
     add_names,
     add_roots,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gotax.cli import arguments
-from gotax.cli.options import add_command
+from gotax.cli.command import add_command
 from gotax.cli.output import EXIT_FINE, print_json, style_of
 from gotax.diagnosis.comparison import Subject
 from gotax.errors import UserError

@@ -9,7 +9,8 @@ from typing import Any
 
 from gotax.cli import once
 from gotax.cli.arguments import is_pid
-from gotax.cli.options import add_command, add_sampling, add_thresholds, plan_of
+from gotax.cli.command import add_command
+from gotax.cli.options import add_sampling, add_thresholds, plan_of
 from gotax.cli.output import print_json, style_of, verdict_code
 from gotax.config import Detail
 from gotax.errors import UserError

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gotax.cli import arguments
 from gotax.config import Detail, Roots, Thresholds
@@ -53,16 +52,6 @@ _THRESHOLDS = (
     ),
 )
 """Fields of Thresholds, how they are written, and what they mean."""
-
-
-def add_command(
-    commands: Any, name: str, run: Callable[[argparse.Namespace], int], summary: str
-) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(
-        name, help=summary, description=summary[0].upper() + summary[1:] + "."
-    )
-    command.set_defaults(run=run)
-    return command
 
 
 def add_sampling(command: argparse.ArgumentParser, seconds: float | None = None) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from gotax.cli import once
-from gotax.cli.options import add_command, add_sampling, plan_of
+from gotax.cli.command import add_command
+from gotax.cli.options import add_sampling, plan_of
 from gotax.cli.output import EXIT_FINE
 from gotax.config import Detail
 from gotax.errors import UserError

@@ -6,7 +6,8 @@ import argparse
 import json
 from typing import Any
 
-from gotax.cli.options import add_command, add_roots
+from gotax.cli.command import add_command
+from gotax.cli.options import add_roots
 from gotax.cli.output import EXIT_FAILED, EXIT_FINE
 from gotax.config import Roots
 

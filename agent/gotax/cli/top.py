@@ -9,7 +9,8 @@ import threading
 from typing import Any
 
 from gotax.cli import arguments
-from gotax.cli.options import add_command, add_sampling, add_settling, add_thresholds, plan_of
+from gotax.cli.command import add_command
+from gotax.cli.options import add_sampling, add_settling, add_thresholds, plan_of
 from gotax.cli.output import EXIT_FINE, NO_GO, print_json, style_of
 from gotax.cli.stopping import StopSignal, stop_on_signals
 from gotax.config import Detail

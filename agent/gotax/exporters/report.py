@@ -77,7 +77,7 @@ def _kubernetes(pod: PodContainer | None) -> dict[str, Any] | None:
         "namespace": utf8(pod.namespace),
         "pod": utf8(pod.pod),
         "container_name": utf8(pod.container),
-        "container_kind": pod.kind,
+        "container_kind": utf8(pod.kind),
         "workload_kind": utf8(pod.workload.kind),
         "workload": utf8(pod.workload.name),
         "node": utf8(pod.node),

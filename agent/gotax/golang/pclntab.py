@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from itertools import pairwise, repeat
 
 import numpy as np
@@ -28,9 +28,9 @@ from gotax.golang.pcvalue import Pctab, PcTables, read_pc_tables, read_values
 from gotax.linux.elf import FEW, Elf, gather, spans
 from gotax.model import Frame, FrameKind, Int32Array, Int64Array, UInt64Array
 
-_NAME_BYTES = 256  # few names are longer
+_NAME_BYTES = 256  # few names are longer, and on average they have a quarter
 _MAX_NAME_BYTES = 1 << 16  # names of generic functions can be long
-_MAX_TEXT_BYTES = 8 << 20  # of all names of a round; a real one has some 100 KiB
+_MAX_TEXT_BYTES = 8 << 20  # of all names of a round, and _NAME_BYTES more for each
 _MAX_INLINE_DEPTH = 64  # the Go compiler itself has seven
 _MAX_MEAN_DEPTH = 8  # of many pcs; usual is below two
 _PCS_PER_ROUND = 4096  # whole functions are decoded for them
@@ -383,10 +383,18 @@ class Pclntab:
 
         In this order, not by query. ``place_at`` says what the tables of the functions with these
         numbers say at these offsets.
+
+        Real trees can lead in a circle: in a leaf function, such as a package's init, the call site
+        of an inlined call may be given as the entry, where the first instruction is of that very
+        call (cmd/internal/obj/pcln.go, setParentPC). The runtime would go round for ever
+        (runtime/symtabinl.go, next). Here the calls outside the circle stand, the innermost in any
+        case, and then the function itself, at an unknown line.
         """
         layout = self.format.inline
         query = np.arange(len(offsets))
         place = place_at(of, offsets)
+        before = np.empty((len(offsets), 0), np.int64)  # indexes of the calls passed, by query
+        sound = np.full(len(offsets), _MAX_INLINE_DEPTH)  # so many calls of it are in no circle
         rounds: list[_Activations] = []
         rows, most = 0, _MAX_MEAN_DEPTH * len(offsets) + _PCS_PER_ROUND
         while len(query):
@@ -404,11 +412,21 @@ class Pclntab:
             callees = read_entries(self._reader, at, layout)
             name[called], start_line[called] = callees.names, callees.start_lines
             query, of = query[called], of[called]
+            before = np.column_stack((before[called], place.index[called]))
             if layout.parent_pc is None:
                 place = _Place(callees.parents, callees.files, callees.lines)
             else:
                 # -1 (no instruction of the caller's is left) counts as the entry, as in Go.
                 place = place_at(of, np.maximum(callees.parent_pcs, 0))
+            repeated = before == place.index[:, None]
+            again = repeated.any(axis=1)
+            if again.any():
+                sound[query[again]] = np.maximum(repeated[again].argmax(axis=1), 1)
+                place = _Place(*np.where(again, [[-1], [-1], [0]], astuple(place)))
+        if (sound < _MAX_INLINE_DEPTH).any():
+            for number, part in enumerate(rounds[1:], 1):
+                kept = ~part.inlined | (number < sound[part.query])
+                rounds[number] = _Activations(*(column[kept] for column in astuple(part)))
         return _Activations(
             query=np.concatenate([part.query for part in rounds]),
             name=np.concatenate([part.name for part in rounds]),
@@ -456,7 +474,7 @@ class Pclntab:
             data = self._reader.read(first, max(0, min(length, self.header.end - first)))
             found = self._strings_in(data, known[low:high] - first, first)
             size += sum(map(len, found))
-            if size > _MAX_TEXT_BYTES:
+            if size > _MAX_TEXT_BYTES + _NAME_BYTES * len(known):
                 raise ParseError("name-malformed", f"{len(texts)} names have {size} bytes")
             texts += map(sys.intern, found)
         return texts, which

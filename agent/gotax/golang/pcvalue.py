@@ -141,7 +141,7 @@ def read_values(pctab: Pctab, offsets: Int64Array, pcs: Int64Array) -> Int32Arra
     """The value of the table at each offset for a pc, counted from its function's entry.
 
     -1 for offset 0, which means no table, and beyond a table's end. Of many values no more is in
-    memory than the tables in 256 KiB of the file. Raises ParseError("pctab-malformed").
+    memory than the tables in 128 KiB of the file. Raises ParseError("pctab-malformed").
     """
     values = np.full(len(offsets), -1, np.int32)
     asked = np.flatnonzero((offsets > 0) & (pcs >= 0))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gotax.golang.buildinfo import parse_buildinfo
 from gotax.golang.pclntab import parse_pclntab
-from gotax.linux.elf import FileReader, parse_elf
+from gotax.linux.elf import BytesReader, FileReader, parse_elf
 
 from tests.fuzz import specimens
 from tests.fuzz.specimens import LAYOUTS, Function, Layout, Specimen, encode, write
@@ -62,3 +62,31 @@ def test_a_large_table_is_read_piecemeal(
     names = [chain[0].function for chain in frames]
     assert (names[0], names[-1]) == ("main.first", "main.last")
     assert {chain[0].line for chain in frames} == {10, 12}
+
+
+def test_names_of_nine_megabytes_are_asked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of all functions of a large program have: they are many, not within each other."""
+    monkeypatch.setattr(specimens, "_DATA", 0x4000_0000)
+    layout, count, width = LAYOUTS[-1], 8192, 1090
+    tables = {
+        "pcsp": encode([(0, 16)], layout.quantum),
+        "pcfile": encode([(0, 16)], layout.quantum),
+        "pcln": encode([(9, 16)], layout.quantum),
+        "pcinline": b"",
+    }
+    functions = tuple(
+        Function(
+            b"main.%d" % number + b"n" * width,
+            16,
+            **tables,
+            tree=(),
+            files=(b"/f.go",),
+            start_line=9,
+        )
+        for number in range(count)
+    )
+    elf = parse_elf(BytesReader(write(Specimen(layout, functions))))
+    table = parse_pclntab(elf, layout.version)
+    symbols = table.symbols(np.arange(table.text_start, table.text_end, 16, dtype=np.uint64))
+    assert len(set(symbols.functions)) == count
+    assert symbols.functions[symbols.function[-1]] == f"main.{count - 1}" + "n" * width

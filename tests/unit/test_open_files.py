@@ -1,0 +1,52 @@
+"""Between two ticks the agent holds no file of anybody: neither descriptor nor what was read."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gotax.config import Roots
+from gotax.processes import Entry, ProcessTable
+
+pytestmark = pytest.mark.toolchain
+
+
+def open_files() -> set[str]:
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found.add(os.readlink(f"/proc/self/fd/{name}"))
+        except FileNotFoundError:
+            continue  # of the listing itself
+    return found
+
+
+def test_an_executable_is_closed_in_the_end_of_every_tick(go_binary: Callable[..., Path]) -> None:
+    """Also in those after the first, in which new functions of a process known already are read."""
+    path = go_binary("symbols", "1.27.3")
+    with subprocess.Popen(
+        [path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "GOTAX_ANSWERS": "1"},
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        table = ProcessTable(Roots())
+        for tick in range(3):
+            table.begin_tick()
+            entry = table.resolve(process.pid)
+            assert isinstance(entry, Entry)
+            (mapping,) = [one for one in table.mappings(entry) if one.path == str(path)]
+            binary = table.mapped_binary(entry, mapping)
+            assert binary is not None
+            assert binary.pclntab is not None
+            binary.calls(np.array([binary.pclntab.text_start + 4096 * tick], np.uint64), False)
+            assert str(path) in open_files()
+            table.end_tick()
+            assert str(path) not in open_files()
+        process.communicate()
