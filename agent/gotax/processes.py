@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
@@ -33,6 +33,12 @@ _GRACE_TICKS = 4
 """How many ticks (a drain is one, a window is one) after a process was last seen alive hits of its
 PID can still be its own: one that ends while a drain is resolved may have hits in the next. Any
 later, they are those of a short-lived process that got the PID."""
+_LOOKS_MAX = 64
+"""How many newcomers are looked at between two drains. The rest waits for the drain; what of it is
+gone by then is told by its cgroup."""
+_RUNC = "runc:["
+"""runc's process on its way to become a container's: runc:[2:INIT] and its likes (runc's
+libcontainer/nsenter/nsexec.c). It is a Go program, but not the one that is meant."""
 _NOBODY = CgroupPaths("/", "/", "/")
 _MAX_LIBRARIES = 512  # of one process that are looked into for a Go runtime
 
@@ -60,6 +66,7 @@ class Entry:
     biases: dict[int, int | None] = field(default_factory=dict)  # by serial of a mapped binary
     runtimes: tuple[tuple[Binary, int], ...] = ()  # Go runtimes with the inodes of their files
     drains: int = 0  # with hits, while the executable is not Go
+    is_fresh: bool = False  # met between two drains, and no hit is its own yet
 
     @property
     def is_go(self) -> bool:
@@ -81,13 +88,17 @@ class ProcessTable:
         self._serial = 0
         self._window_began = _boot_ticks()
         self._tick = 0
+        self._looks = 0
         self.errors: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._live) + len(self._ended)
 
-    def begin_tick(self) -> None:
-        self._tick += 1
+    def begin_tick(self, is_early: bool = False) -> None:
+        """``is_early``: a drain out of turn, by which nobody grows older."""
+        if not is_early:
+            self._tick += 1
+            self._looks = 0
         self.cgroups.refresh()
         self.online = procfs.read_online_cpus(self._sys)
 
@@ -102,6 +113,7 @@ class ProcessTable:
         """
         owner = self._owner(pid)
         if isinstance(owner, Entry):
+            owner.is_fresh = False
             self._search_libraries(owner)
         return owner
 
@@ -122,8 +134,9 @@ class ProcessTable:
                 self._admit(pid, stat)
                 return "pid-reused"
             if self._has_changed(known, stat):
-                self._admit(pid, stat)
-                return "process-exec"
+                changed = self._admit(pid, stat)
+                # As if it were met only now: what it was before, it was for a moment.
+                return changed or "process-gone" if known.is_fresh else "process-exec"
             known.seen = self._tick
             return known
         if (ended := self._ended.get(pid)) and ended.process.start_ticks != stat.start_ticks:
@@ -177,6 +190,74 @@ class ProcessTable:
                     continue
                 if entry is not None:
                     entry.cpu_ticks_before = entry.cpu_ticks
+
+    def meet(self, newcomers: Iterable[tuple[int, int]]) -> list[int]:
+        """Look at processes (cgroup id, PID) between two drains, while they live.
+
+        Where each ran is noted in any case. Returns the PIDs of those that run and were not known;
+        who has the PID of somebody known is left to ``resolve``.
+        """
+        met = []
+        for cgroup_id, pid in newcomers:
+            is_met = pid in self._live or not self._is_worth_a_look(cgroup_id)
+            if self._looks >= _LOOKS_MAX or (is_met and self.cgroups.known_path(cgroup_id)):
+                continue
+            self._looks += 1
+            try:
+                self.cgroups.learn(cgroup_id, self._proc, pid)
+                if not is_met:
+                    self._meet(pid, procfs.read_stat(self._proc, pid))
+                    met.append(pid)
+            except ProcessGoneError:
+                self.cgroups.path_of_id(cgroup_id)  # the cgroup may still be there
+            except ParseError as error:
+                self._count(error)
+        self.binaries.release()
+        return met
+
+    def look_again(self, pids: Iterable[int]) -> dict[int, bool]:
+        """Those of these newcomers that still run, and whether they are Go programs by now."""
+        running = {}
+        for pid in pids:
+            known = self._live.get(pid)
+            try:
+                stat = procfs.read_stat(self._proc, pid)
+                if known is None:
+                    running[pid] = self._meet(pid, stat)
+                elif known.process.start_ticks == stat.start_ticks:
+                    is_other = known.is_fresh and self._has_changed(known, stat)
+                    running[pid] = self._meet(pid, stat) if is_other else known.is_go
+            except ProcessGoneError:
+                continue
+            except ParseError as error:
+                self._count(error)
+        self.binaries.release()
+        return running
+
+    def _meet(self, pid: int, stat: procfs.Stat) -> bool:
+        """Admit a newcomer; whether it is a Go program. ProcessGoneError: it is none (any more)."""
+        ended = self._ended.get(pid)
+        if ended is not None and self._tick - ended.seen <= _GRACE_TICKS:
+            raise ProcessGoneError(f"hits of PID {pid} may be of another process")
+        if stat.command.startswith(_RUNC):
+            return False
+        entry = self._admit(pid, stat)
+        if entry is None:
+            raise ProcessGoneError(f"PID {pid}")
+        entry.is_fresh = True
+        if entry.is_go:
+            self.mappings(entry)  # by the drain it may be too late
+        return entry.is_go
+
+    def _is_worth_a_look(self, cgroup_id: int) -> bool:
+        """Not in a known cgroup of no container: there the next drain is early enough.
+
+        With v1 the id says only where the process is in the unified tree, which may be nowhere.
+        """
+        path = self.cgroups.known_path(cgroup_id)
+        if path is None or self.cgroups.hierarchies.legacy:
+            return True
+        return identify(path).container_id is not None
 
     def go_entries(self) -> list[Entry]:
         """The Go processes that live, as far as seen."""
