@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import time
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 import pytest
@@ -52,7 +52,7 @@ class Record:
             known = self.named.setdefault(labels["container_id"], name)
             assert known == name, f"{labels['container_id']} was {known} and is now {name}"
         self.windows.add(scrape.value(WINDOW))
-        cpu_s = Counter[str]()  # before it is named its series is another
+        cpu_s = defaultdict[str, float](float)  # before it is named its series is another
         for labels, value in scrape.select(CPU):
             cpu_s[labels["id"]] += value
         self.cpu_s |= cpu_s
