@@ -283,6 +283,8 @@ class Pipeline:
             if user.truncated:
                 self._processes.errors["stack-truncated"] += hits
             of_process[index] += hits
+            if not owner.alive:
+                owner.last_hits += hits
         full = drain.counters.get(KernelCounter.SAMPLES_FULL, 0)
         if full:
             gathered.lost["samples-full"] += full
@@ -345,7 +347,8 @@ class Pipeline:
             processes = tuple(process for _, process in weighted)
             cpu_ns = 0
             for hits, process in weighted:
-                taken = self._processes.take_cpu_ns(entry_of[process.pid, process.start_ticks])
+                entry = entry_of[process.pid, process.start_ticks]
+                taken = self._processes.take_cpu_ns(entry, window.period_ns)
                 cpu_ns += hits * window.period_ns if taken is None else taken
             main = entry_of[processes[0].pid, processes[0].start_ticks]
             usage_now[key] = self._processes.usage(main)

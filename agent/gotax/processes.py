@@ -60,6 +60,7 @@ class Entry:
     alive: bool = True
     cpu_ticks: int = 0
     cpu_ticks_before: int | None = None  # when the window began; None: not known
+    last_hits: int = 0  # drained after its end: later than cpu_ticks
     serial: int = 0
     start_stack: int = 0
     seen: int = 0  # the tick in which it was last seen alive
@@ -138,6 +139,7 @@ class ProcessTable:
                 # As if it were met only now: what it was before, it was for a moment.
                 return changed or "process-gone" if known.is_fresh else "process-exec"
             known.seen = self._tick
+            known.cpu_ticks = stat.cpu_ticks
             return known
         if (ended := self._ended.get(pid)) and ended.process.start_ticks != stat.start_ticks:
             self._ended.remove(pid)
@@ -245,6 +247,7 @@ class ProcessTable:
         if entry is None:
             raise ProcessGoneError(f"PID {pid}")
         entry.is_fresh = True
+        entry.cpu_ticks = 0  # its hits are not drained yet, and must not count beside the time read
         if entry.is_go:
             self.mappings(entry)  # by the drain it may be too late
         return entry.is_go
@@ -522,15 +525,17 @@ class ProcessTable:
             raise ParseError("gomaxprocs-unmapped", binary.module)
         return gomaxprocs.read_gomaxprocs(self._proc, entry.process.pid, binary.gomaxprocs, bias)
 
-    def take_cpu_ns(self, entry: Entry) -> int | None:
-        """CPU time of a Go process since it was last asked for, as ``refresh_go`` has read it.
+    def take_cpu_ns(self, entry: Entry, period_ns: int) -> int | None:
+        """CPU time of a Go process since it was last asked for, as the kernel accounts it.
 
-        None where it is not known: the process has ended, or was met only now.
+        Of one that has ended: until it was last seen, and what was sampled of it after that. None
+        where it is not known: the process was met only now.
         """
         before, entry.cpu_ticks_before = entry.cpu_ticks_before, entry.cpu_ticks
-        if before is None or not entry.alive:
+        last_hits, entry.last_hits = entry.last_hits, 0
+        if before is None:
             return None
-        return max(0, entry.cpu_ticks - before) * 10_000_000
+        return max(0, entry.cpu_ticks - before) * 10_000_000 + last_hits * period_ns
 
     def end_window(self) -> None:
         self._window_began = _boot_ticks()

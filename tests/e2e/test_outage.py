@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -103,14 +104,27 @@ def story(agent: Agent, cluster: Cluster, busy_shop: str) -> Story:
         pod(RESIZED, [container("service", "-rate", "1600")]),
     )
     crashes = Runs(cluster, CRASHING)
-    cluster.wait_for("the three run", lambda: len(names.running("trio")) == len(TRIO))
-    cluster.wait_for("the one to be resized runs", lambda: names.running(RESIZED))
-    _wait_until_seen(
-        cluster,
-        record,
-        names,
-        {*names.running("trio").values(), *names.running(RESIZED).values()},
-    )
+
+    def look() -> None:
+        record.look()
+        names.look()
+        crashes.look()
+
+    def wait_for(what: str, is_true: Callable[[], object], timeout_s: float = 60) -> None:
+        """The runs that crash come and go meanwhile."""
+
+        def look_and_see() -> object:
+            look()
+            return is_true()
+
+        cluster.wait_for(what, look_and_see, timeout_s)
+
+    def wait_until_seen(ids: set[str]) -> None:
+        wait_for("gotax names them", lambda: ids <= record.named.keys(), NAMED_WITHIN_S)
+
+    wait_for("the three run", lambda: len(names.running("trio")) == len(TRIO))
+    wait_for("the one to be resized runs", lambda: names.running(RESIZED))
+    wait_until_seen({*names.running("trio").values(), *names.running(RESIZED).values()})
     limit_before = record.look().value("gotax_cpu_limit_cores", namespace=busy_shop, pod=RESIZED)
     refused = _resize(cluster)
 
@@ -123,9 +137,7 @@ def story(agent: Agent, cluster: Cluster, busy_shop: str) -> Story:
         os.kill(pid, signal.SIGKILL)
     record.windows.clear()
     while time.monotonic() - killed_s < OUTAGE_S:
-        record.look()
-        crashes.look()
-        names.look()
+        look()
         time.sleep(1)
     windows = len(record.windows)
 
@@ -134,17 +146,14 @@ def story(agent: Agent, cluster: Cluster, busy_shop: str) -> Story:
     cluster.kubectl("delete", "pod", deleted, "--namespace", busy_shop, "--wait=false")
 
     def has_recovered() -> bool:
-        record.look()
-        crashes.look()
-        names.look()
         pods = names.pods(RIGHT_SIZED)
         is_replaced = len(pods) == 1 and pods[0] != deleted and bool(names.running(pods[0]))
         return is_replaced and names.running("trio").get("second", killed) != killed
 
-    cluster.wait_for("the kubelet follows again", has_recovered, KUBELET_WITHIN_S)
+    wait_for("the kubelet follows again", has_recovered, KUBELET_WITHIN_S)
     (successor,) = names.pods(RIGHT_SIZED)
     replacement = names.running("trio")["second"]
-    _wait_until_seen(cluster, record, names, {replacement, *names.running(successor).values()})
+    wait_until_seen({replacement, *names.running(successor).values()})
     after = _moment(record, followed)
     names.look()
     crashes.look()
@@ -165,15 +174,6 @@ def story(agent: Agent, cluster: Cluster, busy_shop: str) -> Story:
         ),
         refused,
     )
-
-
-def _wait_until_seen(cluster: Cluster, record: Record, names: Names, ids: set[str]) -> None:
-    def is_seen() -> bool:
-        record.look()
-        names.look()
-        return ids <= record.named.keys()
-
-    cluster.wait_for("gotax names them", is_seen, NAMED_WITHIN_S)
 
 
 def _moment(record: Record, followed: set[str]) -> Moment:

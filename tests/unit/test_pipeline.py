@@ -549,6 +549,43 @@ def test_nobody_ages_by_early_drains(host: Host, native: Program) -> None:
     assert hits_by_process(window) == {(7, 100): 5}
 
 
+def use_cpu(host: Host, pid: int, ticks: int) -> None:
+    """utime in /proc/PID/stat, in 1/100 s."""
+    head, _, tail = (host.proc / f"{pid}/stat").read_text().rpartition(") ")
+    fields = tail.split(" ")
+    fields[11] = str(ticks)
+    host.spoil(pid, "stat", f"{head}) {' '.join(fields)}".encode())
+
+
+def test_cpu_time_of_who_ended_is_the_kernels_and_then_its_hits(host: Host, known: Known) -> None:
+    """As far as it was seen its time is the kernel's; what it used after that was sampled only."""
+    number = host.cgroup(RUN_ONE)
+    walk = pipeline(host)
+    host.start(7, 1 << 40, known.program, RUN_ONE)  # after the window began
+    use_cpu(host, 7, 30)
+    walk.meet([Newcomer(number, 7)])
+    use_cpu(host, 7, 200)
+    walk.absorb(drain([Hit(7, 170, cgroup_id=number)]), 0.0, is_early=True)
+    host.end(7)
+    walk.absorb(drain([Hit(7, 50, cgroup_id=number)]), 0.0)
+    (report,) = walk.window(SPAN).reports
+    assert report.hits == 220
+    assert report.cpu_ns == 2_000_000_000 + 50 * SPAN.period_ns
+
+
+def test_cpu_time_of_who_was_never_drained_alive_is_its_hits(host: Host, known: Known) -> None:
+    """What it had used when it was met is in the hits already."""
+    number = host.cgroup(RUN_ONE)
+    walk = pipeline(host)
+    host.start(7, 1 << 40, known.program, RUN_ONE)
+    use_cpu(host, 7, 30)
+    walk.meet([Newcomer(number, 7)])
+    host.end(7)
+    walk.absorb(drain([Hit(7, 50, cgroup_id=number)]), 0.0)
+    (report,) = walk.window(SPAN).reports
+    assert report.cpu_ns == 50 * SPAN.period_ns
+
+
 def test_early_drains_are_counted_with_the_next(host: Host, known: Known) -> None:
     """``drain_hits`` are of about the same time each."""
     host.start(7, 100, known.program)
