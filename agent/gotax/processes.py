@@ -196,8 +196,9 @@ class ProcessTable:
     def meet(self, newcomers: Iterable[tuple[int, int]]) -> list[int]:
         """Look at processes (cgroup id, PID) between two drains, while they live.
 
-        Where each ran is noted in any case. Returns the PIDs of those that run and were not known;
-        who has the PID of somebody known is left to ``resolve``.
+        Where each ran is noted in any case. Returns the PIDs of those that run, were not known and
+        are worth another look: Go programs, and who may become one in a container. Who has the PID
+        of somebody known is left to ``resolve``.
         """
         met = []
         for cgroup_id, pid in newcomers:
@@ -208,8 +209,9 @@ class ProcessTable:
             try:
                 self.cgroups.learn(cgroup_id, self._proc, pid)
                 if not is_met:
-                    self._meet(pid, procfs.read_stat(self._proc, pid))
-                    met.append(pid)
+                    entry = self._meet(pid, procfs.read_stat(self._proc, pid))
+                    if entry is None or entry.is_go or entry.process.container.container_id:
+                        met.append(pid)
             except ProcessGoneError:
                 self.cgroups.path_of_id(cgroup_id)  # the cgroup may still be there
             except ParseError as error:
@@ -224,11 +226,11 @@ class ProcessTable:
             known = self._live.get(pid)
             try:
                 stat = procfs.read_stat(self._proc, pid)
-                if known is None:
-                    running[pid] = self._meet(pid, stat)
-                elif known.process.start_ticks == stat.start_ticks:
-                    is_other = known.is_fresh and self._has_changed(known, stat)
-                    running[pid] = self._meet(pid, stat) if is_other else known.is_go
+                if known is not None and known.process.start_ticks != stat.start_ticks:
+                    continue
+                if known is None or (known.is_fresh and self._has_changed(known, stat)):
+                    known = self._meet(pid, stat)
+                running[pid] = known is not None and known.is_go
             except ProcessGoneError:
                 continue
             except ParseError as error:
@@ -236,13 +238,13 @@ class ProcessTable:
         self.binaries.release()
         return running
 
-    def _meet(self, pid: int, stat: procfs.Stat) -> bool:
-        """Admit a newcomer; whether it is a Go program. ProcessGoneError: it is none (any more)."""
+    def _meet(self, pid: int, stat: procfs.Stat) -> Entry | None:
+        """Admit a newcomer; None where it is too early. ProcessGoneError: it is none (any more)."""
         ended = self._ended.get(pid)
         if ended is not None and self._tick - ended.seen <= _GRACE_TICKS:
             raise ProcessGoneError(f"hits of PID {pid} may be of another process")
         if stat.command.startswith(_RUNC):
-            return False
+            return None
         entry = self._admit(pid, stat)
         if entry is None:
             raise ProcessGoneError(f"PID {pid}")
@@ -250,7 +252,7 @@ class ProcessTable:
         entry.cpu_ticks = 0  # its hits are not drained yet, and must not count beside the time read
         if entry.is_go:
             self.mappings(entry)  # by the drain it may be too late
-        return entry.is_go
+        return entry
 
     def _is_worth_a_look(self, cgroup_id: int) -> bool:
         """Not in a known cgroup of no container: there the next drain is early enough.
