@@ -36,6 +36,8 @@ later, they are those of a short-lived process that got the PID."""
 _LOOKS_MAX = 64
 """How many newcomers are looked at between two drains. The rest waits for the drain; what of it is
 gone by then is told by its cgroup."""
+_LOOKS_EACH = 8
+"""And how many of one container ever: its first processes say what it is."""
 _RUNC = "runc:["
 """runc's process on its way to become a container's: runc:[2:INIT] and its likes (runc's
 libcontainer/nsenter/nsexec.c). It is a Go program, but not the one that is meant."""
@@ -90,6 +92,7 @@ class ProcessTable:
         self._window_began = _boot_ticks()
         self._tick = 0
         self._looks = 0
+        self._looked: Generations[str, int] = Generations(_ENDED)  # by container
         self.errors: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -202,22 +205,41 @@ class ProcessTable:
         """
         met = []
         for cgroup_id, pid in newcomers:
-            is_met = pid in self._live or not self._is_worth_a_look(cgroup_id)
-            if self._looks >= _LOOKS_MAX or (is_met and self.cgroups.known_path(cgroup_id)):
+            path = self.cgroups.known_path(cgroup_id)
+            if self._looks >= _LOOKS_MAX or (path and not self._may_tell(pid, path)):
                 continue
             self._looks += 1
             try:
-                self.cgroups.learn(cgroup_id, self._proc, pid)
-                if not is_met:
-                    entry = self._meet(pid, procfs.read_stat(self._proc, pid))
-                    if entry is None or entry.is_go or entry.process.container.container_id:
-                        met.append(pid)
+                entries = self.cgroups.read_entries(self._proc, pid)
+                self.cgroups.learn(cgroup_id, entries)
+                container_id = identify_entries(entries).container_id
+                if pid in self._live or not (container_id or path is None):
+                    continue
+                if container_id:
+                    self._looked.put(container_id, (self._looked.get(container_id) or 0) + 1)
+                entry = self._meet(pid, procfs.read_stat(self._proc, pid))
+                if entry is None or entry.is_go or container_id:
+                    met.append(pid)
             except ProcessGoneError:
                 self.cgroups.path_of_id(cgroup_id)  # the cgroup may still be there
             except ParseError as error:
                 self._count(error)
         self.binaries.release()
         return met
+
+    def _may_tell(self, pid: int, path: str) -> bool:
+        """Whether a newcomer may tell something, though the path of its cgroup is known.
+
+        Not in a container that has been looked at often enough: a program that starts others all
+        the time. Not in a cgroup of the host's. With v1 the path is only where the process is in
+        the unified tree, which may be nowhere, whatever container it is in.
+        """
+        if pid in self._live:
+            return False
+        container_id = identify(path).container_id
+        if container_id is None:
+            return bool(self.cgroups.hierarchies.legacy)
+        return (self._looked.get(container_id) or 0) < _LOOKS_EACH
 
     def look_again(self, pids: Iterable[int]) -> dict[int, bool]:
         """Those of these newcomers that still run, and whether they are Go programs by now."""
@@ -253,16 +275,6 @@ class ProcessTable:
         if entry.is_go:
             self.mappings(entry)  # by the drain it may be too late
         return entry
-
-    def _is_worth_a_look(self, cgroup_id: int) -> bool:
-        """Not in a known cgroup of no container: there the next drain is early enough.
-
-        With v1 the id says only where the process is in the unified tree, which may be nowhere.
-        """
-        path = self.cgroups.known_path(cgroup_id)
-        if path is None or self.cgroups.hierarchies.legacy:
-            return True
-        return identify(path).container_id is not None
 
     def go_entries(self) -> list[Entry]:
         """The Go processes that live, as far as seen."""

@@ -521,18 +521,48 @@ def test_hits_of_a_pid_used_again_are_not_given_to_the_newcomer(
 def test_only_so_many_newcomers_are_looked_at_between_two_drains(
     host: Host, native: Program
 ) -> None:
-    """A host that starts processes without end does not keep the agent busy; a drain later it looks
-    again."""
-    number = host.cgroup(RUN_ONE)
+    """A host that starts containers without end does not keep the agent busy; a drain later it
+    looks again."""
+    flood = []
     for pid in range(100, 300):
-        host.start(pid, 100, native, RUN_ONE)
+        cgroup = f"/kubepods/pod1/{pid:064x}"
+        flood.append(Newcomer(host.cgroup(cgroup), pid))
+        host.start(pid, 100, native, cgroup)
     walk = pipeline(host)
-    flood = [Newcomer(number, pid) for pid in range(100, 300)]
     met = walk.meet(flood)
     assert 0 < len(met) < 100
     assert walk.meet(flood) == []
     walk.absorb(drain([]), 0.0)
     assert len(walk.meet(flood)) == len(met)
+
+
+def test_container_that_starts_processes_all_the_time_is_looked_at_at_first(
+    host: Host, native: Program
+) -> None:
+    """Its first processes say what it is; those of probes and shells wait for the drain."""
+    number = host.cgroup(RUN_ONE)
+    walk = pipeline(host)
+    met = []
+    for pid in range(100, 140):
+        host.start(pid, 100, native, RUN_ONE)
+        met += walk.meet([Newcomer(number, pid)])
+        walk.absorb(drain([]), 0.0)
+    assert met == list(range(100, 100 + len(met)))
+    assert 4 < len(met) < 20
+
+
+def test_processes_of_the_host_wait_for_the_drain(host: Host, native: Program) -> None:
+    """Once the path of their cgroup is known nothing more is read of them."""
+    number = host.cgroup("/system.slice/cron.service")
+    walk = pipeline(host)
+    for pid in (7, 8):
+        host.start(pid, 100, native, "/system.slice/cron.service")
+        assert walk.meet([Newcomer(number, pid)]) == []
+        host.end(pid)
+    walk.absorb(drain([Hit(7, 1, cgroup_id=number), Hit(8, 2, cgroup_id=number)]), 0.0)
+    window = walk.window(SPAN)
+    check_books(window, 3)
+    assert hits_by_process(window) == {(7, 100): 1, (0, 0): 2}
 
 
 def test_nobody_ages_by_early_drains(host: Host, native: Program) -> None:

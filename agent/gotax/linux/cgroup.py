@@ -555,15 +555,15 @@ class Cgroups:
         """As ``path_of_id``, but without a walk."""
         return self._path_of_id.get(cgroup_id)
 
-    def learn(self, cgroup_id: int, proc_root: str, pid: int) -> None:
-        """Remember an id by a process that has just been sampled there, without a walk.
+    def learn(self, cgroup_id: int, entries: tuple[CgroupEntry, ...]) -> None:
+        """Remember an id by the host entries of a process that has just been sampled there.
 
-        It may have moved since, so what it says must be that cgroup. ProcessGoneError: it ended.
+        It may have moved since, so what they say must be that cgroup.
         """
         unified = self.hierarchies.unified
         if unified is None or cgroup_id in self._path_of_id:
             return
-        for entry in self.read_entries(proc_root, pid):
+        for entry in entries:
             directory = unified.directory(entry.path) if entry.hierarchy == 0 else None
             if directory is not None and _inode(directory) == cgroup_id:
                 self._path_of_id[cgroup_id] = entry.path
