@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -47,7 +48,7 @@ class Collector:
     def top(self) -> list[dict[str, Any]]:
         login = ("--header", f"Authorization: Bearer {self.token()}")
         document = json.loads(self.fetch("/api/v1/top", *login))
-        found: list[dict[str, Any]] = document["workloads"]
+        found: list[dict[str, Any]] = document["rows"]
         return found
 
 
@@ -80,7 +81,8 @@ def test_agents_of_the_chart_reach_the_collector_of_the_chart(
     store and the API."""
 
     def is_stored() -> bool:
-        return any(w["workload"] == OVERSIZED and w["cpu_cores"] > 0 for w in collector.top())
+        found = [row for row in collector.top() if row["workload"] == OVERSIZED]
+        return any(row["consumption"]["cores"] > 0 for row in found)
 
     cluster.wait_for("the API knows the workload", is_stored, STORED_WITHIN_S)
 
@@ -90,7 +92,9 @@ def test_page_and_api_ask_for_the_token(collector: Collector) -> None:
     for path in ("/", "/api/v1/top"):
         with pytest.raises(SandboxError, match="401"):
             collector.fetch(path)
-    assert "gotax_collector_streams 1" in collector.fetch("/metrics")
+    streams = re.search(r"^gotax_collector_streams (\S+)$", collector.fetch("/metrics"), re.M)
+    assert streams
+    assert float(streams[1]) == 1
     assert collector.fetch("/", "--user", f"anybody:{collector.token()}")
 
 
