@@ -180,12 +180,14 @@ ALWAYS_INLINE void count(u32 bank, struct sample_key *key) {
         add(COUNTER_SAMPLES_FULL);
 }
 
-/* Once; or never, where there is no room: then it is met at the next drain. */
+/* Once; where there is no room, at one of its next interrupts. */
 ALWAYS_INLINE void announce(const struct sample_key *key) {
     struct newcomer who = {.cgroup_id = key->cgroup_id, .tgid = key->tgid};
     u8 yes = 1;
-    if (!met.lookup(&who) && !met.insert(&who, &yes))
-        newcomers.ringbuf_output(&who, sizeof(who), 0);
+    if (met.lookup(&who) || met.insert(&who, &yes))
+        return;
+    if (newcomers.ringbuf_output(&who, sizeof(who), 0))
+        met.delete(&who);
 }
 
 int sample(struct bpf_perf_event_data *ctx) {

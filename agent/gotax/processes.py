@@ -206,6 +206,7 @@ class ProcessTable:
         met = []
         for cgroup_id, pid in newcomers:
             path = self.cgroups.known_path(cgroup_id)
+            is_new_place = path is None and self.cgroups.hierarchies.unified is not None
             if self._looks >= _LOOKS_MAX or (path and not self._may_tell(pid, path)):
                 continue
             self._looks += 1
@@ -213,7 +214,7 @@ class ProcessTable:
                 entries = self.cgroups.read_entries(self._proc, pid)
                 self.cgroups.learn(cgroup_id, entries)
                 container_id = identify_entries(entries).container_id
-                if pid in self._live or not (container_id or path is None):
+                if pid in self._live or not (container_id or is_new_place):
                     continue
                 if container_id:
                     self._looked.put(container_id, (self._looked.get(container_id) or 0) + 1)

@@ -14,9 +14,11 @@ import pytest
 from gotax.cli.stopping import StopSignal
 from gotax.config import Detail
 from gotax.model import Category, Window
+from gotax.sampling import sampler
+from gotax.sampling.sampler import Sampler
 from gotax.session import Plan, Session
 
-from tests.kernel.load import Group, Load, check_books
+from tests.kernel.load import Group, Load, check_books, wait_until
 from tests.toolchains import VERSIONS
 
 pytestmark = [pytest.mark.kernel, pytest.mark.toolchain]
@@ -102,3 +104,17 @@ def test_most_of_a_life_of_seconds_is_classified(crashes: Crashes) -> None:
         if r.container.container_id == crashes.lives[0].container_id
     ]
     assert report.category_hits[Category.USER] > 0.9 * report.hits
+
+
+def test_newcomers_are_announced_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many more than the kernel's memory of who was met has room for: it is emptied in time."""
+    monkeypatch.setattr(sampler, "_MET_MAX", 64)
+    with Sampler(HZ, WINDOW_S) as sampling:
+        for _ in range(200):
+            with Load("/bin/sh", "-c", "while :; do :; done") as program:
+                pid = program.pid
+
+                def is_announced(pid: int = pid) -> bool:
+                    return any(n.tgid == pid for n in sampling.newcomers())
+
+                wait_until(is_announced, f"PID {pid} to be announced")

@@ -279,8 +279,9 @@ class Sampler:
     def newcomers(self) -> list[Newcomer]:
         """Who was met since the last call: whose first hit was counted, and is not yet drained.
 
-        Not all: the ring holds some 170 between two calls. And some again: who was met is
-        forgotten once in a while, so that the kernel's memory of it does not fill up.
+        At most some 170, which is what the ring holds; the others at the next call, if they still
+        run. Some come again: who was met is forgotten once in a while, so that the kernel's memory
+        of them does not fill up.
         """
         assert self._ring
         assert self._program
