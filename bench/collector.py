@@ -43,7 +43,10 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Load:
-    """``every_s``: between two reports of an agent. ``replicas``: collectors, a store each."""
+    """``every_s``: between two reports of an agent. ``replicas``: collectors, a store each.
+
+    ``dictionary_bytes``: the collectors' bound over all dictionaries, 0 for the usual one.
+    """
 
     agents: int
     containers: int
@@ -52,6 +55,7 @@ class Load:
     replicas: int
     recording: str
     port: int  # of the first; of the others those after it
+    dictionary_bytes: int = 0
 
 
 @dataclass
@@ -61,6 +65,7 @@ class Tally:
     sent: int = 0
     acknowledged: int = 0
     bytes: int = 0
+    streams: int = 0
     latencies: list[float] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
@@ -116,41 +121,69 @@ class Script:
 async def agent(number: int, load: Load, script: Script, tally: Tally, end_s: float) -> None:
     port = load.port + number % load.replicas
     options = (("grpc.use_local_subchannel_pool", 1),)
-    epoch = random.getrandbits(63)
-    name = f"node-{number:05}"
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
         await asyncio.sleep(random.uniform(0, load.every_s))
-        call: Any = channel.stream_stream(
-            METHOD, response_deserializer=ingest_pb2.StreamResponse.FromString
-        )()
-        hello = ingest_pb2.Hello(agent=name, node=name, epoch=epoch, version="bench")
-        await call.write(ingest_pb2.StreamRequest(hello=hello).SerializeToString())
-        sent: list[float] = []
-        reader = asyncio.create_task(_read(call, sent, tally))
         due = time.monotonic()
         while due < end_s:
-            data = script.request(number, epoch, len(sent) + 1)
-            sent.append(time.monotonic())
-            tally.sent += 1
-            tally.bytes += len(data)
+            due = await stream(channel, number, load, script, tally, (due, end_s))
+
+
+async def stream(
+    channel: grpc.aio.Channel,
+    number: int,
+    load: Load,
+    script: Script,
+    tally: Tally,
+    times: tuple[float, float],
+) -> float:
+    """Until the end, or a goodbye: then another one follows, in an epoch of its own. When the
+    next report is due."""
+    call: Any = channel.stream_stream(
+        METHOD, response_deserializer=ingest_pb2.StreamResponse.FromString
+    )()
+    tally.streams += 1
+    epoch, name = random.getrandbits(63), f"node-{number:05}"
+    hello = ingest_pb2.Hello(agent=name, node=name, epoch=epoch, version="bench")
+    await call.write(ingest_pb2.StreamRequest(hello=hello).SerializeToString())
+    sent: list[float] = []
+    reader = asyncio.create_task(_read(call, sent, tally))
+    due, end_s = times
+    while due < end_s and not reader.done():
+        data = script.request(number, epoch, len(sent) + 1)
+        sent.append(time.monotonic())
+        tally.sent += 1
+        tally.bytes += len(data)
+        try:
             await call.write(data)
-            due += load.every_s
-            await asyncio.sleep(max(0.0, min(due, end_s) - time.monotonic()))
+        except asyncio.InvalidStateError:  # it ended meanwhile
+            break
+        due += load.every_s
+        await asyncio.sleep(max(0.0, min(due, end_s) - time.monotonic()))
+    if not reader.done():
         await call.done_writing()
-        await asyncio.wait_for(reader, 60)
+    acknowledged = await asyncio.wait_for(reader, 60)
+    # What the collector no longer read is for the next stream, which makes its own.
+    tally.sent -= len(sent) - acknowledged
+    return due
 
 
-async def _read(call: Any, sent: list[float], tally: Tally) -> None:
-    acknowledged = 0
+async def _read(call: Any, sent: list[float], tally: Tally) -> int:
+    """How many were acknowledged, when the stream has ended."""
+    acknowledged, has_goodbye = 0, False
     try:
         async for response in call:
-            if response.WhichOneof("message") == "ack":
+            kind = response.WhichOneof("message")
+            has_goodbye = has_goodbye or kind == "goodbye"
+            if kind == "ack":
                 now = time.monotonic()
                 tally.latencies.extend(now - at for at in sent[acknowledged : response.ack.reports])
                 tally.acknowledged += response.ack.reports - acknowledged
                 acknowledged = response.ack.reports
     except grpc.RpcError as error:
         tally.failures.append(str(error.details())[:100])
+    if not has_goodbye and acknowledged < len(sent):
+        tally.failures.append("the stream ended without its acknowledgements")
+    return acknowledged
 
 
 async def drive(load: Load, scripts: Sequence[Script]) -> Tally:
@@ -204,6 +237,8 @@ def collectors(folder: Path, load: Load) -> Iterator[list[subprocess.Popen[bytes
                 *("--listen", f"127.0.0.1:{load.port + number}", "--http", "127.0.0.1:0"),
                 *("--store", str(folder / f"store-{number}"), "--log-level", "warning"),
             ]
+            if load.dictionary_bytes:
+                command += ["--max-dictionary-bytes", str(load.dictionary_bytes)]
             running.append(subprocess.Popen(command, stdout=log, stderr=log))
     try:
         for number in range(load.replicas):
@@ -273,6 +308,7 @@ def run(load: Load) -> dict[str, object]:
     return {
         "load": asdict(load),
         "seconds": round(took_s, 1),
+        "streams": tally.streams,
         "sent": tally.sent,
         "acknowledged": tally.acknowledged,
         "in_store": reports,
@@ -304,6 +340,7 @@ def main() -> int:
     parser.add_argument("--every", type=float, default=60, help="seconds between reports (60)")
     parser.add_argument("--replicas", type=int, default=1)
     parser.add_argument("--port", type=int, default=19746, help="of the collector (19746)")
+    parser.add_argument("--max-dictionary-bytes", type=int, default=0, help="of the collector")
     parser.add_argument("--recording", choices=("usual", "dense"), default="usual")
     options = parser.parse_args()
     result = run(
@@ -315,6 +352,7 @@ def main() -> int:
             options.replicas,
             options.recording,
             options.port,
+            options.max_dictionary_bytes,
         )
     )
     print(json.dumps(result, indent=2))

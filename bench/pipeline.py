@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gotax.cli.stopping import StopSignal
+from gotax.config import Detail
 from gotax.exporters.prometheus import PrometheusExporter
 from gotax.linux.procfs import read_pss_bytes
 from gotax.pipeline import Pipeline
@@ -111,7 +112,7 @@ def measure(options: argparse.Namespace) -> None:
         clock.watch(*stage)
     exporter = PrometheusExporter()
     scope = Scope(cgroups=(f"/{CGROUP}",)) if options.only_load else Scope()
-    plan = Plan(hz=options.hz, drain_s=options.window, scope=scope)
+    plan = Plan(hz=options.hz, drain_s=options.window, scope=scope, detail=Detail(names=False))
     profiler = cProfile.Profile(time.thread_time) if options.functions else None
     rows: list[dict[str, int]] = []
     started = time.monotonic()

@@ -56,6 +56,10 @@ UNITS_PER_CPU_S = {
     "ingest": 350_000,
     "broker": 28_000,
     "cache": 385_000,
+    "parser": 9_900,
+    "pipes": 75_000,
+    "gateway": 17_000,
+    "tls": 49_000,
 }
 """What one CPU second does with GOMAXPROCS=1, so that loads can be given as shares. Rounded; a
 closed loop does not need any."""
@@ -67,7 +71,10 @@ FITTED = (
     *("graph", "index", "values", "counters", "files", "pool"),
     *("batches", "lines", "sign", "primes", "chores", "deadlines"),
 )
-HELD_OUT = ("render", "rpc", "mergesort", "ingest", "broker", "matrix", "cache")
+HELD_OUT = (
+    *("render", "rpc", "mergesort", "ingest", "broker", "matrix", "cache"),
+    *("parser", "pipes", "gateway", "tls"),
+)
 CLOSED = frozenset({"saturate", "pingpong", "primes", "matrix"})
 
 ABOVE_ONE = (2, 3, 4, 8, 16, 64, 192)

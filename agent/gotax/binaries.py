@@ -14,6 +14,7 @@ from gotax.errors import ParseError
 from gotax.generations import Generations
 from gotax.golang import gomaxprocs, runtimestate
 from gotax.golang.buildinfo import parse_buildinfo
+from gotax.golang.classmap import ClassMap, read_class_map
 from gotax.golang.gomaxprocs import GomaxprocsAddresses, find_gomaxprocs
 from gotax.golang.pclntab import Calls, Pclntab, Sizes, parse_pclntab
 from gotax.golang.runtimestate import StateAddresses, find_state
@@ -165,6 +166,14 @@ class Binary:
                 width = error.reason not in _PASSING
         ends = addresses + np.uint64(width)
         return Calls(addresses, ends, chains), Sizes(addresses, ends, sizes)
+
+    def class_map(self, code_of: Callable[[str], int]) -> ClassMap | None:
+        """All Go code by class; None where there is none, or it cannot be read just now."""
+        try:
+            return read_class_map(self.pclntab, code_of) if self.pclntab else None
+        except ParseError as error:
+            self.problem = error.reason
+            return None
 
     def _native_frame(self, address: int) -> Frame:
         """By the symbol table where there is one, else module + offset."""

@@ -68,11 +68,14 @@ class Thresholds:
 class Detail:
     """What a consumer of windows needs. The daemon needs least, a recorded profile most.
 
-    ``functions``: length of the table of top functions, 0 for none. ``native_frames``: symbolize
-    processes that are not Go as well. ``kernel_frames``: name the kernel's functions. ``lines``:
-    files and line numbers, without which far fewer addresses need to be looked up.
+    ``names``: stacks of named frames; without them hits have nothing but their category, and the
+    rest does not matter. ``functions``: length of the table of top functions, 0 for none.
+    ``native_frames``: symbolize processes that are not Go as well. ``kernel_frames``: name the
+    kernel's functions. ``lines``: files and line numbers, without which far fewer addresses need
+    to be looked up.
     """
 
+    names: bool = True
     functions: int = 0
     native_frames: bool = False
     kernel_frames: bool = False

@@ -112,7 +112,7 @@ class Pipeline:
     ) -> None:
         self._processes = processes
         self._names = names
-        self._symbolizer = Symbolizer(processes, detail.lines)
+        self._symbolizer = Symbolizer(processes, detail.lines, detail.names)
         self._host = host
         self._thresholds = thresholds
         self._detail = detail

@@ -24,7 +24,14 @@ from gotax.linux.cgroup import (
     identify,
     identify_entries,
 )
-from gotax.model import Container, CpuLimit, CpuUsage, Gomaxprocs, Process, RuntimeState
+from gotax.model import (
+    Container,
+    CpuLimit,
+    CpuUsage,
+    Gomaxprocs,
+    Process,
+    RuntimeState,
+)
 
 _VARIABLES = frozenset({"GOMAXPROCS", "GODEBUG"})
 _ENDED = 4096
@@ -42,6 +49,9 @@ _RUNC = "runc:["
 """runc's process on its way to become a container's: runc:[2:INIT] and its likes (runc's
 libcontainer/nsenter/nsexec.c). It is a Go program, but not the one that is meant."""
 _NOBODY = CgroupPaths("/", "/", "/")
+_Asked = tuple[
+    gomaxprocs.LiveGomaxprocs | ParseError, origin.Facts, float | None, Gomaxprocs | None
+]
 _MAX_LIBRARIES = 512  # of one process that are looked into for a Go runtime
 
 
@@ -70,6 +80,10 @@ class Entry:
     runtimes: tuple[tuple[Binary, int], ...] = ()  # Go runtimes with the inodes of their files
     drains: int = 0  # with hits, while the executable is not Go
     is_fresh: bool = False  # met between two drains, and no hit is its own yet
+    judged: tuple[_Asked, Gomaxprocs] | None = None  # what GOMAXPROCS was judged by, and how
+    placed: tuple[tuple[procfs.CgroupEntry, ...], CgroupPaths, Container] | None = (
+        None  # by its cgroups
+    )
 
     @property
     def is_go(self) -> bool:
@@ -362,19 +376,24 @@ class ProcessTable:
             self._read_go(entry, entry.process.pid)
             self.refresh_go(entry, {})
 
-    def _read_container(self, pid: int, stat: procfs.Stat) -> tuple[CgroupPaths, Container]:
+    def _read_container(
+        self, pid: int, stat: procfs.Stat, known: Entry | None = None
+    ) -> tuple[CgroupPaths, Container]:
+        """``known``: whose it was when last read, which seldom changes."""
         try:
             entries = self.cgroups.read_entries(self._proc, pid)
         except ParseError as error:
             self._count(error)
             entries = ()
+        if known is not None and known.placed is not None and known.placed[0] == entries:
+            return known.placed[1:]
         paths = self.cgroups.locate(entries)
         identity = identify_entries(entries)
         key, command = group_key(entries), stat.command
         if key is None:  # in the root cgroup everybody is on their own
             key = f"process {pid} since {stat.start_ticks}"
             command = self._program(pid) or command
-        return paths, Container(
+        container = Container(
             key=key,
             name=_display_name(identity.container_id, identity.unit, paths.cpu, command),
             cgroup=paths.cpu,
@@ -383,6 +402,9 @@ class ProcessTable:
             runtime=identity.runtime,
             unit=identity.unit,
         )
+        if known is not None:
+            known.placed = entries, paths, container
+        return paths, container
 
     def _program(self, pid: int) -> str:
         """Base name of the executable: the command's name is cut to 15 bytes; "" if unreadable."""
@@ -460,7 +482,7 @@ class ProcessTable:
                 if changed is None or not changed.is_go:
                     return
                 entry = changed
-            entry.paths, container = self._read_container(pid, stat)
+            entry.paths, container = self._read_container(pid, stat, entry)
             entry.limit = self._limit(entry.paths, limits)
             binary, value = self._gomaxprocs(entry)
             entry.process = replace(
@@ -502,8 +524,10 @@ class ProcessTable:
             online_cpus=len(self.online),
             code=addresses,
         )
-        judgement = origin.judge(live, facts, entry.limit.limit_cores, entry.process.gomaxprocs)
-        return binary, judgement
+        asked = live, facts, entry.limit.limit_cores, entry.process.gomaxprocs
+        if entry.judged is None or entry.judged[0] != asked:  # hardly ever anything is new
+            entry.judged = asked, origin.judge(*asked)
+        return binary, entry.judged[1]
 
     def _state(self, entry: Entry, binary: Binary) -> RuntimeState | None:
         inode = next(inode for found, inode in entry.runtimes if found is binary)

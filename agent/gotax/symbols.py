@@ -6,20 +6,26 @@ not known of a binary is looked up in one batch, then the stacks are put togethe
 Of a binary gotax remembers *ranges* of addresses. Without line numbers, which the daemon does not
 need, a range is a function's code between two changes of its inlined calls; so after a minute
 nearly every new stack consists of known ranges, and no file is opened for it.
+
+Who does not need names either, as the daemon that only has its metrics scraped, gets categories
+without stacks. Then a binary that goes on showing new functions is read once as a whole, as a map
+of classes (``golang/classmap.py``), and never again.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from gotax.binaries import Binary
 from gotax.generations import Generations
 from gotax.golang import categories, stacks
+from gotax.golang.classmap import ClassMap
 from gotax.linux.kallsyms import Kallsyms, read_kallsyms
 from gotax.model import Category, Frame, FrameKind, Int64Array, Location, Stack, UInt64Array
 from gotax.processes import Entry, ProcessTable
@@ -27,6 +33,11 @@ from gotax.runs import Runs
 
 _STACKS = 8192
 _RANGES = 1 << 18
+_CLASSES = 1 << 16
+_WHOLE_AFTER = 3  # drains with something new: a process that ends soon is not worth it
+_WHOLE_FUNCTIONS = 50_000  # of one binary, and of all that are read whole in one drain
+_RANGES_PER_FUNCTION = 2  # of a class map, as large as that many ranges with a value
+_UNUSED_DRAINS = 20
 _KERNEL_LOCATIONS = 16384
 _NAMES = 8192
 _ROOTS = (categories.CUT_GOEXIT, categories.CUT_MSTART, categories.CUT_ENTRY)
@@ -75,9 +86,15 @@ def _native_place(name: str, code: int) -> Place:
     return Place(Location(name, "", 0, (Frame(name, kind=FrameKind.NATIVE),)), (code,))
 
 
+def _place_of(location: Location, codes: tuple[int, ...]) -> Place:
+    is_end = any(code in _ENDS for code in codes)
+    return Place(location, codes, is_end and any(code in _ROOTS for code in codes), is_end)
+
+
 _TRUNCATED_PLACE = _native_place("[truncated]", categories.TRANSPARENT)
 _VDSO_PLACE = _native_place(_VDSO, categories.TRANSPARENT)
 _UNKNOWN_PLACE = _native_place("[unknown]", categories.NATIVE)
+_NAMELESS = Location("", "", 0, ())
 _NOTHING = Symbolized((), Category.UNKNOWN, Category.UNKNOWN)
 
 
@@ -88,15 +105,53 @@ class Cache(Protocol):
 
 
 class _Known:
-    """What has been learnt of one binary, by address range: places, and code without a frame."""
+    """What has been learnt of one binary, by address range: places, and code without a frame.
+
+    With a ``whole`` map the ranges are only of code that is not Go's.
+    """
 
     def __init__(self, binary: Binary) -> None:
         self.binary = binary
         self.places = Runs()
         self.frameless = Runs()
+        self.whole: ClassMap | None = None
+        self.classes = np.empty(0, object)  # the places of its chains
+        self.drains = 0  # that had something new
+        self.used = 0  # the last drain
 
     def __len__(self) -> int:
-        return len(self.places) + len(self.frameless)
+        whole = 0 if self.whole is None else len(self.whole) // 4  # 6 bytes each, not 24
+        return len(self.places) + len(self.frameless) + whole
+
+    def learn_whole(self, whole: ClassMap, places: list[Place]) -> None:
+        self.places, self.frameless = Runs(), Runs()
+        self.whole = whole
+        self.classes = np.empty(len(places), object)
+        self.classes[:] = places
+
+    def unknown(self, addresses: UInt64Array) -> UInt64Array:
+        """Those of the addresses that no place is known of."""
+        if self.whole is not None:
+            addresses = addresses[~self.whole.contains(addresses)]
+        return addresses[self.places.find(addresses) < 0]
+
+    def find(self, addresses: UInt64Array) -> npt.NDArray[np.object_]:
+        """The place of each address, None where it is not known."""
+        places = np.empty(len(addresses), object)
+        rest = np.arange(len(addresses))
+        if self.whole is not None:
+            inside = self.whole.contains(addresses)
+            places[inside] = self.classes[self.whole.find(addresses[inside]) >> 1]
+            rest = np.flatnonzero(~inside)
+        found = self.places.find(addresses[rest])
+        places[rest[found >= 0]] = self.places.values(found[found >= 0])
+        return places
+
+    def are_frameless(self, addresses: UInt64Array) -> npt.NDArray[np.bool_]:
+        """Which of these addresses of Go code are known to have no frame."""
+        if self.whole is not None:
+            return self.whole.find(addresses) & 1 > 0
+        return self.frameless.find(addresses) >= 0
 
 
 class Binaries:
@@ -104,6 +159,7 @@ class Binaries:
 
     def __init__(self) -> None:
         self._known: dict[int, _Known] = {}  # by serial; the longest unused is the first
+        self._drain = 0
         self.evictions = 0
 
     def __len__(self) -> int:
@@ -111,23 +167,39 @@ class Binaries:
 
     def of(self, binary: Binary) -> _Known:
         known = self._known.pop(binary.serial, None) or _Known(binary)
+        known.used = self._drain
         self._known[binary.serial] = known
         return known
 
-    def trim(self) -> None:
+    def has_room(self, ranges: int) -> bool:
+        """For so many more, without losing what is in use. Drops what is not, if that helps."""
+        while ranges > _RANGES - len(self) and self._known:
+            oldest = next(iter(self._known.values()))
+            if self._drain - oldest.used < _UNUSED_DRAINS:
+                return False
+            self._drop()
+        return ranges <= _RANGES
+
+    def end_drain(self) -> None:
+        self._drain += 1
         size = len(self)
         while size > _RANGES:
-            dropped = len(self._known.pop(next(iter(self._known))))
-            self.evictions += dropped
-            size -= dropped
+            size -= self._drop()
+
+    def _drop(self) -> int:
+        dropped = len(self._known.pop(next(iter(self._known))))
+        self.evictions += dropped
+        return dropped
 
 
 class Symbolizer:
     """Knows at most 16384 stacks, 262144 address ranges and 16384 function names at a time."""
 
-    def __init__(self, processes: ProcessTable, with_lines: bool) -> None:
+    def __init__(self, processes: ProcessTable, with_lines: bool, with_names: bool = True) -> None:
         self._processes = processes
         self._with_lines = with_lines
+        self._with_names = with_names
+        self._classes: dict[tuple[int, ...], Place] = {}
         self._stacks: Generations[tuple[int, int], Symbolized] = Generations(_STACKS)
         self._composed: Generations[tuple[Place, ...], Symbolized] = Generations(_STACKS)
         self._binaries = Binaries()
@@ -159,30 +231,39 @@ class Symbolizer:
         walks = [space.walks(group) for space, group in zip(spaces, groups, strict=True)]
         leaves = [_frameless(group, space) for space, group in zip(spaces, groups, strict=True)]
         self._look_up(walks, leaves)
+        hidden = self._hidden_callers(itertools.chain.from_iterable(leaves))
         learnt = {}
         for group, walk, of_group in zip(groups, walks, leaves, strict=True):
             places = self._places(walk)
-            callers = {leaf.stack: leaf for leaf in of_group}
+            callers = {leaf.stack: hidden[leaf] for leaf in of_group if leaf in hidden}
             end = 0
             for number, (stack, length) in enumerate(zip(group, walk.lengths, strict=True)):
                 start, end = end, end + length
                 of_stack = places[start:end]
-                if number in callers:
-                    self._restore_caller(stack, of_stack, callers[number])
+                if number in callers and _lacks_caller(stack):
+                    of_stack.insert(1, callers[number])
                 key = (stack.entry.serial, stack.hash)
                 learnt[key] = self._compose(of_stack, in_go=stack.entry.is_go)
                 self._stacks.put(key, learnt[key])
-        self._binaries.trim()
+        self._binaries.end_drain()
         return learnt
 
-    def _restore_caller(self, stack: NewStack, places: list[Place], leaf: _Leaf) -> None:
-        """Put the caller of a leaf that turns out to have no frame behind it."""
-        known = self._binaries.of(leaf.binary)
-        size = known.frameless.get(leaf.address, -1)
-        caller = stack.caller
-        if stacks.restore_leaf_caller(stack.ips, caller, size, word_in_go_text=True) is stack.ips:
-            return
-        places.insert(1, known.places.get(leaf.caller, _UNKNOWN_PLACE))
+    def _hidden_callers(self, leaves: Iterable[_Leaf]) -> dict[_Leaf, Place]:
+        """The place of the call, for those leaves that turn out to have no frame."""
+        found: dict[_Leaf, Place] = {}
+        of_binary: dict[int, list[_Leaf]] = {}
+        for leaf in leaves:
+            of_binary.setdefault(leaf.binary.serial, []).append(leaf)
+        for candidates in of_binary.values():
+            known = self._binaries.of(candidates[0].binary)
+            frameless = known.are_frameless(
+                np.array([leaf.address for leaf in candidates], np.uint64)
+            )
+            places = known.find(np.array([leaf.caller for leaf in candidates], np.uint64))
+            for leaf, is_frameless, place in zip(candidates, frameless, places, strict=True):
+                if is_frameless:
+                    found[leaf] = place or _UNKNOWN_PLACE
+        return found
 
     def _space(self, group: list[NewStack]) -> _Space:
         """The address space of the group's process, read again if it has mapped more since."""
@@ -197,7 +278,7 @@ class Symbolizer:
         wanted: dict[int, tuple[Binary, list[UInt64Array]]] = {}
 
         def ask(binary: Binary, addresses: UInt64Array) -> None:
-            unknown = addresses[self._binaries.of(binary).places.find(addresses) < 0]
+            unknown = self._binaries.of(binary).unknown(addresses)
             if len(unknown):
                 wanted.setdefault(binary.serial, (binary, []))[1].append(unknown)
 
@@ -206,8 +287,28 @@ class Symbolizer:
                 ask(binary, walk.addresses[walk.mapping == number])
         for leaf in itertools.chain.from_iterable(leaves):
             ask(leaf.binary, np.array([leaf.caller], np.uint64))
+        read_whole = 0
         for binary, parts in wanted.values():
-            self._learn_ranges(binary, np.unique(np.concatenate(parts)))
+            addresses = np.concatenate(parts)
+            if not self._with_names:
+                read_whole += self._learn_whole(binary, _WHOLE_FUNCTIONS - read_whole)
+                addresses = self._binaries.of(binary).unknown(addresses)
+            if len(addresses):
+                self._learn_ranges(binary, np.unique(addresses))
+
+    def _learn_whole(self, binary: Binary, room: int) -> int:
+        """Read a binary's class map if that pays by now; returns the number of functions read."""
+        known, table = self._binaries.of(binary), binary.pclntab
+        known.drains += 1
+        if known.drains < _WHOLE_AFTER or known.whole is not None or table is None:
+            return 0
+        count = table.function_count
+        if count > room or not self._binaries.has_room(count * _RANGES_PER_FUNCTION):
+            return 0
+        whole = binary.class_map(categories.function_code)
+        if whole is not None:
+            known.learn_whole(whole, [self._class_place(codes) for codes in whole.chains])
+        return count
 
     def _learn_ranges(self, binary: Binary, addresses: UInt64Array) -> None:
         calls, sizes = binary.calls(addresses, self._with_lines)
@@ -223,16 +324,29 @@ class Symbolizer:
 
     def _place(self, location: Location) -> Place:
         codes = tuple([self._code(frame) for frame in location.frames])
-        is_end = any(code in _ENDS for code in codes)
-        return Place(location, codes, is_end and any(code in _ROOTS for code in codes), is_end)
+        if self._with_names:
+            return _place_of(location, codes)
+        return self._class_place(tuple([code for code, _ in itertools.groupby(codes)]))
+
+    def _class_place(self, codes: tuple[int, ...]) -> Place:
+        """Without names all places of a class are the same, and so are most stacks."""
+        place = self._classes.get(codes)
+        if place is None:
+            if len(self._classes) >= _CLASSES:
+                self._classes.clear()
+            place = self._classes[codes] = _place_of(_NAMELESS, codes)
+        return place
 
     def _code(self, frame: Frame) -> int:
-        if frame.kind is FrameKind.NATIVE:
-            return categories.NATIVE
-        code = self._codes.get(frame.function)
+        return (
+            categories.NATIVE if frame.kind is FrameKind.NATIVE else self._code_of(frame.function)
+        )
+
+    def _code_of(self, function: str) -> int:
+        code = self._codes.get(function)
         if code is None:
-            code = categories.function_code(frame.function)
-            self._codes.put(frame.function, code)
+            code = categories.function_code(function)
+            self._codes.put(function, code)
         return code
 
     def _places(self, walk: _Walks) -> list[Place]:
@@ -242,9 +356,9 @@ class Symbolizer:
         places[walk.mapping == walk.vdso] = _VDSO_PLACE
         for number, binary in walk.binaries():
             rows = np.flatnonzero(walk.mapping == number)
-            known = self._binaries.of(binary).places
-            found = known.find(walk.addresses[rows])
-            places[rows[found >= 0]] = known.values(found[found >= 0])
+            found = self._binaries.of(binary).find(walk.addresses[rows])
+            is_known = found != None  # noqa: E711 (an array of objects)
+            places[rows[is_known]] = found[is_known]
         listed: list[Place] = places.tolist()
         return listed
 
@@ -266,7 +380,7 @@ class Symbolizer:
             codes = [code for place in key for code in place.codes]
             native_leaf = codes[0] == categories.NATIVE
             known = Symbolized(
-                tuple([place.location for place in key]),
+                tuple([place.location for place in key]) if self._with_names else (),
                 categories.classify(codes, in_kernel=False, native_leaf=native_leaf),
                 categories.classify(codes, in_kernel=True, native_leaf=native_leaf),
                 truncated=in_go and end is None,
@@ -346,6 +460,12 @@ class _Walks:
 def _kernel_location(address: int, name: str) -> Location:
     frame = Frame(name or f"{address:#x}", kind=FrameKind.KERNEL)
     return Location("[kernel]", "", address, (frame,))
+
+
+def _lacks_caller(stack: NewStack) -> bool:
+    """Whether the caller of its leaf, which has no frame, has to be put back."""
+    ips = stacks.restore_leaf_caller(stack.ips, stack.caller, 0, word_in_go_text=True)
+    return ips is not stack.ips
 
 
 def _frameless(group: list[NewStack], space: _Space) -> list[_Leaf]:

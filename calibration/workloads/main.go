@@ -60,6 +60,10 @@ var kinds = map[string]func(rate float64){
 	"broker":    publish,
 	"matrix":    multiply,
 	"cache":     cacheObjects,
+	"parser":    parseSources,
+	"pipes":     pipeDocuments,
+	"gateway":   askBackends,
+	"tls":       encrypt,
 }
 
 func main() {

@@ -14,7 +14,9 @@ from typing import Any
 class Span:
     """What time the numbers are of, in Unix seconds, and from which table.
 
-    It is the time that was asked for, as far as there is data; of hourly sums in whole hours.
+    It is the time that was asked for, as far as there are reports: from the first to the end of
+    the last, of hourly sums with the whole of the hour in which it begins. Without any it is what
+    was asked for.
     """
 
     since: int

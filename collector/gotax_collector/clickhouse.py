@@ -21,6 +21,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 MEMORY_BYTES = 1 << 30
 """What the embedded engine may use in all, its queries and merges included."""
+MEMORY_BYTES_MIN = 256 << 20  # below that it does not come up, or merges nothing
 
 
 class ConnectionError(Exception):
@@ -203,14 +204,27 @@ class Connections:
             interface="chdb",
             path=str(address.folder / "clickhouse"),
             database=database,
-            chdb_options={
-                "max_server_memory_usage": address.memory_bytes,
-                "mark_cache_size": address.memory_bytes // 16,
-                "index_mark_cache_size": address.memory_bytes // 64,
-                "background_pool_size": 2,
-                "background_schedule_pool_size": 2,
-            },
+            chdb_options=engine_options(address.memory_bytes),
         )
+
+
+def engine_options(memory_bytes: int) -> dict[str, int]:
+    """What keeps the embedded engine within so many bytes: one bound over all it counts, and
+    caches and merges that leave most of it to inserts and questions. The names are ClickHouse's
+    (https://clickhouse.com/docs/operations/server-configuration-parameters/settings)."""
+    return {
+        "max_server_memory_usage": memory_bytes,
+        "merges_mutations_memory_usage_soft_limit": memory_bytes // 2,
+        "mark_cache_size": memory_bytes // 16,
+        "index_mark_cache_size": memory_bytes // 64,
+        "primary_index_cache_size": memory_bytes // 64,
+        "query_condition_cache_size": memory_bytes // 64,
+        "compiled_expression_cache_size": memory_bytes // 64,
+        "uncompressed_cache_size": 0,
+        "index_uncompressed_cache_size": 0,
+        "background_pool_size": 2,
+        "background_schedule_pool_size": 2,
+    }
 
 
 def _lock(folder: Path) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import logging
+import os
 import socket
 import sys
 import time
@@ -14,7 +15,14 @@ from pathlib import Path
 
 from gotax_collector import fleet
 from gotax_collector.certificates import CertificateError, CertificateFiles, Certificates
-from gotax_collector.clickhouse import ConnectionError, Connections, QueryError, parse_address
+from gotax_collector.clickhouse import (
+    MEMORY_BYTES,
+    MEMORY_BYTES_MIN,
+    ConnectionError,
+    Connections,
+    QueryError,
+    parse_address,
+)
 from gotax_collector.exposition import Exposition
 from gotax_collector.limits import Limits
 from gotax_collector.logs import Logfmt
@@ -33,6 +41,8 @@ from gotax_collector.tokens import TokenFileError, Tokens
 log = logging.getLogger(__name__)
 
 EXIT_FINE, EXIT_FAILED = 0, 2
+DAYS_MAX = 3650
+BATCH_S_MAX = 30
 
 _EPILOG = """\
 examples:
@@ -112,11 +122,19 @@ def _collector(arguments: Sequence[str]) -> int:
         Identification(options.name, version("gotax")), store, _limits(options), tokens, ready
     )
     try:
-        run_server(listening, parts)
+        is_stored = run_server(listening, parts)
+    except BaseException:
+        store.close()
+        raise
     finally:
         for each in sites:
             each.close()
-        store.close()
+    if not is_stored:
+        # The store is within an insert that does not end, and an orderly exit would wait for it.
+        # To be killed there costs nothing: nobody was told that it is stored; the journal has it.
+        logging.shutdown()
+        os._exit(EXIT_FINE)
+    store.close()
     log.info("collector ended")
     return EXIT_FINE
 
@@ -186,6 +204,29 @@ def _collector_parser() -> argparse.ArgumentParser:
     security.add_argument(
         "--plaintext", action="store_true", help="no TLS: on this machine, or behind a proxy"
     )
+    keeping = parser.add_argument_group("keeping")
+    kept = Retention()
+    keeping.add_argument(
+        "--keep-windows",
+        type=_days,
+        default=kept.windows_days,
+        metavar="DAYS",
+        help=f"windows with their samples, to the second ({kept.windows_days})",
+    )
+    keeping.add_argument(
+        "--keep-hours",
+        type=_days,
+        default=kept.hours_days,
+        metavar="DAYS",
+        help=f"hourly sums ({kept.hours_days})",
+    )
+    keeping.add_argument(
+        "--store-memory-bytes",
+        type=_memory,
+        default=MEMORY_BYTES,
+        metavar="N",
+        help=f"that the engine of a folder may take ({MEMORY_BYTES})",
+    )
     limits = parser.add_argument_group("limits")
     limits.add_argument(
         "--max-agents", type=int, default=usual.streams, metavar="N", help=f"({usual.streams})"
@@ -211,6 +252,22 @@ def _collector_parser() -> argparse.ArgumentParser:
         metavar="N",
         help=f"of reports that wait for the store ({usual.waiting_bytes})",
     )
+    limits.add_argument(
+        "--max-dictionary-bytes",
+        type=int,
+        default=usual.dictionary_bytes,
+        metavar="N",
+        help="of what agents have introduced; beyond it some begin their stream anew"
+        f" ({usual.dictionary_bytes})",
+    )
+    limits.add_argument(
+        "--batch-seconds",
+        type=_batch,
+        default=usual.batch_s,
+        metavar="S",
+        help="that a report waits for others to be stored with, at most, and while others come"
+        f" ({usual.batch_s:g})",
+    )
     return parser
 
 
@@ -219,6 +276,28 @@ def _address(text: str) -> tuple[str, int]:
     if not port.isascii() or not port.isdigit() or int(port) > 65535 or not host:
         raise argparse.ArgumentTypeError(f"{text!r} is not ADDRESS:PORT")
     return host.strip("[]"), int(port)
+
+
+def _days(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= DAYS_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days from 1 to {DAYS_MAX}")
+    return int(text)
+
+
+def _memory(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text[:20]) < MEMORY_BYTES_MIN:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of {MEMORY_BYTES_MIN} or more")
+    return int(text)
+
+
+def _batch(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= BATCH_S_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds up to {BATCH_S_MAX}")
+    return seconds
 
 
 def _bracketed(host: str) -> str:
@@ -253,17 +332,19 @@ def _limits(options: argparse.Namespace) -> Limits:
         reports_per_s=options.max_reports_per_second,
         bytes_per_s=options.max_bytes_per_second,
         waiting_bytes=options.max_waiting_bytes,
+        dictionary_bytes=options.max_dictionary_bytes,
+        batch_s=options.batch_seconds,
     )
 
 
 def _open_store(options: argparse.Namespace) -> ClickHouseStore:
     try:
-        address = parse_address(options.store)
+        address = parse_address(options.store, options.store_memory_bytes)
     except ValueError as error:
         raise CommandError(str(error)) from error
     connections = Connections(address)
     try:
-        prepare(connections, Retention())
+        prepare(connections, Retention(options.keep_windows, options.keep_hours))
         store = ClickHouseStore(connections, address.folder or Path(options.journal))
         store.recover()
     except BaseException:

@@ -15,6 +15,7 @@ from gotax.wire.v1 import ingest_pb2
 from gotax.wire.v1 import report_pb2 as wire
 
 from gotax_collector.bounds import REPORT, REQUEST, check_bounds
+from gotax_collector.dictionaries import Dictionaries
 from gotax_collector.dictionary import StreamDictionary, check_text
 from gotax_collector.received import (
     Finding,
@@ -121,17 +122,22 @@ def inflate(data: bytes) -> bytes:
 
 
 class Decoder:
-    """Decodes the reports of one stream, in their order."""
+    """Decodes the reports of one stream, in their order. ``all_`` is of all streams."""
 
-    def __init__(self, sender: Sender) -> None:
+    def __init__(self, sender: Sender, all_: Dictionaries | None = None) -> None:
         self._sender = sender
-        self._dictionary = StreamDictionary()
+        self._all = all_ or Dictionaries()
+        self._dictionary = StreamDictionary(self._all)
         self._has_begun = False
+
+    @property
+    def dictionary_bytes(self) -> int:
+        return self._dictionary.bytes
 
     def decode(self, report: wire.Report, wire_bytes: int, now_unix_ns: int) -> Received:
         """RefusedError, after which nothing else of this stream can be decoded."""
         if report.dictionary.reset:
-            self._dictionary = StreamDictionary()
+            self._dictionary = StreamDictionary(self._all)
         elif not self._has_begun:
             raise RefusedError(Reason.PROTOCOL, "a stream that does not begin with a reset")
         self._has_begun = True

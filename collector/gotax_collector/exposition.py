@@ -52,6 +52,16 @@ class Exposition(Collector):
         counters = self._receiver.counters
         yield _gauge("streams", "Agents that are connected now.", counters.streams)
         yield _counter("streams_opened", "Streams that were opened.", counters.streams_opened)
+        yield _counter(
+            "streams_renewed",
+            "Streams that were told to begin anew, for the memory of all dictionaries.",
+            counters.streams_renewed,
+        )
+        yield _gauge(
+            "dictionary_bytes",
+            "Memory of what all streams have introduced, about.",
+            self._receiver.dictionary_bytes,
+        )
         if self._certificates:
             yield _counter(
                 "tls_handshakes",

@@ -14,14 +14,14 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gotax_collector.limits import Limits
 from gotax_collector.received import Received, Store, StoreError
 
 log = logging.getLogger(__name__)
 
 BATCH_REPORTS_MAX = 500
 BATCH_BYTES_MAX = 32 << 20
-BATCH_S = 0.5
-"""How long the first of a batch waits for others."""
+_QUIET_S = 0.25
 _RETRY_FIRST_S, _RETRY_MAX_S = 0.25, 10.0
 
 
@@ -52,9 +52,10 @@ class _Waiting:
 class Intake:
     """``put`` is for the event loop's thread only; it runs ``done`` there as well."""
 
-    def __init__(self, store: Store, waiting_bytes: int) -> None:
+    def __init__(self, store: Store, limits: Limits) -> None:
         self._store = store
-        self._bytes_max = waiting_bytes
+        self._bytes_max = limits.waiting_bytes
+        self._batch_s = limits.batch_s
         self._queue: deque[_Waiting] = deque()
         self._bytes = 0
         self._changed = threading.Condition()
@@ -97,31 +98,52 @@ class Intake:
         return not self._thread.is_alive() and not self._queue
 
     def _run(self) -> None:
-        while batch := self._next_batch():
-            if not self._insert(batch):
-                return
-            size = sum(waiting.size for waiting in batch)
-            assert self._loop is not None
-            try:
-                self._loop.call_soon_threadsafe(self._finish, batch, size)
-            except RuntimeError:
-                return  # the loop is closed: nobody waits any more
+        while self._store_next():
+            """A frame that ends between batches: one that waits would hold the last, with all
+            dictionaries behind its reports."""
+
+    def _store_next(self) -> bool:
+        """One batch. False at the end."""
+        batch = self._next_batch()
+        if not batch or not self._insert(batch):
+            return False
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(self._finish, batch, sum(w.size for w in batch))
+        except RuntimeError:
+            return False  # the loop is closed: nobody waits any more
+        return True
 
     def _next_batch(self) -> list[_Waiting]:
         """Empty at the end. What is taken still counts as waiting until it is stored."""
         with self._changed:
-            while not self._queue:
-                if self._is_closing:
-                    return []
-                self._changed.wait()
-        if not self._is_closing and len(self._queue) < BATCH_REPORTS_MAX:
-            time.sleep(BATCH_S)
+            self._changed.wait_for(lambda: self._queue or self._is_closing)
+            self._gather()
         batch: list[_Waiting] = []
         size = 0
         while self._queue and len(batch) < BATCH_REPORTS_MAX and size < BATCH_BYTES_MAX:
             batch.append(self._queue.popleft())
             size += batch[-1].size
         return batch
+
+    def _gather(self) -> None:
+        """Let the first report wait for others: while they come, and ``batch_s`` at most.
+
+        An insert costs nearly the same whether it has one report or fifty. Where there are few
+        agents nobody else comes, and one that ends has its last acknowledgement in a moment.
+        """
+        slice_s = min(_QUIET_S, self._batch_s)
+        for _ in range(round(self._batch_s / slice_s) if slice_s else 0):
+            before = len(self._queue)
+            if self._changed.wait_for(self._is_enough, slice_s) or len(self._queue) == before:
+                return
+
+    def _is_enough(self) -> bool:
+        return (
+            self._is_closing
+            or len(self._queue) >= BATCH_REPORTS_MAX
+            or self._bytes >= min(BATCH_BYTES_MAX, self._bytes_max)
+        )
 
     def _insert(self, batch: list[_Waiting]) -> bool:
         """Until it works. False: given up, because the collector ends."""

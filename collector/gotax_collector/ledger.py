@@ -12,6 +12,9 @@ from collections.abc import Iterable, Sequence
 
 EPOCHS_MAX = 20_000
 """How many (agent, epoch) are kept in memory; the one used longest ago goes first."""
+RANGES_MAX = 1024
+"""Of one (agent, epoch). Honest ones have a few: only who leaves gaps on purpose has many, and is
+asked of the store each time."""
 
 
 class Ranges:
@@ -42,6 +45,11 @@ class Ranges:
     @property
     def pairs(self) -> Sequence[tuple[int, int]]:
         return tuple(zip(self._starts, self._ends, strict=True))
+
+    @property
+    def count(self) -> int:
+        """Of ranges, not of numbers."""
+        return len(self._starts)
 
     def add(self, number: int) -> None:
         index = bisect_right(self._starts, number)
@@ -88,6 +96,8 @@ class Ledger:
         agent, epoch, sequence = key
         if known := self._known.get((agent, epoch)):
             known[1].add(sequence)
+            if known[1].count > RANGES_MAX:
+                del self._known[agent, epoch]
 
     def forget(self) -> None:
         """After an insert of which nobody knows how it ended."""

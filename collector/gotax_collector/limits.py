@@ -17,6 +17,8 @@ class Limits:
 
     ``reports_in_flight``: of one stream, without their acknowledgement. ``waiting_bytes``: of all
     reports that wait for the store, as they are in memory; beyond it nothing is read.
+    ``dictionary_bytes``: of the dictionaries of all streams; beyond it some begin anew.
+    ``batch_s``: how long a report waits for others to be stored with, at most.
     """
 
     streams: int = 5000
@@ -25,6 +27,8 @@ class Limits:
     burst_s: float = 120.0
     reports_in_flight: int = 32
     waiting_bytes: int = 128 << 20
+    dictionary_bytes: int = 256 << 20
+    batch_s: float = 2.0
 
 
 class Allowance:

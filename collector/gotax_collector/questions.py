@@ -51,7 +51,6 @@ MIN_HITS = 50
 
 ANSWER_MAX_S = 30
 _AT_ONCE = 2  # questions; the next waits, so that a page cannot take all memory
-_WINDOWS_MAX_S = 13 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,17 +162,15 @@ class Questions:
             exactly("workload", row.workload),
         )
         source = _source(one, _SUMS)
-        hours = self._hours(one, source)
-        totals: defaultdict[str, float] = defaultdict(float)
-        for hour in hours:
-            for label, cores in hour.categories.items():
-                totals[label] += cores / len(hours)
-        by_cost = sorted(totals.items(), key=lambda item: -item[1])
+        hours, categories = self._hours(one, source, top.span)
         return WorkloadAnswer(
-            row, top.span, hours, dict(by_cost), self._findings(one), self._images(one, source)
+            row, top.span, hours, categories, self._findings(one), self._images(one, source)
         )
 
-    def _hours(self, selection: Selection, source: Source) -> tuple[Hour, ...]:
+    def _hours(
+        self, selection: Selection, source: Source, span: Span
+    ) -> tuple[tuple[Hour, ...], dict[str, float]]:
+        """In their order; and cores by category over the whole span, the largest first."""
         condition = _where(selection, source)
         if source is WINDOWS:
             step, start = 300, "toStartOfFiveMinutes(start)"
@@ -186,12 +183,16 @@ class Questions:
             condition.parameters,
         )
         found = []
+        totals: defaultdict[str, float] = defaultdict(float)
         for row in rows:
-            # The last step is not over yet.
-            seconds = max(60, min(step, selection.until - row["at"]))
+            # The first and the last step may have begun earlier than the data, or not be over yet.
+            seconds = min(span.until, row["at"] + step) - max(span.since, row["at"])
+            seconds = max(seconds, 1)
             parts = {label: ns / 1e9 / seconds for label, ns in row["parts"].items()}
             found.append(Hour(row["at"], row["cpu"] / 1e9 / seconds, parts))
-        return tuple(found)
+            for label, ns in row["parts"].items():
+                totals[label] += ns / 1e9 / span.seconds
+        return tuple(found), dict(sorted(totals.items(), key=lambda item: -item[1]))
 
     def _findings(self, selection: Selection) -> tuple[LatestFinding, ...]:
         """Of the last ten minutes in which the workload was seen."""
@@ -355,17 +356,44 @@ class Questions:
     # --- the database -----------------------------------------------------------------------
 
     def _span(self, selection: Selection, source: Source) -> Span:
+        """The time that the answer's numbers are of: from the first report to the end of the last.
+
+        Hourly sums do not say when in its hour a window began. The windows of the first and the
+        last hour do, as long as they are kept; after that it is whole hours.
+        """
+        if source is WINDOWS:
+            asked = (selection.since, selection.until)
+            return Span(*(self._covered(selection, asked) or asked), source.table)
         condition = _where(selection, source)
-        end = "max(hour) + 3600" if source.time == "hour" else "max(start + duration_ns / 1e9)"
         found = self._rows(
-            f"SELECT toUnixTimestamp(min({source.time})) AS since,"
-            f" toUInt32(toUnixTimestamp(toDateTime({end}))) AS until, count() AS n"
-            f" FROM {source.table} WHERE {condition.text}",
+            "SELECT toUnixTimestamp(min(hour)) AS first, toUnixTimestamp(max(hour)) AS last,"
+            f" count() AS n FROM {source.table} WHERE {condition.text}",
             condition.parameters,
         )[0]
         if not found["n"]:
             return Span(selection.since, selection.until, source.table)
-        return Span(int(found["since"]), min(int(found["until"]), selection.until), source.table)
+        first, last = (
+            self._covered(selection, (int(hour), int(hour) + 3600)) or (int(hour), int(hour) + 3600)
+            for hour in (found["first"], found["last"])
+        )
+        return Span(first[0], last[1], source.table)
+
+    def _covered(self, selection: Selection, within: tuple[int, int]) -> tuple[int, int] | None:
+        """When the first of these windows began and the last ended; None where there are none."""
+        condition = where(Selection(selection.conditions, *within), WINDOWS.time)
+        # A node's own rows are few, and beside each other at the front of the table.
+        is_of_nodes = selection.fields <= {"node", "cpus"}
+        rows = "namespace = '' AND workload = '' AND kind = 'Node'" if is_of_nodes else WINDOWS.rows
+        found = self._rows(
+            "SELECT toUnixTimestamp(min(start)) AS since, count() AS n,"
+            " toUInt64(ceil(max(toUnixTimestamp(start) + duration_ns / 1e9))) AS until"
+            f" FROM windows WHERE {rows} AND {condition.text}",
+            condition.parameters,
+        )[0]
+        if not found["n"]:
+            return None
+        # A window may end after the time that was asked for, but not at any time it likes to say.
+        return int(found["since"]), min(int(found["until"]), within[1] + 3600)
 
     def _rows(self, query: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         with self._turn:

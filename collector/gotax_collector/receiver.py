@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ import grpc
 from gotax.wire.v1 import ingest_pb2
 
 from gotax_collector.decoding import Decoder, parse_hello, parse_request
+from gotax_collector.dictionaries import Dictionaries, to_begin_anew
 from gotax_collector.intake import Intake
 from gotax_collector.limits import Allowance, Limits
 from gotax_collector.received import Received, Sender
@@ -30,6 +31,8 @@ HELLO_TIMEOUT_S = 10.0
 _LARGE_BYTES = 64 << 10
 """Messages beyond that are decoded beside the event loop, so that it goes on for the others."""
 _ALLOWANCES_MAX = 20_000
+_ENDING = "this collector ends"
+_BEGIN_ANEW = "the dictionaries of all agents take too much memory: begin anew"
 
 _STATUS = {
     Reason.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
@@ -61,6 +64,7 @@ class ReceiverCounters:
 
     streams: int = 0
     streams_opened: int = 0
+    streams_renewed: int = 0
     streams_ended: Counter[str] = field(default_factory=Counter)
     reports: int = 0
     containers: int = 0
@@ -91,8 +95,13 @@ class Receiver:
         self._limits = limits
         self._guard = guard
         self._allowances: dict[str, Allowance] = {}
-        self._streams: set[_Stream] = set()
+        self._streams: OrderedDict[_Stream, None] = OrderedDict()  # by their last report
+        self._dictionaries = Dictionaries()
         self.counters = ReceiverCounters()
+
+    @property
+    def dictionary_bytes(self) -> int:
+        return self._dictionaries.bytes
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Messages come as bytes, because what is not one shall be counted, too."""
@@ -108,12 +117,12 @@ class Receiver:
     def say_goodbye(self) -> None:
         """Read nothing more; what was read is still acknowledged."""
         for stream in self._streams:
-            stream.say_goodbye()
+            stream.say_goodbye(_ENDING)
 
     async def _stream(self, _: Any, context: Any) -> None:
         counters = self.counters
         stream = _Stream(context)
-        self._streams.add(stream)
+        self._streams[stream] = None
         counters.streams += 1
         counters.streams_opened += 1
         ended = "cancelled"  # by the agent, its network, or grpc (a message that is too long)
@@ -125,7 +134,7 @@ class Receiver:
             counters.refused[error.reason] += 1
             await self._refuse(stream, error)
         finally:
-            self._streams.discard(stream)
+            del self._streams[stream]
             counters.streams -= 1
             counters.streams_ended[ended] += 1
             log.info(
@@ -180,7 +189,7 @@ class Receiver:
         return sender
 
     async def _read_reports(self, stream: _Stream, sender: Sender) -> None:
-        decoder = Decoder(sender)
+        decoder = Decoder(sender, self._dictionaries)
         allowance = self._allowance(sender.agent)
         counters = self.counters
         while (data := await stream.next()) is not None:
@@ -188,6 +197,9 @@ class Receiver:
             stream.read += 1
             allowance.take(len(data), time.monotonic())
             report = await self._decode(decoder, data)
+            self._streams.move_to_end(stream)
+            stream.dictionary_bytes = decoder.dictionary_bytes
+            self._keep_within_bounds()
             counters.reports += 1
             counters.containers += len(report.containers)
             counters.samples += len(report.samples)
@@ -195,6 +207,18 @@ class Receiver:
             await self._intake.put(report, partial(self._stored, stream, began))
             if stream.unanswered >= 2 * self._limits.reports_in_flight:
                 await stream.some_stored()  # it was told how many: read no more until then
+
+    def _keep_within_bounds(self) -> None:
+        """A goodbye ends a stream in good order, and its agent's next one begins with nothing."""
+        taken, most = self._dictionaries.bytes, self._limits.dictionary_bytes
+        if taken <= most:
+            return
+        staying = [stream for stream in self._streams if not stream.is_ending]
+        held = [stream.dictionary_bytes for stream in staying]
+        taken -= sum(stream.dictionary_bytes for stream in self._streams if stream.is_ending)
+        for index in to_begin_anew(held, taken, most):
+            staying[index].say_goodbye(_BEGIN_ANEW)
+            self.counters.streams_renewed += 1
 
     async def _decode(self, decoder: Decoder, data: bytes) -> Received:
         if len(data) < _LARGE_BYTES:
@@ -250,6 +274,8 @@ class _Stream:
         self.agent = ""
         self.read = 0
         self.stored = 0
+        self.dictionary_bytes = 0
+        self._farewell = ""
         self._changed = asyncio.Event()
         self._goodbye = asyncio.Event()
         self._has_ended = False
@@ -277,7 +303,12 @@ class _Stream:
             read.cancel()
             goodbye.cancel()
 
-    def say_goodbye(self) -> None:
+    @property
+    def is_ending(self) -> bool:
+        return self._goodbye.is_set()
+
+    def say_goodbye(self, reason: str) -> None:
+        self._farewell = self._farewell or reason
         self._goodbye.set()
         self._changed.set()
 
@@ -304,7 +335,7 @@ class _Stream:
         has_said_goodbye = False
         while True:
             if self._goodbye.is_set() and not has_said_goodbye:
-                goodbye = ingest_pb2.Goodbye(reason="this collector ends")
+                goodbye = ingest_pb2.Goodbye(reason=self._farewell)
                 await self.context.write(ingest_pb2.StreamResponse(goodbye=goodbye))
                 has_said_goodbye = True
             if self.stored > acknowledged:

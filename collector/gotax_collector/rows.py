@@ -61,7 +61,6 @@ class Workload:
     name: str
 
 
-@lru_cache(maxsize=65_536)
 def workload_of(identity: Identity) -> Workload:
     if identity.workload_name:
         return Workload(identity.namespace, identity.workload_kind, identity.workload_name)
@@ -149,7 +148,7 @@ def workload_salt(workload: Workload, period: int) -> int:
     return _salt(f"{workload.namespace}\0{workload.kind}\0{workload.name}\0{period}")
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=8192)
 def _salt(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 

@@ -235,7 +235,7 @@ def tables(retention: Retention) -> tuple[Table, ...]:
             "cityHash64(workload)",
             merge="Replacing",
             arguments="seen",
-            ttl=f"seen + toIntervalDay({hourly + 31})",
+            ttl=f"seen + toIntervalDay({max(raw, hourly) + 31})",
         ),
         Table(
             "ledger",

@@ -61,9 +61,9 @@ class Parts:
     ready: Callable[[int, Exposition], None]
 
 
-async def serve(listening: Listening, parts: Parts, stop: asyncio.Event) -> None:
-    """Until ``stop``. ListenError when the address cannot be had."""
-    intake = Intake(parts.store, parts.limits.waiting_bytes)
+async def serve(listening: Listening, parts: Parts, stop: asyncio.Event) -> bool:
+    """Until ``stop``; whether all that came was stored. ListenError: the address cannot be had."""
+    intake = Intake(parts.store, parts.limits)
     receiver = Receiver(parts.identification, intake, parts.limits, parts.guard)
     server = grpc.aio.server(options=_OPTIONS)
     server.add_generic_rpc_handlers((receiver.handler(),))
@@ -87,6 +87,7 @@ async def serve(listening: Listening, parts: Parts, stop: asyncio.Event) -> None
     if not is_stored:
         log.warning("not all was stored", extra={"reports": intake.waiting})
     await server.stop(grace=1.0)  # the acknowledgements of what was stored last
+    return is_stored
 
 
 def _bind(server: grpc.aio.Server, listening: Listening) -> int:
@@ -100,14 +101,14 @@ def _bind(server: grpc.aio.Server, listening: Listening) -> int:
         ) from error
 
 
-def run(listening: Listening, parts: Parts) -> None:
+def run(listening: Listening, parts: Parts) -> bool:
     """``serve`` until SIGTERM or Ctrl-C. ListenError."""
 
-    async def until_signalled() -> None:
+    async def until_signalled() -> bool:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
-        await serve(listening, parts, stop)
+        return await serve(listening, parts, stop)
 
-    asyncio.run(until_signalled())
+    return asyncio.run(until_signalled())

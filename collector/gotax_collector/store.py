@@ -114,7 +114,11 @@ def _version(connections: Connections) -> int:
 
 
 def _set_expiry(connections: Connections, layout: Layout) -> None:
-    """A store that was made with another retention gets this one."""
+    """A store that was made with another retention gets this one, and so does what is in it.
+
+    A part says by itself when it may go, as of when it was written. That alone is written anew,
+    in the background: parts are not.
+    """
     for table, ttl in schema.expiry(layout):
         name = table.removeprefix(f"{layout.database}.")
         found = connections.rows(
@@ -123,10 +127,10 @@ def _set_expiry(connections: Connections, layout: Layout) -> None:
             {"database": layout.database, "name": name},
         )
         if found and ttl not in found[0]["made"]:
-            connections.command(
-                f"ALTER TABLE {table}{layout.on_cluster} MODIFY TTL {ttl}",
-                {"materialize_ttl_after_modify": 0},
-            )
+            alter = f"ALTER TABLE {table}{layout.on_cluster}"
+            connections.command(f"{alter} MODIFY SETTING materialize_ttl_recalculate_only = 1")
+            connections.command(f"{alter} MODIFY TTL {ttl}", {"materialize_ttl_after_modify": 0})
+            connections.command(f"{alter} MATERIALIZE TTL", {"mutations_sync": 0})
 
 
 @dataclass(slots=True)

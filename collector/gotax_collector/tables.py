@@ -253,7 +253,20 @@ def _percent(share: float) -> str:
 
 
 def _span(span: Document) -> str:
-    return f"{_time(span['since'])} to {_time(span['until'])} UTC"
+    return f"{_time(span['since'])} to {_time(span['until'])} UTC ({covered(span['seconds'])})"
+
+
+def covered(seconds: float) -> str:
+    """``3 min``, ``23 h 50 min``, ``6 days 4 h``: how much time there is data of."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{round(seconds)} s"
+    days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60
+    if days:
+        return f"{days} {'day' if days == 1 else 'days'}" + (f" {hours} h" if hours else "")
+    if hours:
+        return f"{hours} h" + (f" {rest} min" if rest else "")
+    return f"{rest} min"
 
 
 def _time(unix_s: int) -> str:

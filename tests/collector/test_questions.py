@@ -7,9 +7,70 @@ from collections.abc import Iterator
 import pytest
 from gotax_collector.questions import Questions
 from gotax_collector.selection import SelectionError, parse_selection
+from gotax_collector.store import ClickHouseStore
 
 from tests.collector.fleet import FINE, HOURS, UNTIL, filled
-from tests.collector.reports import NOW, SECOND
+from tests.collector.reports import NOW, SECOND, Sampled, Seen, report, sender, web
+
+BUSY = Seen(
+    web(), (Sampled("main.main", 0, 90), Sampled("runtime.mcall", 1, 10)), cpu_ns=30 * SECOND
+)
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [(), ("workload=web",), ("node=n1",), ("gomaxprocs=4",), ("pod=web-n1",), ("since=3h",)],
+)
+def test_a_collector_that_has_run_for_minutes(store: ClickHouseStore, terms: tuple[str]) -> None:
+    """Cores are over the time that is covered, not over the day that is asked for."""
+    windows = [report(sender(), 1 + n, [BUSY], start_s=NOW + 600 + n * 60) for n in range(3)]
+    store.insert(windows)
+    questions = Questions(store.connections)
+    top = questions.top(parse_selection(terms, NOW + 3600))
+    assert (top.span.since, top.span.until) == (NOW + 600, NOW + 780)
+    assert top.total.cores == pytest.approx(0.5)
+    assert top.total.containers == pytest.approx(1)
+    (row,) = top.rows
+    assert row.consumption.cores == pytest.approx(0.5)
+    whole = questions.workload(parse_selection(terms, NOW + 3600))
+    assert whole is not None
+    assert sum(whole.categories.values()) == pytest.approx(0.5)
+    compared = questions.compare(parse_selection(terms, NOW + 3600))
+    assert compared.sides[0].containers == pytest.approx(1)
+
+
+def test_a_workload_that_came_later_is_measured_from_then(store: ClickHouseStore) -> None:
+    late = Seen(web("late"), BUSY.samples, cpu_ns=30 * SECOND)
+    store.insert(
+        [
+            report(sender(), 1 + n, [BUSY, late] if n >= 30 else [BUSY], start_s=NOW + n * 60)
+            for n in range(60)
+        ]
+    )
+    questions = Questions(store.connections)
+    alone = questions.top(parse_selection(["workload=late"], NOW + 3600))
+    assert alone.span.seconds == 1800
+    assert alone.rows[0].consumption.cores == pytest.approx(0.5)
+    beside = questions.top(parse_selection([], NOW + 3600))
+    assert beside.span.seconds == 3600
+    cores = {row.workload: row.consumption.cores for row in beside.rows}
+    assert cores == pytest.approx({"web": 0.5, "late": 0.25})
+
+
+def test_without_its_windows_an_hour_counts_whole(store: ClickHouseStore) -> None:
+    """They are kept for less long than the sums."""
+    store.insert([report(sender(), 1, [BUSY], start_s=NOW + 600)])
+    store.connections.command("TRUNCATE TABLE windows")
+    top = Questions(store.connections).top(parse_selection([], NOW + 3600))
+    assert (top.span.since, top.span.until) == (NOW, NOW + 3600)
+    assert top.total.cores == pytest.approx(30 / 3600)
+
+
+def test_one_window_is_the_least_time(store: ClickHouseStore) -> None:
+    store.insert([report(sender(), 1, [BUSY], start_s=NOW)])
+    top = Questions(store.connections).top(parse_selection([], NOW + 30))
+    assert top.span.seconds == 60
+    assert top.total.cores == pytest.approx(0.5)
 
 
 @pytest.fixture(scope="module")
@@ -22,15 +83,17 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Questions]:
 def test_top_counts_what_the_runtime_takes(questions: Questions) -> None:
     top = questions.top(parse_selection([f"since={HOURS}h"], UNTIL))
     assert [row.workload for row in top.rows] == ["web", "api"]
-    assert (top.workloads, top.span.seconds) == (2, HOURS * 3600)
+    # The last window began twenty minutes after the last hour and took one.
+    covered = (HOURS - 1) * 3600 + 21 * 60
+    assert (top.workloads, top.span.seconds) == (2, covered)
     first = top.rows[0]
     # Two windows of 30 s and four of 17 s of CPU in an hour.
-    assert first.consumption.cores == pytest.approx((2 * 30 + 4 * 17) / 3600)
+    assert first.consumption.cores == pytest.approx(HOURS * (2 * 30 + 4 * 17) / covered)
     assert first.consumption.runtime_share == pytest.approx((60 * 0.47 + 68 * 0.15) / 128, abs=0.02)
     assert first.gomaxprocs == (4, 192)
     assert first.findings == ("GT001",)
     assert first.consumption.saving_cores is not None
-    assert first.consumption.saving_cores[1] == pytest.approx(0.2 * 120 / 3600)
+    assert first.consumption.saving_cores[1] == pytest.approx(HOURS * 0.2 * 120 / covered)
     assert top.total.cores == pytest.approx(sum(r.consumption.cores for r in top.rows))
 
 
@@ -132,6 +195,8 @@ def test_a_workload_whole(questions: Questions) -> None:
     found = questions.workload(parse_selection(["since=12h", "workload=web"], UNTIL))
     assert found is not None
     assert len(found.hours) == HOURS
+    assert found.hours[0].cores == pytest.approx(128 / 3600)
+    assert found.hours[-1].cores == pytest.approx(128 / (21 * 60))  # as much, in less time
     assert sum(found.categories.values()) == pytest.approx(found.row.consumption.cores)
     (finding,) = found.findings
     assert (finding.code, finding.severity, finding.containers) == ("GT001", "warning", 1)

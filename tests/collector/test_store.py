@@ -7,14 +7,21 @@ from pathlib import Path
 
 import pytest
 from gotax_collector import rows
-from gotax_collector.clickhouse import Address, ConnectionError, Connections
+from gotax_collector.clickhouse import (
+    Address,
+    ConnectionError,
+    Connections,
+    QueryError,
+    engine_options,
+)
 from gotax_collector.journal import Entry, Journal
 from gotax_collector.received import Received, StoreError
 from gotax_collector.schema import VERSION, Retention
 from gotax_collector.store import ClickHouseStore, SchemaError, prepare
 
 from tests.collector.conftest import Opener
-from tests.collector.reports import OVERSIZED, Sampled, Seen, report, sender, web
+from tests.collector.reports import NOW, OVERSIZED, SECOND, Sampled, Seen, report, sender, web
+from tests.stream.collecting import eventually
 
 SAMPLES = (
     Sampled("main.main;main.work", 0, 70),
@@ -187,6 +194,40 @@ def test_another_retention_changes_the_tables(store: ClickHouseStore) -> None:
     text = {row["name"]: row["made"] for row in made}
     assert "stored + toIntervalDay(3)" in text["windows"]
     assert "hour + toIntervalDay(30)" in text["stack_hours"]
+
+
+def test_a_shorter_retention_holds_for_what_is_there(store: ClickHouseStore) -> None:
+    """The days that are now too old go, and no others."""
+    prepare(store.connections, Retention(windows_days=30))
+    old = NOW - 20 * 86_400
+    for sequence, at in ((1, old), (2, NOW)):
+        kept = report(sender(), sequence, [SEEN], start_s=at)
+        store.insert([replace(kept, received_unix_ns=at * SECOND)])
+    assert count(store, "windows", "uniqExact(stored)") == 2
+    prepare(store.connections, Retention(windows_days=14))
+    eventually(lambda: count(store, "windows", "uniqExact(stored)") == 1, 120)
+    assert count(store, "windows", "max(toUnixTimestamp(start))") == NOW
+    assert count(store, "hours", "sum(windows)") == 2
+
+
+def test_the_engine_stays_within_its_memory(store: ClickHouseStore) -> None:
+    """A question that wants more than all of it fails, and nothing else does."""
+    with pytest.raises(QueryError, match=r"(?i)memory limit"):
+        store.connections.rows("SELECT length(groupArray(number)) AS n FROM numbers(300000000)")
+    store.insert([report(sender(), 1, [SEEN])])
+    assert sums(store) == (1, 1, 1, 100, 1)
+
+
+def test_the_engine_has_taken_its_bounds(store: ClickHouseStore) -> None:
+    """A name that ClickHouse no longer knows would bound nothing."""
+    memory = store.connections.address.memory_bytes
+    query = "SELECT name, toUInt64OrZero(value) AS n FROM system.server_settings"
+    found = store.connections.rows(query)
+    values = {row["name"]: row["n"] for row in found}
+    wanted = engine_options(memory)
+    assert {name: values.get(name) for name in wanted} == wanted
+    caches = [n for name, n in wanted.items() if name.endswith("cache_size")]
+    assert sum(caches) < memory // 4
 
 
 def test_one_process_has_the_folder(open_store: Opener, folder: Path) -> None:

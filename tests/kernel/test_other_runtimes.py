@@ -1,4 +1,4 @@
-"""Go code that is not the executable's: a library in a program of another language."""
+"""Go code that is not the executable's: a library in a program of another language, a plugin."""
 
 from __future__ import annotations
 
@@ -67,5 +67,21 @@ def test_a_go_library_in_a_program_that_is_not_go(version: str) -> None:
     assert seen.process is not None
     assert seen.process.build is not None
     assert seen.process.build.version == f"go{version}"
+    assert seen.process.gomaxprocs is not None
+    assert seen.process.gomaxprocs.value == 3
+
+
+@each_version
+def test_a_plugin_in_a_go_program(version: str) -> None:
+    """Functions of both images by name, and the GOMAXPROCS of the one runtime, the host's.
+
+    The plugin brings a runtime's code, too, whose variables nobody has set.
+    """
+    host, part = go_binary("pluginhost", version, "cgo"), go_binary("pluginpart", version, "plugin")
+    with Load(host, part) as program:
+        seen = watch(program, ("main.spinInHost", "pluginpart.spinInPlugin"))
+    assert seen.process is not None
+    assert seen.process.build is not None
+    assert seen.process.build.package == "pluginhost"
     assert seen.process.gomaxprocs is not None
     assert seen.process.gomaxprocs.value == 3

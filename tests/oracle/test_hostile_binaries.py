@@ -143,3 +143,19 @@ def test_truncation_is_refused_or_harmless(data: bytes) -> None:
             whole.frame_sizes,
         )
         assert answer.reason or cut > len(data) // 4
+
+
+@pytest.mark.parametrize("version", ["1.18.10", "1.24.13", "1.27.3"])
+def test_text_in_several_sections_is_refused(go_binary: Callable[..., Path], version: str) -> None:
+    """One that is moved makes maxpc another than the function table's: no address is certain."""
+    data = bytearray(go_binary("symbols", version).read_bytes())
+    elf = parse_elf(BytesReader(bytes(data)))
+    table = parse_pclntab(elf, f"go{version}")
+    header = table.header
+    extent = (0, table.text_end - table.text_start)
+    moduledata = find_moduledata(elf, header.address, header.names - header.offset, extent)
+    at = (elf.offset_of(moduledata.address) or 0) + 168
+    assert int.from_bytes(data[at : at + 8], "little") == table.text_end
+    data[at : at + 8] = (table.text_end + 4096).to_bytes(8, "little")
+    with pytest.raises(ParseError, match="moduledata-missing"):
+        parse_pclntab(parse_elf(BytesReader(bytes(data))), f"go{version}")

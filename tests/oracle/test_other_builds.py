@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from gotax.addr2line import open_binary
+from gotax.errors import UserError
 from gotax.golang import gomaxprocs
 from gotax.golang.gomaxprocs import find_gomaxprocs
 
@@ -22,6 +24,7 @@ from tests.toolchains import PROGRAMS, cache
 pytestmark = pytest.mark.toolchain
 
 PCS = 5000
+GARBLE = "v0.16.0"  # for Go 1.26
 STATIC_PIE = "-linkmode=external -extldflags=-static-pie"
 
 
@@ -134,3 +137,48 @@ def test_symbols_and_gomaxprocs_are_what_go_says(program: Program) -> None:
     if symbol is not None:
         assert found.value_address == symbol[0]
     assert program.pclntab.function_ranges(gomaxprocs.FUNCTIONS)
+
+
+def garbled() -> Path:
+    """A program obfuscated by garble; kept like the others. Raises ToolchainError."""
+    source = PROGRAMS / "stacks"
+    digest = hashlib.sha256(GARBLE.encode())
+    for path in sorted(source.iterdir()):
+        digest.update(path.read_bytes())
+    target = cache() / "binaries" / f"stacks-garbled-{digest.hexdigest()[:16]}"
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    root = toolchains.toolchain("1.26.8")
+    with tempfile.TemporaryDirectory(dir=target.parent) as name:
+        folder = Path(name)
+        shutil.copytree(source, folder / "source")
+        environment = {
+            "GOROOT": str(root),
+            "GOTOOLCHAIN": "local",
+            "GOENV": "off",
+            "GOFLAGS": "-buildvcs=false",
+            "GOCACHE": str(cache() / "build" / "1.26.8"),
+            "GOBIN": name,
+            "GARBLE_CACHE": str(folder / "cache"),
+            "CGO_ENABLED": "0",
+            "PATH": f"{root / 'bin'}:{os.environ['PATH']}",
+        }
+        go, garble = str(root / "bin" / "go"), str(folder / "garble")
+        toolchains._output([go, "install", f"mvdan.cc/garble@{GARBLE}"], environment)
+        command = [garble, "-seed=Z290YXhnb3Q", "build", "-o", str(folder / "garbled")]
+        toolchains._output([*command, "."], environment, cwd=folder / "source")
+        (folder / "garbled").rename(target)
+    return target
+
+
+@pytest.mark.slow
+def test_what_garble_made_is_refused_by_name(tmp_path: Path) -> None:
+    """It changes the table's magic number and hides the entries: nothing in it is guessed."""
+    path = tmp_path / "garbled"
+    shutil.copy(garbled(), path)
+    with pytest.raises(UserError, match=r"garble.*\(pclntab-magic\)"):
+        open_binary(str(path))
+    toolchains.wipe_section_headers(path)
+    with pytest.raises(UserError, match="pclntab-missing"):
+        open_binary(str(path))

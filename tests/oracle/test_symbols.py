@@ -9,11 +9,14 @@ import functools
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import pytest
 from gotax.golang.buildinfo import parse_buildinfo
+from gotax.golang.categories import function_code
+from gotax.golang.classmap import read_class_map
 from gotax.golang.pclntab import parse_pclntab, shortened
 from gotax.linux.elf import BytesReader, parse_elf
 from gotax.model import Frame, UInt64Array
@@ -91,6 +94,23 @@ def test_a_wrong_name_is_a_disagreement(go_binary: Callable[..., Path]) -> None:
         outer = [chain[-1:] for chain in frames]
         by_program = oracle.by_runtime(program, asked, outer)
         assert 0 < by_program.asked - by_program.agreed <= inlined
+
+
+@every_build
+def test_the_class_map_says_what_the_symbols_say(program: Program) -> None:
+    """At every address the codes of its frames, and whether there is one."""
+    table = program.pclntab
+    whole = read_class_map(table, function_code)
+    assert whole is not None
+    assert (whole.text_start, whole.text_end) == (table.text_start, table.text_end)
+    assert (np.diff(whole.starts.astype(np.int64)) > 0).all()
+    assert len(set(whole.chains)) == len(whole.chains)
+    pcs = sampled_pcs(program)
+    values = whole.find(pcs)
+    for pc, value, chain in zip(pcs.tolist(), values.tolist(), table.frames(pcs), strict=True):
+        codes = [code for code, _ in groupby(function_code(frame.function) for frame in chain)]
+        assert whole.chains[value >> 1] == tuple(codes), hex(pc)
+    assert (values & 1).tolist() == (table.frame_sizes(pcs) == 0).tolist()
 
 
 def dwarf_chains(path: Path, pcs: UInt64Array) -> list[list[tuple[str, int]]]:

@@ -20,7 +20,7 @@ PAGE = Path(__file__).parents[2] / "docs/collector.md"
 
 def test_the_page_lists_every_metric_with_type_and_labels(files: Files) -> None:
     """Names, types and labels; and every reason for a refusal."""
-    intake = Intake(MemoryStore(), 1 << 20)
+    intake = Intake(MemoryStore(), Limits())
     receiver = Receiver(Identification("c", "1"), intake, Limits(), None)
     certificates = Certificates(CertificateFiles(files.server_cert, files.server_key))
     exposition = Exposition(receiver, intake, certificates, "1")

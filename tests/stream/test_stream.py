@@ -122,6 +122,32 @@ def test_a_slow_store_makes_agents_wait_and_not_the_collector_grow() -> None:
     assert len(store.kept) == 50
 
 
+def test_agents_begin_anew_and_lose_nothing_when_dictionaries_take_too_much() -> None:
+    """With room for none, after each report: the next one comes on another stream, complete."""
+    store = MemoryStore()
+    with collecting(store, Setup(limits=Limits(dictionary_bytes=1))) as running:
+        agent = exporter(running.port)
+        publish(agent, *[story_window()] * 4)
+        eventually(lambda: agent.statistics().acknowledged == 4)
+        assert running.metric("streams_renewed_total") >= 2
+        found = agent.statistics()
+        assert (found.failures, sum(found.dropped.values())) == ({}, 0)
+        agent.close()
+    assert store.sequences("a") == [1, 2, 3, 4]
+
+
+def test_with_room_for_all_dictionaries_nobody_begins_anew() -> None:
+    with collecting(MemoryStore()) as running:
+        agents = [exporter(running.port, name=f"agent-{n}") for n in range(3)]
+        for each in agents:
+            publish(each, story_window(), story_window())
+        eventually(lambda: sum(a.statistics().acknowledged for a in agents) == 6)
+        assert 0 < running.metric("dictionary_bytes") < Limits().dictionary_bytes
+        assert running.metric("streams_renewed_total") == 0
+        for each in agents:
+            each.close()
+
+
 def test_a_refused_report_is_dropped_and_those_after_it_arrive(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

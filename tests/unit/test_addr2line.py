@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from gotax.addr2line import addr2line, open_binary
+from gotax.addr2line import addr2line, available_lines, open_binary
 from gotax.errors import UserError
 
 from tests.fuzz.bombs import make_elf
 
+GUARD_S = 60.0
 HEADER = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
 
 
@@ -73,3 +79,97 @@ def test_what_has_no_name_is_a_question_mark(go_binary: Callable[..., Path]) -> 
     assert [line[0] for line in lines] == [text.strip() for text in asked if text.strip()]
     unknown = ["?", "?", "?", "outer"]
     assert [line[1:] == unknown for line in lines] == [True, False, True, True, True]
+
+
+@pytest.mark.toolchain
+def test_what_is_before_a_bad_line_is_answered(go_binary: Callable[..., Path]) -> None:
+    """However the lines came: an answer does not depend on what was there with them."""
+    binary = open_binary(str(go_binary("symbols", "1.27.3")))
+    lines = addr2line(binary, ["0", "1", "end", "2"])
+    assert [next(lines).split("\t")[0] for _ in range(2)] == ["0", "1"]
+    with pytest.raises(UserError, match="'end' is no"):
+        next(lines)
+
+
+@contextmanager
+def command(path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`gotax addr2line` with a pipe on each side."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "gotax", "addr2line", str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def read_answer(process: subprocess.Popen[bytes], length: int) -> str:
+    """So many bytes; fails when they do not come."""
+    assert process.stdout is not None
+    answer = b""
+    while len(answer) < length:
+        ready, _, _ = select.select([process.stdout], [], [], GUARD_S)
+        assert ready, f"no answer after {answer!r}"
+        part = os.read(process.stdout.fileno(), length - len(answer))
+        assert part, "ended"
+        answer += part
+    return answer.decode()
+
+
+@pytest.mark.toolchain
+def test_a_client_that_waits_for_each_answer_gets_it(go_binary: Callable[..., Path]) -> None:
+    """As pprof speaks to addr2line: an address, its answer, and only then the next address."""
+    path = go_binary("symbols", "1.27.3")
+    binary = open_binary(str(path))
+    assert binary.pclntab is not None
+    with command(path) as process:
+        assert process.stdin is not None
+        for pc in range(binary.pclntab.text_start, binary.pclntab.text_start + 20, 7):
+            process.stdin.write(f"\n{pc:#x}\n".encode())
+            expected = "".join(f"{line}\n" for line in addr2line(binary, [f"{pc:#x}"]))
+            assert read_answer(process, len(expected)) == expected
+
+
+@pytest.mark.toolchain
+def test_many_addresses_through_a_pipe_are_each_answered_once(
+    go_binary: Callable[..., Path],
+) -> None:
+    """More than are read at a time, the last one without the end of its line."""
+    path = go_binary("symbols", "1.27.3")
+    binary = open_binary(str(path))
+    assert binary.pclntab is not None
+    asked = [f"{binary.pclntab.text_start + 5 * number:x}" for number in range(70_000)]
+    with command(path) as process:
+        output, _ = process.communicate("\n".join(asked).encode(), timeout=GUARD_S)
+        assert process.returncode == 0
+    assert output.decode().splitlines() == list(addr2line(binary, asked))
+
+
+def test_lines_come_as_they_are_there() -> None:
+    """Whole ones only, wherever a write or a read ends; the last one need not end."""
+    reading, writing = os.pipe()
+    try:
+        lines = available_lines(reading)
+        os.write(writing, b"1\n2\n3")
+        assert next(lines) == ["1", "2"]
+        os.write(writing, b"4\r\n\xff\n")
+        assert next(lines) == ["34\r", "\ufffd"]
+        os.write(writing, b"5")
+        assert next(lines) == []
+        os.close(writing)
+        writing = -1
+        assert list(lines) == [["5"]]
+    finally:
+        os.close(reading)
+        if writing >= 0:
+            os.close(writing)
+
+
+def test_a_line_without_end_is_not_collected() -> None:
+    """It is no address long before: what was read of it comes as it is, to be refused."""
+    with open("/dev/zero", "rb") as zeros:
+        (line,) = next(available_lines(zeros.fileno()))
+    assert len(line) < 1 << 20

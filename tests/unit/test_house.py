@@ -67,7 +67,8 @@ ONLY: dict[str, str | tuple[str, ...]] = {  # who alone may import a library
 PURE = (
     *("errors.py", "model.py", "config.py", "confidence.py", "generations.py"),
     "diagnosis/*.py",
-    *("golang/buildinfo.py", "golang/categories.py", "golang/functab.py", "golang/inline.py"),
+    *("golang/buildinfo.py", "golang/categories.py", "golang/classmap.py"),
+    *("golang/functab.py", "golang/inline.py"),
     *("golang/machinecode.py", "golang/moduledata.py", "golang/pcheader.py"),
     *("golang/pclntab.py", "golang/pcvalue.py"),
     "golang/stacks.py",

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from gotax.config import Detail, Thresholds
 from gotax.golang.gomaxprocs import find_gomaxprocs
-from gotax.golang.pclntab import parse_pclntab
+from gotax.golang.pclntab import Pclntab, parse_pclntab
 from gotax.linux.elf import PF_X, FileReader, parse_elf
 from gotax.model import Category, Verdict, Window
 from gotax.pipeline import Pipeline, Span
@@ -750,6 +750,39 @@ def test_mappings_that_make_no_sense_have_no_names(host: Host, known: Known, lin
     window = walk.window(SPAN)
     check_books(window, 3)
     assert names(window) <= {"[unknown]", "[truncated]"}
+
+
+def test_categories_do_not_need_names(
+    host: Host, known: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without names every hit has the category that it has with them, from the first drain, when
+    functions are looked up one by one, to the last, when the binary has been read as a whole."""
+    host.start(7, 100, known.program)
+    named, nameless = pipeline(host), pipeline(host, Detail(names=False))
+    random = np.random.default_rng(1)
+    with FileReader(known.program.path) as reader:
+        table = parse_pclntab(parse_elf(reader), f"go{VERSIONS[-1]}")
+        text = table.text_start, table.text_end
+        root = table.function_ranges(frozenset({"runtime.goexit"}))["runtime.goexit"][0] + 1
+    for turn in range(5):
+        stacks = {
+            number + 1: [*random.integers(*text, random.integers(1, 6)).tolist(), root]
+            for number in range(turn * 100, turn * 100 + 100)
+        }
+        seen = drain([Hit(7, hits=1, stack=number) for number in stacks], stacks)
+        windows = []
+        for each in (named, nameless):
+            each.absorb(seen, 0.0)
+            windows.append(each.window(SPAN))
+        with_names, without = windows
+        check_books(without, 100)
+        (a,), (b,) = with_names.reports, without.reports
+        assert a.category_hits.tolist() == b.category_hits.tolist()
+        assert np.count_nonzero(a.category_hits) > 5
+        assert set(without.profile.stacks) == {()}
+    monkeypatch.delattr(Pclntab, "_locate")  # nothing can be looked up any more
+    nameless.absorb(drain([Hit(7, 9, 1)], {1: [text[1] - 1, root]}), 0.0)
+    check_books(nameless.window(SPAN), 9)
 
 
 def test_a_stack_is_symbolized_once(host: Host, known: Known) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from gotax.cli.options import add_command
 from gotax.cli.output import EXIT_FINE
+from gotax.errors import UserError
 
 
 def add(commands: Any) -> None:
@@ -18,10 +19,15 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from gotax.addr2line import addr2line, open_binary
+    from gotax.addr2line import addr2line, available_lines, open_binary
 
+    if sys.stdin is None:  # closed
+        raise UserError("addresses come on standard input, which is closed")
     binary = open_binary(options.binary)
-    for line in addr2line(binary, sys.stdin):
-        print(line)
-    sys.stdout.flush()
+    # Buffered even where PYTHONUNBUFFERED is set, as in images: one write for many lines.
+    with open(sys.stdout.fileno(), "w", encoding="utf-8", closefd=False) as output:
+        for texts in available_lines(sys.stdin.fileno()):
+            for line in addr2line(binary, texts):
+                print(line, file=output)
+            output.flush()
     return EXIT_FINE

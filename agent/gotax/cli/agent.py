@@ -71,8 +71,10 @@ def run(options: argparse.Namespace) -> int:
         thresholds=thresholds_of(options),
         host=node_name_of(options),
         names=names_of(options),
-        # Who looks at profiles wants lines, and the kernel's part of a stack.
-        detail=Detail(kernel_frames=True, lines=True) if sent_to else Detail(),
+        # Who looks at profiles wants lines, and the kernel's part of a stack; metrics want neither.
+        detail=Detail(kernel_frames=True, lines=True)
+        if sent_to
+        else Detail(names=bool(options.collector)),
     )
     further = [*([_stream(options)] if options.collector else []), *sent_to]
     if not options.collector and (useless := _stream_options(options)):

@@ -64,7 +64,7 @@ TERMS: dict[str, tuple[str, tuple[Category, ...]]] = {
 }
 """Every category is in one term, so the shares of the terms add up to 1."""
 
-LENGTH, AMPLITUDE, NOISE = 0.4, 0.3, 0.15
+LENGTH, AMPLITUDE, NOISE = 0.5, 0.3, 0.25
 """Of the Gaussian process: how far likeness reaches, what it may correct, and what runs of one
 program scatter by."""
 SATURATED = 0.93

@@ -35,6 +35,7 @@ _MAX_INLINE_DEPTH = 64  # the Go compiler itself has seven
 _MAX_MEAN_DEPTH = 8  # of many pcs; usual is below two
 _PCS_PER_ROUND = 4096  # whole functions are decoded for them
 _PCS_PER_BATCH = 65536
+_FUNCTIONS_PER_PART = 512
 _SAMPLED_TREES = 16
 _SAMPLED_FUNCTIONS = 65536
 _SAMPLE_STEP = 512
@@ -88,6 +89,24 @@ class Sizes:
     starts: UInt64Array
     ends: UInt64Array
     values: Int32Array
+
+
+@dataclass(frozen=True, slots=True)
+class Chains:
+    """Columns of a part of the table: which chain of frames each range of addresses has.
+
+    ``starts`` ascend, and each range ends where the next one starts, the last where the next part
+    does. ``chain`` is a number in the chains, ``frameless`` says where the stack pointer has not
+    moved since the entry. ``of`` (a chain, ascending) and ``name`` (a number in ``names``) have a
+    row per frame, innermost first.
+    """
+
+    starts: Int64Array
+    chain: npt.NDArray[np.intp]
+    frameless: npt.NDArray[np.bool_]
+    of: Int64Array
+    name: npt.NDArray[np.intp]
+    names: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,14 +224,7 @@ class Pclntab:
         pairs, first, pair_of_pc = np.unique(
             (of << 32) + index + 1, return_index=True, return_inverse=True
         )
-
-        def place_at(of: npt.NDArray[np.intp], offsets: Int64Array) -> _Place:
-            inline = tables.at(numbers[of], offsets).astype(np.int64)
-            return _Place(inline, np.full_like(inline, -1), np.full_like(inline, -1))
-
-        found = self._activations(offsets[first], functions, of[first], place_at)
-        none = np.zeros_like(found.line)  # up to Go 1.11 inlined calls have lines of their own
-        found = replace(found, file=none - 1, line=none)
+        found = self._without_lines(offsets[first], functions, of[first], tables)
         chains = _chains(self._symbols([found]), len(pairs))
         runs = tables.runs(numbers)
         pair_of_run = (runs.of << 32) + runs.value + 1
@@ -229,6 +241,53 @@ class Pclntab:
             [chains[place] for place in (*pair_of_pc[beyond].tolist(), *at[kept].tolist())],
         )
         return calls, self._sizes(pcs, offsets, functions, of, tables)
+
+    def all_chains(self) -> Iterator[Chains]:
+        """The whole table, in parts of bounded size: ``calls`` of all addresses, in columns."""
+        for entries, ends in self._functions.chunks(_FUNCTIONS_PER_PART):
+            functions = self._functions.read_functions(entries)
+            tables = self._read_tables(functions.pcinline, functions.pcsp)
+            inline, sizes = (tables.numbers(at) for at in (functions.pcinline, functions.pcsp))
+            every = np.arange(len(entries.pcs), dtype=np.int64)
+            runs = [tables.runs(numbers) for numbers in (inline, sizes)]
+            # Where anything may change, and where a table ends before its function does.
+            places = [every << 32, *((r.of << 32) + at for r in runs for at in (r.start, r.end))]
+            keys = np.unique(np.concatenate(places))
+            of, offsets = keys >> 32, keys & 0xFFFFFFFF
+            inside = offsets < (ends - entries.pcs)[of]
+            of, offsets = of[inside], offsets[inside]
+            index = tables.at(inline[of], offsets).astype(np.int64)
+            _, first, chain = np.unique(
+                (of << 32) + index + 1, return_index=True, return_inverse=True
+            )
+            found = self._without_lines(offsets[first], functions, of[first], tables)
+            symbols = self._symbols([found])
+            yield Chains(
+                starts=self._text + entries.pcs[of] + offsets,
+                chain=chain,
+                frameless=tables.at(sizes[of], offsets) == 0,
+                of=symbols.query,
+                name=symbols.function,
+                names=symbols.functions,
+            )
+
+    def _without_lines(
+        self,
+        offsets: Int64Array,
+        functions: Functions,
+        of: npt.NDArray[np.intp],
+        tables: PcTables,
+    ) -> _Activations:
+        """The frames at these offsets in functions whose pcinline is among the tables."""
+        numbers = tables.numbers(functions.pcinline)
+
+        def place_at(of: npt.NDArray[np.intp], offsets: Int64Array) -> _Place:
+            inline = tables.at(numbers[of], offsets).astype(np.int64)
+            return _Place(inline, np.full_like(inline, -1), np.full_like(inline, -1))
+
+        found = self._activations(offsets, functions, of, place_at)
+        none = np.zeros_like(found.line)  # up to Go 1.11 inlined calls have lines of their own
+        return replace(found, file=none - 1, line=none)
 
     def _sizes(
         self,

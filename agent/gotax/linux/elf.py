@@ -34,7 +34,7 @@ SHT_SYMTAB = 2
 SHT_NOBITS = 8
 SHT_DYNSYM = 11
 
-_BLOCK_BYTES = 8 * 1024
+_BLOCK_BYTES = 2 * 1024
 FEW = 48
 """Up to so many reads from a reader's cache are quicker than finding out which belong together."""
 _GATHER_GAP_BYTES = 32 * 1024  # reading this much for nothing is cheaper than another pread

@@ -18,10 +18,11 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from gotax_collector.answers import Hour
+from gotax_collector.answers import Hour, Profile
 from gotax_collector.api import Api, Parameters
 from gotax_collector.flamegraph import GROUPS, Box, boxes, depth, group_of, tree, tree_of_two
-from gotax_collector.selection import Selection, exactly
+from gotax_collector.selection import exactly
+from gotax_collector.tables import covered
 
 ROW_PX = 19
 CHART_WIDTH, CHART_HEIGHT = 1000, 180
@@ -62,6 +63,7 @@ def environment() -> jinja2.Environment:
         "percent": lambda share: f"{share * 100:.1f} %",
         "cores": _cores,
         "time": lambda unix_s: datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M"),
+        "covered": covered,
         "ms": lambda seconds: f"{seconds * 1000:.3g} ms",
         "p": lambda value: "" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}",
         "group": group_of,
@@ -90,7 +92,7 @@ def flame_of(api: Api, parameters: Parameters) -> Flame:
         boxes=drawn,
         height=depth(drawn) * ROW_PX,
         is_difference=False,
-        note=_note(selection, profile.stack_count, len(profile.stacks)),
+        note=_note(profile),
         cpu_s=profile.cpu_ns / 1e9,
     )
 
@@ -109,13 +111,13 @@ def _flame_of_two(api: Api, parameters: Parameters) -> Flame:
     )
 
 
-def _note(selection: Selection, count: int, fetched: int) -> str:
+def _note(profile: Profile) -> str:
+    span, count, fetched = profile.span, profile.stack_count, len(profile.stacks)
     since, until = (
-        datetime.fromtimestamp(t, UTC).strftime("%Y-%m-%d %H:%M")
-        for t in (selection.since, selection.until)
+        datetime.fromtimestamp(t, UTC).strftime("%Y-%m-%d %H:%M") for t in (span.since, span.until)
     )
     rare = f", {count - fetched:,} rare ones as one" if count > fetched else ""
-    return f"{since} to {until} UTC, {count:,} distinct stacks{rare}"
+    return f"{since} to {until} UTC ({covered(span.seconds)}), {count:,} distinct stacks{rare}"
 
 
 def flamegraph_page(api: Api, parameters: Parameters) -> str:

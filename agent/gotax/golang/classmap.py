@@ -1,0 +1,91 @@
+"""All of a Go binary's code by class: the codes of the frames at any address, in six bytes a range.
+
+Who only wants categories needs no names. What a category rests on (``categories.function_code``)
+has few values, and most neighbours have the same: a binary of ten thousand functions comes to some
+fifty thousand ranges. Reading all of it once costs as much as looking up a few hundred functions
+one after the other, so it pays for a binary that keeps showing new ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from gotax.golang.pclntab import Chains, Pclntab
+from gotax.model import Int64Array, UInt64Array
+
+_MAX_TEXT_BYTES = 1 << 32
+_MAX_CHAINS = 1 << 15
+
+
+@dataclass(frozen=True, slots=True)
+class ClassMap:
+    """Ranges without a gap from ``text_start`` to ``text_end``, link-time addresses.
+
+    ``starts`` count from ``text_start``. ``values`` are twice a number in ``chains``, which are
+    codes, innermost frame first and equal neighbours once, plus one where code has no frame.
+    """
+
+    text_start: int
+    text_end: int
+    starts: npt.NDArray[np.uint32]
+    values: npt.NDArray[np.uint16]
+    chains: list[tuple[int, ...]]
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def contains(self, addresses: UInt64Array) -> npt.NDArray[np.bool_]:
+        inside: npt.NDArray[np.bool_] = (addresses >= np.uint64(self.text_start)) & (
+            addresses < np.uint64(self.text_end)
+        )
+        return inside
+
+    def find(self, addresses: UInt64Array) -> Int64Array:
+        """The value of each address; all must be contained."""
+        offsets = (addresses - np.uint64(self.text_start)).astype(np.uint32)
+        found = self.values[self.starts.searchsorted(offsets, side="right") - 1]
+        return found.astype(np.int64)
+
+
+def read_class_map(table: Pclntab, code_of: Callable[[str], int]) -> ClassMap | None:
+    """Goes through the whole table; ``code_of`` gives the code of a function's name, 0 to 254.
+
+    None if there is too much of it: 4 GiB of code, or more than 32,768 different chains. Raises
+    ParseError as the table's other methods do.
+    """
+    if table.text_end - table.text_start >= _MAX_TEXT_BYTES:
+        return None
+    numbers: dict[bytes, int] = {}
+    starts: list[npt.NDArray[np.uint32]] = []
+    values: list[npt.NDArray[np.uint16]] = []
+    for chains in table.all_chains():
+        number_of = [numbers.setdefault(key, len(numbers)) for key in _keys(chains, code_of)]
+        if len(numbers) > _MAX_CHAINS:
+            return None
+        found = 2 * np.array(number_of, np.int64)[chains.chain] + chains.frameless
+        changed = np.append(True, found[1:] != found[:-1])
+        offsets = chains.starts[changed] - table.text_start
+        starts.append(offsets.astype(np.uint32))
+        values.append(found[changed].astype(np.uint16))
+    return ClassMap(
+        table.text_start,
+        table.text_end,
+        np.concatenate(starts),
+        np.concatenate(values),
+        [tuple(key) for key in numbers],
+    )
+
+
+def _keys(chains: Chains, code_of: Callable[[str], int]) -> list[bytes]:
+    """The codes of each chain as bytes, equal neighbours once."""
+    codes = np.array([code_of(name) for name in chains.names], np.uint8)[chains.name]
+    low = np.append(True, chains.of[1:] != chains.of[:-1])
+    kept = low | np.append(True, codes[1:] != codes[:-1])
+    data = codes[kept].tobytes()
+    cuts = np.append(np.flatnonzero(low[kept]), len(data)).tolist()
+    return [data[low:high] for low, high in pairwise(cuts)]

@@ -1,0 +1,3 @@
+module pluginpart
+
+go 1.21
