@@ -16,12 +16,12 @@ import os
 import pstats
 import statistics
 import sys
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
+from gotax.cli.stopping import StopSignal
 from gotax.config import Detail
 from gotax.exporters.prometheus import PrometheusExporter
 from gotax.linux.procfs import read_pss_bytes
@@ -118,7 +118,7 @@ def measure(options: argparse.Namespace) -> None:
     started = time.monotonic()
     whole = time.thread_time()
     with Session(plan) as session:
-        for window in session.windows(options.window, threading.Event()):
+        for window in session.windows(options.window, StopSignal()):
             exporter.publish(window)
             exporter.expose()
             spent = clock.take()

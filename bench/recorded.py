@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import pickle
 import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
 
+from gotax.cli.stopping import StopSignal
 from gotax.model import Window
 from gotax.session import Plan, Scope, Session
 
@@ -42,7 +42,7 @@ def record(path: Path, hz: int, count: int) -> None:
     with Fleet(build_load(), CONTAINERS):
         plan = Plan(hz=hz, drain_s=WINDOW_S, scope=Scope(cgroups=(f"/{CGROUP}",)), host="node-1")
         with Session(plan) as session:
-            for number, window in enumerate(session.windows(WINDOW_S, threading.Event())):
+            for number, window in enumerate(session.windows(WINDOW_S, StopSignal())):
                 if number >= _WARM_UP:
                     # What a minute at the agent's own frequency would have been.
                     found.append(

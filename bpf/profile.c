@@ -12,6 +12,8 @@
 //   TARGET_CGROUP, TARGET_CGROUP_LEVEL  ... only this cgroup's subtree     (optional)
 //   KERNEL_STACKS            walk and store the kernel's stacks too           (optional)
 //   HAVE_TASK_PT_REGS        bpf_task_pt_regs() exists (Linux >= 5.15 with BTF)
+//   MET_MAX                  how many processes are remembered as announced
+//   PAGE_SIZE                the host's, in which BCC counts the size of a ring
 //
 // Two banks: programs write the active one while user space drains the other. User space flips
 // `control`, waits for an RCU grace period (every running program has then ended), and reads a
@@ -32,6 +34,11 @@ struct sample_key {
 };
 
 #define SAMPLE_STACK_LOST 1 /* there was no room for a stack of it */
+
+struct newcomer {
+    u64 cgroup_id;
+    u64 tgid;
+};
 
 struct stack {
     /* amd64: the word at the stack pointer, arm64: the link register; 0 if it can't be the
@@ -65,6 +72,10 @@ BPF_F_TABLE("hash", u64, struct stack, kernel_stacks_1, STACKS_MAX, MAP_FLAGS);
 #ifdef TARGET_TGIDS
 BPF_HASH(targets, u32, u8, 16384);
 #endif
+/* Whoever is met for the first time is announced at once, so that user space can look at it while it
+ * lives: by the next drain it may have ended, and its cgroup with it. */
+BPF_F_TABLE("hash", struct newcomer, u8, met, MET_MAX, MAP_FLAGS);
+BPF_RINGBUF_OUTPUT(newcomers, 1);
 
 #define EEXIST 17
 
@@ -169,6 +180,16 @@ ALWAYS_INLINE void count(u32 bank, struct sample_key *key) {
         add(COUNTER_SAMPLES_FULL);
 }
 
+/* Once; where there is no room, at one of its next interrupts. */
+ALWAYS_INLINE void announce(const struct sample_key *key) {
+    struct newcomer who = {.cgroup_id = key->cgroup_id, .tgid = key->tgid};
+    u8 yes = 1;
+    if (met.lookup(&who) || met.insert(&who, &yes))
+        return;
+    if (newcomers.ringbuf_output(&who, sizeof(who), 0))
+        met.delete(&who);
+}
+
 int sample(struct bpf_perf_event_data *ctx) {
     add(COUNTER_TICKS);
     struct sample_key key = {};
@@ -196,6 +217,7 @@ int sample(struct bpf_perf_event_data *ctx) {
         return 0; /* cannot happen: the verifier wants to hear it */
     u32 bank = *active;
     key.cgroup_id = bpf_get_current_cgroup_id();
+    announce(&key);
 
     bool in_kernel = !from_user_mode(ctx);
     if (in_kernel) {

@@ -8,12 +8,12 @@ import os
 import signal
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from gotax.cli.stopping import StopSignal
 from gotax.model import Category, ContainerReport, Window
 from gotax.session import Session
 
@@ -130,7 +130,7 @@ def _enter(group: Group) -> Callable[[], None]:
 
 
 def _watch(session: Session, seconds: float) -> Window:
-    return next(session.windows(seconds, threading.Event()))
+    return next(session.windows(seconds, StopSignal()))
 
 
 def _report_of(window: Window, pid: int) -> ContainerReport:

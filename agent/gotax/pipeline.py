@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -38,7 +38,7 @@ from gotax.model import (
 from gotax.names import NOBODY, Names
 from gotax.processes import Entry, ProcessTable
 from gotax.sampling.sampler import Counter as KernelCounter
-from gotax.sampling.sampler import Drain
+from gotax.sampling.sampler import Drain, Newcomer
 from gotax.symbols import NewStack, Symbolized, Symbolizer
 
 _BLOCKS_MAX = 512
@@ -63,15 +63,15 @@ class _Blocks:
     stride: int = 1
     filled: int = 0  # drains in the last block
 
-    def next_drain(self) -> Counter[int]:
-        """Where the hits of a new drain are counted."""
+    def next_drain(self, is_early: bool) -> Counter[int]:
+        """Where the hits of a new drain are counted: those of an early one with the next."""
         if not self.hits or self.filled == self.stride:
             if len(self.hits) == _BLOCKS_MAX:
                 self.hits = [a + b for a, b in zip(self.hits[::2], self.hits[1::2], strict=True)]
                 self.stride *= 2
             self.hits.append(Counter())
             self.filled = 0
-        self.filled += 1
+        self.filled += not is_early
         return self.hits[-1]
 
 
@@ -131,12 +131,29 @@ class Pipeline:
                 self._usage[key] = self._processes.usage(entry)
         self._processes.end_tick()
 
-    def absorb(self, drain: Drain, drain_s: float) -> None:
-        """Attribute, symbolize and classify what was drained; ``drain_s`` is what it cost."""
+    def meet(self, newcomers: Sequence[Newcomer]) -> list[int]:
+        """Look at who has just been sampled for the first time; the PIDs of those that run."""
         started = time.thread_time()
-        self._processes.begin_tick()
+        met = self._processes.meet([(n.cgroup_id, n.tgid) for n in newcomers])
+        self._gathered.work_s += time.thread_time() - started
+        return met
+
+    def look_again(self, pids: Iterable[int]) -> dict[int, bool]:
+        """Those of these newcomers that still run, and whether they are Go programs by now."""
+        started = time.thread_time()
+        running = self._processes.look_again(pids)
+        self._gathered.work_s += time.thread_time() - started
+        return running
+
+    def absorb(self, drain: Drain, drain_s: float, is_early: bool = False) -> None:
+        """Attribute, symbolize and classify what was drained; ``drain_s`` is what it cost.
+
+        ``is_early``: it came out of turn, for the sake of somebody who may soon be gone.
+        """
+        started = time.thread_time()
+        self._processes.begin_tick(is_early)
         owners = self._resolve(drain)
-        self._gather(drain, owners, self._symbolize(drain, owners))
+        self._gather(drain, owners, self._symbolize(drain, owners), is_early)
         self._processes.end_tick()
         self._gathered.cpus = drain.cpus
         self._gathered.drain_s += drain_s
@@ -225,13 +242,17 @@ class Pipeline:
         ]
 
     def _gather(
-        self, drain: Drain, owners: list[Entry | None], symbolized: list[Symbolized]
+        self,
+        drain: Drain,
+        owners: list[Entry | None],
+        symbolized: list[Symbolized],
+        is_early: bool,
     ) -> None:
         """Add the attributed samples to the window's."""
         gathered = self._gathered
         kernel_hashes = drain.samples["kernel_stack"]
         kernel_indices = drain.kernel_stacks.find(kernel_hashes).tolist()
-        of_process = gathered.blocks.next_drain()
+        of_process = gathered.blocks.next_drain(is_early)
         for owner, user, user_hash, kernel_hash, kernel_index, hits in zip(
             owners,
             symbolized,
@@ -262,6 +283,8 @@ class Pipeline:
             if user.truncated:
                 self._processes.errors["stack-truncated"] += hits
             of_process[index] += hits
+            if not owner.alive:
+                owner.last_hits += hits
         full = drain.counters.get(KernelCounter.SAMPLES_FULL, 0)
         if full:
             gathered.lost["samples-full"] += full
@@ -324,7 +347,8 @@ class Pipeline:
             processes = tuple(process for _, process in weighted)
             cpu_ns = 0
             for hits, process in weighted:
-                taken = self._processes.take_cpu_ns(entry_of[process.pid, process.start_ticks])
+                entry = entry_of[process.pid, process.start_ticks]
+                taken = self._processes.take_cpu_ns(entry, window.period_ns)
                 cpu_ns += hits * window.period_ns if taken is None else taken
             main = entry_of[processes[0].pid, processes[0].start_ticks]
             usage_now[key] = self._processes.usage(main)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
@@ -40,6 +40,14 @@ _GRACE_TICKS = 4
 """How many ticks (a drain is one, a window is one) after a process was last seen alive hits of its
 PID can still be its own: one that ends while a drain is resolved may have hits in the next. Any
 later, they are those of a short-lived process that got the PID."""
+_LOOKS_MAX = 64
+"""How many newcomers are looked at between two drains. The rest waits for the drain; what of it is
+gone by then is told by its cgroup."""
+_LOOKS_EACH = 8
+"""And how many of one container ever: its first processes say what it is."""
+_RUNC = "runc:["
+"""runc's process on its way to become a container's: runc:[2:INIT] and its likes (runc's
+libcontainer/nsenter/nsexec.c). It is a Go program, but not the one that is meant."""
 _NOBODY = CgroupPaths("/", "/", "/")
 _Asked = tuple[
     gomaxprocs.LiveGomaxprocs | ParseError, origin.Facts, float | None, Gomaxprocs | None
@@ -64,12 +72,14 @@ class Entry:
     alive: bool = True
     cpu_ticks: int = 0
     cpu_ticks_before: int | None = None  # when the window began; None: not known
+    last_hits: int = 0  # drained after its end: later than cpu_ticks
     serial: int = 0
     start_stack: int = 0
     seen: int = 0  # the tick in which it was last seen alive
     biases: dict[int, int | None] = field(default_factory=dict)  # by serial of a mapped binary
     runtimes: tuple[tuple[Binary, int], ...] = ()  # Go runtimes with the inodes of their files
     drains: int = 0  # with hits, while the executable is not Go
+    is_fresh: bool = False  # met between two drains, and no hit is its own yet
     judged: tuple[_Asked, Gomaxprocs] | None = None  # what GOMAXPROCS was judged by, and how
     placed: tuple[tuple[procfs.CgroupEntry, ...], CgroupPaths, Container] | None = (
         None  # by its cgroups
@@ -95,13 +105,18 @@ class ProcessTable:
         self._serial = 0
         self._window_began = _boot_ticks()
         self._tick = 0
+        self._looks = 0
+        self._looked: Generations[str, int] = Generations(_ENDED)  # by container
         self.errors: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._live) + len(self._ended)
 
-    def begin_tick(self) -> None:
-        self._tick += 1
+    def begin_tick(self, is_early: bool = False) -> None:
+        """``is_early``: a drain out of turn, by which nobody grows older."""
+        if not is_early:
+            self._tick += 1
+            self._looks = 0
         self.cgroups.refresh()
         self.online = procfs.read_online_cpus(self._sys)
 
@@ -116,6 +131,7 @@ class ProcessTable:
         """
         owner = self._owner(pid)
         if isinstance(owner, Entry):
+            owner.is_fresh = False
             self._search_libraries(owner)
         return owner
 
@@ -136,9 +152,11 @@ class ProcessTable:
                 self._admit(pid, stat)
                 return "pid-reused"
             if self._has_changed(known, stat):
-                self._admit(pid, stat)
-                return "process-exec"
+                changed = self._admit(pid, stat)
+                # As if it were met only now: what it was before, it was for a moment.
+                return changed or "process-gone" if known.is_fresh else "process-exec"
             known.seen = self._tick
+            known.cpu_ticks = stat.cpu_ticks
             return known
         if (ended := self._ended.get(pid)) and ended.process.start_ticks != stat.start_ticks:
             self._ended.remove(pid)
@@ -191,6 +209,87 @@ class ProcessTable:
                     continue
                 if entry is not None:
                     entry.cpu_ticks_before = entry.cpu_ticks
+
+    def meet(self, newcomers: Iterable[tuple[int, int]]) -> list[int]:
+        """Look at processes (cgroup id, PID) between two drains, while they live.
+
+        Where each ran is noted in any case. Returns the PIDs of those that run, were not known and
+        are worth another look: Go programs, and who may become one in a container. Who has the PID
+        of somebody known is left to ``resolve``.
+        """
+        met = []
+        for cgroup_id, pid in newcomers:
+            path = self.cgroups.known_path(cgroup_id)
+            is_new_place = path is None and self.cgroups.hierarchies.unified is not None
+            if self._looks >= _LOOKS_MAX or (path and not self._may_tell(pid, path)):
+                continue
+            self._looks += 1
+            try:
+                entries = self.cgroups.read_entries(self._proc, pid)
+                self.cgroups.learn(cgroup_id, entries)
+                container_id = identify_entries(entries).container_id
+                if pid in self._live or not (container_id or is_new_place):
+                    continue
+                if container_id:
+                    self._looked.put(container_id, (self._looked.get(container_id) or 0) + 1)
+                entry = self._meet(pid, procfs.read_stat(self._proc, pid))
+                if entry is None or entry.is_go or container_id:
+                    met.append(pid)
+            except ProcessGoneError:
+                self.cgroups.path_of_id(cgroup_id)  # the cgroup may still be there
+            except ParseError as error:
+                self._count(error)
+        self.binaries.release()
+        return met
+
+    def _may_tell(self, pid: int, path: str) -> bool:
+        """Whether a newcomer may tell something, though the path of its cgroup is known.
+
+        Not in a container that has been looked at often enough: a program that starts others all
+        the time. Not in a cgroup of the host's. With v1 the path is only where the process is in
+        the unified tree, which may be nowhere, whatever container it is in.
+        """
+        if pid in self._live:
+            return False
+        container_id = identify(path).container_id
+        if container_id is None:
+            return bool(self.cgroups.hierarchies.legacy)
+        return (self._looked.get(container_id) or 0) < _LOOKS_EACH
+
+    def look_again(self, pids: Iterable[int]) -> dict[int, bool]:
+        """Those of these newcomers that still run, and whether they are Go programs by now."""
+        running = {}
+        for pid in pids:
+            known = self._live.get(pid)
+            try:
+                stat = procfs.read_stat(self._proc, pid)
+                if known is not None and known.process.start_ticks != stat.start_ticks:
+                    continue
+                if known is None or (known.is_fresh and self._has_changed(known, stat)):
+                    known = self._meet(pid, stat)
+                running[pid] = known is not None and known.is_go
+            except ProcessGoneError:
+                continue
+            except ParseError as error:
+                self._count(error)
+        self.binaries.release()
+        return running
+
+    def _meet(self, pid: int, stat: procfs.Stat) -> Entry | None:
+        """Admit a newcomer; None where it is too early. ProcessGoneError: it is none (any more)."""
+        ended = self._ended.get(pid)
+        if ended is not None and self._tick - ended.seen <= _GRACE_TICKS:
+            raise ProcessGoneError(f"hits of PID {pid} may be of another process")
+        if stat.command.startswith(_RUNC):
+            return None
+        entry = self._admit(pid, stat)
+        if entry is None:
+            raise ProcessGoneError(f"PID {pid}")
+        entry.is_fresh = True
+        entry.cpu_ticks = 0  # its hits are not drained yet, and must not count beside the time read
+        if entry.is_go:
+            self.mappings(entry)  # by the drain it may be too late
+        return entry
 
     def go_entries(self) -> list[Entry]:
         """The Go processes that live, as far as seen."""
@@ -468,15 +567,17 @@ class ProcessTable:
             raise ParseError("gomaxprocs-unmapped", binary.module)
         return gomaxprocs.read_gomaxprocs(self._proc, entry.process.pid, binary.gomaxprocs, bias)
 
-    def take_cpu_ns(self, entry: Entry) -> int | None:
-        """CPU time of a Go process since it was last asked for, as ``refresh_go`` has read it.
+    def take_cpu_ns(self, entry: Entry, period_ns: int) -> int | None:
+        """CPU time of a Go process since it was last asked for, as the kernel accounts it.
 
-        None where it is not known: the process has ended, or was met only now.
+        Of one that has ended: until it was last seen, and what was sampled of it after that. None
+        where it is not known: the process was met only now.
         """
         before, entry.cpu_ticks_before = entry.cpu_ticks_before, entry.cpu_ticks
-        if before is None or not entry.alive:
+        last_hits, entry.last_hits = entry.last_hits, 0
+        if before is None:
             return None
-        return max(0, entry.cpu_ticks - before) * 10_000_000
+        return max(0, entry.cpu_ticks - before) * 10_000_000 + last_hits * period_ns
 
     def end_window(self) -> None:
         self._window_began = _boot_ticks()

@@ -17,6 +17,7 @@ from gotax.linux.cgroup import find_hierarchies
 from gotax.linux.procfs import list_pids
 from gotax.model import Window
 from gotax.names import NOBODY, Names
+from gotax.newcomers import Newcomers
 from gotax.pipeline import Pipeline, Span
 from gotax.processes import ProcessTable
 from gotax.sampling.sampler import EVERYTHING, Sampler, Target
@@ -30,8 +31,8 @@ class Stop(Protocol):
 
     def is_set(self) -> bool: ...
 
-    def wait(self, timeout: float) -> object:
-        """Return after ``timeout`` seconds, or as soon as it is set."""
+    def wait(self, timeout: float, also: int | None = None) -> object:
+        """Return after ``timeout`` seconds, as soon as it is set, or as ``also`` is readable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class Session:
         self._sampler = Sampler(
             plan.hz, plan.drain_s, self._target(), with_kernel_stacks=plan.detail.kernel_frames
         )
+        self._newcomers = Newcomers()
         self._scanned = 0.0
 
     def _target(self) -> Target:
@@ -123,9 +125,10 @@ class Session:
         started_unix_ns = time.time_ns()
         while not stop.is_set():
             due = max(due + window_s, time.monotonic())
-            while not stop.is_set() and (left := due - time.monotonic()) > 0:
-                stop.wait(min(left, self._plan.drain_s))
+            while not stop.is_set() and (began := time.monotonic()) < due:
+                self._watch(stop, min(due, began + self._plan.drain_s))
                 self._drain()
+                self._newcomers.rest()
             now, now_unix_ns = time.monotonic(), time.time_ns()
             if self._plan.scope.is_host and now - self._scanned > _SCAN_INTERVAL_S:
                 self._scan()
@@ -133,10 +136,31 @@ class Session:
             started, started_unix_ns = now, now_unix_ns
             yield self._pipeline.window(span)
 
-    def _drain(self) -> None:
+    def _watch(self, stop: Stop, until: float) -> None:
+        """Until it is time to drain, look at processes that have just been met.
+
+        By the drain they may be gone. Costs nothing while nobody comes.
+        """
+        young = self._newcomers
+        while not stop.is_set() and (now := time.monotonic()) < until:
+            is_listening = now >= young.listen_at_s
+            wake = min(until, young.next_look_s, until if is_listening else young.listen_at_s)
+            stop.wait(max(0.0, wake - now), self._sampler.newcomers_fd if is_listening else None)
+            now = time.monotonic()
+            if now >= young.listen_at_s and (newcomers := self._sampler.newcomers()):
+                young.heard(now)
+                young.add(self._pipeline.meet(newcomers), now)
+            due = young.take_due(now)
+            if due:
+                running = self._pipeline.look_again(due)
+                young.forget(due.keys() - running.keys())
+                if any(is_go and due[pid] for pid, is_go in running.items()):
+                    self._drain(is_early=True)
+
+    def _drain(self, is_early: bool = False) -> None:
         began = time.thread_time()
         drain = self._sampler.drain()
-        self._pipeline.absorb(drain, time.thread_time() - began)
+        self._pipeline.absorb(drain, time.thread_time() - began, is_early)
         if self._sampler.follows_tgids and self._plan.scope.cgroups:
             self._sampler.follow(self._plan.scope.pids | self._cgroups.tgids())
 

@@ -18,7 +18,8 @@ def main() -> int:
     except (BuildError, ImageError) as error:
         say(str(error))
         return 2
-    say(f"the image of the Dockerfile has {size_of(parts.gotax) / 1e6:.0f} MB unpacked")
+    for what, archive in (("of the Dockerfile", parts.gotax), ("with collector", parts.collector)):
+        say(f"the image {what} has {size_of(archive) / 1e6:.0f} MB unpacked")
     return 0
 
 

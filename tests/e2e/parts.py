@@ -16,11 +16,12 @@ SERVICE = "docker.io/library/service:e2e"
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Two programs, three images as archives, the API's definitions by release."""
+    """Two programs, four images as archives, the API's definitions by release."""
 
     kubernetes: Path
     helm: Path
     gotax: Path
+    collector: Path
     service: Path
     pause: Path
     definitions: dict[str, Path]
@@ -38,6 +39,7 @@ def make_parts() -> Parts:
         kubernetes=programs.build_kubernetes(go),
         helm=programs.build_helm(go),
         gotax=images.build_gotax(version[1]),
+        collector=images.build_collector(version[1]),
         service=images.build_static(SERVICE, programs.build_service(go)),
         pause=images.build_static(PAUSE, programs.build_pause(go)),
         definitions={r: schemas.fetch_definitions(go, r) for r in schemas.RELEASES},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 from typing import Any
@@ -26,6 +27,7 @@ EVERYTHING = (
 VALUES = {
     "default": (),
     "everything": EVERYTHING,
+    "own token": ("collector.enabled=true", "collector.httpToken.existingSecret=mine"),
     "by id": ("podNames=false", "rbac.create=false", "serviceAccount.create=false"),
 }
 
@@ -65,6 +67,47 @@ def test_objects_have_the_shape_of(parts: Parts, release: str, values: tuple[str
     for found in objects:
         if not found["apiVersion"].startswith(OTHERS):
             _require_valid(found, definitions)
+
+
+def _rendered(parts: Parts, kind: str, *values: str) -> list[dict[str, Any]]:
+    done = _helm(parts, "template", *_set(values))
+    assert done.returncode == 0, done.stderr
+    return [o for o in yaml.safe_load_all(done.stdout) if o and o["kind"] == kind]
+
+
+def test_collector_asks_for_a_token_that_nobody_else_has(parts: Parts) -> None:
+    """The chart makes one of its own at each installation, and mounts it where it is read."""
+    made = set()
+    for _ in range(2):
+        (secret,) = _rendered(parts, "Secret", "collector.enabled=true")
+        (token,) = base64.b64decode(secret["data"]["tokens"]).decode().split()
+        assert len(token) >= 32
+        made.add(token)
+    assert len(made) == 2
+    _require_mounted(parts, secret["metadata"]["name"], "collector.enabled=true")
+
+
+def test_collectors_token_may_be_ones_own(parts: Parts) -> None:
+    own = ("collector.enabled=true", "collector.httpToken.existingSecret=mine")
+    assert _rendered(parts, "Secret", *own) == []
+    _require_mounted(parts, "mine", *own)
+
+
+def test_collector_without_a_token_is_a_decision(parts: Parts) -> None:
+    values = ("collector.enabled=true", "collector.httpToken.enabled=false")
+    assert _rendered(parts, "Secret", *values) == []
+    (stateful,) = _rendered(parts, "StatefulSet", *values)
+    assert "token" not in json.dumps(stateful)
+
+
+def _require_mounted(parts: Parts, secret: str, *values: str) -> None:
+    (stateful,) = _rendered(parts, "StatefulSet", *values)
+    spec = stateful["spec"]["template"]["spec"]
+    (volume,) = [v for v in spec["volumes"] if v.get("secret", {}).get("secretName") == secret]
+    (container,) = spec["containers"]
+    (mount,) = [m for m in container["volumeMounts"] if m["name"] == volume["name"]]
+    assert mount["readOnly"]
+    assert f"--http-token-file={mount['mountPath']}/tokens" in container["args"]
 
 
 def test_schemas_can_refuse(parts: Parts) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.e2e.cluster.node import Cluster
@@ -62,6 +63,26 @@ def read_cpu_s(container_id: str) -> float | None:
         )
         if "usage_usec" in pairs:
             return int(pairs["usage_usec"]) / 1e6
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """``peak_bytes``: the most that was charged to it, files in the page cache among that.
+    ``anonymous_bytes``: what it has now that could not be dropped."""
+
+    peak_bytes: int
+    anonymous_bytes: int
+
+
+def read_memory(container_id: str) -> Memory | None:
+    """By the container's cgroup; None: it is gone, or the kernel keeps no peak (v2 before 5.19)."""
+    for folder in _cgroups(container_id):
+        for peak, anonymous in (("memory.max_usage_in_bytes", "rss"), ("memory.peak", "anon")):
+            if (folder / peak).exists():
+                stat = (folder / "memory.stat").read_text().splitlines()
+                now = dict(line.split() for line in stat)
+                return Memory(int((folder / peak).read_text()), int(now[anonymous]))
     return None
 
 

@@ -7,7 +7,6 @@ afterwards: see ``on_a_large_node``.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from gotax.cli.stopping import StopSignal
 from gotax.config import Thresholds
 from gotax.diagnosis import rules
 from gotax.diagnosis.case import Case
@@ -130,8 +130,8 @@ def watch(subjects: dict[str, Subject], binary: Callable[[Program], Path]) -> di
                 pids.add(load.pid)
         time.sleep(WARM_UP_S)
         with Session(Plan(HZ, 1.0, Scope(frozenset(pids)))) as session:
-            windows = session.windows(WINDOW_S, threading.Event())
-            next(session.windows(0.1, threading.Event()))  # the kernel's counters grow from here
+            windows = session.windows(WINDOW_S, StopSignal())
+            next(session.windows(0.1, StopSignal()))  # the kernel's counters grow from here
             window = next(windows)
     return {
         paths[report.container.cgroup]: Seen(report, window.duration_s, window.cpu_count)

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +17,7 @@ import pytest
 from gotax import cli
 from gotax.cli import once
 from gotax.cli.output import EXIT_FAILED, EXIT_FINDINGS, EXIT_FINE
+from gotax.cli.stopping import StopSignal
 from gotax.config import Silence
 from gotax.errors import GotaxError, UserError
 from gotax.model import Window
@@ -448,6 +450,25 @@ for _ in range(20):
     signal.setitimer(signal.ITIMER_REAL, 0)
 print("ended")
 """
+
+
+def test_waiting_ends_for_a_descriptor_with_something_to_read() -> None:
+    """``also`` ends the wait, and so does a stop while there is nothing to read."""
+    stop, long_s = StopSignal(), 60.0
+    started = time.monotonic()
+    read, write = os.pipe()
+    try:
+        stop.wait(0.01, read)  # nothing: until the time is over
+        os.write(write, b"x")
+        stop.wait(long_s, read)
+        os.read(read, 1)
+        stop.set()
+        stop.wait(long_s, read)
+        stop.wait(long_s)
+    finally:
+        os.close(read)
+        os.close(write)
+    assert 0.01 <= time.monotonic() - started < long_s
 
 
 @pytest.mark.parametrize(

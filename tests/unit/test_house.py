@@ -22,6 +22,7 @@ KNOWS: dict[str, set[str]] = {
     "confidence": set(),
     "generations": set(),
     "names": {"model"},
+    "newcomers": set(),
     "runs": {"model"},
     "sampling": {"errors", "model", "config"},
     "linux": {"errors", "model", "config"},
@@ -41,7 +42,7 @@ KNOWS: dict[str, set[str]] = {
         *("processes", "symbols"),
     },
     "session": {
-        *("errors", "model", "config", "names", "sampling", "linux"),
+        *("errors", "model", "config", "names", "newcomers", "sampling", "linux"),
         *("processes", "pipeline"),
     },
     "addr2line": {"errors", "model", "linux", "binaries"},

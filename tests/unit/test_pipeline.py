@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,7 +20,7 @@ from gotax.linux.elf import PF_X, FileReader, parse_elf
 from gotax.model import Category, Verdict, Window
 from gotax.pipeline import Pipeline, Span
 from gotax.processes import ProcessTable
-from gotax.sampling.sampler import SAMPLE, Drain, Stacks
+from gotax.sampling.sampler import SAMPLE, Drain, Newcomer, Stacks
 from gotax.sampling.sampler import Counter as KernelCounter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -248,22 +250,28 @@ def test_no_hit_vanishes_and_none_goes_to_a_stranger(known: Known, ticks: list[A
             5: [known.main] * 127,
         }  # 6 is missing
         for events, hits, full, closes in ticks:
-            for pid, event in events:
+            for pid, event in events[:2]:
+                play.happen(pid, event)
+            play.past.append(dict(play.alive))
+            met = walk.meet([Newcomer(ids[h.cgroup_id], h.tgid) for h in hits])
+            for pid, event in events[2:]:
                 play.happen(pid, event)
             samples = [Hit(h.tgid, h.hits, h.stack, h.kernel, ids[h.cgroup_id]) for h in hits]
             play.past.append(dict(play.alive))
+            walk.look_again(met)
             walk.absorb(drain(samples, stacks, full), 0.0)
             drained += sum(h.hits for h in hits) + full
             if closes:
                 window = walk.window(SPAN)
                 check_books(window, drained)
                 check_strangers(window, play)
-                play.past, drained = play.past[-4:], 0
+                play.past, drained = play.past[-8:], 0
         check_books(walk.window(SPAN), drained)
 
 
 def check_strangers(window: Window, play: Play) -> None:
-    """Hits went only to who was there at one of this window's drains or of the four before."""
+    """Hits went only to who was there at one of this window's drains or of the four before, or when
+    newcomers were looked at before one of them."""
     seen = {(pid, start) for alive in play.past for pid, start in alive.items()}
     for pid, start in hits_by_process(window):
         assert pid == 0 or (pid, start) in seen
@@ -376,6 +384,246 @@ def test_exec_of_the_same_file_is_noticed(host: Host, known: Known, busy: bool) 
     gomaxprocs = walk.window(SPAN).reports[0].main_process.gomaxprocs
     assert gomaxprocs is not None
     assert (gomaxprocs.value, gomaxprocs.origin.value) == (2, "environment")
+
+
+# ---------------------------------------------------------------------------------------------
+# Who is met between two drains
+# ---------------------------------------------------------------------------------------------
+
+RUN_ONE, RUN_TWO = (f"/kubepods/pod1/{digit * 64}" for digit in "ab")
+
+
+def by_container(window: Window) -> Counter[tuple[str | None, bool]]:
+    """Hits by container id, and whether they are of a Go program."""
+    counted = Counter[tuple[str | None, bool]]()
+    for index, hits in zip(
+        window.profile.process.tolist(), window.profile.hits.tolist(), strict=True
+    ):
+        process = window.processes[index]
+        counted[process.container.container_id, process.is_go] += hits
+    return counted
+
+
+def remove(host: Host, cgroup: str) -> None:
+    shutil.rmtree(host.cgroups / cgroup.strip("/"))
+
+
+def test_who_was_met_keeps_all_of_its_hits(host: Host, known: Known) -> None:
+    """Two runs of a container that crashes, each over before the drain and its cgroup gone: each
+    has its own hits, as the Go program that it was."""
+    walk, hits = pipeline(host), []
+    for pid, cgroup, count in ((7, RUN_ONE, 5), (8, RUN_TWO, 3)):
+        number = host.cgroup(cgroup)
+        host.start(pid, 100 + pid, known.program, cgroup)
+        assert walk.meet([Newcomer(number, pid)]) == [pid]
+        host.end(pid)
+        remove(host, cgroup)
+        hits.append(Hit(pid, count, cgroup_id=number))
+    walk.absorb(drain(hits), 0.0)
+    window = walk.window(SPAN)
+    check_books(window, 8)
+    assert by_container(window) == {("a" * 64, True): 5, ("b" * 64, True): 3}
+    assert {r.container.container_id: r.hits for r in window.reports} == {"a" * 64: 5, "b" * 64: 3}
+
+
+def test_cgroup_of_who_was_met_is_known_afterwards(host: Host, known: Known) -> None:
+    """Also hits of a process that nobody looked at go to the container, not to the lost ones."""
+    number = host.cgroup(RUN_ONE)
+    host.start(7, 100, known.program, RUN_ONE)
+    walk = pipeline(host)
+    walk.meet([Newcomer(number, 7)])
+    host.end(7)
+    remove(host, RUN_ONE)
+    walk.absorb(drain([Hit(7, 2, cgroup_id=number), Hit(9, 4, cgroup_id=number)]), 0.0)
+    window = walk.window(SPAN)
+    check_books(window, 6)
+    assert by_container(window) == {("a" * 64, True): 2, ("a" * 64, False): 4}
+
+
+def test_cgroup_outlives_who_was_announced(host: Host) -> None:
+    """Who is gone by the time it is looked at: its cgroup is found while it is still there."""
+    number = host.cgroup(RUN_ONE)
+    walk = pipeline(host)
+    assert walk.meet([Newcomer(number, 7)]) == []
+    remove(host, RUN_ONE)
+    walk.absorb(drain([Hit(7, 2, cgroup_id=number)]), 0.0)
+    window = walk.window(SPAN)
+    check_books(window, 2)
+    assert by_container(window) == {("a" * 64, False): 2}
+
+
+def test_process_that_moved_does_not_name_the_cgroup_it_was_announced_in(
+    host: Host, native: Program
+) -> None:
+    """It was sampled in one cgroup and is read in another."""
+    first, _ = host.cgroup(RUN_ONE), host.cgroup(RUN_TWO)
+    host.start(7, 100, native, RUN_TWO)
+    walk = pipeline(host)
+    walk.meet([Newcomer(first, 7)])
+    remove(host, RUN_ONE)
+    walk.absorb(drain([Hit(9, 2, cgroup_id=first)]), 0.0)
+    window = walk.window(SPAN)
+    check_books(window, 2)
+    assert window.hits.lost == {"process-gone": 2}
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_who_was_met_before_its_exec_is_what_it_became(
+    host: Host, known: Known, native: Program, looks: bool
+) -> None:
+    """A shell that becomes the program of the container: seen at the next look, or at the drain."""
+    number = host.cgroup(RUN_ONE)
+    host.start(7, 100, native, RUN_ONE)
+    walk = pipeline(host)
+    assert walk.meet([Newcomer(number, 7)]) == [7]
+    host.start(7, 100, known.program, RUN_ONE, stack=2)
+    if looks:
+        assert walk.look_again([7]) == {7: True}
+        host.end(7)
+    walk.absorb(drain([Hit(7, 2, cgroup_id=number)]), 0.0)
+    window = walk.window(SPAN)
+    check_books(window, 2)
+    assert by_container(window) == {("a" * 64, True): 2}
+
+
+def test_runc_on_its_way_is_not_taken_for_the_containers_program(host: Host, known: Known) -> None:
+    """runc's own process is a Go program too, but a look later it is the container's."""
+    number = host.cgroup(RUN_ONE)
+    host.start(7, 100, known.program, RUN_ONE)
+    stat = (host.proc / "7/stat").read_text()
+    host.spoil(7, "stat", re.sub(r"\(.*\)", "(runc:[2:INIT])", stat).encode())
+    walk = pipeline(host)
+    assert walk.meet([Newcomer(number, 7)]) == [7]
+    assert walk.window(SPAN).reports == ()
+    host.start(7, 100, known.program, RUN_ONE, stack=2)
+    assert walk.look_again([7]) == {7: True}
+    assert walk.window(SPAN).reports[0].container.container_id == "a" * 64
+
+
+def test_hits_of_a_pid_used_again_are_not_given_to_the_newcomer(
+    host: Host, native: Program
+) -> None:
+    """Between two drains one process ended and another got its PID: neither gets the hits."""
+    number = host.cgroup(RUN_ONE)
+    host.start(7, 100, native)
+    walk = pipeline(host)
+    walk.absorb(drain([Hit(7, 2)]), 0.0)
+    host.start(7, 200, native, RUN_ONE)
+    walk.meet([Newcomer(number, 7)])
+    assert walk.look_again([7]) == {}
+    walk.absorb(drain([Hit(7, 3, cgroup_id=1 << 40)]), 0.0)
+    window = walk.window(SPAN)
+    check_books(window, 5)
+    assert hits_by_process(window) == {(7, 100): 2}
+    assert window.hits.lost == {"pid-reused": 3}
+
+
+def test_only_so_many_newcomers_are_looked_at_between_two_drains(
+    host: Host, native: Program
+) -> None:
+    """A host that starts containers without end does not keep the agent busy; a drain later it
+    looks again."""
+    flood = []
+    for pid in range(100, 300):
+        cgroup = f"/kubepods/pod1/{pid:064x}"
+        flood.append(Newcomer(host.cgroup(cgroup), pid))
+        host.start(pid, 100, native, cgroup)
+    walk = pipeline(host)
+    met = walk.meet(flood)
+    assert 0 < len(met) < 100
+    assert walk.meet(flood) == []
+    walk.absorb(drain([]), 0.0)
+    assert len(walk.meet(flood)) == len(met)
+
+
+def test_container_that_starts_processes_all_the_time_is_looked_at_at_first(
+    host: Host, native: Program
+) -> None:
+    """Its first processes say what it is; those of probes and shells wait for the drain."""
+    number = host.cgroup(RUN_ONE)
+    walk = pipeline(host)
+    met = []
+    for pid in range(100, 140):
+        host.start(pid, 100, native, RUN_ONE)
+        met += walk.meet([Newcomer(number, pid)])
+        walk.absorb(drain([]), 0.0)
+    assert met == list(range(100, 100 + len(met)))
+    assert 4 < len(met) < 20
+
+
+def test_processes_of_the_host_wait_for_the_drain(host: Host, native: Program) -> None:
+    """Once the path of their cgroup is known nothing more is read of them."""
+    number = host.cgroup("/system.slice/cron.service")
+    walk = pipeline(host)
+    for pid in (7, 8):
+        host.start(pid, 100, native, "/system.slice/cron.service")
+        assert walk.meet([Newcomer(number, pid)]) == []
+        host.end(pid)
+    walk.absorb(drain([Hit(7, 1, cgroup_id=number), Hit(8, 2, cgroup_id=number)]), 0.0)
+    window = walk.window(SPAN)
+    check_books(window, 3)
+    assert hits_by_process(window) == {(7, 100): 1, (0, 0): 2}
+
+
+def test_nobody_ages_by_early_drains(host: Host, native: Program) -> None:
+    """Drains out of turn do not make a process that ended a stranger, nor a load uneven."""
+    host.start(7, 100, native)
+    walk = pipeline(host)
+    walk.absorb(drain([Hit(7, 2)]), 0.0)
+    host.end(7)
+    for _ in range(8):
+        walk.absorb(drain([]), 0.0, is_early=True)
+    walk.absorb(drain([Hit(7, 3)]), 0.0)
+    window = walk.window(SPAN)
+    check_books(window, 5)
+    assert hits_by_process(window) == {(7, 100): 5}
+
+
+def use_cpu(host: Host, pid: int, ticks: int) -> None:
+    """utime in /proc/PID/stat, in 1/100 s."""
+    head, _, tail = (host.proc / f"{pid}/stat").read_text().rpartition(") ")
+    fields = tail.split(" ")
+    fields[11] = str(ticks)
+    host.spoil(pid, "stat", f"{head}) {' '.join(fields)}".encode())
+
+
+def test_cpu_time_of_who_ended_is_the_kernels_and_then_its_hits(host: Host, known: Known) -> None:
+    """As far as it was seen its time is the kernel's; what it used after that was sampled only."""
+    number = host.cgroup(RUN_ONE)
+    walk = pipeline(host)
+    host.start(7, 1 << 40, known.program, RUN_ONE)  # after the window began
+    use_cpu(host, 7, 30)
+    walk.meet([Newcomer(number, 7)])
+    use_cpu(host, 7, 200)
+    walk.absorb(drain([Hit(7, 170, cgroup_id=number)]), 0.0, is_early=True)
+    host.end(7)
+    walk.absorb(drain([Hit(7, 50, cgroup_id=number)]), 0.0)
+    (report,) = walk.window(SPAN).reports
+    assert report.hits == 220
+    assert report.cpu_ns == 2_000_000_000 + 50 * SPAN.period_ns
+
+
+def test_cpu_time_of_who_was_never_drained_alive_is_its_hits(host: Host, known: Known) -> None:
+    """What it had used when it was met is in the hits already."""
+    number = host.cgroup(RUN_ONE)
+    walk = pipeline(host)
+    host.start(7, 1 << 40, known.program, RUN_ONE)
+    use_cpu(host, 7, 30)
+    walk.meet([Newcomer(number, 7)])
+    host.end(7)
+    walk.absorb(drain([Hit(7, 50, cgroup_id=number)]), 0.0)
+    (report,) = walk.window(SPAN).reports
+    assert report.cpu_ns == 50 * SPAN.period_ns
+
+
+def test_early_drains_are_counted_with_the_next(host: Host, known: Known) -> None:
+    """``drain_hits`` are of about the same time each."""
+    host.start(7, 100, known.program)
+    walk = pipeline(host)
+    for hits, is_early in ((1, True), (2, True), (4, False), (8, True), (16, False), (32, False)):
+        walk.absorb(drain([Hit(7, hits)]), 0.0, is_early)
+    (report,) = walk.window(SPAN).reports
+    assert report.drain_hits == (7, 24)  # and the last, which may be a shorter one
 
 
 # ---------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
@@ -26,8 +27,17 @@ class StopSignal:
     def is_set(self) -> bool:
         return self._set
 
-    def wait(self, timeout: float) -> None:
-        select.select([self._read], [], [], timeout)  # tried again after a signal, PEP 475
+    def wait(self, timeout: float, also: int | None = None) -> None:
+        """Also returns when the descriptor ``also`` can be read."""
+        # Both are tried again after a signal (PEP 475). select cannot take descriptors of 1024 and
+        # more, which ``also`` may be on a host with many CPUs; ours is one of the first.
+        if also is None:
+            select.select([self._read], [], [], timeout)
+            return
+        poll = select.poll()
+        poll.register(self._read, select.POLLIN)
+        poll.register(also, select.POLLIN)
+        poll.poll(math.ceil(timeout * 1000))
 
 
 def stop_on_signals() -> StopSignal:

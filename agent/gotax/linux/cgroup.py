@@ -551,6 +551,24 @@ class Cgroups:
         """Allows one more walk of the tree: call it once a tick."""
         self._may_walk = True
 
+    def known_path(self, cgroup_id: int) -> str | None:
+        """As ``path_of_id``, but without a walk."""
+        return self._path_of_id.get(cgroup_id)
+
+    def learn(self, cgroup_id: int, entries: tuple[CgroupEntry, ...]) -> None:
+        """Remember an id by the host entries of a process that has just been sampled there.
+
+        It may have moved since, so what they say must be that cgroup.
+        """
+        unified = self.hierarchies.unified
+        if unified is None or cgroup_id in self._path_of_id:
+            return
+        for entry in entries:
+            directory = unified.directory(entry.path) if entry.hierarchy == 0 else None
+            if directory is not None and _inode(directory) == cgroup_id:
+                self._path_of_id[cgroup_id] = entry.path
+        self._trim()
+
     def path_of_id(self, cgroup_id: int) -> str | None:
         """The host path of a bpf_get_current_cgroup_id, which is the inode of a v2 directory.
 
@@ -566,10 +584,13 @@ class Cgroups:
         for directory, inode in _walk(unified.mount):
             self._path_of_id.pop(inode, None)  # to the end: the oldest are the first
             self._path_of_id[inode] = prefix + directory[len(unified.mount) :] or "/"
+        self._trim()
+        return self._path_of_id.get(cgroup_id)
+
+    def _trim(self) -> None:
         while len(self._path_of_id) > _MAX_CGROUPS:
             del self._path_of_id[next(iter(self._path_of_id))]
             self.evictions += 1
-        return self._path_of_id.get(cgroup_id)
 
 
 def _path_in(entries: tuple[CgroupEntry, ...], controller: str) -> str:
@@ -604,6 +625,13 @@ def _read_quota(directory: str, tree: Hierarchy | None) -> float | None:
         return None
     period = _read(f"{directory}/cpu.cfs_period_us", _MAX_FILE_BYTES)
     return None if period is None else parse_cfs_quota(quota, period)
+
+
+def _inode(path: str) -> int | None:
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return None
 
 
 def _require(directory: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import mmap
 import os
 import platform
 import struct
@@ -122,6 +123,48 @@ class Batch:
             done = True
         ctypes.memmove(position, position + 8, 8)
         return int(struct.unpack_from("=I", attributes, 32)[0]), done
+
+
+class Ring:
+    """Reads what a program has written to a BPF_MAP_TYPE_RINGBUF; ``fd`` polls readable then.
+
+    kernel/bpf/ringbuf.c: a page with the consumer's position, which only we write; a page with the
+    producer's; the data, mapped twice in a row so that a record is never cut at the end. Before
+    each record stands its length (with BPF_RINGBUF_BUSY_BIT while it is being written, and
+    BPF_RINGBUF_DISCARD_BIT if it does not count) and a word that is not for us; records are padded
+    to 8 bytes.
+    """
+
+    _BUSY, _DISCARDED, _HEADER = 1 << 31, 1 << 30, 8
+
+    def __init__(self, fd: int, data_bytes: int) -> None:
+        self.fd = fd
+        self._size = data_bytes
+        self._consumer = mmap.mmap(fd, mmap.PAGESIZE)
+        self._producer = mmap.mmap(
+            fd, mmap.PAGESIZE + 2 * data_bytes, prot=mmap.PROT_READ, offset=mmap.PAGESIZE
+        )
+
+    def take(self) -> list[bytes]:
+        """The records since the last call."""
+        (position,) = struct.unpack_from("=Q", self._consumer)
+        (end,) = struct.unpack_from("=Q", self._producer)
+        records = []
+        while position < end:
+            at = mmap.PAGESIZE + position % self._size
+            (length,) = struct.unpack_from("=I", self._producer, at)
+            if length & self._BUSY:
+                break
+            start, size = at + self._HEADER, length & ~self._DISCARDED
+            if size == length:
+                records.append(self._producer[start : start + size])
+            position += self._HEADER + (size + 7) // 8 * 8
+        struct.pack_into("=Q", self._consumer, 0, position)
+        return records
+
+    def close(self) -> None:
+        self._consumer.close()
+        self._producer.close()
 
 
 def open_cpu_clock(cpu: int, period_ns: int) -> int:

@@ -28,6 +28,7 @@ MAP_NAMES = (
     *("samples_0", "samples_1"),
     *("user_stacks_0", "user_stacks_1"),
     *("kernel_stacks_0", "kernel_stacks_1"),
+    *("met", "newcomers"),
 )
 _LOAD_TIMEOUT_S = 60
 _MESSAGE_BYTES = 1 << 16

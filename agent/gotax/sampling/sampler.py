@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import mmap
 import os
 import resource
 import secrets
@@ -37,6 +38,7 @@ SAMPLE = np.dtype(
     ]
 )
 SAMPLE_STACK_LOST = 1
+NEWCOMER = np.dtype([("cgroup_id", "u8"), ("tgid", "u8")])
 STACK = np.dtype([("caller", "u8"), ("depth", "u8"), ("ip", "u8", (MAX_FRAMES,))])
 
 
@@ -52,6 +54,7 @@ class Counter(IntEnum):
 
 _BATCH_ENTRIES = 1024
 _SAMPLES_MIN, _SAMPLES_MAX = 4096, 1 << 18
+_MET_MAX = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,14 @@ class Drain:
     cpus: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """A process that has just been sampled in this cgroup for the first time."""
+
+    cgroup_id: int
+    tgid: int
+
+
 def possible_cpus(sys_root: str = "/sys") -> int:
     """Slots of a per-CPU map value: the kernel's *possible* CPUs, not the online ones."""
     text = Path(sys_root, "devices/system/cpu/possible").read_text()
@@ -152,6 +163,11 @@ class Sampler:
         self._possible = possible_cpus()
         self._totals = np.zeros(len(Counter), np.int64)
         self._tgids: frozenset[int] = frozenset()
+        self._ring: kernel.Ring | None = None
+        self._met = 0  # announced since the kernel's memory of it was last emptied
+        self._met_batch = kernel.Batch(
+            np.empty(_BATCH_ENTRIES, NEWCOMER), np.empty(_BATCH_ENTRIES, "u1")
+        )
         self._samples_batch = kernel.Batch(
             np.empty(_BATCH_ENTRIES, SAMPLE), np.empty(_BATCH_ENTRIES, "u8")
         )
@@ -164,6 +180,8 @@ class Sampler:
         _raise_descriptor_limit(self._possible + 64)
         self._program = self._load()
         try:
+            # One page of data, as bpf/profile.c asks for.
+            self._ring = kernel.Ring(self._program.maps["newcomers"], mmap.PAGESIZE)
             if self._target.tgids is not None:
                 self.follow(self._target.tgids)
             self._follow_cpus()
@@ -184,6 +202,9 @@ class Sampler:
         for fd in self._events.values():
             os.close(fd)
         self._events.clear()
+        if self._ring:
+            self._ring.close()
+            self._ring = None
         if self._program:
             self._program.close()
             self._program = None
@@ -199,6 +220,8 @@ class Sampler:
             # Linux 6.1 lets perf programs use maps that allocate on demand; before it, all the
             # memory of a bank is taken at once.
             "MAP_FLAGS": "1" if preflight.kernel_release() >= (6, 1) else "0",
+            "MET_MAX": str(_MET_MAX),
+            "PAGE_SIZE": str(mmap.PAGESIZE),
             "HASH_SEED": f"{secrets.randbits(64)}ULL",
         }
         if self._with_kernel_stacks:
@@ -246,6 +269,30 @@ class Sampler:
         for tgid in wanted - self._tgids:
             kernel.map_write(fd, struct.pack("=I", tgid), b"\1")
         self._tgids = wanted
+
+    @property
+    def newcomers_fd(self) -> int:
+        """Polls readable when there are newcomers."""
+        assert self._ring
+        return self._ring.fd
+
+    def newcomers(self) -> list[Newcomer]:
+        """Who was met since the last call: whose first hit was counted, and is not yet drained.
+
+        At most some 170, which is what the ring holds; the others at the next call, if they still
+        run. Some come again: who was met is forgotten once in a while, so that the kernel's memory
+        of them does not fill up.
+        """
+        assert self._ring
+        assert self._program
+        records = np.frombuffer(b"".join(self._ring.take()), NEWCOMER)
+        self._met += len(records)
+        if self._met > _MET_MAX // 2:
+            self._met, done, first = 0, False, True
+            while not done:
+                _, done = self._met_batch.take(self._program.maps["met"], first)
+                first = False
+        return [Newcomer(*record) for record in records.tolist()]
 
     @property
     def follows_tgids(self) -> bool:

@@ -55,6 +55,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- printf "%s-collector" (include "gotax.fullname" . | trunc 53 | trimSuffix "-") -}}
 {{- end -}}
 
+{{- /* The Secret with the tokens of the collector's web page; nothing where none is asked for. */ -}}
+{{- define "gotax.collectorTokenSecret" -}}
+{{- with .Values.collector.httpToken -}}
+{{- if .enabled -}}
+{{- .existingSecret | default (printf "%s-http" (include "gotax.collectorName" $)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* HOST:PORT that the agents send to; nothing for nobody. */ -}}
 {{- define "gotax.collectorAddress" -}}
 {{- if .Values.collector.external -}}

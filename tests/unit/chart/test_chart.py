@@ -173,6 +173,22 @@ def test_the_agents_arguments_exist(capsys: pytest.CaptureFixture[str]) -> None:
     assert options <= known | COLLECTORS
 
 
+def test_the_collectors_arguments_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    """Those of the StatefulSet are options of `gotax collector`."""
+    pytest.importorskip("gotax_collector", reason="the extra collector")
+    template = (CHART / "templates" / "collector.yaml").read_text()
+    options = set(re.findall(r"- (--[a-z-]+)=?", template))
+    assert {"--http-token-file", "--client-ca"} <= options
+    with pytest.raises(SystemExit):
+        cli.main(["collector", "--help"])
+    assert options <= set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+
+
+def test_the_collectors_page_is_not_open_by_default() -> None:
+    """It listens on every address, so it asks for a token unless somebody says otherwise."""
+    assert VALUES["collector"]["httpToken"] == {"enabled": True, "existingSecret": ""}
+
+
 def test_the_rules_have_the_places_that_the_values_replace() -> None:
     """A marker that was edited away would leave a value without effect."""
     rules = (CHART / "rules" / "gotax.rules.yaml").read_text()

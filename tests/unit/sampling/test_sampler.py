@@ -11,7 +11,15 @@ from gotax.errors import UserError
 from gotax.model import UInt64Array
 from gotax.sampling import preflight, sampler
 from gotax.sampling.loader import MAP_NAMES
-from gotax.sampling.sampler import MAX_FRAMES, SAMPLE, STACK, Counter, Sampler, Stacks
+from gotax.sampling.sampler import (
+    MAX_FRAMES,
+    NEWCOMER,
+    SAMPLE,
+    STACK,
+    Counter,
+    Sampler,
+    Stacks,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,9 +113,15 @@ def test_names_and_layouts_are_those_of_the_bpf_program() -> None:
     assert re.findall(r"u64 (\w+)", stack[1]) == list(STACK.names or ())
     assert STACK.itemsize == 8 * (2 + MAX_FRAMES)
 
+    newcomer = re.search(r"struct newcomer \{(.*?)\};", PROGRAM, re.S)
+    assert newcomer
+    assert re.findall(r"u64 (\w+)", newcomer[1]) == list(NEWCOMER.names or ())
+    assert NEWCOMER.itemsize == 16
+
     tables = re.findall(r"BPF_F_TABLE\(\"hash\", \w+ ?\w*, \w+ ?\w*, (\w+)", PROGRAM)
     arrays = re.findall(r"^BPF_(?:PERCPU_)?ARRAY\((\w+)", PROGRAM, re.M)
-    assert {*tables, *arrays} - {"scratch"} == set(MAP_NAMES)
+    rings = re.findall(r"BPF_RINGBUF_OUTPUT\((\w+)", PROGRAM)
+    assert {*tables, *arrays, *rings} - {"scratch"} == set(MAP_NAMES)
 
 
 def _define(name: str) -> int:

@@ -1,0 +1,119 @@
+"""The collector's image and StatefulSet: agents of the cluster send, the API knows their workloads.
+
+Nothing else in this cluster resolves names, so Services that agents ask for are told to a small
+name server (cluster/dns.py).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e.agent import Agent
+from tests.e2e.cluster.node import Cluster
+from tests.e2e.cluster.sandbox import ADDRESS, SandboxError
+from tests.e2e.objects import OVERSIZED
+from tests.e2e.parts import CHART, Parts
+
+RELEASE = NAMESPACE = "fleet"
+NAME = f"{RELEASE}-gotax-collector"
+WHERE = ("--namespace", NAMESPACE)
+VALUES = (
+    *("--set", "collector.enabled=true", "--set", "collector.image.repository=gotax-collector"),
+    *("--set", "collector.persistence.enabled=false"),  # no storage class here
+)
+READY_WITHIN_S = 120
+STORED_WITHIN_S = 120  # two windows, and an agent that waits between two attempts to connect
+
+
+class Collector:
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        pod = cluster.get("pod", f"{NAME}-0", *WHERE)
+        self.url = f"http://{pod['status']['podIP']}:9747"
+
+    def token(self) -> str:
+        secret = self._cluster.get("secret", f"{NAME}-http", *WHERE)
+        return base64.b64decode(secret["data"]["tokens"]).decode().strip()
+
+    def fetch(self, path: str, *options: str) -> str:
+        return self._cluster.run("curl", "-sSf", "-m", "10", *options, self.url + path)
+
+    def top(self) -> list[dict[str, Any]]:
+        login = ("--header", f"Authorization: Bearer {self.token()}")
+        document = json.loads(self.fetch("/api/v1/top", *login))
+        found: list[dict[str, Any]] = document["rows"]
+        return found
+
+
+@pytest.fixture(scope="module")
+def collector(cluster: Cluster, parts: Parts, busy_shop: str) -> Iterator[Collector]:
+    """A release of its own, with agents of its own: the others must stay as they come."""
+    del busy_shop  # whose workloads are to be seen
+    cluster.import_image(parts.collector)
+    cluster.helm("install", RELEASE, str(CHART), *WHERE, "--create-namespace", *VALUES)
+    try:
+        service = cluster.get("service", NAME, *WHERE)["spec"]["clusterIP"]
+        names = f"{NAME}.{NAMESPACE}.svc={service}"
+        cluster.sandbox.start(
+            "dns", sys.executable, "-P", "-m", "tests.e2e.cluster.dns", ADDRESS, names
+        )
+        cluster.kubectl(
+            *("rollout", "status", f"statefulset/{NAME}", *WHERE, f"--timeout={READY_WITHIN_S}s")
+        )
+        yield Collector(cluster)
+    finally:
+        cluster.helm("uninstall", RELEASE, *WHERE, "--wait")
+        cluster.kubectl("delete", "namespace", NAMESPACE)
+        cluster.sandbox.kill("dns")
+
+
+def test_agents_of_the_chart_reach_the_collector_of_the_chart(
+    collector: Collector, cluster: Cluster
+) -> None:
+    """The oversized workload, by its name, with CPU time: through the Service, the stream, the
+    store and the API."""
+
+    def is_stored() -> bool:
+        found = [row for row in collector.top() if row["workload"] == OVERSIZED]
+        return any(row["consumption"]["cores"] > 0 for row in found)
+
+    cluster.wait_for("the API knows the workload", is_stored, STORED_WITHIN_S)
+
+
+def test_page_and_api_ask_for_the_token(collector: Collector) -> None:
+    """Probes and metrics do not."""
+    for path in ("/", "/api/v1/top"):
+        with pytest.raises(SandboxError, match="401"):
+            collector.fetch(path)
+    streams = re.search(r"^gotax_collector_streams (\S+)$", collector.fetch("/metrics"), re.M)
+    assert streams
+    assert float(streams[1]) == 1
+    assert collector.fetch("/", "--user", f"anybody:{collector.token()}")
+
+
+def test_an_upgrade_keeps_the_token(collector: Collector, cluster: Cluster) -> None:
+    before = collector.token()
+    cluster.helm("upgrade", RELEASE, str(CHART), *WHERE, *VALUES, "--set", "podLabels.again=yes")
+    assert collector.token() == before
+    Agent(cluster, NAMESPACE, f"{RELEASE}-gotax").kubectl(
+        "rollout", "status", f"daemonset/{RELEASE}-gotax", "--timeout=90s"
+    )
+
+
+def test_collector_runs_with_nothing(collector: Collector, cluster: Cluster) -> None:
+    """Not root, no capability, nothing to write to but its store and /tmp."""
+    del collector
+    inside = ("exec", f"{NAME}-0", *WHERE, "--")
+    status = cluster.kubectl(*inside, "cat", "/proc/self/status")
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert fields["Uid"].split() == ["65532"] * 4
+    assert int(fields["CapEff"], 16) == int(fields["CapBnd"], 16) == 0
+    with pytest.raises(SandboxError, match="Read-only file system"):
+        cluster.kubectl(*inside, "touch", "/opt/gotax/here")

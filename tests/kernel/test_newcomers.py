@@ -1,0 +1,120 @@
+"""A container that crashes, and crashes again, all between two drains: its time stays its own."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from gotax.cli.stopping import StopSignal
+from gotax.config import Detail
+from gotax.model import Category, Window
+from gotax.sampling import sampler
+from gotax.sampling.sampler import Sampler
+from gotax.session import Plan, Session
+
+from tests.kernel.load import Group, Load, check_books, wait_until
+from tests.toolchains import VERSIONS
+
+pytestmark = [pytest.mark.kernel, pytest.mark.toolchain]
+
+HZ = 999
+WINDOW_S = 12.0
+LIVES_S = (3.0, 1.5, 0.5)
+"""Of one process each, in a cgroup of its own. All are over before the window is."""
+SLACK, DEVIATIONS = 0.10, 4.5
+"""How far off the reported time may be: a tenth for what runs in the cgroup before and after the
+program (a shell, the kernel that tears it down), and what chance does to so few hits."""
+
+
+@dataclass(frozen=True)
+class Life:
+    container_id: str
+    used_ns: int
+
+
+@dataclass(frozen=True)
+class Crashes:
+    window: Window
+    lives: tuple[Life, ...]
+
+    def reported_ns(self, life: Life) -> int:
+        (report,) = [
+            r for r in self.window.reports if r.container.container_id == life.container_id
+        ]
+        return self.window.cpu_ns_of(report)
+
+
+@pytest.fixture(scope="module")
+def crashes(go_binary: Callable[..., Path]) -> Crashes:
+    """One window with a single regular drain at its end, as the agent's are."""
+    binary = go_binary("knownwork", VERSIONS[-1])
+    lives: list[Life] = []
+
+    def crash() -> None:
+        for number, seconds in enumerate(LIVES_S):
+            container_id = hashlib.sha256(f"{number} {time.time_ns()}".encode()).hexdigest()
+            with Group(container_id) as group, Load(binary, group=group) as program:
+                group.favour()
+                time.sleep(seconds)
+                program.kill()
+                lives.append(Life(container_id, group.usage_ns()))
+
+    with Session(Plan(HZ, WINDOW_S, detail=Detail(functions=5))) as session:
+        thread = threading.Thread(target=crash)
+        thread.start()
+        window = next(session.windows(WINDOW_S, StopSignal()))
+        assert not thread.is_alive(), "the window was too short to see the end of all"
+    check_books(window)
+    return Crashes(window, tuple(lives))
+
+
+@pytest.mark.parametrize("number", range(len(LIVES_S)))
+def test_no_cpu_time_of_a_short_life_is_lost(crashes: Crashes, number: int) -> None:
+    """What the kernel has accounted to the cgroup is reported of its container, and no more."""
+    life = crashes.lives[number]
+    hits = life.used_ns / crashes.window.period_ns
+    bound = SLACK + DEVIATIONS / math.sqrt(hits)
+    assert bound < 0.75  # else it would hold for anything
+    assert crashes.reported_ns(life) == pytest.approx(life.used_ns, rel=bound)
+
+
+def test_each_life_is_a_go_program_of_its_own(crashes: Crashes) -> None:
+    """The crashed program is reported as what it was, with the GOMAXPROCS that it had."""
+    mine = {life.container_id for life in crashes.lives}
+    found = [r for r in crashes.window.reports if r.container.container_id in mine]
+    assert len(found) == len(LIVES_S)
+    for report in found:
+        assert report.main_process.build
+        assert report.main_process.build.package.endswith("knownwork")
+        assert report.main_process.gomaxprocs
+        assert report.main_process.gomaxprocs.value
+
+
+def test_most_of_a_life_of_seconds_is_classified(crashes: Crashes) -> None:
+    """Its stacks were symbolized while its file could be read: it is known what for."""
+    (report,) = [
+        r
+        for r in crashes.window.reports
+        if r.container.container_id == crashes.lives[0].container_id
+    ]
+    assert report.category_hits[Category.USER] > 0.9 * report.hits
+
+
+def test_newcomers_are_announced_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many more than the kernel's memory of who was met has room for: it is emptied in time."""
+    monkeypatch.setattr(sampler, "_MET_MAX", 64)
+    with Sampler(HZ, WINDOW_S) as sampling:
+        for _ in range(200):
+            with Load("/bin/sh", "-c", "while :; do :; done") as program:
+                pid = program.pid
+
+                def is_announced(pid: int = pid) -> bool:
+                    return any(n.tgid == pid for n in sampling.newcomers())
+
+                wait_until(is_announced, f"PID {pid} to be announced")
