@@ -100,6 +100,13 @@ def test_text_is_printable_whatever_the_names(window: Window, style: Style) -> N
         assert style.unicode or plain.isascii()
 
 
+def test_a_container_without_a_kind_is_explained() -> None:
+    """A pod's container whose kind nobody told, as a kubelet of another version may not."""
+    window = build_window(named(fitting_load(), "payments-1", kind=""))
+    (report,) = window.reports
+    assert "shop/payments-1 of Deployment/payments" in render_explain(report, window, Style(120))
+
+
 @unhurried
 @given(windows(), styles, st.sampled_from(Sort))
 def test_top_fits_its_screen(window: Window, style: Style, sort: Sort) -> None:

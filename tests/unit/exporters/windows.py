@@ -246,9 +246,8 @@ def named(load: Load, pod: str, workload: str = "payments", **facts: Any) -> Loa
         pod_uid=container.pod_uid or "",
         node="node-17",
         image="shop/payments:1",
-        kind="container",
         workload=Workload("Deployment", workload),
-        **facts,
+        **{"kind": "container", **facts},
     )
     container = replace(container, name=known.path, pod=known)
     return replace(load, process=replace(load.process, container=container))
