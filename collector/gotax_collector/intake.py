@@ -56,6 +56,7 @@ class Intake:
         self._store = store
         self._bytes_max = limits.waiting_bytes
         self._batch_s = limits.batch_s
+        self._insert_s = 0.0  # of the batch before
         self._queue: deque[_Waiting] = deque()
         self._bytes = 0
         self._changed = threading.Condition()
@@ -117,8 +118,10 @@ class Intake:
     def _next_batch(self) -> list[_Waiting]:
         """Empty at the end. What is taken still counts as waiting until it is stored."""
         with self._changed:
+            # Who has come while the batch before was stored has waited as long already.
+            waited_s = self._insert_s if self._queue else 0.0
             self._changed.wait_for(lambda: self._queue or self._is_closing)
-            self._gather()
+            self._gather(self._batch_s - waited_s)
         batch: list[_Waiting] = []
         size = 0
         while self._queue and len(batch) < BATCH_REPORTS_MAX and size < BATCH_BYTES_MAX:
@@ -126,14 +129,14 @@ class Intake:
             size += batch[-1].size
         return batch
 
-    def _gather(self) -> None:
-        """Let the first report wait for others: while they come, and ``batch_s`` at most.
+    def _gather(self, most_s: float) -> None:
+        """Let the first report wait for others: while they come, and ``most_s`` at most.
 
         An insert costs nearly the same whether it has one report or fifty. Where there are few
         agents nobody else comes, and one that ends has its last acknowledgement in a moment.
         """
-        slice_s = min(_QUIET_S, self._batch_s)
-        for _ in range(round(self._batch_s / slice_s) if slice_s else 0):
+        slice_s = min(_QUIET_S, most_s)
+        for _ in range(round(most_s / slice_s) if slice_s > 0 else 0):
             before = len(self._queue)
             if self._changed.wait_for(self._is_enough, slice_s) or len(self._queue) == before:
                 return
@@ -164,7 +167,8 @@ class Intake:
                     self._changed.wait_for(lambda: self._is_closing, retry_s)
                 retry_s = min(retry_s * 2, _RETRY_MAX_S)
             else:
-                self.counters.insert_s += time.monotonic() - started
+                self._insert_s = time.monotonic() - started
+                self.counters.insert_s += self._insert_s
                 self.counters.batches += 1
                 self.counters.stored += len(reports)
                 self.counters.failing_since_s = None

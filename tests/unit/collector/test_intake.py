@@ -78,6 +78,17 @@ def test_the_time_is_an_option() -> None:
     assert gathered([4] * 100, replace(Limits(), batch_s=0.0)) == (1, 0.0)
 
 
+@pytest.mark.parametrize(("insert_s", "waits_s"), [(0.5, 1.5), (1.75, 0.25), (9.0, 0.0)])
+def test_who_came_during_an_insert_has_waited_already(insert_s: float, waits_s: float) -> None:
+    intake = Intake(MemoryStore(), USUAL)
+    intake._insert_s = insert_s
+    passing = Passing([4] * 100)
+    passing.intake, intake._changed = intake, passing
+    come(intake, 1)
+    intake._next_batch()
+    assert passing.passed_s == waits_s
+
+
 def test_a_full_batch_waits_no_longer() -> None:
     assert gathered([4, 600, 600]) == (module.BATCH_REPORTS_MAX, 0.5)
 
