@@ -508,7 +508,8 @@ def _pod(pod: PodContainer | None) -> str:
         return ""
     text = f"{pod.namespace}/{pod.pod} of {pod.workload} on {pod.node}"
     if pod.kind != "container":
-        text += f"; {pod.container} is {'an' if pod.kind.startswith(('e', 'i')) else 'a'} {pod.kind} container"
+        article = "an" if pod.kind.startswith(("e", "i")) else "a"
+        text += f"; {pod.container} is {article} {pod.kind} container"
     text += f"; {_resources(pod.current)}"
     if pod.desired != pod.current:
         text += f", a resize to {_resources(pod.desired)} is pending"
