@@ -22,7 +22,7 @@ from gotax.linux.elf import Elf, FileReader, SymbolTable, parse_elf
 from gotax.linux.procfs import FileId
 from gotax.model import Frame, FrameKind, GoBuild, UInt64Array
 
-_BINARIES = 512
+_BINARIES = 128
 _NOT_GO = 2048
 _CACHE_BYTES = 512 * 1024  # of each open file, until the end of the tick
 _PASSING = frozenset({"binary-gone", "binary-changed", "elf-unreadable"})
@@ -213,7 +213,7 @@ class Binary:
 
 
 class BinaryTable:
-    """The binaries seen lately: at most 1024."""
+    """The binaries seen lately: at most 256; live processes keep theirs."""
 
     def __init__(self) -> None:
         self._binaries: Generations[FileId, Binary] = Generations(_BINARIES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
@@ -34,7 +34,7 @@ from gotax.model import (
 )
 
 _VARIABLES = frozenset({"GOMAXPROCS", "GODEBUG"})
-_ENDED = 4096
+_ENDED = 2048
 """How many processes are remembered after their end, for hits that were counted before it."""
 _GRACE_TICKS = 4
 """How many ticks (a drain is one, a window is one) after a process was last seen alive hits of its
@@ -89,6 +89,12 @@ class Entry:
     def is_go(self) -> bool:
         return self.process.build is not None
 
+    def slim(self) -> None:
+        """Let go of what only symbolizing needs: no hit of it will come any more."""
+        self.binary, self.mappings, self.runtimes = None, None, ()
+        self.environment, self.biases = {}, {}
+        self.judged = self.placed = None
+
 
 class ProcessTable:
     """All processes seen, by PID. ``errors`` counts what went wrong, by reason."""
@@ -101,6 +107,7 @@ class ProcessTable:
         self._sys = roots.sys
         self._live: dict[int, Entry] = {}
         self._ended: Generations[int, Entry] = Generations(_ENDED)
+        self._ending: deque[Entry] = deque()  # of those, who may still have hits to come
         self._by_cgroup: Generations[int, Entry] = Generations(_ENDED)
         self._serial = 0
         self._window_began = _boot_ticks()
@@ -117,6 +124,8 @@ class ProcessTable:
         if not is_early:
             self._tick += 1
             self._looks = 0
+            while self._ending and self._tick - self._ending[0].seen > _GRACE_TICKS:
+                self._ending.popleft().slim()
         self.cgroups.refresh()
         self.online = procfs.read_online_cpus(self._sys)
 
@@ -299,6 +308,7 @@ class ProcessTable:
         self._live.pop(pid, None)
         entry.alive = False
         self._ended.put(pid, entry)
+        self._ending.append(entry)
 
     def _has_changed(self, known: Entry, stat: procfs.Stat) -> bool:
         """The process called exec: same PID and start time, another program or the same again."""

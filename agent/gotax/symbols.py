@@ -32,7 +32,8 @@ from gotax.processes import Entry, ProcessTable
 from gotax.runs import Runs
 
 _STACKS = 8192
-_RANGES = 1 << 18
+_RANGES = 1 << 18  # 24 bytes each
+_NAMED_RANGES = 1 << 16  # with a chain of frames, some 600 bytes
 _CLASSES = 1 << 16
 _WHOLE_AFTER = 3  # drains with something new: a process that ends soon is not worth it
 _WHOLE_FUNCTIONS = 50_000  # of one binary, and of all that are read whole in one drain
@@ -155,9 +156,10 @@ class _Known:
 
 
 class Binaries:
-    """What is known of the binaries that were asked for last, ``_RANGES`` ranges in all."""
+    """What is known of the binaries that were asked for last, ``most`` ranges in all."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._known: dict[int, _Known] = {}  # by serial; the longest unused is the first
         self._drain = 0
         self.evictions = 0
@@ -173,17 +175,17 @@ class Binaries:
 
     def has_room(self, ranges: int) -> bool:
         """For so many more, without losing what is in use. Drops what is not, if that helps."""
-        while ranges > _RANGES - len(self) and self._known:
+        while ranges > self._most - len(self) and self._known:
             oldest = next(iter(self._known.values()))
             if self._drain - oldest.used < _UNUSED_DRAINS:
                 return False
             self._drop()
-        return ranges <= _RANGES
+        return ranges <= self._most
 
     def end_drain(self) -> None:
         self._drain += 1
         size = len(self)
-        while size > _RANGES:
+        while size > self._most:
             size -= self._drop()
 
     def _drop(self) -> int:
@@ -193,7 +195,8 @@ class Binaries:
 
 
 class Symbolizer:
-    """Knows at most 16384 stacks, 262144 address ranges and 16384 function names at a time."""
+    """Knows at most 16384 stacks, 65536 address ranges (262144 without names) and 16384 function
+    names at a time."""
 
     def __init__(self, processes: ProcessTable, with_lines: bool, with_names: bool = True) -> None:
         self._processes = processes
@@ -202,7 +205,7 @@ class Symbolizer:
         self._classes: dict[tuple[int, ...], Place] = {}
         self._stacks: Generations[tuple[int, int], Symbolized] = Generations(_STACKS)
         self._composed: Generations[tuple[Place, ...], Symbolized] = Generations(_STACKS)
-        self._binaries = Binaries()
+        self._binaries = Binaries(_NAMED_RANGES if with_names else _RANGES)
         self._codes: Generations[str, int] = Generations(_NAMES)
         self._kernel: Generations[int, Location] = Generations(_KERNEL_LOCATIONS)
         self._kernel_stacks: Generations[int, Stack] = Generations(_STACKS)

@@ -19,7 +19,7 @@ from gotax.golang.pclntab import Pclntab, parse_pclntab
 from gotax.linux.elf import PF_X, FileReader, parse_elf
 from gotax.model import Category, Verdict, Window
 from gotax.pipeline import Pipeline, Span
-from gotax.processes import ProcessTable
+from gotax.processes import Entry, ProcessTable
 from gotax.sampling.sampler import SAMPLE, Drain, Newcomer, Stacks
 from gotax.sampling.sampler import Counter as KernelCounter
 from hypothesis import HealthCheck, given, settings
@@ -321,6 +321,28 @@ def test_process_long_gone_gets_no_hits_of_a_short_lived_successor(
     check_books(window, 5)
     assert hits_by_process(window) == {(7, 100): 2}
     assert window.hits.lost == {"process-gone": 3}
+
+
+def test_the_long_dead_are_not_kept_whole(host: Host, known: Known) -> None:
+    """Of thousands that ended nobody keeps binaries and mappings; the window still tells of them."""
+    host.start(7, 100, known.program)
+    processes = ProcessTable(host.roots)
+    walk = Pipeline(processes, "host", Thresholds(), EVERYTHING)
+    walk.absorb(drain([Hit(7, 2, 1)], {1: [known.main]}), 0.0)
+    entry = processes.resolve(7)
+    assert isinstance(entry, Entry)
+    assert entry.binary
+    assert entry.mappings
+    host.end(7)
+    walk.absorb(drain([Hit(7, 3, 1)], {1: [known.main]}), 0.0)
+    for _ in range(5):
+        walk.absorb(drain([]), 0.0)
+    assert not (entry.binary or entry.mappings or entry.runtimes)
+    window = walk.window(SPAN)
+    check_books(window, 5)
+    (report,) = window.reports
+    assert report.main_process.is_go
+    assert int(report.category_hits.sum()) == 5
 
 
 @pytest.mark.parametrize("seen_ending", [True, False])
