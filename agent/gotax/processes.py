@@ -277,6 +277,8 @@ class ProcessTable:
                 if known is None or (known.is_fresh and self._has_changed(known, stat)):
                     known = self._meet(pid, stat)
                 running[pid] = known is not None and known.is_go
+                if known is not None and known.is_go and not _has_value(known):
+                    self.refresh_go(known, {})  # when it was met its runtime had not begun yet
             except ProcessGoneError:
                 continue
             except ParseError as error:
@@ -603,6 +605,11 @@ class ProcessTable:
 
     def _count(self, error: ParseError | ProcessGoneError) -> None:
         self.errors[error.reason if isinstance(error, ParseError) else "process-gone"] += 1
+
+
+def _has_value(entry: Entry) -> bool:
+    found = entry.process.gomaxprocs
+    return found is not None and found.value is not None
 
 
 def _boot_ticks() -> int:

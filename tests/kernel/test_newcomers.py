@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.toolchain]
 
 HZ = 999
 WINDOW_S = 18.0
-LIVES_S = (3.0, 1.5, 0.5)
+LIVES_S = (4.0, 3.0, 2.0)
 """Of one process each, in a cgroup of its own, at least: on a busy host one lives until it has used
 ``USED_NS``. All are over before the window is."""
 USED_NS = 150_000_000
