@@ -38,11 +38,6 @@ class Runs:
         """The values of ranges, by the numbers that ``find`` gave since the last ``add``."""
         return self._values[numbers]
 
-    def get(self, address: int, default: Any) -> Any:
-        """The value of the range that one address is in."""
-        (number,) = self.find(np.array([address], np.uint64)).tolist()
-        return default if number < 0 else self._values[number]
-
     def add(self, starts: UInt64Array, ends: UInt64Array, values: Sequence[Any]) -> None:
         """Ranges in any order; empty ones are left out."""
         added = np.empty(len(values), object)

@@ -118,6 +118,7 @@ class _Known:
         self.whole: ClassMap | None = None
         self.classes = np.empty(0, object)  # the places of its chains
         self.drains = 0  # that had something new
+        self.was_read = False  # as a whole, or could not be
         self.used = 0  # the last drain
 
     def __len__(self) -> int:
@@ -137,8 +138,8 @@ class _Known:
         return addresses[self.places.find(addresses) < 0]
 
     def find(self, addresses: UInt64Array) -> npt.NDArray[np.object_]:
-        """The place of each address, None where it is not known."""
-        places = np.empty(len(addresses), object)
+        """The place of each address."""
+        places = np.full(len(addresses), _UNKNOWN_PLACE, object)
         rest = np.arange(len(addresses))
         if self.whole is not None:
             inside = self.whole.contains(addresses)
@@ -265,7 +266,7 @@ class Symbolizer:
             places = known.find(np.array([leaf.caller for leaf in candidates], np.uint64))
             for leaf, is_frameless, place in zip(candidates, frameless, places, strict=True):
                 if is_frameless:
-                    found[leaf] = place or _UNKNOWN_PLACE
+                    found[leaf] = place
         return found
 
     def _space(self, group: list[NewStack]) -> _Space:
@@ -304,11 +305,12 @@ class Symbolizer:
         """Read a binary's class map if that pays by now; returns the number of functions read."""
         known, table = self._binaries.of(binary), binary.pclntab
         known.drains += 1
-        if known.drains < _WHOLE_AFTER or known.whole is not None or table is None:
+        if known.drains < _WHOLE_AFTER or known.was_read or table is None:
             return 0
         count = table.function_count
         if count > room or not self._binaries.has_room(count * _RANGES_PER_FUNCTION):
             return 0
+        known.was_read = True  # once: a table that is damaged somewhere is not read every drain
         whole = binary.class_map(categories.function_code)
         if whole is not None:
             known.learn_whole(whole, [self._class_place(codes) for codes in whole.chains])
@@ -360,9 +362,7 @@ class Symbolizer:
         places[walk.mapping == walk.vdso] = _VDSO_PLACE
         for number, binary in walk.binaries():
             rows = np.flatnonzero(walk.mapping == number)
-            found = self._binaries.of(binary).find(walk.addresses[rows])
-            is_known = found != None  # noqa: E711 (an array of objects)
-            places[rows[is_known]] = found[is_known]
+            places[rows] = self._binaries.of(binary).find(walk.addresses[rows])
         listed: list[Place] = places.tolist()
         return listed
 

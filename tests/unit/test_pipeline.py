@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gotax.config import Detail, Thresholds
+from gotax.errors import ParseError
 from gotax.golang.gomaxprocs import find_gomaxprocs
 from gotax.golang.pclntab import Pclntab, parse_pclntab
 from gotax.linux.elf import PF_X, FileReader, parse_elf
@@ -806,6 +807,29 @@ def test_categories_do_not_need_names(
     monkeypatch.delattr(Pclntab, "_locate")  # nothing can be looked up any more
     nameless.absorb(drain([Hit(7, 9, 1)], {1: [text[1] - 1, root]}), 0.0)
     check_books(nameless.window(SPAN), 9)
+
+
+def test_a_damaged_binary_is_read_as_a_whole_once(
+    host: Host, known: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table that cannot be read to its end is not tried again in every drain; what is sampled of
+    it goes on being looked up one by one."""
+    reads = []
+
+    def refuse(_: Pclntab) -> Any:
+        reads.append(1)
+        raise ParseError("pctab-malformed", "somewhere")
+
+    monkeypatch.setattr(Pclntab, "all_chains", refuse)
+    host.start(7, 100, known.program)
+    walk = pipeline(host, Detail(names=False))
+    for number in range(8):
+        stack = [known.schedule + number * 4096, known.main]
+        walk.absorb(drain([Hit(7, 1, number + 1)], {number + 1: stack}), 0.0)
+    window = walk.window(SPAN)
+    check_books(window, 8)
+    assert len(reads) == 1
+    assert window.health.cache_entries["ranges"] > 8
 
 
 def test_a_stack_is_symbolized_once(host: Host, known: Known) -> None:

@@ -22,6 +22,7 @@ from gotax.model import Int32Array, Int64Array, UInt8Array
 _SHORT_TABLE_BYTES = 4096  # of a few tables read one by one
 _TAIL_BYTES = 1024  # read this much for the last table of a span, then twice as much, ...
 _MAX_TABLE_BYTES = 1 << 20  # a function of some million bytes of code
+_MAX_TABLES_BYTES = 8 << 20  # of all that are held decoded at once; a thousand take some 200 KB
 _MAX_VARINT_BYTES = 5  # 32 bits
 _MAX_PC = 0xFFFFFFFF
 
@@ -95,10 +96,14 @@ def read_pc_tables(
         return few
     keys: list[Int64Array] = [np.empty(0, np.int64)]
     values: list[Int32Array] = [np.empty(0, np.int32)]
+    size = 0
     for low, high in spans(wanted):
         first = int(wanted[low])
         starts = wanted[low:high] - first
         data, ends = _read_terminated(reader, base + first, starts, end)
+        size += int((ends - starts).sum())
+        if size > _MAX_TABLES_BYTES:
+            raise ParseError("pctab-malformed", f"{high} tables have {size} bytes")
         limits, found, counts = _decode(data, starts, ends, quantum)
         keys.append((np.repeat(np.arange(low, high), counts) << 32) + limits)
         values.append(found)
