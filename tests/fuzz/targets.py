@@ -8,6 +8,8 @@ import numpy as np
 from gotax.errors import ParseError
 from gotax.golang import gomaxprocs
 from gotax.golang.buildinfo import parse_buildinfo, parse_modinfo
+from gotax.golang.categories import function_code
+from gotax.golang.classmap import read_class_map
 from gotax.golang.gomaxprocs import find_custom, find_gomaxprocs, find_value
 from gotax.golang.machinecode import Code
 from gotax.golang.pclntab import Pclntab, parse_pclntab
@@ -73,6 +75,7 @@ def _interrogate(table: Pclntab, file: Elf) -> None:
     names = gomaxprocs.FUNCTIONS | {"main.main", "runtime.sigreturn"}
     _ask(lambda: list(table.function_ranges(names)), [])
     _ask(lambda: [find_gomaxprocs(file, table)], [])
+    _ask(lambda: [read_class_map(table, function_code)], [])
 
 
 def all_functions(data: bytes) -> None:

@@ -55,8 +55,8 @@ class ClassMap:
 def read_class_map(table: Pclntab, code_of: Callable[[str], int]) -> ClassMap | None:
     """Goes through the whole table; ``code_of`` gives the code of a function's name, 0 to 254.
 
-    None if there is too much of it: 4 GiB of code, or more than 32,768 different chains. Raises
-    ParseError as the table's other methods do.
+    None if there is too much of it, 4 GiB of code or more than 32,768 different chains, or nothing.
+    Raises ParseError as the table's other methods do.
     """
     if table.text_end - table.text_start >= _MAX_TEXT_BYTES:
         return None
@@ -72,6 +72,8 @@ def read_class_map(table: Pclntab, code_of: Callable[[str], int]) -> ClassMap | 
         offsets = chains.starts[changed] - table.text_start
         starts.append(offsets.astype(np.uint32))
         values.append(found[changed].astype(np.uint16))
+    if not starts:
+        return None
     return ClassMap(
         table.text_start,
         table.text_end,

@@ -256,6 +256,8 @@ class Pclntab:
             of, offsets = keys >> 32, keys & 0xFFFFFFFF
             inside = offsets < (ends - entries.pcs)[of]
             of, offsets = of[inside], offsets[inside]
+            if not len(of):
+                continue  # a damaged file's: functions without a byte
             index = tables.at(inline[of], offsets).astype(np.int64)
             _, first, chain = np.unique(
                 (of << 32) + index + 1, return_index=True, return_inverse=True
