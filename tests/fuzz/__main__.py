@@ -5,7 +5,8 @@
 Inputs that reach new code are kept in the cache (see tests/toolchains.py), under fuzz/, and the
 next run starts from them. An input that breaks a limit (limits.py) or lets an exception escape is
 kept under fuzz/findings/, the smallest for each place; the run goes on, and exits 1 in the end.
-Copied to tests/fixtures/fuzz/TARGET/NAME-OF-THE-BUG.bin it is tried by the tests for good.
+As base64 (no binary in git) in tests/fixtures/fuzz/TARGET/NAME-OF-THE-BUG.b64 it is tried by the
+tests for good.
 """
 
 from __future__ import annotations

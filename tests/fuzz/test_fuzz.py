@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 from pathlib import Path
 
@@ -21,13 +22,13 @@ from tests.fuzz.seeds import FIXTURES, by_hand, seeds
 from tests.fuzz.specimens import LAYOUTS
 from tests.fuzz.targets import TARGETS
 
-FINDINGS = sorted((FIXTURES / "fuzz").glob("*/*.bin"))
+FINDINGS = sorted((FIXTURES / "fuzz").glob("*/*.b64"))
 
 
 @pytest.mark.parametrize("path", FINDINGS, ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_what_was_found_once_is_survived(path: Path) -> None:
     """Refused by name, or answered; within the limits."""
-    judge(TARGETS[path.parent.name], path.read_bytes())
+    judge(TARGETS[path.parent.name], base64.b64decode(path.read_bytes()))
 
 
 @pytest.mark.parametrize("name", BOMBS)
