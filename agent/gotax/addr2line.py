@@ -6,10 +6,12 @@ import os
 import re
 import select
 import stat
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
 
 import numpy as np
+import numpy.typing as npt
 
 from gotax.binaries import Binary, BorrowedFile
 from gotax.errors import ParseError, UserError
@@ -21,6 +23,8 @@ _MAX_LINE_BYTES = 4096
 _UNKNOWN = "?"
 _KINDS = ("outer", "inline")
 _ADDRESS = re.compile(r"(?:0[xX])?([0-9a-fA-F]+)")
+_DIGITS = b"0123456789abcdefABCDEFxX"
+_Texts = npt.NDArray[np.object_]
 _PROBLEMS = {
     "binary-gone": "cannot be opened: see its permissions",
     "binary-changed": "changes while it is read: try again",
@@ -76,75 +80,116 @@ def available_lines(fd: int) -> Iterator[list[str]]:
         if ended or len(rest) > _MAX_LINE_BYTES:
             lines.append(rest)
             rest = b""
-        yield [line.decode("utf-8", "replace") for line in lines]
+        yield b"\n".join(lines).decode("utf-8", "replace").split("\n") if lines else []
 
 
 def addr2line(binary: Binary, texts: Sequence[str]) -> Iterator[str]:
     """Per hexadecimal address one line per inline level, innermost first, tab-separated.
 
     address as given, function, file, line, ``inline`` or ``outer``; ``?`` for what is unknown.
-    Raises UserError for what is no address, after the answers to what is before it.
+    Many lines come as one text. Raises UserError for what is no address, after the answers to what
+    is before it.
     """
     texts = [text for text in map(str.strip, texts) if text]
-    addresses = [_address(text) for text in texts]
-    refused = addresses.index(None) if None in addresses else len(addresses)
-    asked = np.array(addresses[:refused], np.uint64)
+    asked = _addresses(texts)
     wanted, inverse = np.unique(asked, return_inverse=True)
-    answers = _answers(binary, wanted)
-    for text, index in zip(texts[:refused], inverse.tolist(), strict=True):
-        for answer in answers[index]:
-            yield f"{text}\t{answer}"
-    if refused < len(texts):
-        raise UserError(f"{texts[refused][:40]!r} is no hexadecimal address")
+    found = _answers(binary, wanted)
+    counts = found.counts[inverse]
+    rows = np.repeat(found.first[inverse] - (np.cumsum(counts) - counts), counts)
+    rows += np.arange(len(rows))
+    lines = np.empty((len(rows), 4), object)
+    lines[:, 0] = np.repeat(_texts(f"{text}\t" for text in texts[: len(asked)]), counts)
+    for number, column in enumerate((found.functions, found.files, found.tails), 1):
+        lines[:, number] = column[rows]
+    yield "".join(lines.ravel().tolist())
+    if len(asked) < len(texts):
+        raise UserError(f"{texts[len(asked)][:40]!r} is no hexadecimal address")
 
 
-def _answers(binary: Binary, addresses: UInt64Array) -> list[list[str]]:
-    """What is said of each address, which is unique: never nothing."""
-    try:
-        answers = _in_go(binary, addresses)
-    except ParseError:
-        answers = [[]] * len(addresses)  # all unknown, as ``calls`` will say
-    rest = np.array([number for number, answer in enumerate(answers) if not answer], np.intp)
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """Columns of lines, cut into pieces of text; each address has ``counts`` of them from ``first``
+    on, and at least one."""
+
+    functions: _Texts
+    files: _Texts
+    tails: _Texts
+    first: npt.NDArray[np.intp]
+    counts: npt.NDArray[np.intp]
+
+
+def _answers(binary: Binary, addresses: UInt64Array) -> _Answers:
+    """What is said of each address, which is unique."""
+    go = _in_go(binary, addresses)
+    # What is outside Go code, or cannot be read, as ``calls`` will say.
+    rest = np.flatnonzero(go.counts == 0)
     chains = binary.calls(addresses[rest], with_lines=True)[0].chains
+    frames: list[tuple[str, str, str]] = []
     for number, address, chain in zip(rest.tolist(), addresses[rest].tolist(), chains, strict=True):
-        answers[number] = _from_chain(chain, binary.unnamed(address))
-    return answers
+        go.first[number] = len(go.functions) + len(frames)
+        go.counts[number] = len(chain)
+        unnamed = binary.unnamed(address)
+        frames += (_pieces(frame, frame.function == unnamed) for frame in chain)
+    if not frames:
+        return go
+    functions, files, tails = map(_texts, zip(*frames, strict=True))
+    return replace(
+        go,
+        functions=np.append(go.functions, functions),
+        files=np.append(go.files, files),
+        tails=np.append(go.tails, tails),
+    )
 
 
-def _in_go(binary: Binary, addresses: UInt64Array) -> list[list[str]]:
-    """As ``_from_chain`` would, without a Frame for each line; [] outside Go code."""
-    if binary.pclntab is None:
-        return [[]] * len(addresses)
-    symbols = binary.pclntab.symbols(addresses)
-    functions = [name or _UNKNOWN for name in symbols.functions]
-    files = [name or _UNKNOWN for name in symbols.files]
-    rows = [
-        f"{functions[function]}\t{files[file]}\t{line or _UNKNOWN}\t{_KINDS[inlined]}"
-        for function, file, line, inlined in zip(
-            symbols.function.tolist(),
-            symbols.file.tolist(),
-            symbols.line.tolist(),
-            symbols.inlined.tolist(),
-            strict=True,
-        )
-    ]
-    cuts = np.searchsorted(symbols.query, np.arange(len(addresses) + 1)).tolist()
-    return [rows[low:high] for low, high in pairwise(cuts)]
+def _in_go(binary: Binary, addresses: UInt64Array) -> _Answers:
+    """As ``_pieces`` has them, without a Frame for each line; none outside Go code."""
+    try:
+        symbols = binary.pclntab.symbols(addresses) if binary.pclntab else None
+    except ParseError:
+        symbols = None
+    if symbols is None:
+        none, nowhere = _texts(()), np.zeros(len(addresses), np.intp)
+        return _Answers(none, none, none, nowhere, nowhere.copy())
+    tails, tail = np.unique(symbols.line * 2 + symbols.inlined, return_inverse=True)
+    cuts = np.searchsorted(symbols.query, np.arange(len(addresses) + 1))
+    return _Answers(
+        _texts(f"{name or _UNKNOWN}\t" for name in symbols.functions)[symbols.function],
+        _texts(f"{name or _UNKNOWN}\t" for name in symbols.files)[symbols.file],
+        _texts(_tail(number >> 1, bool(number & 1)) for number in tails.tolist())[tail],
+        cuts[:-1],
+        np.diff(cuts),
+    )
+
+
+def _pieces(frame: Frame, is_unnamed: bool) -> tuple[str, str, str]:
+    """``is_unnamed``: what stands for the name says only where it is."""
+    if is_unnamed:
+        return f"{_UNKNOWN}\t", f"{_UNKNOWN}\t", _tail(0, False)
+    function, file = frame.function or _UNKNOWN, frame.file or _UNKNOWN
+    return f"{function}\t", f"{file}\t", _tail(frame.line, frame.inlined)
+
+
+def _tail(line: int, inlined: bool) -> str:
+    return f"{line or _UNKNOWN}\t{_KINDS[inlined]}\n"
+
+
+def _texts(texts: Iterable[str]) -> _Texts:
+    return np.array([*texts], object)
+
+
+def _addresses(texts: list[str]) -> UInt64Array:
+    """Up to the first text that is no address."""
+    try:
+        if not "".join(texts).encode().translate(None, _DIGITS):
+            return np.array([int(text, 16) for text in texts], np.uint64)
+    except (ValueError, OverflowError):
+        pass  # one by one
+    understood = takewhile(lambda address: address is not None, map(_address, texts))
+    return np.array([*understood], np.uint64)
 
 
 def _address(text: str) -> int | None:
-    match = _ADDRESS.fullmatch(text[:1024])
+    match = _ADDRESS.fullmatch(text)
     if match is None or int(match[1], 16) >> 64:
         return None
     return int(match[1], 16)
-
-
-def _from_chain(chain: tuple[Frame, ...], unnamed: str) -> list[str]:
-    """``unnamed``: what stands for the name where there is none."""
-    if chain[0].function == unnamed:
-        return [f"{_UNKNOWN}\t{_UNKNOWN}\t{_UNKNOWN}\touter"]
-    return [
-        f"{frame.function or _UNKNOWN}\t{frame.file or _UNKNOWN}\t{frame.line or _UNKNOWN}"
-        f"\t{_KINDS[frame.inlined]}"
-        for frame in chain
-    ]

@@ -381,13 +381,15 @@ def cut(path: Path, layout: Layout, count: int = 6) -> Specimen:
     table = parse_pclntab(file, build.version)
     chosen: list[Function] = []
     trees = 0
-    for entries, ends in table._functions.chunks():
+    for entries in table._functions.chunks():
         functions = table._functions.read_functions(entries)
         for number in range(len(entries.pcs)):
             having = bool(functions.tree[number] >= 0)
             if having != (trees < (count + 1) // 2):
                 continue
-            found = _function(table, functions, number, int(ends[number] - entries.pcs[number]))
+            found = _function(
+                table, functions, number, int(entries.ends[number] - entries.pcs[number])
+            )
             if found is not None:
                 chosen.append(found)
                 trees += having
@@ -413,8 +415,9 @@ def _function(table: Pclntab, functions: Functions, number: int, size: int) -> F
     if not all(parts[:3]) or (columns[3][number] and not parts[3]):
         return None
     tables = read_pc_tables(reader, header.pctab, functions.pcfile[[number]], header.end, quantum)
-    values = tables.values.tolist()
-    lengths = np.diff(tables.keys & 0xFFFFFFFF, prepend=0).tolist()
+    runs = tables.runs(np.zeros(1, np.int64))
+    values = runs.value.tolist()
+    lengths = (runs.end - runs.start).tolist()
     numbers = sorted(set(values))
     if numbers[0] < 0:
         return None
@@ -428,7 +431,7 @@ def _function(table: Pclntab, functions: Functions, number: int, size: int) -> F
         tables = read_pc_tables(
             reader, header.pctab, functions.pcinline[[number]], header.end, quantum
         )
-        entries = int(tables.values.max()) + 1
+        entries = int(tables.runs(np.zeros(1, np.int64)).value.max()) + 1
         if not 0 < entries <= _MAX_TREE:
             return None
         for at in range(entries):

@@ -77,7 +77,7 @@ TOGETHER: tuple[dict[str, Subject], ...] = (
         "below-but-idle": one(2.0, 1, "-work 5 -rest 95"),
         "rounded-down-idle": one(1.5, 1, "-work 5 -rest 95"),
     },
-    # Longer than a period of the limit (100 ms), so that it spends a quota wherever it begins in one.
+    # Longer than a period of the limit (100 ms): wherever it begins in one it spends a quota.
     {"in-bursts": one(1.0, 8, "-threads 4 -work 150 -rest 280 -together")},
     {
         "in-bursts-one-by-one": one(1.0, 1, "-threads 4 -work 80 -rest 220 -together"),

@@ -27,7 +27,6 @@ def run(options: argparse.Namespace) -> int:
     # Buffered even where PYTHONUNBUFFERED is set, as in images: one write for many lines.
     with open(sys.stdout.fileno(), "w", encoding="utf-8", closefd=False) as output:
         for texts in available_lines(sys.stdin.fileno()):
-            for line in addr2line(binary, texts):
-                print(line, file=output)
+            output.writelines(addr2line(binary, texts))
             output.flush()
     return EXIT_FINE

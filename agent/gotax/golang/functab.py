@@ -7,7 +7,7 @@ Go: runtime/symtab.go (findfunc, functab, _func).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -41,12 +41,16 @@ class Functions:
     start_line: Int64Array
     tree: Int64Array
 
+    def part(self, low: int, high: int) -> Functions:
+        return Functions(*(getattr(self, field.name)[low:high] for field in fields(self)))
+
 
 @dataclass(frozen=True, slots=True)
 class FunctionEntries:
-    """Rows of the function table: where the code starts, and where its record is."""
+    """Rows of the function table: where the code starts and ends, and where its record is."""
 
     pcs: Int64Array
+    ends: Int64Array
     records: Int64Array
 
 
@@ -60,19 +64,19 @@ class FunctionTable:
         self._word = np.dtype(f"<u{header.format.word_bytes}")
         starts = []
         end = 0
-        for entries, ends in self.chunks():
-            if int(entries.pcs[0]) < end or (ends < entries.pcs).any():
+        for entries in self.chunks():
+            if int(entries.pcs[0]) < end or (entries.ends < entries.pcs).any():
                 raise ParseError("functab-malformed", "not sorted")
             starts.append(entries.pcs[::_INDEX_STEP].copy())
-            end = int(ends[-1])
+            end = int(entries.ends[-1])
         self._starts = np.concatenate(starts)
         self.first = int(self._starts[0])
         self.end = end
 
-    def chunks(self, length: int = _CHUNK) -> Iterator[tuple[FunctionEntries, Int64Array]]:
+    def chunks(self, length: int = _CHUNK) -> Iterator[FunctionEntries]:
         """The whole table in order, ``length`` functions (a multiple of 64) at a time.
 
-        With where each function's code ends, which is where the next one's starts.
+        A function's code ends where the next one's starts.
         """
         count = self._header.function_count
         for low in range(0, count, length):
@@ -82,7 +86,7 @@ class FunctionTable:
             data = self._elf.reader.read(place, words * self._word.itemsize)
             pcs = self._pcs(np.frombuffer(data, self._word)[0::2], np.arange(low, high + 1))
             records = np.frombuffer(data, self._word)[1::2]
-            yield FunctionEntries(pcs[:-1], _signed(records)), pcs[1:]
+            yield FunctionEntries(pcs[:-1], pcs[1:], _signed(records))
 
     def _pcs(self, words: npt.NDArray[np.unsignedinteger], numbers: Int64Array) -> Int64Array:
         """The program counters of rows; in a PIE before Go 1.18 they are relocated."""
@@ -98,11 +102,15 @@ class FunctionTable:
         """
         blocks = np.unique(np.searchsorted(self._starts, pcs, side="right") - 1)
         entries, records = self._read_blocks(blocks)
+        ends = np.append(entries[1:], 0)
+        after = np.append(self._starts[1:], self.end)[blocks]
+        ends[_INDEX_STEP - 1 :: _INDEX_STEP] = after[: len(entries) // _INDEX_STEP]
+        ends[-1] = after[-1]
         # Blocks ascend and so do their rows. Of empty functions at one place the last wins, as
         # in the runtime.
         found = np.searchsorted(entries, pcs, side="right") - 1
         chosen, of = np.unique(found, return_inverse=True)
-        return FunctionEntries(entries[chosen], records[chosen]), of
+        return FunctionEntries(entries[chosen], ends[chosen], records[chosen]), of
 
     def _read_blocks(self, blocks: npt.NDArray[np.intp]) -> tuple[Int64Array, Int64Array]:
         """Program counters and records of these blocks of 64 rows, sorted."""

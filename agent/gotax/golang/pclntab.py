@@ -24,7 +24,7 @@ from gotax.golang.functab import Functions, FunctionTable
 from gotax.golang.inline import read_entries
 from gotax.golang.moduledata import Moduledata, find_moduledata
 from gotax.golang.pcheader import Format, Header, find_headers
-from gotax.golang.pcvalue import Pctab, PcTables, read_pc_tables, read_values
+from gotax.golang.pcvalue import PcTables, read_pc_tables
 from gotax.linux.elf import FEW, Elf, gather, spans
 from gotax.model import Frame, FrameKind, Int32Array, Int64Array, UInt64Array
 
@@ -33,8 +33,8 @@ _MAX_NAME_BYTES = 1 << 16  # names of generic functions can be long
 _MAX_TEXT_BYTES = 8 << 20  # of all names of a round, and _NAME_BYTES more for each
 _MAX_INLINE_DEPTH = 64  # the Go compiler itself has seven
 _MAX_MEAN_DEPTH = 8  # of many pcs; usual is below two
-_PCS_PER_ROUND = 4096  # whole functions are decoded for them
-_PCS_PER_BATCH = 65536
+_PCS_PER_ROUND = 4096
+_CODE_PER_ROUND = 4 << 20  # all functions of a round together; their tables have about a third
 _FUNCTIONS_PER_PART = 512
 _SAMPLED_TREES = 16
 _SAMPLED_FUNCTIONS = 65536
@@ -110,6 +110,19 @@ class Chains:
 
 
 @dataclass(frozen=True, slots=True)
+class _Round:
+    """Some pcs in Go code, sorted: their places in the question, and in which function each is.
+
+    ``offsets`` count from the function's entry, ``of`` is a number in ``functions``.
+    """
+
+    places: npt.NDArray[np.intp]
+    offsets: Int64Array
+    functions: Functions
+    of: npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
 class _Place:
     """Columns: what the tables say at program counters; ``index`` is of the inline tree."""
 
@@ -129,7 +142,6 @@ class Pclntab:
         self._elf = elf
         self._reader = elf.reader
         self._ranges: dict[str, tuple[int, int] | None] = {}
-        self._pctab = Pctab(elf.reader, header.pctab, header.end, header.quantum)
         self._functions = FunctionTable(elf, header)
         self._text = 0
         self._trees = 0  # file offset to add to inline trees
@@ -169,29 +181,32 @@ class Pclntab:
 
     def symbols(self, pcs: UInt64Array) -> Symbols:
         """What ``frames`` says, in columns; the same pc twice is looked up twice."""
-        found: list[_Activations] = []
-        for part in self._rounds(pcs, _PCS_PER_BATCH):
-            offsets, functions, of = self._locate(pcs[part])
+        found = []
+        for part in self._rounds(pcs):
+            functions = part.functions
+            columns = (functions.pcinline, functions.pcfile, functions.pcln)
+            tables = self._read_tables(*columns)
+            numbers = [tables.numbers(column) for column in columns]
 
             def place_at(
-                of: npt.NDArray[np.intp], offsets: Int64Array, functions: Functions = functions
+                of: npt.NDArray[np.intp],
+                offsets: Int64Array,
+                tables: PcTables = tables,
+                numbers: list[Int64Array] = numbers,
             ) -> _Place:
-                columns = (functions.pcinline[of], functions.pcfile[of], functions.pcln[of])
-                values = read_values(
-                    self._pctab, np.concatenate(columns), np.concatenate((offsets,) * 3)
-                )
-                return _Place(*values.reshape(3, -1).astype(np.int64))
+                return _Place(*(tables.at(n[of], offsets).astype(np.int64) for n in numbers))
 
-            activations = self._activations(offsets, functions, of, place_at)
-            found.append(replace(activations, query=part[activations.query]))
+            activations = self._activations(part.offsets, functions, part.of, place_at)
+            found.append(replace(activations, query=part.places[activations.query]))
         return self._symbols(found)
 
     def frame_sizes(self, pcs: UInt64Array) -> Int32Array:
         """Bytes the stack pointer has moved since the function's entry; -1 unknown."""
         sizes = np.full(len(pcs), -1, np.int32)
-        for part in self._rounds(pcs, _PCS_PER_BATCH):
-            offsets, functions, of = self._locate(pcs[part])
-            sizes[part] = read_values(self._pctab, functions.pcsp[of], offsets)
+        for part in self._rounds(pcs):
+            tables = self._read_tables(part.functions.pcsp)
+            numbers = tables.numbers(part.functions.pcsp)
+            sizes[part.places] = tables.at(numbers[part.of], part.offsets)
         return sizes
 
     def calls(self, pcs: UInt64Array) -> tuple[Calls, Sizes]:
@@ -203,7 +218,7 @@ class Pclntab:
         pc that no table covers has -1 for a range of its own.
         """
         outside = pcs[~self.contains(pcs)]
-        parts = [self._calls(pcs[part]) for part in self._rounds(pcs, _PCS_PER_ROUND)]
+        parts = [self._calls(part, pcs[part.places]) for part in self._rounds(pcs)]
         parts.append((_single(outside, [()] * len(outside)), _unsized(outside)))
         calls, sizes = zip(*parts, strict=True)
         return (
@@ -215,8 +230,8 @@ class Pclntab:
             _together(sizes),
         )
 
-    def _calls(self, pcs: UInt64Array) -> tuple[Calls, Sizes]:
-        offsets, functions, of = self._locate(pcs)
+    def _calls(self, part: _Round, pcs: UInt64Array) -> tuple[Calls, Sizes]:
+        offsets, functions, of = part.offsets, part.functions, part.of
         tables = self._read_tables(functions.pcinline, functions.pcsp)
         numbers = tables.numbers(functions.pcinline)
         index = tables.at(numbers[of], offsets).astype(np.int64)
@@ -244,7 +259,7 @@ class Pclntab:
 
     def all_chains(self) -> Iterator[Chains]:
         """The whole table, in parts of bounded size: ``calls`` of all addresses, in columns."""
-        for entries, ends in self._functions.chunks(_FUNCTIONS_PER_PART):
+        for entries in self._functions.chunks(_FUNCTIONS_PER_PART):
             functions = self._functions.read_functions(entries)
             tables = self._read_tables(functions.pcinline, functions.pcsp)
             inline, sizes = (tables.numbers(at) for at in (functions.pcinline, functions.pcsp))
@@ -254,7 +269,7 @@ class Pclntab:
             places = [every << 32, *((r.of << 32) + at for r in runs for at in (r.start, r.end))]
             keys = np.unique(np.concatenate(places))
             of, offsets = keys >> 32, keys & 0xFFFFFFFF
-            inside = offsets < (ends - entries.pcs)[of]
+            inside = offsets < (entries.ends - entries.pcs)[of]
             of, offsets = of[inside], offsets[inside]
             if not len(of):
                 continue  # a damaged file's: functions without a byte
@@ -327,25 +342,31 @@ class Pclntab:
 
     # Symbolizing, in columns.
 
-    def _locate(self, pcs: UInt64Array) -> tuple[Int64Array, Functions, npt.NDArray[np.intp]]:
-        """(pcs from their function's entry, functions, which one is whose) of sorted pcs."""
-        relative = (pcs - np.uint64(self._text)).astype(np.int64)
-        entries, of = self._functions.locate(relative)
-        functions = self._functions.read_functions(entries)
-        return relative - functions.entry[of], functions, of
-
     def _read_tables(self, *offsets: Int64Array) -> PcTables:
         header = self.header
         return read_pc_tables(
             self._reader, header.pctab, np.concatenate(offsets), header.end, header.quantum
         )
 
-    def _rounds(self, pcs: UInt64Array, size: int) -> Iterator[npt.NDArray[np.intp]]:
-        """Which of the pcs are in Go code, sorted by pc, in parts of bounded size."""
+    def _rounds(self, pcs: UInt64Array) -> Iterator[_Round]:
+        """Those of the pcs that are in Go code, in parts of bounded size."""
         places = np.flatnonzero(self.contains(pcs))
         places = places[np.argsort(pcs[places], kind="stable")]
-        for low in range(0, len(places), size):
-            yield places[low : low + size]
+        for low in range(0, len(places), _PCS_PER_ROUND):
+            some = places[low : low + _PCS_PER_ROUND]
+            relative = (pcs[some] - np.uint64(self._text)).astype(np.int64)
+            entries, of = self._functions.locate(relative)
+            functions = self._functions.read_functions(entries)
+            code = np.cumsum(entries.ends - entries.pcs)[of] // _CODE_PER_ROUND
+            cuts = np.flatnonzero(np.diff(code)) + 1
+            for start, stop in pairwise([0, *cuts.tolist(), len(some)]):
+                first, last = int(of[start]), int(of[stop - 1])
+                yield _Round(
+                    some[start:stop],
+                    relative[start:stop] - entries.pcs[of[start:stop]],
+                    functions.part(first, last + 1),
+                    of[start:stop] - first,
+                )
 
     def _symbols(self, parts: list[_Activations]) -> Symbols:
         """With names for places in the file."""
@@ -523,14 +544,14 @@ class Pclntab:
         prefixes = np.array(sorted({name[:width] for name in wanted}), f"S{width}")
         header = self.header
         found: dict[str, tuple[int, int]] = {}
-        for entries, ends in self._functions.chunks():
+        for entries in self._functions.chunks():
             at = header.functions + entries.records + self.format.function.name
             names = header.names + gather(self._reader, at, 4).view("<i4")[:, 0].astype(np.int64)
             alike = np.isin(gather(self._reader, names, width).view(f"S{width}")[:, 0], prefixes)
             for number in np.flatnonzero(alike).tolist():
                 name = self._string(int(names[number]))
                 if name.encode() in wanted:
-                    extent = (int(entries.pcs[number]), int(ends[number]))
+                    extent = (int(entries.pcs[number]), int(entries.ends[number]))
                     found.setdefault(name, (self._text + extent[0], self._text + extent[1]))
         return found
 
@@ -557,13 +578,13 @@ class Pclntab:
     def _sample_trees(self) -> tuple[Int64Array, Int64Array]:
         """(trees, sizes of code) of a few functions with inlined calls; none if there is none."""
         empty = np.empty(0, np.int64)
-        for number, (entries, ends) in enumerate(self._functions.chunks(_SAMPLE_STEP)):
+        for number, entries in enumerate(self._functions.chunks(_SAMPLE_STEP)):
             if number * _SAMPLE_STEP >= _SAMPLED_FUNCTIONS:
                 break
             trees = self._functions.read_functions(entries).tree
             having = np.flatnonzero(trees >= 0)[:_SAMPLED_TREES]
             if len(having):
-                return trees[having], (ends - entries.pcs)[having]
+                return trees[having], (entries.ends - entries.pcs)[having]
         return empty, empty
 
     def _trees_fit(self, places: Int64Array, sizes: Int64Array) -> bool:
