@@ -19,6 +19,7 @@ from gotax.errors import UserError
 from gotax.exporters import Exporter
 from gotax.exporters.comparison import sentence
 from gotax.exporters.prometheus import CONTENT_TYPE, Exposition, PrometheusExporter
+from gotax.linux import heap
 from gotax.model import Change
 from gotax.session import Plan, Session, Stop
 
@@ -88,6 +89,7 @@ def run(
                 changes = window.changes
                 for exporter in exporters:
                     exporter.publish(window)
+                heap.give_back()
                 pulse.beat()
     finally:
         if thread.is_alive():

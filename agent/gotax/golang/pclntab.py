@@ -263,11 +263,14 @@ class Pclntab:
             functions = self._functions.read_functions(entries)
             tables = self._read_tables(functions.pcinline, functions.pcsp)
             inline, sizes = (tables.numbers(at) for at in (functions.pcinline, functions.pcsp))
-            every = np.arange(len(entries.pcs), dtype=np.int64)
+            every = np.arange(len(entries.pcs), dtype=np.int64) << 32
             runs = [tables.runs(numbers) for numbers in (inline, sizes)]
             # Where anything may change, and where a table ends before its function does.
-            places = [every << 32, *((r.of << 32) + at for r in runs for at in (r.start, r.end))]
-            keys = np.unique(np.concatenate(places))
+            keys = _merged(
+                every,
+                *((run.of << 32) + run.start for run in runs),
+                *(every + tables.ends(numbers) for numbers in (inline, sizes)),
+            )
             of, offsets = keys >> 32, keys & 0xFFFFFFFF
             inside = offsets < (entries.ends - entries.pcs)[of]
             of, offsets = of[inside], offsets[inside]
@@ -621,6 +624,14 @@ def _chains(symbols: Symbols, count: int) -> list[tuple[Frame, ...]]:
 
 def _addresses(*columns: Int64Array) -> UInt64Array:
     return np.concatenate(columns).astype(np.uint64)
+
+
+def _merged(*sorted_columns: Int64Array) -> Int64Array:
+    """All values of these columns, each once, sorted."""
+    values = np.concatenate(sorted_columns)
+    values.sort(kind="stable")  # which finds the runs, and only merges
+    distinct: Int64Array = values[np.append(True, values[1:] != values[:-1])]
+    return distinct
 
 
 def _single(pcs: UInt64Array, chains: list[tuple[Frame, ...]]) -> Calls:
