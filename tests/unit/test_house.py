@@ -48,7 +48,7 @@ KNOWS: dict[str, set[str]] = {
     "addr2line": {"errors", "model", "linux", "binaries"},
     "selftest": {"errors", "config", "linux", "sampling"},
     "recording": {"errors", "model", "diagnosis"},
-    "daemon": {"errors", "model", "config", "exporters", "session"},
+    "daemon": {"errors", "model", "config", "exporters", "session", "linux"},
     "cli": {
         *("", "errors", "model", "config", "names", "diagnosis", "kubernetes", "exporters"),
         *("session", "addr2line", "recording", "selftest", "daemon"),

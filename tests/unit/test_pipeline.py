@@ -804,7 +804,7 @@ def test_categories_do_not_need_names(
         assert a.category_hits.tolist() == b.category_hits.tolist()
         assert np.count_nonzero(a.category_hits) > 5
         assert set(without.profile.stacks) == {()}
-    monkeypatch.delattr(Pclntab, "_locate")  # nothing can be looked up any more
+    monkeypatch.delattr(Pclntab, "_rounds")  # nothing can be looked up any more
     nameless.absorb(drain([Hit(7, 9, 1)], {1: [text[1] - 1, root]}), 0.0)
     check_books(nameless.window(SPAN), 9)
 
