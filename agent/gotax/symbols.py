@@ -244,7 +244,7 @@ class Symbolizer:
             for number, (stack, length) in enumerate(zip(group, walk.lengths, strict=True)):
                 start, end = end, end + length
                 of_stack = places[start:end]
-                if number in callers and _lacks_caller(stack):
+                if number in callers:
                     of_stack.insert(1, callers[number])
                 key = (stack.entry.serial, stack.hash)
                 learnt[key] = self._compose(of_stack, in_go=stack.entry.is_go)
@@ -466,21 +466,13 @@ def _kernel_location(address: int, name: str) -> Location:
     return Location("[kernel]", "", address, (frame,))
 
 
-def _lacks_caller(stack: NewStack) -> bool:
-    """Whether the caller of its leaf, which has no frame, has to be put back."""
-    ips = stacks.restore_leaf_caller(stack.ips, stack.caller, 0, word_in_go_text=True)
-    return ips is not stack.ips
-
-
 def _frameless(group: list[NewStack], space: _Space) -> list[_Leaf]:
     """The leaves whose caller word lies in the Go text of their own binary, and is not known yet.
 
-    If such a leaf has no frame, that word is its caller (stacks.restore_leaf_caller).
+    If such a leaf has no frame, that word is its caller (stacks.lost_caller).
     """
     numbers = [
-        number
-        for number, stack in enumerate(group)
-        if stack.caller and (len(stack.ips) < 2 or int(stack.ips[1]) != stack.caller)
+        number for number, stack in enumerate(group) if stacks.lost_caller(stack.ips, stack.caller)
     ]
     if not numbers:
         return []

@@ -383,11 +383,22 @@ def _bursts(case: Case) -> Finding | None:
         remedy=Remedy(
             "Its use is below the limit, but many Ps spend the quota of a period in its"
             " beginning, and then all of its threads stand still for the rest. "
-            + _advice(case, cause, target),
+            + _advice(case, cause, target)
+            + _one_is_throttled_too(case),
             gomaxprocs_patch(case.report.container, case.report.limit, target, cause),
             target,
         ),
         cause=cause,
+    )
+
+
+def _one_is_throttled_too(case: Case) -> str:
+    limit = case.report.limit.limit_cores
+    if limit is None or limit >= 1:
+        return ""
+    return (
+        f" With a limit of {limit:g} CPU even one P spends a quota before its period ends when it"
+        " has more to do at once: the throttling gets less, and 1 CPU would end it."
     )
 
 

@@ -52,24 +52,17 @@ def plausible(pcs: UInt64Array) -> npt.NDArray[np.bool_]:
     return (pcs >= np.uint64(_LOWEST)) & (pcs < np.uint64(_HIGHEST))
 
 
-def restore_leaf_caller(
-    pcs: UInt64Array, word_at_sp: int, frame_size_of_leaf: int, word_in_go_text: bool
-) -> UInt64Array:
-    """One stack, leaf first, with the direct caller of a frameless leaf put back.
+def lost_caller(pcs: UInt64Array, word_at_sp: int) -> bool:
+    """Whether that word can be the direct caller of one stack's leaf, and is not in the stack.
 
     ``word_at_sp`` is the word at the stack pointer (amd64) or the link register (arm64), 0 if it
-    could not be read; ``frame_size_of_leaf`` pcsp at the leaf, -1 if unknown; ``word_in_go_text``
-    whether the word points into the binary's Go text. Returns ``pcs`` itself when there is nothing
-    to restore: the leaf has a frame, or the word is no Go address, or it is the next frame
-    already (which costs one level of a function that calls itself, and never invents one).
+    could not be read. It is the caller if the leaf has no frame and the word points into Go text,
+    which only the binary knows. A word that is the next frame already is none: that costs one level
+    of a function that calls itself, and never invents one.
     """
-    if not len(pcs) or frame_size_of_leaf != 0 or not word_in_go_text:
-        return pcs
-    if not _LOWEST <= word_at_sp < _HIGHEST:
-        return pcs
-    if len(pcs) > 1 and int(pcs[1]) == word_at_sp:
-        return pcs
-    return np.insert(pcs, 1, np.uint64(word_at_sp))
+    if not len(pcs) or not _LOWEST <= word_at_sp < _HIGHEST:
+        return False
+    return len(pcs) < 2 or int(pcs[1]) != word_at_sp
 
 
 def return_addresses_to_calls(

@@ -252,3 +252,12 @@ def test_more_throttled_periods_than_periods_are_no_error() -> None:
     usage = CpuUsage(periods=10, throttled_periods=11, throttled_ns=5)
     seen = replace(report(192, 1, runtime=400, hits=1000), usage=usage)
     assert "throttled in 10 of 10 periods" in found(seen)[rules.COSTLY].evidence[-1].text
+
+
+@pytest.mark.parametrize(("limit", "warned"), [(0.5, True), (1.0, False)])
+def test_below_one_cpu_fewer_ps_do_not_end_the_throttling(limit: float, warned: bool) -> None:
+    """Half a CPU's quota is gone after half a period, with one P as with eight."""
+    bursty = report(8, 1, runtime=10, hits=1000, limit=limit)
+    usage = CpuUsage(usage_ns=int(0.4 * limit * 15e9), periods=150, throttled_periods=40)
+    finding = found(replace(bursty, usage=usage, cpu_ns=usage.usage_ns))[rules.BURSTS]
+    assert ("even one P" in finding.remedy.text) is warned
