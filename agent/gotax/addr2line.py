@@ -7,7 +7,9 @@ import re
 import select
 import stat
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import takewhile
 
 import numpy as np
@@ -15,11 +17,16 @@ import numpy.typing as npt
 
 from gotax.binaries import Binary, BorrowedFile
 from gotax.errors import ParseError, UserError
+from gotax.forked import forked
+from gotax.golang.pclntab import Pclntab, Symbols
 from gotax.linux.procfs import FileId
 from gotax.model import Frame, UInt64Array
 
 _BATCH_BYTES = 1 << 20  # some hundred thousand addresses: of each function tables are read once
 _MAX_LINE_BYTES = 4096
+_PER_TEXT = 4096  # addresses whose lines are put together at a time
+_PER_PROCESS = 25_000  # addresses that are worth a process of their own
+_MAX_PROCESSES = 4
 _UNKNOWN = "?"
 _KINDS = ("outer", "inline")
 _ADDRESS = re.compile(r"(?:0[xX])?([0-9a-fA-F]+)")
@@ -94,14 +101,16 @@ def addr2line(binary: Binary, texts: Sequence[str]) -> Iterator[str]:
     asked = _addresses(texts)
     wanted, inverse = np.unique(asked, return_inverse=True)
     found = _answers(binary, wanted)
-    counts = found.counts[inverse]
-    rows = np.repeat(found.first[inverse] - (np.cumsum(counts) - counts), counts)
-    rows += np.arange(len(rows))
-    lines = np.empty((len(rows), 4), object)
-    lines[:, 0] = np.repeat(_texts(f"{text}\t" for text in texts[: len(asked)]), counts)
-    for number, column in enumerate((found.functions, found.files, found.tails), 1):
-        lines[:, number] = column[rows]
-    yield "".join(lines.ravel().tolist())
+    for low in range(0, len(asked), _PER_TEXT):
+        of = inverse[low : low + _PER_TEXT]
+        counts = found.counts[of]
+        rows = np.repeat(found.first[of] - (np.cumsum(counts) - counts), counts)
+        rows += np.arange(len(rows))
+        lines = np.empty((len(rows), 4), object)
+        lines[:, 0] = np.repeat(_texts(texts[low : low + len(of)]), counts)
+        for number, column in enumerate((found.functions, found.files, found.tails), 1):
+            lines[:, number] = column[rows]
+        yield "".join(lines.ravel().tolist())
     if len(asked) < len(texts):
         raise UserError(f"{texts[len(asked)][:40]!r} is no hexadecimal address")
 
@@ -144,7 +153,7 @@ def _answers(binary: Binary, addresses: UInt64Array) -> _Answers:
 def _in_go(binary: Binary, addresses: UInt64Array) -> _Answers:
     """As ``_pieces`` has them, without a Frame for each line; none outside Go code."""
     try:
-        symbols = binary.pclntab.symbols(addresses) if binary.pclntab else None
+        symbols = _symbols(binary.pclntab, addresses) if binary.pclntab else None
     except ParseError:
         symbols = None
     if symbols is None:
@@ -153,7 +162,7 @@ def _in_go(binary: Binary, addresses: UInt64Array) -> _Answers:
     tails, tail = np.unique(symbols.line * 2 + symbols.inlined, return_inverse=True)
     cuts = np.searchsorted(symbols.query, np.arange(len(addresses) + 1))
     return _Answers(
-        _texts(f"{name or _UNKNOWN}\t" for name in symbols.functions)[symbols.function],
+        _texts(f"\t{name or _UNKNOWN}\t" for name in symbols.functions)[symbols.function],
         _texts(f"{name or _UNKNOWN}\t" for name in symbols.files)[symbols.file],
         _texts(_tail(number >> 1, bool(number & 1)) for number in tails.tolist())[tail],
         cuts[:-1],
@@ -161,12 +170,41 @@ def _in_go(binary: Binary, addresses: UInt64Array) -> _Answers:
     )
 
 
+def _symbols(table: Pclntab, addresses: UInt64Array) -> Symbols:
+    """As ``table.symbols``; many addresses are shared out to the CPUs, a process for each."""
+    count = min(len(addresses) // _PER_PROCESS, len(os.sched_getaffinity(0)), _MAX_PROCESSES)
+    if count < 2:
+        return table.symbols(addresses)
+    parts = np.array_split(addresses, count)
+    with ExitStack() as stack:
+        answers = [stack.enter_context(forked(partial(table.symbols, part))) for part in parts[1:]]
+        return _joined([table.symbols(parts[0]), *(answer() for answer in answers)], parts)
+
+
+def _joined(found: list[Symbols], asked: list[UInt64Array]) -> Symbols:
+    """The answers to parts of a question as one."""
+    queries, functions, files = (
+        np.cumsum([0, *map(len, columns)])
+        for columns in (asked, [s.functions for s in found], [s.files for s in found])
+    )
+    return Symbols(
+        query=np.concatenate([s.query + n for s, n in zip(found, queries, strict=False)]),
+        function=np.concatenate([s.function + n for s, n in zip(found, functions, strict=False)]),
+        file=np.concatenate([s.file + n for s, n in zip(found, files, strict=False)]),
+        line=np.concatenate([s.line for s in found]),
+        start_line=np.concatenate([s.start_line for s in found]),
+        inlined=np.concatenate([s.inlined for s in found]),
+        functions=[name for s in found for name in s.functions],
+        files=[name for s in found for name in s.files],
+    )
+
+
 def _pieces(frame: Frame, is_unnamed: bool) -> tuple[str, str, str]:
     """``is_unnamed``: what stands for the name says only where it is."""
     if is_unnamed:
-        return f"{_UNKNOWN}\t", f"{_UNKNOWN}\t", _tail(0, False)
+        return f"\t{_UNKNOWN}\t", f"{_UNKNOWN}\t", _tail(0, False)
     function, file = frame.function or _UNKNOWN, frame.file or _UNKNOWN
-    return f"{function}\t", f"{file}\t", _tail(frame.line, frame.inlined)
+    return f"\t{function}\t", f"{file}\t", _tail(frame.line, frame.inlined)
 
 
 def _tail(line: int, inlined: bool) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import gotax.addr2line as addr2line_module
 import pytest
 from gotax.addr2line import addr2line, available_lines, open_binary
 from gotax.errors import UserError
@@ -146,6 +147,24 @@ def test_many_addresses_through_a_pipe_are_each_answered_once(
         output, _ = process.communicate("\n".join(asked).encode(), timeout=GUARD_S)
         assert process.returncode == 0
     assert output.decode() == "".join(addr2line(binary, asked))
+
+
+@pytest.mark.toolchain
+def test_many_processes_say_what_one_says(
+    go_binary: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the order of the questions, unknown addresses and one asked twice included."""
+    binary = open_binary(str(go_binary("symbols", "1.27.3")))
+    assert binary.pclntab is not None
+    start = binary.pclntab.text_start
+    asked = [f"{start + 7919 * number % 500_000:x}" for number in range(400)]
+    asked[50:50] = ["0", "1", asked[3]]
+    monkeypatch.setattr(addr2line_module, "_PER_PROCESS", 1000)
+    alone = "".join(addr2line(binary, asked))
+    monkeypatch.setattr(addr2line_module, "_PER_PROCESS", 100)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4))
+    assert "".join(addr2line(binary, asked)) == alone
+    assert alone.count("\n") >= len(asked)
 
 
 def test_lines_come_as_they_are_there() -> None:

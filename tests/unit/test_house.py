@@ -45,13 +45,14 @@ KNOWS: dict[str, set[str]] = {
         *("errors", "model", "config", "names", "newcomers", "sampling", "linux"),
         *("processes", "pipeline"),
     },
-    "addr2line": {"errors", "model", "linux", "binaries"},
+    "forked": set(),
+    "addr2line": {"errors", "model", "linux", "forked", "golang", "binaries"},
     "selftest": {"errors", "config", "linux", "sampling"},
     "recording": {"errors", "model", "diagnosis"},
     "daemon": {"errors", "model", "config", "exporters", "session", "linux"},
     "cli": {
         *("", "errors", "model", "config", "names", "diagnosis", "kubernetes", "exporters"),
-        *("session", "addr2line", "recording", "selftest", "daemon"),
+        *("linux", "session", "addr2line", "recording", "selftest", "daemon"),
     },
     "__main__": {"cli"},
 }

@@ -20,9 +20,11 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from gotax.addr2line import addr2line, available_lines, open_binary
+    from gotax.linux import heap
 
     if sys.stdin is None:  # closed
         raise UserError("addresses come on standard input, which is closed")
+    heap.keep()
     binary = open_binary(options.binary)
     # Buffered even where PYTHONUNBUFFERED is set, as in images: one write for many lines.
     with open(sys.stdout.fileno(), "w", encoding="utf-8", closefd=False) as output:

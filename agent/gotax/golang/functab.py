@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from gotax.errors import ParseError
 from gotax.golang.pcheader import MAX_ADDRESS_BITS, Header
-from gotax.linux.elf import Elf, gather
+from gotax.linux.elf import Elf, distinct, gather
 from gotax.model import Int64Array, UInt8Array, UInt64Array
 
 _INDEX_STEP = 64
@@ -100,7 +100,7 @@ class FunctionTable:
 
         Each function occurs once.
         """
-        blocks = np.unique(np.searchsorted(self._starts, pcs, side="right") - 1)
+        blocks, _ = distinct(np.searchsorted(self._starts, pcs, side="right") - 1)
         entries, records = self._read_blocks(blocks)
         ends = np.append(entries[1:], 0)
         after = np.append(self._starts[1:], self.end)[blocks]
@@ -109,7 +109,7 @@ class FunctionTable:
         # Blocks ascend and so do their rows. Of empty functions at one place the last wins, as
         # in the runtime.
         found = np.searchsorted(entries, pcs, side="right") - 1
-        chosen, of = np.unique(found, return_inverse=True)
+        chosen, of = distinct(found)
         return FunctionEntries(entries[chosen], ends[chosen], records[chosen]), of
 
     def _read_blocks(self, blocks: npt.NDArray[np.intp]) -> tuple[Int64Array, Int64Array]:

@@ -25,7 +25,7 @@ from gotax.golang.inline import read_entries
 from gotax.golang.moduledata import Moduledata, find_moduledata
 from gotax.golang.pcheader import Format, Header, find_headers
 from gotax.golang.pcvalue import PcTables, read_pc_tables
-from gotax.linux.elf import FEW, Elf, gather, spans
+from gotax.linux.elf import FEW, Elf, distinct, gather, spans
 from gotax.model import Frame, FrameKind, Int32Array, Int64Array, UInt64Array
 
 _NAME_BYTES = 256  # few names are longer, and on average they have a quarter
@@ -630,8 +630,7 @@ def _merged(*sorted_columns: Int64Array) -> Int64Array:
     """All values of these columns, each once, sorted."""
     values = np.concatenate(sorted_columns)
     values.sort(kind="stable")  # which finds the runs, and only merges
-    distinct: Int64Array = values[np.append(True, values[1:] != values[:-1])]
-    return distinct
+    return distinct(values)[0]
 
 
 def _single(pcs: UInt64Array, chains: list[tuple[Frame, ...]]) -> Calls:

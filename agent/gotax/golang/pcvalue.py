@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gotax.errors import ParseError
-from gotax.linux.elf import FEW, Reader, spans
+from gotax.linux.elf import FEW, Reader, distinct, spans
 from gotax.model import Int32Array, Int64Array, UInt8Array
 
 _SHORT_TABLE_BYTES = 4096  # of a few tables read one by one
@@ -109,8 +109,7 @@ def read_pc_tables(
 
     ``end`` is the file offset that no table may pass. Raises ParseError("pctab-malformed").
     """
-    wanted = np.unique(offsets)
-    wanted = wanted[wanted > 0]
+    wanted, _ = distinct(np.sort(offsets[offsets > 0]))
     pairs = [np.zeros(1, np.int64)]  # of each table
     steps = [np.zeros(1, np.uint32)]
     values = [np.zeros(1, np.int32)]
@@ -125,12 +124,11 @@ def read_pc_tables(
         size += sum(map(len, tables))
         if size > _MAX_TABLES_BYTES:
             raise ParseError("pctab-malformed", f"{len(wanted)} tables have over {size} bytes")
-    counters = np.concatenate(steps)
-    is_wide = int(counters.sum(dtype=np.uint64)) >> 31
+    counters = np.concatenate(steps).cumsum(dtype=np.int64)
     found = PcTables(
         wanted,
         np.cumsum(np.concatenate(pairs)),
-        counters.cumsum(dtype=np.int64) if is_wide else counters.cumsum(dtype=np.int32),
+        counters if int(counters[-1]) >> 31 else counters.astype(np.int32),
         np.cumsum(np.concatenate(values), dtype=np.int32),
         quantum,
     )
@@ -191,31 +189,36 @@ def _decode(tables: list[bytes]) -> tuple[npt.NDArray[np.uint32], Int64Array]:
     """(the numbers of all tables, one after the other; how many pairs each has); none is empty."""
     data = b"".join(tables)
     encoded = np.frombuffer(data, np.uint8)
-    after = np.cumsum([len(table) for table in tables])
-    more = np.flatnonzero(encoded >= 0x80)  # one byte in ten to twenty
+    after = np.fromiter(map(len, tables), np.int64, len(tables)).cumsum()
+    more = (encoded >= 0x80).nonzero()[0]  # one byte in eight to twenty
     if (encoded[after - 1] >= 0x80).any():
         raise ParseError("pctab-malformed", "a table ends within a number")
     # By the last byte of each number, which for nearly all is the only one.
     numbers = np.frombuffer(data.translate(None, _CONTINUED), np.uint8).astype(np.uint32)
-    _complete(numbers, encoded[more], more - np.arange(len(more)))
-    after -= np.searchsorted(more, after)
+    _complete(numbers, encoded, more)
+    after -= more.searchsorted(after)
     if (after & 1).any():
         raise ParseError("pctab-malformed", "a table ends within a pair")
     return numbers, np.diff(after >> 1, prepend=0)
 
 
 def _complete(
-    numbers: npt.NDArray[np.uint32], bytes_before: UInt8Array, of: npt.NDArray[np.intp]
+    numbers: npt.NDArray[np.uint32], encoded: UInt8Array, more: npt.NDArray[np.intp]
 ) -> None:
-    """Put the bytes before its last one into each number; ``of``: whose they are."""
-    low = (bytes_before & 0x7F).astype(np.uint32)
-    rows = np.flatnonzero(np.diff(of, append=-1))  # the last of each number's, the most significant
-    for count in range(1, _MAX_VARINT_BYTES):
-        at = of[rows]
-        if count == _MAX_VARINT_BYTES - 1 and (numbers[at] >> (32 - 7)).any():
-            raise ParseError("pctab-malformed", "a number beyond 32 bits")
-        numbers[at] = numbers[at] << np.uint32(7) | low[rows]
-        rows = rows[(rows > 0) & (of[rows - 1] == at)] - 1
+    """Put all of their bytes into the numbers that have several; ``more``: all but the last."""
+    of = more - np.arange(len(more))
+    low, following = encoded[more] & 0x7F, encoded[more + 1]
+    # As if they had two bytes. Of longer ones this leaves the last two: the last assigned stays.
+    numbers[of] = following.astype(np.uint16) << 7 | low
+    rows = (following >= 0x80).nonzero()[0]
+    rows = rows[following[rows + 1] < 0x80]  # the last but two
+    for count in range(3, _MAX_VARINT_BYTES + 1):
         if not len(rows):
             return
-    raise ParseError("pctab-malformed", f"a number of over {_MAX_VARINT_BYTES} bytes")
+        at = of[rows]
+        if count == _MAX_VARINT_BYTES and (numbers[at] >> (32 - 7)).any():
+            raise ParseError("pctab-malformed", "a number beyond 32 bits")
+        numbers[at] = numbers[at] << 7 | low[rows]
+        rows = rows[(rows > 0) & (of[rows - 1] == at)] - 1
+    if len(rows):
+        raise ParseError("pctab-malformed", f"a number of over {_MAX_VARINT_BYTES} bytes")

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from gotax.errors import ParseError
 from gotax.model import Int64Array, UInt8Array, UInt64Array
@@ -33,6 +34,8 @@ PF_W = 2
 SHT_SYMTAB = 2
 SHT_NOBITS = 8
 SHT_DYNSYM = 11
+
+_Integer = TypeVar("_Integer", bound=np.integer[Any])
 
 _BLOCK_BYTES = 2 * 1024
 FEW = 48
@@ -187,6 +190,16 @@ def gather(reader: Reader, offsets: Int64Array, width: int) -> UInt8Array:
             offsets[chosen] - first
         ]
     return rows
+
+
+def distinct(
+    ascending: npt.NDArray[_Integer],
+) -> tuple[npt.NDArray[_Integer], npt.NDArray[np.intp]]:
+    """(each value once, which one is whose), as np.unique, of what is sorted already."""
+    is_new = np.empty(len(ascending), bool)
+    is_new[:1] = True
+    np.not_equal(ascending[1:], ascending[:-1], out=is_new[1:])
+    return ascending[is_new], is_new.cumsum() - 1
 
 
 def spans(offsets: Int64Array) -> Iterator[tuple[int, int]]:
