@@ -30,12 +30,14 @@ UNTOLD = 0.01
 def check(account: Account) -> Iterator[str]:
     """What is too far from Go's own accounts, allowing for chance and for a busy machine."""
     for category in Category:
-        difference = abs(account.share(category) - account.own_share(category))
-        if category is Category.SCHED_PREEMPT:
-            # Where a thread waits for a CPU, the profile's signal arrives together with the one
-            # that asks to preempt, and finds the thread at the first instruction of its handler.
-            difference -= account.waited_s / account.cpu_s
-        if difference > BOUND + DEVIATIONS * account.deviation(category):
+        difference = account.share(category) - account.own_share(category)
+        # Where a thread waits for a CPU, the profile's signal arrives together with the one that
+        # asks to preempt, and finds the thread at the first instruction of its handler: preempted,
+        # instead of what it did before.
+        moved = account.waited_s / account.cpu_s
+        less, more = (moved, 0.0) if category is Category.SCHED_PREEMPT else (0.0, moved)
+        bound = BOUND + DEVIATIONS * account.deviation(category)
+        if not -bound - less <= difference <= bound + more:
             shares = f"{account.share(category):.1%}, not {account.own_share(category):.1%}"
             yield f"{account.kind}: {category.label} {shares}"
     # Go measures marking by the wall's clock, gotax by the CPU's: what a thread has waited for a
