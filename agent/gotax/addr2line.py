@@ -7,7 +7,6 @@ import re
 import select
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
@@ -15,7 +14,7 @@ from itertools import takewhile
 import numpy as np
 import numpy.typing as npt
 
-from gotax.binaries import Binary, BorrowedFile
+from gotax.binaries import PASSING, Binary, BorrowedFile
 from gotax.errors import ParseError, UserError
 from gotax.forked import forked
 from gotax.golang.pclntab import Pclntab, Symbols
@@ -25,8 +24,7 @@ from gotax.model import Frame, UInt64Array
 _BATCH_BYTES = 1 << 20  # some hundred thousand addresses: of each function tables are read once
 _MAX_LINE_BYTES = 4096
 _PER_TEXT = 4096  # addresses whose lines are put together at a time
-_PER_PROCESS = 25_000  # addresses that are worth a process of their own
-_MAX_PROCESSES = 4
+_TWO_PROCESSES = 50_000  # so many addresses are worth a second one
 _UNKNOWN = "?"
 _KINDS = ("outer", "inline")
 _ADDRESS = re.compile(r"(?:0[xX])?([0-9a-fA-F]+)")
@@ -152,13 +150,18 @@ def _answers(binary: Binary, addresses: UInt64Array) -> _Answers:
 
 def _in_go(binary: Binary, addresses: UInt64Array) -> _Answers:
     """As ``_pieces`` has them, without a Frame for each line; none outside Go code."""
-    try:
-        symbols = _symbols(binary.pclntab, addresses) if binary.pclntab else None
-    except ParseError:
-        symbols = None
-    if symbols is None:
-        none, nowhere = _texts(()), np.zeros(len(addresses), np.intp)
+    none, nowhere = _texts(()), np.zeros(len(addresses), np.intp)
+    if binary.pclntab is None:
         return _Answers(none, none, none, nowhere, nowhere.copy())
+    try:
+        symbols = _symbols(binary.pclntab, addresses)
+    except ParseError as error:
+        if len(addresses) == 1 or error.reason in PASSING:
+            return _Answers(none, none, none, nowhere, nowhere.copy())
+        # What is damaged somewhere does not take with it what is asked beside it.
+        middle = len(addresses) // 2
+        halves = _in_go(binary, addresses[:middle]), _in_go(binary, addresses[middle:])
+        return _one_after_the_other(*halves)
     tails, tail = np.unique(symbols.line * 2 + symbols.inlined, return_inverse=True)
     cuts = np.searchsorted(symbols.query, np.arange(len(addresses) + 1))
     return _Answers(
@@ -170,32 +173,33 @@ def _in_go(binary: Binary, addresses: UInt64Array) -> _Answers:
     )
 
 
-def _symbols(table: Pclntab, addresses: UInt64Array) -> Symbols:
-    """As ``table.symbols``; many addresses are shared out to the CPUs, a process for each."""
-    count = min(len(addresses) // _PER_PROCESS, len(os.sched_getaffinity(0)), _MAX_PROCESSES)
-    if count < 2:
-        return table.symbols(addresses)
-    parts = np.array_split(addresses, count)
-    with ExitStack() as stack:
-        answers = [stack.enter_context(forked(partial(table.symbols, part))) for part in parts[1:]]
-        return _joined([table.symbols(parts[0]), *(answer() for answer in answers)], parts)
-
-
-def _joined(found: list[Symbols], asked: list[UInt64Array]) -> Symbols:
-    """The answers to parts of a question as one."""
-    queries, functions, files = (
-        np.cumsum([0, *map(len, columns)])
-        for columns in (asked, [s.functions for s in found], [s.files for s in found])
+def _one_after_the_other(one: _Answers, other: _Answers) -> _Answers:
+    return _Answers(
+        np.append(one.functions, other.functions),
+        np.append(one.files, other.files),
+        np.append(one.tails, other.tails),
+        np.append(one.first, other.first + len(one.functions)),
+        np.append(one.counts, other.counts),
     )
+
+
+def _symbols(table: Pclntab, addresses: UInt64Array) -> Symbols:
+    """As ``table.symbols``; half of many addresses is another process's, on another CPU."""
+    if len(addresses) < _TWO_PROCESSES or len(os.sched_getaffinity(0)) < 2:
+        return table.symbols(addresses)
+    middle = len(addresses) // 2
+    with forked(partial(table.symbols, addresses[middle:])) as other:
+        one = table.symbols(addresses[:middle])
+        two = other()
     return Symbols(
-        query=np.concatenate([s.query + n for s, n in zip(found, queries, strict=False)]),
-        function=np.concatenate([s.function + n for s, n in zip(found, functions, strict=False)]),
-        file=np.concatenate([s.file + n for s, n in zip(found, files, strict=False)]),
-        line=np.concatenate([s.line for s in found]),
-        start_line=np.concatenate([s.start_line for s in found]),
-        inlined=np.concatenate([s.inlined for s in found]),
-        functions=[name for s in found for name in s.functions],
-        files=[name for s in found for name in s.files],
+        query=np.append(one.query, two.query + middle),
+        function=np.append(one.function, two.function + len(one.functions)),
+        file=np.append(one.file, two.file + len(one.files)),
+        line=np.append(one.line, two.line),
+        start_line=np.append(one.start_line, two.start_line),
+        inlined=np.append(one.inlined, two.inlined),
+        functions=one.functions + two.functions,
+        files=one.files + two.files,
     )
 
 

@@ -14,7 +14,7 @@ from gotax.errors import ParseError
 from gotax.generations import Generations
 from gotax.golang import gomaxprocs, runtimestate
 from gotax.golang.buildinfo import parse_buildinfo
-from gotax.golang.classmap import ClassMap, read_class_map
+from gotax.golang.classmap import ClassMapReader
 from gotax.golang.gomaxprocs import GomaxprocsAddresses, find_gomaxprocs
 from gotax.golang.pclntab import Calls, Pclntab, Sizes, parse_pclntab
 from gotax.golang.runtimestate import StateAddresses, find_state
@@ -25,7 +25,7 @@ from gotax.model import Frame, FrameKind, GoBuild, UInt64Array
 _BINARIES = 128
 _NOT_GO = 2048
 _CACHE_BYTES = 512 * 1024  # of each open file, until the end of the tick
-_PASSING = frozenset({"binary-gone", "binary-changed", "elf-unreadable"})
+PASSING = frozenset({"binary-gone", "binary-changed", "elf-unreadable"})
 """What can be otherwise in the next tick, when another process shows the same file."""
 _SIGRETURN = frozenset({"runtime.sigreturn__sigaction", "runtime.sigreturn"})  # 1.20 and older
 
@@ -169,17 +169,17 @@ class Binary:
                 sizes = self.pclntab.frame_sizes(addresses)
             except ParseError as error:
                 self.problem = error.reason
-                width = error.reason not in _PASSING
+                width = error.reason not in PASSING
         ends = addresses + np.uint64(width)
         return Calls(addresses, ends, chains), Sizes(addresses, ends, sizes)
 
-    def class_map(self, code_of: Callable[[str], int]) -> ClassMap | None:
-        """All Go code by class; None where there is none, or it cannot be read just now."""
+    def read_classes(self, reader: ClassMapReader, functions: int) -> int:
+        """Go on with the class map of this binary; returns how many functions were read."""
         try:
-            return read_class_map(self.pclntab, code_of) if self.pclntab else None
+            return reader.go_on(functions)
         except ParseError as error:
             self.problem = error.reason
-            return None
+            return functions
 
     def _native_frame(self, address: int) -> Frame:
         """By the symbol table where there is one, else module + offset."""
@@ -254,7 +254,7 @@ class BinaryTable:
         binary = Binary(BorrowedFile(file_id, path), module(), self._serial + 1)
         if not binary.is_go:
             binary.release()
-            if binary.problem not in _PASSING:
+            if binary.problem not in PASSING:
                 self._not_go.put(file_id, True)
             return None
         self._serial += 1

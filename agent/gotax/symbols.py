@@ -25,18 +25,20 @@ import numpy.typing as npt
 from gotax.binaries import Binary
 from gotax.generations import Generations
 from gotax.golang import categories, stacks
-from gotax.golang.classmap import ClassMap
+from gotax.golang.classmap import ClassMap, ClassMapReader
 from gotax.linux.kallsyms import Kallsyms, read_kallsyms
 from gotax.model import Category, Frame, FrameKind, Int64Array, Location, Stack, UInt64Array
 from gotax.processes import Entry, ProcessTable
 from gotax.runs import Runs
 
 _STACKS = 8192
-_RANGES = 1 << 18  # 24 bytes each
+_RANGES = 1 << 19  # 24 bytes each
 _NAMED_RANGES = 1 << 16  # with a chain of frames, some 600 bytes
 _CLASSES = 1 << 16
 _WHOLE_AFTER = 3  # drains with something new: a process that ends soon is not worth it
-_WHOLE_FUNCTIONS = 50_000  # of one binary, and of all that are read whole in one drain
+_WHOLE_FUNCTIONS = (
+    16_384  # of all binaries in one drain: some hundred milliseconds, at most a second
+)
 _RANGES_PER_FUNCTION = 2  # of a class map, as large as that many ranges with a value
 _UNUSED_DRAINS = 20
 _KERNEL_LOCATIONS = 16384
@@ -118,7 +120,7 @@ class _Known:
         self.whole: ClassMap | None = None
         self.classes = np.empty(0, object)  # the places of its chains
         self.drains = 0  # that had something new
-        self.was_read = False  # as a whole, or could not be
+        self.reader: ClassMapReader | None = None  # of the whole: once, even if it comes to nothing
         self.used = 0  # the last drain
 
     def __len__(self) -> int:
@@ -196,7 +198,7 @@ class Binaries:
 
 
 class Symbolizer:
-    """Knows at most 16384 stacks, 65536 address ranges (262144 without names) and 16384 function
+    """Knows at most 16384 stacks, 65536 address ranges (524288 without names) and 16384 function
     names at a time."""
 
     def __init__(self, processes: ProcessTable, with_lines: bool, with_names: bool = True) -> None:
@@ -302,17 +304,20 @@ class Symbolizer:
             binary.release()  # of fifty binaries at once, what was read is not kept fifty times
 
     def _learn_whole(self, binary: Binary, room: int) -> int:
-        """Read a binary's class map if that pays by now; returns the number of functions read."""
+        """Go on reading a binary's class map if that pays by now; returns the number of functions
+        read."""
         known, table = self._binaries.of(binary), binary.pclntab
         known.drains += 1
-        if known.drains < _WHOLE_AFTER or known.was_read or table is None:
+        if known.drains < _WHOLE_AFTER or room <= 0 or table is None:
             return 0
-        count = table.function_count
-        if count > room or not self._binaries.has_room(count * _RANGES_PER_FUNCTION):
+        if known.reader is None:
+            if not self._binaries.has_room(table.function_count * _RANGES_PER_FUNCTION):
+                return 0
+            known.reader = ClassMapReader(table, categories.function_code)
+        elif known.reader.is_done:
             return 0
-        known.was_read = True  # once: a table that is damaged somewhere is not read every drain
-        whole = binary.class_map(categories.function_code)
-        if whole is not None:
+        count = binary.read_classes(known.reader, room)
+        if known.reader.is_done and (whole := known.reader.take()) is not None:
             known.learn_whole(whole, [self._class_place(codes) for codes in whole.chains])
         return count
 

@@ -77,11 +77,24 @@ def names_within_names() -> bytes:
     return bytes(data)
 
 
+def shared_tables(functions: int, pairs: int) -> bytes:
+    """All functions have the same long table."""
+    tables = encode([(0, 1)], 1), encode([(1, 1)], 1), encode([(9, 1)], 1)
+    long = b"\2\1" * pairs + b"\0"
+    named = [
+        Function(b"f%d" % number, 1, long, *tables[1:], b"", (), (b"", b"f"), 1)
+        for number in range(functions)
+    ]
+    return write(Specimen(LAYOUTS[-1], tuple(named)))
+
+
 BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
     "overlapping-notes": (overlapping_notes, "elf"),
     "endless-section-names": (endless_section_names, "elf"),
     "overlapping-segments": (overlapping_segments, "pclntab"),
     "many-symbol-tables": (many_symbol_tables, "elf"),
     "names-within-names": (names_within_names, "all_functions"),
+    "a-long-table-for-all": (lambda: shared_tables(4000, 20_000), "all_functions"),
+    "as-many-pairs-as-may-be": (lambda: shared_tables(26, 20_000), "all_functions"),
 }
 """What is written, and the target it goes for."""

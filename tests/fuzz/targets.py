@@ -82,7 +82,10 @@ def all_functions(data: bytes) -> None:
     """Every byte of code of a sound binary in one batch."""
     file = parse_elf(CountingReader(data))
     table = parse_pclntab(file, "go1.27.3")
-    table.frames(np.arange(table.text_start, table.text_end, dtype=np.uint64))
+    pcs = np.arange(table.text_start, table.text_end, dtype=np.uint64)
+    _ask(lambda: table.frames(pcs), [])
+    _ask(lambda: [table.calls(pcs)], [])
+    _ask(lambda: [read_class_map(table, function_code)], [])
 
 
 def _walk(table: Pclntab, count: int) -> None:

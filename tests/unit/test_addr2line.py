@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,8 +15,11 @@ import gotax.addr2line as addr2line_module
 import pytest
 from gotax.addr2line import addr2line, available_lines, open_binary
 from gotax.errors import UserError
+from gotax.golang.pclntab import parse_pclntab
+from gotax.linux.elf import BytesReader, parse_elf
 
 from tests.fuzz.bombs import make_elf
+from tests.fuzz.specimens import LAYOUTS, Function, Specimen, encode, write
 
 GUARD_S = 60.0
 HEADER = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
@@ -150,7 +154,7 @@ def test_many_addresses_through_a_pipe_are_each_answered_once(
 
 
 @pytest.mark.toolchain
-def test_many_processes_say_what_one_says(
+def test_two_processes_say_what_one_says(
     go_binary: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the order of the questions, unknown addresses and one asked twice included."""
@@ -159,12 +163,27 @@ def test_many_processes_say_what_one_says(
     start = binary.pclntab.text_start
     asked = [f"{start + 7919 * number % 500_000:x}" for number in range(400)]
     asked[50:50] = ["0", "1", asked[3]]
-    monkeypatch.setattr(addr2line_module, "_PER_PROCESS", 1000)
     alone = "".join(addr2line(binary, asked))
-    monkeypatch.setattr(addr2line_module, "_PER_PROCESS", 100)
+    monkeypatch.setattr(addr2line_module, "_TWO_PROCESSES", 100)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4))
     assert "".join(addr2line(binary, asked)) == alone
     assert alone.count("\n") >= len(asked)
+
+
+def test_what_is_damaged_takes_nothing_with_it(tmp_path: Path) -> None:
+    """Of five functions one has a table outside of the file: the other four have their lines."""
+    tables = encode([(0, 1)], 1), encode([(1, 1)], 1), encode([(9, 1)], 1)
+    functions = [Function(b"f%d" % n, 1, *tables, b"", (), (b"", b"file.go"), 1) for n in range(5)]
+    data = bytearray(write(Specimen(LAYOUTS[-1], tuple(functions))))
+    table = parse_pclntab(parse_elf(BytesReader(bytes(data))), LAYOUTS[-1].version)
+    (record,) = struct.unpack_from("<I", data, table.header.functab + 8 * 3 + 4)
+    struct.pack_into("<i", data, table.header.functions + record + 24, 0x7FFFFFF)  # pcln
+    path = tmp_path / "damaged"
+    path.write_bytes(data)
+    asked = [f"{table.text_start + number:x}" for number in range(5)]
+    lines = "".join(addr2line(open_binary(str(path)), asked)).splitlines()
+    known = ["file.go\t9" in line for line in lines]
+    assert known == [True, True, True, False, True]
 
 
 def test_lines_come_as_they_are_there() -> None:

@@ -6,17 +6,19 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from gotax import symbols
 from gotax.config import Detail, Thresholds
 from gotax.errors import ParseError
+from gotax.golang.classmap import ClassMapReader
 from gotax.golang.gomaxprocs import find_gomaxprocs
-from gotax.golang.pclntab import Pclntab, parse_pclntab
+from gotax.golang.pclntab import Chains, Pclntab, parse_pclntab
 from gotax.linux.elf import PF_X, FileReader, parse_elf
 from gotax.model import Category, Verdict, Window
 from gotax.pipeline import Pipeline, Span
@@ -816,9 +818,10 @@ def test_a_damaged_binary_is_read_as_a_whole_once(
     it goes on being looked up one by one."""
     reads = []
 
-    def refuse(_: Pclntab) -> Any:
+    def refuse(_: Pclntab) -> Iterator[Chains]:
         reads.append(1)
         raise ParseError("pctab-malformed", "somewhere")
+        yield
 
     monkeypatch.setattr(Pclntab, "all_chains", refuse)
     host.start(7, 100, known.program)
@@ -830,6 +833,37 @@ def test_a_damaged_binary_is_read_as_a_whole_once(
     check_books(window, 8)
     assert len(reads) == 1
     assert window.health.cache_entries["ranges"] > 8
+
+
+def test_a_large_binary_is_read_in_steps(
+    host: Host, known: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No drain reads more than its part, nothing is found in half a map, and in the end all is."""
+    monkeypatch.setattr(symbols, "_WHOLE_FUNCTIONS", 600)
+    read: list[int] = []
+    go_on = ClassMapReader.go_on
+
+    def counted(reader: ClassMapReader, functions: int) -> int:
+        read.append(go_on(reader, functions))
+        return read[-1]
+
+    monkeypatch.setattr(ClassMapReader, "go_on", counted)
+    host.start(7, 100, known.program)
+    named, nameless = pipeline(host), pipeline(host, Detail(names=False))
+    with FileReader(known.program.path) as reader:
+        table = parse_pclntab(parse_elf(reader), f"go{VERSIONS[-1]}")
+    addresses = iter(range(table.text_start, table.text_end, 4099))
+    for _ in range(3 + table.function_count // 512):
+        stack = [next(addresses), known.main]
+        seen = drain([Hit(7, 1, stack[0])], {stack[0]: stack})
+        windows = []
+        for each in (named, nameless):
+            each.absorb(seen, 0.0)
+            windows.append(each.window(SPAN))
+        (a,), (b,) = windows[0].reports, windows[1].reports
+        assert a.category_hits.tolist() == b.category_hits.tolist()
+    assert 600 <= max(read) < 600 + 512
+    assert sum(read) == table.function_count
 
 
 def test_a_stack_is_symbolized_once(host: Host, known: Known) -> None:

@@ -47,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return _run(arguments)
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:  # closed
+                sys.stdout.flush()
     except UserError as error:
         print(f"gotax: {error}", file=sys.stderr)
         return error.exit_code

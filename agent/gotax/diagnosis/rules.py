@@ -398,7 +398,7 @@ def _one_is_throttled_too(case: Case) -> str:
         return ""
     return (
         f" With a limit of {limit:g} CPU even one P spends a quota before its period ends when it"
-        " has more to do at once: the throttling gets less, and 1 CPU would end it."
+        " has more to do at once: the throttling gets less, and ends with a whole CPU for each P."
     )
 
 

@@ -52,35 +52,71 @@ class ClassMap:
         return found.astype(np.int64)
 
 
-def read_class_map(table: Pclntab, code_of: Callable[[str], int]) -> ClassMap | None:
-    """Goes through the whole table; ``code_of`` gives the code of a function's name, 0 to 254.
+class ClassMapReader:
+    """Goes through a whole table, some functions at a time: a large one takes seconds."""
 
-    None if there is too much of it, 4 GiB of code or more than 32,768 different chains, or nothing.
-    Raises ParseError as the table's other methods do.
-    """
-    if table.text_end - table.text_start >= _MAX_TEXT_BYTES:
-        return None
-    numbers: dict[bytes, int] = {}
-    starts: list[npt.NDArray[np.uint32]] = []
-    values: list[npt.NDArray[np.uint16]] = []
-    for chains in table.all_chains():
-        number_of = [numbers.setdefault(key, len(numbers)) for key in _keys(chains, code_of)]
+    def __init__(self, table: Pclntab, code_of: Callable[[str], int]) -> None:
+        """``code_of`` gives the code of a function's name, 0 to 254."""
+        self.is_done = table.text_end - table.text_start >= _MAX_TEXT_BYTES
+        self._table = table
+        self._code_of = code_of
+        self._parts = table.all_chains()
+        self._numbers: dict[bytes, int] = {}
+        self._starts: list[npt.NDArray[np.uint32]] = []
+        self._values: list[npt.NDArray[np.uint16]] = []
+        self._is_whole = False
+
+    def go_on(self, functions: int) -> int:
+        """Read at least so many more, if there are; returns how many.
+
+        Raises ParseError as the table's methods do, and is done then.
+        """
+        read = 0
+        while read < functions and not self.is_done:
+            self.is_done = True  # if this fails
+            part = next(self._parts, None)
+            if part is None:
+                self._is_whole = True
+            else:
+                read += part.function_count
+                self.is_done = not self._add(part)
+        return read
+
+    def _add(self, part: Chains) -> bool:
+        """False if it is too much."""
+        numbers = self._numbers
+        number_of = [numbers.setdefault(key, len(numbers)) for key in _keys(part, self._code_of)]
         if len(numbers) > _MAX_CHAINS:
-            return None
-        found = 2 * np.array(number_of, np.int64)[chains.chain] + chains.frameless
+            return False
+        found = 2 * np.array(number_of, np.int64)[part.chain] + part.frameless
         changed = np.append(True, found[1:] != found[:-1])
-        offsets = chains.starts[changed] - table.text_start
-        starts.append(offsets.astype(np.uint32))
-        values.append(found[changed].astype(np.uint16))
-    if not starts:
-        return None
-    return ClassMap(
-        table.text_start,
-        table.text_end,
-        np.concatenate(starts),
-        np.concatenate(values),
-        [tuple(key) for key in numbers],
-    )
+        offsets = part.starts[changed] - self._table.text_start
+        self._starts.append(offsets.astype(np.uint32))
+        self._values.append(found[changed].astype(np.uint16))
+        return True
+
+    def take(self) -> ClassMap | None:
+        """What was read, and is forgotten here. None if that is not all: too much (4 GiB of code,
+        more than 32,768 different chains), damaged, or nothing."""
+        starts, values, numbers = self._starts, self._values, self._numbers
+        self._starts, self._values, self._numbers = [], [], {}
+        if not self._is_whole or not starts:
+            return None
+        return ClassMap(
+            self._table.text_start,
+            self._table.text_end,
+            np.concatenate(starts),
+            np.concatenate(values),
+            [tuple(key) for key in numbers],
+        )
+
+
+def read_class_map(table: Pclntab, code_of: Callable[[str], int]) -> ClassMap | None:
+    """All of it at once; see ``ClassMapReader``."""
+    reader = ClassMapReader(table, code_of)
+    while not reader.is_done:
+        reader.go_on(table.function_count)
+    return reader.take()
 
 
 def _keys(chains: Chains, code_of: Callable[[str], int]) -> list[bytes]:

@@ -103,6 +103,8 @@ class FunctionTable:
         blocks, _ = distinct(np.searchsorted(self._starts, pcs, side="right") - 1)
         entries, records = self._read_blocks(blocks)
         ends = np.append(entries[1:], 0)
+        # A block's last function ends where the next block starts. Only the table's last block,
+        # which is the last here, can have fewer rows than the others.
         after = np.append(self._starts[1:], self.end)[blocks]
         ends[_INDEX_STEP - 1 :: _INDEX_STEP] = after[: len(entries) // _INDEX_STEP]
         ends[-1] = after[-1]

@@ -35,6 +35,7 @@ _MAX_INLINE_DEPTH = 64  # the Go compiler itself has seven
 _MAX_MEAN_DEPTH = 8  # of many pcs; usual is below two
 _PCS_PER_ROUND = 4096
 _CODE_PER_ROUND = 4 << 20  # all functions of a round together; their tables have about a third
+_CODE_OF_ONE = _CODE_PER_ROUND // 16  # counts at most: claimed sizes do not make a round of each pc
 _FUNCTIONS_PER_PART = 512
 _SAMPLED_TREES = 16
 _SAMPLED_FUNCTIONS = 65536
@@ -93,7 +94,8 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Chains:
-    """Columns of a part of the table: which chain of frames each range of addresses has.
+    """Columns of a part of the table, so many functions: which chain of frames each range of
+    addresses has.
 
     ``starts`` ascend, and each range ends where the next one starts, the last where the next part
     does. ``chain`` is a number in the chains, ``frameless`` says where the stack pointer has not
@@ -101,6 +103,7 @@ class Chains:
     row per frame, innermost first.
     """
 
+    function_count: int
     starts: Int64Array
     chain: npt.NDArray[np.intp]
     frameless: npt.NDArray[np.bool_]
@@ -283,6 +286,7 @@ class Pclntab:
             found = self._without_lines(offsets[first], functions, of[first], tables)
             symbols = self._symbols([found])
             yield Chains(
+                function_count=len(entries.pcs),
                 starts=self._text + entries.pcs[of] + offsets,
                 chain=chain,
                 frameless=tables.at(sizes[of], offsets) == 0,
@@ -360,7 +364,8 @@ class Pclntab:
             relative = (pcs[some] - np.uint64(self._text)).astype(np.int64)
             entries, of = self._functions.locate(relative)
             functions = self._functions.read_functions(entries)
-            code = np.cumsum(entries.ends - entries.pcs)[of] // _CODE_PER_ROUND
+            code = np.minimum(entries.ends - entries.pcs, _CODE_OF_ONE).cumsum()
+            code = code[of] // _CODE_PER_ROUND
             cuts = np.flatnonzero(np.diff(code)) + 1
             for start, stop in pairwise([0, *cuts.tolist(), len(some)]):
                 first, last = int(of[start]), int(of[stop - 1])

@@ -24,6 +24,7 @@ _SHORT_TABLE_BYTES = 4096  # of a few tables read one by one
 _TAIL_BYTES = 1024  # read this much for the last table of a span, then twice as much, ...
 _MAX_TABLE_BYTES = 1 << 20  # a function of some million bytes of code
 _MAX_TABLES_BYTES = 8 << 20  # of all that are held decoded at once; a thousand take some 200 KB
+_MAX_RUNS = 1 << 19  # of all tables asked for together; 4 MB of code have some 200,000
 _MAX_VARINT_BYTES = 5  # 32 bits
 _MAX_PC = 0xFFFFFFFF
 _CONTINUED = bytes(range(0x80, 0x100))  # the bytes of a number but for the last one
@@ -80,8 +81,14 @@ class PcTables:
         return np.append(self._sizes(), 0)[numbers]
 
     def runs(self, numbers: Int64Array) -> Runs:
-        """All pairs of these tables as ranges; none for number -1."""
+        """All pairs of these tables as ranges; none for number -1.
+
+        Raises ParseError("pctab-malformed") if they are too many: functions may share a table, but
+        thousands do not share a long one.
+        """
         counts = np.append(np.diff(self.first), 0)[numbers]
+        if int(counts.sum()) > _MAX_RUNS:
+            raise ParseError("pctab-malformed", f"{len(numbers)} tables with {counts.sum()} pairs")
         of = np.repeat(np.arange(len(numbers)), counts)
         first = self.first[numbers][of]
         rows = first + np.arange(len(of)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -109,6 +116,8 @@ def read_pc_tables(
 
     ``end`` is the file offset that no table may pass. Raises ParseError("pctab-malformed").
     """
+    if (offsets < 0).any():
+        raise ParseError("pctab-malformed", f"table at {int(offsets.min())}")
     wanted, _ = distinct(np.sort(offsets[offsets > 0]))
     pairs = [np.zeros(1, np.int64)]  # of each table
     steps = [np.zeros(1, np.uint32)]
@@ -118,7 +127,7 @@ def read_pc_tables(
         numbers, counts = _decode(tables)
         deltas = numbers[0::2]
         pairs.append(counts)
-        steps.append(numbers[1::2])
+        steps.append(numbers[1::2].copy())  # a view would keep all of the numbers
         # Zig-zag: the lowest bit is the sign.
         values.append((deltas >> 1).view(np.int32) ^ -(deltas & 1).view(np.int32))
         size += sum(map(len, tables))
@@ -147,10 +156,14 @@ def _read(reader: Reader, base: int, wanted: Int64Array, end: int) -> Iterator[l
             if few:
                 yield few
             return
+    reached = 0
     for low, high in spans(wanted):
         first = int(wanted[low])
+        if first < reached:
+            raise ParseError("pctab-malformed", f"tables overlap at {base + first:#x}")
         starts = wanted[low:high] - first
         data, ends = _read_terminated(reader, base + first, starts, end)
+        reached = first + int(ends[-1]) + 1
         yield [data[start:stop] for start, stop in zip(starts.tolist(), ends.tolist(), strict=True)]
 
 
@@ -205,13 +218,17 @@ def _decode(tables: list[bytes]) -> tuple[npt.NDArray[np.uint32], Int64Array]:
 def _complete(
     numbers: npt.NDArray[np.uint32], encoded: UInt8Array, more: npt.NDArray[np.intp]
 ) -> None:
-    """Put all of their bytes into the numbers that have several; ``more``: all but the last."""
-    of = more - np.arange(len(more))
+    """Put all of their bytes into the numbers that have several; ``more``: all but the last.
+
+    ``81 82 03`` is one number and has two rows here, of 81 and of 82. First both are taken for the
+    beginning of a number of two bytes, and assigned in that order, so that 82 03 stays: the two
+    most significant bytes. Then the bytes before these two are put in, one of each number a turn.
+    """
+    of = more - np.arange(len(more))  # the number that a byte belongs to
     low, following = encoded[more] & 0x7F, encoded[more + 1]
-    # As if they had two bytes. Of longer ones this leaves the last two: the last assigned stays.
     numbers[of] = following.astype(np.uint16) << 7 | low
     rows = (following >= 0x80).nonzero()[0]
-    rows = rows[following[rows + 1] < 0x80]  # the last but two
+    rows = rows[following[rows + 1] < 0x80]
     for count in range(3, _MAX_VARINT_BYTES + 1):
         if not len(rows):
             return

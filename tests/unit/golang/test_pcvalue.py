@@ -110,6 +110,10 @@ def test_offset_zero_is_no_table() -> None:
         pytest.param(b"\0" + b"\xfe\xff\xff\xff\x7f\4\0", [1], id="a value beyond 32 bits"),
         pytest.param(b"\0\2\4\6\4\0", [1, 3], id="one within another"),
         pytest.param(b"\0\2\4\0", [9], id="beyond the end"),
+        pytest.param(b"\0\2\4\0", [1, -7], id="before the start"),
+        pytest.param(
+            b"\0" + b"\2\1" * 450_000 + b"\0", [*range(1, 900_000, 32_770)], id="far within"
+        ),
     ],
 )
 def test_malformed_tables_are_refused(content: bytes, offsets: list[int]) -> None:
