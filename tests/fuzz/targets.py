@@ -126,7 +126,7 @@ def pctables(data: bytes) -> None:
 
 
 def step_by_step(content: bytes, place: int, pc: int, quantum: int) -> int:
-    """As runtime/symtab.go reads a table (pcvalue and step), -1 for none."""
+    """As runtime/symtab.go reads a table (pcvalue and step), -1 for none; values are int32 there."""
     if not place:
         return -1
     at, value, reached, first = place, -1, 0, True
@@ -147,6 +147,7 @@ def step_by_step(content: bytes, place: int, pc: int, quantum: int) -> int:
         if delta == 0 and not first:
             return -1
         value += -(delta + 1 >> 1) if delta & 1 else delta >> 1
+        value = (value + (1 << 31)) % (1 << 32) - (1 << 31)
         reached += number() * quantum
         first = False
         if pc < reached:

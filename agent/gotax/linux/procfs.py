@@ -36,7 +36,7 @@ _BANDWIDTH_FILES = ("/cpu.max", "/cpu.cfs_quota_us")
 # fs/proc/task_mmu.c show_map_vma: start-end perms offset major:minor inode, padding, path.
 _EXECUTABLE_MAPPING = re.compile(
     rb"^([0-9a-f]{1,16})-([0-9a-f]{1,16}) ..x. ([0-9a-f]{1,16})"
-    rb" ([0-9a-f]{1,8}):([0-9a-f]{1,8}) ([0-9]{1,20}) *(.*)$",
+    rb" ([0-9a-f]{1,7}):([0-9a-f]{1,7}) ([0-9]{1,20}) *(.*)$",
     re.MULTILINE,
 )
 _ALLOWED = re.compile(rb"^Cpus_allowed:\s*([0-9a-f,]+)$", re.MULTILINE)
