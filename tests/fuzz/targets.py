@@ -126,7 +126,7 @@ def pctables(data: bytes) -> None:
 
 
 def step_by_step(content: bytes, place: int, pc: int, quantum: int) -> int:
-    """As runtime/symtab.go reads a table (pcvalue and step), -1 for none; values are int32 there."""
+    """As runtime/symtab.go reads a table (pcvalue and step), -1 for none; values are 32 bits."""
     if not place:
         return -1
     at, value, reached, first = place, -1, 0, True
