@@ -173,13 +173,13 @@ class Binary:
         ends = addresses + np.uint64(width)
         return Calls(addresses, ends, chains), Sizes(addresses, ends, sizes)
 
-    def read_classes(self, reader: ClassMapReader, functions: int) -> int:
-        """Go on with the class map of this binary; returns how many functions were read."""
+    def read_classes(self, reader: ClassMapReader, pairs: int) -> int:
+        """Go on with the class map of this binary; returns how many pairs of tables were read."""
         try:
-            return reader.go_on(functions)
+            return reader.go_on(pairs)
         except ParseError as error:
             self.problem = error.reason
-            return functions
+            return pairs
 
     def _native_frame(self, address: int) -> Frame:
         """By the symbol table where there is one, else module + offset."""

@@ -32,12 +32,12 @@ from gotax.processes import Entry, ProcessTable
 from gotax.runs import Runs
 
 _STACKS = 8192
-_RANGES = 1 << 19  # 24 bytes each
+_RANGES = 1 << 18  # 24 bytes each
 _NAMED_RANGES = 1 << 16  # with a chain of frames, some 600 bytes
 _CLASSES = 1 << 16
 _WHOLE_AFTER = 3  # drains with something new: a process that ends soon is not worth it
-_WHOLE_FUNCTIONS = (
-    16_384  # of all binaries in one drain: some hundred milliseconds, at most a second
+_WHOLE_PAIRS = (
+    1_000_000  # of tables that all binaries together have read in one drain: half a second
 )
 _RANGES_PER_FUNCTION = 2  # of a class map, as large as that many ranges with a value
 _UNUSED_DRAINS = 20
@@ -121,10 +121,11 @@ class _Known:
         self.classes = np.empty(0, object)  # the places of its chains
         self.drains = 0  # that had something new
         self.reader: ClassMapReader | None = None  # of the whole: once, even if it comes to nothing
+        self.expected = 0  # ranges, while it is being read
         self.used = 0  # the last drain
 
     def __len__(self) -> int:
-        whole = 0 if self.whole is None else len(self.whole) // 4  # 6 bytes each, not 24
+        whole = self.expected if self.whole is None else len(self.whole) // 4  # 6 bytes, not 24
         return len(self.places) + len(self.frameless) + whole
 
     def learn_whole(self, whole: ClassMap, places: list[Place]) -> None:
@@ -198,7 +199,7 @@ class Binaries:
 
 
 class Symbolizer:
-    """Knows at most 16384 stacks, 65536 address ranges (524288 without names) and 16384 function
+    """Knows at most 16384 stacks, 65536 address ranges (262144 without names) and 16384 function
     names at a time."""
 
     def __init__(self, processes: ProcessTable, with_lines: bool, with_names: bool = True) -> None:
@@ -297,29 +298,33 @@ class Symbolizer:
         for binary, parts in wanted.values():
             addresses = np.concatenate(parts)
             if not self._with_names:
-                read_whole += self._learn_whole(binary, _WHOLE_FUNCTIONS - read_whole)
+                read_whole += self._learn_whole(binary, _WHOLE_PAIRS - read_whole)
                 addresses = self._binaries.of(binary).unknown(addresses)
             if len(addresses):
                 self._learn_ranges(binary, np.unique(addresses))
             binary.release()  # of fifty binaries at once, what was read is not kept fifty times
 
     def _learn_whole(self, binary: Binary, room: int) -> int:
-        """Go on reading a binary's class map if that pays by now; returns the number of functions
-        read."""
+        """Go on reading a binary's class map if that pays by now; returns how much that took."""
         known, table = self._binaries.of(binary), binary.pclntab
         known.drains += 1
         if known.drains < _WHOLE_AFTER or room <= 0 or table is None:
             return 0
         if known.reader is None:
-            if not self._binaries.has_room(table.function_count * _RANGES_PER_FUNCTION):
+            expected = table.function_count * _RANGES_PER_FUNCTION
+            if not self._binaries.has_room(expected):
                 return 0
+            known.expected = expected
             known.reader = ClassMapReader(table, categories.function_code)
         elif known.reader.is_done:
             return 0
-        count = binary.read_classes(known.reader, room)
-        if known.reader.is_done and (whole := known.reader.take()) is not None:
-            known.learn_whole(whole, [self._class_place(codes) for codes in whole.chains])
-        return count
+        read = binary.read_classes(known.reader, room)
+        if known.reader.is_done:
+            known.expected = 0
+            whole = known.reader.take()
+            if whole is not None:
+                known.learn_whole(whole, [self._class_place(codes) for codes in whole.chains])
+        return read
 
     def _learn_ranges(self, binary: Binary, addresses: UInt64Array) -> None:
         calls, sizes = binary.calls(addresses, self._with_lines)

@@ -839,12 +839,12 @@ def test_a_large_binary_is_read_in_steps(
     host: Host, known: Known, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No drain reads more than its part, nothing is found in half a map, and in the end all is."""
-    monkeypatch.setattr(symbols, "_WHOLE_FUNCTIONS", 600)
+    monkeypatch.setattr(symbols, "_WHOLE_PAIRS", 8_000)
     read: list[int] = []
     go_on = ClassMapReader.go_on
 
-    def counted(reader: ClassMapReader, functions: int) -> int:
-        read.append(go_on(reader, functions))
+    def counted(reader: ClassMapReader, pairs: int) -> int:
+        read.append(go_on(reader, pairs))
         return read[-1]
 
     monkeypatch.setattr(ClassMapReader, "go_on", counted)
@@ -852,8 +852,10 @@ def test_a_large_binary_is_read_in_steps(
     named, nameless = pipeline(host), pipeline(host, Detail(names=False))
     with FileReader(known.program.path) as reader:
         table = parse_pclntab(parse_elf(reader), f"go{VERSIONS[-1]}")
+        whole = sum(part.pairs for part in table.all_chains())
     addresses = iter(range(table.text_start, table.text_end, 4099))
-    for _ in range(3 + table.function_count // 512):
+    assert whole > 20_000
+    for _ in range(4 + whole // 8_000):
         stack = [next(addresses), known.main]
         seen = drain([Hit(7, 1, stack[0])], {stack[0]: stack})
         windows = []
@@ -862,8 +864,8 @@ def test_a_large_binary_is_read_in_steps(
             windows.append(each.window(SPAN))
         (a,), (b,) = windows[0].reports, windows[1].reports
         assert a.category_hits.tolist() == b.category_hits.tolist()
-    assert 600 <= max(read) < 600 + 512
-    assert sum(read) == table.function_count
+    assert max(read) < whole // 2
+    assert sum(read) == whole
 
 
 def test_a_stack_is_symbolized_once(host: Host, known: Known) -> None:

@@ -53,7 +53,7 @@ class ClassMap:
 
 
 class ClassMapReader:
-    """Goes through a whole table, some functions at a time: a large one takes seconds."""
+    """Goes through a whole table, some of it at a time: a large one takes seconds."""
 
     def __init__(self, table: Pclntab, code_of: Callable[[str], int]) -> None:
         """``code_of`` gives the code of a function's name, 0 to 254."""
@@ -66,24 +66,26 @@ class ClassMapReader:
         self._values: list[npt.NDArray[np.uint16]] = []
         self._is_whole = False
 
-    def go_on(self, functions: int) -> int:
-        """Read at least so many more, if there are; returns how many.
+    def go_on(self, pairs: int) -> int:
+        """Decode at least so many more pairs of tables, if there are; returns how many.
 
         Raises ParseError as the table's methods do, and is done then.
         """
         read = 0
-        while read < functions and not self.is_done:
+        while read < pairs and not self.is_done:
             self.is_done = True  # if this fails
             part = next(self._parts, None)
             if part is None:
                 self._is_whole = True
             else:
-                read += part.function_count
+                read += part.pairs
                 self.is_done = not self._add(part)
         return read
 
     def _add(self, part: Chains) -> bool:
         """False if it is too much."""
+        if not len(part.starts):
+            return True
         numbers = self._numbers
         number_of = [numbers.setdefault(key, len(numbers)) for key in _keys(part, self._code_of)]
         if len(numbers) > _MAX_CHAINS:
@@ -115,7 +117,7 @@ def read_class_map(table: Pclntab, code_of: Callable[[str], int]) -> ClassMap | 
     """All of it at once; see ``ClassMapReader``."""
     reader = ClassMapReader(table, code_of)
     while not reader.is_done:
-        reader.go_on(table.function_count)
+        reader.go_on(1 << 32)
     return reader.take()
 
 

@@ -94,8 +94,7 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Chains:
-    """Columns of a part of the table, so many functions: which chain of frames each range of
-    addresses has.
+    """Columns of a part of the table: which chain of frames each range of addresses has.
 
     ``starts`` ascend, and each range ends where the next one starts, the last where the next part
     does. ``chain`` is a number in the chains, ``frameless`` says where the stack pointer has not
@@ -103,7 +102,7 @@ class Chains:
     row per frame, innermost first.
     """
 
-    function_count: int
+    pairs: int  # of the tables that were decoded for it: what it cost
     starts: Int64Array
     chain: npt.NDArray[np.intp]
     frameless: npt.NDArray[np.bool_]
@@ -277,8 +276,10 @@ class Pclntab:
             of, offsets = keys >> 32, keys & 0xFFFFFFFF
             inside = offsets < (entries.ends - entries.pcs)[of]
             of, offsets = of[inside], offsets[inside]
-            if not len(of):
-                continue  # a damaged file's: functions without a byte
+            pairs = len(entries.pcs) + sum(len(run.of) for run in runs)
+            if not len(of):  # functions without a byte, in a damaged file
+                yield Chains(pairs, _NONE, _NONE, _NONE > 0, _NONE, _NONE, [])
+                continue
             index = tables.at(inline[of], offsets).astype(np.int64)
             _, first, chain = np.unique(
                 (of << 32) + index + 1, return_index=True, return_inverse=True
@@ -286,7 +287,7 @@ class Pclntab:
             found = self._without_lines(offsets[first], functions, of[first], tables)
             symbols = self._symbols([found])
             yield Chains(
-                function_count=len(entries.pcs),
+                pairs=pairs,
                 starts=self._text + entries.pcs[of] + offsets,
                 chain=chain,
                 frameless=tables.at(sizes[of], offsets) == 0,
