@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from gotax.errors import ParseError
 from gotax.golang import inline
-from gotax.golang.functab import Functions, FunctionTable
+from gotax.golang.functab import FunctionEntries, Functions, FunctionTable
 from gotax.golang.inline import read_entries
 from gotax.golang.moduledata import Moduledata, find_moduledata
 from gotax.golang.pcheader import Format, Header, find_headers
@@ -262,39 +262,40 @@ class Pclntab:
     def all_chains(self) -> Iterator[Chains]:
         """The whole table, in parts of bounded size: ``calls`` of all addresses, in columns."""
         for entries in self._functions.chunks(_FUNCTIONS_PER_PART):
-            functions = self._functions.read_functions(entries)
-            tables = self._read_tables(functions.pcinline, functions.pcsp)
-            inline, sizes = (tables.numbers(at) for at in (functions.pcinline, functions.pcsp))
-            every = np.arange(len(entries.pcs), dtype=np.int64) << 32
-            runs = [tables.runs(numbers) for numbers in (inline, sizes)]
-            # Where anything may change, and where a table ends before its function does.
-            keys = _merged(
-                every,
-                *((run.of << 32) + run.start for run in runs),
-                *(every + tables.ends(numbers) for numbers in (inline, sizes)),
-            )
-            of, offsets = keys >> 32, keys & 0xFFFFFFFF
-            inside = offsets < (entries.ends - entries.pcs)[of]
-            of, offsets = of[inside], offsets[inside]
-            pairs = len(entries.pcs) + sum(len(run.of) for run in runs)
-            if not len(of):  # functions without a byte, in a damaged file
-                yield Chains(pairs, _NONE, _NONE, _NONE > 0, _NONE, _NONE, [])
-                continue
-            index = tables.at(inline[of], offsets).astype(np.int64)
-            _, first, chain = np.unique(
-                (of << 32) + index + 1, return_index=True, return_inverse=True
-            )
-            found = self._without_lines(offsets[first], functions, of[first], tables)
-            symbols = self._symbols([found])
-            yield Chains(
-                pairs=pairs,
-                starts=self._text + entries.pcs[of] + offsets,
-                chain=chain,
-                frameless=tables.at(sizes[of], offsets) == 0,
-                of=symbols.query,
-                name=symbols.function,
-                names=symbols.functions,
-            )
+            yield self._chains(entries)  # while this waits it holds none of it
+
+    def _chains(self, entries: FunctionEntries) -> Chains:
+        """Of these functions, which follow each other."""
+        functions = self._functions.read_functions(entries)
+        tables = self._read_tables(functions.pcinline, functions.pcsp)
+        inline, sizes = (tables.numbers(at) for at in (functions.pcinline, functions.pcsp))
+        every = np.arange(len(entries.pcs), dtype=np.int64) << 32
+        runs = [tables.runs(numbers) for numbers in (inline, sizes)]
+        # Where anything may change, and where a table ends before its function does.
+        keys = _merged(
+            every,
+            *((run.of << 32) + run.start for run in runs),
+            *(every + tables.ends(numbers) for numbers in (inline, sizes)),
+        )
+        of, offsets = keys >> 32, keys & 0xFFFFFFFF
+        inside = offsets < (entries.ends - entries.pcs)[of]
+        of, offsets = of[inside], offsets[inside]
+        pairs = len(entries.pcs) + sum(len(run.of) for run in runs)
+        if not len(of):  # functions without a byte, in a damaged file
+            return Chains(pairs, _NONE, _NONE, _NONE > 0, _NONE, _NONE, [])
+        index = tables.at(inline[of], offsets).astype(np.int64)
+        _, first, chain = np.unique((of << 32) + index + 1, return_index=True, return_inverse=True)
+        found = self._without_lines(offsets[first], functions, of[first], tables)
+        symbols = self._symbols([found])
+        return Chains(
+            pairs=pairs,
+            starts=self._text + entries.pcs[of] + offsets,
+            chain=chain,
+            frameless=tables.at(sizes[of], offsets) == 0,
+            of=symbols.query,
+            name=symbols.function,
+            names=symbols.functions,
+        )
 
     def _without_lines(
         self,
