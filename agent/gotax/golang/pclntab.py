@@ -262,9 +262,9 @@ class Pclntab:
     def all_chains(self) -> Iterator[Chains]:
         """The whole table, in parts of bounded size: ``calls`` of all addresses, in columns."""
         for entries in self._functions.chunks(_FUNCTIONS_PER_PART):
-            yield self._chains(entries)  # while this waits it holds none of it
+            yield self._chains_of(entries)  # while this waits it holds none of it
 
-    def _chains(self, entries: FunctionEntries) -> Chains:
+    def _chains_of(self, entries: FunctionEntries) -> Chains:
         """Of these functions, which follow each other."""
         functions = self._functions.read_functions(entries)
         tables = self._read_tables(functions.pcinline, functions.pcsp)
