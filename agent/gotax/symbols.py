@@ -36,9 +36,7 @@ _RANGES = 1 << 18  # 24 bytes each
 _NAMED_RANGES = 1 << 16  # with a chain of frames, some 600 bytes
 _CLASSES = 1 << 16
 _WHOLE_AFTER = 3  # drains with something new: a process that ends soon is not worth it
-_WHOLE_PAIRS = (
-    1_000_000  # of tables that all binaries together have read in one drain: half a second
-)
+_WHOLE_PAIRS = 1_000_000  # of tables, read for all class maps in one drain: half a second
 _RANGES_PER_FUNCTION = 2  # of a class map, as large as that many ranges with a value
 _UNUSED_DRAINS = 20
 _KERNEL_LOCATIONS = 16384
@@ -354,15 +352,12 @@ class Symbolizer:
         return place
 
     def _code(self, frame: Frame) -> int:
-        return (
-            categories.NATIVE if frame.kind is FrameKind.NATIVE else self._code_of(frame.function)
-        )
-
-    def _code_of(self, function: str) -> int:
-        code = self._codes.get(function)
+        if frame.kind is FrameKind.NATIVE:
+            return categories.NATIVE
+        code = self._codes.get(frame.function)
         if code is None:
-            code = categories.function_code(function)
-            self._codes.put(function, code)
+            code = categories.function_code(frame.function)
+            self._codes.put(frame.function, code)
         return code
 
     def _places(self, walk: _Walks) -> list[Place]:

@@ -9,7 +9,7 @@ from gotax.errors import ParseError
 from gotax.golang import gomaxprocs
 from gotax.golang.buildinfo import parse_buildinfo, parse_modinfo
 from gotax.golang.categories import function_code
-from gotax.golang.classmap import read_class_map
+from gotax.golang.classmap import ClassMapReader
 from gotax.golang.gomaxprocs import find_custom, find_gomaxprocs, find_value
 from gotax.golang.machinecode import Code
 from gotax.golang.pclntab import Pclntab, parse_pclntab
@@ -75,7 +75,7 @@ def _interrogate(table: Pclntab, file: Elf) -> None:
     names = gomaxprocs.FUNCTIONS | {"main.main", "runtime.sigreturn"}
     _ask(lambda: list(table.function_ranges(names)), [])
     _ask(lambda: [find_gomaxprocs(file, table)], [])
-    _ask(lambda: [read_class_map(table, function_code)], [])
+    _ask(lambda: [ClassMapReader(table, function_code).go_on(1 << 32)], [])
 
 
 def all_functions(data: bytes) -> None:
@@ -85,7 +85,7 @@ def all_functions(data: bytes) -> None:
     pcs = np.arange(table.text_start, table.text_end, dtype=np.uint64)
     _ask(lambda: table.frames(pcs), [])
     _ask(lambda: [table.calls(pcs)], [])
-    _ask(lambda: [read_class_map(table, function_code)], [])
+    _ask(lambda: [ClassMapReader(table, function_code).go_on(1 << 32)], [])
 
 
 def _walk(table: Pclntab, count: int) -> None:

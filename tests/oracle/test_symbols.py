@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from gotax.golang.buildinfo import parse_buildinfo
 from gotax.golang.categories import function_code
-from gotax.golang.classmap import read_class_map
+from gotax.golang.classmap import ClassMapReader
 from gotax.golang.pclntab import parse_pclntab, shortened
 from gotax.linux.elf import BytesReader, parse_elf
 from gotax.model import Frame, UInt64Array
@@ -100,7 +100,9 @@ def test_a_wrong_name_is_a_disagreement(go_binary: Callable[..., Path]) -> None:
 def test_the_class_map_says_what_the_symbols_say(program: Program) -> None:
     """At every address the codes of its frames, and whether there is one."""
     table = program.pclntab
-    whole = read_class_map(table, function_code)
+    reader = ClassMapReader(table, function_code)
+    reader.go_on(1 << 32)
+    whole = reader.take()
     assert whole is not None
     assert (whole.text_start, whole.text_end) == (table.text_start, table.text_end)
     assert (np.diff(whole.starts.astype(np.int64)) > 0).all()

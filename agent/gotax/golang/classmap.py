@@ -113,14 +113,6 @@ class ClassMapReader:
         )
 
 
-def read_class_map(table: Pclntab, code_of: Callable[[str], int]) -> ClassMap | None:
-    """All of it at once; see ``ClassMapReader``."""
-    reader = ClassMapReader(table, code_of)
-    while not reader.is_done:
-        reader.go_on(1 << 32)
-    return reader.take()
-
-
 def _keys(chains: Chains, code_of: Callable[[str], int]) -> list[bytes]:
     """The codes of each chain as bytes, equal neighbours once."""
     codes = np.array([code_of(name) for name in chains.names], np.uint8)[chains.name]

@@ -85,9 +85,9 @@ def load_program(definitions: dict[str, str]) -> Program:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-            for pipe in (process.stdin, process.stderr):
+            for pipe in filter(None, (process.stdin, process.stderr)):
                 with contextlib.suppress(OSError):
-                    pipe.close()  # type: ignore[union-attr]
+                    pipe.close()
         names, fds = _receive(parent)
     if not fds:
         last_words = " ".join(stderr.decode("utf-8", "replace").split())[-400:]
