@@ -1,4 +1,4 @@
-"""A Go binary of 100 MB, made of generated functions, and others of its size with other names.
+"""A Go binary of 200 MB, made of generated functions, and others of its size with other names.
 
 The functions differ in length, call functions that the compiler inlines, use maps, strings,
 interfaces and fmt, so that their tables are like those of a program that people wrote.

@@ -2,7 +2,7 @@
 
     .venv/bin/python -m bench.symbols [--rounds 5] [--no-memory] [--json]
 
-All on one generated binary of some 100 MB (large.py). *First stack*: from the start of a process
+All on one generated binary of some 200 MB (large.py). *First stack*: from the start of a process
 to twenty addresses with function, file and line, the file out of the page cache. *Addresses*:
 100,000 distinct ones. Every tool answers the same questions in the same run, one after the other,
 each as a process of its own, its start included. *Memory*: the agent's proportional set size
