@@ -8,8 +8,8 @@ need, a range is a function's code between two changes of its inlined calls; so 
 nearly every new stack consists of known ranges, and no file is opened for it.
 
 Who does not need names either, as the daemon that only has its metrics scraped, gets categories
-without stacks. Then a binary that goes on showing new functions is read once as a whole, in steps, as a map
-of classes (``golang/classmap.py``), and never again.
+without stacks. Then a binary that goes on showing new functions is read once as a whole, some of it
+in each drain, as a map of classes (``golang/classmap.py``).
 """
 
 from __future__ import annotations
