@@ -1,11 +1,22 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import toolchains
+
+# An example takes as long as the host needs. In CI every run tries the same ones.
+settings.register_profile(
+    "gotax",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=os.environ.get("CI") == "true",
+)
+settings.load_profile("gotax")
 
 GOLDEN = Path(__file__).parent / "golden"
 
