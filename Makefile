@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 # One after the other also under make -j: what is timed needs the host for itself.
 .NOTPARALLEL:
-.PHONY: help run demo test test-correctness test-timing e2e corpus backends lint format bench calibrate fuzz proto proto-check golden clean
+.PHONY: help run demo test test-correctness test-timing e2e corpus backends lint format bench calibrate fuzz soak proto proto-check golden clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,7 +34,7 @@ test-correctness: $(VENV)/.ready-test ## the tests that also pass on a busy host
 test-timing: $(VENV)/.ready-test ## the tests that judge by the clock, and need a quiet host
 	@$(VENV)/bin/python -m pytest --timing=only $(PYTEST) || [ $$? -eq $(if $(PYTEST),5,-1) ]
 
-e2e: $(VENV)/.ready-e2e ## a real Kubernetes cluster of one node, and gotax in it (the first time: half an hour)
+e2e: $(VENV)/.ready-e2e ## a real Kubernetes cluster of one node, and gotax in it (9 minutes; the first time 20)
 	@$(VENV)/bin/python -m tests.e2e
 	@$(VENV)/bin/python -m pytest tests/e2e $(PYTEST)
 
@@ -58,6 +58,9 @@ calibrate: $(VENV)/.ready-test ## the runs behind the predicted saving, those th
 
 fuzz: $(VENV)/.ready-fuzz ## hostile input by the million, MINUTES=30 of CPU time a target
 	@$(VENV)/bin/python -m tests.fuzz --minutes $(or $(MINUTES),30)
+
+soak: $(VENV)/.ready-test ## memory of the agent under load, at the end as after five minutes, MINUTES=30
+	@$(VENV)/bin/python -m tests.soak --minutes $(or $(MINUTES),30)
 
 golden: $(VENV)/.ready-test ## write the golden files anew, to be read in the diff
 	@GOTAX_UPDATE=1 $(VENV)/bin/python -m pytest -q tests/unit --update-golden
