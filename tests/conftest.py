@@ -1,11 +1,22 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import toolchains
+
+# An example takes as long as the host needs. In CI every run tries the same ones.
+settings.register_profile(
+    "gotax",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=os.environ.get("CI") == "true",
+)
+settings.load_profile("gotax")
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -13,6 +24,12 @@ GOLDEN = Path(__file__).parent / "golden"
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden/")
     parser.addoption("--runslow", action="store_true", help="run the tests that take minutes, too")
+    parser.addoption(
+        "--timing",
+        choices=("with", "without", "only"),
+        default="with",
+        help="the tests that judge by the clock and need a quiet host (with)",
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -20,6 +37,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if "slow" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="takes a minute or more: --runslow"))
+    if (timing := config.getoption("--timing")) != "with":
+        others = [i for i in items if ("timing" in i.keywords) != (timing == "only")]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [i for i in items if ("timing" in i.keywords) == (timing == "only")]
+    for item in items:
+        # Side by side (-n 2) run files, and one test at a time that samples the host.
+        group = "kernel" if "kernel" in item.keywords else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ PATH; binaries are cached by a hash of the program's sources and of how they are
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import hashlib
 import os
@@ -14,6 +15,8 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -54,7 +57,9 @@ def toolchain(version: str) -> Path:
     if installed[:1] == [f"go{version}"]:
         return Path(installed[1])
     root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root.parent) as folder:
+    with _alone(root), tempfile.TemporaryDirectory(dir=root.parent) as folder:
+        if (root / "bin" / "go").exists():
+            return root
         module = f"v0.0.1-go{version}.linux-{_MACHINES[platform.machine()]}"
         _output(
             [go, "mod", "download", f"golang.org/toolchain@{module}"],
@@ -90,7 +95,9 @@ def go_binary(program: str, version: str, *variants: str) -> Path:
     target = cache() / "binaries" / name
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        with _alone(target), tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            if target.exists():
+                return target
             built = Path(folder) / program
             if "nosections" in variants:
                 shutil.copy(go_binary(program, version, *(set(variants) - {"nosections"})), built)
@@ -99,6 +106,16 @@ def go_binary(program: str, version: str, *variants: str) -> Path:
                 _build(source, version, frozenset(variants), built)
             built.rename(target)
     return target
+
+
+@contextmanager
+def _alone(made: Path) -> Iterator[None]:
+    """Of all processes that want the same, one makes it."""
+    locks = cache() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / made.name).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _build(source: Path, version: str, variants: frozenset[str], target: Path) -> None:

@@ -141,7 +141,7 @@ class Receiver:
                 "stream ended",
                 extra={
                     "agent": stream.agent,
-                    "peer": context.peer(),
+                    "peer": stream.peer,
                     "how": ended,
                     "reports": stream.read,
                     "stored": stream.stored,
@@ -185,7 +185,7 @@ class Receiver:
             reports_in_flight=self._limits.reports_in_flight,
         )
         await stream.context.write(ingest_pb2.StreamResponse(welcome=welcome))
-        log.info("stream began", extra={"agent": sender.agent, "peer": stream.context.peer()})
+        log.info("stream began", extra={"agent": sender.agent, "peer": stream.peer})
         return sender
 
     async def _read_reports(self, stream: _Stream, sender: Sender) -> None:
@@ -253,7 +253,7 @@ class Receiver:
             "refused",
             extra={
                 "agent": stream.agent,
-                "peer": stream.context.peer(),
+                "peer": stream.peer,
                 "reason": error.reason.value,
                 "what": str(error),
                 "report": stream.read,
@@ -271,6 +271,7 @@ class _Stream:
 
     def __init__(self, context: Any) -> None:
         self.context = context
+        self.peer: str = context.peer()  # asked later, of a call that is gone, gRPC crashes
         self.agent = ""
         self.read = 0
         self.stored = 0

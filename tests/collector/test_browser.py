@@ -15,6 +15,7 @@ from gotax_collector.site.application import Served, Site
 
 from tests.collector.fleet import filled
 from tests.collector.reports import NOW, Sampled, Seen, report, sender, web
+from tests.patience import PATIENCE_S
 
 CHROMIUM = shutil.which("chromium")
 # A new profile may open pages of the browser's own, whose policies refuse some of what is in them.
@@ -46,7 +47,7 @@ def browse(url: str, profile: Path, *options: str) -> tuple[str, str]:
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
         check=True,
     )
     said = [line for line in done.stderr.splitlines() if "CONSOLE" in line]

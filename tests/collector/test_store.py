@@ -205,7 +205,7 @@ def test_a_shorter_retention_holds_for_what_is_there(store: ClickHouseStore) -> 
         store.insert([replace(kept, received_unix_ns=at * SECOND)])
     assert count(store, "windows", "uniqExact(stored)") == 2
     prepare(store.connections, Retention(windows_days=14))
-    eventually(lambda: count(store, "windows", "uniqExact(stored)") == 1, 120)
+    eventually(lambda: count(store, "windows", "uniqExact(stored)") == 1)
     assert count(store, "windows", "max(toUnixTimestamp(start))") == NOW
     assert count(store, "hours", "sum(windows)") == 2
 

@@ -6,6 +6,8 @@ import asyncio
 import threading
 from enum import Enum
 
+from tests.patience import PATIENCE_S
+
 
 class Mode(Enum):
     OPEN = "open"
@@ -36,7 +38,7 @@ class Proxy:
             self._loop.run_forever()
 
         threading.Thread(target=run, daemon=True).start()
-        started.wait(10)
+        started.wait(PATIENCE_S)
 
     def set(self, mode: Mode) -> None:
         self._loop.call_soon_threadsafe(self._set, mode)

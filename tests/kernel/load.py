@@ -23,8 +23,10 @@ from gotax.processes import ProcessTable
 from gotax.sampling.sampler import EVERYTHING, Drain, Sampler, Target
 from gotax.sampling.sampler import Counter as KernelCounter
 
+from tests.patience import PATIENCE_S
+
 ROOT = Path(__file__).parents[2]
-GUARD_S = 60.0
+GUARD_S = PATIENCE_S
 """How long a test waits for something that takes a moment, before it fails."""
 SPIN = "while True: pass"
 

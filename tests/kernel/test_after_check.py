@@ -30,7 +30,7 @@ def free_port() -> int:
 def series(port: int, cgroup: str) -> dict[tuple[str, str], float]:
     """Values of one container by metric and its last label; {} while nobody listens."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=GUARD_S) as answer:
             text = answer.read().decode()
     except (OSError, urllib.error.URLError):
         return {}

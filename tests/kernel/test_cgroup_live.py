@@ -13,6 +13,8 @@ import pytest
 from gotax.errors import ProcessGoneError
 from gotax.linux.cgroup import Cgroups, Hierarchy, find_hierarchies
 
+from tests.patience import PATIENCE_S
+
 pytestmark = pytest.mark.kernel
 
 NAME = f"gotax-test-{os.getpid()}"
@@ -83,7 +85,7 @@ def test_limit_and_usage_of_a_child_process(cgroups: Cgroups, tree: Hierarchy, g
         assert limit.limit_cgroup == f"/{NAME}/leaf"
         assert limit.cpuset_cpus == os.cpu_count()
         usage = cgroups.read_usage(paths.cpu, paths.cpuacct)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while not (usage.throttled_periods and usage.throttled_ns and usage.usage_ns):
             assert time.monotonic() < deadline, usage
             usage = cgroups.read_usage(paths.cpu, paths.cpuacct)

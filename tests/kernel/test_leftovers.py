@@ -19,6 +19,7 @@ from gotax.sampling.loader import MAP_NAMES
 from gotax.sampling.sampler import online_cpus
 
 from tests.kernel.load import GUARD_S, gotax, wait_until
+from tests.patience import promised
 
 pytestmark = pytest.mark.kernel
 
@@ -108,9 +109,10 @@ def running(request: pytest.FixtureRequest) -> Iterator[tuple[subprocess.Popen[s
         yield process, before
 
 
+@promised(ENDS_WITHIN_S)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
-def test_a_signal_ends_it_within_two_seconds(
-    running: tuple[subprocess.Popen[str], Held], number: signal.Signals
+def test_a_signal_ends_it(
+    running: tuple[subprocess.Popen[str], Held], number: signal.Signals, within_s: float
 ) -> None:
     """Ctrl-C and SIGTERM: it ends by itself, in time, without a traceback, and leaves nothing."""
     process, before = running
@@ -124,7 +126,7 @@ def test_a_signal_ends_it_within_two_seconds(
         assert "Traceback" not in errors
         assert process.returncode in (0, 1)
     check_nothing_is_left(before)
-    assert took_s <= ENDS_WITHIN_S
+    assert took_s <= within_s
 
 
 def test_a_kill_leaves_nothing_either(running: tuple[subprocess.Popen[str], Held]) -> None:

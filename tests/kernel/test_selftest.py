@@ -12,6 +12,8 @@ import pytest
 from gotax.config import Roots
 from gotax.selftest import run_checks
 
+from tests.patience import PATIENCE_S
+
 pytestmark = pytest.mark.kernel
 
 
@@ -21,7 +23,7 @@ def selftest(*arguments: str, prefix: tuple[str, ...] = ()) -> subprocess.Comple
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
 
 

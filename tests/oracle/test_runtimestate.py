@@ -18,6 +18,7 @@ from gotax.linux.elf import FileReader, parse_elf
 from gotax.linux.procfs import read_maps
 from gotax.model import RuntimeState
 
+from tests.patience import PATIENCE_S
 from tests.toolchains import VERSIONS, minor
 
 pytestmark = pytest.mark.toolchain
@@ -25,7 +26,6 @@ pytestmark = pytest.mark.toolchain
 GoBinary = Callable[..., Path]
 OLDER = ("1.16.15", "1.18.10", "1.20.14")
 NO_LIMIT = 2**63 - 1
-GUARD_S = 60.0
 VARIABLES = ("runtime.sched", "runtime.gcController", "runtime.memstats")
 builds = pytest.mark.parametrize(
     ("version", "variants"),
@@ -68,7 +68,7 @@ class Running:
 
     def wait_for_idle(self, wanted: int) -> None:
         """Once nobody looks for work any more."""
-        deadline = time.monotonic() + GUARD_S
+        deadline = time.monotonic() + PATIENCE_S
         while (found := self.read().idle_ps) != wanted:
             assert time.monotonic() < deadline, f"{found} idle Ps, not {wanted}"
             time.sleep(0.01)

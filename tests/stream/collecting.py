@@ -17,6 +17,8 @@ from gotax_collector.receiver import Guard, Identification
 from gotax_collector.server import Listening, Parts, serve
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.patience import PATIENCE_S
+
 
 @dataclass
 class MemoryStore:
@@ -56,7 +58,7 @@ class Collecting:
         self._ready.set()
 
     def wait_ready(self) -> None:
-        assert self._ready.wait(20), self.error
+        assert self._ready.wait(PATIENCE_S), self.error
 
     def metric(self, name: str, **labels: str) -> float:
         assert self._exposition
@@ -103,12 +105,12 @@ def collecting(store: MemoryStore, setup: Setup | None = None) -> Iterator[Colle
         yield running
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(20)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive()
         loop.close()
 
 
-def eventually(condition: Callable[[], bool], within_s: float = 20.0) -> None:
+def eventually(condition: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
     """Wait for it; AssertionError when it does not come."""
     end = time.monotonic() + within_s
     while not condition():

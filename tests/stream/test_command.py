@@ -19,6 +19,7 @@ from gotax.exporters.stream.connection import Destination
 from gotax.exporters.stream.exporter import Identity, StreamExporter
 from gotax.exporters.stream.spool import Bounds, Spool
 
+from tests.patience import PATIENCE_S, promised
 from tests.unit.exporters.windows import story_window
 
 from .collecting import eventually
@@ -47,7 +48,9 @@ COMMAND = [sys.executable, "-m", "gotax", "collector"]
 def test_what_cannot_work_is_one_sentence(options: list[str], says: str, tmp_path: Path) -> None:
     """On standard error, with exit code 2 and no traceback."""
     more = [] if "--store" in options else ["--store", str(tmp_path)]
-    done = subprocess.run([*COMMAND, *options, *more], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [*COMMAND, *options, *more], capture_output=True, text=True, timeout=PATIENCE_S
+    )
     assert done.returncode == 2
     assert says in done.stderr
     assert "Traceback" not in done.stderr
@@ -59,14 +62,17 @@ def test_without_its_libraries_it_says_how_to_get_them(tmp_path: Path) -> None:
     (tmp_path / "gotax_collector/__init__.py").write_text("import no_such_library\n")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(
-        COMMAND, capture_output=True, text=True, timeout=60, env=environment, check=False
+        COMMAND, capture_output=True, text=True, timeout=PATIENCE_S, env=environment, check=False
     )
     assert done.returncode == 2
     assert "pip install 'gotax[collector]'" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_it_receives_shows_its_metrics_and_ends_when_told(files: Files, tmp_path: Path) -> None:
+@promised(2)
+def test_it_receives_shows_its_metrics_and_ends_when_told(
+    files: Files, tmp_path: Path, within_s: float
+) -> None:
     """With TLS, client certificates and the embedded store; SIGTERM ends it with exit code 0."""
     log = tmp_path / "log"
     options = [
@@ -76,7 +82,7 @@ def test_it_receives_shows_its_metrics_and_ends_when_told(files: Files, tmp_path
     with log.open("wb") as file:
         process = subprocess.Popen([*COMMAND, *options], stdout=file, stderr=file)
     try:
-        eventually(lambda: "collector ready" in log.read_text() or process.poll() is not None, 60)
+        eventually(lambda: "collector ready" in log.read_text() or process.poll() is not None)
         ready = log.read_text()
         port, http = (int(re.findall(rf"{kind}_port=(\d+)", ready)[0]) for kind in ("grpc", "http"))
         destination = Destination(
@@ -87,13 +93,15 @@ def test_it_receives_shows_its_metrics_and_ends_when_told(files: Files, tmp_path
         )
         agent = StreamExporter(destination, Identity("a", "a"), Spool("", Bounds(1 << 20, 60)))
         agent.publish(story_window())
-        eventually(lambda: agent.statistics().acknowledged == 1, 60)
-        with urllib.request.urlopen(f"http://127.0.0.1:{http}/metrics", timeout=20) as answer:
+        eventually(lambda: agent.statistics().acknowledged == 1)
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{http}/metrics", timeout=PATIENCE_S
+        ) as answer:
             assert b"gotax_collector_acknowledged_total 1.0" in answer.read()
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, log.read_text()
-        assert time.monotonic() - began < 2  # with an agent, which it lets go
+        assert process.wait(PATIENCE_S) == 0, log.read_text()
+        assert time.monotonic() - began < within_s  # with an agent, which it lets go
         agent.close()
     finally:
         process.kill()
@@ -104,12 +112,13 @@ def test_it_receives_shows_its_metrics_and_ends_when_told(files: Files, tmp_path
 STUCK = """
 import sys, time
 from gotax_collector import command, store
-store.ClickHouseStore.insert = lambda self, batch: print("inserting", flush=True) or time.sleep(600)
+store.ClickHouseStore.insert = lambda self, batch: print("inserting", flush=True) or time.sleep(9e3)
 sys.exit(command.run("collector", sys.argv[1:]))
 """
 
 
-def test_a_store_that_does_not_return_does_not_keep_it(tmp_path: Path) -> None:
+@promised(4)
+def test_a_store_that_does_not_return_does_not_keep_it(tmp_path: Path, within_s: float) -> None:
     """SIGTERM in the middle of an insert: it waits as long as it was told, and goes."""
     log = tmp_path / "log"
     options = [
@@ -120,16 +129,16 @@ def test_a_store_that_does_not_return_does_not_keep_it(tmp_path: Path) -> None:
         command = [sys.executable, "-c", STUCK, *options]
         process = subprocess.Popen(command, stdout=file, stderr=file)
     try:
-        eventually(lambda: "collector ready" in log.read_text() or process.poll() is not None, 60)
+        eventually(lambda: "collector ready" in log.read_text() or process.poll() is not None)
         port = int(re.findall(r"grpc_port=(\d+)", log.read_text())[0])
         destination = Destination(f"127.0.0.1:{port}", plaintext=True)
         agent = StreamExporter(destination, Identity("a", "a"), Spool("", Bounds(1 << 20, 60)))
         agent.publish(story_window())
-        eventually(lambda: "inserting" in log.read_text(), 60)
+        eventually(lambda: "inserting" in log.read_text())
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, log.read_text()
-        assert 1 <= time.monotonic() - began < 4
+        assert process.wait(PATIENCE_S) == 0, log.read_text()
+        assert 1 <= time.monotonic() - began < within_s
         assert agent.statistics().acknowledged == 0
         agent.close()
     finally:

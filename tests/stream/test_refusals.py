@@ -24,6 +24,7 @@ from gotax_collector.limits import Limits
 from gotax_collector.server import Listening
 from gotax_collector.tokens import Tokens
 
+from tests.patience import PATIENCE_S
 from tests.unit.collector.hostile import honest, hostile_messages, packed
 from tests.unit.exporters.windows import story_window
 
@@ -78,7 +79,7 @@ class Guarded:
         channel = channel or self.channel(files.authority, files.agent_cert, files.agent_key)
         with channel:
             metadata = (("authorization", f"Bearer {token}"),) if token else ()
-            call = _opened(channel)(iter(messages), metadata=metadata, timeout=20)
+            call = _opened(channel)(iter(messages), metadata=metadata, timeout=PATIENCE_S)
             try:
                 for _ in call:
                     pass
@@ -219,14 +220,14 @@ def test_a_stream_of_garbage(guarded: Guarded) -> None:
 def test_garbage_on_the_socket(guarded: Guarded) -> None:
     """No TLS, and no HTTP/2 within TLS: the connection ends."""
     port = guarded.collecting.port
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as plain:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as plain:
         plain.sendall(b"\x00garbage\r\n" * 100)
         _drain(plain)
     context = ssl.create_default_context(cafile=guarded.files.authority)
     context.load_cert_chain(guarded.files.agent_cert, guarded.files.agent_key)
     context.set_alpn_protocols(["h2"])
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as plain,
         context.wrap_socket(plain, server_hostname="127.0.0.1") as secured,
     ):
         secured.sendall(b"\xee" * 10_000)
@@ -250,7 +251,7 @@ def test_more_than_one_agent_may_send() -> None:
     with collecting(store, Setup(limits=limits)) as running:
         with grpc.insecure_channel(f"127.0.0.1:{running.port}") as channel:
             reports = [packed(honest(number)) for number in (1, 2, 3)]
-            call = _opened(channel)(iter([HELLO, *reports]), timeout=20)
+            call = _opened(channel)(iter([HELLO, *reports]), timeout=PATIENCE_S)
             with pytest.raises(grpc.RpcError):
                 list(call)
             assert call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -265,9 +266,9 @@ def test_more_agents_than_a_collector_takes() -> None:
         grpc.insecure_channel(f"127.0.0.1:{running.port}") as channel,
     ):
         stream = _opened(channel)
-        held = stream(_endless([HELLO]), timeout=20)
+        held = stream(_endless([HELLO]), timeout=PATIENCE_S)
         next(held)
-        second = stream(iter([HELLO]), timeout=20)
+        second = stream(iter([HELLO]), timeout=PATIENCE_S)
         with pytest.raises(grpc.RpcError):
             list(second)
         assert second.code() is grpc.StatusCode.UNAVAILABLE
@@ -287,7 +288,7 @@ def test_a_silent_stream_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         collecting(MemoryStore()) as running,
         grpc.insecure_channel(f"127.0.0.1:{running.port}") as channel,
     ):
-        call = _opened(channel)(_endless([]), timeout=20)
+        call = _opened(channel)(_endless([]), timeout=PATIENCE_S)
         with pytest.raises(grpc.RpcError):
             list(call)
         assert call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -302,7 +303,7 @@ def test_gzip_of_grpc_is_refused() -> None:
             f"127.0.0.1:{running.port}", compression=grpc.Compression.Gzip
         ) as channel,
     ):
-        call = _opened(channel)(iter([HELLO, bytes(1 << 20)]), timeout=20)
+        call = _opened(channel)(iter([HELLO, bytes(1 << 20)]), timeout=PATIENCE_S)
         with pytest.raises(grpc.RpcError):
             list(call)
         assert call.code() is grpc.StatusCode.UNIMPLEMENTED
@@ -330,7 +331,7 @@ def test_certificates_are_read_anew(files: Files, tmp_path: Path) -> None:
         credentials = grpc.ssl_channel_credentials(Path(authority).read_bytes())
         options = (("grpc.use_local_subchannel_pool", 1),)
         with grpc.secure_channel(f"127.0.0.1:{running.port}", credentials, options) as channel:
-            call = _opened(channel)(iter([HELLO]), timeout=20)
+            call = _opened(channel)(iter([HELLO]), timeout=PATIENCE_S)
             try:
                 list(call)
             except grpc.RpcError:

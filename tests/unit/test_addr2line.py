@@ -20,8 +20,8 @@ from gotax.linux.elf import BytesReader, parse_elf
 
 from tests.fuzz.bombs import make_elf
 from tests.fuzz.specimens import LAYOUTS, Function, Specimen, encode, write
+from tests.patience import PATIENCE_S
 
-GUARD_S = 60.0
 HEADER = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
 
 
@@ -116,7 +116,7 @@ def read_answer(process: subprocess.Popen[bytes], length: int) -> str:
     assert process.stdout is not None
     answer = b""
     while len(answer) < length:
-        ready, _, _ = select.select([process.stdout], [], [], GUARD_S)
+        ready, _, _ = select.select([process.stdout], [], [], PATIENCE_S)
         assert ready, f"no answer after {answer!r}"
         part = os.read(process.stdout.fileno(), length - len(answer))
         assert part, "ended"
@@ -148,7 +148,7 @@ def test_many_addresses_through_a_pipe_are_each_answered_once(
     assert binary.pclntab is not None
     asked = [f"{binary.pclntab.text_start + 5 * number:x}" for number in range(70_000)]
     with command(path) as process:
-        output, _ = process.communicate("\n".join(asked).encode(), timeout=GUARD_S)
+        output, _ = process.communicate("\n".join(asked).encode(), timeout=PATIENCE_S)
         assert process.returncode == 0
     assert output.decode() == "".join(addr2line(binary, asked))
 

@@ -25,6 +25,7 @@ from gotax.session import Plan
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.patience import PATIENCE_S
 from tests.unit.exporters.windows import story_window
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +70,7 @@ def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
         **options,
     )
@@ -307,7 +308,7 @@ def test_without_root_it_says_what_is_missing(tmp_path: Path) -> None:
             capture_output=True,
             text=True,
             cwd=tmp_path,
-            timeout=60,
+            timeout=PATIENCE_S,
             check=False,
         )
         assert done.returncode == EXIT_FAILED, done
@@ -345,7 +346,7 @@ def drive(arguments: list[str], stdout: int, **variables: str) -> subprocess.Com
         text=True,
         errors="replace",
         cwd=ROOT,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
         env={**environment, **variables},
     )
@@ -429,7 +430,7 @@ def test_a_signal_never_finds_the_lock_taken() -> None:
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "ended\n", "")
@@ -454,7 +455,7 @@ print("ended")
 
 def test_waiting_ends_for_a_descriptor_with_something_to_read() -> None:
     """``also`` ends the wait, and so does a stop while there is nothing to read."""
-    stop, long_s = StopSignal(), 60.0
+    stop, long_s = StopSignal(), PATIENCE_S
     started = time.monotonic()
     read, write = os.pipe()
     try:

@@ -10,6 +10,8 @@ import pytest
 from gotax.errors import ParseError
 from gotax.forked import forked
 
+from tests.patience import PATIENCE_S
+
 PARENT = os.getpid()
 
 
@@ -66,7 +68,7 @@ def is_writing(pid: int) -> bool:
 
 
 def wait_until(happened: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE_S
     while not happened():
         assert time.monotonic() < end
         time.sleep(0.01)

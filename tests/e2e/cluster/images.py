@@ -5,16 +5,25 @@ Images, the layers of earlier builds among them, are kept in the cache beside th
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import os
 import re
 import shutil
 import subprocess
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.e2e.cluster.programs import cache, say
 
 REPOSITORY = "docker.io/library/gotax"  # what the chart's "gotax" means
 _ROOT = Path(__file__).resolve().parents[3]
+_HOST = "/mnt"  # where a build finds what it takes from this host
+_PIP_SETTINGS = (
+    *("index-url", "extra-index-url", "trusted-host"),
+    *("proxy", "timeout", "default-timeout", "retries"),
+)
 _STATIC = 'FROM scratch\nCOPY program /program\nENTRYPOINT ["/program"]\n'
 _BASE = (
     *("mmdebstrap", "--mode=root", "--variant=minbase"),
@@ -51,13 +60,56 @@ def _build_dockerfile(name: str, *more: str) -> Path:
         raise ImageError("the Dockerfile does not name its base in a line ARG BASE=")
     if not _id_of(base[1]):
         _make_base(base[1])
-    # The build reaches the registries as this host does.
-    options = [
-        f"--volume={path}:{path}:ro"
-        for path in ("/etc/pip.conf", "/etc/ssl/certs/ca-certificates.crt")
-        if Path(path).exists()
-    ]
-    return _build(name, dockerfile, _ROOT, *options, *more)
+    return _build(name, dockerfile, _ROOT, *_as_this_host_reaches_registries(), *more)
+
+
+def _as_this_host_reaches_registries() -> list[str]:
+    """Options of a build: the certificates that this host trusts, and its settings of pip.
+
+    Both lie where no package has a file. Over /etc/ssl/certs/ca-certificates.crt the package
+    ca-certificates could not put its own.
+    """
+    folder = cache() / "build" / "host"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, mode=0o700)
+    listed = _run(sys.executable, "-m", "pip", "config", "list", "--disable-pip-version-check")
+    certificates = trusted_certificates(listed, os.environ)
+    if certificates is not None:
+        shutil.copyfile(certificates, folder / "ca.crt")
+    (folder / "pip.conf").write_text(pip_settings(listed, with_ca=certificates is not None))
+    return [f"--volume={folder}:{_HOST}:ro", f"--volume={folder}/pip.conf:/etc/pip.conf:ro"]
+
+
+def trusted_certificates(pip_config: str, environment: Mapping[str, str]) -> Path | None:
+    """The bundle that this host's programs are told to trust; None: none, and the image's will do.
+
+    ``pip_config`` is what ``pip config list`` prints.
+    """
+    named = [value for key, value in _settings_of(pip_config) if key == "cert"]
+    named += [environment.get(name, "") for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")]
+    named.append("/etc/ssl/certs/ca-certificates.crt")
+    return next((Path(n) for n in named if n and Path(n).is_file()), None)
+
+
+def pip_settings(pip_config: str, *, with_ca: bool) -> str:
+    """A pip.conf for the build: from where this host's pip installs, and whom it trusts there.
+
+    Paths of the host mean nothing in the build, so only the settings that have none go along.
+    """
+    # The strongest comes last, and stays.
+    settings = {k: v for k, v in reversed(_settings_of(pip_config)) if k in _PIP_SETTINGS}
+    if with_ca:
+        settings["cert"] = f"{_HOST}/ca.crt"
+    lines = [f"{key} = {value}".replace("\n", "\n    ") for key, value in settings.items()]
+    return "\n".join(["[global]", *lines, ""])
+
+
+def _settings_of(pip_config: str) -> list[tuple[str, str]]:
+    """``global.timeout='60'`` and ``:env:.timeout='60'`` as ("timeout", "60"), strongest first."""
+    found = re.findall(r"^(global|install|:env:)\.([\w-]+)=(.*)$", pip_config, re.M)
+    order = (":env:", "install", "global")
+    found.sort(key=lambda setting: order.index(setting[0]))
+    return [(key, str(ast.literal_eval(value))) for _, key, value in found]
 
 
 def build_static(name: str, program: Path) -> Path:

@@ -11,6 +11,8 @@ from gotax.exporters.backends.delivery import Account, Delivery, DeliveryError, 
 from gotax.exporters.backends.portions import Parcel
 from gotax.model import Window
 
+from tests.patience import PATIENCE_S
+
 from .windows import build_window, fitting_load, mismatch_load, native_load, oversized_load
 
 QUICK = Patience(
@@ -46,13 +48,13 @@ class Receiver:
 
     def parcels(self, window: Window) -> Iterator[Parcel]:  # noqa: ARG002
         self.encoding.set()
-        self.free.wait(10)
+        self.free.wait(PATIENCE_S)
         yield Parcel(bytes([len(self.taken) % 256]) * self.size, self.portions)
 
     def send(self, parcel: Parcel, timeout_s: float) -> int:
         self.calls += 1
         self.timeouts.append(timeout_s)
-        self.free.wait(10)
+        self.free.wait(PATIENCE_S)
         if self.is_aborted:
             raise DeliveryError("cancelled", "stopped")
         answer = self.answers.pop(0) if self.answers else 0
@@ -79,7 +81,7 @@ def opened() -> Iterator[Callable[..., Delivery]]:
         delivery.close()
 
 
-def eventually(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
+def eventually(is_so: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
     end = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < end, "it did not happen"
@@ -202,13 +204,13 @@ def test_publishing_never_waits(opened: Callable[..., Delivery]) -> None:
     receiver.free.clear()
     delivery = opened(receiver)
     delivery.publish(THREE)
-    receiver.encoding.wait(10)  # in the thread's hand, no longer in the queue
+    receiver.encoding.wait(PATIENCE_S)  # in the thread's hand, no longer in the queue
     longest = 0.0
     for _ in range(9):
         began = time.perf_counter()
         delivery.publish(THREE)
         longest = max(longest, time.perf_counter() - began)
-    assert longest < 5
+    assert longest < 60
     account = delivery.account()
     assert (account.taken, account.waiting) == (30, 15)
     assert account.dropped == {"queue-full": 15}
@@ -290,7 +292,7 @@ def test_closing_does_not_wait_for_a_backend_that_hangs() -> None:
     began = time.monotonic()
     delivery.close()
     delivery.close()
-    assert time.monotonic() - began < 5  # the call would hang for 10 s
+    assert time.monotonic() - began < 60  # the call would hang for ten minutes
     time.sleep(0.1)  # the thread comes back from its call
     delivery.publish(THREE)
     account = delivery.account()
@@ -300,12 +302,12 @@ def test_closing_does_not_wait_for_a_backend_that_hangs() -> None:
 
 def test_closing_a_backend_that_is_away_is_quick() -> None:
     """There is no last try for what failed a moment ago."""
-    delivery = Delivery(Receiver(*[away(after_s=20)] * 9), QUICK)
+    delivery = Delivery(Receiver(*[away(after_s=600)] * 9), QUICK)
     delivery.publish(THREE)
     eventually(lambda: delivery.account().failures.total() > 0)
     began = time.monotonic()
     delivery.close()
-    assert time.monotonic() - began < 5  # it would be asked again in 20 s
+    assert time.monotonic() - began < 60  # it would be asked again in ten minutes
     assert delivery.account().dropped == {"stopped": 3}
 
 

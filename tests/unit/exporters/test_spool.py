@@ -16,6 +16,8 @@ from gotax.exporters.stream.spool import Bounds, Spool
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.patience import PATIENCE_S
+
 BOUNDS = Bounds(1 << 20, 3600)
 FOREVER = Bounds(1 << 40, 1e9)
 
@@ -201,7 +203,7 @@ def test_a_full_disk_is_survived(tmp_path: Path) -> None:
     """2 MB of disk for 10 MB: the rest waits in memory, 4 MB of it, and the rest is counted."""
     script = 'mount -t tmpfs -o size=2m none "$1" && "$2" -c "$3" "$1"'
     command = ["unshare", "--mount", "sh", "-c", script, "sh", str(tmp_path), sys.executable]
-    done = subprocess.run([*command, FULL_DISK], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*command, FULL_DISK], capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     found, dropped, failed = eval(done.stdout.replace(" {", ", {").replace("} ", "}, "))
     assert failed
@@ -242,7 +244,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def test_what_a_killed_agent_had_in_hand_is_counted_by_the_next(tmp_path: Path) -> None:
     """kill -9 between a window's coming and its record's being written."""
-    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False, timeout=60)
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False, timeout=PATIENCE_S)
     again = Spool(str(tmp_path), BOUNDS)
     assert contents(again) == [1]
     assert again.dropped == {"killed": 2}
@@ -271,7 +273,9 @@ def test_what_waits_in_memory_because_the_disk_is_full_is_counted_after_a_kill(
     tmp_path: Path,
 ) -> None:
     """But for what was acknowledged by then."""
-    subprocess.run([sys.executable, "-c", FULL_AND_KILLED, str(tmp_path)], check=False, timeout=60)
+    subprocess.run(
+        [sys.executable, "-c", FULL_AND_KILLED, str(tmp_path)], check=False, timeout=PATIENCE_S
+    )
     again = Spool(str(tmp_path), BOUNDS)
     assert contents(again) == []
     assert again.dropped == {"killed": 2}
