@@ -143,6 +143,12 @@ class Binary:
         table = self.pclntab
         return table is not None and table.text_start <= address < table.text_end
 
+    def may_be_go(self, address: int) -> bool:
+        """Of an address without a Go name: whether that is because the tables cannot be read."""
+        if self.pclntab is None:
+            return self.is_go
+        return bool(self.problem) and self.in_go_text(address)
+
     def calls(self, addresses: UInt64Array, with_lines: bool) -> tuple[Calls, Sizes]:
         """Ranges that cover the link-time addresses, with the inline chain in each, innermost
         first and never empty, and with pcsp, -1 where there is none.
