@@ -27,6 +27,7 @@ _NOT_GO = 2048
 _CACHE_BYTES = 512 * 1024  # of each open file, until the end of the tick
 PASSING = frozenset({"binary-gone", "binary-changed", "elf-unreadable"})
 """What can be otherwise in the next tick, when another process shows the same file."""
+_CGO = "crosscall2"  # the way back from C, in package runtime/cgo
 _SIGRETURN = frozenset({"runtime.sigreturn__sigaction", "runtime.sigreturn"})  # 1.20 and older
 
 
@@ -125,8 +126,11 @@ class Binary:
             return
         # One pass over the names for everybody who wants one.
         ranges = self.pclntab.function_ranges(
-            gomaxprocs.FUNCTIONS | runtimestate.FUNCTIONS | _SIGRETURN
+            gomaxprocs.FUNCTIONS | runtimestate.FUNCTIONS | _SIGRETURN | {_CGO}
         )
+        # Go 1.18 and newer, the go command's builds; Bazel's, for one, say nothing.
+        setting = self.build.setting("CGO_ENABLED")
+        self.build = replace(self.build, cgo=setting == "1" or (not setting and _CGO in ranges))
         self.sigreturn = next((ranges[name][0] for name in _SIGRETURN if name in ranges), 0)
         try:
             self.gomaxprocs = find_gomaxprocs(elf, self.pclntab)

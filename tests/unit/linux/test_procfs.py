@@ -105,7 +105,9 @@ def maps_file(root: Path, data: bytes) -> procfs.Maps:
 def test_a_list_of_sixty_thousand_mappings_is_read_to_its_end(tmp_path: Path) -> None:
     """Libraries are mapped high, behind all that a program maps later."""
     data = pages(PLAIN, 65_530, 1 << 20) + MAPS
-    found = maps_file(tmp_path, MAPS + pages(b"%x-%x r--p 00000000 103:05 77 /srv/x xp \n", 9) + data)
+    found = maps_file(
+        tmp_path, MAPS + pages(b"%x-%x r--p 00000000 103:05 77 /srv/x xp \n", 9) + data
+    )
     assert [m.path for m in found.mappings] == 2 * [m.path for m in procfs.parse_maps(MAPS)]
     assert found.length > 3 << 20
 
