@@ -198,6 +198,7 @@ def _symbols(table: Pclntab, addresses: UInt64Array) -> Symbols:
         line=np.append(one.line, two.line),
         start_line=np.append(one.start_line, two.start_line),
         inlined=np.append(one.inlined, two.inlined),
+        native=np.append(one.native, two.native),
         functions=one.functions + two.functions,
         files=one.files + two.files,
     )

@@ -27,6 +27,7 @@ _NOT_GO = 2048
 _CACHE_BYTES = 512 * 1024  # of each open file, until the end of the tick
 PASSING = frozenset({"binary-gone", "binary-changed", "elf-unreadable"})
 """What can be otherwise in the next tick, when another process shows the same file."""
+_CGO = "crosscall2"  # the way back from C, in package runtime/cgo
 _SIGRETURN = frozenset({"runtime.sigreturn__sigaction", "runtime.sigreturn"})  # 1.20 and older
 
 
@@ -125,8 +126,11 @@ class Binary:
             return
         # One pass over the names for everybody who wants one.
         ranges = self.pclntab.function_ranges(
-            gomaxprocs.FUNCTIONS | runtimestate.FUNCTIONS | _SIGRETURN
+            gomaxprocs.FUNCTIONS | runtimestate.FUNCTIONS | _SIGRETURN | {_CGO}
         )
+        # Go 1.18 and newer, the go command's builds; Bazel's, for one, say nothing.
+        setting = self.build.setting("CGO_ENABLED")
+        self.build = replace(self.build, cgo=setting == "1" or (not setting and _CGO in ranges))
         self.sigreturn = next((ranges[name][0] for name in _SIGRETURN if name in ranges), 0)
         try:
             self.gomaxprocs = find_gomaxprocs(elf, self.pclntab)
@@ -142,6 +146,12 @@ class Binary:
     def in_go_text(self, address: int) -> bool:
         table = self.pclntab
         return table is not None and table.text_start <= address < table.text_end
+
+    def may_be_go(self, address: int) -> bool:
+        """Of an address without a Go name: whether that is because the tables cannot be read."""
+        if self.pclntab is None:
+            return self.is_go
+        return bool(self.problem) and self.in_go_text(address)
 
     def calls(self, addresses: UInt64Array, with_lines: bool) -> tuple[Calls, Sizes]:
         """Ranges that cover the link-time addresses, with the inline chain in each, innermost

@@ -130,13 +130,17 @@ class Module:
 
 @dataclass(frozen=True, slots=True)
 class GoBuild:
-    """What a Go binary says of itself. ``version`` is ``go1.26.8``; "" when it does not say."""
+    """What a Go binary says of itself. ``version`` is ``go1.26.8``; "" when it does not say.
+
+    ``cgo``: it was built with cgo, by its settings or, where it has none, by what is linked.
+    """
 
     version: str
     main: Module = Module("", "")
     package: str = ""
     dependencies: tuple[Module, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()
+    cgo: bool = False
 
     def setting(self, key: str) -> str:
         """A ``build`` line of the build info (``DefaultGODEBUG``, ``-race``), or ""."""

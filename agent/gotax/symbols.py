@@ -27,6 +27,7 @@ from gotax.generations import Generations
 from gotax.golang import categories, stacks
 from gotax.golang.classmap import ClassMap, ClassMapReader
 from gotax.linux.kallsyms import Kallsyms, read_kallsyms
+from gotax.linux.procfs import UNLISTED, Mapping
 from gotax.model import Category, Frame, FrameKind, Int64Array, Location, Stack, UInt64Array
 from gotax.processes import Entry, ProcessTable
 from gotax.runs import Runs
@@ -42,8 +43,9 @@ _UNUSED_DRAINS = 20
 _KERNEL_LOCATIONS = 16384
 _NAMES = 8192
 _ROOTS = (categories.CUT_GOEXIT, categories.CUT_MSTART, categories.CUT_ENTRY)
+_STRANGE = -2  # a mapping's number
 _ENDS = (*_ROOTS, categories.CUT_MCALL, categories.CUT_MORESTACK)
-_VDSO = "[vdso]"
+_KERNELS_PAGES = ("[vdso]", "[uprobes]")  # code of the kernel's that runs for its caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +95,13 @@ def _place_of(location: Location, codes: tuple[int, ...]) -> Place:
 
 
 _TRUNCATED_PLACE = _native_place("[truncated]", categories.TRANSPARENT)
-_VDSO_PLACE = _native_place(_VDSO, categories.TRANSPARENT)
-_UNKNOWN_PLACE = _native_place("[unknown]", categories.NATIVE)
+_KERNELS_PLACES = {name: _native_place(name, categories.TRANSPARENT) for name in _KERNELS_PAGES}
+# Only a file that was read makes C code of an address. These are known for less.
+_GENERATED = _native_place("[generated code]", categories.GENERATED)
+_UNMAPPED = _native_place("[unmapped]", categories.UNPLACED)
+_UNLISTED = _native_place(UNLISTED, categories.UNPLACED)
+_UNREADABLE = _native_place("[unreadable module]", categories.UNPLACED)
+_NOWHERE = (_UNMAPPED, _UNLISTED, _UNREADABLE)
 _NAMELESS = Location("", "", 0, ())
 _NOTHING = Symbolized((), Category.UNKNOWN, Category.UNKNOWN)
 
@@ -140,7 +147,7 @@ class _Known:
 
     def find(self, addresses: UInt64Array) -> npt.NDArray[np.object_]:
         """The place of each address."""
-        places = np.full(len(addresses), _UNKNOWN_PLACE, object)
+        places = np.full(len(addresses), _UNREADABLE, object)  # its tables, just now
         rest = np.arange(len(addresses))
         if self.whole is not None:
             inside = self.whole.contains(addresses)
@@ -330,14 +337,16 @@ class Symbolizer:
         for start, chain in zip(calls.starts.tolist(), calls.chains, strict=True):
             if id(chain) not in places:
                 location = Location(binary.module, binary.build_id, start, chain)
-                places[id(chain)] = self._place(location)
+                places[id(chain)] = self._place(binary, location)
         known = self._binaries.of(binary)
         known.places.add(calls.starts, calls.ends, [places[id(chain)] for chain in calls.chains])
         frameless = np.flatnonzero(sizes.values == 0)
         known.frameless.add(sizes.starts[frameless], sizes.ends[frameless], [0] * len(frameless))
 
-    def _place(self, location: Location) -> Place:
+    def _place(self, binary: Binary, location: Location) -> Place:
         codes = tuple([self._code(frame) for frame in location.frames])
+        if categories.NATIVE in codes and binary.may_be_go(location.address):
+            codes = (categories.UNPLACED,)
         if self._with_names:
             return _place_of(location, codes)
         return self._class_place(tuple([code for code, _ in itertools.groupby(codes)]))
@@ -361,10 +370,8 @@ class Symbolizer:
         return code
 
     def _places(self, walk: _Walks) -> list[Place]:
-        """The place of every address; unknown where looking it up just failed."""
-        places = np.empty(len(walk.addresses), object)
-        places[:] = _UNKNOWN_PLACE
-        places[walk.mapping == walk.vdso] = _VDSO_PLACE
+        """The place of every address."""
+        places = walk.without_file[walk.mapping]
         for number, binary in walk.binaries():
             rows = np.flatnonzero(walk.mapping == number)
             places[rows] = self._binaries.of(binary).find(walk.addresses[rows])
@@ -425,10 +432,10 @@ class Symbolizer:
 def _beyond(places: list[Place]) -> Iterator[Place]:
     """What a stack still has behind its end, which is the first of these: the parked goroutine.
 
-    Nothing behind a root, and nothing behind the first address that no file has: leftovers.
+    Nothing behind a root, and nothing behind the first address that is nowhere: leftovers.
     """
     for place, following in itertools.pairwise(places):
-        if place.is_root or following is _UNKNOWN_PLACE:
+        if place.is_root or following in _NOWHERE:
             return
         yield following
 
@@ -450,14 +457,15 @@ class _Leaf:
 class _Walks:
     """The stacks of one process, one after the other, leaves first; ``lengths`` are theirs.
 
-    ``addresses`` are link-time addresses, ``mapping`` says of what: a number in ``images``, or -1.
+    ``addresses`` are link-time addresses, ``mapping`` says of what: a number in ``images``, or
+    ``_STRANGE``, or -1. ``without_file`` has a place for each of these numbers that has no image.
     """
 
     lengths: list[int]
     addresses: UInt64Array
     mapping: Int64Array
     images: list[Binary | None]
-    vdso: int
+    without_file: npt.NDArray[np.object_]
 
     def binaries(self) -> list[tuple[int, Binary]]:
         """The images that the addresses are in, with their numbers."""
@@ -496,6 +504,20 @@ def _frameless(group: list[NewStack], space: _Space) -> list[_Leaf]:
     return candidates
 
 
+def _place_without_file(mapping: Mapping) -> Place:
+    """Of a mapping that is no file's. Memory that a program made executable has code that it made
+    itself (WebAssembly, regular expressions, JSON): C libraries do so, too."""
+    if mapping.path == UNLISTED:
+        return _UNLISTED
+    return _KERNELS_PLACES.get(mapping.path, _GENERATED)
+
+
+def _is_memory(mapping: Mapping) -> bool:
+    """Memory that the kernel lists with an inode and a name that no file has: shared by a fork or
+    by its key, or of huge pages (mm/shmem.c shmem_zero_setup, ipc/shm.c, mm/hugetlb.c)."""
+    return mapping.deleted and mapping.path.startswith(("/dev/zero", "/SYSV", "/anon_hugepage"))
+
+
 class _Space:
     """Which file is mapped where in one process."""
 
@@ -508,7 +530,8 @@ class _Space:
         self._images: list[Binary | None] = [None] * len(mappings)
         self._biases = np.zeros(len(mappings) + 1, np.int64)  # the last is for mapping -1
         self._resolved = np.zeros(len(mappings), bool)
-        self._vdso = next((i for i, m in enumerate(mappings) if m.path == _VDSO), -2)
+        self._without_file = np.full(len(mappings) + 2, _UNREADABLE, object)
+        self._without_file[-1] = _UNMAPPED
 
     @property
     def sigreturns(self) -> UInt64Array:
@@ -534,21 +557,27 @@ class _Space:
         return not stacks.plausible(addresses[outside]).any()
 
     def _translate(self, addresses: UInt64Array) -> tuple[Int64Array, UInt64Array]:
-        """(mapping, link-time address) of each; (-1, 0) outside of all mappings."""
+        """(mapping, link-time address) of each; (-1, 0) outside of all mappings, and
+        (_STRANGE, 0) in one of a file that its own headers do not put there."""
         mapping = self._mapping(addresses)
         for number in set(mapping.tolist()):
             if number >= 0 and not self._resolved[number]:
                 self._resolve(number)
         link_time = addresses.astype(np.int64) - self._biases[mapping]
-        nowhere = (mapping < 0) | (link_time < 0)  # below the file's first byte: a strange mapping
-        return np.where(nowhere, -1, mapping), np.where(nowhere, 0, link_time).astype(np.uint64)
+        strange = (mapping >= 0) & (link_time < 0)  # below the file's first byte
+        nowhere = strange | (mapping < 0)
+        link_time = np.where(nowhere, 0, link_time)
+        return np.where(strange, _STRANGE, mapping), link_time.astype(np.uint64)
 
     def _resolve(self, number: int) -> None:
         self._resolved[number] = True
         mapping = self._mappings[number]
-        if number == self._vdso:
+        if not mapping.inode:
+            self._without_file[number] = _place_without_file(mapping)
             return
         binary = self._processes.mapped_binary(self._entry, mapping)
+        if binary.problem == "elf-magic" if binary else _is_memory(mapping):
+            self._without_file[number] = _GENERATED
         bias = self._processes.bias(self._entry, binary, mapping.inode) if binary else None
         if bias is not None and abs(bias) < 1 << 62:
             self._images[number] = binary
@@ -573,4 +602,4 @@ class _Space:
         good = stacks.plausible(calls)
         mapping, addresses = self._translate(calls[good])
         kept = np.add.reduceat(good, leaves, dtype=np.int64)
-        return _Walks(kept.tolist(), addresses, mapping, self._images, self._vdso)
+        return _Walks(kept.tolist(), addresses, mapping, self._images, self._without_file)

@@ -87,7 +87,9 @@ class Running:
         self._process = process
         self.printed = self._read()
         with FileReader(path) as reader:
-            bias = load_bias(parse_elf(reader), read_maps("/proc", self.pid), path.stat().st_ino)
+            bias = load_bias(
+                parse_elf(reader), read_maps("/proc", self.pid).mappings, path.stat().st_ino
+            )
         assert bias is not None
         self._bias = bias
 

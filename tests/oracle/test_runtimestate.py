@@ -84,7 +84,7 @@ def running(path: Path, version: str, **variables: str) -> Iterator[Running]:
             program = Running(process, addresses, 0)
             program.said()
             with FileReader(path) as reader:
-                maps = read_maps("/proc", process.pid)
+                maps = read_maps("/proc", process.pid).mappings
                 bias = load_bias(parse_elf(reader), maps, path.stat().st_ino)
             assert bias is not None
             program.bias = bias

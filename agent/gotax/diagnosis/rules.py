@@ -563,6 +563,23 @@ def _cgo_heavy(case: Case) -> Finding | None:
     hits = case.hits(Category.CGO)
     if not case.share_reaches(hits, case.thresholds.cgo_share):
         return None
+    if not any(process.build and process.build.cgo for process in case.report.processes):
+        return Finding(
+            code=CGO_HEAVY,
+            title="Much of its CPU is code of files that are not Go, though it was built without"
+            " cgo",
+            severity=Severity.INFO,
+            confidence=Confidence.LOW,
+            evidence=(
+                case.share_evidence("code that is not Go's takes", hits),
+                Evidence("no cgo in its build"),
+            ),
+            remedy=Remedy(
+                "`gotax explain` names the functions. If they are those of a library that the"
+                " program loads by itself (such as purego does), bound the calls at once in the"
+                " program: GOMAXPROCS bounds them only in part."
+            ),
+        )
     return Finding(
         code=CGO_HEAVY,
         title="Much of its CPU is C code, which GOMAXPROCS bounds only in part",

@@ -5,7 +5,9 @@ Two steps, because the first is worth caching per function name and the second r
 
 The rule, in the order in which ``classify`` applies it:
 
-1. A leaf in C code is cgo. Time in the kernel counts for the user frames that caused it.
+1. A leaf in C code is cgo: an address in a file that was read, and whose code is not Go's. A leaf
+   in memory that the program made executable is generated code, the user's. Of any other leaf that
+   is not in Go code nothing is known. Time in the kernel counts for the user frames that caused it.
 2. The stack ends at the frame nearest the leaf among mcall, morestack, mstart, rt0_go and goexit.
    What an unwinder finds beyond is another goroutine's or stale (facts per version: stacks.py).
 3. From the leaf outwards, frames that only help their caller are skipped and the first frame with
@@ -42,6 +44,12 @@ CUT_GOEXIT: Final = 43
 CUT_ENTRY: Final = 44
 NATIVE: Final = int(Category.CGO)
 """The code for a frame of C code: such frames have no Go name to ask ``function_code`` about."""
+GENERATED: Final = int(Category.USER)
+"""The code for machine code that the program made itself: no file has it, and it is the program's
+work, as Go's own profiler has it."""
+UNPLACED: Final = int(Category.UNKNOWN)
+"""The code for an address that nothing is known of: as innermost frame that decides, it makes the
+hit unknown, whoever called it."""
 
 
 class Set(NamedTuple):

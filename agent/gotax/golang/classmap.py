@@ -15,6 +15,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from gotax.golang.categories import NATIVE
 from gotax.golang.pclntab import Chains, Pclntab
 from gotax.model import Int64Array, UInt64Array
 
@@ -116,6 +117,7 @@ class ClassMapReader:
 def _keys(chains: Chains, code_of: Callable[[str], int]) -> list[bytes]:
     """The codes of each chain as bytes, equal neighbours once."""
     codes = np.array([code_of(name) for name in chains.names], np.uint8)[chains.name]
+    codes[chains.native] = NATIVE
     low = np.append(True, chains.of[1:] != chains.of[:-1])
     kept = low | np.append(True, codes[1:] != codes[:-1])
     data = codes[kept].tobytes()

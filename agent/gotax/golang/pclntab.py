@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
-from itertools import pairwise, repeat
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -42,12 +42,17 @@ _SAMPLED_FUNCTIONS = 65536
 _SAMPLE_STEP = 512
 _NO_FILE = 0xFFFFFFFF
 _NONE = np.empty(0, np.int64)
+_KINDS = (FrameKind.GO, FrameKind.NATIVE)
 _BY_CHANCE = frozenset({"pclntab-magic", "pclntab-malformed", "functab-malformed"})
 
 
 @dataclass(frozen=True, slots=True)
 class _Activations:
-    """Columns of frames, those of a query innermost first; ``file``: a file offset, -1 unknown."""
+    """Columns of frames, those of a query innermost first; ``file``: a file offset, -1 unknown.
+
+    ``native``: a C function, which the linker lists beside Go's when it links C code itself. Only
+    Go's compiler and assembler write how far the stack pointer has moved (pcsp).
+    """
 
     query: Int64Array
     name: Int64Array
@@ -55,13 +60,14 @@ class _Activations:
     line: Int64Array
     start_line: Int64Array
     inlined: npt.NDArray[np.bool_]
+    native: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class Symbols:
     """Columns of frames, by query (the number of a pc asked for) and within it innermost first.
 
-    ``function`` and ``file`` are numbers in ``functions`` and ``files``.
+    ``function`` and ``file`` are numbers in ``functions`` and ``files``; ``native``: a C function.
     """
 
     query: Int64Array
@@ -70,6 +76,7 @@ class Symbols:
     line: Int64Array
     start_line: Int64Array
     inlined: npt.NDArray[np.bool_]
+    native: npt.NDArray[np.bool_]
     functions: list[str]
     files: list[str]
 
@@ -98,8 +105,8 @@ class Chains:
 
     ``starts`` ascend, and each range ends where the next one starts, the last where the next part
     does. ``chain`` is a number in the chains, ``frameless`` says where the stack pointer has not
-    moved since the entry. ``of`` (a chain, ascending) and ``name`` (a number in ``names``) have a
-    row per frame, innermost first.
+    moved since the entry. ``of`` (a chain, ascending), ``name`` (a number in ``names``) and
+    ``native`` (a C function) have a row per frame, innermost first.
     """
 
     pairs: int  # of the tables that were decoded for it: what it cost
@@ -108,6 +115,7 @@ class Chains:
     frameless: npt.NDArray[np.bool_]
     of: Int64Array
     name: npt.NDArray[np.intp]
+    native: npt.NDArray[np.bool_]
     names: list[str]
 
 
@@ -282,7 +290,7 @@ class Pclntab:
         of, offsets = of[inside], offsets[inside]
         pairs = len(entries.pcs) + sum(len(run.of) for run in runs)
         if not len(of):  # functions without a byte, in a damaged file
-            return Chains(pairs, _NONE, _NONE, _NONE > 0, _NONE, _NONE, [])
+            return Chains(pairs, _NONE, _NONE, _NONE > 0, _NONE, _NONE, _NONE > 0, [])
         index = tables.at(inline[of], offsets).astype(np.int64)
         _, first, chain = np.unique((of << 32) + index + 1, return_index=True, return_inverse=True)
         found = self._without_lines(offsets[first], functions, of[first], tables)
@@ -294,6 +302,7 @@ class Pclntab:
             frameless=tables.at(sizes[of], offsets) == 0,
             of=symbols.query,
             name=symbols.function,
+            native=symbols.native,
             names=symbols.functions,
         )
 
@@ -387,6 +396,7 @@ class Pclntab:
             line=np.concatenate([_NONE, *(part.line for part in parts)]),
             start_line=np.concatenate([_NONE, *(part.start_line for part in parts)]),
             inlined=np.concatenate([_NONE > 0, *(part.inlined for part in parts)]),
+            native=np.concatenate([_NONE > 0, *(part.native for part in parts)]),
         )
         # Rounds of inlined calls went from the inside out, and stay so.
         order = np.argsort(found.query, kind="stable")
@@ -401,6 +411,7 @@ class Pclntab:
             line=np.maximum(found.line, 0)[order],
             start_line=found.start_line[order],
             inlined=found.inlined[order],
+            native=found.native[order],
             functions=functions,
             files=files,
         )
@@ -438,7 +449,8 @@ class Pclntab:
             name, start_line = functions.name[of], functions.start_line[of]
             called = np.flatnonzero(inlined)
             files = self._file_places(functions.cu[of], place.file)
-            rounds.append(_Activations(query, name, files, place.line, start_line, inlined))
+            native = functions.pcsp[of] == 0
+            rounds.append(_Activations(query, name, files, place.line, start_line, inlined, native))
             if layout is None or not len(called):
                 break
             at = self._trees + functions.tree[of[called]] + place.index[called] * layout.entry_bytes
@@ -467,6 +479,7 @@ class Pclntab:
             line=np.concatenate([part.line for part in rounds]),
             start_line=np.concatenate([part.start_line for part in rounds]),
             inlined=np.concatenate([part.inlined for part in rounds]),
+            native=np.concatenate([part.native for part in rounds]),
         )
 
     def _file_places(self, cu: Int64Array, numbers: Int64Array) -> Int64Array:
@@ -621,7 +634,7 @@ def _chains(symbols: Symbols, count: int) -> list[tuple[Frame, ...]]:
             map(symbols.files.__getitem__, symbols.file.tolist()),
             symbols.line.tolist(),
             symbols.start_line.tolist(),
-            repeat(FrameKind.GO),
+            map(_KINDS.__getitem__, symbols.native.tolist()),
             symbols.inlined.tolist(),
         )
     )

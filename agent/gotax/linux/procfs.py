@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -21,7 +21,9 @@ from gotax.errors import ParseError, ProcessGoneError
 
 _PF_KTHREAD = 0x00200000  # include/linux/sched.h
 _MAX_SMALL_BYTES = 64 * 1024
-_MAX_MAPS_BYTES = 4 << 20
+_MAX_MAPS_BYTES = 16 << 20
+"""Some 300,000 mappings; the kernel takes half a microsecond to write one. By default it allows a
+process 65,530 (vm.max_map_count)."""
 _MAX_ENVIRONMENT_BYTES = 1 << 20
 _MAX_MEMORY_BYTES = 1 << 20
 _MAX_MAPPINGS = 4096
@@ -31,14 +33,17 @@ _READ_BYTES = 64 * 1024
 _GONE = frozenset({errno.ENOENT, errno.ESRCH, errno.ENODEV})
 _DENIED = frozenset({errno.EACCES, errno.EPERM})
 _DELETED = " (deleted)"  # appended by the kernel to the path of an unlinked file
+UNLISTED = "[mapping not listed]"
+"""Stands for all that is behind the bound of what is read of a list of mappings."""
 _BANDWIDTH_FILES = ("/cpu.max", "/cpu.cfs_quota_us")
 
 # fs/proc/task_mmu.c show_map_vma: start-end perms offset major:minor inode, padding, path.
 _EXECUTABLE_MAPPING = re.compile(
-    rb"^([0-9a-f]{1,16})-([0-9a-f]{1,16}) ..x. ([0-9a-f]{1,16})"
-    rb" ([0-9a-f]{1,7}):([0-9a-f]{1,7}) ([0-9]{1,20}) *(.*)$",
-    re.MULTILINE,
+    rb"([0-9a-f]{1,16})-([0-9a-f]{1,16}) ..x. ([0-9a-f]{1,16})"
+    rb" ([0-9a-f]{1,7}):([0-9a-f]{1,7}) ([0-9]{1,20}) *([^\n]*)"
 )
+_MAYBE_EXECUTABLE = re.compile(rb"x[ps] ")  # addresses have no x: most lines are passed at once
+_RANGE = re.compile(rb"([0-9a-f]{1,16})-([0-9a-f]{1,16}) ")
 _ALLOWED = re.compile(rb"^Cpus_allowed:\s*([0-9a-f,]+)$", re.MULTILINE)
 _PSS = re.compile(rb"^Pss:\s*([0-9]{1,15}) kB$", re.MULTILINE)
 
@@ -137,8 +142,30 @@ def read_stat(root: str, pid: int) -> Stat:
 
 
 def parse_maps(data: bytes) -> tuple[Mapping, ...]:
-    """The executable mappings in address order, at most 4096 of them; other lines are passed."""
-    return tuple(_mapping(m) for m in islice(_EXECUTABLE_MAPPING.finditer(data), _MAX_MAPPINGS))
+    """The executable mappings in address order, at most 4096 of them; other lines are passed.
+
+    If there are more, the last one is ``UNLISTED``: from there to the end of all addresses.
+    """
+    found = tuple(_mapping(m) for m in islice(_executable(data), _MAX_MAPPINGS + 1))
+    if len(found) <= _MAX_MAPPINGS:
+        return found
+    return (*found[:-1], _unlisted(found[-1].start))
+
+
+def _executable(data: bytes) -> Iterator[re.Match[bytes]]:
+    """The lines of executable mappings."""
+    at = 0
+    while (hint := _MAYBE_EXECUTABLE.search(data, at)) is not None:
+        match = _EXECUTABLE_MAPPING.match(data, data.rfind(b"\n", at, hint.start()) + 1 or at)
+        if match is not None:
+            yield match
+        at = data.find(b"\n", hint.end()) + 1
+        if not at:
+            return
+
+
+def _unlisted(start: int) -> Mapping:
+    return Mapping(start, (1 << 64) - 1, 0, 0, 0, UNLISTED)
 
 
 def _mapping(match: re.Match[bytes]) -> Mapping:
@@ -158,9 +185,24 @@ def _mapping(match: re.Match[bytes]) -> Mapping:
     )
 
 
-def read_maps(root: str, pid: int) -> tuple[Mapping, ...]:
-    """() for a kernel thread."""
-    return parse_maps(_read(f"{root}/{pid}/maps", _MAX_MAPS_BYTES))
+class Maps(NamedTuple):
+    """``length`` is the list's in bytes, which says what it costs to read it again."""
+
+    mappings: tuple[Mapping, ...]
+    length: int
+
+
+def read_maps(root: str, pid: int) -> Maps:
+    """As ``parse_maps``, of the first 16 MiB of the list; none for a kernel thread."""
+    data = _read(f"{root}/{pid}/maps", _MAX_MAPS_BYTES)
+    if len(data) < _MAX_MAPS_BYTES:
+        return Maps(parse_maps(data), len(data))
+    data = data[: data.rfind(b"\n") + 1]
+    found = parse_maps(data)
+    last = _RANGE.match(data, data.rfind(b"\n", 0, -1) + 1)
+    if last is not None and not (found and found[-1].path == UNLISTED):
+        found = (*found, _unlisted(int(last[2], 16)))
+    return Maps(found, len(data))
 
 
 def read_exe_id(root: str, pid: int) -> FileId:

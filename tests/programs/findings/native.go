@@ -3,7 +3,7 @@
 package main
 
 /*
-static unsigned long spend(unsigned long x) {
+__attribute__((noinline)) static unsigned long spend(unsigned long x) {
 	for (int i = 0; i < 200000; i++) {
 		x ^= x << 13; x ^= x >> 7; x ^= x << 17;
 	}

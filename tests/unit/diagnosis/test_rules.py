@@ -12,10 +12,14 @@ from gotax.diagnosis.case import Case
 from gotax.diagnosis.findings import verdict_of
 from gotax.model import (
     CATEGORY_COUNT,
+    Category,
+    Confidence,
     Container,
     ContainerReport,
     CpuLimit,
     CpuUsage,
+    Finding,
+    GoBuild,
     Gomaxprocs,
     Ignored,
     Origin,
@@ -113,3 +117,26 @@ def test_what_excludes_one_another_is_not_found_together(case: Case) -> None:
         assert not (code in codes and codes & set(excluded)), codes
     costs = {rules.COSTLY, rules.HARMLESS, rules.TOO_FEW_SAMPLES}
     assert len(codes & costs) <= 1
+
+
+def c_code(*builds: GoBuild | None) -> Finding:
+    container = Container("c", "c", "/c")
+    hits = np.zeros(CATEGORY_COUNT, np.int64)
+    hits[Category.CGO], hits[Category.USER] = 800, 200
+    processes = tuple(Process(7, 1, "web", container, build=build) for build in builds)
+    report = ContainerReport(container, processes, hits, (), CpuLimit(), CpuUsage(), Verdict.FITS)
+    (rule,) = [rule for rule in rules.RULES if rule.code == rules.CGO_HEAVY]
+    finding = rule.find(Case(report, 10.0, 4, Thresholds()))
+    assert finding is not None
+    return finding
+
+
+def test_c_code_is_certain_only_with_cgo_in_the_build() -> None:
+    """Without it the code is of a file that Go did not link: told, but not as if it were known."""
+    with_cgo, without = GoBuild("go1.27.3", cgo=True), GoBuild("go1.27.3")
+    assert c_code(with_cgo).confidence is Confidence.HIGH
+    assert c_code(without, with_cgo).confidence is Confidence.HIGH
+    for builds in ((without,), (None,)):
+        finding = c_code(*builds)
+        assert finding.confidence is Confidence.LOW
+        assert "without cgo" in finding.title

@@ -79,11 +79,58 @@ def test_maps_keeps_executable_mappings_only() -> None:
     assert found[2].inode == 9007199254740993
 
 
+EXECUTABLE = b"%016x-%016x r-xp 00000000 00:00 0\n"
+PLAIN = b"%012x-%012x rw-p 00000000 00:00 0\n"
+
+
+def pages(line: bytes, count: int, first: int = 0) -> bytes:
+    return b"".join(line % (i << 12, (i + 1) << 12) for i in range(first, first + count))
+
+
 def test_maps_are_bounded() -> None:
-    """A process with a million mappings costs no more than 4096."""
-    line = b"%016x-%016x r-xp 00000000 00:00 0\n"
-    data = b"".join(line % (i << 12, (i + 1) << 12) for i in range(5000))
-    assert len(procfs.parse_maps(data)) == 4096
+    """Of more than 4096 executable mappings one stands for the rest: it is told, not forgotten."""
+    assert len(procfs.parse_maps(pages(EXECUTABLE, 4096))) == 4096
+    found = procfs.parse_maps(pages(EXECUTABLE, 5000))
+    assert len(found) == 4097
+    assert (found[-1].start, found[-1].path) == (4096 << 12, procfs.UNLISTED)
+    assert found[-1].end > 1 << 63
+
+
+def maps_file(root: Path, data: bytes) -> procfs.Maps:
+    (root / "7").mkdir()
+    (root / "7/maps").write_bytes(data)
+    return procfs.read_maps(str(root), 7)
+
+
+def test_a_list_of_sixty_thousand_mappings_is_read_to_its_end(tmp_path: Path) -> None:
+    """Libraries are mapped high, behind all that a program maps later."""
+    data = pages(PLAIN, 65_530, 1 << 20) + MAPS
+    found = maps_file(
+        tmp_path, MAPS + pages(b"%x-%x r--p 00000000 103:05 77 /srv/x xp \n", 9) + data
+    )
+    assert [m.path for m in found.mappings] == 2 * [m.path for m in procfs.parse_maps(MAPS)]
+    assert found.length > 3 << 20
+
+
+def test_what_is_behind_the_bound_of_a_list_is_told(tmp_path: Path) -> None:
+    """Its mappings are not known, and not absent. A line is read as a whole or not at all."""
+    data = MAPS + pages(PLAIN, (17 << 20) // len(PLAIN % (0, 0)), 1 << 20)
+    found = maps_file(tmp_path, data)
+    assert [m.path for m in found.mappings[:-1]] == [m.path for m in procfs.parse_maps(MAPS)]
+    last = found.mappings[-1]
+    assert last.path == procfs.UNLISTED
+    lines = data[: found.length].decode().splitlines()
+    assert f"-{last.start:012x} " in lines[-1]
+    assert data[found.length - 1 : found.length] == b"\n"
+
+
+def test_executable_mappings_are_found_wherever_their_line_is() -> None:
+    """The first one, the last one without an end, and behind paths that look like permissions."""
+    line = b"00401000-0065e000 r-xp 00001000 fe:00 1310 /srv/api"
+    decoy = b"00400000-00401000 r--p 00000000 fe:00 1310 /r-xp /x r-xp 0 xs "
+    for data in (line, line + b"\n", decoy + b"\n" + line, decoy + b"\n" + line + b"\n" + decoy):
+        assert [m.path for m in procfs.parse_maps(data)] == ["/srv/api"]
+    assert procfs.parse_maps(decoy) == ()
 
 
 @given(st.binary(max_size=300))
@@ -96,7 +143,8 @@ def test_own_interpreter_is_mapped() -> None:
     """The mapping of this executable leads to the file that exe leads to."""
     pid = os.getpid()
     exe = procfs.read_exe_id(PROC, pid)
-    mine = [m for m in procfs.read_maps(PROC, pid) if m.path == procfs.read_exe_link(PROC, pid)]
+    maps = procfs.read_maps(PROC, pid).mappings
+    mine = [m for m in maps if m.path == procfs.read_exe_link(PROC, pid)]
     assert mine
     path = procfs.map_file_path(PROC, pid, mine[0])
     assert path is not None
@@ -265,7 +313,7 @@ def test_a_zombie_is_no_crash() -> None:
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         pid = child.pid
         assert procfs.read_stat(PROC, pid).state == "Z"
-        assert procfs.read_maps(PROC, pid) == ()
+        assert procfs.read_maps(PROC, pid) == ((), 0)
         with pytest.raises(ProcessGoneError):
             procfs.read_exe_id(PROC, pid)
         with pytest.raises((ProcessGoneError, ParseError)):

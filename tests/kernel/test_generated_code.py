@@ -1,0 +1,86 @@
+"""Code that is not Go's: what a program makes itself is its own work, C code needs a C file."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from gotax.diagnosis.rules import CGO_HEAVY
+from gotax.model import Category, Window
+
+from tests.kernel.load import Load, Walk, wait_until
+from tests.toolchains import VERSIONS, go_binary
+
+pytestmark = [pytest.mark.kernel, pytest.mark.toolchain]
+
+HITS = 150
+CATEGORIES = tuple(Category)
+GENERATED = "[generated code]"
+Stacks = Counter[tuple[tuple[str, ...], Category]]
+
+
+def watch(program: Load) -> tuple[Stacks, Window]:
+    """Hits by functions, leaf first, and category; and the last window."""
+    found: Stacks = Counter()
+    last: list[Window] = []
+    with Walk(499) as walk:
+
+        def enough() -> bool:
+            walk.drain_for(0.3)
+            window = walk.window()
+            last[:] = [window]
+            columns = window.profile
+            for process, stack, category, hits in zip(
+                columns.process.tolist(),
+                columns.stack.tolist(),
+                columns.category.tolist(),
+                columns.hits.tolist(),
+                strict=True,
+            ):
+                if window.processes[process].pid == program.pid:
+                    names = [f.function for place in columns.stacks[stack] for f in place.frames]
+                    found[tuple(names), CATEGORIES[category]] += hits
+            return found.total() > HITS
+
+        wait_until(enough, f"{HITS} hits")
+    return found, last[0]
+
+
+def codes(window: Window, pid: int) -> set[str]:
+    (report,) = [r for r in window.reports if any(p.pid == pid for p in r.processes)]
+    return {finding.code for finding in report.findings}
+
+
+@pytest.mark.parametrize("how", ["anonymous", "shared", "memfd", "file", "deleted"])
+def test_generated_code_is_the_programs_own_work(how: str) -> None:
+    """With a frame and without, in whatever memory; with the Go functions that called it."""
+    with Load(go_binary("generated", VERSIONS[-1]), how) as program:
+        assert program.line() == "ready"
+        stacks, window = watch(program)
+    assert not {category for _, category in stacks} & {Category.CGO, Category.UNKNOWN}
+    leaves = Counter({k: h for k, h in stacks.items() if k[0][0] == GENERATED})
+    assert leaves.total() > stacks.total() // 2
+    assert {category for _, category in leaves} <= {Category.USER, Category.SYSCALL}
+    # Code without a frame hides its caller.
+    callers = Counter(frames[1] for frames, _ in leaves)
+    assert set(callers) <= {"main.callGenerated", "main.main"}, callers
+    assert callers["main.callGenerated"]
+    assert {frames[-1] for frames, _ in leaves} == {"runtime.goexit"}
+    assert CGO_HEAVY not in codes(window, program.pid)
+
+
+@pytest.mark.parametrize("variant", ["cgo", "internal"])
+def test_c_code_is_cgo_whoever_linked_it(variant: str) -> None:
+    """Go's linker lists C functions beside Go's in the table, without a package."""
+    binary = go_binary("findings", VERSIONS[-1], variant)
+    with Load(binary, "-kind", "c", "-work", "10", "-rest", "0") as program:
+        stacks, window = watch(program)
+
+    def is_ours(frames: tuple[str, ...]) -> bool:
+        return frames[0].startswith("spend")
+
+    in_c = sum(hits for (frames, _), hits in stacks.items() if is_ours(frames))
+    assert in_c > stacks.total() // 2
+    of_c = {category for frames, category in stacks if is_ours(frames)}
+    assert of_c == {Category.CGO}
+    assert CGO_HEAVY in codes(window, program.pid)
