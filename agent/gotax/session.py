@@ -6,13 +6,14 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
 from gotax.config import Detail, Roots, Thresholds
-from gotax.errors import UserError
+from gotax.errors import ParseError, UserError
+from gotax.linux import pidnamespace
 from gotax.linux.cgroup import find_hierarchies
 from gotax.linux.procfs import list_pids
 from gotax.model import Window
@@ -82,8 +83,9 @@ class Session:
             plan.detail,
             plan.names,
         )
+        target = replace(self._target(), pid_namespace=_nested_namespace(plan.roots))
         self._sampler = Sampler(
-            plan.hz, plan.drain_s, self._target(), with_kernel_stacks=plan.detail.kernel_frames
+            plan.hz, plan.drain_s, target, with_kernel_stacks=plan.detail.kernel_frames
         )
         self._newcomers = Newcomers()
         self._scanned = 0.0
@@ -173,6 +175,26 @@ class Session:
             self._pipeline.scan(tgids)
 
 
+def _nested_namespace(roots: Roots) -> int | None:
+    """The PID namespace by which /proc counts; None: by the initial one, as the kernel does.
+
+    Raises UserError where that cannot be known, and where nothing but gotax is in it.
+    """
+    try:
+        found = pidnamespace.read_pid_namespace(roots.proc)
+    except ParseError as error:
+        raise UserError(
+            f"{error}: add the capability SYS_PTRACE, or mount the host's /proc"
+        ) from error
+    if found == pidnamespace.INITIAL:
+        return None
+    if not pidnamespace.read_others(roots.proc):
+        raise UserError(
+            "nothing but gotax runs in its PID namespace: set hostPID: true (docker: --pid=host)"
+        )
+    return found
+
+
 class _CgroupScope:
     """The processes below some cgroups."""
 
@@ -180,6 +202,11 @@ class _CgroupScope:
         self._hierarchies = find_hierarchies(roots.proc, f"{roots.sys}/fs/cgroup")
         self._proc = roots.proc
         self._paths = paths
+        if paths and not pidnamespace.shares_ours(roots.proc):
+            raise UserError(  # cgroup.procs has the PIDs of the reader's namespace
+                f"--cgroup takes the {roots.proc} of gotax's own PID namespace:"
+                " set hostPID: true (docker: --pid=host)"
+            )
         for path in paths:
             if not self._directories(path):
                 raise UserError(f"no cgroup has the path {path} (see /proc/PID/cgroup)")

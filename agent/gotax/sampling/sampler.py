@@ -19,9 +19,9 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from gotax.errors import UserError
+from gotax.errors import ParseError, UserError
 from gotax.model import Int64Array, UInt64Array
-from gotax.sampling import kernel, preflight
+from gotax.sampling import btf, kernel, preflight
 from gotax.sampling.loader import LoadError, Program, load_program
 
 MAX_FRAMES = 127
@@ -50,6 +50,7 @@ class Counter(IntEnum):
     FILTERED = 2
     SAMPLES_FULL = 3
     STACKS_FULL = 4
+    OUTSIDE = 5
 
 
 _BATCH_ENTRIES = 1024
@@ -59,11 +60,16 @@ _MET_MAX = 4096
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What to count: everything, some processes, or (cgroup v2) one cgroup's subtree."""
+    """What to count: everything, some processes, or (cgroup v2) one cgroup's subtree.
+
+    ``pid_namespace``: inode of the PID namespace whose PIDs ``tgids`` and samples have; None: the
+    initial one, by which the kernel counts anyway.
+    """
 
     tgids: frozenset[int] | None = None
     cgroup_id: int | None = None
     cgroup_level: int = 0
+    pid_namespace: int | None = None
 
 
 EVERYTHING = Target()
@@ -231,6 +237,8 @@ class Sampler:
         if self._target.cgroup_id is not None:
             definitions["TARGET_CGROUP"] = f"{self._target.cgroup_id}ULL"
             definitions["TARGET_CGROUP_LEVEL"] = str(self._target.cgroup_level)
+        if self._target.pid_namespace is not None:
+            definitions |= _translation(self._target.pid_namespace)
         try:
             return load_program({**definitions, "HAVE_TASK_PT_REGS": "1"})
         except LoadError:
@@ -358,6 +366,14 @@ class Sampler:
         growth = totals - self._totals
         self._totals = totals
         return {counter: int(growth[counter]) for counter in Counter}
+
+
+def _translation(namespace: int) -> dict[str, str]:
+    try:
+        layout = btf.read_pid_layout()
+    except ParseError as error:
+        raise UserError(preflight.explain_namespace(str(error))) from error
+    return {"PID_NAMESPACE": f"{namespace}U", **{name: str(at) for name, at in layout.items()}}
 
 
 def _merge(
