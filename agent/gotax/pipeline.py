@@ -161,6 +161,9 @@ class Pipeline:
         self._gather(drain, owners, self._symbolize(drain, owners), is_early)
         self._processes.end_tick()
         self._gathered.cpus = drain.cpus
+        if drain.missed:
+            self._processes.errors["timer-restarted"] += drain.restarted
+            self._processes.errors["timer-missed"] += drain.missed
         self._gathered.drain_s += drain_s
         self._gathered.work_s += time.thread_time() - started
 
