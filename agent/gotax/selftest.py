@@ -17,7 +17,13 @@ from gotax.config import Roots
 from gotax.errors import GotaxError, ParseError, ProcessGoneError
 from gotax.linux import pidnamespace
 from gotax.linux.cgroup import find_hierarchies
-from gotax.linux.procfs import list_pids, read_environment, read_exe_id, read_memory
+from gotax.linux.procfs import (
+    list_pids,
+    read_environment,
+    read_exe_id,
+    read_memory,
+    read_stat,
+)
 from gotax.sampling import btf, preflight
 from gotax.sampling.sampler import Sampler, Target
 
@@ -162,21 +168,16 @@ def _processes(roots: Roots) -> Check:
     seen = read = 0
     ourselves = pidnamespace.read_own_pid(roots.proc)
     for pid in list_pids(roots.proc):
-        if pid == ourselves:
-            continue
         try:
-            mapped = _first_mapping(roots.proc, pid)
-            if mapped is None:
-                continue  # a thread of the kernel
+            if pid == ourselves or read_stat(roots.proc, pid).is_kernel_thread:
+                continue
+            if _is_readable(roots.proc, pid):
+                read += 1
             seen += 1
-            read_exe_id(roots.proc, pid)
-            read_environment(roots.proc, pid, frozenset({"GOMAXPROCS"}))
-            read_memory(roots.proc, pid, mapped, 8)
-            read += 1
         except ProcessGoneError:
-            seen -= 1
-        except (ParseError, OSError):
-            pass
+            continue
+        except ParseError:
+            seen += 1
     return Check(
         "other processes",
         read > 0 and read >= seen * 0.9,
@@ -186,9 +187,15 @@ def _processes(roots: Roots) -> Check:
     )
 
 
-def _first_mapping(proc: str, pid: int) -> int | None:
+def _is_readable(proc: str, pid: int) -> bool:
+    """Raises ProcessGoneError for one that has no program left, too."""
+    read_exe_id(proc, pid)
     maps = _text(f"{proc}/{pid}/maps", 256)
-    return int(maps.split("-")[0], 16) if maps else None
+    if not maps:
+        return False
+    read_environment(proc, pid, frozenset({"GOMAXPROCS"}))
+    read_memory(proc, pid, int(maps.split("-")[0], 16), 8)
+    return True
 
 
 def _sampling(roots: Roots) -> Check:

@@ -14,6 +14,7 @@ from typing import Protocol, Self
 from gotax.config import Detail, Roots, Thresholds
 from gotax.errors import ParseError, UserError
 from gotax.linux import pidnamespace
+from gotax.linux.access import require_access
 from gotax.linux.cgroup import find_hierarchies
 from gotax.linux.procfs import list_pids
 from gotax.model import Window
@@ -21,6 +22,7 @@ from gotax.names import NOBODY, Names
 from gotax.newcomers import Newcomers
 from gotax.pipeline import Pipeline, Span
 from gotax.processes import ProcessTable
+from gotax.sampling.loader import Watch
 from gotax.sampling.sampler import EVERYTHING, Sampler, Target
 
 _SCAN_INTERVAL_S = 60.0
@@ -72,7 +74,8 @@ class Plan:
 class Session:
     """A context manager; sampling runs from ``__enter__`` to ``__exit__``."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, watch: Watch = lambda _: None) -> None:
+        """``watch`` is called while the BPF program is compiled, and may raise to give up."""
         self._plan = plan
         self._cgroups = _CgroupScope(plan.scope.cgroups, plan.roots)
         self._processes = ProcessTable(plan.roots)
@@ -84,9 +87,7 @@ class Session:
             plan.names,
         )
         target = replace(self._target(), pid_namespace=_nested_namespace(plan.roots))
-        self._sampler = Sampler(
-            plan.hz, plan.drain_s, target, with_kernel_stacks=plan.detail.kernel_frames
-        )
+        self._sampler = Sampler(plan.hz, plan.drain_s, target, plan.detail.kernel_frames, watch)
         self._newcomers = Newcomers()
         self._scanned = 0.0
 
@@ -102,6 +103,11 @@ class Session:
         return Target(tgids=scope.pids | self._cgroups.tgids())
 
     def __enter__(self) -> Self:
+        scope = self._plan.scope
+        require_access(
+            self._plan.roots.proc,
+            None if scope.is_host else scope.pids | self._cgroups.tgids(),
+        )
         self._sampler.__enter__()
         try:
             self._scan()

@@ -10,6 +10,7 @@ from typing import Any
 
 from gotax.cli import arguments
 from gotax.cli.command import add_command
+from gotax.cli.once import Compiling
 from gotax.cli.options import add_sampling, add_settling, add_thresholds, plan_of
 from gotax.cli.output import EXIT_FINE, no_go, print_json, require_seen, style_of
 from gotax.cli.stopping import StopSignal, stop_on_signals
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
 
     stop = stop_on_signals()
     live = sys.stdout.isatty() and not options.once and not options.json
-    with Session(plan_of(options, Detail(functions=3))) as session:
+    with Session(plan_of(options, Detail(functions=3)), Compiling(stop)) as session:
         if not live:
             for window in session.windows(options.interval, stop):
                 if options.json:

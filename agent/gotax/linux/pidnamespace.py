@@ -10,10 +10,9 @@ import os
 import re
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 
 from gotax.errors import ParseError, ProcessGoneError
-from gotax.linux.procfs import list_pids
+from gotax.linux.procfs import list_pids, read_status_line
 
 INITIAL = 0xEFFFFFFC
 """Inode of the initial PID namespace: include/linux/proc_ns.h PROC_PID_INIT_INO."""
@@ -61,7 +60,7 @@ def read_others(root: str) -> list[int]:
     pid = read_own_pid(root)
     while pid:
         found.discard(pid)
-        line = _status_line(root, str(pid), "PPid:")
+        line = read_status_line(root, str(pid), "PPid:")
         pid = int(line) if line.isdecimal() and int(line) in found else None
     return sorted(found)
 
@@ -75,15 +74,4 @@ def _processes(root: str) -> Iterator[str]:
 
 
 def _pids_inwards(root: str, process: str) -> list[str]:
-    return _status_line(root, process, "NSpid:").split()
-
-
-def _status_line(root: str, process: str, name: str) -> str:
-    try:
-        text = Path(root, process, "status").read_text(errors="replace")
-    except OSError:
-        return ""
-    for line in text.splitlines():
-        if line.startswith(name):
-            return line.removeprefix(name).strip()
-    return ""
+    return read_status_line(root, process, "NSpid:").split()

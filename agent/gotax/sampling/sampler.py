@@ -20,7 +20,7 @@ import numpy.typing as npt
 from gotax.errors import ParseError, UserError
 from gotax.model import Int64Array, UInt64Array
 from gotax.sampling import btf, kernel, preflight
-from gotax.sampling.loader import LoadError, Program, load_program
+from gotax.sampling.loader import LoadError, Program, Watch, load_program
 from gotax.sampling.timers import Timers
 
 MAX_FRAMES = 127
@@ -157,8 +157,12 @@ class Sampler:
         drain_interval_s: float,
         target: Target = EVERYTHING,
         with_kernel_stacks: bool = True,
+        watch: Watch = lambda _: None,
     ) -> None:
-        """Without kernel stacks, ``kernel_stack`` is 1 where the CPU was in the kernel: cheaper."""
+        """Without kernel stacks, ``kernel_stack`` is 1 where the CPU was in the kernel: cheaper.
+
+        ``watch`` is called while the program is compiled.
+        """
         if not MIN_HZ <= hz <= MAX_HZ:
             raise UserError(f"the frequency must be {MIN_HZ} to {MAX_HZ} Hz, not {hz}")
         self.period_ns = 1_000_000_000 // hz
@@ -166,6 +170,7 @@ class Sampler:
         self._drain_interval_s = drain_interval_s
         self._target = target
         self._with_kernel_stacks = with_kernel_stacks
+        self._watch = watch
         self._program: Program | None = None
         self._timers = Timers(self.period_ns)
         self._bank = 0
@@ -241,10 +246,10 @@ class Sampler:
         if self._target.pid_namespace is not None:
             definitions |= _translation(self._target.pid_namespace)
         try:
-            return load_program({**definitions, "HAVE_TASK_PT_REGS": "1"})
+            return load_program({**definitions, "HAVE_TASK_PT_REGS": "1"}, self._watch)
         except LoadError:
             try:  # a kernel without bpf_task_pt_regs() loses the callers of leaves in system calls
-                return load_program(definitions)
+                return load_program(definitions, self._watch)
             except LoadError as error:
                 raise UserError(preflight.explain_refusal(str(error))) from error
 
