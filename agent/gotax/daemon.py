@@ -94,6 +94,11 @@ def run(
                 server.server_address[1],
             )
             for window in session.windows(window_s, stop):
+                if window.hits.outside and not pulse.ticks:
+                    log.warning(
+                        "the node is a container: programs outside its PID namespace are only"
+                        " counted, as outside-namespace (if it is none, set hostPID: true)"
+                    )
                 for change in reversed(window.changes):
                     if change not in changes:
                         log.info("%s", sentence(change))

@@ -22,6 +22,7 @@ from gotax.names import NOBODY, Names
 from gotax.newcomers import Newcomers
 from gotax.pipeline import Pipeline, Span
 from gotax.processes import ProcessTable
+from gotax.sampling import preflight
 from gotax.sampling.loader import Watch
 from gotax.sampling.sampler import EVERYTHING, Sampler, Target
 
@@ -103,6 +104,7 @@ class Session:
         return Target(tgids=scope.pids | self._cgroups.tgids())
 
     def __enter__(self) -> Self:
+        preflight.require()
         scope = self._plan.scope
         require_access(
             self._plan.roots.proc,
