@@ -12,6 +12,8 @@
 //   TARGET_CGROUP, TARGET_CGROUP_LEVEL  ... only this cgroup's subtree     (optional)
 //   KERNEL_STACKS            walk and store the kernel's stacks too           (optional)
 //   HAVE_TASK_PT_REGS        bpf_task_pt_regs() exists (Linux >= 5.15 with BTF)
+//   PID_NAMESPACE            count by the PIDs of this PID namespace (its inode), not by those of the
+//                            initial one; with it come the offsets of sampling/btf.py (optional)
 //   MET_MAX                  how many processes are remembered as announced
 //   PAGE_SIZE                the host's, in which BCC counts the size of a ring
 //
@@ -55,6 +57,7 @@ enum {
     COUNTER_FILTERED,     /* outside the target */
     COUNTER_SAMPLES_FULL, /* hit lost: no room in `samples` */
     COUNTER_STACKS_FULL,  /* hit kept, a stack of it lost: no room for it */
+    COUNTER_OUTSIDE,      /* hit lost: its process has no PID in PID_NAMESPACE */
     COUNTERS
 };
 
@@ -190,6 +193,42 @@ ALWAYS_INLINE void announce(const struct sample_key *key) {
         met.delete(&who);
 }
 
+#ifdef PID_NAMESPACE
+#define MAX_PID_NS_LEVEL 32 /* the kernel's include/linux/pid_namespace.h */
+
+ALWAYS_INLINE u64 read_kernel_word(u64 address) {
+    u64 word = 0;
+    bpf_probe_read_kernel(&word, sizeof(word), (void *)address);
+    return word;
+}
+
+ALWAYS_INLINE u32 read_kernel_u32(u64 address) {
+    u32 word = 0;
+    bpf_probe_read_kernel(&word, sizeof(word), (void *)address);
+    return word;
+}
+
+/* What task_tgid_nr_ns() of the kernel says: a process has a PID in its own namespace and in each
+ * that this one is in. 0: the process is not in PID_NAMESPACE, or is just being removed. From the
+ * innermost namespace outwards, because most processes are in PID_NAMESPACE or one below. */
+ALWAYS_INLINE u32 tgid_in_namespace(void) {
+    u64 leader = read_kernel_word(bpf_get_current_task() + TASK_GROUP_LEADER);
+    u64 pid = read_kernel_word(leader + TASK_THREAD_PID);
+    u32 level = read_kernel_u32(pid + PID_LEVEL);
+    if (!pid || level > MAX_PID_NS_LEVEL)
+        return 0;
+    for (u32 i = 0; i <= MAX_PID_NS_LEVEL; i++) {
+        if (i > level)
+            break;
+        u64 number = pid + PID_NUMBERS + (u64)(level - i) * UPID_SIZE;
+        u64 namespace = read_kernel_word(number + UPID_NS);
+        if (read_kernel_u32(namespace + NAMESPACE_COMMON + COMMON_INUM) == PID_NAMESPACE)
+            return read_kernel_u32(number + UPID_NR);
+    }
+    return 0;
+}
+#endif
+
 int sample(struct bpf_perf_event_data *ctx) {
     add(COUNTER_TICKS);
     struct sample_key key = {};
@@ -198,6 +237,9 @@ int sample(struct bpf_perf_event_data *ctx) {
         add(COUNTER_IDLE);
         return 0;
     }
+#ifdef PID_NAMESPACE
+    key.tgid = tgid_in_namespace();
+#endif
 #ifdef TARGET_TGIDS
     if (!targets.lookup(&key.tgid)) {
         add(COUNTER_FILTERED);
@@ -207,6 +249,12 @@ int sample(struct bpf_perf_event_data *ctx) {
 #ifdef TARGET_CGROUP
     if (bpf_get_current_ancestor_cgroup_id(TARGET_CGROUP_LEVEL) != TARGET_CGROUP) {
         add(COUNTER_FILTERED);
+        return 0;
+    }
+#endif
+#ifdef PID_NAMESPACE
+    if (!key.tgid) {
+        add(COUNTER_OUTSIDE);
         return 0;
     }
 #endif

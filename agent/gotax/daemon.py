@@ -12,10 +12,11 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from gotax.errors import UserError
+from gotax.errors import GotaxError, TransientError, UserError
 from gotax.exporters import Exporter
 from gotax.exporters.comparison import sentence
 from gotax.exporters.prometheus import CONTENT_TYPE, Exposition, PrometheusExporter
@@ -28,18 +29,25 @@ log = logging.getLogger("gotax")
 _REQUEST_TIMEOUT_S = 5
 _CONNECTIONS_MAX = 16
 _STALE_WINDOWS = 3
+_RETRY_FIRST_S, _RETRY_MAX_S = 5.0, 300.0
 
 
 class Pulse:
-    """When the last tick ended."""
+    """When the last tick ended, or what it waits for before the first."""
 
     def __init__(self, window_s: float) -> None:
         self._allowed_s = window_s * _STALE_WINDOWS + 10
-        self._started = self._last = time.monotonic()
+        self._last = time.monotonic()
         self.ticks = 0
+        self.waits_for = "no window yet"
 
     def beat(self) -> None:
         self.ticks += 1
+        self._last = time.monotonic()
+
+    def wait_for(self, what: str) -> None:
+        """Alive, and not ready."""
+        self.waits_for = what
         self._last = time.monotonic()
 
     @property
@@ -73,8 +81,11 @@ def run(
     server = _server(endpoint.address, metrics, pulse)
     thread = threading.Thread(target=server.serve_forever, name="http", daemon=True)
     try:
-        with Session(plan) as session:
-            thread.start()
+        thread.start()
+        with ExitStack() as stack:
+            session = _begin(plan, pulse, stop, stack)
+            if session is None:
+                return
             _calm_the_collector()
             log.info(
                 "sampling at %d Hz, a window every %g s; metrics on port %d",
@@ -83,6 +94,11 @@ def run(
                 server.server_address[1],
             )
             for window in session.windows(window_s, stop):
+                if window.hits.outside and not pulse.ticks:
+                    log.warning(
+                        "the node is a container: programs outside its PID namespace are only"
+                        " counted, as outside-namespace (if it is none, set hostPID: true)"
+                    )
                 for change in reversed(window.changes):
                     if change not in changes:
                         log.info("%s", sentence(change))
@@ -97,6 +113,43 @@ def run(
         server.server_close()
         _close(exporters)
     log.info("stopped after %d windows", pulse.ticks)
+
+
+def _begin(plan: Plan, pulse: Pulse, stop: Stop, stack: ExitStack) -> Session | None:
+    """A session that samples, however long the compiler takes; None: told to stop before.
+
+    Raises UserError for what does not pass by itself.
+    """
+
+    failed = ""
+
+    def watch(waited_s: float) -> None:
+        pulse.wait_for(f"compiling the BPF program, for {waited_s:.0f} s now{failed}")
+        if stop.is_set():
+            raise _StoppedError
+
+    pause_s = _RETRY_FIRST_S
+    while not stop.is_set():
+        try:
+            session = stack.enter_context(Session(plan, watch))
+        except _StoppedError:
+            return None
+        except TransientError as error:
+            log.warning("%s; the next try is in %g s", error, pause_s)
+            failed = f"; at the last try: {error}"
+            until = time.monotonic() + pause_s
+            while not stop.is_set() and (left_s := until - time.monotonic()) > 0:
+                pulse.wait_for(str(error))
+                stop.wait(min(left_s, _RETRY_FIRST_S))
+            pause_s = min(2 * pause_s, _RETRY_MAX_S)
+        else:
+            pulse.wait_for("no window yet")
+            return session
+    return None
+
+
+class _StoppedError(GotaxError):
+    """SIGTERM came while the program was compiled."""
 
 
 def _close(exporters: Sequence[Exporter]) -> None:
@@ -160,7 +213,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/healthz":
             self._answer_health(self.server.pulse.is_alive, "no window for too long")
         elif path == "/readyz":
-            self._answer_health(self.server.pulse.ticks > 0, "no window yet")
+            self._answer_health(self.server.pulse.ticks > 0, self.server.pulse.waits_for)
         else:
             self._answer(404, b"/metrics /healthz /readyz\n")
 

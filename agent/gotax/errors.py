@@ -11,6 +11,10 @@ class UserError(GotaxError):
     exit_code = 2
 
 
+class TransientError(UserError):
+    """The same may work a little later: the daemon tries again."""
+
+
 class ParseError(GotaxError):
     """Bytes from outside are not what their format promises.
 

@@ -324,6 +324,9 @@ class Process:
         return self.build is not None
 
 
+OUTSIDE_NAMESPACE = "outside-namespace"
+
+
 @dataclass(frozen=True, slots=True)
 class HitCount:
     """Conservation: ``drained == attributed + sum(lost.values())``."""
@@ -331,6 +334,11 @@ class HitCount:
     drained: int
     attributed: int
     lost: dict[str, int]
+
+    @property
+    def outside(self) -> int:
+        """Of programs that this PID namespace does not show."""
+        return self.lost.get(OUTSIDE_NAMESPACE, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from gotax.diagnosis.totals import category_hits, top_functions
 from gotax.errors import ParseError
 from gotax.model import (
     CATEGORY_COUNT,
+    OUTSIDE_NAMESPACE,
     Category,
     Container,
     ContainerReport,
@@ -42,6 +43,10 @@ from gotax.sampling.sampler import Drain, Newcomer
 from gotax.symbols import NewStack, Symbolized, Symbolizer
 
 _BLOCKS_MAX = 512
+_LOST_IN_KERNEL = {
+    KernelCounter.SAMPLES_FULL: "samples-full",
+    KernelCounter.OUTSIDE: OUTSIDE_NAMESPACE,
+}
 _NATIVE = Symbolized((), Category.NATIVE, Category.NATIVE)
 _UNKNOWN = Symbolized((), Category.UNKNOWN, Category.UNKNOWN)
 
@@ -156,6 +161,9 @@ class Pipeline:
         self._gather(drain, owners, self._symbolize(drain, owners), is_early)
         self._processes.end_tick()
         self._gathered.cpus = drain.cpus
+        if drain.missed:
+            self._processes.errors["timer-restarted"] += drain.restarted
+            self._processes.errors["timer-missed"] += drain.missed
         self._gathered.drain_s += drain_s
         self._gathered.work_s += time.thread_time() - started
 
@@ -285,10 +293,11 @@ class Pipeline:
             of_process[index] += hits
             if not owner.alive:
                 owner.last_hits += hits
-        full = drain.counters.get(KernelCounter.SAMPLES_FULL, 0)
-        if full:
-            gathered.lost["samples-full"] += full
-        gathered.drained += int(drain.hits.sum()) + full
+        gathered.drained += int(drain.hits.sum())
+        for counter, reason in _LOST_IN_KERNEL.items():
+            if hits := drain.counters.get(counter, 0):
+                gathered.lost[reason] += hits
+                gathered.drained += hits
 
     def _refresh_go(self) -> None:
         limits: dict[str, CpuLimit] = {}

@@ -15,12 +15,18 @@ from pathlib import Path
 
 from gotax.config import Roots
 from gotax.errors import GotaxError, ParseError, ProcessGoneError
+from gotax.linux import pidnamespace
 from gotax.linux.cgroup import find_hierarchies
-from gotax.linux.procfs import list_pids, read_environment, read_exe_id, read_memory
-from gotax.sampling import preflight
+from gotax.linux.procfs import (
+    list_pids,
+    read_environment,
+    read_exe_id,
+    read_memory,
+    read_stat,
+)
+from gotax.sampling import btf, preflight
 from gotax.sampling.sampler import Sampler, Target
 
-_PID_NAMESPACE_OF_THE_HOST = 0xEFFFFFFC  # include/linux/proc_ns.h PROC_PID_INIT_INO
 _CAPABILITIES = {  # include/uapi/linux/capability.h
     "BPF": (39, "loads the program"),
     "PERFMON": (38, "opens the timers and reads stacks"),
@@ -52,7 +58,7 @@ def run_checks(roots: Roots) -> Iterator[Check]:
     yield _cgroups(roots)
     yield _pid_namespace(roots)
     yield _processes(roots)
-    yield _sampling()
+    yield _sampling(roots)
 
 
 def _kernel() -> Check:
@@ -130,38 +136,48 @@ def _cgroups(roots: Roots) -> Check:
 
 
 def _pid_namespace(roots: Roots) -> Check:
+    name = "PID namespace"
     try:
-        ours = os.readlink(f"{roots.proc}/self/ns/pid")
-    except OSError as error:
-        ours = error.strerror or ""
-    is_host = ours == f"pid:[{_PID_NAMESPACE_OF_THE_HOST}]"
+        found = pidnamespace.read_pid_namespace(roots.proc)
+    except ParseError as error:
+        return Check(name, False, str(error), "add the capability SYS_PTRACE")
+    if found == pidnamespace.INITIAL:
+        return Check(name, True, "the host's")
+    if not pidnamespace.read_others(roots.proc):
+        return Check(
+            name,
+            False,
+            f"pid:[{found}], with nothing but gotax in it",
+            "set hostPID: true (docker: --pid=host)",
+        )
+    try:
+        btf.read_pid_layout(roots.sys)
+    except ParseError as error:
+        return Check(name, False, f"nested: pid:[{found}]", preflight.explain_namespace(str(error)))
     return Check(
-        "PID namespace",
-        is_host,
-        "the host's" if is_host else f"another: {ours}",
-        "set hostPID: true (docker: --pid=host); the kernel counts by the host's PIDs",
+        name,
+        None,
+        f"nested: pid:[{found}]; PIDs are translated",
+        "programs outside it are only counted, as outside-namespace: right in a node of kind,"
+        " minikube or k3d; elsewhere set hostPID: true (docker: --pid=host)",
     )
 
 
 def _processes(roots: Roots) -> Check:
     """Of the other processes with a program: can we read what a verdict needs?"""
     seen = read = 0
+    ourselves = pidnamespace.read_own_pid(roots.proc)
     for pid in list_pids(roots.proc):
-        if pid == os.getpid():
-            continue
         try:
-            mapped = _first_mapping(roots.proc, pid)
-            if mapped is None:
-                continue  # a thread of the kernel
+            if pid == ourselves or read_stat(roots.proc, pid).is_kernel_thread:
+                continue
+            if _is_readable(roots.proc, pid):
+                read += 1
             seen += 1
-            read_exe_id(roots.proc, pid)
-            read_environment(roots.proc, pid, frozenset({"GOMAXPROCS"}))
-            read_memory(roots.proc, pid, mapped, 8)
-            read += 1
         except ProcessGoneError:
-            seen -= 1
-        except (ParseError, OSError):
-            pass
+            continue
+        except ParseError:
+            seen += 1
     return Check(
         "other processes",
         read > 0 and read >= seen * 0.9,
@@ -171,15 +187,21 @@ def _processes(roots: Roots) -> Check:
     )
 
 
-def _first_mapping(proc: str, pid: int) -> int | None:
+def _is_readable(proc: str, pid: int) -> bool:
+    """Raises ProcessGoneError for one that has no program left, too."""
+    read_exe_id(proc, pid)
     maps = _text(f"{proc}/{pid}/maps", 256)
-    return int(maps.split("-")[0], 16) if maps else None
+    if not maps:
+        return False
+    read_environment(proc, pid, frozenset({"GOMAXPROCS"}))
+    read_memory(proc, pid, int(maps.split("-")[0], 16), 8)
+    return True
 
 
-def _sampling() -> Check:
+def _sampling(roots: Roots) -> Check:
     """Load the real program and sample ourselves."""
     try:
-        hits = _sample_ourselves()
+        hits = _sample_ourselves(roots)
     except (GotaxError, OSError) as error:
         return Check("sampling", False, "failed", str(error))
     return Check(
@@ -190,14 +212,20 @@ def _sampling() -> Check:
     )
 
 
-def _sample_ourselves() -> int:
+def _sample_ourselves(roots: Roots) -> int:
+    namespace = pidnamespace.read_pid_namespace(roots.proc)
+    pid = pidnamespace.read_own_pid(roots.proc)
+    target = Target(
+        tgids=frozenset({os.getpid() if pid is None else pid}),
+        pid_namespace=None if namespace == pidnamespace.INITIAL else namespace,
+    )
     stop = threading.Event()
 
     def burn() -> None:
         while not stop.is_set():
             sum(range(1000))
 
-    with Sampler(_TRY_HZ, _TRY_S, Target(tgids=frozenset({os.getpid()}))) as sampler:
+    with Sampler(_TRY_HZ, _TRY_S, target) as sampler:
         thread = threading.Thread(target=burn, name="burn", daemon=True)
         thread.start()
         time.sleep(_TRY_S)

@@ -6,13 +6,15 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
 from gotax.config import Detail, Roots, Thresholds
-from gotax.errors import UserError
+from gotax.errors import ParseError, UserError
+from gotax.linux import pidnamespace
+from gotax.linux.access import require_access
 from gotax.linux.cgroup import find_hierarchies
 from gotax.linux.procfs import list_pids
 from gotax.model import Window
@@ -20,6 +22,8 @@ from gotax.names import NOBODY, Names
 from gotax.newcomers import Newcomers
 from gotax.pipeline import Pipeline, Span
 from gotax.processes import ProcessTable
+from gotax.sampling import preflight
+from gotax.sampling.loader import Watch
 from gotax.sampling.sampler import EVERYTHING, Sampler, Target
 
 _SCAN_INTERVAL_S = 60.0
@@ -71,7 +75,8 @@ class Plan:
 class Session:
     """A context manager; sampling runs from ``__enter__`` to ``__exit__``."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, watch: Watch = lambda _: None) -> None:
+        """``watch`` is called while the BPF program is compiled, and may raise to give up."""
         self._plan = plan
         self._cgroups = _CgroupScope(plan.scope.cgroups, plan.roots)
         self._processes = ProcessTable(plan.roots)
@@ -82,9 +87,8 @@ class Session:
             plan.detail,
             plan.names,
         )
-        self._sampler = Sampler(
-            plan.hz, plan.drain_s, self._target(), with_kernel_stacks=plan.detail.kernel_frames
-        )
+        target = replace(self._target(), pid_namespace=_nested_namespace(plan.roots))
+        self._sampler = Sampler(plan.hz, plan.drain_s, target, plan.detail.kernel_frames, watch)
         self._newcomers = Newcomers()
         self._scanned = 0.0
 
@@ -100,6 +104,12 @@ class Session:
         return Target(tgids=scope.pids | self._cgroups.tgids())
 
     def __enter__(self) -> Self:
+        preflight.require()
+        scope = self._plan.scope
+        require_access(
+            self._plan.roots.proc,
+            None if scope.is_host else scope.pids | self._cgroups.tgids(),
+        )
         self._sampler.__enter__()
         try:
             self._scan()
@@ -173,6 +183,26 @@ class Session:
             self._pipeline.scan(tgids)
 
 
+def _nested_namespace(roots: Roots) -> int | None:
+    """The PID namespace by which /proc counts; None: by the initial one, as the kernel does.
+
+    Raises UserError where that cannot be known, and where nothing but gotax is in it.
+    """
+    try:
+        found = pidnamespace.read_pid_namespace(roots.proc)
+    except ParseError as error:
+        raise UserError(
+            f"{error}: add the capability SYS_PTRACE, or mount the host's /proc"
+        ) from error
+    if found == pidnamespace.INITIAL:
+        return None
+    if not pidnamespace.read_others(roots.proc):
+        raise UserError(
+            "nothing but gotax runs in its PID namespace: set hostPID: true (docker: --pid=host)"
+        )
+    return found
+
+
 class _CgroupScope:
     """The processes below some cgroups."""
 
@@ -180,6 +210,11 @@ class _CgroupScope:
         self._hierarchies = find_hierarchies(roots.proc, f"{roots.sys}/fs/cgroup")
         self._proc = roots.proc
         self._paths = paths
+        if paths and not pidnamespace.shares_ours(roots.proc):
+            raise UserError(  # cgroup.procs has the PIDs of the reader's namespace
+                f"--cgroup takes the {roots.proc} of gotax's own PID namespace:"
+                " set hostPID: true (docker: --pid=host)"
+            )
         for path in paths:
             if not self._directories(path):
                 raise UserError(f"no cgroup has the path {path} (see /proc/PID/cgroup)")

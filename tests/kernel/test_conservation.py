@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import random
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.toolchain]
 
 SECONDS = 10.0
 DISTINCT_PER_MINUTE = 2000
+PERF_EVENT_IOC_DISABLE = 0x2401
 
 
 def close_the_books(walk: Walk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,6 +131,50 @@ def test_cpus_come_and_go(monkeypatch: pytest.MonkeyPatch, load: Callable[..., L
         with_all = rate(only)
     assert with_one > 0
     assert with_all > 1.5 * with_one
+
+
+def test_a_timer_that_stopped_with_its_cpu_is_seen() -> None:
+    """A CPU that goes and comes back between two drains leaves a timer behind that never fires
+    again, as one does that is switched off here. It is replaced, and what it missed is counted,
+    also when drains come faster than it should have fired."""
+    with Sampler(99, 2.0) as sampling:
+        everyone = sampling.drain().cpus
+        assert drained(sampling, 0.3) == (0, 0)
+        (event, *others) = sampling._timers._events.values()
+        fcntl.ioctl(event, PERF_EVENT_IOC_DISABLE, 0)
+        assert kernel.is_stopped(event)
+        assert not any(map(kernel.is_stopped, others))
+        restarted = missed = 0
+        while not restarted:
+            more, lost = drained(sampling, 0.02)
+            restarted, missed = restarted + more, missed + lost
+        assert restarted == 1
+        assert missed >= 4
+        assert drained(sampling, 0.3) == (0, 0)
+        assert sampling.drain().cpus == everyone
+        assert not any(map(kernel.is_stopped, sampling._timers._events.values()))
+
+
+def test_a_cpu_that_is_new_has_missed_interrupts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ran unseen for as long as the drain took to come, at most."""
+    everyone = sampler.online_cpus()
+    if len(everyone) < 2:
+        pytest.skip("this host has one CPU")
+    with Sampler(99, 2.0) as sampling:
+        with monkeypatch.context() as less:
+            less.setattr(sampler, "online_cpus", lambda: {min(everyone)})
+            assert drained(sampling, 0.1) == (0, 0)
+            assert drained(sampling, 0.2) == (0, 0)
+        restarted, missed = drained(sampling, 0.1)
+        assert restarted == 0
+        assert missed >= 5 * (len(everyone) - 1)
+
+
+def drained(sampling: Sampler, seconds: float) -> tuple[int, int]:
+    """Timers that had stopped, and interrupts that did not come."""
+    time.sleep(seconds)
+    drain = sampling.drain()
+    return drain.restarted, drain.missed
 
 
 def refuse(cpu: int, period_ns: int) -> int:

@@ -18,8 +18,12 @@ pytestmark = pytest.mark.kernel
 
 
 def selftest(*arguments: str, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    return gotax("selftest", *arguments, prefix=prefix)
+
+
+def gotax(*arguments: str, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*prefix, sys.executable, "-m", "gotax", "selftest", *arguments],
+        [*prefix, sys.executable, "-m", "gotax", *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -58,6 +62,43 @@ def test_another_pid_namespace_is_noticed() -> None:
     assert any(
         line.startswith("NO") and "PID namespace" in line for line in done.stdout.splitlines()
     )
+
+
+WITHOUT_PTRACE = ("--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace")
+HIDDEN = 'mount -t proc -o hidepid=2 proc /proc && exec "$@"'
+WITH_BPF = ("--inh-caps=+bpf,+perfmon", "--ambient-caps=+bpf,+perfmon")
+NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *WITH_BPF)
+AGENT = ("agent", "--listen", "127.0.0.1:0")
+
+
+@pytest.mark.parametrize("command", [("check", "-d", "0.2"), ("top", "--once"), AGENT])
+@pytest.mark.parametrize(
+    ("prefix", "sentence"),
+    [
+        pytest.param(("setpriv", *WITHOUT_PTRACE), "add the capability SYS_PTRACE", id="dropped"),
+        pytest.param(
+            ("unshare", "-m", "sh", "-c", HIDDEN, "sh", *NOBODY),
+            "hides the processes",
+            id="hidepid",
+        ),
+    ],
+)
+def test_programs_that_may_not_be_read_are_no_all_clear(
+    command: tuple[str, ...], prefix: tuple[str, ...], sentence: str
+) -> None:
+    """Exit code 2 and one sentence, where it was "No Go process runs on this host" and 0."""
+    done = gotax(*command, prefix=prefix)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert sentence in done.stderr
+
+
+def test_only_the_programs_asked_for_have_to_be_readable() -> None:
+    """--pid with a program of the same user and no more rights does without SYS_PTRACE."""
+    own = 'sleep 1000 & pid=$!; "$@" --pid $pid; code=$?; kill $pid; exit $code'
+    prefix = ("setpriv", *WITHOUT_PTRACE, "sh", "-c", own, "sh")
+    done = gotax("check", "-d", "0.2", prefix=prefix)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_host_without_btf_works(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -392,8 +392,8 @@ def test_a_full_disk_is_a_sentence(arguments: list[str]) -> None:
 class Stopped:
     """A session that is told to end before its first window."""
 
-    def __init__(self, plan: Plan) -> None:
-        del plan
+    def __init__(self, plan: Plan, watch: Callable[[float], None]) -> None:
+        del plan, watch
 
     def __enter__(self) -> Self:
         signal.raise_signal(signal.SIGINT)

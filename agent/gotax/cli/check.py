@@ -9,7 +9,7 @@ from typing import Any
 from gotax.cli import once
 from gotax.cli.command import add_command
 from gotax.cli.options import add_sampling, add_thresholds, plan_of
-from gotax.cli.output import NO_GO, print_json, style_of, verdict_code
+from gotax.cli.output import NO_GO, print_json, require_seen, style_of, verdict_code
 from gotax.config import Detail
 
 
@@ -26,8 +26,9 @@ def run(options: argparse.Namespace) -> int:
     window = once.sample_once(plan_of(options, Detail(functions=100)), options.duration)
     if options.json:
         print_json(report.check_document(window))
-    elif not window.reports:
-        print(NO_GO)
-    else:
+    elif window.reports:
         print(table.render_check(window, style_of(sys.stdout)))
+    elif not window.hits.outside:
+        print(NO_GO)
+    require_seen(window)
     return verdict_code(window.reports)

@@ -9,15 +9,33 @@ import time
 from gotax.cli.stopping import stop_on_signals
 from gotax.errors import UserError
 from gotax.model import Window
-from gotax.session import Plan, Session
+from gotax.session import Plan, Session, Stop
+
+_STOPPED = "stopped before anything was measured"
+_QUIET_S = 30.0
 
 
 def sample_once(plan: Plan, seconds: float) -> Window:
     stop = stop_on_signals()
-    with Session(plan) as session, _Progress(seconds, f"sampling at {plan.hz} Hz"):
+    with Session(plan, Compiling(stop)) as session, _Progress(seconds, f"sampling at {plan.hz} Hz"):
         for window in session.windows(seconds, stop):
             return window
-    raise UserError("stopped before anything was measured")
+    raise UserError(_STOPPED)
+
+
+class Compiling:
+    """Says on standard error that the compiler takes its time, and gives up when told to stop."""
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+        self._next_s = _QUIET_S
+
+    def __call__(self, waited_s: float) -> None:
+        if self._stop.is_set():
+            raise UserError(_STOPPED)
+        if waited_s >= self._next_s:
+            self._next_s += _QUIET_S
+            print(f"gotax: compiling the BPF program, for {waited_s:.0f} s now", file=sys.stderr)
 
 
 class _Progress:

@@ -8,7 +8,8 @@ import shutil
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-from gotax.model import ContainerReport, Severity
+from gotax.errors import UserError
+from gotax.model import ContainerReport, Severity, Window
 
 EXIT_FINE, EXIT_FINDINGS, EXIT_FAILED = 0, 1, 2
 
@@ -17,6 +18,23 @@ NO_GO = (
     "No Go process runs on this host."
     " Start one, or see gotax at work on the production story with `make demo`."
 )
+
+
+OUTSIDE = (
+    "no Go process runs in gotax's PID namespace, but other programs do outside it: set"
+    " hostPID: true (docker: --pid=host), or run gotax on the machine itself"
+)
+
+
+def no_go(window: Window) -> str:
+    """What to say of a window without a report."""
+    return OUTSIDE if window.hits.outside else NO_GO
+
+
+def require_seen(window: Window) -> None:
+    """Raise UserError where "no Go process" would be said of a host that is not seen."""
+    if window.hits.outside and not window.reports:
+        raise UserError(OUTSIDE)
 
 
 def print_json(document: dict[str, Any], indent: int | None = 2) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 
 from gotax.cli import arguments
 from gotax.cli.command import add_command
+from gotax.cli.once import Compiling
 from gotax.cli.options import add_sampling, add_settling, add_thresholds, plan_of
-from gotax.cli.output import EXIT_FINE, NO_GO, print_json, style_of
+from gotax.cli.output import EXIT_FINE, no_go, print_json, require_seen, style_of
 from gotax.cli.stopping import StopSignal, stop_on_signals
 from gotax.config import Detail
 from gotax.session import Session
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
 
     stop = stop_on_signals()
     live = sys.stdout.isatty() and not options.once and not options.json
-    with Session(plan_of(options, Detail(functions=3))) as session:
+    with Session(plan_of(options, Detail(functions=3)), Compiling(stop)) as session:
         if not live:
             for window in session.windows(options.interval, stop):
                 if options.json:
@@ -52,7 +53,8 @@ def run(options: argparse.Namespace) -> int:
                 elif window.reports:
                     print(table.render_check(window, style_of(sys.stdout)))
                 else:
-                    print(NO_GO)
+                    require_seen(window)
+                    print(no_go(window))
                 if options.once or not options.json:
                     break
             return EXIT_FINE
@@ -62,7 +64,9 @@ def run(options: argparse.Namespace) -> int:
                 if stop.is_set():
                     break
                 style = style_of(sys.stdout)
-                screen = table.render_top(window, style, keys.sort) if window.reports else NO_GO
+                screen = no_go(window)
+                if window.reports:
+                    screen = table.render_top(window, style, keys.sort)
                 print(_CLEAR + screen, end="", flush=True)
     return EXIT_FINE
 

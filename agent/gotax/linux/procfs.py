@@ -141,6 +141,18 @@ def read_stat(root: str, pid: int) -> Stat:
     return parse_stat(_read(f"{root}/{pid}/stat", _MAX_SMALL_BYTES))
 
 
+def read_status_line(root: str, process: str, name: str) -> str:
+    """What stands behind ``name`` in /proc/PROCESS/status, a PID or ``self``; "" if unreadable."""
+    try:
+        text = _read(f"{root}/{process}/status", _MAX_SMALL_BYTES)
+    except (ProcessGoneError, ParseError):
+        return ""
+    for line in text.decode("utf-8", "replace").splitlines():
+        if line.startswith(name):
+            return line.removeprefix(name).strip()
+    return ""
+
+
 def parse_maps(data: bytes) -> tuple[Mapping, ...]:
     """The executable mappings in address order, at most 4096 of them; other lines are passed.
 

@@ -203,6 +203,18 @@ def attach(event_fd: int, program_fd: int) -> None:
     fcntl.ioctl(event_fd, _PERF_EVENT_IOC_ENABLE, 0)
 
 
+def is_stopped(event_fd: int) -> bool:
+    """The event will not fire again: its CPU has been offline since (perf_event_exit_cpu).
+
+    The count of a cpu-clock event is time, read from the CPU it is on: it stands still only then.
+    """
+    try:
+        first = os.read(event_fd, 8)
+        return first == os.read(event_fd, 8)
+    except OSError:
+        return True
+
+
 def wait_for_running_programs() -> None:
     """Return when every BPF program that runs now has ended.
 

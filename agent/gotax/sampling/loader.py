@@ -17,13 +17,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import NoReturn
 
-from gotax.errors import GotaxError, UserError
+from gotax.errors import GotaxError, TransientError, UserError
 
 MAP_NAMES = (
     *("control", "counters"),
@@ -32,7 +32,8 @@ MAP_NAMES = (
     *("kernel_stacks_0", "kernel_stacks_1"),
     *("met", "newcomers"),
 )
-_LOAD_TIMEOUT_S = 60
+_LOAD_TIMEOUT_S = 300.0  # a second where nothing else runs, minutes on a small node that starts
+_WATCH_EVERY_S = 0.5
 _MESSAGE_BYTES = 1 << 16
 
 
@@ -49,6 +50,10 @@ class Program:
                 os.close(fd)
 
 
+Watch = Callable[[float], None]
+"""Called every half second with how long the compiler has taken so far; raises to give up."""
+
+
 class LoadError(GotaxError):
     """The kernel or the compiler refused the program; the text carries its last words."""
 
@@ -59,10 +64,11 @@ def _source_directory() -> Iterator[Path]:
         yield path
 
 
-def load_program(definitions: dict[str, str]) -> Program:
+def load_program(definitions: dict[str, str], watch: Watch) -> Program:
     """Load bpf/profile.c with ``definitions`` as macros.
 
-    Raises UserError (bcc is not installed) or LoadError (refused).
+    Raises UserError (bcc is not installed), TransientError (too slow, or killed), LoadError
+    (refused), and what ``watch`` raises.
     """
     parent, child = socket.socketpair()
     # -P: a root tool must not import modules from the directory it happens to be started in.
@@ -79,7 +85,8 @@ def load_program(definitions: dict[str, str]) -> Program:
         )
         child.close()
         try:
-            stderr = _converse(process, {"source": str(source), "definitions": definitions})
+            request: dict[str, object] = {"source": str(source), "definitions": definitions}
+            stderr = _converse(process, request, watch)
             process.wait()
         finally:
             if process.poll() is None:
@@ -96,12 +103,17 @@ def load_program(definitions: dict[str, str]) -> Program:
                 "the BPF compiler is missing: install Debian's python3-bpfcc"
                 " (not PyPI's bcc) and use a Python that sees the system's packages"
             )
+        if process.returncode < 0:
+            raise TransientError(
+                f"the BPF compiler was ended by signal {-process.returncode}"
+                " (9: most likely for want of memory, of which it takes 200 MB)"
+            )
         raise LoadError(last_words or f"the loader ended with status {process.returncode}")
     by_name = dict(zip(names, fds, strict=True))
     return Program(fd=by_name.pop("program"), maps=by_name)
 
 
-def _converse(process: subprocess.Popen[bytes], request: dict[str, object]) -> bytes:
+def _converse(process: subprocess.Popen[bytes], request: dict[str, object], watch: Watch) -> bytes:
     """Ask the child, and return what it writes to standard error until it ends.
 
     Not ``communicate``: with a timeout that ends in naps of up to 50 ms, and by clocks that those
@@ -112,13 +124,19 @@ def _converse(process: subprocess.Popen[bytes], request: dict[str, object]) -> b
     with contextlib.suppress(BrokenPipeError):  # its last words say why it has ended
         process.stdin.write(json.dumps(request).encode())
         process.stdin.close()
-    said, deadline = b"", time.monotonic() + _LOAD_TIMEOUT_S
-    while select.select([process.stderr], [], [], max(0.0, deadline - time.monotonic()))[0]:
+    said, began = b"", time.monotonic()
+    while (waited_s := time.monotonic() - began) < _LOAD_TIMEOUT_S:
+        watch(waited_s)
+        patience_s = min(_WATCH_EVERY_S, _LOAD_TIMEOUT_S - waited_s)
+        if not select.select([process.stderr], [], [], patience_s)[0]:
+            continue
         more = os.read(process.stderr.fileno(), _MESSAGE_BYTES)
         if not more:
             return said
         said = (said + more)[-_MESSAGE_BYTES:]
-    raise LoadError(f"compiling the BPF program took over {_LOAD_TIMEOUT_S} s")
+    raise TransientError(
+        f"compiling the BPF program took over {_LOAD_TIMEOUT_S:g} s: give gotax more CPU"
+    )
 
 
 def _receive(connection: socket.socket) -> tuple[list[str], list[int]]:

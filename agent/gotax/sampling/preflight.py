@@ -81,6 +81,14 @@ def explain_perf_refusal(error: OSError) -> str:
     return f"the kernel refused a perf event: {os.strerror(error.errno or 0)}"
 
 
+def explain_namespace(why: str) -> str:
+    return (
+        "gotax runs in a nested PID namespace, and this kernel does not say how to translate the"
+        f" PIDs by which it counts ({why}): run gotax in the initial namespace, on the machine"
+        " itself, or boot a kernel with CONFIG_DEBUG_INFO_BTF=y"
+    )
+
+
 def explain_refusal(last_words: str) -> str:
     if "Operation not permitted" in last_words or "Permission denied" in last_words:
         return (

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import mmap
-import os
 import resource
 import secrets
 import struct
@@ -19,10 +17,11 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from gotax.errors import UserError
+from gotax.errors import ParseError, UserError
 from gotax.model import Int64Array, UInt64Array
-from gotax.sampling import kernel, preflight
-from gotax.sampling.loader import LoadError, Program, load_program
+from gotax.sampling import btf, kernel, preflight
+from gotax.sampling.loader import LoadError, Program, Watch, load_program
+from gotax.sampling.timers import Timers
 
 MAX_FRAMES = 127
 MIN_HZ, MAX_HZ = 1, 999
@@ -50,6 +49,7 @@ class Counter(IntEnum):
     FILTERED = 2
     SAMPLES_FULL = 3
     STACKS_FULL = 4
+    OUTSIDE = 5
 
 
 _BATCH_ENTRIES = 1024
@@ -59,11 +59,16 @@ _MET_MAX = 4096
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What to count: everything, some processes, or (cgroup v2) one cgroup's subtree."""
+    """What to count: everything, some processes, or (cgroup v2) one cgroup's subtree.
+
+    ``pid_namespace``: inode of the PID namespace whose PIDs ``tgids`` and samples have; None: the
+    initial one, by which the kernel counts anyway.
+    """
 
     tgids: frozenset[int] | None = None
     cgroup_id: int | None = None
     cgroup_level: int = 0
+    pid_namespace: int | None = None
 
 
 EVERYTHING = Target()
@@ -98,6 +103,8 @@ class Drain:
     """What the kernel counted since the last drain. ``hits[i]`` belongs to ``samples[i]``.
 
     ``counters`` is the growth of every ``Counter``, ``cpus`` the number of CPUs sampled.
+    ``restarted`` timers had stopped, with their CPU, and ``missed`` is how many interrupts did not
+    come at most, idle ones among them: from CPUs that were back, or new, before they were noticed.
     """
 
     samples: npt.NDArray[np.void]
@@ -106,6 +113,8 @@ class Drain:
     kernel_stacks: Stacks
     counters: dict[Counter, int] = field(default_factory=dict)
     cpus: int = 0
+    restarted: int = 0
+    missed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +157,12 @@ class Sampler:
         drain_interval_s: float,
         target: Target = EVERYTHING,
         with_kernel_stacks: bool = True,
+        watch: Watch = lambda _: None,
     ) -> None:
-        """Without kernel stacks, ``kernel_stack`` is 1 where the CPU was in the kernel: cheaper."""
+        """Without kernel stacks, ``kernel_stack`` is 1 where the CPU was in the kernel: cheaper.
+
+        ``watch`` is called while the program is compiled.
+        """
         if not MIN_HZ <= hz <= MAX_HZ:
             raise UserError(f"the frequency must be {MIN_HZ} to {MAX_HZ} Hz, not {hz}")
         self.period_ns = 1_000_000_000 // hz
@@ -157,8 +170,9 @@ class Sampler:
         self._drain_interval_s = drain_interval_s
         self._target = target
         self._with_kernel_stacks = with_kernel_stacks
+        self._watch = watch
         self._program: Program | None = None
-        self._events: dict[int, int] = {}  # CPU -> event
+        self._timers = Timers(self.period_ns)
         self._bank = 0
         self._possible = possible_cpus()
         self._totals = np.zeros(len(Counter), np.int64)
@@ -184,7 +198,7 @@ class Sampler:
             self._ring = kernel.Ring(self._program.maps["newcomers"], mmap.PAGESIZE)
             if self._target.tgids is not None:
                 self.follow(self._target.tgids)
-            self._follow_cpus()
+            self._timers.follow(online_cpus(), self._program.fd, np.zeros(self._possible, np.int64))
         except BaseException:
             self.close()
             raise
@@ -199,9 +213,7 @@ class Sampler:
         self.close()
 
     def close(self) -> None:
-        for fd in self._events.values():
-            os.close(fd)
-        self._events.clear()
+        self._timers.close()
         if self._ring:
             self._ring.close()
             self._ring = None
@@ -231,32 +243,15 @@ class Sampler:
         if self._target.cgroup_id is not None:
             definitions["TARGET_CGROUP"] = f"{self._target.cgroup_id}ULL"
             definitions["TARGET_CGROUP_LEVEL"] = str(self._target.cgroup_level)
+        if self._target.pid_namespace is not None:
+            definitions |= _translation(self._target.pid_namespace)
         try:
-            return load_program({**definitions, "HAVE_TASK_PT_REGS": "1"})
+            return load_program({**definitions, "HAVE_TASK_PT_REGS": "1"}, self._watch)
         except LoadError:
             try:  # a kernel without bpf_task_pt_regs() loses the callers of leaves in system calls
-                return load_program(definitions)
+                return load_program(definitions, self._watch)
             except LoadError as error:
                 raise UserError(preflight.explain_refusal(str(error))) from error
-
-    def _follow_cpus(self) -> None:
-        """Start on CPUs that came online, forget those that went (CPU hot-plug)."""
-        assert self._program
-        online = online_cpus()
-        for cpu in self._events.keys() - online:
-            os.close(self._events.pop(cpu))
-        for cpu in sorted(online - self._events.keys()):
-            try:
-                event = kernel.open_cpu_clock(cpu, self.period_ns)
-            except OSError as error:
-                if error.errno == errno.ENODEV:  # went offline since the listing
-                    continue
-                raise UserError(preflight.explain_perf_refusal(error)) from error
-            self._events[cpu] = event
-            try:
-                kernel.attach(event, self._program.fd)
-            except OSError as error:
-                raise UserError(preflight.explain_perf_refusal(error)) from error
 
     def follow(self, tgids: Collection[int]) -> None:
         """Make these processes the target (only for a Sampler made with ``Target.tgids``)."""
@@ -309,10 +304,10 @@ class Sampler:
         samples, hits = self._take_samples(maps[f"samples_{bank}"])
         user_stacks = self._take_stacks(maps[f"user_stacks_{bank}"])
         kernel_stacks = self._take_stacks(maps[f"kernel_stacks_{bank}"])
-        counters = self._read_counters(maps["counters"])
-        cpus = len(self._events)
-        self._follow_cpus()
-        return Drain(samples, hits, user_stacks, kernel_stacks, counters, cpus)
+        counters, ticks = self._read_counters(maps["counters"])
+        cpus = len(self._timers)
+        restarted, missed = self._timers.follow(online_cpus(), self._program.fd, ticks)
+        return Drain(samples, hits, user_stacks, kernel_stacks, counters, cpus, restarted, missed)
 
     def _take_samples(self, fd: int) -> tuple[npt.NDArray[np.void], Int64Array]:
         batch = self._samples_batch
@@ -346,18 +341,26 @@ class Sampler:
             ips.append(block["ip"][columns < depth[:, None]])
         return _merge(hashes, callers, depths, ips)
 
-    def _read_counters(self, fd: int) -> dict[Counter, int]:
-        totals = np.array(
-            [
-                np.frombuffer(
-                    kernel.map_read(fd, struct.pack("=I", counter), 8 * self._possible), np.int64
-                ).sum()
-                for counter in Counter
-            ]
-        )
+    def _read_counters(self, fd: int) -> tuple[dict[Counter, int], Int64Array]:
+        """The growth of each, and all interrupts so far by CPU."""
+        by_cpu = [
+            np.frombuffer(
+                kernel.map_read(fd, struct.pack("=I", counter), 8 * self._possible), np.int64
+            )
+            for counter in Counter
+        ]
+        totals = np.array([values.sum() for values in by_cpu])
         growth = totals - self._totals
         self._totals = totals
-        return {counter: int(growth[counter]) for counter in Counter}
+        return {counter: int(growth[counter]) for counter in Counter}, by_cpu[Counter.TICKS]
+
+
+def _translation(namespace: int) -> dict[str, str]:
+    try:
+        layout = btf.read_pid_layout()
+    except ParseError as error:
+        raise UserError(preflight.explain_namespace(str(error))) from error
+    return {"PID_NAMESPACE": f"{namespace}U", **{name: str(at) for name, at in layout.items()}}
 
 
 def _merge(
