@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from gotax.config import Detail, Silence, Thresholds
+from gotax.containers import ReadBounds
 from gotax.diagnosis.change import ChangeWatch, Settings
 from gotax.diagnosis.history import History
 from gotax.diagnosis.silence import parse_annotation, silenced
@@ -23,7 +24,6 @@ from gotax.model import (
     Category,
     Container,
     ContainerReport,
-    CpuLimit,
     CpuUsage,
     Health,
     HitCount,
@@ -291,7 +291,7 @@ class Pipeline:
         gathered.drained += int(drain.hits.sum()) + full
 
     def _refresh_go(self) -> None:
-        limits: dict[str, CpuLimit] = {}
+        limits: ReadBounds = {}
         for entry in self._processes.go_entries():
             self._processes.refresh_go(entry, limits)
 
@@ -308,7 +308,7 @@ class Pipeline:
                 named[container_id] = self._names.find(container_id)
             pod = named[container_id]
             if pod is not None and pod is not container.pod:
-                container = replace(container, name=pod.path, pod=pod)
+                container = container.named(pod.path, pod)
                 entry.process = replace(entry.process, container=container)
 
     def _silences(self, container: Container) -> tuple[Silence, ...]:
