@@ -587,7 +587,8 @@ class ProcessTable:
 
     def usage(self, entry: Entry) -> CpuUsage:
         """The kernel's counters of the entry's group; nothing for the root and for one gone."""
-        return self._containers.usage(entry.place, entry.bounds)
+        is_part = entry.process.container.nested
+        return self._containers.usage(entry.place, entry.bounds if is_part else Bounds())
 
     def _count(self, error: ParseError | ProcessGoneError) -> None:
         self.errors[error.reason if isinstance(error, ParseError) else "process-gone"] += 1

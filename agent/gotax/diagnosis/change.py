@@ -225,12 +225,20 @@ class ChangeWatch:
         return past
 
     def _moved(self, report: ContainerReport, program: str) -> _Past | None:
-        """The past of a process that is in another group now: its cgroup was given a limit."""
-        main = report.main_process.pid, report.main_process.start_ticks
+        """The past of a process that is now in another part of its container: its cgroup was given
+        a limit, or has lost it."""
+        main, container = report.main_process, report.container
+        wanted = main.pid, main.start_ticks, container.container_id, container.unit
         for key, past in self._pasts.items():
-            if past.main == main and past.program == program and past.seen_s < self._clock_s:
+            known = past.container
+            if (
+                (*past.main, known.container_id, known.unit) == wanted
+                and known.nested != container.nested
+                and past.program == program
+                and past.seen_s < self._clock_s
+            ):
                 del self._pasts[key]
-                past.container = report.container
+                past.container = container
                 return past
         return None
 
