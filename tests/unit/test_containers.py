@@ -343,9 +343,12 @@ def test_limits_are_read_once_for_all_of_a_cgroup(
     place = trees.containers.place(trees.entries(path))
     reads: list[str] = []
     original = cgroup._read
-    monkeypatch.setattr(
-        cgroup, "_read", lambda file, most: (reads.append(file), original(file, most))[1]
-    )
+
+    def counted(file: str, most: int) -> bytes | None:
+        reads.append(file)
+        return original(file, most)
+
+    monkeypatch.setattr(cgroup, "_read", counted)
     read: ReadBounds = {}
     trees.containers.bounds(place, read)
     once = len(reads)

@@ -286,7 +286,7 @@ def test_the_settings_follow_a_long_settling_time() -> None:
 
 
 def test_a_process_whose_cgroup_gets_a_limit_keeps_its_past() -> None:
-    """A limit for one part of a unit makes it a group of its own. Its GOMAXPROCS follows: before and
+    """A limit for one part of a unit makes it a group of its own. GOMAXPROCS follows: before and
     after are compared, as of a container that is resized; a bare cgroup is no part of another."""
 
     def seen(value: int, nested: str, unit: str | None = "x.service") -> ContainerReport:
