@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
+from gotax.linux.cgroup import find_hierarchies
 
 from tests.kernel.load import Group, Load, check_json, wait_until
 from tests.toolchains import VERSIONS
@@ -121,3 +124,26 @@ def test_each_part_is_judged_by_its_own_limit(
     (row,) = check_json("-d", "1.5", *both)["containers"]
     assert sorted(row["pids"]) == sorted([tight.pid, fitting.pid])
     assert (row["cpu_limit_cores"], row["nested_cgroup"]) == (None, None)
+
+
+def test_a_cgroup_of_the_cpuset_tree_alone_is_a_target(
+    go_binary: Callable[..., Path], load: Callable[..., Load]
+) -> None:
+    """Slurm of v1 has its jobs there and nowhere else: --cgroup finds them, with their CPUs."""
+    tree = find_hierarchies("/proc", "/sys/fs/cgroup").of("cpuset")
+    if tree is None or not tree.controllers:
+        pytest.skip("cpuset is in the one tree of cgroup v2")
+    folder = Path(tree.mount) / f"gotax-test-{os.getpid()}-set"
+    folder.mkdir()
+    try:
+        for name in ("cpuset.cpus", "cpuset.mems"):
+            (folder / name).write_text("0")
+        path = go_binary("knownwork", VERSIONS[-1])
+        program = load(path, "-busy", "0.2", group=SimpleNamespace(folders=[folder]))
+        program.report()
+        (row,) = check_json("-d", "1", "--cgroup", f"/{folder.name}")["containers"]
+        assert row["pids"] == [program.pid]
+        assert row["cpuset_cpus"] == row["gomaxprocs"]["recommended"] == 1
+        program.kill()
+    finally:
+        wait_until(lambda: _is_removed(folder), f"{folder} to be empty")
