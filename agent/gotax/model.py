@@ -9,7 +9,8 @@ is a hit that could not be attributed, under a named reason.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 from typing import TypeAlias
 
@@ -295,6 +296,8 @@ class Container:
     """Who a group of processes is: a container, a systemd unit, or a bare cgroup.
 
     ``key`` is unique on the node and stable while the container lives; ``name`` is for people.
+    ``nested`` is for a part of one that has a CPU limit of its own (a Docker container in a pod, a
+    step of Slurm's): the path of its cgroup below that of the container or unit, else "".
     """
 
     key: str
@@ -305,6 +308,32 @@ class Container:
     runtime: str | None = None
     unit: str | None = None
     pod: PodContainer | None = None  # once Kubernetes has told
+    nested: str = ""
+
+    def named(self, whole: str, pod: PodContainer | None = None) -> Container:
+        """Under the name of the whole container or unit, followed by the part that this is."""
+        name = whole
+        if self.nested:
+            name += (" \u203a " if self.container_id else "/") + self._short_nested
+        return replace(self, name=name, pod=pod)
+
+    @property
+    def label(self) -> str:
+        """What tells it from others of its pod, else from others of its node, in one word.
+
+        ``app:docker:0123456789ab`` for a part of the pod's container ``app``: Kubernetes' names
+        have no colon, and every backend takes one.
+        """
+        if self.pod is None:
+            return self.name
+        if not self.nested:
+            return self.pod.container
+        part = re.sub(r"[^A-Za-z0-9._:-]", "_", self._short_nested.replace("/", ":"))
+        return f"{self.pod.container}:{part}"
+
+    @property
+    def _short_nested(self) -> str:
+        return re.sub(r"[0-9a-f]{64}", lambda found: found[0][:12], self.nested)
 
 
 @dataclass(frozen=True, slots=True)

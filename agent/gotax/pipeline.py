@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from gotax.config import Detail, Silence, Thresholds
+from gotax.containers import ReadBounds
 from gotax.diagnosis.change import ChangeWatch, Settings
 from gotax.diagnosis.history import History
 from gotax.diagnosis.silence import parse_annotation, silenced
@@ -24,7 +25,6 @@ from gotax.model import (
     Category,
     Container,
     ContainerReport,
-    CpuLimit,
     CpuUsage,
     Health,
     HitCount,
@@ -300,7 +300,7 @@ class Pipeline:
                 gathered.drained += hits
 
     def _refresh_go(self) -> None:
-        limits: dict[str, CpuLimit] = {}
+        limits: ReadBounds = {}
         for entry in self._processes.go_entries():
             self._processes.refresh_go(entry, limits)
 
@@ -317,7 +317,7 @@ class Pipeline:
                 named[container_id] = self._names.find(container_id)
             pod = named[container_id]
             if pod is not None and pod is not container.pod:
-                container = replace(container, name=pod.path, pod=pod)
+                container = container.named(pod.path, pod)
                 entry.process = replace(entry.process, container=container)
 
     def _silences(self, container: Container) -> tuple[Silence, ...]:

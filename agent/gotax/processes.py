@@ -11,16 +11,17 @@ from pathlib import PurePath
 
 from gotax.binaries import Binary, BinaryTable
 from gotax.config import Roots
+from gotax.containers import NOWHERE, Containers, ReadBounds
 from gotax.errors import ParseError, ProcessGoneError
 from gotax.generations import Generations
 from gotax.golang import gomaxprocs, origin
 from gotax.golang.runtimestate import read_state
 from gotax.linux import procfs
 from gotax.linux.cgroup import (
-    CgroupPaths,
+    Bounds,
     Cgroups,
+    Place,
     find_hierarchies,
-    group_key,
     identify,
     identify_entries,
 )
@@ -48,7 +49,6 @@ _LOOKS_EACH = 8
 _RUNC = "runc:["
 """runc's process on its way to become a container's: runc:[2:INIT] and its likes (runc's
 libcontainer/nsenter/nsexec.c). It is a Go program, but not the one that is meant."""
-_NOBODY = CgroupPaths("/", "/", "/")
 _Asked = tuple[
     gomaxprocs.LiveGomaxprocs | ParseError, origin.Facts, float | None, Gomaxprocs | None
 ]
@@ -64,7 +64,7 @@ class Entry:
 
     process: Process
     exe: procfs.FileId | None
-    paths: CgroupPaths
+    place: Place
     binary: Binary | None = None
     mappings: tuple[procfs.Mapping, ...] | None = None
     unread_drains: int = 0  # in which its long list of mappings is not read again
@@ -72,7 +72,7 @@ class Entry:
     environment: dict[str, str] = field(default_factory=dict)
     follows_limit: bool | None = None
     cgroup_view: origin.CgroupView = origin.CgroupView()
-    limit: CpuLimit = field(default_factory=CpuLimit)
+    bounds: Bounds = Bounds()
     alive: bool = True
     cpu_ticks: int = 0
     cpu_ticks_before: int | None = None  # when the window began; None: not known
@@ -85,9 +85,13 @@ class Entry:
     drains: int = 0  # with hits, while the executable is not Go
     is_fresh: bool = False  # met between two drains, and no hit is its own yet
     judged: tuple[_Asked, Gomaxprocs] | None = None  # what GOMAXPROCS was judged by, and how
-    placed: tuple[tuple[procfs.CgroupEntry, ...], CgroupPaths, Container] | None = (
-        None  # by its cgroups
+    placed: tuple[tuple[procfs.CgroupEntry, ...], Place, Bounds, Container] | None = (
+        None  # by its cgroups and what bounds them
     )
+
+    @property
+    def limit(self) -> CpuLimit:
+        return self.bounds.limit
 
     @property
     def is_go(self) -> bool:
@@ -119,6 +123,7 @@ class ProcessTable:
         self._looks = 0
         self._looked: Generations[str, int] = Generations(_ENDED)  # by container
         self.errors: Counter[str] = Counter()
+        self._containers = Containers(self.cgroups, self.errors)
 
     def __len__(self) -> int:
         return len(self._live) + len(self._ended)
@@ -190,21 +195,12 @@ class ProcessTable:
         if path is None:
             return None
         self.errors["process-ended"] += 1
-        identity = identify(path)
-        name = identity.container_id or identity.unit or path
-        container = Container(
-            key=name,
-            name=_display_name(identity.container_id, identity.unit, path, ""),
-            cgroup=path,
-            container_id=identity.container_id,
-            pod_uid=identity.pod_uid,
-            runtime=identity.runtime,
-            unit=identity.unit,
-        )
+        place = self._containers.place((procfs.CgroupEntry(0, (), path),))
+        bounds = self._containers.last_bounds(place)
+        container = self._containers.container(place, bounds, (path, ""))
         process = Process(0, 0, "(ended)", container)
         self._serial += 1
-        paths = CgroupPaths(path, path, path)
-        entry = Entry(process, None, paths, alive=False, serial=self._serial)
+        entry = Entry(process, None, place, alive=False, serial=self._serial)
         self._by_cgroup.put(cgroup_id, entry)
         return entry
 
@@ -347,10 +343,10 @@ class ProcessTable:
         if stat.is_kernel_thread:
             container = Container("kernel", "kernel", "/")
             process = Process(pid, stat.start_ticks, stat.command, container)
-            return Entry(process, None, _NOBODY)
-        paths, container = self._read_container(pid, stat)
+            return Entry(process, None, NOWHERE)
+        place, _, container = self._read_container(pid, stat)
         process = Process(pid, stat.start_ticks, stat.command, container)
-        entry = Entry(process, None, paths)
+        entry = Entry(process, None, place)
         try:
             entry.exe = procfs.read_exe_id(self._proc, pid)
             entry.binary = self.binaries.get(
@@ -393,34 +389,38 @@ class ProcessTable:
             self.refresh_go(entry, {})
 
     def _read_container(
-        self, pid: int, stat: procfs.Stat, known: Entry | None = None
-    ) -> tuple[CgroupPaths, Container]:
-        """``known``: whose it was when last read, which seldom changes."""
+        self,
+        pid: int,
+        stat: procfs.Stat,
+        read: ReadBounds | None = None,
+        known: Entry | None = None,
+    ) -> tuple[Place, Bounds, Container]:
+        """``read``: what this tick has read of limits; None: those known last will do.
+        ``known``: whose it was when last read, which seldom changes.
+        """
         try:
             entries = self.cgroups.read_entries(self._proc, pid)
         except ParseError as error:
             self._count(error)
             entries = ()
-        if known is not None and known.placed is not None and known.placed[0] == entries:
-            return known.placed[1:]
-        paths = self.cgroups.locate(entries)
-        identity = identify_entries(entries)
-        key, command = group_key(entries), stat.command
-        if key is None:  # in the root cgroup everybody is on their own
-            key = f"process {pid} since {stat.start_ticks}"
-            command = self._program(pid) or command
-        container = Container(
-            key=key,
-            name=_display_name(identity.container_id, identity.unit, paths.cpu, command),
-            cgroup=paths.cpu,
-            container_id=identity.container_id,
-            pod_uid=identity.pod_uid,
-            runtime=identity.runtime,
-            unit=identity.unit,
+        placed = known.placed if known is not None else None
+        is_there = placed is not None and placed[0] == entries
+        place = placed[1] if placed is not None and is_there else self._containers.place(entries)
+        bounds = (
+            self._containers.last_bounds(place)
+            if read is None
+            else self._containers.bounds(place, read)
         )
+        if placed is not None and is_there and not place.is_below:
+            return place, bounds, placed[3]
+        alone = "", ""
+        if place.identity.cgroup == "/":  # in the root cgroup everybody is on their own
+            name = self._program(pid) or stat.command
+            alone = f"process {pid} since {stat.start_ticks}", name
+        container = self._containers.container(place, bounds, alone)
         if known is not None:
-            known.placed = entries, paths, container
-        return paths, container
+            known.placed = entries, place, bounds, container
+        return place, bounds, container
 
     def _program(self, pid: int) -> str:
         """Base name of the executable: the command's name is cut to 15 bytes; "" if unreadable."""
@@ -492,7 +492,7 @@ class ProcessTable:
             )
         return entry.biases[binary.serial]
 
-    def refresh_go(self, entry: Entry, limits: dict[str, CpuLimit]) -> None:
+    def refresh_go(self, entry: Entry, limits: ReadBounds) -> None:
         """Read again what can change: cgroup, limit, GOMAXPROCS. ``limits``: read this tick."""
         if not entry.alive:
             return
@@ -507,8 +507,7 @@ class ProcessTable:
                 if changed is None or not changed.is_go:
                     return
                 entry = changed
-            entry.paths, container = self._read_container(pid, stat, entry)
-            entry.limit = self._limit(entry.paths, limits)
+            entry.place, entry.bounds, container = self._read_container(pid, stat, limits, entry)
             binary, value = self._gomaxprocs(entry)
             entry.process = replace(
                 entry.process,
@@ -522,15 +521,6 @@ class ProcessTable:
             self._bury(pid, entry)
         except ParseError as error:  # what was known of it stays
             self._count(error)
-
-    def _limit(self, paths: CgroupPaths, limits: dict[str, CpuLimit]) -> CpuLimit:
-        if paths.cpu not in limits:
-            try:
-                limits[paths.cpu] = self.cgroups.read_limit(paths.cpu, paths.cpuset)
-            except ParseError as error:
-                self._count(error)
-                limits[paths.cpu] = CpuLimit()
-        return limits[paths.cpu]
 
     def _gomaxprocs(self, entry: Entry) -> tuple[Binary, Gomaxprocs]:
         """Of the one runtime that stands for the process, and the file it is in."""
@@ -603,15 +593,12 @@ class ProcessTable:
 
     def end_window(self) -> None:
         self._window_began = _boot_ticks()
+        self._containers.end_window()
 
     def usage(self, entry: Entry) -> CpuUsage:
-        """The kernel's counters of the entry's cgroup; nothing for the root and for one gone."""
-        if entry.paths.cpu == "/":
-            return CpuUsage()
-        try:
-            return self.cgroups.read_usage(entry.paths.cpu, entry.paths.cpuacct)
-        except (ParseError, ProcessGoneError):
-            return CpuUsage()
+        """The kernel's counters of the entry's group; nothing for the root and for one gone."""
+        is_part = entry.process.container.nested
+        return self._containers.usage(entry.place, entry.bounds if is_part else Bounds())
 
     def _count(self, error: ParseError | ProcessGoneError) -> None:
         self.errors[error.reason if isinstance(error, ParseError) else "process-gone"] += 1
@@ -625,11 +612,3 @@ def _has_value(entry: Entry) -> bool:
 def _boot_ticks() -> int:
     """Now, as processes' start times count: 1/100 s since boot (USER_HZ is 100 everywhere)."""
     return int(time.clock_gettime(time.CLOCK_BOOTTIME) * 100)
-
-
-def _display_name(container_id: str | None, unit: str | None, path: str, command: str) -> str:
-    if container_id:
-        return container_id[:12]
-    if unit:
-        return unit.rsplit("/", 1)[-1]
-    return path.strip("/") or command

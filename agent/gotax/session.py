@@ -220,7 +220,8 @@ class _CgroupScope:
                 raise UserError(f"no cgroup has the path {path} (see /proc/PID/cgroup)")
 
     def _directories(self, path: str) -> list[str]:
-        trees = {self._hierarchies.of("cpu"), self._hierarchies.unified}
+        of = self._hierarchies.of
+        trees = {of("cpu"), of("cpuset"), self._hierarchies.unified}
         found = [tree.directory(path) for tree in trees if tree is not None]
         return [directory for directory in found if directory and os.path.isdir(directory)]
 

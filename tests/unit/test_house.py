@@ -32,14 +32,18 @@ KNOWS: dict[str, set[str]] = {
     "wire": set(),
     "exporters": {"", "errors", "model", "wire", "confidence"},
     "binaries": {"errors", "model", "generations", "linux", "golang"},
-    "processes": {"errors", "model", "config", "generations", "linux", "golang", "binaries"},
+    "containers": {"errors", "model", "generations", "linux"},
+    "processes": {
+        *("errors", "model", "config", "generations", "linux", "golang"),
+        *("binaries", "containers"),
+    },
     "symbols": {
         *("errors", "model", "generations", "runs", "linux", "golang"),
         *("binaries", "processes"),
     },
     "pipeline": {
         *("errors", "model", "config", "names", "sampling", "diagnosis"),
-        *("processes", "symbols"),
+        *("containers", "processes", "symbols"),
     },
     "session": {
         *("errors", "model", "config", "names", "newcomers", "sampling", "linux"),

@@ -7,9 +7,9 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from gotax.golang.classmap import ClassMapReader
 from gotax.golang.gomaxprocs import find_gomaxprocs
 from gotax.golang.pclntab import Chains, Pclntab, parse_pclntab
 from gotax.linux.elf import PF_X, FileReader, parse_elf
-from gotax.model import Category, Verdict, Window
+from gotax.model import Category, PodContainer, Verdict, Window, Workload
 from gotax.pipeline import Pipeline, Span
 from gotax.processes import Entry, ProcessTable
 from gotax.sampling.sampler import SAMPLE, Drain, Newcomer, Stacks
@@ -176,16 +176,18 @@ FILES = ("stat", "status", "cgroup", "mountinfo", "environ", "maps", "mem", "exe
 EVENTS = st.tuples(
     st.sampled_from(PIDS),
     st.sampled_from(["go", "native", "kernel", "end", "end", "exec"])
-    | st.tuples(st.sampled_from(["spoil", "hide"]), st.sampled_from(FILES)),
+    | st.tuples(st.sampled_from(["spoil", "hide"]), st.sampled_from(FILES))
+    | st.tuples(st.just("limit"), st.sampled_from(["50000 100000", "max 100000"])),
 )
-CGROUPS = ("/", "/a", "/kubepods/pod1/" + "c" * 64)
+NESTED = "/kubepods/pod1/" + "c" * 64 + "/docker/" + "d" * 64
+CGROUPS = ("/", "/a", "/kubepods/pod1/" + "c" * 64, NESTED)
 HITS = st.builds(
     Hit,
     tgid=st.sampled_from([*PIDS, 999]),
     hits=st.integers(1, 1000),
     stack=st.integers(0, 6),
     kernel=st.sampled_from([0, 0, 5]),
-    cgroup_id=st.integers(0, 4),
+    cgroup_id=st.integers(0, 5),
 )
 TICKS = st.lists(
     st.tuples(
@@ -213,6 +215,9 @@ class Play:
         cgroup = CGROUPS[(pid + self.serial) % len(CGROUPS)]
         if isinstance(event, tuple):
             verb, name = event
+            if verb == "limit":  # of a part of a container: its processes change their group
+                self.host.cgroup(NESTED, name)
+                return
             (self.host.spoil if verb == "spoil" else self.host.hide)(pid, name)
         elif event == "end":
             self.host.end(pid)
@@ -236,7 +241,7 @@ def test_no_hit_vanishes_and_none_goes_to_a_stranger(known: Known, ticks: list[A
     """
     with tempfile.TemporaryDirectory() as folder:
         host = Host(Path(folder))
-        ids = {0: 0, 4: 1 << 40, **{i + 1: host.cgroup(path) for i, path in enumerate(CGROUPS)}}
+        ids = {0: 0, 5: 1 << 40, **{i + 1: host.cgroup(path) for i, path in enumerate(CGROUPS)}}
         shell = Path(folder, "native")
         shell.write_text("#!/bin/sh\n")
         programs = {
@@ -718,6 +723,131 @@ def test_process_that_moves_takes_its_limit_along(host: Host, known: Known) -> N
     walk.absorb(drain([Hit(7)]), 0.0)
     (report,) = walk.window(SPAN).reports
     assert (report.limit.limit_cores, report.container.cgroup) == (3.0, "/b")
+
+
+SLURM = "/system.slice/slurmstepd.scope"
+
+
+def test_parts_with_limits_of_their_own_are_judged_apart(host: Host, known: Known) -> None:
+    """8 Ps at 0.5 CPU are too many, though a busier step of 2 CPU is below the same unit: two rows,
+    each with its own hits, and nobody says that they share one limit."""
+    for job, limit in ((1, "50000 100000"), (2, "200000 100000")):
+        host.cgroup(f"{SLURM}/job_{job}/step_0", limit)
+    host.start(7, 100, known.program, f"{SLURM}/job_1/step_0")
+    host.start(8, 100, known.program, f"{SLURM}/job_2/step_0")
+    for pid, value in ((7, 8), (8, 2)):
+        set_memory(host, pid, known.gomaxprocs, value.to_bytes(4, "little"))
+    walk = pipeline(host)
+    walk.absorb(drain([Hit(7, 300), Hit(8, 900)]), 0.0)
+    window = walk.window(SPAN)
+    check_books(window, 1200)
+    busy, small = window.reports
+    assert (busy.container.name, busy.hits) == ("slurmstepd.scope/job_2/step_0", 900)
+    assert (small.container.name, small.hits) == ("slurmstepd.scope/job_1/step_0", 300)
+    assert (busy.limit.limit_cores, small.limit.limit_cores) == (2.0, 0.5)
+    assert busy.verdict is Verdict.FITS
+    assert small.verdict not in (Verdict.FITS, Verdict.UNLIMITED)
+    assert "GT012" not in {f.code for r in window.reports for f in r.findings}
+
+
+def test_processes_that_share_a_limit_are_still_told(host: Host, known: Known) -> None:
+    """Two in one step, in cgroups of their own without a limit: one row, and GT012."""
+    host.cgroup(f"{SLURM}/job_1", "200000 100000")
+    for pid in (7, 8):
+        host.cgroup(f"{SLURM}/job_1/task_{pid}")
+        host.start(pid, 100, known.program, f"{SLURM}/job_1/task_{pid}")
+        set_memory(host, pid, known.gomaxprocs, (4).to_bytes(4, "little"))
+    walk = pipeline(host)
+    walk.absorb(drain([Hit(7, 300), Hit(8, 300)]), 0.0)
+    (report,) = walk.window(SPAN).reports
+    assert report.container.nested == "job_1"
+    assert "GT012" in {finding.code for finding in report.findings}
+
+
+def test_group_follows_a_limit_that_comes_and_goes(host: Host, known: Known) -> None:
+    """systemctl set-property on a unit in a container: two rows while there is a limit, one else;
+    no hit is lost on the way, and who ended keeps the group it was last in."""
+    top = "/system.slice/docker-" + "a" * 64 + ".scope"
+    host.cgroup(top, "400000 100000")
+    host.cgroup(f"{top}/x.service")
+    host.start(7, 100, known.program, f"{top}/x.service")
+    host.start(8, 100, known.program, top)
+    walk = pipeline(host)
+    rows = []
+    for limit in ("max 100000", "50000 100000", "max 100000"):
+        host.cgroup(f"{top}/x.service", limit)
+        walk.absorb(drain([Hit(7, 3), Hit(8, 5)]), 0.0)
+        window = walk.window(SPAN)
+        check_books(window, 8)
+        rows.append({r.container.nested: (r.hits, r.limit.limit_cores) for r in window.reports})
+    assert rows == [{"": (8, 4.0)}, {"": (5, 4.0), "x.service": (3, 0.5)}, {"": (8, 4.0)}]
+    host.cgroup(f"{top}/x.service", "50000 100000")
+    walk.absorb(drain([Hit(7, 1)]), 0.0)
+    assert len(walk.window(SPAN).reports) == 2
+    host.end(7)
+    walk.absorb(drain([Hit(7, 2), Hit(8, 1)]), 0.0)
+    window = walk.window(SPAN)
+    check_books(window, 3)
+    assert {r.container.nested: r.hits for r in window.reports} == {"": 1, "x.service": 2}
+
+
+def test_counters_do_not_jump_when_another_process_is_the_busiest(host: Host, known: Known) -> None:
+    """The counters of a container are those of its cgroup, not of its busiest process's."""
+    top = "/system.slice/docker-" + "a" * 64 + ".scope"
+    stat = "usage_usec {}\nnr_periods {}\nnr_throttled 0\nthrottled_usec 0\n"
+    for path, used in ((top, 1000), (f"{top}/a", 900), (f"{top}/b", 100)):
+        host.cgroup(path)
+        (host.cgroups / path.strip("/") / "cpu.stat").write_text(stat.format(used, used))
+    for pid, part in ((7, "a"), (8, "b")):
+        host.start(pid, 100, known.program, f"{top}/{part}")
+    walk = pipeline(host)
+    growth = []
+    for hits in (3, 5, 3, 5):
+        walk.absorb(drain([Hit(7, hits), Hit(8, 4)]), 0.0)
+        (report,) = walk.window(SPAN).reports
+        growth.append((report.usage.usage_ns, report.usage.periods))
+    assert growth == [(None, None), (0, 0), (0, 0), (0, 0)]
+
+
+@pytest.mark.parametrize("limit", ["50000 100000", "max 100000"])
+@pytest.mark.parametrize("path", [NESTED, f"{SLURM}/job_1/step_0", "/a/b"])
+def test_who_ended_unseen_is_of_the_group_of_the_living(
+    host: Host, known: Known, path: str, limit: str
+) -> None:
+    """A process known by its cgroup alone has the key of those that are seen alive there."""
+    cgroup_id = host.cgroup(path, limit)
+    host.start(7, 100, known.program, path)
+    walk = pipeline(host)
+    walk.absorb(drain([Hit(7, 3), Hit(71, 2, cgroup_id=cgroup_id)]), 0.0)
+    living, ended = walk.window(SPAN).processes
+    assert (living.pid, ended.pid) == (7, 0)
+    assert replace(ended.container, name="") == replace(living.container, name="")
+    assert ended.container.name == living.container.name
+
+
+def test_pod_of_a_part_is_that_of_its_container(host: Host, known: Known) -> None:
+    """Docker in a pod goes by the pod's name, with the part after it."""
+    pod = PodContainer("ns", "web", "app", "u", "n", "i", "container", Workload("Pod", "web"))
+
+    class Roster:
+        counts: ClassVar[dict[str, int]] = {}
+
+        def find(self, container_id: str) -> PodContainer | None:
+            return pod if container_id == "c" * 64 else None
+
+        def __len__(self) -> int:
+            return 1
+
+    host.cgroup(NESTED, "50000 100000")
+    host.start(7, 100, known.program, NESTED)
+    host.start(8, 100, known.program, NESTED.partition("/docker")[0])
+    walk = Pipeline(ProcessTable(host.roots), "host", Thresholds(), EVERYTHING, Roster())
+    for _ in range(2):
+        walk.absorb(drain([Hit(7, 3), Hit(8, 2)]), 0.0)
+        reports = walk.window(SPAN).reports
+        names = [report.container.name for report in reports]
+        assert names == ["ns/web/app \u203a docker/dddddddddddd", "ns/web/app"]
+        assert [report.container.pod for report in reports] == [pod, pod]
 
 
 def test_cgroup_removed_under_a_window(host: Host, known: Known) -> None:

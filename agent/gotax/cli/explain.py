@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,8 @@ from gotax.cli.output import print_json, style_of, verdict_code
 from gotax.config import Detail
 from gotax.errors import UserError
 from gotax.model import ContainerReport
+
+_ID = re.compile(r"[0-9a-f]{64}")  # of a container in a container
 
 
 def add(commands: Any) -> None:
@@ -79,7 +82,9 @@ def _matches(report: ContainerReport, target: str) -> bool:
     names = {container.name, container.key, container.cgroup, container.unit, container.pod_uid}
     if container.pod is not None:
         names |= container.pod.names
-    if target in names or (container.container_id or "").startswith(target):
+    names |= {container.label, container.nested}
+    ids = [container.container_id or "", *_ID.findall(container.nested)]
+    if target in names or any(each.startswith(target) for each in ids):
         return True
     for process in report.processes:
         build = process.build

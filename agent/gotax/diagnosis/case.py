@@ -95,6 +95,8 @@ class Case:
     def request_cores(self) -> float | None:
         """What Kubernetes was asked for, or what it wrote into the cgroup; None where unknown."""
         limit, pod = self.report.limit, self.report.container.pod
+        if self.report.container.nested:
+            return None  # what was asked for the container is not for this part of it
         if pod is not None:
             return pod.current.request_cores
         if self.report.container.pod_uid is None:

@@ -154,6 +154,7 @@ class _Past:
     born_s: float
     seen_s: float
     now: _Spell
+    main: tuple[int, int]  # PID and start time, as seen last
     old: _Spell | None = None
     changed_s: float = 0.0
     is_fresh: bool = True  # the next window under this value is still of a program that warms up
@@ -198,7 +199,8 @@ class ChangeWatch:
             return None
         program = program_of(main)
         key = report.container.key, program
-        past = self._pasts.pop(key, None)
+        identity = main.pid, main.start_ticks
+        past = self._pasts.pop(key, None) or self._moved(report, program)
         if past is None:
             past = _Past(
                 container=report.container,
@@ -207,10 +209,11 @@ class ChangeWatch:
                 born_s=self._clock_s,
                 seen_s=self._clock_s,
                 now=_Spell(value),
+                main=identity,
                 is_successor=report.container.container_id is not None,
             )
         self._pasts[key] = past  # the dictionary's order is who was seen last
-        past.seen_s = self._clock_s
+        past.seen_s, past.main = self._clock_s, identity
         if value != past.now.value:
             self._turn(past, value)
         elif _is_mixed(report, value):
@@ -220,6 +223,24 @@ class ChangeWatch:
         else:
             past.now.add(report, window, self._settings.memory_s)
         return past
+
+    def _moved(self, report: ContainerReport, program: str) -> _Past | None:
+        """The past of a process that is now in another part of its container: its cgroup was given
+        a limit, or has lost it."""
+        main, container = report.main_process, report.container
+        wanted = main.pid, main.start_ticks, container.container_id, container.unit
+        for key, past in self._pasts.items():
+            known = past.container
+            if (
+                (*past.main, known.container_id, known.unit) == wanted
+                and known.nested != container.nested
+                and past.program == program
+                and past.seen_s < self._clock_s
+            ):
+                del self._pasts[key]
+                past.container = container
+                return past
+        return None
 
     def _turn(self, past: _Past, value: int) -> None:
         """GOMAXPROCS is another one than in the window before."""

@@ -173,7 +173,9 @@ class History:
         main = _main(report, kept)
         subject = _subject(report, main)
         if kept is None:
-            kept = self._kept[key] = _Kept(subject, _identity(main), limit)
+            kept = self._kept[key] = _Kept(
+                subject, _identity(main), limit, self._limit_before(_identity(main), limit)
+            )
         if kept.subject != subject:
             if _identity(main) != kept.main:
                 kept.earlier_limit = None  # a new process was made for the new limit
@@ -182,6 +184,13 @@ class History:
             kept.subject, kept.main, kept.limit_cores = subject, _identity(main), limit
             kept.begin_anew()
         return kept
+
+    def _limit_before(self, main: Identity, limit: float | None) -> float | None:
+        """Of a process that was in another group: its cgroup was given a limit, or has lost it."""
+        for other in self._kept.values():
+            if other.main == main:
+                return other.earlier_limit if other.limit_cores == limit else other.limit_cores
+        return None
 
     def _case(self, kept: _Kept, report: ContainerReport, sums: Iterable[Sum]) -> Case:
         first, *rest = sums

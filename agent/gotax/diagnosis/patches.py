@@ -27,6 +27,8 @@ def gomaxprocs_patch(container: Container, limit: CpuLimit, value: int, cause: C
         return ""
     if cause is Cause.GO_MOD:
         return go_line()
+    if container.nested:  # the variables of its pod or unit are not its own
+        return f"GOMAXPROCS={value}\n"
     if container.pod_uid is not None:
         own = limit.leaf_limit_cores
         follows = own is not None and own == limit.limit_cores and whole(own) == value

@@ -245,7 +245,9 @@ def _unlimited(case: Case) -> Finding | None:
         + ", or give it a CPU limit that Go can follow. Look at its highest load first: with"
         f" GOMAXPROCS={target} it can never use more than {target} CPUs."
     )
-    if container.pod_uid is not None:
+    if container.nested:
+        patch = f"GOMAXPROCS={target}\n"
+    elif container.pod_uid is not None:
         is_set = found.origin is Origin.ENVIRONMENT
         patch = kubernetes_patch(target, is_set, container.pod)
     elif container.unit is not None:

@@ -531,12 +531,16 @@ class PrometheusExporter:
 
     def _labels(self, container: Container) -> Labels:
         """``CONTAINER_LABELS`` of a container, without those that are dropped."""
-        place = container.container_id[:12] if container.container_id else container.cgroup
+        place = container.cgroup
+        if container.container_id:
+            place = container.container_id[:12]
+        elif container.key.startswith("/"):
+            place = container.key  # of a unit: its processes may be in several cgroups
         pod = container.pod
         if pod is None:
-            every: Labels = ("", "", container.name, "", place)
+            every: Labels = ("", "", container.label, "", place)
         else:
-            every = (pod.namespace, pod.pod, pod.container, pod.workload.name, place)
+            every = (pod.namespace, pod.pod, container.label, pod.workload.name, place)
         return tuple(bounded(every[i], MAX_LABEL) for i in self._kept)
 
     def _family(self, metric: Metric, samples: Iterable[tuple[Labels, float | None]]) -> Family:

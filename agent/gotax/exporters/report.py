@@ -110,6 +110,7 @@ def container_document(window: Window, report: ContainerReport) -> dict[str, Any
         "name": utf8(container.name),
         "pids": [process.pid for process in report.processes],
         "cgroup": utf8(container.cgroup),
+        "nested_cgroup": _known(container.nested),
         "container_id": _optional(container.container_id),
         "pod_uid": _optional(container.pod_uid),
         "container_runtime": _optional(container.runtime),

@@ -499,6 +499,9 @@ def _identity(container: Container) -> str:
         if container.container_id
         else "",
         f"pod {container.pod_uid}" if container.pod_uid else "",
+        f"of it the part {container.nested}, which has a limit of its own"
+        if container.nested
+        else "",
     )
     return ", ".join(part for part in parts if part)
 

@@ -178,9 +178,14 @@ def group_key(entries: tuple[CgroupEntry, ...]) -> str | None:
 
     The container id, else the path of the systemd unit's cgroup (a unit's name alone is not
     unique: users have units too), else the cgroup path. None for the root cgroup, which is no
-    group: the caller then takes each process for itself.
+    group: the caller then takes each process for itself. Cgroups below with a limit of their own
+    are groups of their own: ``Bounds.key``.
     """
-    identity = identify_entries(entries)
+    return key_of(identify_entries(entries))
+
+
+def key_of(identity: CgroupIdentity) -> str | None:
+    """As ``group_key``, of an identity."""
     if identity.container_id:
         return identity.container_id
     return None if identity.cgroup == "/" else identity.cgroup
@@ -403,6 +408,85 @@ class CgroupPaths:
     cpuset: str
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a process is, and ``tops``: where in each of those paths its container or unit begins.
+
+    "/" stands for a path that does not lead through the container's own cgroup: then a limit
+    anywhere on it is not the container's. Nothing is below the top of a bare cgroup.
+    """
+
+    identity: CgroupIdentity
+    paths: CgroupPaths
+    tops: CgroupPaths
+
+    @property
+    def is_below(self) -> bool:
+        """Whether a limit could be set below the container's own cgroup."""
+        return self.paths.cpu != self.tops.cpu or self.paths.cpuset != self.tops.cpuset
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The cgroups that bound a process below its container's own; None where the container does.
+
+    ``cpu``: what sets a quota tighter than that of the container, or the only one. ``cpuset``: what
+    has other CPUs than the container.
+    """
+
+    limit: CpuLimit = CpuLimit()
+    cpu: str | None = None
+    cpuset: str | None = None
+
+    def nested(self, place: Place) -> str:
+        """The part of the path that says which group of the container this is; "" for itself."""
+        cpu = _below(self.cpu, place.tops.cpu)
+        cpuset = _below(self.cpuset, place.tops.cpuset)
+        if not cpuset or (cpu + "/").startswith(cpuset + "/"):
+            return cpu
+        if (cpuset + "/").startswith(cpu + "/") or not cpu:
+            return cpuset
+        return f"{cpu} {cpuset}"  # v1: a place in one tree says nothing of the other
+
+    def key(self, place: Place) -> str | None:
+        """As ``group_key``; the same for processes that the same cgroups bound."""
+        key = key_of(place.identity)
+        if key is None or (self.cpu is None and self.cpuset is None):
+            return key
+        # With their leading slash, so that /a is not the a below the container.
+        cpu, cpuset = (
+            "" if path is None else "/" + path if top == "/" else path[len(top) :]
+            for path, top in ((self.cpu, place.tops.cpu), (self.cpuset, place.tops.cpuset))
+        )
+        return key + cpu if cpu == cpuset or not cpuset else f"{key}{cpu}:cpuset:{cpuset}"
+
+
+def _below(path: str | None, top: str) -> str:
+    return "" if path is None else path[len(top) :].strip("/")
+
+
+def find_place(identity: CgroupIdentity, paths: CgroupPaths) -> Place:
+    """Where the container of ``identity`` begins in each of the paths."""
+    tops = (_top(path, identity) for path in (paths.cpu, paths.cpuacct, paths.cpuset))
+    return Place(identity, paths, CgroupPaths(*tops))
+
+
+def _top(path: str, identity: CgroupIdentity) -> str:
+    if path == "/" or (identity.cgroup + "/").startswith(path + "/"):
+        return path  # the container's own, or above it: on v1 a tree may have no cgroup for it
+    if identity.cgroup != "/" and path.startswith(identity.cgroup + "/"):
+        return identity.cgroup
+    found = identify(path)
+    same = (
+        found.container_id == identity.container_id
+        if identity.container_id
+        else found.unit is not None and found.cgroup == identity.cgroup
+    )
+    if same:
+        return found.cgroup
+    return path if identity.cgroup == "/" else "/"
+
+
 def parse_cpu_max(data: bytes) -> float | None:
     """v2's ``cpu.max`` (``50000 100000``) in cores; None for ``max``."""
     quota, _, period = data.strip().partition(b" ")
@@ -495,18 +579,40 @@ class Cgroups:
 
         ``cpuset_path`` defaults to ``path``.
         """
+        paths = CgroupPaths(path, path, cpuset_path or path)
+        return self.read_bounds(Place(CgroupIdentity(path), paths, paths)).limit
+
+    def read_bounds(self, place: Place) -> Bounds:
+        """The limit of a process, and which cgroups below its container's own make it another.
+
+        Of equally tight quotas the one nearest to the container's own cgroup counts: a child that
+        repeats the limit of its container has none of its own.
+        """
+        limit = self._read_limit(place.paths.cpu, place.tops.cpu)
+        cpus, at = self._read_cpuset(place.paths.cpuset, place.tops.cpuset)
+        return Bounds(
+            replace(limit, cpuset_cpus=cpus),
+            cpu=limit.limit_cgroup if _is_below(limit.limit_cgroup, place.tops.cpu) else None,
+            cpuset=at if _is_below(at, place.tops.cpuset) else None,
+        )
+
+    def _read_limit(self, path: str, top: str) -> CpuLimit:
         tree = self._cpu
         leaf = _directory(self.hierarchies, tree, path)
         tightest: float | None = None
         tightest_at: str | None = None
         leaf_limit = _read_quota(leaf, tree)
+        may_tie = True
         for at in _upwards(path):
             directory = tree.directory(at) if tree else None
             if directory is None:
                 break
             limit = leaf_limit if at == path else _read_quota(directory, tree)
-            if limit is not None and (tightest is None or limit < tightest):
+            if limit is not None and (
+                tightest is None or limit < tightest or (may_tie and limit == tightest)
+            ):
                 tightest, tightest_at = limit, at
+            may_tie = may_tie and at != top
         if leaf_limit is None:
             _require(leaf)
         is_v2 = tree is self.hierarchies.unified
@@ -514,7 +620,6 @@ class Cgroups:
             limit_cores=tightest,
             limit_cgroup=tightest_at,
             leaf_limit_cores=leaf_limit,
-            cpuset_cpus=self._read_cpuset(cpuset_path or path),
             shares=None if is_v2 else _read_int(f"{leaf}/cpu.shares"),
             weight=_read_int(f"{leaf}/cpu.weight") if is_v2 else None,
         )
@@ -532,20 +637,47 @@ class Cgroups:
         directory = cpuacct.directory(cpuacct_path or path)
         return replace(usage, usage_ns=_read_int(f"{directory}/cpuacct.usage"))
 
-    def _read_cpuset(self, path: str) -> int | None:
-        """CPUs of the nearest cgroup that has a cpuset; None where none is to be seen."""
+    def _read_cpuset(self, path: str, top: str) -> tuple[int | None, str | None]:
+        """CPUs of the nearest cgroup that has a cpuset; the highest, up to ``top``, with the same.
+
+        None where none is to be seen.
+        """
         if self._cpuset is None:
-            return None
+            return None, None
         is_v2 = self._cpuset is self.hierarchies.unified
         name = "cpuset.cpus.effective" if is_v2 else "cpuset.effective_cpus"
+        own: frozenset[int] = frozenset()
+        own_at: str | None = None
+        is_above = False
         for at in _upwards(path):
             directory = self._cpuset.directory(at)
             if directory is None:
-                return None
+                break
             cpus = parse_cpu_list(_read(f"{directory}/{name}", _MAX_FILE_BYTES) or b"")
             if cpus:
-                return len(cpus)
-        return None
+                if own and cpus != own:
+                    break
+                own, own_at = cpus, at
+            is_above = is_above or at == top
+            if own and is_above:
+                break
+        return (len(own) if own else None), own_at
+
+    def read_group_usage(self, place: Place, bounds: Bounds) -> CpuUsage:
+        """The counters of a group: CPU time of its own cgroup, throttling of the one whose quota
+        counts. Nothing for the root of the tree.
+        """
+        if place.paths.cpu == "/":
+            return CpuUsage()
+        quota_at = _group_cgroup(place.paths.cpu, place.tops.cpu, (bounds.cpu,))
+        own = bounds.cpu, bounds.cpuset
+        at = _group_cgroup(place.paths.cpu, place.tops.cpu, own)
+        accounting_at = _group_cgroup(place.paths.cpuacct, place.tops.cpuacct, own)
+        usage = self.read_usage(quota_at, accounting_at)
+        cpuacct = self.hierarchies.of("cpuacct")
+        if at == quota_at or cpuacct is None or cpuacct is not self.hierarchies.unified:
+            return usage
+        return replace(usage, usage_ns=self.read_usage(at).usage_ns)
 
     def refresh(self) -> None:
         """Allows one more walk of the tree: call it once a tick."""
@@ -607,6 +739,17 @@ def _upwards(path: str) -> Iterator[str]:
         if path == "/":
             return
         path = path.rpartition("/")[0] or "/"
+
+
+def _is_below(path: str | None, top: str) -> bool:
+    return path is not None and path != top and (path + "/").startswith(top.rstrip("/") + "/")
+
+
+def _group_cgroup(path: str, top: str, bounds: tuple[str | None, ...]) -> str:
+    """The lowest of ``bounds`` that this path leads through, else its ``top``; never the root."""
+    through = [at for at in bounds if at is not None and (path + "/").startswith(at + "/")]
+    found = max(through, key=len, default=top)
+    return path if found == "/" else found
 
 
 def _directory(hierarchies: Hierarchies, tree: Hierarchy | None, path: str) -> str:

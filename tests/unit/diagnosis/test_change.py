@@ -283,3 +283,30 @@ def test_the_settings_follow_a_long_settling_time() -> None:
     windows = [[Seen(192)]] * 200 + [[Seen(1)]] * 60
     assert len(follow(windows, long)) == 1
     assert replace(Settings(), settle_s=20.0) == Settings.settling(20.0)
+
+
+def test_a_process_whose_cgroup_gets_a_limit_keeps_its_past() -> None:
+    """A limit for one part of a unit makes it a group of its own. GOMAXPROCS follows: before and
+    after are compared, as of a container that is resized; a bare cgroup is no part of another."""
+
+    def seen(value: int, nested: str, unit: str | None = "x.service") -> ContainerReport:
+        report = Seen(value).report()
+        key = f"/x.service/{nested}".rstrip("/")
+        container = Container(key, key, "/x.service/1", unit=unit, nested=nested)
+        process = replace(report.main_process, container=container)
+        return replace(report, container=container, processes=(process,))
+
+    for unit, expected in (("x.service", ["cgroup"]), (None, [])):
+        watch = ChangeWatch(SETTLE)
+        changes: tuple[Change, ...] = ()
+        for number in range(16):
+            late = number >= 8
+            part = "1" if late and unit else ""
+            report = seen(2 if late else 8, part, unit)
+            if late and not unit:
+                report = replace(report, container=replace(report.container, key="/y"))
+            changes = watch.observe(replace(window((), number), reports=(report,)))
+        assert [change.comparison.matched_by for change in changes] == expected
+        if unit:
+            assert changes[0].container.nested == "1"
+            assert len(watch) == 1

@@ -14,6 +14,7 @@ from gotax.diagnosis.history import LONG_S, History
 from gotax.model import (
     CATEGORY_COUNT,
     Category,
+    Cause,
     Container,
     ContainerReport,
     CpuLimit,
@@ -182,3 +183,20 @@ def test_containers_that_are_gone_are_forgotten() -> None:
     assert len(history) == 1
     history.end_window()
     assert len(history) == 0
+
+
+@pytest.mark.parametrize(("pid", "cause"), [(7, Cause.RESIZE), (8, Cause.ENVIRONMENT)])
+def test_a_process_in_a_new_group_had_the_limit_of_the_one_before(pid: int, cause: Cause) -> None:
+    """Its cgroup was given a limit of its own: 4 Ps fitted the container's 4 CPUs. Of a process
+    that was not there before nothing is known."""
+    history, chance = History(Thresholds()), random.Random(1)
+    history.judge(replace(COSTLY, procs=4, limit=4.0).window(1.0, chance), WINDOW_S, 8)
+    history.end_window()
+    after = replace(COSTLY, procs=4, limit=1.0, pid=pid).window(1.0, chance)
+    part = replace(CONTAINER, key="c/part", nested="part")
+    after = replace(after, container=part)
+    for _ in range(8):
+        found = history.judge(after, WINDOW_S, 8)
+        history.end_window()
+    assert found.findings[0].code == "GT001"
+    assert found.findings[0].cause is cause

@@ -200,3 +200,12 @@ def test_from_the_api_servers_pod_to_the_patch() -> None:
     patch = kubernetes_patch(None, True, parse_pod(pod)[ID])
     assert patch.startswith("# kubectl -n shop patch deployment web --patch-file FILE\n")
     assert "      - name: api\n" in patch
+
+
+def test_a_part_of_a_container_gets_no_patch_of_the_whole() -> None:
+    """Docker in a pod, Garden below its service: a variable of the pod or unit does not reach it,
+    and the downward API would give the limit of the pod's container."""
+    part = replace(container(POD), nested="docker/" + "b" * 64)
+    assert gomaxprocs_patch(part, limited(0.5), 1, Cause.ENVIRONMENT) == "GOMAXPROCS=1\n"
+    unit = Container("/g.service/8", "g.service/8", "/g.service/8", unit="g.service", nested="8")
+    assert gomaxprocs_patch(unit, limited(0.5), 1, Cause.OLD_GO) == "GOMAXPROCS=1\n"

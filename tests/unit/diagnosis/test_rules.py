@@ -47,6 +47,7 @@ containers = st.builds(
     cgroup=st.just("/c"),
     pod_uid=st.sampled_from([None, "1"]),
     unit=st.sampled_from([None, "c.service"]),
+    nested=st.sampled_from(["", "docker/x"]),
 )
 
 

@@ -71,7 +71,7 @@ def labels_of(window: Window, portion: Portion) -> tuple[tuple[str, str], ...]:
         "service_name": (pod.workload.name if pod else container.unit) or container.name,
         "namespace": pod.namespace if pod else "",
         "pod": pod.pod if pod else "",
-        "container": pod.container if pod else container.name,
+        "container": container.label,
         "container_id": (container.container_id or "")[:12],
         "workload": str(pod.workload) if pod else "",
         "node": window.host,

@@ -179,7 +179,11 @@ class _Encoding:
         if limit.limit_cores is not None:
             to.cpu.limit_ucores = _ucores(limit.limit_cores)
         pod = report.container.pod
-        if pod is not None and pod.current.request_cores is not None:
+        if (
+            pod is not None
+            and not report.container.nested
+            and pod.current.request_cores is not None
+        ):
             to.cpu.request_ucores = _ucores(pod.current.request_cores)
         for name, most in _USAGE.items():
             value = getattr(report.usage, name)
@@ -220,7 +224,7 @@ class _Encoding:
         if pod is not None:
             added.namespace = self._kubernetes_name(pod.namespace)
             added.pod = self._kubernetes_name(pod.pod)
-            added.container = self._kubernetes_name(pod.container)
+            added.container = self._kubernetes_name(container.label)
             added.workload_kind = self._kubernetes_name(pod.workload.kind)
             added.workload_name = self._kubernetes_name(pod.workload.name)
             added.image = self._string(pod.image)

@@ -1,0 +1,133 @@
+"""Which group of processes one belongs to: a container, a unit, a bare cgroup, or a part of one.
+
+Slurm's steps below slurmstepd.scope, Garden's containers below its service, Docker's in a pod,
+units of a container's own systemd: what has a limit of its own is judged by it. Cgroups below a
+container that have none (systemd's init.scope, crun's ``container``) are the container.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from gotax.errors import ParseError, ProcessGoneError
+from gotax.generations import Generations
+from gotax.linux.cgroup import (
+    Bounds,
+    CgroupPaths,
+    Cgroups,
+    Place,
+    find_place,
+    identify_entries,
+)
+from gotax.linux.procfs import CgroupEntry
+from gotax.model import Container, CpuUsage
+
+PARTS_MAX = 128
+"""Groups of one container. Who may make cgroups in it could make thousands, and push other
+containers out of the metrics; the rest is judged with the container, as ``cgroup-parts-full``."""
+_REMEMBERED = 2048
+NOWHERE = Place(identify_entries(()), CgroupPaths("/", "/", "/"), CgroupPaths("/", "/", "/"))
+
+ReadBounds = dict[tuple[CgroupPaths, CgroupPaths], Bounds]
+
+
+class Containers:
+    """``errors`` counts what went wrong, by reason; it is the process table's."""
+
+    def __init__(self, cgroups: Cgroups, errors: Counter[str]) -> None:
+        self._cgroups = cgroups
+        self._errors = errors
+        self._known: Generations[tuple[CgroupPaths, CgroupPaths], Bounds] = Generations(_REMEMBERED)
+        self._parts: dict[str, dict[str, int]] = {}  # by container: its groups, with their window
+        self._window = 0
+
+    def place(self, entries: tuple[CgroupEntry, ...]) -> Place:
+        """Where a process with these host entries is."""
+        return find_place(identify_entries(entries), self._cgroups.locate(entries))
+
+    def bounds(self, place: Place, read: ReadBounds) -> Bounds:
+        """As the kernel has them now. ``read``: what has been read this tick.
+
+        ProcessGoneError: the cgroup was removed. Where they cannot be read no limit is known, and
+        the process stays in the group it was in.
+        """
+        key = place.paths, place.tops
+        found = read.get(key)
+        if found is None:
+            try:
+                found = self._cgroups.read_bounds(place)
+                self._known.put(key, found)
+            except ParseError as error:
+                self._errors[error.reason] += 1
+                before = self._known.get(key) or Bounds()
+                found = Bounds(cpu=before.cpu, cpuset=before.cpuset)
+            read[key] = found
+        return found
+
+    def last_bounds(self, place: Place) -> Bounds:
+        """As they were known last, for who is not judged by them: read only when never before."""
+        if not place.is_below:
+            return Bounds()
+        known = self._known.get((place.paths, place.tops))
+        if known is not None:
+            return known
+        try:
+            return self.bounds(place, {})
+        except ProcessGoneError:
+            return Bounds()
+
+    def container(self, place: Place, bounds: Bounds, alone: tuple[str, str]) -> Container:
+        """``alone``: key and name for a process of the root cgroup, where all are on their own."""
+        identity, nested = place.identity, bounds.nested(place)
+        key = Bounds().key(place)
+        if nested and key is not None:
+            part = bounds.key(place)
+            if part is not None and self._admits(key, part):
+                key = part
+            else:
+                nested = ""
+        container = Container(
+            key=alone[0] if key is None else key,
+            name="",
+            cgroup=place.paths.cpu,
+            container_id=identity.container_id,
+            pod_uid=identity.pod_uid,
+            runtime=identity.runtime,
+            unit=identity.unit,
+            nested=nested,
+        )
+        return container.named(_name_of(place, alone[1]))
+
+    def usage(self, place: Place, bounds: Bounds) -> CpuUsage:
+        """The kernel's counters of the group; nothing for the root and for one that is gone."""
+        try:
+            return self._cgroups.read_group_usage(place, bounds)
+        except (ParseError, ProcessGoneError):
+            return CpuUsage()
+
+    def _admits(self, whole: str, part: str) -> bool:
+        parts = self._parts.setdefault(whole, {})
+        if part not in parts and len(parts) >= PARTS_MAX:
+            self._errors["cgroup-parts-full"] += 1
+            return False
+        parts[part] = self._window
+        return True
+
+    def end_window(self) -> None:
+        """Forget the groups that nobody was in since the last window's end."""
+        for whole, parts in list(self._parts.items()):
+            kept = {part: window for part, window in parts.items() if window == self._window}
+            if kept:
+                self._parts[whole] = kept
+            else:
+                del self._parts[whole]
+        self._window += 1
+
+
+def _name_of(place: Place, command: str) -> str:
+    identity = place.identity
+    if identity.container_id:
+        return identity.container_id[:12]
+    if identity.unit:
+        return identity.unit.rsplit("/", 1)[-1]
+    return place.paths.cpu.strip("/") or command
