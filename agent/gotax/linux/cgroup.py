@@ -456,6 +456,7 @@ class Cgroups:
         self._cpuset = hierarchies.of("cpuset")
         self._path_of_id: dict[int, str] = {}
         self._may_walk = True
+        self._all_cpus: frozenset[int] | None = None  # of the root's cpuset, once a tick
         self.evictions = 0  # ids forgotten because of the bound
 
     def __len__(self) -> int:
@@ -510,11 +511,13 @@ class Cgroups:
         if leaf_limit is None:
             _require(leaf)
         is_v2 = tree is self.hierarchies.unified
+        cpuset_cpus, cpuset_at = self._read_cpuset(cpuset_path or path)
         return CpuLimit(
             limit_cores=tightest,
             limit_cgroup=tightest_at,
             leaf_limit_cores=leaf_limit,
-            cpuset_cpus=self._read_cpuset(cpuset_path or path),
+            cpuset_cpus=cpuset_cpus,
+            cpuset_cgroup=cpuset_at,
             shares=None if is_v2 else _read_int(f"{leaf}/cpu.shares"),
             weight=_read_int(f"{leaf}/cpu.weight") if is_v2 else None,
         )
@@ -532,24 +535,45 @@ class Cgroups:
         directory = cpuacct.directory(cpuacct_path or path)
         return replace(usage, usage_ns=_read_int(f"{directory}/cpuacct.usage"))
 
-    def _read_cpuset(self, path: str) -> int | None:
-        """CPUs of the nearest cgroup that has a cpuset; None where none is to be seen."""
+    def _read_cpuset(self, path: str) -> tuple[int | None, str | None]:
+        """CPUs of the nearest cgroup that has a cpuset, None where none is to be seen; and the
+        highest cgroup with the same CPUs, None where they are those of the root."""
         if self._cpuset is None:
+            return None, None
+        found: frozenset[int] = frozenset()
+        highest = None
+        for at in _upwards(path):
+            cpus = self._cpuset_of(at)
+            if cpus is None:
+                break
+            if not cpus:
+                continue  # the controller is off here: the one above counts
+            if not found and cpus == self._root_cpus():
+                return len(cpus), None
+            if found and cpus != found:
+                break
+            found, highest = cpus, at
+        return (len(found), highest) if found else (None, None)
+
+    def _cpuset_of(self, path: str) -> frozenset[int] | None:
+        """Empty where the cgroup has none; None outside of what is mounted."""
+        assert self._cpuset is not None
+        directory = self._cpuset.directory(path)
+        if directory is None:
             return None
         is_v2 = self._cpuset is self.hierarchies.unified
         name = "cpuset.cpus.effective" if is_v2 else "cpuset.effective_cpus"
-        for at in _upwards(path):
-            directory = self._cpuset.directory(at)
-            if directory is None:
-                return None
-            cpus = parse_cpu_list(_read(f"{directory}/{name}", _MAX_FILE_BYTES) or b"")
-            if cpus:
-                return len(cpus)
-        return None
+        return parse_cpu_list(_read(f"{directory}/{name}", _MAX_FILE_BYTES) or b"")
+
+    def _root_cpus(self) -> frozenset[int]:
+        if self._all_cpus is None:
+            self._all_cpus = self._cpuset_of("/") or frozenset()
+        return self._all_cpus
 
     def refresh(self) -> None:
         """Allows one more walk of the tree: call it once a tick."""
         self._may_walk = True
+        self._all_cpus = None
 
     def known_path(self, cgroup_id: int) -> str | None:
         """As ``path_of_id``, but without a walk."""
