@@ -30,8 +30,7 @@ SENTENCES = {
     Cause.ANCESTOR: "the tightest limit is that of an ancestor cgroup, and neither Go nor"
     " automaxprocs looks above its own cgroup",
     Cause.RESIZE: "it fitted the CPU limit there was before, and was not changed with the limit",
-    Cause.FEWER_CPUS: "it is the number of CPUs that the process had when it started; now it has"
-    " fewer",
+    Cause.FEWER_CPUS: "it is from a time when the process had more CPUs, and has not followed",
     Cause.HIDDEN: "this Go version follows CPU limits, but did not find or could not open the files"
     " of its cgroup",
     Cause.UNKNOWN: "where it came from is not known",

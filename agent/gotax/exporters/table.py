@@ -548,7 +548,7 @@ def _limit(limit: CpuLimit, container: Container) -> str:
         )
         text = (
             f"{cores(limit.limit_cores)} cores, set above it on {limit.limit_cgroup}; its own"
-            f" cgroup {own}, and no Go version looks at another"
+            f" cgroup {own}, and Go looks at no other"
         )
     if limit.cpuset_cpus is not None:
         text += f"; it may use {plural(limit.cpuset_cpus, 'CPU')}"
