@@ -53,6 +53,11 @@ class Judged:
     def is_mismatch(self) -> bool:
         return self.row.procs > self.row.fits
 
+    @property
+    def is_told(self) -> bool:
+        """As a cost: with a warning, or without one where the saving may be a loss."""
+        return self.warned or not self.told.isdisjoint((rules.COSTLY, rules.UNLIMITED))
+
 
 def case_of(row: Row) -> Case:
     """The run as one window of gotax."""
@@ -127,6 +132,7 @@ class Score:
     false_alarms: int
     worthwhile: int
     missed: int
+    not_warned: int  # told, but the range of the saving holds a loss
     predicted: int
     within: float
     off: float
@@ -135,7 +141,8 @@ class Score:
     def __str__(self) -> str:
         return (
             f"{self.runs} runs; matched {self.matched}, false alarms {self.false_alarms};"
-            f" worth {WORTHWHILE:.0%} and more {self.worthwhile}, missed {self.missed};"
+            f" worth {WORTHWHILE:.0%} and more {self.worthwhile}, missed {self.missed},"
+            f" told without a warning {self.not_warned};"
             f" predicted {self.predicted}: {self.within:.0%} within the range, the middle off by"
             f" {self.off:.1%} in the median, ranges {self.width:.2f} of the CPU wide in the mean"
         )
@@ -157,7 +164,8 @@ def score(judged: Sequence[Judged]) -> Score:
         len(matched),
         sum(each.warned for each in matched),
         len(worthwhile),
-        sum(not each.warned for each in worthwhile),
+        sum(not each.is_told for each in worthwhile),
+        sum(each.is_told and not each.warned for each in worthwhile),
         len(predicted),
         float(np.mean(within)) if within else math.nan,
         float(np.median(off)) if off else math.nan,

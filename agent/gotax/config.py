@@ -38,6 +38,8 @@ class Thresholds:
     worth a change, 15 %, because the prediction may be that far off; ``saving_cores``: and at least
     that much. ``runtime_share``: share of the scheduler and the GC that counts as a cost
     where nothing can be predicted. ``min_hits``: below that nothing is said about shares.
+    ``coordination_told``: of what coordination takes, the share of channels and locks from which
+    they are named as what goroutines wait for.
     ``throttled_share``: of the enforcement periods. ``saturation``: use over what there is, from
     which it is used up. ``large_node_cpus``, ``headroom``, ``unlimited_least``: without a limit, on
     hosts of that many CPUs and more, GOMAXPROCS should be ``headroom`` times the highest use, and
@@ -55,6 +57,7 @@ class Thresholds:
     gc_share: float = 0.25
     allocation_share: float = 0.25
     coordination_share: float = 0.35
+    coordination_told: float = 0.10
     cgo_share: float = 0.30
     large_node_cpus: int = 8
     headroom: float = 2.0

@@ -123,10 +123,14 @@ Stack: TypeAlias = tuple[Location, ...]
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A Go module from the build info: path and version (``v1.2.3``, ``(devel)``)."""
+    """A Go module from the build info: path and version (``v1.2.3``, ``(devel)``).
+
+    ``replaced_by``: the module or folder whose code is there instead (a replace line of go.mod).
+    """
 
     path: str
     version: str
+    replaced_by: Module | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +172,48 @@ class Ignored(Enum):
 
     OLD_GO = "go-before-1.25"
     GO_MOD = "go.mod-before-1.25"
-    GODEBUG = "godebug"
+    GODEBUG = "godebug"  # of the environment
+    DEBUG_LINE = "go-debug-line"  # built in
     HIDDEN = "cgroup-hidden"
+
+
+class Binding(Enum):
+    """What bounds the number of CPUs that a process can use."""
+
+    QUOTA = "quota"  # the CPU limit of a cgroup
+    CPUSET = "cpuset"  # of its cgroup
+    AFFINITY = "affinity"  # of the process: fewer CPUs than its cpuset has, as far as that is known
+    HOST = "host"  # the CPUs there are
+
+
+class Automaxprocs(Enum):
+    """Whether automaxprocs is linked in."""
+
+    NONE = "none"
+    KNOWN = "known"  # of a version whose rules are known
+    FORK = "fork"  # other code in its place, by a replace line of go.mod
+    UNVERSIONED = "unversioned"  # the build does not say which version it is
+
+
+@dataclass(frozen=True, slots=True)
+class Otherwise:
+    """What a process started here would have if one thing were another, by the rules.
+
+    None: the rules do not say, or the thing is not there to be changed. A call of
+    runtime.GOMAXPROCS in the program comes on top. ``unset``: without the variable GOMAXPROCS.
+    ``no_godebug``: without containermaxprocs in the variable GODEBUG. ``godebug``: with
+    containermaxprocs=1 in it. ``go_line``: built with the same Go and a go line of 1.25 in go.mod.
+    ``go_1_25``, ``go_1_26``: built with that Go and that line. ``own_limit``: with the limit on its
+    own cgroup.
+    """
+
+    unset: int | None = None
+    no_godebug: int | None = None
+    godebug: int | None = None
+    go_line: int | None = None
+    go_1_25: int | None = None
+    go_1_26: int | None = None
+    own_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +221,14 @@ class Gomaxprocs:
     """``value`` as read from the process (None: unreadable, ``reason`` says why).
 
     ``recommended`` is what fits the container: the CPU limit rounded up, at least 1, at most the
-    CPUs the process may use. ``expected`` is what a process started like this one has here by the
+    CPUs the process may use. ``bound_by`` is what gives that number, several where they give the
+    same. ``expected`` is what a process started like this one has here by the
     rules of its Go version and of automaxprocs, None for an unknown version; ``rule`` says which
     rule gave it. A program that calls runtime.GOMAXPROCS itself may have another value.
     ``ignored`` is why the runtime by itself would not follow the limit, None if it would.
-    ``automaxprocs``: go.uber.org/automaxprocs is linked in.
+    ``updates``: the runtime looks again at the limit and the CPUs while it runs.
+    ``variable`` is what the variable GOMAXPROCS asks for, None if it is not set or Go ignores it;
+    ``variable_is_set``: it is there, whatever it holds; None: the environment was not read.
     """
 
     value: int | None
@@ -191,7 +238,12 @@ class Gomaxprocs:
     rule: str = ""
     reason: str = ""
     ignored: Ignored | None = None
-    automaxprocs: bool = False
+    automaxprocs: Automaxprocs = Automaxprocs.NONE
+    bound_by: tuple[Binding, ...] = ()
+    updates: bool = False
+    variable: int | None = None
+    variable_is_set: bool | None = False
+    otherwise: Otherwise = Otherwise()
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +267,9 @@ class CpuLimit:
 
     ``limit_cores`` is the tightest quota/period on the path, None for no limit, and
     ``limit_cgroup`` the cgroup that sets it. ``leaf_limit_cores`` is the leaf's own: all that Go
-    and automaxprocs look at. ``shares`` is cgroup v1's cpu.shares, ``weight`` v2's cpu.weight.
+    and automaxprocs look at. ``cpuset_cgroup`` is the highest cgroup on the path with the same
+    ``cpuset_cpus`` as the leaf, None where the leaf has all CPUs of the host or no cpuset is to be
+    seen. ``shares`` is cgroup v1's cpu.shares, ``weight`` v2's cpu.weight.
     """
 
     limit_cores: float | None = None
@@ -224,6 +278,7 @@ class CpuLimit:
     cpuset_cpus: int | None = None
     shares: int | None = None
     weight: int | None = None
+    cpuset_cgroup: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -427,12 +482,14 @@ class Cause(Enum):
 
     OLD_GO = "go-before-1.25"  # it does not look at CPU limits
     GO_MOD = "go.mod-before-1.25"  # a newer toolchain keeps the old defaults for such modules
-    GODEBUG = "godebug"  # containermaxprocs=0, by the environment or a //go:debug line
+    GODEBUG = "godebug"  # containermaxprocs=0 in the environment
+    DEBUG_LINE = "go-debug-line"  # the same, built in by a //go:debug line or go.mod's godebug
     ENVIRONMENT = "environment"
     CALL = "call"
     AUTOMAXPROCS = "automaxprocs"  # linked in, and it did not find the limit or the CPUs
     ANCESTOR = "ancestor-limit"  # the tightest limit is above the cgroup that Go reads
     RESIZE = "resize"  # fitted an earlier limit, and stayed
+    FEWER_CPUS = "fewer-cpus"  # fitted the CPUs it had when it started, and stayed
     HIDDEN = "cgroup-hidden"  # Go would follow the limit, but does not find its cgroup's files
     UNKNOWN = "unknown"
 

@@ -70,6 +70,7 @@ class Entry:
     unread_drains: int = 0  # in which its long list of mappings is not read again
     bias: int | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    environment_read: bool = False
     follows_limit: bool | None = None
     cgroup_view: origin.CgroupView = origin.CgroupView()
     bounds: Bounds = Bounds()
@@ -433,6 +434,7 @@ class ProcessTable:
         entry.process = replace(entry.process, build=entry.runtimes[0][0].build)
         try:
             entry.environment = procfs.read_environment(self._proc, pid, _VARIABLES)
+            entry.environment_read = True
             entry.follows_limit = bool(procfs.read_cgroup_fds(self._proc, pid))
             entry.cgroup_view = origin.read_cgroup_view(self._proc, pid)
         except ParseError as error:
@@ -533,10 +535,12 @@ class ProcessTable:
             allowed_cpus=procfs.read_allowed_cpus(self._proc, pid, self.online),
             environment=entry.environment.get("GOMAXPROCS"),
             godebug=entry.environment.get("GODEBUG"),
+            environment_read=entry.environment_read,
             leaf_limit_cores=entry.limit.leaf_limit_cores,
             cgroup=entry.cgroup_view,
             follows_limit=entry.follows_limit,
             online_cpus=len(self.online),
+            cpuset_cpus=entry.limit.cpuset_cpus,
             code=addresses,
         )
         asked = live, facts, entry.limit.limit_cores, entry.process.gomaxprocs

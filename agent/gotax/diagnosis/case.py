@@ -11,6 +11,7 @@ from gotax.config import Thresholds
 from gotax.diagnosis.saving import predict_saving
 from gotax.model import (
     RUNTIME_GROUPS,
+    Binding,
     Category,
     ContainerReport,
     Evidence,
@@ -65,6 +66,14 @@ class Case:
     def fits(self) -> int | None:
         found = self.report.main_process.gomaxprocs
         return found.recommended if found else None
+
+    @property
+    def bound_by(self) -> tuple[Binding, ...]:
+        """What gives ``fits``; never empty."""
+        found = self.report.main_process.gomaxprocs
+        if found is not None and found.bound_by:
+            return found.bound_by
+        return (Binding.HOST if self.report.limit.limit_cores is None else Binding.QUOTA,)
 
     @property
     def cores(self) -> float | None:

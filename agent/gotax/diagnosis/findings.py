@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from gotax.diagnosis import rules
 from gotax.diagnosis.case import Case
-from gotax.model import Finding, Verdict
+from gotax.model import Finding, Severity, Verdict
 
 _VERDICTS = {
     rules.UNREADABLE: Verdict.UNREADABLE,
@@ -24,8 +24,12 @@ def judge(case: Case) -> tuple[Verdict, tuple[Finding, ...]]:
 
 
 def verdict_of(findings: Sequence[Finding], case: Case) -> Verdict:
-    codes = {finding.code for finding in findings}
+    by_code = {finding.code: finding for finding in findings}
     for code, verdict in _VERDICTS.items():
-        if code in codes:
+        if code not in by_code:
+            continue
+        if verdict is not Verdict.OVERSIZED or by_code[code].severity is Severity.WARNING:
             return verdict
+        if code == rules.COSTLY:
+            return Verdict.MISMATCH  # above what fits; that less would save is not sure
     return Verdict.UNLIMITED if case.report.limit.limit_cores is None else Verdict.FITS

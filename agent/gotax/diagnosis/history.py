@@ -219,7 +219,8 @@ def _settle(kept: _Kept, duration_s: float, recent: Case, long: Case) -> None:
         found_recently = {finding.code: finding for finding in rules.find_all(recent)}
     may_stay = {}
     if kept.holding.keys() - found.keys():
-        may_stay = {f.code: f for f in rules.find_all(replace(long, lenient=True))}
+        # What may stay of what holds; nothing else is asked, and nothing else excludes it.
+        may_stay = {f.code: f for f in rules.find_each(replace(long, lenient=True))}
     holding: dict[str, Finding] = {}
     turning: dict[str, float] = {}
     for code in rules.CODES:
@@ -229,6 +230,9 @@ def _settle(kept: _Kept, duration_s: float, recent: Case, long: Case) -> None:
         if before is not None:
             finding = proved or found_recently.get(code) or may_stay.get(code)
             if finding is None and turning_s < _patience_s(code):
+                finding, turning[code] = before, turning_s
+            elif finding and finding.severity is not before.severity and turning_s < DOUBT_S:
+                # Whether it is worth a warning takes as long to change as whether it is told.
                 finding, turning[code] = before, turning_s
         elif code in kept.released_s:
             finding = proved if turning_s >= DOUBT_S else None

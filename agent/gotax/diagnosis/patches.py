@@ -1,41 +1,85 @@
-"""Ready text that sets GOMAXPROCS: for Kubernetes, systemd, an environment, go.mod."""
+"""Ready text that sets GOMAXPROCS: for Kubernetes, systemd, container engines, a shell, go.mod."""
 
 from __future__ import annotations
 
 import json
 import re
 import shlex
+from dataclasses import dataclass
 
 from gotax.diagnosis.case import whole
-from gotax.model import Cause, Container, CpuLimit, PodContainer
+from gotax.model import Container, CpuLimit, PodContainer
 
-_MAY_BE_SET = frozenset({Cause.ENVIRONMENT, Cause.RESIZE, Cause.AUTOMAXPROCS, Cause.UNKNOWN})
 CONTAINER_NAME = "CONTAINER"
 """Stands in a patch for the container's name in the pod template where only Kubernetes would know
 it."""
 
 
-def gomaxprocs_patch(container: Container, limit: CpuLimit, value: int, cause: Cause) -> str:
-    """What sets GOMAXPROCS to ``value`` for whoever runs this container.
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """``text`` is ready to be applied; ``note`` says in a sentence what it rests on, or is ""."""
 
-    In Kubernetes by the downward API where that gives ``value``: of limits.cpu it gives the limit
-    of the container itself, in units of the divisor and rounded up, so 1 for 500m and 2 for 1500m.
-    Without a limit of its own it would give the node's CPUs. "" for a call in the program: it
-    comes after the variable and wins.
+    text: str
+    note: str = ""
+    from_limit: bool = False
+
+
+def variable_patch(
+    container: Container, limit: CpuLimit, value: int, may_be_set: bool = True
+) -> Patch:
+    """What sets the variable GOMAXPROCS to ``value`` the way this container is run.
+
+    ``may_be_set``: the variable may be there already.
     """
-    if cause is Cause.CALL:
-        return ""
-    if cause is Cause.GO_MOD:
-        return go_line()
     if container.nested:  # the variables of its pod or unit are not its own
-        return f"GOMAXPROCS={value}\n"
+        return Patch(f"GOMAXPROCS={value}\n")
     if container.pod_uid is not None:
-        own = limit.leaf_limit_cores
-        follows = own is not None and own == limit.limit_cores and whole(own) == value
-        return kubernetes_patch(None if follows else value, cause in _MAY_BE_SET, container.pod)
-    if container.unit is not None and container.unit.endswith(".service"):
-        return systemd_patch(container.unit, value)
-    return f"GOMAXPROCS={value}\n"
+        return _kubernetes(container, limit, value, may_be_set)
+    unit = container.unit
+    if container.container_id is not None:
+        if container.runtime == "podman" and unit is not None:
+            return Patch(quadlet_patch(unit, value))
+        return Patch(engine_patch(container.runtime, value))
+    if unit is not None and not _is_manager(unit):
+        return Patch(_unit_patch(container, unit, value, may_be_set))
+    return Patch(f"GOMAXPROCS={value}\n")
+
+
+def _kubernetes(container: Container, limit: CpuLimit, value: int, may_be_set: bool) -> Patch:
+    """By the downward API where that gives ``value``.
+
+    Of limits.cpu it gives the limit of the container itself, in units of the divisor and rounded
+    up, so 1 for 500m and 2 for 1500m. Without a limit of its own it would give the node's CPUs.
+    """
+    pod, own = container.pod, _own_limit(container, limit)
+    follows = own is not None and own == limit.limit_cores and whole(own) == value
+    text = kubernetes_patch(None if follows else value, may_be_set, pod)
+    if follows:
+        note = "The patch takes it from the container's CPU limit, so that both change together."
+    elif own is None:
+        note = (
+            "It has to be a number: the container has no CPU limit of its own, and there limits.cpu"
+            " of the downward API is the node's CPUs."
+        )
+    else:
+        note = f"It has to be a number: limits.cpu of the downward API would give {whole(own)}."
+    return Patch(text, note, follows)
+
+
+def _own_limit(container: Container, limit: CpuLimit) -> float | None:
+    """What its manifest has as limits.cpu, as far as the cgroups tell; None: nothing."""
+    pod = container.pod
+    if pod is not None and pod.current.limit_cores is None and pod.desired.limit_cores is None:
+        return None  # somebody else has set what the cgroup has
+    name = container.container_id
+    if name is not None and name in container.cgroup:
+        # The process may be in a cgroup below the container's own.
+        at = (limit.limit_cgroup or "").rsplit("/", 1)[-1]
+        if name in at:
+            return limit.limit_cores
+        is_leaf = name in container.cgroup.rsplit("/", 1)[-1]
+        return limit.leaf_limit_cores if is_leaf else None
+    return limit.leaf_limit_cores
 
 
 def kubernetes_patch(
@@ -119,14 +163,74 @@ def _scalar(name: str) -> str:
 _WORDS = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 
 
-def systemd_patch(unit: str, value: int) -> str:
-    """A drop-in (systemd.unit(5)); its first line says where it belongs."""
-    name = unit.rsplit("/", 1)[-1]
+# Container engines
+
+_ENGINES = {"docker": "docker", "podman": "podman", "containerd": "nerdctl"}
+
+
+def engine_patch(runtime: str | None, value: int) -> str:
+    """For a container outside Kubernetes: an option of the command that makes it."""
+    command = f"{_ENGINES[runtime]} run " if runtime in _ENGINES else ""
     return (
-        f"# /etc/systemd/system/{name}.d/gomaxprocs.conf\n"
-        "[Service]\n"
+        "# a container keeps its environment: make it again with this option\n"
+        f'# (in a Compose file: environment: {{GOMAXPROCS: "{value}"}})\n'
+        f"{command}-e GOMAXPROCS={value}\n"
+    )
+
+
+def quadlet_patch(unit: str, value: int) -> str:
+    """For a container that podman runs as a service; the service's own environment is podman's."""
+    name = _line(unit.rsplit("/", 1)[-1].removesuffix(".service"))
+    return (
+        f"# in {name}.container (Quadlet), then systemctl daemon-reload and systemctl restart"
+        f" {name}.service;\n"
+        f"# where the unit has a podman run of its own, give that -e GOMAXPROCS={value}\n"
+        "[Container]\n"
         f"Environment=GOMAXPROCS={value}\n"
     )
+
+
+# systemd
+
+_BY_SYSTEMD_RUN = re.compile(r"run-(?:[pu]?[0-9]+(?:-i[0-9]+)?|r[0-9a-f]{32})\.(?:service|scope)")
+"""The names that systemd-run gives where it is not told one (systemd's src/run/run.c)."""
+
+
+def _is_manager(unit: str) -> bool:
+    """The manager of a user's units, or what it runs without a unit: no service to be changed."""
+    return unit.startswith("user@") or unit == "init.scope"
+
+
+def _unit_patch(container: Container, unit: str, value: int, may_be_set: bool) -> str:
+    name = _line(unit.rsplit("/", 1)[-1])
+    plain = f"GOMAXPROCS={value}\n"
+    if _BY_SYSTEMD_RUN.fullmatch(name):
+        option = "--scope " if name.endswith(".scope") else ""
+        return f"# {name} is gone once it ends: start it with this\nsystemd-run {option}-E {plain}"
+    if name.endswith(".scope"):
+        return f"# {name} starts nothing: for the environment of what starts the program\n{plain}"
+    parts = container.cgroup.split("/")
+    if unit in parts and parts[-1] != unit:
+        return f"# for what starts the program below {name}, in a cgroup of its own\n{plain}"
+    is_users = any(p.startswith("user@") for p in (*parts, *container.key.split("/")))
+    return systemd_patch(name, value, is_users, may_be_set)
+
+
+def systemd_patch(name: str, value: int, is_users: bool = False, may_be_set: bool = True) -> str:
+    """A drop-in (systemd.unit(5)); its first line says where it belongs.
+
+    ``is_users``: a unit of a user's own manager. Of several Environment= the last counts, and
+    drop-ins come after the unit, but any EnvironmentFile= comes after them all (systemd.exec(5)).
+    """
+    folder = "~/.config/systemd/user" if is_users else "/etc/systemd/system"
+    command = f"systemctl{' --user' if is_users else ''}"
+    lines = [
+        f"# {folder}/{name}.d/gomaxprocs.conf",
+        f"# then {command} daemon-reload and {command} restart {name}",
+    ]
+    if may_be_set:
+        lines.append("# an EnvironmentFile= that has GOMAXPROCS wins over this: change it there")
+    return "\n".join((*lines, "[Service]", f"Environment=GOMAXPROCS={value}")) + "\n"
 
 
 def go_line() -> str:

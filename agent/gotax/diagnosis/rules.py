@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from gotax.diagnosis.advice import advise, set_variable, target_of
+from gotax.diagnosis.bounds import long_bound, short_bound
 from gotax.diagnosis.case import Case, Cost, whole
-from gotax.diagnosis.causes import SENTENCES, find_cause
-from gotax.diagnosis.patches import (
-    gomaxprocs_patch,
-    kubernetes_patch,
-    systemd_patch,
-)
+from gotax.diagnosis.causes import cause_sentence, find_cause
 from gotax.model import (
     RUNTIME_GROUPS,
+    Automaxprocs,
+    Binding,
     Category,
-    Cause,
     Confidence,
     Evidence,
     Finding,
+    Gomaxprocs,
     Group,
     Origin,
     Remedy,
+    RuntimeState,
     Saving,
     Severity,
 )
@@ -35,7 +35,7 @@ COSTLY = "GT001"
 HARMLESS = "GT002"
 UNLIMITED = "GT003"
 BELOW_LIMIT = "GT004"
-TWO_BY_DESIGN = "GT005"
+TWO_FOR_ONE = "GT005"
 FRACTIONAL = "GT006"
 BURSTS = "GT007"
 LIMIT_TOO_LOW = "GT008"
@@ -56,9 +56,15 @@ class Rule:
 
 def find_all(case: Case) -> tuple[Finding, ...]:
     """Everything there is to say of one container, in the order of the codes."""
-    found = {rule.code: rule.find(case) for rule in RULES}
-    weaker = {code for told in found if found[told] for code in EXCLUDES.get(told, ())}
-    return tuple(f for code, f in found.items() if f is not None and code not in weaker)
+    found = {finding.code: finding for finding in find_each(case)}
+    weaker = {code for told in found for code in EXCLUDES.get(told, ())}
+    return tuple(finding for code, finding in found.items() if code not in weaker)
+
+
+def find_each(case: Case) -> tuple[Finding, ...]:
+    """The same, with what others exclude."""
+    findings = (rule.find(case) for rule in RULES)
+    return tuple(finding for finding in findings if finding is not None)
 
 
 # GOMAXPROCS above what fits
@@ -83,12 +89,12 @@ def _mismatch(case: Case, wanted: Cost) -> Finding | None:
     if not case.is_mismatch or case.fits is None:
         return None
     cause = find_cause(case)
-    target = _target(case, cause)
+    target = target_of(case, cause)
     cost, saving = case.cost(target)
     if cost is not wanted:
         return None
-    above = "CPU limit" if case.report.limit.limit_cores is not None else "number of CPUs"
-    evidence = [_value_evidence(case), Evidence(f"the cause: {SENTENCES[cause]}")]
+    above = short_bound(case)
+    evidence = [_value_evidence(case), Evidence(f"the cause: {cause_sentence(case, cause)}")]
     if case.report.hits:
         hits = case.group_hits(*RUNTIME_GROUPS)
         evidence.append(case.share_evidence("scheduler and GC take", hits))
@@ -108,75 +114,42 @@ def _mismatch(case: Case, wanted: Cost) -> Finding | None:
             ),
             cause=cause,
         )
-    patch = gomaxprocs_patch(case.report.container, case.report.limit, target, cause)
+    remedy = advise(case, cause)
     if cost is Cost.LITTLE:
+        text = f"For its CPU alone nothing has to be done. {remedy.text}"
         return Finding(
             code=HARMLESS,
             title=f"GOMAXPROCS is above the {above}, at little cost under this load",
             severity=Severity.INFO,
             confidence=Confidence.HIGH if saving is not None else Confidence.MEDIUM,
             evidence=tuple(evidence),
-            remedy=Remedy(
-                "Nothing has to be done now. " + _advice(case, cause, target), patch, target
-            ),
+            remedy=replace(remedy, text=text),
             saving=saving,
             cause=cause,
         )
     is_sure = saving is not None and saving.low > 0
+    pays = "and the runtime pays for it"
+    if _may_lose(saving):
+        pays = "and whether less saves CPU is not sure"
     return Finding(
         code=COSTLY,
-        title=f"GOMAXPROCS is above the {above}, and the runtime pays for it",
-        severity=Severity.WARNING,
+        title=f"GOMAXPROCS is above the {above}, {pays}",
+        severity=_severity(saving),
         confidence=Confidence.HIGH if is_sure else Confidence.MEDIUM,
         evidence=tuple(evidence),
-        remedy=Remedy(_advice(case, cause, target) + _cautions(saving), patch, target),
+        remedy=replace(remedy, text=remedy.text + _cautions(saving)),
         saving=saving,
         cause=cause,
     )
 
 
-def _target(case: Case, cause: Cause) -> int:
-    """What the remedy leads to: Go's own reading of a limit gives at least 2, a variable what
-    fits."""
-    assert case.fits is not None
-    return max(2, case.fits) if cause is Cause.GO_MOD else case.fits
+def _may_lose(saving: Saving | None) -> bool:
+    """The range of the saving holds a loss."""
+    return saving is not None and saving.low < 0
 
 
-_ADVICE = {
-    Cause.OLD_GO: "Set GOMAXPROCS to {n} in the environment, or build with Go 1.25 or newer and"
-    " `go 1.25.0` in go.mod: it reads the limit itself, and gives at least 2.",
-    Cause.GO_MOD: "Write `go 1.25.0` or later in go.mod and build again: GOMAXPROCS will follow the"
-    " limit, {n} here. Without a new build GODEBUG=containermaxprocs=1,updatemaxprocs=1 in the"
-    " environment does the same.",
-    Cause.GODEBUG: "Take containermaxprocs=0 out of GODEBUG or the //go:debug line, or set"
-    " GOMAXPROCS to {n} in the environment.",
-    Cause.ENVIRONMENT: "Set the variable GOMAXPROCS to {n}; in Kubernetes best from the limit, so"
-    " that both change together.",
-    Cause.CALL: "Take the call of runtime.GOMAXPROCS out of the program, or have it set {n}. No"
-    " variable can help: the call comes later and wins.",
-    Cause.AUTOMAXPROCS: "Set GOMAXPROCS to {n} in the environment; automaxprocs respects it. From"
-    " Go 1.25 on the runtime follows the limit without it.",
-    Cause.ANCESTOR: "Set GOMAXPROCS to {n} in the environment, or put the limit on the container"
-    " itself; a newer Go or automaxprocs would not see it where it is.",
-    Cause.RESIZE: "Set GOMAXPROCS to {n} and restart. Without a variable or a call Go 1.25 and"
-    " newer follow a resize by themselves; else let the resize restart the container (resizePolicy"
-    " RestartContainer).",
-    Cause.HIDDEN: "Set GOMAXPROCS to {n} in the environment, or build with Go 1.26 or newer, which"
-    " finds its cgroup in more layouts.",
-    Cause.UNKNOWN: "Set GOMAXPROCS to {n} in the environment.",
-}
-
-
-def _advice(case: Case, cause: Cause, target: int) -> str:
-    text = _ADVICE[cause].format(n=target)
-    limit = case.report.limit.limit_cores
-    if limit is not None and limit % 1 and limit > 1:
-        text += (
-            f" {target} is the limit of {limit:g} rounded up, as the downward API and Go round;"
-            f" {math.floor(limit)}, as automaxprocs rounds, leaves {limit % 1:g} of a CPU unused"
-            " by Go code but is throttled less."
-        )
-    return text
+def _severity(saving: Saving | None) -> Severity:
+    return Severity.INFO if _may_lose(saving) else Severity.WARNING
 
 
 def _cautions(saving: Saving | None) -> str:
@@ -195,14 +168,18 @@ _ORIGINS = {
 
 
 def _value_evidence(case: Case) -> Evidence:
-    found, limit = case.gomaxprocs, case.report.limit
+    found = case.gomaxprocs
     assert found is not None
-    if limit.limit_cores is not None:
-        room = f"a limit of {limit.limit_cores:g} CPU (cgroup {limit.limit_cgroup}) fits"
-    else:
-        room = "there is no limit, and the CPUs it may use are"
-    text = f"GOMAXPROCS is {found.value}, {_ORIGINS[found.origin]}; {room} {found.recommended}"
+    text = f"GOMAXPROCS is {found.value}, {_origin(case)}; {long_bound(case)}"
     return Evidence(text, found.value, "count")
+
+
+def _origin(case: Case) -> str:
+    found = case.gomaxprocs
+    assert found is not None
+    if found.origin is Origin.AUTOMAXPROCS and found.automaxprocs is Automaxprocs.FORK:
+        return "set by a fork of automaxprocs"
+    return _ORIGINS[found.origin]
 
 
 def _saving_evidence(case: Case, saving: Saving, target: int) -> Evidence:
@@ -238,37 +215,49 @@ def _unlimited(case: Case) -> Finding | None:
     cost, saving = case.cost(target)
     if cost is not Cost.PROVEN:
         return None
-    container = case.report.container
+    patch = set_variable(case, target)
     text = (
         f"Set GOMAXPROCS={target}, {thresholds.headroom:g} times what it used at most"
         + (f" and no less than its request of {request:g} CPU" if request else "")
-        + ", or give it a CPU limit that Go can follow. Look at its highest load first: with"
+        + (", or give it a CPU limit, which this program follows" if _follows(found) else "")
+        + _may_be_called(case, ". A call in the program may win over the variable: look again")
+        + ". Look at its highest load first: with"
         f" GOMAXPROCS={target} it can never use more than {target} CPUs."
+        + (f" {patch.note}" if patch.note else "")
     )
-    if container.nested:
-        patch = f"GOMAXPROCS={target}\n"
-    elif container.pod_uid is not None:
-        is_set = found.origin is Origin.ENVIRONMENT
-        patch = kubernetes_patch(target, is_set, container.pod)
-    elif container.unit is not None:
-        patch = systemd_patch(container.unit, target)
-    else:
-        patch = f"GOMAXPROCS={target}\n"
     evidence = [_value_evidence(case), case.cores_evidence()]
     if request is not None:
         evidence.append(Evidence(f"its CPU request is {request:.2f} cores", request, "cores"))
     evidence.append(case.share_evidence("scheduler and GC take", case.group_hits(*RUNTIME_GROUPS)))
     if saving is not None:
         evidence.append(_saving_evidence(case, saving, target))
+    is_all = found.value >= (found.recommended or 0)
+    what = "all CPUs it may use" if is_all else "far more than it uses"
+    pays = "whether less saves CPU is not sure" if _may_lose(saving) else "the runtime pays"
     return Finding(
         code=UNLIMITED,
-        title="There is no CPU limit, GOMAXPROCS is all CPUs of the node, and the runtime pays",
-        severity=Severity.WARNING,
+        title=f"There is no CPU limit, GOMAXPROCS is {what}, and {pays}",
+        severity=_severity(saving),
         confidence=Confidence.MEDIUM,
         evidence=tuple(evidence),
-        remedy=Remedy(text + _cautions(saving), patch, target),
+        remedy=Remedy(text + _cautions(saving), patch.text, target),
         saving=saving,
     )
+
+
+def _follows(found: Gomaxprocs) -> bool:
+    """A process started like this one takes a CPU limit into account."""
+    if found.variable is not None or found.origin in (Origin.CALL, Origin.UNKNOWN):
+        return False
+    if found.automaxprocs is Automaxprocs.KNOWN:
+        return not found.variable_is_set
+    return found.automaxprocs is Automaxprocs.NONE and found.ignored is None
+
+
+def _may_be_called(case: Case, text: str) -> str:
+    """``text`` where a call in the program has set the value, and the variable may not help."""
+    found = case.gomaxprocs
+    return text if found is not None and found.origin is Origin.CALL else ""
 
 
 # GOMAXPROCS and the limit, otherwise
@@ -283,24 +272,21 @@ def _below_limit(case: Case) -> Finding | None:
         return None
     if case.highest_cores < case.thresholds.saturation * value * _ease(case):
         return None
-    cause = Cause.CALL if _is_call(case) else Cause.ENVIRONMENT
+    patch = set_variable(case, fits)
+    all_of_it = "the whole limit" if Binding.QUOTA in case.bound_by else "all CPUs it may use"
+    text = (
+        f"If it cannot keep up with its work, GOMAXPROCS={fits} lets it use {all_of_it}. If"
+        " it can, leave it: fewer Ps cost less CPU."
+    )
+    text += _may_be_called(case, " A call in the program may win over the variable: look again.")
     return Finding(
         code=BELOW_LIMIT,
         title="GOMAXPROCS is below the CPU limit and used up: throughput is left on the table",
         severity=Severity.INFO,
         confidence=Confidence.MEDIUM,
         evidence=(_value_evidence(case), case.cores_evidence()),
-        remedy=Remedy(
-            f"If it cannot keep up with its work, GOMAXPROCS={fits} lets it use the whole limit. If"
-            " it can, leave it: fewer Ps cost less CPU.",
-            gomaxprocs_patch(case.report.container, case.report.limit, fits, cause),
-            fits,
-        ),
+        remedy=Remedy(f"{text} {patch.note}".rstrip(), patch.text, fits),
     )
-
-
-def _is_call(case: Case) -> bool:
-    return case.gomaxprocs is not None and case.gomaxprocs.origin is Origin.CALL
 
 
 def _ease(case: Case) -> float:
@@ -308,33 +294,61 @@ def _ease(case: Case) -> float:
     return case.thresholds.release if case.lenient else 1.0
 
 
-def _two_by_design(case: Case) -> Finding | None:
-    """GT005: 2 where 1 would fit, as Go >= 1.25 has it by itself."""
+def _two_for_one(case: Case) -> Finding | None:
+    """GT005: 2 where 1 would fit."""
     found, limit = case.gomaxprocs, case.report.limit.limit_cores
     if found is None or found.value != 2 or case.fits != 1 or limit is None or limit > 1:
+        return None
+    if Binding.QUOTA not in case.bound_by:
         return None
     evidence = [_value_evidence(case)]
     saving = case.saving(1)
     if saving is not None:
         evidence.append(_saving_evidence(case, saving, 1))
-    is_set = found.origin is Origin.ENVIRONMENT
-    cause = Cause.CALL if _is_call(case) else Cause.ENVIRONMENT if is_set else Cause.UNKNOWN
+    patch = set_variable(case, 1)
+    is_by_design = _is_two_by_design(case, found)
+    why = "by design of Go 1.25 and newer" if is_by_design else _origin(case)
+    if is_by_design:
+        text = (
+            "Nothing has to be done: Go 1.25 and newer never go below 2 by themselves, so that"
+            " the collector and the program can run side by side (runtime/cgroup_linux.go)."
+        )
+    else:
+        text = (
+            "Nothing has to be done: 2 is also what Go 1.25 and newer give to such a limit, so that"
+            " the collector and the program can run side by side."
+        )
+        if found.origin is Origin.CPU_COUNT:
+            text += (
+                " But it does not come from the limit: where the process may run on more CPUs,"
+                " GOMAXPROCS is as many."
+            )
+    if found.origin is Origin.CALL and found.variable is not None:
+        text += " With 1 in the call of runtime.GOMAXPROCS it uses less CPU"
+        patch = replace(patch, text="", note="")
+    else:
+        text += " GOMAXPROCS=1 in the environment saves CPU"
+    text += " where latency matters less."
+    text += _may_be_called(case, " A call in the program may win over the variable: look again.")
     return Finding(
-        code=TWO_BY_DESIGN,
-        title=f"GOMAXPROCS is 2 at a limit of {limit:g} CPU, by design of Go 1.25 and newer",
+        code=TWO_FOR_ONE,
+        title=f"GOMAXPROCS is 2 at a limit of {limit:g} CPU, {why}",
         severity=Severity.INFO,
         confidence=Confidence.HIGH,
         evidence=tuple(evidence),
         remedy=Remedy(
-            "Nothing has to be done: Go 1.25 and newer never go below 2 by themselves, so that"
-            " the collector and the program can run side by side (runtime/cgroup_linux.go)."
-            " GOMAXPROCS=1 in the environment saves CPU where latency matters less."
-            + _cautions(saving),
-            gomaxprocs_patch(case.report.container, case.report.limit, 1, cause),
-            1,
+            " ".join(part for part in (text, patch.note) if part) + _cautions(saving), patch.text, 1
         ),
         saving=saving,
     )
+
+
+def _is_two_by_design(case: Case, found: Gomaxprocs) -> bool:
+    """Go's own reading of the limit gives it; with two CPUs their number is the same."""
+    if found.origin is Origin.CONTAINER:
+        return True
+    follows = found.ignored is None and found.expected == 2
+    return follows and found.origin is Origin.CPU_COUNT and case.bound_by == (Binding.QUOTA,)
 
 
 def _fractional(case: Case) -> Finding | None:
@@ -361,9 +375,9 @@ def _fractional(case: Case) -> Finding | None:
         remedy=Remedy(
             f"Rounded up, {ceiling} (Go 1.25 and newer, the downward API): the whole limit can be"
             f" used, but when {ceiling} threads run at once the quota of a period ends before the"
-            f" period. Rounded down, {floor} (automaxprocs): Go code is never throttled, and"
-            f" {limit % 1:g} of a CPU is left to the collector's and system calls' threads or to"
-            " nobody. A whole number as the limit ends the choice."
+            f" period. Rounded down, {floor} (automaxprocs): Go code alone is not throttled, and"
+            f" {limit % 1:g} of a CPU is left for threads in system calls and in C code. A whole"
+            " number as the limit ends the choice."
         ),
     )
 
@@ -372,23 +386,22 @@ def _bursts(case: Case) -> Finding | None:
     """GT007: throttled while its use is below the limit, with more Ps than fit."""
     if not case.is_mismatch or not case.is_throttled or case.fits is None:
         return None
-    if _demand_is_above_limit(case):
+    if _demand_is_above_limit(case) or Binding.QUOTA not in case.bound_by:
         return None
     cause = find_cause(case)
-    target = _target(case, cause)
+    remedy = advise(case, cause)
     return Finding(
         code=BURSTS,
         title="Throttled because more threads run at once than the limit allows",
         severity=Severity.WARNING,
         confidence=Confidence.MEDIUM,
         evidence=(_value_evidence(case), case.throttled_evidence(), case.cores_evidence()),
-        remedy=Remedy(
-            "Its use is below the limit, but many Ps spend the quota of a period in its"
+        remedy=replace(
+            remedy,
+            text="Its use is below the limit, but many Ps spend the quota of a period in its"
             " beginning, and then all of its threads stand still for the rest. "
-            + _advice(case, cause, target)
+            + remedy.text
             + _one_is_throttled_too(case),
-            gomaxprocs_patch(case.report.container, case.report.limit, target, cause),
-            target,
         ),
         cause=cause,
     )
@@ -413,16 +426,24 @@ def _limit_too_low(case: Case) -> Finding | None:
         return None
     if _fractional(case) is not None:
         return None
+    # The periods are those of its own cgroup: so it is that one's limit.
+    own = case.report.limit.leaf_limit_cores or limit
+    is_above = _demand_is_above_limit(case)
+    value, fits = case.value, case.fits or 1
+    text = f"Raise the limit of {own:g} CPU, or give it less to do"
+    title = "Throttled because the CPU limit is too low for the work"
+    if is_above or value <= fits:
+        title += ", not by GOMAXPROCS"
+        text += ": another GOMAXPROCS would not end the throttling."
+    else:
+        text += f". GOMAXPROCS={fits} instead of {value} would lessen the throttling as well."
     return Finding(
         code=LIMIT_TOO_LOW,
-        title="Throttled because the CPU limit is too low for the work, not by GOMAXPROCS",
+        title=title,
         severity=Severity.INFO,
-        confidence=Confidence.HIGH if _demand_is_above_limit(case) else Confidence.MEDIUM,
+        confidence=Confidence.HIGH if is_above else Confidence.MEDIUM,
         evidence=(_value_evidence(case), case.throttled_evidence(), case.cores_evidence()),
-        remedy=Remedy(
-            f"Raise the limit of {limit:g} CPU, or give it less to do: another GOMAXPROCS would not"
-            " end the throttling."
-        ),
+        remedy=Remedy(text),
     )
 
 
@@ -445,10 +466,16 @@ def _demand_is_above_limit(case: Case) -> bool:
 
 
 def _is_settled(case: Case) -> bool:
-    """GOMAXPROCS is not to blame: it fits, or what is above costs little."""
+    """GOMAXPROCS is not to blame: it fits, or what is above costs little.
+
+    For what was found before: nothing has proven that it is to blame since.
+    """
     if case.gomaxprocs is None:
         return False
-    return not case.is_mismatch or case.cost(case.fits or 1)[0] is Cost.LITTLE
+    if not case.is_mismatch:
+        return True
+    cost = replace(case, lenient=False).cost(case.fits or 1)[0]
+    return cost is not Cost.PROVEN if case.lenient else cost is Cost.LITTLE
 
 
 def _gc_heavy(case: Case) -> Finding | None:
@@ -464,13 +491,57 @@ def _gc_heavy(case: Case) -> Finding | None:
         evidence=(
             case.share_evidence("the GC without idle marking takes", hits),
             case.share_evidence("allocation takes", case.hits(Category.ALLOC)),
+            Evidence(f"what starts it: {collector_settings(case.report.main_process.runtime)}"),
         ),
-        remedy=Remedy(
-            "Allocate less, or collect less often: twice the GOGC (GOGC=200) about halves the"
-            " marking and lets the heap grow to three times what lives instead of two. With a"
-            " memory limit, GOMEMLIMIT at nine tenths of it keeps that growth from ending in an"
-            " out-of-memory kill."
-        ),
+        remedy=Remedy("Allocate less." + _about_gogc(case.report.main_process.runtime)),
+    )
+
+
+NO_MEMORY_LIMIT = (1 << 63) - 1
+"""What debug.SetMemoryLimit has where there is none."""
+
+
+def collector_settings(state: RuntimeState | None) -> str:
+    if state is None or state.gogc is None:
+        return "GOGC and GOMEMLIMIT could not be read from the process"
+    gogc = "off" if state.gogc < 0 else str(state.gogc)
+    memory = state.memory_limit_bytes
+    if memory is None:
+        return f"GOGC is {gogc}; its memory limit is not known"
+    if memory == NO_MEMORY_LIMIT:
+        return f"GOGC is {gogc}, and there is no memory limit (GOMEMLIMIT)"
+    return f"GOGC is {gogc}, and the memory limit (GOMEMLIMIT) is {memory / (1 << 20):,.0f} MiB"
+
+
+def _about_gogc(state: RuntimeState | None) -> str:
+    """Only what these settings leave to say: GOGC decides nothing where a memory limit does."""
+    if state is None or state.gogc is None:
+        return (
+            " Whether GOGC or a memory limit (GOMEMLIMIT) makes it collect so often could not be"
+            " read: look at both before you change one."
+        )
+    memory = state.memory_limit_bytes
+    if memory is not None and memory != NO_MEMORY_LIMIT:
+        return (
+            " The memory limit may be what makes it collect so often: near the limit the collector"
+            " runs without end, whatever GOGC says. Raise the limit as far as the container's"
+            " memory allows, or keep less alive."
+        )
+    if state.gogc < 0:
+        if memory is None:
+            return ""
+        return (
+            " GOGC is off and there is no memory limit, so calls start it: look for runtime.GC and"
+            " debug.FreeOSMemory."
+        )
+    twice = max(1, state.gogc) * 2
+    grown, now = 1 + twice / 100, 1 + state.gogc / 100
+    unless = "" if memory is not None else ", if no memory limit (GOMEMLIMIT) starts it,"
+    return (
+        f" Or{unless} collect less often: GOGC={twice} instead of {state.gogc} about halves the"
+        f" marking and lets the heap grow to {grown:g} times what lives instead of {now:g}. Where"
+        " the container's memory is limited, GOMEMLIMIT at nine tenths of that limit keeps the"
+        " growth from ending in an out-of-memory kill."
     )
 
 
@@ -503,10 +574,12 @@ def _coordination(case: Case) -> Finding | None:
     if not case.share_reaches(hits, case.thresholds.coordination_share):
         return None
     kind = "locks" if locks > channels else "channels"
+    title = f"Goroutines spend much CPU on waiting for one another ({kind})"
+    if channels + locks < case.thresholds.coordination_told * hits:
+        title = "Waking and switching goroutines takes much of its CPU"  # whatever they wait for
     return Finding(
         code=COORDINATION,
-        title=f"Goroutines spend much CPU on waiting for one another ({kind}); GOMAXPROCS is not"
-        " why",
+        title=f"{title}; GOMAXPROCS is not why",
         severity=Severity.INFO,
         confidence=Confidence.MEDIUM,
         evidence=(
@@ -515,9 +588,9 @@ def _coordination(case: Case) -> Finding | None:
             case.share_evidence("locks alone take", locks),
         ),
         remedy=Remedy(
-            "Hand over more at a time: batches instead of single items over channels, buffered"
-            " channels, shorter or sharded critical sections, fewer goroutines that each do a"
-            " larger piece."
+            "Do more for each wake-up: batches instead of single items over channels, buffered"
+            " channels, shorter or sharded critical sections, fewer timers, fewer goroutines that"
+            " each do a larger piece."
         ),
     )
 
@@ -547,15 +620,15 @@ def _several_processes(case: Case) -> Finding | None:
         confidence=Confidence.HIGH,
         evidence=(
             Evidence(
-                f"GOMAXPROCS of the busy ones: {values}; together {total} at a limit of"
-                f" {limit:g} CPU",
+                f"GOMAXPROCS of the busy ones: {values}; together {total}; {long_bound(case)}",
                 total,
                 "count",
             ),
         ),
         remedy=Remedy(
             "Divide the limit: GOMAXPROCS in each one's environment, by what it needs, so that the"
-            " sum is about the limit. Or run them in containers of their own."
+            " sum is about the limit (where a program sets it by a call, in that call). Or run them"
+            " in containers of their own, each with its limit."
         ),
     )
 
@@ -620,7 +693,7 @@ RULES = (
     Rule(HARMLESS, _harmless),
     Rule(UNLIMITED, _unlimited),
     Rule(BELOW_LIMIT, _below_limit),
-    Rule(TWO_BY_DESIGN, _two_by_design),
+    Rule(TWO_FOR_ONE, _two_for_one),
     Rule(FRACTIONAL, _fractional),
     Rule(BURSTS, _bursts),
     Rule(LIMIT_TOO_LOW, _limit_too_low),

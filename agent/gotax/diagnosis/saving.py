@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gotax.diagnosis import calibrated
-from gotax.model import Category, ContainerReport, Group, Saving, SavingSource
+from gotax.model import Binding, Category, ContainerReport, Group, Saving, SavingSource
 
 Floats = npt.NDArray[np.float64]
 
@@ -228,7 +228,10 @@ def predict_saving(
         return Saving(0.0, 0.0, 0.0)
     cores = report.cpu_ns / 1e9 / duration_s
     limit = report.limit.limit_cores
-    room = max(LEAST_ROOM, min(value, host_cpus, math.inf if limit is None else limit))
+    cpus = gomaxprocs.recommended
+    if cpus is None or all(each is Binding.QUOTA for each in gomaxprocs.bound_by):
+        cpus = host_cpus
+    room = max(LEAST_ROOM, min(value, host_cpus, cpus, math.inf if limit is None else limit))
     situation = Situation(tuple(report.category_hits.tolist()), value, cores / room)
     kept = predict_kept(situation, target, host_cpus)
     low, mid, high = (cores * (1 - part) for part in (kept.high, kept.mid, kept.low))

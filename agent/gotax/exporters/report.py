@@ -134,6 +134,7 @@ def container_document(window: Window, report: ContainerReport) -> dict[str, Any
         "cpu_limit_cgroup": _optional(report.limit.limit_cgroup),
         "leaf_cpu_limit_cores": report.limit.leaf_limit_cores,
         "cpuset_cpus": report.limit.cpuset_cpus,
+        "cpuset_cgroup": _optional(report.limit.cpuset_cgroup),
         "cpu_shares": report.limit.shares,
         "cpu_weight": report.limit.weight,
         "throttled_s": _seconds(usage.throttled_ns),
@@ -159,6 +160,7 @@ def gomaxprocs_document(gomaxprocs: Gomaxprocs | None) -> dict[str, Any] | None:
         "expected": gomaxprocs.expected,
         "rule": _known(gomaxprocs.rule),
         "recommended": gomaxprocs.recommended,
+        "bound_by": [binding.value for binding in gomaxprocs.bound_by],
         "reason": _known(gomaxprocs.reason),
     }
 

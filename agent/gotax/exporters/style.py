@@ -111,7 +111,7 @@ VERDICTS = {
         "!",
         "mismatch",
         YELLOW,
-        "GOMAXPROCS is above what fits, but costs little at this load.",
+        "GOMAXPROCS is above what fits; what that costs is little, or not sure.",
     ),
     Verdict.FITS: Word("✓", "=", "fits", GREEN, "GOMAXPROCS fits the CPU limit."),
     Verdict.UNLIMITED: Word("∞", "-", "unlimited", DIM, "There is no CPU limit to compare with."),

@@ -44,6 +44,7 @@ from gotax.exporters.style import (
 from gotax.exporters.style import Style as Style  # part of what the functions below take
 from gotax.exporters.text import columns, elided
 from gotax.model import (
+    Binding,
     Category,
     Container,
     ContainerReport,
@@ -554,6 +555,8 @@ def _limit(limit: CpuLimit, container: Container) -> str:
         )
     if limit.cpuset_cpus is not None:
         text += f"; it may use {plural(limit.cpuset_cpus, 'CPU')}"
+        if limit.cpuset_cgroup is not None:
+            text += f" (cpuset of {limit.cpuset_cgroup})"
     if limit.weight is not None:
         text += f"; cpu.weight {limit.weight}"
     if limit.shares is not None:
@@ -585,8 +588,22 @@ def _gomaxprocs_steps(found: Gomaxprocs | None) -> list[str]:
         rule = f": {found.rule}" if found.rule else ""
         steps.append(f"{found.expected} is what the rules of its runtime give here{rule}")
     if found.recommended is not None:
-        steps.append(f"{found.recommended} fits: the CPU it may use, rounded up to whole CPUs")
+        steps.append(f"{found.recommended} fits: {_bound(found)}")
     return steps
+
+
+_BOUNDS = {
+    Binding.QUOTA: "the CPU limit, rounded up to whole CPUs",
+    Binding.CPUSET: "the CPUs of its cpuset",
+    Binding.AFFINITY: "the CPUs that its affinity allows",
+    Binding.HOST: "the CPUs of the host",
+}
+
+
+def _bound(found: Gomaxprocs) -> str:
+    if not found.bound_by:
+        return "the CPU it may use, rounded up to whole CPUs"
+    return ", and as many: ".join(_BOUNDS[binding] for binding in found.bound_by)
 
 
 def _category_bars(report: Row, window: Window, style: Style) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain, islice
 
 import numpy as np
@@ -133,7 +134,7 @@ def _string_variable(elf: Elf, address: int, limit: int) -> bytes:
 def parse_modinfo(version: str, modinfo: bytes) -> GoBuild:
     """The text the go command embeds: tab-separated lines, unknown ones ignored.
 
-    A replaced dependency keeps the path it is imported by and has the replacement's version.
+    A replaced dependency keeps the path it is imported by, beside what has taken its place.
     """
     if len(modinfo) >= 2 * _SENTINEL_BYTES + 1 and modinfo[-_SENTINEL_BYTES - 1 :][:1] == b"\n":
         modinfo = modinfo[_SENTINEL_BYTES:-_SENTINEL_BYTES]
@@ -150,8 +151,9 @@ def parse_modinfo(version: str, modinfo: bytes) -> GoBuild:
                 main = Module(path, module_version)
             case "dep", [path, module_version, *_]:
                 dependencies.append(Module(path, module_version))
-            case "=>", [_, module_version, *_] if dependencies:
-                dependencies[-1] = Module(dependencies[-1].path, module_version)
+            case "=>", [path, module_version, *_] if dependencies:
+                replaced = Module(path, module_version)
+                dependencies[-1] = replace(dependencies[-1], replaced_by=replaced)
             case "build", [setting]:
                 key, _, value = setting.partition("=")
                 settings.append((_unquoted(key), _unquoted(value)))

@@ -20,7 +20,16 @@ from gotax.errors import ParseError, ProcessGoneError
 from gotax.golang.gomaxprocs import GomaxprocsAddresses, LiveGomaxprocs
 from gotax.linux.cgroup import CgroupMount, parse_mountinfo
 from gotax.linux.procfs import CgroupEntry, read_cgroups
-from gotax.model import GoBuild, Gomaxprocs, Ignored, Origin
+from gotax.model import (
+    Automaxprocs,
+    Binding,
+    GoBuild,
+    Gomaxprocs,
+    Ignored,
+    Module,
+    Origin,
+    Otherwise,
+)
 
 _MAX_MOUNTINFO_BYTES = 1 << 20
 
@@ -114,9 +123,11 @@ class Facts:
     """What the choice of GOMAXPROCS depends on, as it is now.
 
     ``environment`` and ``godebug`` are the process's variables GOMAXPROCS and GODEBUG, None if not
-    set (which is not the same as ""). ``leaf_limit_cores`` is the limit of the process's own
+    set (which is not the same as ""); ``environment_read``: False if nothing is known of them.
+    ``leaf_limit_cores`` is the limit of the process's own
     cgroup, ancestors left out. ``follows_limit``: whether a limit file is among its open files
     (procfs.read_cgroup_fds), None if not looked. ``online_cpus``: CPUs of the host.
+    ``cpuset_cpus``: those of its cgroup's cpuset, None if that is not to be seen.
     """
 
     build: GoBuild
@@ -127,6 +138,8 @@ class Facts:
     cgroup: CgroupView = CgroupView()
     follows_limit: bool | None = None
     online_cpus: int | None = None
+    environment_read: bool = True
+    cpuset_cpus: int | None = None
     code: GomaxprocsAddresses | None = None
 
 
@@ -149,11 +162,30 @@ def recommend(limit_cores: float | None, allowed_cpus: int) -> int:
     return max(1, min(math.ceil(limit_cores), allowed_cpus))
 
 
+def bindings(limit_cores: float | None, facts: Facts) -> tuple[Binding, ...]:
+    """What gives the number that ``recommend`` says: one of them, or two that give the same."""
+    cpus = max(1, facts.allowed_cpus)
+    fits = recommend(limit_cores, cpus)
+    found = []
+    if limit_cores is not None and max(1, math.ceil(limit_cores)) == fits:
+        found.append(Binding.QUOTA)
+    if cpus == fits:
+        if facts.online_cpus is None or cpus >= facts.online_cpus:
+            found.append(Binding.HOST)
+        elif facts.cpuset_cpus is not None and cpus >= facts.cpuset_cpus:
+            found.append(Binding.CPUSET)
+        else:
+            found.append(Binding.AFFINITY)
+    return tuple(found)
+
+
 def predict(facts: Facts) -> Prediction:
     """The rules of runtime.schedinit (runtime/proc.go), then those of automaxprocs' init."""
     minor = _minor(facts)
     if minor is None:
         return Prediction(None, Origin.UNKNOWN, "the Go version is unknown")
+    if not facts.environment_read:
+        return Prediction(None, Origin.UNKNOWN, "its environment could not be read")
     chosen = environment_value(facts.environment, minor)
     if chosen is not None:
         return Prediction(chosen, Origin.ENVIRONMENT, "GOMAXPROCS is set in the environment")
@@ -258,11 +290,24 @@ def _switched_off(facts: Facts) -> Ignored:
     (cmd/go/internal/load/godebug.go), so for that one updatemaxprocs=0 stands beside it; a
     //go:debug line stands alone.
     """
-    default = facts.build.setting("DefaultGODEBUG").split(",")
-    by_environment = "containermaxprocs=" in (facts.godebug or "")
-    if by_environment or "updatemaxprocs=0" not in default:
+    built_in = godebug_value(replace(facts, godebug=None), "containermaxprocs", 1)
+    if built_in > 0 or _says(facts.godebug, "containermaxprocs"):
         return Ignored.GODEBUG
-    return Ignored.GO_MOD
+    default = facts.build.setting("DefaultGODEBUG").split(",")
+    return Ignored.GO_MOD if "updatemaxprocs=0" in default else Ignored.DEBUG_LINE
+
+
+def _says(godebug: str | None, key: str) -> bool:
+    """Whether it has a setting of this key that counts."""
+    return any(_setting(text)[0] == key for text in (godebug or "").split(","))
+
+
+def _setting(text: str) -> tuple[str, int | None]:
+    """("containermaxprocs", 0); ("", None) for what the runtime passes over."""
+    name, _, number = text.partition("=")
+    if not re.fullmatch(r"[+-]?[0-9]{1,9}", number, re.ASCII):
+        return "", None
+    return name, int(number)
 
 
 def godebug_value(facts: Facts, key: str, default: int) -> int:
@@ -274,35 +319,73 @@ def godebug_value(facts: Facts, key: str, default: int) -> int:
     value = default
     for text in (facts.build.setting("DefaultGODEBUG"), facts.godebug or ""):
         for setting in text.split(","):
-            name, _, number = setting.partition("=")
-            if name == key and re.fullmatch(r"[+-]?[0-9]{1,9}", number, re.ASCII):
-                value = int(number)
+            name, number = _setting(setting)
+            if name == key and number is not None:
+                value = number
     return value
+
+
+_AUTOMAXPROCS = "go.uber.org/automaxprocs"
+
+
+def find_automaxprocs(facts: Facts) -> tuple[Automaxprocs, tuple[int, ...]]:
+    """Whether it is linked in, and the version whose rules hold; () where none is known."""
+    module = facts.build.dependency(_AUTOMAXPROCS)
+    if module is None:
+        is_linked = facts.code is not None and facts.code.automaxprocs
+        return (Automaxprocs.UNVERSIONED if is_linked else Automaxprocs.NONE), ()
+    used: Module = module.replaced_by or module
+    if used.path != _AUTOMAXPROCS:
+        return Automaxprocs.FORK, ()
+    version = _module_version(used.version)
+    return (Automaxprocs.KNOWN if version else Automaxprocs.UNVERSIONED), version
 
 
 def _predict_automaxprocs(facts: Facts, minor: int) -> Prediction | None:
     """go.uber.org/automaxprocs at the program's start; None: it does nothing, or is not there.
 
     It does not look at the number of CPUs at all. Assumed is the import for its side effect: a
-    program that calls maxprocs.Set with options may round otherwise.
+    program that calls maxprocs.Set with options may round otherwise. What a fork does is not known,
+    nor what a version does that the build does not name.
     """
-    module = facts.build.dependency("go.uber.org/automaxprocs")
-    if module is None and (facts.code is None or not facts.code.automaxprocs):
-        return None
+    kind, version = find_automaxprocs(facts)
     # maxprocs.Set leaves everything alone if the variable exists, even empty.
-    if facts.environment is not None or facts.leaf_limit_cores is None:
-        return None
-    version = _module_version(module.version if module is not None else "")
-    if not _automaxprocs_sees_limit(facts.cgroup, version):
+    if kind is Automaxprocs.NONE or facts.environment is not None:
         return None
     limit = facts.leaf_limit_cores
-    # CHANGELOG: 1.1.0 lowered the least value from 2 to 1, 1.2.0 rounds down instead of up.
-    least = 1 if version >= (1, 1, 0) else 2
-    down = version >= (1, 2, 0)
-    value = max(least, math.floor(limit) if down else math.ceil(limit))
+    if limit is None:
+        return None
+    if kind is not Automaxprocs.KNOWN:
+        what = "a fork of automaxprocs" if kind is Automaxprocs.FORK else "automaxprocs"
+        return Prediction(None, Origin.AUTOMAXPROCS, f"{what}: of which version is not known")
+    if not _automaxprocs_sees_limit(facts.cgroup, version):
+        return None
+    least, down = _rounding(version)
+    value = _rounded(limit, least, down)
     way = "down" if down else "up"
     rule = f"automaxprocs: {_counted(limit, 'core')} rounded {way}, at least {least}"
     return Prediction(_capped(value, minor), Origin.AUTOMAXPROCS, rule)
+
+
+def _rounding(version: tuple[int, ...]) -> tuple[int, bool]:
+    # CHANGELOG: 1.1.0 lowered the least value from 2 to 1, 1.2.0 rounds down instead of up.
+    return 1 if version >= (1, 1, 0) else 2, version >= (1, 2, 0)
+
+
+def _rounded(limit: float, least: int, down: bool) -> int:
+    return max(least, math.floor(limit) if down else math.ceil(limit))
+
+
+def _is_of_automaxprocs(value: int, facts: Facts, minor: int) -> bool:
+    """Whether automaxprocs gives this value here; of a version that is not known, any may."""
+    prediction = _predict_automaxprocs(facts, minor)
+    if prediction is None:
+        return False
+    if prediction.value is not None:
+        return prediction.value == value
+    limit = facts.leaf_limit_cores or 0.0
+    ways = ((1, True), (1, False), (2, False))
+    return value in {_capped(_rounded(limit, *way), minor) for way in ways}
 
 
 def _automaxprocs_sees_limit(view: CgroupView, version: tuple[int, ...]) -> bool:
@@ -322,9 +405,9 @@ def _automaxprocs_sees_limit(view: CgroupView, version: tuple[int, ...]) -> bool
 
 
 def _module_version(version: str) -> tuple[int, ...]:
-    """(1, 5, 1) for v1.5.1; anything else, as "(devel)", counts as the newest."""
+    """(1, 5, 1) for v1.5.1; () for anything else, as "(devel)"."""
     match = re.match(r"v([0-9]{1,6})\.([0-9]{1,6})\.([0-9]{1,6})", version)
-    return tuple(int(part) for part in match.groups()) if match is not None else (999, 0, 0)
+    return tuple(int(part) for part in match.groups()) if match is not None else ()
 
 
 def origin(live: LiveGomaxprocs, facts: Facts) -> Origin:
@@ -340,12 +423,13 @@ def origin(live: LiveGomaxprocs, facts: Facts) -> Origin:
     newest = _NEWEST if minor is None else minor
     if live.custom is False:
         return _default_origin(live, facts, newest)
+    if not facts.environment_read:
+        return Origin.UNKNOWN
     # A variable that is set keeps automaxprocs quiet, so another value was set by a call.
     chosen = environment_value(facts.environment, newest)
     if chosen is not None:
         return Origin.ENVIRONMENT if live.value == chosen else Origin.CALL
-    automatic = _predict_automaxprocs(facts, newest)
-    if automatic is not None and live.value == automatic.value:
+    if _is_of_automaxprocs(live.value, facts, newest):
         return Origin.AUTOMAXPROCS
     if live.custom:
         return Origin.CALL
@@ -403,14 +487,23 @@ def judge(
     """
     prediction = predict(facts)
     minor = _minor(facts)
+    newest = _NEWEST if minor is None else minor
+    is_read = facts.environment_read
     known = Gomaxprocs(
         value=None,
         origin=Origin.UNKNOWN,
         recommended=recommend(limit_cores, facts.allowed_cpus),
         expected=prediction.value,
         rule=prediction.rule,
-        ignored=None if minor is None else _ignored(facts, minor),
-        automaxprocs=_has_automaxprocs(facts),
+        ignored=None if minor is None or not is_read else _ignored(facts, minor),
+        automaxprocs=find_automaxprocs(facts)[0],
+        bound_by=bindings(limit_cores, facts),
+        updates=newest >= 25 and is_read and godebug_value(facts, "updatemaxprocs", 1) > 0,
+        variable=environment_value(facts.environment, newest),
+        variable_is_set=(facts.environment is not None) if is_read else None,
+        otherwise=Otherwise()
+        if minor is None or not is_read
+        else otherwise(facts, minor, limit_cores),
     )
     if isinstance(live, ParseError):
         return replace(known, reason=live.reason)
@@ -418,6 +511,51 @@ def judge(
     return replace(known, value=live.value, origin=source)
 
 
-def _has_automaxprocs(facts: Facts) -> bool:
-    linked = facts.code is not None and facts.code.automaxprocs
-    return linked or facts.build.dependency("go.uber.org/automaxprocs") is not None
+def otherwise(facts: Facts, minor: int, limit_cores: float | None) -> Otherwise:
+    """What each change would give, by the rules: a remedy offers nothing that they deny."""
+    looks = replace(facts, follows_limit=None)  # what it has open says nothing of another build
+    by_view = _ignored(replace(looks, build=_with_go_line(facts, minor), godebug=None), minor)
+    if minor >= 25 and facts.follows_limit is False and by_view is None and _is_asked(facts):
+        # It looked where the rules say that the limit is, and did not find it: so will others.
+        looks = replace(facts, leaf_limit_cores=None)
+    by_setting = minor >= 25 and not _is_asked(facts)
+    built_in = facts.build.setting("DefaultGODEBUG")
+    keeps = ",".join(t for t in (facts.godebug or "").split(",") if _setting(t)[0] not in _MAXPROCS)
+    asked = f"{facts.godebug or ''},containermaxprocs=1,updatemaxprocs=1"
+
+    def built(version: int) -> int | None:
+        if minor >= version:
+            return None
+        return predict(replace(looks, build=_with_go_line(facts, version))).value
+
+    return Otherwise(
+        unset=predict(replace(facts, environment=None)).value
+        if facts.environment is not None
+        else None,
+        no_godebug=predict(replace(looks, godebug=keeps)).value
+        if by_setting and keeps != (facts.godebug or "")
+        else None,
+        godebug=predict(replace(looks, godebug=asked)).value if by_setting else None,
+        go_line=predict(replace(looks, build=_with_go_line(facts, minor))).value
+        if by_setting and built_in
+        else None,
+        go_1_25=built(25),
+        go_1_26=built(26),
+        own_limit=predict(replace(facts, leaf_limit_cores=limit_cores)).value
+        if limit_cores != facts.leaf_limit_cores
+        else None,
+    )
+
+
+_MAXPROCS = ("containermaxprocs", "updatemaxprocs")
+
+
+def _is_asked(facts: Facts) -> bool:
+    """Whether its settings have the runtime look for a limit at all."""
+    return godebug_value(facts, "containermaxprocs", 1) > 0
+
+
+def _with_go_line(facts: Facts, minor: int) -> GoBuild:
+    """Built by Go 1.``minor`` with a go line of 1.25 or later, and no //go:debug line."""
+    settings = tuple(s for s in facts.build.settings if s[0] != "DefaultGODEBUG")
+    return replace(facts.build, version=f"go1.{minor}", settings=settings)

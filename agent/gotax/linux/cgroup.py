@@ -540,6 +540,7 @@ class Cgroups:
         self._cpuset = hierarchies.of("cpuset")
         self._path_of_id: dict[int, str] = {}
         self._may_walk = True
+        self._all_cpus: frozenset[int] | None = None  # of the root's cpuset, once a tick
         self.evictions = 0  # ids forgotten because of the bound
 
     def __len__(self) -> int:
@@ -589,9 +590,9 @@ class Cgroups:
         repeats the limit of its container has none of its own.
         """
         limit = self._read_limit(place.paths.cpu, place.tops.cpu)
-        cpus, at = self._read_cpuset(place.paths.cpuset, place.tops.cpuset)
+        cpus, at = self._read_cpuset(place.paths.cpuset)
         return Bounds(
-            replace(limit, cpuset_cpus=cpus),
+            replace(limit, cpuset_cpus=cpus, cpuset_cgroup=at),
             cpu=limit.limit_cgroup if _is_below(limit.limit_cgroup, place.tops.cpu) else None,
             cpuset=at if _is_below(at, place.tops.cpuset) else None,
         )
@@ -637,31 +638,40 @@ class Cgroups:
         directory = cpuacct.directory(cpuacct_path or path)
         return replace(usage, usage_ns=_read_int(f"{directory}/cpuacct.usage"))
 
-    def _read_cpuset(self, path: str, top: str) -> tuple[int | None, str | None]:
-        """CPUs of the nearest cgroup that has a cpuset; the highest, up to ``top``, with the same.
-
-        None where none is to be seen.
-        """
+    def _read_cpuset(self, path: str) -> tuple[int | None, str | None]:
+        """CPUs of the nearest cgroup that has a cpuset, None where none is to be seen; and the
+        highest cgroup with the same CPUs, None where they are those of the root."""
         if self._cpuset is None:
             return None, None
+        found: frozenset[int] = frozenset()
+        highest = None
+        for at in _upwards(path):
+            cpus = self._root_cpus() if at == "/" else self._cpuset_of(at)
+            if cpus is None:
+                break
+            if not cpus:
+                continue  # the controller is off here: the one above counts
+            if not found and cpus == self._root_cpus():
+                return len(cpus), None
+            if found and cpus != found:
+                break
+            found, highest = cpus, at
+        return (len(found), highest) if found else (None, None)
+
+    def _cpuset_of(self, path: str) -> frozenset[int] | None:
+        """Empty where the cgroup has none; None outside of what is mounted."""
+        assert self._cpuset is not None
+        directory = self._cpuset.directory(path)
+        if directory is None:
+            return None
         is_v2 = self._cpuset is self.hierarchies.unified
         name = "cpuset.cpus.effective" if is_v2 else "cpuset.effective_cpus"
-        own: frozenset[int] = frozenset()
-        own_at: str | None = None
-        is_above = False
-        for at in _upwards(path):
-            directory = self._cpuset.directory(at)
-            if directory is None:
-                break
-            cpus = parse_cpu_list(_read(f"{directory}/{name}", _MAX_FILE_BYTES) or b"")
-            if cpus:
-                if own and cpus != own:
-                    break
-                own, own_at = cpus, at
-            is_above = is_above or at == top
-            if own and is_above:
-                break
-        return (len(own) if own else None), own_at
+        return parse_cpu_list(_read(f"{directory}/{name}", _MAX_FILE_BYTES) or b"")
+
+    def _root_cpus(self) -> frozenset[int]:
+        if self._all_cpus is None:
+            self._all_cpus = self._cpuset_of("/") or frozenset()
+        return self._all_cpus
 
     def read_group_usage(self, place: Place, bounds: Bounds) -> CpuUsage:
         """The counters of a group: CPU time of its own cgroup, throttling of the one whose quota
@@ -682,6 +692,7 @@ class Cgroups:
     def refresh(self) -> None:
         """Allows one more walk of the tree: call it once a tick."""
         self._may_walk = True
+        self._all_cpus = None
 
     def known_path(self, cgroup_id: int) -> str | None:
         """As ``path_of_id``, but without a walk."""

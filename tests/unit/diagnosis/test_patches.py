@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
-from gotax.diagnosis.patches import application, gomaxprocs_patch, kubernetes_patch
+from gotax.diagnosis.patches import application, kubernetes_patch, variable_patch
 from gotax.kubernetes.pods import parse_pod
-from gotax.model import Cause, Container, CpuLimit, PodContainer, Workload
+from gotax.model import Container, CpuLimit, CpuResources, PodContainer, Workload
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,7 +62,8 @@ def test_the_value_is_the_limits_where_that_gives_it(
     cores: float, fits: int, expected: object
 ) -> None:
     """With divisor 1 the downward API rounds up: 1 for 500m, 2 for 1500m."""
-    patch = gomaxprocs_patch(container(POD), limited(cores), fits, Cause.OLD_GO)
+    pod = replace(POD, current=CpuResources(None, cores))
+    patch = variable_patch(container(pod), limited(cores), fits, may_be_set=False).text
     _, found = env(yaml.safe_load(patch), "spec", "template", "spec", "containers")
     assert found == ({"valueFrom": expected} if isinstance(expected, dict) else {"value": expected})
 
@@ -70,7 +71,7 @@ def test_the_value_is_the_limits_where_that_gives_it(
 def test_a_limit_above_the_container_is_written_as_a_number() -> None:
     """The downward API knows the container's own limit only."""
     above = CpuLimit(1.0, "/kubepods", None)
-    patch = gomaxprocs_patch(container(POD), above, 1, Cause.ANCESTOR)
+    patch = variable_patch(container(POD), above, 1, may_be_set=False).text
     assert env(yaml.safe_load(patch), "spec", "template", "spec", "containers") == (
         "web",
         {"value": "1"},
@@ -206,6 +207,6 @@ def test_a_part_of_a_container_gets_no_patch_of_the_whole() -> None:
     """Docker in a pod, Garden below its service: a variable of the pod or unit does not reach it,
     and the downward API would give the limit of the pod's container."""
     part = replace(container(POD), nested="docker/" + "b" * 64)
-    assert gomaxprocs_patch(part, limited(0.5), 1, Cause.ENVIRONMENT) == "GOMAXPROCS=1\n"
+    assert variable_patch(part, limited(0.5), 1).text == "GOMAXPROCS=1\n"
     unit = Container("/g.service/8", "g.service/8", "/g.service/8", unit="g.service", nested="8")
-    assert gomaxprocs_patch(unit, limited(0.5), 1, Cause.OLD_GO) == "GOMAXPROCS=1\n"
+    assert variable_patch(unit, limited(0.5), 1).text == "GOMAXPROCS=1\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 from gotax.config import Thresholds
@@ -12,6 +12,8 @@ from gotax.diagnosis.case import Case
 from gotax.diagnosis.findings import verdict_of
 from gotax.model import (
     CATEGORY_COUNT,
+    Automaxprocs,
+    Binding,
     Category,
     Confidence,
     Container,
@@ -23,7 +25,9 @@ from gotax.model import (
     Gomaxprocs,
     Ignored,
     Origin,
+    Otherwise,
     Process,
+    RuntimeState,
     Verdict,
 )
 from hypothesis import given, settings
@@ -38,7 +42,18 @@ gomaxprocs = st.none() | st.builds(
     origin=st.sampled_from(Origin),
     recommended=st.none() | st.integers(1, 4096),
     ignored=st.none() | st.sampled_from(Ignored),
-    automaxprocs=st.booleans(),
+    automaxprocs=st.sampled_from(Automaxprocs),
+    expected=st.none() | st.integers(1, 4096),
+    bound_by=st.sampled_from([(), *((b,) for b in Binding), (Binding.QUOTA, Binding.CPUSET)]),
+    updates=st.booleans(),
+    variable=st.none() | st.integers(1, 4096),
+    variable_is_set=st.none() | st.booleans(),
+    otherwise=st.builds(Otherwise, *[st.none() | st.integers(1, 4)] * len(fields(Otherwise))),
+)
+states = st.none() | st.builds(
+    RuntimeState,
+    gogc=st.none() | st.sampled_from([-1, 0, 1, 100, 200, 2**31 - 1]),
+    memory_limit_bytes=st.none() | st.sampled_from([0, 175 << 20, 2**63 - 1]),
 )
 containers = st.builds(
     Container,
@@ -58,7 +73,7 @@ def cases(draw: st.DrawFn) -> Case:
         hits = [n // 500 for n in hits]
     container = draw(containers)
     processes = tuple(
-        Process(7 + i, 1, "web", container, gomaxprocs=draw(gomaxprocs))
+        Process(7 + i, 1, "web", container, gomaxprocs=draw(gomaxprocs), runtime=draw(states))
         for i in range(draw(st.integers(1, 3)))
     )
     report = ContainerReport(

@@ -107,7 +107,7 @@ def test_story_keeps_to_the_schema_with_every_optional_part_filled() -> None:
     assert breaches(document, schema_of("check-v2.json"), schema_of("check-v2.json")) == []
     oversized = next(c for c in document["containers"] if c["name"] == "payments-api")
     empty = [key for key, value in oversized.items() if value in (None, [], {})]
-    assert empty == ["nested_cgroup", "unit", "kubernetes", "cpu_shares"]
+    assert empty == ["nested_cgroup", "unit", "kubernetes", "cpuset_cgroup", "cpu_shares"]
 
 
 def test_a_pods_names_and_resources_are_told() -> None:
@@ -165,6 +165,7 @@ def test_story_in_numbers() -> None:
         "expected": 192,
         "rule": "the 192 CPUs the process may run on",
         "recommended": 1,
+        "bound_by": ["quota"],
         "reason": None,
     }
     assert row["runtime"] == {

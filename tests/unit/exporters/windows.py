@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from gotax.model import (
     CATEGORY_COUNT,
+    Binding,
     Category,
     Cause,
     Confidence,
@@ -317,7 +318,10 @@ def oversized_load() -> Load:
     container = pod_container("payments-api", 1)
     return Load(
         process=go_process(
-            container, 4242, "go1.22.5", Gomaxprocs(192, Origin.CPU_COUNT, 1, 192, CPU_RULE)
+            container,
+            4242,
+            "go1.22.5",
+            Gomaxprocs(192, Origin.CPU_COUNT, 1, 192, CPU_RULE, bound_by=(Binding.QUOTA,)),
         ),
         runs=(
             Run(FIND_WORK, Category.SCHED_WAKE, 40),

@@ -36,8 +36,12 @@ def test_the_text_of_the_go_command(sentinel: bytes) -> None:
     assert build.main == Module("github.com/example/service", "v0.0.0-20250102030405-0123456789ab")
     assert build.dependencies == (
         Module("github.com/KimMachineGun/automemlimit", "v0.7.0"),
-        Module("go.uber.org/automaxprocs", "v1.6.1-fork"),
-        Module("golang.org/x/sys", ""),
+        Module(
+            "go.uber.org/automaxprocs",
+            "v1.6.0",
+            Module("github.com/fork/automaxprocs", "v1.6.1-fork"),
+        ),
+        Module("golang.org/x/sys", "v0.30.0", Module("../sys", "")),
     )
     assert build.setting("-ldflags") == '-s -w -X main.version="1.2"'
     assert build.setting("DefaultGODEBUG") == "containermaxprocs=0,updatemaxprocs=0"

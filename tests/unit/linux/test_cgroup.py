@@ -230,6 +230,7 @@ def test_v2_limit_is_the_tightest_of_all_ancestors(host: Host) -> None:
         cpuset_cpus=6,
         shares=None,
         weight=39,
+        cpuset_cgroup="/kubepods.slice",
     )
 
 

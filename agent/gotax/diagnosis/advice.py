@@ -1,0 +1,191 @@
+"""What to do about a GOMAXPROCS that does not fit: only what the rules of this program say helps.
+
+What each change would give is worked out in ``golang.origin`` for this very process and is in
+``Otherwise``: a way is offered where it leads to a value that fits, with that value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from gotax.diagnosis.case import Case
+from gotax.diagnosis.patches import Patch, go_line, variable_patch
+from gotax.model import Automaxprocs, Binding, Cause, Gomaxprocs, Origin, Remedy
+
+_RESTARTED = frozenset({Cause.RESIZE, Cause.FEWER_CPUS})
+_LINE = "`go 1.25.0` or later in go.mod"
+
+
+def fits_well(case: Case, value: int | None) -> bool:
+    """Whether a remedy may lead to this value: not above what fits, but for Go's 2 at a limit of
+    1, and below it by no more than a limit rounded down."""
+    found, fits = case.gomaxprocs, case.fits
+    if value is None or found is None or fits is None:
+        return False
+    limit = case.report.limit.limit_cores
+    least = fits
+    if limit is not None and Binding.QUOTA in case.bound_by:
+        least = max(1, min(fits, math.floor(limit)))
+    return least <= value <= max(2, fits)
+
+
+def target_of(case: Case, cause: Cause) -> int:
+    """What the remedy leads to: Go's own reading of a limit may give 2, a variable what fits."""
+    found, fits = case.gomaxprocs, case.fits
+    assert found is not None
+    assert fits is not None
+    if cause is Cause.GO_MOD and fits_well(case, found.otherwise.go_line):
+        return found.otherwise.go_line or fits
+    return fits
+
+
+def advise(case: Case, cause: Cause) -> Remedy:
+    """For a GOMAXPROCS above what fits."""
+    found = case.gomaxprocs
+    assert found is not None
+    target = target_of(case, cause)
+    patch = _patch(case, cause, target)
+    sentences = [*_ways(case, cause, target, found), patch.note]
+    if cause is Cause.RESIZE and patch.from_limit:
+        sentences.append(
+            "With the resizePolicy RestartContainer a resize restarts the container, which reads"
+            " the new limit."
+        )
+    text = " ".join(s for s in sentences if s)
+    return Remedy(text + _rounding(case, target), patch.text, target)
+
+
+def _patch(case: Case, cause: Cause, target: int) -> Patch:
+    found = case.gomaxprocs
+    assert found is not None
+    if found.origin is Origin.CALL and found.variable is not None:
+        return Patch("")
+    if cause is Cause.GO_MOD and fits_well(case, found.otherwise.go_line):
+        return Patch(go_line())
+    return set_variable(case, target)
+
+
+def set_variable(case: Case, value: int) -> Patch:
+    found, report = case.gomaxprocs, case.report
+    may_be_set = found is None or found.variable_is_set is not False
+    return variable_patch(report.container, report.limit, value, may_be_set)
+
+
+def _ways(case: Case, cause: Cause, target: int, found: Gomaxprocs) -> Iterator[str]:
+    """Sentences: the best way first."""
+    other = found.otherwise
+    if found.origin is Origin.CALL:
+        yield from _about_a_call(case, target, found)
+        return
+    if cause is Cause.GO_MOD and fits_well(case, other.go_line):
+        yield (
+            f"Write {_LINE} and build again: GOMAXPROCS will follow the limit, {target} here. That"
+            " line changes other old defaults as well (DefaultGODEBUG of `go version -m` lists"
+            " them); a line //go:debug containermaxprocs=1 in the main package changes this one"
+            " alone. A line there with containermaxprocs=0 would win: take it out."
+        )
+        if fits_well(case, other.godebug):
+            yield _through_godebug(other.godebug)
+        return
+    if cause in _RESTARTED and found.updates and found.origin is not Origin.AUTOMAXPROCS:
+        yield (
+            "Its runtime looks at limit and CPUs again by itself, about once a second while it has"
+            " work."
+        )
+    elif cause in _RESTARTED and fits_well(case, found.expected):
+        yield f"Restart it: a process like this one now starts with {found.expected}."
+        yield f"Or set GOMAXPROCS to {target} in the environment."
+        if found.automaxprocs is Automaxprocs.NONE:
+            yield f"Built with Go 1.25 or newer and {_LINE} it would follow such changes by itself."
+        return
+    yield _through_the_variable(cause, target, found)
+    yield from _other_ways(case, cause, found)
+
+
+def _through_the_variable(cause: Cause, target: int, found: Gomaxprocs) -> str:
+    if found.origin is Origin.ENVIRONMENT:
+        return f"Set the variable GOMAXPROCS to {target}."
+    text = f"Set GOMAXPROCS to {target} in the environment"
+    if cause is Cause.RESIZE:
+        text += ", and start it again"
+    if found.automaxprocs is Automaxprocs.FORK:
+        return f"{text}, and look again: what a fork of automaxprocs makes of it is not known."
+    if cause is Cause.AUTOMAXPROCS:
+        return f"{text}; automaxprocs respects it."
+    if cause is Cause.UNKNOWN:
+        return f"{text}, and look again: a call of runtime.GOMAXPROCS would win over it."
+    return f"{text}."
+
+
+def _other_ways(case: Case, cause: Cause, found: Gomaxprocs) -> Iterator[str]:
+    other = found.otherwise
+    if found.variable_is_set and fits_well(case, other.unset):
+        yield f"Or take the variable out: without it this process would get {other.unset} here."
+    if cause is Cause.GODEBUG and fits_well(case, other.no_godebug):
+        yield (
+            "Or take containermaxprocs=0 out of the variable GODEBUG: that gives"
+            f" {other.no_godebug}."
+        )
+    if cause is Cause.DEBUG_LINE and fits_well(case, other.go_line):
+        yield (
+            "Or take containermaxprocs=0 out of the //go:debug or godebug line and build again:"
+            f" that gives {other.go_line}."
+        )
+    elif fits_well(case, other.go_line):
+        yield f"Or write {_LINE} and build again: that gives {other.go_line}."
+    if not fits_well(case, other.no_godebug) and fits_well(case, other.godebug):
+        yield _through_godebug(other.godebug)
+    newer = [(25, other.go_1_25), (26, other.go_1_26)]
+    version, value = next(((v, n) for v, n in newer if fits_well(case, n)), (0, None))
+    if version:
+        yield (
+            f"Or build with Go 1.{version} or newer and {_LINE}: it reads the limit itself, which"
+            f" gives {value} here."
+        )
+    if cause is Cause.ANCESTOR and fits_well(case, other.own_limit):
+        yield (
+            "Or put the limit on its own cgroup, where this program sees it: that gives"
+            f" {other.own_limit}."
+        )
+
+
+def _through_godebug(value: int | None) -> str:
+    return (
+        "Without a new build GODEBUG=containermaxprocs=1,updatemaxprocs=1 in the environment gives"
+        f" {value} (behind a comma where GODEBUG is set already)."
+    )
+
+
+def _about_a_call(case: Case, target: int, found: Gomaxprocs) -> Iterator[str]:
+    without = f": then it has {found.expected} here" if fits_well(case, found.expected) else ""
+    if found.variable is not None:
+        if without:
+            yield f"Take the call of runtime.GOMAXPROCS out of the program{without}."
+            yield f"Or have it set {target}."
+        else:
+            yield f"Have the call of runtime.GOMAXPROCS set {target}, or take it out and set the"
+            yield f"variable to {target}."
+        yield f"The variable alone does not help: it asks for {found.variable}, and the call wins."
+        return
+    yield (
+        f"Set GOMAXPROCS to {target} in the environment, and look again: many programs call"
+        " runtime.GOMAXPROCS only where the variable is not set."
+    )
+    yield (
+        "If the value stays, the call comes later and wins: take it out of the program"
+        f"{without}, or have it set {target}."
+    )
+
+
+def _rounding(case: Case, target: int) -> str:
+    limit = case.report.limit.limit_cores
+    if limit is None or not limit % 1 or limit < 1 or target != math.ceil(limit):
+        return ""
+    if Binding.QUOTA not in case.bound_by:
+        return ""
+    return (
+        f" {target} is the limit of {limit:g} rounded up, as the downward API and Go round;"
+        f" {math.floor(limit)}, as automaxprocs rounds, leaves {limit % 1:g} of a CPU unused"
+        " by Go code but is throttled less."
+    )
