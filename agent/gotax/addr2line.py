@@ -9,7 +9,6 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import takewhile
 
 import numpy as np
 import numpy.typing as npt
@@ -91,14 +90,16 @@ def available_lines(fd: int) -> Iterator[list[str]]:
 def addr2line(binary: Binary, texts: Sequence[str]) -> Iterator[str]:
     """Per hexadecimal address one line per inline level, innermost first, tab-separated.
 
-    address as given, function, file, line, ``inline`` or ``outer``; ``?`` for what is unknown.
-    Many lines come as one text. Raises UserError for what is no address, after the answers to what
-    is before it.
+    address as given, function, file, line, ``inline`` or ``outer``; ``?`` for what is unknown, and
+    for what is no address. Many lines come as one text.
     """
     texts = [text for text in map(str.strip, texts) if text]
-    asked = _addresses(texts)
+    asked, is_address = _addresses(texts)
     wanted, inverse = np.unique(asked, return_inverse=True)
-    found = _answers(binary, wanted)
+    found = _with_unknown(_answers(binary, wanted))
+    inverse[~is_address] = len(wanted)
+    for number in np.flatnonzero(~is_address).tolist():  # a tab in it would be another column
+        texts[number] = "".join(c if c.isprintable() else _UNKNOWN for c in texts[number])
     for low in range(0, len(asked), _PER_TEXT):
         of = inverse[low : low + _PER_TEXT]
         counts = found.counts[of]
@@ -109,8 +110,6 @@ def addr2line(binary: Binary, texts: Sequence[str]) -> Iterator[str]:
         for number, column in enumerate((found.functions, found.files, found.tails), 1):
             lines[:, number] = column[rows]
         yield "".join(lines.ravel().tolist())
-    if len(asked) < len(texts):
-        raise UserError(f"{texts[len(asked)][:40]!r} is no hexadecimal address")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +122,18 @@ class _Answers:
     tails: _Texts
     first: npt.NDArray[np.intp]
     counts: npt.NDArray[np.intp]
+
+
+def _with_unknown(found: _Answers) -> _Answers:
+    """One more answer: to what is no address."""
+    function, file, tail = (_texts((piece,)) for piece in _pieces(Frame(""), is_unnamed=True))
+    return _Answers(
+        np.append(found.functions, function),
+        np.append(found.files, file),
+        np.append(found.tails, tail),
+        np.append(found.first, len(found.functions)),
+        np.append(found.counts, 1),
+    )
 
 
 def _answers(binary: Binary, addresses: UInt64Array) -> _Answers:
@@ -220,15 +231,17 @@ def _texts(texts: Iterable[str]) -> _Texts:
     return np.array([*texts], object)
 
 
-def _addresses(texts: list[str]) -> UInt64Array:
-    """Up to the first text that is no address."""
+def _addresses(texts: list[str]) -> tuple[UInt64Array, npt.NDArray[np.bool_]]:
+    """Addresses, 0 for a text that is none; and which are."""
     try:
         if not "".join(texts).encode().translate(None, _DIGITS):
-            return np.array([int(text, 16) for text in texts], np.uint64)
+            found = np.array([int(text, 16) for text in texts], np.uint64)
+            return found, np.ones(len(texts), bool)
     except (ValueError, OverflowError):
         pass  # one by one
-    understood = takewhile(lambda address: address is not None, map(_address, texts))
-    return np.array([*understood], np.uint64)
+    understood = [_address(text) for text in texts]
+    is_address = np.array([address is not None for address in understood], bool)
+    return np.array([address or 0 for address in understood], np.uint64), is_address
 
 
 def _address(text: str) -> int | None:

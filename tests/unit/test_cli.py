@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -365,8 +366,8 @@ def test_names_that_workloads_choose_can_be_printed(arguments: list[str], encodi
 
 
 @printing
-def test_a_reader_that_goes_away_is_no_error(arguments: list[str]) -> None:
-    """`gotax check | true`: no word on standard error, and no failure of the measuring."""
+def test_a_reader_that_goes_away_is_no_finding(arguments: list[str]) -> None:
+    """`gotax check | true`: no word on standard error, and neither fine nor findings."""
     read, write = os.pipe()
     os.close(read)
     try:
@@ -374,7 +375,83 @@ def test_a_reader_that_goes_away_is_no_error(arguments: list[str]) -> None:
     finally:
         os.close(write)
     assert done.stderr == ""
-    assert done.returncode in (EXIT_FINE, EXIT_FINDINGS)
+    assert done.returncode == EXIT_FAILED
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *PRINTING,
+        ["--version"],
+        ["top", "--once"],
+        ["addr2line", sys.executable],
+        ["selftest"],
+        ["compare", "a.json", "b.json"],
+        ["fleet", "--help"],
+    ],
+    ids=" ".join,
+)
+def test_a_closed_output_is_no_finding(arguments: list[str]) -> None:
+    """`gotax check >&-`: one sentence, of whatever is wrong first, and exit code 2."""
+    command = [sys.executable, "-c", DRIVER, *arguments]
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *command],
+        input="0\n",
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+        check=False,
+    )
+    assert sentence(done.stderr)
+    assert done.returncode == EXIT_FAILED
+
+
+def test_a_closed_error_output_is_not_written_to_the_other(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gotax", "compare", "a", "b"]
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" 2>&-', "sh", *command],
+        stdout=subprocess.PIPE,
+        cwd=tmp_path,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (EXIT_FAILED, b"")
+
+
+# Ctrl-C at the moment that a module is looked for.
+INTERRUPTED = """
+import signal, sys
+wanted = sys.argv.pop(1)
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == wanted:
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+from gotax.__main__ import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    "module", ["gotax.cli", "argparse", "gotax.errors", "gotax.cli.check", "numpy"]
+)
+def test_ctrl_c_while_modules_are_loaded_is_no_traceback(module: str) -> None:
+    """From the first of them on: exit code 130 and not a word."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, module, "check", "-d", "0.1"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_the_command_starts_where_ctrl_c_is_handled() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["scripts"]["gotax"] == "gotax.__main__:main"
 
 
 @printing

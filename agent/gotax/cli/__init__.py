@@ -16,7 +16,7 @@ from importlib import import_module
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from gotax import __version__
-from gotax.cli.output import EXIT_FAILED, EXIT_FINE
+from gotax.cli.output import EXIT_FAILED
 from gotax.errors import GotaxError, UserError
 
 COMMANDS = ("check", "top", "explain", "record", "compare", "addr2line", "selftest", "agent")
@@ -29,7 +29,7 @@ COLLECTOR_COMMANDS = {
 
 
 EPILOG = """\
-exit codes: 0 nothing found, 1 findings, 2 could not measure
+exit codes: 0 nothing found, 1 findings, 2 could not measure, or not write what it found
 
 examples:
   gotax check                     one verdict per Go container or service, after 15 s
@@ -43,12 +43,12 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    was_closed = _open_closed_streams()
     try:
         try:
             return _run(arguments)
         finally:
-            if sys.stdout is not None:  # closed
-                sys.stdout.flush()
+            sys.stdout.flush()
     except UserError as error:
         print(f"gotax: {error}", file=sys.stderr)
         return error.exit_code
@@ -56,8 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"gotax: {error}", file=sys.stderr)
         return EXIT_FAILED
     except BrokenPipeError:
-        _silence_output()  # the reader went away
-        return EXIT_FINE
+        _silence_output()
+        if was_closed:
+            print("gotax: standard output is closed", file=sys.stderr)
+        # Else the reader went away: it knows. What it has not read may have been a finding.
+        return EXIT_FAILED
     except OSError as error:
         print(f"gotax: {error.strerror}: {error.filename or 'standard output'}", file=sys.stderr)
         _silence_output()
@@ -88,6 +91,22 @@ def _run_of_collector(arguments: Sequence[str]) -> int:
             " pip install 'gotax[collector]'"
         ) from error
     return command.run(arguments[0], arguments[1:])
+
+
+def _open_closed_streams() -> bool:
+    """Where standard output was closed (`>&-`) is a pipe that nobody reads: only what writes to it
+    fails. What is written to a closed standard error goes nowhere. True: output was closed."""
+    was_closed = sys.stdout is None
+    if was_closed:
+        read, write = os.pipe()
+        os.close(read)
+        os.dup2(write, 1)
+        if write != 1:
+            os.close(write)
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    return was_closed
 
 
 def _silence_output() -> None:

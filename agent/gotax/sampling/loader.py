@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from gotax.errors import GotaxError, TransientError, UserError
+from gotax.sampling import preflight
 
 MAP_NAMES = (
     *("control", "counters"),
@@ -55,7 +56,9 @@ Watch = Callable[[float], None]
 
 
 class LoadError(GotaxError):
-    """The kernel or the compiler refused the program; the text carries its last words."""
+    """The kernel or the compiler refused the program.
+
+    The text is what the child wrote, for ``preflight.explain_refusal`` to make a sentence of."""
 
 
 @contextlib.contextmanager
@@ -74,15 +77,22 @@ def load_program(definitions: dict[str, str], watch: Watch) -> Program:
     # -P: a root tool must not import modules from the directory it happens to be started in.
     arguments = [sys.executable, "-P", "-m", "gotax.sampling.loader", str(child.fileno())]
     with parent, _source_directory() as source:
-        process = subprocess.Popen(
-            arguments,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            pass_fds=[child.fileno()],
-            env={**os.environ, "BCC_KERNEL_SOURCE": str(source)},
-            start_new_session=True,  # a Ctrl-C is the parent's to handle
-        )
+        try:
+            process = subprocess.Popen(
+                arguments,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=[child.fileno()],
+                env={**os.environ, "BCC_KERNEL_SOURCE": str(source)},
+                start_new_session=True,  # a Ctrl-C is the parent's to handle
+            )
+        except OSError as error:  # no process, memory or descriptor left
+            child.close()
+            raise UserError(
+                f"the BPF compiler could not be started ({error.strerror}): see the limits of"
+                " processes, memory and open files"
+            ) from error
         child.close()
         try:
             request: dict[str, object] = {"source": str(source), "definitions": definitions}
@@ -97,12 +107,9 @@ def load_program(definitions: dict[str, str], watch: Watch) -> Program:
                     pipe.close()
         names, fds = _receive(parent)
     if not fds:
-        last_words = " ".join(stderr.decode("utf-8", "replace").split())[-400:]
-        if "No module named 'bcc'" in last_words:
-            raise UserError(
-                "the BPF compiler is missing: install Debian's python3-bpfcc"
-                " (not PyPI's bcc) and use a Python that sees the system's packages"
-            )
+        last_words = stderr.decode("utf-8", "replace").strip()
+        if missing := preflight.explain_missing_compiler(last_words):
+            raise UserError(missing)
         if process.returncode < 0:
             raise TransientError(
                 f"the BPF compiler was ended by signal {-process.returncode}"

@@ -14,6 +14,11 @@ from gotax.sampling.kernel import MACHINE
 MINIMUM_KERNEL = (5, 8)
 """BPF_MAP_LOOKUP_AND_DELETE_BATCH came in 5.6, CAP_BPF and CAP_PERFMON in 5.8."""
 
+_WORDS_MAX = 200
+_VERIFIED = re.compile(r"processed \d+ insns")  # the last line of the verifier's log
+_EXCEPTION = re.compile(r"^[\w.]*(Error|Exception|Interrupt|Exit): ")
+_NO_MEMORY = ("Cannot allocate memory", "MemoryError", "out of memory", "failed to map segment")
+_NO_RIGHTS = ("Operation not permitted", "Permission denied", "Need super-user privileges")
 _CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 21, 38, 39
 
 
@@ -89,15 +94,55 @@ def explain_namespace(why: str) -> str:
     )
 
 
+def explain_missing_compiler(last_words: str) -> str:
+    """A sentence if the child could not import bcc, else ""."""
+    remedy = (
+        "install Debian's python3-bpfcc (not PyPI's bcc), and gotax for the system's Python with"
+        " the system's packages (`pipx install --system-site-packages`)"
+    )
+    if "No module named 'bcc" in last_words:
+        return f"the BPF compiler is missing: {remedy}"
+    if "cannot import name 'BPF'" in last_words or "has no attribute 'BPF'" in last_words:
+        return f"the module bcc is not the BPF compiler: {remedy}"
+    library = re.search(r"(lib\S+\.so[.\d]*): cannot open shared object", last_words)
+    if library or "undefined symbol" in last_words:
+        what = f" ({library[1]} is missing)" if library else ""
+        return f"the BPF compiler is not installed as a whole{what}: {remedy}"
+    return ""
+
+
 def explain_refusal(last_words: str) -> str:
-    if "Operation not permitted" in last_words or "Permission denied" in last_words:
+    """One sentence of what bcc, clang and the kernel's verifier wrote before the loader ended."""
+    lines = [line.strip() for line in last_words.splitlines() if line.strip()]
+    verdict = next((n for n, line in enumerate(lines) if _VERIFIED.match(line)), 0)
+    if verdict:
+        return (
+            f"the kernel's verifier refused the BPF program ({lines[verdict - 1][:_WORDS_MAX]}):"
+            f" report it with this kernel's name ({platform.release()})"
+        )
+    if any(words in last_words for words in _NO_MEMORY):
+        return (
+            "there is too little memory to compile the BPF program, which takes 200 MB for some"
+            " seconds: raise the memory limit"
+        )
+    if any(words in last_words for words in _NO_RIGHTS):
         return (
             "the kernel refused the BPF program: run as root, check that lockdown"
             f" ({lockdown()}) and the container's seccomp profile allow bpf()"
         )
     if "not implemented" in last_words:
         return "this kernel has no eBPF: boot one with CONFIG_BPF_SYSCALL=y"
-    return f"the BPF program could not be loaded: {last_words}"
+    if refused := re.search(r"could not open bpf map: (\w+), error: (.*)", last_words):
+        return f"the kernel refused the BPF map {refused[1]} ({refused[2][:_WORDS_MAX]})"
+    if error := re.search(r"([^/\s]+:\d+):\d+: (?:fatal )?error: (.*)", last_words):
+        return (
+            f"the BPF program does not compile here ({error[1]}: {error[2][:_WORDS_MAX]}): install"
+            " python3-bpfcc 0.26 or newer, and gotax once more"
+        )
+    if "Unable to find kernel headers" in last_words:
+        return "files that belong to gotax are missing: install it once more"
+    said = _EXCEPTION.sub("", lines[-1])[:_WORDS_MAX] if lines else "the loader ended"
+    return f"the BPF program could not be loaded: {said}"
 
 
 def _read(path: str) -> str:
