@@ -74,16 +74,22 @@ def load_program(definitions: dict[str, str], watch: Watch) -> Program:
     # -P: a root tool must not import modules from the directory it happens to be started in.
     arguments = [sys.executable, "-P", "-m", "gotax.sampling.loader", str(child.fileno())]
     with parent, _source_directory() as source:
-        process = subprocess.Popen(
-            arguments,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            pass_fds=[child.fileno()],
-            env={**os.environ, "BCC_KERNEL_SOURCE": str(source)},
-            start_new_session=True,  # a Ctrl-C is the parent's to handle
-        )
-        child.close()
+        try:
+            process = subprocess.Popen(
+                arguments,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=[child.fileno()],
+                env={**os.environ, "BCC_KERNEL_SOURCE": str(source)},
+                start_new_session=True,  # a Ctrl-C is the parent's to handle
+            )
+        except OSError as error:  # no process or memory left
+            raise TransientError(
+                f"the BPF compiler could not be started: {error.strerror}"
+            ) from error
+        finally:
+            child.close()
         try:
             request: dict[str, object] = {"source": str(source), "definitions": definitions}
             stderr = _converse(process, request, watch)
