@@ -56,14 +56,18 @@ def patched(compiler: str, bound_s: float, *command: str) -> list[str]:
     [
         pytest.param("exec sleep 1000", 0.1, "took over 0.1 s", id="late"),
         pytest.param("kill -9 $$", 300.0, "was ended by signal 9", id="killed"),
+        pytest.param("", 300.0, "could not be started", id="no process left"),
     ],
 )
 def test_a_command_says_so_in_one_sentence(
     compiler: Callable[[str], str], script: str, bound_s: float, sentence: str
 ) -> None:
     """Once, not twice: a kernel without bpf_task_pt_regs() is not what it is about."""
+    path = compiler(script)
+    if not script:
+        Path(path).chmod(0)  # fork and exec fail by the same exception
     done = subprocess.run(
-        patched(compiler(script), bound_s, "check", "-d", "0.1"),
+        patched(path, bound_s, "check", "-d", "0.1"),
         capture_output=True,
         text=True,
         check=False,

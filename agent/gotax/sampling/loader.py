@@ -88,12 +88,12 @@ def load_program(definitions: dict[str, str], watch: Watch) -> Program:
                 start_new_session=True,  # a Ctrl-C is the parent's to handle
             )
         except OSError as error:  # no process, memory or descriptor left
-            child.close()
-            raise UserError(
+            raise TransientError(
                 f"the BPF compiler could not be started ({error.strerror}): see the limits of"
                 " processes, memory and open files"
             ) from error
-        child.close()
+        finally:
+            child.close()
         try:
             request: dict[str, object] = {"source": str(source), "definitions": definitions}
             stderr = _converse(process, request, watch)
