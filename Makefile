@@ -29,7 +29,7 @@ lint: $(VENV)/.ready-test ## lint and types
 
 # With PYTEST='-k something' one of these two may have no test (5), and that is no failure.
 test-correctness: $(VENV)/.ready-test ## the tests that also pass on a busy host, if slowly
-	@$(VENV)/bin/python -m pytest --timing=without -n 2 --dist loadgroup $(PYTEST) || [ $$? -eq $(if $(PYTEST),5,-1) ]
+	@$(VENV)/bin/python -m pytest --timing=without -n 2 --no-loadscope-reorder $(PYTEST) || [ $$? -eq $(if $(PYTEST),5,-1) ]
 
 test-timing: $(VENV)/.ready-test ## the tests that judge by the clock, and need a quiet host
 	@$(VENV)/bin/python -m pytest --timing=only $(PYTEST) || [ $$? -eq $(if $(PYTEST),5,-1) ]

@@ -3,9 +3,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 from tests import toolchains
 
@@ -18,6 +20,7 @@ settings.register_profile(
 )
 settings.load_profile("gotax")
 
+SAMPLING = ("tests/kernel/",)
 GOLDEN = Path(__file__).parent / "golden"
 
 
@@ -32,6 +35,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Side by side (-n 2) run files, and one at a time of those that sample the host."""
+    return SideBySide(config, log)
+
+
+class SideBySide(LoadScopeScheduling):  # type: ignore[misc]
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return next((folder for folder in SAMPLING if path.startswith(folder)), path)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("--runslow"):
         for item in items:
@@ -41,10 +56,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         others = [i for i in items if ("timing" in i.keywords) != (timing == "only")]
         config.hook.pytest_deselected(items=others)
         items[:] = [i for i in items if ("timing" in i.keywords) == (timing == "only")]
-    for item in items:
-        # Side by side (-n 2) run files, and one test at a time that samples the host.
-        group = "kernel" if "kernel" in item.keywords else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from gotax.sampling.sampler import Sampler
 from tests.faults.agent import Task
 from tests.faults.proxy import Mode, Proxy
 from tests.faults.verdict import gaps, read_ledger, read_store
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
@@ -151,7 +152,7 @@ class World:
         codes = []
         for process in (*self.agents.values(), self.collector):
             process.send_signal(signal.SIGTERM)
-            codes.append(wait_for(process, 90))
+            codes.append(wait_for(process, PATIENCE_S))
         self.unmount()
         print(f"exit codes {codes}")
         return not any(codes)

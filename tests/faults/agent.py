@@ -18,6 +18,7 @@ from gotax.exporters.stream.connection import Destination
 from gotax.exporters.stream.exporter import Identity, StreamExporter
 from gotax.exporters.stream.spool import Bounds, Spool
 
+from tests.patience import PATIENCE_S
 from tests.unit.exporters.windows import story_window
 
 FIRST = 1_000_000
@@ -61,7 +62,7 @@ def run(task: Task) -> None:
         os.write(ledger, line.encode() + b"\n")
         number += 1
         time.sleep(task.period_s)
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE_S
     while exporter.statistics().spool_records and time.monotonic() < end:
         time.sleep(0.1)
     statistics = asdict(exporter.statistics())

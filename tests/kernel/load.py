@@ -155,6 +155,11 @@ class Load:
         """CPU time of the process so far: the clock that clock_getcpuclockid(3) names."""
         return time.clock_gettime_ns(~self.pid << 3 | 2)  # CPUCLOCK_SCHED, linux/posix-timers.h
 
+    def wait_for_work(self, cpu_s: float) -> None:
+        """Until it has had that much of a CPU from now on."""
+        enough_ns = self.cpu_ns() + int(cpu_s * 1e9)
+        wait_until(lambda: self.cpu_ns() >= enough_ns, f"PID {self.pid} to get {cpu_s:g} s of CPU")
+
     def start_ticks(self) -> int:
         return int(Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2].split()[19])
 
@@ -191,9 +196,13 @@ class Walk:
         self.pipeline.absorb(drain, 0.0)
         return drain
 
-    def drain_for(self, seconds: float) -> None:
-        """Once at the end."""
+    def drain_for(self, seconds: float, *programs: Load) -> None:
+        """Once at the end, which is not before each of the programs had a quarter of the time on a
+        CPU: where many want it that takes longer."""
+        began = {program: program.cpu_ns() for program in programs}
         time.sleep(seconds)
+        for program, cpu_ns in began.items():
+            program.wait_for_work(seconds / 4 - (program.cpu_ns() - cpu_ns) / 1e9)
         self.drain()
 
     def window(self) -> Window:

@@ -48,10 +48,14 @@ def named(window: Window, pid: int) -> set[str]:
     return set(functions(window, pid))
 
 
-def test_pid_that_ends_while_it_is_sampled(go_binary: GoBinary, load: Loads) -> None:
+def test_pid_that_ends_while_it_is_sampled(
+    go_binary: GoBinary, load: Loads, group: Callable[[str], Group]
+) -> None:
     """`gotax check --pid` of a process that is killed meanwhile: what was counted is told, the
     books balance, and there is no word on standard error."""
-    program = load(go_binary("knownwork", VERSIONS[-1]))
+    own = group("ends")
+    own.favour()
+    program = load(go_binary("knownwork", VERSIONS[-1]), group=own)
     program.report()
     with gotax("check", "--json", "-d", "2.5", "--pid", str(program.pid)) as process:
         wait_until(lambda: held(process.pid).is_complete, "the timers to run")
@@ -77,7 +81,7 @@ def test_binary_replaced_while_it_runs(go_binary: GoBinary, load: Loads, tmp_pat
     new = load(path)
     new.report()
     with Walk(499) as walk:
-        walk.drain_for(1.0)
+        walk.drain_for(1.0, old, new)
         window = walk.window()
     assert named(window, old.pid) >= WORK
     assert "main.arrive" not in named(window, old.pid)
@@ -97,7 +101,7 @@ def test_file_cut_behind_its_segments(go_binary: GoBinary, load: Loads, tmp_path
     program = load(path)
     program.report()
     with Walk(499) as walk:
-        walk.drain_for(1.0)
+        walk.drain_for(1.0, program)
         window = walk.window()
     assert named(window, program.pid) >= WORK
     assert window.reports
@@ -177,7 +181,7 @@ def test_hostile_binaries_that_run(go_binary: GoBinary, load: Loads, tmp_path: P
         walk.drain()  # the shells that start them
         walk.window()
         for _ in range(4):
-            walk.drain_for(0.7)
+            walk.drain_for(0.2, *running.values())
         window = walk.window()
     assert window.hits.lost == {}
     counted = {pids[pid] for pid, _ in hits_by_process(window)}
@@ -215,14 +219,14 @@ os.execv({str(path)!r}, ["knownwork"])
     identity = (program.pid, program.start_ticks())
     detail = Detail(functions=20, native_frames=True)
     with Walk(499, target=Target(tgids=frozenset({program.pid})), detail=detail) as walk:
-        walk.drain_for(0.5)
+        walk.drain_for(0.5, program)
         before = walk.window()
         time.sleep(0.2)
         program.tell("now")
         program.report()
         walk.drain()
         between = walk.window()
-        walk.drain_for(0.7)
+        walk.drain_for(0.7, program)
         after = walk.window()
     assert hits_by_process(before).keys() == {identity}
     assert not named(before, program.pid) & WORK
@@ -242,7 +246,7 @@ def test_cgroup_that_vanishes_between_two_reads(
     program = load(go_binary("knownwork", VERSIONS[-1]), group=own)
     program.report()
     with Walk(499, target=Target(tgids=frozenset({program.pid}))) as walk:
-        walk.drain_for(0.3)
+        walk.drain_for(0.3, program)
         first = walk.window()
         walk.drain_for(0.3)
         for folder in other.folders:

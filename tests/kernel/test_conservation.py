@@ -19,7 +19,7 @@ from tests.toolchains import VERSIONS
 pytestmark = [pytest.mark.kernel, pytest.mark.toolchain]
 
 SECONDS = 10.0
-DISTINCT_PER_MINUTE = 2000
+DISTINCT_PER_CPU_S = 24
 PERF_EVENT_IOC_DISABLE = 0x2401
 
 
@@ -42,7 +42,7 @@ def check_every_stack_is_there(drain: Drain) -> None:
         (drain.samples["user_stack"], drain.user_stacks),
         (drain.samples["kernel_stack"], drain.kernel_stacks),
     ):
-        wanted = hashes[kept & (hashes != 0)]
+        wanted = hashes[kept & (hashes > 1)]  # 1: in the kernel, which could not be walked there
         assert (stacks.find(wanted) >= 0).all()
     depths = drain.user_stacks.offsets[1:] - drain.user_stacks.offsets[:-1]
     assert (depths > 0).all()
@@ -57,16 +57,17 @@ def test_every_interrupt_is_accounted_for(
 ) -> None:
     """Over the life of a sampler drained at odd times: interrupts = idle + filtered + lost for
     want of room + hits drained, exactly; each stack is found; hits drained = attributed + lost,
-    with less than 0.1 % lost; and the load shows more than 2,000 distinct stacks a minute."""
+    with less than 0.1 % lost; and the load shows many distinct stacks."""
     program = load(go_binary("stacks", VERSIONS[-1]), "-goroutines", "2", "-busy", "0.7")
     program.report()
     seconds = SECONDS * (0.5 if hz == 999 else 1)
     pauses = random.Random(hz)
     with Walk(hz) as walk:
         walk.pipeline.scan()
-        ends = time.monotonic() + seconds
+        ends, cpu_ns = time.monotonic() + seconds, -program.cpu_ns()
         while time.monotonic() < ends:
             walk.drain_for(pauses.choice([0.0, 0.003, 0.05, 0.3, 1.1]))
+        cpu_ns += program.cpu_ns()
         close_the_books(walk, monkeypatch)
         window = walk.window()
     ticks = walk.counted(Counter.TICKS)
@@ -79,7 +80,7 @@ def test_every_interrupt_is_accounted_for(
     for drain in walk.drains:
         check_every_stack_is_there(drain)
         seen.update(drain.samples["user_stack"][drain.samples["tgid"] == program.pid].tolist())
-    assert len(seen) > DISTINCT_PER_MINUTE * seconds / 60
+    assert len(seen) > DISTINCT_PER_CPU_S * cpu_ns / 1e9
 
 
 def test_maps_that_are_too_small_lose_by_name(

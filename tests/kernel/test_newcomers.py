@@ -24,7 +24,7 @@ from tests.toolchains import VERSIONS
 pytestmark = [pytest.mark.kernel, pytest.mark.toolchain]
 
 HZ = 999
-DRAIN_S = 60.0
+DRAIN_S = 20.0
 LIVES_S = (4.0, 3.0, 2.0)
 """Of one process each, in a cgroup of its own, at least: on a busy host one lives until it has used
 ``USED_NS`` and was met. When all are over the window ends."""
@@ -55,7 +55,7 @@ class Crashes:
 @pytest.fixture(scope="module")
 def crashes(go_binary: Callable[..., Path]) -> Crashes:
     """One window with a single regular drain at its end, as the agent's are (on a host that is so
-    busy that it takes a minute, with one more)."""
+    busy that it takes longer, with some more)."""
     binary = go_binary("knownwork", VERSIONS[-1])
     lives: list[Life] = []
     stop = StopSignal()

@@ -36,12 +36,12 @@ def test_pids_are_a_target(load: Callable[..., Load]) -> None:
     target = Target(tgids=frozenset({first.pid}))
     with Walk(499, target=target) as walk:
         for _ in range(3):
-            walk.drain_for(0.3)
+            walk.drain_for(0.3, first, second)
         assert set().union(*map(tgids, walk.drains)) == {first.pid}
         assert walk.counted(Counter.FILTERED) > 0
         walk.sampler.follow({second.pid, 4_000_000})
         walk.drain()  # has hits of before
-        time.sleep(0.5)
+        second.wait_for_work(0.1)
         assert tgids(walk.drain()) == {second.pid}
         walk.sampler.follow(set())
         walk.drain()
@@ -54,7 +54,7 @@ def test_children_do_not_belong_to_a_pid(load: Callable[..., Load]) -> None:
     parent = load("python3", "-c", FORK)
     child = int(parent.line())
     with Walk(499, target=Target(tgids=frozenset({parent.pid}))) as walk:
-        walk.drain_for(1.0)
+        walk.drain_for(0.4, parent)
         assert tgids(walk.drains[0]) == {parent.pid}
         walk.sampler.follow({child})
         walk.drain()

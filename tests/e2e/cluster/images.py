@@ -130,7 +130,7 @@ def _make_base(name: str) -> None:
     match = re.fullmatch(r"docker\.io/library/debian:(\w+)-slim", name)
     if match is None:
         raise ImageError(f"no way to make {name} without a registry: only debian:RELEASE-slim")
-    say(f"making {name} of Debian's packages (once; some three minutes)")
+    say(f"making {name} of Debian's packages (once; a minute)")
     archive = cache() / "build" / "base.tar"
     archive.parent.mkdir(parents=True, exist_ok=True)
     _run(*_BASE, match[1], str(archive))

@@ -1,6 +1,6 @@
 """A whole Kubernetes and helm, built from the Go module proxy and kept outside the clone.
 
-The first build takes some twenty minutes of two cores; the results, 200 MB, are kept in the same
+The first build takes some eight minutes of two cores; the results, 200 MB, are kept in the same
 cache as the toolchains of the other tests ($GOTAX_CACHE, or ~/.cache/gotax).
 """
 
@@ -39,7 +39,7 @@ def build_kubernetes(go: str) -> Path:
     source = (HERE / "programs" / "main.go").read_text()
     target = cache() / f"programs-{KUBERNETES}-{_digest(source)}"
     if not target.exists():
-        say(f"building Kubernetes {KUBERNETES} (once; some twenty minutes)")
+        say(f"building Kubernetes {KUBERNETES} (once; some seven minutes)")
         work = cache() / "build" / "programs"
         _fresh(work)
         (work / "main.go").write_text(source)
