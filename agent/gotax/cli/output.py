@@ -6,9 +6,10 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from gotax.model import ContainerReport, Severity
+if TYPE_CHECKING:
+    from gotax.model import ContainerReport
 
 EXIT_FINE, EXIT_FINDINGS, EXIT_FAILED = 0, 1, 2
 
@@ -24,6 +25,8 @@ def print_json(document: dict[str, Any], indent: int | None = 2) -> None:
 
 
 def verdict_code(reports: Sequence[ContainerReport]) -> int:
+    from gotax.model import Severity  # numpy: not before there is something to say
+
     found = any(f.severity is Severity.WARNING for report in reports for f in report.findings)
     return EXIT_FINDINGS if found else EXIT_FINE
 
