@@ -13,7 +13,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
 
 import pytest
 from gotax import daemon
@@ -145,7 +144,7 @@ def agent_answering(host: str = "") -> Iterator[tuple[int, daemon.Pulse]]:
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield cast(int, server.server_address[1]), pulse
+        yield server.server_address[1], pulse
     finally:
         server.shutdown()
         server.server_close()
