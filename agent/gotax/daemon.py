@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import gc
 import logging
-import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +22,8 @@ from gotax.exporters.prometheus import CONTENT_TYPE, Exposition, PrometheusExpor
 from gotax.linux import heap
 from gotax.model import Change
 from gotax.session import Plan, Session, Stop
+from gotax.wire.addresses import joined
+from gotax.wire.listening import listening_socket
 
 log = logging.getLogger("gotax")
 
@@ -30,6 +31,8 @@ _REQUEST_TIMEOUT_S = 5
 _CONNECTIONS_MAX = 16
 _STALE_WINDOWS = 3
 _RETRY_FIRST_S, _RETRY_MAX_S = 5.0, 300.0
+_PATHS = ("/metrics", "/healthz", "/readyz")
+_NOT_FOUND = " ".join(_PATHS).encode() + b"\n"
 
 
 class Pulse:
@@ -176,8 +179,10 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = _CONNECTIONS_MAX
 
     def __init__(self, address: tuple[str, int], metrics: PrometheusExporter, pulse: Pulse) -> None:
-        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        super().__init__(address, _Handler)
+        super().__init__(address, _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listening_socket(address, self.request_queue_size)
+        self.server_address = self.socket.getsockname()
         self.metrics = metrics
         self.pulse = pulse
         self._free = threading.BoundedSemaphore(_CONNECTIONS_MAX)
@@ -215,17 +220,37 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/readyz":
             self._answer_health(self.server.pulse.ticks > 0, self.server.pulse.waits_for)
         else:
-            self._answer(404, b"/metrics /healthz /readyz\n")
+            self._answer(404, _NOT_FOUND)
+
+    def do_HEAD(self) -> None:
+        self.do_GET()  # _answer leaves the body out
+
+    def __getattr__(self, name: str) -> Callable[[], None]:
+        """Every other method."""
+        if name.startswith("do_"):
+            return self._refuse_method
+        raise AttributeError(name)
+
+    def _refuse_method(self) -> None:
+        if self.path.partition("?")[0] in _PATHS:
+            self._answer(405, b"GET or HEAD\n", allow="GET, HEAD")
+        else:
+            self._answer(404, _NOT_FOUND)
 
     def _answer_health(self, is_good: bool, why_not: str) -> None:
         self._answer(200 if is_good else 503, b"ok\n" if is_good else f"{why_not}\n".encode())
 
-    def _answer(self, status: int, body: bytes, kind: str = "text/plain; charset=utf-8") -> None:
+    def _answer(
+        self, status: int, body: bytes, kind: str = "text/plain; charset=utf-8", allow: str = ""
+    ) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
+        if allow:
+            self.send_header("Allow", allow)
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, format: str, *arguments: object) -> None:
         log.debug("http %s", format % arguments)
@@ -236,5 +261,5 @@ def _server(listen: tuple[str, int], metrics: PrometheusExporter, pulse: Pulse) 
         return _Server(listen, metrics, pulse)
     except OSError as error:
         raise UserError(
-            f"cannot listen on {listen[0]}:{listen[1]}: {error.strerror} (--listen takes another)"
+            f"cannot listen on {joined(*listen)}: {error.strerror} (--listen takes another)"
         ) from error

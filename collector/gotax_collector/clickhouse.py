@@ -1,6 +1,7 @@
 """Connections to ClickHouse: the engine inside this process, or a server by its URL.
 
-The only file that knows clickhouse-connect. Both speak the same SQL and take the same parameters.
+The only file that knows clickhouse-connect, and only once there is a store to be opened: a question
+to a collector needs no library. Both speak the same SQL and take the same parameters.
 """
 
 from __future__ import annotations
@@ -8,20 +9,29 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
-import clickhouse_connect
-from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError
+from gotax.wire.addresses import Form, joined, parse_url
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
 
 MEMORY_BYTES = 1 << 30
 """What the embedded engine may use in all, its queries and merges included."""
 MEMORY_BYTES_MIN = 256 << 20  # below that it does not come up, or merges nothing
+
+_FORM = Form(
+    "a folder, http://HOST:8123/DATABASE or https://HOST:8443/DATABASE",
+    {"http": 8123, "https": 8443},
+    may_have_user=True,
+    may_have_query=True,
+)
 
 
 class ConnectionError(Exception):
@@ -54,7 +64,7 @@ class Address:
         if self.folder is not None:
             return str(self.folder)
         scheme = "https" if self.secure else "http"
-        return f"{scheme}://{self.host}:{self.port}/{self.database}"
+        return f"{scheme}://{joined(self.host, self.port)}/{self.database}"
 
 
 def parse_address(text: str, memory_bytes: int = MEMORY_BYTES) -> Address:
@@ -62,29 +72,33 @@ def parse_address(text: str, memory_bytes: int = MEMORY_BYTES) -> Address:
 
     ValueError: a URL of another kind, or with a name that is not plain.
     """
-    if "://" not in text:
+    # A folder with a colon in its first name is rare, and ./ before it says so; a server's address
+    # without its scheme is not rare, and would be a new, empty folder.
+    if not re.match("[^/]*:", text):
+        if not text:
+            raise ValueError(f"a store is a folder, or a URL: write {_FORM.example}")
         return Address(folder=Path(text), memory_bytes=memory_bytes)
-    url = urlsplit(text)
-    if url.scheme not in ("http", "https") or not url.hostname:
-        raise ValueError(
-            "a store is a folder, or http://HOST:8123/DATABASE, or https://HOST:8443/…"
-        )
-    secure = url.scheme == "https"
+    url = parse_url(text, _FORM)
     options = parse_qs(url.query)
-    if unknown := sorted(set(options) - {"cluster"}):
-        raise ValueError(f"a store's URL has no option {unknown[0]!r}: there is cluster=NAME")
+    if set(options) - {"cluster"}:
+        raise ValueError(
+            f"a store's URL has no option but cluster=NAME: write {_FORM.example}?cluster=NAME"
+        )
     address = Address(
-        host=url.hostname,
-        port=url.port or (8443 if secure else 8123),
-        secure=secure,
-        user=unquote(url.username or ""),
-        password=unquote(url.password or ""),
+        host=url.host,
+        port=url.port,
+        secure=url.scheme == "https",
+        user=url.user,
+        password=url.password,
         database=url.path.strip("/") or "gotax",
         cluster=options.get("cluster", [""])[0],
     )
     for name in (address.database, address.cluster or "x"):
         if not name.isidentifier() or not name.isascii():
-            raise ValueError(f"{name!r} is not a plain name: letters, digits and _ only")
+            raise ValueError(
+                "a database and a cluster have plain names, of letters, digits and _:"
+                f" write {_FORM.example}"
+            )
     return address
 
 
@@ -112,7 +126,7 @@ class Connections:
             self._idle.append(self._open(address.database))
         except BaseException as error:
             self._unlock()
-            if isinstance(error, ClickHouseError | OSError):
+            if isinstance(error, _mishaps()):
                 raise ConnectionError(
                     f"cannot use the store {address}: {sentence(error)}"
                 ) from error
@@ -187,6 +201,8 @@ class Connections:
             self._folder_lock = None
 
     def _open(self, database: str) -> Client:
+        import clickhouse_connect
+
         address = self.address
         if address.folder is None:
             return clickhouse_connect.get_client(
@@ -247,10 +263,21 @@ def _lock(folder: Path) -> int:
 
 @contextlib.contextmanager
 def _plainly() -> Iterator[None]:
+    from clickhouse_connect.driver.exceptions import ClickHouseError
+
     try:
         yield
     except ClickHouseError as error:
         raise QueryError(sentence(error)) from error
+
+
+def _mishaps() -> tuple[type[BaseException], ...]:
+    """What opening a store may raise, beside a library that is missing."""
+    try:
+        from clickhouse_connect.driver.exceptions import ClickHouseError
+    except ModuleNotFoundError:
+        return (OSError,)
+    return (ClickHouseError, OSError)
 
 
 def sentence(error: BaseException) -> str:

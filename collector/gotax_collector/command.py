@@ -12,6 +12,10 @@ import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gotax.wire.addresses import AddressError, joined, parse_listen
+from gotax.wire.listening import EVERY
 
 from gotax_collector import fleet
 from gotax_collector.certificates import CertificateError, CertificateFiles, Certificates
@@ -23,20 +27,19 @@ from gotax_collector.clickhouse import (
     QueryError,
     parse_address,
 )
-from gotax_collector.exposition import Exposition
 from gotax_collector.limits import Limits
 from gotax_collector.logs import Logfmt
 from gotax_collector.questions import Questions
 from gotax_collector.received import StoreError
-from gotax_collector.receiver import Identification
 from gotax_collector.schema import Retention
 from gotax_collector.selection import SelectionError
-from gotax_collector.server import ListenError, Listening, Parts
-from gotax_collector.server import run as run_server
-from gotax_collector.site.application import Served, Site
-from gotax_collector.site.entry import Guard
 from gotax_collector.store import ClickHouseStore, SchemaError, prepare
 from gotax_collector.tokens import TokenFileError, Tokens
+
+if TYPE_CHECKING:
+    from gotax_collector.exposition import Exposition
+    from gotax_collector.site.application import Site
+    from gotax_collector.site.entry import Guard
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +50,8 @@ BATCH_S_MAX = 30
 _EPILOG = """\
 examples:
   gotax collector --plaintext           try it: agents of this machine, a folder of this one
-  gotax collector --listen 0.0.0.0:9746 --cert tls.crt --key tls.key --client-ca ca.crt
-  gotax collector --listen 0.0.0.0:9746 --cert tls.crt --key tls.key --token-file tokens \\
+  gotax collector --listen :9746 --cert tls.crt --key tls.key --client-ca ca.crt
+  gotax collector --listen :9746 --cert tls.crt --key tls.key --token-file tokens \\
       --store https://gotax@clickhouse:8443/gotax?cluster=main
 
 A token file has a token a line, and optionally how long and for whom it is good:
@@ -61,7 +64,7 @@ class CommandError(Exception):
 
 
 _MENDABLE = (
-    *(CommandError, CertificateError, ConnectionError, QueryError, ListenError),
+    *(CommandError, CertificateError, ConnectionError, QueryError),
     *(SchemaError, StoreError, TokenFileError, SelectionError, fleet.FleetError),
 )
 
@@ -79,6 +82,12 @@ def run(name: str, arguments: Sequence[str]) -> int:
 def _collector(arguments: Sequence[str]) -> int:
     options = _collector_parser().parse_args(arguments)
     _check_security(options)
+    # Only now: --help and mistakes need none of the libraries of these.
+    from gotax_collector.receiver import Identification
+    from gotax_collector.server import ListenError, Listening, Parts
+    from gotax_collector.server import run as run_server
+    from gotax_collector.site.application import Served, Site
+
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Logfmt())
     logging.basicConfig(level=options.log_level.upper(), handlers=[handler])
@@ -100,9 +109,8 @@ def _collector(arguments: Sequence[str]) -> int:
             )
             sites.append(Site(options.http, served))
         except OSError as error:
-            host, http = options.http
             raise CommandError(
-                f"cannot listen on {host}:{http}: {error.strerror} (--http takes another)"
+                f"cannot listen on {joined(*options.http)}: {error.strerror} (--http takes another)"
             ) from error
         log.info(
             "collector ready",
@@ -117,12 +125,17 @@ def _collector(arguments: Sequence[str]) -> int:
         )
 
     host, port = options.listen
-    listening = Listening(f"{_bracketed(host)}:{port}", certificates, options.drain_seconds)
+    # gRPC makes a socket of both families of that, or one of IPv4 where there is no IPv6.
+    place = joined("::" if host in EVERY else host, port)
+    listening = Listening(place, certificates, options.drain_seconds)
     parts = Parts(
         Identification(options.name, version("gotax")), store, _limits(options), tokens, ready
     )
     try:
         is_stored = run_server(listening, parts)
+    except ListenError as error:
+        store.close()
+        raise CommandError(str(error)) from error
     except BaseException:
         store.close()
         raise
@@ -158,14 +171,14 @@ def _collector_parser() -> argparse.ArgumentParser:
         "--listen",
         type=_address,
         default=("127.0.0.1", 9746),
-        metavar="ADDRESS:PORT",
-        help="for agents, gRPC (127.0.0.1:9746)",
+        metavar="HOST:PORT",
+        help="for agents, gRPC; [IPV6]:PORT, and :PORT for every address (127.0.0.1:9746)",
     )
     parser.add_argument(
         "--http",
         type=_address,
         default=("127.0.0.1", 9747),
-        metavar="ADDRESS:PORT",
+        metavar="HOST:PORT",
         help="web page, JSON API, /metrics, /healthz and /readyz (127.0.0.1:9747)",
     )
     parser.add_argument(
@@ -272,10 +285,10 @@ def _collector_parser() -> argparse.ArgumentParser:
 
 
 def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not port.isascii() or not port.isdigit() or int(port) > 65535 or not host:
-        raise argparse.ArgumentTypeError(f"{text!r} is not ADDRESS:PORT")
-    return host.strip("[]"), int(port)
+    try:
+        return parse_listen(text)
+    except AddressError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _days(text: str) -> int:
@@ -298,10 +311,6 @@ def _batch(text: str) -> float:
     if not 0 <= seconds <= BATCH_S_MAX:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds up to {BATCH_S_MAX}")
     return seconds
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def _check_security(options: argparse.Namespace) -> None:
@@ -341,7 +350,7 @@ def _open_store(options: argparse.Namespace) -> ClickHouseStore:
     try:
         address = parse_address(options.store, options.store_memory_bytes)
     except ValueError as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(f"--store: {error}") from error
     connections = Connections(address)
     try:
         prepare(connections, Retention(options.keep_windows, options.keep_hours))

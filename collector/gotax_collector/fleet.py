@@ -12,7 +12,11 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from http.client import HTTPException
+from pathlib import Path
 from typing import Any, Protocol
+
+from gotax.wire.addresses import AddressError, Form, parse_url
 
 from gotax_collector import tables
 from gotax_collector.api import SORTS, Api, Parameters
@@ -23,6 +27,8 @@ from gotax_collector.store import check
 
 COLLECTOR = "http://127.0.0.1:9747"
 _ANSWER_BYTES_MAX = 256 << 20
+_FORM = Form(COLLECTOR, {"http": 80, "https": 443})
+_PAGES, _FOLDED = (".html", ".htm"), (".folded", ".txt")
 
 _EPILOG = f"""\
 a selection is any number of terms, all of which must hold:
@@ -60,9 +66,11 @@ class Remote:
     """A collector by its URL."""
 
     def __init__(self, url: str, token: str = "") -> None:
-        self._url, self._token = url.rstrip("/"), token
-        if not self._url.startswith(("http://", "https://")):
-            raise FleetError(f"--collector takes a URL such as {COLLECTOR}, not {url!r}")
+        self._token = token
+        try:
+            self._url = str(parse_url(url, _FORM)).rstrip("/")
+        except AddressError as error:
+            raise FleetError(f"--collector (or $GOTAX_COLLECTOR): {error}") from error
 
     def answer(self, name: str, parameters: Parameters) -> dict[str, Any]:
         try:
@@ -72,7 +80,7 @@ class Remote:
         return dict(found)
 
     def text(self, name: str, parameters: Parameters) -> str:
-        return self._get(f"/{name}", parameters).decode()
+        return self._get(f"/{name}", parameters).decode("utf-8", "replace")
 
     def _get(self, path: str, parameters: Parameters) -> bytes:
         query = urllib.parse.urlencode(dict(parameters), doseq=True)
@@ -84,7 +92,7 @@ class Remote:
                 return bytes(response.read(_ANSWER_BYTES_MAX))
         except urllib.error.HTTPError as error:
             raise FleetError(_complaint(error, self._url)) from error
-        except (urllib.error.URLError, OSError) as error:
+        except (HTTPException, OSError, ValueError) as error:  # ValueError: a proxy that is none
             reason = getattr(error, "reason", error)
             raise FleetError(
                 f"no collector answers at {self._url} ({reason}):"
@@ -129,7 +137,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         address = parse_address(options.store)
     except ValueError as error:
-        raise FleetError(str(error)) from error
+        raise FleetError(f"--store: {error}") from error
     if address.folder is not None and not (address.folder / "clickhouse").is_dir():
         raise FleetError(f"there is no store in {address.folder}: `gotax collector` makes one")
     with closing(Connections(address)) as connections:
@@ -196,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
         "--output",
         default="-",
         metavar="FILE",
-        help="a page for .html, else folded stacks; - for standard output (-)",
+        help="a page for .html, folded stacks for .folded or .txt; - for standard output (-)",
     )
 
     functions = _question(commands, "functions", _functions, "the functions that take most CPU")
@@ -289,7 +297,7 @@ def _flamegraph(options: argparse.Namespace, source: Source) -> int:
     parameters = _parameters(options)
     if options.json:
         return _show(options, source.answer("profile", parameters), str)
-    kind = "html" if options.output.endswith((".html", ".htm")) else "folded"
+    kind = "html" if _ending(options.output, (*_PAGES, *_FOLDED)) in _PAGES else "folded"
     _write(options.output, source.text(f"flamegraph.{kind}", parameters))
     return 0
 
@@ -300,9 +308,18 @@ def _diff(options: argparse.Namespace, source: Source) -> int:
         parse_selection(terms, int(time.time()))
     parameters = {"a": sides[0], "b": sides[1], "limit": [str(options.limit)]}
     if options.output:
+        _ending(options.output, _PAGES)
         _write(options.output, source.text("flamegraph.html", parameters))
         return 0
     return _show(options, source.answer("diff", parameters), tables.diff)
+
+
+def _ending(output: str, known: Sequence[str]) -> str:
+    """That of the file's name, "" for a name without one. FleetError: not one of ``known``."""
+    ending = "" if output == "-" else Path(output).suffix.lower()
+    if ending and ending not in known:
+        raise FleetError(f"cannot write {output}: the endings here are {', '.join(known)}")
+    return ending
 
 
 def _write(output: str, text: str) -> None:

@@ -85,7 +85,7 @@ def test_addresses(text: str, address: Address) -> None:
     "text", ["tcp://ch:9000", "http://", "http://ch/a;b", "http://ch/?cluster=a'b", "http://ch?x=1"]
 )
 def test_what_is_no_address(text: str) -> None:
-    with pytest.raises(ValueError, match=r"store|plain name"):
+    with pytest.raises(ValueError, match=r"write a folder"):
         parse_address(text)
 
 

@@ -15,6 +15,8 @@ from tests.e2e.agent import Agent
 from tests.e2e.cluster.node import Cluster
 from tests.e2e.cluster.schemas import RELEASES, close_definitions, schema_of
 from tests.e2e.parts import CHART, Parts
+from tests.unit.chart.rendering import EVERYTHING as EVERY_PART
+from tests.unit.chart.rendering import rendered
 
 # Defined by the operator of Prometheus, not by Kubernetes.
 OTHERS = "monitoring.coreos.com/"
@@ -108,6 +110,28 @@ def _require_mounted(parts: Parts, secret: str, *values: str) -> None:
     (mount,) = [m for m in container["volumeMounts"] if m["name"] == volume["name"]]
     assert mount["readOnly"]
     assert f"--http-token-file={mount['mountPath']}/tokens" in container["args"]
+
+
+@pytest.mark.parametrize("release", ["gotax", "x" * 53, "1.2"])
+def test_unit_tests_render_as_helm_does(parts: Parts, release: str) -> None:
+    """Theirs is a program of a page (tests/programs/charttemplate), and helm is not."""
+    everything = [f"{path}={str(value).lower()}" for path, value in EVERY_PART.items()]
+    done = subprocess.run(
+        [
+            *(str(parts.helm), "template", release, str(CHART), "--namespace=gotax"),
+            *("--kube-version=v1.34.0", *_set(tuple(everything))),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    theirs = [o for o in yaml.safe_load_all(done.stdout) if o]
+    ours = rendered(EVERY_PART, release)
+    for found in (*theirs, *ours):
+        if found["kind"] == "Secret":
+            found["data"] = {}  # a token, another each time
+    assert sorted(ours, key=str) == sorted(theirs, key=str)
 
 
 def test_schemas_can_refuse(parts: Parts) -> None:

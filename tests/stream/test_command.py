@@ -37,8 +37,11 @@ COMMAND = [sys.executable, "-m", "gotax", "collector"]
         (["--plaintext", "--cert", "a", "--key", "b"], "--plaintext has no use"),
         (["--cert", "/none", "--key", "/none"], "cannot read /none: No such file"),
         (["--plaintext", "--token-file", "/none"], "cannot read /none: No such file"),
-        (["--plaintext", "--store", "ftp://x"], "a store is a folder, or http://"),
-        (["--plaintext", "--listen", "here"], "'here' is not ADDRESS:PORT"),
+        (
+            ["--plaintext", "--store", "ftp://x"],
+            "--store: 'ftp://x' does not begin with http://",
+        ),
+        (["--plaintext", "--listen", "here"], "'here' has no port: write HOST:PORT, [IPV6]:PORT"),
         (["--plaintext", "--keep-windows", "0"], "'0' is no number of days from 1 to 3650"),
         (["--plaintext", "--keep-hours", "1e9"], "'1e9' is no number of days from 1 to 3650"),
         (["--plaintext", "--batch-seconds", "nan"], "'nan' is no number of seconds up to 30"),

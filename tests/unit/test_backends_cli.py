@@ -54,7 +54,10 @@ def test_all_flags_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("flags", "text"),
     [
-        (("--otlp-endpoint", "otel:4317"), "is no endpoint: write http://HOST:PORT"),
+        (
+            ("--otlp-endpoint", "otel:4317"),
+            "does not begin with http:// or https://: write http://HOST:PORT",
+        ),
         (("--otlp-ca", "x"), "--otlp-ca goes with --otlp-endpoint"),
         (("--parca-header", "a=b"), "--parca-header goes with --parca-endpoint"),
         (("--parca-token-file", "x"), "--parca-token-file goes with --parca-endpoint"),

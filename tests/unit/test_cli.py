@@ -60,6 +60,7 @@ GARBAGE = [
     ["agent", "--listen", "9745:"],
     ["agent", "--listen", "localhost"],
     ["agent", "--listen", ":99999"],
+    ["agent", "--node", "x", "--kubelet", "https://fd00::1:5"],
     ["agent", "--log-level", "shout"],
     ["explain", "a", "b"],
 ]
@@ -199,7 +200,15 @@ def test_unwritable_output_is_a_sentence(
 
 @pytest.mark.parametrize(
     ("name", "start"),
-    [("a.pb.gz", b"\x1f\x8b"), ("a.folded", b""), ("a.json", b"{"), ("a", b"\x1f\x8b")],
+    [
+        *(("a.pb.gz", b"\x1f\x8b"), ("a.pprof", b"\x1f\x8b"), ("a.PROF", b"\x1f\x8b")),
+        *(
+            ("a.folded", b"containerd.service;"),
+            ("a.b.txt", b"containerd.service;"),
+            ("a.JSON", b"{"),
+        ),
+        *(("a", b"\x1f\x8b"), (".hidden", b"\x1f\x8b")),
+    ],
 )
 def test_format_follows_the_name(
     tmp_path: Path, name: str, start: bytes, measured: list[Plan]
@@ -209,6 +218,23 @@ def test_format_follows_the_name(
     assert (tmp_path / name).read_bytes().startswith(start)
     assert measured[0].detail.native_frames
     assert measured[0].detail.kernel_frames
+
+
+@pytest.mark.parametrize(
+    "name", ["x.html", "x.svg", "x.gz", "x.pb", "x.json.gz", "x.folded.gz", "cpu.2026-11-28", "x.j"]
+)
+def test_an_unknown_ending_is_refused(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], measured: list[Plan]
+) -> None:
+    """`record -o x.html` wrote pprof without a word. --format writes it all the same."""
+    output = str(tmp_path / name)
+    assert exit_code("record", "-o", output) == EXIT_FAILED
+    said = sentence(capsys.readouterr().err)
+    assert "pprof for .pb.gz or .pprof or .prof; folded for .folded or .txt; json for .json" in said
+    assert "--format" in said
+    assert measured == []
+    assert exit_code("record", "-o", output, "-f", "json") == EXIT_FINE
+    assert (tmp_path / name).read_bytes().startswith(b"{")
 
 
 def test_findings_are_exit_code_one(

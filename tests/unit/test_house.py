@@ -17,6 +17,7 @@ AGENT = ROOT / "agent" / "gotax"
 KNOWS: dict[str, set[str]] = {
     "": set(),
     "errors": set(),
+    "extras": {"errors"},
     "model": set(),
     "config": set(),
     "confidence": set(),
@@ -30,7 +31,7 @@ KNOWS: dict[str, set[str]] = {
     "diagnosis": {"errors", "model", "config", "confidence"},
     "kubernetes": {"errors", "model"},
     "wire": set(),
-    "exporters": {"", "errors", "model", "wire", "confidence"},
+    "exporters": {"", "errors", "extras", "model", "wire", "confidence"},
     "binaries": {"errors", "model", "generations", "linux", "golang"},
     "containers": {"errors", "model", "generations", "linux"},
     "processes": {
@@ -53,10 +54,10 @@ KNOWS: dict[str, set[str]] = {
     "addr2line": {"errors", "model", "linux", "forked", "golang", "binaries"},
     "selftest": {"errors", "config", "linux", "sampling"},
     "recording": {"errors", "model", "diagnosis"},
-    "daemon": {"errors", "model", "config", "exporters", "session", "linux"},
+    "daemon": {"errors", "model", "config", "exporters", "session", "linux", "wire"},
     "cli": {
-        *("", "errors", "model", "config", "names", "diagnosis", "kubernetes", "exporters"),
-        *("linux", "session", "addr2line", "recording", "selftest", "daemon"),
+        *("", "errors", "extras", "model", "config", "names", "diagnosis", "kubernetes"),
+        *("exporters", "wire", "linux", "session", "addr2line", "recording", "selftest", "daemon"),
     },
     "__main__": {"cli"},
 }

@@ -15,7 +15,7 @@ from importlib import import_module
 # for each CPU, which takes half of what a quick command takes in all.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from gotax import __version__
+from gotax import __version__, extras
 from gotax.cli.output import EXIT_FAILED
 from gotax.errors import GotaxError, UserError
 
@@ -55,6 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GotaxError as error:
         print(f"gotax: {error}", file=sys.stderr)
         return EXIT_FAILED
+    except ImportError as error:
+        if extras.is_own(error):
+            raise
+        print(f"gotax: {extras.sentence('this', error)}", file=sys.stderr)
+        return EXIT_FAILED
     except BrokenPipeError:
         _silence_output()
         if was_closed:
@@ -83,14 +88,10 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _run_of_collector(arguments: Sequence[str]) -> int:
     """The collector is a package of its own, with its own options."""
-    try:
+    with extras.needed_by(f"`gotax {arguments[0]}`", "collector"):
         from gotax_collector import command
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"`gotax {arguments[0]}` needs the collector (no {error.name}):"
-            " pip install 'gotax[collector]'"
-        ) from error
-    return command.run(arguments[0], arguments[1:])
+
+        return command.run(arguments[0], arguments[1:])
 
 
 def _open_closed_streams() -> bool:

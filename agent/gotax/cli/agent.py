@@ -28,6 +28,7 @@ from gotax.exporters import Exporter
 from gotax.exporters.backends import KINDS, Kind, open_delivery
 from gotax.exporters.backends.delivery import Delivery
 from gotax.exporters.backends.endpoint import Identity, parse_endpoint
+from gotax.extras import needed_by
 from gotax.session import Plan
 
 
@@ -44,8 +45,9 @@ def add(commands: Any) -> None:
     agent.add_argument(
         "--listen",
         type=arguments.address,
-        default=("0.0.0.0", 9745),
-        help="address:port (0.0.0.0:9745)",
+        default=("", 9745),
+        metavar="HOST:PORT",
+        help="where /metrics is; [IPV6]:PORT, and :PORT for every address (:9745)",
     )
     agent.add_argument("--log-level", choices=("debug", "info", "warning"), default="info")
     _add_exposition(agent)
@@ -185,9 +187,10 @@ def _stream_options(options: argparse.Namespace) -> list[str]:
 
 def _stream(options: argparse.Namespace) -> Exporter:
     """gRPC is only here, and only now: it takes some 20 MB."""
-    from gotax.exporters.stream.connection import Destination
-    from gotax.exporters.stream.exporter import Identity, StreamExporter
-    from gotax.exporters.stream.spool import Bounds, Spool
+    with needed_by("--collector"):
+        from gotax.exporters.stream.connection import Destination
+        from gotax.exporters.stream.exporter import Identity, StreamExporter
+        from gotax.exporters.stream.spool import Bounds, Spool
 
     destination = Destination(
         address=options.collector,
@@ -224,5 +227,9 @@ def deliveries(options: argparse.Namespace) -> list[Delivery]:
             user=given["user"],
             headers=tuple(given["header"]),
         )
-        found.append(open_delivery(kind, parse_endpoint(given["endpoint"], kind.port, identity)))
+        try:
+            endpoint = parse_endpoint(given["endpoint"], kind.port, identity)
+        except UserError as error:
+            raise UserError(f"--{kind.name}-endpoint: {error}") from error
+        found.append(open_delivery(kind, endpoint))
     return found

@@ -9,8 +9,17 @@ from gotax.config import Silence
 from gotax.diagnosis.silence import parse_silence
 from gotax.errors import ParseError, UserError
 from gotax.exporters.backends.endpoint import parse_header
+from gotax.wire.addresses import (
+    AddressError,
+    Form,
+    joined,
+    parse_destination,
+    parse_listen,
+    parse_url,
+)
 
 PID_MAX = 1 << 22  # include/linux/threads.h
+KUBELET = Form("https://NODE:10250", {"https": 10250, "http": 10255})
 
 
 def number(text: str, kind: type, low: float, high: float, what: str) -> Any:
@@ -77,15 +86,24 @@ def node_name(text: str) -> str:
 
 
 def collector_address(text: str) -> str:
-    host, port = address(text)
-    if not host or port == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        return joined(*parse_destination(text))
+    except AddressError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    return host.strip("[]"), int(number(port, int, 0, 65535, "a port"))
+    try:
+        return parse_listen(text)
+    except AddressError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def kubelet(text: str) -> str:
+    try:
+        return str(parse_url(text, KUBELET))
+    except AddressError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def header(text: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gotax.cli import arguments
 from gotax.config import Detail, Roots, Thresholds
 from gotax.errors import UserError
+from gotax.extras import needed_by
 from gotax.names import NOBODY, Names
 from gotax.session import Plan, Scope
 
@@ -110,6 +111,7 @@ def add_names(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--kubelet",
         metavar="URL",
+        type=arguments.kubelet,
         help="this node's kubelet, asked while the API server does not answer:"
         " https://NODE:10250, or http://NODE:10255 where that is open",
     )
@@ -203,13 +205,9 @@ def names_of(options: argparse.Namespace) -> Names:
 
 
 def _watch(node: str, kubelet: str | None, is_trusted: bool) -> PodWatch:
-    try:
+    with needed_by("--node, for the names of pods,", "kubernetes"):
         from gotax.kubernetes import api
         from gotax.kubernetes.watch import PodWatch
-    except ImportError as error:
-        raise UserError(
-            f"names of pods need {error.name}: pip install 'gotax[kubernetes]'"
-        ) from error
     if kubelet is None:
         return PodWatch(node, api.connect)
     address = api.KubeletAddress(kubelet, is_trusted)

@@ -6,10 +6,12 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from gotax.errors import UserError
-from gotax.model import ContainerReport, Severity, Window
+
+if TYPE_CHECKING:
+    from gotax.model import ContainerReport, Window
 
 EXIT_FINE, EXIT_FINDINGS, EXIT_FAILED = 0, 1, 2
 
@@ -42,6 +44,8 @@ def print_json(document: dict[str, Any], indent: int | None = 2) -> None:
 
 
 def verdict_code(reports: Sequence[ContainerReport]) -> int:
+    from gotax.model import Severity  # numpy: not before there is something to say
+
     found = any(f.severity is Severity.WARNING for report in reports for f in report.findings)
     return EXIT_FINDINGS if found else EXIT_FINE
 

@@ -16,6 +16,13 @@ from gotax.cli.output import EXIT_FINE
 from gotax.config import Detail
 from gotax.errors import UserError
 
+_ENDINGS = {
+    "pprof": (".pb.gz", ".pprof", ".prof"),
+    "folded": (".folded", ".txt"),
+    "json": (".json",),
+}
+_KNOWN = "; ".join(f"{form} for {' or '.join(endings)}" for form, endings in _ENDINGS.items())
+
 
 def add(commands: Any) -> None:
     record = add_command(commands, "record", run, "write a profile to a file")
@@ -26,8 +33,8 @@ def add(commands: Any) -> None:
     record.add_argument(
         "-f",
         "--format",
-        choices=("pprof", "folded", "json"),
-        help="default: by the ending of the file (.pb.gz, .folded or .txt, .json), else pprof",
+        choices=tuple(_ENDINGS),
+        help=f"whatever the file's ending; by it: {_KNOWN}; pprof without one",
     )
 
 
@@ -64,10 +71,15 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _format_of(output: str) -> str:
-    if output.endswith(".json"):
-        return "json"
-    if output.endswith((".folded", ".txt")):
-        return "folded"
+    """By the ending of the file's name. Raises UserError for one that stands for nothing here."""
+    name = Path(output).name.lower()
+    for form, endings in _ENDINGS.items():
+        if name.endswith(endings):
+            return form
+    if ending := Path(name).suffix:
+        raise UserError(
+            f"no format is known by the ending {ending} of {output}: {_KNOWN}; or say --format"
+        )
     return "pprof"
 
 

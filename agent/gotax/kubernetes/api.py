@@ -49,7 +49,8 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class KubeletAddress:
-    """``url``: https://NODE:10250, or http://NODE:10255 where that is open.
+    """``url``: https://NODE:10250, or http://NODE:10255 where that is open. The command line has
+    checked it.
 
     ``is_trusted``: its certificate is not checked; most kubelets sign their own.
     """
@@ -68,7 +69,8 @@ def connect(config: KubeConfig | None = None) -> httpx2.Client:
         if found is None or found.user is None:
             raise ConfigError("no current context")
         return client_adapter.Client(found, client_adapter.ConnectionParams(timeout=_timeout()))
-    except (ConfigError, OSError, KeyError, ValueError, AttributeError) as error:
+    # ImportError: a proxy of the environment's that needs another library.
+    except (*FAILURES, KeyError, AttributeError, ImportError) as error:
         raise UserError(
             f"no way to the Kubernetes API server: {_said(error)};"
             " run in a pod with a service account, set KUBECONFIG, or leave --node away"
@@ -96,7 +98,7 @@ def connect_kubelet(address: KubeletAddress, account: Path | None = None) -> htt
         # No proxy of the environment's: the kubelet is on this node.
         params = client_adapter.ConnectionParams(timeout=_timeout(), trust_env=False)
         return client_adapter.Client(config, params)
-    except (ConfigError, OSError, ValueError) as error:
+    except FAILURES as error:
         raise UserError(f"no way to the kubelet at {address.url}: {_said(error)}") from error
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
 import uvicorn
+from gotax.wire.listening import listening_socket
 from starlette.applications import Starlette
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
@@ -63,15 +63,7 @@ class Site:
     """Serves on a thread of its own, until ``close``. OSError where the address cannot be had."""
 
     def __init__(self, address: tuple[str, int], served: Served) -> None:
-        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._socket.bind(address)
-            self._socket.listen(128)  # who comes before the thread runs waits
-        except OSError:
-            self._socket.close()
-            raise
+        self._socket = listening_socket(address, 128)  # who comes before the thread runs waits
         self.port = int(self._socket.getsockname()[1])
         config = uvicorn.Config(
             application(served),
@@ -289,7 +281,11 @@ def _refuse(status: int) -> Callable[[Request, Exception], Response]:
 
 def _not_there(_: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    return _error_page("There is no such page.", status)
+    if status != 405:
+        return _error_page("There is no such page.", status)
+    answer = _error_page("Pages can be read only: GET and HEAD.", status)
+    answer.headers["Allow"] = "GET, HEAD"
+    return answer
 
 
 def _error_page(text: str, status: int) -> Response:

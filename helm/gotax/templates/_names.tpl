@@ -1,29 +1,43 @@
+{{- /* Names are DNS labels that begin with a letter, as a Service wants them (RFC 1035), and are cut so
+that names of other objects that Kubernetes makes of them still fit. What is cut ends with a hash of
+the whole, or two releases could have the same. Releases may have dots, and begin with a digit. */ -}}
+{{- define "gotax.cut" -}}
+{{- $name := index . 0 -}}
+{{- $most := index . 1 -}}
+{{- if gt (len $name) $most -}}
+{{- printf "%s-%s" ($name | trunc (int (sub $most 9)) | trimAll "-") ($name | sha256sum | trunc 8) -}}
+{{- else -}}
+{{- $name | trimAll "-" -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "gotax.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimAll "-" -}}
 {{- end -}}
 
 {{- define "gotax.fullname" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | trunc 63 | trimAll "-" -}}
 {{- else -}}
 {{- $name := include "gotax.name" . -}}
-{{- if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
+{{- $release := .Release.Name | replace "." "-" -}}
+{{- $full := contains $name $release | ternary $release (printf "%s-%s" $release $name) -}}
+{{- if regexMatch "^[0-9]" $full -}}
+{{- $full = printf "r%s" $full -}}
 {{- end -}}
+{{- include "gotax.cut" (list $full 63) -}}
 {{- end -}}
 {{- end -}}
 
 {{- define "gotax.selector" -}}
-app.kubernetes.io/name: {{ include "gotax.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "gotax.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: agent
 {{- end -}}
 
 {{- define "gotax.collectorSelector" -}}
-app.kubernetes.io/name: {{ include "gotax.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "gotax.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: collector
 {{- end -}}
 
@@ -38,9 +52,9 @@ app.kubernetes.io/component: collector
 {{- end -}}
 
 {{- define "gotax.versions" -}}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | replace "+" "_" | trunc 63 | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | quote }}
 {{- end -}}
 
 {{- define "gotax.serviceAccount" -}}
@@ -51,8 +65,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
+{{- /* 52 characters: a StatefulSet's pods have a label of its name and a hash of 11, in the 63 of a label. */ -}}
 {{- define "gotax.collectorName" -}}
-{{- printf "%s-collector" (include "gotax.fullname" . | trunc 53 | trimSuffix "-") -}}
+{{- printf "%s-collector" (include "gotax.cut" (list (include "gotax.fullname" .) 42)) -}}
 {{- end -}}
 
 {{- /* The Secret with the tokens of the collector's web page; nothing where none is asked for. */ -}}
@@ -81,11 +96,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
-{{- /* Of what has no namespace: two releases must not share it. */ -}}
+{{- /* Of what has no namespace: two releases must not share it, and neither part has a dot. */ -}}
 {{- define "gotax.clusterName" -}}
-{{- printf "%s-%s" .Release.Namespace (include "gotax.fullname" .) | trunc 63 | trimSuffix "-" -}}
+{{- printf "%s.%s" .Release.Namespace (include "gotax.fullname" .) -}}
 {{- end -}}
 
 {{- define "gotax.hasAppArmorField" -}}
 {{- semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version -}}
+{{- end -}}
+
+{{- /* HOST:PORT to listen on, of a list of the two: IPv6 in brackets. */ -}}
+{{- define "gotax.listen" -}}
+{{- $host := index . 0 -}}
+{{- if contains ":" $host -}}
+{{- printf "[%s]:%v" $host (index . 1) -}}
+{{- else -}}
+{{- printf "%s:%v" $host (index . 1) -}}
+{{- end -}}
 {{- end -}}

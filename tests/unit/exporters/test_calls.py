@@ -548,6 +548,29 @@ def test_http_goes_by_way_of_a_proxy(
     assert (len(proxy.seen), len(server.seen)) == (1, 1)
 
 
+def test_a_proxy_may_want_a_login(
+    monkeypatch: pytest.MonkeyPatch, http_server: Callable[..., HttpServer]
+) -> None:
+    """``NAME:PASSWORD@`` before its host, percent-encoded; the scheme may be left out."""
+    proxy = http_server()
+    monkeypatch.setenv("http_proxy", f"Aladdin:open%20sesame@{LOCAL}:{proxy.server_port}")
+    http_call("http://pyroscope.invalid:4040")(b"1", 5)
+    [(_, headers, _)] = proxy.seen
+    assert headers["proxy-authorization"] == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="  # RFC 7617's
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://p:x", "socks5://p:1", "https://p:1", "http://", "http://me:hunter2@p:x"]
+)
+def test_a_proxy_that_is_none_is_a_sentence(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    """At the start, with the variable's name and without the password."""
+    monkeypatch.setenv("https_proxy", proxy)
+    with pytest.raises(UserError, match=r"HTTPS_PROXY.* write http://PROXY:3128") as caught:
+        http_call("https://pyroscope.invalid:4040")
+    assert "hunter2" not in str(caught.value)
+    http_call("http://pyroscope.invalid:4040")  # it is not for this one
+
+
 def test_https_tunnels_through_a_proxy(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, authority: trustme.CA
 ) -> None:
@@ -559,9 +582,10 @@ def test_https_tunnels_through_a_proxy(
         connection.sendall(b"HTTP/1.1 403 Forbidden\r\n\r\n")
 
     proxy = Socket(refuse)
-    monkeypatch.setenv("https_proxy", f"http://{LOCAL}:{proxy.port}")
+    monkeypatch.setenv("https_proxy", f"http://Aladdin:open%20sesame@{LOCAL}:{proxy.port}")
     identity = Identity(ca=pem(tmp_path, "ca.pem", authority.cert_pem))
     error = failure(http_call("https://pyroscope.invalid:4040", identity))
     assert error.reason == "unavailable"
     assert asked[0].startswith(b"CONNECT pyroscope.invalid:4040 HTTP/1.")
+    assert b"proxy-authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n" in asked[0]
     proxy.close()

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 
-from gotax.errors import UserError
 from gotax.exporters.backends.delivery import Delivery
 from gotax.exporters.backends.endpoint import Endpoint, require_readable
+from gotax.extras import needed_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,6 @@ def open_delivery(kind: Kind, endpoint: Endpoint) -> Delivery:
     """
     require_readable(endpoint.identity)
     module, _, name = kind.backend.partition(".")
-    try:
+    with needed_by(f"--{kind.name}-endpoint", kind.extra):
         backend = getattr(import_module(f"gotax.exporters.backends.{module}"), name)
-    except ModuleNotFoundError as error:
-        package = f"'gotax[{kind.extra}]'" if kind.extra else "gotax"
-        raise UserError(
-            f"--{kind.name}-endpoint needs {error.name}: pip install {package}"
-        ) from error
     return Delivery(backend(endpoint))

@@ -11,9 +11,9 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from gotax.errors import UserError
+from gotax.wire.addresses import AddressError, Form, joined, parse_url
 
 _MAX_FILE = 1024 * 1024
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")  # RFC 9110, token
@@ -49,7 +49,7 @@ class Endpoint:
 
     @property
     def authority(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return joined(self.host, self.port)
 
     def __str__(self) -> str:
         return f"{'https' if self.is_secure else 'http'}://{self.authority}{self.path}"
@@ -60,27 +60,20 @@ def parse_endpoint(text: str, default_port: int, identity: Identity | None = Non
 
     Raises UserError for anything else, and for TLS files where there is no TLS.
     """
+    ports = {"http": default_port, "https": default_port}
     try:
-        parts = urlsplit(text)
-        port = parts.port or default_port
-    except ValueError:
-        parts, port = urlsplit(""), 0
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UserError(f"{text!r} is no endpoint: write http://HOST:PORT, or https:// for TLS")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise UserError(
-            f"the endpoint at {parts.hostname} has more than a host, a port and a path:"
-            " secrets go into a token file"
-        )
+        url = parse_url(text, Form("http://HOST:PORT, or https:// for TLS", ports))
+    except AddressError as error:
+        raise UserError(str(error)) from error
     identity = identity or Identity()
-    is_secure = parts.scheme == "https"
+    is_secure = url.scheme == "https"
     if not is_secure and (identity.ca or identity.certificate or identity.key):
-        raise UserError(f"{text} is without TLS: write https:// to use certificates")
+        raise UserError(f"{url} is without TLS: write https:// to use certificates")
     if identity.user and not identity.token:
-        raise UserError(f"{text}: a user needs a token file with the password")
+        raise UserError(f"{url}: a user needs a token file with the password")
     if bool(identity.certificate) != bool(identity.key):
-        raise UserError(f"{text}: a client's certificate and its key go together")
-    return Endpoint(parts.hostname, port, is_secure, parts.path.rstrip("/"), identity)
+        raise UserError(f"{url}: a client's certificate and its key go together")
+    return Endpoint(url.host, url.port, is_secure, url.path.rstrip("/"), identity)
 
 
 def parse_header(text: str) -> tuple[str, str]:

@@ -5,6 +5,7 @@ A connection per call: calls are seconds apart, and each may so reach another se
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import threading
@@ -12,12 +13,12 @@ import time
 import urllib.request
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import gotax
 from gotax.errors import UserError
 from gotax.exporters.backends.delivery import DeliveryError
 from gotax.exporters.backends.endpoint import Endpoint, Stamp, read_headers, stamp
+from gotax.wire.addresses import AddressError, Form, Url, parse_url
 
 if TYPE_CHECKING:
     import ssl
@@ -26,6 +27,7 @@ _TRANSIENT = {408, 429, 502, 503, 504}
 """What OTLP's specification has servers of HTTP ask for another try with."""
 
 _ANSWER_MAX = 64 * 1024
+_PROXY = Form("http://PROXY:3128", {"http": 3128}, may_have_user=True)
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -44,6 +46,7 @@ class HttpCall:
         self._stamp: Stamp = ()
         self._connection: HTTPConnection | None = None
         self._is_aborted = False
+        self._proxy = _proxy_for(endpoint)
 
     def __call__(self, body: bytes, timeout_s: float) -> bytes:
         """The answer of a 200. Raises DeliveryError."""
@@ -94,29 +97,23 @@ class HttpCall:
             named = dict(read_headers(self._endpoint.identity))
         except UserError as error:
             raise DeliveryError("credentials", str(error)) from error
-        return {"user-agent": f"gotax/{gotax.__version__}", **named, **dict(self._headers)}
+        # A tunnel has the proxy's login already: nothing of it may reach the service itself.
+        login = _login(self._proxy) if self._proxy and not self._endpoint.is_secure else ()
+        agent = {"user-agent": f"gotax/{gotax.__version__}"}
+        return {**agent, **named, **dict(self._headers), **dict(login)}
 
     def _open(self, timeout_s: float) -> tuple[HTTPConnection, str]:
-        """A connection that is not yet made, and what to ask it for. By way of the proxy that
-        the environment names (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)."""
+        """A connection that is not yet made, and what to ask it for."""
         if self._is_aborted:
             raise DeliveryError("cancelled", f"{self._endpoint}: stopped")
-        endpoint = self._endpoint
-        scheme = "https" if endpoint.is_secure else "http"
-        proxy = None
-        if not urllib.request.proxy_bypass(endpoint.authority):
-            proxy = urlsplit(urllib.request.getproxies().get(scheme, ""))
-        host, port = endpoint.host, endpoint.port
-        if proxy is not None and proxy.hostname:
-            host, port = proxy.hostname, proxy.port or 3128
+        endpoint, proxy = self._endpoint, self._proxy
+        host, port = (proxy.host, proxy.port) if proxy else (endpoint.host, endpoint.port)
         if not endpoint.is_secure:
-            target = self._path
-            if proxy is not None and proxy.hostname:
-                target = f"http://{endpoint.authority}{self._path}"
+            target = f"http://{endpoint.authority}{self._path}" if proxy else self._path
             return HTTPConnection(host, port, timeout=timeout_s), target
         secure = HTTPSConnection(host, port, timeout=timeout_s, context=self._secure_context())
-        if proxy is not None and proxy.hostname:
-            secure.set_tunnel(endpoint.host, endpoint.port)
+        if proxy:
+            secure.set_tunnel(endpoint.host, endpoint.port, dict(_login(proxy)))
         return secure, self._path
 
     def _secure_context(self) -> ssl.SSLContext:
@@ -134,6 +131,28 @@ class HttpCall:
                 raise DeliveryError("credentials", text) from error
             self._context, self._stamp = context, now
         return self._context
+
+
+def _proxy_for(endpoint: Endpoint) -> Url | None:
+    """The one that the environment names (HTTPS_PROXY, HTTP_PROXY, NO_PROXY).
+
+    Raises UserError for one that is none. ``NAME:PASSWORD@`` before its host is a login.
+    """
+    scheme = "https" if endpoint.is_secure else "http"
+    named = urllib.request.getproxies().get(scheme, "").strip()
+    if not named or urllib.request.proxy_bypass(endpoint.authority):
+        return None
+    try:
+        return parse_url(named if "://" in named else f"http://{named}", _PROXY)
+    except AddressError as error:
+        raise UserError(f"the environment's {scheme.upper()}_PROXY: {error}") from error
+
+
+def _login(proxy: Url) -> Headers:
+    if not proxy.user:
+        return ()
+    login = base64.b64encode(f"{proxy.user}:{proxy.password}".encode()).decode()
+    return (("proxy-authorization", f"Basic {login}"),)
 
 
 def _cut(connection: HTTPConnection) -> None:

@@ -1,0 +1,3 @@
+module charttemplate
+
+go 1.21

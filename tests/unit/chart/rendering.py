@@ -1,0 +1,67 @@
+"""The chart's objects without helm: tests/programs/charttemplate does what helm does with it."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.toolchains import VERSIONS, go_binary
+
+CHART = Path(__file__).parents[3] / "helm" / "gotax"
+VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
+ABOUT: dict[str, Any] = yaml.safe_load((CHART / "Chart.yaml").read_text())
+EVERYTHING = {
+    f"{part}.enabled": True
+    for part in (
+        *("collector", "dashboard", "serviceMonitor", "podMonitor", "networkPolicy"),
+        *("prometheusRule", "kubelet"),
+    )
+}
+Objects = list[dict[str, Any]]
+
+
+def values_with(changes: dict[str, Any]) -> dict[str, Any]:
+    """The defaults, with other values by their paths."""
+    values = copy.deepcopy(VALUES)
+    for path, value in changes.items():
+        *outer, name = path.split(".")
+        within = values
+        for part in outer:
+            within = within[part]
+        within[name] = value
+    return values
+
+
+def rendered(
+    changes: dict[str, Any] | None = None, release: str = "gotax", namespace: str = "gotax"
+) -> Objects:
+    context = {
+        "Values": values_with(changes or {}),
+        "Release": {"Name": release, "Namespace": namespace, "Service": "Helm"},
+        "Chart": {name: ABOUT[name[0].lower() + name[1:]] for name in ("Name", "Version")}
+        | {"AppVersion": ABOUT["appVersion"]},
+        "Capabilities": {"KubeVersion": {"Version": "v1.34.0"}},
+    }
+    program = go_binary("charttemplate", VERSIONS[-1])
+    done = subprocess.run(
+        [str(program), str(CHART)],
+        input=json.dumps(context),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return [
+        found for text in json.loads(done.stdout) for found in yaml.safe_load_all(text) if found
+    ]
+
+
+def only(objects: Objects, kind: str, end: str = "") -> dict[str, Any]:
+    (found,) = (o for o in objects if o["kind"] == kind and o["metadata"]["name"].endswith(end))
+    return found

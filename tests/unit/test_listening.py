@@ -1,0 +1,215 @@
+"""What agent and collector listen on, of both families and of IPv4 alone, and how they answer."""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import os
+import platform
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from gotax import daemon
+from gotax.exporters.prometheus import PrometheusExporter
+from gotax.wire.listening import listening_socket
+
+ROOT = Path(__file__).parents[2]
+SIX = "::1"
+HAS_SIX = socket.has_ipv6 and Path("/proc/net/if_inet6").exists()
+needs_six = pytest.mark.skipif(not HAS_SIX, reason="this kernel has no IPv6")
+NUMBERS = {"x86_64": 41, "aarch64": 198}  # of the system call socket
+
+# A kernel without IPv6 (ipv6.disable=1), as seccomp can show it to one process. The filter is that
+# of seccomp(2): load nr, compare; load the first argument, compare; EAFNOSUPPORT, or allow.
+WITHOUT_SIX = f"""
+import ctypes, errno, socket, struct
+NR = {NUMBERS.get(platform.machine(), -1)}
+program = b"".join(
+    struct.pack("HBBI", *line)
+    for line in (
+        (0x20, 0, 0, 0),
+        (0x15, 0, 3, NR),
+        (0x20, 0, 0, 16),
+        (0x15, 0, 1, socket.AF_INET6),
+        (0x06, 0, 0, 0x00050000 | errno.EAFNOSUPPORT),
+        (0x06, 0, 0, 0x7FFF0000),
+    )
+)
+held = ctypes.create_string_buffer(program)
+class Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, ctypes.byref(Program(len(program) // 8, ctypes.addressof(held)))) == 0
+try:
+    socket.socket(socket.AF_INET6)
+    raise SystemExit("IPv6 is still there")
+except OSError as error:
+    assert error.errno == errno.EAFNOSUPPORT
+"""
+
+
+def reaches(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), 5).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+@needs_six
+@pytest.mark.parametrize(
+    ("host", "six", "four"),
+    [
+        *(("", True, True), ("::", True, True), ("0.0.0.0", False, True)),
+        *(("::1", True, False), ("127.0.0.1", False, True)),
+    ],
+)
+def test_every_address_is_of_both_families(host: str, six: bool, four: bool) -> None:
+    """A pod of an IPv6-only cluster was never probed: the agent listened on 0.0.0.0."""
+    with listening_socket((host, 0), 5) as made:
+        port = made.getsockname()[1]
+        assert (reaches(SIX, port), reaches("127.0.0.1", port)) == (six, four)
+
+
+@needs_six
+def test_both_families_whatever_the_system_prefers() -> None:
+    """The socket says it itself, and does not leave it to net.ipv6.bindv6only."""
+    with listening_socket(("", 0), 5) as made:
+        assert made.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 0
+
+
+def test_a_taken_port_is_not_a_reason_to_listen_on_less() -> None:
+    """IPv4 has it already: both families is an error, not half of it."""
+    reason = os.strerror(errno.EADDRINUSE)
+    with (
+        socket.create_server(("0.0.0.0", 0)) as taken,
+        pytest.raises(OSError, match=reason),
+    ):
+        listening_socket(("", taken.getsockname()[1]), 5)
+
+
+@pytest.mark.skipif(platform.machine() not in NUMBERS, reason="no number of the system call")
+@pytest.mark.parametrize("host", ["", "::"])
+def test_without_ipv6_it_is_ipv4(host: str) -> None:
+    """Also the collector's gRPC port, whose library does that by itself."""
+    code = f"""
+from gotax.wire.listening import listening_socket
+made = listening_socket(({host!r}, 0), 5)
+assert made.family == socket.AF_INET and made.getsockname()[0] == "0.0.0.0"
+socket.create_connection(("127.0.0.1", made.getsockname()[1]), 5).close()
+import grpc
+from concurrent import futures
+server = grpc.server(futures.ThreadPoolExecutor(1))
+port = server.add_insecure_port("[::]:0")
+server.start()
+socket.create_connection(("127.0.0.1", port), 5).close()
+server.stop(0)
+print("both")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_SIX + code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == "both\n", done.stderr
+
+
+Answer = tuple[int, http.client.HTTPMessage, bytes]
+
+
+def asked(port: int, method: str, path: str, host: str = "127.0.0.1") -> Answer:
+    connection = http.client.HTTPConnection(host, port, timeout=10)
+    try:
+        connection.request(method, path, body=b"x" if method == "POST" else None)
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+    finally:
+        connection.close()
+
+
+@contextmanager
+def agent_answering(host: str = "") -> Iterator[tuple[int, daemon.Pulse]]:
+    pulse = daemon.Pulse(1.0)
+    server = daemon._server((host, 0), PrometheusExporter(), pulse)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1], pulse
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+
+
+@needs_six
+def test_the_agent_answers_on_both_families() -> None:
+    """On an address of IPv6 a probe succeeds, as on one of IPv4."""
+    with agent_answering() as (port, _):
+        for host in ("127.0.0.1", SIX):
+            assert asked(port, "GET", "/healthz", host)[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/healthz", "/readyz", "/healthz?x=1", "/nothing"])
+def test_head_has_the_answer_of_get_without_its_body(path: str) -> None:
+    """It was 501. Status and headers are the same, also of a probe that fails."""
+    with agent_answering() as (port, pulse):
+        for ticks in (0, 1):
+            pulse.ticks = ticks
+            status, headers, body = asked(port, "GET", path)
+            head = asked(port, "HEAD", path)
+            assert (head[0], head[2]) == (status, b"")
+            for name in ("Content-Type", "Content-Length"):
+                assert head[1][name] == headers[name]
+            assert int(headers["Content-Length"]) == len(body) > 0
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"])
+def test_other_methods_are_refused_with_those_that_are_not(method: str) -> None:
+    """405 and Allow for what is there, 404 for what is not."""
+    with agent_answering() as (port, _):
+        status, headers, body = asked(port, method, "/metrics")
+        assert (status, headers["Allow"], body) == (405, "GET, HEAD", b"GET or HEAD\n")
+        status, headers, _ = asked(port, method, "/nothing")
+        assert (status, headers["Allow"]) == (404, None)
+
+
+def test_an_agent_starts_without_asking_for_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's own server looks its host's name up, which takes as long as DNS likes."""
+
+    def fail(*_: object) -> str:
+        raise AssertionError("looked up")
+
+    monkeypatch.setattr(socket, "getfqdn", fail)
+    with agent_answering() as (port, _):
+        assert asked(port, "GET", "/healthz")[0] == 200
+
+
+def test_the_collectors_page_answers_likewise() -> None:
+    """Both families, HEAD, and 405 with Allow."""
+    application = pytest.importorskip("gotax_collector.site.application")
+    served = application.Served(None, lambda: b"up 1\n", lambda: 0.0)
+    site = application.Site(("", 0), served)
+    try:
+        for host in ("127.0.0.1", *([SIX] if HAS_SIX else [])):
+            for path in ("/metrics", "/healthz", "/readyz", "/static/site.css", "/nothing"):
+                status, headers, body = asked(site.port, "GET", path, host)
+                head = asked(site.port, "HEAD", path, host)
+                assert status == (404 if path == "/nothing" else 200)
+                assert (head[0], head[2]) == (status, b"")
+                assert head[1]["Content-Length"] == headers["Content-Length"] == str(len(body))
+        for path in ("/", "/metrics", "/api/v1/top"):
+            status, headers, _ = asked(site.port, "POST", path)
+            assert (status, headers["Allow"]) == (405, "GET, HEAD")
+        assert asked(site.port, "POST", "/nothing")[0] == 404
+    finally:
+        site.close()
