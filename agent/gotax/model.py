@@ -655,6 +655,19 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class Unjudged:
+    """Programs of which it is not known whether they are Go: ``reason`` is why.
+
+    ``hits`` are theirs. Of what ended before it was looked at (``process-gone``) ``processes``
+    counts those with hits in the window.
+    """
+
+    reason: str
+    processes: int
+    hits: int
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
     """Everything learned in one tick. ``start_unix_ns`` is wall time, ``duration_s`` monotonic."""
 
@@ -667,9 +680,16 @@ class Window:
     processes: tuple[Process, ...]
     profile: Profile
     reports: tuple[ContainerReport, ...]  # Go containers, most hits first
-    other_hits: int  # hits of processes that are not Go
+    other_hits: int  # hits of processes that are not Go, as far as that is known
     health: Health = Health()
     changes: tuple[Change, ...] = ()  # of GOMAXPROCS, made in the last hour, newest first
+    unjudged: tuple[Unjudged, ...] = ()  # most processes first; their hits are in other_hits, too
+    judged: int = 0  # programs that were read, Go or not
+
+    @property
+    def native_hits(self) -> int:
+        """Of programs that are known not to be Go."""
+        return self.other_hits - sum(found.hits for found in self.unjudged)
 
     @property
     def hz(self) -> float:

@@ -32,7 +32,11 @@ KNOWS: dict[str, set[str]] = {
     "wire": set(),
     "exporters": {"", "errors", "model", "wire", "confidence"},
     "binaries": {"errors", "model", "generations", "linux", "golang"},
-    "processes": {"errors", "model", "config", "generations", "linux", "golang", "binaries"},
+    "addressspace": {"errors", "linux", "golang"},
+    "processes": {
+        *("errors", "model", "config", "generations", "linux", "golang"),
+        *("binaries", "addressspace"),
+    },
     "symbols": {
         *("errors", "model", "generations", "runs", "linux", "golang"),
         *("binaries", "processes"),

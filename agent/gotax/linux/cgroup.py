@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Literal
 
 from gotax.errors import ParseError, ProcessGoneError
-from gotax.linux.procfs import CgroupEntry, parse_cgroups, parse_cpu_list, read_cgroups
+from gotax.linux.procfs import CgroupEntry, Place, parse_cgroups, parse_cpu_list, read_cgroups
 from gotax.model import CpuLimit, CpuUsage
 
 _MAX_MOUNTINFO_BYTES = 8 << 20
@@ -462,9 +462,9 @@ class Cgroups:
         """How many cgroup ids are remembered."""
         return len(self._path_of_id)
 
-    def read_entries(self, proc_root: str, pid: int) -> tuple[CgroupEntry, ...]:
+    def read_entries(self, proc_root: str, place: Place) -> tuple[CgroupEntry, ...]:
         """A process's cgroups with host paths."""
-        return self.host_entries(read_cgroups(proc_root, pid))
+        return self.host_entries(read_cgroups(proc_root, place))
 
     def host_entries(self, entries: tuple[CgroupEntry, ...]) -> tuple[CgroupEntry, ...]:
         """Undoes the agent's cgroup namespace. Once only: host paths must not come back in here.
