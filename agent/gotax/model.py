@@ -302,6 +302,16 @@ class Container:
     unit: str | None = None
     pod: PodContainer | None = None  # once Kubernetes has told
 
+    @property
+    def short_id(self) -> str:
+        """Tells it from others of the same name, as long as people like to see it.
+
+        In the root cgroup, which is no group, each process is a container of its own.
+        """
+        if self.container_id:
+            return self.container_id[:12]
+        return self.key if self.cgroup == "/" else self.cgroup
+
 
 @dataclass(frozen=True, slots=True)
 class Process:

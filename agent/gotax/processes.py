@@ -125,6 +125,8 @@ class ProcessTable:
         self._ended: Generations[int, Entry] = Generations(_ENDED)
         self._ending: deque[Entry] = deque()  # of those, who may still have hits to come
         self._by_cgroup: Generations[tuple[int, str], Entry] = Generations(_ENDED)
+        self._alone: Generations[str, int] = Generations(_ENDED)
+        """Who goes by a program's name in the root cgroup; others get their PID behind it."""
         self._missed: dict[int, str] = {}  # by PID, why it could not be looked at in this window
         # Every PID namespace has a process 1. Where it is not to be seen, nobody else's is
         # (hidepid=invisible), and what cannot be found has not ended.
@@ -523,6 +525,11 @@ class ProcessTable:
         if key is None:  # in the root cgroup everybody is on their own
             key = f"process {pid} since {stat.start_ticks}"
             command = self._program(stat.place) or command
+            holder = self._alone.get(command)
+            if holder is None or holder not in self._live:
+                self._alone.put(command, pid)
+            elif holder != pid:
+                command = f"{command} (PID {pid})"
         container = Container(
             key=key,
             name=_display_name(identity.container_id, identity.unit, paths.cpu, command),

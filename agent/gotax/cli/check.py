@@ -9,7 +9,7 @@ from typing import Any
 from gotax.cli import once
 from gotax.cli.command import add_command
 from gotax.cli.options import add_sampling, add_thresholds, plan_of
-from gotax.cli.output import NO_GO, print_json, style_of, verdict_code
+from gotax.cli.output import check_code, no_go, print_json, style_of
 from gotax.config import Detail
 
 
@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(report.check_document(window))
     elif not window.reports:
-        print(NO_GO)
+        print(no_go(window))
     else:
         print(table.render_check(window, style_of(sys.stdout)))
-    return verdict_code(window.reports)
+    return check_code(window)

@@ -8,15 +8,32 @@ import shutil
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-from gotax.model import ContainerReport, Severity
+from gotax.model import ContainerReport, Severity, Window
 
 EXIT_FINE, EXIT_FINDINGS, EXIT_FAILED = 0, 1, 2
 
 
-NO_GO = (
+_NO_GO = (
     "No Go process runs on this host."
     " Start one, or see gotax at work on the production story with `make demo`."
 )
+
+
+def no_go(window: Window) -> str:
+    """Why there is no row; that there is no Go only if everything could be looked at."""
+    from gotax.exporters.table import unjudged
+
+    unread = unjudged(window)
+    if not unread:
+        return _NO_GO
+    return "\n".join(("No Go process was found, but not every program could be read.", *unread))
+
+
+def check_code(window: Window) -> int:
+    """EXIT_FAILED if no program could be read at all."""
+    if not window.reports and not window.judged and window.unjudged:
+        return EXIT_FAILED
+    return verdict_code(window.reports)
 
 
 def print_json(document: dict[str, Any], indent: int | None = 2) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from gotax.cli import arguments
 from gotax.cli.command import add_command
 from gotax.cli.options import add_sampling, add_settling, add_thresholds, plan_of
-from gotax.cli.output import EXIT_FINE, NO_GO, print_json, style_of
+from gotax.cli.output import EXIT_FINE, no_go, print_json, style_of
 from gotax.cli.stopping import StopSignal, stop_on_signals
 from gotax.config import Detail
 from gotax.session import Session
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
                 elif window.reports:
                     print(table.render_check(window, style_of(sys.stdout)))
                 else:
-                    print(NO_GO)
+                    print(no_go(window))
                 if options.once or not options.json:
                     break
             return EXIT_FINE
@@ -62,7 +62,9 @@ def run(options: argparse.Namespace) -> int:
                 if stop.is_set():
                     break
                 style = style_of(sys.stdout)
-                screen = table.render_top(window, style, keys.sort) if window.reports else NO_GO
+                screen = (
+                    table.render_top(window, style, keys.sort) if window.reports else no_go(window)
+                )
                 print(_CLEAR + screen, end="", flush=True)
     return EXIT_FINE
 
