@@ -103,7 +103,7 @@ class Entry:
     def is_blind(self) -> bool:
         """Nothing tells what the CPU time of this Go process was spent on."""
         tables = [binary.pclntab for binary, _ in self.runtimes]
-        return bool(tables) and not any(tables)
+        return bool(tables) and (not any(tables) or self.mappings == ())
 
     def slim(self) -> None:
         """Let go of what only symbolizing needs: no hit of it will come any more."""
