@@ -247,6 +247,11 @@ def test_a_library_by_its_path(go_binary: GoBinary, tmp_path: Path) -> None:
         maps.write_text(text)
         _, entry = looked_at(pid, Roots(str(proc)))
         assert value_of(entry) == 3
+        # Another library at the path, where another mount has hidden the one that is mapped.
+        shutil.copy(go_binary("library", VERSIONS[0], "c-shared"), tmp_path / "copy")
+        (tmp_path / "copy").rename(library)
+        _, entry = looked_at(pid, Roots(str(proc)))
+        assert value_of(entry) == "library-unreadable"
 
 
 @as_root

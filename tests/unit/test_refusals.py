@@ -142,6 +142,7 @@ CASES = (
     Case("32-bit", "elf-unsupported"),
     Case("gccgo", "compiler-gccgo"),
     Case("library", "library-unreadable"),
+    Case("packed-go", "elf-packed"),
     Case("packed", "elf-packed", is_open=True),
     Case("big-endian", "elf-unsupported", is_open=True),
     Case("cut", "elf-truncated", is_open=True),
@@ -150,7 +151,7 @@ CASES = (
     Case("no-stat", "procfs-stat", is_open=True),
 )
 FIRST_PID = 100
-LIBRARY_AT = 0x7F00000
+LIBRARY_AT, UNPACKED_AT = 0x7F00000, 0x400000
 
 
 class Spoilt:
@@ -179,7 +180,8 @@ class Spoilt:
             content = content[: table.offset] + blank + content[table.offset + table.size :]
         elif name == "gccgo":
             content = minimal_elf(b".go_export")
-        elif name == "packed":
+        elif name.startswith("packed"):
+            line = f"{UNPACKED_AT:x}-{UNPACKED_AT + 0x2000:x} r-xp 00000000 00:00 0 \n"
             content = minimal_elf()  # without its sections
             content = content[:0x28] + bytes(8) + content[0x30:0x78] + b"\0\0\0\0UPX!" + bytes(64)
         elif name == "big-endian":
@@ -216,8 +218,9 @@ class Spoilt:
             (folder / "exe").symlink_to(folder / "exe")
         elif name == "no-stat":
             self._host.spoil(pid, "stat")
-        elif name == "library":
-            set_memory(self._host, pid, LIBRARY_AT, self._known.program.path.read_bytes()[:4096])
+        elif name in ("library", "packed-go"):
+            at = LIBRARY_AT if name == "library" else UNPACKED_AT
+            set_memory(self._host, pid, at, self._known.program.path.read_bytes()[:4096])
 
 
 def minimal_elf(section: bytes = b".text") -> bytes:
