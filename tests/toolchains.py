@@ -26,8 +26,11 @@ VERSIONS = ("1.21.13", "1.22.12", "1.24.13", "1.25.12", "1.26.8", "1.27.3")
 OLD_VERSIONS = ("1.5.4", "1.9.7", "1.12.17", "1.16.15", "1.18.10", "1.20.14")
 """One for each older layout of the tables."""
 
-VARIANTS = ("stripped", "pie", "nosections", "arm64", "cgo", "internal", "c-shared", "plugin")
-LIBRARIES = {"c-shared", "plugin"}
+VARIANTS = (
+    *("stripped", "pie", "nosections", "arm64", "386", "cgo", "internal"),
+    *("c-shared", "c-archive", "plugin"),
+)
+LIBRARIES = {"c-shared", "c-archive", "plugin"}
 
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -79,10 +82,10 @@ def toolchain(version: str) -> Path:
 def go_binary(program: str, version: str, *variants: str) -> Path:
     """tests/programs/PROGRAM built with a Go release.
 
-    Variants: ``stripped`` (-s -w), ``pie``, ``nosections`` (section headers wiped), ``arm64``
-    (cross-built), ``cgo`` (linked externally), ``internal`` (with cgo, linked by Go's own linker),
-    ``c-shared``, ``plugin``. A program without go.mod is built in GOPATH mode, so that one source
-    serves every release.
+    Variants: ``stripped`` (-s -w), ``pie``, ``nosections`` (section headers wiped), ``arm64`` and
+    ``386`` (cross-built), ``cgo`` (linked externally), ``internal`` (with cgo, linked by Go's own
+    linker), ``c-shared``, ``c-archive``, ``plugin``. A program without go.mod is built in GOPATH
+    mode, so that one source serves every release.
     """
     unknown = set(variants) - set(VARIANTS)
     if unknown:
@@ -128,7 +131,7 @@ def _build(source: Path, version: str, variants: frozenset[str], target: Path) -
         "GOFLAGS": "-buildvcs=false" if minor(version) >= 18 else "",
         "GOCACHE": str(cache() / "build" / version),
         "CGO_ENABLED": "1" if variants & {"cgo", "internal", *LIBRARIES} else "0",
-        "GOARCH": "arm64" if "arm64" in variants else _MACHINES[platform.machine()],
+        "GOARCH": next(iter(variants & {"arm64", "386"}), _MACHINES[platform.machine()]),
         "PATH": f"{root / 'bin'}:{os.environ['PATH']}",
     }
     command = [str(root / "bin" / "go"), "build", "-o", str(target)]

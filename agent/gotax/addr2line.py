@@ -32,6 +32,8 @@ _Texts = npt.NDArray[np.object_]
 _PROBLEMS = {
     "binary-gone": "cannot be opened: see its permissions",
     "binary-changed": "changes while it is read: try again",
+    "compiler-gccgo": "was built by gccgo, which keeps its symbols elsewhere: GNU addr2line reads"
+    " them",
     "elf-magic": "is no ELF file",
     "elf-packed": "is packed by UPX, so its symbols are not in the file: upx -d unpacks it",
     "elf-truncated": "is cut off",
@@ -55,9 +57,10 @@ def open_binary(path: str) -> Binary:
         raise UserError(f"{path} is no regular file")
     file_id = FileId(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
     binary = Binary(BorrowedFile(file_id, path), path, serial=1, for_processes=False)
-    if binary.problem:
-        why = _PROBLEMS.get(binary.problem, "is damaged")
-        raise UserError(f"{path} {why} ({binary.problem})")
+    is_small = binary.elf is not None and binary.elf.bits != 64
+    if problem := "elf-unsupported" if is_small else binary.problem:
+        why = _PROBLEMS.get(problem, "is damaged")
+        raise UserError(f"{path} {why} ({problem})")
     return binary
 
 

@@ -10,16 +10,16 @@ from pathlib import PurePath
 
 import numpy as np
 
-from gotax.errors import ParseError
+from gotax.errors import ParseError, Refusal
 from gotax.generations import Generations
 from gotax.golang import gomaxprocs, runtimestate
 from gotax.golang.buildinfo import parse_buildinfo
 from gotax.golang.classmap import ClassMapReader
-from gotax.golang.gomaxprocs import GomaxprocsAddresses, find_gomaxprocs
+from gotax.golang.gomaxprocs import GomaxprocsAddresses, find_gomaxprocs, load_bias
 from gotax.golang.pclntab import Calls, Pclntab, Sizes, parse_pclntab
 from gotax.golang.runtimestate import StateAddresses, find_state
 from gotax.linux.elf import Elf, FileReader, SymbolTable, parse_elf
-from gotax.linux.procfs import FileId
+from gotax.linux.procfs import FileId, Mapping
 from gotax.model import Frame, FrameKind, GoBuild, UInt64Array
 
 _BINARIES = 128
@@ -28,6 +28,9 @@ _CACHE_BYTES = 512 * 1024  # of each open file, until the end of the tick
 PASSING = frozenset({"binary-gone", "binary-changed", "elf-unreadable"})
 """What can be otherwise in the next tick, when another process shows the same file."""
 _CGO = "crosscall2"  # the way back from C, in package runtime/cgo
+UNJUDGED = PASSING | {"elf-packed", "elf-truncated", "elf-malformed", "elf-unsupported"}
+"""What leaves it open whether a library is Go. A mapped file that is no ELF file is none."""
+_NO_FILE = FileId(0, 0, 0, 0)
 _SIGRETURN = frozenset({"runtime.sigreturn__sigaction", "runtime.sigreturn"})  # 1.20 and older
 
 
@@ -88,6 +91,7 @@ class Binary:
 
     ``problem`` names what kept it from being understood ("" for nothing): an unreadable file has
     neither ``build`` nor frames, a Go binary with a strange pclntab has a ``build`` only.
+    ``refused`` is what was in the way at first, and stays; ``problem`` may come later.
     ``module`` is its path as its process sees it. Unless it is ``for_processes``, nobody looks for
     the variables of the runtime in it, which takes a pass over all names.
     """
@@ -103,14 +107,15 @@ class Binary:
         self.build: GoBuild | None = None
         self.build_id = ""
         self.pclntab: Pclntab | None = None
-        self.gomaxprocs: GomaxprocsAddresses | ParseError = ParseError("binary-unread")
+        self.gomaxprocs: GomaxprocsAddresses | Refusal = Refusal("binary-unread")
         self.state = StateAddresses()
         self.sigreturn = 0
         try:
             self._understand(for_processes)
         except ParseError as error:
             self.problem = error.reason
-            self.gomaxprocs = error
+            self.gomaxprocs = error.refusal
+        self.refused = self.problem
         self.file.close()  # many may be new in one tick
 
     def _understand(self, for_processes: bool) -> None:
@@ -121,6 +126,10 @@ class Binary:
             if elf.is_packed:
                 raise ParseError("elf-packed", "by UPX: what runs is not in the file")
             return
+        if elf.bits != 64:
+            raise ParseError("elf-unsupported", "a Go program for a 32-bit machine")
+        if self.build.setting("-compiler") == "gccgo":
+            raise ParseError("compiler-gccgo", "it has another runtime, without Go's own tables")
         self.pclntab = parse_pclntab(elf, self.build.version)
         if not for_processes:
             return
@@ -136,12 +145,21 @@ class Binary:
             self.gomaxprocs = find_gomaxprocs(elf, self.pclntab)
             self.state = find_state(elf, self.pclntab)
         except ParseError as error:
-            if isinstance(self.gomaxprocs, ParseError):
-                self.gomaxprocs = error
+            if isinstance(self.gomaxprocs, Refusal):
+                self.gomaxprocs = error.refusal
 
     @property
     def is_go(self) -> bool:
         return self.build is not None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether another look would show the same."""
+        return self.refused not in PASSING
+
+    def bias(self, mapping: Mapping) -> int | None:
+        """Runtime minus link-time addresses of this file in one of its mappings."""
+        return load_bias(self.elf, mapping) if self.elf is not None else None
 
     def in_go_text(self, address: int) -> bool:
         table = self.pclntab
@@ -241,7 +259,7 @@ class BinaryTable:
     def get(self, file_id: FileId, path: str, module: Callable[[], str]) -> Binary:
         """The binary with this content, to be had at ``path``; ``module()`` names a new one."""
         binary = self._binaries.get(file_id)
-        if binary is None:
+        if binary is None or not binary.is_settled:
             self._serial += 1
             binary = Binary(BorrowedFile(file_id, path), module(), self._serial)
             self._binaries.put(file_id, binary)
@@ -255,21 +273,37 @@ class BinaryTable:
         self._touched.append(binary)
 
     def get_go(self, file_id: FileId, path: str, module: Callable[[], str]) -> Binary | None:
-        """As ``get``, but None for what is not Go, of which nothing but that is kept."""
+        """As ``get``, but None for what is not Go, of which nothing but that is kept.
+
+        ParseError: it could not be read, so that it is not known.
+        """
         if self._not_go.get(file_id):
             return None
-        if self._binaries.get(file_id) is not None:
+        known = self._binaries.get(file_id)
+        if known is not None and known.is_settled:
             binary = self.get(file_id, path, module)
+            if binary.build is None and binary.refused in UNJUDGED:
+                raise ParseError(binary.refused, path)
             return binary if binary.is_go else None
         binary = Binary(BorrowedFile(file_id, path), module(), self._serial + 1)
         if not binary.is_go:
             binary.release()
-            if binary.problem not in PASSING:
-                self._not_go.put(file_id, True)
+            if binary.refused in UNJUDGED:
+                raise ParseError(binary.refused, path)
+            self._not_go.put(file_id, True)
             return None
         self._serial += 1
         self._binaries.put(file_id, binary)
         self._touched.append(binary)
+        return binary
+
+    def unread_go(self, module: str, reason: str) -> Binary:
+        """A Go binary of which nothing is known, because its file cannot be read."""
+        self._serial += 1
+        binary = Binary(BorrowedFile(_NO_FILE, ""), module, self._serial)
+        binary.build = GoBuild("")
+        binary.problem = binary.refused = reason
+        binary.gomaxprocs = Refusal(reason)
         return binary
 
     def release(self) -> None:

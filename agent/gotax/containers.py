@@ -14,8 +14,8 @@ from gotax.generations import Generations
 from gotax.linux.cgroup import (
     Bounds,
     CgroupPaths,
+    CgroupPosition,
     Cgroups,
-    Place,
     find_place,
     identify_entries,
 )
@@ -26,7 +26,9 @@ PARTS_MAX = 128
 """Groups of one container. Who may make cgroups in it could make thousands, and push other
 containers out of the metrics; the rest is judged with the container, as ``cgroup-parts-full``."""
 _REMEMBERED = 2048
-NOWHERE = Place(identify_entries(()), CgroupPaths("/", "/", "/"), CgroupPaths("/", "/", "/"))
+NOWHERE = CgroupPosition(
+    identify_entries(()), CgroupPaths("/", "/", "/"), CgroupPaths("/", "/", "/")
+)
 
 ReadBounds = dict[tuple[CgroupPaths, CgroupPaths], Bounds]
 
@@ -41,11 +43,11 @@ class Containers:
         self._parts: dict[str, dict[str, int]] = {}  # by container: its groups, with their window
         self._window = 0
 
-    def place(self, entries: tuple[CgroupEntry, ...]) -> Place:
+    def place(self, entries: tuple[CgroupEntry, ...]) -> CgroupPosition:
         """Where a process with these host entries is."""
         return find_place(identify_entries(entries), self._cgroups.locate(entries))
 
-    def bounds(self, place: Place, read: ReadBounds) -> Bounds:
+    def bounds(self, place: CgroupPosition, read: ReadBounds) -> Bounds:
         """As the kernel has them now. ``read``: what has been read this tick.
 
         ProcessGoneError: the cgroup was removed. Where they cannot be read no limit is known, and
@@ -64,7 +66,7 @@ class Containers:
             read[key] = found
         return found
 
-    def last_bounds(self, place: Place) -> Bounds:
+    def last_bounds(self, place: CgroupPosition) -> Bounds:
         """As they were known last, for who is not judged by them: read only when never before."""
         if not place.is_below:
             return Bounds()
@@ -76,7 +78,7 @@ class Containers:
         except ProcessGoneError:
             return Bounds()
 
-    def container(self, place: Place, bounds: Bounds, alone: tuple[str, str]) -> Container:
+    def container(self, place: CgroupPosition, bounds: Bounds, alone: tuple[str, str]) -> Container:
         """``alone``: key and name for a process of the root cgroup, where all are on their own."""
         identity, nested = place.identity, bounds.nested(place)
         key = Bounds().key(place)
@@ -98,7 +100,7 @@ class Containers:
         )
         return container.named(_name_of(place, alone[1]))
 
-    def usage(self, place: Place, bounds: Bounds) -> CpuUsage:
+    def usage(self, place: CgroupPosition, bounds: Bounds) -> CpuUsage:
         """The kernel's counters of the group; nothing for the root and for one that is gone."""
         try:
             return self._cgroups.read_group_usage(place, bounds)
@@ -124,7 +126,7 @@ class Containers:
         self._window += 1
 
 
-def _name_of(place: Place, command: str) -> str:
+def _name_of(place: CgroupPosition, command: str) -> str:
     identity = place.identity
     if identity.container_id:
         return identity.container_id[:12]

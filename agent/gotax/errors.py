@@ -1,5 +1,9 @@
 """Every error gotax raises on purpose."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
+
 
 class GotaxError(Exception):
     """Base of all errors raised on purpose. The text is one sentence."""
@@ -15,6 +19,18 @@ class TransientError(UserError):
     """The same may work a little later: the daemon tries again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What may be kept of a ParseError: its reason. An error that is raised again and again grows
+    by a traceback each time, and keeps alive what its frames knew."""
+
+    reason: str
+
+    @property
+    def error(self) -> ParseError:
+        return ParseError(self.reason)
+
+
 class ParseError(GotaxError):
     """Bytes from outside are not what their format promises.
 
@@ -25,6 +41,10 @@ class ParseError(GotaxError):
     def __init__(self, reason: str, text: str = "") -> None:
         super().__init__(f"{reason}: {text}" if text else reason)
         self.reason = reason
+
+    @property
+    def refusal(self) -> Refusal:
+        return Refusal(self.reason)
 
 
 class ProcessGoneError(GotaxError):

@@ -390,6 +390,17 @@ class Container:
     def _short_nested(self) -> str:
         return re.sub(r"[0-9a-f]{64}", lambda found: found[0][:12], self.nested)
 
+    @property
+    def short_id(self) -> str:
+        """Tells it from others of the same name, as long as people like to see it.
+
+        In the root cgroup, which is no group, each process is a container of its own. The key of
+        a unit is its cgroup; its processes may be in several below.
+        """
+        if self.container_id:
+            return self.container_id[:12]
+        return self.key if self.cgroup == "/" or self.key.startswith("/") else self.cgroup
+
 
 @dataclass(frozen=True, slots=True)
 class Process:
@@ -753,6 +764,19 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class Unjudged:
+    """Programs of which it is not known whether they are Go: ``reason`` is why.
+
+    ``hits`` are theirs. Of what ended before it was looked at (``process-gone``) ``processes``
+    counts those with hits in the window.
+    """
+
+    reason: str
+    processes: int
+    hits: int
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
     """Everything learned in one tick. ``start_unix_ns`` is wall time, ``duration_s`` monotonic."""
 
@@ -765,9 +789,16 @@ class Window:
     processes: tuple[Process, ...]
     profile: Profile
     reports: tuple[ContainerReport, ...]  # Go containers, most hits first
-    other_hits: int  # hits of processes that are not Go
+    other_hits: int  # hits of processes that are not Go, as far as that is known
     health: Health = Health()
     changes: tuple[Change, ...] = ()  # of GOMAXPROCS, made in the last hour, newest first
+    unjudged: tuple[Unjudged, ...] = ()  # most processes first; their hits are in other_hits, too
+    judged: int = 0  # programs that were read, Go or not
+
+    @property
+    def native_hits(self) -> int:
+        """Of programs that are known not to be Go."""
+        return self.other_hits - sum(found.hits for found in self.unjudged)
 
     @property
     def hz(self) -> float:

@@ -33,6 +33,7 @@ from gotax.model import (
     Process,
     Profile,
     Stack,
+    Unjudged,
     Verdict,
     Window,
 )
@@ -189,6 +190,11 @@ class Pipeline:
             other_hits=0,
         )
         reports = self._report(window, gathered)
+        window = replace(
+            window,
+            unjudged=_unjudged(self._processes.unjudged(), gathered),
+            judged=self._processes.judged(),
+        )
         self._processes.end_window()
         self._processes.end_tick()
         work_s = gathered.work_s + time.thread_time() - started
@@ -216,7 +222,7 @@ class Pipeline:
             if owner is None:
                 owner = by_tgid[tgid] = self._processes.resolve(tgid)
             if isinstance(owner, str):
-                reason, owner = owner, self._processes.resolve_by_cgroup(cgroup_id)
+                reason, owner = owner, self._processes.resolve_by_cgroup(cgroup_id, owner)
                 if owner is None:
                     lost[reason] += hits
             owners.append(owner)
@@ -284,7 +290,9 @@ class Pipeline:
                     stack = self._symbolizer.kernel_stack(kernel_hash, addresses) + stack
                 gathered.stacks.append(stack)
             category = Category.NATIVE
-            if owner.is_go:
+            if owner.problem or owner.is_blind:
+                category = Category.UNKNOWN
+            elif owner.is_go:
                 category = user.in_kernel if kernel_hash else user.in_user
             index = gathered.index(owner)
             gathered.hits[index, number, int(category)] += hits
@@ -404,6 +412,16 @@ class Pipeline:
             },
             errors={**self._processes.errors, **self._names.counts},
         )
+
+
+def _unjudged(processes: Counter[str], gathered: _Gathered) -> tuple[Unjudged, ...]:
+    hits = Counter[str]()
+    for (index, _, _), number in gathered.hits.items():
+        hits[gathered.entries[index].problem] += number
+    del hits[""]
+    reasons = processes.keys() | hits.keys()
+    found = (Unjudged(reason, processes[reason], hits[reason]) for reason in reasons)
+    return tuple(sorted(found, key=lambda each: (-each.processes, each.reason)))
 
 
 def _profile(gathered: _Gathered) -> Profile:

@@ -9,18 +9,19 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
+from gotax.addressspace import find_program_bias, is_go_in_memory, is_mapped_file
 from gotax.binaries import Binary, BinaryTable
 from gotax.config import Roots
 from gotax.containers import NOWHERE, Containers, ReadBounds
-from gotax.errors import ParseError, ProcessGoneError
+from gotax.errors import ParseError, ProcessGoneError, Refusal
 from gotax.generations import Generations
 from gotax.golang import gomaxprocs, origin
 from gotax.golang.runtimestate import read_state
 from gotax.linux import procfs
 from gotax.linux.cgroup import (
     Bounds,
+    CgroupPosition,
     Cgroups,
-    Place,
     find_hierarchies,
     identify,
     identify_entries,
@@ -30,6 +31,7 @@ from gotax.model import (
     CpuLimit,
     CpuUsage,
     Gomaxprocs,
+    Origin,
     Process,
     RuntimeState,
 )
@@ -49,13 +51,14 @@ _LOOKS_EACH = 8
 _RUNC = "runc:["
 """runc's process on its way to become a container's: runc:[2:INIT] and its likes (runc's
 libcontainer/nsenter/nsexec.c). It is a Go program, but not the one that is meant."""
-_Asked = tuple[
-    gomaxprocs.LiveGomaxprocs | ParseError, origin.Facts, float | None, Gomaxprocs | None
-]
 _FREELY_READ_BYTES = 256 * 1024
 """A list of mappings may be read again in each drain if it is shorter; a longer one (a database
 with 60,000 mappings, 3 MB, 35 ms) in each twelfth if it is twelve times as long."""
+_GONE = "process-gone"
+_UNSEEN = frozenset({"procfs-denied", "procfs-hidden"})
+_Asked = tuple[gomaxprocs.LiveGomaxprocs | Refusal, origin.Facts, float | None, Gomaxprocs | None]
 _MAX_LIBRARIES = 512  # of one process that are looked into for a Go runtime
+_FileKey = tuple[int, int, str]  # device, inode and path of a mapping
 
 
 @dataclass(slots=True)
@@ -64,13 +67,12 @@ class Entry:
 
     process: Process
     exe: procfs.FileId | None
-    place: Place
+    cgroups: CgroupPosition
     binary: Binary | None = None
     mappings: tuple[procfs.Mapping, ...] | None = None
     unread_drains: int = 0  # in which its long list of mappings is not read again
-    bias: int | None = None
-    environment: dict[str, str] = field(default_factory=dict)
-    environment_read: bool = False
+    bias: int | None = None  # of the program, once found
+    environment: dict[str, str] | None = field(default_factory=dict)  # None: it cannot be read
     follows_limit: bool | None = None
     cgroup_view: origin.CgroupView = origin.CgroupView()
     bounds: Bounds = Bounds()
@@ -81,12 +83,19 @@ class Entry:
     serial: int = 0
     start_stack: int = 0
     seen: int = 0  # the tick in which it was last seen alive
-    biases: dict[int, int | None] = field(default_factory=dict)  # by serial of a mapped binary
-    runtimes: tuple[tuple[Binary, int], ...] = ()  # Go runtimes with the inodes of their files
-    drains: int = 0  # with hits, while the executable is not Go
+    place: procfs.TaskPath = 0  # where below /proc it is read
+    proofs: dict[_FileKey, bool] = field(
+        default_factory=dict
+    )  # whether a path leads to what is mapped
+    runtimes: tuple[tuple[Binary, int | None], ...] = ()
+    """Go runtimes with the biases of their files; that of the program is ``bias``."""
+    problem: str = ""
+    """Why it is not known whether it is a Go program, "" where it is."""
+    mappings_refused: str = ""
+    drains: int = 0  # with hits, while no Go is found in it
     is_fresh: bool = False  # met between two drains, and no hit is its own yet
     judged: tuple[_Asked, Gomaxprocs] | None = None  # what GOMAXPROCS was judged by, and how
-    placed: tuple[tuple[procfs.CgroupEntry, ...], Place, Bounds, Container] | None = (
+    placed: tuple[tuple[procfs.CgroupEntry, ...], CgroupPosition, Bounds, Container] | None = (
         None  # by its cgroups and what bounds them
     )
 
@@ -98,10 +107,16 @@ class Entry:
     def is_go(self) -> bool:
         return self.process.build is not None
 
+    @property
+    def is_blind(self) -> bool:
+        """Nothing tells what the CPU time of this Go process was spent on."""
+        tables = [binary.pclntab for binary, _ in self.runtimes]
+        return bool(tables) and (not any(tables) or self.mappings == ())
+
     def slim(self) -> None:
         """Let go of what only symbolizing needs: no hit of it will come any more."""
         self.binary, self.mappings, self.runtimes = None, None, ()
-        self.environment, self.biases = {}, {}
+        self.environment, self.proofs = {}, {}
         self.judged = self.placed = None
 
 
@@ -117,7 +132,13 @@ class ProcessTable:
         self._live: dict[int, Entry] = {}
         self._ended: Generations[int, Entry] = Generations(_ENDED)
         self._ending: deque[Entry] = deque()  # of those, who may still have hits to come
-        self._by_cgroup: Generations[int, Entry] = Generations(_ENDED)
+        self._by_cgroup: Generations[tuple[int, str], Entry] = Generations(_ENDED)
+        self._alone: Generations[str, int] = Generations(_ENDED)
+        """Who goes by a program's name in the root cgroup; others get their PID behind it."""
+        self._missed: dict[int, str] = {}  # by PID, why it could not be looked at in this window
+        # Every PID namespace has a process 1. Where it is not to be seen, nobody else's is
+        # (hidepid=invisible), and what cannot be found has not ended.
+        self._gone = _GONE if os.path.exists(f"{roots.proc}/1") else "procfs-hidden"
         self._serial = 0
         self._window_began = _boot_ticks()
         self._tick = 0
@@ -151,20 +172,21 @@ class ProcessTable:
         owner = self._owner(pid)
         if isinstance(owner, Entry):
             owner.is_fresh = False
-            self._search_libraries(owner)
+            self._look_on(owner)
         return owner
 
     def _owner(self, pid: int) -> Entry | str:
         known = self._live.get(pid)
         try:
             stat = procfs.read_stat(self._proc, pid)
-        except (ProcessGoneError, ParseError):
+        except (ProcessGoneError, ParseError) as error:
             if known is not None:
                 self._bury(pid, known)
             ended = known or self._ended.get(pid)
             if ended is None or self._tick - ended.seen > _GRACE_TICKS:
-                return "process-gone"
+                return self._miss(pid, error)
             return ended
+        self._missed.pop(pid, None)
         if known is not None:
             if known.process.start_ticks != stat.start_ticks:
                 self._bury(pid, known)
@@ -176,6 +198,7 @@ class ProcessTable:
                 return changed or "process-gone" if known.is_fresh else "process-exec"
             known.seen = self._tick
             known.cpu_ticks = stat.cpu_ticks
+            known.place = stat.place
             return known
         if (ended := self._ended.get(pid)) and ended.process.start_ticks != stat.start_ticks:
             self._ended.remove(pid)
@@ -184,25 +207,32 @@ class ProcessTable:
                 return "pid-reused"
         return self._admit(pid, stat) or "process-gone"
 
-    def resolve_by_cgroup(self, cgroup_id: int) -> Entry | None:
+    def _miss(self, pid: int, error: ProcessGoneError | ParseError) -> str:
+        """Hits of a process that cannot be looked at; returns why."""
+        reason = error.reason if isinstance(error, ParseError) else self._gone
+        self._missed[pid] = reason
+        return reason
+
+    def resolve_by_cgroup(self, cgroup_id: int, reason: str = _GONE) -> Entry | None:
         """Whoever it was: it ran in this cgroup, so its container is known. None: not even that.
 
-        In the root cgroup that says only that it was no container of cgroup v2.
+        In the root cgroup that says only that it was no container of cgroup v2. ``reason`` is what
+        ``resolve`` said.
         """
-        entry = self._by_cgroup.get(cgroup_id)
+        entry = self._by_cgroup.get((cgroup_id, reason))
         if entry is not None:
             return entry
         path = self.cgroups.path_of_id(cgroup_id)
         if path is None:
             return None
         self.errors["process-ended"] += 1
-        place = self._containers.place((procfs.CgroupEntry(0, (), path),))
-        bounds = self._containers.last_bounds(place)
-        container = self._containers.container(place, bounds, (path, ""))
-        process = Process(0, 0, "(ended)", container)
+        at = self._containers.place((procfs.CgroupEntry(0, (), path),))
+        bounds = self._containers.last_bounds(at)
+        container = self._containers.container(at, bounds, (path, ""))
+        process = Process(0, 0, "(unreadable)" if reason in _UNSEEN else "(ended)", container)
         self._serial += 1
-        entry = Entry(process, None, place, alive=False, serial=self._serial)
-        self._by_cgroup.put(cgroup_id, entry)
+        entry = Entry(process, None, at, alive=False, serial=self._serial, problem=reason)
+        self._by_cgroup.put((cgroup_id, reason), entry)
         return entry
 
     def scan(self, pids: Collection[int] | None = None) -> None:
@@ -212,13 +242,20 @@ class ProcessTable:
         for pid in self._live.keys() - set(listed):
             self._bury(pid, self._live[pid])
         for pid in listed if pids is None else pids:
-            if pid not in self._live:  # else ``resolve`` looks at it, or ``refresh_go``
-                try:
-                    entry = self._admit(pid, procfs.read_stat(self._proc, pid))
-                except (ProcessGoneError, ParseError):
-                    continue
-                if entry is not None:
-                    entry.cpu_ticks_before = entry.cpu_ticks
+            if known := self._live.get(pid):  # ``resolve`` looks at it, or ``refresh_go``
+                if known.problem:
+                    self._judge_program(known)
+                continue
+            try:
+                stat = procfs.read_stat(self._proc, pid)
+                entry = None if stat.has_ended else self._admit(pid, stat)
+            except ProcessGoneError:
+                continue
+            except ParseError as error:
+                self._miss(pid, error)
+                continue
+            if entry is not None:
+                entry.cpu_ticks_before = entry.cpu_ticks
 
     def meet(self, newcomers: Iterable[tuple[int, int]]) -> list[int]:
         """Look at processes (cgroup id, PID) between two drains, while they live.
@@ -320,7 +357,7 @@ class ProcessTable:
         if known.exe is None:
             return False  # a kernel thread, or an executable nobody may see
         try:
-            return procfs.read_exe_id(self._proc, stat.pid) != known.exe
+            return procfs.read_exe_id(self._proc, stat.place) != known.exe
         except (ProcessGoneError, ParseError):
             return False
 
@@ -347,47 +384,129 @@ class ProcessTable:
             return Entry(process, None, NOWHERE)
         place, _, container = self._read_container(pid, stat)
         process = Process(pid, stat.start_ticks, stat.command, container)
-        entry = Entry(process, None, place)
-        try:
-            entry.exe = procfs.read_exe_id(self._proc, pid)
-            entry.binary = self.binaries.get(
-                entry.exe,
-                procfs.exe_path(self._proc, pid),
-                lambda: procfs.read_exe_link(self._proc, pid),
-            )
-        except (ParseError, ProcessGoneError) as error:
-            self._count(error)
-            return entry
-        if entry.binary.problem:
-            self.errors[entry.binary.problem] += 1
-        if entry.binary.build is not None:
-            entry.runtimes = ((entry.binary, entry.exe.inode),)
-            self._read_go(entry, pid)
+        entry = Entry(process, None, place, place=stat.place)
+        self._read_program(entry)
         return entry
 
-    def _search_libraries(self, entry: Entry) -> None:
-        """Find the Go runtimes that a program which is not Go has loaded (-buildmode=c-shared).
+    def _read_program(self, entry: Entry) -> None:
+        """Which program the process runs, and whether that is Go."""
+        place = entry.place
+        entry.problem = ""
+        try:
+            entry.exe = procfs.read_exe_id(self._proc, place)
+            entry.binary = self.binaries.get(
+                entry.exe,
+                procfs.exe_path(self._proc, place),
+                lambda: procfs.read_exe_link(self._proc, place),
+            )
+        except ParseError as error:
+            self._count(error)
+            entry.problem = error.reason
+            return
+        except ProcessGoneError as error:
+            self._count(error)
+            return
+        if entry.binary.refused:
+            self.errors[entry.binary.refused] += 1
+        if entry.binary.build is not None:
+            entry.runtimes = ((entry.binary, None),)
+            self._read_go(entry)
+        elif entry.binary.refused:
+            entry.problem = entry.binary.refused
+            self._look_in_memory(entry, self._program_heads(entry))
 
-        Libraries come at any time, so this looks again at the 2nd, 4th, 8th ... drain with hits:
-        often enough for what is loaded at the start, and seldom for a program that lives long.
+    def _judge_program(self, entry: Entry) -> None:
+        """Look again at a program that could not be read: rights and files come and go."""
+        self._read_program(entry)
+        if entry.is_go:
+            self.refresh_go(entry, {})
+
+    def _program_heads(self, entry: Entry) -> list[int]:
+        """Where the program may begin in memory: the file, or what a packer made of it."""
+        mappings = self.mappings(entry)
+        unpacked = [m.start for m in mappings if not m.inode and not m.path]
+        try:
+            path = procfs.read_exe_link(self._proc, entry.place)
+            files = procfs.read_first_addresses(self._proc, entry.place)
+        except (ParseError, ProcessGoneError):
+            return unpacked
+        return [at for (_, _, name), at in files.items() if name == path] + unpacked
+
+    def _look_in_memory(self, entry: Entry, heads: Iterable[int]) -> None:
+        """A program that looks like Go in memory is a Go process, if only an unreadable one."""
+        try:
+            is_go = is_go_in_memory(self._proc, entry.place, heads)
+        except (ParseError, ProcessGoneError) as error:
+            self._count(error)
+            return
+        if is_go:
+            binary = self.binaries.unread_go(entry.process.command, entry.problem)
+            entry.runtimes = ((binary, None),)
+            entry.problem = ""
+            self._read_go(entry)
+
+    def _look_on(self, entry: Entry) -> None:
+        """Look again at what is no Go program so far, at the 2nd, 4th, 8th ... drain with hits.
+
+        A program that is not Go may load a Go library (-buildmode=c-shared) at any time, and one
+        that could not be read may be readable by now: often enough for what comes at the start,
+        and seldom for a program that lives long.
         """
-        if entry.exe is None or not entry.alive or (entry.binary and entry.binary.is_go):
+        if not entry.alive or (entry.binary and entry.binary.is_go):
+            return
+        if entry.exe is None and not entry.problem:  # a kernel thread
             return
         entry.drains += 1
         if entry.drains & (entry.drains - 1):
             return
-        found: dict[int, Binary | None] = {entry.exe.inode: None, 0: None}
+        if entry.problem:
+            self._judge_program(entry)
+        if not entry.problem and not entry.is_blind and not (entry.binary and entry.binary.is_go):
+            self._search_libraries(entry)
+
+    def _search_libraries(self, entry: Entry) -> None:
+        """Find the Go runtimes that a program which is not Go has loaded."""
+        known: dict[_FileKey, Binary | None] = {}
+        refused: dict[_FileKey, str] = {}
+        runtimes: list[tuple[Binary, int | None]] = []
         for mapping in self.mappings(entry, anew=True):
-            if mapping.inode not in found and len(found) < _MAX_LIBRARIES:
-                found[mapping.inode] = self._mapped(entry, mapping, self.binaries.get_go)
-        runtimes = tuple((binary, inode) for inode, binary in found.items() if binary)
+            key = _file_key(mapping)
+            if not mapping.inode or self._is_program(entry, mapping):
+                continue
+            if key not in known and len(known) < _MAX_LIBRARIES:
+                known[key] = None
+                try:
+                    known[key] = self._mapped(entry, mapping, self.binaries.get_go)
+                except ParseError as error:
+                    refused[key] = error.reason
+            binary = known.get(key)
+            if binary is not None and (binary, binary.bias(mapping)) not in runtimes:
+                runtimes.append((binary, binary.bias(mapping)))
+        runtimes += self._unread_libraries(entry, refused)
         if not runtimes:
             entry.mappings = None  # of hundreds of processes, and nobody else wants them
             return
-        if runtimes != entry.runtimes:
-            entry.runtimes = runtimes
-            self._read_go(entry, entry.process.pid)
+        if tuple(runtimes) != entry.runtimes:
+            entry.runtimes = tuple(runtimes)
+            self._read_go(entry)
             self.refresh_go(entry, {})
+
+    def _unread_libraries(
+        self, entry: Entry, refused: dict[_FileKey, str]
+    ) -> list[tuple[Binary, int | None]]:
+        """Those that are Go, by their beginnings in memory, of libraries that cannot be read."""
+        known = {binary.module: binary for binary, bias in entry.runtimes if bias is None}
+        found: list[tuple[Binary, int | None]] = []
+        try:
+            firsts = procfs.read_first_addresses(self._proc, entry.place) if refused else {}
+            for key, reason in refused.items():
+                self.errors[reason] += 1
+                if key in firsts and is_go_in_memory(self._proc, entry.place, [firsts[key]]):
+                    binary = known.get(key[2]) or self.binaries.unread_go(key[2], reason)
+                    found.append((binary, None))
+        except (ParseError, ProcessGoneError) as error:
+            self._count(error)
+        return found
 
     def _read_container(
         self,
@@ -395,12 +514,12 @@ class ProcessTable:
         stat: procfs.Stat,
         read: ReadBounds | None = None,
         known: Entry | None = None,
-    ) -> tuple[Place, Bounds, Container]:
+    ) -> tuple[CgroupPosition, Bounds, Container]:
         """``read``: what this tick has read of limits; None: those known last will do.
         ``known``: whose it was when last read, which seldom changes.
         """
         try:
-            entries = self.cgroups.read_entries(self._proc, pid)
+            entries = self.cgroups.read_entries(self._proc, stat.place)
         except ParseError as error:
             self._count(error)
             entries = ()
@@ -416,27 +535,33 @@ class ProcessTable:
             return place, bounds, placed[3]
         alone = "", ""
         if place.identity.cgroup == "/":  # in the root cgroup everybody is on their own
-            name = self._program(pid) or stat.command
+            name = self._program(stat.place) or stat.command
+            holder = self._alone.get(name)
+            if holder is None or holder not in self._live:
+                self._alone.put(name, pid)
+            elif holder != pid:
+                name = f"{name} (PID {pid})"
             alone = f"process {pid} since {stat.start_ticks}", name
         container = self._containers.container(place, bounds, alone)
         if known is not None:
             known.placed = entries, place, bounds, container
         return place, bounds, container
 
-    def _program(self, pid: int) -> str:
+    def _program(self, place: procfs.TaskPath) -> str:
         """Base name of the executable: the command's name is cut to 15 bytes; "" if unreadable."""
         try:
-            return PurePath(procfs.read_exe_link(self._proc, pid)).name
+            return PurePath(procfs.read_exe_link(self._proc, place)).name
         except (ProcessGoneError, ParseError):
             return ""
 
-    def _read_go(self, entry: Entry, pid: int) -> None:
+    def _read_go(self, entry: Entry) -> None:
         entry.process = replace(entry.process, build=entry.runtimes[0][0].build)
+        place = entry.place
+        entry.environment = None
         try:
-            entry.environment = procfs.read_environment(self._proc, pid, _VARIABLES)
-            entry.environment_read = True
-            entry.follows_limit = bool(procfs.read_cgroup_fds(self._proc, pid))
-            entry.cgroup_view = origin.read_cgroup_view(self._proc, pid)
+            entry.environment = procfs.read_environment(self._proc, place, _VARIABLES)
+            entry.follows_limit = bool(procfs.read_cgroup_fds(self._proc, place))
+            entry.cgroup_view = origin.read_cgroup_view(self._proc, place)
         except ParseError as error:
             self._count(error)
 
@@ -447,24 +572,44 @@ class ProcessTable:
             return entry.mappings
         if entry.mappings is None or anew:
             try:
-                entry.mappings, length = procfs.read_maps(self._proc, entry.process.pid)
+                entry.mappings, length = procfs.read_maps(self._proc, entry.place)
+                entry.mappings_refused = ""
                 entry.unread_drains = length // _FREELY_READ_BYTES
                 if entry.mappings and entry.mappings[-1].path == procfs.UNLISTED:
                     self.errors["maps-too-long"] += 1
             except (ParseError, ProcessGoneError) as error:
                 self._count(error)
                 entry.mappings = entry.mappings or ()
-            entry.biases.clear()
+                entry.mappings_refused = error.reason if isinstance(error, ParseError) else ""
+            entry.proofs.clear()
         return entry.mappings
 
     def mapped_binary(self, entry: Entry, mapping: procfs.Mapping) -> Binary | None:
         """The file behind a mapping; None when there is none or it cannot be opened."""
-        if entry.exe is not None and mapping.inode == entry.exe.inode:
-            if entry.binary is not None:
-                path = procfs.exe_path(self._proc, entry.process.pid) if entry.alive else None
-                self.binaries.use(entry.binary, path)
+        if self._is_program(entry, mapping):
+            assert entry.binary is not None
+            path = procfs.exe_path(self._proc, entry.place) if entry.alive else None
+            self.binaries.use(entry.binary, path)
             return entry.binary
-        return self._mapped(entry, mapping, self.binaries.get)
+        try:
+            return self._mapped(entry, mapping, self.binaries.get)
+        except ParseError as error:
+            self._count(error)
+            return None
+
+    def _is_program(self, entry: Entry, mapping: procfs.Mapping) -> bool:
+        """By its place in memory: what lies where the program's segment lies is that segment."""
+        if entry.binary is None or not mapping.inode:
+            return False
+        bias = entry.binary.bias(mapping)
+        return bias is not None and bias == self._program_bias(entry)
+
+    def _program_bias(self, entry: Entry) -> int | None:
+        """Does not change until the next exec, which makes another entry."""
+        if entry.bias is None and entry.alive and entry.binary and entry.binary.elf:
+            mappings = self.mappings(entry)
+            entry.bias = find_program_bias(self._proc, entry.place, entry.binary.elf, mappings)
+        return entry.bias
 
     def _mapped(
         self,
@@ -472,27 +617,26 @@ class ProcessTable:
         mapping: procfs.Mapping,
         get: Callable[[procfs.FileId, str, Callable[[], str]], Binary | None],
     ) -> Binary | None:
-        path = procfs.map_file_path(self._proc, entry.process.pid, mapping)
-        if path is None:
+        """ParseError: there is a file, and it cannot be had or read."""
+        if not mapping.inode:
             return None
-        try:
-            status = os.stat(path)
-        except OSError:
-            return None
-        if status.st_ino != mapping.inode:
-            return None  # replaced by another file of that name
-        file_id = procfs.FileId(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
-        return get(file_id, path, lambda: mapping.path)
+        found = procfs.find_mapped_file(self._proc, entry.place, mapping)
+        if found is None:
+            raise ParseError("library-unreadable", mapping.path)
+        key = _file_key(mapping)
+        if key not in entry.proofs:
+            entry.proofs[key] = is_mapped_file(self._proc, entry.place, mapping, found)
+        if not entry.proofs[key]:  # another file has that name by now
+            raise ParseError("library-unreadable", mapping.path)
+        return get(found.id, found.path, lambda: mapping.path)
 
-    def bias(self, entry: Entry, binary: Binary, inode: int) -> int | None:
-        """Runtime minus link-time addresses of a binary in this process."""
-        if binary.serial not in entry.biases:
-            entry.biases[binary.serial] = (
-                gomaxprocs.load_bias(binary.elf, self.mappings(entry), inode)
-                if binary.elf
-                else None
-            )
-        return entry.biases[binary.serial]
+    def runtimes(self, entry: Entry) -> list[tuple[Binary, int]]:
+        """The Go runtimes in the process with their biases, as far as those are known."""
+        found = [(binary, self._bias(entry, binary, bias)) for binary, bias in entry.runtimes]
+        return [(binary, bias) for binary, bias in found if bias is not None]
+
+    def _bias(self, entry: Entry, binary: Binary, bias: int | None) -> int | None:
+        return self._program_bias(entry) if binary is entry.binary else bias
 
     def refresh_go(self, entry: Entry, limits: ReadBounds) -> None:
         """Read again what can change: cgroup, limit, GOMAXPROCS. ``limits``: read this tick."""
@@ -504,12 +648,17 @@ class ProcessTable:
             if stat.start_ticks != entry.process.start_ticks:
                 raise ProcessGoneError(f"PID {pid} is another process now")
             entry.cpu_ticks = stat.cpu_ticks
+            if stat.has_ended:
+                raise ProcessGoneError(f"PID {pid} has ended")
+            entry.place = stat.place
+            if entry.environment is None:
+                self._read_go(entry)
             if self._has_changed(entry, stat):
                 changed = self._admit(pid, stat)
                 if changed is None or not changed.is_go:
                     return
                 entry = changed
-            entry.place, entry.bounds, container = self._read_container(pid, stat, limits, entry)
+            entry.cgroups, entry.bounds, container = self._read_container(pid, stat, limits, entry)
             binary, value = self._gomaxprocs(entry)
             entry.process = replace(
                 entry.process,
@@ -526,16 +675,16 @@ class ProcessTable:
 
     def _gomaxprocs(self, entry: Entry) -> tuple[Binary, Gomaxprocs]:
         """Of the one runtime that stands for the process, and the file it is in."""
-        pid = entry.process.pid
         binary, live = self._read_live(entry)
         assert binary.build is not None
-        addresses = None if isinstance(binary.gomaxprocs, ParseError) else binary.gomaxprocs
+        addresses = None if isinstance(binary.gomaxprocs, Refusal) else binary.gomaxprocs
+        environment = entry.environment or {}
         facts = origin.Facts(
             build=binary.build,
-            allowed_cpus=procfs.read_allowed_cpus(self._proc, pid, self.online),
-            environment=entry.environment.get("GOMAXPROCS"),
-            godebug=entry.environment.get("GODEBUG"),
-            environment_read=entry.environment_read,
+            allowed_cpus=procfs.read_allowed_cpus(self._proc, entry.place, self.online),
+            environment=environment.get("GOMAXPROCS"),
+            godebug=environment.get("GODEBUG"),
+            environment_read=entry.environment is not None,
             leaf_limit_cores=entry.limit.leaf_limit_cores,
             cgroup=entry.cgroup_view,
             follows_limit=entry.follows_limit,
@@ -546,42 +695,46 @@ class ProcessTable:
         asked = live, facts, entry.limit.limit_cores, entry.process.gomaxprocs
         if entry.judged is None or entry.judged[0] != asked:  # hardly ever anything is new
             entry.judged = asked, origin.judge(*asked)
-        return binary, entry.judged[1]
+        found = entry.judged[1]
+        if entry.environment is None and not (isinstance(live, Refusal) or live.custom is False):
+            found = replace(found, origin=Origin.UNKNOWN)  # it may be the variable's, or not
+        return binary, found
 
     def _state(self, entry: Entry, binary: Binary) -> RuntimeState | None:
-        inode = next(inode for found, inode in entry.runtimes if found is binary)
-        bias = self.bias(entry, binary, inode)
+        bias = dict(self.runtimes(entry)).get(binary)
         if bias is None:
             return None
         try:
-            return read_state(self._proc, entry.process.pid, binary.state, bias)
+            return read_state(self._proc, entry.place, binary.state, bias)
         except ParseError as error:
             self._count(error)
             return None
 
-    def _read_live(self, entry: Entry) -> tuple[Binary, gomaxprocs.LiveGomaxprocs | ParseError]:
+    def _read_live(self, entry: Entry) -> tuple[Binary, gomaxprocs.LiveGomaxprocs | Refusal]:
         """The executable's own value; of several libraries that of the one with the highest.
 
         A library without a value is no runtime (a plugin uses its host's), or not yet one.
         """
         values: list[tuple[Binary, gomaxprocs.LiveGomaxprocs]] = []
-        failed: list[tuple[Binary, ParseError]] = []
-        for binary, inode in entry.runtimes:
+        failed: list[tuple[Binary, Refusal]] = []
+        for binary, bias in entry.runtimes:
             try:
-                values.append((binary, self._read_runtime(entry, binary, inode)))
+                values.append((binary, self._read_runtime(entry, binary, bias)))
             except ParseError as error:
-                failed.append((binary, error))
+                failed.append((binary, error.refusal))
         if values:
             return max(values, key=lambda found: found[1].value)
         return failed[0]
 
-    def _read_runtime(self, entry: Entry, binary: Binary, inode: int) -> gomaxprocs.LiveGomaxprocs:
-        if isinstance(binary.gomaxprocs, ParseError):
-            raise binary.gomaxprocs
-        bias = self.bias(entry, binary, inode)
+    def _read_runtime(
+        self, entry: Entry, binary: Binary, bias: int | None
+    ) -> gomaxprocs.LiveGomaxprocs:
+        if isinstance(binary.gomaxprocs, Refusal):
+            raise binary.gomaxprocs.error
+        bias = self._bias(entry, binary, bias)
         if bias is None:
-            raise ParseError("gomaxprocs-unmapped", binary.module)
-        return gomaxprocs.read_gomaxprocs(self._proc, entry.process.pid, binary.gomaxprocs, bias)
+            raise ParseError(entry.mappings_refused or "gomaxprocs-unmapped", binary.module)
+        return gomaxprocs.read_gomaxprocs(self._proc, entry.place, binary.gomaxprocs, bias)
 
     def take_cpu_ns(self, entry: Entry, period_ns: int) -> int | None:
         """CPU time of a Go process since it was last asked for, as the kernel accounts it.
@@ -598,14 +751,33 @@ class ProcessTable:
     def end_window(self) -> None:
         self._window_began = _boot_ticks()
         self._containers.end_window()
+        self._missed.clear()
+
+    def unjudged(self) -> Counter[str]:
+        """Processes of which it is not known whether they are Go, by reason."""
+        found = Counter(entry.problem for entry in self._live.values() if entry.problem)
+        found.update(self._missed.values())
+        return found
+
+    def judged(self) -> int:
+        """Programs that were read, gotax itself left out; kernel threads are none."""
+        own = os.getpid()
+        return sum(
+            entry.exe is not None and not entry.problem and entry.process.pid != own
+            for entry in self._live.values()
+        )
 
     def usage(self, entry: Entry) -> CpuUsage:
         """The kernel's counters of the entry's group; nothing for the root and for one gone."""
         is_part = entry.process.container.nested
-        return self._containers.usage(entry.place, entry.bounds if is_part else Bounds())
+        return self._containers.usage(entry.cgroups, entry.bounds if is_part else Bounds())
 
     def _count(self, error: ParseError | ProcessGoneError) -> None:
         self.errors[error.reason if isinstance(error, ParseError) else "process-gone"] += 1
+
+
+def _file_key(mapping: procfs.Mapping) -> _FileKey:
+    return mapping.device, mapping.inode, mapping.path
 
 
 def _has_value(entry: Entry) -> bool:

@@ -537,9 +537,8 @@ class _Space:
     def sigreturns(self) -> UInt64Array:
         """Runtime addresses of the sigreturn of every Go runtime in the process."""
         found = []
-        for binary, inode in self._entry.runtimes:
-            bias = self._processes.bias(self._entry, binary, inode) if binary.sigreturn else None
-            if bias is not None and 0 <= binary.sigreturn + bias < 1 << 64:
+        for binary, bias in self._processes.runtimes(self._entry):
+            if binary.sigreturn and 0 <= binary.sigreturn + bias < 1 << 64:
                 found.append(binary.sigreturn + bias)
         return np.array(found, np.uint64)
 
@@ -578,7 +577,7 @@ class _Space:
         binary = self._processes.mapped_binary(self._entry, mapping)
         if binary.problem == "elf-magic" if binary else _is_memory(mapping):
             self._without_file[number] = _GENERATED
-        bias = self._processes.bias(self._entry, binary, mapping.inode) if binary else None
+        bias = binary.bias(mapping) if binary else None
         if bias is not None and abs(bias) < 1 << 62:
             self._images[number] = binary
             self._biases[number] = bias

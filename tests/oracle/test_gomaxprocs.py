@@ -18,6 +18,7 @@ from gotax.golang.gomaxprocs import (
     LiveGomaxprocs,
     find_gomaxprocs,
     load_bias,
+    program_bias,
     read_gomaxprocs,
 )
 from gotax.golang.origin import Facts, origin, predict, read_cgroup_view
@@ -26,6 +27,7 @@ from gotax.linux.cgroup import Cgroups, find_hierarchies
 from gotax.linux.elf import FileReader, parse_elf
 from gotax.linux.procfs import (
     read_allowed_cpus,
+    read_auxv,
     read_cgroup_fds,
     read_environment,
     read_maps,
@@ -87,9 +89,10 @@ class Running:
         self._process = process
         self.printed = self._read()
         with FileReader(path) as reader:
-            bias = load_bias(
-                parse_elf(reader), read_maps("/proc", self.pid).mappings, path.stat().st_ino
-            )
+            elf = parse_elf(reader)
+            bias = program_bias(elf, read_auxv("/proc", self.pid))
+            mapped = [m for m in read_maps("/proc", self.pid).mappings if m.path == str(path)]
+            assert {load_bias(elf, mapping) for mapping in mapped} == {bias}
         assert bias is not None
         self._bias = bias
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from gotax.golang.gomaxprocs import load_bias
+from gotax.golang.gomaxprocs import program_bias
 from gotax.golang.pclntab import parse_pclntab
 from gotax.golang.runtimestate import StateAddresses, find_state, read_state
 from gotax.linux.elf import FileReader, parse_elf
-from gotax.linux.procfs import read_maps
+from gotax.linux.procfs import read_auxv
 from gotax.model import RuntimeState
 
 from tests.patience import PATIENCE_S
@@ -84,8 +84,7 @@ def running(path: Path, version: str, **variables: str) -> Iterator[Running]:
             program = Running(process, addresses, 0)
             program.said()
             with FileReader(path) as reader:
-                maps = read_maps("/proc", process.pid).mappings
-                bias = load_bias(parse_elf(reader), maps, path.stat().st_ino)
+                bias = program_bias(parse_elf(reader), read_auxv("/proc", process.pid))
             assert bias is not None
             program.bias = bias
             yield program

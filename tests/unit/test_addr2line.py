@@ -23,6 +23,9 @@ from tests.fuzz.specimens import LAYOUTS, Function, Specimen, encode, write
 from tests.patience import PATIENCE_S
 
 HEADER = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+HEADER_32 = b"\x7fELF\x01\x01\x01".ljust(16, b"\0") + struct.pack(
+    "<HHIIIIIHHHHHH", 2, 3, 1, 0, 52, 0, 0, 52, 32, 0, 40, 0, 0
+)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +34,7 @@ HEADER = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
         (b"", "is no ELF file"),
         (b"#!/bin/sh\n", "is no ELF file"),
         (HEADER, "is cut off"),
-        (HEADER.replace(b"\x02\x01", b"\x01\x01") + bytes(100), "32-bit or big-endian"),
+        (HEADER_32, "32-bit or big-endian"),
         (HEADER.replace(b"\x02\x01", b"\x02\x02") + bytes(100), "32-bit or big-endian"),
     ],
 )

@@ -10,7 +10,7 @@ from gotax import containers as module
 from gotax.containers import Containers, ReadBounds
 from gotax.errors import ProcessGoneError
 from gotax.linux import cgroup
-from gotax.linux.cgroup import Bounds, Cgroups, Place, find_hierarchies, group_key
+from gotax.linux.cgroup import Bounds, CgroupPosition, Cgroups, find_hierarchies, group_key
 from gotax.linux.procfs import CgroupEntry, parse_cgroups
 from gotax.model import Container, CpuUsage, PodContainer, Workload
 
@@ -88,7 +88,7 @@ class Trees:
             lines = f"4:cpuset:{path}\n3:cpuacct:{path}\n2:cpu:{path}\n"
         return parse_cgroups(lines.encode())
 
-    def judged(self, entries: tuple[CgroupEntry, ...]) -> tuple[Place, Bounds, Container]:
+    def judged(self, entries: tuple[CgroupEntry, ...]) -> tuple[CgroupPosition, Bounds, Container]:
         place = self.containers.place(entries)
         bounds = self.containers.bounds(place, {})
         return place, bounds, self.containers.container(place, bounds, ("alone", "alone"))

@@ -34,9 +34,10 @@ KNOWS: dict[str, set[str]] = {
     "exporters": {"", "errors", "extras", "model", "wire", "confidence"},
     "binaries": {"errors", "model", "generations", "linux", "golang"},
     "containers": {"errors", "model", "generations", "linux"},
+    "addressspace": {"errors", "linux", "golang"},
     "processes": {
         *("errors", "model", "config", "generations", "linux", "golang"),
-        *("binaries", "containers"),
+        *("binaries", "containers", "addressspace"),
     },
     "symbols": {
         *("errors", "model", "generations", "runs", "linux", "golang"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ def go(go_binary: Callable[..., Path]) -> Go:
         line = f"{text.address:x}-{text.address + text.file_size:x} r-xp {text.offset:x} 00:00"
         return Go(
             path,
-            line + " {inode} /srv/api\n",
+            f"{line} {{inode}} {path}\n",
             {name: ranges[name][0] + 1 for name in names},
             (table.text_start, table.text_end),
             table.header.offset,
@@ -89,12 +90,14 @@ def frames(window: Window) -> list[str]:
     return [frame.function for place in stack for frame in place.frames]
 
 
-def mapped(host: Host, name: str, data: bytes) -> int:
-    """A file at this path in the process's root; its inode."""
+def mapped(host: Host, name: str, data: bytes) -> str:
+    """A file at this path in the process's root; its device and inode as maps has them."""
     path = host.proc / "7/root" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
-    return path.stat().st_ino
+    status = path.stat()
+    device = status.st_dev
+    return f"{os.major(device):02x}:{os.minor(device):02x} {status.st_ino}"
 
 
 PLACES = {
@@ -141,8 +144,8 @@ def test_an_address_beyond_the_list_is_unknown_and_told(host: Host, go: Go) -> N
 
 def test_a_file_that_is_no_elf_file_is_generated_code(host: Host, go: Go) -> None:
     host.start(7, 100, Program(go.path, ""))
-    inode = mapped(host, "tmp/code", WORDS)
-    host.spoil(7, "maps", maps(go, f"{AT:x}-{AT + 0x1000:x} r-xs 0 00:05 {inode} /tmp/code\n"))
+    numbers = mapped(host, "tmp/code", WORDS)
+    host.spoil(7, "maps", maps(go, f"{AT:x}-{AT + 0x1000:x} r-xs 0 {numbers} /tmp/code\n"))
     window = sampled(host, [AT, go.callers["main.main"], go.callers["runtime.goexit"]])
     assert frames(window) == ["[generated code]", "main.main", "runtime.goexit"]
     assert category(window) == Category.USER
@@ -155,8 +158,8 @@ def maps(go: Go, line: str) -> bytes:
 @pytest.mark.parametrize("data", [b"\x7fELF", b"\x7fELF" + bytes(4096)])
 def test_a_damaged_module_is_unreadable(host: Host, go: Go, data: bytes) -> None:
     host.start(7, 100, Program(go.path, ""))
-    inode = mapped(host, "lib/x.so", data)
-    host.spoil(7, "maps", maps(go, f"{AT:x}-{AT + 0x1000:x} r-xp 0 00:05 {inode} /lib/x.so\n"))
+    numbers = mapped(host, "lib/x.so", data)
+    host.spoil(7, "maps", maps(go, f"{AT:x}-{AT + 0x1000:x} r-xp 0 {numbers} /lib/x.so\n"))
     window = sampled(host, [AT, go.callers["main.main"], go.callers["runtime.goexit"]])
     assert frames(window)[0] == "[unreadable module]"
     assert category(window) == Category.UNKNOWN
@@ -168,8 +171,8 @@ def test_a_library_that_was_read_is_c_code(host: Host, go: Go) -> None:
     with FileReader(library) as reader:
         text = next(load for load in parse_elf(reader).loads if load.flags & PF_X)
     host.start(7, 100, Program(go.path, ""))
-    inode = mapped(host, "lib/x.so", library.read_bytes())
-    line = f"{AT:x}-{AT + 0x4000:x} r-xp {text.offset:x} 00:05 {inode} /lib/x.so\n"
+    numbers = mapped(host, "lib/x.so", library.read_bytes())
+    line = f"{AT:x}-{AT + 0x4000:x} r-xp {text.offset:x} {numbers} /lib/x.so\n"
     host.spoil(7, "maps", maps(go, line))
     stack = [AT + 0x123, go.callers["main.main"], go.callers["runtime.goexit"]]
     window = sampled(host, stack)

@@ -9,7 +9,7 @@ from typing import Any
 from gotax.cli import once
 from gotax.cli.command import add_command
 from gotax.cli.options import add_sampling, add_thresholds, plan_of
-from gotax.cli.output import NO_GO, print_json, require_seen, style_of, verdict_code
+from gotax.cli.output import check_code, no_go, print_json, require_seen, style_of
 from gotax.config import Detail
 
 
@@ -29,6 +29,6 @@ def run(options: argparse.Namespace) -> int:
     elif window.reports:
         print(table.render_check(window, style_of(sys.stdout)))
     elif not window.hits.outside:
-        print(NO_GO)
+        print(no_go(window))
     require_seen(window)
-    return verdict_code(window.reports)
+    return check_code(window)

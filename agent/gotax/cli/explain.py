@@ -51,8 +51,14 @@ def run(options: argparse.Namespace) -> int:
     window = once.sample_once(plan_of(options, detail), options.duration)
     found = [r for r in window.reports if options.target is None or _matches(r, options.target)]
     if not found:
-        if options.pid and "elf-packed" in window.health.errors:
+        reasons = [found.reason for found in window.unjudged if found.processes]
+        if options.pid and "elf-packed" in reasons:
             raise UserError("the program there is packed by UPX: run it as it was built (upx -d)")
+        if options.pid and reasons:
+            raise UserError(
+                f"the program there could not be read ({', '.join(reasons)}): whether it is Go is"
+                " not known"
+            )
         raise UserError(
             f"no Go process matches {options.target!r}: `gotax check` lists what there is"
             if options.target

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 EXIT_FINE, EXIT_FINDINGS, EXIT_FAILED = 0, 1, 2
 
 
-NO_GO = (
+_NO_GO = (
     "No Go process runs on this host."
     " Start one, or see gotax at work on the production story with `make demo`."
 )
@@ -29,14 +29,28 @@ OUTSIDE = (
 
 
 def no_go(window: Window) -> str:
-    """What to say of a window without a report."""
-    return OUTSIDE if window.hits.outside else NO_GO
+    """Why there is no row; that there is no Go only if everything could be looked at."""
+    from gotax.exporters.table import unjudged
+
+    if window.hits.outside:
+        return OUTSIDE
+    unread = unjudged(window)
+    if not unread:
+        return _NO_GO
+    return "\n".join(("No Go process was found, but not every program could be read.", *unread))
 
 
 def require_seen(window: Window) -> None:
     """Raise UserError where "no Go process" would be said of a host that is not seen."""
     if window.hits.outside and not window.reports:
         raise UserError(OUTSIDE)
+
+
+def check_code(window: Window) -> int:
+    """EXIT_FAILED if no program could be read at all."""
+    if not window.reports and not window.judged and window.unjudged:
+        return EXIT_FAILED
+    return verdict_code(window.reports)
 
 
 def print_json(document: dict[str, Any], indent: int | None = 2) -> None:

@@ -197,6 +197,15 @@ CHANGE_SAVING = _several(
 CHANGE_TIME = _per_container(
     "gotax_change_timestamp_seconds", "gauge", "When it was compared, Unix time."
 )
+UNJUDGED = Metric(
+    "gotax_unjudged_programs",
+    "gauge",
+    "Programs of the last window that could not be read: whether they are Go is not known.",
+    ("reason",),
+)
+UNJUDGED_CPU = Metric(
+    "gotax_unjudged_cpu_seconds", "counter", "CPU time of such programs.", ("reason",)
+)
 OTHER_CPU = Metric("gotax_other_cpu_seconds", "counter", "CPU time of programs that are not Go.")
 UNLISTED_CPU = Metric(
     "gotax_unlisted_cpu_seconds",
@@ -297,6 +306,8 @@ METRICS = (
     CHANGE_GOMAXPROCS,
     CHANGE_SAVING,
     CHANGE_TIME,
+    UNJUDGED,
+    UNJUDGED_CPU,
     OTHER_CPU,
     UNLISTED_CPU,
     UNLISTED,
@@ -425,6 +436,7 @@ class _Totals:
     hits: int = 0
     lost: Counter[str] = field(default_factory=Counter)
     other_ns: int = 0
+    unjudged_ns: Counter[str] = field(default_factory=Counter)
     unlisted_ns: int = 0
     unlisted: int = 0
     windows: int = 0
@@ -504,7 +516,9 @@ class PrometheusExporter:
         totals.profiled_s += window.duration_s
         totals.hits += window.hits.drained
         totals.lost.update(window.hits.lost)
-        totals.other_ns += window.other_hits * window.period_ns
+        totals.other_ns += window.native_hits * window.period_ns
+        for found in window.unjudged:
+            totals.unjudged_ns[found.reason] += found.hits * window.period_ns
         totals.unlisted = 0
         totals.windows += 1
         totals.drain_s += window.health.drain_s
@@ -531,11 +545,7 @@ class PrometheusExporter:
 
     def _labels(self, container: Container) -> Labels:
         """``CONTAINER_LABELS`` of a container, without those that are dropped."""
-        place = container.cgroup
-        if container.container_id:
-            place = container.container_id[:12]
-        elif container.key.startswith("/"):
-            place = container.key  # of a unit: its processes may be in several cgroups
+        place = container.short_id
         pod = container.pod
         if pod is None:
             every: Labels = ("", "", container.label, "", place)
@@ -653,6 +663,9 @@ class PrometheusExporter:
 
     def _host_families(self, window: Window) -> Iterator[Family]:
         totals = self._totals
+        yield _family(UNJUDGED, (((each.reason,), each.processes) for each in window.unjudged))
+        spent = sorted(totals.unjudged_ns.items())
+        yield _family(UNJUDGED_CPU, (((reason,), ns / 1e9) for reason, ns in spent))
         yield _family(OTHER_CPU, [((), totals.other_ns / 1e9)])
         yield _family(UNLISTED_CPU, [((), totals.unlisted_ns / 1e9)])
         yield _family(UNLISTED, [((), totals.unlisted)])

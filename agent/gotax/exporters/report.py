@@ -66,7 +66,15 @@ def _head(window: Window) -> dict[str, Any]:
         "hz": window.hz,
         "cpu_count": window.cpu_count,
         "hits": hits_document(window.hits),
-        "other_cpu_cores": window.cpu_cores(window.other_hits),
+        "other_cpu_cores": window.cpu_cores(window.native_hits),
+        "unjudged": [
+            {
+                "reason": utf8(found.reason),
+                "programs": found.processes,
+                "cpu_cores": window.cpu_cores(found.hits),
+            }
+            for found in window.unjudged
+        ],
     }
 
 

@@ -378,7 +378,7 @@ def _totals(window: Window, style: Style) -> list[str]:
     containers = plural(len(window.reports), "container")
     cpu = (
         f"Go {cores(go_cores)} cores in {containers}",
-        f"other programs {cores(window.cpu_cores(window.other_hits))} cores",
+        f"other programs {cores(window.cpu_cores(window.native_hits))} cores",
         f"of {plural(window.cpu_count, 'CPU')}",
     )
     hits = window.hits
@@ -397,7 +397,34 @@ def _totals(window: Window, style: Style) -> list[str]:
     return [
         *labelled("CPU", paragraph(dot(style).join(cpu), room, style), 6, style),
         *labelled("Hits", paragraph(dot(style).join(counts), room, style), 6, style),
+        *(line for text in unjudged(window) for line in paragraph(text, style.room, style)),
     ]
+
+
+_WHY = {
+    "procfs-denied": "gotax needs to be root or CAP_SYS_PTRACE for them",
+    "procfs-hidden": "/proc is mounted with hidepid, and gotax lacks CAP_SYS_PTRACE",
+    "process-gone": "they ended before anybody looked",
+    "elf-packed": "packed by UPX",
+}
+
+
+def unjudged(window: Window) -> list[str]:
+    """A sentence for each reason why programs could not be read.
+
+    On every host some end before they are looked at: that is told where it is 1 % of the hits.
+    """
+    texts = []
+    for found in window.unjudged:
+        if found.reason == "process-gone" and found.hits * 100 < window.hits.drained:
+            continue
+        are = "it is Go is" if found.processes == 1 else "they are Go is"
+        why = f"{found.reason}: {_WHY[found.reason]}" if found.reason in _WHY else found.reason
+        texts.append(
+            f"{plural(found.processes, 'program')} ({cores(window.cpu_cores(found.hits))} cores)"
+            f" could not be read ({why}): whether {are} not known."
+        )
+    return texts
 
 
 def _headlines_of_findings(reports: Sequence[Row], room: int, style: Style) -> list[str]:

@@ -45,13 +45,26 @@ def parse_buildinfo(elf: Elf) -> GoBuild | None:
             if error.reason not in ("buildinfo-malformed", "elf-unmapped"):
                 raise
     if not _looks_like_go(elf):
-        return None
+        return GoBuild("", settings=(("-compiler", "gccgo"),)) if _is_by_gccgo(elf) else None
+    if elf.bits != 64:
+        return GoBuild("")
     return GoBuild(_version_of_symbol(elf) or _version_in_data(elf))
 
 
+def has_go_note(elf: Elf) -> bool:
+    """Of the linker of Go 1.5 and later; it is in the first page of what is loaded."""
+    return any(note.name == b"Go\0\0" and note.type == 4 for note in elf.notes)
+
+
+def _is_by_gccgo(elf: Elf) -> bool:
+    """GCC's Go compiler keeps what a package exports in a section of this name, which is not
+    stripped (gcc/go/go-backend.cc), and its runtime is libgo, unless that is linked in."""
+    return ".go_export" in elf.sections or elf.needs(b"libgo.so")
+
+
 def _looks_like_go(elf: Elf) -> bool:
-    """By the linker's note (Go 1.5 and later), its sections, or without any the table itself."""
-    if any(note.name == b"Go\0\0" and note.type == 4 for note in elf.notes):
+    """By the linker's note, its sections, or without any the table itself."""
+    if has_go_note(elf):
         return True
     if elf.sections:
         return ".gopclntab" in elf.sections or ".data.rel.ro.gopclntab" in elf.sections

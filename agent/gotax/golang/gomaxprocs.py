@@ -8,14 +8,14 @@ code, since a stripped binary has no symbols for them; once per process and wind
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from gotax.errors import ParseError
 from gotax.golang.machinecode import Code, find_references
-from gotax.linux.elf import PF_X, Elf
-from gotax.linux.procfs import Mapping, read_memory_parts
+from gotax.linux.elf import PF_X, Elf, Segment
+from gotax.linux.procfs import Auxiliary, Mapping, TaskPath, read_memory_parts
 
 MAX_GOMAXPROCS = 65536
 """No host has more CPUs (the runtime's own arrays for affinity masks end here as well)."""
@@ -28,6 +28,7 @@ _SCHEDINIT = "runtime.schedinit"
 _AUTOMAXPROCS = "go.uber.org/automaxprocs/maxprocs.Set"
 FUNCTIONS = frozenset({*_PROCRESIZE, _GOMAXPROCS, _OSINIT, _SCHEDINIT, _AUTOMAXPROCS})
 
+_PAGE_BYTES = 4096
 _MAX_CODE_BYTES = 64 * 1024  # procresize has 2 to 4 KiB, twice that with -race or -N
 
 
@@ -163,23 +164,44 @@ class LiveGomaxprocs:
     start_cpus: int | None = None
 
 
-def load_bias(elf: Elf, mappings: Iterable[Mapping], inode: int) -> int | None:
-    """Runtime minus link-time address of the file with this inode; None: it is not mapped.
+def load_bias(elf: Elf, mapping: Mapping) -> int | None:
+    """Runtime minus link-time address of what is mapped there; None: it is none of its segments.
 
-    Only the inode is compared: overlayfs and btrfs show other device numbers in maps than in stat.
+    That it is this file, the caller knows. A segment may be mapped in several pieces, and the
+    whole file once more as data: each has its own bias. A page can hold the end of one segment
+    and the beginning of the next, so the one that most of the mapping is of counts.
     """
-    for mapping in mappings:
-        if mapping.inode != inode or not inode:
-            continue
-        for load in elf.loads:
-            end = mapping.offset + mapping.end - mapping.start
-            if load.flags & PF_X and mapping.offset < load.offset + load.file_size <= end:
-                return mapping.start - mapping.offset - (load.address - load.offset)
-    return None
+    end = mapping.offset + mapping.end - mapping.start
+
+    def overlap(load: Segment) -> tuple[bool, int]:
+        shared = min(end, load.offset + load.file_size) - max(mapping.offset, load.offset)
+        is_code = bool(load.flags & PF_X) and shared > 0
+        return is_code and (shared > _PAGE_BYTES or mapping.offset <= load.offset), shared
+
+    best = max(elf.loads, key=overlap, default=None)
+    if best is None or overlap(best)[1] <= 0:
+        return None
+    return mapping.start - mapping.offset - (best.address - best.offset)
+
+
+def program_bias(elf: Elf, told: Auxiliary) -> int | None:
+    """Runtime minus link-time address of the program, by what the kernel told its start.
+
+    No name and no number of a file is asked, which are not the same everywhere. None where it
+    was not told, or where it does not fit this file.
+    """
+    bias = told.entry - elf.entry
+    if not told.entry or bias % _PAGE_BYTES or not elf.loads:
+        return None
+    # Before Linux 5.18 the kernel added the offset of the headers to the first segment's place,
+    # whatever segment they are in (fs/binfmt_elf.c load_elf_binary).
+    first = elf.loads[0].address - elf.loads[0].offset + elf.program_headers.start
+    known = (elf.program_headers_address, first)
+    return bias if told.headers - bias in known else None
 
 
 def read_gomaxprocs(
-    proc_root: str, pid: int, addresses: GomaxprocsAddresses, bias: int
+    proc_root: str, place: TaskPath, addresses: GomaxprocsAddresses, bias: int
 ) -> LiveGomaxprocs:
     """What the process runs with now.
 
@@ -191,15 +213,15 @@ def read_gomaxprocs(
         wanted.append((addresses.custom_address + bias, 1))
     if addresses.cpus_address is not None:
         wanted.append((addresses.cpus_address + bias, 4))
-    parts = iter(read_memory_parts(proc_root, pid, wanted))
+    parts = iter(read_memory_parts(proc_root, place, wanted))
     value = int.from_bytes(next(parts), "little", signed=True)
     custom = None
     if addresses.custom_address is not None:
         flag = next(parts)[0]
         if flag > 1:
-            raise ParseError("gomaxprocs-range", f"customGOMAXPROCS is {flag} in process {pid}")
+            raise ParseError("gomaxprocs-range", f"customGOMAXPROCS is {flag} in process {place}")
         custom = bool(flag)
     if not 1 <= value <= MAX_GOMAXPROCS:
-        raise ParseError("gomaxprocs-range", f"GOMAXPROCS is {value} in process {pid}")
+        raise ParseError("gomaxprocs-range", f"GOMAXPROCS is {value} in process {place}")
     cpus = int.from_bytes(next(parts, b""), "little", signed=True)
     return LiveGomaxprocs(value, custom, cpus if 1 <= cpus <= MAX_GOMAXPROCS else None)

@@ -16,10 +16,10 @@ import re
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from gotax.errors import ParseError, ProcessGoneError
+from gotax.errors import ParseError, ProcessGoneError, Refusal
 from gotax.golang.gomaxprocs import GomaxprocsAddresses, LiveGomaxprocs
 from gotax.linux.cgroup import CgroupMount, parse_mountinfo
-from gotax.linux.procfs import CgroupEntry, read_cgroups
+from gotax.linux.procfs import CgroupEntry, TaskPath, read_cgroups
 from gotax.model import (
     Automaxprocs,
     Binding,
@@ -92,23 +92,23 @@ def _layout(path: str, root: str, private: bool) -> CgroupLayout:
     return CgroupLayout.NAMESPACE if private else CgroupLayout.BIND
 
 
-def read_cgroup_view(proc_root: str, pid: int) -> CgroupView:
+def read_cgroup_view(proc_root: str, place: TaskPath) -> CgroupView:
     """Raises ProcessGoneError, and ParseError where files cannot be read or understood.
 
     The namespace of the host's first process needs CAP_SYS_PTRACE to be seen; without it the
     reader is taken to be in the host's.
     """
-    entries = read_cgroups(proc_root, pid)
+    entries = read_cgroups(proc_root, place)
     try:
-        with open(f"{proc_root}/{pid}/mountinfo", "rb") as file:
+        with open(f"{proc_root}/{place}/mountinfo", "rb") as file:
             mounts = parse_mountinfo(file.read(_MAX_MOUNTINFO_BYTES))
-        own = _cgroup_namespace(proc_root, str(pid))
+        own = _cgroup_namespace(proc_root, str(place))
         try:
             first = _cgroup_namespace(proc_root, "1")
         except PermissionError:
             first = _cgroup_namespace(proc_root, "self")
     except (FileNotFoundError, ProcessLookupError) as error:
-        raise ProcessGoneError(f"{proc_root}/{pid}") from error
+        raise ProcessGoneError(f"{proc_root}/{place}") from error
     except OSError as error:
         raise ParseError("gomaxprocs-cgroup", str(error)) from error
     return view_cgroup(entries, mounts, private=own != first)
@@ -474,7 +474,7 @@ def _lasting_origin(now: Origin, value: int, before: Gomaxprocs | None) -> Origi
 
 
 def judge(
-    live: LiveGomaxprocs | ParseError,
+    live: LiveGomaxprocs | Refusal,
     facts: Facts,
     limit_cores: float | None,
     before: Gomaxprocs | None = None,
@@ -482,7 +482,7 @@ def judge(
     """All there is to say of one process.
 
     ``limit_cores`` is the tightest limit of the cgroup and its ancestors: what the kernel
-    enforces, not what the runtime looks at. Pass the error if the value could not be read.
+    enforces, not what the runtime looks at. Pass the refusal if the value could not be read.
     ``before`` is the judgement of an earlier window.
     """
     prediction = predict(facts)
@@ -505,7 +505,7 @@ def judge(
         if minor is None or not is_read
         else otherwise(facts, minor, limit_cores),
     )
-    if isinstance(live, ParseError):
+    if isinstance(live, Refusal):
         return replace(known, reason=live.reason)
     source = _lasting_origin(origin(live, facts), live.value, before)
     return replace(known, value=live.value, origin=source)

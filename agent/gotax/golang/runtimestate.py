@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from gotax.golang.gomaxprocs import FunctionRanges, read_code, variables
 from gotax.golang.machinecode import Code, References, find_references, loads_from_argument
 from gotax.linux.elf import Elf
-from gotax.linux.procfs import read_memory_parts
+from gotax.linux.procfs import TaskPath, read_memory_parts
 from gotax.model import RuntimeState
 
 _IDLE = ("runtime.pidleput", "runtime.pidleget")
@@ -122,7 +122,9 @@ def _only(addresses: set[int], is_variable: _Test, alignment: int) -> int | None
     return found[0] if len(found) == 1 else None
 
 
-def read_state(proc_root: str, pid: int, addresses: StateAddresses, bias: int) -> RuntimeState:
+def read_state(
+    proc_root: str, place: TaskPath, addresses: StateAddresses, bias: int
+) -> RuntimeState:
     """What the process has now; a value that no runtime can have is left out.
 
     Raises what ``read_memory`` raises.
@@ -136,7 +138,7 @@ def read_state(proc_root: str, pid: int, addresses: StateAddresses, bias: int) -
     places = {key: (at + bias, size) for key, (at, size) in wanted.items() if at is not None}
     if not places:
         return RuntimeState()
-    parts = read_memory_parts(proc_root, pid, places.values())
+    parts = read_memory_parts(proc_root, place, places.values())
     values = {
         key: int.from_bytes(part, "little", signed=key != "gc_cycles")
         for key, part in zip(places, parts, strict=True)

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Literal
 
 from gotax.errors import ParseError, ProcessGoneError
-from gotax.linux.procfs import CgroupEntry, parse_cgroups, parse_cpu_list, read_cgroups
+from gotax.linux.procfs import CgroupEntry, TaskPath, parse_cgroups, parse_cpu_list, read_cgroups
 from gotax.model import CpuLimit, CpuUsage
 
 _MAX_MOUNTINFO_BYTES = 8 << 20
@@ -409,7 +409,7 @@ class CgroupPaths:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CgroupPosition:
     """Where a process is, and ``tops``: where in each of those paths its container or unit begins.
 
     "/" stands for a path that does not lead through the container's own cgroup: then a limit
@@ -438,7 +438,7 @@ class Bounds:
     cpu: str | None = None
     cpuset: str | None = None
 
-    def nested(self, place: Place) -> str:
+    def nested(self, place: CgroupPosition) -> str:
         """The part of the path that says which group of the container this is; "" for itself."""
         cpu = _below(self.cpu, place.tops.cpu)
         cpuset = _below(self.cpuset, place.tops.cpuset)
@@ -448,7 +448,7 @@ class Bounds:
             return cpuset
         return f"{cpu} {cpuset}"  # v1: a place in one tree says nothing of the other
 
-    def key(self, place: Place) -> str | None:
+    def key(self, place: CgroupPosition) -> str | None:
         """As ``group_key``; the same for processes that the same cgroups bound."""
         key = key_of(place.identity)
         if key is None or (self.cpu is None and self.cpuset is None):
@@ -465,10 +465,10 @@ def _below(path: str | None, top: str) -> str:
     return "" if path is None else path[len(top) :].strip("/")
 
 
-def find_place(identity: CgroupIdentity, paths: CgroupPaths) -> Place:
+def find_place(identity: CgroupIdentity, paths: CgroupPaths) -> CgroupPosition:
     """Where the container of ``identity`` begins in each of the paths."""
     tops = (_top(path, identity) for path in (paths.cpu, paths.cpuacct, paths.cpuset))
-    return Place(identity, paths, CgroupPaths(*tops))
+    return CgroupPosition(identity, paths, CgroupPaths(*tops))
 
 
 def _top(path: str, identity: CgroupIdentity) -> str:
@@ -547,9 +547,9 @@ class Cgroups:
         """How many cgroup ids are remembered."""
         return len(self._path_of_id)
 
-    def read_entries(self, proc_root: str, pid: int) -> tuple[CgroupEntry, ...]:
+    def read_entries(self, proc_root: str, place: TaskPath) -> tuple[CgroupEntry, ...]:
         """A process's cgroups with host paths."""
-        return self.host_entries(read_cgroups(proc_root, pid))
+        return self.host_entries(read_cgroups(proc_root, place))
 
     def host_entries(self, entries: tuple[CgroupEntry, ...]) -> tuple[CgroupEntry, ...]:
         """Undoes the agent's cgroup namespace. Once only: host paths must not come back in here.
@@ -581,9 +581,9 @@ class Cgroups:
         ``cpuset_path`` defaults to ``path``.
         """
         paths = CgroupPaths(path, path, cpuset_path or path)
-        return self.read_bounds(Place(CgroupIdentity(path), paths, paths)).limit
+        return self.read_bounds(CgroupPosition(CgroupIdentity(path), paths, paths)).limit
 
-    def read_bounds(self, place: Place) -> Bounds:
+    def read_bounds(self, place: CgroupPosition) -> Bounds:
         """The limit of a process, and which cgroups below its container's own make it another.
 
         Of equally tight quotas the one nearest to the container's own cgroup counts: a child that
@@ -673,7 +673,7 @@ class Cgroups:
             self._all_cpus = self._cpuset_of("/") or frozenset()
         return self._all_cpus
 
-    def read_group_usage(self, place: Place, bounds: Bounds) -> CpuUsage:
+    def read_group_usage(self, place: CgroupPosition, bounds: Bounds) -> CpuUsage:
         """The counters of a group: CPU time of its own cgroup, throttling of the one whose quota
         counts. Nothing for the root of the tree.
         """

@@ -1,4 +1,4 @@
-"""ELF64 files, read piecemeal. Knows nothing of Go.
+"""ELF files, read piecemeal. Knows nothing of Go.
 
 Everything here may come from a hostile file: every count is bounded, every offset is checked by
 the reader, and whatever does not fit raises ``ParseError``. Files are read with pread and never
@@ -54,6 +54,7 @@ _MAX_RELOCATIONS = 4_000_000
 _MAX_DYNAMIC_ENTRIES = 4096
 _MAX_PACKER_BYTES = 256
 _PACKER_MAGIC = b"UPX!"
+_DT_NEEDED, _DT_STRTAB, _DT_STRSZ = 1, 5, 10
 
 _SYMBOL = np.dtype(
     {
@@ -297,6 +298,8 @@ class Elf:
     ) -> None:
         self.reader = reader
         self.type, self.machine, self.entry = header
+        self.bits = 64
+        self.program_headers = range(0)  # in the file
         self.segments = segments
         self._sections = sections
         self.sections = {section.name: section for section in reversed(sections)}
@@ -377,9 +380,7 @@ class Elf:
         """
         if self._sections:
             return False
-        head = self.reader.read(0, 64)
-        behind = int.from_bytes(head[32:40], "little")
-        behind += int.from_bytes(head[54:56], "little") * int.from_bytes(head[56:58], "little")
+        behind = self.program_headers.stop
         length = min(_MAX_PACKER_BYTES, self.reader.size - behind)
         return length > 0 and _PACKER_MAGIC in self.reader.read(behind, length)
 
@@ -410,6 +411,8 @@ class Elf:
 
     def _symbol_tables(self) -> Iterator[tuple[Section, Section]]:
         """.symtab and .dynsym with their strings; a file has at most one of each."""
+        if self.bits != 64:
+            return
         for wanted in (SHT_SYMTAB, SHT_DYNSYM):
             table = next((s for s in self._sections if s.type == wanted), None)
             if table is not None and 0 < table.link < len(self._sections):
@@ -461,8 +464,29 @@ class Elf:
         order = np.argsort(entries["where"], kind="stable")
         return entries["where"][order].copy(), entries["addend"][order].copy()
 
+    @property
+    def program_headers_address(self) -> int | None:
+        """None: no segment has them."""
+        for segment in self._loads:
+            ahead = self.program_headers.start - segment.offset
+            if 0 <= ahead < segment.file_size:
+                return segment.address + ahead
+        return None
+
+    def needs(self, library: bytes) -> bool:
+        """Whether the dynamic linker is told to load a library whose name starts like this."""
+        pairs = list(self._dynamic_pairs()) if self.bits == 64 else []
+        tags = dict(reversed(pairs))
+        table, size = tags.get(_DT_STRTAB, 0), min(tags.get(_DT_STRSZ, 0), _MAX_NAMES_BYTES)
+        if not size or _DT_NEEDED not in tags:
+            return False
+        strings = self.read_va(table, size)
+        return any(tag == _DT_NEEDED and strings.startswith(library, at) for tag, at in pairs)
+
     def _dynamic(self) -> dict[int, int]:
-        tags: dict[int, int] = {}
+        return dict(reversed(list(self._dynamic_pairs())))
+
+    def _dynamic_pairs(self) -> Iterator[tuple[int, int]]:
         for segment in self.segments:
             if segment.type != PT_DYNAMIC:
                 continue
@@ -472,37 +496,36 @@ class Elf:
             ):
                 if tag == 0:
                     break
-                tags.setdefault(tag, value)
-        return tags
+                yield tag, value
 
 
 def parse_elf(reader: Reader) -> Elf:
-    """An ELF64 little-endian file of any machine.
+    """A little-endian file of any machine; of 32 bits all but symbols and relocations.
 
-    Raises ParseError: ``elf-magic`` (no ELF), ``elf-unsupported`` (32-bit or big-endian),
+    Raises ParseError: ``elf-magic`` (no ELF), ``elf-unsupported`` (big-endian),
     ``elf-truncated``, ``elf-malformed``. A file whose section headers cannot be read has none:
     programs run without them.
     """
     ident = reader.read(0, min(16, reader.size))
     if ident[:4] != b"\x7fELF":
         raise ParseError("elf-magic", f"starts with {ident[:4].hex()}")
-    header = reader.read(0, 64)
-    if header[4:6] != b"\x02\x01":
-        raise ParseError("elf-unsupported", "only 64-bit little-endian files are read")
-    kind, machine, _, entry, phoff, shoff = struct.unpack_from("<HHIQQQ", header, 16)
-    phentsize, phnum, shentsize, shnum, shstrndx = struct.unpack_from("<HHHHH", header, 54)
-    if phentsize != 56 or phnum > _MAX_SEGMENTS:
+    layout = _LAYOUTS.get(ident[4:6])
+    if layout is None:
+        raise ParseError("elf-unsupported", "only little-endian files are read")
+    header = reader.read(0, 16 + layout.head.size)
+    kind, machine, _, entry, phoff, shoff, _, _, *counts = layout.head.unpack_from(header, 16)
+    phentsize, phnum, shentsize, shnum, shstrndx = counts
+    if phentsize != layout.segment.size or phnum > _MAX_SEGMENTS:
         raise ParseError("elf-malformed", f"{phnum} program headers of {phentsize} bytes")
+    headers = range(phoff, phoff + phnum * phentsize)
     segments = tuple(
-        Segment(type_, flags, offset, address, file_size, memory_size)
-        for type_, flags, offset, address, _, file_size, memory_size, _ in struct.iter_unpack(
-            "<IIQQQQQQ", reader.read(phoff, phnum * phentsize)
-        )
+        Segment(*(row[place] for place in layout.places))
+        for row in layout.segment.iter_unpack(reader.read(phoff, len(headers)))
     )
     sections: tuple[Section, ...] = ()
-    if shoff and shentsize == 64:
+    if shoff and shentsize == layout.section.size:
         try:
-            sections = _parse_sections(reader, shoff, shnum, shstrndx)
+            sections = _parse_sections(reader, layout.section, (shoff, shnum), shstrndx)
         except ParseError:
             sections = ()
     if any(
@@ -512,16 +535,50 @@ def parse_elf(reader: Reader) -> Elf:
     # Whoever searches the segments would search the same bytes again and again.
     if sum(s.file_size for s in segments if s.type == PT_LOAD) > 2 * reader.size:
         raise ParseError("elf-malformed", "segments that overlap in the file")
-    return Elf(reader, (kind, machine, entry), segments, sections)
+    elf = Elf(reader, (kind, machine, entry), segments, sections)
+    elf.bits, elf.program_headers = layout.bits, headers
+    return elf
 
 
-def _parse_sections(reader: Reader, shoff: int, count: int, names: int) -> tuple[Section, ...]:
-    layout = struct.Struct("<IIQQQQIIQQ")
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """elf.h. ``head`` is behind the 16 bytes of e_ident, ``places`` those of a Segment's fields."""
+
+    bits: int
+    head: struct.Struct
+    segment: struct.Struct
+    section: struct.Struct
+    places: tuple[int, ...]
+
+
+_LAYOUTS = {  # by EI_CLASS and EI_DATA
+    b"\x01\x01": _Layout(
+        32,
+        struct.Struct("<HHIIIIIHHHHHH"),
+        struct.Struct("<IIIIIIII"),
+        struct.Struct("<IIIIIIIIII"),
+        (0, 6, 1, 2, 4, 5),
+    ),
+    b"\x02\x01": _Layout(
+        64,
+        struct.Struct("<HHIQQQIHHHHHH"),
+        struct.Struct("<IIQQQQQQ"),
+        struct.Struct("<IIQQQQIIQQ"),
+        (0, 1, 2, 3, 5, 6),
+    ),
+}
+
+
+def _parse_sections(
+    reader: Reader, layout: struct.Struct, table: tuple[int, int], names: int
+) -> tuple[Section, ...]:
+    """``table`` is where the headers are, and how many."""
+    shoff, count = table
     if count == 0:  # more than 65279 sections: the count is in the first one's size
-        count = int(layout.unpack(reader.read(shoff, 64))[5])
+        count = int(layout.unpack(reader.read(shoff, layout.size))[5])
     if count > _MAX_SECTIONS or names >= count:
         return ()
-    rows = list(layout.iter_unpack(reader.read(shoff, 64 * count)))
+    rows = list(layout.iter_unpack(reader.read(shoff, layout.size * count)))
     names_size = min(rows[names][5], _MAX_NAMES_BYTES)
     strings = reader.read(rows[names][4], names_size) if names_size else b""
     sections = []

@@ -4,6 +4,11 @@ Every ``read_`` function takes the path of /proc as ``root`` and raises ``Proces
 process that ended (also for a kernel thread asked for its executable: the kernel answers both with
 ENOENT) and ``ParseError("procfs-denied")`` where the agent lacks a capability. Reads are bounded;
 what a ``parse_`` function gets may be cut off at the bound.
+
+The main thread of a process may end before the others (pthread_exit in main). The kernel then has
+nothing to show at /proc/PID but the stat, though the process lives: memory, files and namespaces
+are to be had at /proc/PID/task/TID of a thread that lives. So what is read of a process is read at
+its ``TaskPath``, which ``read_stat`` finds.
 """
 
 from __future__ import annotations
@@ -11,11 +16,12 @@ from __future__ import annotations
 import errno
 import os
 import re
+import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from gotax.errors import ParseError, ProcessGoneError
 
@@ -28,10 +34,13 @@ _MAX_ENVIRONMENT_BYTES = 1 << 20
 _MAX_MEMORY_BYTES = 1 << 20
 _MAX_MAPPINGS = 4096
 _MAX_FDS = 64
+_MAX_THREADS = 256  # looked at for one that lives; ended ones vanish by themselves
+_MAX_AUXV_BYTES = 4096
 _MAX_CPUS = 1 << 16
 _READ_BYTES = 64 * 1024
 _GONE = frozenset({errno.ENOENT, errno.ESRCH, errno.ENODEV})
 _DENIED = frozenset({errno.EACCES, errno.EPERM})
+_DEAD = ("Z", "X", "x")
 _DELETED = " (deleted)"  # appended by the kernel to the path of an unlinked file
 UNLISTED = "[mapping not listed]"
 """Stands for all that is behind the bound of what is read of a list of mappings."""
@@ -44,8 +53,16 @@ _EXECUTABLE_MAPPING = re.compile(
 )
 _MAYBE_EXECUTABLE = re.compile(rb"x[ps] ")  # addresses have no x: most lines are passed at once
 _RANGE = re.compile(rb"([0-9a-f]{1,16})-([0-9a-f]{1,16}) ")
+_FIRST_MAPPING = re.compile(
+    rb"^([0-9a-f]{1,16})-([0-9a-f]{1,16}) r... (0{1,16})"
+    rb" ([0-9a-f]{1,7}):([0-9a-f]{1,7}) ([0-9]{1,20}) *(.*)$",
+    re.MULTILINE,
+)
 _ALLOWED = re.compile(rb"^Cpus_allowed:\s*([0-9a-f,]+)$", re.MULTILINE)
 _PSS = re.compile(rb"^Pss:\s*([0-9]{1,15}) kB$", re.MULTILINE)
+
+TaskPath: TypeAlias = int | str
+"""Where below /proc a process is read: its PID, or ``PID/task/TID``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +74,8 @@ class Stat:
 
     ``cpu_ticks`` is the CPU time of all its threads, ended ones too, in units of 1/100 s: what the
     scheduler measured, not what it sampled (kernel/sched/cputime.c cputime_adjust).
+
+    ``thread``: one that lives, where the main thread has ended; 0 where that one lives, or none.
     """
 
     pid: int
@@ -66,6 +85,17 @@ class Stat:
     is_kernel_thread: bool
     start_stack: int = 0
     cpu_ticks: int = 0
+    threads: int = 1
+    thread: int = 0
+
+    @property
+    def place(self) -> TaskPath:
+        return f"{self.pid}/task/{self.thread}" if self.thread else self.pid
+
+    @property
+    def has_ended(self) -> bool:
+        """All its threads have; nobody has asked for its exit code yet."""
+        return self.state in _DEAD and not self.thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +153,7 @@ def parse_stat(data: bytes) -> Stat:
         if not closing:
             raise ValueError("no command")
         # proc(5) counts from 1 with the PID; state is field 3, flags 9, utime 14, stime 15,
-        # starttime 22, startstack 28.
+        # num_threads 20, starttime 22, startstack 28.
         return Stat(
             pid=int(head),
             command=command.decode("utf-8", "replace"),
@@ -132,13 +162,34 @@ def parse_stat(data: bytes) -> Stat:
             is_kernel_thread=bool(int(fields[6]) & _PF_KTHREAD),
             start_stack=int(fields[25]),
             cpu_ticks=int(fields[11]) + int(fields[12]),
+            threads=int(fields[17]),
         )
     except (ValueError, IndexError) as error:
         raise ParseError("procfs-stat", repr(data[:80])) from error
 
 
 def read_stat(root: str, pid: int) -> Stat:
-    return parse_stat(_read(f"{root}/{pid}/stat", _MAX_SMALL_BYTES))
+    """Of the process, with the ``place`` to read the rest of it at."""
+    stat = parse_stat(_read(f"{root}/{pid}/stat", _MAX_SMALL_BYTES))
+    if stat.state not in _DEAD or stat.threads < 2:
+        return stat
+    for thread in _read_threads(root, pid):
+        try:
+            alive = parse_stat(_read(f"{root}/{pid}/task/{thread}/stat", _MAX_SMALL_BYTES))
+        except ProcessGoneError:
+            continue
+        if alive.state not in _DEAD:
+            return replace(stat, thread=thread, start_stack=alive.start_stack)
+    return stat
+
+
+def _read_threads(root: str, pid: int) -> list[int]:
+    path = f"{root}/{pid}/task"
+    try:
+        with os.scandir(path) as entries:
+            return [int(e.name) for e in islice(entries, _MAX_THREADS) if e.name.isdecimal()]
+    except OSError as error:
+        raise _translated(error, path) from error
 
 
 def read_status_line(root: str, process: str, name: str) -> str:
@@ -204,9 +255,9 @@ class Maps(NamedTuple):
     length: int
 
 
-def read_maps(root: str, pid: int) -> Maps:
+def read_maps(root: str, place: TaskPath) -> Maps:
     """As ``parse_maps``, of the first 16 MiB of the list; none for a kernel thread."""
-    data = _read(f"{root}/{pid}/maps", _MAX_MAPS_BYTES)
+    data = _read(f"{root}/{place}/maps", _MAX_MAPS_BYTES)
     if len(data) < _MAX_MAPS_BYTES:
         return Maps(parse_maps(data), len(data))
     data = data[: data.rfind(b"\n") + 1]
@@ -217,48 +268,106 @@ def read_maps(root: str, pid: int) -> Maps:
     return Maps(found, len(data))
 
 
-def read_exe_id(root: str, pid: int) -> FileId:
-    path = exe_path(root, pid)
+def read_first_addresses(root: str, place: TaskPath) -> dict[tuple[int, int, str], int]:
+    """Where the first byte of each mapped file lies, by (device, inode, path) as maps has them.
+
+    Of a file mapped several times the lowest; of the first 4096 files.
+    """
+    data = _read(f"{root}/{place}/maps", _MAX_MAPS_BYTES)
+    found: dict[tuple[int, int, str], int] = {}
+    for mapping in map(_mapping, islice(_FIRST_MAPPING.finditer(data), _MAX_MAPPINGS)):
+        if mapping.inode:
+            found.setdefault((mapping.device, mapping.inode, mapping.path), mapping.start)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Auxiliary:
+    """What the kernel told the program's start: where its entry point and its program headers lie
+    in memory; 0 where it did not."""
+
+    entry: int
+    headers: int
+
+
+_AT_PHDR, _AT_ENTRY = 3, 9  # include/uapi/linux/auxvec.h
+
+
+def parse_auxv(data: bytes) -> Auxiliary:
+    """Of a 64-bit process."""
+    pairs = dict(struct.iter_unpack("<QQ", data[: len(data) // 16 * 16]))
+    return Auxiliary(pairs.get(_AT_ENTRY, 0), pairs.get(_AT_PHDR, 0))
+
+
+def read_auxv(root: str, place: TaskPath) -> Auxiliary:
+    """Needs the right to trace, as maps does. Nothing for a process without memory."""
+    return parse_auxv(_read(f"{root}/{place}/auxv", _MAX_AUXV_BYTES))
+
+
+def read_exe_id(root: str, place: TaskPath) -> FileId:
+    path = exe_path(root, place)
     try:
-        stat = os.stat(path)
+        return _file_id(path)
     except OSError as error:
         raise _translated(error, path) from error
-    return FileId(stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size)
 
 
-def read_exe_link(root: str, pid: int) -> str:
+def read_exe_link(root: str, place: TaskPath) -> str:
     """The executable's path as the process sees it, also when it has been unlinked since."""
-    path = exe_path(root, pid)
+    path = exe_path(root, place)
     try:
         return os.readlink(path).removesuffix(_DELETED)
     except OSError as error:
         raise _translated(error, path) from error
 
 
-def exe_path(root: str, pid: int) -> str:
+def exe_path(root: str, place: TaskPath) -> str:
     """What to open to read the executable: works across mount namespaces and after unlink."""
-    return f"{root}/{pid}/exe"
+    return f"{root}/{place}/exe"
 
 
-def map_file_path(root: str, pid: int, mapping: Mapping) -> str | None:
-    """What to open to read a mapped file.
+@dataclass(frozen=True, slots=True)
+class MappedFile:
+    """``path`` is what to open. ``is_proven``: it is the mapped file itself; else a file that has
+    its path now."""
 
-    map_files is the mapped file itself, but needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN. Else
+    path: str
+    id: FileId
+    is_proven: bool
+
+
+def find_mapped_file(root: str, place: TaskPath, mapping: Mapping) -> MappedFile | None:
+    """map_files is the mapped file itself, but needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN. Else
     the path seen through the process's root, which may be another file by now. None: there is no
     file, or it was deleted and cannot be reached.
+
+    The numbers in maps are proof if they are those of the file, and no proof against it if they
+    are not: before Linux 6.8 maps has those of the file below an overlayfs, on btrfs the device is
+    never that of stat.
     """
     if not mapping.inode:
         return None
-    direct = f"{root}/{pid}/map_files/{mapping.start:x}-{mapping.end:x}"
+    # Only processes have map_files; a thread can be asked for as if it was one, unlisted.
+    who = str(place).rpartition("/")[2]
+    direct = f"{root}/{who}/map_files/{mapping.start:x}-{mapping.end:x}"
     try:
-        os.stat(direct)
+        return MappedFile(direct, _file_id(direct), True)
     except OSError:
         pass
-    else:
-        return direct
     if mapping.deleted or not mapping.path.startswith("/"):
         return None
-    return f"{root}/{pid}/root{mapping.path}"
+    path = f"{root}/{place}/root{mapping.path}"
+    try:
+        found = _file_id(path)
+    except (OSError, ValueError):
+        return None
+    numbers = (mapping.device, mapping.inode)
+    return MappedFile(path, found, numbers == (found.device, found.inode))
+
+
+def _file_id(path: str) -> FileId:
+    stat = os.stat(path)
+    return FileId(stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size)
 
 
 @lru_cache(1024)  # the same few texts at every window
@@ -280,9 +389,9 @@ def parse_cgroups(data: bytes) -> tuple[CgroupEntry, ...]:
     return tuple(entries)
 
 
-def read_cgroups(root: str, pid: int) -> tuple[CgroupEntry, ...]:
+def read_cgroups(root: str, place: TaskPath) -> tuple[CgroupEntry, ...]:
     """Paths are relative to the reader's cgroup namespace: see ``cgroup.Cgroups.read_entries``."""
-    return parse_cgroups(_read(f"{root}/{pid}/cgroup", _MAX_SMALL_BYTES))
+    return parse_cgroups(_read(f"{root}/{place}/cgroup", _MAX_SMALL_BYTES))
 
 
 def parse_environment(data: bytes, names: frozenset[str]) -> dict[str, str]:
@@ -301,12 +410,12 @@ def parse_environment(data: bytes, names: frozenset[str]) -> dict[str, str]:
     return found
 
 
-def read_environment(root: str, pid: int, names: frozenset[str]) -> dict[str, str]:
+def read_environment(root: str, place: TaskPath, names: frozenset[str]) -> dict[str, str]:
     """The asked variables as the process was started with; looks at the first MiB only.
 
     Environments hold secrets: nothing but the asked values outlives the call.
     """
-    return parse_environment(_read(f"{root}/{pid}/environ", _MAX_ENVIRONMENT_BYTES), names)
+    return parse_environment(_read(f"{root}/{place}/environ", _MAX_ENVIRONMENT_BYTES), names)
 
 
 def parse_cpu_list(data: bytes) -> frozenset[int]:
@@ -339,27 +448,27 @@ def parse_allowed_cpus(data: bytes) -> frozenset[int]:
     return frozenset(cpu for cpu in range(mask.bit_length()) if mask >> cpu & 1)
 
 
-def read_allowed_cpus(root: str, pid: int, online: frozenset[int]) -> int:
+def read_allowed_cpus(root: str, place: TaskPath, online: frozenset[int]) -> int:
     """How many CPUs the process may run on, at least 1: what Go's runtime takes for NumCPU.
 
     The mask of a process nobody restricted covers every CPU the kernel was built or booted for;
     sched_getaffinity(2) leaves out those that are not online, and so does this.
     """
-    allowed = parse_allowed_cpus(_read(f"{root}/{pid}/status", _MAX_SMALL_BYTES))
+    allowed = parse_allowed_cpus(_read(f"{root}/{place}/status", _MAX_SMALL_BYTES))
     return max(1, len(allowed & online))
 
 
-def read_memory(root: str, pid: int, address: int, length: int) -> bytes:
+def read_memory(root: str, place: TaskPath, address: int, length: int) -> bytes:
     """Exactly ``length`` bytes (at most 1 MiB) of the process's memory.
 
     ParseError("memory-unmapped"): not all of it is mapped. Needs CAP_SYS_PTRACE.
     """
-    return read_memory_parts(root, pid, [(address, length)])[0]
+    return read_memory_parts(root, place, [(address, length)])[0]
 
 
-def read_memory_parts(root: str, pid: int, parts: Iterable[tuple[int, int]]) -> list[bytes]:
+def read_memory_parts(root: str, place: TaskPath, parts: Iterable[tuple[int, int]]) -> list[bytes]:
     """As ``read_memory``, of several (address, length) at once: opening costs most of it."""
-    path = f"{root}/{pid}/mem"
+    path = f"{root}/{place}/mem"
     wanted = list(parts)
     for address, length in wanted:
         if not 0 < length <= _MAX_MEMORY_BYTES or not 0 <= address < 1 << 63:
@@ -385,14 +494,14 @@ def read_memory_parts(root: str, pid: int, parts: Iterable[tuple[int, int]]) -> 
     return found
 
 
-def read_cgroup_fds(root: str, pid: int) -> tuple[str, ...]:
+def read_cgroup_fds(root: str, place: TaskPath) -> tuple[str, ...]:
     """Which CPU limit files the process keeps open: cpu.max or cpu.cfs_quota_us, as it sees them.
 
     Go >= 1.25 does so exactly when its runtime follows the container's limit
     (internal/runtime/cgroup OpenCPU). Only the 64 lowest file descriptors are looked at: the
     runtime opens its own before the program opens any.
     """
-    path = f"{root}/{pid}/fd"
+    path = f"{root}/{place}/fd"
     found = []
     try:
         with os.scandir(path) as entries:

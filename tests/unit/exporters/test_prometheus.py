@@ -155,7 +155,7 @@ def test_cpu_seconds_are_conserved_over_windows(published_windows: list[Window])
     exporter = published(*published_windows, exposition=bounds)
     total = sum(
         value
-        for name in ("gotax_cpu", "gotax_unlisted_cpu", "gotax_other_cpu")
+        for name in ("gotax_cpu", "gotax_unlisted_cpu", "gotax_other_cpu", "gotax_unjudged_cpu")
         for value in values(exporter, name + "_seconds_total")
     )
     spent = sum(w.hits.attributed * w.period_ns / 1e9 for w in published_windows)

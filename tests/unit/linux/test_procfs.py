@@ -146,9 +146,11 @@ def test_own_interpreter_is_mapped() -> None:
     maps = procfs.read_maps(PROC, pid).mappings
     mine = [m for m in maps if m.path == procfs.read_exe_link(PROC, pid)]
     assert mine
-    path = procfs.map_file_path(PROC, pid, mine[0])
-    assert path is not None
-    assert Path(path).stat().st_ino == exe.inode == Path(sys.executable).stat().st_ino
+    found = procfs.find_mapped_file(PROC, pid, mine[0])
+    assert found is not None
+    assert found.is_proven
+    assert found.id == exe
+    assert Path(found.path).stat().st_ino == exe.inode == Path(sys.executable).stat().st_ino
     assert Path(procfs.exe_path(PROC, pid)).stat().st_size == exe.size
 
 
@@ -156,9 +158,14 @@ def test_mapped_file_of_anonymous_memory_is_none(tmp_path: Path) -> None:
     """Without a file, or with a deleted one out of reach, there is nothing to open."""
     text, heap, deleted, odd, vdso, _ = procfs.parse_maps(MAPS)
     root = str(tmp_path)
-    assert procfs.map_file_path(root, 7, text) == f"{root}/7/root/srv/api"
-    assert procfs.map_file_path(root, 7, odd) == f"{root}/7/root/odd\nname"
-    assert [procfs.map_file_path(root, 7, m) for m in (heap, deleted, vdso)] == [None] * 3
+    for mapping in (text, odd, deleted):
+        path = tmp_path / f"7/root{mapping.path}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+        found = procfs.find_mapped_file(root, 7, mapping)
+        assert (found is None) == mapping.deleted
+        assert found is None or (found.path, found.is_proven) == (str(path), False)
+    assert [procfs.find_mapped_file(root, 7, m) for m in (heap, vdso)] == [None] * 2
 
 
 def test_cgroup_lines() -> None:

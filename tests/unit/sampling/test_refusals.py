@@ -96,7 +96,7 @@ def test_a_child_that_fails_is_a_sentence(
     path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
     monkeypatch.setenv("PYTHONPATH", path)
     with pytest.raises(GotaxError) as refused:
-        loader.load_program({})
+        loader.load_program({}, lambda _: None)
     text = str(refused.value)
     if not isinstance(refused.value, UserError):
         text = preflight.explain_refusal(text)
@@ -107,4 +107,4 @@ def test_a_child_that_fails_is_a_sentence(
 def test_a_child_that_cannot_be_started_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(UserError, match="could not be started"):
-        loader.load_program({})
+        loader.load_program({}, lambda _: None)
