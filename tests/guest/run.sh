@@ -13,18 +13,16 @@ if [ ! -e "$CACHE/initrd" ]; then
   for PACKAGE in *.deb; do dpkg -x "$PACKAGE" all; done
   mkdir -p root/bin root/modules root/host root/top root/new root/proc root/dev
   cp all/bin/busybox root/bin/
-  # In the order in which they need one another.
   for MODULE in virtio virtio_ring virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci \
     fscache netfs 9pnet 9pnet_virtio 9p overlay; do
-    find all/lib/modules -name "$MODULE.ko" -exec cp {} root/modules/ \;
+    find all/lib/modules -name "$MODULE.ko" -exec cp {} root/modules/ ';'
   done
   cat > root/init <<'INIT'
 #!/bin/busybox sh
 b=/bin/busybox
 $b mount -t devtmpfs dev /dev; $b mount -t proc proc /proc
-for m in virtio virtio_ring virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci netfs fscache \
-  9pnet 9pnet_virtio 9p overlay; do $b insmod /modules/$m.ko 2>/dev/null; done
-$b insmod /modules/9p.ko 2>/dev/null
+# Who needs whom is not the same in all releases: what fails is tried again.
+for round in 1 2 3 4 5; do for m in /modules/*.ko; do $b insmod $m 2>/dev/null; done; done
 $b mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=512000,cache=loose host /host || $b poweroff -f
 $b mount -t tmpfs top /top; $b mkdir /top/up /top/work
 $b mount -t overlay -o lowerdir=/host,upperdir=/top/up,workdir=/top/work new /new || $b poweroff -f
@@ -48,7 +46,7 @@ ACCELERATOR=${ACCELERATOR:-tcg,thread=multi} # or kvm, where it works
 qemu-system-x86_64 -machine q35 -accel $ACCELERATOR -cpu max,la57=off,arch-capabilities=off -smp 2 -m "${MEMORY:-2048}" \
   -nographic -no-reboot -nodefaults -serial stdio -monitor none -nic none \
   -kernel "$CACHE/vmlinuz" -initrd "$CACHE/initrd" \
-  -append "console=ttyS0 panic=-1 mitigations=off nokaslr run=$(printf %s "$COMMAND" | base64 -w0)" \
+  -append "console=ttyS0 loglevel=1 panic=-1 mitigations=off nokaslr run=$(printf %s "$COMMAND" | base64 -w0)" \
   -virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap \
   < /dev/null | tr -d '\r' | awk '/^GUEST-ENDED / { code = $2; ended = 1; next } { print; fflush() }
     END { exit ended ? code : 99 }'
