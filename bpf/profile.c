@@ -218,6 +218,9 @@ ALWAYS_INLINE u32 tgid_in_namespace(void) {
     if (!pid || level > MAX_PID_NS_LEVEL)
         return 0;
     for (u32 i = 0; i <= MAX_PID_NS_LEVEL; i++) {
+        /* Keeps `i` the counter. Else clang counts `level` down, of which the verifier of Linux 6.1
+         * does not see that it ends. */
+        asm volatile("" : "+r"(i));
         if (i > level)
             break;
         u64 number = pid + PID_NUMBERS + (u64)(level - i) * UPID_SIZE;
