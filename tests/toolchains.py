@@ -101,6 +101,12 @@ def go_binary(program: str, version: str, *variants: str) -> Path:
     return target
 
 
+def build(source: Path, version: str, target: Path) -> Path:
+    """A program in a folder of its own, with go.mod; not cached."""
+    _build(source, version, frozenset(), target)
+    return target
+
+
 def _build(source: Path, version: str, variants: frozenset[str], target: Path) -> None:
     root = toolchain(version)
     environment = {
