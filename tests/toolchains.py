@@ -122,6 +122,12 @@ def _alone(made: Path) -> Iterator[None]:
         yield
 
 
+def build(source: Path, version: str, target: Path) -> Path:
+    """A program in a folder of its own, with go.mod; not cached."""
+    _build(source, version, frozenset(), target)
+    return target
+
+
 def _build(source: Path, version: str, variants: frozenset[str], target: Path) -> None:
     root = toolchain(version)
     environment = {

@@ -158,9 +158,10 @@ def _through_godebug(value: int | None) -> str:
 
 
 def _about_a_call(case: Case, target: int, found: Gomaxprocs) -> Iterator[str]:
-    without = f": then it has {found.expected} here" if fits_well(case, found.expected) else ""
+    is_enough = fits_well(case, found.expected)
+    without = f" (then it has {found.expected} here)" if is_enough else ""
     if found.variable is not None:
-        if without:
+        if is_enough:
             yield f"Take the call of runtime.GOMAXPROCS out of the program{without}."
             yield f"Or have it set {target}."
         else:

@@ -247,7 +247,9 @@ def _unlimited(case: Case) -> Finding | None:
 
 def _follows(found: Gomaxprocs) -> bool:
     """A process started like this one takes a CPU limit into account."""
-    if found.variable is not None or found.origin in (Origin.CALL, Origin.UNKNOWN):
+    if found.variable is not None:
+        return False
+    if found.origin in (Origin.ENVIRONMENT, Origin.CALL, Origin.UNKNOWN):
         return False
     if found.automaxprocs is Automaxprocs.KNOWN:
         return not found.variable_is_set
@@ -681,10 +683,25 @@ def _unreadable(case: Case) -> Finding | None:
         severity=Severity.INFO,
         confidence=Confidence.HIGH,
         evidence=(Evidence(f"reason: {reason}"),),
-        remedy=Remedy(
-            "gotax needs CAP_SYS_PTRACE (or to be root), and a binary for amd64 or arm64 made by"
-            " Go's own compiler; docs/gomaxprocs.md lists the reasons."
-        ),
+        remedy=Remedy(_way_to_read(reason)),
+    )
+
+
+def _way_to_read(reason: str) -> str:
+    """Only what this reason leaves to be done; docs/gomaxprocs.md lists them."""
+    if reason == "procfs-denied":
+        return (
+            "Give gotax CAP_SYS_PTRACE, or run it as root; a security module (AppArmor, SELinux,"
+            " Yama) may also keep it from reading the process's memory."
+        )
+    if reason == "gomaxprocs-machine":
+        return "Nothing helps: gotax reads programs for amd64 and arm64 only."
+    if reason in ("gomaxprocs-range", "not read"):
+        return "Look again: a process that has just started or is ending has no value yet."
+    return (
+        "There may be nothing to do: gotax reads GOMAXPROCS of binaries for amd64 and arm64 made by"
+        " Go's own compiler. docs/gomaxprocs.md lists the reasons; please report a program that"
+        " should be readable."
     )
 
 

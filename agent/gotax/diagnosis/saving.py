@@ -277,7 +277,7 @@ def _cautions(report: ContainerReport, target: int, load: _Load) -> tuple[str, .
     after = load.cores - load.saved
     if load.is_saturated:
         found.append(
-            f"It uses all of the {load.room:g} CPUs it may: if work is waiting, it will do more of"
+            f"It uses all of the {load.room:g} CPU it may: if work is waiting, it will do more of"
             " it rather than use less CPU. Compare throughput, not CPU."
         )
     if after >= HEADROOM * target:

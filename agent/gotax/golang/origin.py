@@ -524,27 +524,33 @@ def otherwise(facts: Facts, minor: int, limit_cores: float | None) -> Otherwise:
     asked = f"{facts.godebug or ''},containermaxprocs=1,updatemaxprocs=1"
 
     def built(version: int) -> int | None:
-        if minor >= version:
-            return None
-        return predict(replace(looks, build=_with_go_line(facts, version))).value
+        return _following(replace(looks, build=_with_go_line(facts, version)))
 
     return Otherwise(
         unset=predict(replace(facts, environment=None)).value
         if facts.environment is not None
         else None,
-        no_godebug=predict(replace(looks, godebug=keeps)).value
-        if by_setting and keeps != (facts.godebug or "")
-        else None,
-        godebug=predict(replace(looks, godebug=asked)).value if by_setting else None,
-        go_line=predict(replace(looks, build=_with_go_line(facts, minor))).value
-        if by_setting and built_in
-        else None,
-        go_1_25=built(25),
-        go_1_26=built(26),
-        own_limit=predict(replace(facts, leaf_limit_cores=limit_cores)).value
+        no_godebug=_following(replace(looks, godebug=keeps)) if by_setting else None,
+        godebug=_following(replace(looks, godebug=asked)) if by_setting else None,
+        go_line=built(minor) if by_setting and built_in else None,
+        go_1_25=built(25) if minor < 25 else None,
+        go_1_26=built(26) if minor < 26 else None,
+        own_limit=_following(replace(facts, leaf_limit_cores=limit_cores))
         if limit_cores != facts.leaf_limit_cores
         else None,
     )
+
+
+def _following(facts: Facts) -> int | None:
+    """What it would have because of the limit of its own cgroup; None: it would not look at that,
+    or something else decides."""
+    prediction, minor = predict(facts), _minor(facts)
+    if facts.leaf_limit_cores is None or minor is None:
+        return None
+    if prediction.origin is Origin.AUTOMAXPROCS:
+        return prediction.value
+    is_default = prediction.origin in (Origin.CONTAINER, Origin.CPU_COUNT)
+    return prediction.value if is_default and _follows_limit(facts, minor) else None
 
 
 _MAXPROCS = ("containermaxprocs", "updatemaxprocs")

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from gotax.cli.output import verdict_code
 from gotax.confidence import interval
 from gotax.config import Thresholds
 from gotax.diagnosis import rules
@@ -14,6 +15,7 @@ from gotax.diagnosis.findings import judge
 from gotax.model import (
     CATEGORY_COUNT,
     RUNTIME_GROUPS,
+    Binding,
     Category,
     Container,
     ContainerReport,
@@ -24,6 +26,8 @@ from gotax.model import (
     Group,
     Origin,
     Process,
+    Saving,
+    Severity,
     Verdict,
 )
 from hypothesis import given
@@ -261,3 +265,116 @@ def test_below_one_cpu_fewer_ps_do_not_end_the_throttling(limit: float, warned: 
     usage = CpuUsage(usage_ns=int(0.4 * limit * 15e9), periods=150, throttled_periods=40)
     finding = found(replace(bursty, usage=usage, cpu_ns=usage.usage_ns))[rules.BURSTS]
     assert ("even one P" in finding.remedy.text) is warned
+
+
+def predicted(seen: ContainerReport, monkeypatch: pytest.MonkeyPatch, *found: float) -> Case:
+    """The case with a saving of (low, mid, high) cores of the one that it uses."""
+    saving = Saving(*found)
+    monkeypatch.setattr("gotax.diagnosis.case.predict_saving", lambda *_: saving)
+    return Case(replace(seen, cpu_ns=15 * 10**9), 15.0, 192, USUAL)
+
+
+@pytest.mark.parametrize(
+    ("low", "severity", "expected"),
+    [
+        (-0.97, Severity.INFO, Verdict.MISMATCH),
+        (-0.001, Severity.INFO, Verdict.MISMATCH),
+        (0.0, Severity.WARNING, Verdict.OVERSIZED),  # it uses all it may, and would do more work
+        (0.2, Severity.WARNING, Verdict.OVERSIZED),
+    ],
+)
+def test_what_may_be_a_loss_is_no_warning(
+    low: float, severity: Severity, expected: Verdict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it say that the runtime pays, nor end with exit code 1."""
+    case = predicted(report(192, 1, runtime=500, hits=1000), monkeypatch, low, 0.5, 0.7)
+    verdict, findings = judge(case)
+    finding = {f.code: f for f in findings}[rules.COSTLY]
+    assert (finding.severity, verdict) == (severity, expected)
+    assert ("the runtime pays" in finding.title) is (severity is Severity.WARNING)
+    told = replace(case.report, findings=findings, verdict=verdict)
+    assert verdict_code([told]) == (1 if severity is Severity.WARNING else 0)
+
+
+@pytest.mark.parametrize(("low", "severity"), [(-0.1, Severity.INFO), (0.1, Severity.WARNING)])
+def test_without_a_limit_too(
+    low: float, severity: Severity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GT003, whose verdict is then that there is no limit."""
+    case = predicted(report(64, 64, runtime=500, hits=1000, limit=None), monkeypatch, low, 0.5, 0.7)
+    verdict, findings = judge(case)
+    assert {f.code: f.severity for f in findings}[rules.UNLIMITED] is severity
+    is_warned = severity is Severity.WARNING
+    assert verdict is (Verdict.OVERSIZED if is_warned else Verdict.UNLIMITED)
+
+
+def test_all_cpus_of_the_node_is_said_only_of_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """32 of 64 set by a variable are not all."""
+    seen = report(32, 64, runtime=500, hits=1000, limit=None, origin=Origin.ENVIRONMENT)
+    _, findings = judge(predicted(seen, monkeypatch, 0.1, 0.5, 0.7))
+    finding = {f.code: f for f in findings}[rules.UNLIMITED]
+    assert "far more than it uses" in finding.title
+    assert "or give it a CPU limit" not in finding.remedy.text  # the variable would stay
+
+
+def test_the_limit_of_the_cgroup_that_is_throttled_is_the_one_to_raise() -> None:
+    """Periods are those of its own cgroup; an ancestor's tighter limit has its own."""
+    seen = report(1, 1, runtime=10, hits=1000, limit=0.5)
+    limit = CpuLimit(0.5, "/kubepods/pod1", 0.7)
+    usage = CpuUsage(periods=100, throttled_periods=60)
+    finding = found(replace(seen, limit=limit, usage=usage, cpu_ns=10**9))[rules.LIMIT_TOO_LOW]
+    assert "Raise the limit of 0.7 CPU" in finding.remedy.text
+
+
+def coordinating(**hits: int) -> Finding:
+    category_hits = np.zeros(CATEGORY_COUNT, np.int64)
+    for name, count in hits.items():
+        category_hits[Category[name]] = count
+    seen = replace(report(1, 1, runtime=0, hits=1000), category_hits=category_hits)
+    return found(seen)[rules.COORDINATION]
+
+
+@pytest.mark.parametrize(
+    ("hits", "says"),
+    [
+        ({"CHAN": 60, "SCHED_WAKE": 440, "USER": 500}, "(channels)"),
+        ({"LOCKS": 60, "SCHED_WAKE": 440, "USER": 500}, "(locks)"),
+        ({"CHAN": 20, "SCHED_WAKE": 480, "USER": 500}, "Waking and switching"),
+        ({"SCHED_FIND_WORK": 500, "USER": 500}, "Waking and switching"),
+    ],
+)
+def test_goroutines_wait_for_one_another_only_where_that_is_seen(
+    hits: dict[str, int], says: str
+) -> None:
+    """Timers and the network wake goroutines too, without a channel or a lock."""
+    assert says in coordinating(**hits).title
+
+
+@pytest.mark.parametrize(
+    ("reason", "says"),
+    [
+        ("procfs-denied", "CAP_SYS_PTRACE"),
+        ("gomaxprocs-machine", "amd64 and arm64 only"),
+        ("gomaxprocs-range", "Look again"),
+        ("gomaxprocs-none", "There may be nothing to do"),
+    ],
+)
+def test_unreadable_says_what_this_reason_leaves_to_do(reason: str, says: str) -> None:
+    """The capability only where it was refused."""
+    seen = report(None, 1, runtime=0, hits=100)
+    gomaxprocs = Gomaxprocs(None, Origin.UNKNOWN, 1, reason=reason)
+    process = replace(seen.main_process, gomaxprocs=gomaxprocs)
+    text = found(replace(seen, processes=(process,)))[rules.UNREADABLE].remedy.text
+    assert says in text
+    assert ("CAP_SYS_PTRACE" in text) is (reason == "procfs-denied")
+
+
+def test_a_cpuset_is_all_that_it_may_use() -> None:
+    """4 Ps, a limit of 4 and one CPU: at a core it is saturated, and no less is promised."""
+    seen = report(4, 1, runtime=500, hits=1000, limit=4.0)
+    bound = replace(seen.main_process.gomaxprocs or Gomaxprocs(4, Origin.CALL, 1))
+    process = replace(seen.main_process, gomaxprocs=replace(bound, bound_by=(Binding.CPUSET,)))
+    seen = replace(seen, processes=(process,), cpu_ns=15 * 10**9)
+    saving = Case(seen, 15.0, 16, USUAL).saving(1)
+    assert saving is not None
+    assert "It uses all of the 1 CPU it may" in saving.cautions[0]

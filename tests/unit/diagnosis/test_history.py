@@ -10,6 +10,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from gotax.config import Thresholds
+from gotax.diagnosis import rules
+from gotax.diagnosis.case import Case, Cost
 from gotax.diagnosis.history import LONG_S, History
 from gotax.model import (
     CATEGORY_COUNT,
@@ -22,6 +24,7 @@ from gotax.model import (
     Gomaxprocs,
     Origin,
     Process,
+    Saving,
     Verdict,
 )
 
@@ -200,3 +203,41 @@ def test_a_process_in_a_new_group_had_the_limit_of_the_one_before(pid: int, caus
         history.end_window()
     assert found.findings[0].code == "GT001"
     assert found.findings[0].cause is cause
+
+
+def judged_with(lows: list[float], monkeypatch: pytest.MonkeyPatch) -> list[ContainerReport]:
+    """An hour or more of the costly service, the low end of its saving from minute to minute."""
+    history, chance = History(Thresholds()), random.Random(1)
+    found = []
+    for low in lows:
+        saving = Saving(low, 0.15, 0.2)
+        monkeypatch.setattr("gotax.diagnosis.case.predict_saving", lambda *_, s=saving: s)
+        for _ in range(4):
+            found.append(history.judge(COSTLY.window(1.0, chance), WINDOW_S, 2))
+            history.end_window()
+    return found
+
+
+def test_a_warning_does_not_come_and_go_with_the_end_of_a_range(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A low end that crosses 0 every other minute changes nothing; one that stays below does."""
+    crossing = judged_with([0.01, -0.01] * 30, monkeypatch)
+    assert {report.verdict for report in crossing} == {Verdict.OVERSIZED}
+    staying = judged_with([0.01] * 5 + [-0.01] * 30, monkeypatch)
+    assert staying[5 * 4 + 4].verdict is Verdict.OVERSIZED
+    assert staying[-1].verdict is Verdict.MISMATCH
+    assert codes(staying[-1]) == {"GT001"}
+
+
+def test_what_was_found_is_not_excluded_by_what_was_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GC-heavy at a harmless GOMAXPROCS stays while its cost is not proven: that a cost could stay,
+    had it been found, is no reason to let go of another finding."""
+    monkeypatch.setattr(
+        "gotax.diagnosis.case.predict_saving", lambda *_: Saving(0.0, 0.09 * 0.3, 0.1)
+    )
+    service = Service(mixed(0.05, GC_MARK_DEDICATED=0.45))
+    strict = Case(service.window(1.0, random.Random(1)), WINDOW_S, 2, Thresholds())
+    lenient = replace(strict, lenient=True)
+    assert (strict.cost(1)[0], lenient.cost(1)[0]) == (Cost.UNDECIDED, Cost.PROVEN)
+    assert rules.GC_HEAVY in {finding.code for finding in rules.find_each(lenient)}

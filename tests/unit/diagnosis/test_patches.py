@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import shlex
 import shutil
 import subprocess
 from dataclasses import replace
@@ -210,3 +212,183 @@ def test_a_part_of_a_container_gets_no_patch_of_the_whole() -> None:
     assert variable_patch(part, limited(0.5), 1).text == "GOMAXPROCS=1\n"
     unit = Container("/g.service/8", "g.service/8", "/g.service/8", unit="g.service", nested="8")
     assert variable_patch(unit, limited(0.5), 1).text == "GOMAXPROCS=1\n"
+
+
+# Outside Kubernetes: each form is read the way its tool reads it
+
+
+def of(**changes: Any) -> Container:
+    return replace(Container("k", "web", "/web"), **changes)
+
+
+DOCKER = of(cgroup=f"/docker/{ID}", container_id=ID, runtime="docker")
+FORMS = {
+    "a bare cgroup": (of(), "shell"),
+    "docker": (DOCKER, "docker run"),
+    "docker under systemd": (
+        of(cgroup=f"/system.slice/docker-{ID}.scope", container_id=ID, runtime="docker"),
+        "docker run",
+    ),
+    "podman": (of(cgroup=f"/x/libpod-{ID}.scope", container_id=ID, runtime="podman"), "podman run"),
+    "nerdctl": (of(cgroup=f"/k8s.io/{ID}", container_id=ID, runtime="containerd"), "nerdctl run"),
+    "an unknown engine": (of(cgroup=f"/x/{ID}", container_id=ID), "-e"),
+    "a Quadlet": (
+        of(
+            cgroup=f"/system.slice/web.service/libpod-payload-{ID}",
+            container_id=ID,
+            runtime="podman",
+            unit="web.service",
+        ),
+        "quadlet",
+    ),
+    "a service": (of(cgroup="/system.slice/web.service", unit="web.service"), "system"),
+    "an instance": (of(cgroup="/system.slice/w@1.service", unit="w@1.service"), "system"),
+    "a service that cpu does not know": (of(cgroup="/", unit="web.service"), "system"),
+    "a user's service": (
+        of(
+            cgroup="/user.slice/user-1.slice/user@1.service/app.slice/web.service",
+            unit="web.service",
+        ),
+        "user",
+    ),
+    "a user's service that cpu does not know": (
+        of(
+            key="/user.slice/user-1.slice/user@1.service/app.slice/web.service",
+            cgroup="/",
+            unit="web.service",
+        ),
+        "user",
+    ),
+    "below a service": (of(cgroup="/system.slice/g.service/c1", unit="g.service"), "shell"),
+    "a session": (of(cgroup="/user.slice/session-1.scope", unit="session-1.scope"), "shell"),
+    "Slurm's steps": (
+        of(cgroup="/system.slice/slurmstepd.scope/job_1", unit="slurmstepd.scope"),
+        "shell",
+    ),
+    "a user's manager": (of(cgroup="/u/user@1.service", unit="user@1.service"), "shell"),
+    "systemd-run": (
+        of(cgroup="/system.slice/run-u7.service", unit="run-u7.service"),
+        "systemd-run",
+    ),
+    "systemd-run --scope": (
+        of(
+            cgroup="/system.slice/run-r" + "0a" * 16 + ".scope", unit="run-r" + "0a" * 16 + ".scope"
+        ),
+        "systemd-run --scope",
+    ),
+}
+
+
+def variables_of(patch: str, form: str) -> dict[str, str]:
+    """What is in the environment of the program once the patch has been applied."""
+    lines = [line for line in patch.splitlines() if not line.startswith("#")]
+    if form in ("system", "user", "quadlet"):
+        assert lines[0] == ("[Container]" if form == "quadlet" else "[Service]")
+        keys = [line.partition("=") for line in lines[1:]]
+        assert {key for key, _, _ in keys} == {"Environment"}
+        lines = [value for _, _, value in keys]
+    else:
+        assert len(lines) == 1
+        option = "-E" if form.startswith("systemd-run") else "-e"
+        prefix = "" if form == "shell" else "-e " if form == "-e" else f"{form} {option} "
+        assert lines[0].startswith(prefix)
+        lines = [lines[0].removeprefix(prefix)]
+    return dict(shlex.split(line)[0].split("=", 1) for line in lines)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_each_form_sets_the_variable_where_the_program_starts(name: str) -> None:
+    """And nothing else; a drop-in only where the unit itself starts the program."""
+    container, form = FORMS[name]
+    patch = variable_patch(container, CpuLimit(1.0, container.cgroup, 1.0), 3).text
+    assert variables_of(patch, form) == {"GOMAXPROCS": "3"}
+    assert ("[Service]" in patch) is (form in ("system", "user"))
+    assert ("systemctl --user" in patch) is (form == "user")
+    folder = {"system": "/etc/systemd/system/", "user": "~/.config/systemd/user/"}
+    if form in folder:
+        assert f"# {folder[form]}{container.unit}.d/gomaxprocs.conf" in patch
+
+
+def test_an_environment_file_is_named_only_where_the_variable_may_be_in_one() -> None:
+    """systemd.exec(5): it wins over Environment=, in whatever file that is."""
+    container, _ = FORMS["a service"]
+    texts = [
+        variable_patch(container, CpuLimit(), 3, may_be_set).text for may_be_set in (True, False)
+    ]
+    assert ["EnvironmentFile" in text for text in texts] == [True, False]
+
+
+ANALYZE = shutil.which("systemd-analyze")
+
+
+@pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze not found")
+def test_systemd_takes_the_drop_in(tmp_path: Path) -> None:
+    """systemd's own parser has no word about it, and one about a misspelt section."""
+    container, _ = FORMS["a service"]
+    (tmp_path / "web.service").write_text("[Service]\nType=oneshot\nExecStart=/bin/true\n")
+    folder = tmp_path / "web.service.d"
+    folder.mkdir()
+    patch = variable_patch(container, CpuLimit(), 3).text
+
+    def verified(text: str) -> str:
+        (folder / "gomaxprocs.conf").write_text(text)
+        assert ANALYZE is not None
+        done = subprocess.run(
+            [ANALYZE, "verify", "--man=no", str(tmp_path / "web.service")],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"SYSTEMD_UNIT_PATH": f"{tmp_path}:", "PATH": "/bin:/usr/bin"},
+        )
+        return "".join(x for x in done.stderr.splitlines(True) if "gomaxprocs.conf" in x)
+
+    assert verified(patch) == ""
+    assert "Srvice" in verified(patch.replace("Service", "Srvice"))
+
+
+# In Kubernetes: the number, or the limit where the kubelet's rule gives the same number
+
+
+def given_by_kubelet(limit_cores: float | None, node_cpus: int = 64) -> int:
+    """limits.cpu with a divisor of 1 (pkg/api/v1/resource ExtractContainerResourceValue): rounded
+    up; without a limit the node's allocatable CPUs."""
+    return node_cpus if limit_cores is None else math.ceil(limit_cores)
+
+
+CONTAINER = f"/kubepods/pod1/{ID}"
+PLACES = {
+    "its own limit": (CONTAINER, CpuLimit(1.5, CONTAINER, 1.5), 1.5, 2),
+    "a cpuset below its limit": (CONTAINER, CpuLimit(4.0, CONTAINER, 4.0, 1), 4.0, 1),
+    "no limit": (CONTAINER, CpuLimit(), None, 2),
+    "the pod's limit": (CONTAINER, CpuLimit(2.0, "/kubepods/pod1", None), None, 2),
+    "the pod's limit below its own": (CONTAINER, CpuLimit(2.0, "/kubepods/pod1", 4.0), 4.0, 2),
+    "a limit that Kubernetes did not set": (CONTAINER, CpuLimit(2.0, CONTAINER, 2.0), None, 2),
+    "a cgroup below the container's": (f"{CONTAINER}/app", CpuLimit(2.0, CONTAINER, None), 2.0, 2),
+    "a limit below the container's": (
+        f"{CONTAINER}/app",
+        CpuLimit(2.0, f"{CONTAINER}/app", 2.0),
+        4.0,
+        2,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+@pytest.mark.parametrize("is_named", [True, False])
+def test_the_pod_gets_the_number_that_fits(name: str, is_named: bool) -> None:
+    """Whatever the manifest's limit is, after the kubelet's arithmetic."""
+    cgroup, limit, in_manifest, fits = PLACES[name]
+    if not is_named and name == "a limit that Kubernetes did not set":
+        pytest.skip("without names nothing tells who has set it")
+    pod = replace(POD, current=CpuResources(None, in_manifest)) if is_named else None
+    found = variable_patch(Container(ID, "web", cgroup, ID, "uid", pod=pod), limit, fits)
+    spec = yaml.safe_load(found.text)["spec"]["template"]["spec"]
+    (variable,) = spec["containers"][0]["env"]
+    if found.from_limit:
+        assert variable["valueFrom"] == BY_LIMIT
+        assert given_by_kubelet(in_manifest) == fits
+        assert "both change together" in found.note
+    else:
+        assert variable["value"] == str(fits)
+        assert "has to be a number" in found.note
+    assert found.from_limit is (name in ("its own limit", "a cgroup below the container's"))

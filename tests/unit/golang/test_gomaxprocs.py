@@ -36,7 +36,16 @@ from gotax.golang.origin import (
 from gotax.linux.cgroup import CgroupMount
 from gotax.linux.elf import EM_AARCH64, EM_X86_64, PF_X, PT_LOAD, BytesReader, Elf, Segment
 from gotax.linux.procfs import Auxiliary, CgroupEntry, Mapping
-from gotax.model import GoBuild, Gomaxprocs, Ignored, Module, Origin
+from gotax.model import (
+    Automaxprocs,
+    Binding,
+    GoBuild,
+    Gomaxprocs,
+    Ignored,
+    Module,
+    Origin,
+    Otherwise,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -832,3 +841,117 @@ def test_how_a_process_sees_its_cgroup(
 ) -> None:
     """The cpu controller's tree counts; the mount's root tells a bind mount from the host's."""
     assert view_cgroup(entries, mounts, private) == view
+
+
+def replaced(by: Module) -> Facts:
+    """Go 1.22 under a limit of 2.5 with something in the place of automaxprocs 1.6.0."""
+    facts = _automatic("v1.6.0", leaf_limit_cores=2.5, cgroup=CgroupView(1))
+    (module,) = facts.build.dependencies
+    return replace(
+        facts,
+        build=replace(facts.build, dependencies=(replace(module, replaced_by=by),)),
+        online_cpus=8,
+    )
+
+
+@pytest.mark.parametrize(
+    ("by", "kind", "expected"),
+    [
+        (Module("example.com/fork", "v0.1.0"), Automaxprocs.FORK, None),
+        (Module("example.com/fork", "v1.6.0"), Automaxprocs.FORK, None),
+        (Module("../automaxprocs", ""), Automaxprocs.FORK, None),
+        (Module(AUTOMAXPROCS, "v1.1.0"), Automaxprocs.KNOWN, 3),  # rounds up: 1.6.0 would give 2
+    ],
+)
+def test_a_fork_has_no_version_of_automaxprocs(
+    by: Module, kind: Automaxprocs, expected: int | None
+) -> None:
+    """v0.1.0 of a fork is not automaxprocs before 1.1; its own code of another version is."""
+    seen = judge(LiveGomaxprocs(8, None, 8), replaced(by), 2.5)
+    assert (seen.automaxprocs, seen.expected) == (kind, expected)
+    assert seen.origin is Origin.CPU_COUNT
+
+
+@pytest.mark.parametrize(
+    ("value", "source"),
+    [(2, Origin.AUTOMAXPROCS), (3, Origin.AUTOMAXPROCS), (5, Origin.CALL)],
+)
+def test_a_fork_may_round_either_way(value: int, source: Origin) -> None:
+    """What neither rounding gives was set by another call."""
+    facts = replaced(Module("example.com/fork", "v0.1.0"))
+    assert origin(LiveGomaxprocs(value, None, 8), facts) is source
+
+
+def test_an_environment_that_could_not_be_read_is_not_an_empty_one() -> None:
+    """Nothing is expected, no call is blamed; that nothing was chosen the flag still says."""
+    unread = replace(PLAIN, environment_read=False)
+    chosen = judge(LiveGomaxprocs(64, True), unread, 4.0)
+    assert (chosen.origin, chosen.expected) == (Origin.UNKNOWN, None)
+    assert chosen.variable_is_set is None
+    assert chosen.otherwise == Otherwise()
+    assert judge(LiveGomaxprocs(8, False), unread, 4.0).origin is Origin.CPU_COUNT
+    old = replace(OLD, environment_read=False)
+    assert judge(LiveGomaxprocs(5, None), old, 4.0).origin is Origin.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("limit", "allowed", "cpuset", "bound"),
+    [
+        (1.0, 8, 8, (Binding.QUOTA,)),
+        (4.0, 1, 1, (Binding.CPUSET,)),
+        (4.0, 1, 8, (Binding.AFFINITY,)),
+        (4.0, 1, None, (Binding.AFFINITY,)),
+        (4.0, 1, 4, (Binding.AFFINITY,)),
+        (None, 8, 8, (Binding.HOST,)),
+        (None, 2, 2, (Binding.CPUSET,)),
+        (16.0, 8, 8, (Binding.HOST,)),
+        (1.5, 2, 2, (Binding.QUOTA, Binding.CPUSET)),
+        (2.0, 2, 4, (Binding.QUOTA, Binding.AFFINITY)),
+        (8.0, 8, 8, (Binding.QUOTA, Binding.HOST)),
+        (0.1, 1, 1, (Binding.QUOTA, Binding.CPUSET)),
+    ],
+)
+def test_what_binds_is_what_gives_the_number(
+    limit: float | None, allowed: int, cpuset: int | None, bound: tuple[Binding, ...]
+) -> None:
+    """On a host of 8 CPUs; two where two give the same."""
+    facts = replace(PLAIN, allowed_cpus=allowed, cpuset_cpus=cpuset, online_cpus=8)
+    assert judge(LiveGomaxprocs(64, True), facts, limit).bound_by == bound
+
+
+@pytest.mark.parametrize(
+    ("facts", "limit", "expected"),
+    [
+        (replace(PLAIN, environment="64"), 4.0, Otherwise(unset=4)),
+        (replace(OLD, leaf_limit_cores=4.0), 4.0, Otherwise(go_1_25=4, go_1_26=4)),
+        # Go 1.25 does not find a bind-mounted cgroup, 1.26 does.
+        (
+            replace(OLD, leaf_limit_cores=4.0, cgroup=CgroupView(2, CgroupLayout.BIND)),
+            4.0,
+            Otherwise(go_1_26=4),
+        ),
+        (
+            replace(PLAIN, build=GoBuild("go1.25.3"), cgroup=CgroupView(2, CgroupLayout.BIND)),
+            4.0,
+            Otherwise(go_1_26=4),
+        ),
+        # It looked where the limit is and did not find it (Landlock): a newer Go will not either.
+        (replace(PLAIN, follows_limit=False), 4.0, Otherwise()),
+        (replace(PLAIN, build=GoBuild("go1.25.3"), follows_limit=False), 4.0, Otherwise()),
+        (built_with(OLD_GO_LINE), 4.0, Otherwise(godebug=4, go_line=4)),
+        (
+            replace(built_with(OLD_GO_LINE), godebug="containermaxprocs=0"),
+            4.0,
+            Otherwise(godebug=4),
+        ),
+        (replace(PLAIN, godebug="containermaxprocs=0"), 4.0, Otherwise(no_godebug=4, godebug=4)),
+        # The limit is above its own cgroup: only moving it would help, and only where it is read.
+        (replace(PLAIN, leaf_limit_cores=None), 4.0, Otherwise(own_limit=4)),
+        (replace(OLD, leaf_limit_cores=None), 4.0, Otherwise()),
+    ],
+)
+def test_a_way_is_offered_only_where_the_rules_say_that_it_helps(
+    facts: Facts, limit: float, expected: Otherwise
+) -> None:
+    """Each for a process of 64 on 8 CPUs."""
+    assert judge(LiveGomaxprocs(64, None), facts, limit).otherwise == expected

@@ -1,0 +1,727 @@
+"""Every remedy is followed on a real process, and then gotax looks again.
+
+Each way that a remedy offers is a sentence with a number: the program is started as the sentence
+says, and has that number. A way that no action here follows fails the test. Whether CPU is saved is
+not asked here, so nothing is sampled: the profile is made up, what is read of processes is not.
+
+A host of two CPUs gives no Go program more than 2 by itself. Where the number of CPUs is what does
+not fit, the process is judged as if it had been started on 16 (``on_sixteen``); after the remedy
+its open limit file proves that the runtime follows the limit.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gotax.config import Roots, Thresholds
+from gotax.diagnosis import rules
+from gotax.diagnosis.case import Case
+from gotax.linux.cgroup import find_hierarchies
+from gotax.model import (
+    CATEGORY_COUNT,
+    Automaxprocs,
+    Category,
+    Cause,
+    ContainerReport,
+    CpuUsage,
+    Finding,
+    Gomaxprocs,
+    Origin,
+    RuntimeState,
+    Verdict,
+)
+from gotax.processes import ProcessTable
+
+from tests.kernel.load import Group, Load
+from tests.toolchains import PROGRAMS, build, go_binary
+
+pytestmark = [pytest.mark.kernel, pytest.mark.toolchain]
+
+OLD, NEW = "1.24.13", "1.26.8"
+DURATION_S = 60.0
+SIXTEEN = 16
+
+
+@dataclass(frozen=True)
+class Start:
+    """A program and the way it is started.
+
+    ``limit`` is that of its own cgroup, ``above`` that of the one above; ``cpuset`` and ``taskset``
+    leave it one CPU. ``tell``: said to it when it runs. ``hidden``: it sees no cgroup files.
+    """
+
+    binary: Path
+    limit: float | None = None
+    above: float | None = None
+    cpuset: bool = False
+    taskset: bool = False
+    hidden: bool = False
+    env: tuple[tuple[str, str], ...] = ()
+    tell: str = ""
+
+    def with_env(self, **variables: str | None) -> Start:
+        env = {**dict(self.env), **variables}
+        return replace(self, env=tuple((k, v) for k, v in env.items() if v is not None))
+
+
+@dataclass(frozen=True)
+class Seen:
+    report: ContainerReport
+    printed: int
+
+    @property
+    def found(self) -> Gomaxprocs:
+        found = self.report.main_process.gomaxprocs
+        assert found is not None
+        return found
+
+
+class Running:
+    """The process, its cgroups, and the one table that looks at it."""
+
+    def __init__(self, start: Start, stack: ExitStack) -> None:
+        outer = stack.enter_context(Group("remedy"))
+        if start.above is not None:
+            outer.limit(start.above)
+        self.group = stack.enter_context(Group("remedy/own"))
+        if start.limit is not None:
+            self.group.limit(start.limit)
+        if start.cpuset:
+            one_cpu(self.group, stack)
+        command: list[str | Path] = []
+        if start.taskset:
+            command += ["taskset", "-c", "0"]
+        if start.hidden:
+            script = 'mount -t tmpfs none /sys/fs/cgroup && exec "$@"'
+            command += ["unshare", "-m", "sh", "-c", script, "sh"]
+        env = {"GODEBUG": "", **dict(start.env)}
+        removed = [f"-u{name}" for name in ("GOMAXPROCS",) if name not in env]
+        self.load = stack.enter_context(
+            Load("env", *removed, *command, start.binary, group=self.group, env=env)
+        )
+        self.printed = int(self.load.line())
+        if start.tell:
+            self.load.tell(start.tell)
+            self.printed = int(self.load.line())
+        self.table = ProcessTable(Roots())
+
+    def look(self) -> Seen:
+        self.table.begin_tick()
+        pid = self.load.pid
+        known = [e for e in self.table.go_entries() if e.process.pid == pid]
+        if known:
+            self.table.refresh_go(known[0], {})
+        else:
+            self.table.scan([pid])
+        (entry,) = (e for e in self.table.go_entries() if e.process.pid == pid)
+        hits = np.zeros(CATEGORY_COUNT, np.int64)
+        hits[Category.SCHED_FIND_WORK], hits[Category.USER] = 600, 400
+        report = ContainerReport(
+            container=entry.process.container,
+            processes=(entry.process,),
+            category_hits=hits,
+            functions=(),
+            limit=entry.limit,
+            usage=CpuUsage(),
+            verdict=Verdict.UNREADABLE,
+            process_hits=(1000,),
+        )
+        return Seen(report, self.printed)
+
+
+def one_cpu(group: Group, stack: ExitStack) -> None:
+    tree = find_hierarchies("/proc", "/sys/fs/cgroup").of("cpuset")
+    assert tree is not None
+    folder = Path(tree.mount) / group.name
+    if tree.controllers:
+        for each in (folder.parent, folder):
+            if not each.exists():
+                each.mkdir()
+                stack.callback(each.rmdir)
+            for name in ("cpuset.mems", "cpuset.cpus"):
+                whole = (Path(tree.mount) / name).read_text()
+                (each / name).write_text(whole)
+        group.folders.append(folder)
+        stack.callback(group.folders.remove, folder)
+    else:
+        for each in (folder.parent.parent, folder.parent):
+            (each / "cgroup.subtree_control").write_text("+cpuset")
+    (folder / "cpuset.cpus").write_text("0")
+
+
+@contextmanager
+def running(start: Start) -> Iterator[Running]:
+    with ExitStack() as stack:
+        yield Running(start, stack)
+
+
+def look(start: Start) -> Seen:
+    with running(start) as process:
+        seen = process.look()
+    assert seen.found.value == seen.printed
+    return seen
+
+
+def on_sixteen(seen: Seen) -> Seen:
+    """As if it had found 16 CPUs when it started."""
+    return with_value(seen, SIXTEEN)
+
+
+def with_value(seen: Seen, value: int) -> Seen:
+    main = seen.report.main_process
+    changed = replace(main, gomaxprocs=replace(seen.found, value=value))
+    return replace(seen, report=replace(seen.report, processes=(changed,)))
+
+
+def findings(seen: Seen, earlier_limit: float | None = None) -> dict[str, Finding]:
+    case = Case(seen.report, DURATION_S, SIXTEEN, Thresholds(), earlier_limit=earlier_limit)
+    return {finding.code: finding for finding in rules.find_all(case)}
+
+
+def of_patch(start: Start, patch: str) -> Start:
+    """The program as the patch has it started; every form that a bare cgroup can get."""
+    lines = [line for line in patch.splitlines() if not line.startswith("#")]
+    assert len(lines) == 1, patch
+    if lines[0].startswith("go "):
+        return with_source(start, go_line=lines[0])
+    name, _, value = lines[0].partition("=")
+    assert name == "GOMAXPROCS"
+    return start.with_env(GOMAXPROCS=value)
+
+
+def with_source(
+    start: Start, go_line: str = "", debug: str | None = None, version: str = NEW
+) -> Start:
+    """Built again from its source, with another go line or another //go:debug line."""
+    return replace(start, binary=SOURCES[start.binary](go_line, debug, version))
+
+
+SOURCES: dict[Path, Callable[[str, str | None, str], Path]] = {}
+"""How the programs of this module are built again."""
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A program of tests/programs, which can be built again with another go line."""
+    built: dict[tuple[str, str, str | None, str], Path] = {}
+
+    def variant(name: str, go_line: str, debug: str | None, version: str) -> Path:
+        key = name, go_line, debug, version
+        if key not in built:
+            source = tmp_path_factory.mktemp(name)
+            shutil.copytree(PROGRAMS / name, source, dirs_exist_ok=True)
+            module = source / "go.mod"
+            if not module.exists():
+                module.write_text(f"module {name}\n\ngo 1.21\n")
+            if go_line:
+                text, count = re.subn(r"(?m)^go [\d.]+$", go_line.strip(), module.read_text())
+                assert count == 1
+                module.write_text(text)
+            if debug is not None:
+                (source / "off.go").unlink(missing_ok=True)
+                (source / "debug.go").write_text(f"{debug}\n\npackage main\n")
+            built[key] = build(source, version, source / "built")
+            SOURCES[built[key]] = lambda *change: variant(name, *change)
+        return built[key]
+
+    def plain(name: str, version: str) -> Path:
+        binary = go_binary(name, version)
+        SOURCES[binary] = lambda *change: variant(name, *change)
+        return binary
+
+    return plain
+
+
+def without_call(start: Start) -> Start:
+    """Not told to call; "container" is "calling" without the call."""
+    if start.tell:
+        return replace(start, tell="")
+    return replace(start, binary=go_binary("container", NEW))
+
+
+# Each way that a text may offer, and how it is followed. The group is the number it promises.
+Follow = Callable[[Start], Start]
+WAYS: dict[str, Follow] = {
+    r"Set (?:the variable )?GOMAXPROCS to (\d+)": lambda start: start,  # the patch does it
+    r"take the variable out: without it this process would get (\d+) here": (
+        lambda start: start.with_env(GOMAXPROCS=None)
+    ),
+    r"take containermaxprocs=0 out of the variable GODEBUG: that gives (\d+)": (
+        lambda start: start.with_env(GODEBUG="")
+    ),
+    r"GODEBUG=containermaxprocs=1,updatemaxprocs=1 in the environment gives (\d+)": (
+        lambda start: start.with_env(
+            GODEBUG=f"{dict(start.env).get('GODEBUG', '')},containermaxprocs=1,updatemaxprocs=1"
+        )
+    ),
+    r"take containermaxprocs=0 out of the //go:debug or godebug line .*?gives (\d+)": (
+        lambda start: with_source(start, debug="")
+    ),
+    r"[Ww]rite `go 1\.25\.0` or later in go\.mod and build again: .*?(\d+) here": (
+        lambda start: with_source(start, go_line="go 1.25.0")
+    ),
+    r"[Ww]rite `go 1\.25\.0` or later in go\.mod and build again: that gives (\d+)": (
+        lambda start: with_source(start, go_line="go 1.25.0")
+    ),
+    r"build with Go 1\.25 or newer and `go 1\.25\.0` or later in go\.mod: .*?gives (\d+) here": (
+        lambda start: with_source(start, go_line="go 1.25.0")
+    ),
+    r"put the limit on its own cgroup, where this program sees it: that gives (\d+)": (
+        lambda start: replace(start, limit=start.above, above=None)
+    ),
+    r"Restart it: a process like this one now starts with (\d+)": lambda start: start,
+    r"[Tt]ake (?:the call of runtime\.GOMAXPROCS|it) out of the program \(then it has (\d+) here": (
+        without_call
+    ),
+}
+
+
+def follow_text(text: str, start: Start) -> None:
+    """Every way in the text is followed but the one that is the patch."""
+    ways = 0
+    for pattern, follow in WAYS.items():
+        match = re.search(pattern, text)
+        if match is None:
+            continue
+        ways += 1
+        if pattern.startswith("Set"):
+            continue
+        changed = follow(start)
+        again = look(changed)
+        assert again.found.value == int(match[1]), (pattern, again.found)
+        assert rules.COSTLY not in findings(again)
+        if "go.mod" in pattern or "GODEBUG" in pattern or "go:debug" in pattern:
+            assert again.found.ignored is None, (pattern, again.found)
+    offered = len(re.findall(r"(?:^|\. )(?:Set|Or (?:take|write|build|put)|Restart|Write)\b", text))
+    offered += text.count("Without a new build")
+    assert ways >= offered, text
+
+
+@dataclass(frozen=True)
+class Trial:
+    """``says`` and ``not_says``: words of the finding; ``binds``: what its title names."""
+
+    name: str
+    version: str
+    cause: Cause
+    start: Callable[[Path], Start]
+    is_large: bool = False
+    binds: str = "CPU limit"
+    says: tuple[str, ...] = ()
+    not_says: tuple[str, ...] = ()
+    patch: str = "GOMAXPROCS=1"
+    followed: Origin = Origin.ENVIRONMENT
+
+
+def started(**changes: Any) -> Callable[[Path], Start]:
+    return lambda binary: replace(Start(binary), **changes)
+
+
+def env(**variables: str) -> tuple[tuple[str, str], ...]:
+    return tuple(variables.items())
+
+
+TRIALS = {
+    "old Go": Trial(
+        *("gomaxprocs", OLD, Cause.OLD_GO, started(limit=1.0)),
+        is_large=True,
+        says=("build with Go 1.25 or newer", "gives 2 here"),
+    ),
+    "an old go line": Trial(
+        *("container-1.24", NEW, Cause.GO_MOD, started(limit=1.0)),
+        is_large=True,
+        says=("DefaultGODEBUG", "Without a new build", "2 here"),
+        patch="go 1.25.0",
+        followed=Origin.CPU_COUNT,
+    ),
+    "GODEBUG": Trial(
+        *("container", NEW, Cause.GODEBUG),
+        started(limit=1.0, env=env(GODEBUG="http2debug=1,containermaxprocs=0")),
+        is_large=True,
+        says=("out of the variable GODEBUG",),
+        not_says=("//go:debug", "go.mod"),
+    ),
+    "a //go:debug line": Trial(
+        *("container-off", NEW, Cause.DEBUG_LINE, started(limit=1.0)),
+        is_large=True,
+        says=("out of the //go:debug or godebug line",),
+        not_says=("variable GODEBUG",),
+    ),
+    "the variable": Trial(
+        *("container", NEW, Cause.ENVIRONMENT),
+        started(limit=1.0, env=env(GOMAXPROCS="16")),
+        says=("take the variable out", "get 2 here"),
+        not_says=("Kubernetes", "downward"),
+    ),
+    "the variable, with a cpuset below the limit": Trial(
+        *("container-1.24", NEW, Cause.ENVIRONMENT),
+        started(limit=4.0, cpuset=True, env=env(GOMAXPROCS="4")),
+        binds="CPUs of its cpuset",
+        says=("take the variable out", "a cpuset of 1 CPU", "limit of 4 CPUs", "allows more"),
+        not_says=("from the limit", "follows the limit"),
+    ),
+    "the variable, with an affinity": Trial(
+        *("container-1.24", NEW, Cause.ENVIRONMENT),
+        started(taskset=True, env=env(GOMAXPROCS="4")),
+        binds="CPUs that its affinity allows",
+        says=("a CPU affinity", "there is no CPU limit"),
+    ),
+    "the variable, with a limit and a cpuset of as many": Trial(
+        *("container-1.24", NEW, Cause.ENVIRONMENT),
+        started(limit=1.0, cpuset=True, env=env(GOMAXPROCS="4")),
+        says=("a limit of 1 CPU", "and a cpuset of 1 CPU", "both fit 1"),
+    ),
+    "the variable, without a limit": Trial(
+        *("container-1.24", NEW, Cause.ENVIRONMENT),
+        started(env=env(GOMAXPROCS="64")),
+        binds="number of CPUs",
+        says=("there is no CPU limit", "take the variable out"),
+        not_says=("from the limit",),
+        patch=f"GOMAXPROCS={len(os.sched_getaffinity(0))}",
+    ),
+    "a call where the variable is not set": Trial(
+        *("calling", NEW, Cause.CALL, started(limit=1.0)),
+        says=("look again", "only where the variable is not set", "(then it has 2 here)"),
+        not_says=("No variable", "does not help"),
+    ),
+    "automaxprocs under an empty variable": Trial(
+        *("automaxprocs", OLD, Cause.AUTOMAXPROCS),
+        started(limit=1.0, env=env(GOMAXPROCS="")),
+        is_large=True,
+        says=("take the variable out: without it this process would get 1 here", "Go ignores"),
+    ),
+    "automaxprocs with a cpuset below the limit": Trial(
+        *("automaxprocs", OLD, Cause.AUTOMAXPROCS, started(limit=4.0, cpuset=True)),
+        binds="CPUs of its cpuset",
+        says=("does not look at the number of CPUs",),
+        not_says=("ancestor", "follows the limit"),
+    ),
+    "a limit above": Trial(
+        *("container", NEW, Cause.ANCESTOR, started(above=1.0)),
+        is_large=True,
+        says=("put the limit on its own cgroup",),
+        not_says=("Go 1.25 or newer", "Go 1.26 or newer"),
+    ),
+    "a limit above, which this program would not see on its own cgroup either": Trial(
+        *("gomaxprocs", OLD, Cause.ANCESTOR, started(above=1.0)),
+        is_large=True,
+        not_says=("put the limit on its own cgroup", "build with Go"),
+    ),
+    "cgroup files that it does not find": Trial(
+        *("container", NEW, Cause.HIDDEN, started(limit=1.0, hidden=True)),
+        is_large=True,
+        not_says=("build with", "Go 1.26", "go.mod"),
+    ),
+    "fewer CPUs than at the start": Trial(
+        *("gomaxprocs", OLD, Cause.FEWER_CPUS, started(taskset=True)),
+        is_large=True,
+        binds="CPUs that its affinity allows",
+        says=("Restart it: a process like this one now starts with 1",),
+        not_says=("does not look at CPU limits",),
+    ),
+    "fewer CPUs, and it will see that itself": Trial(
+        *("container", NEW, Cause.FEWER_CPUS, started(taskset=True)),
+        is_large=True,
+        binds="CPUs that its affinity allows",
+        says=("looks at limit and CPUs again by itself",),
+        not_says=("Restart it", "Go 1.25 or newer"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TRIALS)
+def test_the_remedy_is_followed_and_the_finding_is_gone(
+    name: str, program: Callable[..., Path]
+) -> None:
+    """By the patch, and by every other way that the text offers."""
+    trial = TRIALS[name]
+    start = trial.start(program(trial.name, trial.version))
+    seen = look(start)
+    before = findings(on_sixteen(seen) if trial.is_large else seen)
+    finding = before[rules.COSTLY]
+    assert finding.cause is trial.cause
+    assert f"above the {trial.binds}" in finding.title
+    told = " ".join((*(e.text for e in finding.evidence), finding.remedy.text))
+    for words in trial.says:
+        assert words in told, told
+    for words in trial.not_says:
+        assert words not in told, told
+    assert finding.remedy.patch.strip().splitlines()[-1] == trial.patch
+    again = look(of_patch(start, finding.remedy.patch))
+    assert again.found.value == finding.remedy.gomaxprocs
+    assert again.found.origin is trial.followed
+    if trial.patch.startswith("go "):
+        assert again.found.ignored is None
+    assert rules.COSTLY not in findings(again)
+    follow_text(finding.remedy.text, start)
+
+
+def costly(seen: Seen, earlier_limit: float | None = None) -> Finding:
+    return findings(seen, earlier_limit)[rules.COSTLY]
+
+
+def test_a_call_that_won_over_the_variable_is_taken_out_of_the_program() -> None:
+    """It is proven that the variable does not help: no patch, and the text says so."""
+    start = Start(go_binary("container", NEW), limit=1.0, env=env(GOMAXPROCS="1"), tell="set 64")
+    finding = costly(look(start))
+    assert finding.cause is Cause.CALL
+    assert "wins over the variable" in finding.evidence[1].text
+    assert finding.remedy.patch == ""
+    assert "The variable alone does not help: it asks for 1" in finding.remedy.text
+    assert "(then it has 1 here)" in finding.remedy.text
+    follow_text(finding.remedy.text, start)
+
+
+def test_a_patch_that_a_call_overrides_is_told_as_such_at_the_second_look() -> None:
+    """First the variable, with the word that the call may win; then that it has."""
+    start = Start(go_binary("gomaxprocs", OLD), limit=1.0, tell="set 64")
+    first = costly(look(start))
+    assert "the call comes later and wins" in first.remedy.text
+    again = look(of_patch(start, first.remedy.patch))
+    assert again.found.value == 64
+    assert "does not help" in costly(again).remedy.text
+
+
+def test_after_a_resize_a_restart_is_enough_for_automaxprocs() -> None:
+    """4 fitted the limit of before; a process of today gets 1."""
+    start = Start(go_binary("automaxprocs", OLD), limit=4.0)
+    with running(start) as process:
+        assert process.look().found.value == 4
+        process.group.limit(1.0)
+        finding = costly(process.look(), earlier_limit=4.0)
+    assert finding.cause is Cause.RESIZE
+    assert "Restart it: a process like this one now starts with 1." in finding.remedy.text
+    assert look(replace(start, limit=1.0)).found.value == 1
+    assert look(of_patch(replace(start, limit=1.0), finding.remedy.patch)).found.value == 1
+
+
+def test_after_a_resize_a_restart_is_not_enough_for_a_variable() -> None:
+    """The variable stays what it was."""
+    start = Start(go_binary("gomaxprocs", OLD), limit=1.0, env=env(GOMAXPROCS="4"))
+    finding = costly(look(start), earlier_limit=4.0)
+    assert finding.cause is Cause.RESIZE
+    assert "Restart" not in finding.remedy.text
+    assert look(of_patch(start, finding.remedy.patch)).found.value == 1
+
+
+def test_a_fork_of_automaxprocs_is_not_judged_by_its_rules(tmp_path: Path) -> None:
+    """A local folder in its place, which rounds up and adds one: nothing is expected of it."""
+    shutil.copytree(PROGRAMS / "automaxprocs", tmp_path / "program")
+    fork = tmp_path / "fork"
+    fork.mkdir()
+    (fork / "go.mod").write_text("module go.uber.org/automaxprocs\n\ngo 1.21\n")
+    (fork / "fork.go").write_text(
+        'package automaxprocs\n\nimport "runtime"\n\nfunc init() { runtime.GOMAXPROCS(3) }\n'
+    )
+    module = tmp_path / "program" / "go.mod"
+    module.write_text(module.read_text() + "\nreplace go.uber.org/automaxprocs => ../fork\n")
+    start = Start(build(tmp_path / "program", OLD, tmp_path / "built"), limit=1.0)
+    seen = look(start)
+    assert (seen.found.value, seen.found.expected) == (3, None)
+    assert seen.found.automaxprocs is Automaxprocs.FORK
+    finding = costly(seen)
+    assert finding.cause is Cause.CALL
+    again = look(of_patch(start, finding.remedy.patch))
+    assert again.found.value == 3
+    assert "does not help" in costly(again).remedy.text
+
+
+# Findings about something else than a GOMAXPROCS above what fits
+
+
+def judged(seen: Seen, code: str) -> Finding | None:
+    case = Case(seen.report, DURATION_S, SIXTEEN, Thresholds())
+    return {f.code: f for f in rules.find_all(case)}.get(code)
+
+
+def busy(seen: Seen, cores: float, throttled: int = 0) -> Seen:
+    usage = CpuUsage(None, 600, throttled, throttled * 10**7)
+    report = replace(seen.report, cpu_ns=round(cores * DURATION_S * 1e9), usage=usage)
+    return replace(seen, report=report)
+
+
+def test_gt003_the_number_is_what_it_then_has() -> None:
+    """And a limit is offered only where this program follows one."""
+    free = Start(go_binary("container", NEW))
+    old = Start(go_binary("gomaxprocs", OLD))
+    for start, follows in ((free, True), (old, False)):
+        seen = on_sixteen(look(start))
+        main = seen.report.main_process
+        wide = replace(seen.found, recommended=SIXTEEN)
+        report = replace(seen.report, processes=(replace(main, gomaxprocs=wide),))
+        finding = judged(busy(replace(seen, report=report), 0.2), rules.UNLIMITED)
+        assert finding is not None
+        assert "all CPUs it may use" in finding.title
+        assert ("or give it a CPU limit" in finding.remedy.text) is follows
+        again = look(of_patch(start, finding.remedy.patch))
+        assert again.found.value == finding.remedy.gomaxprocs == 2
+    assert look(replace(free, limit=1.0)).found.ignored is None
+
+
+def test_gt004_the_number_lets_it_use_the_limit() -> None:
+    """1 of 2, and used up."""
+    start = Start(go_binary("gomaxprocs", OLD), limit=2.0, env=env(GOMAXPROCS="1"))
+    finding = judged(busy(look(start), 1.0), rules.BELOW_LIMIT)
+    assert finding is not None
+    again = look(of_patch(start, finding.remedy.patch))
+    assert again.found.value == finding.remedy.gomaxprocs == 2
+    assert judged(busy(again, 1.0), rules.BELOW_LIMIT) is None
+
+
+@pytest.mark.parametrize(
+    ("program", "version", "variable", "why"),
+    [
+        ("container", NEW, None, "by design of Go 1.25 and newer"),
+        ("container-1.24", NEW, None, "the number of CPUs, Go's default"),
+        ("gomaxprocs", OLD, None, "the number of CPUs, Go's default"),
+        ("gomaxprocs", OLD, "2", "set by the GOMAXPROCS environment variable"),
+    ],
+)
+def test_gt005_two_for_one(program: str, version: str, variable: str | None, why: str) -> None:
+    """By design only where the runtime follows the limit; 1 is what the patch gives."""
+    start = Start(go_binary(program, version), limit=1.0).with_env(GOMAXPROCS=variable)
+    finding = judged(look(start), rules.TWO_FOR_ONE)
+    assert finding is not None
+    assert finding.title.endswith(why)
+    assert ("by design" in finding.title) is (program == "container")
+    again = look(of_patch(start, finding.remedy.patch))
+    assert again.found.value == finding.remedy.gomaxprocs == 1
+    assert judged(again, rules.TWO_FOR_ONE) is None
+
+
+def test_gt006_a_whole_number_as_the_limit_ends_the_choice() -> None:
+    """2 Ps at 1.5 CPU are throttled; at 2 nothing is to be rounded."""
+    start = Start(go_binary("gomaxprocs", OLD), limit=1.5, env=env(GOMAXPROCS="2"))
+    assert judged(busy(look(start), 1.0, throttled=120), rules.FRACTIONAL) is not None
+    whole = look(replace(start, limit=2.0))
+    assert judged(busy(whole, 1.0, throttled=120), rules.FRACTIONAL) is None
+
+
+def test_gt008_says_when_fewer_ps_would_help_as_well() -> None:
+    """2 at a limit of 1, throttled below the limit: it is not only the limit."""
+    start = Start(go_binary("gomaxprocs", OLD), limit=1.0, env=env(GOMAXPROCS="2"))
+    two = judged(busy(look(start), 0.5, throttled=120), rules.LIMIT_TOO_LOW)
+    one = judged(busy(look(start.with_env(GOMAXPROCS="1")), 0.5, 120), rules.LIMIT_TOO_LOW)
+    assert two is not None
+    assert one is not None
+    assert "GOMAXPROCS=1 instead of 2 would lessen" in two.remedy.text
+    assert "not by GOMAXPROCS" in one.title
+    raised = busy(look(replace(start, limit=2.0)), 0.5)
+    assert judged(raised, rules.LIMIT_TOO_LOW) is None
+
+
+def collecting(seen: Seen) -> Seen:
+    hits = np.zeros(CATEGORY_COUNT, np.int64)
+    hits[Category.GC_MARK_DEDICATED], hits[Category.USER] = 500, 500
+    return replace(seen, report=replace(seen.report, category_hits=hits))
+
+
+def cycles_of(start: Start) -> tuple[int, RuntimeState, Seen]:
+    """Cycles for the same work, as the runtime itself has counted them."""
+    with running(start) as process:
+        seen = process.look()
+    state = seen.report.main_process.runtime
+    assert state is not None
+    assert state.gc_cycles is not None
+    return state.gc_cycles, state, seen
+
+
+@pytest.mark.parametrize(("gogc", "twice"), [("100", 200), ("200", 400)])
+def test_gt009_twice_the_gogc_halves_the_cycles(gogc: str, twice: int) -> None:
+    """Twice what it has, whatever that is."""
+    start = Start(go_binary("marking", NEW), limit=1.0, env=env(GOMAXPROCS="1", GOGC=gogc))
+    before, _, seen = cycles_of(start)
+    finding = judged(collecting(seen), rules.GC_HEAVY)
+    assert finding is not None
+    assert f"GOGC={twice} instead of {gogc}" in finding.remedy.text
+    after, state, _ = cycles_of(start.with_env(GOGC=str(twice)))
+    assert state.gogc == twice
+    assert 0.4 * before <= after <= 0.6 * before
+
+
+@pytest.mark.parametrize("gogc", ["100", "200", "off"])
+def test_gt009_a_memory_limit_is_what_to_raise(gogc: str) -> None:
+    """Under one no advice is about GOGC; without it the same work takes fewer cycles."""
+    start = Start(go_binary("marking", NEW), limit=1.0).with_env(
+        GOMAXPROCS="1", GOGC=gogc, GOMEMLIMIT="24MiB"
+    )
+    before, _, seen = cycles_of(start)
+    finding = judged(collecting(seen), rules.GC_HEAVY)
+    assert finding is not None
+    assert "GOGC=" not in finding.remedy.text
+    assert "Raise the limit" in finding.remedy.text
+    assert "the memory limit (GOMEMLIMIT) is 24 MiB" in finding.evidence[-1].text
+    after, _, _ = cycles_of(start.with_env(GOMEMLIMIT="200MiB"))
+    assert after < 0.7 * before
+
+
+def test_gt009_says_nothing_of_gogc_where_it_is_off_or_unread() -> None:
+    """Then only calls start the collector; and what was not read is told as that."""
+    start = Start(go_binary("marking", NEW), limit=1.0, env=env(GOMAXPROCS="1", GOGC="off"))
+    _, _, seen = cycles_of(start)
+    finding = judged(collecting(seen), rules.GC_HEAVY)
+    assert finding is not None
+    assert "GOGC=" not in finding.remedy.text
+    assert "calls start it" in finding.remedy.text
+    main = replace(seen.report.main_process, runtime=None)
+    unread = replace(seen, report=replace(seen.report, processes=(main,)))
+    finding = judged(collecting(unread), rules.GC_HEAVY)
+    assert finding is not None
+    assert "GOGC=" not in finding.remedy.text
+    assert "could not be read" in finding.evidence[-1].text
+
+
+def test_gt012_divided_they_fit() -> None:
+    """Two with 2 each at a limit of 1; with 1 each the finding is gone."""
+    start = Start(go_binary("gomaxprocs", OLD), limit=1.0, env=env(GOMAXPROCS="2"))
+
+    def both(each: Start) -> Finding | None:
+        seen = look(each)
+        main = seen.report.main_process
+        pair = (main, replace(main, pid=main.pid + 1))
+        report = replace(seen.report, processes=pair, process_hits=(500, 500))
+        return judged(replace(seen, report=report), rules.SEVERAL_PROCESSES)
+
+    assert both(start) is not None
+    assert both(start.with_env(GOMAXPROCS="1")) is None
+
+
+def test_gt014_longer_is_enough() -> None:
+    """What 49 hits leave open 1000 decide."""
+    seen = look(Start(go_binary("gomaxprocs", OLD), limit=1.0, env=env(GOMAXPROCS="16")))
+    few = replace(seen, report=replace(seen.report, category_hits=seen.report.category_hits // 21))
+    finding = judged(few, rules.TOO_FEW_SAMPLES)
+    assert finding is not None
+    assert "Measure for longer" in finding.remedy.text
+    assert judged(seen, rules.TOO_FEW_SAMPLES) is None
+    assert judged(seen, rules.COSTLY) is not None
+
+
+FOLLOWED_BY_SAMPLING = {
+    "GT002": "the same ways as GT001",
+    "GT007": "in-bursts and in-bursts-one-by-one in test_findings.py",
+    "GT010": "allocating and computing there",
+    "GT011": "passing and computing there",
+    "GT013": "c-code and computing there",
+    "GT015": "obfuscated and computing there",
+}
+
+
+def test_every_code_is_followed_somewhere() -> None:
+    """Here by its name, or on sampled programs."""
+    here = {name[5:10].upper() for name in globals() if name.startswith("test_gt")}
+    assert here | FOLLOWED_BY_SAMPLING.keys() | {rules.COSTLY} == set(rules.CODES)
+
+
+def test_every_cause_is_followed_somewhere() -> None:
+    """But the unknown one, whose remedy is the variable and another look."""
+    assert {t.cause for t in TRIALS.values()} | {Cause.RESIZE, Cause.UNKNOWN} == set(Cause)

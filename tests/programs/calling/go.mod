@@ -1,0 +1,3 @@
+module calling
+
+go 1.25
