@@ -156,14 +156,14 @@ def _split(term: str) -> tuple[str, bool, str]:
                 "16.." if other[1] in NUMBER_FIELDS else "7d" if other[1] == "since" else "web"
             )
             raise SelectionError(
-                f"{term[:60]} is not understood: a field takes = or !=, such as"
+                f"{term[:60]!r} is not understood: a field takes = or !=, such as"
                 f" {other[1]}={example}"
             )
         return WORD, False, term
     if not found[1]:
-        raise SelectionError(f"{term[:60]} has no field: say workload=web")
+        raise SelectionError(f"{term[:60]!r} has no field: say workload=web")
     if not found[3]:
-        raise SelectionError(f"{term[:60]} has no value: say workload=web or since=7d")
+        raise SelectionError(f"{term[:60]!r} has no value: say workload=web or since=7d")
     return found[1].lower(), found[2] == "!=", found[3]
 
 
@@ -198,7 +198,7 @@ def _quoted(name: str, value: str) -> str:
         text.encode()
     except (ValueError, AttributeError):
         term = f"{name}={value[:40]}" if name else value[:40]
-        raise SelectionError(f"{term} has no closing quote, or a wrong escape") from None
+        raise SelectionError(f"{term!r} has no closing quote, or a wrong escape") from None
     return str(text)
 
 
@@ -206,7 +206,8 @@ def _range(name: str, text: str) -> tuple[int, int]:
     """(least, most)."""
     found = re.fullmatch(r"(\d{0,9})(\.\.)?(\d{0,9})", text)
     if not found or not (found[1] or found[3]) or bool(found[3]) > bool(found[2]):
-        raise SelectionError(f"{name}={text[:40]} is no number: say {name}=16, 16.. or 2..16")
+        term = f"{name}={text[:40]}"
+        raise SelectionError(f"{term!r} is no number: say {name}=16, 16.. or 2..16")
     least = int(found[1] or 0)
     most = int(found[3] or _TIME_MAX) if found[2] else least
     return least, most

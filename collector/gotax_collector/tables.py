@@ -313,7 +313,7 @@ def covered_of(seconds: float, whole: float) -> str:
     """How much time there is data of, and of how much where that is less."""
     if seconds > 0.98 * whole:
         return covered(seconds)
-    return f"{covered(seconds)} of them reported"
+    return f"{covered(seconds)} of that time reported"
 
 
 def covered(seconds: float) -> str:

@@ -53,7 +53,7 @@ def test_times(text: str, time: int) -> None:
 @pytest.mark.parametrize(
     ("term", "says"),
     [
-        ("workload=", "workload= has no value: say workload=web"),
+        ("workload=", "'workload=' has no value: say workload=web"),
         ("=web", "has no field: say workload=web"),
         ("gomaxprocs>8", "a field takes = or !=, such as gomaxprocs=16.."),
         ("since:7d", "such as since=7d"),

@@ -81,6 +81,7 @@ def environment() -> jinja2.Environment:
     }
     made.globals["field_names"] = FIELD_NAMES
     made.globals["ended_words"] = ENDED
+    made.globals["can_save"] = can_save
     made.globals["groups"] = GROUP_ORDER
     return made
 
@@ -230,6 +231,11 @@ def terms_of(row: Any) -> str:
     """The selection that is exactly this workload."""
     fields = ("namespace", "kind", "workload")
     return " ".join(str(exactly(field, getattr(row, field))) for field in fields)
+
+
+def can_save(row: TopRow) -> bool:
+    """The saving is an average over the time: it is still to be had while a warning holds."""
+    return row.open_findings is None or any(f.severity == "warning" for f in row.open_findings)
 
 
 def ended_codes(row: TopRow) -> tuple[str, ...]:
