@@ -279,7 +279,7 @@ def asked(questions: Questions, end: int) -> tuple[Asked, ...]:
     def selected(*terms: str) -> Selection:
         return parse_selection(terms, end)
 
-    week, one = "since=7d", "workload=service-007"
+    week, one = "since=7d", "workload=service-000"
     return (
         Asked("top, 7 days", 1.0, lambda: len(questions.top(selected(week)).rows)),
         Asked(
@@ -319,7 +319,7 @@ def asked(questions: Questions, end: int) -> tuple[Asked, ...]:
 
 def named(questions: Questions, end: int) -> float:
     """The part of one workload's CPU time whose stacks have functions."""
-    profile = questions.profile(parse_selection(["since=7d", "workload=service-007"], end))
+    profile = questions.profile(parse_selection(["since=7d", "workload=service-000"], end))
     return sum(s.cpu_ns for s in profile.stacks if s.functions) / max(1, profile.cpu_ns)
 
 

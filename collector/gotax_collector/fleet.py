@@ -26,6 +26,7 @@ _ANSWER_BYTES_MAX = 256 << 20
 
 _EPILOG = f"""\
 a selection is any number of terms, all of which must hold:
+  gateway           a plain word: workloads that have it in their name
   FIELD=VALUE       {", ".join(FIELDS[:5])},
                     {", ".join(FIELDS[5:])}
   FIELD!=VALUE      anything else
@@ -240,7 +241,7 @@ def _question(
 
 
 def _add_selection(command: argparse.ArgumentParser) -> None:
-    command.add_argument("terms", nargs="*", metavar="FIELD=VALUE", help="see below")
+    command.add_argument("terms", nargs="*", metavar="TERM", help="see below")
 
 
 def _add_limit(command: argparse.ArgumentParser, usual: int) -> None:

@@ -34,7 +34,7 @@ def test_a_roll_out_takes_a_few_hours() -> None:
     """It began at 6, and from 8 on most were new."""
     old = hours(0, 6, 4) | hours(6, 8, 3) | hours(8, 9, 1)
     new = hours(6, 8, 1) | hours(8, 9, 3) | hours(9, 20, 4)
-    assert found({"a": old, "b": new}) == [("a", "b", 6, 6, 11)]
+    assert found({"a": old, "b": new}) == [("a", "b", 6, 6, 12)]
 
 
 def test_a_roll_back_is_a_change_too() -> None:
@@ -134,7 +134,7 @@ def test_another_program_is_not_the_same_workload() -> None:
 @pytest.mark.parametrize("unknown", [{"gomaxprocs": 0}, {"go": ""}, {"image": ""}])
 @pytest.mark.parametrize("place", [(0, 2), (4, 8), (10, 12)])
 def test_what_is_unknown_for_a_while_did_not_change(
-    unknown: dict[str, object], place: tuple[int, int]
+    unknown: dict[str, Any], place: tuple[int, int]
 ) -> None:
     first, last = place
     answer = changes(row(0, first, 8), row(first, last, 8, **unknown), row(last, 12, 8))
