@@ -7,7 +7,11 @@ The hourly sums of the 7 days are made inside ClickHouse: a row for each contain
 views would have made them. The last hour is there in windows as well, a row per container and
 minute with its stacks, and passes through the views as a report does. 7 days of windows would be
 302 million rows; no question over 7 days reads them, unless it asks for one pod or for the stacks
-of one node.
+of one node. The nodes' own rows, a minute each, are there for all 7 days: they say when agents
+reported.
+
+GOMAXPROCS of every third workload follows the node's CPUs, and each workload gets another image
+after 90 hours: nobody changes a GOMAXPROCS.
 """
 
 from __future__ import annotations
@@ -29,21 +33,47 @@ from gotax_collector.schema import Retention
 from gotax_collector.selection import Selection, parse_selection
 from gotax_collector.store import prepare
 
-NODES, PER_NODE, WORKLOADS, DAYS = 1000, 30, 300, 7
-HOURS = DAYS * 24
 STACKS, STACKS_AN_HOUR, STACKS_A_MINUTE = 2000, 400, 40
 FAMILIES = (4, 16, 64, 192)  # kinds of node by CPUs, GOMAXPROCS follows them
 _CHUNK_HOURS = 12
 _ASKED = 5
+_NAMED_LEAST = 0.999
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """``minutes`` of its last hour are there in windows."""
+
+    nodes: int = 1000
+    per_node: int = 30
+    workloads: int = 300
+    days: int = 7
+    minutes: int = 60
+
+    @property
+    def hours(self) -> int:
+        return self.days * 24
+
+    @property
+    def containers(self) -> int:
+        return self.nodes * self.per_node
+
 
 _LABELS = """['user', 'scheduler/find-work', 'scheduler/wake', 'scheduler/park', 'scheduler/switch',
  'gc/mark-background', 'gc/assist', 'gc/sweep', 'alloc', 'chan', 'syscall', 'netpoll']"""
 _PARTS = "[34, s * 0.5, s * 0.2, s * 0.15, s * 0.1, g * 0.7, g * 0.2, g * 0.1, 9, 4, 8, s * 0.05]"
 
-# What a container c of the fleet is; s and g are the scheduler's and the GC's weight in its time.
-_CONTAINER = f"""
- toUInt32(c % {NODES}) AS node_number,
- toUInt32(intHash32(c) % {WORKLOADS}) AS w,
+
+def _stack(workload: str, number: str) -> str:
+    """A stack's hash. sipHash64 of a UInt16 is another than that of a UInt32 of the same value."""
+    return f"sipHash64(toUInt32({workload}), toUInt32({number}))"
+
+
+def _container(fleet: Fleet) -> str:
+    """What a container c is; s and g are the scheduler's and the GC's weight in its time."""
+    return f"""
+ toUInt32(c % {fleet.nodes}) AS node_number,
+ toUInt32(intHash32(c) % {fleet.workloads}) AS w,
  {list(FAMILIES)}[1 + intHash32(node_number + 77) % {len(FAMILIES)}] AS cpus,
  concat('ns-', toString(w % 20)) AS namespace,
  concat('service-', leftPad(toString(w), 3, '0')) AS workload,
@@ -56,17 +86,17 @@ _CONTAINER = f"""
 """
 
 
-def _hours_query(first: int, last: int, end: int) -> str:
-    """Rows of ``hours`` for [first, last) hours; hour 0 is the oldest of the 7 days."""
-    count = (last - first) * NODES * PER_NODE
-    start = end - HOURS * 3600
+def _hours_query(fleet: Fleet, first: int, last: int, end: int) -> str:
+    """Rows of ``hours`` for [first, last) hours; hour 0 is the oldest."""
+    count = (last - first) * fleet.containers
+    start = end - fleet.hours * 3600
     return f"""
 INSERT INTO hours (hour, namespace, kind, workload, container, program, gomaxprocs, go, image, node,
  windows, duration_ns, cpu_ns, scheduler_ns, gc_ns, service_ns, user_ns, hits, periods,
  throttled_periods, throttled_ns, saving_low, saving_mid, saving_high, limit_cores, recommended,
  target, cpu_count, findings, category_ns)
 WITH {first} + number % {last - first} AS hour_number, intDiv(number, {last - first}) AS c,
- {_CONTAINER},
+ {_container(fleet)},
  {_PARTS} AS weights, arraySum(weights) AS total,
  toUInt64(3600e9 * 0.35 * (0.6 + 0.4 * sin(hour_number / 24 * 6.283))
   * (0.9 + 0.2 * (intHash32(number) % 1000) / 1000)) AS cpu,
@@ -100,7 +130,7 @@ def _stack_hours_query(first: int, last: int) -> str:
 INSERT INTO stack_hours (hour, namespace, kind, workload, gomaxprocs, go, image, stack, hits,
  cpu_ns)
 SELECT hour, namespace, kind, workload, gomaxprocs, go, image,
- sipHash64(toUInt32(substring(workload, 9)), rank % {STACKS}) AS stack, hits, cpu_ns FROM (
+ {_stack("substring(workload, 9)", f"rank % {STACKS}")} AS stack, hits, cpu_ns FROM (
  SELECT hour, namespace, kind, workload, gomaxprocs, go, image,
   n + if(n > 150, intHash32(n + toUInt32(hour)) % {STACKS}, 0) AS rank,
   greatest(1, toUInt64(hits / 6 / (1 + n))) AS hits, toUInt64(cpu_ns / 6 / (1 + n)) AS cpu_ns
@@ -108,12 +138,13 @@ SELECT hour, namespace, kind, workload, gomaxprocs, go, image,
  WHERE toUInt32(substring(workload, 9)) BETWEEN {first} AND {last - 1})"""
 
 
-_STACKS = f"""
+def _stacks_query(fleet: Fleet) -> str:
+    return f"""
 INSERT INTO stacks (namespace, kind, workload, stack, category, group, functions, files, kinds,
  seen)
 WITH intDiv(number, {STACKS}) AS w, number % {STACKS} AS n
 SELECT concat('ns-', toString(w % 20)), 'Deployment',
- concat('service-', leftPad(toString(w), 3, '0')), sipHash64(toUInt32(w), toUInt32(n)),
+ concat('service-', leftPad(toString(w), 3, '0')), {_stack("w", "n")},
  multiIf(n % 6 = 1, 'scheduler/find-work', n % 6 = 2, 'gc/mark-background', n % 6 = 3, 'alloc',
   'user') AS category, '',
  arrayConcat(
@@ -125,12 +156,27 @@ SELECT concat('ns-', toString(w % 20)), 'Deployment',
   arrayMap(d -> concat('example.com/service/', toString(w), '/part', toString(intHash32(n * 31 + d)
    % 40), '.(*Worker).step', toString(intHash32(n + d * 7) % 9)), range(3 + n % 14))),
  arrayMap(d -> '', range(30)), arrayMap(d -> 0, range(30)), today()
-FROM numbers({WORKLOADS * STACKS})"""
+FROM numbers({fleet.workloads * STACKS})"""
 
 
-def _windows_query(minute: int, end: int) -> str:
+def _nodes_query(fleet: Fleet, day: int, end: int) -> str:
+    """A day of the nodes' own rows, a minute each."""
+    start = end - fleet.hours * 3600 + day * 86_400
+    return f"""
+INSERT INTO windows (stored, batch, agent, epoch, sequence, ordinal, node, version, start, received,
+ duration_ns, period_ns, cpu_count, kind, name, hits)
+WITH toUInt32(number % {fleet.nodes}) AS node_number, intDiv(number, {fleet.nodes}) AS minute,
+ concat('node-', leftPad(toString(node_number), 4, '0')) AS node,
+ toDateTime({start} + minute * 60) AS start
+SELECT toDate(start), {day}, node, 0, {day} * 1440 + minute + 1, 0, node, '0.1.0',
+ start, start + 61, 60000000000, 52631578,
+ {list(FAMILIES)}[1 + intHash32(node_number + 77) % {len(FAMILIES)}], 'Node',
+ node, 570 FROM numbers({fleet.nodes * 1440})"""
+
+
+def _windows_query(fleet: Fleet, minute: int, end: int) -> str:
     """One minute of the whole fleet, the way a batch comes."""
-    start = end - 3600 + minute * 60
+    start = end - fleet.minutes * 60 + minute * 60
     return f"""
 INSERT INTO windows (stored, batch, agent, epoch, sequence, ordinal, node, version, start, received,
  duration_ns, period_ns, cpu_count, namespace, kind, workload, pod, container, container_id, name,
@@ -138,14 +184,14 @@ INSERT INTO windows (stored, batch, agent, epoch, sequence, ordinal, node, versi
  usage_ns, periods, throttled_periods, throttled_ns, hits, cpu_ns, scheduler_ns, gc_ns, service_ns,
  user_ns, category, category_ns, verdict, finding, finding_severity, finding_title, finding_remedy,
  saving_low, saving_mid, saving_high, target, stack, stack_hits)
-WITH number AS c, {HOURS} - 1 AS hour_number, {minute} AS minute, {_CONTAINER},
+WITH number AS c, {fleet.hours} - 1 AS hour_number, {minute} AS minute, {_container(fleet)},
  {_PARTS} AS weights, arraySum(weights) AS total, cityHash64(c, minute) AS noise,
  toUInt64(60e9 * 0.35 * (0.8 + 0.4 * (noise % 1000) / 1000)) AS cpu,
  arrayMap(x -> toUInt64(cpu * x / total), weights) AS ns,
  arrayDistinct(arrayMap(i -> toUInt32(pow(2000, (cityHash64(noise, i) % 10000) / 10000)),
   range({STACKS_A_MINUTE}))) AS ranks
-SELECT today(), {minute}, node, 1, {minute} + 1, toUInt16(1 + intDiv(c, {NODES})), node, '0.1.0',
- toDateTime({start}), toDateTime({start} + 61),
+SELECT today(), {minute}, node, 1, {minute} + 1, toUInt16(1 + intDiv(c, {fleet.nodes})), node,
+ '0.1.0', toDateTime({start}), toDateTime({start} + 61),
  60000000000, 52631578, cpus, namespace, 'Deployment', workload,
  concat(workload, '-', lower(hex(intHash32(w))), '-', lower(hex(intHash32(c)))), 'app',
  concat(lower(hex(cityHash64(c, 1))), lower(hex(cityHash64(c, 2)))),
@@ -159,9 +205,9 @@ SELECT today(), {minute}, node, 1, {minute} + 1, toUInt16(1 + intDiv(c, {NODES})
  if(gomaxprocs > 8, ['GOMAXPROCS is above the CPU limit, and the runtime pays for it'], []),
  if(gomaxprocs > 8, ['start it with GOMAXPROCS=1 in its environment'], []),
  if(gomaxprocs > 2, 0.016, 0), if(gomaxprocs > 2, 0.025, 0), if(gomaxprocs > 2, 0.036, 0), 1,
- arrayMap(r -> sipHash64(w, toUInt32(r % {STACKS})), ranks),
+ arrayMap(r -> {_stack("w", f"r % {STACKS}")}, ranks),
  arrayMap(r -> toUInt64(1 + intDiv(300, 1 + r)), ranks)
-FROM numbers({NODES * PER_NODE})"""
+FROM numbers({fleet.containers})"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,21 +216,23 @@ class Step:
     statement: str
 
 
-def steps(end: int) -> Iterator[Step]:
-    for first in range(0, HOURS - 1, _CHUNK_HOURS):
-        last = min(first + _CHUNK_HOURS, HOURS - 1)
-        yield Step(f"hours {first} to {last}", _hours_query(first, last, end))
+def steps(end: int, fleet: Fleet) -> Iterator[Step]:
+    for first in range(0, fleet.hours - 1, _CHUNK_HOURS):
+        last = min(first + _CHUNK_HOURS, fleet.hours - 1)
+        yield Step(f"hours {first} to {last}", _hours_query(fleet, first, last, end))
     yield Step("workload_hours", _WORKLOAD_HOURS)
-    yield Step("stacks", _STACKS)
-    for first in range(0, WORKLOADS, 25):
+    yield Step("stacks", _stacks_query(fleet))
+    for first in range(0, fleet.workloads, 25):
         yield Step(f"stack_hours {first}", _stack_hours_query(first, first + 25))
-    for minute in range(60):
-        yield Step(f"windows {minute}", _windows_query(minute, end))
+    for day in range(fleet.days):
+        yield Step(f"nodes {day}", _nodes_query(fleet, day, end))
+    for minute in range(fleet.minutes):
+        yield Step(f"windows {minute}", _windows_query(fleet, minute, end))
     for table in ("hours", "workload_hours", "stack_hours", "windows", "stacks"):
         yield Step(f"optimize {table}", f"OPTIMIZE TABLE {table}")
 
 
-def build(folder: Path, seconds: float) -> None:
+def build(folder: Path, seconds: float, fleet: Fleet) -> None:
     """As far as ``seconds`` reach; the next call goes on from there."""
     deadline = time.monotonic() + seconds
     folder.mkdir(parents=True, exist_ok=True)
@@ -194,7 +242,7 @@ def build(folder: Path, seconds: float) -> None:
     end, *done = progress.read_text().splitlines()
     with closing(Connections(Address(folder=folder, memory_bytes=4 << 30))) as connections:
         prepare(connections, Retention())
-        for step in steps(int(end)):
+        for step in steps(int(end), fleet):
             if step.name in done:
                 continue
             if time.monotonic() > deadline:
@@ -231,13 +279,13 @@ def asked(questions: Questions, end: int) -> tuple[Asked, ...]:
     def selected(*terms: str) -> Selection:
         return parse_selection(terms, end)
 
-    week, one = "since=7d", "workload=service-123"
+    week, one = "since=7d", "workload=service-000"
     return (
         Asked("top, 7 days", 1.0, lambda: len(questions.top(selected(week)).rows)),
         Asked(
             "top of one node, 7 days",
             None,
-            lambda: len(questions.top(selected(week, "node=node-0042")).rows),
+            lambda: len(questions.top(selected(week, "node=node-0007")).rows),
         ),
         Asked("top, last hour", None, lambda: len(questions.top(selected("since=1h")).rows)),
         Asked(
@@ -269,12 +317,20 @@ def asked(questions: Questions, end: int) -> tuple[Asked, ...]:
     )
 
 
+def named(questions: Questions, end: int) -> float:
+    """The part of one workload's CPU time whose stacks have functions."""
+    profile = questions.profile(parse_selection(["since=7d", "workload=service-000"], end))
+    return sum(s.cpu_ns for s in profile.stacks if s.functions) / max(1, profile.cpu_ns)
+
+
 def ask(folder: Path, memory_bytes: int) -> int:
     with closing(Connections(Address(folder=folder, memory_bytes=memory_bytes))) as connections:
         for line in sizes(connections):
             print(line)
         newest = connections.rows("SELECT toUnixTimestamp(max(hour)) AS at FROM hours")[0]["at"]
         questions = Questions(connections)
+        if (part := named(questions, newest + 3600)) < _NAMED_LEAST:
+            raise SystemExit(f"only {part:.1%} of the time is in stacks whose functions are known")
         missed = 0
         print(f"\n{'question':<42}{'first':>9}{'median':>9}{'worst':>9}   bar")
         for one in asked(questions, newest + 3600):
@@ -307,10 +363,11 @@ def main() -> int:
     parser.add_argument("what", choices=("build", "ask"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seconds", type=float, default=1e9, help="of building, then stop")
+    parser.add_argument("--nodes", type=int, default=1000, help="of building (1000)")
     parser.add_argument("--memory-mib", type=int, default=1024, help="of the engine (1024)")
     options = parser.parse_args()
     if options.what == "build":
-        build(options.folder, options.seconds)
+        build(options.folder, options.seconds, Fleet(nodes=options.nodes))
         return 0
     return ask(options.folder, options.memory_mib << 20)
 

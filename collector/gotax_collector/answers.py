@@ -16,16 +16,17 @@ class Span:
 
     It is the time that was asked for, as far as there are reports: from the first to the end of
     the last, of hourly sums with the whole of the hour in which it begins. Without any it is what
-    was asked for.
+    was asked for. ``covered_s`` is how much of it some agent has reported: averages are over that.
     """
 
     since: int
     until: int
     table: str
+    covered_s: int
 
     @property
     def seconds(self) -> int:
-        return max(1, self.until - self.since)
+        return max(1, self.covered_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,25 @@ class Consumption:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenFinding:
+    """What containers of a workload had in their last window.
+
+    ``state`` is ``current``, or ``silent`` where the agents of all of them have stopped reporting.
+    """
+
+    code: str
+    severity: str
+    state: str
+    containers: int
+
+
+@dataclass(frozen=True, slots=True)
 class TopRow:
     """A workload. ``limit_cores`` and ``recommended`` are the largest seen, 0 for none.
 
-    ``gomaxprocs`` are all values seen, ascending, 0 for unreadable; ``findings`` codes of warnings
-    and others.
+    ``gomaxprocs`` are all values seen, ascending, 0 for unreadable; ``findings`` all codes seen.
+    ``open_findings`` are those of the end of the time, warnings first; None where the windows that
+    would tell are no longer kept.
     """
 
     namespace: str
@@ -66,6 +81,7 @@ class TopRow:
     limit_cores: float
     go: tuple[str, ...]
     findings: tuple[str, ...]
+    open_findings: tuple[OpenFinding, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,22 +150,28 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
+    """0 and "" stand for unknown; ``limit_cores`` 0 for none."""
+
     gomaxprocs: int
     go: str
     image: str
+    limit_cores: float
 
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A workload of which one variant gave way to another at ``at`` (Unix seconds).
+    """A container of a workload of which one variant gave way to another at ``at`` (Unix seconds),
+    on nodes of ``cpu_count`` CPUs before and after.
 
     Samples are hours: CPU per container, and the runtime's share of it. With ``work`` (units a
-    second before and after) ``cpu_per_unit`` is in seconds of CPU of the whole workload.
+    second before and after) ``cpu_per_unit`` is in seconds of CPU of these containers.
     """
 
     namespace: str
     kind: str
     workload: str
+    container: str
+    cpu_count: int
     at: int
     what: tuple[str, ...]
     before: Variant
@@ -166,9 +188,30 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
+class Uncompared:
+    """A Go version or image that gave way to another, and no hours before and after are alike.
+
+    ``cpu_counts`` are the CPUs of the nodes before and after. ``reason`` is ``other-nodes`` or
+    ``too-few-samples``.
+    """
+
+    namespace: str
+    kind: str
+    workload: str
+    container: str
+    at: int
+    what: tuple[str, ...]
+    before: Variant
+    after: Variant
+    cpu_counts: tuple[tuple[int, ...], tuple[int, ...]]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
     span: Span
     rows: tuple[Changed, ...]
+    uncompared: tuple[Uncompared, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,22 +277,45 @@ class Differences:
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """CPU of a workload in one hour (or one minute), in cores by category."""
+    """CPU of a workload in one hour (or five minutes), in cores by category.
+
+    It is the average over the time ``since`` to ``until`` as far as some agent reported.
+    """
 
     start: int
+    since: int
+    until: int
     cores: float
     categories: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
+class Gap:
+    """A time in which no agent reported."""
+
+    since: int
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
 class LatestFinding:
-    """As the agents last told it; ``containers`` is how many."""
+    """What was found, and whether it still holds.
+
+    ``state`` is ``current``: in the last window of ``containers`` that run; ``silent``: in the last
+    window of ``containers`` whose agents have stopped reporting; ``ended``: no container that runs
+    has it, it was last seen at ``until`` (Unix seconds). ``why`` of an ended one is ``mended``
+    (containers run without it), ``gone`` (none of the workload runs any more), or
+    ``too-few-samples`` (GT014 took its place).
+    """
 
     code: str
     severity: str
     title: str
     remedy: str
     containers: int
+    state: str
+    until: int
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +325,7 @@ class WorkloadAnswer:
     row: TopRow
     span: Span
     hours: tuple[Hour, ...]
+    gaps: tuple[Gap, ...]
     categories: Mapping[str, float]
     findings: tuple[LatestFinding, ...]
     images: tuple[str, ...]

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gotax_collector.answers import document
-from gotax_collector.flamegraph import folded
+from gotax_collector.answers import Changed, document
+from gotax_collector.flamegraph import folded, folded_of_two
 from gotax_collector.questions import Questions
 from gotax_collector.selection import Selection, SelectionError, parse_selection
 
@@ -58,9 +58,19 @@ class Api:
         """Of a core-hour, None where it was not said."""
         return _number(parameters, "price")
 
+    def sides(self, parameters: Parameters) -> tuple[Selection, Selection] | None:
+        """The two selections of a difference; None where one is asked for."""
+        if not (parameters.get("a") or parameters.get("b")):
+            return None
+        return self.selection(parameters, "a"), self.selection(parameters, "b")
+
     def folded(self, parameters: Parameters) -> str:
-        profile = self.questions.profile(self.selection(parameters))
-        return "".join(line + "\n" for line in folded(profile))
+        """Of one selection, or with two numbers a line of two."""
+        if sides := self.sides(parameters):
+            lines = folded_of_two(*(self.questions.profile(side) for side in sides))
+        else:
+            lines = folded(self.questions.profile(self.selection(parameters)))
+        return "".join(line + "\n" for line in lines)
 
     def _top(self, parameters: Parameters) -> dict[str, Any]:
         sort = _choice(parameters, "sort", SORTS)
@@ -92,8 +102,11 @@ class Api:
             raise SelectionError("work_before and work_after go together")
         both = (work[0], work[1]) if work[0] and work[1] else None
         changes = self.questions.changes(self.selection(parameters), both, _limit(parameters, 50))
-        if both and len({(row.namespace, row.workload) for row in changes.rows}) > 1:
-            raise SelectionError("work is of one workload: say which with workload=NAME")
+        if both and len({_what_does_work(row) for row in changes.rows}) > 1:
+            raise SelectionError(
+                "work is of one container of one workload, on nodes of one size: say which with"
+                " workload=NAME container=NAME cpus=NUMBER"
+            )
         return dict(document(changes))
 
     def _functions(self, parameters: Parameters) -> dict[str, Any]:
@@ -106,6 +119,10 @@ class Api:
     def _diff(self, parameters: Parameters) -> dict[str, Any]:
         sides = self.selection(parameters, "a"), self.selection(parameters, "b")
         return dict(document(self.questions.difference(*sides, _limit(parameters, 50))))
+
+
+def _what_does_work(row: Changed) -> tuple[str, str, str, str, int]:
+    return row.namespace, row.kind, row.workload, row.container, row.cpu_count
 
 
 def _choice(parameters: Parameters, name: str, choices: Sequence[str]) -> str:

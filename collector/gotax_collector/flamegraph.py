@@ -102,9 +102,25 @@ def folded(profile: Profile) -> Iterator[str]:
     ; within a name becomes :, for it ends a name there.
     """
     for stack in _with_rest(profile):
-        names = [*(name.replace(";", ":") for name in stack.functions), f"[{stack.category}]"]
         if time := stack.cpu_ns // 1000:
-            yield f"{';'.join(' '.join(name.split()) for name in names)} {time}"
+            yield f"{_line(stack)} {time}"
+
+
+def folded_of_two(first: Profile, second: Profile) -> Iterator[str]:
+    """Lines of ``root;...;leaf MICROSECONDS MICROSECONDS``, as difffolded.pl writes them and
+    flamegraph.pl reads them: a difference."""
+    times: dict[str, list[int]] = {}
+    for side, profile in enumerate((first, second)):
+        for stack in _with_rest(profile):
+            times.setdefault(_line(stack), [0, 0])[side] += stack.cpu_ns // 1000
+    for line, (before, after) in times.items():
+        if before or after:
+            yield f"{line} {before} {after}"
+
+
+def _line(stack: StackTime) -> str:
+    names = [*(name.replace(";", ":") for name in stack.functions), f"[{stack.category}]"]
+    return ";".join(" ".join(name.split()) for name in names)
 
 
 def _with_rest(profile: Profile) -> Iterator[StackTime]:

@@ -32,6 +32,7 @@ _PAGES, _FOLDED = (".html", ".htm"), (".folded", ".txt")
 
 _EPILOG = f"""\
 a selection is any number of terms, all of which must hold:
+  gateway           a plain word: workloads that have it in their name
   FIELD=VALUE       {", ".join(FIELDS[:5])},
                     {", ".join(FIELDS[5:])}
   FIELD!=VALUE      anything else
@@ -248,7 +249,7 @@ def _question(
 
 
 def _add_selection(command: argparse.ArgumentParser) -> None:
-    command.add_argument("terms", nargs="*", metavar="FIELD=VALUE", help="see below")
+    command.add_argument("terms", nargs="*", metavar="TERM", help="see below")
 
 
 def _add_limit(command: argparse.ArgumentParser, usual: int) -> None:

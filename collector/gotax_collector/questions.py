@@ -20,8 +20,9 @@ from gotax_collector.answers import (
     FunctionDifference,
     Functions,
     FunctionTime,
+    Gap,
     Hour,
-    LatestFinding,
+    OpenFinding,
     Profile,
     Span,
     StackTime,
@@ -29,8 +30,11 @@ from gotax_collector.answers import (
     TopRow,
     WorkloadAnswer,
 )
+from gotax_collector.changes import changes_of
 from gotax_collector.clickhouse import Connections
-from gotax_collector.contrasts import contrast, replacements
+from gotax_collector.contrasts import contrast
+from gotax_collector.coverage import HOUR_S, OF_NODES, PLACES, coverage
+from gotax_collector.latest import findings, open_findings
 from gotax_collector.selection import (
     Selection,
     SelectionError,
@@ -45,6 +49,9 @@ STACKS_MAX = 20_000
 
 SHORT_S = 3 * 3600
 """Up to this much time is answered from the windows themselves, to the second."""
+
+STEP_S = 300
+"""Of little time, how finely it is drawn."""
 
 MIN_HITS = 50
 """Samples of a profile below which a share says little, and is no sample of a mean."""
@@ -87,6 +94,29 @@ _CONSUMPTION = """
   sum(duration_ns) AS duration, sum(periods) AS periods_, sum(throttled_periods) AS throttled"""
 
 
+_BOX = "if(namespace = '', '', container) AS box"  # outside Kubernetes a name may have a number
+_CHANGING = f"""
+SELECT namespace, kind, workload, box, program, cpus, gomaxprocs, go, image,
+ groupArray(hour_) AS at, groupArray(cpu_) AS cpu, groupArray(duration_) AS duration,
+ groupArray(runtime_) AS runtime, groupArray(hits_) AS hits, groupArray(limit_) AS limit
+FROM (
+ SELECT namespace, kind, workload, {_BOX}, program, cpu_count AS cpus, gomaxprocs, go, image,
+  toUnixTimestamp(hour) AS hour_, sum(cpu_ns) AS cpu_, sum(duration_ns) AS duration_,
+  sum(scheduler_ns) + sum(gc_ns) AS runtime_, sum(hours.hits) AS hits_, max(limit_cores) AS limit_
+ FROM hours WHERE {{condition}} AND (namespace, kind, workload, box) IN (
+  SELECT namespace, kind, workload, box FROM (
+   SELECT namespace, kind, workload, {_BOX}, cpu_count,
+    min(gomaxprocs) != max(gomaxprocs) OR min(limit_cores) != max(limit_cores) AS differs,
+    min(go) AS go_min, max(go) AS go_max, min(image) AS image_min, max(image) AS image_max
+   FROM hours WHERE {{condition}} GROUP BY namespace, kind, workload, box, cpu_count)
+  GROUP BY namespace, kind, workload, box
+  HAVING max(differs) OR min(go_min) != max(go_max) OR min(image_min) != max(image_max))
+ GROUP BY namespace, kind, workload, box, program, cpus, gomaxprocs, go, image, hour_)
+GROUP BY namespace, kind, workload, box, program, cpus, gomaxprocs, go, image"""
+"""Hours of containers that were not the same all the time on nodes of one size: those of one
+variant in a row."""
+
+
 def _savings(source: Source) -> str:
     return ", ".join(
         f"{source.saving.format(f'saving_{end}')} AS saving_{end}_"
@@ -127,6 +157,7 @@ class Questions:
             "share": "(scheduler + gc) / greatest(cpu, 1)",
         }
         condition = _where(selection, source)
+        holding = open_findings(self._rows, selection, span.until)
         rows = self._rows(
             f"SELECT namespace, kind, workload, {_CONSUMPTION}, {_savings(source)},"
             " arraySort(groupUniqArray(gomaxprocs)) AS values, groupUniqArray(20)(go) AS versions,"
@@ -145,7 +176,7 @@ class Questions:
         )[0]
         return Top(
             span,
-            tuple(_top_row(row, span) for row in rows),
+            tuple(_top_row(row, span, holding) for row in rows),
             int(total["workloads"]),
             _consumption(total, span),
         )
@@ -162,52 +193,47 @@ class Questions:
             exactly("workload", row.workload),
         )
         source = _source(one, _SUMS)
-        hours, categories = self._hours(one, source, top.span)
+        hours, gaps, categories = self._hours(one, source, top.span)
         return WorkloadAnswer(
-            row, top.span, hours, categories, self._findings(one), self._images(one, source)
+            row,
+            top.span,
+            hours,
+            gaps,
+            categories,
+            findings(self._rows, one),
+            self._images(one, source),
         )
 
     def _hours(
         self, selection: Selection, source: Source, span: Span
-    ) -> tuple[tuple[Hour, ...], dict[str, float]]:
+    ) -> tuple[tuple[Hour, ...], tuple[Gap, ...], dict[str, float]]:
         """In their order; and cores by category over the whole span, the largest first."""
         condition = _where(selection, source)
         if source is WINDOWS:
-            step, start = 300, "toStartOfFiveMinutes(start)"
+            step, start = STEP_S, "toStartOfFiveMinutes(start)"
             labels = "mapFromArrays(arrayMap(c -> toString(c), category), category_ns)"
         else:
-            step, start, labels = 3600, "hour", "category_ns"
+            step, start, labels = HOUR_S, "hour", "category_ns"
         rows = self._rows(
             f"SELECT toUnixTimestamp({start}) AS at, sum(cpu_ns) AS cpu, sumMap({labels}) AS parts"
             f" FROM {source.table} WHERE {condition.text} GROUP BY at ORDER BY at",
             condition.parameters,
         )
+        covered = coverage(self._rows, selection, (span.since, span.until), step)
         found = []
         totals: defaultdict[str, float] = defaultdict(float)
         for row in rows:
-            # The first and the last step may have begun earlier than the data, or not be over yet.
-            seconds = min(span.until, row["at"] + step) - max(span.since, row["at"])
-            seconds = max(seconds, 1)
+            at = int(row["at"])
+            seconds = max(1.0, covered.seconds.get(at, float(step)))
+            # The first and the last step may have begun earlier than the data, or not be over yet;
+            # a window may be longer than a step.
+            since, until = max(span.since, at), min(span.until, at + max(step, int(seconds)))
             parts = {label: ns / 1e9 / seconds for label, ns in row["parts"].items()}
-            found.append(Hour(row["at"], row["cpu"] / 1e9 / seconds, parts))
+            found.append(Hour(at, since, max(until, since + 1), row["cpu"] / 1e9 / seconds, parts))
             for label, ns in row["parts"].items():
                 totals[label] += ns / 1e9 / span.seconds
-        return tuple(found), dict(sorted(totals.items(), key=lambda item: -item[1]))
-
-    def _findings(self, selection: Selection) -> tuple[LatestFinding, ...]:
-        """Of the last ten minutes in which the workload was seen."""
-        condition = _where(selection, WINDOWS)
-        rows = self._rows(
-            "WITH (SELECT max(start) FROM windows WHERE " + condition.text + ") AS last"
-            " SELECT found.1 AS code, found.2 AS severity, found.3 AS title, found.4 AS remedy,"
-            " uniqExact(node, pod, container) AS containers"
-            " FROM windows ARRAY JOIN arrayZip(finding, finding_severity, finding_title,"
-            f" finding_remedy) AS found WHERE {condition.text} AND start > last - 600"
-            " GROUP BY code, severity, title, remedy"
-            " ORDER BY severity = 'warning' DESC, containers DESC, code LIMIT 20",
-            condition.parameters,
-        )
-        return tuple(LatestFinding(**row) for row in rows)
+        gaps = tuple(covered.gaps(span.since, span.until))
+        return tuple(found), gaps, dict(sorted(totals.items(), key=lambda item: -item[1]))
 
     def _images(self, selection: Selection, source: Source) -> tuple[str, ...]:
         condition = _where(selection, source)
@@ -257,33 +283,25 @@ class Questions:
     def changes(
         self, selection: Selection, work: tuple[float, float] | None = None, limit: int = 50
     ) -> Changes:
-        """Workloads of which one GOMAXPROCS, Go version or image gave way to another, newest
-        first. ``work`` is units of work a second before and after: of one workload."""
-        source = _source(selection, (WORKLOAD_HOURS,))
+        """Containers of which one GOMAXPROCS, limit, Go version or image gave way to another,
+        newest first. ``work`` is units of work a second before and after: of one of them."""
+        source = _source(selection, (HOURS,))
         span = self._span(selection, source)
+        covered = coverage(self._rows, selection, (span.since, span.until), HOUR_S)
         condition = _where(selection, source)
-        rows = self._rows(
-            # A workload that was never anything else needs no hours.
-            "SELECT namespace, kind, workload, gomaxprocs, go, image,"
-            " toUnixTimestamp(hour) AS at, sum(cpu_ns) AS cpu, sum(duration_ns) AS duration,"
-            " sum(scheduler_ns) + sum(gc_ns) AS runtime, sum(hits) AS hits_"
-            f" FROM workload_hours WHERE {condition.text}"
-            " AND (namespace, kind, workload) IN (SELECT namespace, kind, workload"
-            f"  FROM workload_hours WHERE {condition.text} GROUP BY namespace, kind, workload"
-            "  HAVING uniqExact(gomaxprocs, go, image) > 1)"
-            " GROUP BY namespace, kind, workload, gomaxprocs, go, image, at ORDER BY at",
-            condition.parameters,
+        by_container: defaultdict[tuple[str, str, str, str], list[dict[str, Any]]] = defaultdict(
+            list
         )
-        by_workload: defaultdict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
-        for row in rows:
-            by_workload[row["namespace"], row["kind"], row["workload"]].append(row)
+        for row in self._rows(_CHANGING.format(condition=condition.text), condition.parameters):
+            key = row["namespace"], row["kind"], row["workload"], row["box"]
+            by_container[key].append(row)
         found = [
-            change
-            for key, hours in by_workload.items()
-            for change in replacements(key, hours, work)
+            changes_of(key, rows, covered.seconds, work, MIN_HITS)
+            for key, rows in by_container.items()
         ]
-        found.sort(key=lambda change: -change.at)
-        return Changes(span, tuple(found[:limit]))
+        rows = sorted((row for one in found for row in one.rows), key=lambda row: -row.at)
+        others = sorted((row for one in found for row in one.uncompared), key=lambda row: -row.at)
+        return Changes(span, tuple(rows[:limit]), tuple(others[:limit]))
 
     # --- profiles ---------------------------------------------------------------------------
 
@@ -361,9 +379,15 @@ class Questions:
         Hourly sums do not say when in its hour a window began. The windows of the first and the
         last hour do, as long as they are kept; after that it is whole hours.
         """
+        since, until = self._ends(selection, source)
+        step = STEP_S if source is WINDOWS else HOUR_S
+        covered = coverage(self._rows, selection, (since, until), step)
+        return Span(since, until, source.table, round(min(covered.total, until - since)))
+
+    def _ends(self, selection: Selection, source: Source) -> tuple[int, int]:
+        asked = selection.since, selection.until
         if source is WINDOWS:
-            asked = (selection.since, selection.until)
-            return Span(*(self._covered(selection, asked) or asked), source.table)
+            return self._covered(selection, asked) or asked
         condition = _where(selection, source)
         found = self._rows(
             "SELECT toUnixTimestamp(min(hour)) AS first, toUnixTimestamp(max(hour)) AS last,"
@@ -371,19 +395,19 @@ class Questions:
             condition.parameters,
         )[0]
         if not found["n"]:
-            return Span(selection.since, selection.until, source.table)
+            return asked
         first, last = (
-            self._covered(selection, (int(hour), int(hour) + 3600)) or (int(hour), int(hour) + 3600)
+            self._covered(selection, (int(hour), int(hour) + HOUR_S))
+            or (int(hour), int(hour) + HOUR_S)
             for hour in (found["first"], found["last"])
         )
-        return Span(first[0], last[1], source.table)
+        return first[0], last[1]
 
     def _covered(self, selection: Selection, within: tuple[int, int]) -> tuple[int, int] | None:
         """When the first of these windows began and the last ended; None where there are none."""
         condition = where(Selection(selection.conditions, *within), WINDOWS.time)
         # A node's own rows are few, and beside each other at the front of the table.
-        is_of_nodes = selection.fields <= {"node", "cpus"}
-        rows = "namespace = '' AND workload = '' AND kind = 'Node'" if is_of_nodes else WINDOWS.rows
+        rows = OF_NODES if selection.fields <= PLACES else WINDOWS.rows
         found = self._rows(
             "SELECT toUnixTimestamp(min(start)) AS since, count() AS n,"
             " toUInt64(ceil(max(toUnixTimestamp(start) + duration_ns / 1e9))) AS until"
@@ -436,7 +460,12 @@ def _consumption(row: Mapping[str, Any], span: Span) -> Consumption:
     )
 
 
-def _top_row(row: Mapping[str, Any], span: Span) -> TopRow:
+def _top_row(
+    row: Mapping[str, Any],
+    span: Span,
+    holding: Mapping[tuple[str, str, str], tuple[OpenFinding, ...]] | None,
+) -> TopRow:
+    key = row["namespace"], row["kind"], row["workload"]
     return TopRow(
         namespace=row["namespace"],
         kind=row["kind"],
@@ -448,6 +477,7 @@ def _top_row(row: Mapping[str, Any], span: Span) -> TopRow:
         limit_cores=row["limit_"],
         go=tuple(sorted(row["versions"])),
         findings=tuple(sorted(row["codes"])),
+        open_findings=None if holding is None else holding.get(key, ()),
     )
 
 

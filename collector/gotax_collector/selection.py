@@ -1,8 +1,11 @@
 """Which windows a question is about: ``namespace=shop workload=web gomaxprocs=8..192 since=7d``.
 
-A term is FIELD=VALUE or FIELD!=VALUE. A value may have alternatives (``go=go1.24.1,go1.25.0``) and
-``*`` for any text; in double quotes it is taken as it is, with JSON's escapes. ``gomaxprocs`` and
-``cpus`` take numbers and ranges (``16..``). Terms go together with "and".
+A term is a plain word, FIELD=VALUE or FIELD!=VALUE. A word is looked for in the workload's name
+with its namespace or kind before it, and small and capital letters are the same: ``gateway`` finds
+``gateway.service``, ``shop/web`` finds ``shop/webhook``. A value may have alternatives
+(``go=go1.24.1,go1.25.0``) and ``*`` for any text; in double quotes it is taken as it is, with
+JSON's escapes. ``gomaxprocs`` and ``cpus`` take numbers and ranges (``16..``). Terms go together
+with "and".
 
 Values come from strangers and end up as bound parameters, never as SQL.
 """
@@ -30,6 +33,8 @@ TEXT_FIELDS = {
 }
 NUMBER_FIELDS = {"gomaxprocs": "gomaxprocs", "cpus": "cpu_count"}
 FIELDS = (*TEXT_FIELDS, *NUMBER_FIELDS)
+WORD = "word"
+_WORD_FIELDS = frozenset({"namespace", "kind", "workload"})
 DEFAULT_SINCE_S = 86_400
 TERMS_MAX, VALUES_MAX, VALUE_CHARACTERS_MAX = 32, 64, 512
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
@@ -42,15 +47,25 @@ class SelectionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One of ``values`` holds, or none of them where ``negated``; ``exact``: ``*`` is a star."""
+    """One of ``values`` holds, or none of them where ``negated``; ``exact``: ``*`` is a star.
+
+    ``field`` is WORD for a plain word.
+    """
 
     field: str
     values: tuple[str, ...]
     negated: bool = False
     exact: bool = False
 
+    @property
+    def fields(self) -> frozenset[str]:
+        """What a table must know to answer it."""
+        return _WORD_FIELDS if self.field == WORD else frozenset({self.field})
+
     def __str__(self) -> str:
         text = json.dumps(self.values[0]) if self.exact else ",".join(self.values)
+        if self.field == WORD:
+            return text
         return f"{self.field}{'!=' if self.negated else '='}{text}"
 
 
@@ -70,14 +85,14 @@ class Selection:
 
     @property
     def fields(self) -> frozenset[str]:
-        return frozenset(condition.field for condition in self.conditions)
+        return frozenset().union(*(condition.fields for condition in self.conditions))
 
     def __str__(self) -> str:
         return " ".join(str(condition) for condition in self.conditions)
 
     def only(self, fields: frozenset[str]) -> Selection:
         """What it says of these fields."""
-        kept = tuple(c for c in self.conditions if c.field in fields)
+        kept = tuple(c for c in self.conditions if c.fields <= fields)
         return Selection(kept, self.since, self.until)
 
     def with_(self, *conditions: Condition) -> Selection:
@@ -96,7 +111,9 @@ def parse_selection(terms: Sequence[str], now: int) -> Selection:
     since, until = now - DEFAULT_SINCE_S, now
     for term in terms:
         name, negated, value = _split(term)
-        if name in ("since", "until"):
+        if name == WORD:
+            conditions.append(_word(value))
+        elif name in ("since", "until"):
             if negated:
                 raise SelectionError(f"{name}!= makes no sense: say {name}=24h")
             time = parse_time(value, now)
@@ -131,16 +148,37 @@ def parse_time(text: str, now: int) -> int:
 
 
 def _split(term: str) -> tuple[str, bool, str]:
-    found = re.fullmatch(r"([a-z]+)(!?=)(.*)", term, re.S)
-    if not found or not found[3]:
-        raise SelectionError(f"{term[:60]!r} is not FIELD=VALUE, such as workload=web or since=7d")
-    return found[1], found[2] == "!=", found[3]
+    """(field, is it negated, value); the field of a plain word is WORD."""
+    found = re.fullmatch(r"([A-Za-z_]*)(!?=)(.*)", term, re.S)
+    if not found:
+        if other := re.match(rf"({'|'.join((*FIELDS, 'since', 'until'))})([<>:~]=?|!)", term):
+            example = (
+                "16.." if other[1] in NUMBER_FIELDS else "7d" if other[1] == "since" else "web"
+            )
+            raise SelectionError(
+                f"{term[:60]!r} is not understood: a field takes = or !=, such as"
+                f" {other[1]}={example}"
+            )
+        return WORD, False, term
+    if not found[1]:
+        raise SelectionError(f"{term[:60]!r} has no field: say workload=web")
+    if not found[3]:
+        raise SelectionError(f"{term[:60]!r} has no value: say workload=web or since=7d")
+    return found[1].lower(), found[2] == "!=", found[3]
+
+
+def _word(text: str) -> Condition:
+    if len(text) > VALUE_CHARACTERS_MAX:
+        raise SelectionError(f"a word has at most {VALUE_CHARACTERS_MAX} characters")
+    if text.startswith('"'):
+        return Condition(WORD, (_quoted("", text),), exact=True)
+    return Condition(WORD, (text,))
 
 
 def _condition(name: str, negated: bool, value: str) -> Condition:
     if name not in FIELDS:
         known = ", ".join((*FIELDS, "since", "until"))
-        raise SelectionError(f"there is no field {name!r}: there are {known}")
+        raise SelectionError(f"there is no field {name[:40]!r}: there are {known}")
     if len(value) > VALUE_CHARACTERS_MAX:
         raise SelectionError(f"a value has at most {VALUE_CHARACTERS_MAX} characters")
     if value.startswith('"') and name in TEXT_FIELDS:
@@ -159,9 +197,8 @@ def _quoted(name: str, value: str) -> str:
         text = json.loads(value)
         text.encode()
     except (ValueError, AttributeError):
-        raise SelectionError(
-            f"{name}={value[:40]} has no closing quote, or a wrong escape"
-        ) from None
+        term = f"{name}={value[:40]}" if name else value[:40]
+        raise SelectionError(f"{term!r} has no closing quote, or a wrong escape") from None
     return str(text)
 
 
@@ -169,7 +206,8 @@ def _range(name: str, text: str) -> tuple[int, int]:
     """(least, most)."""
     found = re.fullmatch(r"(\d{0,9})(\.\.)?(\d{0,9})", text)
     if not found or not (found[1] or found[3]) or bool(found[3]) > bool(found[2]):
-        raise SelectionError(f"{name}={text[:40]} is no number: say {name}=16, 16.. or 2..16")
+        term = f"{name}={text[:40]}"
+        raise SelectionError(f"{term!r} is no number: say {name}=16, 16.. or 2..16")
     least = int(found[1] or 0)
     most = int(found[3] or _TIME_MAX) if found[2] else least
     return least, most
@@ -210,7 +248,9 @@ def _conditions(
 ) -> Iterator[str]:
     for index, condition in enumerate(conditions):
         names = _Names(f"{prefix}c{index}_", parameters)
-        if condition.exact:
+        if condition.field == WORD:
+            alternatives = list(_of_word(condition, names))
+        elif condition.exact:
             column = TEXT_FIELDS[condition.field]
             alternatives = [f"{column} = {names.bind(condition.values[0], 'String')}"]
         else:
@@ -245,8 +285,22 @@ def _alternative(field: str, value: str, names: _Names) -> str:
     return _text(column, value, names)
 
 
+def _of_word(condition: Condition, names: _Names) -> Iterator[str]:
+    pattern = _escaped(condition.values[0])
+    if not condition.exact:
+        pattern = pattern.replace("*", "%")
+    bound = names.bind(f"%{pattern}%", "String")
+    for before in ("namespace", "kind"):
+        yield f"concat({before}, '/', workload) ILIKE {bound}"
+
+
 def _text(column: str, value: str, names: _Names) -> str:
     if "*" not in value:
         return f"{column} = {names.bind(value, 'String')}"
-    pattern = re.sub(r"([\\%_])", r"\\\1", value).replace("*", "%")
+    pattern = _escaped(value).replace("*", "%")
     return f"{column} LIKE {names.bind(pattern, 'String')}"
+
+
+def _escaped(text: str) -> str:
+    """For LIKE, whose ``%`` and ``_`` are any text and any character."""
+    return re.sub(r"([\\%_])", r"\\\1", text)

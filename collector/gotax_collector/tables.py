@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from gotax_collector.latest import TOO_FEW_SAMPLES
+
 Document = Mapping[str, Any]
 
 _GAP = 2
@@ -16,6 +18,12 @@ _NO_THROUGHPUT = (
     "Without a throughput (--throughput BEFORE AFTER) a change of load looks like a change of CPU;"
     " the runtime's share depends on it less."
 )
+FIELD_NAMES = {
+    "gomaxprocs": "GOMAXPROCS",
+    "go": "Go",
+    "image": "image",
+    "limit_cores": "CPU limit",
+}
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # controls, and what turns the line around
 
 
@@ -93,8 +101,17 @@ def _top_cells(row: Document, priced: bool) -> list[str]:
         values(row["gomaxprocs"]),
         f"{row['limit_cores']:g}" if row["limit_cores"] else "none",
         *((f"{use['runtime_per_month']:,.0f}",) if priced else ()),
-        printable(" ".join(row["findings"])),
+        printable(_findings(row)),
     ]
+
+
+def _findings(row: Document) -> str:
+    """Those that hold; in brackets those that were seen in that time and ended."""
+    if row.get("open_findings") is None:
+        return " ".join(row["findings"])
+    held = [found["code"] for found in row["open_findings"]]
+    ended = [code for code in row["findings"] if code not in (*held, TOO_FEW_SAMPLES)]
+    return " ".join([*held, *([f"(ended: {' '.join(ended)})"] if ended else [])])
 
 
 def compare(found: Document) -> str:
@@ -154,14 +171,15 @@ def verdicts(found: Document) -> list[str]:
 
 
 def changes(found: Document) -> str:
-    if not found["rows"]:
-        return "No GOMAXPROCS, Go version or image gave way to another in that selection and time."
+    if not found["rows"] and not found["uncompared"]:
+        return (
+            "No GOMAXPROCS, CPU limit, Go version or image gave way to another in that selection"
+            " and time."
+        )
     lines = [_span(found["span"])]
     for row in found["rows"]:
-        lines += ["", f"{_time(row['at'])}  {name_of(row)}"]
-        for what in row["what"]:
-            before, after = row["before"][what], row["after"][what]
-            lines.append(f"  {what:<12}{printable(str(before))} → {printable(str(after))}")
+        lines += _changed(row)
+        lines[-len(row["what"]) - 1] += f", on nodes with {row['cpu_count']} CPUs"
         lines.append(_pair("CPU", row["cores"], row["cores_change"], "cores per container"))
         lines.append(_pair("runtime", row["runtime_share"], row["runtime_change"], "of its CPU"))
         if row["cpu_per_unit"]:
@@ -169,9 +187,40 @@ def changes(found: Document) -> str:
             lines.append(_pair("per unit", both, row["cpu_per_unit_change"], "ms of CPU", 1000))
         before_h, after_h = row["hours"]
         lines.append(f"  {before_h} hours before, {after_h} after")
-    if not any(row["work"] for row in found["rows"]):
+    for row in found["uncompared"]:
+        lines += [*_changed(row), f"  not compared: {why_not(row)}"]
+    if found["rows"] and not any(row["work"] for row in found["rows"]):
         lines += ["", _NO_THROUGHPUT]
     return "\n".join(lines)
+
+
+def _changed(row: Document) -> list[str]:
+    name = name_of(row)
+    if row["container"] not in ("", row["workload"]):
+        name += f" {printable(row['container'])}"
+    lines = ["", f"{_time(row['at'])}  {name}"]
+    for what in row["what"]:
+        before, after = (variant_text(row[side][what], what) for side in ("before", "after"))
+        lines.append(f"  {FIELD_NAMES[what]:<12}{printable(before)} → {printable(after)}")
+    return lines
+
+
+def variant_text(value: object, field: str) -> str:
+    if field == "limit_cores" and isinstance(value, float | int):
+        return f"{value:g}" if value else "none"
+    return str(value)
+
+
+def why_not(row: Document) -> str:
+    before, after = (_numbers(counts) for counts in row["cpu_counts"])
+    if row["reason"] == "other-nodes":
+        return f"it ran on nodes with {before} CPUs before, and with {after} CPUs after"
+    return f"too few samples in an hour, on nodes with {before} CPUs"
+
+
+def _numbers(counts: Sequence[int]) -> str:
+    texts = [str(count) for count in counts]
+    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
 
 
 def _pair(
@@ -253,7 +302,18 @@ def _percent(share: float) -> str:
 
 
 def _span(span: Document) -> str:
-    return f"{_time(span['since'])} to {_time(span['until'])} UTC ({covered(span['seconds'])})"
+    whole = span["until"] - span["since"]
+    return (
+        f"{_time(span['since'])} to {_time(span['until'])} UTC"
+        f" ({covered_of(span['seconds'], whole)})"
+    )
+
+
+def covered_of(seconds: float, whole: float) -> str:
+    """How much time there is data of, and of how much where that is less."""
+    if seconds > 0.98 * whole:
+        return covered(seconds)
+    return f"{covered(seconds)} of that time reported"
 
 
 def covered(seconds: float) -> str:

@@ -106,8 +106,10 @@ def report(
     seen: Sequence[Seen],
     start_s: int = NOW,
     epoch: int = 7,
+    duration_s: int = 60,
+    cpu_count: int = 8,
 ) -> Received:
-    """A minute, received right after it."""
+    """A minute, or another time, received right after it."""
     period = SECOND // 19
     known: dict[int, tuple[Frame, ...]] = {}
     containers, columns = [], []
@@ -128,11 +130,11 @@ def report(
         sender=source,
         epoch=epoch,
         sequence=sequence,
-        received_unix_ns=(start_s + 60) * SECOND,
+        received_unix_ns=(start_s + duration_s) * SECOND,
         start_unix_ns=start_s * SECOND,
-        duration_ns=60 * SECOND,
+        duration_ns=duration_s * SECOND,
         period_ns=period,
-        cpu_count=8,
+        cpu_count=cpu_count,
         hits_drained=hits + 3,
         hits_attributed=hits,
         hits_other=0,

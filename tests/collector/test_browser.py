@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,16 +12,20 @@ import pytest
 from gotax_collector.questions import Questions
 from gotax_collector.site.application import Served, Site
 
+from tests.collector import browser
+from tests.collector.browser import CHROMIUM
 from tests.collector.fleet import filled
 from tests.collector.reports import NOW, Sampled, Seen, report, sender, web
 from tests.patience import PATIENCE_S
 
-CHROMIUM = shutil.which("chromium")
 # A new profile may open pages of the browser's own, whose policies refuse some of what is in them.
 OF_THE_BROWSER = re.compile(r"source: (chrome|chrome-\w+|devtools)://")
 HOSTILE = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
+
+@pytest.fixture(autouse=True)
+def browser_is_there() -> None:
+    browser.needed()
 
 
 @pytest.fixture(scope="module")

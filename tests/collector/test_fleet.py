@@ -45,8 +45,8 @@ def test_all_questions_of_a_collector(
     assert "no difference beyond chance" in by_node
 
     changes = ask("changes", "since=7d")
-    assert "gomaxprocs  4 → 1" in changes
-    assert "go          go1.24.1 → go1.25.3" in changes
+    assert "GOMAXPROCS  4 → 1" in changes
+    assert "Go          go1.24.1 → go1.25.3" in changes
     assert "Without a throughput" in changes
     with_work = ask("changes", "workload=api", "since=7d", "--throughput", "30", "20")
     assert re.search(r"per unit +(\d\.\d{3}) → \1 ms of CPU", with_work)

@@ -57,13 +57,16 @@ def test_a_workload_that_came_later_is_measured_from_then(store: ClickHouseStore
     assert cores == pytest.approx({"web": 0.5, "late": 0.25})
 
 
-def test_without_its_windows_an_hour_counts_whole(store: ClickHouseStore) -> None:
+def test_without_its_windows_an_hour_counts_as_long_as_a_container_ran(
+    store: ClickHouseStore,
+) -> None:
     """They are kept for less long than the sums."""
-    store.insert([report(sender(), 1, [BUSY], start_s=NOW + 600)])
+    store.insert([report(sender(), 1 + n, [BUSY], start_s=NOW + 600 + n * 60) for n in range(3)])
     store.connections.command("TRUNCATE TABLE windows")
     top = Questions(store.connections).top(parse_selection([], NOW + 3600))
-    assert (top.span.since, top.span.until) == (NOW, NOW + 3600)
-    assert top.total.cores == pytest.approx(30 / 3600)
+    assert (top.span.since, top.span.until, top.span.seconds) == (NOW, NOW + 3600, 180)
+    assert top.total.cores == pytest.approx(0.5)
+    assert top.rows[0].open_findings is None  # nothing says what holds
 
 
 def test_one_window_is_the_least_time(store: ClickHouseStore) -> None:
@@ -83,8 +86,9 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Questions]:
 def test_top_counts_what_the_runtime_takes(questions: Questions) -> None:
     top = questions.top(parse_selection([f"since={HOURS}h"], UNTIL))
     assert [row.workload for row in top.rows] == ["web", "api"]
-    # The last window began twenty minutes after the last hour and took one.
-    covered = (HOURS - 1) * 3600 + 21 * 60
+    # The last window began twenty minutes after the last hour and took one. There are two an hour.
+    assert top.span.until - top.span.since == (HOURS - 1) * 3600 + 21 * 60
+    covered = HOURS * 120
     assert (top.workloads, top.span.seconds) == (2, covered)
     first = top.rows[0]
     # Two windows of 30 s and four of 17 s of CPU in an hour.
@@ -156,9 +160,9 @@ def test_cpu_per_unit_of_work(questions: Questions) -> None:
     assert change.cpu_per_unit[0] == pytest.approx(change.cpu_per_unit[1])
 
 
-def test_changes_do_not_know_nodes(questions: Questions) -> None:
-    with pytest.raises(SelectionError, match="knows nothing of node: it knows go"):
-        questions.changes(parse_selection(["since=12h", "node=big"], UNTIL))
+def test_changes_do_not_know_pods(questions: Questions) -> None:
+    with pytest.raises(SelectionError, match="knows nothing of pod: it knows container"):
+        questions.changes(parse_selection(["since=12h", "pod=big"], UNTIL))
 
 
 @pytest.mark.parametrize("terms", [("since=12h",), ("since=12h", "node=*"), ("since=2h",)])
@@ -195,8 +199,9 @@ def test_a_workload_whole(questions: Questions) -> None:
     found = questions.workload(parse_selection(["since=12h", "workload=web"], UNTIL))
     assert found is not None
     assert len(found.hours) == HOURS
-    assert found.hours[0].cores == pytest.approx(128 / 3600)
-    assert found.hours[-1].cores == pytest.approx(128 / (21 * 60))  # as much, in less time
+    # Each hour has two minutes of reports, and 128 s of CPU in them.
+    assert [hour.cores for hour in found.hours] == pytest.approx([128 / 120] * HOURS)
+    assert found.gaps == ()
     assert sum(found.categories.values()) == pytest.approx(found.row.consumption.cores)
     (finding,) = found.findings
     assert (finding.code, finding.severity, finding.containers) == ("GT001", "warning", 1)

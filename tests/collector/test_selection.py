@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from gotax_collector.selection import (
     TEXT_FIELDS,
+    WORD,
     Condition,
+    Selection,
     SelectionError,
     exactly,
     parse_selection,
@@ -51,8 +53,12 @@ def test_times(text: str, time: int) -> None:
 @pytest.mark.parametrize(
     ("term", "says"),
     [
-        ("web", "is not FIELD=VALUE"),
-        ("workload=", "is not FIELD=VALUE"),
+        ("workload=", "'workload=' has no value: say workload=web"),
+        ("=web", "has no field: say workload=web"),
+        ("gomaxprocs>8", "a field takes = or !=, such as gomaxprocs=16.."),
+        ("since:7d", "such as since=7d"),
+        ('"web', "has no closing quote"),
+        ("x" * 600, "a word has at most 512 characters"),
         ("colour=red", "there is no field 'colour': there are namespace"),
         ("gomaxprocs=many", "is no number: say gomaxprocs=16, 16.. or 2..16"),
         ("gomaxprocs=..", "is no number"),
@@ -70,6 +76,23 @@ def test_what_is_not_understood(term: str, says: str) -> None:
         parse_selection([term], NOW)
 
 
+@given(st.text(min_size=1, max_size=60))
+def test_no_word_becomes_sql(value: str) -> None:
+    """The text of a word is the same for all, whatever is typed; the word is bound."""
+    selection = Selection((Condition(WORD, (value,)),), 0, NOW)
+    plain = Selection((Condition(WORD, ("x",)),), 0, NOW)
+    assert where(selection, "start").text == where(plain, "start").text
+
+
+def test_a_word_is_of_the_workload_in_every_table() -> None:
+    selection = parse_selection(["gateway", '"a b"', "node=n1"], NOW)
+    assert selection.fields == {"namespace", "kind", "workload", "node"}
+    assert str(selection) == 'gateway "a b" node=n1'
+    again = parse_selection([str(selection)], NOW)
+    assert again == selection
+    assert [c.field for c in selection.only(frozenset({"node"})).conditions] == ["node"]
+
+
 @given(st.sampled_from(sorted(TEXT_FIELDS)), st.text(min_size=1, max_size=60))
 def test_no_value_becomes_sql(field: str, value: str) -> None:
     """The text is made of our own words, whatever the value; the value is bound."""
@@ -77,6 +100,8 @@ def test_no_value_becomes_sql(field: str, value: str) -> None:
         selection = parse_selection([f"{field}={value}"], NOW)
     except SelectionError:
         return
+    # A blank ends the value: what follows are words.
+    selection = selection.only(frozenset({field}))
     plain = where(parse_selection([f"{field}=x"], NOW), "start")
     found = where(selection, "start")
     words = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_:{}()<>=. ")

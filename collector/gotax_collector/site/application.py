@@ -19,11 +19,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gotax_collector.answers import Changes
 from gotax_collector.api import HOURS_PER_MONTH, SORTS, Api, Parameters
 from gotax_collector.clickhouse import ConnectionError, QueryError
 from gotax_collector.exposition import CONTENT_TYPE
 from gotax_collector.questions import Questions
-from gotax_collector.selection import SelectionError
+from gotax_collector.selection import FIELDS, SelectionError, parse_time
 from gotax_collector.site import drawing
 from gotax_collector.site.entry import Entry, Guard
 
@@ -43,6 +44,7 @@ _POLICY = (
     " frame-ancestors 'none'; base-uri 'none'"
 )
 _STATIC = {"site.css": "text/css; charset=utf-8", "flame.js": "text/javascript; charset=utf-8"}
+USUAL_RANGE = "24h"
 RANGES = (("1h", "1 hour"), ("6h", "6 hours"), ("24h", "1 day"), ("7d", "7 days"), ("30d", "30 d"))
 
 
@@ -88,14 +90,15 @@ class Site:
 
 
 def application(served: Served) -> Starlette:
+    pages = _Pages(served)
     return Starlette(
         middleware=[Middleware(Entry, guard=served.guard)] if served.guard else [],
-        routes=[Route(path, answer) for path, answer in _Pages(served).routes().items()],
+        routes=[Route(path, answer) for path, answer in pages.routes().items()],
         exception_handlers={
-            SelectionError: _refuse(400),
-            QueryError: _refuse(503),
-            ConnectionError: _refuse(503),
-            HTTPException: _not_there,
+            SelectionError: pages.not_understood,
+            QueryError: pages.failed,
+            ConnectionError: pages.failed,
+            HTTPException: pages.not_there,
         },
     )
 
@@ -135,6 +138,7 @@ class _Pages:
             "price": price,
             "monthly": price * HOURS_PER_MONTH if price else None,
             "terms_of": drawing.terms_of,
+            "ended": drawing.ended_codes,
         }
         return self._page("fleet.html", parameters, values)
 
@@ -147,34 +151,36 @@ class _Pages:
         values = {
             "answer": answer,
             "row": answer.row,
-            "chart": drawing.chart_of(answer.hours),
+            "chart": drawing.chart_of(answer.hours, answer.gaps),
             "shares": drawing.group_shares(answer.categories),
             "compared": self._api.questions.compare(selection),
             "nodes": self._api.questions.compare(selection, "node", 30),
             "changes": self._changes_of(parameters),
+            "terms_of": drawing.terms_of,
             "flame": drawing.flame_of(self._api, _timed(parameters)),
         }
         return self._page("workload.html", parameters, values)
 
-    def _changes_of(self, parameters: Parameters) -> object:
+    def _changes_of(self, parameters: Parameters) -> Changes | None:
         try:
-            return self._api.questions.changes(self._api.selection(_timed(parameters))).rows
+            return self._api.questions.changes(self._api.selection(_timed(parameters)))
         except SelectionError:
-            return ()  # of a node or pod nobody can tell
+            return None  # the hourly sums know nothing of a pod
 
     def _changes(self, request: Request) -> Response:
         parameters = _parameters(request.query_params)
         answer = self._api.questions.changes(self._api.selection(_timed(parameters)))
-        values = {"rows": answer.rows, "terms_of": drawing.terms_of}
+        values = {"changes": answer, "terms_of": drawing.terms_of}
         return self._page("changes.html", parameters, values)
 
     def _flamegraph(self, request: Request) -> Response:
         parameters = _parameters(request.query_params)
-        functions = self._api.questions.functions(self._api.selection(_timed(parameters)), 40)
-        values = {
-            "flame": drawing.flame_of(self._api, _timed(parameters)),
-            "functions": functions,
-        }
+        timed = _timed(parameters)
+        values: dict[str, object] = {"flame": drawing.flame_of(self._api, timed)}
+        if sides := self._api.sides(timed):
+            values["difference"] = self._api.questions.difference(*sides, 40)
+        else:
+            values["functions"] = self._api.questions.functions(self._api.selection(timed), 40)
         return self._page("flamegraph.html", parameters, values)
 
     def _standalone(self, request: Request) -> Response:
@@ -205,8 +211,39 @@ class _Pages:
         is_ready = self._served.store_failing_s() < _STORE_FAILING_S
         return _text("ok\n" if is_ready else "the store fails\n", status=200 if is_ready else 503)
 
+    def not_understood(self, request: Request, error: Exception) -> Response:
+        """The same page with a sentence instead of an answer: what was typed is still there."""
+        if _is_for_programs(request):
+            return _json({"error": str(error)}, 400)
+        try:
+            parameters = _parameters(request.query_params)
+        except SelectionError:
+            parameters = {}  # it is too long
+        values = {"text": str(error), "fields": FIELDS}
+        return self._page("refused.html", parameters, values, 400)
+
+    def failed(self, request: Request, error: Exception) -> Response:
+        log.warning("a question failed: %s", error)
+        if _is_for_programs(request):
+            return _json({"error": str(error)}, 503)
+        return self._page("failed.html", _parameters(request.query_params), {}, 503)
+
+    def not_there(self, _: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        text = "There is no such page."
+        if status == 405:
+            text = "Pages can be read only: GET and HEAD."
+        answer = _text(drawing.render("error.html", {"text": text}), _HTML, _POLICY, status)
+        if status == 405:
+            answer.headers["Allow"] = "GET, HEAD"
+        return answer
+
     def _page(
-        self, template: str, parameters: Parameters, values: Mapping[str, object]
+        self,
+        template: str,
+        parameters: Parameters,
+        values: Mapping[str, object],
+        status: int = 200,
     ) -> Response:
         """With what all pages have: where they are, and links that keep the selection."""
 
@@ -215,14 +252,24 @@ class _Pages:
             query = urlencode({name: value for name, value in kept.items() if value}, doseq=True)
             return f"{path}?{query}" if query else path
 
+        query, before, after = (" ".join(parameters.get(name, ())) for name in ("q", "a", "b"))
         page = {
-            "query": " ".join(parameters.get("q", ())),
-            "since": next(iter(parameters.get("since", ())), "24h"),
+            "query": query,
+            "sides": (before, after) if before or after else None,
+            "since": self._since(parameters),
             "ranges": RANGES,
             "link": link,
-            "parameters": parameters,
         }
-        return _text(drawing.render(template, {**page, **values}), _HTML, _POLICY)
+        return _text(drawing.render(template, {**page, **values}), _HTML, _POLICY, status)
+
+    def _since(self, parameters: Parameters) -> str:
+        """What the form goes on with; not what is no time."""
+        text = next(iter(parameters.get("since", ())), USUAL_RANGE)
+        try:
+            parse_time(text, self._api.now)
+        except SelectionError:
+            return USUAL_RANGE
+        return text
 
 
 def _parameters(query: QueryParams) -> dict[str, list[str]]:
@@ -237,12 +284,16 @@ def _parameters(query: QueryParams) -> dict[str, list[str]]:
 
 
 def _timed(parameters: Parameters) -> Parameters:
-    """``since`` may stand beside the terms, as the form has it."""
+    """``since`` may stand beside the terms, as the form has it.
+
+    Of a difference both sides get it, also the one that is everything.
+    """
     found = dict(parameters)
-    for name in ("q", "a", "b"):
+    names = ("a", "b") if parameters.get("a") or parameters.get("b") else ("q",)
+    for name in names:
         terms = list(found.get(name, ()))
         since = [f"since={value}" for value in parameters.get("since", ())]
-        if (terms or name == "q") and not any("since=" in term for term in terms):
+        if not any("since=" in term for term in terms):
             found[name] = [*terms, *since[:1]]
     return found
 
@@ -268,25 +319,5 @@ def _json(found: object, status: int = 200) -> Response:
     return _text(text + "\n", "application/json", status=status)
 
 
-def _refuse(status: int) -> Callable[[Request, Exception], Response]:
-    def answer(request: Request, error: Exception) -> Response:
-        if status >= 500:
-            log.warning("a question failed: %s", error)
-        if request.url.path.startswith(("/api/", "/flamegraph.")):
-            return _json({"error": str(error)}, status)
-        return _error_page(str(error), status)
-
-    return answer
-
-
-def _not_there(_: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    if status != 405:
-        return _error_page("There is no such page.", status)
-    answer = _error_page("Pages can be read only: GET and HEAD.", status)
-    answer.headers["Allow"] = "GET, HEAD"
-    return answer
-
-
-def _error_page(text: str, status: int) -> Response:
-    return _text(drawing.render("error.html", {"text": text}), _HTML, _POLICY, status)
+def _is_for_programs(request: Request) -> bool:
+    return request.url.path.startswith(("/api/", "/flamegraph."))

@@ -18,14 +18,20 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from gotax_collector.answers import Hour, Profile
+from gotax_collector.answers import Gap, Hour, Profile, Span, TopRow, document
 from gotax_collector.api import Api, Parameters
 from gotax_collector.flamegraph import GROUPS, Box, boxes, depth, group_of, tree, tree_of_two
-from gotax_collector.selection import exactly
-from gotax_collector.tables import covered
+from gotax_collector.latest import TOO_FEW_SAMPLES
+from gotax_collector.selection import Selection, exactly
+from gotax_collector.tables import FIELD_NAMES, covered_of, variant_text, why_not
 
 ROW_PX = 19
 CHART_WIDTH, CHART_HEIGHT = 1000, 180
+ENDED = {
+    "mended": "no container that runs has it any more",
+    "gone": "none of the containers that had it runs any more",
+    "too-few-samples": "too few samples since then to tell",
+}
 GROUP_ORDER = ("user", "service", "native", "gc", "scheduler", "unknown")
 
 
@@ -43,9 +49,12 @@ class Flame:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Stacked areas. ``areas`` are (group, points of an SVG polygon); ``ticks`` (left %, text)."""
+    """Stacked bars over time. ``areas`` are (group, an SVG path), each from the base line up to the
+    group's end, the highest first: the next is drawn over it. ``gaps`` are (left, width, text),
+    ``ticks`` (left %, text)."""
 
     areas: tuple[tuple[str, str], ...]
+    gaps: tuple[tuple[float, float, str], ...]
     top_cores: float
     ticks: tuple[tuple[float, str], ...]
 
@@ -62,12 +71,17 @@ def environment() -> jinja2.Environment:
     made.filters |= {
         "percent": lambda share: f"{share * 100:.1f} %",
         "cores": _cores,
-        "time": lambda unix_s: datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M"),
-        "covered": covered,
+        "time": _minute,
+        "span": _span,
         "ms": lambda seconds: f"{seconds * 1000:.3g} ms",
         "p": lambda value: "" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}",
         "group": group_of,
+        "variant": variant_text,
+        "why_not": lambda row: why_not(document(row)),
     }
+    made.globals["field_names"] = FIELD_NAMES
+    made.globals["ended_words"] = ENDED
+    made.globals["can_save"] = can_save
     made.globals["groups"] = GROUP_ORDER
     return made
 
@@ -82,8 +96,8 @@ def static(name: str) -> bytes:
 
 def flame_of(api: Api, parameters: Parameters) -> Flame:
     """Of one selection (``q``), or of two (``a``, ``b``). SelectionError."""
-    if parameters.get("a") or parameters.get("b"):
-        return _flame_of_two(api, parameters)
+    if sides := api.sides(parameters):
+        return _flame_of_two(api, sides)
     selection = api.selection(parameters)
     profile = api.questions.profile(selection)
     drawn = boxes(tree(profile))
@@ -97,8 +111,7 @@ def flame_of(api: Api, parameters: Parameters) -> Flame:
     )
 
 
-def _flame_of_two(api: Api, parameters: Parameters) -> Flame:
-    sides = api.selection(parameters, "a"), api.selection(parameters, "b")
+def _flame_of_two(api: Api, sides: tuple[Selection, Selection]) -> Flame:
     first, second = (api.questions.profile(side) for side in sides)
     drawn = boxes(tree_of_two(first, second))
     return Flame(
@@ -106,18 +119,29 @@ def _flame_of_two(api: Api, parameters: Parameters) -> Flame:
         boxes=drawn,
         height=depth(drawn) * ROW_PX,
         is_difference=True,
-        note="as wide as in the second; red takes a larger share there, blue a smaller one",
+        note=(
+            f"before: {_span(first.span)}; after: {_span(second.span)};"
+            " as wide as after; red takes a larger share there, blue a smaller one"
+        ),
         cpu_s=second.cpu_ns / 1e9,
     )
 
 
 def _note(profile: Profile) -> str:
     span, count, fetched = profile.span, profile.stack_count, len(profile.stacks)
-    since, until = (
-        datetime.fromtimestamp(t, UTC).strftime("%Y-%m-%d %H:%M") for t in (span.since, span.until)
-    )
     rare = f", {count - fetched:,} rare ones as one" if count > fetched else ""
-    return f"{since} to {until} UTC ({covered(span.seconds)}), {count:,} distinct stacks{rare}"
+    return f"{_span(span)}, {count:,} distinct stacks{rare}"
+
+
+def _span(span: Span) -> str:
+    return (
+        f"{_minute(span.since)} to {_minute(span.until)} UTC,"
+        f" {covered_of(span.seconds, span.until - span.since)}"
+    )
+
+
+def _minute(unix_s: int) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def flamegraph_page(api: Api, parameters: Parameters) -> str:
@@ -143,27 +167,53 @@ def standalone_policy() -> str:
     return f"default-src 'none'; script-src 'sha256-{script}'; style-src 'sha256-{style}'"
 
 
-def chart_of(hours: Sequence[Hour]) -> Chart | None:
-    """None for less than two points in time."""
+def chart_of(hours: Sequence[Hour], gaps: Sequence[Gap] = ()) -> Chart | None:
+    """Each step as wide as the time it is of, and nothing between those that do not touch.
+
+    None for less than two steps.
+    """
     if len(hours) < 2:
         return None
-    first, last = hours[0].start, hours[-1].start
+    first = min(hours[0].since, *(gap.since for gap in gaps), hours[0].since)
+    last = max(hours[-1].until, *(gap.until for gap in gaps), hours[-1].until)
+    scale = CHART_WIDTH / (last - first)
     top = max(hour.cores for hour in hours) or 1.0
-    below = [0.0] * len(hours)
+    heights = [0.0] * len(hours)
     areas = []
     for group in GROUP_ORDER:
         parts = [
             sum(cores for label, cores in hour.categories.items() if group_of(label) == group)
             for hour in hours
         ]
-        above = [low + part for low, part in zip(below, parts, strict=True)]
+        heights = [low + part for low, part in zip(heights, parts, strict=True)]
         if any(parts):
-            xs = [(hour.start - first) / (last - first) * CHART_WIDTH for hour in hours]
-            edge = [*zip(xs, above, strict=True), *reversed(list(zip(xs, below, strict=True)))]
-            points = (f"{x:.1f},{(1 - y / top) * CHART_HEIGHT:.1f}" for x, y in edge)
-            areas.append((group, " ".join(points)))
-        below = above
-    return Chart(tuple(areas), top, _ticks(first, last))
+            areas.append((group, _steps(hours, [h / top for h in heights], first, scale)))
+    return Chart(
+        tuple(reversed(areas)),
+        tuple(
+            ((gap.since - first) * scale, (gap.until - gap.since) * scale, _gap_text(gap))
+            for gap in gaps
+        ),
+        top,
+        _ticks(first, last),
+    )
+
+
+def _steps(hours: Sequence[Hour], heights: Sequence[float], first: int, scale: float) -> str:
+    """An SVG path: a block for each run of hours that touch."""
+    parts: list[str] = []
+    end: int | None = None
+    for hour, height in zip(hours, heights, strict=True):
+        left, right = ((at - first) * scale for at in (hour.since, hour.until))
+        if end is None or hour.since > end:
+            parts.append(f"{f'V{CHART_HEIGHT}Z' if parts else ''}M{left:.2f} {CHART_HEIGHT}")
+        parts.append(f"V{(1 - height) * CHART_HEIGHT:.1f}H{right:.2f}")
+        end = hour.until
+    return "".join(parts) + f"V{CHART_HEIGHT}Z"
+
+
+def _gap_text(gap: Gap) -> str:
+    return f"no agent reported from {_minute(gap.since)} to {_minute(gap.until)} UTC"
 
 
 def _ticks(first: int, last: int) -> tuple[tuple[float, str], ...]:
@@ -181,6 +231,19 @@ def terms_of(row: Any) -> str:
     """The selection that is exactly this workload."""
     fields = ("namespace", "kind", "workload")
     return " ".join(str(exactly(field, getattr(row, field))) for field in fields)
+
+
+def can_save(row: TopRow) -> bool:
+    """The saving is an average over the time: it is still to be had while a warning holds."""
+    return row.open_findings is None or any(f.severity == "warning" for f in row.open_findings)
+
+
+def ended_codes(row: TopRow) -> tuple[str, ...]:
+    """Of findings that were seen and do not hold any more; that samples were few is none."""
+    if row.open_findings is None:
+        return ()
+    held = {found.code for found in row.open_findings}
+    return tuple(code for code in row.findings if code not in held and code != TOO_FEW_SAMPLES)
 
 
 def group_shares(categories: Mapping[str, float]) -> dict[str, float]:

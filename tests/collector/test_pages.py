@@ -1,0 +1,234 @@
+"""What a person reads on the pages, in a real browser, of a fleet with a story (story.py)."""
+
+from __future__ import annotations
+
+import re
+import urllib.error
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime
+from urllib.parse import quote_plus
+from urllib.request import urlopen
+
+import pytest
+from gotax_collector.questions import Questions
+from gotax_collector.site.application import Served, Site
+
+from tests.collector import browser, story
+from tests.collector.browser import Browser
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    browser.needed()
+    with ExitStack() as stack:
+        store = stack.enter_context(closing(story.filled(tmp_path_factory.mktemp("story"))))
+        served = Served(Questions(store.connections), lambda: b"", lambda: 0.0)
+        page = stack.enter_context(closing(Site(("127.0.0.1", 0), served)))
+        yield f"http://127.0.0.1:{page.port}"
+
+
+@pytest.fixture(scope="module")
+def window(site: str) -> Iterator[Browser]:
+    assert site
+    with browser.browsing() as opened:
+        yield opened
+
+
+def minute(unix_s: int) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def workload(name: str, since: str = "7d") -> str:
+    return f"/workload?since={since}&q=workload%3D{name}"
+
+
+def test_a_roll_out_over_sizes_of_nodes_is_no_change_of_gomaxprocs(
+    site: str, window: Browser
+) -> None:
+    """The image came with other nodes: most containers had 4 CPUs before and 192 after."""
+    window.open(f"{site}/changes?since=7d")
+    rows = [row for row in window.texts("table.changes tbody tr") if "shop/catalog" in row]
+    assert sorted(row.split("catalog:2 ")[1].split(" CPUs")[0] for row in rows) == ["192", "4"]
+    for row in rows:
+        assert "image registry/catalog:1 → registry/catalog:2" in row
+        assert "GOMAXPROCS" not in row
+        change = re.search(r"([+-]\d+\.\d) pt", row)
+        assert change is not None
+        assert abs(float(change[1])) < 1
+        assert "< 0.001" not in row
+
+
+def test_what_ran_on_other_nodes_is_not_compared(site: str, window: Browser) -> None:
+    window.open(f"{site}/changes?since=7d")
+    (row,) = (row for row in window.texts("table.changes tbody tr") if "shop/moved" in row)
+    assert "image registry/moved:1 → registry/moved:2" in row
+    assert "Not compared: it ran on nodes with 4 CPUs before, and with 192 CPUs after." in row
+    assert " pt" not in row
+
+
+def test_a_change_of_gomaxprocs_on_the_same_node_is_one(site: str, window: Browser) -> None:
+    window.open(f"{site}/changes?since=7d")
+    (row,) = (row for row in window.texts("table.changes tbody tr") if "GOMAXPROCS" in row)
+    assert row.startswith(minute(story.ROLLED_OUT // 3600 * 3600))
+    assert re.search(r"shop/tuned app GOMAXPROCS 192 → 4 192 CPUs .* -2[67]\.\d pt < 0\.001", row)
+
+
+def test_a_gap_is_a_gap_and_half_an_hour_no_hill(site: str, window: Browser) -> None:
+    """Every container uses half a core all the time, whatever part of an hour was reported."""
+    window.open(site + workload("mended"))
+    text = window.text("main")
+    assert "The highest point is 0.50 cores." in text
+    since, until = story.STOPPED // 3600 * 3600, story.RETURNED // 3600 * 3600
+    assert f"Grey: no agent reported from {minute(since)} to {minute(until)} UTC." in text
+    (gap,) = window.boxes(".chart .gap")
+    assert gap["width"] > 700
+    (top,) = window.run(
+        "return [...document.querySelectorAll('.chart path')].slice(0, 1)"
+        ".map(p => p.getAttribute('d'))"
+    )
+    blocks = [block for block in top.split("M") if block]
+    assert len(blocks) == 2
+    for block in blocks:
+        heights = {float(height) for height in re.findall(r"V([\d.]+)H", block)}
+        assert heights <= {0.0, 0.1, 0.2}  # of 180: all as high as the highest
+    ends = [
+        (float(block.split()[0]), float(re.findall(r"H([\d.]+)", block)[-1])) for block in blocks
+    ]
+    assert (ends[0][0], ends[1][1]) == (0, 1000)
+    assert ends[1][0] - ends[0][1] > 700  # nothing is drawn between them
+
+
+def test_averages_are_over_what_was_reported(site: str, window: Browser) -> None:
+    window.open(site + workload("catalog"))
+    assert window.texts(".tile b")[:2] == ["8.00", "4.00"]
+    assert re.search(r"UTC, \d+ h( \d+ min)? of that time reported", window.text("h1"))
+
+
+def findings(window: Browser) -> list[str]:
+    return window.texts("table.findings tr")
+
+
+def test_a_finding_that_was_mended_has_ended(site: str, window: Browser) -> None:
+    """Seven minutes ago, in a container that still runs."""
+    window.open(site + workload("mended"))
+    assert window.texts("h2")[0] == "Findings that ended"
+    (row,) = findings(window)
+    assert row.startswith("GT001 ")
+    assert "no container that runs has it any more" in row
+    assert row.endswith(f"last seen {minute(story.MENDED)}")
+    assert "Set" not in row
+    assert "saving" not in window.text("main")
+
+
+def test_a_finding_ends_with_its_containers(site: str, window: Browser) -> None:
+    window.open(site + workload("gone"))
+    (row,) = findings(window)
+    assert "none of the containers that had it runs any more" in row
+    assert row.endswith(f"last seen {minute(story.GONE)}")
+
+
+def test_too_few_samples_do_not_stand_beside_what_they_replaced(site: str, window: Browser) -> None:
+    window.open(site + workload("restarted"))
+    held, ended = findings(window)
+    assert held.startswith("GT014 ")
+    assert held.endswith("now, 1 container")
+    assert ended.startswith("GT001 ")
+    assert "too few samples since then to tell" in ended
+
+
+def test_every_warning_is_drawn_as_one(site: str, window: Browser) -> None:
+    window.open(f"{site}/?since=7d")
+    assert window.texts(".badge.warning") == ["GT007"]
+    assert sorted(window.texts(".badge:not(.warning):not(.ended)")) == ["GT009", "GT014"]
+    assert window.texts(".badge.ended") == ["GT001"] * 3
+    window.open(site + workload("throttled"))
+    assert [row.split()[0] for row in findings(window)] == ["GT007", "GT009"]
+    assert window.texts(".badge.warning") == ["GT007"]
+
+
+def test_the_difference_is_of_its_two_selections(site: str, window: Browser) -> None:
+    """Its functions and its folded stacks are not those of the whole fleet."""
+    before, after = "workload=mended gomaxprocs=192", "workload=mended gomaxprocs=1"
+    window.open(f"{site}/flamegraph?since=7d&a={quote_plus(before)}&b={quote_plus(after)}")
+    rows = window.texts("table.functions tbody tr")
+    shares = {row.split()[0]: re.findall(r"(\d+\.\d) %", row)[:2] for row in rows}
+    flat = {
+        name: [float(part) for part in both] for name, both in shares.items() if both[0] != "0.0"
+    }
+    assert flat == {
+        "main.serve": pytest.approx([64, 91], abs=1),
+        "runtime.findRunnable": pytest.approx([36, 9], abs=1),
+    }
+    folded = urlopen(window.run("return [...document.links].find(a => a.text == 'folded').href"))
+    lines = sorted(folded.read().decode().splitlines())
+    assert [line.rsplit(" ", 2)[0] for line in lines] == [
+        "main.main;main.serve;[user]",
+        "runtime.mcall;runtime.schedule;runtime.findRunnable;[scheduler/find-work]",
+    ]
+    cpu_s = [sum(int(line.split()[side]) for line in lines) / 1e6 for side in (1, 2)]
+    assert cpu_s[1] == pytest.approx((story.UNTIL - story.MENDED) * story.EACH, rel=1e-3)
+    assert cpu_s[0] > 100 * cpu_s[1]
+    assert [window.run(f"return document.querySelector('[name={s}]').value") for s in "ab"] == [
+        before,
+        after,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("gateway", ["gateway.service"]),
+        ("GATE", ["gateway.service"]),
+        ("shop/gon", ["shop/gone"]),
+        ("shop n192", []),
+        ("unit/gate*service", ["gateway.service"]),
+        ("100%_", []),
+    ],
+)
+def test_words_search(site: str, window: Browser, words: str, found: list[str]) -> None:
+    window.open(f"{site}/?since=7d")
+    window.submit("q", words)
+    assert window.texts("td.name") == found
+    if not found:
+        assert "No Go container was seen in that selection and time." in window.text("main")
+
+
+@pytest.mark.parametrize(
+    ("path", "typed", "says"),
+    [
+        ("/", "colour=red", "There is no field 'colour': there are namespace, kind, workload"),
+        ("/changes", "gomaxprocs>8", "'gomaxprocs>8' is not understood: a field takes = or !="),
+        ("/changes", "pod=web-1", "This question knows nothing of pod"),
+        ("/flamegraph", 'workload="web', "has no closing quote"),
+    ],
+)
+def test_what_is_not_understood_can_be_typed_again(
+    site: str, window: Browser, path: str, typed: str, says: str
+) -> None:
+    """A sentence, with what was typed and the way on; and no success for programs."""
+    window.open(f"{site}{path}?since=7d")
+    window.submit("q", typed)
+    assert says in window.text("main")
+    assert window.run("return document.querySelector('[name=q]').value") == typed
+    assert window.texts("nav a") == ["Workloads", "Changes", "Flame graph"]
+    address = window.run("return location.href")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urlopen(address)
+    assert refused.value.code == 400
+    window.submit("q", "tuned")
+    assert "not understood" not in window.text("main")
+
+
+def test_a_time_that_is_none_does_not_stay_in_the_form(site: str, window: Browser) -> None:
+    window.open(f"{site}/?since=yesterday")
+    assert "'yesterday' is no time: say 90m, 24h" in window.text("main")
+    window.submit("q", "gateway")
+    assert window.texts("td.name") == ["gateway.service"]
+
+
+def test_no_page_is_refused_anything(site: str, window: Browser) -> None:
+    window.complaints()
+    for path in ("/?since=7d", "/changes?since=7d", workload("mended"), workload("tuned", "1h")):
+        window.open(site + path)
+    assert [text for text in window.complaints() if "favicon" not in text] == []
