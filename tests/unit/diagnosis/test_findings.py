@@ -269,7 +269,8 @@ def test_below_one_cpu_fewer_ps_do_not_end_the_throttling(limit: float, warned: 
 
 def predicted(seen: ContainerReport, monkeypatch: pytest.MonkeyPatch, *found: float) -> Case:
     """The case with a saving of (low, mid, high) cores of the one that it uses."""
-    saving = Saving(*found)
+    low, mid, high = found
+    saving = Saving(low, mid, high)
     monkeypatch.setattr("gotax.diagnosis.case.predict_saving", lambda *_: saving)
     return Case(replace(seen, cpu_ns=15 * 10**9), 15.0, 192, USUAL)
 
