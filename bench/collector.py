@@ -30,7 +30,7 @@ from typing import Any
 import grpc
 from gotax.exporters.stream import encoding
 from gotax.exporters.stream.interning import StreamDictionary
-from gotax.model import Window
+from gotax.window import Window
 from gotax.wire.v1 import ingest_pb2
 from gotax.wire.v1 import report_pb2 as wire
 

@@ -24,7 +24,8 @@ from gotax.exporters import pprof
 from gotax.exporters.backends import otlp
 from gotax.exporters.stream import encoding
 from gotax.exporters.stream.interning import StreamDictionary
-from gotax.model import Location, Profile, Stack, Window
+from gotax.profile import Location, Profile, Stack
+from gotax.window import Window
 from gotax.wire.v1 import ingest_pb2
 
 from bench import recorded

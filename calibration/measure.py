@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gotax.cli.stopping import StopSignal
-from gotax.model import Category, ContainerReport, Window
+from gotax.profile import Category
 from gotax.session import Session
+from gotax.window import ContainerReport, Window
 
 from calibration.grid import Cell
 from demo.limit import Group, limited_groups

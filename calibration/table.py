@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import astuple, fields
 from pathlib import Path
 
-from gotax.model import Category
+from gotax.profile import Category
 
 from calibration.measure import Row
 

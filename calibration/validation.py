@@ -15,17 +15,9 @@ import numpy as np
 from gotax.config import Thresholds
 from gotax.diagnosis import rules, saving
 from gotax.diagnosis.case import Case
-from gotax.model import (
-    Container,
-    ContainerReport,
-    CpuLimit,
-    CpuUsage,
-    Gomaxprocs,
-    Origin,
-    Process,
-    Severity,
-    Verdict,
-)
+from gotax.findings import Severity, Verdict
+from gotax.process import Container, CpuLimit, CpuUsage, Gomaxprocs, Origin, Process
+from gotax.window import ContainerReport
 
 from calibration.fit import EXPECTED, WAYS, Sample, fit_stays, pairs
 from calibration.grid import CPUS

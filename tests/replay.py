@@ -37,11 +37,11 @@ from gotax.exporters.style import Style
 from gotax.golang.gomaxprocs import GomaxprocsAddresses, find_gomaxprocs
 from gotax.golang.pclntab import parse_pclntab
 from gotax.linux.elf import PF_X, FileReader, parse_elf
-from gotax.model import Window
 from gotax.pipeline import Pipeline, Span
 from gotax.processes import ProcessTable
 from gotax.sampling.sampler import SAMPLE, Drain, Newcomer, Stacks
 from gotax.sampling.sampler import Counter as KernelCounter
+from gotax.window import Window
 
 from tests.toolchains import go_binary
 from tests.unit.host import Host, Program, set_memory

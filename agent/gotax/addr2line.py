@@ -18,7 +18,7 @@ from gotax.errors import ParseError, UserError
 from gotax.forked import forked
 from gotax.golang.pclntab import Pclntab, Symbols
 from gotax.linux.procfs import FileId
-from gotax.model import Frame, UInt64Array
+from gotax.profile import Frame, UInt64Array
 
 _BATCH_BYTES = 1 << 20  # some hundred thousand addresses: of each function tables are read once
 _MAX_LINE_BYTES = 4096

@@ -20,7 +20,8 @@ from gotax.golang.pclntab import Calls, Pclntab, Sizes, parse_pclntab
 from gotax.golang.runtimestate import StateAddresses, find_state
 from gotax.linux.elf import Elf, FileReader, SymbolTable, parse_elf
 from gotax.linux.procfs import FileId, Mapping
-from gotax.model import Frame, FrameKind, GoBuild, UInt64Array
+from gotax.process import GoBuild
+from gotax.profile import Frame, FrameKind, UInt64Array
 
 _BINARIES = 128
 _NOT_GO = 2048

@@ -20,7 +20,7 @@ from gotax.linux.cgroup import (
     identify_entries,
 )
 from gotax.linux.procfs import CgroupEntry
-from gotax.model import Container, CpuUsage
+from gotax.process import Container, CpuUsage
 
 PARTS_MAX = 128
 """Groups of one container. Who may make cgroups in it could make thousands, and push other

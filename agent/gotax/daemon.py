@@ -15,12 +15,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from gotax.comparison import Change
 from gotax.errors import GotaxError, TransientError, UserError
 from gotax.exporters import Exporter
 from gotax.exporters.comparison import sentence
 from gotax.exporters.prometheus import CONTENT_TYPE, Exposition, PrometheusExporter
 from gotax.linux import heap
-from gotax.model import Change
 from gotax.session import Plan, Session, Stop
 from gotax.wire.addresses import joined
 from gotax.wire.listening import listening_socket

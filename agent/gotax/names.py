@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from gotax.model import PodContainer
+from gotax.process import PodContainer
 
 
 class Names(Protocol):

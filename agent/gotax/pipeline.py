@@ -19,29 +19,15 @@ from gotax.diagnosis.history import History
 from gotax.diagnosis.silence import parse_annotation, silenced
 from gotax.diagnosis.totals import category_hits, top_functions
 from gotax.errors import ParseError
-from gotax.model import (
-    CATEGORY_COUNT,
-    OUTSIDE_NAMESPACE,
-    Category,
-    Container,
-    ContainerReport,
-    CpuUsage,
-    Health,
-    HitCount,
-    Int64Array,
-    PodContainer,
-    Process,
-    Profile,
-    Stack,
-    Unjudged,
-    Verdict,
-    Window,
-)
+from gotax.findings import Verdict
 from gotax.names import NOBODY, Names
+from gotax.process import Container, CpuUsage, PodContainer, Process
 from gotax.processes import Entry, ProcessTable
+from gotax.profile import CATEGORY_COUNT, Category, Int64Array, Profile, Stack
 from gotax.sampling.sampler import Counter as KernelCounter
 from gotax.sampling.sampler import Drain, Newcomer
 from gotax.symbols import NewStack, Symbolized, Symbolizer
+from gotax.window import OUTSIDE_NAMESPACE, ContainerReport, Health, HitCount, Unjudged, Window
 
 _BLOCKS_MAX = 512
 _LOST_IN_KERNEL = {

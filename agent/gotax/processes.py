@@ -26,15 +26,7 @@ from gotax.linux.cgroup import (
     identify,
     identify_entries,
 )
-from gotax.model import (
-    Container,
-    CpuLimit,
-    CpuUsage,
-    Gomaxprocs,
-    Origin,
-    Process,
-    RuntimeState,
-)
+from gotax.process import Container, CpuLimit, CpuUsage, Gomaxprocs, Origin, Process, RuntimeState
 
 _VARIABLES = frozenset({"GOMAXPROCS", "GODEBUG"})
 _ENDED = 2048

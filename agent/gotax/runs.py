@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gotax.model import Int64Array, UInt64Array
+from gotax.profile import Int64Array, UInt64Array
 
 
 class Runs:

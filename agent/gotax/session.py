@@ -17,7 +17,6 @@ from gotax.linux import pidnamespace
 from gotax.linux.access import require_access
 from gotax.linux.cgroup import find_hierarchies
 from gotax.linux.procfs import list_pids
-from gotax.model import Window
 from gotax.names import NOBODY, Names
 from gotax.newcomers import Newcomers
 from gotax.pipeline import Pipeline, Span
@@ -25,6 +24,7 @@ from gotax.processes import ProcessTable
 from gotax.sampling import preflight
 from gotax.sampling.loader import Watch
 from gotax.sampling.sampler import EVERYTHING, Sampler, Target
+from gotax.window import Window
 
 _SCAN_INTERVAL_S = 60.0
 _CGROUP_DIRECTORIES_MAX = 4096

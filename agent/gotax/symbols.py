@@ -28,8 +28,8 @@ from gotax.golang import categories, stacks
 from gotax.golang.classmap import ClassMap, ClassMapReader
 from gotax.linux.kallsyms import Kallsyms, read_kallsyms
 from gotax.linux.procfs import UNLISTED, Mapping
-from gotax.model import Category, Frame, FrameKind, Int64Array, Location, Stack, UInt64Array
 from gotax.processes import Entry, ProcessTable
+from gotax.profile import Category, Frame, FrameKind, Int64Array, Location, Stack, UInt64Array
 from gotax.runs import Runs
 
 _STACKS = 8192

@@ -12,7 +12,8 @@ from gotax.exporters.backends import KINDS, open_delivery
 from gotax.exporters.backends.delivery import Delivery, Patience
 from gotax.exporters.backends.endpoint import parse_endpoint
 from gotax.exporters.backends.opentelemetry import OtlpBackend
-from gotax.model import Category, Window
+from gotax.profile import Category
+from gotax.window import Window
 from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import (
     ExportProfilesServiceRequest as Request,
 )

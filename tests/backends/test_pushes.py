@@ -18,7 +18,8 @@ from gotax.exporters.backends.delivery import Delivery
 from gotax.exporters.backends.endpoint import Identity, parse_endpoint
 from gotax.exporters.backends.parca import ParcaBackend
 from gotax.exporters.backends.pyroscope import PyroscopeBackend
-from gotax.model import Category, Window
+from gotax.profile import Category
+from gotax.window import Window
 from gotax.wire.pprof.profile_pb2 import Profile
 
 from tests.backends.receivers import Listener, listening

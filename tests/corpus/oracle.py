@@ -21,7 +21,7 @@ import numpy.typing as npt
 from gotax.golang.buildinfo import parse_buildinfo
 from gotax.golang.pclntab import Pclntab, parse_pclntab, shortened
 from gotax.linux.elf import EM_AARCH64, ET_DYN, Elf, FileReader, gather, parse_elf
-from gotax.model import Frame, UInt64Array
+from gotax.profile import Frame, UInt64Array
 
 from tests import toolchains
 from tests.toolchains import cache, minor

@@ -19,7 +19,7 @@ from gotax.golang.pcheader import _FORMATS, Format, _first_format
 from gotax.golang.pclntab import Pclntab, parse_pclntab
 from gotax.golang.pcvalue import read_pc_tables
 from gotax.linux.elf import EM_AARCH64, EM_X86_64, BytesReader, parse_elf
-from gotax.model import UInt64Array
+from gotax.profile import UInt64Array
 
 _BASE = 0x400000
 _DATA = 0x900000

@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from gotax.golang.categories import classify, function_code
-from gotax.model import Category, FrameKind, Stack, Window
+from gotax.profile import Category, FrameKind, Stack
+from gotax.window import Window
 from gotax.wire.pprof import profile_pb2
 
 from tests.kernel.load import Load, Walk

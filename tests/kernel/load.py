@@ -17,11 +17,11 @@ from typing import Any, Self
 
 from gotax.config import Detail, Roots, Thresholds
 from gotax.linux.cgroup import find_hierarchies
-from gotax.model import Window
 from gotax.pipeline import Pipeline, Span
 from gotax.processes import ProcessTable
 from gotax.sampling.sampler import EVERYTHING, Drain, Sampler, Target
 from gotax.sampling.sampler import Counter as KernelCounter
+from gotax.window import Window
 
 from tests.patience import PATIENCE_S
 

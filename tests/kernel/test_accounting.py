@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from gotax.model import Category, ContainerReport, Window
+from gotax.profile import Category
 from gotax.sampling.sampler import Counter as KernelCounter
+from gotax.window import ContainerReport, Window
 from gotax.wire.pprof import profile_pb2
 
 from tests.kernel.load import GUARD_S, Group, Load, Walk, functions

@@ -19,8 +19,9 @@ import pytest
 from gotax.config import Detail
 from gotax.golang.pclntab import has_pclntab
 from gotax.linux.elf import FileReader, parse_elf
-from gotax.model import FrameKind, Window
+from gotax.profile import FrameKind
 from gotax.sampling.sampler import Target
+from gotax.window import Window
 
 from tests.kernel.load import (
     GUARD_S,

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from gotax.model import Category
+from gotax.profile import Category
 
 from tests.kernel.character import (
     KINDS,

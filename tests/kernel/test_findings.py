@@ -18,8 +18,9 @@ from gotax.cli.stopping import StopSignal
 from gotax.config import Thresholds
 from gotax.diagnosis import rules
 from gotax.diagnosis.case import Case
-from gotax.model import Cause, Confidence, ContainerReport, Finding, Severity
+from gotax.findings import Cause, Confidence, Finding, Severity
 from gotax.session import Plan, Scope, Session
+from gotax.window import ContainerReport
 
 from tests.kernel.load import Group, Load
 

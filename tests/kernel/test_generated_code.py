@@ -6,7 +6,8 @@ from collections import Counter
 
 import pytest
 from gotax.diagnosis.rules import CGO_HEAVY
-from gotax.model import Category, Window
+from gotax.profile import Category
+from gotax.window import Window
 
 from tests.kernel.load import Load, Walk, wait_until
 from tests.toolchains import VERSIONS, go_binary

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from gotax.cli.stopping import StopSignal
 from gotax.config import Detail
-from gotax.model import Category, Window
+from gotax.profile import Category
 from gotax.sampling import sampler
 from gotax.sampling.sampler import Sampler
 from gotax.session import Plan, Session
+from gotax.window import Window
 
 from tests.kernel.load import GUARD_S, Group, Load, check_books, wait_until
 from tests.toolchains import VERSIONS

@@ -7,7 +7,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
-from gotax.model import Category, Process, Window
+from gotax.process import Process
+from gotax.profile import Category
+from gotax.window import Window
 
 from tests.kernel.load import Load, Walk, wait_until
 from tests.toolchains import VERSIONS, go_binary

@@ -25,21 +25,12 @@ import pytest
 from gotax.config import Roots, Thresholds
 from gotax.diagnosis import rules
 from gotax.diagnosis.case import Case
+from gotax.findings import Cause, Finding, Verdict
 from gotax.linux.cgroup import find_hierarchies
-from gotax.model import (
-    CATEGORY_COUNT,
-    Automaxprocs,
-    Category,
-    Cause,
-    ContainerReport,
-    CpuUsage,
-    Finding,
-    Gomaxprocs,
-    Origin,
-    RuntimeState,
-    Verdict,
-)
+from gotax.process import Automaxprocs, CpuUsage, Gomaxprocs, Origin, RuntimeState
 from gotax.processes import ProcessTable
+from gotax.profile import CATEGORY_COUNT, Category
+from gotax.window import ContainerReport
 
 from tests.kernel.load import Group, Load
 from tests.toolchains import PROGRAMS, build, go_binary

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
-from gotax.model import Category, FrameKind, Window
+from gotax.profile import Category, FrameKind
+from gotax.window import Window
 
 from tests.corpus.inventory import Variants
 from tests.kernel.load import Load, Walk, wait_until

@@ -23,7 +23,7 @@ from gotax.golang.categories import (
     UNLISTED,
     function_code,
 )
-from gotax.model import Category
+from gotax.profile import Category
 
 from tests.toolchains import OLD_VERSIONS, VERSIONS, go_binary, minor, toolchain
 

@@ -33,7 +33,7 @@ from gotax.linux.procfs import (
     read_maps,
     read_online_cpus,
 )
-from gotax.model import GoBuild, Origin
+from gotax.process import GoBuild, Origin
 
 from tests.toolchains import OLD_VERSIONS, VERSIONS, minor
 

@@ -17,7 +17,7 @@ from gotax.golang.buildinfo import parse_buildinfo
 from gotax.golang.moduledata import find_moduledata
 from gotax.golang.pclntab import Pclntab, parse_pclntab
 from gotax.linux.elf import BytesReader, parse_elf
-from gotax.model import Frame
+from gotax.profile import Frame
 
 pytestmark = pytest.mark.toolchain
 

@@ -16,7 +16,7 @@ from gotax.golang.pclntab import parse_pclntab
 from gotax.golang.runtimestate import StateAddresses, find_state, read_state
 from gotax.linux.elf import FileReader, parse_elf
 from gotax.linux.procfs import read_auxv
-from gotax.model import RuntimeState
+from gotax.process import RuntimeState
 
 from tests.patience import PATIENCE_S
 from tests.toolchains import VERSIONS, minor

@@ -19,7 +19,7 @@ from gotax.golang.categories import NATIVE, function_code
 from gotax.golang.classmap import ClassMapReader
 from gotax.golang.pclntab import parse_pclntab, shortened
 from gotax.linux.elf import BytesReader, parse_elf
-from gotax.model import Frame, FrameKind, UInt64Array
+from gotax.profile import Frame, FrameKind, UInt64Array
 
 from tests import toolchains
 from tests.corpus import oracle

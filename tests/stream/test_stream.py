@@ -16,7 +16,7 @@ from gotax.exporters.stream import exporter as module
 from gotax.exporters.stream.connection import Destination
 from gotax.exporters.stream.exporter import Identity, StreamExporter
 from gotax.exporters.stream.spool import Bounds, Spool
-from gotax.model import Window
+from gotax.window import Window
 from gotax.wire.v1 import report_pb2
 from gotax_collector.certificates import CertificateFiles, Certificates
 from gotax_collector.limits import Limits

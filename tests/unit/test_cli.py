@@ -21,8 +21,8 @@ from gotax.cli.output import EXIT_FAILED, EXIT_FINDINGS, EXIT_FINE
 from gotax.cli.stopping import StopSignal
 from gotax.config import Silence
 from gotax.errors import GotaxError, UserError
-from gotax.model import Window
 from gotax.session import Plan
+from gotax.window import Window
 from hypothesis import given
 from hypothesis import strategies as st
 

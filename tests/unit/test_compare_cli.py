@@ -12,7 +12,7 @@ import pytest
 from gotax import cli, recording
 from gotax.errors import ParseError
 from gotax.exporters.comparison import SCHEMA
-from gotax.model import Category
+from gotax.profile import Category
 from gotax.recording import parse_recording
 from hypothesis import given
 from hypothesis import strategies as st

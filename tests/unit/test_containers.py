@@ -12,7 +12,7 @@ from gotax.errors import ProcessGoneError
 from gotax.linux import cgroup
 from gotax.linux.cgroup import Bounds, CgroupPosition, Cgroups, find_hierarchies, group_key
 from gotax.linux.procfs import CgroupEntry, parse_cgroups
-from gotax.model import Container, CpuUsage, PodContainer, Workload
+from gotax.process import Container, CpuUsage, PodContainer, Workload
 
 VERSIONS = ("v1", "v2", "hybrid")
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)

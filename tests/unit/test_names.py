@@ -11,9 +11,9 @@ from gotax import cli
 from gotax.cli import explain, options
 from gotax.config import Detail, Silence, Thresholds
 from gotax.errors import UserError
-from gotax.model import PodContainer, Workload
 from gotax.names import NOBODY
 from gotax.pipeline import Pipeline
+from gotax.process import PodContainer, Workload
 from gotax.processes import ProcessTable
 
 from tests.toolchains import VERSIONS

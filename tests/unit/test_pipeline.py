@@ -16,15 +16,18 @@ import pytest
 from gotax import symbols
 from gotax.config import Detail, Thresholds
 from gotax.errors import ParseError
+from gotax.findings import Verdict
 from gotax.golang.classmap import ClassMapReader
 from gotax.golang.gomaxprocs import find_gomaxprocs
 from gotax.golang.pclntab import Chains, Pclntab, parse_pclntab
 from gotax.linux.elf import PF_X, FileReader, parse_elf
-from gotax.model import Category, PodContainer, Verdict, Window, Workload
 from gotax.pipeline import Pipeline, Span
+from gotax.process import PodContainer, Workload
 from gotax.processes import Entry, ProcessTable
+from gotax.profile import Category
 from gotax.sampling.sampler import SAMPLE, Drain, Newcomer, Stacks
 from gotax.sampling.sampler import Counter as KernelCounter
+from gotax.window import Window
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

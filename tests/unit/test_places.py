@@ -15,9 +15,10 @@ from gotax.golang import categories
 from gotax.golang.classmap import ClassMapReader
 from gotax.golang.pclntab import parse_pclntab
 from gotax.linux.elf import PF_X, FileReader, parse_elf
-from gotax.model import Category, FrameKind, Stack, Window
 from gotax.pipeline import Pipeline
 from gotax.processes import ProcessTable
+from gotax.profile import Category, FrameKind, Stack
+from gotax.window import Window
 
 from tests.toolchains import VERSIONS
 from tests.unit.host import Host, Program

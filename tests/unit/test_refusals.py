@@ -23,10 +23,12 @@ from types import (
 
 import pytest
 from gotax.config import Thresholds
+from gotax.findings import Verdict
 from gotax.linux.elf import FileReader, parse_elf
-from gotax.model import Category, Verdict, Window
 from gotax.pipeline import Pipeline
 from gotax.processes import ProcessTable
+from gotax.profile import Category
+from gotax.window import Window
 
 from tests.toolchains import VERSIONS
 from tests.unit.host import Host, Program, set_memory

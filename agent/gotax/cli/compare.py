@@ -10,9 +10,9 @@ from typing import Any
 from gotax.cli import arguments
 from gotax.cli.command import add_command
 from gotax.cli.output import EXIT_FINE, print_json, style_of
+from gotax.comparison import Work
 from gotax.diagnosis.comparison import Subject
 from gotax.errors import UserError
-from gotax.model import Work
 
 
 def add(commands: Any) -> None:

@@ -15,7 +15,7 @@ from gotax.cli.options import add_sampling, add_thresholds, plan_of
 from gotax.cli.output import print_json, style_of, verdict_code
 from gotax.config import Detail
 from gotax.errors import UserError
-from gotax.model import ContainerReport
+from gotax.window import ContainerReport
 
 _ID = re.compile(r"[0-9a-f]{64}")  # of a container in a container
 

@@ -8,8 +8,8 @@ import time
 
 from gotax.cli.stopping import stop_on_signals
 from gotax.errors import UserError
-from gotax.model import Window
 from gotax.session import Plan, Session, Stop
+from gotax.window import Window
 
 _STOPPED = "stopped before anything was measured"
 _QUIET_S = 30.0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from gotax.errors import UserError
 
 if TYPE_CHECKING:
-    from gotax.model import ContainerReport, Window
+    from gotax.window import ContainerReport, Window
 
 EXIT_FINE, EXIT_FINDINGS, EXIT_FAILED = 0, 1, 2
 
@@ -58,7 +58,7 @@ def print_json(document: dict[str, Any], indent: int | None = 2) -> None:
 
 
 def verdict_code(reports: Sequence[ContainerReport]) -> int:
-    from gotax.model import Severity  # numpy: not before there is something to say
+    from gotax.findings import Severity
 
     found = any(f.severity is Severity.WARNING for report in reports for f in report.findings)
     return EXIT_FINDINGS if found else EXIT_FINE

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 from gotax.diagnosis.case import Case
 from gotax.diagnosis.patches import Patch, go_line, variable_patch
-from gotax.model import Automaxprocs, Binding, Cause, Gomaxprocs, Origin, Remedy
+from gotax.findings import Cause, Remedy
+from gotax.process import Automaxprocs, Binding, Gomaxprocs, Origin
 
 _RESTARTED = frozenset({Cause.RESIZE, Cause.FEWER_CPUS})
 _LINE = "`go 1.25.0` or later in go.mod"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gotax.diagnosis.case import Case
-from gotax.model import Binding, CpuLimit
+from gotax.process import Binding, CpuLimit
 
 _SHORT = {
     Binding.QUOTA: "CPU limit",

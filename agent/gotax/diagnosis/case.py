@@ -9,16 +9,10 @@ from enum import Enum
 from gotax.confidence import interval
 from gotax.config import Thresholds
 from gotax.diagnosis.saving import predict_saving
-from gotax.model import (
-    RUNTIME_GROUPS,
-    Binding,
-    Category,
-    ContainerReport,
-    Evidence,
-    Gomaxprocs,
-    Group,
-    Saving,
-)
+from gotax.findings import Evidence, Saving
+from gotax.process import Binding, Gomaxprocs
+from gotax.profile import RUNTIME_GROUPS, Category, Group
+from gotax.window import ContainerReport
 
 _MIDDLE = 1.5
 """A cost is little once its upper end is below this many times the threshold."""

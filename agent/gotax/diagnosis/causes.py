@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from gotax.diagnosis.case import Case, whole
-from gotax.model import Automaxprocs, Binding, Cause, CpuLimit, Gomaxprocs, Ignored, Origin
+from gotax.findings import Cause
+from gotax.process import Automaxprocs, Binding, CpuLimit, Gomaxprocs, Ignored, Origin
 
 _IGNORED = {
     Ignored.OLD_GO: Cause.OLD_GO,

@@ -14,18 +14,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from gotax.comparison import Change, Observation
 from gotax.diagnosis.comparison import Pair, Subject, compare
-from gotax.model import (
-    CATEGORY_COUNT,
-    Change,
-    Container,
-    ContainerReport,
-    CpuUsage,
-    Observation,
-    Process,
-    Saving,
-    Window,
-)
+from gotax.findings import Saving
+from gotax.process import Container, CpuUsage, Process
+from gotax.profile import CATEGORY_COUNT
+from gotax.window import ContainerReport, Window
 
 CONTAINERS_MAX = 1000
 """Whose recent past is kept; beyond, who was seen longest ago is forgotten."""

@@ -11,19 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
+from gotax.comparison import Comparison, Estimate, Growth, Observation, Outcome, Work
 from gotax.confidence import difference, mean_reach
-from gotax.model import (
-    RUNTIME_GROUPS,
-    Category,
-    Comparison,
-    Estimate,
-    Group,
-    Growth,
-    Observation,
-    Outcome,
-    Saving,
-    Work,
-)
+from gotax.findings import Saving
+from gotax.profile import RUNTIME_GROUPS, Category, Group
 
 MIN_HITS = 50  # as for a verdict: below, shares say little
 

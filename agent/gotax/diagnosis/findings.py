@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from gotax.diagnosis import rules
 from gotax.diagnosis.case import Case
-from gotax.model import Finding, Severity, Verdict
+from gotax.findings import Finding, Severity, Verdict
 
 _VERDICTS = {
     rules.UNREADABLE: Verdict.UNREADABLE,

@@ -16,15 +16,10 @@ from gotax.config import Thresholds
 from gotax.diagnosis import rules
 from gotax.diagnosis.case import Case
 from gotax.diagnosis.findings import verdict_of
-from gotax.model import (
-    ContainerReport,
-    CpuUsage,
-    Finding,
-    Int64Array,
-    Process,
-    Saving,
-    Verdict,
-)
+from gotax.findings import Finding, Saving, Verdict
+from gotax.process import CpuUsage, Process
+from gotax.profile import Int64Array
+from gotax.window import ContainerReport
 
 RECENT_S = 60.0
 LONG_S = 3600.0

@@ -8,7 +8,7 @@ import shlex
 from dataclasses import dataclass
 
 from gotax.diagnosis.case import whole
-from gotax.model import Container, CpuLimit, PodContainer
+from gotax.process import Container, CpuLimit, PodContainer
 
 CONTAINER_NAME = "CONTAINER"
 """Stands in a patch for the container's name in the pod template where only Kubernetes would know

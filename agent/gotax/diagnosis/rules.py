@@ -14,22 +14,9 @@ from gotax.diagnosis.advice import advise, set_variable, target_of
 from gotax.diagnosis.bounds import long_bound, short_bound
 from gotax.diagnosis.case import Case, Cost, whole
 from gotax.diagnosis.causes import cause_sentence, find_cause
-from gotax.model import (
-    RUNTIME_GROUPS,
-    Automaxprocs,
-    Binding,
-    Category,
-    Confidence,
-    Evidence,
-    Finding,
-    Gomaxprocs,
-    Group,
-    Origin,
-    Remedy,
-    RuntimeState,
-    Saving,
-    Severity,
-)
+from gotax.findings import Confidence, Evidence, Finding, Remedy, Saving, Severity
+from gotax.process import Automaxprocs, Binding, Gomaxprocs, Origin, RuntimeState
+from gotax.profile import RUNTIME_GROUPS, Category, Group
 
 COSTLY = "GT001"
 HARMLESS = "GT002"

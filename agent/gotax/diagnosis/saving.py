@@ -18,7 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gotax.diagnosis import calibrated
-from gotax.model import Binding, Category, ContainerReport, Group, Saving, SavingSource
+from gotax.findings import Saving, SavingSource
+from gotax.process import Binding
+from gotax.profile import Category, Group
+from gotax.window import ContainerReport
 
 Floats = npt.NDArray[np.float64]
 

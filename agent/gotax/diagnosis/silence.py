@@ -13,7 +13,8 @@ from dataclasses import replace
 from gotax.config import Silence
 from gotax.diagnosis.rules import CODES
 from gotax.errors import ParseError
-from gotax.model import Cause, ContainerReport, Finding
+from gotax.findings import Cause, Finding
+from gotax.window import ContainerReport
 
 _MAX_TEXT = 4096
 _CAUSES = frozenset(cause.value for cause in Cause)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from gotax.model import (
+from gotax.profile import (
     CATEGORY_COUNT,
     FrameKind,
     FunctionShare,

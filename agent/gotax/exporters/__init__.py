@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from gotax.model import Window
+from gotax.window import Window
 
 
 class Exporter(Protocol):

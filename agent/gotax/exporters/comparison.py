@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import gotax
+from gotax.comparison import Change, Comparison, Estimate, Growth, Observation, Outcome
 from gotax.exporters.style import (
     BOLD,
     DIM,
@@ -27,7 +28,6 @@ from gotax.exporters.style import (
     word,
 )
 from gotax.exporters.text import columns, utf8
-from gotax.model import Change, Comparison, Estimate, Growth, Observation, Outcome
 
 SCHEMA = "gotax.compare/v1"
 _LABEL_WIDTH = 12

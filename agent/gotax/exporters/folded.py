@@ -12,7 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from gotax.exporters.text import printable
-from gotax.model import Category, Frame, FrameKind, Stack, Window
+from gotax.profile import Category, Frame, FrameKind, Stack
+from gotax.window import Window
 
 
 def folded_lines(window: Window, by_category: bool = False) -> Iterator[str]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import gotax
 from gotax.exporters.text import utf8
-from gotax.model import Category, Frame, FrameKind, Location, Window
+from gotax.profile import Category, Frame, FrameKind, Location
+from gotax.window import Window
 
 if TYPE_CHECKING:
     from gotax.wire.pprof import profile_pb2

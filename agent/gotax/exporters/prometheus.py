@@ -28,22 +28,15 @@ import numpy as np
 from prometheus_client.metrics_core import Metric as Family
 
 import gotax
+from gotax.comparison import Change, Comparison
 from gotax.exporters.backends.delivery import Accountable
 from gotax.exporters.stream.statistics import Statistics, Streaming
 from gotax.exporters.text import bounded
 from gotax.exporters.textformat import TextFormat
-from gotax.model import (
-    CATEGORY_COUNT,
-    Category,
-    Change,
-    Comparison,
-    Container,
-    ContainerReport,
-    Finding,
-    Int64Array,
-    Verdict,
-    Window,
-)
+from gotax.findings import Finding, Verdict
+from gotax.process import Container
+from gotax.profile import CATEGORY_COUNT, Category, Int64Array
+from gotax.window import ContainerReport, Window
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MAX_LABEL = 256

@@ -7,7 +7,9 @@ from typing import Any
 import gotax
 from gotax.exporters.report import container_document, hits_document
 from gotax.exporters.text import utf8
-from gotax.model import Category, Frame, Location, Process, Window
+from gotax.process import Process
+from gotax.profile import Category, Frame, Location
+from gotax.window import Window
 
 SCHEMA = "gotax.record/v1"
 

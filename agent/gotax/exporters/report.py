@@ -12,22 +12,10 @@ from typing import Any
 import gotax
 from gotax.confidence import interval
 from gotax.exporters.text import utf8
-from gotax.model import (
-    Category,
-    ContainerReport,
-    CpuResources,
-    Evidence,
-    Finding,
-    FunctionShare,
-    Gomaxprocs,
-    Group,
-    HitCount,
-    PodContainer,
-    Process,
-    RuntimeState,
-    Saving,
-    Window,
-)
+from gotax.findings import Evidence, Finding, Saving
+from gotax.process import CpuResources, Gomaxprocs, PodContainer, Process, RuntimeState
+from gotax.profile import Category, FunctionShare, Group
+from gotax.window import ContainerReport, HitCount, Window
 
 SCHEMA = "gotax.check/v2"
 EXPLAIN_SCHEMA = "gotax.explain/v2"

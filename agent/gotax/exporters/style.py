@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from gotax.exporters.text import beginning, columns, elided, printable
-from gotax.model import Group, Origin, Verdict
+from gotax.findings import Verdict
+from gotax.process import Origin
+from gotax.profile import Group
 
 MIN_WIDTH = 60
 MAX_TEXT = 100  # sentences are not read well in longer lines

@@ -43,23 +43,18 @@ from gotax.exporters.style import (
 )
 from gotax.exporters.style import Style as Style  # part of what the functions below take
 from gotax.exporters.text import columns, elided
-from gotax.model import (
+from gotax.findings import Finding, Saving, Severity, Verdict
+from gotax.process import (
     Binding,
-    Category,
     Container,
-    ContainerReport,
     CpuLimit,
     CpuResources,
-    Finding,
     Gomaxprocs,
-    Group,
     PodContainer,
     Process,
-    Saving,
-    Severity,
-    Verdict,
-    Window,
 )
+from gotax.profile import Category, Group
+from gotax.window import ContainerReport, Window
 
 GAP = "  "
 LABEL_WIDTH = 12

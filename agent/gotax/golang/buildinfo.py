@@ -16,7 +16,7 @@ import numpy as np
 from gotax.errors import ParseError
 from gotax.golang.pclntab import has_pclntab
 from gotax.linux.elf import Elf, Segment
-from gotax.model import GoBuild, Module
+from gotax.process import GoBuild, Module
 
 _MAGIC = b"\xff Go buildinf:"
 _MAGIC_WORD = int.from_bytes(_MAGIC[:8], "little")

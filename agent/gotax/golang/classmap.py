@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from gotax.golang.categories import NATIVE
 from gotax.golang.pclntab import Chains, Pclntab
-from gotax.model import Int64Array, UInt64Array
+from gotax.profile import Int64Array, UInt64Array
 
 _MAX_TEXT_BYTES = 1 << 32
 _MAX_CHAINS = 1 << 15

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from gotax.errors import ParseError
 from gotax.golang.pcheader import MAX_ADDRESS_BITS, Header
 from gotax.linux.elf import Elf, distinct, gather
-from gotax.model import Int64Array, UInt8Array, UInt64Array
+from gotax.profile import Int64Array, UInt8Array, UInt64Array
 
 _INDEX_STEP = 64
 _CHUNK = 8192

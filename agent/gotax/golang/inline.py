@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gotax.linux.elf import Reader, gather
-from gotax.model import Int64Array, UInt8Array
+from gotax.profile import Int64Array, UInt8Array
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from gotax.errors import ParseError, ProcessGoneError, Refusal
 from gotax.golang.gomaxprocs import GomaxprocsAddresses, LiveGomaxprocs
 from gotax.linux.cgroup import CgroupMount, parse_mountinfo
 from gotax.linux.procfs import CgroupEntry, TaskPath, read_cgroups
-from gotax.model import (
+from gotax.process import (
     Automaxprocs,
     Binding,
     GoBuild,

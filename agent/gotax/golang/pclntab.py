@@ -26,7 +26,7 @@ from gotax.golang.moduledata import Moduledata, find_moduledata
 from gotax.golang.pcheader import Format, Header, find_headers
 from gotax.golang.pcvalue import PcTables, read_pc_tables
 from gotax.linux.elf import FEW, Elf, distinct, gather, spans
-from gotax.model import Frame, FrameKind, Int32Array, Int64Array, UInt64Array
+from gotax.profile import Frame, FrameKind, Int32Array, Int64Array, UInt64Array
 
 _NAME_BYTES = 256  # few names are longer, and on average they have a quarter
 _MAX_NAME_BYTES = 1 << 16  # names of generic functions can be long

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from gotax.errors import ParseError
 from gotax.linux.elf import FEW, Reader, distinct, spans
-from gotax.model import Int32Array, Int64Array, UInt8Array
+from gotax.profile import Int32Array, Int64Array, UInt8Array
 
 _SHORT_TABLE_BYTES = 4096  # of a few tables read one by one
 _TAIL_BYTES = 1024  # read this much for the last table of a span, then twice as much, ...

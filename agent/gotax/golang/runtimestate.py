@@ -14,7 +14,7 @@ from gotax.golang.gomaxprocs import FunctionRanges, read_code, variables
 from gotax.golang.machinecode import Code, References, find_references, loads_from_argument
 from gotax.linux.elf import Elf
 from gotax.linux.procfs import TaskPath, read_memory_parts
-from gotax.model import RuntimeState
+from gotax.process import RuntimeState
 
 _IDLE = ("runtime.pidleput", "runtime.pidleget")
 _MARK_TERMINATION = "runtime.gcMarkTermination"

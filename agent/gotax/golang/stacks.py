@@ -41,7 +41,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from gotax.model import Int64Array, UInt64Array
+from gotax.profile import Int64Array, UInt64Array
 
 _LOWEST: Final = 0x1000  # nothing is mapped in the first page
 _HIGHEST: Final = 1 << 47  # user addresses of amd64 and of arm64 with 48 bits or fewer end there

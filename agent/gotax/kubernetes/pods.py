@@ -14,7 +14,7 @@ from typing import Any
 from gotax.errors import ParseError
 from gotax.kubernetes.quantities import parse_cores
 from gotax.kubernetes.workloads import find_workload
-from gotax.model import CpuResources, PodContainer
+from gotax.process import CpuResources, PodContainer
 
 SILENCE = "gotax.dev/silence"
 """Annotation of a pod: codes of findings that it does not want to hear, separated by commas."""

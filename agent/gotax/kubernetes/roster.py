@@ -9,7 +9,7 @@ from typing import Any
 
 from gotax.errors import ParseError
 from gotax.kubernetes.pods import parse_pod
-from gotax.model import PodContainer
+from gotax.process import PodContainer
 
 log = logging.getLogger("gotax.kubernetes")
 

@@ -18,7 +18,7 @@ import httpx2
 from gotax.errors import UserError
 from gotax.kubernetes import api
 from gotax.kubernetes.roster import Roster
-from gotax.model import PodContainer
+from gotax.process import PodContainer
 
 log = logging.getLogger("gotax.kubernetes")
 

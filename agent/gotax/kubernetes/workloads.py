@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from gotax.model import Workload
+from gotax.process import Workload
 
 _HASH_LABELS = (
     # kubernetes pkg/controller/deployment/sync.go: the ReplicaSet is <deployment>-<hash>.

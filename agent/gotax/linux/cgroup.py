@@ -17,7 +17,7 @@ from typing import Literal
 
 from gotax.errors import ParseError, ProcessGoneError
 from gotax.linux.procfs import CgroupEntry, TaskPath, parse_cgroups, parse_cpu_list, read_cgroups
-from gotax.model import CpuLimit, CpuUsage
+from gotax.process import CpuLimit, CpuUsage
 
 _MAX_MOUNTINFO_BYTES = 8 << 20
 _MAX_FILE_BYTES = 64 * 1024

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gotax.errors import ParseError
-from gotax.model import Int64Array, UInt8Array, UInt64Array
+from gotax.profile import Int64Array, UInt8Array, UInt64Array
 
 EM_X86_64 = 62
 EM_AARCH64 = 183

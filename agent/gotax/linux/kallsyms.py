@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from gotax.model import UInt8Array, UInt64Array
+from gotax.profile import UInt8Array, UInt64Array
 
 UInt32Array: TypeAlias = npt.NDArray[np.uint32]
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gotax.errors import ParseError, UserError
-from gotax.model import Int64Array, UInt64Array
+from gotax.profile import Int64Array, UInt64Array
 from gotax.sampling import btf, kernel, preflight
 from gotax.sampling.loader import LoadError, Program, Watch, load_program
 from gotax.sampling.timers import Timers

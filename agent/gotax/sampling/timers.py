@@ -7,7 +7,7 @@ import os
 import time
 
 from gotax.errors import UserError
-from gotax.model import Int64Array
+from gotax.profile import Int64Array
 from gotax.sampling import kernel, preflight
 
 _LEEWAY = 2

@@ -7,26 +7,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from gotax.comparison import Change
 from gotax.diagnosis import change
 from gotax.diagnosis.change import ChangeWatch, Settings
-from gotax.model import (
-    CATEGORY_COUNT,
-    Category,
-    Change,
+from gotax.findings import Verdict
+from gotax.process import (
     Container,
-    ContainerReport,
     CpuLimit,
     CpuUsage,
     GoBuild,
     Gomaxprocs,
-    HitCount,
     Module,
     Origin,
     Process,
-    Profile,
-    Verdict,
-    Window,
 )
+from gotax.profile import CATEGORY_COUNT, Category, Profile
+from gotax.window import ContainerReport, HitCount, Window
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -12,24 +12,10 @@ from gotax.config import Thresholds
 from gotax.diagnosis import rules
 from gotax.diagnosis.case import Case, is_mismatch
 from gotax.diagnosis.findings import judge
-from gotax.model import (
-    CATEGORY_COUNT,
-    RUNTIME_GROUPS,
-    Binding,
-    Category,
-    Container,
-    ContainerReport,
-    CpuLimit,
-    CpuUsage,
-    Finding,
-    Gomaxprocs,
-    Group,
-    Origin,
-    Process,
-    Saving,
-    Severity,
-    Verdict,
-)
+from gotax.findings import Finding, Saving, Severity, Verdict
+from gotax.process import Binding, Container, CpuLimit, CpuUsage, Gomaxprocs, Origin, Process
+from gotax.profile import CATEGORY_COUNT, RUNTIME_GROUPS, Category, Group
+from gotax.window import ContainerReport
 from hypothesis import given
 from hypothesis import strategies as st
 

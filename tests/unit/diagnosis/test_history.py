@@ -13,20 +13,10 @@ from gotax.config import Thresholds
 from gotax.diagnosis import rules
 from gotax.diagnosis.case import Case, Cost
 from gotax.diagnosis.history import LONG_S, History
-from gotax.model import (
-    CATEGORY_COUNT,
-    Category,
-    Cause,
-    Container,
-    ContainerReport,
-    CpuLimit,
-    CpuUsage,
-    Gomaxprocs,
-    Origin,
-    Process,
-    Saving,
-    Verdict,
-)
+from gotax.findings import Cause, Saving, Verdict
+from gotax.process import Container, CpuLimit, CpuUsage, Gomaxprocs, Origin, Process
+from gotax.profile import CATEGORY_COUNT, Category
+from gotax.window import ContainerReport
 
 WINDOW_S, HZ = 15.0, 19
 CONTAINER = Container("c", "web", "/web")

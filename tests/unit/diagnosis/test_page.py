@@ -11,7 +11,7 @@ from gotax import cli
 from gotax.config import Thresholds
 from gotax.diagnosis.causes import SENTENCES
 from gotax.diagnosis.rules import CODES
-from gotax.model import Cause, Verdict
+from gotax.findings import Cause, Verdict
 
 PAGE = (Path(__file__).parents[3] / "docs" / "findings.md").read_text()
 

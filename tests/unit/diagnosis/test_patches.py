@@ -15,7 +15,7 @@ import pytest
 import yaml
 from gotax.diagnosis.patches import application, kubernetes_patch, variable_patch
 from gotax.kubernetes.pods import parse_pod
-from gotax.model import Container, CpuLimit, CpuResources, PodContainer, Workload
+from gotax.process import Container, CpuLimit, CpuResources, PodContainer, Workload
 from hypothesis import given
 from hypothesis import strategies as st
 

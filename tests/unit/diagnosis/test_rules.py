@@ -10,17 +10,13 @@ from gotax.config import Thresholds
 from gotax.diagnosis import rules
 from gotax.diagnosis.case import Case
 from gotax.diagnosis.findings import verdict_of
-from gotax.model import (
-    CATEGORY_COUNT,
+from gotax.findings import Confidence, Finding, Verdict
+from gotax.process import (
     Automaxprocs,
     Binding,
-    Category,
-    Confidence,
     Container,
-    ContainerReport,
     CpuLimit,
     CpuUsage,
-    Finding,
     GoBuild,
     Gomaxprocs,
     Ignored,
@@ -28,8 +24,9 @@ from gotax.model import (
     Otherwise,
     Process,
     RuntimeState,
-    Verdict,
 )
+from gotax.profile import CATEGORY_COUNT, Category
+from gotax.window import ContainerReport
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

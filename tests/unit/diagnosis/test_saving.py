@@ -9,18 +9,10 @@ import numpy as np
 import pytest
 from gotax.diagnosis import calibrated, saving
 from gotax.diagnosis.saving import TERMS, Situation, predict_kept, predict_saving
-from gotax.model import (
-    CATEGORY_COUNT,
-    Category,
-    Container,
-    ContainerReport,
-    CpuLimit,
-    CpuUsage,
-    Gomaxprocs,
-    Origin,
-    Process,
-    Verdict,
-)
+from gotax.findings import Verdict
+from gotax.process import Container, CpuLimit, CpuUsage, Gomaxprocs, Origin, Process
+from gotax.profile import CATEGORY_COUNT, Category
+from gotax.window import ContainerReport
 from hypothesis import given
 from hypothesis import strategies as st
 

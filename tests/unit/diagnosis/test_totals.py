@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 from gotax.diagnosis.totals import category_hits, top_functions
-from gotax.model import CATEGORY_COUNT, Frame, FrameKind, Location, Profile, Stack
+from gotax.profile import CATEGORY_COUNT, Frame, FrameKind, Location, Profile, Stack
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from gotax.model import (
-    Category,
+from gotax.findings import (
     Cause,
     Confidence,
-    Container,
-    CpuLimit,
-    CpuUsage,
     Evidence,
     Finding,
-    Frame,
-    FrameKind,
-    GoBuild,
-    Gomaxprocs,
-    Location,
-    Origin,
-    PodContainer,
-    Process,
     Remedy,
-    RuntimeState,
     Saving,
     SavingSource,
     Severity,
     Verdict,
-    Window,
+)
+from gotax.process import (
+    Container,
+    CpuLimit,
+    CpuUsage,
+    GoBuild,
+    Gomaxprocs,
+    Origin,
+    PodContainer,
+    Process,
+    RuntimeState,
     Workload,
 )
+from gotax.profile import Category, Frame, FrameKind, Location
+from gotax.window import Window
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 

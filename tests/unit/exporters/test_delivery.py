@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from gotax.exporters.backends.delivery import Account, Delivery, DeliveryError, Patience
 from gotax.exporters.backends.portions import Parcel
-from gotax.model import Window
+from gotax.window import Window
 
 from tests.patience import PATIENCE_S
 

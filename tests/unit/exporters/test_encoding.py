@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from gotax.exporters.stream import encoding
 from gotax.exporters.stream.interning import StreamDictionary
-from gotax.model import Category, CpuResources, PodContainer, Window, Workload
+from gotax.process import CpuResources, PodContainer, Workload
+from gotax.profile import Category
+from gotax.window import Window
 from gotax.wire.v1 import report_pb2 as wire
 from hypothesis import given
 from hypothesis import strategies as st

@@ -4,7 +4,8 @@ import json
 
 from gotax.exporters.folded import folded_lines
 from gotax.exporters.record import SCHEMA, record_document
-from gotax.model import Category, Frame, FrameKind, Location, Window
+from gotax.profile import Category, Frame, FrameKind, Location
+from gotax.window import Window
 from hypothesis import given
 
 from .strategies import unhurried, windows

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from gotax.exporters.backends.otlp import export_parcels
 from gotax.exporters.backends.portions import Parcel, portions
-from gotax.model import Category, Container, CpuLimit, PodContainer, Window, Workload
+from gotax.process import Container, CpuLimit, PodContainer, Workload
+from gotax.profile import Category
+from gotax.window import Window
 from hypothesis import given
 from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import (
     ExportProfilesServiceRequest as Request,

@@ -14,7 +14,8 @@ from gotax.exporters.pprof import profile_bytes
 from gotax.exporters.prometheus import PrometheusExporter
 from gotax.exporters.stream import encoding
 from gotax.exporters.style import Style
-from gotax.model import CpuResources, Window
+from gotax.process import CpuResources
+from gotax.window import Window
 from gotax_collector.decoding import Decoder
 from gotax_collector.received import Sender
 from prometheus_client.parser import text_string_to_metric_families

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from gotax.exporters.pprof import profile_bytes
-from gotax.model import Category, FrameKind, Window
+from gotax.profile import Category, FrameKind
+from gotax.window import Window
 from gotax.wire.pprof.profile_pb2 import Profile
 from hypothesis import given
 

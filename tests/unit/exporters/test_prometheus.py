@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gotax.comparison import Change, Comparison, Estimate, Growth, Observation, Outcome
 from gotax.exporters.backends.delivery import Account
 from gotax.exporters.prometheus import (
     CONTAINER_LABELS,
@@ -24,21 +25,10 @@ from gotax.exporters.prometheus import (
     read_resident_bytes,
 )
 from gotax.exporters.stream.statistics import Statistics
-from gotax.model import (
-    CATEGORY_COUNT,
-    Category,
-    Change,
-    Comparison,
-    Container,
-    CpuUsage,
-    Estimate,
-    Growth,
-    Health,
-    Observation,
-    Outcome,
-    Saving,
-    Window,
-)
+from gotax.findings import Saving
+from gotax.process import Container, CpuUsage
+from gotax.profile import CATEGORY_COUNT, Category
+from gotax.window import Health, Window
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.metrics_core import Metric as Family

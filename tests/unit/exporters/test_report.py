@@ -10,7 +10,9 @@ import pytest
 from gotax.confidence import interval
 from gotax.exporters.record import record_document
 from gotax.exporters.report import MAX_FUNCTIONS, check_document, explain_document
-from gotax.model import Category, CpuResources, Group, Window
+from gotax.process import CpuResources
+from gotax.profile import Category, Group
+from gotax.window import Window
 from hypothesis import given
 
 from .strategies import unhurried, windows

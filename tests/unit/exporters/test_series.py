@@ -10,7 +10,9 @@ from gotax.exporters.backends.parca import write_request
 from gotax.exporters.backends.portions import portions, window_of
 from gotax.exporters.backends.pyroscope import push_request
 from gotax.exporters.backends.series import Series, batches, labels_of
-from gotax.model import Category, Container, PodContainer, Window, Workload
+from gotax.process import Container, PodContainer, Workload
+from gotax.profile import Category
+from gotax.window import Window
 from gotax.wire.parca.profilestore_pb2 import WriteRawRequest
 from gotax.wire.pprof.profile_pb2 import Profile
 from gotax.wire.pyroscope.push_pb2 import PushRequest

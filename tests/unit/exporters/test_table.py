@@ -16,7 +16,9 @@ from gotax.exporters.table import (
     sorted_reports,
 )
 from gotax.exporters.text import bounded, columns, elided, printable
-from gotax.model import CpuResources, Verdict, Window
+from gotax.findings import Verdict
+from gotax.process import CpuResources
+from gotax.window import Window
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -11,41 +11,42 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from gotax.model import (
-    CATEGORY_COUNT,
-    Binding,
-    Category,
+from gotax.findings import (
     Cause,
     Confidence,
-    Container,
-    ContainerReport,
-    CpuLimit,
-    CpuUsage,
     Evidence,
     Finding,
-    Frame,
-    FrameKind,
-    FunctionShare,
+    Remedy,
+    Saving,
+    SavingSource,
+    Severity,
+    Verdict,
+)
+from gotax.process import (
+    Binding,
+    Container,
+    CpuLimit,
+    CpuUsage,
     GoBuild,
     Gomaxprocs,
-    Health,
-    HitCount,
-    Location,
     Module,
     Origin,
     PodContainer,
     Process,
-    Profile,
-    Remedy,
     RuntimeState,
-    Saving,
-    SavingSource,
-    Severity,
-    Stack,
-    Verdict,
-    Window,
     Workload,
 )
+from gotax.profile import (
+    CATEGORY_COUNT,
+    Category,
+    Frame,
+    FrameKind,
+    FunctionShare,
+    Location,
+    Profile,
+    Stack,
+)
+from gotax.window import ContainerReport, Health, HitCount, Window
 
 PERIOD_NS = 52_631_578  # 19 Hz
 ROOT = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod"

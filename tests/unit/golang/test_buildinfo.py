@@ -7,7 +7,7 @@ from gotax.errors import ParseError
 from gotax.golang.buildinfo import parse_buildinfo, parse_modinfo
 from gotax.golang.pclntab import parse_pclntab, shortened
 from gotax.linux.elf import FileReader, parse_elf
-from gotax.model import Module
+from gotax.process import Module
 
 # As `go version -m` prints it, without its indentation; the sums are cut short.
 MODINFO = b"""\

@@ -26,7 +26,7 @@ from gotax.golang.categories import (
     function_code,
     names_of,
 )
-from gotax.model import Category
+from gotax.profile import Category
 from hypothesis import given
 from hypothesis import strategies as st
 

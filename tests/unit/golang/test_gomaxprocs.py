@@ -36,7 +36,7 @@ from gotax.golang.origin import (
 from gotax.linux.cgroup import CgroupMount
 from gotax.linux.elf import EM_AARCH64, EM_X86_64, PF_X, PT_LOAD, BytesReader, Elf, Segment
 from gotax.linux.procfs import Auxiliary, CgroupEntry, Mapping
-from gotax.model import (
+from gotax.process import (
     Automaxprocs,
     Binding,
     GoBuild,

@@ -20,7 +20,7 @@ from gotax.golang.runtimestate import (
     read_state,
 )
 from gotax.linux.elf import EM_AARCH64, EM_X86_64
-from gotax.model import RuntimeState
+from gotax.process import RuntimeState
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,7 +7,7 @@ from gotax.golang.stacks import (
     plausible,
     return_addresses_to_calls,
 )
-from gotax.model import UInt64Array
+from gotax.profile import UInt64Array
 from hypothesis import given
 from hypothesis import strategies as st
 

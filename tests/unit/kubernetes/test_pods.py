@@ -10,7 +10,7 @@ from gotax.errors import ParseError
 from gotax.kubernetes.pods import parse_pod
 from gotax.kubernetes.quantities import parse_cores
 from gotax.kubernetes.workloads import find_workload
-from gotax.model import CpuResources, Workload
+from gotax.process import CpuResources, Workload
 from hypothesis import given
 from hypothesis import strategies as st
 

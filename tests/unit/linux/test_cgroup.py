@@ -24,7 +24,7 @@ from gotax.linux.cgroup import (
     parse_mountinfo,
 )
 from gotax.linux.procfs import parse_cgroups
-from gotax.model import CpuLimit, CpuUsage
+from gotax.process import CpuLimit, CpuUsage
 from hypothesis import given
 from hypothesis import strategies as st
 

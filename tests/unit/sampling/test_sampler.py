@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gotax.errors import UserError
-from gotax.model import UInt64Array
+from gotax.profile import UInt64Array
 from gotax.sampling import preflight, sampler
 from gotax.sampling.loader import MAP_NAMES
 from gotax.sampling.sampler import (

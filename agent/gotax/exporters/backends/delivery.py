@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 from gotax.exporters.backends.portions import Parcel, portions
-from gotax.model import Window
+from gotax.window import Window
 
 log = logging.getLogger("gotax")
 

@@ -16,7 +16,7 @@ from gotax.exporters.backends.endpoint import Endpoint
 from gotax.exporters.backends.grpccall import GZIP, GrpcCall
 from gotax.exporters.backends.otlp import MAX_BYTES, export_parcels
 from gotax.exporters.backends.portions import Parcel
-from gotax.model import Window
+from gotax.window import Window
 
 METHOD = "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export"
 

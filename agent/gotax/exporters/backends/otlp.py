@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 import gotax
 from gotax.exporters.backends.portions import Parcel, Portion, portions
 from gotax.exporters.text import bounded
-from gotax.model import Category, Frame, Location, Process, Stack, Window
+from gotax.process import Process
+from gotax.profile import Category, Frame, Location, Stack
+from gotax.window import Window
 
 if TYPE_CHECKING:
     from opentelemetry.proto.collector.profiles.v1development import profiles_service_pb2 as service

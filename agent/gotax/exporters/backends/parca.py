@@ -8,7 +8,7 @@ from gotax.exporters.backends.endpoint import Endpoint
 from gotax.exporters.backends.grpccall import GrpcCall
 from gotax.exporters.backends.portions import Parcel
 from gotax.exporters.backends.series import Series, batches
-from gotax.model import Window
+from gotax.window import Window
 
 METHOD = "/parca.profilestore.v1alpha1.ProfileStoreService/WriteRaw"
 PORT = 7070

@@ -12,15 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gotax.model import (
-    Container,
-    ContainerReport,
-    HitCount,
-    Int64Array,
-    Process,
-    Profile,
-    Window,
-)
+from gotax.process import Container, Process
+from gotax.profile import Int64Array, Profile
+from gotax.window import ContainerReport, HitCount, Window
 
 
 @dataclass(frozen=True, slots=True)

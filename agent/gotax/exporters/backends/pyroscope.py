@@ -13,7 +13,7 @@ from gotax.exporters.backends.endpoint import Endpoint
 from gotax.exporters.backends.httpcall import HttpCall
 from gotax.exporters.backends.portions import Parcel
 from gotax.exporters.backends.series import Series, batches
-from gotax.model import Window
+from gotax.window import Window
 
 PATH = "/push.v1.PusherService/Push"
 PORT = 4040

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from gotax.exporters.backends.portions import Portion, portions, window_of
 from gotax.exporters.pprof import profile_bytes
 from gotax.exporters.text import bounded
-from gotax.model import Window
+from gotax.window import Window
 
 NAME = "process_cpu"
 """What Go's own CPU profiles are called there, so that they are shown alike."""

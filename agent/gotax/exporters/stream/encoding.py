@@ -11,28 +11,20 @@ from collections.abc import Mapping
 import numpy as np
 
 from gotax.exporters.text import bounded, printable
-from gotax.model import (
+from gotax.findings import Confidence as ModelConfidence
+from gotax.findings import Finding, Saving, Severity, Verdict
+from gotax.process import Container, CpuLimit, Origin, PodContainer, Process
+from gotax.profile import (
     CATEGORY_COUNT,
     Category,
-    Container,
-    ContainerReport,
-    CpuLimit,
-    Finding,
     Frame,
     FrameKind,
     Int32Array,
     Int64Array,
     Location,
-    Origin,
-    PodContainer,
-    Process,
-    Saving,
-    Severity,
     Stack,
-    Verdict,
-    Window,
 )
-from gotax.model import Confidence as ModelConfidence
+from gotax.window import ContainerReport, Window
 from gotax.wire.v1 import report_pb2 as wire
 
 TEXT_MAX = 1024

@@ -35,7 +35,7 @@ from gotax.exporters.stream.interning import StreamDictionary
 from gotax.exporters.stream.segments import Record
 from gotax.exporters.stream.spool import DAMAGED, Spool
 from gotax.exporters.stream.statistics import Statistics
-from gotax.model import Window
+from gotax.window import Window
 from gotax.wire.parsing import parsed
 from gotax.wire.v1 import ingest_pb2, report_pb2
 

@@ -1,0 +1,142 @@
+"""Values of a comparison: one workload before and after a change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from gotax.findings import Saving
+from gotax.process import Container, CpuUsage
+from gotax.profile import RUNTIME_GROUPS, Category, Group
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What was seen of one workload over some time, in one window or in several added up.
+
+    ``duration_s`` is profiled time, of several containers the sum of theirs; ``cpu_ns`` is of its
+    Go processes; ``category_hits`` has ``CATEGORY_COUNT`` entries. ``periods``,
+    ``throttled_periods`` and ``throttled_ns`` are growth, None where the kernel does not count.
+    The time falls into ``blocks`` of about the same length; ``cores_variance`` is the variance of
+    their mean CPU, 0 for fewer than two.
+    """
+
+    duration_s: float
+    cpu_ns: int
+    category_hits: tuple[int, ...]
+    usage: CpuUsage = CpuUsage()
+    limit_cores: float | None = None
+    gomaxprocs: int | None = None
+    recommended: int | None = None
+    go_version: str = ""
+    blocks: int = 1
+    cores_variance: float = 0.0
+
+    @property
+    def hits(self) -> int:
+        return sum(self.category_hits)
+
+    @property
+    def cores(self) -> float:
+        return self.cpu_ns / 1e9 / self.duration_s if self.duration_s > 0 else 0.0
+
+    def hits_of(self, *groups: Group) -> int:
+        return sum(self.category_hits[c] for c in Category if c.group in groups)
+
+    @property
+    def runtime_share(self) -> float:
+        return self.hits_of(*RUNTIME_GROUPS) / self.hits if self.hits else 0.0
+
+    @property
+    def throttled_share(self) -> float | None:
+        """Of the enforcement periods; None where there were none."""
+        usage = self.usage
+        if not usage.periods or usage.throttled_periods is None:
+            return None
+        return min(1.0, usage.throttled_periods / usage.periods)
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """A number before and after. ``low`` and ``high`` are the 95 % interval of ``change``, both
+    None where nothing says how sure it is.
+    """
+
+    before: float
+    after: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def change(self) -> float:
+        return self.after - self.before
+
+    @property
+    def is_sure(self) -> bool:
+        """The interval does not hold 0."""
+        return self.low is not None and self.high is not None and self.low * self.high > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number and its 95 % interval; both ends None where nothing says how sure it is."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Outcome(Enum):
+    """What became of a predicted saving."""
+
+    WITHIN = "within"
+    BELOW = "below"  # saved less than the low end
+    ABOVE = "above"  # saved more than the high end
+    NOT_APPLIED = "not-applied"  # GOMAXPROCS is not what the prediction was for
+    NOT_PREDICTED = "not-predicted"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Units of work (requests, messages) a second, before and after."""
+
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One workload before and after a change.
+
+    ``shares`` has a ``Growth`` for every group and ``categories`` for every category with hits,
+    of shares of the hits. ``cpu_per_unit`` is in seconds. ``saving`` is what was saved, in cores:
+    at the work of before where ``work`` is known, else as measured; ``predicted`` is what the
+    findings of before had foretold. ``caveats`` say what the numbers do not show.
+    """
+
+    name: str
+    matched_by: str
+    before: Observation
+    after: Observation
+    cores: Growth
+    runtime: Growth
+    shares: tuple[tuple[Group, Growth], ...]
+    categories: tuple[tuple[Category, Growth], ...]
+    work: Work | None
+    cpu_per_unit: Growth | None
+    saving: Estimate
+    predicted: Saving | None
+    outcome: Outcome
+    caveats: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A workload whose GOMAXPROCS has changed, and what came of it.
+
+    ``container`` is who it is now; ``unix_ns`` is when the comparison was made.
+    """
+
+    container: Container
+    unix_ns: int
+    comparison: Comparison

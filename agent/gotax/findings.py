@@ -1,0 +1,118 @@
+"""Values of the diagnosis: verdicts, findings with evidence and remedy, predicted savings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Severity(Enum):
+    INFO = "info"
+    WARNING = "warning"
+
+
+class Verdict(Enum):
+    """The one word for a container."""
+
+    OVERSIZED = "oversized"  # GOMAXPROCS over the limit, and the profile shows the cost
+    MISMATCH = "mismatch"  # GOMAXPROCS over the limit, cost below the threshold
+    FITS = "fits"
+    UNLIMITED = "unlimited"  # no CPU limit to compare with
+    TOO_FEW_SAMPLES = "too-few-samples"
+    UNREADABLE = "unreadable"  # GOMAXPROCS could not be read
+
+
+class Confidence(Enum):
+    """``HIGH``: read or proven by a 95 % interval. ``MEDIUM``: rests on a model or on a guess at
+    the cause. ``LOW``: a hint to look at."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+class Cause(Enum):
+    """Why GOMAXPROCS is above what fits."""
+
+    OLD_GO = "go-before-1.25"  # it does not look at CPU limits
+    GO_MOD = "go.mod-before-1.25"  # a newer toolchain keeps the old defaults for such modules
+    GODEBUG = "godebug"  # containermaxprocs=0 in the environment
+    DEBUG_LINE = "go-debug-line"  # the same, built in by a //go:debug line or go.mod's godebug
+    ENVIRONMENT = "environment"
+    CALL = "call"
+    AUTOMAXPROCS = "automaxprocs"  # linked in, and it did not find the limit or the CPUs
+    ANCESTOR = "ancestor-limit"  # the tightest limit is above the cgroup that Go reads
+    RESIZE = "resize"  # fitted an earlier limit, and stayed
+    FEWER_CPUS = "fewer-cpus"  # fitted the CPUs it had when it started, and stayed
+    HIDDEN = "cgroup-hidden"  # Go would follow the limit, but does not find its cgroup's files
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One measurement behind a finding: a sentence, and the number in it.
+
+    ``value`` is in ``unit`` (``share``, ``cores``, ``s``, ``count``), with its 95 % interval where
+    there is one. ``window_s`` is the time it was measured over, None for what was just read.
+    """
+
+    text: str
+    value: float | None = None
+    unit: str = ""
+    interval: tuple[float, float] | None = None
+    window_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """What to do. ``patch`` is ready to be applied (YAML, a systemd drop-in, a line), or "".
+
+    ``gomaxprocs`` is the value it leads to, None where it is not about that.
+    """
+
+    text: str
+    patch: str = ""
+    gomaxprocs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SavingSource:
+    """One part of a predicted saving: ``name`` for people, ``cores`` below 0 where it costs."""
+
+    name: str
+    cores: float
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """What a change of GOMAXPROCS would save, in CPU cores at the same work.
+
+    The saving lies between ``low`` and ``high`` in nine cases of ten and most likely near ``mid``;
+    below 0 the change costs CPU. ``sources`` add up to ``mid``, largest first. ``cautions`` are
+    sentences: where the change could cost latency or throughput, and how to check.
+    """
+
+    low: float
+    mid: float
+    high: float
+    sources: tuple[SavingSource, ...] = ()
+    cautions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """``code`` is stable, docs/findings.md explains it.
+
+    ``cause`` only where GOMAXPROCS is too high.
+    ``held_s``: for how long it has been found without a break.
+    """
+
+    code: str
+    title: str
+    severity: Severity
+    confidence: Confidence
+    evidence: tuple[Evidence, ...]
+    remedy: Remedy
+    saving: Saving | None = None
+    cause: Cause | None = None
+    held_s: float = 0.0

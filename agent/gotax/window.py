@@ -1,0 +1,145 @@
+"""The values that leave the pipeline: one report per container, and the window that holds all.
+
+A *window* is everything learned in one interval. A *loss* is a sample that could not be
+attributed, under a named reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gotax.comparison import Change
+from gotax.findings import Finding, Saving, Verdict
+from gotax.process import Container, CpuLimit, CpuUsage, Process
+from gotax.profile import RUNTIME_GROUPS, Category, FunctionShare, Group, Int64Array, Profile
+
+OUTSIDE_NAMESPACE = "outside-namespace"
+
+
+@dataclass(frozen=True, slots=True)
+class HitCount:
+    """Conservation: ``drained == attributed + sum(lost.values())``."""
+
+    drained: int
+    attributed: int
+    lost: dict[str, int]
+
+    @property
+    def outside(self) -> int:
+        """Of programs that this PID namespace does not show."""
+        return self.lost.get(OUTSIDE_NAMESPACE, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerReport:
+    """One Go container in one window. ``category_hits`` has ``CATEGORY_COUNT`` entries.
+
+    ``process_hits`` goes with ``processes``. The verdict and the findings rest on this window and
+    on those before it, back to the last change of the container; ``held_s`` is how long the
+    verdict has been this one.
+    """
+
+    container: Container
+    processes: tuple[Process, ...]
+    category_hits: Int64Array
+    functions: tuple[FunctionShare, ...]
+    limit: CpuLimit
+    usage: CpuUsage  # growth of the kernel's counters in this window
+    verdict: Verdict
+    findings: tuple[Finding, ...] = ()
+    cpu_ns: int | None = None  # of its Go processes, by the kernel's account
+    process_hits: tuple[int, ...] = ()
+    held_s: float = 0.0
+    drain_hits: tuple[int, ...] = ()  # in order, each of about the same time: how even the load was
+    silenced: tuple[str, ...] = ()  # codes of findings that were asked not to be told
+    saving: Saving | None = None  # of the recommended GOMAXPROCS, with or without a finding
+
+    @property
+    def hits(self) -> int:
+        return int(self.category_hits.sum())
+
+    @property
+    def main_process(self) -> Process:
+        """The Go process with the most hits: ``processes`` is sorted that way."""
+        return self.processes[0]
+
+    def share(self, *categories: Category) -> float:
+        total = self.hits
+        return sum(int(self.category_hits[c]) for c in categories) / total if total else 0.0
+
+    def group_share(self, *groups: Group) -> float:
+        return self.share(*(c for c in Category if c.group in groups))
+
+    @property
+    def runtime_share(self) -> float:
+        return self.group_share(*RUNTIME_GROUPS)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """gotax's own well-being. ``losses`` and ``drained`` count since the start."""
+
+    drain_s: float = 0.0
+    tick_s: float = 0.0
+    cache_entries: dict[str, int] = field(default_factory=dict)
+    cache_evictions: dict[str, int] = field(default_factory=dict)
+    errors: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Unjudged:
+    """Programs of which it is not known whether they are Go: ``reason`` is why.
+
+    ``hits`` are theirs. Of what ended before it was looked at (``process-gone``) ``processes``
+    counts those with hits in the window.
+    """
+
+    reason: str
+    processes: int
+    hits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Everything learned in one tick. ``start_unix_ns`` is wall time, ``duration_s`` monotonic."""
+
+    host: str
+    start_unix_ns: int
+    duration_s: float
+    period_ns: int
+    cpu_count: int
+    hits: HitCount
+    processes: tuple[Process, ...]
+    profile: Profile
+    reports: tuple[ContainerReport, ...]  # Go containers, most hits first
+    other_hits: int  # hits of processes that are not Go, as far as that is known
+    health: Health = Health()
+    changes: tuple[Change, ...] = ()  # of GOMAXPROCS, made in the last hour, newest first
+    unjudged: tuple[Unjudged, ...] = ()  # most processes first; their hits are in other_hits, too
+    judged: int = 0  # programs that were read, Go or not
+
+    @property
+    def native_hits(self) -> int:
+        """Of programs that are known not to be Go."""
+        return self.other_hits - sum(found.hits for found in self.unjudged)
+
+    @property
+    def hz(self) -> float:
+        return 1e9 / self.period_ns
+
+    def cpu_ns_of(self, report: ContainerReport) -> int:
+        """CPU time of a container's Go processes: the kernel's account, else what hits stand for.
+
+        Hits say what the time was spent on. How much it was, the kernel knows better: timer
+        interrupts come a little late, and miss the ends of short runs.
+        """
+        return report.hits * self.period_ns if report.cpu_ns is None else report.cpu_ns
+
+    def cores_of(self, report: ContainerReport) -> float:
+        return self.cpu_ns_of(report) / 1e9 / self.duration_s if self.duration_s else 0.0
+
+    def cpu_s(self, hits: int) -> float:
+        return hits * self.period_ns / 1e9
+
+    def cpu_cores(self, hits: int) -> float:
+        return self.cpu_s(hits) / self.duration_s if self.duration_s else 0.0
