@@ -23,7 +23,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     browser.needed()
     with ExitStack() as stack:
         store = stack.enter_context(closing(story.filled(tmp_path_factory.mktemp("story"))))
-        served = Served(Questions(store.connections), lambda: b"", lambda: 0.0)
+        served = Served(
+            Questions(store.connections), lambda: b"", lambda: 0.0, clock=lambda: story.UNTIL + 5.0
+        )
         page = stack.enter_context(closing(Site(("127.0.0.1", 0), served)))
         yield f"http://127.0.0.1:{page.port}"
 

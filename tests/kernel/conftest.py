@@ -6,13 +6,23 @@ from contextlib import ExitStack
 
 import pytest
 from gotax.errors import UserError
+from gotax.sampling import loader
 from gotax.sampling.sampler import Sampler
 
 from tests.kernel.load import Group, Load
+from tests.patience import PATIENCE_S
+
+
+@pytest.fixture(scope="session")
+def _patient() -> Iterator[None]:
+    """The compiler of the BPF program gets the time that it needs on a busy host."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loader, "_LOAD_TIMEOUT_S", PATIENCE_S)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
-def samples() -> None:
+def samples(_patient: None) -> None:
     """A host that cannot be sampled skips these tests; where CI=true says it must, they fail."""
     try:
         with Sampler(99, 1.0) as sampler:

@@ -171,11 +171,17 @@ def end_segments_at(path: Path, offset: int) -> None:
             write(path, at + 0x20, struct.pack("<QQ", offset - start, offset - start))
 
 
+def executable(program: Load) -> Path:
+    return Path(f"/proc/{program.pid}/exe").readlink()
+
+
 def test_hostile_binaries_that_run(go_binary: GoBinary, load: Loads, tmp_path: Path) -> None:
     """Each is counted as the process it is. The sound one has its name; no other has that of a
     function it does not have; the pipeline survives them all, with every detail asked for."""
     made = hostile(go_binary("knownwork", VERSIONS[-1]), tmp_path)
     running = {name: load(path) for name, path in made.items()}
+    for name, program in running.items():
+        wait_until(lambda p=program, n=name: executable(p) == made[n], "the shell to exec")
     pids = {program.pid: name for name, program in running.items()}
     detail = Detail(functions=20, native_frames=True, kernel_frames=True)
     with Walk(499, target=Target(tgids=frozenset(pids)), detail=detail) as walk:

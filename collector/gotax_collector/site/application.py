@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
@@ -52,13 +53,14 @@ RANGES = (("1h", "1 hour"), ("6h", "6 hours"), ("24h", "1 day"), ("7d", "7 days"
 class Served:
     """What the site shows. ``metrics`` is for /metrics, ``store_failing_s`` for /readyz.
 
-    ``guard`` None: to whoever asks.
+    ``guard`` None: to whoever asks. ``clock``: Unix time in seconds.
     """
 
     questions: Questions
     metrics: Callable[[], bytes]
     store_failing_s: Callable[[], float]
     guard: Guard | None = None
+    clock: Callable[[], float] = time.time
 
 
 class Site:
@@ -108,7 +110,7 @@ class _Pages:
 
     def __init__(self, served: Served) -> None:
         self._served = served
-        self._api = Api(served.questions)
+        self._api = Api(served.questions, served.clock)
 
     def routes(self) -> dict[str, Callable[[Request], Response]]:
         return {

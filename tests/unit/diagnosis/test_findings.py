@@ -253,10 +253,9 @@ def test_below_one_cpu_fewer_ps_do_not_end_the_throttling(limit: float, warned: 
     assert ("even one P" in finding.remedy.text) is warned
 
 
-def predicted(seen: ContainerReport, monkeypatch: pytest.MonkeyPatch, *found: float) -> Case:
-    """The case with a saving of (low, mid, high) cores of the one that it uses."""
-    low, mid, high = found
-    saving = Saving(low, mid, high)
+def predicted(seen: ContainerReport, monkeypatch: pytest.MonkeyPatch, low: float) -> Case:
+    """The case with a saving of half a core, and more or less, of the one that it uses."""
+    saving = Saving(low, 0.5, 0.7)
     monkeypatch.setattr("gotax.diagnosis.case.predict_saving", lambda *_: saving)
     return Case(replace(seen, cpu_ns=15 * 10**9), 15.0, 192, USUAL)
 
@@ -274,7 +273,7 @@ def test_what_may_be_a_loss_is_no_warning(
     low: float, severity: Severity, expected: Verdict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor does it say that the runtime pays, nor end with exit code 1."""
-    case = predicted(report(192, 1, runtime=500, hits=1000), monkeypatch, low, 0.5, 0.7)
+    case = predicted(report(192, 1, runtime=500, hits=1000), monkeypatch, low)
     verdict, findings = judge(case)
     finding = {f.code: f for f in findings}[rules.COSTLY]
     assert (finding.severity, verdict) == (severity, expected)
@@ -288,7 +287,7 @@ def test_without_a_limit_too(
     low: float, severity: Severity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """GT003, whose verdict is then that there is no limit."""
-    case = predicted(report(64, 64, runtime=500, hits=1000, limit=None), monkeypatch, low, 0.5, 0.7)
+    case = predicted(report(64, 64, runtime=500, hits=1000, limit=None), monkeypatch, low)
     verdict, findings = judge(case)
     assert {f.code: f.severity for f in findings}[rules.UNLIMITED] is severity
     is_warned = severity is Severity.WARNING
@@ -298,7 +297,7 @@ def test_without_a_limit_too(
 def test_all_cpus_of_the_node_is_said_only_of_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """32 of 64 set by a variable are not all."""
     seen = report(32, 64, runtime=500, hits=1000, limit=None, origin=Origin.ENVIRONMENT)
-    _, findings = judge(predicted(seen, monkeypatch, 0.1, 0.5, 0.7))
+    _, findings = judge(predicted(seen, monkeypatch, 0.1))
     finding = {f.code: f for f in findings}[rules.UNLIMITED]
     assert "far more than it uses" in finding.title
     assert "or give it a CPU limit" not in finding.remedy.text  # the variable would stay
