@@ -126,7 +126,7 @@ def test_a_process_whose_main_thread_has_ended(
         command = [program, go_binary("library", version, "c-shared")]
     with running(*command, env={"GOMAXPROCS": "7", "GODEBUG": "x=1"}) as pid:
         wait_for_the_main_thread_to_end(pid)
-        _, entry = looked_at(pid)
+        table, entry = looked_at(pid)
         assert entry.process.build is not None
         assert entry.process.build.version == f"go{version}"
         assert value_of(entry) == 3
@@ -166,7 +166,7 @@ def test_a_program_for_32_bits(go_binary: GoBinary) -> None:
     """It is Go, and its runtime's memory is laid out in another way: unreadable, and why."""
     path = go_binary("gomaxprocs", VERSIONS[-1], "386")
     with running(path) as pid:
-        _, entry = looked_at(pid)
+        table, entry = looked_at(pid)
         assert entry.process.build is not None
         assert entry.process.build.version == f"go{VERSIONS[-1]}"
         assert value_of(entry) == "elf-unsupported"

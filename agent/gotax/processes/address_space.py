@@ -16,7 +16,8 @@ from gotax.linux.elf import BytesReader, Elf, parse_elf
 from gotax.linux.procfs import UNLISTED, FileId, MappedFile, Mapping
 from gotax.processes.binaries import Binary, BinaryTable
 from gotax.processes.counts import ErrorCounts
-from gotax.processes.files import ProcessFiles, read_head
+from gotax.processes.files import ProcessFiles
+from gotax.processes.opened import read_head
 
 _HEAD_BYTES = 4096  # a page: ELF header, program headers and, of what linkers make, the notes
 _MAX_HEADS = 64  # of one process, that are looked at in memory

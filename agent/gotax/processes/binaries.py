@@ -20,7 +20,7 @@ from gotax.golang.runtimestate import StateAddresses, find_state
 from gotax.linux.elf import Elf, SymbolTable, parse_elf
 from gotax.linux.procfs import FileId, Mapping
 from gotax.process import GoBuild
-from gotax.processes.files import BorrowedFile
+from gotax.processes.opened import BorrowedFile
 from gotax.profile import Frame, FrameKind, UInt64Array
 
 _BINARIES = 128
