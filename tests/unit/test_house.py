@@ -70,6 +70,18 @@ WITHIN: dict[str, tuple[str, ...]] = {
     ),
     "symbols": ("__init__", "places", "ranges", "walks", "kernel", "symbolizer"),
 }
+# What containers own, as linux and golang read it: processes/files.py alone may ask for it.
+CONTAINERS_FILES = {
+    *("read_exe_id", "read_exe_link", "read_maps", "read_first_addresses"),
+    *("find_mapped_file", "read_auxv", "read_environment", "read_cgroup_fds", "read_memory"),
+    *(
+        "read_memory_parts",
+        "read_allowed_cpus",
+        "read_gomaxprocs",
+        "read_state",
+        "read_cgroup_view",
+    ),
+}
 ONLY: dict[str, str | tuple[str, ...]] = {  # who alone may import a library
     "bcc": "sampling/loader.py",
     "prometheus_client": ("exporters/prometheus.py", "exporters/textformat.py"),
@@ -196,6 +208,19 @@ def inner_arrows(package: Path) -> list[str]:
                 if not first and rest and rest.split(".")[0] not in before:
                     found.append(f"{name}/{path.name}: imports {imported}")
     return found
+
+
+def other_ways_to_files(package: Path) -> list[str]:
+    """Reads of what containers own that do not pass through ProcessFiles."""
+    return [
+        f"{path.relative_to(package)}: {name}"
+        for folder in WITHIN
+        for path in sources(package / folder)
+        if path != package / "processes" / "files.py"
+        for node in ast.walk(tree(path))
+        if (name := getattr(node, "attr", getattr(node, "id", getattr(node, "name", ""))))
+        in CONTAINERS_FILES
+    ]
 
 
 def large(package: Path) -> list[str]:
@@ -360,6 +385,13 @@ def test_imports_within_a_package_have_an_order() -> None:
         assert sorted(path.stem for path in sources(AGENT / name)) == sorted(order)
 
 
+def test_files_of_containers_are_read_one_way() -> None:
+    """So that this reading can move to a process of its own."""
+    assert other_ways_to_files(AGENT) == []
+    files = ast.unparse(tree(AGENT / "processes" / "files.py"))
+    assert all(name in files for name in CONTAINERS_FILES - {"read_memory_parts"})
+
+
 def test_modules_and_classes_are_small() -> None:
     """And what is not, is in the list of those that may be; the list names nothing else."""
     assert {*large(AGENT), *large(COLLECTOR)} == LARGE
@@ -442,6 +474,10 @@ BAD = {
         "processes/files.py": "from gotax.processes.table import ProcessTable"
     },
     "itself in a package": {"processes/files.py": "from gotax.processes.files import x"},
+    "another way to files": {
+        "processes/table.py": "def f(procfs):\n    procfs.read_environment(1)"
+    },
+    "another way imported": {"symbols/walks.py": "from gotax.linux.procfs import read_maps"},
     "unknown in a package": {"processes/tables.py": ""},
     "six parameters": {"linux/elf.py": "def f(a, b, c, d, *, e, g): pass"},
 }
@@ -453,6 +489,7 @@ def test_a_breach_is_found(tmp_path: Path, case: str) -> None:
 
     def breaches() -> list[str]:
         rules = (arrows, inner_arrows, foreign, impurities, vague_names, long_signatures, large)
+        rules = (*rules, other_ways_to_files)
         found = [breach for rule in rules for breach in rule(tmp_path)]
         everything = catch_alls(tmp_path)
         return found + (everything if len(everything) > CATCH_ALL_MAX else [])

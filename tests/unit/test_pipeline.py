@@ -359,6 +359,37 @@ def test_the_long_dead_are_not_kept_whole(host: Host, known: Known) -> None:
     assert int(report.category_hits.sum()) == 5
 
 
+@pytest.mark.parametrize("look", ["scan", "resolve"])
+def test_a_process_that_ends_while_it_is_looked_at_again(
+    host: Host, known: Known, native: Program, look: str
+) -> None:
+    """It could not be read at first, turns out to be Go, and is gone before its environment is
+    read: that ends the process, and not the agent."""
+    host.start(7, 100, native)
+    processes = Resolver(host.roots)
+    processes.begin_tick()
+    processes.scan()
+    assert processes.unjudged()["elf-magic"] == 1
+    if look == "resolve":
+        processes.resolve(7)  # of the first hits; the next that is looked at are the second
+    (host.proc / "7/exe").unlink()
+    (host.proc / "7/exe").symlink_to(known.program.path)
+    host.hide(7, "environ")
+    if look == "scan":
+        processes.scan()
+    else:
+        entry = processes.get(7)
+        assert entry
+        entry.program.exe = None  # else it has called exec
+        assert processes.resolve(7) is entry
+    assert processes.get(7) is None
+    assert not processes.unjudged()
+    host.start(7, 101, known.program)
+    processes.scan()
+    (entry,) = processes.go_entries()
+    assert entry.process.start_ticks == 101
+
+
 @pytest.mark.parametrize("seen_ending", [True, False])
 def test_reused_pid_is_a_loss_once(host: Host, native: Program, seen_ending: bool) -> None:
     """In the drain that finds another start time, the hits may be those of either process."""
