@@ -26,10 +26,10 @@ from gotax.config import Detail
 from gotax.exporters.prometheus import PrometheusExporter
 from gotax.linux.procfs import read_pss_bytes
 from gotax.pipeline import Pipeline
-from gotax.processes import ProcessTable
+from gotax.processes.resolver import Resolver
 from gotax.sampling.sampler import Sampler
 from gotax.session import Plan, Scope, Session
-from gotax.symbols import Symbolizer
+from gotax.symbols.symbolizer import Symbolizer
 
 from bench.fleet import CGROUP, CORES, PROCESSES, BenchError, Fleet, build_load, interruptible
 
@@ -42,7 +42,7 @@ STAGES: tuple[tuple[str, type, str], ...] = (
     ("symbolize: new addresses", Symbolizer, "_look_up"),
     ("symbolize: compose, classify", Symbolizer, "_compose"),
     ("fold", Pipeline, "_gather"),
-    ("refresh limits, GOMAXPROCS", ProcessTable, "refresh_go"),
+    ("refresh limits, GOMAXPROCS", Resolver, "refresh_go"),
     ("report, judge", Pipeline, "_report"),
     ("window, rest", Pipeline, "window"),
     ("publish", PrometheusExporter, "publish"),

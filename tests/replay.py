@@ -38,7 +38,7 @@ from gotax.golang.gomaxprocs import GomaxprocsAddresses, find_gomaxprocs
 from gotax.golang.pclntab import parse_pclntab
 from gotax.linux.elf import PF_X, FileReader, parse_elf
 from gotax.pipeline import Pipeline, Span
-from gotax.processes import ProcessTable
+from gotax.processes.resolver import Resolver
 from gotax.sampling.sampler import SAMPLE, Drain, Newcomer, Stacks
 from gotax.sampling.sampler import Counter as KernelCounter
 from gotax.window import Window
@@ -170,7 +170,7 @@ class Recording:
 
 def play(folder: Path, detail: Detail) -> list[Window]:
     recording = Recording(folder)
-    pipeline = Pipeline(ProcessTable(recording.host.roots), "node", Thresholds(), detail)
+    pipeline = Pipeline(Resolver(recording.host.roots), "node", Thresholds(), detail)
     windows = []
     for _ in range(4):
         recording.happen()

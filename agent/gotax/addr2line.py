@@ -13,11 +13,12 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from gotax.binaries import PASSING, Binary, BorrowedFile
 from gotax.errors import ParseError, UserError
 from gotax.forked import forked
 from gotax.golang.pclntab import Pclntab, Symbols
 from gotax.linux.procfs import FileId
+from gotax.processes.binaries import PASSING, Binary
+from gotax.processes.opened import BorrowedFile
 from gotax.profile import Frame, UInt64Array
 
 _BATCH_BYTES = 1 << 20  # some hundred thousand addresses: of each function tables are read once

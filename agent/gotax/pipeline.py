@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from gotax.config import Detail, Silence, Thresholds
-from gotax.containers import ReadBounds
 from gotax.diagnosis.change import ChangeWatch, Settings
 from gotax.diagnosis.history import History
 from gotax.diagnosis.silence import parse_annotation, silenced
@@ -22,11 +21,14 @@ from gotax.errors import ParseError
 from gotax.findings import Verdict
 from gotax.names import NOBODY, Names
 from gotax.process import Container, CpuUsage, PodContainer, Process
-from gotax.processes import Entry, ProcessTable
+from gotax.processes.containers import ReadBounds
+from gotax.processes.entry import Entry
+from gotax.processes.resolver import Resolver
 from gotax.profile import CATEGORY_COUNT, Category, Int64Array, Profile, Stack
 from gotax.sampling.sampler import Counter as KernelCounter
 from gotax.sampling.sampler import Drain, Newcomer
-from gotax.symbols import NewStack, Symbolized, Symbolizer
+from gotax.symbols.symbolizer import Symbolized, Symbolizer
+from gotax.symbols.walks import NewStack
 from gotax.window import OUTSIDE_NAMESPACE, ContainerReport, Health, HitCount, Unjudged, Window
 
 _BLOCKS_MAX = 512
@@ -96,7 +98,7 @@ class Pipeline:
 
     def __init__(
         self,
-        processes: ProcessTable,
+        processes: Resolver,
         host: str,
         thresholds: Thresholds,
         detail: Detail,
@@ -104,7 +106,7 @@ class Pipeline:
     ) -> None:
         self._processes = processes
         self._names = names
-        self._symbolizer = Symbolizer(processes, detail.lines, detail.names)
+        self._symbolizer = Symbolizer(processes.proc_root, detail.lines, detail.names)
         self._host = host
         self._thresholds = thresholds
         self._detail = detail
@@ -286,7 +288,7 @@ class Pipeline:
                 self._processes.errors["stack-truncated"] += hits
             of_process[index] += hits
             if not owner.alive:
-                owner.last_hits += hits
+                owner.cpu.add_late(hits)
         gathered.drained += int(drain.hits.sum())
         for counter, reason in _LOST_IN_KERNEL.items():
             if hits := drain.counters.get(counter, 0):

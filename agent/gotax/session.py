@@ -18,9 +18,9 @@ from gotax.linux.access import require_access
 from gotax.linux.cgroup import find_hierarchies
 from gotax.linux.procfs import list_pids
 from gotax.names import NOBODY, Names
-from gotax.newcomers import Newcomers
 from gotax.pipeline import Pipeline, Span
-from gotax.processes import ProcessTable
+from gotax.processes.first_look import Newcomers
+from gotax.processes.resolver import Resolver
 from gotax.sampling import preflight
 from gotax.sampling.loader import Watch
 from gotax.sampling.sampler import EVERYTHING, Sampler, Target
@@ -79,7 +79,7 @@ class Session:
         """``watch`` is called while the BPF program is compiled, and may raise to give up."""
         self._plan = plan
         self._cgroups = _CgroupScope(plan.scope.cgroups, plan.roots)
-        self._processes = ProcessTable(plan.roots)
+        self._processes = Resolver(plan.roots)
         self._pipeline = Pipeline(
             self._processes,
             plan.host or socket.gethostname(),

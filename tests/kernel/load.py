@@ -18,7 +18,7 @@ from typing import Any, Self
 from gotax.config import Detail, Roots, Thresholds
 from gotax.linux.cgroup import find_hierarchies
 from gotax.pipeline import Pipeline, Span
-from gotax.processes import ProcessTable
+from gotax.processes.resolver import Resolver
 from gotax.sampling.sampler import EVERYTHING, Drain, Sampler, Target
 from gotax.sampling.sampler import Counter as KernelCounter
 from gotax.window import Window
@@ -171,7 +171,7 @@ class Walk:
         self, hz: int, *, target: Target = EVERYTHING, detail: Detail | None = None
     ) -> None:
         self.sampler = Sampler(hz, 2.0, target)
-        self.processes = ProcessTable(Roots())
+        self.processes = Resolver(Roots())
         self.pipeline = Pipeline(
             self.processes, "host", Thresholds(), detail or Detail(functions=50)
         )

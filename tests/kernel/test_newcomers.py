@@ -87,7 +87,7 @@ def crashes(go_binary: Callable[..., Path]) -> Crashes:
 
 def is_met(session: Session, pid: int) -> bool:
     """As what it has become: first it is the shell that starts it."""
-    entry = session._processes._live.get(pid)
+    entry = session._processes.get(pid)
     return entry is not None and entry.is_go
 
 

@@ -28,7 +28,7 @@ from gotax.diagnosis.case import Case
 from gotax.findings import Cause, Finding, Verdict
 from gotax.linux.cgroup import find_hierarchies
 from gotax.process import Automaxprocs, CpuUsage, Gomaxprocs, Origin, RuntimeState
-from gotax.processes import ProcessTable
+from gotax.processes.resolver import Resolver
 from gotax.profile import CATEGORY_COUNT, Category
 from gotax.window import ContainerReport
 
@@ -103,7 +103,7 @@ class Running:
         if start.tell:
             self.load.tell(start.tell)
             self.printed = int(self.load.line())
-        self.table = ProcessTable(Roots())
+        self.table = Resolver(Roots())
 
     def look(self) -> Seen:
         self.table.begin_tick()

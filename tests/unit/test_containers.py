@@ -6,13 +6,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from gotax import containers as module
-from gotax.containers import Containers, ReadBounds
 from gotax.errors import ProcessGoneError
 from gotax.linux import cgroup
 from gotax.linux.cgroup import Bounds, CgroupPosition, Cgroups, find_hierarchies, group_key
 from gotax.linux.procfs import CgroupEntry, parse_cgroups
 from gotax.process import Container, CpuUsage, PodContainer, Workload
+from gotax.processes import containers as module
+from gotax.processes.containers import Containers, ReadBounds
 
 VERSIONS = ("v1", "v2", "hybrid")
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)

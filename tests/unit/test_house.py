@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 AGENT = ROOT / "agent" / "gotax"
+COLLECTOR = ROOT / "collector" / "gotax_collector"
 
 # Who may know whom: a sample's way is the order of this table, and arrows point upwards. "" is
 # the package itself, for its version.
@@ -28,7 +29,6 @@ KNOWS: dict[str, set[str]] = {
     "confidence": set(),
     "generations": set(),
     "names": {"process"},
-    "newcomers": set(),
     "runs": {"profile"},
     "sampling": {"errors", "profile", "process", "config"},
     "linux": {"errors", "profile", "process", "config"},
@@ -37,27 +37,21 @@ KNOWS: dict[str, set[str]] = {
     "kubernetes": {"errors", "process"},
     "wire": set(),
     "exporters": {"", "errors", "extras", *VALUES, "wire", "confidence"},
-    "binaries": {"errors", "profile", "process", "generations", "linux", "golang"},
-    "containers": {"errors", "profile", "process", "generations", "linux"},
-    "addressspace": {"errors", "linux", "golang"},
-    "processes": {
-        *("errors", "profile", "process", "config", "generations", "linux", "golang"),
-        *("binaries", "containers", "addressspace"),
-    },
+    "processes": {"errors", "profile", "process", "config", "generations", "linux", "golang"},
     "symbols": {
-        *("errors", "profile", "process", "generations", "runs", "linux", "golang"),
-        *("binaries", "processes"),
+        *("profile", "process", "generations", "runs", "linux", "golang"),
+        "processes",
     },
     "pipeline": {
         *("errors", *VALUES, "config", "names", "sampling", "diagnosis"),
-        *("containers", "processes", "symbols"),
+        *("processes", "symbols"),
     },
     "session": {
-        *("errors", *VALUES, "config", "names", "newcomers", "sampling", "linux"),
+        *("errors", *VALUES, "config", "names", "sampling", "linux"),
         *("processes", "pipeline"),
     },
     "forked": set(),
-    "addr2line": {"errors", "profile", "linux", "forked", "golang", "binaries"},
+    "addr2line": {"errors", "profile", "linux", "forked", "golang", "processes"},
     "selftest": {"errors", "config", "linux", "sampling"},
     "recording": {"errors", *VALUES, "diagnosis"},
     "daemon": {"errors", *VALUES, "config", "exporters", "session", "linux", "wire"},
@@ -66,6 +60,27 @@ KNOWS: dict[str, set[str]] = {
         *("exporters", "wire", "linux", "session", "addr2line", "recording", "selftest", "daemon"),
     },
     "__main__": {"cli"},
+}
+# The same within a package: a module knows those before it.
+WITHIN: dict[str, tuple[str, ...]] = {
+    "processes": (
+        *("__init__", "counts", "opened", "files", "binaries", "containers", "membership"),
+        *("address_space", "layout", "program", "go_runtime", "entry", "table"),
+        *("inspection", "first_look", "resolver"),
+    ),
+    "symbols": ("__init__", "places", "ranges", "walks", "kernel", "symbolizer"),
+}
+# What containers own, as linux and golang read it: processes/files.py alone may ask for it.
+CONTAINERS_FILES = {
+    *("read_exe_id", "read_exe_link", "read_maps", "read_first_addresses"),
+    *("find_mapped_file", "read_auxv", "read_environment", "read_cgroup_fds", "read_memory"),
+    *(
+        "read_memory_parts",
+        "read_allowed_cpus",
+        "read_gomaxprocs",
+        "read_state",
+        "read_cgroup_view",
+    ),
 }
 ONLY: dict[str, str | tuple[str, ...]] = {  # who alone may import a library
     "bcc": "sampling/loader.py",
@@ -115,6 +130,22 @@ VAGUE = re.compile(
     r"(utils?|helpers?|common|base|manager|handler|service|engine|misc)s?", re.IGNORECASE
 )
 PARAMETERS_MAX = 5
+MODULE_LINES_MAX = 400
+CLASS_LINES_MAX = 300
+CLASS_METHODS_MAX = 25
+LARGE = {
+    # Flat tables, and all of one format:
+    *("diagnosis/calibrated.py", "golang/categories.py", "linux/elf.py"),
+    *("golang/pclntab.py", "golang/pclntab.py: Pclntab"),
+    # Still too large; a change that divides one takes it off this list. Pipeline and diagnosis:
+    *("pipeline.py", "pipeline.py: Pipeline", "diagnosis/rules.py"),
+    # Exporters:
+    *("exporters/prometheus.py", "exporters/table.py"),
+    # Linux and Go:
+    *("linux/cgroup.py", "linux/procfs.py", "golang/origin.py"),
+    # Collector:
+    *("questions.py", "questions.py: Questions"),
+}
 CATCH_ALL_MAX = 2
 
 
@@ -160,6 +191,53 @@ def arrows(package: Path) -> list[str]:
             target = target if target in KNOWS else ""
             if target != own and target not in KNOWS[own]:
                 found.append(f"{relative}: imports {name}")
+    return found
+
+
+def inner_arrows(package: Path) -> list[str]:
+    """Imports within a package against the order of WITHIN, and modules that it does not name."""
+    found = []
+    for name, order in WITHIN.items():
+        for path in sources(package / name):
+            if path.stem not in order:
+                found.append(f"{name}/{path.name}: is not in WITHIN")
+                continue
+            before = order[: order.index(path.stem)]
+            for imported in imports(tree(path)):
+                first, _, rest = imported.partition(f"gotax.{name}.")
+                if not first and rest and rest.split(".")[0] not in before:
+                    found.append(f"{name}/{path.name}: imports {imported}")
+    return found
+
+
+def other_ways_to_files(package: Path) -> list[str]:
+    """Reads of what containers own that do not pass through ProcessFiles."""
+    return [
+        f"{path.relative_to(package)}: {name}"
+        for folder in WITHIN
+        for path in sources(package / folder)
+        if path != package / "processes" / "files.py"
+        for node in ast.walk(tree(path))
+        if (name := getattr(node, "attr", getattr(node, "id", getattr(node, "name", ""))))
+        in CONTAINERS_FILES
+    ]
+
+
+def large(package: Path) -> list[str]:
+    """Modules and classes that are too large to be understood at once."""
+    found = []
+    for path in sources(package):
+        relative = str(path.relative_to(package))
+        if len(path.read_text().splitlines()) > MODULE_LINES_MAX:
+            found.append(relative)
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ClassDef):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                methods = sum(
+                    isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef) for part in node.body
+                )
+                if lines > CLASS_LINES_MAX or methods > CLASS_METHODS_MAX:
+                    found.append(f"{relative}: {node.name}")
     return found
 
 
@@ -300,6 +378,25 @@ def test_imports_follow_the_samples_way() -> None:
     assert arrows(AGENT) == []
 
 
+def test_imports_within_a_package_have_an_order() -> None:
+    """Its modules have no circle either, and each is in the list."""
+    assert inner_arrows(AGENT) == []
+    for name, order in WITHIN.items():
+        assert sorted(path.stem for path in sources(AGENT / name)) == sorted(order)
+
+
+def test_files_of_containers_are_read_one_way() -> None:
+    """So that this reading can move to a process of its own."""
+    assert other_ways_to_files(AGENT) == []
+    files = ast.unparse(tree(AGENT / "processes" / "files.py"))
+    assert all(name in files for name in CONTAINERS_FILES - {"read_memory_parts"})
+
+
+def test_modules_and_classes_are_small() -> None:
+    """And what is not, is in the list of those that may be; the list names nothing else."""
+    assert {*large(AGENT), *large(COLLECTOR)} == LARGE
+
+
 def test_every_part_is_in_the_table_once() -> None:
     """The table of arrows speaks of modules that exist, and has no cycle."""
     parts = {part(path.relative_to(AGENT)) for path in sources(AGENT)}
@@ -368,6 +465,20 @@ BAD = {
     "in a tuple": {f"linux/{n}.py": "try: pass\nexcept (OSError, Exception): 0" for n in "abc"},
     "vague": {"linux/common.py": ""},
     "vague folder": {"helpers/elf.py": ""},
+    "large module": {"linux/elf.py": "\n" * 401},
+    "long class": {"linux/elf.py": "class A:\n" + "    x = 0\n" * 300},
+    "class of many methods": {
+        "linux/elf.py": "class A:\n" + "".join(f"    def f{n}(self): 0\n" for n in range(26))
+    },
+    "backwards in a package": {
+        "processes/files.py": "from gotax.processes.table import ProcessTable"
+    },
+    "itself in a package": {"processes/files.py": "from gotax.processes.files import x"},
+    "another way to files": {
+        "processes/table.py": "def f(procfs):\n    procfs.read_environment(1)"
+    },
+    "another way imported": {"symbols/walks.py": "from gotax.linux.procfs import read_maps"},
+    "unknown in a package": {"processes/tables.py": ""},
     "six parameters": {"linux/elf.py": "def f(a, b, c, d, *, e, g): pass"},
 }
 
@@ -377,7 +488,8 @@ def test_a_breach_is_found(tmp_path: Path, case: str) -> None:
     """Each rule does fail on a tree that breaks it, and not on the same tree without the breach."""
 
     def breaches() -> list[str]:
-        rules = (arrows, foreign, impurities, vague_names, long_signatures)
+        rules = (arrows, inner_arrows, foreign, impurities, vague_names, long_signatures, large)
+        rules = (*rules, other_ways_to_files)
         found = [breach for rule in rules for breach in rule(tmp_path)]
         everything = catch_alls(tmp_path)
         return found + (everything if len(everything) > CATCH_ALL_MAX else [])

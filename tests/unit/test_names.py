@@ -14,7 +14,7 @@ from gotax.errors import UserError
 from gotax.names import NOBODY
 from gotax.pipeline import Pipeline
 from gotax.process import PodContainer, Workload
-from gotax.processes import ProcessTable
+from gotax.processes.resolver import Resolver
 
 from tests.toolchains import VERSIONS
 from tests.unit.exporters.windows import build_window, oversized_load
@@ -64,7 +64,7 @@ def program(go_binary: Callable[..., Path]) -> Program:
 
 def pipeline(host: Host, told: Told, silences: tuple[Silence, ...] = ()) -> Pipeline:
     thresholds = Thresholds(silences=silences)
-    return Pipeline(ProcessTable(host.roots), "host", thresholds, Detail(), told)
+    return Pipeline(Resolver(host.roots), "host", thresholds, Detail(), told)
 
 
 def test_names_are_filled_in_when_they_are_known(host: Host, program: Program) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from gotax.newcomers import DRAIN_FROM_S, LOOK_AT_S, YOUNG_MAX, Newcomers
+from gotax.processes.first_look import DRAIN_FROM_S, LOOK_AT_S, YOUNG_MAX, Newcomers
 
 
 def test_each_age_is_looked_at_once() -> None:

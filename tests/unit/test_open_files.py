@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gotax.config import Roots
-from gotax.processes import Entry, ProcessTable
+from gotax.processes.entry import Entry
+from gotax.processes.resolver import Resolver
 
 pytestmark = pytest.mark.toolchain
 
@@ -37,13 +38,13 @@ def test_an_executable_is_closed_in_the_end_of_every_tick(go_binary: Callable[..
         assert process.stdout is not None
         process.stdout.readline()
         before = times_open(path)  # by other tests
-        table = ProcessTable(Roots())
+        table = Resolver(Roots())
         for tick in range(3):
             table.begin_tick()
             entry = table.resolve(process.pid)
             assert isinstance(entry, Entry)
-            (mapping,) = [one for one in table.mappings(entry) if one.path == str(path)]
-            binary = table.mapped_binary(entry, mapping)
+            (mapping,) = [one for one in entry.space.mappings() if one.path == str(path)]
+            binary = entry.space.binary(mapping)
             assert binary is not None
             assert binary.pclntab is not None
             binary.calls(np.array([binary.pclntab.text_start + 4096 * tick], np.uint64), False)

@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from gotax import symbols
 from gotax.config import Detail, Thresholds
 from gotax.errors import ParseError
 from gotax.findings import Verdict
@@ -23,10 +22,12 @@ from gotax.golang.pclntab import Chains, Pclntab, parse_pclntab
 from gotax.linux.elf import PF_X, FileReader, parse_elf
 from gotax.pipeline import Pipeline, Span
 from gotax.process import PodContainer, Workload
-from gotax.processes import Entry, ProcessTable
+from gotax.processes.entry import Entry
+from gotax.processes.resolver import Resolver
 from gotax.profile import Category
 from gotax.sampling.sampler import SAMPLE, Drain, Newcomer, Stacks
 from gotax.sampling.sampler import Counter as KernelCounter
+from gotax.symbols import symbolizer
 from gotax.window import Window
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -88,7 +89,7 @@ def native(tmp_path: Path) -> Program:
 
 
 def pipeline(host: Host, detail: Detail = EVERYTHING) -> Pipeline:
-    return Pipeline(ProcessTable(host.roots), "host", Thresholds(), detail)
+    return Pipeline(Resolver(host.roots), "host", Thresholds(), detail)
 
 
 @dataclass(frozen=True)
@@ -337,24 +338,56 @@ def test_process_long_gone_gets_no_hits_of_a_short_lived_successor(
 def test_the_long_dead_are_not_kept_whole(host: Host, known: Known) -> None:
     """Of thousands that ended no binaries and mappings are kept; the window still tells of them."""
     host.start(7, 100, known.program)
-    processes = ProcessTable(host.roots)
+    processes = Resolver(host.roots)
     walk = Pipeline(processes, "host", Thresholds(), EVERYTHING)
     walk.absorb(drain([Hit(7, 2, 1)], {1: [known.main]}), 0.0)
     entry = processes.resolve(7)
     assert isinstance(entry, Entry)
-    assert entry.binary
-    assert entry.mappings
+    assert entry.space.program
+    assert entry.space.holds_mappings
     host.end(7)
     walk.absorb(drain([Hit(7, 3, 1)], {1: [known.main]}), 0.0)
     for _ in range(5):
         walk.absorb(drain([]), 0.0)
-    held: tuple[object, ...] = (entry.binary, entry.mappings, *entry.runtimes)
-    assert held == (None, None)
+    assert entry.space.program is None
+    assert not entry.space.holds_mappings
+    assert entry.program.runtimes == ()
     window = walk.window(SPAN)
     check_books(window, 5)
     (report,) = window.reports
     assert report.main_process.is_go
     assert int(report.category_hits.sum()) == 5
+
+
+@pytest.mark.parametrize("look", ["scan", "resolve"])
+def test_a_process_that_ends_while_it_is_looked_at_again(
+    host: Host, known: Known, native: Program, look: str
+) -> None:
+    """It could not be read at first, turns out to be Go, and is gone before its environment is
+    read: that ends the process, and not the agent."""
+    host.start(7, 100, native)
+    processes = Resolver(host.roots)
+    processes.begin_tick()
+    processes.scan()
+    assert processes.unjudged()["elf-magic"] == 1
+    if look == "resolve":
+        processes.resolve(7)  # of the first hits; the next that is looked at are the second
+    (host.proc / "7/exe").unlink()
+    (host.proc / "7/exe").symlink_to(known.program.path)
+    host.hide(7, "environ")
+    if look == "scan":
+        processes.scan()
+    else:
+        entry = processes.get(7)
+        assert entry
+        entry.program.exe = None  # else it has called exec
+        assert processes.resolve(7) is entry
+    assert processes.get(7) is None
+    assert not processes.unjudged()
+    host.start(7, 101, known.program)
+    processes.scan()
+    (entry,) = processes.go_entries()
+    assert entry.process.start_ticks == 101
 
 
 @pytest.mark.parametrize("seen_ending", [True, False])
@@ -844,7 +877,7 @@ def test_pod_of_a_part_is_that_of_its_container(host: Host, known: Known) -> Non
     host.cgroup(NESTED, "50000 100000")
     host.start(7, 100, known.program, NESTED)
     host.start(8, 100, known.program, NESTED.partition("/docker")[0])
-    walk = Pipeline(ProcessTable(host.roots), "host", Thresholds(), EVERYTHING, Roster())
+    walk = Pipeline(Resolver(host.roots), "host", Thresholds(), EVERYTHING, Roster())
     for _ in range(2):
         walk.absorb(drain([Hit(7, 3), Hit(8, 2)]), 0.0)
         reports = walk.window(SPAN).reports
@@ -973,7 +1006,7 @@ def test_a_large_binary_is_read_in_steps(
     host: Host, known: Known, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No drain reads more than its part, nothing is found in half a map, and in the end all is."""
-    monkeypatch.setattr(symbols, "_WHOLE_PAIRS", 8_000)
+    monkeypatch.setattr(symbolizer, "_WHOLE_PAIRS", 8_000)
     read: list[int] = []
     go_on = ClassMapReader.go_on
 

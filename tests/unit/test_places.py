@@ -16,7 +16,7 @@ from gotax.golang.classmap import ClassMapReader
 from gotax.golang.pclntab import parse_pclntab
 from gotax.linux.elf import PF_X, FileReader, parse_elf
 from gotax.pipeline import Pipeline
-from gotax.processes import ProcessTable
+from gotax.processes.resolver import Resolver
 from gotax.profile import Category, FrameKind, Stack
 from gotax.window import Window
 
@@ -74,7 +74,7 @@ def window_of(
 
 
 def sampled(host: Host, stack: list[int]) -> Window:
-    walk = Pipeline(ProcessTable(host.roots), "host", Thresholds(), Detail(functions=5))
+    walk = Pipeline(Resolver(host.roots), "host", Thresholds(), Detail(functions=5))
     walk.absorb(drain([Hit(7, 100, 1)], {1: stack}), 0.0)
     return walk.window(SPAN)
 

@@ -21,7 +21,8 @@ import numpy as np
 import pytest
 from gotax.config import Roots
 from gotax.linux import procfs
-from gotax.processes import Entry, ProcessTable
+from gotax.processes.entry import Entry
+from gotax.processes.resolver import Resolver
 
 from tests.toolchains import VERSIONS
 
@@ -85,8 +86,8 @@ def running(*command: str | Path, **options: Any) -> Iterator[int]:
             process.kill()
 
 
-def looked_at(pid: int, roots: Roots = REAL) -> tuple[ProcessTable, Entry]:
-    table = ProcessTable(roots)
+def looked_at(pid: int, roots: Roots = REAL) -> tuple[Resolver, Entry]:
+    table = Resolver(roots)
     table.begin_tick()
     entry = table.resolve(pid)
     assert isinstance(entry, Entry)
@@ -129,7 +130,7 @@ def test_a_process_whose_main_thread_has_ended(
         assert entry.process.build is not None
         assert entry.process.build.version == f"go{version}"
         assert value_of(entry) == 3
-        assert entry.environment == {"GOMAXPROCS": "7", "GODEBUG": "x=1"}
+        assert entry.go.environment == {"GOMAXPROCS": "7", "GODEBUG": "x=1"}
         assert entry.process.runtime is not None
         assert entry.process.runtime.gogc == 100
         assert not table.unjudged()
@@ -137,11 +138,11 @@ def test_a_process_whose_main_thread_has_ended(
         again = table.resolve(pid)
         assert isinstance(again, Entry)
         assert again.serial == serial  # it has not called exec
-        ((binary, bias),) = table.runtimes(entry)
+        ((binary, bias),) = entry.program.located_runtimes()
         assert binary.pclntab is not None
         text = binary.pclntab.text_start + bias
-        (mapping,) = [m for m in table.mappings(entry) if m.start <= text < m.end]
-        assert table.mapped_binary(entry, mapping) is binary
+        (mapping,) = [m for m in entry.space.mappings() if m.start <= text < m.end]
+        assert entry.space.binary(mapping) is binary
 
 
 def test_a_process_whose_main_thread_has_ended_and_then_all() -> None:
@@ -152,7 +153,7 @@ def test_a_process_whose_main_thread_has_ended_and_then_all() -> None:
     try:
         wait_for_the_main_thread_to_end(child)
         assert procfs.read_stat("/proc", child).has_ended
-        table = ProcessTable(Roots())
+        table = Resolver(Roots())
         table.scan([child])
         assert not table.unjudged()
         assert table.judged() == 0
@@ -260,8 +261,8 @@ def test_a_process_of_somebody_else(go_binary: GoBinary) -> None:
     with running(go_binary("gomaxprocs", VERSIONS[-1])) as pid:
         code = (
             "import json, os, sys; from gotax.config import Roots;"
-            "from gotax.processes import ProcessTable;"
-            "os.setgid(65534); os.setuid(65534); table = ProcessTable(Roots());"
+            "from gotax.processes.resolver import Resolver;"
+            "os.setgid(65534); os.setuid(65534); table = Resolver(Roots());"
             f"table.scan([{pid}]);"
             "print(json.dumps([table.unjudged(), table.judged()]))"
         )
@@ -293,12 +294,12 @@ def test_a_program_and_a_library_of_the_same_inode_number(
         shutil.copy(library, b / "libgo.so")
         assert (a / "host").stat().st_ino == (b / "libgo.so").stat().st_ino
         with running(a / "host", b / "libgo.so", "-") as pid:
-            table, entry = looked_at(pid)
+            _, entry = looked_at(pid)
             assert value_of(entry) == 3
             found = {
                 binary.module: binary.bias(mapping)
-                for mapping in table.mappings(entry)
-                if (binary := table.mapped_binary(entry, mapping)) is not None
+                for mapping in entry.space.mappings()
+                if (binary := entry.space.binary(mapping)) is not None
             }
             assert {str(a / "host"), str(b / "libgo.so")} <= found.keys()
             assert found[str(a / "host")] != found[str(b / "libgo.so")]
@@ -321,10 +322,10 @@ def test_a_program_on_an_overlayfs(go_binary: GoBinary, tmp_path: Path, layout: 
         if layout == "changed":
             (merged / "program").chmod(0o700)
         pid = stack.enter_context(running(merged / "program", env={"GOMAXPROCS": "5"}))
-        table, entry = looked_at(pid)
+        _, entry = looked_at(pid)
         assert value_of(entry) == 5
-        assert entry.binary is not None
-        assert entry.binary.pclntab is not None
-        main = np.uint64(entry.binary.pclntab.text_start)
-        (mapping,) = [m for m in table.mappings(entry) if m.start <= int(main) < m.end]
-        assert table.mapped_binary(entry, mapping) is entry.binary
+        assert entry.space.program is not None
+        assert entry.space.program.pclntab is not None
+        main = np.uint64(entry.space.program.pclntab.text_start)
+        (mapping,) = [m for m in entry.space.mappings() if m.start <= int(main) < m.end]
+        assert entry.space.binary(mapping) is entry.space.program

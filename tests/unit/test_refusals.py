@@ -26,7 +26,7 @@ from gotax.config import Thresholds
 from gotax.findings import Verdict
 from gotax.linux.elf import FileReader, parse_elf
 from gotax.pipeline import Pipeline
-from gotax.processes import ProcessTable
+from gotax.processes.resolver import Resolver
 from gotax.profile import Category
 from gotax.window import Window
 
@@ -75,7 +75,7 @@ def auxv_of(path: Path, bias: int = 0) -> bytes:
 
 def one_window(host: Host, known: Known) -> Window:  # noqa: F811
     set_memory(host, 7, known.gomaxprocs, b"\x04")
-    walk = Pipeline(ProcessTable(host.roots), "host", Thresholds(), EVERYTHING)
+    walk = Pipeline(Resolver(host.roots), "host", Thresholds(), EVERYTHING)
     walk.absorb(drain([Hit(7, 20, stack=1)], {1: [known.main]}), 0.0)
     return walk.window(SPAN)
 
@@ -271,7 +271,7 @@ def test_every_refusal_is_a_row_with_its_reason_or_counted_under_it(
 ) -> None:
     """None is "not a Go program", none of what could not be named is C code."""
     spoilt.cgroup("/")
-    walk = Pipeline(ProcessTable(spoilt.roots), "host", Thresholds(), EVERYTHING)
+    walk = Pipeline(Resolver(spoilt.roots), "host", Thresholds(), EVERYTHING)
     walk.scan()
     window = walked(walk, known)
     check_books(window, 3 * len(CASES))
@@ -305,7 +305,7 @@ def test_nothing_grows_in_five_thousand_windows_of_refusals(
     known: Known,  # noqa: F811
 ) -> None:
     """Blocks of memory that Python has given out, before and after: the same within 2 %."""
-    table = ProcessTable(spoilt.roots)
+    table = Resolver(spoilt.roots)
     walk = Pipeline(table, "host", Thresholds(), EVERYTHING)
     walk.scan()
     walked(walk, known)
@@ -355,11 +355,11 @@ def test_no_exception_frame_or_generator_is_kept(
     known: Known,  # noqa: F811
 ) -> None:
     """They hold the stack they came from, and grow with every raise."""
-    walk = Pipeline(ProcessTable(spoilt.roots), "host", Thresholds(), EVERYTHING)
+    walk = Pipeline(Resolver(spoilt.roots), "host", Thresholds(), EVERYTHING)
     walk.scan()
     for _ in range(3):
         walked(walk, known)
     kept = list(reachable(walk))
-    assert any(isinstance(each, ProcessTable) for each in kept)
+    assert any(isinstance(each, Resolver) for each in kept)
     assert len(kept) > 1000
     assert [each for each in kept if isinstance(each, KEPT_ALIVE)] == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
@@ -18,14 +17,14 @@ from gotax.golang.classmap import ClassMapReader
 from gotax.golang.gomaxprocs import GomaxprocsAddresses, find_gomaxprocs, load_bias
 from gotax.golang.pclntab import Calls, Pclntab, Sizes, parse_pclntab
 from gotax.golang.runtimestate import StateAddresses, find_state
-from gotax.linux.elf import Elf, FileReader, SymbolTable, parse_elf
+from gotax.linux.elf import Elf, SymbolTable, parse_elf
 from gotax.linux.procfs import FileId, Mapping
 from gotax.process import GoBuild
+from gotax.processes.opened import BorrowedFile
 from gotax.profile import Frame, FrameKind, UInt64Array
 
 _BINARIES = 128
 _NOT_GO = 2048
-_CACHE_BYTES = 512 * 1024  # of each open file, until the end of the tick
 PASSING = frozenset({"binary-gone", "binary-changed", "elf-unreadable"})
 """What can be otherwise in the next tick, when another process shows the same file."""
 _CGO = "crosscall2"  # the way back from C, in package runtime/cgo
@@ -33,58 +32,6 @@ UNJUDGED = PASSING | {"elf-packed", "elf-truncated", "elf-malformed", "elf-unsup
 """What leaves it open whether a library is Go. A mapped file that is no ELF file is none."""
 _NO_FILE = FileId(0, 0, 0, 0)
 _SIGRETURN = frozenset({"runtime.sigreturn__sigaction", "runtime.sigreturn"})  # 1.20 and older
-
-
-class BorrowedFile:
-    """A reader that is open only while it is being read.
-
-    A descriptor kept open would pin a container's file system after the container is gone. So it
-    is opened through a process that runs the file, closed at the end of the tick, and opened again
-    through whichever process runs it then; the content is proven to be the same by ``FileId``.
-    """
-
-    def __init__(self, file_id: FileId, path: str) -> None:
-        self._id = file_id
-        self._path = path
-        self._file: FileReader | None = None
-
-    @property
-    def size(self) -> int:
-        return self._id.size
-
-    @property
-    def is_open(self) -> bool:
-        return self._file is not None
-
-    def lend(self, path: str) -> None:
-        """From now on the file can be had at ``path``."""
-        self._path = path
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Like ``Reader.read``; ParseError ``binary-gone`` or ``binary-changed`` when reopening."""
-        if self._file is None:
-            self._file = self._open()
-        return self._file.read(offset, length)
-
-    def _open(self) -> FileReader:
-        try:
-            # NONBLOCK: the path may lead through a container, where a FIFO can stand in its place.
-            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError as error:
-            raise ParseError("binary-gone", f"{self._path}: {error.strerror}") from error
-        try:
-            status = os.fstat(fd)
-            found = FileId(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
-            if found != self._id:
-                raise ParseError("binary-changed", self._path)
-            return FileReader(fd, _CACHE_BYTES)
-        finally:
-            os.close(fd)
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
 
 class Binary:

@@ -1,0 +1,203 @@
+"""Which file lies where in the memory of a process, where names and numbers of files do not say.
+
+A path may lead to another file by now, inode numbers are unique on one file system only, and what
+/proc/PID/maps shows is not always what stat does. What is the same everywhere is what the kernel
+told the program's start, and the bytes in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from gotax.errors import ParseError, ProcessGoneError
+from gotax.golang.buildinfo import has_go_note
+from gotax.golang.gomaxprocs import load_bias, program_bias
+from gotax.linux.elf import BytesReader, Elf, parse_elf
+from gotax.linux.procfs import UNLISTED, FileId, MappedFile, Mapping
+from gotax.processes.binaries import Binary, BinaryTable
+from gotax.processes.counts import ErrorCounts
+from gotax.processes.files import ProcessFiles
+from gotax.processes.opened import read_head
+
+_HEAD_BYTES = 4096  # a page: ELF header, program headers and, of what linkers make, the notes
+_MAX_HEADS = 64  # of one process, that are looked at in memory
+_FREELY_READ_BYTES = 256 * 1024
+"""A list of mappings may be read again in each drain if it is shorter; a longer one (a database
+with 60,000 mappings, 3 MB, 35 ms) in each twelfth if it is twelve times as long."""
+
+FileKey = tuple[int, int, str]
+"""Device, inode and path of a mapping."""
+
+
+def file_key(mapping: Mapping) -> FileKey:
+    return mapping.device, mapping.inode, mapping.path
+
+
+class AddressSpace:
+    """Which file is mapped where in one process.
+
+    ``program`` is the executable; the one who learns it says so. ``refused`` is why the mappings
+    could not be read, "" where they could.
+    """
+
+    __slots__ = (
+        *("_bias", "_binaries", "_errors", "_files", "_mappings", "_proofs", "_unread_drains"),
+        *("program", "refused"),
+    )
+
+    def __init__(self, files: ProcessFiles, binaries: BinaryTable, errors: ErrorCounts) -> None:
+        self._files = files
+        self._binaries = binaries
+        self._errors = errors
+        self._mappings: tuple[Mapping, ...] | None = None
+        self._unread_drains = 0  # in which a long list of mappings is not read again
+        self._bias: int | None = None  # of the program, once found
+        self._proofs: dict[FileKey, bool] = {}  # whether a path leads to what is mapped
+        self.program: Binary | None = None
+        self.refused = ""
+
+    @property
+    def is_unreadable(self) -> bool:
+        """The mappings were asked for, and there are none to be had."""
+        return self._mappings == ()
+
+    @property
+    def holds_mappings(self) -> bool:
+        return self._mappings is not None
+
+    def drop_mappings(self) -> None:
+        self._mappings = None
+
+    def drop(self) -> None:
+        """Keep nothing that only symbolizing needs."""
+        self.program, self._mappings, self._proofs = None, None, {}
+
+    def mappings(self, again: bool = False) -> tuple[Mapping, ...]:
+        """The executable mappings; () when they cannot be read any more."""
+        if again and self._unread_drains and self._mappings is not None:
+            self._unread_drains -= 1
+            return self._mappings
+        if self._mappings is None or again:
+            try:
+                self._mappings, length = self._files.maps()
+                self.refused = ""
+                self._unread_drains = length // _FREELY_READ_BYTES
+                if self._mappings and self._mappings[-1].path == UNLISTED:
+                    self._errors["maps-too-long"] += 1
+            except (ParseError, ProcessGoneError) as error:
+                self._errors.note(error)
+                self._mappings = self._mappings or ()
+                self.refused = error.reason if isinstance(error, ParseError) else ""
+            self._proofs.clear()
+        return self._mappings
+
+    def binary(self, mapping: Mapping) -> Binary | None:
+        """The file behind a mapping; None when there is none or it cannot be opened."""
+        if self.is_program(mapping):
+            assert self.program is not None
+            path = None if self._files.has_ended else self._files.exe_path()
+            self._binaries.use(self.program, path)
+            return self.program
+        try:
+            return self._find(mapping, self._binaries.get)
+        except ParseError as error:
+            self._errors.note(error)
+            return None
+
+    def go_binary(self, mapping: Mapping) -> Binary | None:
+        """The Go file behind a mapping; ParseError: there is a file that cannot be had or read."""
+        return self._find(mapping, self._binaries.get_go)
+
+    def _find(
+        self,
+        mapping: Mapping,
+        get: Callable[[FileId, str, Callable[[], str]], Binary | None],
+    ) -> Binary | None:
+        if not mapping.inode:
+            return None
+        found = self._files.find_mapped(mapping)
+        if found is None:
+            raise ParseError("library-unreadable", mapping.path)
+        key = file_key(mapping)
+        if key not in self._proofs:
+            self._proofs[key] = is_mapped_file(self._files, mapping, found)
+        if not self._proofs[key]:  # another file has that name by now
+            raise ParseError("library-unreadable", mapping.path)
+        return get(found.id, found.path, lambda: mapping.path)
+
+    def is_program(self, mapping: Mapping) -> bool:
+        """By its place in memory: what lies where the program's segment lies is that segment."""
+        if self.program is None or not mapping.inode:
+            return False
+        bias = self.program.bias(mapping)
+        return bias is not None and bias == self.program_bias()
+
+    def program_bias(self) -> int | None:
+        """Does not change until the next exec, which makes another address space."""
+        program = self.program
+        if self._bias is None and not self._files.has_ended and program and program.elf:
+            self._bias = find_program_bias(self._files, program.elf, self.mappings())
+        return self._bias
+
+
+def find_program_bias(files: ProcessFiles, elf: Elf, mappings: Iterable[Mapping]) -> int | None:
+    """Runtime minus link-time addresses of the executable.
+
+    By what the kernel told its start; where that cannot be read, or does not fit, by the mapping
+    that has its name or its numbers.
+    """
+    try:
+        bias = program_bias(elf, files.auxiliary())
+    except (ParseError, ProcessGoneError):
+        bias = None
+    if bias is not None:
+        return bias
+    try:
+        path, numbers = files.exe_link(), files.exe_id()[:2]
+    except (ParseError, ProcessGoneError):
+        return None
+    for mapping in mappings:
+        if mapping.inode and (mapping.path == path or (mapping.device, mapping.inode) == numbers):
+            bias = load_bias(elf, mapping)
+            if bias is not None:
+                return bias
+    return None
+
+
+def is_mapped_file(files: ProcessFiles, mapping: Mapping, found: MappedFile) -> bool:
+    """Whether a file that has the path of what is mapped is what is mapped.
+
+    If the numbers do not say so, by its first page. ParseError: memory or file cannot be read.
+    """
+    if found.is_proven:
+        return True
+    address = files.first_addresses().get(file_key(mapping))
+    if address is None:
+        return False
+    length = min(_HEAD_BYTES, found.id.size)
+    return length > 0 and read_head(found.path, length) == files.memory(address, length)
+
+
+def is_go_in_memory(files: ProcessFiles, addresses: Iterable[int]) -> bool:
+    """Whether a file whose first byte lies at one of these addresses has the mark of Go's linker.
+
+    For files that cannot be read. Of the first 64 addresses. ParseError: nor can the memory.
+    """
+    for address in list(addresses)[:_MAX_HEADS]:
+        try:
+            head = parse_elf(_Head(files.memory(address, _HEAD_BYTES)))
+        except ParseError as error:
+            if error.reason.startswith("procfs-"):
+                raise
+            continue
+        if has_go_note(head):
+            return True
+    return False
+
+
+class _Head(BytesReader):
+    """The beginning of a file whose length is not known."""
+
+    @property
+    def size(self) -> int:
+        return 1 << 62

@@ -1,0 +1,16 @@
+"""What went wrong while processes were read, by reason: counted here and nowhere else."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from gotax.errors import ParseError, ProcessGoneError
+
+GONE = "process-gone"
+
+
+class ErrorCounts(Counter[str]):
+    """One object per agent, handed to each collaborator. The reasons are those of the metrics."""
+
+    def note(self, error: ParseError | ProcessGoneError) -> None:
+        self[error.reason if isinstance(error, ParseError) else GONE] += 1

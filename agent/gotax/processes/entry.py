@@ -1,0 +1,141 @@
+"""One process and what is known of it: each part belongs to the module that it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from gotax.process import CpuLimit, Process
+from gotax.processes.address_space import AddressSpace
+from gotax.processes.binaries import BinaryTable
+from gotax.processes.counts import ErrorCounts
+from gotax.processes.files import ProcessFiles
+from gotax.processes.go_runtime import GoFacts, GoRuntime
+from gotax.processes.membership import Membership
+from gotax.processes.program import Program
+
+_NS_PER_TICK = 10_000_000
+
+
+class CpuTime:
+    """Of one process, as the kernel accounts it, in ticks of 1/100 s."""
+
+    __slots__ = ("_before", "_late_hits", "_ticks")
+
+    def __init__(self) -> None:
+        self._ticks = 0
+        self._before: int | None = None  # when the window began; None: not known
+        self._late_hits = 0  # drained after its end: later than the ticks
+
+    def see(self, ticks: int) -> None:
+        self._ticks = ticks
+
+    def count_from(self, ticks: int) -> None:
+        """What comes after so many is of this window."""
+        self._before = ticks
+
+    def count_from_now(self) -> None:
+        self._before = self._ticks
+
+    def add_late(self, hits: int) -> None:
+        """These were sampled after the ticks were last seen."""
+        self._late_hits += hits
+
+    def take_ns(self, period_ns: int) -> int | None:
+        """Since this was last asked; None where it is not known, as of a process met only now.
+
+        Of one that has ended: until it was last seen, and what was sampled of it after that.
+        """
+        before, self._before = self._before, self._ticks
+        late, self._late_hits = self._late_hits, 0
+        if before is None:
+            return None
+        return max(0, self._ticks - before) * _NS_PER_TICK + late * period_ns
+
+
+@dataclass(slots=True, eq=False)
+class Life:
+    """What the process table notes of a process; nothing else writes it."""
+
+    serial: int = 0
+    start_stack: int = 0
+    seen: int = 0  # the tick in which it was last seen alive
+    is_fresh: bool = False  # met between two drains, and no hit is its own yet
+
+
+class Entry:
+    """``process`` is what leaves; it is put together from the parts, here only.
+
+    ``files``: where its files and memory are read. ``membership``: its container. ``space``: what
+    is mapped in it. ``program``: what it runs. ``go``: what Go says of itself.
+    """
+
+    __slots__ = ("cpu", "files", "go", "life", "membership", "process", "program", "space")
+
+    def __init__(
+        self,
+        process: Process,
+        files: ProcessFiles,
+        membership: Membership,
+        binaries: BinaryTable,
+        errors: ErrorCounts,
+    ) -> None:
+        self.process = process
+        self.files = files
+        self.membership = membership
+        self.space = AddressSpace(files, binaries, errors)
+        self.program = Program(process.command, files, self.space, binaries, errors)
+        self.go = GoRuntime(files, self.space, self.program, errors)
+        self.life = Life()
+        self.cpu = CpuTime()
+
+    @property
+    def serial(self) -> int:
+        return self.life.serial
+
+    @property
+    def alive(self) -> bool:
+        return not self.files.has_ended
+
+    @property
+    def limit(self) -> CpuLimit:
+        return self.membership.limit
+
+    @property
+    def problem(self) -> str:
+        """Why it is not known whether it is a Go program, "" where it is."""
+        return self.program.problem
+
+    @property
+    def is_go(self) -> bool:
+        return self.process.build is not None
+
+    @property
+    def is_blind(self) -> bool:
+        """Nothing tells what the CPU time of this Go process was spent on."""
+        return self.program.is_blind
+
+    @property
+    def has_gomaxprocs(self) -> bool:
+        found = self.process.gomaxprocs
+        return found is not None and found.value is not None
+
+    def start_go(self) -> None:
+        """Go was found in it. Raises ProcessGoneError."""
+        self.process = replace(self.process, build=self.program.runtimes[0][0].build)
+        self.go.read_start()
+
+    def learn(self, membership: Membership, facts: GoFacts) -> None:
+        self.process = replace(
+            self.process,
+            container=membership.container,
+            build=facts.build,
+            gomaxprocs=facts.gomaxprocs,
+            runtime=facts.state,
+        )
+
+    def trim(self) -> None:
+        """Let go of what only symbolizing needs: no hit of it will come any more."""
+        self.space.drop()
+        self.program.drop()
+        self.go.drop()
+        self.membership = self.membership.without_entries()

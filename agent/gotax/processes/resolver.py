@@ -1,0 +1,178 @@
+"""Resolve: from a PID in a sample to a process, its binary, its container and its GOMAXPROCS."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+
+from gotax.config import Roots
+from gotax.errors import ParseError, ProcessGoneError
+from gotax.generations import Generations
+from gotax.linux import procfs
+from gotax.linux.cgroup import Bounds, Cgroups, find_hierarchies
+from gotax.process import CpuUsage
+from gotax.processes.binaries import BinaryTable
+from gotax.processes.containers import Containers, ReadBounds
+from gotax.processes.counts import GONE, ErrorCounts
+from gotax.processes.entry import Entry
+from gotax.processes.first_look import FirstLook
+from gotax.processes.inspection import Inspector
+from gotax.processes.membership import Memberships
+from gotax.processes.table import ENDED, ProcessTable, Sight
+
+_UNSEEN = frozenset({"procfs-denied", "procfs-hidden"})
+
+
+class Resolver:
+    """The way in: puts the parts together, and asks them. ``errors`` counts what went wrong, by
+    reason."""
+
+    def __init__(self, roots: Roots) -> None:
+        self.proc_root = roots.proc
+        self.errors = ErrorCounts()
+        self.binaries = BinaryTable()
+        self.cgroups = Cgroups(find_hierarchies(roots.proc, f"{roots.sys}/fs/cgroup"))
+        self._containers = Containers(self.cgroups, self.errors)
+        self._table = ProcessTable(roots.proc)
+        memberships = Memberships(
+            roots.proc, self.cgroups, self._containers, self._table.__contains__, self.errors
+        )
+        self._inspector = Inspector(roots, self._table, memberships, self.binaries, self.errors)
+        self._first_look = FirstLook(
+            roots.proc, self._table, self._inspector, self.cgroups, self.errors
+        )
+        self._by_cgroup: Generations[tuple[int, str], Entry] = Generations(ENDED)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def get(self, pid: int) -> Entry | None:
+        """The process that lives under this PID, as far as seen."""
+        return self._table.get(pid)
+
+    def begin_tick(self, is_early: bool = False) -> None:
+        """``is_early``: a drain out of turn, by which nothing grows older."""
+        if not is_early:
+            self._table.begin_tick()
+            self._first_look.begin_tick()
+        self.cgroups.refresh()
+        self._inspector.begin_tick()
+
+    def end_tick(self) -> None:
+        self.binaries.release()
+
+    def end_window(self) -> None:
+        self._table.end_window()
+        self._containers.end_window()
+
+    def resolve(self, pid: int) -> Entry | str:
+        """The process behind the hits of this PID since the last tick.
+
+        Else the reason of the loss: ``pid-reused`` (the hits may be those of either process),
+        ``process-exec`` (of either program), ``process-gone`` (ended, and not seen lately).
+        """
+        owner = self._owner(pid)
+        if isinstance(owner, Entry):
+            self._table.drain(owner)
+            self._inspector.look_on(owner)
+        return owner
+
+    def _owner(self, pid: int) -> Entry | str:
+        known = self._table.get(pid)
+        try:
+            stat = self._inspector.read_stat(pid)
+        except (ProcessGoneError, ParseError) as error:
+            if known is not None:
+                self._table.retire(known)
+            return self._table.find_ended(pid) or self._table.miss(pid, error)
+        sight = self._table.identify(pid, stat)
+        if sight is Sight.SAME:
+            assert known is not None
+            self._table.see(known, stat)
+            return known
+        admitted = self._inspector.admit(pid, stat)
+        if sight is Sight.REUSED:
+            return "pid-reused"
+        if sight is Sight.EXEC and known is not None and not known.life.is_fresh:
+            return "process-exec"
+        # One that called exec before it was drained is as if it was met only now: what it was
+        # before, it was for a moment.
+        return admitted or GONE
+
+    def resolve_by_cgroup(self, cgroup_id: int, reason: str = GONE) -> Entry | None:
+        """Whatever it was: it ran in this cgroup, so its container is known. None: not even that.
+
+        In the root cgroup that says only that it was no container of cgroup v2. ``reason`` is what
+        ``resolve`` said.
+        """
+        entry = self._by_cgroup.get((cgroup_id, reason))
+        if entry is not None:
+            return entry
+        path = self.cgroups.path_of_id(cgroup_id)
+        if path is None:
+            return None
+        self.errors["process-ended"] += 1
+        command = "(unreadable)" if reason in _UNSEEN else "(ended)"
+        entry = self._inspector.of_cgroup(path, command, reason)
+        self._by_cgroup.put((cgroup_id, reason), entry)
+        return entry
+
+    def scan(self, pids: Collection[int] | None = None) -> None:
+        """Look at these processes, or at every process of the host, even if they are idle."""
+        self._table.begin_window()
+        listed = procfs.list_pids(self.proc_root)
+        self._table.retire_all_but(listed)
+        for pid in listed if pids is None else pids:
+            if known := self._table.get(pid):  # ``resolve`` looks at it, or ``refresh_go``
+                if known.problem:
+                    self._inspector.judge_again(known)
+                continue
+            try:
+                stat = self._inspector.read_stat(pid)
+                entry = None if stat.has_ended else self._inspector.admit(pid, stat)
+            except ProcessGoneError:
+                continue
+            except ParseError as error:
+                self._table.miss(pid, error)
+                continue
+            if entry is not None:
+                entry.cpu.count_from_now()
+
+    def meet(self, newcomers: Iterable[tuple[int, int]]) -> list[int]:
+        """Look at processes (cgroup id, PID) between two drains; see ``FirstLook``."""
+        met = self._first_look.meet(newcomers)
+        self.binaries.release()
+        return met
+
+    def look_again(self, pids: Iterable[int]) -> dict[int, bool]:
+        """Those of these newcomers that still run, and whether they are Go programs by now."""
+        running = self._first_look.look_again(pids)
+        self.binaries.release()
+        return running
+
+    def go_entries(self) -> list[Entry]:
+        """The Go processes that live, as far as seen."""
+        return [entry for entry in self._table.live() if entry.is_go]
+
+    def refresh_go(self, entry: Entry, limits: ReadBounds) -> None:
+        """Read again what can change: cgroup, limit, GOMAXPROCS. ``limits``: read this tick."""
+        self._inspector.refresh(entry, limits)
+
+    def take_cpu_ns(self, entry: Entry, period_ns: int) -> int | None:
+        """CPU time of a Go process since this was last asked, as the kernel accounts it."""
+        return entry.cpu.take_ns(period_ns)
+
+    def usage(self, entry: Entry) -> CpuUsage:
+        """The kernel's counters of the entry's group; nothing for the root and for one gone."""
+        membership = entry.membership
+        is_part = entry.process.container.nested
+        bounds = membership.bounds if is_part else Bounds()
+        return self._containers.usage(membership.position, bounds)
+
+    def unjudged(self) -> Counter[str]:
+        """Processes of which it is not known whether they are Go, by reason."""
+        return self._table.unjudged()
+
+    def judged(self) -> int:
+        """Programs that were read, gotax itself left out; kernel threads are none."""
+        return self._table.judged()

@@ -1,0 +1,180 @@
+"""Who lives: processes by PID and start time, their exec and end, and who got a PID again."""
+
+from __future__ import annotations
+
+import enum
+import os
+import time
+from collections import Counter, deque
+
+from gotax.errors import ParseError, ProcessGoneError
+from gotax.generations import Generations
+from gotax.linux.procfs import Stat
+from gotax.processes.counts import GONE
+from gotax.processes.entry import Entry
+
+ENDED = 2048
+"""How many processes are remembered after their end, for hits that were counted before it."""
+_GRACE_TICKS = 4
+"""How many ticks (a drain is one, a window is one) after a process was last seen alive hits of its
+PID can still be its own: one that ends while a drain is resolved may have hits in the next. Any
+later, they are those of a short-lived process that got the PID."""
+
+
+class Sight(enum.Enum):
+    """Which process has a PID now."""
+
+    SAME = enum.auto()
+    NEW = enum.auto()
+    REUSED = enum.auto()
+    """Another one, and hits of the PID may be of either."""
+    EXEC = enum.auto()
+    """The same one with another program, or the same again."""
+
+
+class ProcessTable:
+    """The only one that says who lives, and writes ``Life``."""
+
+    def __init__(self, proc: str) -> None:
+        self._live: dict[int, Entry] = {}
+        self._ended: Generations[int, Entry] = Generations(ENDED)
+        self._ending: deque[Entry] = deque()  # of those, which may still have hits to come
+        self._missed: dict[int, str] = {}  # by PID, why it could not be looked at in this window
+        # Every PID namespace has a process 1. Where it is not to be seen, no other one is
+        # (hidepid=invisible), and what cannot be found has not ended.
+        self._gone = GONE if os.path.exists(f"{proc}/1") else "procfs-hidden"
+        self._serial = 0
+        self._window_began = _boot_ticks()
+        self._tick = 0
+
+    def __len__(self) -> int:
+        return len(self._live) + len(self._ended)
+
+    def __contains__(self, pid: int) -> bool:
+        return pid in self._live
+
+    def get(self, pid: int) -> Entry | None:
+        """The process that lives under this PID, as far as seen."""
+        return self._live.get(pid)
+
+    def live(self) -> list[Entry]:
+        return list(self._live.values())
+
+    def begin_tick(self) -> None:
+        self._tick += 1
+        while self._ending and self._tick - self._ending[0].life.seen > _GRACE_TICKS:
+            self._ending.popleft().trim()
+
+    def begin_window(self) -> None:
+        """A process that starts later has all its CPU time in the window."""
+        self._window_began = _boot_ticks()
+
+    def end_window(self) -> None:
+        self.begin_window()
+        self._missed.clear()
+
+    def identify(self, pid: int, stat: Stat) -> Sight:
+        """Which process has the PID; the one that does not have it any more is retired."""
+        self._missed.pop(pid, None)
+        known = self._live.get(pid)
+        if known is not None:
+            if known.process.start_ticks != stat.start_ticks:
+                self.retire(known)
+                return Sight.REUSED
+            return Sight.EXEC if self.has_changed(known, stat) else Sight.SAME
+        ended = self._ended.get(pid)
+        if ended is not None and ended.process.start_ticks != stat.start_ticks:
+            self._ended.remove(pid)
+            if self._is_recent(ended):
+                return Sight.REUSED
+        return Sight.NEW
+
+    def has_changed(self, known: Entry, stat: Stat) -> bool:
+        """The process called exec: same PID and start time, another program or the same again."""
+        if stat.start_stack != known.life.start_stack:
+            return bool(stat.start_stack)  # else it is ending, and has given its memory back
+        if known.program.exe is None:
+            return False  # a kernel thread, or an executable that may not be seen
+        known.files.place = stat.place
+        try:
+            return known.files.exe_id() != known.program.exe
+        except (ProcessGoneError, ParseError):
+            return False
+
+    def number(self, entry: Entry) -> None:
+        """Give it a serial of its own."""
+        self._serial += 1
+        entry.life.serial = self._serial
+
+    def admit(self, entry: Entry, stat: Stat) -> None:
+        """From now on it is the one that lives under its PID."""
+        self.number(entry)
+        entry.life.start_stack = stat.start_stack
+        entry.life.seen = self._tick
+        self._live[stat.pid] = entry
+        if stat.start_ticks >= self._window_began:
+            entry.cpu.count_from(0)
+
+    def confirm(self, entry: Entry) -> None:
+        """It lives."""
+        entry.life.seen = self._tick
+
+    def see(self, entry: Entry, stat: Stat) -> None:
+        """It lives, and this is what the kernel says of it."""
+        self.confirm(entry)
+        entry.files.place = stat.place
+        entry.cpu.see(stat.cpu_ticks)
+
+    def meet(self, entry: Entry) -> None:
+        """It was met between two drains."""
+        entry.life.is_fresh = True
+        entry.cpu.see(0)  # its hits are not drained yet, and must not count beside the time read
+
+    def drain(self, entry: Entry) -> None:
+        """Hits of it have come."""
+        entry.life.is_fresh = False
+
+    def retire(self, entry: Entry) -> None:
+        """It has ended."""
+        pid = entry.process.pid
+        self._live.pop(pid, None)
+        entry.files.has_ended = True
+        self._ended.put(pid, entry)
+        self._ending.append(entry)
+
+    def retire_all_but(self, pids: list[int]) -> None:
+        for pid in self._live.keys() - set(pids):
+            self.retire(self._live[pid])
+
+    def find_ended(self, pid: int) -> Entry | None:
+        """The last one under this PID, if hits of the PID can still be its own."""
+        ended = self._ended.get(pid)
+        return ended if ended is not None and self._is_recent(ended) else None
+
+    def _is_recent(self, ended: Entry) -> bool:
+        return self._tick - ended.life.seen <= _GRACE_TICKS
+
+    def miss(self, pid: int, error: ProcessGoneError | ParseError) -> str:
+        """There are hits of a process that cannot be looked at; returns why."""
+        reason = error.reason if isinstance(error, ParseError) else self._gone
+        self._missed[pid] = reason
+        return reason
+
+    def unjudged(self) -> Counter[str]:
+        """Processes of which it is not known whether they are Go, by reason."""
+        found = Counter(entry.problem for entry in self._live.values() if entry.problem)
+        found.update(self._missed.values())
+        return found
+
+    def judged(self) -> int:
+        """Programs that were read, gotax itself left out; kernel threads are none."""
+        own = os.getpid()
+        return sum(
+            entry.program.exe is not None and not entry.problem and entry.process.pid != own
+            for entry in self._live.values()
+        )
+
+
+def _boot_ticks() -> int:
+    """Now, as processes' start times count: 1/100 s since boot (USER_HZ is 100 everywhere)."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * 100)

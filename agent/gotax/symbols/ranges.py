@@ -1,0 +1,110 @@
+"""What is known of binaries, by ranges of addresses.
+
+Without line numbers, which the daemon does not need, a range is a function's code between two
+changes of its inlined calls; so after a minute nearly every new stack consists of known ranges, and
+no file is opened for it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from gotax.golang.classmap import ClassMap, ClassMapReader
+from gotax.processes.binaries import Binary
+from gotax.profile import UInt64Array
+from gotax.runs import Runs
+from gotax.symbols.places import UNREADABLE, Place
+
+_UNUSED_DRAINS = 20
+
+
+class KnownRanges:
+    """What has been learnt of one binary, by address range: places, and code without a frame.
+
+    With a ``whole`` map the ranges are only of code that is not Go's.
+    """
+
+    def __init__(self, binary: Binary) -> None:
+        self.binary = binary
+        self.places = Runs()
+        self.frameless = Runs()
+        self.whole: ClassMap | None = None
+        self.classes = np.empty(0, object)  # the places of its chains
+        self.drains = 0  # that had something new
+        self.reader: ClassMapReader | None = None  # of the whole: once, even if it comes to nothing
+        self.expected = 0  # ranges, while it is being read
+        self.used = 0  # the last drain
+
+    def __len__(self) -> int:
+        whole = self.expected if self.whole is None else len(self.whole) // 4  # 6 bytes, not 24
+        return len(self.places) + len(self.frameless) + whole
+
+    def learn_whole(self, whole: ClassMap, places: list[Place]) -> None:
+        self.places, self.frameless = Runs(), Runs()
+        self.whole = whole
+        self.classes = np.empty(len(places), object)
+        self.classes[:] = places
+
+    def unknown(self, addresses: UInt64Array) -> UInt64Array:
+        """Those of the addresses that no place is known of."""
+        if self.whole is not None:
+            addresses = addresses[~self.whole.contains(addresses)]
+        return addresses[self.places.find(addresses) < 0]
+
+    def find(self, addresses: UInt64Array) -> npt.NDArray[np.object_]:
+        """The place of each address."""
+        places = np.full(len(addresses), UNREADABLE, object)  # its tables, just now
+        rest = np.arange(len(addresses))
+        if self.whole is not None:
+            inside = self.whole.contains(addresses)
+            places[inside] = self.classes[self.whole.find(addresses[inside]) >> 1]
+            rest = np.flatnonzero(~inside)
+        found = self.places.find(addresses[rest])
+        places[rest[found >= 0]] = self.places.values(found[found >= 0])
+        return places
+
+    def are_frameless(self, addresses: UInt64Array) -> npt.NDArray[np.bool_]:
+        """Which of these addresses of Go code are known to have no frame."""
+        if self.whole is not None:
+            return self.whole.find(addresses) & 1 > 0
+        return self.frameless.find(addresses) >= 0
+
+
+class KnownBinaries:
+    """What is known of the binaries that were asked for last, ``most`` ranges in all."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._known: dict[int, KnownRanges] = {}  # by serial; the longest unused is the first
+        self._drain = 0
+        self.evictions = 0
+
+    def __len__(self) -> int:
+        return sum(len(known) for known in self._known.values())
+
+    def of(self, binary: Binary) -> KnownRanges:
+        known = self._known.pop(binary.serial, None) or KnownRanges(binary)
+        known.used = self._drain
+        self._known[binary.serial] = known
+        return known
+
+    def has_room(self, ranges: int) -> bool:
+        """For so many more, without losing what is in use. Drops what is not, if that helps."""
+        while ranges > self._most - len(self) and self._known:
+            oldest = next(iter(self._known.values()))
+            if self._drain - oldest.used < _UNUSED_DRAINS:
+                return False
+            self._drop()
+        return ranges <= self._most
+
+    def end_drain(self) -> None:
+        self._drain += 1
+        size = len(self)
+        while size > self._most:
+            size -= self._drop()
+
+    def _drop(self) -> int:
+        dropped = len(self._known.pop(next(iter(self._known))))
+        self.evictions += dropped
+        return dropped

@@ -1,0 +1,264 @@
+"""Symbolize and classify: from addresses to a Stack and its Category, each only once.
+
+Stacks not seen before are handled together, in columns: first the leaves are mended, then what is
+not known of a binary is looked up in one batch, then the stacks are put together and classified.
+
+Of a binary gotax remembers *ranges* of addresses (``ranges.py``).
+
+Who does not need names either, as the daemon that only has its metrics scraped, gets categories
+without stacks. Then a binary that goes on showing new functions is read once as a whole, some of it
+in each drain, as a map of classes (``golang/classmap.py``).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from gotax.generations import Generations
+from gotax.golang import categories
+from gotax.golang.classmap import ClassMapReader
+from gotax.processes.binaries import Binary
+from gotax.processes.entry import Entry
+from gotax.profile import Category, Frame, FrameKind, Location, Stack, UInt64Array
+from gotax.symbols.kernel import KernelStacks
+from gotax.symbols.places import TRUNCATED, Place, beyond, place_of
+from gotax.symbols.ranges import KnownBinaries
+from gotax.symbols.walks import Leaf, NewStack, Walker, Walks
+
+_STACKS = 8192
+_RANGES = 1 << 18  # 24 bytes each
+_NAMED_RANGES = 1 << 16  # with a chain of frames, some 600 bytes
+_CLASSES = 1 << 16
+_WHOLE_AFTER = 3  # drains with something new: a process that ends soon is not worth it
+_WHOLE_PAIRS = 1_000_000  # of tables, read for all class maps in one drain: half a second
+_RANGES_PER_FUNCTION = 2  # of a class map, as large as that many ranges with a value
+_NAMES = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Symbolized:
+    """A user stack with its category when the CPU was in user mode, and when in the kernel.
+
+    ``truncated``: its outer frames are missing, which its outermost frame says, too.
+    """
+
+    stack: Stack
+    in_user: Category
+    in_kernel: Category
+    truncated: bool = False
+
+
+_NAMELESS = Location("", "", 0, ())
+_NOTHING = Symbolized((), Category.UNKNOWN, Category.UNKNOWN)
+
+
+class Cache(Protocol):
+    evictions: int
+
+    def __len__(self) -> int: ...
+
+
+class Symbolizer:
+    """Knows at most 16384 stacks, 65536 address ranges (262144 without names) and 16384 function
+    names at a time."""
+
+    def __init__(self, proc_root: str, with_lines: bool, with_names: bool = True) -> None:
+        self._with_lines = with_lines
+        self._with_names = with_names
+        self._classes: dict[tuple[int, ...], Place] = {}
+        self._stacks: Generations[tuple[int, int], Symbolized] = Generations(_STACKS)
+        self._composed: Generations[tuple[Place, ...], Symbolized] = Generations(_STACKS)
+        self._binaries = KnownBinaries(_NAMED_RANGES if with_names else _RANGES)
+        self._codes: Generations[str, int] = Generations(_NAMES)
+        self._kernel = KernelStacks(proc_root)
+
+    def caches(self) -> dict[str, Cache]:
+        return {
+            "stacks": self._stacks,
+            "distinct-stacks": self._composed,
+            "ranges": self._binaries,
+            "functions": self._codes,
+            "kernel-locations": self._kernel.locations,
+            "kernel-stacks": self._kernel.stacks,
+        }
+
+    def known(self, entry: Entry, stack_hash: int) -> Symbolized | None:
+        return self._stacks.get((entry.serial, stack_hash))
+
+    def learn(self, new: Sequence[NewStack]) -> dict[tuple[int, int], Symbolized]:
+        """Symbolize these stacks; by (serial of the entry, hash)."""
+        by_entry: dict[int, list[NewStack]] = {}
+        for stack in new:
+            by_entry.setdefault(stack.entry.serial, []).append(stack)
+        groups = list(by_entry.values())
+        walkers = [_walker(group) for group in groups]
+        walks = [walker.walks(group) for walker, group in zip(walkers, groups, strict=True)]
+        leaves = [walker.frameless(group) for walker, group in zip(walkers, groups, strict=True)]
+        self._look_up(walks, leaves)
+        hidden = self._hidden_callers(itertools.chain.from_iterable(leaves))
+        learnt = {}
+        for group, walk, of_group in zip(groups, walks, leaves, strict=True):
+            places = self._places(walk)
+            callers = {leaf.stack: hidden[leaf] for leaf in of_group if leaf in hidden}
+            end = 0
+            for number, (stack, length) in enumerate(zip(group, walk.lengths, strict=True)):
+                start, end = end, end + length
+                of_stack = places[start:end]
+                if number in callers:
+                    of_stack.insert(1, callers[number])
+                key = (stack.entry.serial, stack.hash)
+                learnt[key] = self._compose(of_stack, in_go=stack.entry.is_go)
+                self._stacks.put(key, learnt[key])
+        self._binaries.end_drain()
+        return learnt
+
+    def _hidden_callers(self, leaves: Iterable[Leaf]) -> dict[Leaf, Place]:
+        """The place of the call, for those leaves that turn out to have no frame."""
+        found: dict[Leaf, Place] = {}
+        of_binary: dict[int, list[Leaf]] = {}
+        for leaf in leaves:
+            of_binary.setdefault(leaf.binary.serial, []).append(leaf)
+        for candidates in of_binary.values():
+            known = self._binaries.of(candidates[0].binary)
+            frameless = known.are_frameless(
+                np.array([leaf.address for leaf in candidates], np.uint64)
+            )
+            places = known.find(np.array([leaf.caller for leaf in candidates], np.uint64))
+            for leaf, is_frameless, place in zip(candidates, frameless, places, strict=True):
+                if is_frameless:
+                    found[leaf] = place
+        return found
+
+    def _look_up(self, walks: list[Walks], leaves: list[list[Leaf]]) -> None:
+        """Symbolize every address that is in no known range, in a batch per binary."""
+        wanted: dict[int, tuple[Binary, list[UInt64Array]]] = {}
+
+        def ask(binary: Binary, addresses: UInt64Array) -> None:
+            unknown = self._binaries.of(binary).unknown(addresses)
+            if len(unknown):
+                wanted.setdefault(binary.serial, (binary, []))[1].append(unknown)
+
+        for walk in walks:
+            for number, binary in walk.binaries():
+                ask(binary, walk.addresses[walk.mapping == number])
+        for leaf in itertools.chain.from_iterable(leaves):
+            ask(leaf.binary, np.array([leaf.caller], np.uint64))
+        read_whole = 0
+        for binary, parts in wanted.values():
+            addresses = np.concatenate(parts)
+            if not self._with_names:
+                read_whole += self._learn_whole(binary, _WHOLE_PAIRS - read_whole)
+                addresses = self._binaries.of(binary).unknown(addresses)
+            if len(addresses):
+                self._learn_ranges(binary, np.unique(addresses))
+            binary.release()  # of fifty binaries at once, what was read is not kept fifty times
+
+    def _learn_whole(self, binary: Binary, room: int) -> int:
+        """Go on reading a binary's class map if that pays by now; returns how much that took."""
+        known, table = self._binaries.of(binary), binary.pclntab
+        known.drains += 1
+        if known.drains < _WHOLE_AFTER or room <= 0 or table is None:
+            return 0
+        if known.reader is None:
+            expected = table.function_count * _RANGES_PER_FUNCTION
+            if not self._binaries.has_room(expected):
+                return 0
+            known.expected = expected
+            known.reader = ClassMapReader(table, categories.function_code)
+        elif known.reader.is_done:
+            return 0
+        read = binary.read_classes(known.reader, room)
+        if known.reader.is_done:
+            known.expected = 0
+            whole = known.reader.take()
+            if whole is not None:
+                known.learn_whole(whole, [self._class_place(codes) for codes in whole.chains])
+        return read
+
+    def _learn_ranges(self, binary: Binary, addresses: UInt64Array) -> None:
+        calls, sizes = binary.calls(addresses, self._with_lines)
+        places: dict[int, Place] = {}  # by identity of the chain: one for all of its ranges
+        for start, chain in zip(calls.starts.tolist(), calls.chains, strict=True):
+            if id(chain) not in places:
+                location = Location(binary.module, binary.build_id, start, chain)
+                places[id(chain)] = self._place(binary, location)
+        known = self._binaries.of(binary)
+        known.places.add(calls.starts, calls.ends, [places[id(chain)] for chain in calls.chains])
+        frameless = np.flatnonzero(sizes.values == 0)
+        known.frameless.add(sizes.starts[frameless], sizes.ends[frameless], [0] * len(frameless))
+
+    def _place(self, binary: Binary, location: Location) -> Place:
+        codes = tuple([self._code(frame) for frame in location.frames])
+        if categories.NATIVE in codes and binary.may_be_go(location.address):
+            codes = (categories.UNPLACED,)
+        if self._with_names:
+            return place_of(location, codes)
+        return self._class_place(tuple([code for code, _ in itertools.groupby(codes)]))
+
+    def _class_place(self, codes: tuple[int, ...]) -> Place:
+        """Without names all places of a class are the same, and so are most stacks."""
+        place = self._classes.get(codes)
+        if place is None:
+            if len(self._classes) >= _CLASSES:
+                self._classes.clear()
+            place = self._classes[codes] = place_of(_NAMELESS, codes)
+        return place
+
+    def _code(self, frame: Frame) -> int:
+        if frame.kind is FrameKind.NATIVE:
+            return categories.NATIVE
+        code = self._codes.get(frame.function)
+        if code is None:
+            code = categories.function_code(frame.function)
+            self._codes.put(frame.function, code)
+        return code
+
+    def _places(self, walk: Walks) -> list[Place]:
+        """The place of every address."""
+        places = walk.without_file[walk.mapping]
+        for number, binary in walk.binaries():
+            rows = np.flatnonzero(walk.mapping == number)
+            places[rows] = self._binaries.of(binary).find(walk.addresses[rows])
+        listed: list[Place] = places.tolist()
+        return listed
+
+    def _compose(self, places: list[Place], in_go: bool) -> Symbolized:
+        """The stack of these places, leaf first.
+
+        A walk in a Go process that did not get to an end broke off: in C code, or because it was
+        full.
+        """
+        if not places:
+            return _NOTHING
+        end = next((i for i, place in enumerate(places) if place.is_end), None)
+        if end is None:
+            key = (*places, TRUNCATED) if in_go else tuple(places)
+        else:
+            key = (*places[: end + 1], *beyond(places[end:]))
+        known = self._composed.get(key)
+        if known is None:
+            codes = [code for place in key for code in place.codes]
+            native_leaf = codes[0] == categories.NATIVE
+            known = Symbolized(
+                tuple([place.location for place in key]) if self._with_names else (),
+                categories.classify(codes, in_kernel=False, native_leaf=native_leaf),
+                categories.classify(codes, in_kernel=True, native_leaf=native_leaf),
+                truncated=in_go and end is None,
+            )
+            self._composed.put(key, known)
+        return known
+
+    def kernel_stack(self, stack_hash: int, ips: UInt64Array) -> Stack:
+        """The kernel's part of a stack, leaf first."""
+        return self._kernel.stack(stack_hash, ips)
+
+
+def _walker(group: list[NewStack]) -> Walker:
+    """The memory of the group's process, read again if it has mapped more since."""
+    walker = Walker(group[0].entry)
+    return walker if walker.covers(group) else Walker(group[0].entry, again=True)
