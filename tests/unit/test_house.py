@@ -79,7 +79,7 @@ ONLY: dict[str, str | tuple[str, ...]] = {  # who alone may import a library
 PURE = (
     *(f"{name}.py" for name in VALUES),
     *("errors.py", "config.py", "confidence.py", "generations.py"),
-    "diagnosis/*.py",
+    *("diagnosis/*.py", "diagnosis/rules/*.py"),
     *("golang/buildinfo.py", "golang/categories.py", "golang/classmap.py"),
     *("golang/functab.py", "golang/inline.py"),
     *("golang/machinecode.py", "golang/moduledata.py", "golang/pcheader.py"),
