@@ -364,7 +364,7 @@ class Pipeline:
                 if self._detail.functions
                 else (),
                 limit=main.limit,
-                usage=_growth(self._usage.get(key), usage_now[key]),
+                usage=usage_now[key] - self._usage.get(key, CpuUsage()),
                 verdict=Verdict.UNREADABLE,
                 cpu_ns=cpu_ns,
                 drain_hits=_drain_hits(window, gathered, key),
@@ -439,19 +439,3 @@ def _rows(window: Window, key: str) -> Int64Array:
     if not len(of_container):
         return np.zeros(0, np.int64)
     return np.flatnonzero(of_container[window.profile.process]).astype(np.int64)
-
-
-def _growth(before: CpuUsage | None, now: CpuUsage) -> CpuUsage:
-    """How much the kernel's counters grew; nothing where either is unknown."""
-    if before is None:
-        return CpuUsage()
-
-    def grown(a: int | None, b: int | None) -> int | None:
-        return max(0, b - a) if a is not None and b is not None else None
-
-    return CpuUsage(
-        usage_ns=grown(before.usage_ns, now.usage_ns),
-        periods=grown(before.periods, now.periods),
-        throttled_periods=grown(before.throttled_periods, now.throttled_periods),
-        throttled_ns=grown(before.throttled_ns, now.throttled_ns),
-    )
