@@ -192,7 +192,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, enum.Enum):
         return value.name
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [f.name for f in dataclasses.fields(value)]
+        names = [f.name for f in dataclasses.fields(value) if f.init]
         return {n: plain(getattr(value, n)) for n in names if n not in ("drain_s", "tick_s")}
     if isinstance(value, dict):
         return {str(plain(k)): plain(v) for k, v in value.items()}
