@@ -48,9 +48,11 @@ KNOWS: dict[str, set[str]] = {
         *("errors", "profile", "process", "generations", "runs", "linux", "golang"),
         *("binaries", "processes"),
     },
+    "accumulator": {"process", "profile", "window", "sampling", "processes", "symbols"},
+    "health": {"names", "window", "processes", "symbols"},
     "pipeline": {
-        *("errors", *VALUES, "config", "names", "sampling", "diagnosis"),
-        *("containers", "processes", "symbols"),
+        *("profile", "window", "config", "names", "sampling", "diagnosis"),
+        *("containers", "processes", "symbols", "accumulator", "health"),
     },
     "session": {
         *("errors", *VALUES, "config", "names", "newcomers", "sampling", "linux"),
