@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from gotax.accumulator import Accumulator
+from gotax.attribution import find_owners, find_user_stacks
 from gotax.config import Detail, Thresholds
 from gotax.containers import ReadBounds
 from gotax.diagnosis.change import ChangeWatch, Settings
@@ -18,13 +19,10 @@ from gotax.diagnosis.reports import Measured, Reports
 from gotax.health import health_of
 from gotax.names import NOBODY, Names
 from gotax.processes import Entry, ProcessTable
-from gotax.profile import Category, Profile
+from gotax.profile import Profile
 from gotax.sampling.sampler import Drain, Newcomer
-from gotax.symbols import NewStack, Symbolized, Symbolizer
+from gotax.symbols import Symbolizer
 from gotax.window import HitCount, Window
-
-_NATIVE = Symbolized((), Category.NATIVE, Category.NATIVE)
-_UNKNOWN = Symbolized((), Category.UNKNOWN, Category.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +87,9 @@ class Pipeline:
         samples, errors = self._samples, self._processes.errors
         kernel_stack = self._symbolizer.kernel_stack if self._detail.kernel_frames else None
         self._processes.begin_tick(is_early)
-        owners = self._resolve(drain)
-        user_stacks = self._symbolize(drain, owners)
+        owners = find_owners(drain, self._processes, samples.lost)
+        native = self._detail.native_frames
+        user_stacks = find_user_stacks(drain, owners, self._symbolizer, native)
         truncated = samples.add(drain, owners, user_stacks, kernel_stack, is_early)
         self._processes.end_tick()
         if truncated:
@@ -135,54 +134,6 @@ class Pipeline:
             judged=judged,
         )
         return replace(window, changes=self._changes.observe(window))
-
-    def _resolve(self, drain: Drain) -> list[Entry | None]:
-        """The owner of every sample; None where there is none, and its hits count as lost."""
-        by_tgid: dict[int, Entry | str] = {}
-        owners: list[Entry | None] = []
-        rows = zip(
-            drain.samples["tgid"].tolist(),
-            drain.samples["cgroup_id"].tolist(),
-            drain.hits.tolist(),
-            strict=True,
-        )
-        for tgid, cgroup_id, hits in rows:
-            owner = by_tgid.get(tgid)
-            if owner is None:
-                owner = by_tgid[tgid] = self._processes.resolve(tgid)
-            if isinstance(owner, str):
-                reason, owner = owner, self._processes.resolve_by_cgroup(cgroup_id, owner)
-                if owner is None:
-                    self._samples.lost[reason] += hits
-            owners.append(owner)
-        return owners
-
-    def _symbolize(self, drain: Drain, owners: list[Entry | None]) -> list[Symbolized]:
-        """The user stack of every sample, with its category."""
-        found: list[Symbolized | None] = []
-        new: dict[tuple[int, int], NewStack] = {}
-        hashes = drain.samples["user_stack"]
-        indices = drain.user_stacks.find(hashes).tolist()
-        for owner, stack_hash, index in zip(owners, hashes.tolist(), indices, strict=True):
-            if owner is None or not (owner.is_go or self._detail.native_frames):
-                found.append(_NATIVE)
-            elif index < 0:
-                found.append(_UNKNOWN if owner.is_go else _NATIVE)
-            else:
-                known = self._symbolizer.known(owner, stack_hash)
-                found.append(known)
-                if known is None and (owner.serial, stack_hash) not in new:
-                    new[owner.serial, stack_hash] = NewStack(
-                        owner,
-                        stack_hash,
-                        int(drain.user_stacks.callers[index]),
-                        drain.user_stacks.addresses(index),
-                    )
-        learnt = self._symbolizer.learn(list(new.values())) if new else {}
-        return [
-            stack or learnt[owner.serial, stack_hash]  # type: ignore[union-attr]
-            for stack, owner, stack_hash in zip(found, owners, hashes.tolist(), strict=True)
-        ]
 
     def _name(self, entries: Iterable[Entry]) -> None:
         """Pods are looked up at the window's end: by then even those are known that started in it,

@@ -48,11 +48,12 @@ KNOWS: dict[str, set[str]] = {
         *("errors", "profile", "process", "generations", "runs", "linux", "golang"),
         *("binaries", "processes"),
     },
+    "attribution": {"profile", "sampling", "processes", "symbols"},
     "accumulator": {"process", "profile", "window", "sampling", "processes", "symbols"},
     "health": {"names", "window", "processes", "symbols"},
     "pipeline": {
         *("profile", "window", "config", "names", "sampling", "diagnosis"),
-        *("containers", "processes", "symbols", "accumulator", "health"),
+        *("containers", "processes", "symbols", "attribution", "accumulator", "health"),
     },
     "session": {
         *("errors", *VALUES, "config", "names", "newcomers", "sampling", "linux"),
