@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import enum
+import fcntl
 import filecmp
 import json
 import os
@@ -192,7 +193,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, enum.Enum):
         return value.name
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [f.name for f in dataclasses.fields(value)]
+        names = [f.name for f in dataclasses.fields(value) if f.init]
         return {n: plain(getattr(value, n)) for n in names if n not in ("drain_s", "tick_s")}
     if isinstance(value, dict):
         return {str(plain(k)): plain(v) for k, v in value.items()}
@@ -209,13 +210,15 @@ def write(out: Path) -> None:
         "names": Detail(functions=20, native_frames=True, lines=True),
         "classes": Detail(names=False),
     }.items():
-        # A fixed place: paths of files are in the output.
+        # A fixed place, for one at a time: paths of files are in the output.
         folder = Path(tempfile.gettempdir()) / "gotax-replay"
-        shutil.rmtree(folder, ignore_errors=True)
-        try:
-            windows = play(folder, detail)
-        finally:
+        with open(f"{folder}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
             shutil.rmtree(folder, ignore_errors=True)
+            try:
+                windows = play(folder, detail)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
         metrics = PrometheusExporter(Exposition())
         texts: dict[str, list[str]] = {
             name: [] for name in ("windows", "check", "metrics", "table")

@@ -169,12 +169,40 @@ class CpuLimit:
 
 @dataclass(frozen=True, slots=True)
 class CpuUsage:
-    """The kernel's own counters of a cgroup since its creation; None where it has none."""
+    """The kernel's own counters of a cgroup, None where it has none: since the creation of the
+    cgroup, or by how much they grew in some time.
+    """
 
     usage_ns: int | None = None
     periods: int | None = None
     throttled_periods: int | None = None
     throttled_ns: int | None = None
+
+    def __add__(self, other: CpuUsage) -> CpuUsage:
+        """The growth in both times. A counter that only one of them knows is that one's."""
+        return CpuUsage(
+            _sum(self.usage_ns, other.usage_ns),
+            _sum(self.periods, other.periods),
+            _sum(self.throttled_periods, other.throttled_periods),
+            _sum(self.throttled_ns, other.throttled_ns),
+        )
+
+    def __sub__(self, earlier: CpuUsage) -> CpuUsage:
+        """The growth since ``earlier``. It is unknown where either is, and never negative."""
+        return CpuUsage(
+            _growth(self.usage_ns, earlier.usage_ns),
+            _growth(self.periods, earlier.periods),
+            _growth(self.throttled_periods, earlier.throttled_periods),
+            _growth(self.throttled_ns, earlier.throttled_ns),
+        )
+
+
+def _sum(a: int | None, b: int | None) -> int | None:
+    return b if a is None else a if b is None else a + b
+
+
+def _growth(now: int | None, earlier: int | None) -> int | None:
+    return None if now is None or earlier is None else max(0, now - earlier)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ chain of frames.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import TypeAlias
 
@@ -134,9 +135,24 @@ class Profile:
     category: UInt8Array
     hits: Int64Array
     stacks: tuple[Stack, ...]
+    _order: Int64Array = field(init=False, repr=False, compare=False)  # of rows, by process
+    _sorted: Int32Array = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        order = np.argsort(self.process, kind="stable")
+        object.__setattr__(self, "_order", order)
+        object.__setattr__(self, "_sorted", self.process[order])
 
     def __len__(self) -> int:
         return len(self.hits)
+
+    def rows_of(self, processes: Sequence[int]) -> Int64Array:
+        """Rows of these processes, in order."""
+        wanted = np.array(processes, np.int32)
+        starts = np.searchsorted(self._sorted, wanted, "left").tolist()
+        ends = np.searchsorted(self._sorted, wanted, "right").tolist()
+        parts = [self._order[start:end] for start, end in zip(starts, ends, strict=True)]
+        return np.sort(np.concatenate([self._order[:0], *parts]))
 
 
 @dataclass(frozen=True, slots=True)

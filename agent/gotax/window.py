@@ -6,6 +6,7 @@ attributed, under a named reason.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gotax.comparison import Change
@@ -99,6 +100,15 @@ class Unjudged:
     hits: int
 
 
+def go_processes(processes: Sequence[Process]) -> dict[str, list[int]]:
+    """Where the Go processes of each container are, by the container's key."""
+    found: dict[str, list[int]] = {}
+    for index, process in enumerate(processes):
+        if process.is_go:
+            found.setdefault(process.container.key, []).append(index)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """Everything learned in one tick. ``start_unix_ns`` is wall time, ``duration_s`` monotonic."""
@@ -117,6 +127,11 @@ class Window:
     changes: tuple[Change, ...] = ()  # of GOMAXPROCS, made in the last hour, newest first
     unjudged: tuple[Unjudged, ...] = ()  # most processes first; their hits are in other_hits, too
     judged: int = 0  # programs that were read, Go or not
+
+    def report_rows(self) -> list[Int64Array]:
+        """For each report the rows of the profile that are of its Go processes."""
+        members = go_processes(self.processes)
+        return [self.profile.rows_of(members.get(r.container.key, ())) for r in self.reports]
 
     @property
     def native_hits(self) -> int:

@@ -42,9 +42,12 @@ KNOWS: dict[str, set[str]] = {
         *("profile", "process", "generations", "runs", "linux", "golang"),
         "processes",
     },
+    "attribution": {"profile", "sampling", "processes", "symbols"},
+    "accumulator": {"process", "profile", "window", "sampling", "processes", "symbols"},
+    "health": {"names", "window", "processes", "symbols"},
     "pipeline": {
-        *("errors", *VALUES, "config", "names", "sampling", "diagnosis"),
-        *("processes", "symbols"),
+        *("profile", "window", "config", "names", "sampling", "diagnosis"),
+        *("processes", "symbols", "attribution", "accumulator", "health"),
     },
     "session": {
         *("errors", *VALUES, "config", "names", "sampling", "linux"),
@@ -94,7 +97,7 @@ ONLY: dict[str, str | tuple[str, ...]] = {  # who alone may import a library
 PURE = (
     *(f"{name}.py" for name in VALUES),
     *("errors.py", "config.py", "confidence.py", "generations.py"),
-    "diagnosis/*.py",
+    *("diagnosis/*.py", "diagnosis/rules/*.py"),
     *("golang/buildinfo.py", "golang/categories.py", "golang/classmap.py"),
     *("golang/functab.py", "golang/inline.py"),
     *("golang/machinecode.py", "golang/moduledata.py", "golang/pcheader.py"),
@@ -138,7 +141,6 @@ LARGE = {
     *("diagnosis/calibrated.py", "golang/categories.py", "linux/elf.py"),
     *("golang/pclntab.py", "golang/pclntab.py: Pclntab"),
     # Still too large; a change that divides one takes it off this list. Pipeline and diagnosis:
-    *("pipeline.py", "pipeline.py: Pipeline", "diagnosis/rules.py"),
     # Exporters:
     *("exporters/prometheus.py", "exporters/table.py"),
     # Linux and Go:
@@ -488,8 +490,8 @@ def test_a_breach_is_found(tmp_path: Path, case: str) -> None:
     """Each rule does fail on a tree that breaks it, and not on the same tree without the breach."""
 
     def breaches() -> list[str]:
-        rules = (arrows, inner_arrows, foreign, impurities, vague_names, long_signatures, large)
-        rules = (*rules, other_ways_to_files)
+        rules = [arrows, inner_arrows, foreign, impurities, vague_names, long_signatures, large]
+        rules.append(other_ways_to_files)
         found = [breach for rule in rules for breach in rule(tmp_path)]
         everything = catch_alls(tmp_path)
         return found + (everything if len(everything) > CATCH_ALL_MAX else [])

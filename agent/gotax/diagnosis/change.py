@@ -12,13 +12,13 @@ appeared, are of both kinds, or of a program that warms up: they belong to neith
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from gotax.comparison import Change, Observation
 from gotax.diagnosis.comparison import Pair, Subject, compare
+from gotax.diagnosis.sums import NO_WINDOWS, WindowSum, one_window
 from gotax.findings import Saving
-from gotax.process import Container, CpuUsage, Process
-from gotax.profile import CATEGORY_COUNT
+from gotax.process import Container, Process
 from gotax.window import ContainerReport, Window
 
 CONTAINERS_MAX = 1000
@@ -53,85 +53,25 @@ class Settings:
 
 
 @dataclass(slots=True)
-class _Sum:
-    """Windows added up."""
-
-    duration_s: float = 0.0
-    cpu_ns: int = 0
-    category_hits: list[int] = field(default_factory=lambda: [0] * CATEGORY_COUNT)
-    periods: int | None = None
-    throttled_periods: int | None = None
-    throttled_ns: int | None = None
-    blocks: int = 0
-    cores: float = 0.0
-    cores_squared: float = 0.0
-
-    def add(self, other: _Sum) -> None:
-        self.duration_s += other.duration_s
-        self.cpu_ns += other.cpu_ns
-        for i, hits in enumerate(other.category_hits):
-            self.category_hits[i] += hits
-        self.periods = _plus(self.periods, other.periods)
-        self.throttled_periods = _plus(self.throttled_periods, other.throttled_periods)
-        self.throttled_ns = _plus(self.throttled_ns, other.throttled_ns)
-        self.blocks += other.blocks
-        self.cores += other.cores
-        self.cores_squared += other.cores_squared
-
-    @property
-    def hits(self) -> int:
-        return sum(self.category_hits)
-
-    @property
-    def variance(self) -> float:
-        if self.blocks < 2:
-            return 0.0
-        excess = self.cores_squared - self.cores**2 / self.blocks
-        return max(0.0, excess) / (self.blocks - 1)
-
-
-def _plus(total: int | None, growth: int | None) -> int | None:
-    return total if growth is None else (total or 0) + growth
-
-
-def _sum_of(report: ContainerReport, window: Window) -> _Sum:
-    cores = window.cores_of(report)
-    return _Sum(
-        duration_s=window.duration_s,
-        cpu_ns=window.cpu_ns_of(report),
-        category_hits=report.category_hits.tolist(),
-        periods=report.usage.periods,
-        throttled_periods=report.usage.throttled_periods,
-        throttled_ns=report.usage.throttled_ns,
-        blocks=1,
-        cores=cores,
-        cores_squared=cores * cores,
-    )
-
-
-@dataclass(slots=True)
 class _Spell:
     """The time under one value of GOMAXPROCS: the current half of the memory and the one before."""
 
     value: int
-    recent: _Sum = field(default_factory=_Sum)
-    earlier: _Sum = field(default_factory=_Sum)
+    recent: WindowSum = NO_WINDOWS
+    earlier: WindowSum = NO_WINDOWS
     report: ContainerReport | None = None
     saving: Saving | None = None  # foretold last
 
     def add(self, report: ContainerReport, window: Window, memory_s: float) -> None:
         if self.recent.duration_s >= memory_s / 2:
-            self.earlier, self.recent = self.recent, _Sum()
-        self.recent.add(_sum_of(report, window))
+            self.earlier, self.recent = self.recent, NO_WINDOWS
+        self.recent += one_window(report, window.duration_s, window.cpu_ns_of(report))
         self.report = report
         foretold = [finding.saving for finding in report.findings if finding.saving]
         self.saving = max(foretold, key=lambda saving: saving.mid, default=self.saving)
 
-    def total(self) -> _Sum:
-        total = _Sum()
-        total.add(self.earlier)
-        total.add(self.recent)
-        return total
+    def total(self) -> WindowSum:
+        return self.earlier + self.recent
 
     def is_enough(self, settings: Settings) -> bool:
         total = self.total()
@@ -340,9 +280,7 @@ def _is_mixed(report: ContainerReport, value: int) -> bool:
 def _subject(spells: Iterable[tuple[_Past, _Spell]]) -> Subject:
     """One or several containers as one: the mean of them."""
     spells = list(spells)
-    total = _Sum()
-    for _, spell in spells:
-        total.add(spell.total())
+    total = sum((spell.total() for _, spell in spells), start=NO_WINDOWS)
     past, spell = spells[-1]
     report = spell.report
     assert report is not None  # a spell that is enough has windows
@@ -354,18 +292,14 @@ def _subject(spells: Iterable[tuple[_Past, _Spell]]) -> Subject:
         observation=Observation(
             duration_s=total.duration_s,
             cpu_ns=total.cpu_ns,
-            category_hits=tuple(total.category_hits),
-            usage=CpuUsage(
-                periods=total.periods,
-                throttled_periods=total.throttled_periods,
-                throttled_ns=total.throttled_ns,
-            ),
+            category_hits=tuple(total.category_hits.tolist()),
+            usage=replace(total.usage, usage_ns=None),  # Observation has no use for it
             limit_cores=report.limit.limit_cores,
             gomaxprocs=spell.value,
             recommended=main.gomaxprocs.recommended if main.gomaxprocs else None,
             go_version=main.build.version if main.build else "",
-            blocks=total.blocks,
-            cores_variance=total.variance,
+            blocks=total.windows,
+            cores_variance=total.cores_variance,
         ),
         container_id=past.container.container_id,
         unit=past.container.unit,

@@ -16,9 +16,16 @@ from gotax.config import Thresholds
 from gotax.diagnosis import rules
 from gotax.diagnosis.case import Case
 from gotax.diagnosis.findings import verdict_of
+from gotax.diagnosis.sums import (
+    NO_WINDOWS,
+    Identity,
+    WindowSum,
+    hits_of_processes,
+    identity,
+    one_window,
+)
 from gotax.findings import Finding, Saving, Verdict
-from gotax.process import CpuUsage, Process
-from gotax.profile import Int64Array
+from gotax.process import Process
 from gotax.window import ContainerReport
 
 RECENT_S = 60.0
@@ -29,36 +36,6 @@ BLOCK_S = 300.0
 JUDGE_EVERY_S = 60.0
 """A container is judged in every window of its first minute, and then once a minute: what was
 found stands in between. Judging is most of what a window would cost otherwise."""
-_PROCESSES_MAX = 64
-"""Of one container whose hits are kept apart."""
-
-Identity = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Sum:
-    """One window of one container, or several added up."""
-
-    duration_s: float
-    category_hits: Int64Array
-    cpu_ns: int
-    usage: CpuUsage
-    peak_cores: float
-    process_hits: dict[Identity, int]
-
-    def __add__(self, other: Sum) -> Sum:
-        hits = dict(self.process_hits)
-        for identity, own in other.process_hits.items():
-            if identity in hits or len(hits) < _PROCESSES_MAX:
-                hits[identity] = hits.get(identity, 0) + own
-        return Sum(
-            self.duration_s + other.duration_s,
-            self.category_hits + other.category_hits,
-            self.cpu_ns + other.cpu_ns,
-            _added(self.usage, other.usage),
-            max(self.peak_cores, other.peak_cores),
-            hits,
-        )
 
 
 @dataclass(slots=True)
@@ -69,8 +46,8 @@ class _Kept:
     main: Identity
     limit_cores: float | None
     earlier_limit: float | None = None
-    recent: deque[Sum] = field(default_factory=deque)
-    older: deque[Sum] = field(default_factory=deque)
+    recent: deque[WindowSum] = field(default_factory=deque)
+    older: deque[WindowSum] = field(default_factory=deque)
     holding: dict[str, Finding] = field(default_factory=dict)  # by code, as told last
     released_s: dict[str, float] = field(default_factory=dict)  # by code, since it was let go
     turning_s: dict[str, float] = field(default_factory=dict)  # by code, since it is in doubt
@@ -93,7 +70,7 @@ class _Kept:
     def is_due(self) -> bool:
         return self.verdict is None or self.total_s <= RECENT_S or self.unjudged_s >= JUDGE_EVERY_S
 
-    def add(self, window: Sum) -> None:
+    def add(self, window: WindowSum) -> None:
         passed_s = window.duration_s
         self.total_s += passed_s
         self.unjudged_s += passed_s
@@ -131,7 +108,7 @@ class History:
         ``cpus``: of the host.
         """
         kept = self._keep(report)
-        kept.add(_sum(report, duration_s))
+        kept.add(one_window(report, duration_s, report.cpu_ns or 0))
         if kept.is_due:
             self._judge(kept, report, duration_s, cpus)
         assert kept.verdict is not None
@@ -169,14 +146,14 @@ class History:
         subject = _subject(report, main)
         if kept is None:
             kept = self._kept[key] = _Kept(
-                subject, _identity(main), limit, self._limit_before(_identity(main), limit)
+                subject, identity(main), limit, self._limit_before(identity(main), limit)
             )
         if kept.subject != subject:
-            if _identity(main) != kept.main:
+            if identity(main) != kept.main:
                 kept.earlier_limit = None  # a new process was made for the new limit
             elif kept.limit_cores != limit:
                 kept.earlier_limit = kept.limit_cores
-            kept.subject, kept.main, kept.limit_cores = subject, _identity(main), limit
+            kept.subject, kept.main, kept.limit_cores = subject, identity(main), limit
             kept.begin_anew()
         return kept
 
@@ -187,11 +164,8 @@ class History:
                 return other.earlier_limit if other.limit_cores == limit else other.limit_cores
         return None
 
-    def _case(self, kept: _Kept, report: ContainerReport, sums: Iterable[Sum]) -> Case:
-        first, *rest = sums
-        total = first
-        for part in rest:
-            total += part
+    def _case(self, kept: _Kept, report: ContainerReport, sums: Iterable[WindowSum]) -> Case:
+        total = sum(sums, start=NO_WINDOWS)
         return Case(
             report=_pooled(report, total, kept.main),
             duration_s=total.duration_s,
@@ -265,18 +239,14 @@ def _patience_s(code: str) -> float:
     return 0.0 if code == rules.TOO_FEW_SAMPLES else DOUBT_S
 
 
-def _identity(process: Process) -> Identity:
-    return process.pid, process.start_ticks
-
-
 def _main(report: ContainerReport, kept: _Kept | None) -> Process:
     """The process that the verdict is about: the one it was about before, if that still lives and
     has not become a minor one."""
     if kept is None:
         return report.main_process
-    hits = report.process_hits or (0,) * len(report.processes)
+    hits = hits_of_processes(report)
     for process, own in zip(report.processes, hits, strict=True):
-        if _identity(process) == kept.main:
+        if identity(process) == kept.main:
             is_minor = report.hits > 0 and own * 4 < hits[0] and report.hits >= 50
             return report.main_process if is_minor else process
     return report.main_process
@@ -286,31 +256,15 @@ def _subject(report: ContainerReport, main: Process) -> tuple[object, ...]:
     """When this changes, what was counted before says nothing about now."""
     found = main.gomaxprocs
     value = found.value if found else None
-    return (*_identity(main), value, report.limit.limit_cores, found and found.recommended)
+    return (*identity(main), value, report.limit.limit_cores, found and found.recommended)
 
 
-def _sum(report: ContainerReport, duration_s: float) -> Sum:
-    hits = report.process_hits or (0,) * len(report.processes)
-    cpu_ns = report.cpu_ns or 0
-    return Sum(
-        duration_s=duration_s,
-        category_hits=report.category_hits,
-        cpu_ns=cpu_ns,
-        usage=report.usage,
-        peak_cores=cpu_ns / 1e9 / duration_s if duration_s > 0 else 0.0,
-        process_hits={
-            _identity(process): own
-            for process, own in list(zip(report.processes, hits, strict=True))[:_PROCESSES_MAX]
-        },
-    )
-
-
-def _pooled(report: ContainerReport, total: Sum, main: Identity) -> ContainerReport:
+def _pooled(report: ContainerReport, total: WindowSum, main: Identity) -> ContainerReport:
     """The report with the sums in place of one window's numbers, its main process first."""
-    hits = [total.process_hits.get(_identity(process), 0) for process in report.processes]
+    hits = [total.process_hits.get(identity(process), 0) for process in report.processes]
     ranked = sorted(
         zip(report.processes, hits, strict=True),
-        key=lambda pair: (_identity(pair[0]) != main, -pair[1], pair[0].pid),
+        key=lambda pair: (identity(pair[0]) != main, -pair[1], pair[0].pid),
     )
     return replace(
         report,
@@ -319,18 +273,4 @@ def _pooled(report: ContainerReport, total: Sum, main: Identity) -> ContainerRep
         category_hits=total.category_hits,
         usage=total.usage,
         cpu_ns=None if report.cpu_ns is None else total.cpu_ns,
-    )
-
-
-def _added(a: CpuUsage, b: CpuUsage) -> CpuUsage:
-    """What one of them does not know, as in the first window of a container, counts as nothing."""
-
-    def both(x: int | None, y: int | None) -> int | None:
-        return (x or 0) + (y or 0) if x is not None or y is not None else None
-
-    return CpuUsage(
-        both(a.usage_ns, b.usage_ns),
-        both(a.periods, b.periods),
-        both(a.throttled_periods, b.throttled_periods),
-        both(a.throttled_ns, b.throttled_ns),
     )

@@ -34,7 +34,7 @@ from gotax.exporters.stream.statistics import Statistics, Streaming
 from gotax.exporters.text import bounded
 from gotax.exporters.textformat import TextFormat
 from gotax.findings import Finding, Verdict
-from gotax.process import Container
+from gotax.process import Container, CpuUsage
 from gotax.profile import CATEGORY_COUNT, Category, Int64Array
 from gotax.window import ContainerReport, Window
 
@@ -367,9 +367,7 @@ class _Listed:
 
     last_seen_s: float
     cpu_ns: Int64Array = field(default_factory=lambda: np.zeros(CATEGORY_COUNT, dtype=np.int64))
-    throttled_ns: int | None = None
-    throttled_periods: int | None = None
-    periods: int | None = None
+    usage: CpuUsage = CpuUsage()
     unseen_ns: int = 0  # CPU time of windows without a hit: what for is not known yet
     now: list[tuple[ContainerReport, int]] = field(default_factory=list)
 
@@ -380,10 +378,7 @@ class _Listed:
             self.unseen_ns = 0
         else:
             self.unseen_ns += cpu_ns
-        usage = report.usage
-        self.throttled_ns = _sum(self.throttled_ns, usage.throttled_ns)
-        self.throttled_periods = _sum(self.throttled_periods, usage.throttled_periods)
-        self.periods = _sum(self.periods, usage.periods)
+        self.usage += report.usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,11 +409,6 @@ def _living(entry: _Listed) -> _Living | None:
         return None
     speaker, _ = min(living, key=lambda pair: (_SEVERITY[pair[0].verdict], -pair[1]))
     return _Living(speaker, tuple(report for report, _ in living))
-
-
-def _sum(total: int | None, growth: int | None) -> int | None:
-    """None stays None until the kernel has the counter."""
-    return total if growth is None else (total or 0) + growth
 
 
 @dataclass(slots=True)
@@ -566,9 +556,9 @@ class PrometheusExporter:
                 if spent_ns
             ),
         )
-        yield self._family(THROTTLED, ((k, _seconds(e.throttled_ns)) for k, e in listed))
-        yield self._family(THROTTLED_PERIODS, ((k, e.throttled_periods) for k, e in listed))
-        yield self._family(PERIODS, ((k, e.periods) for k, e in listed))
+        yield self._family(THROTTLED, ((k, _seconds(e.usage.throttled_ns)) for k, e in listed))
+        yield self._family(THROTTLED_PERIODS, ((k, e.usage.throttled_periods) for k, e in listed))
+        yield self._family(PERIODS, ((k, e.usage.periods) for k, e in listed))
 
     def _gauge_families(self) -> Iterator[Family]:
         now = [(key, found) for key, entry in self._listed.items() if (found := _living(entry))]

@@ -57,22 +57,8 @@ class Parcel:
 
 def portions(window: Window) -> tuple[Portion, ...]:
     """In the order of the reports: most hits first."""
-    if not len(window.profile):
-        return ()
-    reports = {report.container.key: number for number, report in enumerate(window.reports)}
-    owners = np.array(
-        [
-            reports.get(process.container.key, -1) if process.is_go else -1
-            for process in window.processes
-        ],
-        np.int64,
-    )
-    owner_of_row = owners[window.profile.process]
-    order = np.argsort(owner_of_row, kind="stable")
-    starts = np.searchsorted(owner_of_row[order], np.arange(len(window.reports) + 1))
     found = []
-    for number, report in enumerate(window.reports):
-        rows = order[starts[number] : starts[number + 1]]
+    for report, rows in zip(window.reports, window.report_rows(), strict=True):
         if len(rows):
             seen = np.unique(window.profile.process[rows]).tolist()
             found.append(Portion(report, tuple(window.processes[i] for i in seen), rows))

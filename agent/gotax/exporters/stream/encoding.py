@@ -109,7 +109,7 @@ class _Encoding:
         self._has_files = self._has_kinds = self._has_lines = False
         self._add_head(window)
         reports = window.reports[:CONTAINERS_MAX]
-        samples = _Samples(window, reports, samples_max)
+        samples = _Samples(window, len(reports), samples_max)
         leaves = self._leaves(window.profile.stacks, samples.stack)
         for number, report in enumerate(reports):
             observation = self._add_observation(window, report)
@@ -319,19 +319,13 @@ class _Encoding:
 
 
 class _Samples:
-    """The rows of a profile that belong to some reports: ``most`` at most."""
+    """The rows of a profile that belong to the first ``count`` reports: ``most`` at most."""
 
-    def __init__(self, window: Window, reports: tuple[ContainerReport, ...], most: int) -> None:
-        numbers = {report.container.key: number for number, report in enumerate(reports)}
+    def __init__(self, window: Window, count: int, most: int) -> None:
         profile = window.profile
-        owners = np.array(
-            [
-                numbers.get(process.container.key, -1) if process.is_go else -1
-                for process in window.processes
-            ],
-            np.int64,
-        )
-        owner = owners[profile.process] if len(profile) else np.zeros(0, np.int64)
+        owner = np.full(len(profile), -1)
+        for number, rows in enumerate(window.report_rows()[:count]):
+            owner[rows] = number
         rows = np.flatnonzero(owner >= 0)
         if len(rows) > most:
             kept = np.argpartition(-profile.hits[rows], most)[:most]
@@ -340,7 +334,7 @@ class _Samples:
         self.stack = profile.stack[rows]
         self._category = profile.category[rows].astype(np.int64)
         self._hits = profile.hits[rows]
-        self._bounds = np.searchsorted(owner[rows], np.arange(len(reports) + 1))
+        self._bounds = np.searchsorted(owner[rows], np.arange(count + 1))
 
     def of(self, number: int, leaves: Int64Array) -> tuple[Int64Array, Int64Array, Int64Array]:
         """Leaf frames, categories and hits of one report's samples."""

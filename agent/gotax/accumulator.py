@@ -1,0 +1,195 @@
+"""The samples of one window, added up drain by drain.
+
+Knows what a sample counts for: its process, its stack and its category.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gotax.process import Process
+from gotax.processes.entry import Entry
+from gotax.profile import Category, Profile, Stack, UInt64Array
+from gotax.sampling.sampler import Counter as KernelCounter
+from gotax.sampling.sampler import Drain
+from gotax.symbols.symbolizer import Symbolized
+from gotax.window import OUTSIDE_NAMESPACE, Unjudged, go_processes
+
+_BLOCKS_MAX = 512
+_LOST_IN_KERNEL = {
+    KernelCounter.SAMPLES_FULL: "samples-full",
+    KernelCounter.OUTSIDE: OUTSIDE_NAMESPACE,
+}
+
+
+@dataclass(slots=True)
+class _Blocks:
+    """Hits by index of the process, in stretches of as many drains each."""
+
+    hits: list[Counter[int]] = field(default_factory=list)
+    stride: int = 1
+    filled: int = 0  # drains in the last block
+
+    def next_drain(self, is_early: bool) -> Counter[int]:
+        """Where the hits of a new drain are counted: those of an early one with the next."""
+        if not self.hits or self.filled == self.stride:
+            if len(self.hits) == _BLOCKS_MAX:
+                self.hits = [a + b for a, b in zip(self.hits[::2], self.hits[1::2], strict=True)]
+                self.stride *= 2
+            self.hits.append(Counter())
+            self.filled = 0
+        self.filled += not is_early
+        return self.hits[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A Go process of a container. ``entry`` is what is known of it now, its next program's too."""
+
+    process: Process
+    hits: int
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """The Go processes of a container: most hits first, and their indices in the profile."""
+
+    ranked: tuple[Member, ...]
+    indices: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Accumulator:
+    """``add`` every drain; what is asked for then is of all of them."""
+
+    hits: Counter[tuple[int, int, int]] = field(default_factory=Counter)
+    """By (index of the process, index of the stack, category)."""
+    entries: list[Entry] = field(default_factory=list)
+    lost: Counter[str] = field(default_factory=Counter)
+    drained: int = 0
+    cpus: int = 0
+    drain_s: float = 0.0
+    work_s: float = 0.0
+    _index_of_entry: dict[int, int] = field(default_factory=dict)  # by serial
+    _stacks: list[Stack] = field(default_factory=list)
+    _index_of_stack: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    _blocks: _Blocks = field(default_factory=_Blocks)
+
+    def add(
+        self,
+        drain: Drain,
+        owners: Sequence[Entry | None],
+        user_stacks: Sequence[Symbolized],
+        kernel_stack: Callable[[int, UInt64Array], Stack] | None,
+        is_early: bool,
+    ) -> int:
+        """How many hits have a stack that was cut off. ``kernel_stack`` None: without them."""
+        truncated = 0
+        kernel_hashes = drain.samples["kernel_stack"]
+        kernel_indices = drain.kernel_stacks.find(kernel_hashes).tolist()
+        of_process = self._blocks.next_drain(is_early)
+        for owner, user, user_hash, kernel_hash, kernel_index, hits in zip(
+            owners,
+            user_stacks,
+            drain.samples["user_stack"].tolist(),
+            kernel_hashes.tolist(),
+            kernel_indices,
+            drain.hits.tolist(),
+            strict=True,
+        ):
+            if owner is None:
+                continue
+            named = kernel_index >= 0 and kernel_stack is not None
+            serial = owner.serial if user.stack else 0  # all samples without a stack share one
+            key = (serial, user_hash, kernel_hash if named else 0) if serial or named else (0, 0, 0)
+            number = self._index_of_stack.get(key)
+            if number is None:
+                number = self._index_of_stack[key] = len(self._stacks)
+                stack = user.stack
+                if named and kernel_stack is not None:
+                    addresses = drain.kernel_stacks.addresses(kernel_index)
+                    stack = kernel_stack(kernel_hash, addresses) + stack
+                self._stacks.append(stack)
+            index = self._index(owner)
+            self.hits[index, number, int(_classify(owner, user, kernel_hash))] += hits
+            of_process[index] += hits
+            if user.truncated:
+                truncated += hits
+            if not owner.alive:
+                owner.cpu.add_late(hits)
+        self.cpus = drain.cpus
+        self.drained += int(drain.hits.sum())
+        for counter, reason in _LOST_IN_KERNEL.items():
+            if hits := drain.counters.get(counter, 0):
+                self.lost[reason] += hits
+                self.drained += hits
+        return truncated
+
+    def _index(self, entry: Entry) -> int:
+        index = self._index_of_entry.setdefault(entry.serial, len(self.entries))
+        if index == len(self.entries):
+            self.entries.append(entry)
+        return index
+
+    def profile(self) -> Profile:
+        keys = np.array(list(self.hits), np.int64).reshape(-1, 3)
+        return Profile(
+            process=keys[:, 0].astype(np.int32),
+            stack=keys[:, 1].astype(np.int32),
+            category=keys[:, 2].astype(np.uint8),
+            hits=np.array(list(self.hits.values()), np.int64),
+            stacks=tuple(self._stacks),
+        )
+
+    def containers(self, alive: Iterable[Entry]) -> list[Members]:
+        """The containers with a Go process that had a hit, or is one of those ``alive``."""
+        own = Counter[int]()
+        for (index, _, _), hits in self.hits.items():
+            own[index] += hits
+        sampled = [entry for entry in self.entries if entry.is_go]
+        latest = {(e.process.pid, e.process.start_ticks): e for e in (*sampled, *alive)}
+        processes = [entry.process for entry in self.entries]
+        indices = go_processes(processes)
+        members: dict[str, list[Member]] = {}
+        seen = set()
+        for key, of_container in indices.items():
+            members[key] = []
+            for index in of_container:
+                process = processes[index]
+                seen.add(identity := (process.pid, process.start_ticks))
+                members[key].append(Member(process, own[index], latest[identity]))
+        for identity, entry in latest.items():
+            if identity not in seen:
+                idle = Member(entry.process, 0, entry)
+                members.setdefault(entry.process.container.key, []).append(idle)
+        for ranked in members.values():
+            ranked.sort(key=lambda member: (-member.hits, member.process.pid))
+        return [Members(tuple(r), tuple(indices.get(key, ()))) for key, r in members.items()]
+
+    def drain_hits(self, indices: Sequence[int]) -> tuple[int, ...]:
+        """Of these processes, without the last block: it may be a shorter one."""
+        return tuple(sum(block[i] for i in indices) for block in self._blocks.hits[:-1])
+
+    def unjudged(self, processes: Counter[str]) -> tuple[Unjudged, ...]:
+        """``processes``: how many there are of which it is not known whether they are Go."""
+        hits = Counter[str]()
+        for (index, _, _), number in self.hits.items():
+            hits[self.entries[index].problem] += number
+        del hits[""]
+        reasons = processes.keys() | hits.keys()
+        found = (Unjudged(reason, processes[reason], hits[reason]) for reason in reasons)
+        return tuple(sorted(found, key=lambda each: (-each.processes, each.reason)))
+
+
+def _classify(owner: Entry, user: Symbolized, kernel_hash: int) -> Category:
+    """What the time went to; of a Go process its stack has been classified already."""
+    if owner.problem or owner.is_blind:
+        return Category.UNKNOWN
+    if not owner.is_go:
+        return Category.NATIVE
+    return user.in_kernel if kernel_hash else user.in_user

@@ -1,0 +1,102 @@
+"""The findings, one function each; docs/findings.md explains them one by one.
+
+A rule takes a Case and returns its Finding or None. Rules do not know of one another, but for
+what they share in Case: whether GOMAXPROCS is above what fits, and what that costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gotax.diagnosis.case import Case
+from gotax.diagnosis.rules import gomaxprocs, processes, runtime, throttling
+from gotax.diagnosis.rules.codes import (
+    ALLOCATION_HEAVY,
+    BELOW_LIMIT,
+    BURSTS,
+    CGO_HEAVY,
+    COORDINATION,
+    COSTLY,
+    FRACTIONAL,
+    GC_HEAVY,
+    HARMLESS,
+    LIMIT_TOO_LOW,
+    SEVERAL_PROCESSES,
+    TOO_FEW_SAMPLES,
+    TWO_FOR_ONE,
+    UNLIMITED,
+    UNREADABLE,
+)
+from gotax.findings import Finding
+
+__all__ = [
+    "ALLOCATION_HEAVY",
+    "BELOW_LIMIT",
+    "BURSTS",
+    "CGO_HEAVY",
+    "CODES",
+    "COORDINATION",
+    "COSTLY",
+    "EXCLUDES",
+    "FRACTIONAL",
+    "GC_HEAVY",
+    "HARMLESS",
+    "LIMIT_TOO_LOW",
+    "RULES",
+    "SEVERAL_PROCESSES",
+    "TOO_FEW_SAMPLES",
+    "TWO_FOR_ONE",
+    "UNLIMITED",
+    "UNREADABLE",
+    "Rule",
+    "find_all",
+    "find_each",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    code: str
+    find: Callable[[Case], Finding | None]
+
+
+def find_all(case: Case) -> tuple[Finding, ...]:
+    """Everything there is to say of one container, in the order of the codes."""
+    found = {finding.code: finding for finding in find_each(case)}
+    weaker = {code for told in found for code in EXCLUDES.get(told, ())}
+    return tuple(finding for code, finding in found.items() if code not in weaker)
+
+
+def find_each(case: Case) -> tuple[Finding, ...]:
+    """The same, with what others exclude."""
+    findings = (rule.find(case) for rule in RULES)
+    return tuple(finding for finding in findings if finding is not None)
+
+
+RULES = (
+    Rule(COSTLY, gomaxprocs.costly),
+    Rule(HARMLESS, gomaxprocs.harmless),
+    Rule(UNLIMITED, gomaxprocs.unlimited),
+    Rule(BELOW_LIMIT, gomaxprocs.below_limit),
+    Rule(TWO_FOR_ONE, gomaxprocs.two_for_one),
+    Rule(FRACTIONAL, throttling.fractional),
+    Rule(BURSTS, throttling.bursts),
+    Rule(LIMIT_TOO_LOW, throttling.limit_too_low),
+    Rule(GC_HEAVY, runtime.gc_heavy),
+    Rule(ALLOCATION_HEAVY, runtime.allocation_heavy),
+    Rule(COORDINATION, runtime.coordination),
+    Rule(SEVERAL_PROCESSES, processes.several_processes),
+    Rule(CGO_HEAVY, processes.cgo_heavy),
+    Rule(TOO_FEW_SAMPLES, gomaxprocs.too_few_samples),
+    Rule(UNREADABLE, gomaxprocs.unreadable),
+)
+CODES = tuple(rule.code for rule in RULES)
+EXCLUDES = {
+    COSTLY: (HARMLESS, TOO_FEW_SAMPLES, GC_HEAVY, COORDINATION),
+    HARMLESS: (TOO_FEW_SAMPLES,),
+    UNLIMITED: (GC_HEAVY, COORDINATION),
+    FRACTIONAL: (LIMIT_TOO_LOW,),
+    BURSTS: (LIMIT_TOO_LOW,),
+}
+"""What is not told while the first holds, though it may be true as well."""

@@ -1,0 +1,282 @@
+"""GOMAXPROCS is above or below what fits, or cannot be read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from gotax.diagnosis.advice import advise, set_variable, target_of
+from gotax.diagnosis.bounds import short_bound
+from gotax.diagnosis.case import Case, Cost
+from gotax.diagnosis.causes import cause_sentence, find_cause
+from gotax.diagnosis.rules import codes
+from gotax.diagnosis.rules.evidence import (
+    ease,
+    if_called,
+    origin_text,
+    power_evidence,
+    saving_evidence,
+    value_evidence,
+)
+from gotax.findings import Confidence, Evidence, Finding, Remedy, Saving, Severity
+from gotax.process import Automaxprocs, Binding, Gomaxprocs, Origin
+from gotax.profile import RUNTIME_GROUPS
+
+
+def costly(case: Case) -> Finding | None:
+    """GT001: above what fits, and the profile shows what it costs."""
+    return _mismatch(case, Cost.PROVEN)
+
+
+def harmless(case: Case) -> Finding | None:
+    """GT002: above what fits, and it costs little."""
+    return _mismatch(case, Cost.LITTLE)
+
+
+def too_few_samples(case: Case) -> Finding | None:
+    """GT014: above what fits, and nothing is proven of its cost."""
+    return _mismatch(case, Cost.UNDECIDED)
+
+
+def _mismatch(case: Case, wanted: Cost) -> Finding | None:
+    if not case.is_mismatch or case.fits is None:
+        return None
+    cause = find_cause(case)
+    target = target_of(case, cause)
+    cost, saving = case.cost(target)
+    if cost is not wanted:
+        return None
+    above = short_bound(case)
+    evidence = [value_evidence(case), Evidence(f"the cause: {cause_sentence(case, cause)}")]
+    if case.report.hits:
+        hits = case.group_hits(*RUNTIME_GROUPS)
+        evidence.append(case.share_evidence("scheduler and GC take", hits))
+    if saving is not None:
+        evidence.append(saving_evidence(case, saving, target))
+    if case.throttled[0]:
+        evidence.append(case.throttled_evidence())
+    if cost is Cost.UNDECIDED:
+        return Finding(
+            code=codes.TOO_FEW_SAMPLES,
+            title=f"GOMAXPROCS is above the {above}; too few samples to tell what it costs",
+            severity=Severity.INFO,
+            confidence=Confidence.LOW,
+            evidence=(*evidence, power_evidence(case)),
+            remedy=Remedy(
+                "Measure for longer, at a higher frequency (--hz), or while there is load."
+            ),
+            cause=cause,
+        )
+    remedy = advise(case, cause)
+    if cost is Cost.LITTLE:
+        text = f"For its CPU alone nothing has to be done. {remedy.text}"
+        return Finding(
+            code=codes.HARMLESS,
+            title=f"GOMAXPROCS is above the {above}, at little cost under this load",
+            severity=Severity.INFO,
+            confidence=Confidence.HIGH if saving is not None else Confidence.MEDIUM,
+            evidence=tuple(evidence),
+            remedy=replace(remedy, text=text),
+            saving=saving,
+            cause=cause,
+        )
+    is_sure = saving is not None and saving.low > 0
+    pays = "and the runtime pays for it"
+    if _may_lose(saving):
+        pays = "and whether less saves CPU is not sure"
+    return Finding(
+        code=codes.COSTLY,
+        title=f"GOMAXPROCS is above the {above}, {pays}",
+        severity=_severity(saving),
+        confidence=Confidence.HIGH if is_sure else Confidence.MEDIUM,
+        evidence=tuple(evidence),
+        remedy=replace(remedy, text=remedy.text + _cautions(saving)),
+        saving=saving,
+        cause=cause,
+    )
+
+
+def _may_lose(saving: Saving | None) -> bool:
+    """The range of the saving holds a loss."""
+    return saving is not None and saving.low < 0
+
+
+def _severity(saving: Saving | None) -> Severity:
+    return Severity.INFO if _may_lose(saving) else Severity.WARNING
+
+
+def _cautions(saving: Saving | None) -> str:
+    return "".join(f" {caution}" for caution in saving.cautions) if saving is not None else ""
+
+
+def unlimited(case: Case) -> Finding | None:
+    """GT003: no limit on a large node, all its CPUs, and far less in use and in request."""
+    found, thresholds = case.gomaxprocs, case.thresholds
+    if found is None or found.value is None or case.report.limit.limit_cores is not None:
+        return None
+    if case.is_mismatch or (found.recommended or 0) < thresholds.large_node_cpus:
+        return None
+    request = case.request_cores
+    used = thresholds.headroom * case.highest_cores
+    target = max(thresholds.unlimited_least, math.ceil(used), math.ceil(request or 0))
+    if found.value < 2 * target:
+        return None
+    cost, saving = case.cost(target)
+    if cost is not Cost.PROVEN:
+        return None
+    patch = set_variable(case, target)
+    text = (
+        f"Set GOMAXPROCS={target}, {thresholds.headroom:g} times what it used at most"
+        + (f" and no less than its request of {request:g} CPU" if request else "")
+        + (", or give it a CPU limit, which this program follows" if _follows(found) else "")
+        + if_called(case, ". A call in the program may win over the variable: look again")
+        + ". Look at its highest load first: with"
+        f" GOMAXPROCS={target} it can never use more than {target} CPUs."
+        + (f" {patch.note}" if patch.note else "")
+    )
+    evidence = [value_evidence(case), case.cores_evidence()]
+    if request is not None:
+        evidence.append(Evidence(f"its CPU request is {request:.2f} cores", request, "cores"))
+    evidence.append(case.share_evidence("scheduler and GC take", case.group_hits(*RUNTIME_GROUPS)))
+    if saving is not None:
+        evidence.append(saving_evidence(case, saving, target))
+    is_all = found.value >= (found.recommended or 0)
+    what = "all CPUs it may use" if is_all else "far more than it uses"
+    pays = "whether less saves CPU is not sure" if _may_lose(saving) else "the runtime pays"
+    return Finding(
+        code=codes.UNLIMITED,
+        title=f"There is no CPU limit, GOMAXPROCS is {what}, and {pays}",
+        severity=_severity(saving),
+        confidence=Confidence.MEDIUM,
+        evidence=tuple(evidence),
+        remedy=Remedy(text + _cautions(saving), patch.text, target),
+        saving=saving,
+    )
+
+
+def _follows(found: Gomaxprocs) -> bool:
+    """A process started like this one takes a CPU limit into account."""
+    if found.variable is not None:
+        return False
+    if found.origin in (Origin.ENVIRONMENT, Origin.CALL, Origin.UNKNOWN):
+        return False
+    if found.automaxprocs is Automaxprocs.KNOWN:
+        return not found.variable_is_set
+    return found.automaxprocs is Automaxprocs.NONE and found.ignored is None
+
+
+def below_limit(case: Case) -> Finding | None:
+    """GT004: GOMAXPROCS leaves a whole core of the limit unused, and is used up."""
+    limit, value, fits = case.report.limit.limit_cores, case.value, case.fits
+    if limit is None or value is None or fits is None or case.cores is None:
+        return None
+    if min(limit, fits) - value < 1:
+        return None
+    if case.highest_cores < case.thresholds.saturation * value * ease(case):
+        return None
+    patch = set_variable(case, fits)
+    all_of_it = "the whole limit" if Binding.QUOTA in case.bound_by else "all CPUs it may use"
+    text = (
+        f"If it cannot keep up with its work, GOMAXPROCS={fits} lets it use {all_of_it}. If"
+        " it can, leave it: fewer Ps cost less CPU."
+    )
+    text += if_called(case, " A call in the program may win over the variable: look again.")
+    return Finding(
+        code=codes.BELOW_LIMIT,
+        title="GOMAXPROCS is below the CPU limit and used up: throughput is left on the table",
+        severity=Severity.INFO,
+        confidence=Confidence.MEDIUM,
+        evidence=(value_evidence(case), case.cores_evidence()),
+        remedy=Remedy(f"{text} {patch.note}".rstrip(), patch.text, fits),
+    )
+
+
+def two_for_one(case: Case) -> Finding | None:
+    """GT005: 2 where 1 would fit."""
+    found, limit = case.gomaxprocs, case.report.limit.limit_cores
+    if found is None or found.value != 2 or case.fits != 1 or limit is None or limit > 1:
+        return None
+    if Binding.QUOTA not in case.bound_by:
+        return None
+    evidence = [value_evidence(case)]
+    saving = case.saving(1)
+    if saving is not None:
+        evidence.append(saving_evidence(case, saving, 1))
+    patch = set_variable(case, 1)
+    is_by_design = _is_two_by_design(case, found)
+    why = "by design of Go 1.25 and newer" if is_by_design else origin_text(case)
+    if is_by_design:
+        text = (
+            "Nothing has to be done: Go 1.25 and newer never go below 2 by themselves, so that"
+            " the collector and the program can run side by side (runtime/cgroup_linux.go)."
+        )
+    else:
+        text = (
+            "Nothing has to be done: 2 is also what Go 1.25 and newer give to such a limit, so that"
+            " the collector and the program can run side by side."
+        )
+        if found.origin is Origin.CPU_COUNT:
+            text += (
+                " But it does not come from the limit: where the process may run on more CPUs,"
+                " GOMAXPROCS is as many."
+            )
+    if found.origin is Origin.CALL and found.variable is not None:
+        text += " With 1 in the call of runtime.GOMAXPROCS it uses less CPU"
+        patch = replace(patch, text="", note="")
+    else:
+        text += " GOMAXPROCS=1 in the environment saves CPU"
+    text += " where latency matters less."
+    text += if_called(case, " A call in the program may win over the variable: look again.")
+    return Finding(
+        code=codes.TWO_FOR_ONE,
+        title=f"GOMAXPROCS is 2 at a limit of {limit:g} CPU, {why}",
+        severity=Severity.INFO,
+        confidence=Confidence.HIGH,
+        evidence=tuple(evidence),
+        remedy=Remedy(
+            " ".join(part for part in (text, patch.note) if part) + _cautions(saving), patch.text, 1
+        ),
+        saving=saving,
+    )
+
+
+def _is_two_by_design(case: Case, found: Gomaxprocs) -> bool:
+    """Go's own reading of the limit gives it; with two CPUs their number is the same."""
+    if found.origin is Origin.CONTAINER:
+        return True
+    follows = found.ignored is None and found.expected == 2
+    return follows and found.origin is Origin.CPU_COUNT and case.bound_by == (Binding.QUOTA,)
+
+
+def unreadable(case: Case) -> Finding | None:
+    """GT015: nothing is known of its GOMAXPROCS."""
+    if case.gomaxprocs is not None:
+        return None
+    found = case.report.main_process.gomaxprocs
+    reason = (found.reason if found else "") or "not read"
+    return Finding(
+        code=codes.UNREADABLE,
+        title="GOMAXPROCS could not be read from the process",
+        severity=Severity.INFO,
+        confidence=Confidence.HIGH,
+        evidence=(Evidence(f"reason: {reason}"),),
+        remedy=Remedy(_way_to_read(reason)),
+    )
+
+
+def _way_to_read(reason: str) -> str:
+    """Only what this reason leaves to be done; docs/gomaxprocs.md lists them."""
+    if reason == "procfs-denied":
+        return (
+            "Give gotax CAP_SYS_PTRACE, or run it as root; a security module (AppArmor, SELinux,"
+            " Yama) may also keep it from reading the process's memory."
+        )
+    if reason == "gomaxprocs-machine":
+        return "Nothing helps: gotax reads programs for amd64 and arm64 only."
+    if reason in ("gomaxprocs-range", "not read"):
+        return "Look again: a process that has just started or is ending has no value yet."
+    return (
+        "There may be nothing to do: gotax reads GOMAXPROCS of binaries for amd64 and arm64 made by"
+        " Go's own compiler. docs/gomaxprocs.md lists the reasons; please report a program that"
+        " should be readable."
+    )

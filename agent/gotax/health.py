@@ -1,0 +1,32 @@
+"""What the agent knows of itself at the end of a window: its caches, errors and costs."""
+
+from __future__ import annotations
+
+from gotax.names import Names
+from gotax.processes.resolver import Resolver
+from gotax.symbols.symbolizer import Symbolizer
+from gotax.window import Health
+
+
+def health_of(
+    processes: Resolver, symbolizer: Symbolizer, names: Names, drain_s: float, tick_s: float
+) -> Health:
+    caches = symbolizer.caches()
+    binaries = processes.binaries
+    return Health(
+        drain_s=drain_s,
+        tick_s=tick_s,
+        cache_entries={
+            **{name: len(cache) for name, cache in caches.items()},
+            "processes": len(processes),
+            "binaries": len(binaries),
+            "cgroup-ids": len(processes.cgroups),
+            "pod-containers": len(names),
+        },
+        cache_evictions={
+            **{name: cache.evictions for name, cache in caches.items()},
+            "binaries": binaries.evictions,
+            "cgroup-ids": processes.cgroups.evictions,
+        },
+        errors={**processes.errors, **names.counts},
+    )

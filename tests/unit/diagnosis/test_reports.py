@@ -1,0 +1,99 @@
+"""From what was measured of a container to its report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+from gotax.config import Silence, Thresholds
+from gotax.diagnosis.reports import Measured, Reports
+from gotax.process import CpuUsage
+from gotax.window import Window
+
+from tests.unit.exporters.windows import (
+    build_window,
+    fitting_load,
+    named,
+    native_load,
+    oversized_load,
+)
+
+WINDOW = build_window(native_load(), oversized_load(), fitting_load())
+COUNTERS = CpuUsage(10**9, 100, 10, 10**8)
+
+
+def measured(window: Window, counters: CpuUsage = COUNTERS) -> list[Measured]:
+    return [
+        Measured(
+            processes=report.processes,
+            process_hits=(report.hits,),
+            rows=rows,
+            drain_hits=(1, 2),
+            cpu_ns=7 * 10**9,
+            limit=report.limit,
+            counters=counters,
+        )
+        for report, rows in zip(window.reports, window.report_rows(), strict=True)
+    ]
+
+
+def test_a_report_counts_the_rows_of_its_container() -> None:
+    """Hits by category and by function; what was measured is handed on; most hits come first."""
+    reports = Reports(Thresholds(), 2, Counter())
+    found = reports.of_window(reversed(measured(WINDOW)), WINDOW.profile, 15.0, 8)
+    assert [report.container for report in found] == [r.container for r in WINDOW.reports]
+    for report, expected in zip(found, WINDOW.reports, strict=True):
+        assert np.array_equal(report.category_hits, expected.category_hits)
+        assert report.functions == expected.functions[:2]
+        assert (report.cpu_ns, report.drain_hits) == (7 * 10**9, (1, 2))
+        assert (report.limit, report.process_hits) == (expected.limit, (expected.hits,))
+
+
+def test_functions_are_counted_only_if_wanted() -> None:
+    (report,) = Reports(Thresholds(), 0, Counter()).of_window(
+        measured(WINDOW)[:1], WINDOW.profile, 15.0, 8
+    )
+    assert report.functions == ()
+
+
+def test_usage_is_the_growth_since_the_last_window() -> None:
+    """Unknown in the first one, and again for a container that was away."""
+    reports = Reports(Thresholds(), 0, Counter())
+
+    def usages(count: int, counters: CpuUsage) -> list[CpuUsage]:
+        each = measured(WINDOW, counters)[:count]
+        return [r.usage for r in reports.of_window(each, WINDOW.profile, 15.0, 8)]
+
+    growth = CpuUsage(5, 4, 3, 2)
+    assert usages(2, COUNTERS) == [CpuUsage()] * 2
+    assert usages(1, COUNTERS + growth) == [growth]
+    assert usages(2, COUNTERS + growth + growth) == [growth, CpuUsage()]
+
+
+def test_counters_known_before_the_first_window_give_its_growth() -> None:
+    """A scan has read them when the window began."""
+    reports = Reports(Thresholds(), 0, Counter())
+    each = measured(WINDOW, COUNTERS)[:1]
+    reports.counters[each[0].container.key] = CpuUsage(0, 0, 0, 0)
+    (report,) = reports.of_window(each, WINDOW.profile, 15.0, 8)
+    assert report.usage == COUNTERS
+
+
+def silenced_codes(annotation: str, errors: Counter[str], *flags: Silence) -> tuple[str, ...]:
+    window = build_window(named(oversized_load(), "web", silence=annotation))
+    reports = Reports(replace(Thresholds(), silences=flags), 0, errors)
+    (report,) = reports.of_window(measured(window), window.profile, 15.0, 8)
+    assert not {finding.code for finding in report.findings} & {*report.silenced}
+    return report.silenced
+
+
+def test_flags_and_annotation_silence_together() -> None:
+    """An annotation that is wrong is counted, and the flags still hold."""
+    errors = Counter[str]()
+    assert silenced_codes("", errors) == ()
+    assert silenced_codes("GT001", errors) == ("GT001",)
+    assert silenced_codes("GT005", errors, Silence("GT001", "", "*")) == ("GT001",)
+    assert errors == {}
+    assert silenced_codes("GT099", errors, Silence("GT001", "", "*")) == ("GT001",)
+    assert errors == {"silence": 1}

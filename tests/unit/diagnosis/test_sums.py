@@ -1,0 +1,66 @@
+"""Windows of one container, added up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from gotax.diagnosis.sums import NO_WINDOWS, WindowSum, one_window
+from gotax.process import CpuUsage
+
+from tests.unit.exporters.windows import build_window, oversized_load
+
+(REPORT,) = build_window(oversized_load()).reports
+MAIN = REPORT.main_process.pid, REPORT.main_process.start_ticks
+
+
+def total(*windows: WindowSum) -> WindowSum:
+    return sum(windows, start=NO_WINDOWS)
+
+
+def test_one_window_says_what_its_report_says() -> None:
+    """Hits, counters and CPU time of the window; its use is the sum and the peak at once."""
+    found = one_window(replace(REPORT, process_hits=(REPORT.hits,)), 10.0, 5 * 10**9)
+    assert (found.windows, found.duration_s, found.cpu_ns) == (1, 10.0, 5 * 10**9)
+    assert found.hits == REPORT.hits
+    assert np.array_equal(found.category_hits, REPORT.category_hits)
+    assert found.usage == REPORT.usage
+    assert found.process_hits == {MAIN: REPORT.hits}
+    assert (found.peak_cores, found.cores, found.cores_squared) == (0.5, 0.5, 0.25)
+
+
+def test_a_window_without_time_has_no_use() -> None:
+    """Nothing is divided by zero."""
+    assert one_window(REPORT, 0.0, 10**9).cores == 0.0
+
+
+def test_windows_add_up() -> None:
+    """Everything is a sum but the peak, and adding nothing changes nothing."""
+    low = one_window(replace(REPORT, process_hits=(3,)), 10.0, 10**10)
+    high = one_window(
+        replace(REPORT, process_hits=(4,), usage=CpuUsage(periods=7)), 20.0, 6 * 10**10
+    )
+    both = total(low, high)
+    assert (both.windows, both.duration_s, both.cpu_ns) == (2, 30.0, 7 * 10**10)
+    assert both.hits == 2 * REPORT.hits
+    assert both.process_hits == {MAIN: 7}
+    assert both.peak_cores == 3.0
+    assert both.usage == REPORT.usage + CpuUsage(periods=7)
+    assert both.cores_variance == pytest.approx(2.0)  # of 1 and 3 cores
+    assert low.cores_variance == NO_WINDOWS.cores_variance == 0.0
+    assert NO_WINDOWS.hits == 0
+
+
+def test_processes_kept_apart_are_bounded() -> None:
+    """A container that starts a process every second does not grow its sum; known ones count."""
+    first, *more = [WindowSum(process_hits={(pid, 1): 1}) for pid in range(100)]
+    both = total(first, *more, first)
+    assert len(both.process_hits) == 64
+    assert both.process_hits[0, 1] == 2
+    crowd = replace(
+        REPORT,
+        processes=tuple(replace(REPORT.main_process, pid=pid) for pid in range(100)),
+        process_hits=tuple(range(100)),
+    )
+    assert len(one_window(crowd, 1.0, 0).process_hits) == 64
