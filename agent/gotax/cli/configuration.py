@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -261,26 +261,26 @@ def _unknown_section(document: _Document, section: str, content: Any) -> str:
 
 
 def _nearest_key(section: str, key: str) -> str:
-    """In its section; else in the others."""
+    """In its section; else in the others, where it has to be nearer."""
     word = key.replace("-", "_")
     if section and (near := _nearest(word, KEYS[section])):
         return near
-    if homes := [name for name, keys in KEYS.items() if word in keys]:
-        return f"; did you mean [{homes[0]}] {word}?"
-    everywhere = {f"[{name}] {other}": other for name, keys in KEYS.items() for other in keys}
-    close = _nearest(word, everywhere.values())
-    for full, other in everywhere.items():
-        if close == f"; did you mean {other}?":
-            return f"; did you mean {full}?"
+    everywhere = {k: f"[{name}] {k}" for name, keys in reversed(KEYS.items()) for k in keys}
+    if close := _close(word, everywhere, 0.8):
+        return f"; did you mean {everywhere[close]}?"
     allowed = ", ".join(KEYS[section] if section else (f"[{name}]" for name in KEYS))
     return f": {f'[{section}] has' if section else 'sections are'} {allowed}"
 
 
-def _nearest(word: str, known: Any) -> str:
+def _nearest(word: str, known: Iterable[str]) -> str:
+    close = _close(word, known, 0.6)
+    return f"; did you mean {close}?" if close else ""
+
+
+def _close(word: str, known: Iterable[str], cutoff: float) -> str:
     from difflib import get_close_matches
 
-    close = get_close_matches(word[:_SHOWN], list(known), 1)
-    return f"; did you mean {close[0]}?" if close else ""
+    return next(iter(get_close_matches(word[:_SHOWN], list(known), 1, cutoff)), "")
 
 
 def _value_of(setting: Setting, value: Any, place: str) -> Any:
