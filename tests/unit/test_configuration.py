@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from gotax.config import Silence, Thresholds
 from gotax.errors import UserError
 from gotax.exporters.backends import KINDS
 
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "configuration.md"
 OTHER: dict[str, str] = {  # by key: a value that is not the default, as TOML
     "hz": "97",
     "interval_s": "7.5",
@@ -399,3 +402,47 @@ def test_a_flag_that_is_not_utf_8_is_no_toml(capsys: pytest.CaptureFixture[str])
 def test_only_the_agent_loads_it() -> None:
     """Other commands have no file."""
     assert "config" not in vars(cli.build_parser("check").parse_args(["check"]))
+
+
+def table() -> str:
+    """The last part of the page."""
+    kinds = {bool: "true or false", int: "whole number", float: "number", str: "text"}
+    lines = ["| section | key | flag | value | default |", "| --- | --- | --- | --- | --- |"]
+    for setting in SETTINGS:
+        value, choices = kinds[setting.kind], setting.action.choices
+        value = ", ".join(f"`{choice}`" for choice in choices) if choices else value
+        value = f"array: {value}" if setting.is_repeatable else value
+        default = setting.default()
+        usual = "" if default in (None, "", []) else f"`{configuration.as_toml(default)}`"
+        cells = (f"`[{setting.section}]`", f"`{setting.key}`", f"`{setting.flag}`", value, usual)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def test_the_page_lists_every_key(pytestconfig: pytest.Config) -> None:
+    """--update-golden writes its table."""
+    head, mark, _ = PAGE.read_text().partition("## All keys\n\n")
+    if pytestconfig.getoption("--update-golden"):
+        PAGE.write_text(head + mark + table())
+    assert PAGE.read_text() == head + mark + table()
+
+
+def test_the_pages_example_is_taken(file: Path) -> None:
+    (example,) = re.findall(r"^```toml\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    file.write_text(example)
+    options = options_of("--config", str(file))
+    assert options.silence == [Silence("GT002"), Silence("GT001", "", "batch-*")]
+    assert options.pyroscope_user == "123456"
+
+
+def test_the_pages_mistakes_are_told_as_it_says(file: Path) -> None:
+    told = [
+        refusal(file, content)
+        for content in (
+            "[sampling]\n\nhertz = 5",
+            "[metrics]\nmax-series = 500",
+            "[sampling]\nhz = 1000",
+        )
+    ]
+    lines = re.findall(r"^    gotax: gotax.toml(.*)$", PAGE.read_text(), re.MULTILINE)
+    assert lines == told

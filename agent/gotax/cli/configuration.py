@@ -371,16 +371,16 @@ def _written_lines(
         elif value is None:
             yield f"# {setting.key} is not set  # {origin}"
         else:
-            yield f"{setting.key} = {_toml(value)}  # {origin}"
+            yield f"{setting.key} = {as_toml(value)}  # {origin}"
 
 
-def _toml(value: Any) -> str:
+def as_toml(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
+        return f"[{', '.join(map(as_toml, value))}]"
     if isinstance(value, Silence):
         cause = f"/{value.cause}" if value.cause else ""
         return _quoted(f"{value.code}{cause}@{value.pattern}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from gotax.cli import build_parser
 from gotax.config import Silence
 
@@ -211,6 +212,19 @@ def test_the_agents_file_is_made_of_the_values(tmp_path: Path) -> None:
     assert (options.pyroscope_endpoint, options.pyroscope_user) == ("https://p", "123")
     assert options.min_hits == 9  # of extraArgs
     assert "$(" not in file_of(objects)
+
+
+@pytest.mark.parametrize("page", ["configuration.md", "backends.md"])
+def test_the_documents_values_are_taken(page: str, tmp_path: Path) -> None:
+    """Those of the agent, as they are written."""
+    text = (ROOT / "docs" / page).read_text()
+    (example,) = re.findall(r"^```yaml\n(agent:\n.*?)^```", text, re.MULTILINE | re.DOTALL)
+    given = yaml.safe_load(example)["agent"]
+    objects = rendered({f"agent.{name}": value for name, value in given.items()})
+    options = options_of(objects, tmp_path)
+    assert options.pyroscope_endpoint.startswith("https://profiles")
+    mounts = only(objects, "DaemonSet")["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+    assert str(Path(options.pyroscope_token_file).parent) in [m["mountPath"] for m in mounts]
 
 
 def test_a_value_that_was_taken_away_is_not_in_the_file(tmp_path: Path) -> None:
