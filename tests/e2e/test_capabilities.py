@@ -93,6 +93,9 @@ def _pod(name: str, spec: dict[str, Any], context: dict[str, Any]) -> dict[str, 
     for key in ("serviceAccount", "serviceAccountName", "priorityClassName", "priority"):
         spec.pop(key, None)
     container["env"] = []
+    # The agent's file is a ConfigMap of another namespace.
+    for volumes in (container["volumeMounts"], spec["volumes"]):
+        volumes[:] = [volume for volume in volumes if volume["name"] != "config"]
     spec |= {"automountServiceAccountToken": False, "restartPolicy": "Never"}
     return {
         "apiVersion": "v1",

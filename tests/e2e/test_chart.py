@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import subprocess
 from typing import Any
@@ -159,26 +160,29 @@ def test_upgrade_rollback_uninstall(cluster: Cluster) -> None:
     before = _everything(cluster)
     trial = Agent(cluster, "trial", release="gotax-trial")
     trial.install("--set", "agent.window=15")
-    first = _arguments(trial)
+    first = _configuration(trial)
     where = ("--namespace", trial.namespace)
     more = _set(("agent.window=10", "networkPolicy.enabled=true"))
     cluster.helm("upgrade", trial.release, str(CHART), *where, *more)
     trial.wait_until_ready()
-    assert "--interval=10" in _arguments(trial)
+    assert "\ninterval_s = 10\n" in _configuration(trial)[1]
     cluster.kubectl("get", "networkpolicy", trial.release, *where)
     cluster.helm("rollback", trial.release, "1", *where)
     trial.wait_until_ready()
-    assert _arguments(trial) == first
+    assert _configuration(trial) == first
     cluster.helm("uninstall", trial.release, *where, "--wait")
     cluster.kubectl("delete", "namespace", trial.namespace)
     left = _everything(cluster) - before
     assert not left
 
 
-def _arguments(agent: Agent) -> list[str]:
-    (only,) = agent.pod()["spec"]["containers"]
-    found: list[str] = only["args"]
-    return found
+def _configuration(agent: Agent) -> tuple[str, str]:
+    """What the running pod was made for, and the file that it has."""
+    made_for: str = agent.pod()["metadata"]["annotations"]["checksum/config"]
+    path = "/etc/gotax/config/gotax.toml"
+    file = agent.kubectl("exec", f"daemonset/{agent.release}", "--", "cat", path)
+    assert made_for == hashlib.sha256(file.encode()).hexdigest()
+    return made_for, file
 
 
 def _everything(cluster: Cluster) -> set[str]:

@@ -16,6 +16,7 @@ from importlib import import_module
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from gotax import __version__, extras
+from gotax.cli.command import CommandParser
 from gotax.cli.output import EXIT_FAILED
 from gotax.errors import GotaxError, UserError
 
@@ -126,7 +127,9 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"gotax {__version__}")
     parser.set_defaults(run=None)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", parser_class=CommandParser
+    )
 
     for name in (command,) if command in COMMANDS else COMMANDS:
         import_module(f"gotax.cli.{name}").add(commands)

@@ -10,6 +10,7 @@ from typing import Any
 
 from gotax.cli import arguments
 from gotax.cli.command import add_command
+from gotax.cli.configuration import add_configuration, written
 from gotax.cli.options import (
     add_frequency,
     add_names,
@@ -27,7 +28,7 @@ from gotax.errors import UserError
 from gotax.exporters import Exporter
 from gotax.exporters.backends import KINDS, Kind, open_delivery
 from gotax.exporters.backends.delivery import Delivery
-from gotax.exporters.backends.endpoint import Identity, parse_endpoint
+from gotax.exporters.backends.endpoint import Endpoint, Identity, parse_endpoint
 from gotax.extras import needed_by
 from gotax.session import Plan
 
@@ -54,17 +55,23 @@ def add(commands: Any) -> None:
     _add_stream(agent)
     for kind in KINDS:
         _add_backend(agent, kind)
+    add_configuration(agent)
 
 
 def run(options: argparse.Namespace) -> int:
     from gotax import daemon
     from gotax.exporters.prometheus import Exposition
 
+    if options.print_config:
+        _require_sense(options)
+        print(written(options), end="")
+        return EXIT_FINE
     logging.basicConfig(
         level=options.log_level.upper(),
         format="%(asctime)s %(levelname)s %(message)s",
         stream=sys.stderr,
     )
+    _require_sense(options)
     sent_to = deliveries(options)
     plan = Plan(
         hz=options.hz,
@@ -79,8 +86,6 @@ def run(options: argparse.Namespace) -> int:
         else Detail(names=bool(options.collector)),
     )
     further = [*([_stream(options)] if options.collector else []), *sent_to]
-    if not options.collector and (useless := _stream_options(options)):
-        raise UserError(f"{useless[0]} goes with --collector")
     exposition = Exposition(frozenset(options.drop_label), options.max_series)
     endpoint = daemon.Endpoint(options.listen, exposition)
     daemon.run(plan, options.interval, endpoint, stop_on_signals(), further)
@@ -179,10 +184,17 @@ def _add_backend(command: argparse.ArgumentParser, kind: Kind) -> None:
     add("key", "and its key", metavar="FILE", default="")
 
 
+def _require_sense(options: argparse.Namespace) -> None:
+    """Raises UserError for settings that do not fit each other."""
+    endpoints(options)
+    if not options.collector and (useless := _stream_options(options)):
+        raise UserError(f"{useless[0]} goes with --collector")
+
+
 def _stream_options(options: argparse.Namespace) -> list[str]:
     """Those that were given and have no meaning without a collector."""
     names = [name for name in vars(options) if name.startswith(("collector_", "spool_dir"))]
-    return ["--" + name.replace("_", "-") for name in names if getattr(options, name)]
+    return [options.sources[name].spelled for name in names if getattr(options, name)]
 
 
 def _stream(options: argparse.Namespace) -> Exporter:
@@ -207,6 +219,10 @@ def _stream(options: argparse.Namespace) -> Exporter:
 
 
 def deliveries(options: argparse.Namespace) -> list[Delivery]:
+    return [open_delivery(kind, endpoint) for kind, endpoint in endpoints(options)]
+
+
+def endpoints(options: argparse.Namespace) -> list[tuple[Kind, Endpoint]]:
     found = []
     for kind in KINDS:
         given = {
@@ -216,8 +232,8 @@ def deliveries(options: argparse.Namespace) -> list[Delivery]:
         }
         if given["endpoint"] is None:
             if useless := [name for name, value in given.items() if value]:
-                flag = f"--{kind.name}-{useless[0].replace('_', '-')}"
-                raise UserError(f"{flag} goes with --{kind.name}-endpoint")
+                spelled = options.sources[f"{kind.name}_{useless[0]}"].spelled
+                raise UserError(f"{spelled} goes with --{kind.name}-endpoint")
             continue
         identity = Identity(
             ca=given["ca"],
@@ -230,6 +246,7 @@ def deliveries(options: argparse.Namespace) -> list[Delivery]:
         try:
             endpoint = parse_endpoint(given["endpoint"], kind.port, identity)
         except UserError as error:
-            raise UserError(f"--{kind.name}-endpoint: {error}") from error
-        found.append(open_delivery(kind, endpoint))
+            spelled = options.sources[f"{kind.name}_endpoint"].spelled
+            raise UserError(f"{spelled}: {error}") from error
+        found.append((kind, endpoint))
     return found

@@ -110,7 +110,8 @@ def header(text: str) -> tuple[str, str]:
     try:
         return parse_header(text)
     except UserError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+        # Without the text: any part of a header that is written wrong may be the secret.
+        raise argparse.ArgumentTypeError("a header is NAME=VALUE in printable ASCII") from error
 
 
 def is_pid(text: str) -> bool:

@@ -7,10 +7,31 @@ from collections.abc import Callable
 from typing import Any
 
 
+class CommandParser(argparse.ArgumentParser):
+    """``complete`` gets the options with None for each that was not given, and fills them in."""
+
+    complete: Callable[[argparse.Namespace], argparse.Namespace] | None = None
+
+    def options(self) -> dict[str, argparse.Action]:
+        """By the name of their value, without --help."""
+        return {
+            action.dest: action
+            for action in reversed(self._actions)  # of several for one value, the first
+            if action.option_strings and action.dest != "help"
+        }
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self.complete is None:
+            return super().parse_known_args(args, namespace)
+        unset = argparse.Namespace(**dict.fromkeys(self.options()))
+        given, rest = super().parse_known_args(args, unset)
+        return self.complete(given), rest
+
+
 def add_command(
     commands: Any, name: str, run: Callable[[argparse.Namespace], int], summary: str
-) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(
+) -> CommandParser:
+    command: CommandParser = commands.add_parser(
         name, help=summary, description=summary[0].upper() + summary[1:] + "."
     )
     command.set_defaults(run=run)

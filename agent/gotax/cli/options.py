@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _INTERACTIVE_DRAIN_S = 1.0
 
 
-_THRESHOLDS = (
+THRESHOLDS = (
     ("mismatch_ratio", arguments.ratio, "GOMAXPROCS over what fits that counts as a mismatch"),
     (
         "saving_share",
@@ -125,7 +125,7 @@ def add_names(command: argparse.ArgumentParser) -> None:
 def add_thresholds(command: argparse.ArgumentParser) -> None:
     usual = Thresholds()
     group = command.add_argument_group("findings (docs/findings.md explains each)")
-    for name, kind, text in _THRESHOLDS:
+    for name, kind, text in THRESHOLDS:
         default = getattr(usual, name)
         flag = "--" + name.replace("_", "-")
         group.add_argument(
@@ -158,7 +158,7 @@ def add_settling(command: argparse.ArgumentParser) -> None:
 
 def thresholds_of(options: argparse.Namespace) -> Thresholds:
     return Thresholds(
-        **{name: getattr(options, name) for name, _, _ in _THRESHOLDS},
+        **{name: getattr(options, name) for name, _, _ in THRESHOLDS},
         settle_s=vars(options).get("settle", Thresholds().settle_s),
         silences=tuple(options.silence),
     )

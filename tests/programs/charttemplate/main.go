@@ -139,11 +139,16 @@ func functions(all *template.Template) template.FuncMap {
 		"sub":        func(a, b any) int { return number(a) - number(b) },
 		"quote":      func(value any) string { return fmt.Sprintf("%q", text(value)) },
 		"toString":   text,
-		"toYaml":     yaml,
-		"int":        number,
-		"trunc":      trunc,
-		"lower":      strings.ToLower,
-		"dig":        dig,
+		"toJson": func(value any) (string, error) {
+			written, err := json.Marshal(value)
+			return string(written), err
+		},
+		"dict":   func() map[string]any { return map[string]any{} },
+		"toYaml": yaml,
+		"int":    number,
+		"trunc":  trunc,
+		"lower":  strings.ToLower,
+		"dig":    dig,
 	}
 }
 

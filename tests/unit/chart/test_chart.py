@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import copy
 import json
 import os
 import re
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from gotax import cli
+from gotax.cli.configuration import settings_of
 from gotax.exporters.prometheus import METRICS
 
 ROOT = Path(__file__).parents[3]
@@ -74,8 +77,9 @@ def leaves(values: dict[str, Any], schema: dict[str, Any], path: str = "") -> It
             yield path + name
 
 
-COLLECTORS = {f"--collector{end}" for end in ("", "-ca", "-cert", "-key", "-plaintext")}
-LUMPS = {"resources", "securityContext", "affinity", "updateStrategy"}  # as Kubernetes has them
+LUMPS = {  # as Kubernetes has them, and the agent
+    *("resources", "securityContext", "affinity", "updateStrategy", "config"),
+}
 
 
 def objects(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -135,6 +139,10 @@ def test_the_schema_takes_the_defaults_and_refuses_mistakes() -> None:
         ("agent.frequencey", 19),
         ("agent.frequency", "19"),
         ("agent.dropLabels", ["pods"]),
+        ("agent.config", {"finding": {}}),
+        ("agent.config", {"findings": {"silenced": ["GT001"]}}),
+        ("agent.config", {"findings": {"silence": "GT001"}}),
+        ("agent.config", {"sampling": {"hz": 19}}),  # agent.frequency
         ("resources.limts", {}),
         ("resources.limits", {"cpus": 1}),
         ("securityContext.capabilities", {"add": ["sys_admin"]}),
@@ -166,11 +174,38 @@ def test_the_agents_arguments_exist(capsys: pytest.CaptureFixture[str]) -> None:
     """Those of the DaemonSet are options of `gotax agent`."""
     template = (CHART / "templates" / "daemonset.yaml").read_text()
     options = set(re.findall(r"- (--[a-z-]+)=?", template))
-    assert len(options) > 6
+    assert options == {"--config", "--node", "--kubelet"}  # the rest is in the file
     with pytest.raises(SystemExit):
         cli.main(["agent", "--help"])
     known = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
-    assert options <= known | COLLECTORS
+    assert options <= known
+
+
+def test_the_schema_has_every_key_of_the_agents_file_once() -> None:
+    """Those that the chart writes itself, of other values, would stand in the file twice."""
+    template = (CHART / "templates" / "_configuration.tpl").read_text()
+    written: dict[str, set[str]] = {}
+    for section, text in re.findall(r"^\[(\w+)\]\n((?:[^\[\n].*\n)+)", template, re.MULTILINE):
+        written[section] = set(re.findall(r"^(\w+) =", text, re.MULTILINE))
+    assert written["stream"] == {"collector", "ca", "cert", "key", "plaintext"}
+    free = copy.deepcopy(SCHEMA["properties"]["agent"]["properties"]["config"]["properties"])
+    (parsers,) = [
+        action
+        for action in cli.build_parser("agent")._actions
+        if isinstance(action, argparse._SubParsersAction)
+    ]
+    types = {bool: "boolean", int: "integer", float: "number", str: "string"}
+    not_there = {("kubernetes", "node"), ("kubernetes", "kubelet")}  # flags, of the environment
+    not_there |= {("sampling", "proc"), ("sampling", "sys")}  # hostPID
+    for setting in settings_of(parsers.choices["agent"]):
+        place = setting.section, setting.key
+        found = free.get(setting.section, {"properties": {}})["properties"].pop(setting.key, None)
+        if setting.key in written.get(setting.section, set()) or place in not_there:
+            assert found is None, place
+            continue
+        one = {"type": types[setting.kind]}
+        assert found == ({"type": "array", "items": one} if setting.is_repeatable else one), place
+    assert all(section["properties"] == {} for section in free.values())
 
 
 def test_the_collectors_arguments_exist(capsys: pytest.CaptureFixture[str]) -> None:

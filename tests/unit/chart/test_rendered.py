@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
+import hashlib
 import re
+import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from gotax.cli import build_parser
+from gotax.config import Silence
 
 from .rendering import EVERYTHING, Objects, only, rendered
 
 pytestmark = pytest.mark.toolchain
 
+ROOT = Path(__file__).parents[3]
 RELEASE_MAX = 53  # helm's
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 SERVICE = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")  # RFC 1035, because it is a DNS name
@@ -68,8 +75,7 @@ def test_names_and_labels_keep_kubernetes_limits(release: str) -> None:
         stateful, daemon = only(objects, "StatefulSet"), only(objects, "DaemonSet")
         service = only(objects, "Service", "-collector")["metadata"]["name"]
         assert stateful["spec"]["serviceName"] == service
-        (container,) = daemon["spec"]["template"]["spec"]["containers"]
-        assert f"--collector={service}.{namespace}.svc:9746" in container["args"]
+        assert document(objects)["stream"]["collector"] == f"{service}.{namespace}.svc:9746"
         for each in (stateful, daemon):
             spec = each["spec"]
             wanted = spec["selector"]["matchLabels"].items()
@@ -108,6 +114,33 @@ def arguments(objects: Objects, kind: str) -> list[str]:
     return found
 
 
+def file_of(objects: Objects) -> str:
+    """The agent's configuration."""
+    text: str = only(objects, "ConfigMap", "-agent")["data"]["gotax.toml"]
+    return text
+
+
+def document(objects: Objects) -> dict[str, Any]:
+    return tomllib.loads(file_of(objects))
+
+
+def options_of(objects: Objects, folder: Path, node_ip: str = "10.0.0.5") -> argparse.Namespace:
+    """What the agent makes of its file and its arguments, as Kubernetes fills those in."""
+    (mount,) = (
+        mount
+        for mount in only(objects, "DaemonSet")["spec"]["template"]["spec"]["containers"][0][
+            "volumeMounts"
+        ]
+        if mount["name"] == "config"
+    )
+    (folder / "gotax.toml").write_text(file_of(objects))
+    replaced = {mount["mountPath"]: str(folder), "$(NODE_IP)": node_ip, "$(NODE_NAME)": "node-1"}
+    given = arguments(objects, "DaemonSet")
+    for old, new in replaced.items():
+        given = [argument.replace(old, new) for argument in given]
+    return build_parser("agent").parse_args(given)
+
+
 @pytest.mark.parametrize(
     ("address", "written"),
     [("::", "[::]"), ("0.0.0.0", "0.0.0.0"), ("fd00::5", "[fd00::5]")],
@@ -118,7 +151,7 @@ def test_agent_and_collector_listen_where_the_value_says(address: str, written: 
     if address != "::":
         values |= {"agent.listenAddress": address, "collector.listenAddress": address}
     objects = rendered(values)
-    assert f"--listen={written}:9745" in arguments(objects, "DaemonSet")
+    assert document(objects)["metrics"]["listen"] == f"{written}:9745"
     collector = arguments(objects, "StatefulSet")
     assert {f"--listen={written}:9746", f"--http={written}:9747"} <= set(collector)
     assert "0.0.0.0" not in str(objects) or address == "0.0.0.0"
@@ -132,15 +165,117 @@ def test_agent_and_collector_listen_where_the_value_says(address: str, written: 
         ("2001:db8:1:2:3:4:5:6", "https://[2001:db8:1:2:3:4:5:6]:10250"),
     ],
 )
-def test_the_agent_takes_the_charts_arguments_on_every_node(address: str, kubelet: str) -> None:
+def test_the_agent_takes_the_charts_arguments_on_every_node(
+    address: str, kubelet: str, tmp_path: Path
+) -> None:
     """As Kubernetes fills NODE_IP in, without brackets."""
-    given = [
-        argument.replace("$(NODE_IP)", address).replace("$(NODE_NAME)", "node-1")
-        for argument in arguments(rendered(EVERYTHING), "DaemonSet")
-    ]
-    options = build_parser("agent").parse_args(given)
+    options = options_of(rendered(EVERYTHING), tmp_path, address)
     assert options.kubelet == kubelet
+    assert options.node == "node-1"
     assert options.listen == ("::", 9745)
+
+
+def test_the_agents_file_is_made_of_the_values(tmp_path: Path) -> None:
+    """Each arrives. A file knows no $(NODE_IP): what differs between nodes stays a flag."""
+    values: dict[str, Any] = {
+        "agent.frequency": 97,
+        "agent.window": 30,
+        "agent.port": 9000,
+        "agent.maxSeries": 1000000,
+        "agent.logLevel": "debug",
+        "agent.dropLabels": ["pod", "id"],
+        "collector.enabled": True,
+        "kubelet.enabled": True,
+        "kubelet.insecure": True,
+        "agent.extraArgs": ["--min-hits=9"],
+        "agent.config": {
+            "stream": {"name": "a", "spool_dir": "/spool", "spool_max_bytes": 1 << 28},
+            "findings": {"silence": ['GT001@<"\u00e9\\&*'], "gc_share": 1e-7, "min_hits": 7},
+            "pyroscope": {"endpoint": "https://p", "user": "123", "token_file": "/t"},
+        },
+    }
+    objects = rendered(values)
+    options = options_of(objects, tmp_path)
+    assert (options.hz, options.interval, options.listen) == (97, 30.0, ("::", 9000))
+    assert (options.max_series, options.log_level) == (1_000_000, "debug")
+    assert (options.drop_label, options.gc_share) == (["pod", "id"], 1e-7)
+    assert (options.collector, options.collector_plaintext) == (
+        "gotax-collector.gotax.svc:9746",
+        True,
+    )
+    assert (options.collector_name, options.spool_dir, options.spool_max_bytes) == (
+        *("a", "/spool"),
+        1 << 28,
+    )
+    assert options.kubelet_insecure is True
+    assert options.silence == [Silence("GT001", "", '<"\u00e9\\&*')]
+    assert (options.pyroscope_endpoint, options.pyroscope_user) == ("https://p", "123")
+    assert options.min_hits == 9  # of extraArgs
+    assert "$(" not in file_of(objects)
+
+
+@pytest.mark.parametrize("page", ["configuration.md", "backends.md"])
+def test_the_documents_values_are_taken(page: str, tmp_path: Path) -> None:
+    """Those of the agent, as they are written."""
+    text = (ROOT / "docs" / page).read_text()
+    (example,) = re.findall(r"^```yaml\n(agent:\n.*?)^```", text, re.MULTILINE | re.DOTALL)
+    given = yaml.safe_load(example)["agent"]
+    objects = rendered({f"agent.{name}": value for name, value in given.items()})
+    options = options_of(objects, tmp_path)
+    assert options.pyroscope_endpoint.startswith("https://profiles")
+    mounts = only(objects, "DaemonSet")["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+    assert str(Path(options.pyroscope_token_file).parent) in [m["mountPath"] for m in mounts]
+
+
+def test_a_value_that_was_taken_away_is_not_in_the_file(tmp_path: Path) -> None:
+    """`--set agent.config=null` deletes a default."""
+    options = options_of(rendered({"agent.config": None, "agent.dropLabels": None}), tmp_path)
+    assert options.drop_label == []
+
+
+def test_the_agents_certificates_are_where_they_are_mounted(tmp_path: Path) -> None:
+    objects = rendered({"collector.external": "c:1", "collector.tlsSecret": "tls"})
+    options = options_of(objects, tmp_path)
+    (container,) = only(objects, "DaemonSet")["spec"]["template"]["spec"]["containers"]
+    (mount,) = (m for m in container["volumeMounts"] if m["name"] == "tls")
+    files = (options.collector_ca, options.collector_cert, options.collector_key)
+    assert files == tuple(f"{mount['mountPath']}/{n}" for n in ("ca.crt", "tls.crt", "tls.key"))
+    assert (options.collector, options.collector_plaintext) == ("c:1", False)
+
+
+def test_pods_are_replaced_when_their_file_changes() -> None:
+    """The agent reads it once. Other objects do not matter to it."""
+
+    def checksum(values: dict[str, Any]) -> str:
+        template = only(rendered(values), "DaemonSet")["spec"]["template"]
+        found: str = template["metadata"]["annotations"]["checksum/config"]
+        return found
+
+    usual = checksum({})
+    assert usual == hashlib.sha256(file_of(rendered()).encode()).hexdigest()
+    assert checksum({"agent.window": 16}) != usual
+    assert checksum({"agent.config": {"findings": {"min_hits": 60}}}) != usual
+    assert checksum({"serviceMonitor.enabled": True}) == usual
+
+
+def test_the_agents_file_is_mounted_read_only() -> None:
+    objects = rendered(release="other")
+    spec = only(objects, "DaemonSet")["spec"]["template"]["spec"]
+    (volume,) = (volume for volume in spec["volumes"] if volume["name"] == "config")
+    (mount,) = (m for m in spec["containers"][0]["volumeMounts"] if m["name"] == "config")
+    name = only(objects, "ConfigMap", "-agent")["metadata"]["name"]
+    assert volume["configMap"] == {"name": name}
+    assert mount["readOnly"] is True
+    assert f"--config={mount['mountPath']}/gotax.toml" in arguments(objects, "DaemonSet")
+
+
+def test_openshifts_constraints_allow_every_volume() -> None:
+    """Those of docs/kubernetes.md."""
+    page = (ROOT / "docs" / "kubernetes.md").read_text()
+    allowed = set(re.findall(r"^volumes: \[(.*)\]$", page, re.MULTILINE)[0].split(", "))
+    values = {**EVERYTHING, "collector.tlsSecret": "tls", "agent.secrets": ["s"]}
+    spec = only(rendered(values), "DaemonSet")["spec"]["template"]["spec"]
+    assert {kind for volume in spec["volumes"] for kind in volume} - {"name"} <= allowed
 
 
 def test_probes_and_scrapes_go_to_the_pods_own_address() -> None:
