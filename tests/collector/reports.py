@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from gotax_collector.received import (
+from gotax_collector.report import (
     Category,
     Finding,
     Frame,

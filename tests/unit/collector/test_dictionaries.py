@@ -7,13 +7,13 @@ import tracemalloc
 
 import pytest
 
-pytest.importorskip("gotax_collector.dictionaries", reason="[collector] is not installed")
+pytest.importorskip("gotax_collector.ingest.dictionaries", reason="[collector] is not installed")
 
 from gotax.wire.v1 import report_pb2 as wire
-from gotax_collector.decoding import Decoder
-from gotax_collector.dictionaries import Dictionaries, to_begin_anew
-from gotax_collector.received import Sender
+from gotax_collector.ingest.decoding import Decoder
+from gotax_collector.ingest.dictionaries import Dictionaries, to_begin_anew
 from gotax_collector.refusal import RefusedError
+from gotax_collector.report import Sender
 
 from .hostile import honest
 
