@@ -89,7 +89,9 @@ class Exposition(Collector):
         yield _counter("reports", "Reports that were understood.", counters.reports)
         yield _counter("containers", "Containers in those reports.", counters.containers)
         yield _counter("samples", "Samples in those reports.", counters.samples)
-        yield _counter("received_bytes", "Bytes of reports, as they were sent.", counters.bytes)
+        yield _counter(
+            "received_bytes", "Bytes of reports, as they were sent.", counters.received_bytes
+        )
         yield _counter("decode_seconds", "CPU time it took to understand.", counters.decode_s)
         yield _counter("acknowledged", "Reports that were acknowledged.", counters.acknowledged)
         yield _counter(

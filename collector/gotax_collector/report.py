@@ -53,7 +53,7 @@ class Stacks(Protocol):
     def hashes(self) -> UInt64Array:
         """Of each stack once, ascending."""
 
-    def frames(self, hash: int) -> tuple[Frame, ...]:
+    def frames(self, stack_hash: int) -> tuple[Frame, ...]:
         """Root first. KeyError for a hash that is not among ``hashes``.
 
         Cheap only for few: ask for those that the store does not know yet. May be called from any

@@ -65,16 +65,16 @@ _UNKNOWN = "unknown"
 
 @dataclass(frozen=True, slots=True)
 class ReportStacks:
-    """The stacks of one report, as ``received.Stacks`` asks: hashes, and the dictionary behind."""
+    """The stacks of one report, as ``report.Stacks`` asks: hashes, and the dictionary behind."""
 
     hashes: UInt64Array
     leaves: Int64Array  # frame of each hash
     dictionary: StreamDictionary
 
-    def frames(self, hash: int) -> tuple[Frame, ...]:
-        index = int(np.searchsorted(self.hashes, np.uint64(hash)))
-        if index == len(self.hashes) or int(self.hashes[index]) != hash:
-            raise KeyError(hash)
+    def frames(self, stack_hash: int) -> tuple[Frame, ...]:
+        index = int(np.searchsorted(self.hashes, np.uint64(stack_hash)))
+        if index == len(self.hashes) or int(self.hashes[index]) != stack_hash:
+            raise KeyError(stack_hash)
         return self.dictionary.frames(int(self.leaves[index]))
 
 
@@ -132,7 +132,7 @@ class Decoder:
 
     @property
     def dictionary_bytes(self) -> int:
-        return self._dictionary.bytes
+        return self._dictionary.held_bytes
 
     def decode(self, report: wire.Report, wire_bytes: int, now_unix_ns: int) -> Received:
         """RefusedError, after which nothing else of this stream can be decoded."""
@@ -285,8 +285,9 @@ def _observation(observation: wire.Observation, dictionary: StreamDictionary) ->
     )
 
 
-def _identity(id: int, dictionary: StreamDictionary) -> Identity:
-    identity = dictionary.containers[id] if id < len(dictionary.containers) else None
+def _identity(number: int, dictionary: StreamDictionary) -> Identity:
+    known = dictionary.containers
+    identity = known[number] if number < len(known) else None
     if identity is None:
         raise RefusedError(Reason.REFERENCE, "a container that was not introduced")
     return identity

@@ -29,7 +29,7 @@ class Dictionaries:
         self._ended: deque[Holding] = deque()
 
     @property
-    def bytes(self) -> int:
+    def held_bytes(self) -> int:
         """Of all dictionaries that are in use, and of their texts."""
         with self._lock:
             self._settle()
@@ -91,7 +91,7 @@ class Holding:
         self.texts: list[str] = []
 
     @property
-    def bytes(self) -> int:
+    def held_bytes(self) -> int:
         return self.own_bytes + self.text_bytes
 
     def share(self, new: Iterable[str]) -> list[str]:

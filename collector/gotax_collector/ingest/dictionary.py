@@ -51,7 +51,7 @@ class Column:
         return self._room[: self._used]
 
     @property
-    def bytes(self) -> int:
+    def nbytes(self) -> int:
         return self._room.nbytes
 
     def extend(self, numbers: npt.NDArray[Any]) -> None:
@@ -86,9 +86,9 @@ class StreamDictionary:
         self.stack_category = Column(np.int16, (-1,))
 
     @property
-    def bytes(self) -> int:
+    def held_bytes(self) -> int:
         """In memory, about; a text that others had before does not count."""
-        return self._holding.bytes
+        return self._holding.held_bytes
 
     def absorb(self, new: wire.Dictionary) -> None:
         """Learn entries. RefusedError, after which this dictionary is of no further use."""
@@ -102,10 +102,10 @@ class StreamDictionary:
         _bound(len(self.containers), bounds.CONTAINERS)
         self._holding.resize(self._own_bytes())
 
-    def text(self, id: int) -> str:
-        if id >= len(self.strings):
+    def text(self, number: int) -> str:
+        if number >= len(self.strings):
             raise RefusedError(Reason.REFERENCE, "a string that was not introduced")
-        return self.strings[id]
+        return self.strings[number]
 
     def hashes(self, stacks: Int64Array) -> UInt64Array:
         """Of stacks, whose ids are in range."""
@@ -118,10 +118,10 @@ class StreamDictionary:
             *(self._frame_parent, self._frame_function, self._frame_depth, self._frame_hash),
             *(self.stack_frame, self.stack_category),
         )
-        lines = self._frame_line.bytes if self._frame_line else 0
+        lines = self._frame_line.nbytes if self._frame_line else 0
         texts = 16 * len(self.strings)  # a place here and one in the account of them
         containers = _CONTAINER_BYTES * len(self.containers)
-        return sum(column.bytes for column in columns) + lines + texts + containers
+        return sum(column.nbytes for column in columns) + lines + texts + containers
 
     def frames(self, frame: int) -> tuple[Frame, ...]:
         """The path to a frame, root first."""
@@ -222,7 +222,7 @@ class StreamDictionary:
         depths = np.array([depth for _, depth in fresh], np.int64)
         if int(depths.max()) > DEPTH_MAX:
             raise RefusedError(Reason.COUNT, "a stack that is too deep")
-        self._frame_hash.extend(np.array([hash for hash, _ in fresh], np.uint64))
+        self._frame_hash.extend(np.array([digest for digest, _ in fresh], np.uint64))
         self._frame_depth.extend(depths)
 
     def _absorb_categories(self, new: Sequence[wire.Category]) -> None:

@@ -69,7 +69,7 @@ class ReceiverCounters:
     reports: int = 0
     containers: int = 0
     samples: int = 0
-    bytes: int = 0
+    received_bytes: int = 0
     decode_s: float = 0.0
     acknowledged: int = 0
     ack_s: float = 0.0
@@ -101,7 +101,7 @@ class Receiver:
 
     @property
     def dictionary_bytes(self) -> int:
-        return self._dictionaries.bytes
+        return self._dictionaries.held_bytes
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Messages come as bytes, because what is not one shall be counted, too."""
@@ -167,7 +167,7 @@ class Receiver:
 
     async def _greet(self, stream: _Stream) -> Sender:
         try:
-            data = await asyncio.wait_for(stream.next(), HELLO_TIMEOUT_S)
+            data = await asyncio.wait_for(stream.next_message(), HELLO_TIMEOUT_S)
         except TimeoutError as error:
             raise RefusedError(Reason.HELLO_TIMEOUT, "no hello came") from error
         if data is None:
@@ -192,8 +192,8 @@ class Receiver:
         decoder = Decoder(sender, self._dictionaries)
         allowance = self._allowance(sender.agent)
         counters = self.counters
-        while (data := await stream.next()) is not None:
-            counters.bytes += len(data)
+        while (data := await stream.next_message()) is not None:
+            counters.received_bytes += len(data)
             stream.read += 1
             allowance.take(len(data), time.monotonic())
             report = await self._decode(decoder, data)
@@ -210,7 +210,7 @@ class Receiver:
 
     def _keep_within_bounds(self) -> None:
         """A goodbye ends a stream in good order, and its agent's next one begins with nothing."""
-        taken, most = self._dictionaries.bytes, self._limits.dictionary_bytes
+        taken, most = self._dictionaries.held_bytes, self._limits.dictionary_bytes
         if taken <= most:
             return
         staying = [stream for stream in self._streams if not stream.is_ending]
@@ -290,7 +290,7 @@ class _Stream:
         value = metadata.get("authorization", "")
         return value if isinstance(value, str) else ""
 
-    async def next(self) -> bytes | None:
+    async def next_message(self) -> bytes | None:
         """The next message; None at the end, which a goodbye is, too."""
         read = asyncio.ensure_future(self.context.read())
         goodbye = asyncio.ensure_future(self._goodbye.wait())

@@ -1,7 +1,6 @@
 """Questions of a fleet, and their answers (answers.py). This is the Python API.
 
-Each question goes to the coarsest table that knows the fields of its selection: hourly sums of
-workloads, hourly sums of containers, or the windows themselves.
+sources.py says which table answers.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from gotax_collector.query.answers import (
@@ -17,9 +15,7 @@ from gotax_collector.query.answers import (
     Compared,
     Consumption,
     Differences,
-    FunctionDifference,
     Functions,
-    FunctionTime,
     Gap,
     Hour,
     OpenFinding,
@@ -32,26 +28,29 @@ from gotax_collector.query.answers import (
 )
 from gotax_collector.query.changes import changes_of
 from gotax_collector.query.contrasts import contrast
-from gotax_collector.query.coverage import HOUR_S, OF_NODES, PLACES, coverage
+from gotax_collector.query.coverage import HOUR_S, coverage
+from gotax_collector.query.functions import differences_of, functions_of
 from gotax_collector.query.latest import findings, open_findings
 from gotax_collector.query.selection import (
     Selection,
-    SelectionError,
-    Where,
     conditions_only,
     exactly,
-    where,
+)
+from gotax_collector.query.sources import (
+    HOURS,
+    STACK_HOURS,
+    STEP_S,
+    SUMS,
+    WINDOWS,
+    Source,
+    source_of,
+    span_of,
+    where_of,
 )
 from gotax_collector.storage.clickhouse import Connections
 
 STACKS_MAX = 20_000
 """How many of a selection's stacks are fetched, those with most time first."""
-
-SHORT_S = 3 * 3600
-"""Up to this much time is answered from the windows themselves, to the second."""
-
-STEP_S = 300
-"""Of little time, how finely it is drawn."""
 
 MIN_HITS = 50
 """Samples of a profile below which a share says little, and is no sample of a mean."""
@@ -59,35 +58,6 @@ MIN_HITS = 50
 ANSWER_MAX_S = 30
 _AT_ONCE = 2  # questions; the next waits, so that a page cannot take all memory
 
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A table that can answer, and how its columns are added up."""
-
-    table: str
-    time: str
-    fields: frozenset[str]
-    rows: str = "1"
-    windows: str = "sum(windows)"
-    saving: str = "sum({})"
-    findings: str = "groupUniqArrayArray(findings)"
-
-
-_WORKLOAD = frozenset({"namespace", "kind", "workload", "gomaxprocs", "go", "image"})
-_CONTAINER = _WORKLOAD | {"container", "program", "node", "cpus"}
-WORKLOAD_HOURS = Source("workload_hours", "hour", _WORKLOAD)
-HOURS = Source("hours", "hour", _CONTAINER)
-STACK_HOURS = Source("stack_hours", "hour", _WORKLOAD)
-WINDOWS = Source(
-    "windows",
-    "start",
-    _CONTAINER | {"pod", "verdict"},
-    rows="ordinal > 0",
-    windows="count()",
-    saving="sum({} * duration_ns / 1e9)",
-    findings="groupUniqArrayArray(arrayMap(f -> toString(f), finding))",
-)
-_SUMS = (WORKLOAD_HOURS, HOURS, WINDOWS)
 
 _CONSUMPTION = """
   sum(cpu_ns) AS cpu, sum(scheduler_ns) AS scheduler, sum(gc_ns) AS gc,
@@ -148,15 +118,15 @@ class Questions:
 
     def top(self, selection: Selection, limit: int = 30, sort: str = "runtime") -> Top:
         """``sort`` is runtime (cores of the scheduler and the GC), cpu, saving or share."""
-        source = _source(selection, _SUMS)
-        span = self._span(selection, source)
+        source = source_of(selection, SUMS)
+        span = span_of(self._rows, selection, source)
         orders = {
             "runtime": "scheduler + gc",
             "cpu": "cpu",
             "saving": "saving_mid_",
             "share": "(scheduler + gc) / greatest(cpu, 1)",
         }
-        condition = _where(selection, source)
+        condition = where_of(selection, source)
         holding = open_findings(self._rows, selection, span.until)
         rows = self._rows(
             f"SELECT namespace, kind, workload, {_CONSUMPTION}, {_savings(source)},"
@@ -192,7 +162,7 @@ class Questions:
             exactly("kind", row.kind),
             exactly("workload", row.workload),
         )
-        source = _source(one, _SUMS)
+        source = source_of(one, SUMS)
         hours, gaps, categories = self._hours(one, source, top.span)
         return WorkloadAnswer(
             row,
@@ -208,7 +178,7 @@ class Questions:
         self, selection: Selection, source: Source, span: Span
     ) -> tuple[tuple[Hour, ...], tuple[Gap, ...], dict[str, float]]:
         """In their order; and cores by category over the whole span, the largest first."""
-        condition = _where(selection, source)
+        condition = where_of(selection, source)
         if source is WINDOWS:
             step, start = STEP_S, "toStartOfFiveMinutes(start)"
             labels = "mapFromArrays(arrayMap(c -> toString(c), category), category_ns)"
@@ -236,7 +206,7 @@ class Questions:
         return tuple(found), gaps, dict(sorted(totals.items(), key=lambda item: -item[1]))
 
     def _images(self, selection: Selection, source: Source) -> tuple[str, ...]:
-        condition = _where(selection, source)
+        condition = where_of(selection, source)
         rows = self._rows(
             f"SELECT image FROM {source.table} WHERE {condition.text} AND image != ''"
             " GROUP BY image ORDER BY sum(duration_ns) DESC LIMIT 10",
@@ -255,9 +225,9 @@ class Questions:
         A sample is an hour of one container (or one window, for little time): minutes of one
         container resemble each other, and would make chance look like certainty.
         """
-        source = _source(selection, (HOURS, WINDOWS))
-        span = self._span(selection, source)
-        condition = _where(selection, source)
+        source = source_of(selection, (HOURS, WINDOWS))
+        span = span_of(self._rows, selection, source)
+        condition = where_of(selection, source)
         column = {"gomaxprocs": "gomaxprocs", "cpus": "cpus_"}.get(by, by)
         keys = "namespace, kind, workload, container, program, gomaxprocs, go, image, node"
         one = f"{keys}, {source.time}" + (", pod" if source is WINDOWS else "")
@@ -285,10 +255,10 @@ class Questions:
     ) -> Changes:
         """Containers of which one GOMAXPROCS, limit, Go version or image gave way to another,
         newest first. ``work`` is units of work a second before and after: of one of them."""
-        source = _source(selection, (HOURS,))
-        span = self._span(selection, source)
+        source = source_of(selection, (HOURS,))
+        span = span_of(self._rows, selection, source)
         covered = coverage(self._rows, selection, (span.since, span.until), HOUR_S)
-        condition = _where(selection, source)
+        condition = where_of(selection, source)
         by_container: defaultdict[tuple[str, str, str, str], list[dict[str, Any]]] = defaultdict(
             list
         )
@@ -307,8 +277,8 @@ class Questions:
 
     def profile(self, selection: Selection) -> Profile:
         """Stacks of all that the selection holds, those with most CPU time first."""
-        source = _source(selection, (STACK_HOURS, WINDOWS))
-        condition = _where(selection, source)
+        source = source_of(selection, (STACK_HOURS, WINDOWS))
+        condition = where_of(selection, source)
         if source is WINDOWS:
             times = (
                 "SELECT sample.1 AS stack, sum(toUInt64(sample.2 * (cpu_ns / hits))) AS ns"
@@ -342,82 +312,17 @@ class Questions:
             else ()
         )
         rest = int(total["ns"]) - sum(stack.cpu_ns for stack in stacks)
-        return Profile(self._span(selection, source), stacks, int(total["n"]), max(0, rest))
+        return Profile(
+            span_of(self._rows, selection, source), stacks, int(total["n"]), max(0, rest)
+        )
 
     def functions(self, selection: Selection, limit: int = 50) -> Functions:
-        profile = self.profile(selection)
-        times = _function_times(profile)
-        rows = sorted(times.items(), key=lambda item: (-item[1][0], -item[1][1], item[0]))
-        return Functions(
-            profile.span,
-            tuple(FunctionTime(name, flat, whole) for name, (flat, whole) in rows[:limit]),
-            profile.cpu_ns,
-        )
+        return functions_of(self.profile(selection), limit)
 
     def difference(self, first: Selection, second: Selection, limit: int = 50) -> Differences:
-        profiles = self.profile(first), self.profile(second)
-        totals = [max(1, profile.cpu_ns) for profile in profiles]
-        times = [_function_times(profile) for profile in profiles]
-        rows = []
-        for name in times[0].keys() | times[1].keys():
-            sides = [
-                tuple(ns / total for ns in side.get(name, (0, 0)))
-                for side, total in zip(times, totals, strict=True)
-            ]
-            flat, whole = (sides[0][0], sides[1][0]), (sides[0][1], sides[1][1])
-            rows.append(FunctionDifference(name, flat, whole))
-        rows.sort(key=lambda row: (-abs(row.flat[1] - row.flat[0]), row.function))
-        spans = profiles[0].span, profiles[1].span
-        ns = profiles[0].cpu_ns, profiles[1].cpu_ns
-        return Differences(spans, tuple(rows[:limit]), ns)
+        return differences_of(self.profile(first), self.profile(second), limit)
 
     # --- the database -----------------------------------------------------------------------
-
-    def _span(self, selection: Selection, source: Source) -> Span:
-        """The time that the answer's numbers are of: from the first report to the end of the last.
-
-        Hourly sums do not say when in its hour a window began. The windows of the first and the
-        last hour do, as long as they are kept; after that it is whole hours.
-        """
-        since, until = self._ends(selection, source)
-        step = STEP_S if source is WINDOWS else HOUR_S
-        covered = coverage(self._rows, selection, (since, until), step)
-        return Span(since, until, source.table, round(min(covered.total, until - since)))
-
-    def _ends(self, selection: Selection, source: Source) -> tuple[int, int]:
-        asked = selection.since, selection.until
-        if source is WINDOWS:
-            return self._covered(selection, asked) or asked
-        condition = _where(selection, source)
-        found = self._rows(
-            "SELECT toUnixTimestamp(min(hour)) AS first, toUnixTimestamp(max(hour)) AS last,"
-            f" count() AS n FROM {source.table} WHERE {condition.text}",
-            condition.parameters,
-        )[0]
-        if not found["n"]:
-            return asked
-        first, last = (
-            self._covered(selection, (int(hour), int(hour) + HOUR_S))
-            or (int(hour), int(hour) + HOUR_S)
-            for hour in (found["first"], found["last"])
-        )
-        return first[0], last[1]
-
-    def _covered(self, selection: Selection, within: tuple[int, int]) -> tuple[int, int] | None:
-        """When the first of these windows began and the last ended; None where there are none."""
-        condition = where(Selection(selection.conditions, *within), WINDOWS.time)
-        # A node's own rows are few, and beside each other at the front of the table.
-        rows = OF_NODES if selection.fields <= PLACES else WINDOWS.rows
-        found = self._rows(
-            "SELECT toUnixTimestamp(min(start)) AS since, count() AS n,"
-            " toUInt64(ceil(max(toUnixTimestamp(start) + duration_ns / 1e9))) AS until"
-            f" FROM windows WHERE {rows} AND {condition.text}",
-            condition.parameters,
-        )[0]
-        if not found["n"]:
-            return None
-        # A window may end after the time that was asked for, but not at any time it likes to say.
-        return int(found["since"]), min(int(found["until"]), within[1] + 3600)
 
     def _rows(self, query: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         with self._turn:
@@ -426,24 +331,6 @@ class Questions:
     def _columns(self, query: str, parameters: Mapping[str, Any]) -> list[Sequence[Any]]:
         with self._turn:
             return self._connections.columns(query, parameters, self._settings)
-
-
-def _source(selection: Selection, candidates: Sequence[Source]) -> Source:
-    """The coarsest that knows what is asked; little time is taken from the windows."""
-    known = [source for source in candidates if selection.fields <= source.fields]
-    if not known:
-        fields = frozenset().union(*(source.fields for source in candidates))
-        missing = ", ".join(sorted(selection.fields - fields))
-        raise SelectionError(
-            f"this question knows nothing of {missing}: it knows {', '.join(sorted(fields))}"
-        )
-    is_short = selection.until - selection.since <= SHORT_S
-    return WINDOWS if is_short and WINDOWS in known else known[0]
-
-
-def _where(selection: Selection, source: Source) -> Where:
-    condition = where(selection, source.time)
-    return Where(f"{source.rows} AND {condition.text}", condition.parameters)
 
 
 def _consumption(row: Mapping[str, Any], span: Span) -> Consumption:
@@ -479,15 +366,3 @@ def _top_row(
         findings=tuple(sorted(row["codes"])),
         open_findings=None if holding is None else holding.get(key, ()),
     )
-
-
-def _function_times(profile: Profile) -> dict[str, tuple[int, int]]:
-    """(flat, cumulative) nanoseconds. A function counts once per stack, even if it recurses."""
-    flat: defaultdict[str, int] = defaultdict(int)
-    whole: defaultdict[str, int] = defaultdict(int)
-    for stack in profile.stacks:
-        functions = stack.functions or (f"[{stack.category}]",)
-        flat[functions[-1]] += stack.cpu_ns
-        for name in set(functions):
-            whole[name] += stack.cpu_ns
-    return {name: (flat.get(name, 0), ns) for name, ns in whole.items()}
