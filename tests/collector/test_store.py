@@ -15,6 +15,7 @@ from gotax_collector.storage.clickhouse import (
     StoreUnavailableError,
     engine_options,
 )
+from gotax_collector.storage.columns import Batch
 from gotax_collector.storage.journal import Entry, Journal
 from gotax_collector.storage.schema import VERSION, Retention
 from gotax_collector.storage.store import ClickHouseStore, SchemaError, prepare
@@ -105,7 +106,7 @@ def killed_before_the_sums(store: ClickHouseStore) -> list[Received]:
     """As kill -9 leaves it: the batch in the journal and in windows, one sum without it."""
     source = sender()
     reports = [report(source, number, [SEEN]) for number in (1, 2)]
-    batch = rows.Batch("2026-11-25", 9)
+    batch = Batch("2026-11-25", 9)
     lines = [line for one in reports for line in rows.window_lines(one, batch)]
     entry = Entry(f"{9:016x}", "\n".join(lines).encode())
     Journal(store.folder / "journal").write(entry)

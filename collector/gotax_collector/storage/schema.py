@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from gotax_collector.storage.columns import STACKS, WINDOWS, definitions
+
 VERSION = 1
 """Of what ``statements`` makes. Whoever changes a table adds to MIGRATIONS and adds 1."""
 
@@ -69,80 +71,6 @@ class View:
 
 _TEXT = "LowCardinality(String)"
 _SUM = "SimpleAggregateFunction(sum, UInt64) CODEC(ZSTD(1))"
-
-_WINDOWS = f"""
-  stored Date,
-  batch UInt64 CODEC(ZSTD(1)),
-  agent {_TEXT},
-  epoch UInt64 CODEC(ZSTD(1)),
-  sequence UInt64 CODEC(Delta, ZSTD(1)),
-  ordinal UInt16 CODEC(ZSTD(1)),
-  node {_TEXT},
-  version {_TEXT},
-  kernel {_TEXT},
-  architecture {_TEXT},
-  start DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
-  received DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
-  duration_ns UInt64 CODEC(ZSTD(1)),
-  period_ns UInt64 CODEC(ZSTD(1)),
-  cpu_count UInt32 CODEC(ZSTD(1)),
-  namespace {_TEXT},
-  kind {_TEXT},
-  workload {_TEXT},
-  pod String CODEC(ZSTD(1)),
-  container {_TEXT},
-  container_id String CODEC(ZSTD(1)),
-  name String CODEC(ZSTD(1)),
-  image {_TEXT},
-  go {_TEXT},
-  program {_TEXT},
-  program_version {_TEXT},
-  command {_TEXT},
-  process_count UInt32 CODEC(ZSTD(1)),
-  gomaxprocs UInt32 CODEC(ZSTD(1)),
-  origin {_TEXT},
-  expected UInt32 CODEC(ZSTD(1)),
-  recommended UInt32 CODEC(ZSTD(1)),
-  limit_cores Float32 CODEC(ZSTD(1)),
-  request_cores Float32 CODEC(ZSTD(1)),
-  usage_ns UInt64 CODEC(ZSTD(1)),
-  periods UInt32 CODEC(ZSTD(1)),
-  throttled_periods UInt32 CODEC(ZSTD(1)),
-  throttled_ns UInt64 CODEC(ZSTD(1)),
-  hits UInt64 CODEC(ZSTD(1)),
-  cpu_ns UInt64 CODEC(ZSTD(1)),
-  scheduler_ns UInt64 CODEC(ZSTD(1)),
-  gc_ns UInt64 CODEC(ZSTD(1)),
-  service_ns UInt64 CODEC(ZSTD(1)),
-  user_ns UInt64 CODEC(ZSTD(1)),
-  category Array({_TEXT}),
-  category_ns Array(UInt64) CODEC(ZSTD(1)),
-  verdict {_TEXT},
-  finding Array({_TEXT}),
-  finding_severity Array({_TEXT}),
-  finding_title Array({_TEXT}),
-  finding_remedy Array({_TEXT}),
-  saving_low Float32 CODEC(ZSTD(1)),
-  saving_mid Float32 CODEC(ZSTD(1)),
-  saving_high Float32 CODEC(ZSTD(1)),
-  target UInt32 CODEC(ZSTD(1)),
-  lost Map({_TEXT}, UInt64),
-  dropped Map({_TEXT}, UInt64),
-  stack Array(UInt64) CODEC(ZSTD(3)),
-  stack_hits Array(UInt64) CODEC(ZSTD(1)),
-  INDEX start_range start TYPE minmax GRANULARITY 1"""
-
-_STACKS = f"""
-  namespace {_TEXT},
-  kind {_TEXT},
-  workload {_TEXT},
-  stack UInt64,
-  category {_TEXT},
-  group {_TEXT},
-  functions Array({_TEXT}) CODEC(ZSTD(1)),
-  files Array({_TEXT}) CODEC(ZSTD(1)),
-  kinds Array(UInt8) CODEC(ZSTD(1)),
-  seen Date"""
 
 _LEDGER = f"""
   agent {_TEXT},
@@ -221,7 +149,7 @@ def tables(retention: Retention) -> tuple[Table, ...]:
     return (
         Table(
             "windows",
-            _WINDOWS,
+            f"{definitions(WINDOWS)},\n  INDEX start_range start TYPE minmax GRANULARITY 1",
             "namespace, workload, kind, node, container, start",
             "stored",
             "cityHash64(agent)",
@@ -229,7 +157,7 @@ def tables(retention: Retention) -> tuple[Table, ...]:
         ),
         Table(
             "stacks",
-            _STACKS,
+            definitions(STACKS),
             "namespace, workload, kind, stack",
             "tuple()",
             "cityHash64(workload)",

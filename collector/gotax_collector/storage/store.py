@@ -22,6 +22,7 @@ from gotax_collector.errors import CollectorError
 from gotax_collector.report import Category, Received, StoreError
 from gotax_collector.storage import rows, schema
 from gotax_collector.storage.clickhouse import Connections, QueryError
+from gotax_collector.storage.columns import STACKS, WINDOWS, Batch, workload_of
 from gotax_collector.storage.journal import Entry, Journal
 from gotax_collector.storage.ledger import Ledger, Ranges
 from gotax_collector.storage.schema import Layout, Retention
@@ -35,6 +36,8 @@ ROWS_MAX = 50_000
 """Of one insert. More would be split, and then no longer be all or nothing."""
 
 _STACKS_PERIOD_S = 30 * 86_400  # how often a stack's names are told anew, so that they don't expire
+_WINDOWS = [column.name for column in WINDOWS]
+_STACKS = [column.name for column in STACKS]
 _ONE_BLOCK = {
     "max_insert_block_size": 4 * ROWS_MAX,
     "min_insert_block_size_rows": 4 * ROWS_MAX,
@@ -240,7 +243,7 @@ class ClickHouseStore:
         day = time.strftime("%Y-%m-%d", time.gmtime(reports[0].received_unix_ns // 10**9))
         self._name_stacks(reports, day)
         token = secrets.randbits(64)
-        batch = rows.Batch(day, token)
+        batch = Batch(day, token)
         lines = [line for report in reports for line in rows.window_lines(report, batch)]
         entry = Entry(f"{token:016x}", "\n".join(lines).encode())
         self._journal.write(entry)
@@ -254,7 +257,7 @@ class ClickHouseStore:
         settings = {**_INSERT, "insert_deduplication_token": entry.token}
         if self.connections.address.cluster:
             settings |= {"distributed_foreground_insert": 1, "insert_quorum": "auto"}
-        self.connections.insert("windows", rows.WINDOW_COLUMNS, entry.body, settings)
+        self.connections.insert("windows", _WINDOWS, entry.body, settings)
 
     def _name_stacks(self, reports: Sequence[Received], day: str) -> None:
         lines: list[str] = []
@@ -268,7 +271,7 @@ class ClickHouseStore:
         # Rows that another batch has told already merge with those (ReplacingMergeTree).
         settings = {**_ONE_BLOCK, "async_insert": 0, "insert_deduplicate": 0}
         body = "\n".join(lines).encode()
-        self.connections.insert("stacks", rows.STACK_COLUMNS, body, settings)
+        self.connections.insert("stacks", _STACKS, body, settings)
         self._known.add(np.array(keys, np.uint64))
         self.counters.stacks += len(lines)
 
@@ -277,7 +280,7 @@ class ClickHouseStore:
         if not len(samples):
             return []
         period = report.received_unix_ns // 10**9 // _STACKS_PERIOD_S
-        workloads = [rows.workload_of(seen.identity) for seen in report.containers]
+        workloads = [workload_of(seen.identity) for seen in report.containers]
         salts = np.array([rows.workload_salt(w, period) for w in workloads], np.uint64)
         ids = rows.stack_ids(report)
         keys = ids ^ salts[samples.container]
