@@ -254,7 +254,7 @@ def collectors(folder: Path, load: Load) -> Iterator[list[subprocess.Popen[bytes
 
 def stored(folder: Path) -> tuple[int, int]:
     """Reports and rows of containers in a store."""
-    from gotax_collector.clickhouse import Address, Connections
+    from gotax_collector.storage.clickhouse import Address, Connections
 
     connections = Connections(Address(folder=folder))
     try:

@@ -26,12 +26,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from gotax_collector.clickhouse import Address, Connections
-from gotax_collector.flamegraph import boxes, tree
-from gotax_collector.questions import Questions
-from gotax_collector.schema import Retention
-from gotax_collector.selection import Selection, parse_selection
-from gotax_collector.store import prepare
+from gotax_collector.query.flamegraph import boxes, tree
+from gotax_collector.query.questions import Questions
+from gotax_collector.query.selection import Selection, parse_selection
+from gotax_collector.storage.clickhouse import Address, Connections
+from gotax_collector.storage.schema import Retention
+from gotax_collector.storage.store import prepare
 
 STACKS, STACKS_AN_HOUR, STACKS_A_MINUTE = 2000, 400, 40
 FAMILIES = (4, 16, 64, 192)  # kinds of node by CPUs, GOMAXPROCS follows them

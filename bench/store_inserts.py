@@ -24,11 +24,11 @@ from pathlib import Path
 import numpy as np
 from gotax.wire.v1 import ingest_pb2
 from gotax.wire.v1 import report_pb2 as wire
-from gotax_collector.clickhouse import Address, Connections
-from gotax_collector.decoding import Decoder, parse_request
-from gotax_collector.received import Received, Sender
-from gotax_collector.schema import Retention
-from gotax_collector.store import ClickHouseStore, prepare
+from gotax_collector.ingest.decoding import Decoder, parse_request
+from gotax_collector.report import Received, Sender
+from gotax_collector.storage.clickhouse import Address, Connections
+from gotax_collector.storage.schema import Retention
+from gotax_collector.storage.store import ClickHouseStore, prepare
 
 from bench.fleet_queries import sizes
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
+from gotax_collector.errors import CollectorError
+
 
 class Reason(Enum):
     """One counter each, and what an agent is told in ``gotax-refused-reason``."""
@@ -25,7 +27,7 @@ class Reason(Enum):
     HELLO_TIMEOUT = "hello-timeout"
 
 
-class RefusedError(Exception):
+class RefusedError(CollectorError):
     """``reason`` is for counters. The text says what was found, and holds nothing of the sender."""
 
     def __init__(self, reason: Reason, text: str) -> None:

@@ -10,9 +10,9 @@ import pytest
 pytest.importorskip("clickhouse_connect", reason="the extra [collector] is not installed")
 pytest.importorskip("chdb", reason="no embedded ClickHouse for this platform")
 
-from gotax_collector.clickhouse import Address, Connections
-from gotax_collector.schema import Retention
-from gotax_collector.store import ClickHouseStore, prepare
+from gotax_collector.storage.clickhouse import Address, Connections
+from gotax_collector.storage.schema import Retention
+from gotax_collector.storage.store import ClickHouseStore, prepare
 
 Opener = Callable[[], ClickHouseStore]
 

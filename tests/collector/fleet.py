@@ -9,9 +9,9 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from gotax_collector.clickhouse import Address, Connections
-from gotax_collector.schema import Retention
-from gotax_collector.store import ClickHouseStore, prepare
+from gotax_collector.storage.clickhouse import Address, Connections
+from gotax_collector.storage.schema import Retention
+from gotax_collector.storage.store import ClickHouseStore, prepare
 
 from tests.collector.reports import NOW, OVERSIZED, SECOND, Sampled, Seen, report, sender, web
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from gotax_collector.received import (
+from gotax_collector.report import (
     Category,
     Finding,
     Frame,
@@ -41,8 +41,8 @@ class Known:
     def hashes(self) -> UInt64Array:
         return np.array(sorted(self.by_hash), np.uint64)
 
-    def frames(self, hash: int) -> tuple[Frame, ...]:
-        return self.by_hash[hash]
+    def frames(self, stack_hash: int) -> tuple[Frame, ...]:
+        return self.by_hash[stack_hash]
 
 
 @dataclass(frozen=True, slots=True)

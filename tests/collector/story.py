@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gotax_collector.clickhouse import Address, Connections
-from gotax_collector.received import Finding, Identity, Received, Sender
-from gotax_collector.schema import Retention
-from gotax_collector.store import ClickHouseStore, prepare
+from gotax_collector.report import Finding, Identity, Received, Sender
+from gotax_collector.storage.clickhouse import Address, Connections
+from gotax_collector.storage.schema import Retention
+from gotax_collector.storage.store import ClickHouseStore, prepare
 
 from tests.collector.fleet import FINE
 from tests.collector.reports import OVERSIZED, SECOND, Sampled, Seen, report, sender, web

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-from gotax_collector.clickhouse import Address, Connections
-from gotax_collector.flamegraph import boxes, tree
-from gotax_collector.questions import Questions
-from gotax_collector.selection import parse_selection
-from gotax_collector.site.application import Served, Site
+from gotax_collector.http.application import Served, Site
+from gotax_collector.query.flamegraph import boxes, tree
+from gotax_collector.query.questions import Questions
+from gotax_collector.query.selection import parse_selection
+from gotax_collector.storage.clickhouse import Address, Connections
 
 from bench.fleet_queries import FAMILIES, Fleet, build, named
 from tests.collector import browser

@@ -9,8 +9,8 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from gotax_collector.questions import Questions
-from gotax_collector.site.application import Served, Site
+from gotax_collector.http.application import Served, Site
+from gotax_collector.query.questions import Questions
 
 from tests.collector import browser
 from tests.collector.browser import CHROMIUM

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gotax_collector.questions import Questions
-from gotax_collector.site.application import Served, Site
+from gotax_collector.http.application import Served, Site
+from gotax_collector.query.questions import Questions
 
 from tests.collector.conftest import Opener
 from tests.collector.test_site import get

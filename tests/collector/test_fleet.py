@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gotax_collector import command, tables
-from gotax_collector.questions import Questions
-from gotax_collector.site.application import Served, Site
+from gotax_collector.cli import command, tables
+from gotax_collector.http.application import Served, Site
+from gotax_collector.query.questions import Questions
 
 from tests.collector.fleet import filled
 

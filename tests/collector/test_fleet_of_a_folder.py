@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from gotax_collector import command
+from gotax_collector.cli import command
 
 from tests.collector.fleet import filled
 

@@ -11,8 +11,8 @@ from urllib.parse import quote_plus
 from urllib.request import urlopen
 
 import pytest
-from gotax_collector.questions import Questions
-from gotax_collector.site.application import Served, Site
+from gotax_collector.http.application import Served, Site
+from gotax_collector.query.questions import Questions
 
 from tests.collector import browser, story
 from tests.collector.browser import Browser

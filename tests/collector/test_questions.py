@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from gotax_collector.questions import Questions
-from gotax_collector.selection import SelectionError, parse_selection
-from gotax_collector.store import ClickHouseStore
+from gotax_collector.query.questions import Questions
+from gotax_collector.query.selection import SelectionError, parse_selection
+from gotax_collector.storage.store import ClickHouseStore
 
 from tests.collector.fleet import FINE, HOURS, UNTIL, filled
 from tests.collector.reports import NOW, OVERSIZED, SECOND, Sampled, Seen, report, sender, web

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from gotax_collector.selection import (
+from gotax_collector.query.selection import (
     TEXT_FIELDS,
     WORD,
     Condition,

@@ -8,11 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gotax_collector.clickhouse import Address, ConnectionError, Connections, parse_address
-from gotax_collector.questions import Questions
-from gotax_collector.schema import Layout, Retention, statements
-from gotax_collector.selection import parse_selection
-from gotax_collector.store import ClickHouseStore, prepare
+from gotax_collector.query.questions import Questions
+from gotax_collector.query.selection import parse_selection
+from gotax_collector.storage.clickhouse import (
+    Address,
+    Connections,
+    StoreUnavailableError,
+    parse_address,
+)
+from gotax_collector.storage.schema import Layout, Retention, statements
+from gotax_collector.storage.store import ClickHouseStore, prepare
 
 from tests.collector.conftest import Opener
 from tests.collector.fleet import UNTIL, fill
@@ -58,7 +63,9 @@ def test_a_server_keeps_and_answers(url: str, tmp_path: Path) -> None:
 
 
 def test_nobody_listens() -> None:
-    with pytest.raises(ConnectionError, match=r"cannot use the store http://127\.0\.0\.1:9/gotax"):
+    with pytest.raises(
+        StoreUnavailableError, match=r"cannot use the store http://127\.0\.0\.1:9/gotax"
+    ):
         Connections(Address(host="127.0.0.1", port=9))
 
 

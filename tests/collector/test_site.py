@@ -16,9 +16,9 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import pytest
-from gotax_collector.questions import Questions
-from gotax_collector.site.application import Served, Site
-from gotax_collector.tokens import Tokens
+from gotax_collector.http.application import Served, Site
+from gotax_collector.query.questions import Questions
+from gotax_collector.security.tokens import Tokens
 
 from tests.collector.fleet import filled
 from tests.collector.reports import NOW, Sampled, Seen, report, sender, web

@@ -6,18 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gotax_collector import rows
-from gotax_collector.clickhouse import (
+from gotax_collector.report import Received, StoreError
+from gotax_collector.storage import rows
+from gotax_collector.storage.clickhouse import (
     Address,
-    ConnectionError,
     Connections,
     QueryError,
+    StoreUnavailableError,
     engine_options,
 )
-from gotax_collector.journal import Entry, Journal
-from gotax_collector.received import Received, StoreError
-from gotax_collector.schema import VERSION, Retention
-from gotax_collector.store import ClickHouseStore, SchemaError, prepare
+from gotax_collector.storage.columns import Batch
+from gotax_collector.storage.journal import Entry, Journal
+from gotax_collector.storage.schema import VERSION, Retention
+from gotax_collector.storage.store import ClickHouseStore, SchemaError, prepare
 
 from tests.collector.conftest import Opener
 from tests.collector.reports import NOW, OVERSIZED, SECOND, Sampled, Seen, report, sender, web
@@ -105,7 +106,7 @@ def killed_before_the_sums(store: ClickHouseStore) -> list[Received]:
     """As kill -9 leaves it: the batch in the journal and in windows, one sum without it."""
     source = sender()
     reports = [report(source, number, [SEEN]) for number in (1, 2)]
-    batch = rows.Batch("2026-11-25", 9)
+    batch = Batch("2026-11-25", 9)
     lines = [line for one in reports for line in rows.window_lines(one, batch)]
     entry = Entry(f"{9:016x}", "\n".join(lines).encode())
     Journal(store.folder / "journal").write(entry)
@@ -232,5 +233,5 @@ def test_the_engine_has_taken_its_bounds(store: ClickHouseStore) -> None:
 
 def test_one_process_has_the_folder(open_store: Opener, folder: Path) -> None:
     open_store()
-    with pytest.raises(ConnectionError, match="another process has the store"):
+    with pytest.raises(StoreUnavailableError, match="another process has the store"):
         Connections(Address(folder=folder))

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gotax_collector.clickhouse import Address, Connections
+from gotax_collector.storage.clickhouse import Address, Connections
 
 
 @dataclass(frozen=True)

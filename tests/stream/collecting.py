@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from gotax_collector.exposition import Exposition
-from gotax_collector.limits import Limits
-from gotax_collector.received import Received, StoreError
-from gotax_collector.receiver import Guard, Identification
-from gotax_collector.server import Listening, Parts, serve
+from gotax_collector.ingest.intake import Intake
+from gotax_collector.ingest.limits import Limits
+from gotax_collector.ingest.receiver import Guard, Identification, Receiver
+from gotax_collector.ingest.server import Listening, Parts, serve
+from gotax_collector.metrics import Exposition
+from gotax_collector.report import Received, StoreError
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.patience import PATIENCE_S
@@ -47,14 +48,16 @@ class MemoryStore:
 class Collecting:
     """``port`` is where; ``metric`` reads its own metrics."""
 
-    def __init__(self) -> None:
+    def __init__(self, listening: Listening) -> None:
         self.port = 0
+        self._listening = listening
         self._exposition: Exposition | None = None
         self._ready = threading.Event()
         self.error: BaseException | None = None
 
-    def ready(self, port: int, exposition: Exposition) -> None:
-        self.port, self._exposition = port, exposition
+    def ready(self, port: int, receiver: Receiver, intake: Intake) -> None:
+        self.port = port
+        self._exposition = Exposition(receiver, intake, self._listening.certificates, "0")
         self._ready.set()
 
     def wait_ready(self) -> None:
@@ -84,11 +87,11 @@ class Setup:
 @contextmanager
 def collecting(store: MemoryStore, setup: Setup | None = None) -> Iterator[Collecting]:
     setup = setup or Setup()
-    running = Collecting()
+    listening = setup.listening(f"127.0.0.1:{setup.port}")
+    running = Collecting(listening)
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
     parts = Parts(Identification("test", "0"), store, setup.limits, setup.guard, running.ready)
-    listening = setup.listening(f"127.0.0.1:{setup.port}")
 
     def run() -> None:
         try:

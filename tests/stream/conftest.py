@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("gotax_collector.server", reason="the extra [collector] is not installed")
+pytest.importorskip(
+    "gotax_collector.ingest.server", reason="the extra [collector] is not installed"
+)
 trustme = pytest.importorskip("trustme")
 
 

@@ -114,7 +114,8 @@ def test_it_receives_shows_its_metrics_and_ends_when_told(
 
 STUCK = """
 import sys, time
-from gotax_collector import command, store
+from gotax_collector.cli import command
+from gotax_collector.storage import store
 store.ClickHouseStore.insert = lambda self, batch: print("inserting", flush=True) or time.sleep(9e3)
 sys.exit(command.run("collector", sys.argv[1:]))
 """

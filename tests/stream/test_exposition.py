@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from gotax_collector.certificates import CertificateFiles, Certificates
-from gotax_collector.exposition import Exposition
-from gotax_collector.intake import Intake
-from gotax_collector.limits import Limits
-from gotax_collector.receiver import Identification, Receiver
+from gotax_collector.ingest.intake import Intake
+from gotax_collector.ingest.limits import Limits
+from gotax_collector.ingest.receiver import Identification, Receiver
+from gotax_collector.metrics import Exposition
 from gotax_collector.refusal import Reason
+from gotax_collector.security.certificates import CertificateFiles, Certificates
 
 from .collecting import MemoryStore
 from .conftest import Files

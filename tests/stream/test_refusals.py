@@ -19,10 +19,10 @@ from gotax.exporters.stream.connection import Destination
 from gotax.exporters.stream.exporter import Identity, StreamExporter
 from gotax.exporters.stream.spool import Bounds, Spool
 from gotax.wire.v1 import ingest_pb2
-from gotax_collector.certificates import CertificateFiles, Certificates
-from gotax_collector.limits import Limits
-from gotax_collector.server import Listening
-from gotax_collector.tokens import Tokens
+from gotax_collector.ingest.limits import Limits
+from gotax_collector.ingest.server import Listening
+from gotax_collector.security.certificates import CertificateFiles, Certificates
+from gotax_collector.security.tokens import Tokens
 
 from tests.patience import PATIENCE_S
 from tests.unit.collector.hostile import honest, hostile_messages, packed
@@ -283,7 +283,7 @@ def _endless(messages: list[bytes]) -> Iterator[bytes]:
 
 def test_a_silent_stream_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who says no hello does not hold a stream."""
-    monkeypatch.setattr("gotax_collector.receiver.HELLO_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("gotax_collector.ingest.receiver.HELLO_TIMEOUT_S", 0.2)
     with (
         collecting(MemoryStore()) as running,
         grpc.insecure_channel(f"127.0.0.1:{running.port}") as channel,

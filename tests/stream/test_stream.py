@@ -18,9 +18,9 @@ from gotax.exporters.stream.exporter import Identity, StreamExporter
 from gotax.exporters.stream.spool import Bounds, Spool
 from gotax.window import Window
 from gotax.wire.v1 import report_pb2
-from gotax_collector.certificates import CertificateFiles, Certificates
-from gotax_collector.limits import Limits
-from gotax_collector.server import Listening
+from gotax_collector.ingest.limits import Limits
+from gotax_collector.ingest.server import Listening
+from gotax_collector.security.certificates import CertificateFiles, Certificates
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 

@@ -222,12 +222,12 @@ def flags(parser: argparse.ArgumentParser, name: str) -> Iterator[tuple[str, str
 
 def test_the_table_has_every_flag_that_takes_an_address() -> None:
     """A new one belongs into it."""
-    command = pytest.importorskip("gotax_collector.command")
-    from gotax_collector import fleet
+    collector = pytest.importorskip("gotax_collector.cli.collector")
+    from gotax_collector.cli import fleet
 
     found = [
         *flags(cli.build_parser(), ""),
-        *flags(command._collector_parser(), "collector"),
+        *flags(collector._parser(), "collector"),
         *flags(fleet._parser(), "fleet"),
     ]
     assert sorted(set(found)) == sorted(TAKES)
@@ -240,7 +240,7 @@ def test_no_flag_makes_a_traceback_of_a_bad_address(
     """A kubelet URL of IPv6 was one. One sentence, exit code 2, the flag's name, no secret."""
     command, flag = where
     if command.split()[0] in cli.COLLECTOR_COMMANDS:
-        pytest.importorskip("gotax_collector.command")
+        pytest.importorskip("gotax_collector.cli.command")
     more, values = TAKES[where]
     for value in values:
         try:

@@ -196,7 +196,7 @@ def test_an_agent_starts_without_asking_for_names(monkeypatch: pytest.MonkeyPatc
 
 def test_the_collectors_page_answers_likewise() -> None:
     """Both families, HEAD, and 405 with Allow."""
-    application = pytest.importorskip("gotax_collector.site.application")
+    application = pytest.importorskip("gotax_collector.http.application")
     served = application.Served(None, lambda: b"up 1\n", lambda: 0.0)
     site = application.Site(("", 0), served)
     try:

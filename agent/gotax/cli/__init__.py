@@ -90,7 +90,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 def _run_of_collector(arguments: Sequence[str]) -> int:
     """The collector is a package of its own, with its own options."""
     with extras.needed_by(f"`gotax {arguments[0]}`", "collector"):
-        from gotax_collector import command
+        from gotax_collector.cli import command
 
         return command.run(arguments[0], arguments[1:])
 

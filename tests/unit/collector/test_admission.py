@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("gotax_collector.tokens", reason="the extra [collector] is not installed")
+pytest.importorskip(
+    "gotax_collector.security.tokens", reason="the extra [collector] is not installed"
+)
 
-from gotax_collector.limits import MESSAGE_BYTES_MAX, Allowance, Limits
+from gotax_collector.ingest.limits import MESSAGE_BYTES_MAX, Allowance, Limits
 from gotax_collector.refusal import Reason, RefusedError
-from gotax_collector.tokens import TokenFileError, Tokens, parse_tokens
+from gotax_collector.security.tokens import TokenFileError, Tokens, parse_tokens
 
 GOOD = "0123456789abcdef-good"
 OTHER = "0123456789abcdef-other"

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("gotax_collector.changes", reason="[collector] is not installed")
+pytest.importorskip("gotax_collector.query.changes", reason="[collector] is not installed")
 
-from gotax_collector.changes import Found, changes_of, turns
+from gotax_collector.query.changes import Found, changes_of, turns
 
 KEY = ("shop", "Deployment", "web", "app")
 FULL = 3600e9

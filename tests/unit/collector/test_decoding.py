@@ -10,13 +10,15 @@ import zlib
 import numpy as np
 import pytest
 
-pytest.importorskip("gotax_collector.decoding", reason="the extra [collector] is not installed")
+pytest.importorskip(
+    "gotax_collector.ingest.decoding", reason="the extra [collector] is not installed"
+)
 
 from gotax.wire.v1 import ingest_pb2
 from gotax.wire.v1 import report_pb2 as wire
-from gotax_collector.decoding import Decoder, divided, parse_hello, parse_request
-from gotax_collector.received import Received, Sender
+from gotax_collector.ingest.decoding import Decoder, divided, parse_hello, parse_request
 from gotax_collector.refusal import Reason, RefusedError
+from gotax_collector.report import Received, Sender
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -7,13 +7,13 @@ import tracemalloc
 
 import pytest
 
-pytest.importorskip("gotax_collector.dictionaries", reason="[collector] is not installed")
+pytest.importorskip("gotax_collector.ingest.dictionaries", reason="[collector] is not installed")
 
 from gotax.wire.v1 import report_pb2 as wire
-from gotax_collector.decoding import Decoder
-from gotax_collector.dictionaries import Dictionaries, to_begin_anew
-from gotax_collector.received import Sender
+from gotax_collector.ingest.decoding import Decoder
+from gotax_collector.ingest.dictionaries import Dictionaries, to_begin_anew
 from gotax_collector.refusal import RefusedError
+from gotax_collector.report import Sender
 
 from .hostile import honest
 
@@ -29,17 +29,17 @@ def test_a_text_is_kept_and_counted_once() -> None:
     one, two = Owner(), Owner()
     first, second = all_.hold(one), all_.hold(two)
     kept = first.share(["".join(["a", "b"]), "c"])
-    taken = all_.bytes
-    assert taken == first.bytes > 0
+    taken = all_.held_bytes
+    assert taken == first.held_bytes > 0
     again = second.share(["".join(["a", "b"])])
     assert again[0] is kept[0]
-    assert all_.bytes == taken
-    assert second.bytes == 0
+    assert all_.held_bytes == taken
+    assert second.held_bytes == 0
     del one
     assert (all_.texts, second.texts) == (1, ["ab"])
-    assert 0 < all_.bytes < taken
+    assert 0 < all_.held_bytes < taken
     del two
-    assert (all_.texts, all_.bytes) == (0, 0)
+    assert (all_.texts, all_.held_bytes) == (0, 0)
 
 
 def test_what_a_stream_introduced_is_counted_until_nobody_needs_it() -> None:
@@ -47,14 +47,14 @@ def test_what_a_stream_introduced_is_counted_until_nobody_needs_it() -> None:
     all_ = Dictionaries()
     decoder = Decoder(SENDER, all_)
     report = decoder.decode(honest(1), 0, 0)
-    one = all_.bytes
+    one = all_.held_bytes
     assert one == decoder.dictionary_bytes > 1000
     decoder.decode(honest(2), 0, 0)  # which resets, and has the same texts
-    assert one < all_.bytes < 2 * one
+    assert one < all_.held_bytes < 2 * one
     del report
-    assert all_.bytes == pytest.approx(one, rel=0.01)
+    assert all_.held_bytes == pytest.approx(one, rel=0.01)
     del decoder
-    assert (all_.bytes, all_.texts) == (0, 0)
+    assert (all_.held_bytes, all_.texts) == (0, 0)
 
 
 def test_a_refused_report_leaves_nothing_behind() -> None:
@@ -67,7 +67,7 @@ def test_a_refused_report_leaves_nothing_behind() -> None:
     assert all_.texts > 0
     del decoder
     gc.collect()  # the exception has seen it
-    assert (all_.bytes, all_.texts) == (0, 0)
+    assert (all_.held_bytes, all_.texts) == (0, 0)
 
 
 def test_the_count_is_about_what_it_takes() -> None:
@@ -97,7 +97,7 @@ def test_the_count_is_about_what_it_takes() -> None:
     finally:
         tracemalloc.stop()
     assert taken > count * 100
-    assert 0.7 < all_.bytes / taken < 1.4
+    assert 0.7 < all_.held_bytes / taken < 1.4
 
 
 def test_within_the_bound_nobody_begins_anew() -> None:

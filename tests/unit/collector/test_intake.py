@@ -9,13 +9,15 @@ from typing import TypeVar
 
 import pytest
 
-pytest.importorskip("gotax_collector.intake", reason="the extra [collector] is not installed")
+pytest.importorskip(
+    "gotax_collector.ingest.intake", reason="the extra [collector] is not installed"
+)
 
-from gotax_collector import intake as module
-from gotax_collector.decoding import Decoder
-from gotax_collector.intake import Intake, _Waiting
-from gotax_collector.limits import Limits
-from gotax_collector.received import Sender
+from gotax_collector.ingest import intake as module
+from gotax_collector.ingest.decoding import Decoder
+from gotax_collector.ingest.intake import Intake, _Waiting
+from gotax_collector.ingest.limits import Limits
+from gotax_collector.report import Sender
 
 from tests.stream.collecting import MemoryStore
 

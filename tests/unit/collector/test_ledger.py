@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("gotax_collector.ledger", reason="the extra [collector] is not installed")
+pytest.importorskip(
+    "gotax_collector.storage.ledger", reason="the extra [collector] is not installed"
+)
 
-from gotax_collector import ledger as module
-from gotax_collector.ledger import Ledger, Ranges
+from gotax_collector.storage import ledger as module
+from gotax_collector.storage.ledger import Ledger, Ranges
 from hypothesis import given
 from hypothesis import strategies as st
 

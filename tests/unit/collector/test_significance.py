@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-pytest.importorskip("gotax_collector.significance", reason="[collector] is not installed")
+pytest.importorskip("gotax_collector.query.significance", reason="[collector] is not installed")
 
-from gotax_collector.significance import Sample, difference, holm, quantile, two_sided
+from gotax_collector.query.significance import Sample, difference, holm, quantile, two_sided
 
 
 def exactly(t: float, freedom: int) -> float:

@@ -16,10 +16,12 @@ from gotax.wire.v1 import report_pb2 as wire
 from hypothesis import given
 from hypothesis import strategies as st
 
-pytest.importorskip("gotax_collector.decoding", reason="the extra [collector] is not installed")
+pytest.importorskip(
+    "gotax_collector.ingest.decoding", reason="the extra [collector] is not installed"
+)
 
-from gotax_collector.decoding import Decoder
-from gotax_collector.received import Received, Sender
+from gotax_collector.ingest.decoding import Decoder
+from gotax_collector.report import Received, Sender
 
 from .strategies import unhurried, windows
 from .windows import PARSE, Run, build_window, oversized_load, story_window

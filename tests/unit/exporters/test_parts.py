@@ -16,8 +16,8 @@ from gotax.exporters.stream import encoding
 from gotax.exporters.style import Style
 from gotax.process import CpuResources
 from gotax.window import Window
-from gotax_collector.decoding import Decoder
-from gotax_collector.received import Sender
+from gotax_collector.ingest.decoding import Decoder
+from gotax_collector.report import Sender
 from prometheus_client.parser import text_string_to_metric_families
 
 from .windows import Load, build_window, named, oversized_load, service_load

@@ -1,0 +1,324 @@
+"""Routes: pages for people, JSON for programs, and what probes and Prometheus ask for."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+import uvicorn
+from gotax.wire.listening import listening_socket
+from starlette.applications import Starlette
+from starlette.datastructures import QueryParams
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gotax_collector.errors import CollectorError
+from gotax_collector.http import drawing
+from gotax_collector.http.api import HOURS_PER_MONTH, SORTS, Api, Parameters
+from gotax_collector.http.entry import Entry, Guard
+from gotax_collector.metrics import CONTENT_TYPE
+from gotax_collector.query.answers import Changes
+from gotax_collector.query.questions import Questions
+from gotax_collector.query.selection import FIELDS, SelectionError, parse_time
+
+log = logging.getLogger(__name__)
+
+_STORE_FAILING_S = 60.0
+_QUERY_MAX = 16 << 10
+_HTML = "text/html; charset=utf-8"
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self';"
+    " frame-ancestors 'none'; base-uri 'none'"
+)
+_STATIC = {"site.css": "text/css; charset=utf-8", "flame.js": "text/javascript; charset=utf-8"}
+USUAL_RANGE = "24h"
+RANGES = (("1h", "1 hour"), ("6h", "6 hours"), ("24h", "1 day"), ("7d", "7 days"), ("30d", "30 d"))
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What the site shows. ``metrics`` is for /metrics, ``store_failing_s`` for /readyz.
+
+    ``guard`` None: to whoever asks. ``clock``: Unix time in seconds.
+    """
+
+    questions: Questions
+    metrics: Callable[[], bytes]
+    store_failing_s: Callable[[], float]
+    guard: Guard | None = None
+    clock: Callable[[], float] = time.time
+
+
+class Site:
+    """Serves on a thread of its own, until ``close``. OSError where the address cannot be had."""
+
+    def __init__(self, address: tuple[str, int], served: Served) -> None:
+        self._socket = listening_socket(address, 128)  # who comes before the thread runs waits
+        self.port = int(self._socket.getsockname()[1])
+        config = uvicorn.Config(
+            application(served),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=1,
+            limit_concurrency=100,
+            ws="none",
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, args=([self._socket],), name="http", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(3)
+        self._socket.close()
+
+
+def application(served: Served) -> Starlette:
+    pages = _Pages(served)
+    return Starlette(
+        middleware=[Middleware(Entry, guard=served.guard)] if served.guard else [],
+        routes=[Route(path, answer) for path, answer in pages.routes().items()],
+        exception_handlers={
+            SelectionError: pages.not_understood,
+            CollectorError: pages.failed,
+            HTTPException: pages.not_there,
+        },
+    )
+
+
+class _Pages:
+    """Plain functions: each runs on a thread of a pool, for questions block."""
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self._api = Api(served.questions, served.clock)
+
+    def routes(self) -> dict[str, Callable[[Request], Response]]:
+        return {
+            "/": self._fleet,
+            "/workload": self._workload,
+            "/changes": self._changes,
+            "/flamegraph": self._flamegraph,
+            "/flamegraph.html": self._standalone,
+            "/flamegraph.folded": self._folded,
+            "/api/v1/{name}": self._json,
+            "/static/{name}": self._static,
+            "/metrics": self._metrics,
+            "/healthz": lambda _: _text("ok\n"),
+            "/readyz": self._ready,
+        }
+
+    def _fleet(self, request: Request) -> Response:
+        parameters = _parameters(request.query_params)
+        answer = self._api.questions.top(
+            self._api.selection(_timed(parameters)), 100, _sort(parameters)
+        )
+        price = self._api.price(parameters)
+        values = {
+            "top": answer,
+            "sort": _sort(parameters),
+            "sorts": SORTS,
+            "price": price,
+            "monthly": price * HOURS_PER_MONTH if price else None,
+            "terms_of": drawing.terms_of,
+            "ended": drawing.ended_codes,
+        }
+        return self._page("fleet.html", parameters, values)
+
+    def _workload(self, request: Request) -> Response:
+        parameters = _parameters(request.query_params)
+        selection = self._api.selection(_timed(parameters))
+        answer = self._api.questions.workload(selection)
+        if answer is None:
+            return self._page("nothing.html", parameters, {})
+        values = {
+            "answer": answer,
+            "row": answer.row,
+            "chart": drawing.chart_of(answer.hours, answer.gaps),
+            "shares": drawing.group_shares(answer.categories),
+            "compared": self._api.questions.compare(selection),
+            "nodes": self._api.questions.compare(selection, "node", 30),
+            "changes": self._changes_of(parameters),
+            "terms_of": drawing.terms_of,
+            "flame": drawing.flame_of(self._api, _timed(parameters)),
+        }
+        return self._page("workload.html", parameters, values)
+
+    def _changes_of(self, parameters: Parameters) -> Changes | None:
+        try:
+            return self._api.questions.changes(self._api.selection(_timed(parameters)))
+        except SelectionError:
+            return None  # the hourly sums know nothing of a pod
+
+    def _changes(self, request: Request) -> Response:
+        parameters = _parameters(request.query_params)
+        answer = self._api.questions.changes(self._api.selection(_timed(parameters)))
+        values = {"changes": answer, "terms_of": drawing.terms_of}
+        return self._page("changes.html", parameters, values)
+
+    def _flamegraph(self, request: Request) -> Response:
+        parameters = _parameters(request.query_params)
+        timed = _timed(parameters)
+        values: dict[str, object] = {"flame": drawing.flame_of(self._api, timed)}
+        if sides := self._api.sides(timed):
+            values["difference"] = self._api.questions.difference(*sides, 40)
+        else:
+            values["functions"] = self._api.questions.functions(self._api.selection(timed), 40)
+        return self._page("flamegraph.html", parameters, values)
+
+    def _standalone(self, request: Request) -> Response:
+        text = drawing.flamegraph_page(self._api, _timed(_parameters(request.query_params)))
+        return _text(text, _HTML, drawing.standalone_policy())
+
+    def _folded(self, request: Request) -> Response:
+        return _text(self._api.folded(_timed(_parameters(request.query_params))))
+
+    def _json(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in self._api.names:
+            known = ", ".join(self._api.names)
+            return _json({"error": f"there is no question {name[:40]!r}: there are {known}"}, 404)
+        return _json(self._api.answer(name, _timed(_parameters(request.query_params))))
+
+    def _static(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in _STATIC:
+            raise HTTPException(404)
+        headers = {**_HEADERS, "Cache-Control": "max-age=300"}
+        return Response(drawing.static(name), media_type=_STATIC[name], headers=headers)
+
+    def _metrics(self, _: Request) -> Response:
+        return Response(self._served.metrics(), headers={"Content-Type": CONTENT_TYPE})
+
+    def _ready(self, _: Request) -> Response:
+        is_ready = self._served.store_failing_s() < _STORE_FAILING_S
+        return _text("ok\n" if is_ready else "the store fails\n", status=200 if is_ready else 503)
+
+    def not_understood(self, request: Request, error: Exception) -> Response:
+        """The same page with a sentence instead of an answer: what was typed is still there."""
+        if _is_for_programs(request):
+            return _json({"error": str(error)}, 400)
+        try:
+            parameters = _parameters(request.query_params)
+        except SelectionError:
+            parameters = {}  # it is too long
+        values = {"text": str(error), "fields": FIELDS}
+        return self._page("refused.html", parameters, values, 400)
+
+    def failed(self, request: Request, error: Exception) -> Response:
+        log.warning("a question failed: %s", error)
+        if _is_for_programs(request):
+            return _json({"error": str(error)}, 503)
+        return self._page("failed.html", _parameters(request.query_params), {}, 503)
+
+    def not_there(self, _: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        text = "There is no such page."
+        if status == 405:
+            text = "Pages can be read only: GET and HEAD."
+        answer = _text(drawing.render("error.html", {"text": text}), _HTML, _POLICY, status)
+        if status == 405:
+            answer.headers["Allow"] = "GET, HEAD"
+        return answer
+
+    def _page(
+        self,
+        template: str,
+        parameters: Parameters,
+        values: Mapping[str, object],
+        status: int = 200,
+    ) -> Response:
+        """With what all pages have: where they are, and links that keep the selection."""
+
+        def link(path: str, **changed: str | None) -> str:
+            kept = {**parameters, **{k: [v] if v else [] for k, v in changed.items()}}
+            query = urlencode({name: value for name, value in kept.items() if value}, doseq=True)
+            return f"{path}?{query}" if query else path
+
+        query, before, after = (" ".join(parameters.get(name, ())) for name in ("q", "a", "b"))
+        page = {
+            "query": query,
+            "sides": (before, after) if before or after else None,
+            "since": self._since(parameters),
+            "ranges": RANGES,
+            "link": link,
+        }
+        return _text(drawing.render(template, {**page, **values}), _HTML, _POLICY, status)
+
+    def _since(self, parameters: Parameters) -> str:
+        """What the form goes on with; not what is no time."""
+        text = next(iter(parameters.get("since", ())), USUAL_RANGE)
+        try:
+            parse_time(text, self._api.now)
+        except SelectionError:
+            return USUAL_RANGE
+        return text
+
+
+def _parameters(query: QueryParams) -> dict[str, list[str]]:
+    """SelectionError for a question that is longer than any page asks."""
+    found: dict[str, list[str]] = {}
+    if sum(len(key) + len(value) for key, value in query.multi_items()) > _QUERY_MAX:
+        raise SelectionError(f"a question has at most {_QUERY_MAX} characters")
+    for key, value in query.multi_items():
+        if value:
+            found.setdefault(key, []).append(value)
+    return found
+
+
+def _timed(parameters: Parameters) -> Parameters:
+    """``since`` may stand beside the terms, as the form has it.
+
+    Of a difference both sides get it, also the one that is everything.
+    """
+    found = dict(parameters)
+    names = ("a", "b") if parameters.get("a") or parameters.get("b") else ("q",)
+    for name in names:
+        terms = list(found.get(name, ()))
+        since = [f"since={value}" for value in parameters.get("since", ())]
+        if not any("since=" in term for term in terms):
+            found[name] = [*terms, *since[:1]]
+    return found
+
+
+def _sort(parameters: Parameters) -> str:
+    value = next(iter(parameters.get("sort", ())), SORTS[0])
+    return value if value in SORTS else SORTS[0]
+
+
+def _text(
+    text: str,
+    kind: str = "text/plain; charset=utf-8",
+    policy: str = "default-src 'none'",
+    status: int = 200,
+) -> Response:
+    headers = {**_HEADERS, "Content-Type": kind, "Content-Security-Policy": policy}
+    return Response(text.encode("utf-8", "replace"), status, headers)
+
+
+def _json(found: object, status: int = 200) -> Response:
+    """ASCII, so that no name can be mistaken for anything."""
+    text = json.dumps(found, ensure_ascii=True, allow_nan=False)
+    return _text(text + "\n", "application/json", status=status)
+
+
+def _is_for_programs(request: Request) -> bool:
+    return request.url.path.startswith(("/api/", "/flamegraph."))

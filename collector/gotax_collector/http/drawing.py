@@ -1,0 +1,261 @@
+"""Pages as HTML. Jinja escapes whatever comes from the store; only our own files are not.
+
+Charts and flame graphs are SVG made on the server: they work without scripts, and no library has
+to be shipped (docs/decisions/0017).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from gotax_collector.http.api import Api, Parameters
+from gotax_collector.query.answers import Gap, Hour, Profile, Span, TopRow, document
+from gotax_collector.query.flamegraph import GROUPS, Box, boxes, depth, group_of, tree, tree_of_two
+from gotax_collector.query.latest import TOO_FEW_SAMPLES
+from gotax_collector.query.selection import Selection, exactly
+from gotax_collector.query.wording import FIELD_NAMES, covered_of, variant_text, why_not
+
+ROW_PX = 19
+CHART_WIDTH, CHART_HEIGHT = 1000, 180
+ENDED = {
+    "mended": "no container that runs has it any more",
+    "gone": "none of the containers that had it runs any more",
+    "too-few-samples": "too few samples since then to tell",
+}
+GROUP_ORDER = ("user", "service", "native", "gc", "scheduler", "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Flame:
+    """What the template of a flame graph is given."""
+
+    title: str
+    boxes: tuple[Box, ...]
+    height: int
+    is_difference: bool
+    note: str
+    cpu_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Stacked bars over time. ``areas`` are (group, an SVG path), each from the base line up to the
+    group's end, the highest first: the next is drawn over it. ``gaps`` are (left, width, text),
+    ``ticks`` (left %, text)."""
+
+    areas: tuple[tuple[str, str], ...]
+    gaps: tuple[tuple[float, float, str], ...]
+    top_cores: float
+    ticks: tuple[tuple[float, str], ...]
+
+
+@cache
+def environment() -> jinja2.Environment:
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("gotax_collector.http"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "percent": lambda share: f"{share * 100:.1f} %",
+        "cores": _cores,
+        "time": _minute,
+        "span": _span,
+        "ms": lambda seconds: f"{seconds * 1000:.3g} ms",
+        "p": lambda value: "" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}",
+        "group": group_of,
+        "variant": variant_text,
+        "why_not": lambda row: why_not(document(row)),
+    }
+    made.globals["field_names"] = FIELD_NAMES
+    made.globals["ended_words"] = ENDED
+    made.globals["can_save"] = can_save
+    made.globals["groups"] = GROUP_ORDER
+    return made
+
+
+def render(template: str, values: Mapping[str, Any]) -> str:
+    return environment().get_template(template).render(values)
+
+
+def static(name: str) -> bytes:
+    return files("gotax_collector.http").joinpath("static", name).read_bytes()
+
+
+def flame_of(api: Api, parameters: Parameters) -> Flame:
+    """Of one selection (``q``), or of two (``a``, ``b``). SelectionError."""
+    if sides := api.sides(parameters):
+        return _flame_of_two(api, sides)
+    selection = api.selection(parameters)
+    profile = api.questions.profile(selection)
+    drawn = boxes(tree(profile))
+    return Flame(
+        title=str(selection) or "the whole fleet",
+        boxes=drawn,
+        height=depth(drawn) * ROW_PX,
+        is_difference=False,
+        note=_note(profile),
+        cpu_s=profile.cpu_ns / 1e9,
+    )
+
+
+def _flame_of_two(api: Api, sides: tuple[Selection, Selection]) -> Flame:
+    first, second = (api.questions.profile(side) for side in sides)
+    drawn = boxes(tree_of_two(first, second))
+    return Flame(
+        title=f"{sides[0] or 'all'} → {sides[1] or 'all'}",
+        boxes=drawn,
+        height=depth(drawn) * ROW_PX,
+        is_difference=True,
+        note=(
+            f"before: {_span(first.span)}; after: {_span(second.span)};"
+            " as wide as after; red takes a larger share there, blue a smaller one"
+        ),
+        cpu_s=second.cpu_ns / 1e9,
+    )
+
+
+def _note(profile: Profile) -> str:
+    span, count, fetched = profile.span, profile.stack_count, len(profile.stacks)
+    rare = f", {count - fetched:,} rare ones as one" if count > fetched else ""
+    return f"{_span(span)}, {count:,} distinct stacks{rare}"
+
+
+def _span(span: Span) -> str:
+    return (
+        f"{_minute(span.since)} to {_minute(span.until)} UTC,"
+        f" {covered_of(span.seconds, span.until - span.since)}"
+    )
+
+
+def _minute(unix_s: int) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def flamegraph_page(api: Api, parameters: Parameters) -> str:
+    """A page that needs nothing else, for a file."""
+    return render(
+        "standalone.html",
+        {
+            "flame": flame_of(api, parameters),
+            # Our own files, and within <style> and <script> nothing is unescaped.
+            "style": Markup(static("site.css").decode()),
+            "script": Markup(static("flame.js").decode()),
+        },
+    )
+
+
+@cache
+def standalone_policy() -> str:
+    """Content-Security-Policy of such a page: only what we put into it."""
+    script, style = (
+        base64.b64encode(hashlib.sha256(b"\n" + static(name)).digest()).decode()
+        for name in ("flame.js", "site.css")
+    )
+    return f"default-src 'none'; script-src 'sha256-{script}'; style-src 'sha256-{style}'"
+
+
+def chart_of(hours: Sequence[Hour], gaps: Sequence[Gap] = ()) -> Chart | None:
+    """Each step as wide as the time it is of, and nothing between those that do not touch.
+
+    None for less than two steps.
+    """
+    if len(hours) < 2:
+        return None
+    first = min(hours[0].since, *(gap.since for gap in gaps), hours[0].since)
+    last = max(hours[-1].until, *(gap.until for gap in gaps), hours[-1].until)
+    scale = CHART_WIDTH / (last - first)
+    top = max(hour.cores for hour in hours) or 1.0
+    heights = [0.0] * len(hours)
+    areas = []
+    for group in GROUP_ORDER:
+        parts = [
+            sum(cores for label, cores in hour.categories.items() if group_of(label) == group)
+            for hour in hours
+        ]
+        heights = [low + part for low, part in zip(heights, parts, strict=True)]
+        if any(parts):
+            areas.append((group, _steps(hours, [h / top for h in heights], first, scale)))
+    return Chart(
+        tuple(reversed(areas)),
+        tuple(
+            ((gap.since - first) * scale, (gap.until - gap.since) * scale, _gap_text(gap))
+            for gap in gaps
+        ),
+        top,
+        _ticks(first, last),
+    )
+
+
+def _steps(hours: Sequence[Hour], heights: Sequence[float], first: int, scale: float) -> str:
+    """An SVG path: a block for each run of hours that touch."""
+    parts: list[str] = []
+    end: int | None = None
+    for hour, height in zip(hours, heights, strict=True):
+        left, right = ((at - first) * scale for at in (hour.since, hour.until))
+        if end is None or hour.since > end:
+            parts.append(f"{f'V{CHART_HEIGHT}Z' if parts else ''}M{left:.2f} {CHART_HEIGHT}")
+        parts.append(f"V{(1 - height) * CHART_HEIGHT:.1f}H{right:.2f}")
+        end = hour.until
+    return "".join(parts) + f"V{CHART_HEIGHT}Z"
+
+
+def _gap_text(gap: Gap) -> str:
+    return f"no agent reported from {_minute(gap.since)} to {_minute(gap.until)} UTC"
+
+
+def _ticks(first: int, last: int) -> tuple[tuple[float, str], ...]:
+    span = last - first
+    steps = (600, 3600, 3 * 3600, 6 * 3600, 86_400, 2 * 86_400, 7 * 86_400, 30 * 86_400)
+    step = next((step for step in steps if span / step <= 9), steps[-1])
+    form = "%d %b" if step >= 86_400 else "%H:%M"
+    return tuple(
+        ((at - first) / span * 100, datetime.fromtimestamp(at, UTC).strftime(form))
+        for at in range(first - first % step + step, last, step)
+    )
+
+
+def terms_of(row: Any) -> str:
+    """The selection that is exactly this workload."""
+    fields = ("namespace", "kind", "workload")
+    return " ".join(str(exactly(field, getattr(row, field))) for field in fields)
+
+
+def can_save(row: TopRow) -> bool:
+    """The saving is an average over the time: it is still to be had while a warning holds."""
+    return row.open_findings is None or any(f.severity == "warning" for f in row.open_findings)
+
+
+def ended_codes(row: TopRow) -> tuple[str, ...]:
+    """Of findings that were seen and do not hold any more; that samples were few is none."""
+    if row.open_findings is None:
+        return ()
+    held = {found.code for found in row.open_findings}
+    return tuple(code for code in row.findings if code not in held and code != TOO_FEW_SAMPLES)
+
+
+def group_shares(categories: Mapping[str, float]) -> dict[str, float]:
+    total = sum(categories.values()) or 1.0
+    found = dict.fromkeys(GROUP_ORDER, 0.0)
+    for label, cores in categories.items():
+        found[group_of(label)] += cores / total
+    return found
+
+
+def _cores(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+assert set(GROUP_ORDER) == set(GROUPS)

@@ -1,0 +1,1 @@
+"""From the stream of an agent to a checked report that waits for the store."""

@@ -1,0 +1,335 @@
+"""From the bytes of a report to ``Received``: inflated, bounded, parsed, checked, resolved.
+
+All of it is arithmetic on what was sent; clocks and sockets are elsewhere.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from google.protobuf.message import DecodeError, Message
+from gotax.wire.v1 import ingest_pb2
+from gotax.wire.v1 import report_pb2 as wire
+
+from gotax_collector.ingest.bounds import REPORT, REQUEST, check_bounds
+from gotax_collector.ingest.dictionaries import Dictionaries
+from gotax_collector.ingest.dictionary import StreamDictionary, check_text
+from gotax_collector.refusal import Reason, RefusedError
+from gotax_collector.report import (
+    Finding,
+    Frame,
+    Identity,
+    Int64Array,
+    Observation,
+    Received,
+    Samples,
+    Sender,
+    UInt64Array,
+)
+
+REPORT_BYTES_MAX = 16 << 20
+HELLO_TEXT_MAX = 256
+HITS_MAX = 1 << 40
+TIME_MAX_NS = UCORES_MAX = 1 << 60
+DURATION_MAX_NS = 86_400 * 10**9
+PERIOD_MAX_NS = 10 * 10**9
+CPUS_MAX = 65_536
+
+_ORIGINS = {
+    wire.ORIGIN_ENVIRONMENT: "environment",
+    wire.ORIGIN_AUTOMAXPROCS: "automaxprocs",
+    wire.ORIGIN_CALL: "call",
+    wire.ORIGIN_CONTAINER_DEFAULT: "container-default",
+    wire.ORIGIN_CPU_COUNT: "cpu-count",
+    wire.ORIGIN_FIXED_DEFAULT: "fixed-default",
+}
+_VERDICTS = {
+    wire.VERDICT_OVERSIZED: "oversized",
+    wire.VERDICT_MISMATCH: "mismatch",
+    wire.VERDICT_FITS: "fits",
+    wire.VERDICT_UNLIMITED: "unlimited",
+    wire.VERDICT_TOO_FEW_SAMPLES: "too-few-samples",
+    wire.VERDICT_UNREADABLE: "unreadable",
+}
+_SEVERITIES = {wire.SEVERITY_INFO: "info", wire.SEVERITY_WARNING: "warning"}
+_CONFIDENCES = {
+    wire.CONFIDENCE_LOW: "low",
+    wire.CONFIDENCE_MEDIUM: "medium",
+    wire.CONFIDENCE_HIGH: "high",
+}
+_UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportStacks:
+    """The stacks of one report, as ``report.Stacks`` asks: hashes, and the dictionary behind."""
+
+    hashes: UInt64Array
+    leaves: Int64Array  # frame of each hash
+    dictionary: StreamDictionary
+
+    def frames(self, stack_hash: int) -> tuple[Frame, ...]:
+        index = int(np.searchsorted(self.hashes, np.uint64(stack_hash)))
+        if index == len(self.hashes) or int(self.hashes[index]) != stack_hash:
+            raise KeyError(stack_hash)
+        return self.dictionary.frames(int(self.leaves[index]))
+
+
+def parse_request(data: bytes) -> ingest_pb2.Hello | wire.Report:
+    """RefusedError: SYNTAX, SIZE, COUNT, DICTIONARY, PROTOCOL (neither hello nor report)."""
+    check_bounds(data, REQUEST)
+    request = ingest_pb2.StreamRequest()
+    _parse(request, data)
+    kind = request.WhichOneof("message")
+    if kind == "hello":
+        return request.hello
+    if kind == "report":
+        return request.report
+    if kind == "zlib_report":
+        inflated = inflate(request.zlib_report)
+        check_bounds(inflated, REPORT)
+        report = wire.Report()
+        _parse(report, inflated)
+        return report
+    raise RefusedError(Reason.PROTOCOL, "a message that is neither a hello nor a report")
+
+
+def parse_hello(hello: ingest_pb2.Hello) -> tuple[Sender, int]:
+    """Who it is, and the epoch. RefusedError: TEXT."""
+    texts = (hello.agent, hello.node, hello.version, hello.kernel, hello.architecture)
+    for text in texts:
+        check_text(text, HELLO_TEXT_MAX)
+    if not hello.agent:
+        raise RefusedError(Reason.TEXT, "an agent without a name")
+    return Sender(*texts), hello.epoch
+
+
+def inflate(data: bytes) -> bytes:
+    """RefusedError: SYNTAX (no zlib, or cut off), SIZE (more than ``REPORT_BYTES_MAX``)."""
+    inflater = zlib.decompressobj()
+    try:
+        report = inflater.decompress(data, REPORT_BYTES_MAX)
+    except zlib.error as error:
+        raise RefusedError(Reason.SYNTAX, "a report that does not inflate") from error
+    if inflater.unconsumed_tail:
+        raise RefusedError(Reason.SIZE, "a report that is too long")
+    if not inflater.eof or inflater.unused_data:
+        raise RefusedError(Reason.SYNTAX, "a report that does not inflate")
+    return report
+
+
+class Decoder:
+    """Decodes the reports of one stream, in their order. ``all_`` is of all streams."""
+
+    def __init__(self, sender: Sender, all_: Dictionaries | None = None) -> None:
+        self._sender = sender
+        self._all = all_ or Dictionaries()
+        self._dictionary = StreamDictionary(self._all)
+        self._has_begun = False
+
+    @property
+    def dictionary_bytes(self) -> int:
+        return self._dictionary.held_bytes
+
+    def decode(self, report: wire.Report, wire_bytes: int, now_unix_ns: int) -> Received:
+        """RefusedError, after which nothing else of this stream can be decoded."""
+        if report.dictionary.reset:
+            self._dictionary = StreamDictionary(self._all)
+        elif not self._has_begun:
+            raise RefusedError(Reason.PROTOCOL, "a stream that does not begin with a reset")
+        self._has_begun = True
+        dictionary = self._dictionary
+        dictionary.absorb(report.dictionary)
+        _check_sequence(report)
+        window = report.window
+        _check_window(window)
+        observations = window.containers
+        ids = [observation.container for observation in observations]
+        if len(set(ids)) != len(ids):
+            raise RefusedError(Reason.COUNT, "a container that comes twice in one window")
+        samples, stacks = _samples(observations, dictionary)
+        return Received(
+            sender=self._sender,
+            epoch=report.epoch,
+            sequence=report.sequence,
+            received_unix_ns=now_unix_ns,
+            start_unix_ns=window.start_unix_ns,
+            duration_ns=window.duration_ns,
+            period_ns=window.period_ns,
+            cpu_count=window.cpu_count,
+            hits_drained=window.hits_drained,
+            hits_attributed=window.hits_attributed,
+            hits_other=window.hits_other,
+            lost=_losses(window.lost, dictionary),
+            dropped=_losses(window.dropped, dictionary),
+            categories=dictionary.categories,
+            containers=tuple(_observation(each, dictionary) for each in observations),
+            samples=samples,
+            stacks=stacks,
+            wire_bytes=wire_bytes,
+        )
+
+
+def _parse(message: Message, data: bytes) -> None:
+    try:
+        message.ParseFromString(data)
+    except DecodeError as error:
+        raise RefusedError(Reason.SYNTAX, "bytes that are no message of the wire") from error
+
+
+def _at_most(most: int, *values: int) -> None:
+    for value in values:
+        if not 0 <= value <= most:
+            raise RefusedError(Reason.COUNT, "a number that cannot be")
+
+
+def _check_sequence(report: wire.Report) -> None:
+    if not 1 <= report.sequence <= HITS_MAX:
+        raise RefusedError(Reason.SEQUENCE, "a sequence number that cannot be")
+
+
+def _check_window(window: wire.Window) -> None:
+    _at_most(1 << 62, window.start_unix_ns)
+    _at_most(DURATION_MAX_NS, window.duration_ns)
+    _at_most(PERIOD_MAX_NS, window.period_ns)
+    _at_most(CPUS_MAX, window.cpu_count)
+    _at_most(HITS_MAX, window.hits_drained, window.hits_attributed, window.hits_other)
+    lost = sum(loss.count for loss in window.lost)
+    if window.hits_drained != window.hits_attributed + lost:
+        raise RefusedError(Reason.CONSERVATION, "hits that were drained and went nowhere")
+
+
+def _losses(
+    losses: Sequence[wire.Loss], dictionary: StreamDictionary
+) -> tuple[tuple[str, int], ...]:
+    _at_most(HITS_MAX, *(loss.count for loss in losses))
+    return tuple((dictionary.text(loss.reason), loss.count) for loss in losses)
+
+
+def _samples(
+    observations: Sequence[wire.Observation], dictionary: StreamDictionary
+) -> tuple[Samples, ReportStacks]:
+    counts = [len(observation.stack) for observation in observations]
+    distances = np.zeros(sum(counts), np.int64)
+    hits = np.zeros(sum(counts), np.int64)
+    at = 0
+    ids = np.zeros(sum(counts), np.int64)
+    for observation, count in zip(observations, counts, strict=True):
+        if len(observation.stack_hits) != count:
+            raise RefusedError(Reason.COUNT, "columns of different lengths")
+        if not count:
+            continue
+        rows = slice(at, at + count)
+        distances[rows] = observation.stack
+        if max(observation.stack_hits) > HITS_MAX:
+            raise RefusedError(Reason.COUNT, "a number that cannot be")
+        hits[rows] = observation.stack_hits
+        np.cumsum(distances[rows], out=ids[rows])
+        at += count
+    if len(ids):
+        if int(distances.min()) < 1 or int(hits.min()) < 1:
+            raise RefusedError(Reason.COUNT, "a stack that comes twice, or without hits")
+        if int(ids.max()) >= len(dictionary.stack_frame):
+            raise RefusedError(Reason.REFERENCE, "a stack that was not introduced")
+    hashes = dictionary.hashes(ids)
+    distinct, first = np.unique(hashes, return_index=True)
+    leaves = dictionary.stack_frame.values[ids[first]].astype(np.int64)
+    samples = Samples(
+        container=np.repeat(np.arange(len(counts), dtype=np.int32), counts),
+        category=dictionary.stack_category.values[ids].astype(np.int32),
+        stack_hash=hashes,
+        hits=hits,
+    )
+    return samples, ReportStacks(distinct, leaves, dictionary)
+
+
+def _observation(observation: wire.Observation, dictionary: StreamDictionary) -> Observation:
+    category = np.array(observation.category, np.int32)
+    hits = list(observation.category_hits)
+    if len(category) != len(hits) or len(set(observation.category)) != len(hits):
+        raise RefusedError(Reason.COUNT, "columns of different lengths, or a category twice")
+    if hits and not 1 <= int(category.min()) <= int(category.max()) <= len(dictionary.categories):
+        raise RefusedError(Reason.REFERENCE, "a category that was not introduced")
+    _at_most(HITS_MAX, *hits)
+    _at_most(TIME_MAX_NS, observation.cpu_ns)
+    _at_most(HITS_MAX, observation.process_count, observation.hits_without_stack)
+    if sum(observation.stack_hits) + observation.hits_without_stack != sum(hits):
+        raise RefusedError(Reason.CONSERVATION, "samples that don't add up to their categories")
+    gomaxprocs, cpu = observation.gomaxprocs, observation.cpu
+    _at_most(UCORES_MAX, cpu.limit_ucores, cpu.request_ucores)
+    _at_most(TIME_MAX_NS, cpu.usage_ns, cpu.throttled_ns)
+    _at_most(HITS_MAX, cpu.periods, cpu.throttled_periods)
+    dictionary.text(gomaxprocs.reason)
+    return Observation(
+        identity=_identity(observation.container, dictionary),
+        cpu_ns=observation.cpu_ns,
+        category=category - 1,
+        category_hits=np.array(hits, np.int64),
+        category_cpu_ns=np.array(divided(observation.cpu_ns, hits), np.int64),
+        process_count=observation.process_count,
+        gomaxprocs=gomaxprocs.value if gomaxprocs.HasField("value") else None,
+        origin=_ORIGINS.get(gomaxprocs.origin, _UNKNOWN),
+        expected=gomaxprocs.expected if gomaxprocs.HasField("expected") else None,
+        recommended=gomaxprocs.recommended if gomaxprocs.HasField("recommended") else None,
+        verdict=_VERDICTS.get(observation.verdict, _UNKNOWN),
+        limit_cores=cpu.limit_ucores / 1e6 if cpu.HasField("limit_ucores") else None,
+        request_cores=cpu.request_ucores / 1e6 if cpu.HasField("request_ucores") else None,
+        usage_ns=cpu.usage_ns if cpu.HasField("usage_ns") else None,
+        periods=cpu.periods if cpu.HasField("periods") else None,
+        throttled_periods=cpu.throttled_periods if cpu.HasField("throttled_periods") else None,
+        throttled_ns=cpu.throttled_ns if cpu.HasField("throttled_ns") else None,
+        findings=tuple(_finding(finding, dictionary) for finding in observation.findings),
+    )
+
+
+def _identity(number: int, dictionary: StreamDictionary) -> Identity:
+    known = dictionary.containers
+    identity = known[number] if number < len(known) else None
+    if identity is None:
+        raise RefusedError(Reason.REFERENCE, "a container that was not introduced")
+    return identity
+
+
+def divided(total: int, hits: Sequence[int]) -> list[int]:
+    """``total`` in proportion to ``hits``, whole numbers that add up to it.
+
+    The ends of the parts are rounded down. All of it goes to the first where there are no hits.
+    """
+    every = sum(hits)
+    if not every:
+        return [total, *[0] * (len(hits) - 1)] if hits else []
+    parts, before, seen = [], 0, 0
+    for count in hits:
+        seen += count
+        end = total * seen // every
+        parts.append(end - before)
+        before = end
+    return parts
+
+
+def _finding(finding: wire.Finding, dictionary: StreamDictionary) -> Finding:
+    code = dictionary.text(finding.code)
+    if not code:
+        raise RefusedError(Reason.TEXT, "a finding without a code")
+    _at_most(TIME_MAX_NS, finding.held_ns)
+    has_saving = finding.HasField("saving")
+    saving = finding.saving
+    if has_saving:
+        _at_most(UCORES_MAX, *map(abs, (saving.low_ucores, saving.mid_ucores, saving.high_ucores)))
+    has_gomaxprocs = finding.HasField("remedy_gomaxprocs")
+    return Finding(
+        code=code,
+        severity=_SEVERITIES.get(finding.severity, _UNKNOWN),
+        confidence=_CONFIDENCES.get(finding.confidence, _UNKNOWN),
+        cause=dictionary.text(finding.cause),
+        title=dictionary.text(finding.title),
+        remedy=dictionary.text(finding.remedy),
+        remedy_gomaxprocs=finding.remedy_gomaxprocs if has_gomaxprocs else None,
+        saving_low_cores=saving.low_ucores / 1e6 if has_saving else None,
+        saving_mid_cores=saving.mid_ucores / 1e6 if has_saving else None,
+        saving_high_cores=saving.high_ucores / 1e6 if has_saving else None,
+        held_s=finding.held_ns / 1e9,
+    )

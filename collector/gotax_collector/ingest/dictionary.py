@@ -1,0 +1,289 @@
+"""What one stream has introduced: texts, functions, frames, stacks, containers, by id.
+
+Only ever appended to. A reset makes a new one, so that reports that were received before keep
+theirs. Frames and functions are kept in columns of numbers, some 20 bytes each, and texts once for
+all streams: a thousand agents have many.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gotax.wire.v1 import report_pb2 as wire
+
+from gotax_collector.ingest import bounds
+from gotax_collector.ingest.dictionaries import Dictionaries
+from gotax_collector.refusal import Reason, RefusedError
+from gotax_collector.report import Category, Frame, Identity, Int64Array, UInt64Array
+
+STRING_BYTES_MAX = 32 << 20
+TEXT_BYTES_MAX = 4096
+LABEL_BYTES_MAX = 64
+DEPTH_MAX = 1024
+_LINE_MAX = 1 << 30
+_CONTAINER_BYTES = 256  # of an Identity, about; its texts are counted elsewhere
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_KUBERNETES = re.compile(r"[A-Za-z0-9._:-]*\Z")
+_KUBERNETES_NAMES = ("namespace", "pod", "container", "pod_uid", "workload_kind", "workload_name")
+_CONTAINER_TEXTS = tuple(field.name for field in wire.Container.DESCRIPTOR.fields)
+_KIND_NAMES = {wire.FRAME_KIND_KERNEL: "kernel", wire.FRAME_KIND_NATIVE: "native"}
+
+
+class Column:
+    """Numbers that are appended in batches. ``values`` is a view, which stays as it is."""
+
+    def __init__(self, kind: npt.DTypeLike, first: Sequence[int] = (0,)) -> None:
+        self._room = np.zeros(max(64, len(first)), kind)
+        self._room[: len(first)] = first
+        self._used = len(first)
+
+    def __len__(self) -> int:
+        return self._used
+
+    @property
+    def values(self) -> npt.NDArray[Any]:
+        return self._room[: self._used]
+
+    @property
+    def nbytes(self) -> int:
+        return self._room.nbytes
+
+    def extend(self, numbers: npt.NDArray[Any]) -> None:
+        end = self._used + len(numbers)
+        if end > len(self._room):
+            room = np.zeros(max(end, len(self._room) * 5 // 4), self._room.dtype)
+            room[: self._used] = self.values
+            self._room = room
+        self._room[self._used : end] = numbers
+        self._used = end
+
+
+class StreamDictionary:
+    """Index 0 of every kind is the wire's id 0."""
+
+    def __init__(self, all_: Dictionaries | None = None) -> None:
+        self._holding = (all_ or Dictionaries()).hold(self)
+        self.strings: list[str] = [""]
+        self.containers: list[Identity | None] = [None]
+        self.categories: tuple[Category, ...] = ()
+        self._string_bytes = 0
+        self._function_name = Column(np.uint32)
+        self._function_file = Column(np.uint32)
+        self._function_kind = Column(np.int32)
+        self._function_hash = Column(np.uint64)
+        self._frame_parent = Column(np.uint32)
+        self._frame_function = Column(np.uint32)
+        self._frame_depth = Column(np.uint16)
+        self._frame_hash = Column(np.uint64)
+        self._frame_line: Column | None = None
+        self.stack_frame = Column(np.uint32)
+        self.stack_category = Column(np.int16, (-1,))
+
+    @property
+    def held_bytes(self) -> int:
+        """In memory, about; a text that others had before does not count."""
+        return self._holding.held_bytes
+
+    def absorb(self, new: wire.Dictionary) -> None:
+        """Learn entries. RefusedError, after which this dictionary is of no further use."""
+        self._absorb_strings(new.strings)
+        self._absorb_functions(new)
+        self._absorb_frames(new)
+        self._absorb_categories(new.categories)
+        self._absorb_stacks(new)
+        for container in new.containers:
+            self.containers.append(self._identity(container))
+        _bound(len(self.containers), bounds.CONTAINERS)
+        self._holding.resize(self._own_bytes())
+
+    def text(self, number: int) -> str:
+        if number >= len(self.strings):
+            raise RefusedError(Reason.REFERENCE, "a string that was not introduced")
+        return self.strings[number]
+
+    def hashes(self, stacks: Int64Array) -> UInt64Array:
+        """Of stacks, whose ids are in range."""
+        found: UInt64Array = self._frame_hash.values[self.stack_frame.values[stacks]]
+        return found
+
+    def _own_bytes(self) -> int:
+        columns = (
+            *(self._function_name, self._function_file, self._function_kind, self._function_hash),
+            *(self._frame_parent, self._frame_function, self._frame_depth, self._frame_hash),
+            *(self.stack_frame, self.stack_category),
+        )
+        lines = self._frame_line.nbytes if self._frame_line else 0
+        texts = 16 * len(self.strings)  # a place here and one in the account of them
+        containers = _CONTAINER_BYTES * len(self.containers)
+        return sum(column.nbytes for column in columns) + lines + texts + containers
+
+    def frames(self, frame: int) -> tuple[Frame, ...]:
+        """The path to a frame, root first."""
+        path = []
+        parents, functions = self._frame_parent.values, self._frame_function.values
+        names, files = self._function_name.values, self._function_file.values
+        kinds = self._function_kind.values
+        while frame:
+            function = functions[frame]
+            name, file = self.strings[names[function]], self.strings[files[function]]
+            line = int(self._frame_line.values[frame]) if self._frame_line else 0
+            path.append(Frame(name, file, line, _KIND_NAMES.get(kinds[function], "go")))
+            frame = int(parents[frame])
+        return tuple(reversed(path))
+
+    def _absorb_strings(self, new: Sequence[str]) -> None:
+        _bound(len(self.strings) + len(new), bounds.STRINGS)
+        for text in new:
+            self._string_bytes += check_text(text, TEXT_BYTES_MAX)
+        if self._string_bytes > STRING_BYTES_MAX:
+            raise RefusedError(Reason.DICTIONARY, "the strings of this stream are too long in all")
+        self.strings += self._holding.share(new)
+
+    def _absorb_functions(self, new: wire.Dictionary) -> None:
+        names = new.function_name
+        _bound(len(self._function_name) + len(names), bounds.FUNCTIONS)
+        files = _column(new.function_file, len(names))
+        kinds = _column(new.function_kind, len(names))
+        if not names:
+            return
+        hashes = []
+        for name, file, kind in zip(names, files, kinds, strict=True):
+            parts = (self.text(name), self.text(file), str(kind))
+            digest = blake2b("\0".join(parts).encode(), digest_size=8).digest()
+            hashes.append(int.from_bytes(digest, "little"))
+        self._function_name.extend(np.array(names, np.uint32))
+        self._function_file.extend(np.array(files, np.uint32))
+        self._function_kind.extend(np.array(kinds, np.int32))
+        self._function_hash.extend(np.array(hashes, np.uint64))
+
+    def _absorb_frames(self, new: wire.Dictionary) -> None:
+        count = len(new.frame_parent)
+        if len(new.frame_function) != count:
+            raise _uneven()
+        if not count:
+            return
+        first = len(self._frame_parent)
+        _bound(first + count, bounds.FRAMES)
+        functions = np.array(new.frame_function, np.int64)
+        if int(functions.max()) >= len(self._function_name) or int(functions.min()) < 1:
+            raise RefusedError(Reason.REFERENCE, "a function that was not introduced")
+        distances = np.array(new.frame_parent, np.int64)
+        parents = np.arange(first, first + count) - distances
+        if int(distances.min()) < 1 or int(parents.min()) < 0:
+            raise RefusedError(Reason.REFERENCE, "a frame that was not introduced")
+        lines = _column(new.frame_line, count)
+        if new.frame_line:
+            if max(lines) > _LINE_MAX:
+                raise RefusedError(Reason.COUNT, "a line number that is too high")
+            if self._frame_line is None:
+                self._frame_line = Column(np.uint32, [0] * first)
+        if self._frame_line is not None:
+            self._frame_line.extend(np.array(lines, np.uint32))
+        self._hash_frames(parents, self._function_hash.values[functions].tolist(), lines)
+        self._frame_parent.extend(parents)
+        self._frame_function.extend(functions)
+
+    def _hash_frames(
+        self, parents: Int64Array, functions: Sequence[int], lines: Sequence[int]
+    ) -> None:
+        """A frame's hash is of its parent's, so it stands for the whole path to the root.
+
+        ``functions`` are the hashes of theirs.
+        """
+        first = len(self._frame_hash)
+        old = parents[parents < first]
+        known = dict(
+            zip(
+                old.tolist(),
+                zip(
+                    self._frame_hash.values[old].tolist(),
+                    self._frame_depth.values[old].tolist(),
+                    strict=True,
+                ),
+                strict=True,
+            )
+        )
+        for number, (parent, function, line) in enumerate(
+            zip(parents.tolist(), functions, lines, strict=True), first
+        ):
+            above, depth = known[parent]
+            data = above.to_bytes(8, "little") + function.to_bytes(8, "little")
+            if line:
+                data += line.to_bytes(4, "little")
+            digest = blake2b(data, digest_size=8).digest()
+            known[number] = (int.from_bytes(digest, "little") or 1, depth + 1)
+        fresh = [known[number] for number in range(first, first + len(functions))]
+        depths = np.array([depth for _, depth in fresh], np.int64)
+        if int(depths.max()) > DEPTH_MAX:
+            raise RefusedError(Reason.COUNT, "a stack that is too deep")
+        self._frame_hash.extend(np.array([digest for digest, _ in fresh], np.uint64))
+        self._frame_depth.extend(depths)
+
+    def _absorb_categories(self, new: Sequence[wire.Category]) -> None:
+        _bound(len(self.categories) + len(new), bounds.CATEGORIES)
+        for category in new:
+            check_text(category.label, LABEL_BYTES_MAX)
+            check_text(category.group, LABEL_BYTES_MAX)
+            if not category.label:
+                raise RefusedError(Reason.TEXT, "a category without a label")
+        if new:
+            labels = self._holding.share(category.label for category in new)
+            groups = self._holding.share(category.group for category in new)
+            self.categories += tuple(map(Category, labels, groups))
+
+    def _absorb_stacks(self, new: wire.Dictionary) -> None:
+        frames = np.array(new.stack_frame, np.int64)
+        categories = np.array(new.stack_category, np.int64)
+        if len(frames) != len(categories):
+            raise _uneven()
+        if not len(frames):
+            return
+        _bound(len(self.stack_frame) + len(frames), bounds.STACKS)
+        if int(frames.max()) >= len(self._frame_parent):
+            raise RefusedError(Reason.REFERENCE, "a frame that was not introduced")
+        if int(categories.max()) > len(self.categories) or int(categories.min()) < 1:
+            raise RefusedError(Reason.REFERENCE, "a category that was not introduced")
+        self.stack_frame.extend(frames)
+        self.stack_category.extend(categories - 1)
+
+    def _identity(self, container: wire.Container) -> Identity:
+        texts = {name: self.text(getattr(container, name)) for name in _CONTAINER_TEXTS}
+        if not texts["name"]:
+            raise RefusedError(Reason.TEXT, "a container without a name")
+        if not all(_KUBERNETES.match(texts[name]) for name in _KUBERNETES_NAMES):
+            raise RefusedError(Reason.TEXT, "a Kubernetes name that Kubernetes does not allow")
+        return Identity(**texts)
+
+
+def check_text(text: str, bytes_max: int) -> int:
+    """Its length in bytes. RefusedError: TEXT."""
+    size = len(text) if text.isascii() else len(text.encode())
+    if size > bytes_max:
+        raise RefusedError(Reason.TEXT, "a text that is too long")
+    if not text.isprintable() and _CONTROL.search(text):
+        raise RefusedError(Reason.TEXT, "a text with control characters")
+    return size
+
+
+def _column(values: Sequence[int], count: int) -> Sequence[int]:
+    """A column that may have been left out."""
+    if not values:
+        return [0] * count
+    if len(values) != count:
+        raise _uneven()
+    return values
+
+
+def _uneven() -> RefusedError:
+    return RefusedError(Reason.COUNT, "columns of different lengths")
+
+
+def _bound(count: int, most: int) -> None:
+    if count > most + 1:
+        raise RefusedError(Reason.DICTIONARY, "more entries than one stream may have")

@@ -1,0 +1,135 @@
+"""The collector's own metrics, for Prometheus; docs/collector.md lists all."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gotax_collector.ingest.intake import Intake
+from gotax_collector.ingest.receiver import Receiver
+from gotax_collector.refusal import Reason
+from gotax_collector.security.certificates import Certificates
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Exposition(Collector):
+    def __init__(
+        self,
+        receiver: Receiver,
+        intake: Intake,
+        certificates: Certificates | None,
+        version: str,
+    ) -> None:
+        self._receiver = receiver
+        self._intake = intake
+        self._certificates = certificates
+        self._version = version
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def text(self) -> bytes:
+        return generate_latest(self._registry)
+
+    def store_failing_s(self) -> float:
+        """For how long; 0 while it works."""
+        since = self._intake.counters.failing_since_s
+        return 0.0 if since is None else time.monotonic() - since
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._streams()
+        yield from self._reports()
+        yield from self._store()
+        yield from self._own()
+
+    def _streams(self) -> Iterator[Metric]:
+        counters = self._receiver.counters
+        yield _gauge("streams", "Agents that are connected now.", counters.streams)
+        yield _counter("streams_opened", "Streams that were opened.", counters.streams_opened)
+        yield _counter(
+            "streams_renewed",
+            "Streams that were told to begin anew, for the memory of all dictionaries.",
+            counters.streams_renewed,
+        )
+        yield _gauge(
+            "dictionary_bytes",
+            "Memory of what all streams have introduced, about.",
+            self._receiver.dictionary_bytes,
+        )
+        if self._certificates:
+            yield _counter(
+                "tls_handshakes",
+                "TLS handshakes that began. Those without a stream were refused.",
+                self._certificates.handshakes,
+            )
+            yield _counter(
+                "certificate_reloads", "Changed certificates read.", self._certificates.reloads
+            )
+        ended = CounterMetricFamily(
+            "gotax_collector_streams_ended", "Streams that ended, by how.", labels=["how"]
+        )
+        for how in ("done", "refused", "cancelled"):
+            ended.add_metric([how], counters.streams_ended[how])
+        yield ended
+        refused = CounterMetricFamily(
+            "gotax_collector_refused", "What was refused, by reason.", labels=["reason"]
+        )
+        for reason in Reason:
+            refused.add_metric([reason.value], counters.refused[reason])
+        yield refused
+
+    def _reports(self) -> Iterator[Metric]:
+        counters = self._receiver.counters
+        yield _counter("reports", "Reports that were understood.", counters.reports)
+        yield _counter("containers", "Containers in those reports.", counters.containers)
+        yield _counter("samples", "Samples in those reports.", counters.samples)
+        yield _counter(
+            "received_bytes", "Bytes of reports, as they were sent.", counters.received_bytes
+        )
+        yield _counter("decode_seconds", "CPU time it took to understand.", counters.decode_s)
+        yield _counter("acknowledged", "Reports that were acknowledged.", counters.acknowledged)
+        yield _counter(
+            "acknowledge_seconds",
+            "Time from when reports were understood to when the store had them, in all.",
+            counters.ack_s,
+        )
+
+    def _store(self) -> Iterator[Metric]:
+        counters, intake = self._intake.counters, self._intake
+        yield _gauge("waiting_reports", "Reports that wait for the store.", intake.waiting)
+        yield _gauge("waiting_bytes", "Memory of those, about.", intake.waiting_bytes)
+        yield _counter("batches", "Batches that the store took.", counters.batches)
+        yield _counter("insert_seconds", "Time that the store took for them.", counters.insert_s)
+        yield _counter("store_failures", "Batches the store did not take.", counters.failures)
+        yield _gauge(
+            "store_failing_seconds",
+            "For how long the store has not taken a batch.",
+            self.store_failing_s(),
+        )
+
+    def _own(self) -> Iterator[Metric]:
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        yield _counter(
+            "own_cpu_seconds", "CPU time of the collector.", usage.ru_utime + usage.ru_stime
+        )
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        yield _gauge("resident_memory_bytes", "Resident memory.", pages * resource.getpagesize())
+        info = GaugeMetricFamily(
+            "gotax_collector_build_info", "Always 1; the version.", labels=["version"]
+        )
+        info.add_metric([self._version], 1)
+        yield info
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(f"gotax_collector_{name}", text, value=value)
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"gotax_collector_{name}", text, value=value)

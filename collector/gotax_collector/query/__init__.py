@@ -1,0 +1,1 @@
+"""Questions of a fleet, and their answers as plain values."""

@@ -1,0 +1,371 @@
+"""Questions of a fleet, and their answers (answers.py). This is the Python API.
+
+sources.py says which table answers.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gotax_collector.query.answers import (
+    Changes,
+    Compared,
+    Consumption,
+    Differences,
+    Functions,
+    Gap,
+    Hour,
+    OpenFinding,
+    Profile,
+    Span,
+    StackTime,
+    Top,
+    TopRow,
+    WorkloadAnswer,
+)
+from gotax_collector.query.changes import changes_of
+from gotax_collector.query.contrasts import contrast
+from gotax_collector.query.coverage import HOUR_S, coverage
+from gotax_collector.query.functions import differences_of, functions_of
+from gotax_collector.query.latest import findings, open_findings
+from gotax_collector.query.selection import (
+    Selection,
+    conditions_only,
+    exactly,
+)
+from gotax_collector.query.sources import (
+    HOURS,
+    STACK_HOURS,
+    STEP_S,
+    SUMS,
+    WINDOWS,
+    Source,
+    ends_of,
+    source_of,
+    span_of,
+    spanned,
+    where_of,
+)
+from gotax_collector.storage.clickhouse import Connections
+
+STACKS_MAX = 20_000
+"""How many of a selection's stacks are fetched, those with most time first."""
+
+MIN_HITS = 50
+"""Samples of a profile below which a share says little, and is no sample of a mean."""
+
+ANSWER_MAX_S = 30
+_AT_ONCE = 2  # questions; the next waits, so that a page cannot take all memory
+
+
+_CONSUMPTION = """
+  sum(cpu_ns) AS cpu, sum(scheduler_ns) AS scheduler, sum(gc_ns) AS gc,
+  sum(duration_ns) AS duration, sum(periods) AS periods_, sum(throttled_periods) AS throttled"""
+
+
+_BOX = "if(namespace = '', '', container) AS box"  # outside Kubernetes a name may have a number
+_CHANGING = f"""
+SELECT namespace, kind, workload, box, program, cpus, gomaxprocs, go, image,
+ groupArray(hour_) AS at, groupArray(cpu_) AS cpu, groupArray(duration_) AS duration,
+ groupArray(runtime_) AS runtime, groupArray(hits_) AS hits, groupArray(limit_) AS limit
+FROM (
+ SELECT namespace, kind, workload, {_BOX}, program, cpu_count AS cpus, gomaxprocs, go, image,
+  toUnixTimestamp(hour) AS hour_, sum(cpu_ns) AS cpu_, sum(duration_ns) AS duration_,
+  sum(scheduler_ns) + sum(gc_ns) AS runtime_, sum(hours.hits) AS hits_, max(limit_cores) AS limit_
+ FROM hours WHERE {{condition}} AND (namespace, kind, workload, box) IN (
+  SELECT namespace, kind, workload, box FROM (
+   SELECT namespace, kind, workload, {_BOX}, cpu_count,
+    min(gomaxprocs) != max(gomaxprocs) OR min(limit_cores) != max(limit_cores) AS differs,
+    min(go) AS go_min, max(go) AS go_max, min(image) AS image_min, max(image) AS image_max
+   FROM hours WHERE {{condition}} GROUP BY namespace, kind, workload, box, cpu_count)
+  GROUP BY namespace, kind, workload, box
+  HAVING max(differs) OR min(go_min) != max(go_max) OR min(image_min) != max(image_max))
+ GROUP BY namespace, kind, workload, box, program, cpus, gomaxprocs, go, image, hour_)
+GROUP BY namespace, kind, workload, box, program, cpus, gomaxprocs, go, image"""
+"""Hours of containers that were not the same all the time on nodes of one size: those of one
+variant in a row."""
+
+
+def _savings(source: Source) -> str:
+    return ", ".join(
+        f"{source.saving.format(f'saving_{end}')} AS saving_{end}_"
+        for end in ("low", "mid", "high")
+    )
+
+
+class Questions:
+    """Asks a store; any thread may.
+
+    SelectionError: no table knows a field that was asked for. QueryError: the database failed.
+    StoreUnavailableError: there is none.
+    """
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._turn = threading.BoundedSemaphore(_AT_ONCE)
+        memory = connections.address.memory_bytes
+        self._settings: dict[str, Any] = {
+            "max_execution_time": ANSWER_MAX_S,
+            "max_memory_usage": memory // 2,
+            "max_bytes_before_external_group_by": memory // 8,
+            "max_bytes_before_external_sort": memory // 8,
+        }
+        if connections.address.cluster:
+            self._settings["distributed_product_mode"] = "global"
+
+    # --- the list ---------------------------------------------------------------------------
+
+    def top(self, selection: Selection, limit: int = 30, sort: str = "runtime") -> Top:
+        """``sort`` is runtime (cores of the scheduler and the GC), cpu, saving or share."""
+        source = source_of(selection, SUMS)
+        span = span_of(self._rows, selection, source)
+        orders = {
+            "runtime": "scheduler + gc",
+            "cpu": "cpu",
+            "saving": "saving_mid_",
+            "share": "(scheduler + gc) / greatest(cpu, 1)",
+        }
+        condition = where_of(selection, source)
+        holding = open_findings(self._rows, selection, span.until)
+        rows = self._rows(
+            f"SELECT namespace, kind, workload, {_CONSUMPTION}, {_savings(source)},"
+            " arraySort(groupUniqArray(gomaxprocs)) AS values, groupUniqArray(20)(go) AS versions,"
+            " max(recommended) AS recommended_, max(target) AS target_, max(limit_cores) AS limit_,"
+            f" {source.findings} AS codes"
+            f" FROM {source.table} WHERE {condition.text}"
+            " GROUP BY namespace, kind, workload"
+            f" ORDER BY {orders[sort]} DESC, namespace, workload LIMIT {{limit:UInt32}}",
+            {**condition.parameters, "limit": limit},
+        )
+        total = self._rows(
+            f"SELECT {_CONSUMPTION}, {_savings(source)},"
+            " uniqExact(namespace, kind, workload) AS workloads"
+            f" FROM {source.table} WHERE {condition.text}",
+            condition.parameters,
+        )[0]
+        return Top(
+            span,
+            tuple(_top_row(row, span, holding) for row in rows),
+            int(total["workloads"]),
+            _consumption(total, span),
+        )
+
+    def workload(self, selection: Selection) -> WorkloadAnswer | None:
+        """All about what the selection holds, as one; None if it holds nothing."""
+        top = self.top(selection, 1)
+        if not top.rows:
+            return None
+        row = top.rows[0]
+        one = selection.with_(
+            exactly("namespace", row.namespace),
+            exactly("kind", row.kind),
+            exactly("workload", row.workload),
+        )
+        source = source_of(one, SUMS)
+        hours, gaps, categories = self._hours(one, source, top.span)
+        return WorkloadAnswer(
+            row,
+            top.span,
+            hours,
+            gaps,
+            categories,
+            findings(self._rows, one),
+            self._images(one, source),
+        )
+
+    def _hours(
+        self, selection: Selection, source: Source, span: Span
+    ) -> tuple[tuple[Hour, ...], tuple[Gap, ...], dict[str, float]]:
+        """In their order; and cores by category over the whole span, the largest first."""
+        condition = where_of(selection, source)
+        if source is WINDOWS:
+            step, start = STEP_S, "toStartOfFiveMinutes(start)"
+            labels = "mapFromArrays(arrayMap(c -> toString(c), category), category_ns)"
+        else:
+            step, start, labels = HOUR_S, "hour", "category_ns"
+        rows = self._rows(
+            f"SELECT toUnixTimestamp({start}) AS at, sum(cpu_ns) AS cpu, sumMap({labels}) AS parts"
+            f" FROM {source.table} WHERE {condition.text} GROUP BY at ORDER BY at",
+            condition.parameters,
+        )
+        covered = coverage(self._rows, selection, (span.since, span.until), step)
+        found = []
+        totals: defaultdict[str, float] = defaultdict(float)
+        for row in rows:
+            at = int(row["at"])
+            seconds = max(1.0, covered.seconds.get(at, float(step)))
+            # The first and the last step may have begun earlier than the data, or not be over yet;
+            # a window may be longer than a step.
+            since, until = max(span.since, at), min(span.until, at + max(step, int(seconds)))
+            parts = {label: ns / 1e9 / seconds for label, ns in row["parts"].items()}
+            found.append(Hour(at, since, max(until, since + 1), row["cpu"] / 1e9 / seconds, parts))
+            for label, ns in row["parts"].items():
+                totals[label] += ns / 1e9 / span.seconds
+        gaps = tuple(covered.gaps(span.since, span.until))
+        return tuple(found), gaps, dict(sorted(totals.items(), key=lambda item: -item[1]))
+
+    def _images(self, selection: Selection, source: Source) -> tuple[str, ...]:
+        condition = where_of(selection, source)
+        rows = self._rows(
+            f"SELECT image FROM {source.table} WHERE {condition.text} AND image != ''"
+            " GROUP BY image ORDER BY sum(duration_ns) DESC LIMIT 10",
+            condition.parameters,
+        )
+        return tuple(row["image"] for row in rows)
+
+    # --- comparisons ------------------------------------------------------------------------
+
+    BY = ("gomaxprocs", "node", "cpus", "go", "image")
+
+    def compare(self, selection: Selection, by: str = "gomaxprocs", limit: int = 20) -> Compared:
+        """Groups of containers side by side, tested against the reference: with the smallest
+        GOMAXPROCS or fewest CPUs, else with most samples.
+
+        A sample is an hour of one container (or one window, for little time): minutes of one
+        container resemble each other, and would make chance look like certainty.
+        """
+        source = source_of(selection, (HOURS, WINDOWS))
+        span = span_of(self._rows, selection, source)
+        condition = where_of(selection, source)
+        column = {"gomaxprocs": "gomaxprocs", "cpus": "cpus_"}.get(by, by)
+        keys = "namespace, kind, workload, container, program, gomaxprocs, go, image, node"
+        one = f"{keys}, {source.time}" + (", pod" if source is WINDOWS else "")
+        rows = self._rows(
+            f"SELECT {column} AS label, count() AS n, uniqExact(node) AS nodes,"
+            " sum(duration) AS duration_, sum(cpu) AS cpu_,"
+            " sum(share) AS shares, sum(share * share) AS shares2,"
+            " sum(cost) AS costs, sum(cost * cost) AS costs2,"
+            " sum(scheduler) AS scheduler_, sum(gc) AS gc_,"
+            " max(cpus_) AS cpus, max(limit_) AS limit,"
+            " arraySort(groupUniqArray(gomaxprocs)) AS values"
+            f" FROM (SELECT {keys}, sum(cpu_ns) AS cpu, sum(duration_ns) AS duration,"
+            " sum(scheduler_ns) AS scheduler, sum(gc_ns) AS gc,"
+            " (scheduler + gc) / cpu AS share, (scheduler + gc) / duration AS cost,"
+            " max(cpu_count) AS cpus_, max(limit_cores) AS limit_"
+            f" FROM {source.table} WHERE {condition.text} GROUP BY {one}"
+            f" HAVING sum(hits) >= {MIN_HITS} AND cpu > 0 AND duration > 0)"
+            " GROUP BY label ORDER BY n DESC LIMIT {limit:UInt32}",
+            {**condition.parameters, "limit": limit},
+        )
+        return contrast(rows, span, by, "window" if source is WINDOWS else "container-hour")
+
+    def changes(
+        self, selection: Selection, work: tuple[float, float] | None = None, limit: int = 50
+    ) -> Changes:
+        """Containers of which one GOMAXPROCS, limit, Go version or image gave way to another,
+        newest first. ``work`` is units of work a second before and after: of one of them."""
+        source = source_of(selection, (HOURS,))
+        ends = ends_of(self._rows, selection, source)
+        covered = coverage(self._rows, selection, ends, HOUR_S)
+        span = spanned(ends, source, covered)
+        condition = where_of(selection, source)
+        by_container: defaultdict[tuple[str, str, str, str], list[dict[str, Any]]] = defaultdict(
+            list
+        )
+        for row in self._rows(_CHANGING.format(condition=condition.text), condition.parameters):
+            key = row["namespace"], row["kind"], row["workload"], row["box"]
+            by_container[key].append(row)
+        found = [
+            changes_of(key, rows, covered.seconds, work, MIN_HITS)
+            for key, rows in by_container.items()
+        ]
+        rows = sorted((row for one in found for row in one.rows), key=lambda row: -row.at)
+        others = sorted((row for one in found for row in one.uncompared), key=lambda row: -row.at)
+        return Changes(span, tuple(rows[:limit]), tuple(others[:limit]))
+
+    # --- profiles ---------------------------------------------------------------------------
+
+    def profile(self, selection: Selection) -> Profile:
+        """Stacks of all that the selection holds, those with most CPU time first."""
+        source = source_of(selection, (STACK_HOURS, WINDOWS))
+        condition = where_of(selection, source)
+        if source is WINDOWS:
+            times = (
+                "SELECT sample.1 AS stack, sum(toUInt64(sample.2 * (cpu_ns / hits))) AS ns"
+                " FROM windows ARRAY JOIN arrayZip(windows.stack, stack_hits) AS sample"
+                f" WHERE {condition.text} AND hits > 0 GROUP BY stack"
+            )
+        else:
+            times = (
+                "SELECT stack, sum(cpu_ns) AS ns FROM stack_hours"
+                f" WHERE {condition.text} GROUP BY stack"
+            )
+        named = conditions_only(selection.only(frozenset({"namespace", "kind", "workload"})), "n")
+        parameters = {**condition.parameters, **named.parameters, "most": STACKS_MAX}
+        most = f"SELECT stack, ns FROM ({times}) ORDER BY ns DESC, stack LIMIT {{most:UInt32}}"
+        columns = self._columns(
+            f"SELECT t.ns, d.category, d.functions FROM ({most}) AS t LEFT JOIN"
+            " (SELECT stack, any(category) AS category, any(functions) AS functions FROM stacks"
+            f"  WHERE {named.text} AND stack IN (SELECT stack FROM ({most})) GROUP BY stack) AS d"
+            " ON t.stack = d.stack ORDER BY t.ns DESC",
+            parameters,
+        )
+        total = self._rows(
+            f"SELECT sum(ns) AS ns, count() AS n FROM ({times})", condition.parameters
+        )[0]
+        stacks = (
+            tuple(
+                StackTime(tuple(functions), category or "unknown", int(ns))
+                for ns, category, functions in zip(*columns, strict=True)
+            )
+            if columns
+            else ()
+        )
+        rest = int(total["ns"]) - sum(stack.cpu_ns for stack in stacks)
+        return Profile(
+            span_of(self._rows, selection, source), stacks, int(total["n"]), max(0, rest)
+        )
+
+    def functions(self, selection: Selection, limit: int = 50) -> Functions:
+        return functions_of(self.profile(selection), limit)
+
+    def difference(self, first: Selection, second: Selection, limit: int = 50) -> Differences:
+        return differences_of(self.profile(first), self.profile(second), limit)
+
+    # --- the database -----------------------------------------------------------------------
+
+    def _rows(self, query: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        with self._turn:
+            return self._connections.rows(query, parameters, self._settings)
+
+    def _columns(self, query: str, parameters: Mapping[str, Any]) -> list[Sequence[Any]]:
+        with self._turn:
+            return self._connections.columns(query, parameters, self._settings)
+
+
+def _consumption(row: Mapping[str, Any], span: Span) -> Consumption:
+    cpu, runtime = row["cpu"], row["scheduler"] + row["gc"]
+    savings = tuple(row[f"saving_{end}_"] / span.seconds for end in ("low", "mid", "high"))
+    return Consumption(
+        containers=row["duration"] / 1e9 / span.seconds,
+        cores=cpu / 1e9 / span.seconds,
+        runtime_cores=runtime / 1e9 / span.seconds,
+        scheduler_share=row["scheduler"] / cpu if cpu else 0.0,
+        gc_share=row["gc"] / cpu if cpu else 0.0,
+        throttled_share=row["throttled"] / row["periods_"] if row["periods_"] else 0.0,
+        saving_cores=(savings[0], savings[1], savings[2]) if any(savings) else None,
+    )
+
+
+def _top_row(
+    row: Mapping[str, Any],
+    span: Span,
+    holding: Mapping[tuple[str, str, str], tuple[OpenFinding, ...]] | None,
+) -> TopRow:
+    key = row["namespace"], row["kind"], row["workload"]
+    return TopRow(
+        namespace=row["namespace"],
+        kind=row["kind"],
+        workload=row["workload"],
+        consumption=_consumption(row, span),
+        gomaxprocs=tuple(row["values"]),
+        recommended=row["recommended_"],
+        target=row["target_"],
+        limit_cores=row["limit_"],
+        go=tuple(sorted(row["versions"])),
+        findings=tuple(sorted(row["codes"])),
+        open_findings=None if holding is None else holding.get(key, ()),
+    )

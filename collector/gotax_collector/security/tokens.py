@@ -1,0 +1,130 @@
+"""Bearer tokens: a file with one a line, read anew when it changes.
+
+A line is a token and, optionally, until when and for whom it is good::
+
+    3f9c...  expires=2027-01-31T00:00:00Z  agent=node-*
+
+Empty lines and those that begin with # are nothing. A file that cannot be read or understood
+leaves the tokens as they were; at the start it is an error.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from hashlib import sha256
+from pathlib import Path
+
+from gotax_collector.errors import CollectorError
+from gotax_collector.refusal import Reason, RefusedError
+
+log = logging.getLogger(__name__)
+
+LENGTH_MIN = 16
+FILE_BYTES_MAX = 1 << 20
+
+
+class TokenFileError(CollectorError):
+    """The text is one sentence that names the file, and never a token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """``digest`` is SHA-256 of it: all digests have one length, and memory does not show tokens.
+
+    ``expires_unix_s`` None: never. ``agents`` is a glob for names of agents.
+    """
+
+    digest: bytes
+    expires_unix_s: float | None = None
+    agents: str = "*"
+
+
+def parse_tokens(text: str, name: str) -> tuple[Token, ...]:
+    """TokenFileError with the number of the line."""
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        try:
+            found.append(_parse_line(words))
+        except ValueError as error:
+            raise TokenFileError(f"{name}, line {number}: {error}") from error
+    if not found:
+        raise TokenFileError(f"{name} has no token in it")
+    return tuple(found)
+
+
+def _parse_line(words: list[str]) -> Token:
+    if len(words[0]) < LENGTH_MIN:
+        raise ValueError(f"a token has at least {LENGTH_MIN} characters")
+    expires, agents = None, "*"
+    for word in words[1:]:
+        key, _, value = word.partition("=")
+        if key == "expires":
+            try:
+                moment = datetime.fromisoformat(value)
+            except ValueError:
+                raise ValueError("expires= takes a time such as 2027-01-31T00:00:00Z") from None
+            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            expires = moment.timestamp()
+        elif key == "agent" and value:
+            agents = value
+        else:
+            raise ValueError("only expires= and agent= can follow a token")
+    return Token(sha256(words[0].encode()).digest(), expires, agents)
+
+
+class Tokens:
+    """The tokens of a file, as it is now."""
+
+    def __init__(self, path: str, unix_s: Callable[[], float]) -> None:
+        self._path = Path(path)
+        self._unix_s = unix_s
+        self._stamp: tuple[int, ...] = ()
+        self._tokens: tuple[Token, ...] = ()
+        self._read()
+
+    def check(self, authorization: str, agent: str) -> None:
+        """RefusedError: UNAUTHENTICATED, EXPIRED, FORBIDDEN."""
+        try:
+            self._read()
+        except TokenFileError as error:
+            log.warning("the tokens stay as they were: %s", error)
+        scheme, _, given = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not given:
+            raise RefusedError(Reason.UNAUTHENTICATED, "no bearer token")
+        digest = sha256(given.strip().encode(errors="replace")).digest()
+        # All are compared, so that time does not tell which one was nearly right.
+        matching = [token for token in self._tokens if hmac.compare_digest(token.digest, digest)]
+        if not matching:
+            raise RefusedError(Reason.UNAUTHENTICATED, "a token that is not known")
+        now = self._unix_s()
+        good = [t for t in matching if t.expires_unix_s is None or now < t.expires_unix_s]
+        if not good:
+            raise RefusedError(Reason.EXPIRED, "a token that has expired")
+        if not any(fnmatchcase(agent, token.agents) for token in good):
+            raise RefusedError(Reason.FORBIDDEN, "a token that is for other agents")
+
+    def _read(self) -> None:
+        try:
+            status = self._path.stat()
+            stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
+            if stamp == self._stamp:
+                return
+            with self._path.open("rb") as file:
+                data = file.read(FILE_BYTES_MAX + 1)
+        except OSError as error:
+            raise TokenFileError(f"cannot read {self._path}: {error.strerror}") from error
+        if len(data) > FILE_BYTES_MAX:
+            raise TokenFileError(f"{self._path} is larger than {FILE_BYTES_MAX >> 20} MB")
+        try:
+            self._tokens = parse_tokens(data.decode(), str(self._path))
+        except UnicodeDecodeError as error:
+            raise TokenFileError(f"{self._path} is not text") from error
+        self._stamp = stamp

@@ -1,0 +1,1 @@
+"""Where reports are kept: ClickHouse, embedded or a server."""

@@ -1,0 +1,251 @@
+"""The columns of the tables that reports are written into: each with its type and its value.
+
+A new column is a line here: the table (schema.py) and the rows (rows.py) follow. A store that is
+there already needs a step in schema.MIGRATIONS as well. The journal keeps rows without the names of
+their columns: a new column comes last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from gotax_collector.report import Category, Frame, Identity, Observation, Received
+
+COUNT_MAX = (1 << 32) - 1  # of columns that are UInt32
+KINDS = {"go": 0, "kernel": 1, "native": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What the rows of one insert have in common. ``day`` is the store's partition."""
+
+    day: str
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What a fleet counts together: what a user applied, else a unit, else a program."""
+
+    namespace: str
+    kind: str
+    name: str
+
+
+def workload_of(identity: Identity) -> Workload:
+    if identity.workload_name:
+        return Workload(identity.namespace, identity.workload_kind, identity.workload_name)
+    if identity.unit:
+        return Workload(identity.namespace, "Unit", identity.unit)
+    if program := identity.main_package or identity.main_module:
+        return Workload(identity.namespace, "Program", program)
+    return Workload(identity.namespace, "Container", identity.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What all rows of a report have. ``ordinal`` 0 is the node's own row."""
+
+    report: Received
+    batch: Batch
+    ordinal: int
+    start_s: int
+    received_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerRow(Row):
+    """``seen`` with its samples. ``saving`` is of its best finding: low, mid, high, and the
+    GOMAXPROCS that leads there."""
+
+    seen: Observation
+    stacks: list[int]
+    stack_hits: list[int]
+    who: Identity = field(init=False)
+    workload: Workload = field(init=False)
+    labels: list[str] = field(init=False)
+    costs: list[int] = field(init=False)
+    group_ns: dict[str, int] = field(init=False)
+    saving: tuple[float, float, float, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        seen, known = self.seen, self.report.categories
+        categories = [known[number] for number in seen.category.tolist()]
+        costs = seen.category_cpu_ns.tolist()
+        group_ns: dict[str, int] = {}
+        for category, cost in zip(categories, costs, strict=True):
+            group_ns[category.group] = group_ns.get(category.group, 0) + cost
+        put = object.__setattr__
+        put(self, "who", seen.identity)
+        put(self, "workload", workload_of(seen.identity))
+        put(self, "labels", [category.label for category in categories])
+        put(self, "costs", costs)
+        put(self, "group_ns", group_ns)
+        put(self, "saving", _saving(seen))
+
+    @property
+    def program(self) -> str:
+        return self.who.main_package or self.who.main_module or self.who.command
+
+
+def _saving(seen: Observation) -> tuple[float, float, float, int]:
+    best = max(
+        (f for f in seen.findings if f.saving_mid_cores is not None),
+        key=lambda f: f.saving_mid_cores or 0.0,
+        default=None,
+    )
+    if best is None:
+        return 0.0, 0.0, 0.0, seen.recommended or 0
+    return (
+        *(best.saving_low_cores or 0.0, best.saving_mid_cores or 0.0),
+        *(best.saving_high_cores or 0.0, best.remedy_gomaxprocs or seen.recommended or 0),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StackRow:
+    workload: Workload
+    number: int
+    category: Category
+    frames: tuple[Frame, ...]
+    day: str
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """``definition`` is ClickHouse's: type and codec. ``node`` None: a node has none of it."""
+
+    name: str
+    definition: str
+    value: Callable[[ContainerRow], object]
+    node: Callable[[Row], object] | None = None
+
+    def of_node(self, row: Row) -> object:
+        return _zero(self.definition) if self.node is None else self.node(row)
+
+
+@dataclass(frozen=True, slots=True)
+class StackColumn:
+    name: str
+    definition: str
+    value: Callable[[StackRow], object]
+
+
+def definitions(columns: Iterable[Column | StackColumn]) -> str:
+    """As CREATE TABLE has them."""
+    return ",".join(f"\n  {column.name} {column.definition}" for column in columns)
+
+
+def _both(name: str, definition: str, value: Callable[[Row], object]) -> Column:
+    return Column(name, definition, value, value)
+
+
+def _zero(definition: str) -> object:
+    if definition.startswith(("Array", "Map")):
+        return {} if definition.startswith("Map") else []
+    return "" if "String" in definition else 0
+
+
+_TEXT = "LowCardinality(String)"
+_TEXTS = "Array(LowCardinality(String))"
+_NAME = "String CODEC(ZSTD(1))"
+_UINT32 = "UInt32 CODEC(ZSTD(1))"
+_UINT64 = "UInt64 CODEC(ZSTD(1))"
+_NUMBERS = "Array(UInt64) CODEC(ZSTD(1))"
+_FLOAT = "Float32 CODEC(ZSTD(1))"
+_TIME = "DateTime('UTC') CODEC(DoubleDelta, ZSTD(1))"
+_COUNTS = "Map(LowCardinality(String), UInt64)"
+
+WINDOWS = (
+    _both("stored", "Date", lambda row: row.batch.day),
+    _both("batch", _UINT64, lambda row: row.batch.token),
+    _both("agent", _TEXT, lambda row: row.report.sender.agent),
+    _both("epoch", _UINT64, lambda row: row.report.epoch),
+    _both("sequence", "UInt64 CODEC(Delta, ZSTD(1))", lambda row: row.report.sequence),
+    _both("ordinal", "UInt16 CODEC(ZSTD(1))", lambda row: row.ordinal),
+    _both("node", _TEXT, lambda row: row.report.sender.node),
+    _both("version", _TEXT, lambda row: row.report.sender.version),
+    _both("kernel", _TEXT, lambda row: row.report.sender.kernel),
+    _both("architecture", _TEXT, lambda row: row.report.sender.architecture),
+    _both("start", _TIME, lambda row: row.start_s),
+    _both("received", _TIME, lambda row: row.received_s),
+    _both("duration_ns", _UINT64, lambda row: row.report.duration_ns),
+    _both("period_ns", _UINT64, lambda row: row.report.period_ns),
+    _both("cpu_count", _UINT32, lambda row: row.report.cpu_count),
+    Column("namespace", _TEXT, lambda row: row.workload.namespace),
+    Column("kind", _TEXT, lambda row: row.workload.kind, lambda _: "Node"),
+    Column("workload", _TEXT, lambda row: row.workload.name),
+    Column("pod", _NAME, lambda row: row.who.pod),
+    Column("container", _TEXT, lambda row: row.who.container or row.who.name),
+    Column("container_id", _NAME, lambda row: row.who.container_id),
+    Column("name", _NAME, lambda row: row.who.name, lambda row: row.report.sender.node),
+    Column("image", _TEXT, lambda row: row.who.image),
+    Column("go", _TEXT, lambda row: row.who.go_version),
+    Column("program", _TEXT, lambda row: row.program),
+    Column("program_version", _TEXT, lambda row: row.who.main_version),
+    Column("command", _TEXT, lambda row: row.who.command),
+    Column("process_count", _UINT32, lambda row: row.seen.process_count),
+    Column("gomaxprocs", _UINT32, lambda row: row.seen.gomaxprocs or 0),
+    Column("origin", _TEXT, lambda row: row.seen.origin),
+    Column("expected", _UINT32, lambda row: row.seen.expected or 0),
+    Column("recommended", _UINT32, lambda row: row.seen.recommended or 0),
+    Column("limit_cores", _FLOAT, lambda row: row.seen.limit_cores or 0.0),
+    Column("request_cores", _FLOAT, lambda row: row.seen.request_cores or 0.0),
+    Column("usage_ns", _UINT64, lambda row: row.seen.usage_ns or 0),
+    Column("periods", _UINT32, lambda row: min(row.seen.periods or 0, COUNT_MAX)),
+    Column(
+        "throttled_periods", _UINT32, lambda row: min(row.seen.throttled_periods or 0, COUNT_MAX)
+    ),
+    Column("throttled_ns", _UINT64, lambda row: row.seen.throttled_ns or 0),
+    Column(
+        "hits",
+        _UINT64,
+        lambda row: int(row.seen.category_hits.sum()),
+        lambda row: row.report.hits_drained,
+    ),
+    Column("cpu_ns", _UINT64, lambda row: row.seen.cpu_ns),
+    Column("scheduler_ns", _UINT64, lambda row: row.group_ns.get("scheduler", 0)),
+    Column("gc_ns", _UINT64, lambda row: row.group_ns.get("gc", 0)),
+    Column("service_ns", _UINT64, lambda row: row.group_ns.get("service", 0)),
+    Column("user_ns", _UINT64, lambda row: row.group_ns.get("user", 0)),
+    Column("category", _TEXTS, lambda row: row.labels),
+    Column("category_ns", _NUMBERS, lambda row: row.costs),
+    Column("verdict", _TEXT, lambda row: row.seen.verdict),
+    Column("finding", _TEXTS, lambda row: [f.code for f in row.seen.findings]),
+    Column("finding_severity", _TEXTS, lambda row: [f.severity for f in row.seen.findings]),
+    Column("finding_title", _TEXTS, lambda row: [f.title for f in row.seen.findings]),
+    Column("finding_remedy", _TEXTS, lambda row: [f.remedy for f in row.seen.findings]),
+    Column("saving_low", _FLOAT, lambda row: row.saving[0]),
+    Column("saving_mid", _FLOAT, lambda row: row.saving[1]),
+    Column("saving_high", _FLOAT, lambda row: row.saving[2]),
+    Column("target", _UINT32, lambda row: row.saving[3]),
+    Column("lost", _COUNTS, lambda _: {}, lambda row: dict(row.report.lost)),
+    Column("dropped", _COUNTS, lambda _: {}, lambda row: dict(row.report.dropped)),
+    Column("stack", "Array(UInt64) CODEC(ZSTD(3))", lambda row: row.stacks),
+    Column("stack_hits", _NUMBERS, lambda row: row.stack_hits),
+)
+STACKS = (
+    StackColumn("namespace", _TEXT, lambda row: row.workload.namespace),
+    StackColumn("kind", _TEXT, lambda row: row.workload.kind),
+    StackColumn("workload", _TEXT, lambda row: row.workload.name),
+    StackColumn("stack", "UInt64", lambda row: row.number),
+    StackColumn("category", _TEXT, lambda row: row.category.label),
+    StackColumn("group", _TEXT, lambda row: row.category.group),
+    StackColumn(
+        "functions",
+        "Array(LowCardinality(String)) CODEC(ZSTD(1))",
+        lambda row: [f.function for f in row.frames],
+    ),
+    StackColumn(
+        "files",
+        "Array(LowCardinality(String)) CODEC(ZSTD(1))",
+        lambda row: [f.file for f in row.frames],
+    ),
+    StackColumn(
+        "kinds",
+        "Array(UInt8) CODEC(ZSTD(1))",
+        lambda row: [KINDS.get(f.kind, 0) for f in row.frames],
+    ),
+    StackColumn("seen", "Date", lambda row: row.day),
+)

@@ -1,0 +1,97 @@
+"""A report as rows of the tables ``windows`` and ``stacks`` (columns.py), in JSONCompactEachRow."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from gotax_collector.report import Category, Received, UInt64Array
+from gotax_collector.storage.columns import (
+    COUNT_MAX,
+    STACKS,
+    WINDOWS,
+    Batch,
+    ContainerRow,
+    Row,
+    StackRow,
+    Workload,
+)
+
+_encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
+_OF_CONTAINER = [column.value for column in WINDOWS]
+
+
+def window_lines(report: Received, batch: Batch) -> Iterator[str]:
+    """A line for the node, and one for each container."""
+    received_s = _seconds(report.received_unix_ns)
+    # A clock that is ahead would put the window where no question looks.
+    times = min(_seconds(report.start_unix_ns), received_s), received_s
+    node = Row(report, batch, 0, *times)
+    yield _encode([column.of_node(node) for column in WINDOWS])
+    stacks = stack_ids(report)
+    bounds = np.searchsorted(report.samples.container, np.arange(len(report.containers) + 1))
+    for index, seen in enumerate(report.containers):
+        samples = slice(bounds[index], bounds[index + 1])
+        row = ContainerRow(
+            *(report, batch, index + 1, *times, seen),
+            *(stacks[samples].tolist(), report.samples.hits[samples].tolist()),
+        )
+        yield _encode([value(row) for value in _OF_CONTAINER])
+
+
+def stack_ids(report: Received) -> UInt64Array:
+    """Of each sample: the stack's hash and what the time there counts as, in one number."""
+    if not len(report.samples):
+        return np.zeros(0, np.uint64)
+    salts = np.array([_salt(category.label) for category in report.categories], np.uint64)
+    ids: UInt64Array = report.samples.stack_hash ^ salts[report.samples.category]
+    return ids
+
+
+def stack_line(
+    report: Received, workload: Workload, stack: tuple[int, int, Category], day: str
+) -> str:
+    """``stack`` is (id, hash, category)."""
+    number, stack_hash, category = stack
+    row = StackRow(workload, number, category, report.stacks.frames(stack_hash), day)
+    return _encode([column.value(row) for column in STACKS])
+
+
+class KnownStacks:
+    """Which (workload, stack) the store has been told lately, in a fixed piece of memory.
+
+    A table without chains: what meets another in its place takes it. To forget is harmless, the
+    store is told once more.
+    """
+
+    _SIZE = 1 << 21  # 16 MiB
+
+    def __init__(self) -> None:
+        self._table = np.zeros(self._SIZE, np.uint64)
+
+    def unknown(self, keys: UInt64Array) -> npt.NDArray[np.bool_]:
+        found: npt.NDArray[np.bool_] = self._table[keys & np.uint64(self._SIZE - 1)] != keys
+        return found
+
+    def add(self, keys: UInt64Array) -> None:
+        self._table[keys & np.uint64(self._SIZE - 1)] = keys
+
+
+def workload_salt(workload: Workload, period: int) -> int:
+    """Makes a stack of two workloads two keys; ``period`` makes it a new one now and then."""
+    return _salt(f"{workload.namespace}\0{workload.kind}\0{workload.name}\0{period}")
+
+
+@lru_cache(maxsize=8192)
+def _salt(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def _seconds(unix_ns: int) -> int:
+    """As a DateTime holds it: from 1970 to 2106."""
+    return max(0, min(unix_ns // 1_000_000_000, COUNT_MAX))

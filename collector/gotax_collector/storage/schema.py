@@ -1,0 +1,289 @@
+"""The tables of the store, and how an older store becomes a newer one.
+
+``windows`` is all there is: a row per container and report, and one (``ordinal`` 0) for the node
+itself. One insert into it, of one partition, is one part on disk: it is there wholly or not at all,
+and so is every report in it. Everything else follows from it by materialized views, but for
+``stacks``, which only says what the hashes in ``windows`` stand for and is written first.
+
+``windows`` is partitioned by the day on which it was stored, by the collector's clock: a batch has
+one such day, whatever the nodes' clocks say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gotax_collector.storage.columns import STACKS, WINDOWS, definitions
+
+VERSION = 1
+"""Of what ``statements`` makes. Whoever changes a table adds to MIGRATIONS and adds 1."""
+
+MIGRATIONS: dict[int, tuple[str, ...]] = {}
+"""By version: what makes a store of the version before into one of this, each idempotent."""
+
+DEDUPLICATION_WINDOW = 10_000
+"""How many of the last blocks each table knows, so that a repeated insert changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Days after which data goes: windows with their stacks, and the hourly sums."""
+
+    windows_days: int = 14
+    hours_days: int = 365
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """``cluster`` "" is one server or the embedded engine; else a name in remote_servers."""
+
+    retention: Retention = Retention()
+    cluster: str = ""
+    database: str = "gotax"
+
+    @property
+    def on_cluster(self) -> str:
+        return f" ON CLUSTER `{self.cluster}`" if self.cluster else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """``merge`` is what the engine's name begins with; ``shard`` keeps together what belongs so."""
+
+    name: str
+    columns: str
+    order: str
+    partition: str
+    shard: str
+    merge: str = ""
+    ttl: str = ""
+    arguments: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """``select`` reads ``{source}``; its columns go into the table ``target`` by name."""
+
+    target: str
+    select: str
+
+
+_TEXT = "LowCardinality(String)"
+_SUM = "SimpleAggregateFunction(sum, UInt64) CODEC(ZSTD(1))"
+
+_LEDGER = f"""
+  agent {_TEXT},
+  epoch UInt64,
+  sequence UInt64 CODEC(Delta, ZSTD(1)),
+  stored Date"""
+
+_SUMS = f"""
+  windows {_SUM},
+  duration_ns {_SUM},
+  cpu_ns {_SUM},
+  scheduler_ns {_SUM},
+  gc_ns {_SUM},
+  service_ns {_SUM},
+  user_ns {_SUM},
+  hits {_SUM},
+  periods {_SUM},
+  throttled_periods {_SUM},
+  throttled_ns {_SUM},
+  saving_low SimpleAggregateFunction(sum, Float64) CODEC(ZSTD(1)),
+  saving_mid SimpleAggregateFunction(sum, Float64) CODEC(ZSTD(1)),
+  saving_high SimpleAggregateFunction(sum, Float64) CODEC(ZSTD(1)),
+  limit_cores SimpleAggregateFunction(max, Float32) CODEC(ZSTD(1)),
+  recommended SimpleAggregateFunction(max, UInt32) CODEC(ZSTD(1)),
+  target SimpleAggregateFunction(max, UInt32) CODEC(ZSTD(1)),
+  cpu_count SimpleAggregateFunction(max, UInt32) CODEC(ZSTD(1)),
+  findings SimpleAggregateFunction(groupUniqArrayArray, Array(String)) CODEC(ZSTD(1)),
+  category_ns SimpleAggregateFunction(sumMap, Map(String, UInt64)) CODEC(ZSTD(1))"""
+
+_WORKLOAD_KEYS = ("namespace", "kind", "workload")
+_BUILD_KEYS = ("gomaxprocs", "go", "image")
+_HOUR_KEYS = (*_WORKLOAD_KEYS, "container", "program", *_BUILD_KEYS, "node")
+_SUM_KEYS = (*_WORKLOAD_KEYS, *_BUILD_KEYS)
+
+_SUMS_SELECT = """
+  count() AS windows,
+  sum(w.duration_ns) AS duration_ns,
+  sum(w.cpu_ns) AS cpu_ns,
+  sum(w.scheduler_ns) AS scheduler_ns,
+  sum(w.gc_ns) AS gc_ns,
+  sum(w.service_ns) AS service_ns,
+  sum(w.user_ns) AS user_ns,
+  sum(w.hits) AS hits,
+  sum(w.periods) AS periods,
+  sum(w.throttled_periods) AS throttled_periods,
+  sum(w.throttled_ns) AS throttled_ns,
+  sum(w.saving_low * w.duration_ns / 1e9) AS saving_low,
+  sum(w.saving_mid * w.duration_ns / 1e9) AS saving_mid,
+  sum(w.saving_high * w.duration_ns / 1e9) AS saving_high,
+  max(w.limit_cores) AS limit_cores,
+  max(w.recommended) AS recommended,
+  max(w.target) AS target,
+  max(w.cpu_count) AS cpu_count,
+  groupUniqArrayArray(arrayMap(f -> toString(f), w.finding)) AS findings,
+  sumMap(mapFromArrays(arrayMap(c -> toString(c), w.category), w.category_ns)) AS category_ns"""
+
+
+def _typed(keys: tuple[str, ...]) -> str:
+    types = {"gomaxprocs": "UInt32"}
+    return "".join(f"\n  {key} {types.get(key, _TEXT)}," for key in keys)
+
+
+def _sums_view(target: str, keys: tuple[str, ...]) -> View:
+    columns = ", ".join(f"w.{key} AS {key}" for key in keys)
+    return View(
+        target,
+        f"SELECT toStartOfHour(w.start) AS hour, {columns},{_SUMS_SELECT}"
+        f" FROM {{source}} AS w WHERE w.ordinal > 0 GROUP BY hour, {', '.join(keys)}",
+    )
+
+
+def tables(retention: Retention) -> tuple[Table, ...]:
+    """In the order in which they are made."""
+    raw, hourly = retention.windows_days, retention.hours_days
+    hour = "hour DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),"
+    return (
+        Table(
+            "windows",
+            f"{definitions(WINDOWS)},\n  INDEX start_range start TYPE minmax GRANULARITY 1",
+            "namespace, workload, kind, node, container, start",
+            "stored",
+            "cityHash64(agent)",
+            ttl=f"stored + toIntervalDay({raw})",
+        ),
+        Table(
+            "stacks",
+            definitions(STACKS),
+            "namespace, workload, kind, stack",
+            "tuple()",
+            "cityHash64(workload)",
+            merge="Replacing",
+            arguments="seen",
+            ttl=f"seen + toIntervalDay({max(raw, hourly) + 31})",
+        ),
+        Table(
+            "ledger",
+            _LEDGER,
+            "agent, epoch, sequence",
+            "toYYYYMM(stored)",
+            "cityHash64(agent)",
+            merge="Replacing",
+            ttl=f"stored + toIntervalDay({max(raw, 31)})",
+        ),
+        Table(
+            "hours",
+            f"\n  {hour}{_typed(_HOUR_KEYS)}{_SUMS}",
+            f"{', '.join(_HOUR_KEYS)}, hour",
+            "toYYYYMM(hour)",
+            "cityHash64(node)",
+            merge="Aggregating",
+            ttl=f"hour + toIntervalDay({hourly})",
+        ),
+        Table(
+            "workload_hours",
+            f"\n  {hour}{_typed(_SUM_KEYS)}{_SUMS}",
+            f"{', '.join(_SUM_KEYS)}, hour",
+            "toYYYYMM(hour)",
+            "cityHash64(workload)",
+            merge="Aggregating",
+            ttl=f"hour + toIntervalDay({hourly})",
+        ),
+        Table(
+            "stack_hours",
+            f"\n  {hour}{_typed(_SUM_KEYS)}\n  stack UInt64,\n  hits {_SUM},\n  cpu_ns {_SUM}",
+            f"{', '.join(_SUM_KEYS)}, hour, stack",
+            "toYYYYMM(hour)",
+            "cityHash64(workload)",
+            merge="Aggregating",
+            ttl=f"hour + toIntervalDay({hourly})",
+        ),
+    )
+
+
+def views() -> tuple[View, ...]:
+    keys = ", ".join(f"w.{key} AS {key}" for key in _SUM_KEYS)
+    return (
+        View(
+            "ledger",
+            "SELECT w.agent AS agent, w.epoch AS epoch, w.sequence AS sequence, w.stored AS stored"
+            " FROM {source} AS w WHERE w.ordinal = 0",
+        ),
+        _sums_view("hours", _HOUR_KEYS),
+        _sums_view("workload_hours", _SUM_KEYS),
+        View(
+            "stack_hours",
+            # Samples say what for, the kernel says how much: a hit is worth its part of cpu_ns.
+            f"SELECT toStartOfHour(w.start) AS hour, {keys}, sample.1 AS stack,"
+            " sum(sample.2) AS hits, sum(toUInt64(sample.2 * (w.cpu_ns / w.hits))) AS cpu_ns"
+            " FROM {source} AS w ARRAY JOIN arrayZip(w.stack, w.stack_hits) AS sample"
+            f" WHERE w.ordinal > 0 AND w.hits > 0 GROUP BY hour, {', '.join(_SUM_KEYS)}, stack",
+        ),
+    )
+
+
+def statements(layout: Layout) -> Iterator[str]:
+    """What makes an empty database a store of VERSION. Each may be repeated."""
+    yield (
+        f"CREATE TABLE IF NOT EXISTS {layout.database}.schema_versions{layout.on_cluster}"
+        f" (version UInt32, applied DateTime DEFAULT now())"
+        f" ENGINE = {_engine(layout, 'schema_versions', 'Replacing', 'applied', everywhere=True)}"
+        " ORDER BY version"
+    )
+    for table in tables(layout.retention):
+        yield from _create(table, layout)
+    for view in views():
+        yield (
+            f"CREATE MATERIALIZED VIEW IF NOT EXISTS"
+            f" {layout.database}.{view.target}_view{layout.on_cluster}"
+            f" TO {local(view.target, layout)}"
+            f" AS {view.select.format(source=local('windows', layout))}"
+        )
+
+
+def local(table: str, layout: Layout) -> str:
+    """Where a table's rows are; on a cluster the table itself only knows who has them."""
+    suffix = "_local" if layout.cluster else ""
+    return f"{layout.database}.{table}{suffix}"
+
+
+def _create(table: Table, layout: Layout) -> Iterator[str]:
+    settings = ["ttl_only_drop_parts = 1"]
+    if not layout.cluster:
+        # On disk before the agent is told so: a cluster has replicas for that.
+        settings += ["fsync_after_insert = 1", "fsync_part_directory = 1"]
+        settings.append(f"non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}")
+    yield (
+        f"CREATE TABLE IF NOT EXISTS {local(table.name, layout)}{layout.on_cluster}"
+        f" ({table.columns})"
+        f" ENGINE = {_engine(layout, table.name, table.merge, table.arguments)}"
+        f" PARTITION BY {table.partition} ORDER BY ({table.order})"
+        f" TTL {table.ttl} SETTINGS {', '.join(settings)}"
+    )
+    if layout.cluster:
+        yield (
+            f"CREATE TABLE IF NOT EXISTS {layout.database}.{table.name}{layout.on_cluster}"
+            f" AS {local(table.name, layout)}"
+            f" ENGINE = Distributed('{layout.cluster}', '{layout.database}',"
+            f" '{table.name}_local', {table.shard})"
+        )
+
+
+def _engine(
+    layout: Layout, name: str, merge: str, arguments: str = "", everywhere: bool = False
+) -> str:
+    """``everywhere``: the same rows on all shards."""
+    if not layout.cluster:
+        return f"{merge}MergeTree({arguments})"
+    shard = "all" if everywhere else "{shard}"
+    path = f"'/clickhouse/tables/{layout.database}/{name}/{shard}', '{{shard}}-{{replica}}'"
+    return f"Replicated{merge}MergeTree({path}{', ' + arguments if arguments else ''})"
+
+
+def expiry(layout: Layout) -> Iterator[tuple[str, str]]:
+    """(local table, its TTL): for a store that was made with another retention."""
+    for table in tables(layout.retention):
+        yield local(table.name, layout), table.ttl

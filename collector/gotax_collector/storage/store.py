@@ -1,0 +1,310 @@
+"""Reports in ClickHouse: kept once each, wholly or not at all.
+
+A batch goes in three steps: names of stacks that are new (repeating them changes nothing), the
+batch itself into the journal, then into ``windows`` under a token of its own. Whatever is
+interrupted after the second step is repeated under the same token, and ClickHouse ignores, table
+by table, what it has already. Whatever is interrupted before was not acknowledged, and comes
+again from the agent. docs/decisions/0016 says why so, and what replicas change.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from gotax_collector.errors import CollectorError
+from gotax_collector.report import Category, Received, StoreError
+from gotax_collector.storage import rows, schema
+from gotax_collector.storage.clickhouse import Connections, QueryError
+from gotax_collector.storage.columns import STACKS, WINDOWS, Batch, workload_of
+from gotax_collector.storage.journal import Entry, Journal
+from gotax_collector.storage.ledger import Ledger, Ranges
+from gotax_collector.storage.schema import Layout, Retention
+
+log = logging.getLogger(__name__)
+
+INSERT_MAX_S = 30
+"""How long an insert may take before it counts as failed, and comes again."""
+
+ROWS_MAX = 50_000
+"""Of one insert. More would be split, and then no longer be all or nothing."""
+
+_STACKS_PERIOD_S = 30 * 86_400  # how often a stack's names are told anew, so that they don't expire
+_WINDOWS = [column.name for column in WINDOWS]
+_STACKS = [column.name for column in STACKS]
+_ONE_BLOCK = {
+    "max_insert_block_size": 4 * ROWS_MAX,
+    "min_insert_block_size_rows": 4 * ROWS_MAX,
+    "min_insert_block_size_bytes": 1 << 30,
+    "input_format_parallel_parsing": 0,
+    "max_insert_threads": 1,
+}
+_INSERT = {
+    **_ONE_BLOCK,
+    "async_insert": 0,
+    "insert_deduplicate": 1,
+    "deduplicate_blocks_in_dependent_materialized_views": 1,
+    "max_execution_time": INSERT_MAX_S,
+}
+
+
+class SchemaError(CollectorError):
+    """The store was made by a newer gotax. The text is one sentence with the remedy."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """Since the start, for /metrics."""
+
+    reports: int = 0
+    rows: int = 0
+    stacks: int = 0
+    duplicates: int = 0
+    batches: int = 0
+    failures: int = 0
+    replayed: int = 0
+    insert_s: float = 0.0
+
+
+def prepare(connections: Connections, retention: Retention) -> None:
+    """Make or upgrade the tables. SchemaError for a store of a newer gotax; QueryError."""
+    layout = layout_of(connections, retention)
+    version = check(connections)
+    if version == 0:
+        for statement in schema.statements(layout):
+            connections.command(statement)
+    for step in range(version + 1, schema.VERSION + 1):
+        for statement in schema.MIGRATIONS.get(step, ()):
+            connections.command(statement.format(database=layout.database))
+    if version < schema.VERSION:
+        table = f"{layout.database}.schema_versions"
+        connections.command(f"INSERT INTO {table} (version) VALUES ({schema.VERSION})")
+    _set_expiry(connections, layout)
+
+
+def check(connections: Connections) -> int:
+    """The schema's version, 0 for an empty database. SchemaError: it is of a newer gotax."""
+    version = _version(connections)
+    if version > schema.VERSION:
+        raise SchemaError(
+            f"the store {connections.address} has schema {version}, and this gotax knows"
+            f" {schema.VERSION} at most: upgrade the collector"
+        )
+    return version
+
+
+def layout_of(connections: Connections, retention: Retention) -> Layout:
+    address = connections.address
+    return Layout(retention, address.cluster, address.database)
+
+
+def _version(connections: Connections) -> int:
+    database = connections.address.database
+    there = connections.rows(
+        "SELECT count() AS n FROM system.tables"
+        " WHERE database = {database:String} AND name = 'schema_versions'",
+        {"database": database},
+    )
+    if not there[0]["n"]:
+        return 0
+    found = connections.rows(f"SELECT max(version) AS version FROM {database}.schema_versions")
+    return int(found[0]["version"])
+
+
+def _set_expiry(connections: Connections, layout: Layout) -> None:
+    """A store that was made with another retention gets this one, and so does what is in it.
+
+    A part says by itself when it may go, as of when it was written. That alone is written anew,
+    in the background: parts are not.
+    """
+    for table, ttl in schema.expiry(layout):
+        name = table.removeprefix(f"{layout.database}.")
+        found = connections.rows(
+            "SELECT create_table_query AS made FROM system.tables"
+            " WHERE database = {database:String} AND name = {name:String}",
+            {"database": layout.database, "name": name},
+        )
+        if found and ttl not in found[0]["made"]:
+            alter = f"ALTER TABLE {table}{layout.on_cluster}"
+            connections.command(f"{alter} MODIFY SETTING materialize_ttl_recalculate_only = 1")
+            connections.command(f"{alter} MODIFY TTL {ttl}", {"materialize_ttl_after_modify": 0})
+            connections.command(f"{alter} MATERIALIZE TTL", {"mutations_sync": 0})
+
+
+@dataclass(slots=True)
+class ClickHouseStore:
+    """The ``Store`` of the receiver. ``folder`` is for the journal; one thread inserts."""
+
+    connections: Connections
+    folder: Path
+    counters: Counters = field(default_factory=Counters)
+    _ledger: Ledger = field(default_factory=Ledger)
+    _known: rows.KnownStacks = field(default_factory=rows.KnownStacks)
+    _journal: Journal = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._journal = Journal(self.folder / "journal")
+
+    def insert(self, batch: Sequence[Received]) -> None:
+        start = time.monotonic()
+        try:
+            self._finish()
+            self._load_ledger(batch)
+            new = self._not_stored(batch)
+            for part in _parts(new):
+                self._keep(part)
+        except (QueryError, OSError) as error:
+            self.counters.failures += 1
+            # Of a failed insert nobody knows how it ended: the store's own ledger does.
+            self._ledger.forget()
+            raise StoreError(f"the store does not take a batch: {error}") from error
+        finally:
+            self.counters.insert_s += time.monotonic() - start
+        self.counters.batches += 1
+        self.counters.reports += len(new)
+        self.counters.duplicates += len(batch) - len(new)
+
+    def recover(self) -> None:
+        """Finish what an earlier process began. StoreError: not now."""
+        try:
+            self._finish()
+        except (QueryError, OSError) as error:
+            raise StoreError(f"the store does not take a batch: {error}") from error
+
+    def close(self) -> None:
+        self.connections.close()
+
+    def _finish(self) -> None:
+        while entry := self._journal.read():
+            if self._is_overtaken(entry):
+                log.info("batch %s: another replica has stored its reports", entry.token)
+            else:
+                self._send(entry)
+                self.counters.replayed += 1
+            self._journal.remove(entry)
+
+    def _is_overtaken(self, entry: Entry) -> bool:
+        """Nothing of the batch is there, and its agents went to another replica with it.
+
+        Only for a server: nobody else writes into a folder.
+        """
+        if self.connections.address.folder is not None:
+            return False
+        found = self.connections.rows(
+            "SELECT count() AS n FROM windows"
+            " WHERE namespace = '' AND workload = '' AND kind = 'Node' AND batch = {batch:UInt64}",
+            {"batch": int(entry.token, 16)},
+        )
+        return not found[0]["n"]
+
+    def _load_ledger(self, batch: Sequence[Received]) -> None:
+        """Of agents whose stream is new: what the store has of them."""
+        wanted = {
+            (report.sender.agent, report.epoch): report.sender
+            for report in batch
+            if not self._ledger.knows(report.sender.agent, report.epoch, report.sender)
+        }
+        if not wanted:
+            return
+        agents = sorted({agent for agent, _ in wanted})
+        epochs = sorted({epoch for _, epoch in wanted})
+        found = self.connections.rows(
+            # Neighbours differ from their place in the order by the same number.
+            "SELECT agent, epoch, min(sequence) AS first, max(sequence) AS last FROM ("
+            " SELECT agent, epoch, sequence,"
+            "  sequence - row_number() OVER (PARTITION BY agent, epoch ORDER BY sequence) AS range"
+            " FROM (SELECT DISTINCT agent, epoch, sequence FROM ledger"
+            "  WHERE agent IN {agents:Array(String)} AND epoch IN {epochs:Array(UInt64)})"
+            ") GROUP BY agent, epoch, range ORDER BY agent, epoch, first",
+            {"agents": agents, "epochs": epochs},
+            {"select_sequential_consistency": 1},
+        )
+        ranges: dict[tuple[str, int], list[tuple[int, int]]] = {key: [] for key in wanted}
+        for row in found:
+            if (key := (row["agent"], row["epoch"])) in ranges:
+                ranges[key].append((row["first"], row["last"]))
+        for key, sender in wanted.items():
+            self._ledger.load(*key, sender, Ranges(ranges[key]))
+
+    def _not_stored(self, batch: Sequence[Received]) -> list[Received]:
+        new: dict[tuple[str, int, int], Received] = {}
+        for report in batch:
+            if not self._ledger.has(report.key):
+                new.setdefault(report.key, report)
+        return list(new.values())
+
+    def _keep(self, reports: Sequence[Received]) -> None:
+        day = time.strftime("%Y-%m-%d", time.gmtime(reports[0].received_unix_ns // 10**9))
+        self._name_stacks(reports, day)
+        token = secrets.randbits(64)
+        batch = Batch(day, token)
+        lines = [line for report in reports for line in rows.window_lines(report, batch)]
+        entry = Entry(f"{token:016x}", "\n".join(lines).encode())
+        self._journal.write(entry)
+        self._send(entry)
+        self._journal.remove(entry)
+        self.counters.rows += len(lines)
+        for report in reports:
+            self._ledger.add(report.key)
+
+    def _send(self, entry: Entry) -> None:
+        settings = {**_INSERT, "insert_deduplication_token": entry.token}
+        if self.connections.address.cluster:
+            settings |= {"distributed_foreground_insert": 1, "insert_quorum": "auto"}
+        self.connections.insert("windows", _WINDOWS, entry.body, settings)
+
+    def _name_stacks(self, reports: Sequence[Received], day: str) -> None:
+        lines: list[str] = []
+        keys: list[np.uint64] = []
+        for report in reports:
+            for line, key in self._new_stacks(report, day):
+                lines.append(line)
+                keys.append(key)
+        if not lines:
+            return
+        # Rows that another batch has told already merge with those (ReplacingMergeTree).
+        settings = {**_ONE_BLOCK, "async_insert": 0, "insert_deduplicate": 0}
+        body = "\n".join(lines).encode()
+        self.connections.insert("stacks", _STACKS, body, settings)
+        self._known.add(np.array(keys, np.uint64))
+        self.counters.stacks += len(lines)
+
+    def _new_stacks(self, report: Received, day: str) -> list[tuple[str, np.uint64]]:
+        samples = report.samples
+        if not len(samples):
+            return []
+        period = report.received_unix_ns // 10**9 // _STACKS_PERIOD_S
+        workloads = [workload_of(seen.identity) for seen in report.containers]
+        salts = np.array([rows.workload_salt(w, period) for w in workloads], np.uint64)
+        ids = rows.stack_ids(report)
+        keys = ids ^ salts[samples.container]
+        found: dict[int, tuple[str, np.uint64]] = {}
+        for index in np.flatnonzero(self._known.unknown(keys)).tolist():
+            key = keys[index]
+            if int(key) not in found:
+                category: Category = report.categories[int(samples.category[index])]
+                stack = (int(ids[index]), int(samples.stack_hash[index]), category)
+                workload = workloads[int(samples.container[index])]
+                found[int(key)] = (rows.stack_line(report, workload, stack, day), key)
+        return list(found.values())
+
+
+def _parts(reports: Sequence[Received]) -> list[list[Received]]:
+    """Of at most ROWS_MAX rows each, and of one day each, by the collector's clock."""
+    parts: list[list[Received]] = []
+    size, day = 0, -1
+    for report in reports:
+        count = len(report.containers) + 1
+        today = report.received_unix_ns // 10**9 // 86_400
+        if not parts or size + count > ROWS_MAX or today != day:
+            parts.append([])
+            size, day = 0, today
+        parts[-1].append(report)
+        size += count
+    return parts
