@@ -60,10 +60,12 @@ KNOWS: dict[str, set[str]] = {
     "addr2line": {"errors", "profile", "linux", "forked", "golang", "binaries"},
     "selftest": {"errors", "config", "linux", "sampling"},
     "recording": {"errors", *VALUES, "diagnosis"},
-    "daemon": {"errors", *VALUES, "config", "exporters", "session", "linux", "wire"},
+    "httpserver": {"errors", "exporters", "wire"},
+    "daemon": {"errors", *VALUES, "config", "exporters", "session", "linux", "httpserver"},
     "cli": {
         *("", "errors", "extras", *VALUES, "config", "names", "diagnosis", "kubernetes"),
         *("exporters", "wire", "linux", "session", "addr2line", "recording", "selftest", "daemon"),
+        "httpserver",
     },
     "__main__": {"cli"},
 }

@@ -59,6 +59,7 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     from gotax import daemon
     from gotax.exporters.prometheus import Exposition
+    from gotax.httpserver import Endpoint
 
     logging.basicConfig(
         level=options.log_level.upper(),
@@ -82,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.collector and (useless := _stream_options(options)):
         raise UserError(f"{useless[0]} goes with --collector")
     exposition = Exposition(frozenset(options.drop_label), options.max_series)
-    endpoint = daemon.Endpoint(options.listen, exposition)
+    endpoint = Endpoint(options.listen, exposition)
     daemon.run(plan, options.interval, endpoint, stop_on_signals(), further)
     return EXIT_FINE
 
