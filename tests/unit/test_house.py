@@ -95,6 +95,13 @@ PURE = (
         "exporters/backends/portions.py",
         "exporters/backends/series.py",
     ),
+    *(
+        "exporters/metrics/family.py",
+        "exporters/metrics/containers.py",
+        "exporters/metrics/host.py",
+        "exporters/metrics/totals.py",
+    ),
+    *("exporters/stream/metrics.py", "exporters/backends/metrics.py"),
     *("exporters/style.py", "exporters/table.py", "exporters/text.py"),
 )
 HARMLESS = {

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import yaml
 from gotax import cli
-from gotax.exporters.prometheus import METRICS
+
+from tests.unit.exporters.metrics import METRICS
 
 ROOT = Path(__file__).parents[3]
 CHART = ROOT / "helm" / "gotax"

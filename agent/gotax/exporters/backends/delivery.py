@@ -18,11 +18,14 @@ import random
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
 
+from gotax.exporters.backends import metrics
+from gotax.exporters.backends.account import Account
 from gotax.exporters.backends.portions import Parcel, portions
+from gotax.exporters.metrics.family import Family
 from gotax.window import Window
 
 log = logging.getLogger("gotax")
@@ -64,22 +67,6 @@ class Backend(Protocol):
         """End a call that is under way, from any thread; no other follows."""
 
 
-@dataclass(slots=True)
-class Account:
-    """What became of the portions. ``failures`` counts calls, by the reason they failed for."""
-
-    taken: int = 0
-    sent: int = 0
-    sent_bytes: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)
-    failures: Counter[str] = field(default_factory=Counter)
-    backlog_bytes: int = 0
-
-    @property
-    def waiting(self) -> int:
-        return self.taken - self.sent - self.dropped.total()
-
-
 @dataclass(frozen=True, slots=True)
 class Patience:
     """Bounds of what waits and of waiting; docs/backends.md says what they come to.
@@ -94,17 +81,6 @@ class Patience:
     backlog_bytes: int = 8 * 1024 * 1024
     age_s: float = 600.0
     farewell_s: float = 0.4
-
-
-@runtime_checkable
-class Accountable(Protocol):
-    """What the metrics want to know of a delivery."""
-
-    @property
-    def name(self) -> str: ...
-
-    def account(self) -> Account:
-        """Of any thread."""
 
 
 class Delivery:
@@ -132,6 +108,9 @@ class Delivery:
         with self._changed:
             now = self._account
             return replace(now, dropped=Counter(now.dropped), failures=Counter(now.failures))
+
+    def families(self) -> Iterator[Family]:
+        return metrics.families(self.name, self.account())
 
     def publish(self, window: Window) -> None:
         """Queue the window; the oldest makes room if the thread does not keep up."""

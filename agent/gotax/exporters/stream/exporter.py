@@ -14,13 +14,14 @@ import threading
 import time
 import zlib
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from gotax.errors import UserError
-from gotax.exporters.stream import encoding
+from gotax.exporters.metrics.family import Family
+from gotax.exporters.stream import encoding, metrics
 from gotax.exporters.stream.connection import (
     Ack,
     Arrival,
@@ -118,6 +119,9 @@ class StreamExporter:
             in_flight=sender.in_flight,
             is_connected=sender.is_connected,
         )
+
+    def families(self) -> Iterator[Family]:
+        return metrics.families(self.statistics())
 
     def _run(self) -> None:
         sender = self._sender
