@@ -102,7 +102,7 @@ PURE = (
         "exporters/metrics/totals.py",
     ),
     *("exporters/stream/metrics.py", "exporters/backends/metrics.py"),
-    *("exporters/style.py", "exporters/table.py", "exporters/text.py"),
+    *("exporters/style.py", "exporters/terminal/*.py", "exporters/text.py"),
 )
 HARMLESS = {
     *(
