@@ -73,7 +73,11 @@ ONLY: dict[str, str | tuple[str, ...]] = {  # who alone may import a library
     "bcc": "sampling/loader.py",
     "prometheus_client": ("exporters/prometheus.py", "exporters/textformat.py"),
     "google": "wire/",
-    "grpc": ("exporters/stream/connection.py", "exporters/backends/grpccall.py"),
+    "grpc": (
+        "exporters/grpcchannel.py",
+        "exporters/stream/connection.py",
+        "exporters/backends/grpccall.py",
+    ),
     "opentelemetry": ("exporters/backends/otlp.py", "exporters/backends/opentelemetry.py"),
     "lightkube": "kubernetes/",
     "httpx2": "kubernetes/",

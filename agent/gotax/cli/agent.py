@@ -27,7 +27,8 @@ from gotax.errors import UserError
 from gotax.exporters import Exporter
 from gotax.exporters.backends import KINDS, Kind, open_delivery
 from gotax.exporters.backends.delivery import Delivery
-from gotax.exporters.backends.endpoint import Identity, parse_endpoint
+from gotax.exporters.backends.endpoint import parse_endpoint
+from gotax.exporters.credentials import Credentials
 from gotax.extras import needed_by
 from gotax.session import Plan
 
@@ -196,10 +197,12 @@ def _stream(options: argparse.Namespace) -> Exporter:
     destination = Destination(
         address=options.collector,
         plaintext=options.collector_plaintext,
-        authority=options.collector_ca,
-        certificate=options.collector_cert,
-        key=options.collector_key,
-        token_file=options.collector_token_file,
+        credentials=Credentials(
+            ca=options.collector_ca,
+            certificate=options.collector_cert,
+            key=options.collector_key,
+            token_file=options.collector_token_file,
+        ),
     )
     destination.check()
     spool = Spool(options.spool_dir, Bounds(options.spool_max_bytes, options.spool_max_age))
@@ -220,16 +223,16 @@ def deliveries(options: argparse.Namespace) -> list[Delivery]:
                 flag = f"--{kind.name}-{useless[0].replace('_', '-')}"
                 raise UserError(f"{flag} goes with --{kind.name}-endpoint")
             continue
-        identity = Identity(
+        credentials = Credentials(
             ca=given["ca"],
             certificate=given["cert"],
             key=given["key"],
-            token=given["token_file"],
+            token_file=given["token_file"],
             user=given["user"],
             headers=tuple(given["header"]),
         )
         try:
-            endpoint = parse_endpoint(given["endpoint"], kind.port, identity)
+            endpoint = parse_endpoint(given["endpoint"], kind.port, credentials)
         except UserError as error:
             raise UserError(f"--{kind.name}-endpoint: {error}") from error
         found.append(open_delivery(kind, endpoint))

@@ -16,10 +16,10 @@ import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from gotax.errors import UserError
+from gotax.exporters.credentials import Stamp, stamp
 from gotax.exporters.metrics.family import Family
 from gotax.exporters.stream import encoding, metrics
 from gotax.exporters.stream.connection import (
@@ -185,8 +185,8 @@ class _Sender:
         self._connection: Connection | None = None
         self._retry = _Retry()
         self._retry_at_s = 0.0
-        self._stamps: tuple[float, ...] = ()
-        self._stamps_at_s = 0.0
+        self._stamp: Stamp = ()
+        self._stamp_at_s = 0.0
         self._begin()
         self.sent = self.sent_bytes = self.acknowledged = self.connections = 0
         self.failures: Counter[str] = Counter()
@@ -284,7 +284,7 @@ class _Sender:
     def _connect(self) -> None:
         self._begin()
         self.connections += 1
-        self._stamps, self._stamps_at_s = self._file_stamps(), time.monotonic()
+        self._stamp, self._stamp_at_s = stamp(self._destination.credentials.files), time.monotonic()
         try:
             self._connection = Connection(
                 self.connections, self._destination, self._hello, self._arrivals
@@ -375,17 +375,10 @@ class _Sender:
         self._under_way.clear()
 
     def _have_files_changed(self, now: float) -> bool:
-        if now - self._stamps_at_s < _FILES_EVERY_S:
+        if now - self._stamp_at_s < _FILES_EVERY_S:
             return False
-        self._stamps_at_s = now
-        return self._file_stamps() != self._stamps
-
-    def _file_stamps(self) -> tuple[float, ...]:
-        stamps = []
-        for name in self._destination.files:
-            with contextlib.suppress(OSError):
-                stamps.append(Path(name).stat().st_mtime)
-        return tuple(stamps)
+        self._stamp_at_s = now
+        return stamp(self._destination.credentials.files) != self._stamp
 
 
 class _Retry:
