@@ -7,6 +7,7 @@ from gotax.errors import UserError
 from gotax.exporters.credentials import (
     Credentials,
     parse_header,
+    read_file,
     read_headers,
     require_readable,
     stamp,
@@ -69,6 +70,17 @@ def test_missing_files_are_found_at_the_start(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="No such file"):
             require_readable(credentials)
     require_readable(Credentials())
+
+
+def test_a_file_that_is_too_large_is_not_cut(tmp_path: Path) -> None:
+    """Half a bundle of authorities would refuse some servers and not others."""
+    file = tmp_path / "ca.pem"
+    file.write_bytes(b"x" * (1 << 20))
+    assert len(read_file(str(file))) == 1 << 20
+    with file.open("ab") as more:
+        more.write(b"x")
+    with pytest.raises(UserError, match="larger than 1048576 bytes"):
+        read_file(str(file))
 
 
 def test_the_stamp_changes_with_the_files(tmp_path: Path) -> None:

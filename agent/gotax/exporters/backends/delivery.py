@@ -14,7 +14,6 @@ all of it), ``stopped`` (left at the end).
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections import Counter, deque
@@ -25,6 +24,7 @@ from typing import Protocol
 from gotax.exporters.backends import metrics
 from gotax.exporters.backends.account import Account
 from gotax.exporters.backends.portions import Parcel, portions
+from gotax.exporters.backoff import BackOff
 from gotax.exporters.metrics.family import Family
 from gotax.window import Window
 
@@ -96,7 +96,7 @@ class Delivery:
         self._is_stopping = self._is_closed = False
         self._thread: threading.Thread | None = None
         # The thread's own:
-        self._failed = 0  # calls in a row
+        self._back_off = BackOff(self._patience.first_delay_s, self._patience.last_delay_s)
         self._resume_at = 0.0
 
     @property
@@ -148,7 +148,11 @@ class Delivery:
             with self._changed:
                 self._changed.wait_for(self._has_work, self._idle_s())
                 window = self._windows.popleft() if self._windows else None
-                if window is None and self._is_stopping and (self._failed or not self._backlog):
+                if (
+                    window is None
+                    and self._is_stopping
+                    and (self._back_off.failures or not self._backlog)
+                ):
                     return
             if window is not None:
                 self._encode(window)
@@ -223,9 +227,9 @@ class Delivery:
                 self._account.sent += parcel.portions - turned_away
                 self._account.sent_bytes += len(parcel.body)
                 self._drop("partial", turned_away)
-        if self._failed:
+        if self._back_off.failures:
             log.info("%s takes profiles again", self.name)
-        self._failed = 0
+        self._back_off.succeed()
 
     def _fail(self, parcel: Parcel, error: DeliveryError) -> None:
         with self._changed:
@@ -237,15 +241,10 @@ class Delivery:
                 if is_too_large:
                     # Its limit is lower than usual: the next messages are smaller.
                     self.backend.max_bytes = max(LEAST_BYTES, len(parcel.body) // 2)
-            is_news = not self._failed and not self._is_stopping
+            is_news = not self._back_off.failures and not self._is_stopping
         if is_news:
             log.warning("%s: %s", self.name, error)
-        self._failed += 1
+        self._back_off.fail()
         if not error.is_final:
-            longest_s = min(
-                self._patience.first_delay_s * 2.0 ** min(self._failed - 1, 30),
-                self._patience.last_delay_s,
-            )
-            # Half of it at random: agents that lost one backend must not return all at once.
-            delay_s = max(random.uniform(longest_s / 2, longest_s), error.after_s)
+            delay_s = max(self._back_off.delay_s(), error.after_s)
             self._resume_at = time.monotonic() + min(delay_s, self._patience.age_s)

@@ -14,11 +14,12 @@ import threading
 import time
 import zlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from gotax.errors import UserError
+from gotax.exporters.backoff import BackOff
 from gotax.exporters.credentials import Stamp, stamp
 from gotax.exporters.metrics.family import Family
 from gotax.exporters.stream import encoding, metrics
@@ -183,7 +184,7 @@ class _Sender:
         self._arrivals = arrivals
         self._sequence = 0
         self._connection: Connection | None = None
-        self._retry = _Retry()
+        self._back_off = BackOff(_RETRY_FIRST_S, _RETRY_MAX_S)
         self._retry_at_s = 0.0
         self._stamp: Stamp = ()
         self._stamp_at_s = 0.0
@@ -334,7 +335,7 @@ class _Sender:
             self._acknowledged += count
             self.acknowledged += count
             self._answered_s = time.monotonic()
-            self._retry.succeed()
+            self._back_off.succeed()
 
     def _hear_end(self, ended: Ended) -> None:
         if ended.refused_report is not None:
@@ -357,7 +358,8 @@ class _Sender:
 
     def _lose(self, reason: str, text: str) -> None:
         self.failures[reason] += 1
-        wait_s = self._retry.next_s()
+        self._back_off.fail()
+        wait_s = self._back_off.delay_s()
         self._retry_at_s = time.monotonic() + wait_s
         self._disconnect()
         log.warning(
@@ -379,19 +381,3 @@ class _Sender:
             return False
         self._stamp_at_s = now
         return stamp(self._destination.credentials.files) != self._stamp
-
-
-class _Retry:
-    """Exponential back-off with jitter, so that a fleet does not come back all at once."""
-
-    def __init__(self, uniform: Callable[[float, float], float] = random.uniform) -> None:
-        self._uniform = uniform
-        self._failures = 0
-
-    def next_s(self) -> float:
-        most = min(_RETRY_MAX_S, _RETRY_FIRST_S * 2**self._failures)
-        self._failures = min(self._failures + 1, 16)
-        return self._uniform(most / 2, most)
-
-    def succeed(self) -> None:
-        self._failures = 0
