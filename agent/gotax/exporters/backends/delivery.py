@@ -26,6 +26,7 @@ from gotax.exporters.backends.account import Account
 from gotax.exporters.backends.portions import Parcel, portions
 from gotax.exporters.backoff import BackOff
 from gotax.exporters.metrics.family import Family
+from gotax.exporters.windowqueue import WindowQueue
 from gotax.window import Window
 
 log = logging.getLogger("gotax")
@@ -90,7 +91,7 @@ class Delivery:
         self.backend = backend
         self._patience = patience or Patience()
         self._changed = threading.Condition()  # guards these:
-        self._windows: deque[Window] = deque()
+        self._windows = WindowQueue(self._patience.windows)
         self._backlog: deque[tuple[float, Parcel]] = deque()  # with the time it came
         self._account = Account()
         self._is_stopping = self._is_closed = False
@@ -123,9 +124,8 @@ class Delivery:
                 self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
                 self._thread.start()
             self._account.taken += count
-            if len(self._windows) == self._patience.windows:
-                self._drop("queue-full", len(portions(self._windows.popleft())))
-            self._windows.append(window)
+            if (displaced := self._windows.put(window)) is not None:
+                self._drop("queue-full", len(portions(displaced)))
             self._changed.notify()
 
     def close(self) -> None:
@@ -147,7 +147,7 @@ class Delivery:
         while True:
             with self._changed:
                 self._changed.wait_for(self._has_work, self._idle_s())
-                window = self._windows.popleft() if self._windows else None
+                window = self._windows.take()
                 if (
                     window is None
                     and self._is_stopping

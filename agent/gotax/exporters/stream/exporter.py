@@ -7,7 +7,6 @@ a connection. It never waits for the network; what happens there comes to it thr
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import random
 import threading
@@ -37,6 +36,7 @@ from gotax.exporters.stream.interning import StreamDictionary
 from gotax.exporters.stream.segments import Record
 from gotax.exporters.stream.spool import DAMAGED, Spool
 from gotax.exporters.stream.statistics import Statistics
+from gotax.exporters.windowqueue import WindowQueue
 from gotax.window import Window
 from gotax.wire.parsing import parsed
 from gotax.wire.v1 import ingest_pb2, report_pb2
@@ -75,7 +75,7 @@ class StreamExporter:
 
     def __init__(self, destination: Destination, identity: Identity, spool: Spool) -> None:
         destination.check()
-        self._windows: deque[Window] = deque()
+        self._windows = WindowQueue(WINDOWS_MAX)
         self._arrivals: SimpleQueue[Arrival | None] = SimpleQueue()
         self._overrun = 0  # windows that publish had no room for
         self._overrun_told = 0
@@ -88,11 +88,8 @@ class StreamExporter:
 
     def publish(self, window: Window) -> None:
         self._spool.count_published()
-        if len(self._windows) >= WINDOWS_MAX:
-            with contextlib.suppress(IndexError):  # the thread was faster
-                self._windows.popleft()
-                self._overrun += 1
-        self._windows.append(window)
+        if self._windows.put(window) is not None:
+            self._overrun += 1
         if not self._is_woken:  # a thread that is stuck needs no more than one call
             self._is_woken = True
             self._arrivals.put(None)
@@ -159,11 +156,7 @@ class StreamExporter:
         while self._overrun_told < self._overrun:
             self._overrun_told += 1
             self._spool.discard(QUEUE_FULL)
-        while True:
-            try:
-                window = self._windows.popleft()
-            except IndexError:
-                return
+        while (window := self._windows.take()) is not None:
             self._sender.keep(window)
 
 
