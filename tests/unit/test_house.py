@@ -25,7 +25,8 @@ KNOWS: dict[str, set[str]] = {
     "comparison": {"profile", "process", "findings"},
     "window": {"profile", "process", "findings", "comparison"},
     "config": set(),
-    "confidence": set(),
+    "wire": set(),
+    "confidence": {"wire"},
     "generations": set(),
     "names": {"process"},
     "newcomers": set(),
@@ -35,7 +36,6 @@ KNOWS: dict[str, set[str]] = {
     "golang": {"errors", "profile", "process", "linux"},
     "diagnosis": {"errors", *VALUES, "config", "confidence"},
     "kubernetes": {"errors", "process"},
-    "wire": set(),
     "exporters": {"", "errors", "extras", *VALUES, "wire", "confidence"},
     "binaries": {"errors", "profile", "process", "generations", "linux", "golang"},
     "containers": {"errors", "profile", "process", "generations", "linux"},
@@ -84,7 +84,7 @@ ONLY: dict[str, str | tuple[str, ...]] = {  # who alone may import a library
 }
 PURE = (
     *(f"{name}.py" for name in VALUES),
-    *("errors.py", "config.py", "confidence.py", "generations.py"),
+    *("errors.py", "config.py", "confidence.py", "generations.py", "wire/significance.py"),
     "diagnosis/*.py",
     *("golang/buildinfo.py", "golang/categories.py", "golang/classmap.py"),
     *("golang/functab.py", "golang/inline.py"),
