@@ -30,11 +30,12 @@ from typing import Any
 
 import numpy as np
 from gotax.config import Detail, Thresholds
-from gotax.exporters import folded, pprof, report, table
+from gotax.exporters import folded, pprof, report
 from gotax.exporters.backends import otlp
 from gotax.exporters.prometheus import Exposition, PrometheusExporter
 from gotax.exporters.stream.encoding import encode
 from gotax.exporters.style import Style
+from gotax.exporters.terminal.check import render_check
 from gotax.golang.gomaxprocs import GomaxprocsAddresses, find_gomaxprocs
 from gotax.golang.pclntab import parse_pclntab
 from gotax.linux.elf import PF_X, FileReader, parse_elf
@@ -230,7 +231,7 @@ def write(out: Path) -> None:
             texts["windows"].append(json.dumps(plain(window), indent=1))
             texts["check"].append(json.dumps(report.check_document(window), indent=1))
             texts["metrics"].append(_OF_ITSELF.sub("", metrics.expose().decode()))
-            texts["table"].append(table.render_check(window, Style(width=120)))
+            texts["table"].append(render_check(window, Style(width=120)))
             raw["wire"].append(encode(window).SerializeToString(deterministic=True))
             raw["pprof"].append(pprof.profile_bytes(window))
             raw["otlp"] += [p.body for p in otlp.export_parcels(window)]

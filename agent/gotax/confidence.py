@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from functools import cache
+
+from gotax.wire.significance import quantile, welch
 
 
 def interval(hits: int, total: int, z: float = 1.96) -> tuple[float, float]:
@@ -37,32 +40,29 @@ def difference(before: tuple[int, int], after: tuple[int, int]) -> tuple[float, 
     return max(-1.0, low), min(1.0, high)
 
 
-# The 0.975 quantile of Student's t for 1 to 30 degrees of freedom.
-_STUDENT = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
-    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
-)
-
-
 def student(freedom: float) -> float:
-    """Half the width of a 95 % interval in standard errors; ``freedom`` is at least 1."""
-    if freedom < len(_STUDENT) + 1:
-        return _STUDENT[int(freedom) - 1]
+    """Half the width of a 95 % interval in standard errors; ``freedom`` is at least 1.
+
+    As printed tables have it: whole degrees of freedom up to 30, and three decimals.
+    """
+    if freedom < 31:
+        return _printed(int(freedom))
     return 1.96 + 2.4 / freedom  # the first terms of Cornish and Fisher's expansion
+
+
+@cache
+def _printed(freedom: int) -> float:
+    """A row of the table; there are 30, and each takes some milliseconds."""
+    return round(quantile(freedom), 3)
 
 
 def mean_reach(before: tuple[int, float], after: tuple[int, float]) -> float | None:
     """Half the width of the 95 % interval of a difference of means, from (n, variance) of each.
 
-    Welch's t (Biometrika 34, 1947): the variances may differ. None for fewer than two values on
-    one side: one value does not say how far the next may be from it.
+    None for fewer than two values on one side: one value does not say how far the next may be from
+    it.
     """
-    (n1, variance1), (n2, variance2) = before, after
-    if n1 < 2 or n2 < 2:
+    if before[0] < 2 or after[0] < 2:
         return None
-    error1, error2 = variance1 / n1, variance2 / n2
-    if error1 + error2 <= 0:
-        return 0.0
-    freedom = (error1 + error2) ** 2 / (error1**2 / (n1 - 1) + error2**2 / (n2 - 1))
-    return student(max(freedom, 1.0)) * math.sqrt(error1 + error2)
+    error, freedom = welch(before, after)
+    return student(max(freedom, 1.0)) * error

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 from gotax.exporters.backends.delivery import Delivery
-from gotax.exporters.backends.endpoint import Identity, parse_endpoint
+from gotax.exporters.backends.endpoint import parse_endpoint
 from gotax.exporters.backends.parca import ParcaBackend
 from gotax.exporters.backends.pyroscope import PyroscopeBackend
+from gotax.exporters.credentials import Credentials
 from gotax.profile import Category
 from gotax.window import Window
 from gotax.wire.pprof.profile_pb2 import Profile
@@ -25,7 +26,7 @@ from gotax.wire.pprof.profile_pb2 import Profile
 from tests.backends.receivers import Listener, listening
 from tests.unit.exporters.windows import build_window, hostile_load, story_window
 
-TENANT = Identity(headers=(("x-scope-orgid", "team-a"),))
+TENANT = Credentials(headers=(("x-scope-orgid", "team-a"),))
 
 
 def pushed(backend: PyroscopeBackend | ParcaBackend, window: Window) -> Delivery:

@@ -15,6 +15,7 @@ import pytest
 
 pytest.importorskip("chdb", reason="no embedded ClickHouse for this platform")
 
+from gotax.exporters.credentials import Credentials
 from gotax.exporters.stream.connection import Destination
 from gotax.exporters.stream.exporter import Identity, StreamExporter
 from gotax.exporters.stream.spool import Bounds, Spool
@@ -90,9 +91,9 @@ def test_it_receives_shows_its_metrics_and_ends_when_told(
         port, http = (int(re.findall(rf"{kind}_port=(\d+)", ready)[0]) for kind in ("grpc", "http"))
         destination = Destination(
             f"127.0.0.1:{port}",
-            authority=files.authority,
-            certificate=files.agent_cert,
-            key=files.agent_key,
+            credentials=Credentials(
+                ca=files.authority, certificate=files.agent_cert, key=files.agent_key
+            ),
         )
         agent = StreamExporter(destination, Identity("a", "a"), Spool("", Bounds(1 << 20, 60)))
         agent.publish(story_window())

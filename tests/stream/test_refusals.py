@@ -15,6 +15,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from gotax.exporters.credentials import Credentials
 from gotax.exporters.stream.connection import Destination
 from gotax.exporters.stream.exporter import Identity, StreamExporter
 from gotax.exporters.stream.spool import Bounds, Spool
@@ -105,10 +106,12 @@ def guarded(files: Files, tmp_path: Path) -> Iterator[Guarded]:
     with collecting(store, setup) as running:
         destination = Destination(
             f"127.0.0.1:{running.port}",
-            authority=files.authority,
-            certificate=files.agent_cert,
-            key=files.agent_key,
-            token_file=str(tmp_path / "token"),
+            credentials=Credentials(
+                ca=files.authority,
+                certificate=files.agent_cert,
+                key=files.agent_key,
+                token_file=str(tmp_path / "token"),
+            ),
         )
         agent = StreamExporter(destination, Identity("honest", "n"), Spool("", Bounds(1 << 20, 60)))
         agent.publish(story_window())

@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
+from gotax.exporters.credentials import Credentials
 from gotax.exporters.stream import encoding
 from gotax.exporters.stream import exporter as module
 from gotax.exporters.stream.connection import Destination
@@ -222,9 +223,9 @@ def test_an_agent_takes_renewed_certificates(
     ) as running:
         destination = Destination(
             f"127.0.0.1:{running.port}",
-            authority=own.authority,
-            certificate=own.agent_cert,
-            key=own.agent_key,
+            credentials=Credentials(
+                ca=own.authority, certificate=own.agent_cert, key=own.agent_key
+            ),
         )
         agent = StreamExporter(destination, Identity("a", "a"), Spool("", BOUNDS))
         agent.publish(story_window())

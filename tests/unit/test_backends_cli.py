@@ -44,11 +44,11 @@ def test_all_flags_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     otlp, pyroscope = seen
     assert (otlp.port, pyroscope.port) == (4317, 4040)
-    identity = pyroscope.identity
-    assert identity.headers == (("x-scope-orgid", "a"),)
-    assert (identity.token, identity.user) == ("t", "u")
-    assert (identity.ca, identity.certificate, identity.key) == ("ca", "c", "k")
-    assert otlp.identity.headers == ()
+    credentials = pyroscope.credentials
+    assert credentials.headers == (("x-scope-orgid", "a"),)
+    assert (credentials.token_file, credentials.user) == ("t", "u")
+    assert (credentials.ca, credentials.certificate, credentials.key) == ("ca", "c", "k")
+    assert otlp.credentials.headers == ()
 
 
 @pytest.mark.parametrize(

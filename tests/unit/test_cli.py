@@ -4,7 +4,6 @@ import errno
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -573,28 +572,3 @@ def test_waiting_ends_for_a_descriptor_with_something_to_read() -> None:
         os.close(read)
         os.close(write)
     assert 0.01 <= time.monotonic() - started < long_s
-
-
-@pytest.mark.parametrize(
-    "host", ["256.1.1.1", "no-such-host.invalid", "x" * 70 + ".y", "::g", "a b"]
-)
-def test_a_host_that_cannot_be_listened_on_is_a_sentence(host: str) -> None:
-    """Names and numbers that are no address of this host, and a port that is taken."""
-    from gotax import daemon
-    from gotax.exporters.prometheus import PrometheusExporter
-
-    with pytest.raises(UserError, match="cannot listen on"):
-        daemon._server((host, 0), PrometheusExporter(), daemon.Pulse(1.0))
-
-
-def test_a_port_that_is_taken_is_a_sentence() -> None:
-    """The reason is the system's own."""
-    from gotax import daemon
-    from gotax.exporters.prometheus import PrometheusExporter
-
-    reason = re.escape(os.strerror(errno.EADDRINUSE))
-    with (
-        socket.create_server(("127.0.0.1", 0)) as taken,
-        pytest.raises(UserError, match=reason),
-    ):
-        daemon._server(taken.getsockname(), PrometheusExporter(), daemon.Pulse(1.0))

@@ -6,6 +6,7 @@ import errno
 import http.client
 import os
 import platform
+import re
 import socket
 import subprocess
 import sys
@@ -15,8 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from gotax import daemon
+from gotax.errors import UserError
 from gotax.exporters.prometheus import PrometheusExporter
+from gotax.httpserver import Pulse, open_server
 from gotax.wire.listening import listening_socket
 
 ROOT = Path(__file__).parents[2]
@@ -138,9 +140,9 @@ def asked(port: int, method: str, path: str, host: str = "127.0.0.1") -> Answer:
 
 
 @contextmanager
-def agent_answering(host: str = "") -> Iterator[tuple[int, daemon.Pulse]]:
-    pulse = daemon.Pulse(1.0)
-    server = daemon._server((host, 0), PrometheusExporter(), pulse)
+def agent_answering(host: str = "") -> Iterator[tuple[int, Pulse]]:
+    pulse = Pulse(1.0)
+    server = open_server((host, 0), PrometheusExporter(), pulse)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -192,6 +194,25 @@ def test_an_agent_starts_without_asking_for_names(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(socket, "getfqdn", fail)
     with agent_answering() as (port, _):
         assert asked(port, "GET", "/healthz")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["256.1.1.1", "no-such-host.invalid", "x" * 70 + ".y", "::g", "a b"]
+)
+def test_a_host_that_cannot_be_listened_on_is_a_sentence(host: str) -> None:
+    """Names and numbers that are no address of this host, and a port that is taken."""
+    with pytest.raises(UserError, match="cannot listen on"):
+        open_server((host, 0), PrometheusExporter(), Pulse(1.0))
+
+
+def test_a_port_that_is_taken_is_a_sentence() -> None:
+    """The reason is the system's own."""
+    reason = re.escape(os.strerror(errno.EADDRINUSE))
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(UserError, match=reason),
+    ):
+        open_server(taken.getsockname(), PrometheusExporter(), Pulse(1.0))
 
 
 def test_the_collectors_page_answers_likewise() -> None:

@@ -28,7 +28,8 @@ from gotax.errors import UserError
 from gotax.exporters import Exporter
 from gotax.exporters.backends import KINDS, Kind, open_delivery
 from gotax.exporters.backends.delivery import Delivery
-from gotax.exporters.backends.endpoint import Endpoint, Identity, parse_endpoint
+from gotax.exporters.backends.endpoint import Endpoint, parse_endpoint
+from gotax.exporters.credentials import Credentials
 from gotax.extras import needed_by
 from gotax.session import Plan
 
@@ -59,7 +60,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from gotax import daemon
+    from gotax import daemon, httpserver
     from gotax.exporters.prometheus import Exposition
 
     if options.print_config:
@@ -87,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
     )
     further = [*([_stream(options)] if options.collector else []), *sent_to]
     exposition = Exposition(frozenset(options.drop_label), options.max_series)
-    endpoint = daemon.Endpoint(options.listen, exposition)
+    endpoint = httpserver.Endpoint(options.listen, exposition)
     daemon.run(plan, options.interval, endpoint, stop_on_signals(), further)
     return EXIT_FINE
 
@@ -207,10 +208,12 @@ def _stream(options: argparse.Namespace) -> Exporter:
     destination = Destination(
         address=options.collector,
         plaintext=options.collector_plaintext,
-        authority=options.collector_ca,
-        certificate=options.collector_cert,
-        key=options.collector_key,
-        token_file=options.collector_token_file,
+        credentials=Credentials(
+            ca=options.collector_ca,
+            certificate=options.collector_cert,
+            key=options.collector_key,
+            token_file=options.collector_token_file,
+        ),
     )
     destination.check()
     spool = Spool(options.spool_dir, Bounds(options.spool_max_bytes, options.spool_max_age))
@@ -235,16 +238,16 @@ def endpoints(options: argparse.Namespace) -> list[tuple[Kind, Endpoint]]:
                 spelled = options.sources[f"{kind.name}_{useless[0]}"].spelled
                 raise UserError(f"{spelled} goes with --{kind.name}-endpoint")
             continue
-        identity = Identity(
+        credentials = Credentials(
             ca=given["ca"],
             certificate=given["cert"],
             key=given["key"],
-            token=given["token_file"],
+            token_file=given["token_file"],
             user=given["user"],
             headers=tuple(given["header"]),
         )
         try:
-            endpoint = parse_endpoint(given["endpoint"], kind.port, identity)
+            endpoint = parse_endpoint(given["endpoint"], kind.port, credentials)
         except UserError as error:
             spelled = options.sources[f"{kind.name}_endpoint"].spelled
             raise UserError(f"{spelled}: {error}") from error

@@ -8,7 +8,7 @@ from typing import Any
 from gotax.config import Silence
 from gotax.diagnosis.silence import parse_silence
 from gotax.errors import ParseError, UserError
-from gotax.exporters.backends.endpoint import parse_header
+from gotax.exporters.credentials import parse_header
 from gotax.wire.addresses import (
     AddressError,
     Form,

@@ -21,13 +21,14 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from gotax.exporters import report, table
+    from gotax.exporters import report
+    from gotax.exporters.terminal.check import render_check
 
     window = once.sample_once(plan_of(options, Detail(functions=100)), options.duration)
     if options.json:
         print_json(report.check_document(window))
     elif window.reports:
-        print(table.render_check(window, style_of(sys.stdout)))
+        print(render_check(window, style_of(sys.stdout)))
     elif not window.hits.outside:
         print(no_go(window))
     require_seen(window)

@@ -40,7 +40,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from gotax.exporters import report as document
-    from gotax.exporters import table
+    from gotax.exporters.terminal.explain import render_explain
 
     detail = Detail(functions=20, kernel_frames=True)
     if options.target is None and not (options.pid or options.cgroup):
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
         print_json(document.explain_document(found[0], window))
     else:
         for found_report in found:
-            print(table.render_explain(found_report, window, style_of(sys.stdout)))
+            print(render_explain(found_report, window, style_of(sys.stdout)))
     return verdict_code(found)
 
 

@@ -30,7 +30,7 @@ OUTSIDE = (
 
 def no_go(window: Window) -> str:
     """Why there is no row; that there is no Go only if everything could be looked at."""
-    from gotax.exporters.table import unjudged
+    from gotax.exporters.terminal.summary import unjudged
 
     if window.hits.outside:
         return OUTSIDE
@@ -66,7 +66,7 @@ def verdict_code(reports: Sequence[ContainerReport]) -> int:
 
 def style_of(stream: TextIO) -> Any:
     """How this stream can show text (https://no-color.org)."""
-    from gotax.exporters.table import Style
+    from gotax.exporters.style import Style
 
     is_terminal = stream.isatty()
     size = shutil.get_terminal_size((120, 40))

@@ -41,7 +41,9 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from gotax.exporters import report, table
+    from gotax.exporters import report
+    from gotax.exporters.terminal.check import render_check
+    from gotax.exporters.terminal.top import render_top
 
     stop = stop_on_signals()
     live = sys.stdout.isatty() and not options.once and not options.json
@@ -51,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
                 if options.json:
                     print_json(report.check_document(window), indent=None)
                 elif window.reports:
-                    print(table.render_check(window, style_of(sys.stdout)))
+                    print(render_check(window, style_of(sys.stdout)))
                 else:
                     require_seen(window)
                     print(no_go(window))
@@ -66,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
                 style = style_of(sys.stdout)
                 screen = no_go(window)
                 if window.reports:
-                    screen = table.render_top(window, style, keys.sort)
+                    screen = render_top(window, style, keys.sort)
                 print(_CLEAR + screen, end="", flush=True)
     return EXIT_FINE
 

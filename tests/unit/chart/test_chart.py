@@ -18,7 +18,8 @@ import pytest
 import yaml
 from gotax import cli
 from gotax.cli.configuration import settings_of
-from gotax.exporters.prometheus import METRICS
+
+from tests.unit.exporters.metrics import METRICS
 
 ROOT = Path(__file__).parents[3]
 CHART = ROOT / "helm" / "gotax"

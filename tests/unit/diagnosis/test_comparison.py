@@ -84,6 +84,14 @@ def test_student_holds_95_percent(freedom: int) -> None:
     assert 2 * np.trapezoid(density, t) == pytest.approx(0.95, abs=5e-4)
 
 
+def test_student_is_that_of_the_printed_tables() -> None:
+    """NIST/SEMATECH e-Handbook, 1.3.6.7.2: three decimals, and no degree of freedom is made up."""
+    printed = {1: 12.706, 2: 4.303, 3: 3.182, 9: 2.262, 14: 2.145, 17: 2.110, 29: 2.045, 30: 2.042}
+    assert {freedom: student(freedom) for freedom in printed} == printed
+    assert student(14.9) == 2.145
+    assert student(30.99) == 2.042
+
+
 def test_equal_sides_have_students_own_interval() -> None:
     """Of equal numbers and variances Welch's is the pooled t with 2 n - 2 degrees of freedom."""
     assert mean_reach((8, 0.5), (8, 0.5)) == pytest.approx(2.145 * math.sqrt(2 * 0.5 / 8))

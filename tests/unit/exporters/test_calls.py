@@ -17,9 +17,10 @@ import pytest
 import trustme
 from gotax.errors import UserError
 from gotax.exporters.backends.delivery import DeliveryError
-from gotax.exporters.backends.endpoint import Identity, parse_endpoint
+from gotax.exporters.backends.endpoint import parse_endpoint
 from gotax.exporters.backends.grpccall import GZIP, GrpcCall
 from gotax.exporters.backends.httpcall import HttpCall
+from gotax.exporters.credentials import Credentials
 
 from tests.patience import PATIENCE_S
 
@@ -100,8 +101,8 @@ def grpc_server() -> Iterator[Callable[..., GrpcServer]]:
         server.stop()
 
 
-def grpc_call(port: int, identity: Identity | None = None, scheme: str = "http") -> GrpcCall:
-    return GrpcCall(parse_endpoint(f"{scheme}://{LOCAL}:{port}", 1, identity), METHOD)
+def grpc_call(port: int, credentials: Credentials | None = None, scheme: str = "http") -> GrpcCall:
+    return GrpcCall(parse_endpoint(f"{scheme}://{LOCAL}:{port}", 1, credentials), METHOD)
 
 
 def failure(call: GrpcCall | HttpCall, timeout_s: float = PATIENCE_S) -> DeliveryError:
@@ -117,7 +118,8 @@ def test_grpc_carries_bytes_and_headers(
     (tmp_path / "token").write_text("t0ken")
     server = grpc_server()
     call = grpc_call(
-        server.port, Identity(token=str(tmp_path / "token"), headers=(("x-scope-orgid", "a"),))
+        server.port,
+        Credentials(token_file=str(tmp_path / "token"), headers=(("x-scope-orgid", "a"),)),
     )
     assert call(b"\0body", PATIENCE_S) == b"\0body"
     [seen] = server.answering.seen
@@ -210,10 +212,10 @@ def test_grpc_with_tls_and_a_certificate_of_our_own(
     own = authority.issue_cert("agent.example")
     certificate = pem(tmp_path, "cert.pem", own.cert_chain_pems[0])
     key = pem(tmp_path, "key.pem", own.private_key_pem)
-    call = grpc_call(server.port, Identity(ca=ca, certificate=certificate, key=key), "https")
+    call = grpc_call(server.port, Credentials(ca=ca, certificate=certificate, key=key), "https")
     assert call(b"1", PATIENCE_S) == b"1"
     call.abort()
-    without = grpc_call(server.port, Identity(ca=ca), "https")
+    without = grpc_call(server.port, Credentials(ca=ca), "https")
     assert failure(without).reason == "unavailable"
     without.abort()
 
@@ -234,7 +236,7 @@ def test_grpc_takes_up_certificates_that_were_rotated(
     server = grpc_server(server_credentials(authority, mutual=False))
     stranger = trustme.CA()
     ca = pem(tmp_path, "ca.pem", stranger.cert_pem)
-    call = grpc_call(server.port, Identity(ca=ca), "https")
+    call = grpc_call(server.port, Credentials(ca=ca), "https")
     assert failure(call).reason == "unavailable"
     pem(tmp_path, "ca.pem", authority.cert_pem)
     assert call(b"1", PATIENCE_S) == b"1"
@@ -246,7 +248,7 @@ def test_grpc_with_a_token_that_is_gone_waits_for_it(
 ) -> None:
     """Not final: it is tried again with the next call."""
     server = grpc_server()
-    call = grpc_call(server.port, Identity(token=str(tmp_path / "token")))
+    call = grpc_call(server.port, Credentials(token_file=str(tmp_path / "token")))
     error = failure(call)
     assert (error.reason, error.is_final) == ("credentials", False)
     (tmp_path / "token").write_text("now")
@@ -360,8 +362,8 @@ def http_server() -> Iterator[Callable[..., HttpServer]]:
         server.server_close()
 
 
-def http_call(url: str, identity: Identity | None = None) -> HttpCall:
-    return HttpCall(parse_endpoint(url, 1, identity), "/a.B/C", "x/y", (("version", "1"),))
+def http_call(url: str, credentials: Credentials | None = None) -> HttpCall:
+    return HttpCall(parse_endpoint(url, 1, credentials), "/a.B/C", "x/y", (("version", "1"),))
 
 
 def test_http_carries_bytes_and_headers(
@@ -371,8 +373,8 @@ def test_http_carries_bytes_and_headers(
     (tmp_path / "token").write_text("t0ken")
     server = http_server()
     headers = (("x-scope-orgid", "a"), ("content-type", "mine"))
-    identity = Identity(token=str(tmp_path / "token"), headers=headers)
-    call = http_call(f"http://{LOCAL}:{server.server_port}/below", identity)
+    credentials = Credentials(token_file=str(tmp_path / "token"), headers=headers)
+    call = http_call(f"http://{LOCAL}:{server.server_port}/below", credentials)
     assert call(b"\0body", PATIENCE_S) == b"{}"
     [(path, seen, body)] = server.seen
     assert (path, body) == ("/below/a.B/C", b"\0body")
@@ -441,12 +443,12 @@ def test_http_with_tls_and_rotation(
     context.verify_mode = ssl.CERT_REQUIRED
     server = http_server(context)
     own = authority.issue_cert("agent.example")
-    identity = Identity(
+    credentials = Credentials(
         ca=pem(tmp_path, "ca.pem", trustme.CA().cert_pem),
         certificate=pem(tmp_path, "cert.pem", own.cert_chain_pems[0]),
         key=pem(tmp_path, "key.pem", own.private_key_pem),
     )
-    call = http_call(f"https://{LOCAL}:{server.server_port}", identity)
+    call = http_call(f"https://{LOCAL}:{server.server_port}", credentials)
     error = failure(call)
     assert (error.reason, error.is_final) == ("unavailable", False)
     assert "CERTIFICATE_VERIFY_FAILED" in str(error)
@@ -583,8 +585,8 @@ def test_https_tunnels_through_a_proxy(
 
     proxy = Socket(refuse)
     monkeypatch.setenv("https_proxy", f"http://Aladdin:open%20sesame@{LOCAL}:{proxy.port}")
-    identity = Identity(ca=pem(tmp_path, "ca.pem", authority.cert_pem))
-    error = failure(http_call("https://pyroscope.invalid:4040", identity))
+    credentials = Credentials(ca=pem(tmp_path, "ca.pem", authority.cert_pem))
+    error = failure(http_call("https://pyroscope.invalid:4040", credentials))
     assert error.reason == "unavailable"
     assert asked[0].startswith(b"CONNECT pyroscope.invalid:4040 HTTP/1.")
     assert b"proxy-authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n" in asked[0]

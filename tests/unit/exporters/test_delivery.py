@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
-from gotax.exporters.backends.delivery import Account, Delivery, DeliveryError, Patience
+from gotax.exporters.backends.account import Account
+from gotax.exporters.backends.delivery import Delivery, DeliveryError, Patience
+from gotax.exporters.backends.metrics import BACKEND_SENT, METRICS
 from gotax.exporters.backends.portions import Parcel
+from gotax.exporters.metrics.family import Instrumented
 from gotax.window import Window
 
 from tests.patience import PATIENCE_S
@@ -112,6 +115,17 @@ def test_what_is_published_arrives_in_order(opened: Callable[..., Delivery]) -> 
     assert (account.taken, account.sent, account.sent_bytes) == (9, 9, 90)
     assert not account.dropped
     assert [parcel.body[0] for parcel in receiver.taken] == [0, 1, 2]
+
+
+def test_a_delivery_has_its_metrics(opened: Callable[..., Delivery]) -> None:
+    """An exporter that /metrics asks, and the numbers are those of its account."""
+    delivery = opened(Receiver())
+    delivery.publish(THREE)
+    settled(delivery)
+    assert isinstance(delivery, Instrumented)
+    told = {family.metric: list(family.samples) for family in delivery.families()}
+    assert tuple(told) == METRICS
+    assert told[BACKEND_SENT] == [(("receiver",), 3)]
 
 
 def test_a_backend_that_is_away_is_asked_again(opened: Callable[..., Delivery]) -> None:

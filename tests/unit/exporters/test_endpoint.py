@@ -1,18 +1,9 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from gotax.errors import UserError
-from gotax.exporters.backends.endpoint import (
-    Endpoint,
-    Identity,
-    parse_endpoint,
-    parse_header,
-    read_headers,
-    require_readable,
-    stamp,
-)
+from gotax.exporters.backends.endpoint import Endpoint, parse_endpoint
+from gotax.exporters.credentials import Credentials
 
 
 @pytest.mark.parametrize(
@@ -52,88 +43,18 @@ def test_what_is_no_endpoint_is_told_in_a_sentence(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scheme", "identity", "text"),
+    ("scheme", "credentials", "text"),
     [
-        ("http", Identity(ca="ca.pem"), "without TLS"),
-        ("http", Identity(certificate="a", key="b"), "without TLS"),
-        ("https", Identity(certificate="a"), "go together"),
-        ("https", Identity(key="a"), "go together"),
-        ("https", Identity(user="a"), "needs a token file"),
+        ("http", Credentials(ca="ca.pem"), "without TLS"),
+        ("http", Credentials(certificate="a", key="b"), "without TLS"),
+        ("https", Credentials(certificate="a"), "go together"),
+        ("https", Credentials(key="a"), "go together"),
+        ("https", Credentials(user="a"), "needs a token file"),
     ],
 )
-def test_flags_that_do_not_fit_are_refused(scheme: str, identity: Identity, text: str) -> None:
+def test_flags_that_do_not_fit_are_refused(
+    scheme: str, credentials: Credentials, text: str
+) -> None:
     """Not ignored: somebody meant the connection to be safe."""
     with pytest.raises(UserError, match=text):
-        parse_endpoint(f"{scheme}://otel", 4317, identity)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("X-Scope-OrgID=team-a", ("x-scope-orgid", "team-a")),
-        ("a=b=c", ("a", "b=c")),
-        ("a=", ("a", "")),
-    ],
-)
-def test_headers(text: str, expected: tuple[str, str]) -> None:
-    """Names are in lower case, as HTTP/2 wants them."""
-    assert parse_header(text) == expected
-
-
-@pytest.mark.parametrize("text", ["", "a", "=b", "a b=c", "a=\r\nb: c", "a=\u00e9", "\u00e9=a"])
-def test_what_is_no_header_is_refused(text: str) -> None:
-    """A line break would begin another header."""
-    with pytest.raises(UserError):
-        parse_header(text)
-
-
-def test_a_token_is_read_anew_at_each_call(tmp_path: Path) -> None:
-    """Kubernetes rotates them in place."""
-    file = tmp_path / "token"
-    identity = Identity(token=str(file), headers=(("a", "b"),))
-    file.write_text("one\n")
-    assert read_headers(identity) == (("a", "b"), ("authorization", "Bearer one"))
-    file.write_text("two")
-    assert read_headers(identity)[-1] == ("authorization", "Bearer two")
-
-
-def test_a_token_may_be_a_password(tmp_path: Path) -> None:
-    """As Grafana Cloud has it: a number as user, a token as password (RFC 7617's example)."""
-    (tmp_path / "token").write_text("open sesame")
-    identity = Identity(token=str(tmp_path / "token"), user="Aladdin")
-    expected = ("authorization", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==")
-    assert read_headers(identity) == (expected,)
-
-
-@pytest.mark.parametrize("content", [b"", b"\n", b"a\nb", b"\xff\xfe", b"x" * 9000])
-def test_a_file_without_a_token_is_an_error(tmp_path: Path, content: bytes) -> None:
-    """An empty header would be refused far away, without a reason; two lines would be two."""
-    (tmp_path / "token").write_bytes(content)
-    with pytest.raises(UserError, match="holds no token"):
-        read_headers(Identity(token=str(tmp_path / "token")))
-
-
-def test_missing_files_are_found_at_the_start(tmp_path: Path) -> None:
-    """Not at the first call, minutes later."""
-    gone = str(tmp_path / "gone")
-    for identity in (
-        *(Identity(ca=gone), Identity(certificate=gone), Identity(key=gone)),
-        Identity(token=gone),
-    ):
-        with pytest.raises(UserError, match="No such file"):
-            require_readable(identity)
-    require_readable(Identity())
-
-
-def test_the_stamp_changes_with_the_files(tmp_path: Path) -> None:
-    """Also when a file is replaced by one of the same size, or goes."""
-    ca = tmp_path / "ca.pem"
-    identity = Identity(ca=str(ca))
-    ca.write_text("one")
-    first = stamp(identity)
-    assert stamp(identity) == first
-    (tmp_path / "new").write_text("two")
-    (tmp_path / "new").rename(ca)
-    second = stamp(identity)
-    ca.unlink()
-    assert len({first, second, stamp(identity)}) == 3
+        parse_endpoint(f"{scheme}://otel", 4317, credentials)

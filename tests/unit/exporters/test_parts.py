@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 from gotax.cli.explain import _matches
 from gotax.exporters import report as document
-from gotax.exporters import table
 from gotax.exporters.backends.portions import portions
 from gotax.exporters.backends.series import labels_of
 from gotax.exporters.pprof import profile_bytes
 from gotax.exporters.prometheus import PrometheusExporter
 from gotax.exporters.stream import encoding
 from gotax.exporters.style import Style
+from gotax.exporters.terminal.explain import render_explain
 from gotax.process import CpuResources
 from gotax.window import Window
 from gotax_collector.ingest.decoding import Decoder
@@ -98,7 +98,7 @@ def test_json_and_text_say_what_part_it_is(window: Window) -> None:
     """nested_cgroup, null for the container itself; the text has it in its name."""
     rows = document.check_document(window)["containers"]
     assert [row["nested_cgroup"] for row in rows] == [None, *DOCKER]
-    text = table.render_explain(window.reports[1], window, Style())
+    text = render_explain(window.reports[1], window, Style())
     assert "docker/bbbbbbbbbbbb" in text
     assert "limit of its own" in " ".join(text.split())
 

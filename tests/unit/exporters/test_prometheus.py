@@ -7,23 +7,24 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from gotax.comparison import Change, Comparison, Estimate, Growth, Observation, Outcome
-from gotax.exporters.backends.delivery import Account
-from gotax.exporters.prometheus import (
+from gotax.exporters.backends import metrics as of_backends
+from gotax.exporters.backends.account import Account
+from gotax.exporters.metrics.containers import (
     CONTAINER_LABELS,
     MAX_LABEL,
-    METRICS,
     SERIES_OF_CONTAINER,
-    Exposition,
-    PrometheusExporter,
-    read_resident_bytes,
 )
+from gotax.exporters.metrics.family import Family as OwnFamily
+from gotax.exporters.metrics.own import read_resident_bytes
+from gotax.exporters.prometheus import Exposition, PrometheusExporter
+from gotax.exporters.stream import metrics as of_streams
 from gotax.exporters.stream.statistics import Statistics
 from gotax.findings import Saving
 from gotax.process import Container, CpuUsage
@@ -34,6 +35,7 @@ from hypothesis import strategies as st
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.parser import text_string_to_metric_families
 
+from .metrics import METRICS
 from .strategies import unhurried, windows
 from .windows import (
     Load,
@@ -74,8 +76,8 @@ USUAL = Exposition()
 class FixedStream:
     """A stream to a collector whose numbers stand still."""
 
-    def statistics(self) -> Statistics:
-        return Statistics(
+    def families(self) -> Iterator[OwnFamily]:
+        now = Statistics(
             sent=5,
             sent_bytes=4000,
             acknowledged=3,
@@ -88,6 +90,7 @@ class FixedStream:
             in_flight=2,
             is_connected=True,
         )
+        return of_streams.families(now)
 
 
 def published(
@@ -473,13 +476,16 @@ def test_the_stream_to_a_collector_has_metrics_where_there_is_one() -> None:
     assert not any("stream" in name for name in scraped(published(story_window())))
 
 
+@dataclass(frozen=True)
 class Sent:
     """As much of a Delivery as the metrics look at."""
 
-    name = "otlp"
+    name: str = "otlp"
+    sent: int = 4
 
-    def account(self) -> Account:
-        return Account(9, 4, 1000, Counter({"expired": 2}), Counter({"unavailable": 3}))
+    def families(self) -> Iterator[OwnFamily]:
+        now = Account(9, self.sent, 1000, Counter({"expired": 2}), Counter({"unavailable": 3}))
+        return of_backends.families(self.name, now)
 
 
 def test_what_became_of_profiles_for_a_backend() -> None:
@@ -492,6 +498,17 @@ def test_what_became_of_profiles_for_a_backend() -> None:
     assert values(exporter, "gotax_backend_failed_calls_total", reason="unavailable") == [3]
     assert values(exporter, "gotax_backend_waiting_profiles", **name) == [3]
     assert values(published(story_window()), "gotax_backend_waiting_profiles") == []
+
+
+def test_two_backends_are_one_family_each() -> None:
+    """A metric that stands twice in the text spoils the scrape."""
+    others = (Sent(), Sent("parca", 1))
+    text = published(story_window(), others=others).expose().decode()
+    assert text.count("# TYPE gotax_backend_sent_profiles_total ") == 1
+    exporter = published(story_window(), others=others)
+    assert values(exporter, "gotax_backend_sent_profiles_total", backend="otlp") == [4]
+    assert values(exporter, "gotax_backend_sent_profiles_total", backend="parca") == [1]
+    assert values(exporter, "gotax_backend_waiting_profiles") == [3, 6]
 
 
 def test_the_page_lists_every_metric_with_type_and_labels_and_no_other() -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from gotax.diagnosis.rules import CODES
-from gotax.exporters.prometheus import METRICS
+
+from .metrics import METRICS
 
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / "helm" / "gotax" / "rules" / "gotax.rules.yaml"

@@ -5,16 +5,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from gotax.exporters.style import MIN_WIDTH, percent, seconds
-from gotax.exporters.table import (
-    Sort,
-    Style,
-    apportioned,
-    render_check,
-    render_explain,
-    render_top,
-    sorted_reports,
-)
+from gotax.exporters.style import MIN_WIDTH, Style, percent, seconds
+from gotax.exporters.terminal.check import render_check
+from gotax.exporters.terminal.explain import render_explain
+from gotax.exporters.terminal.table import Sort, apportioned
+from gotax.exporters.terminal.top import render_top, sorted_reports
 from gotax.exporters.text import bounded, columns, elided, printable
 from gotax.findings import Verdict
 from gotax.process import CpuResources

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from gotax.exporters.backends.delivery import Delivery
-from gotax.exporters.backends.endpoint import Endpoint, require_readable
+from gotax.exporters.backends.endpoint import Endpoint
+from gotax.exporters.credentials import require_readable
 from gotax.extras import needed_by
 
 
@@ -42,7 +43,7 @@ def open_delivery(kind: Kind, endpoint: Endpoint) -> Delivery:
 
     Connects only once there is something to send: a backend that is down is no error.
     """
-    require_readable(endpoint.identity)
+    require_readable(endpoint.credentials)
     module, _, name = kind.backend.partition(".")
     with needed_by(f"--{kind.name}-endpoint", kind.extra):
         backend = getattr(import_module(f"gotax.exporters.backends.{module}"), name)

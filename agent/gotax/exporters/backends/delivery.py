@@ -14,15 +14,19 @@ all of it), ``stopped`` (left at the end).
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
 
+from gotax.exporters.backends import metrics
+from gotax.exporters.backends.account import Account
 from gotax.exporters.backends.portions import Parcel, portions
+from gotax.exporters.backoff import BackOff
+from gotax.exporters.metrics.family import Family
+from gotax.exporters.windowqueue import WindowQueue
 from gotax.window import Window
 
 log = logging.getLogger("gotax")
@@ -64,22 +68,6 @@ class Backend(Protocol):
         """End a call that is under way, from any thread; no other follows."""
 
 
-@dataclass(slots=True)
-class Account:
-    """What became of the portions. ``failures`` counts calls, by the reason they failed for."""
-
-    taken: int = 0
-    sent: int = 0
-    sent_bytes: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)
-    failures: Counter[str] = field(default_factory=Counter)
-    backlog_bytes: int = 0
-
-    @property
-    def waiting(self) -> int:
-        return self.taken - self.sent - self.dropped.total()
-
-
 @dataclass(frozen=True, slots=True)
 class Patience:
     """Bounds of what waits and of waiting; docs/backends.md says what they come to.
@@ -96,17 +84,6 @@ class Patience:
     farewell_s: float = 0.4
 
 
-@runtime_checkable
-class Accountable(Protocol):
-    """What the metrics want to know of a delivery."""
-
-    @property
-    def name(self) -> str: ...
-
-    def account(self) -> Account:
-        """Of any thread."""
-
-
 class Delivery:
     """An exporter. ``account`` may be called from any thread."""
 
@@ -114,13 +91,13 @@ class Delivery:
         self.backend = backend
         self._patience = patience or Patience()
         self._changed = threading.Condition()  # guards these:
-        self._windows: deque[Window] = deque()
+        self._windows = WindowQueue(self._patience.windows)
         self._backlog: deque[tuple[float, Parcel]] = deque()  # with the time it came
         self._account = Account()
         self._is_stopping = self._is_closed = False
         self._thread: threading.Thread | None = None
         # The thread's own:
-        self._failed = 0  # calls in a row
+        self._back_off = BackOff(self._patience.first_delay_s, self._patience.last_delay_s)
         self._resume_at = 0.0
 
     @property
@@ -133,6 +110,9 @@ class Delivery:
             now = self._account
             return replace(now, dropped=Counter(now.dropped), failures=Counter(now.failures))
 
+    def families(self) -> Iterator[Family]:
+        return metrics.families(self.name, self.account())
+
     def publish(self, window: Window) -> None:
         """Queue the window; the oldest makes room if the thread does not keep up."""
         count = len(portions(window))
@@ -144,9 +124,8 @@ class Delivery:
                 self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
                 self._thread.start()
             self._account.taken += count
-            if len(self._windows) == self._patience.windows:
-                self._drop("queue-full", len(portions(self._windows.popleft())))
-            self._windows.append(window)
+            if (displaced := self._windows.put(window)) is not None:
+                self._drop("queue-full", len(portions(displaced)))
             self._changed.notify()
 
     def close(self) -> None:
@@ -168,8 +147,12 @@ class Delivery:
         while True:
             with self._changed:
                 self._changed.wait_for(self._has_work, self._idle_s())
-                window = self._windows.popleft() if self._windows else None
-                if window is None and self._is_stopping and (self._failed or not self._backlog):
+                window = self._windows.take()
+                if (
+                    window is None
+                    and self._is_stopping
+                    and (self._back_off.failures or not self._backlog)
+                ):
                     return
             if window is not None:
                 self._encode(window)
@@ -244,9 +227,9 @@ class Delivery:
                 self._account.sent += parcel.portions - turned_away
                 self._account.sent_bytes += len(parcel.body)
                 self._drop("partial", turned_away)
-        if self._failed:
+        if self._back_off.failures:
             log.info("%s takes profiles again", self.name)
-        self._failed = 0
+        self._back_off.succeed()
 
     def _fail(self, parcel: Parcel, error: DeliveryError) -> None:
         with self._changed:
@@ -258,15 +241,10 @@ class Delivery:
                 if is_too_large:
                     # Its limit is lower than usual: the next messages are smaller.
                     self.backend.max_bytes = max(LEAST_BYTES, len(parcel.body) // 2)
-            is_news = not self._failed and not self._is_stopping
+            is_news = not self._back_off.failures and not self._is_stopping
         if is_news:
             log.warning("%s: %s", self.name, error)
-        self._failed += 1
+        self._back_off.fail()
         if not error.is_final:
-            longest_s = min(
-                self._patience.first_delay_s * 2.0 ** min(self._failed - 1, 30),
-                self._patience.last_delay_s,
-            )
-            # Half of it at random: agents that lost one backend must not return all at once.
-            delay_s = max(random.uniform(longest_s / 2, longest_s), error.after_s)
+            delay_s = max(self._back_off.delay_s(), error.after_s)
             self._resume_at = time.monotonic() + min(delay_s, self._patience.age_s)

@@ -1,6 +1,6 @@
 """One unary gRPC method of a remote service, with TLS, headers and a deadline.
 
-grpcio is imported here only, and this module only where a flag asks for it.
+This module is imported only where a flag asks for it, because it imports grpcio.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import grpc
 import gotax
 from gotax.errors import UserError
 from gotax.exporters.backends.delivery import DeliveryError
-from gotax.exporters.backends.endpoint import Endpoint, Stamp, read_file, read_headers, stamp
+from gotax.exporters.backends.endpoint import Endpoint
+from gotax.exporters.credentials import Stamp, read_headers, stamp
+from gotax.exporters.grpcchannel import open_channel
 
 GZIP = grpc.Compression.Gzip
 """Every gRPC server has it."""
@@ -38,7 +40,7 @@ _OPTIONS = (
 
 
 class GrpcCall:
-    """Connects at the first call, and anew when a TLS file has changed."""
+    """Connects at the first call, and again when a TLS file has changed."""
 
     def __init__(
         self,
@@ -59,7 +61,7 @@ class GrpcCall:
         """The answer. Raises DeliveryError."""
         try:
             channel = self._connected()
-            metadata = read_headers(self._endpoint.identity)
+            metadata = read_headers(self._endpoint.credentials)
         except UserError as error:
             raise DeliveryError("credentials", str(error)) from error
         call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(self._method)
@@ -77,7 +79,7 @@ class GrpcCall:
             self._channel.close()
 
     def _connected(self) -> grpc.Channel:
-        now = stamp(self._endpoint.identity)
+        now = stamp(self._endpoint.credentials.tls_files)
         if self._channel is None or (now != self._stamp and not self._is_aborted):
             if self._channel is not None:
                 self._channel.close()
@@ -86,17 +88,9 @@ class GrpcCall:
         return self._channel
 
     def _new_channel(self) -> grpc.Channel:
-        if not self._endpoint.is_secure:
-            return grpc.insecure_channel(self._endpoint.authority, _OPTIONS, self._compression)
-        identity = self._endpoint.identity
-        credentials = grpc.ssl_channel_credentials(
-            read_file(identity.ca) if identity.ca else None,
-            read_file(identity.key) if identity.key else None,
-            read_file(identity.certificate) if identity.certificate else None,
-        )
-        return grpc.secure_channel(
-            self._endpoint.authority, credentials, _OPTIONS, self._compression
-        )
+        endpoint = self._endpoint
+        credentials = endpoint.credentials if endpoint.is_secure else None
+        return open_channel(endpoint.authority, credentials, _OPTIONS, self._compression)
 
     def _explained(self, code: grpc.StatusCode, details: str) -> DeliveryError:
         reason = code.name.lower().replace("_", "-")

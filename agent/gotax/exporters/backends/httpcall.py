@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import gotax
 from gotax.errors import UserError
 from gotax.exporters.backends.delivery import DeliveryError
-from gotax.exporters.backends.endpoint import Endpoint, Stamp, read_headers, stamp
+from gotax.exporters.backends.endpoint import Endpoint
+from gotax.exporters.credentials import Headers, Stamp, read_headers, stamp
 from gotax.wire.addresses import AddressError, Form, Url, parse_url
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ _TRANSIENT = {408, 429, 502, 503, 504}
 
 _ANSWER_MAX = 64 * 1024
 _PROXY = Form("http://PROXY:3128", {"http": 3128}, may_have_user=True)
-
-Headers = tuple[tuple[str, str], ...]
 
 
 class HttpCall:
@@ -94,7 +93,7 @@ class HttpCall:
 
     def _all_headers(self) -> dict[str, str]:
         try:
-            named = dict(read_headers(self._endpoint.identity))
+            named = dict(read_headers(self._endpoint.credentials))
         except UserError as error:
             raise DeliveryError("credentials", str(error)) from error
         # A tunnel has the proxy's login already: nothing of it may reach the service itself.
@@ -119,13 +118,13 @@ class HttpCall:
     def _secure_context(self) -> ssl.SSLContext:
         import ssl
 
-        now = stamp(self._endpoint.identity)
+        now = stamp(self._endpoint.credentials.tls_files)
         if self._context is None or now != self._stamp:
-            identity = self._endpoint.identity
+            credentials = self._endpoint.credentials
             try:
-                context = ssl.create_default_context(cafile=identity.ca or None)
-                if identity.certificate:
-                    context.load_cert_chain(identity.certificate, identity.key)
+                context = ssl.create_default_context(cafile=credentials.ca or None)
+                if credentials.certificate:
+                    context.load_cert_chain(credentials.certificate, credentials.key)
             except (OSError, ssl.SSLError) as error:
                 text = f"{self._endpoint}: cannot use the TLS files: {_words(error)}"
                 raise DeliveryError("credentials", text) from error

@@ -1,6 +1,6 @@
 """One stream to a collector over gRPC; what comes of it is put into a queue.
 
-gRPC is imported here only, and this only where there is a collector: it takes some 20 MB.
+This module is imported only where there is a collector: gRPC takes some 20 MB.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import platform
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeAlias
 
@@ -18,6 +17,14 @@ import grpc
 
 import gotax
 from gotax.errors import UserError
+from gotax.exporters.credentials import (
+    Credentials,
+    Headers,
+    read_file,
+    read_headers,
+    read_token,
+)
+from gotax.exporters.grpcchannel import open_channel
 from gotax.wire.v1 import ingest_pb2
 
 _METHOD = "/gotax.wire.v1.IngestService/Stream"
@@ -30,35 +37,25 @@ _OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),  # a new connection for each: that is what balances
 )
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-_TOKEN_BYTES_MAX = 8192
 _GRACE_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """``address`` is HOST:PORT. Without ``plaintext`` it is TLS, with the system's authorities
-    where ``authority`` is "". The others are paths of PEM files, and of a file with a token."""
+    """``address`` is HOST:PORT. Without ``plaintext`` it is TLS."""
 
     address: str
     plaintext: bool = False
-    authority: str = ""
-    certificate: str = ""
-    key: str = ""
-    token_file: str = ""
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        names = (self.authority, self.certificate, self.key, self.token_file)
-        return tuple(name for name in names if name)
+    credentials: Credentials = Credentials()
 
     def check(self) -> None:
         """UserError for what cannot work."""
-        if bool(self.certificate) != bool(self.key):
+        if self.credentials.is_half:
             raise UserError("--collector-cert and --collector-key go together")
-        if self.plaintext and (self.authority or self.certificate):
+        if self.plaintext and self.credentials.tls_files:
             raise UserError("--collector-plaintext has no use for certificates")
-        for name in self.files:
-            _contents(name)
+        for name in self.credentials.files:
+            read_file(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +102,7 @@ class Arrival:
 class Connection:
     """A channel with one stream. ``Arrival`` s go to ``arrivals``, an ``Ended`` is the last.
 
-    OSError or UserError where a certificate or the token cannot be read.
+    UserError where a certificate or the token cannot be read.
     """
 
     def __init__(
@@ -119,14 +116,20 @@ class Connection:
         self._arrivals = arrivals
         self._is_open = False  # something has come
         self._requests: SimpleQueue[ingest_pb2.StreamRequest | None] = SimpleQueue()
-        self._channel = _channel(destination)
+        self._channel = open_channel(
+            destination.address,
+            None if destination.plaintext else destination.credentials,
+            _OPTIONS,
+        )
         self.send(ingest_pb2.StreamRequest(hello=hello))
         method = self._channel.stream_stream(
             _METHOD,
             request_serializer=ingest_pb2.StreamRequest.SerializeToString,
             response_deserializer=ingest_pb2.StreamResponse.FromString,
         )
-        self._call = method(self._iterate(), metadata=_metadata(destination), wait_for_ready=False)
+        self._call = method(
+            self._iterate(), metadata=_metadata(destination.credentials), wait_for_ready=False
+        )
         self._reader = threading.Thread(target=self._read, name="collector", daemon=True)
         self._reader.start()
 
@@ -198,26 +201,8 @@ def _ended(error: Any) -> Ended:
     )
 
 
-def _channel(destination: Destination) -> grpc.Channel:
-    if destination.plaintext:
-        return grpc.insecure_channel(destination.address, options=_OPTIONS)
-    names = (destination.authority, destination.key, destination.certificate)
-    contents = [_contents(name) if name else None for name in names]
-    credentials = grpc.ssl_channel_credentials(*contents)
-    return grpc.secure_channel(destination.address, credentials, options=_OPTIONS)
-
-
-def _metadata(destination: Destination) -> tuple[tuple[str, str], ...]:
-    if not destination.token_file:
-        return ()
-    token = _contents(destination.token_file).decode("ascii", "replace").strip()
-    if not token.isprintable() or not 0 < len(token) <= _TOKEN_BYTES_MAX or " " in token:
-        raise UserError(f"{destination.token_file} does not hold one token")
-    return (("authorization", f"Bearer {token}"),)
-
-
-def _contents(name: str) -> bytes:
-    try:
-        return Path(name).read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {name}: {error.strerror}") from error
+def _metadata(credentials: Credentials) -> Headers:
+    """Raises UserError also for a token of several words: the collector takes none with a space."""
+    if credentials.token_file and " " in read_token(credentials.token_file):
+        raise UserError(f"{credentials.token_file} does not hold one token")
+    return read_headers(credentials)

@@ -7,20 +7,21 @@ a connection. It never waits for the network; what happens there comes to it thr
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import random
 import threading
 import time
 import zlib
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from gotax.errors import UserError
-from gotax.exporters.stream import encoding
+from gotax.exporters.backoff import BackOff
+from gotax.exporters.credentials import Stamp, stamp
+from gotax.exporters.metrics.family import Family
+from gotax.exporters.stream import encoding, metrics
 from gotax.exporters.stream.connection import (
     Ack,
     Arrival,
@@ -35,6 +36,7 @@ from gotax.exporters.stream.interning import StreamDictionary
 from gotax.exporters.stream.segments import Record
 from gotax.exporters.stream.spool import DAMAGED, Spool
 from gotax.exporters.stream.statistics import Statistics
+from gotax.exporters.windowqueue import WindowQueue
 from gotax.window import Window
 from gotax.wire.parsing import parsed
 from gotax.wire.v1 import ingest_pb2, report_pb2
@@ -73,7 +75,7 @@ class StreamExporter:
 
     def __init__(self, destination: Destination, identity: Identity, spool: Spool) -> None:
         destination.check()
-        self._windows: deque[Window] = deque()
+        self._windows = WindowQueue(WINDOWS_MAX)
         self._arrivals: SimpleQueue[Arrival | None] = SimpleQueue()
         self._overrun = 0  # windows that publish had no room for
         self._overrun_told = 0
@@ -86,11 +88,8 @@ class StreamExporter:
 
     def publish(self, window: Window) -> None:
         self._spool.count_published()
-        if len(self._windows) >= WINDOWS_MAX:
-            with contextlib.suppress(IndexError):  # the thread was faster
-                self._windows.popleft()
-                self._overrun += 1
-        self._windows.append(window)
+        if self._windows.put(window) is not None:
+            self._overrun += 1
         if not self._is_woken:  # a thread that is stuck needs no more than one call
             self._is_woken = True
             self._arrivals.put(None)
@@ -118,6 +117,9 @@ class StreamExporter:
             in_flight=sender.in_flight,
             is_connected=sender.is_connected,
         )
+
+    def families(self) -> Iterator[Family]:
+        return metrics.families(self.statistics())
 
     def _run(self) -> None:
         sender = self._sender
@@ -154,11 +156,7 @@ class StreamExporter:
         while self._overrun_told < self._overrun:
             self._overrun_told += 1
             self._spool.discard(QUEUE_FULL)
-        while True:
-            try:
-                window = self._windows.popleft()
-            except IndexError:
-                return
+        while (window := self._windows.take()) is not None:
             self._sender.keep(window)
 
 
@@ -179,10 +177,10 @@ class _Sender:
         self._arrivals = arrivals
         self._sequence = 0
         self._connection: Connection | None = None
-        self._retry = _Retry()
+        self._back_off = BackOff(_RETRY_FIRST_S, _RETRY_MAX_S)
         self._retry_at_s = 0.0
-        self._stamps: tuple[float, ...] = ()
-        self._stamps_at_s = 0.0
+        self._stamp: Stamp = ()
+        self._stamp_at_s = 0.0
         self._begin()
         self.sent = self.sent_bytes = self.acknowledged = self.connections = 0
         self.failures: Counter[str] = Counter()
@@ -280,7 +278,7 @@ class _Sender:
     def _connect(self) -> None:
         self._begin()
         self.connections += 1
-        self._stamps, self._stamps_at_s = self._file_stamps(), time.monotonic()
+        self._stamp, self._stamp_at_s = stamp(self._destination.credentials.files), time.monotonic()
         try:
             self._connection = Connection(
                 self.connections, self._destination, self._hello, self._arrivals
@@ -330,7 +328,7 @@ class _Sender:
             self._acknowledged += count
             self.acknowledged += count
             self._answered_s = time.monotonic()
-            self._retry.succeed()
+            self._back_off.succeed()
 
     def _hear_end(self, ended: Ended) -> None:
         if ended.refused_report is not None:
@@ -353,7 +351,8 @@ class _Sender:
 
     def _lose(self, reason: str, text: str) -> None:
         self.failures[reason] += 1
-        wait_s = self._retry.next_s()
+        self._back_off.fail()
+        wait_s = self._back_off.delay_s()
         self._retry_at_s = time.monotonic() + wait_s
         self._disconnect()
         log.warning(
@@ -371,30 +370,7 @@ class _Sender:
         self._under_way.clear()
 
     def _have_files_changed(self, now: float) -> bool:
-        if now - self._stamps_at_s < _FILES_EVERY_S:
+        if now - self._stamp_at_s < _FILES_EVERY_S:
             return False
-        self._stamps_at_s = now
-        return self._file_stamps() != self._stamps
-
-    def _file_stamps(self) -> tuple[float, ...]:
-        stamps = []
-        for name in self._destination.files:
-            with contextlib.suppress(OSError):
-                stamps.append(Path(name).stat().st_mtime)
-        return tuple(stamps)
-
-
-class _Retry:
-    """Exponential back-off with jitter, so that a fleet does not come back all at once."""
-
-    def __init__(self, uniform: Callable[[float, float], float] = random.uniform) -> None:
-        self._uniform = uniform
-        self._failures = 0
-
-    def next_s(self) -> float:
-        most = min(_RETRY_MAX_S, _RETRY_FIRST_S * 2**self._failures)
-        self._failures = min(self._failures + 1, 16)
-        return self._uniform(most / 2, most)
-
-    def succeed(self) -> None:
-        self._failures = 0
+        self._stamp_at_s = now
+        return stamp(self._destination.credentials.files) != self._stamp

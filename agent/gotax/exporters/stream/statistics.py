@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +24,3 @@ class Statistics:
     spool_errors: int
     in_flight: int
     is_connected: bool
-
-
-@runtime_checkable
-class Streaming(Protocol):
-    def statistics(self) -> Statistics:
-        """Of any thread."""

@@ -1,0 +1,53 @@
+"""The metrics of a delivery to a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gotax.exporters.backends.account import Account
+from gotax.exporters.metrics.family import Family, Metric
+
+BACKEND_SENT = Metric(
+    "gotax_backend_sent_profiles",
+    "counter",
+    "Profiles that a backend has taken: one for each container and window.",
+    ("backend",),
+)
+BACKEND_BYTES = Metric(
+    "gotax_backend_sent_bytes",
+    "counter",
+    "Bytes of the messages a backend has taken.",
+    ("backend",),
+)
+BACKEND_DROPPED = Metric(
+    "gotax_backend_dropped_profiles",
+    "counter",
+    "Profiles that will not reach a backend, by reason.",
+    ("backend", "reason"),
+)
+BACKEND_FAILURES = Metric(
+    "gotax_backend_failed_calls",
+    "counter",
+    "Calls to a backend that failed, by reason.",
+    ("backend", "reason"),
+)
+BACKEND_WAITING = Metric(
+    "gotax_backend_waiting_profiles", "gauge", "Profiles on their way to a backend.", ("backend",)
+)
+
+METRICS = (
+    BACKEND_SENT,
+    BACKEND_BYTES,
+    BACKEND_DROPPED,
+    BACKEND_FAILURES,
+    BACKEND_WAITING,
+)
+"""In the order in which they are exposed."""
+
+
+def families(backend: str, now: Account) -> Iterator[Family]:
+    yield Family(BACKEND_SENT, [((backend,), now.sent)])
+    yield Family(BACKEND_BYTES, [((backend,), now.sent_bytes)])
+    for metric, counts in ((BACKEND_DROPPED, now.dropped), (BACKEND_FAILURES, now.failures)):
+        yield Family(metric, [((backend, reason), n) for reason, n in sorted(counts.items())])
+    yield Family(BACKEND_WAITING, [((backend,), now.waiting)])

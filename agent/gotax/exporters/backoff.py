@@ -1,0 +1,30 @@
+"""When to ask a remote service again that did not answer."""
+
+from __future__ import annotations
+
+import random
+
+
+class BackOff:
+    """Delays that double from ``first_s`` to ``last_s`` with each failure in a row.
+
+    Half of a delay is random: agents that lost one service must not return all at once.
+    """
+
+    def __init__(self, first_s: float, last_s: float) -> None:
+        self._first_s = first_s
+        self._last_s = last_s
+        self.failures = 0
+        """In a row."""
+
+    def fail(self) -> None:
+        self.failures += 1
+
+    def succeed(self) -> None:
+        self.failures = 0
+
+    def delay_s(self) -> float:
+        """From the last failure to the next try."""
+        doubled_s = self._first_s * 2.0 ** min(max(self.failures - 1, 0), 30)
+        longest_s = min(doubled_s, self._last_s)
+        return random.uniform(longest_s / 2, longest_s)

@@ -1,0 +1,1 @@
+"""What is measured, under which name and with which labels; no format, and no library."""

@@ -1,0 +1,360 @@
+"""The metrics of a container: what each is called, and what it says of those that are listed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from gotax.comparison import Change, Comparison
+from gotax.exporters.metrics.family import Family, Labels, Metric
+from gotax.exporters.metrics.totals import ContainerTotals, living_of
+from gotax.exporters.text import bounded
+from gotax.findings import Finding, Verdict
+from gotax.process import Container
+from gotax.profile import CATEGORY_COUNT, Category
+from gotax.window import ContainerReport, Window
+
+MAX_LABEL = 256
+MAX_FINDINGS = 20  # of one container; the rules have fewer codes
+
+CONTAINER_LABELS = ("namespace", "pod", "container", "workload", "id")
+
+Listed = Mapping[Labels, ContainerTotals]
+"""By the values of those of CONTAINER_LABELS that are kept."""
+
+
+def _per_container(name: str, kind: str, text: str, *labels: str) -> Metric:
+    return Metric(name, kind, text, CONTAINER_LABELS + labels, most=1)
+
+
+def _several(most: int, metric: Metric) -> Metric:
+    return replace(metric, most=most)
+
+
+CPU = _several(
+    CATEGORY_COUNT,
+    _per_container(
+        "gotax_cpu_seconds", "counter", "CPU time by what it was spent on.", "category", "group"
+    ),
+)
+RUNTIME_SHARE = _per_container(
+    "gotax_runtime_share",
+    "gauge",
+    "Share of the CPU time of the last window that the scheduler and the GC took, 0 to 1.",
+)
+GOMAXPROCS = _per_container(
+    "gotax_gomaxprocs", "gauge", "GOMAXPROCS as read from the process with the most hits."
+)
+GOMAXPROCS_RECOMMENDED = _per_container(
+    "gotax_gomaxprocs_recommended", "gauge", "GOMAXPROCS that fits the container."
+)
+LIMIT = _per_container(
+    "gotax_cpu_limit_cores", "gauge", "Tightest CPU limit on the cgroup's path; absent for none."
+)
+THROTTLED = _per_container(
+    "gotax_cpu_throttled_seconds", "counter", "Time throttled by the CPU limit."
+)
+THROTTLED_PERIODS = _per_container(
+    "gotax_cpu_throttled_periods", "counter", "Enforcement periods with throttling."
+)
+PERIODS = _per_container("gotax_cpu_periods", "counter", "Enforcement periods of the CPU limit.")
+VERDICT = _several(
+    len(Verdict),
+    _per_container(
+        "gotax_verdict", "gauge", "1 for the verdict that holds, 0 for the others.", "verdict"
+    ),
+)
+FINDING = _several(
+    MAX_FINDINGS,
+    _per_container(
+        "gotax_finding", "gauge", "1 for each finding that holds.", "code", "severity", "cause"
+    ),
+)
+FINDING_HELD = _several(
+    MAX_FINDINGS,
+    _per_container(
+        "gotax_finding_held_seconds",
+        "gauge",
+        "For how long each finding has held without a break, as far as gotax remembers.",
+        "code",
+    ),
+)
+SAVING = _several(
+    3,
+    _per_container(
+        "gotax_saving_cores",
+        "gauge",
+        "CPU that the recommended GOMAXPROCS is predicted to save at the same work.",
+        "bound",
+    ),
+)
+CONTAINER_INFO = _per_container(
+    "gotax_container_info",
+    "gauge",
+    "Always 1; who the container is and what its main Go program was built from.",
+    "node",
+    "image",
+    "kind",
+    "workload_kind",
+    "cgroup",
+    "container_id",
+    "pod_uid",
+    "unit",
+    "go_version",
+    "main_module",
+    "main_version",
+    "gomaxprocs_origin",
+)
+CHANGE_CORES = _several(
+    2,
+    _per_container(
+        "gotax_change_cpu_cores", "gauge", "Mean CPU before and after GOMAXPROCS changed.", "when"
+    ),
+)
+CHANGE_RUNTIME = _several(
+    2,
+    _per_container(
+        "gotax_change_runtime_share",
+        "gauge",
+        "Share of the scheduler and the GC before and after GOMAXPROCS changed, 0 to 1.",
+        "when",
+    ),
+)
+CHANGE_THROTTLED = _several(
+    2,
+    _per_container(
+        "gotax_change_throttled_ratio",
+        "gauge",
+        "Share of the enforcement periods with throttling before and after GOMAXPROCS changed.",
+        "when",
+    ),
+)
+CHANGE_GOMAXPROCS = _several(
+    2,
+    _per_container(
+        "gotax_change_gomaxprocs", "gauge", "GOMAXPROCS before and after it changed.", "when"
+    ),
+)
+CHANGE_SAVING = _several(
+    6,
+    _per_container(
+        "gotax_change_saving_cores",
+        "gauge",
+        "CPU that a change of GOMAXPROCS saved, and what had been predicted.",
+        "estimate",
+    ),
+)
+CHANGE_TIME = _per_container(
+    "gotax_change_timestamp_seconds", "gauge", "When it was compared, Unix time."
+)
+
+METRICS = (
+    CPU,
+    THROTTLED,
+    THROTTLED_PERIODS,
+    PERIODS,
+    RUNTIME_SHARE,
+    GOMAXPROCS,
+    GOMAXPROCS_RECOMMENDED,
+    LIMIT,
+    VERDICT,
+    FINDING,
+    FINDING_HELD,
+    SAVING,
+    CONTAINER_INFO,
+    CHANGE_CORES,
+    CHANGE_RUNTIME,
+    CHANGE_THROTTLED,
+    CHANGE_GOMAXPROCS,
+    CHANGE_SAVING,
+    CHANGE_TIME,
+)
+"""In the order in which they are exposed."""
+
+SERIES_OF_CONTAINER = sum(metric.most for metric in METRICS)
+"""How many series one container can have at most; most have half of that."""
+
+
+def labels_of(container: Container) -> Labels:
+    """The values of ``CONTAINER_LABELS``."""
+    place = container.short_id
+    pod = container.pod
+    if pod is None:
+        every: Labels = ("", "", container.label, "", place)
+    else:
+        every = (pod.namespace, pod.pod, container.label, pod.workload.name, place)
+    return tuple(bounded(value, MAX_LABEL) for value in every)
+
+
+def families(listed: Listed, window: Window) -> Iterator[Family]:
+    yield from _counters(listed)
+    yield from _gauges(listed)
+    yield from _changes(listed, window)
+
+
+def _counters(listed: Listed) -> Iterator[Family]:
+    yield Family(
+        CPU,
+        (
+            ((*key, category.label, category.group.value), spent_ns / 1e9)
+            for key, entry in listed.items()
+            for category, spent_ns in zip(Category, entry.cpu_ns.tolist(), strict=True)
+            if spent_ns
+        ),
+    )
+    yield Family(THROTTLED, ((k, _seconds(e.usage.throttled_ns)) for k, e in listed.items()))
+    yield Family(THROTTLED_PERIODS, ((k, e.usage.throttled_periods) for k, e in listed.items()))
+    yield Family(PERIODS, ((k, e.usage.periods) for k, e in listed.items()))
+
+
+def _gauges(listed: Listed) -> Iterator[Family]:
+    now = [(key, found) for key, entry in listed.items() if (found := living_of(entry))]
+    yield Family(RUNTIME_SHARE, ((k, living.runtime_share) for k, living in now))
+    yield Family(GOMAXPROCS, ((k, _gomaxprocs(living.speaker)) for k, living in now))
+    yield Family(GOMAXPROCS_RECOMMENDED, ((k, _recommended(living.speaker)) for k, living in now))
+    yield Family(LIMIT, ((k, living.speaker.limit.limit_cores) for k, living in now))
+    yield Family(
+        VERDICT,
+        (
+            ((*k, verdict.value), float(living.speaker.verdict is verdict))
+            for k, living in now
+            for verdict in Verdict
+        ),
+    )
+    yield Family(
+        FINDING,
+        (
+            ((*k, bounded(f.code, MAX_LABEL), f.severity.value, _cause(f)), 1)
+            for k, living in now
+            for f in _findings(living.reports)
+        ),
+    )
+    yield Family(
+        FINDING_HELD,
+        (
+            ((*k, bounded(f.code, MAX_LABEL)), f.held_s)
+            for k, living in now
+            for f in _findings(living.reports)
+        ),
+    )
+    yield Family(
+        SAVING,
+        (((*k, bound), cores) for k, living in now for bound, cores in _savings(living.reports)),
+    )
+    yield Family(CONTAINER_INFO, (((*k, *_info(living.speaker)), 1) for k, living in now))
+
+
+def _changes(listed: Listed, window: Window) -> Iterator[Family]:
+    """The last change of each container that lives; the window holds a bounded number."""
+    shown = {report.container.key: key for key, entry in listed.items() for report, _ in entry.now}
+    last: dict[Labels, Change] = {}
+    for change in window.changes:  # newest first
+        labels = shown.get(change.container.key)
+        if labels is not None:
+            last.setdefault(labels, change)
+    both = [
+        (key, when, seen)
+        for key, change in last.items()
+        for when, seen in (
+            ("before", change.comparison.before),
+            ("after", change.comparison.after),
+        )
+    ]
+    yield Family(CHANGE_CORES, (((*key, when), seen.cores) for key, when, seen in both))
+    yield Family(CHANGE_RUNTIME, (((*key, when), seen.runtime_share) for key, when, seen in both))
+    yield Family(
+        CHANGE_THROTTLED, (((*key, when), seen.throttled_share) for key, when, seen in both)
+    )
+    yield Family(CHANGE_GOMAXPROCS, (((*key, when), seen.gomaxprocs) for key, when, seen in both))
+    yield Family(
+        CHANGE_SAVING,
+        (
+            ((*key, estimate), value)
+            for key, change in last.items()
+            for estimate, value in _estimates(change.comparison)
+        ),
+    )
+    yield Family(CHANGE_TIME, ((key, change.unix_ns / 1e9) for key, change in last.items()))
+
+
+def _estimates(comparison: Comparison) -> Iterator[tuple[str, float | None]]:
+    saving, predicted = comparison.saving, comparison.predicted
+    yield "realised", saving.value
+    yield "realised_low", saving.low
+    yield "realised_high", saving.high
+    if predicted is not None:
+        yield "predicted_low", predicted.low
+        yield "predicted_mid", predicted.mid
+        yield "predicted_high", predicted.high
+
+
+def _gomaxprocs(report: ContainerReport) -> int | None:
+    found = report.main_process.gomaxprocs
+    return found.value if found else None
+
+
+def _recommended(report: ContainerReport) -> int | None:
+    """What the findings lead to; without any, what fits."""
+    best = _most_saving(report)
+    if best is not None and best.remedy.gomaxprocs is not None:
+        return best.remedy.gomaxprocs
+    found = report.main_process.gomaxprocs
+    return found.recommended if found else None
+
+
+def _seconds(nanoseconds: int | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds / 1e9
+
+
+def _findings(reports: Iterable[ContainerReport]) -> list[Finding]:
+    """Each code once, the one that has held longest: a series must not be there twice."""
+    found: dict[str, Finding] = {}
+    for finding in sorted((f for r in reports for f in r.findings), key=lambda f: f.held_s):
+        found[finding.code] = finding
+    return [found[code] for code in sorted(found)][:MAX_FINDINGS]
+
+
+def _cause(finding: Finding) -> str:
+    return finding.cause.value if finding.cause else ""
+
+
+def _most_saving(report: ContainerReport) -> Finding | None:
+    """Of several predicted savings the largest: they are not for adding up."""
+    return max(
+        (finding for finding in report.findings if finding.saving is not None),
+        key=lambda finding: finding.saving.mid if finding.saving else 0.0,
+        default=None,
+    )
+
+
+def _savings(reports: Iterable[ContainerReport]) -> list[tuple[str, float]]:
+    """Of the containers of one series added up; nothing where nothing is predicted."""
+    best = [_most_saving(report) for report in reports]
+    found = [finding.saving for finding in best if finding is not None and finding.saving]
+    if not found:
+        return []
+    return [
+        ("low", sum(saving.low for saving in found)),
+        ("mid", sum(saving.mid for saving in found)),
+        ("high", sum(saving.high for saving in found)),
+    ]
+
+
+def _info(report: ContainerReport) -> tuple[str, ...]:
+    container, main = report.container, report.main_process
+    build, pod = main.build, container.pod
+    values = (
+        pod.node if pod else "",
+        pod.image if pod else "",
+        pod.kind if pod else "",
+        pod.workload.kind if pod else "",
+        container.cgroup,
+        container.container_id or "",
+        container.pod_uid or "",
+        container.unit or "",
+        build.version if build else "",
+        build.main.path if build else "",
+        build.main.version if build else "",
+        main.gomaxprocs.origin.value if main.gomaxprocs else "",
+    )
+    return tuple(bounded(value, MAX_LABEL) for value in values)

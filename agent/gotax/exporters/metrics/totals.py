@@ -1,0 +1,94 @@
+"""What the windows add up to: of a container since it was first seen, and of the agent's life."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gotax.findings import Verdict
+from gotax.process import CpuUsage
+from gotax.profile import CATEGORY_COUNT, Int64Array
+from gotax.window import ContainerReport, Window
+
+
+@dataclass(slots=True)
+class ContainerTotals:
+    """The containers with the same labels: their totals since they were first listed.
+
+    ``now``: of those seen in the last window, the reports with their CPU time.
+    """
+
+    last_seen_s: float
+    cpu_ns: Int64Array = field(default_factory=lambda: np.zeros(CATEGORY_COUNT, dtype=np.int64))
+    usage: CpuUsage = CpuUsage()
+    unseen_ns: int = 0  # CPU time of windows without a hit: what for is not known yet
+    now: list[tuple[ContainerReport, int]] = field(default_factory=list)
+
+    def add(self, report: ContainerReport, cpu_ns: int) -> None:
+        self.now.append((report, cpu_ns))
+        if report.hits:
+            self.cpu_ns += report.category_hits * (self.unseen_ns + cpu_ns) // report.hits
+            self.unseen_ns = 0
+        else:
+            self.unseen_ns += cpu_ns
+        self.usage += report.usage
+
+
+@dataclass(frozen=True, slots=True)
+class Living:
+    """Those of one entry that live, as of the last window; ``speaker`` is one of them.
+
+    It speaks where the others cannot be added to it: the one with the worst verdict, and of those
+    the one with the most CPU time.
+    """
+
+    speaker: ContainerReport
+    reports: tuple[ContainerReport, ...]
+
+    @property
+    def runtime_share(self) -> float:
+        hits = sum(report.hits for report in self.reports)
+        if not hits:
+            return 0.0
+        return sum(report.runtime_share * report.hits for report in self.reports) / hits
+
+
+_SEVERITY = {verdict: place for place, verdict in enumerate(Verdict)}  # worst first
+
+
+def living_of(entry: ContainerTotals) -> Living | None:
+    living = [(r, ns) for r, ns in entry.now if not (r.container.pod and r.container.pod.ended)]
+    if not living:
+        return None
+    speaker, _ = min(living, key=lambda pair: (_SEVERITY[pair[0].verdict], -pair[1]))
+    return Living(speaker, tuple(report for report, _ in living))
+
+
+@dataclass(slots=True)
+class HostTotals:
+    """Of the agent's life. Times in integers of nanoseconds: they must not lose small growth."""
+
+    profiled_s: float = 0.0
+    hits: int = 0
+    lost: Counter[str] = field(default_factory=Counter)
+    other_ns: int = 0
+    unjudged_ns: Counter[str] = field(default_factory=Counter)
+    unlisted_ns: int = 0
+    unlisted: int = 0
+    windows: int = 0
+    drain_s: float = 0.0
+    tick_s: float = 0.0
+
+    def add(self, window: Window) -> None:
+        self.profiled_s += window.duration_s
+        self.hits += window.hits.drained
+        self.lost.update(window.hits.lost)
+        self.other_ns += window.native_hits * window.period_ns
+        for found in window.unjudged:
+            self.unjudged_ns[found.reason] += found.hits * window.period_ns
+        self.unlisted = 0
+        self.windows += 1
+        self.drain_s += window.health.drain_s
+        self.tick_s += window.health.tick_s

@@ -1,0 +1,62 @@
+"""A finding as a paragraph: what, the evidence, the remedy."""
+
+from __future__ import annotations
+
+from gotax.exporters.style import (
+    VERDICTS,
+    YELLOW,
+    Style,
+    block,
+    labelled,
+    painted,
+    paragraph,
+    shortened,
+    span,
+    word,
+)
+from gotax.findings import Finding, Saving, Severity, Verdict
+from gotax.window import ContainerReport
+
+LABEL_WIDTH = 12
+NOTABLE_SOURCE = 0.05
+"""Share of a saving below which its source is left out of the text."""
+
+
+def finding_lines(
+    finding: Finding, report: ContainerReport, style: Style, whole: bool = False
+) -> list[str]:
+    """What, evidence, remedy; of a remedy of several lines the first, unless ``whole``."""
+    paint = VERDICTS[Verdict.OVERSIZED].paint if finding.severity is Severity.WARNING else YELLOW
+    mark = VERDICTS[report.verdict].label(style)[0]
+    code = word(finding.code, style)
+    name = "" if whole else shortened(report.container.name, style.room // 2, style) + ": "
+    head = paragraph(f"{name}{finding.title} [{code}]", style.room - 2, style)
+    lines = [painted(f"{mark} {head[0]}", paint, style)]
+    lines += [painted(f"  {line}", paint, style) for line in head[1:]]
+    room = style.room - LABEL_WIDTH - 2
+    for number, evidence in enumerate(finding.evidence):
+        label = "" if number else "  Evidence"
+        lines += labelled(label, paragraph(evidence.text, room, style), LABEL_WIDTH, style)
+    if whole and finding.saving is not None:
+        lines += _saving(finding.saving, room, style)
+    lines += labelled("  Remedy", paragraph(finding.remedy.text, room, style), LABEL_WIDTH, style)
+    if whole and finding.remedy.patch:
+        patch = block(finding.remedy.patch.rstrip("\n"), room, style)
+        lines += labelled("  Patch", patch, LABEL_WIDTH, style)
+    if whole:
+        sure = f"{finding.confidence.value} confidence"
+        if finding.held_s:
+            sure += f", held for {span(finding.held_s)}"
+        lines += labelled("  How sure", [sure], LABEL_WIDTH, style)
+    return lines
+
+
+def _saving(saving: Saving, room: int, style: Style) -> list[str]:
+    """The predicted range, and where it comes from."""
+    text = (
+        f"{saving.mid:.2f} cores, between {saving.low:.2f} and {saving.high:.2f}, at the same work"
+    )
+    parts = [s for s in saving.sources if abs(s.cores) >= NOTABLE_SOURCE * abs(saving.mid)]
+    if parts:
+        text += ": " + ", ".join(f"{source.name} {source.cores:.2f}" for source in parts)
+    return labelled("  Saving", paragraph(text, room, style), LABEL_WIDTH, style)

@@ -1,0 +1,84 @@
+"""What stands around a table: the title above it, and the totals below."""
+
+from __future__ import annotations
+
+from gotax.exporters.style import (
+    BOLD,
+    Style,
+    cores,
+    dot,
+    ellipsis,
+    labelled,
+    painted,
+    paragraph,
+    plural,
+    shortened,
+    word,
+)
+from gotax.exporters.text import elided
+from gotax.window import Window
+
+
+def title_line(command: str, window: Window, style: Style) -> str:
+    facts = (
+        shortened(window.host, 30, style),
+        f"{window.duration_s:.1f} s at {window.hz:.0f} Hz",
+        plural(window.cpu_count, "CPU"),
+        plural(window.hits.drained, "hit"),
+    )
+    rest = dot(style) + dot(style).join(fact for fact in facts if fact)
+    return painted(command, BOLD, style) + elided(rest, style.room - len(command), ellipsis(style))
+
+
+def totals(window: Window, style: Style) -> list[str]:
+    go_cores = sum(window.cores_of(report) for report in window.reports)
+    containers = plural(len(window.reports), "container")
+    cpu = (
+        f"Go {cores(go_cores)} cores in {containers}",
+        f"other programs {cores(window.cpu_cores(window.native_hits))} cores",
+        f"of {plural(window.cpu_count, 'CPU')}",
+    )
+    hits = window.hits
+    lost = sum(hits.lost.values())
+    counts = [f"{hits.drained:,} drained", f"{hits.attributed:,} attributed"]
+    if lost:
+        reasons = ", ".join(
+            f"{word(reason, style)} {number:,}"
+            for reason, number in sorted(hits.lost.items(), key=lambda item: -item[1])
+            if number
+        )
+        counts.append(f"{lost:,} lost ({100 * lost / max(hits.drained, 1):.2f}%): {reasons}")
+    else:
+        counts.append("none lost")
+    room = style.room - 6
+    return [
+        *labelled("CPU", paragraph(dot(style).join(cpu), room, style), 6, style),
+        *labelled("Hits", paragraph(dot(style).join(counts), room, style), 6, style),
+        *(line for text in unjudged(window) for line in paragraph(text, style.room, style)),
+    ]
+
+
+_WHY = {
+    "procfs-denied": "gotax needs to be root or CAP_SYS_PTRACE for them",
+    "procfs-hidden": "/proc is mounted with hidepid, and gotax lacks CAP_SYS_PTRACE",
+    "process-gone": "they ended before anybody looked",
+    "elf-packed": "packed by UPX",
+}
+
+
+def unjudged(window: Window) -> list[str]:
+    """A sentence for each reason why programs could not be read.
+
+    On every host some end before they are looked at: that is told where it is 1 % of the hits.
+    """
+    texts = []
+    for found in window.unjudged:
+        if found.reason == "process-gone" and found.hits * 100 < window.hits.drained:
+            continue
+        are = "it is Go is" if found.processes == 1 else "they are Go is"
+        why = f"{found.reason}: {_WHY[found.reason]}" if found.reason in _WHY else found.reason
+        texts.append(
+            f"{plural(found.processes, 'program')} ({cores(window.cpu_cores(found.hits))} cores)"
+            f" could not be read ({why}): whether {are} not known."
+        )
+    return texts

@@ -1,0 +1,252 @@
+"""The table of containers: its columns, their cells, and which of them fit.
+
+What does not fit loses whole columns, the least important first, then the middle of its names.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from gotax.exporters.style import (
+    BOLD,
+    DIM,
+    GROUP_PAINTS,
+    SHORT_ORIGINS,
+    VERDICTS,
+    Cell,
+    Style,
+    arrow,
+    cores,
+    dash,
+    ellipsis,
+    percent,
+    seconds,
+    shortened,
+    word,
+)
+from gotax.exporters.text import columns, elided
+from gotax.findings import Verdict
+from gotax.profile import Category, Group
+from gotax.window import ContainerReport, Window
+
+GAP = "  "
+NAME_WIDTH = 16
+LONG_NAME_WIDTH = 28
+"""Before a name is made shorter than the first, a column of any rank goes; shorter than the
+second, a column above ``DETAIL_RANK``."""
+DETAIL_RANK = 2
+BAR_WIDTH = 23
+
+Row = ContainerReport
+
+
+class Sort(Enum):
+    """The orders of ``gotax top``; the value is the word on the command line."""
+
+    CPU = "cpu"
+    RUNTIME = "runtime"
+    THROTTLED = "throttled"
+    VERDICT = "verdict"
+    NAME = "name"
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """``rank`` 0 always stays; of the others the highest goes first when the width is short."""
+
+    title: str
+    rank: int
+    right: bool
+    cell: Callable[[Row, Window, Style], Cell]
+    sort: Sort | None = None
+
+
+def table_lines(
+    window: Window, reports: Sequence[Row], style: Style, sort: Sort | None = None
+) -> list[str]:
+    cells = [[column.cell(row, window, style) for column in COLUMNS] for row in reports]
+    cells = [_align_gomaxprocs(row, cells, style) for row in cells]
+    titles = [_title(column, sort, style) for column in COLUMNS]
+    widths = [
+        max(columns(cell.text) for cell in (titles[i], *(row[i] for row in cells)))
+        for i in range(len(COLUMNS))
+    ]
+    kept = _kept(widths, style.room)
+    spare = style.room - sum(widths[i] + len(GAP) for i in kept if i != NAME) + len(GAP)
+    widths[NAME] = min(widths[NAME], max(spare - len(GAP), 8))
+    lines = []
+    for row in (titles, *cells):
+        row[NAME] = Cell(elided(row[NAME].text, widths[NAME], ellipsis(style)), row[NAME].paint)
+        lines.append(GAP.join(_padded(row[i], widths[i], i, style) for i in kept).rstrip())
+    return lines
+
+
+def _kept(widths: Sequence[int], room: int) -> list[int]:
+    """The columns to show, in their order."""
+    kept = [i for i, column in enumerate(COLUMNS) if column.rank == 0]
+    used = sum(widths[i] + len(GAP) for i in kept) - widths[NAME] - len(GAP)
+    for i in sorted((i for i in range(len(COLUMNS)) if i not in kept), key=_rank):
+        name = min(widths[NAME], LONG_NAME_WIDTH if _rank(i) > DETAIL_RANK else NAME_WIDTH)
+        if used + len(GAP) + widths[i] + name > room:
+            break
+        used += len(GAP) + widths[i]
+        kept.append(i)
+    return sorted(kept)
+
+
+def _rank(column: int) -> int:
+    return COLUMNS[column].rank
+
+
+def _title(column: _Column, sort: Sort | None, style: Style) -> Cell:
+    if column is COLUMNS[BAR]:
+        return _legend(style)
+    if sort is None or column.sort is not sort:
+        return Cell(column.title, DIM)
+    mark = "▾" if style.unicode else "*"
+    return Cell(mark + column.title if column.right else column.title + mark, BOLD)
+
+
+def _padded(cell: Cell, width: int, column: int, style: Style) -> str:
+    gap = " " * (width - columns(cell.text))
+    shown = cell.shown(style)
+    return gap + shown if COLUMNS[column].right else shown + gap
+
+
+def _verdict_cell(report: Row, _: Window, style: Style) -> Cell:
+    verdict = VERDICTS[report.verdict]
+    return Cell(verdict.label(style), verdict.paint)
+
+
+def _name_cell(report: Row, _: Window, style: Style) -> Cell:
+    return Cell(word(report.container.name, style) or dash(style), BOLD)
+
+
+def _go_cell(report: Row, _: Window, style: Style) -> Cell:
+    build = report.main_process.build
+    version = build.version.removeprefix("go") if build else ""
+    return Cell(shortened(version, 12, style) or "?")
+
+
+def _cpu_cell(report: Row, window: Window, _: Style) -> Cell:
+    return Cell(cores(window.cores_of(report)))
+
+
+def _limit_cell(report: Row, _: Window, style: Style) -> Cell:
+    limit = report.limit.limit_cores
+    return Cell(dash(style), DIM) if limit is None else Cell(cores(limit))
+
+
+def _gomaxprocs_cell(report: Row, _: Window, style: Style) -> Cell:
+    found = report.main_process.gomaxprocs
+    if found is None:
+        return Cell("?", DIM)
+    value = "?" if found.value is None else str(found.value)
+    settled = report.verdict in (Verdict.FITS, Verdict.UNLIMITED)
+    if settled or found.recommended in (None, found.value):
+        return Cell(value)
+    return Cell(f"{value} {arrow(style)} {found.recommended}", VERDICTS[report.verdict].paint)
+
+
+def _align_gomaxprocs(row: list[Cell], cells: list[list[Cell]], style: Style) -> list[Cell]:
+    """Values stand flush right under one another, the arrows after them."""
+    separator = f" {arrow(style)} "
+    parts = [other[GOMAXPROCS].text.partition(separator) for other in cells]
+    left = max(len(value) for value, _, _ in parts)
+    right = max(len(mark + fitting) for _, mark, fitting in parts)
+    value, mark, fitting = row[GOMAXPROCS].text.partition(separator)
+    text = f"{value:>{left}}{mark + fitting:<{right}}"
+    return [Cell(text, cell.paint) if i == GOMAXPROCS else cell for i, cell in enumerate(row)]
+
+
+def _origin_cell(report: Row, _: Window, style: Style) -> Cell:
+    found = report.main_process.gomaxprocs
+    return Cell(SHORT_ORIGINS[found.origin] if found else dash(style))
+
+
+def _runtime_cell(report: Row, _: Window, __: Style) -> Cell:
+    paint = VERDICTS[report.verdict].paint if report.verdict is Verdict.OVERSIZED else ""
+    return Cell(percent(report.runtime_share), paint)
+
+
+def _share_cell(*categories: Category) -> Callable[[Row, Window, Style], Cell]:
+    return lambda report, _, __: Cell(percent(report.share(*categories)))
+
+
+def _group_cell(group: Group) -> Callable[[Row, Window, Style], Cell]:
+    return lambda report, _, __: Cell(percent(report.group_share(group)))
+
+
+def _throttled_cell(report: Row, _: Window, style: Style) -> Cell:
+    throttled = report.usage.throttled_ns
+    if throttled is None:
+        return Cell(dash(style), DIM)
+    return Cell(seconds(throttled / 1e9), "" if throttled else DIM)
+
+
+_BAR_PARTS = (
+    ("SCHED", (Group.SCHEDULER,), "█", "#"),
+    ("GC", (Group.GC,), "▓", "%"),
+    ("OTHER", (Group.SERVICE,), "▒", "+"),
+    ("USER", (Group.USER, Group.NATIVE, Group.UNKNOWN), "░", "."),
+)
+
+
+def _bar_cell(report: Row, _: Window, style: Style) -> Cell:
+    shares = [report.group_share(*groups) for _, groups, _, _ in _BAR_PARTS]
+    lengths = apportioned(shares, BAR_WIDTH)
+    return _spans(
+        ((mark if style.unicode else plain) * length, GROUP_PAINTS[groups[0]])
+        for (_, groups, mark, plain), length in zip(_BAR_PARTS, lengths, strict=True)
+    )
+
+
+def _legend(style: Style) -> Cell:
+    """The bars' title says what their parts are."""
+    return _spans(
+        (text, paint)
+        for i, (name, groups, mark, plain) in enumerate(_BAR_PARTS)
+        for text, paint in (
+            ((" " if i else "") + (mark if style.unicode else plain), GROUP_PAINTS[groups[0]]),
+            (name, DIM),
+        )
+    )
+
+
+def _spans(spans: Iterable[tuple[str, str]]) -> Cell:
+    parts = tuple(spans)
+    return Cell("".join(text for text, _ in parts), spans=parts)
+
+
+def apportioned(shares: Sequence[float], length: int) -> list[int]:
+    """``length`` divided in proportion by the largest remainders; all 0 if the shares are."""
+    total = sum(shares)
+    if total <= 0:
+        return [0] * len(shares)
+    exact = [share / total * length for share in shares]
+    parts = [math.floor(x) for x in exact]
+    for i in sorted(range(len(exact)), key=lambda i: parts[i] - exact[i])[: length - sum(parts)]:
+        parts[i] += 1
+    return parts
+
+
+COLUMNS = (
+    _Column("VERDICT", 0, False, _verdict_cell, Sort.VERDICT),
+    _Column("CONTAINER", 0, False, _name_cell, Sort.NAME),
+    _Column("GO", 5, False, _go_cell),
+    _Column("CPU", 0, True, _cpu_cell, Sort.CPU),
+    _Column("LIMIT", 0, True, _limit_cell),
+    _Column("GOMAXPROCS", 0, True, _gomaxprocs_cell),
+    _Column("FROM", 7, False, _origin_cell),
+    _Column("RUNTIME", 0, True, _runtime_cell, Sort.RUNTIME),
+    _Column("SCHED", 1, True, _group_cell(Group.SCHEDULER)),
+    _Column("GC", 2, True, _group_cell(Group.GC)),
+    _Column("ALLOC", 6, True, _share_cell(Category.ALLOC)),
+    _Column("USER", 4, True, _group_cell(Group.USER)),
+    _Column("THROTTLED", 3, True, _throttled_cell, Sort.THROTTLED),
+    _Column("", 8, False, _bar_cell),
+)
+NAME, GOMAXPROCS, BAR = 1, 5, 13

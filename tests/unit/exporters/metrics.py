@@ -1,0 +1,15 @@
+"""Every metric that /metrics may show, in its order."""
+
+from __future__ import annotations
+
+from gotax.exporters.backends import metrics as backends
+from gotax.exporters.metrics import containers, host, own
+from gotax.exporters.stream import metrics as stream
+
+METRICS = (
+    *containers.METRICS,
+    *host.METRICS,
+    *stream.METRICS,
+    *backends.METRICS,
+    *own.METRICS,
+)
