@@ -59,7 +59,10 @@ class Inspector:
         files = ProcessFiles(self._roots.proc, stat.place)
         if stat.is_kernel_thread:
             return self._entry(pid, stat, files, Membership(Container("kernel", "kernel", "/")))
-        entry = self._entry(pid, stat, files, self._memberships.find(stat, files))
+        membership = self._memberships.find(
+            stat, files
+        ).without_entries()  # most are never refreshed
+        entry = self._entry(pid, stat, files, membership)
         if entry.program.read():
             entry.start_go()
         return entry
