@@ -81,7 +81,7 @@ class Inspector:
             self._binaries,
             self._errors,
         )
-        entry.program.problem = problem
+        entry.program.refuse(problem)
         self._table.number(entry)
         return entry
 
@@ -94,10 +94,9 @@ class Inspector:
             stat = self.read_stat(pid)
             if stat.start_ticks != entry.process.start_ticks:
                 raise ProcessGoneError(f"PID {pid} is another process now")
-            entry.cpu.see(stat.cpu_ticks)
+            self._table.observe(entry, stat)
             if stat.has_ended:
                 raise ProcessGoneError(f"PID {pid} has ended")
-            entry.files.place = stat.place
             if entry.go.environment is None:
                 entry.start_go()
             if self._table.has_changed(entry, stat):
