@@ -19,12 +19,12 @@ _NS_PER_TICK = 10_000_000
 class CpuTime:
     """Of one process, as the kernel accounts it, in ticks of 1/100 s."""
 
-    __slots__ = ("_before", "_late_hits", "_ticks")
+    __slots__ = ("_before", "_late_samples", "_ticks")
 
     def __init__(self) -> None:
         self._ticks = 0
         self._before: int | None = None  # when the window began; None: not known
-        self._late_hits = 0  # drained after its end: later than the ticks
+        self._late_samples = 0  # drained after its end: later than the ticks
 
     def see(self, ticks: int) -> None:
         self._ticks = ticks
@@ -36,9 +36,9 @@ class CpuTime:
     def count_from_now(self) -> None:
         self._before = self._ticks
 
-    def add_late(self, hits: int) -> None:
+    def add_late(self, samples: int) -> None:
         """These were sampled after the ticks were last seen."""
-        self._late_hits += hits
+        self._late_samples += samples
 
     def take_ns(self, period_ns: int) -> int | None:
         """Since this was last asked; None where it is not known, as of a process met only now.
@@ -46,7 +46,7 @@ class CpuTime:
         Of one that has ended: until it was last seen, and what was sampled of it after that.
         """
         before, self._before = self._before, self._ticks
-        late, self._late_hits = self._late_hits, 0
+        late, self._late_samples = self._late_samples, 0
         if before is None:
             return None
         return max(0, self._ticks - before) * _NS_PER_TICK + late * period_ns
@@ -59,7 +59,7 @@ class Life:
     serial: int = 0
     start_stack: int = 0
     seen: int = 0  # the tick in which it was last seen alive
-    is_fresh: bool = False  # met between two drains, and no hit is its own yet
+    is_fresh: bool = False  # first seen between two drains, and no sample is its own yet
 
 
 class Entry:

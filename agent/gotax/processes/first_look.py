@@ -194,7 +194,7 @@ class FirstLook:
         entry = self._inspector.admit(pid, stat)
         if entry is None:
             raise ProcessGoneError(f"PID {pid}")
-        self._table.meet(entry)
+        self._table.mark_fresh(entry)
         if entry.is_go:
             entry.space.mappings()  # by the drain it may be too late
         return entry

@@ -15,6 +15,7 @@ from gotax.processes.files import ProcessFiles
 from gotax.processes.program import Program
 
 _VARIABLES = frozenset({"GOMAXPROCS", "GODEBUG"})
+_NO_VIEW = origin.CgroupView()
 _Asked = tuple[LiveGomaxprocs | Refusal, origin.Facts, float | None, Gomaxprocs | None]
 
 
@@ -46,7 +47,7 @@ class GoRuntime:
         self._program = program
         self._errors = errors
         self._follows_limit: bool | None = None
-        self._cgroup_view = origin.CgroupView()
+        self._cgroup_view = _NO_VIEW
         self._judged: tuple[_Asked, Gomaxprocs] | None = None  # by what GOMAXPROCS was, and how
         self.environment: dict[str, str] | None = None
 

@@ -59,7 +59,10 @@ class Inspector:
         files = ProcessFiles(self._roots.proc, stat.place)
         if stat.is_kernel_thread:
             return self._entry(pid, stat, files, Membership(Container("kernel", "kernel", "/")))
-        entry = self._entry(pid, stat, files, self._memberships.find(stat, files))
+        membership = self._memberships.find(
+            stat, files
+        ).without_entries()  # most are never refreshed
+        entry = self._entry(pid, stat, files, membership)
         if entry.program.read():
             entry.start_go()
         return entry
@@ -78,7 +81,7 @@ class Inspector:
             self._binaries,
             self._errors,
         )
-        entry.program.problem = problem
+        entry.program.refuse(problem)
         self._table.number(entry)
         return entry
 
@@ -91,10 +94,9 @@ class Inspector:
             stat = self.read_stat(pid)
             if stat.start_ticks != entry.process.start_ticks:
                 raise ProcessGoneError(f"PID {pid} is another process now")
-            entry.cpu.see(stat.cpu_ticks)
+            self._table.observe(entry, stat)
             if stat.has_ended:
                 raise ProcessGoneError(f"PID {pid} has ended")
-            entry.files.place = stat.place
             if entry.go.environment is None:
                 entry.start_go()
             if self._table.has_changed(entry, stat):

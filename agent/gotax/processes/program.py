@@ -63,6 +63,10 @@ class Program:
         found = [(binary, self.bias(binary, bias)) for binary, bias in self.runtimes]
         return [(binary, bias) for binary, bias in found if bias is not None]
 
+    def refuse(self, reason: str) -> None:
+        """It cannot be looked at."""
+        self.problem = reason
+
     def drop(self) -> None:
         self.runtimes = ()
 

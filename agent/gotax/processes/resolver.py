@@ -73,7 +73,7 @@ class Resolver:
         """
         owner = self._owner(pid)
         if isinstance(owner, Entry):
-            self._table.drain(owner)
+            self._table.clear_fresh(owner)
             self._inspector.look_on(owner)
         return owner
 
@@ -88,7 +88,8 @@ class Resolver:
         sight = self._table.identify(pid, stat)
         if sight is Sight.SAME:
             assert known is not None
-            self._table.see(known, stat)
+            self._table.observe(known, stat)
+            self._table.confirm(known)
             return known
         admitted = self._inspector.admit(pid, stat)
         if sight is Sight.REUSED:

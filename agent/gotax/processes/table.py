@@ -119,19 +119,18 @@ class ProcessTable:
         """It lives."""
         entry.life.seen = self._tick
 
-    def see(self, entry: Entry, stat: Stat) -> None:
-        """It lives, and this is what the kernel says of it."""
-        self.confirm(entry)
+    def observe(self, entry: Entry, stat: Stat) -> None:
+        """This is what the kernel says of it."""
         entry.files.place = stat.place
         entry.cpu.see(stat.cpu_ticks)
 
-    def meet(self, entry: Entry) -> None:
-        """It was met between two drains."""
+    def mark_fresh(self, entry: Entry) -> None:
+        """It was first seen between two drains."""
         entry.life.is_fresh = True
         entry.cpu.see(0)  # its hits are not drained yet, and must not count beside the time read
 
-    def drain(self, entry: Entry) -> None:
-        """Hits of it have come."""
+    def clear_fresh(self, entry: Entry) -> None:
+        """Samples of it have been drained."""
         entry.life.is_fresh = False
 
     def retire(self, entry: Entry) -> None:
