@@ -152,8 +152,8 @@ class _Pages:
         values = {
             "answer": answer,
             "row": answer.row,
-            "chart": drawing.chart_of(answer.hours, answer.gaps),
-            "shares": drawing.group_shares(answer.categories),
+            "chart": drawing.chart_of(answer),
+            "shares": drawing.group_shares(answer),
             "compared": self._api.questions.compare(selection),
             "nodes": self._api.questions.compare(selection, "node", 30),
             "changes": self._changes_of(parameters),

@@ -19,8 +19,17 @@ import jinja2
 from markupsafe import Markup
 
 from gotax_collector.http.api import Api, Parameters
-from gotax_collector.query.answers import Gap, Hour, Profile, Span, TopRow, document
-from gotax_collector.query.flamegraph import GROUPS, Box, boxes, depth, group_of, tree, tree_of_two
+from gotax_collector.query.answers import (
+    GROUPS,
+    Gap,
+    Hour,
+    Profile,
+    Span,
+    TopRow,
+    WorkloadAnswer,
+    document,
+)
+from gotax_collector.query.flamegraph import Box, boxes, depth, tree, tree_of_two
 from gotax_collector.query.latest import TOO_FEW_SAMPLES
 from gotax_collector.query.selection import Selection, exactly
 from gotax_collector.query.wording import FIELD_NAMES, covered_of, variant_text, why_not
@@ -75,7 +84,6 @@ def environment() -> jinja2.Environment:
         "span": _span,
         "ms": lambda seconds: f"{seconds * 1000:.3g} ms",
         "p": lambda value: "" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}",
-        "group": group_of,
         "variant": variant_text,
         "why_not": lambda row: why_not(document(row)),
     }
@@ -167,11 +175,12 @@ def standalone_policy() -> str:
     return f"default-src 'none'; script-src 'sha256-{script}'; style-src 'sha256-{style}'"
 
 
-def chart_of(hours: Sequence[Hour], gaps: Sequence[Gap] = ()) -> Chart | None:
+def chart_of(answer: WorkloadAnswer) -> Chart | None:
     """Each step as wide as the time it is of, and nothing between those that do not touch.
 
     None for less than two steps.
     """
+    hours, gaps = answer.hours, answer.gaps
     if len(hours) < 2:
         return None
     first = min(hours[0].since, *(gap.since for gap in gaps), hours[0].since)
@@ -182,7 +191,9 @@ def chart_of(hours: Sequence[Hour], gaps: Sequence[Gap] = ()) -> Chart | None:
     areas = []
     for group in GROUP_ORDER:
         parts = [
-            sum(cores for label, cores in hour.categories.items() if group_of(label) == group)
+            sum(
+                cores for label, cores in hour.categories.items() if answer.group_of(label) == group
+            )
             for hour in hours
         ]
         heights = [low + part for low, part in zip(heights, parts, strict=True)]
@@ -246,11 +257,11 @@ def ended_codes(row: TopRow) -> tuple[str, ...]:
     return tuple(code for code in row.findings if code not in held and code != TOO_FEW_SAMPLES)
 
 
-def group_shares(categories: Mapping[str, float]) -> dict[str, float]:
-    total = sum(categories.values()) or 1.0
+def group_shares(answer: WorkloadAnswer) -> dict[str, float]:
+    total = sum(answer.categories.values()) or 1.0
     found = dict.fromkeys(GROUP_ORDER, 0.0)
-    for label, cores in categories.items():
-        found[group_of(label)] += cores / total
+    for label, cores in answer.categories.items():
+        found[answer.group_of(label)] += cores / total
     return found
 
 

@@ -6,8 +6,18 @@ Cores are CPU seconds per second over the time of the answer. Shares are of a wo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+GROUPS = ("user", "scheduler", "gc", "service", "native", "unknown")
+"""What a page can draw. Each category comes with its group from the agent that counted it."""
+
+_NOT_IN_JSON = {"json": False}
+
+
+def drawn_group(group: str) -> str:
+    """``unknown`` for a group of a newer agent."""
+    return group if group in GROUPS else "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +231,7 @@ class StackTime:
     functions: tuple[str, ...]
     category: str
     cpu_ns: int
+    group: str = field(default="unknown", metadata=_NOT_IN_JSON)
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,12 +340,17 @@ class WorkloadAnswer:
     categories: Mapping[str, float]
     findings: tuple[LatestFinding, ...]
     images: tuple[str, ...]
+    groups: Mapping[str, str] = field(default_factory=dict, metadata=_NOT_IN_JSON)
+
+    def group_of(self, category: str) -> str:
+        return self.groups.get(category, "unknown")
 
 
 def document(value: Any) -> Any:
     """As JSON has it: fields, and what follows from them (``runtime_share``, ``is_sure``)."""
     if hasattr(value, "__dataclass_fields__"):
-        names = [*value.__dataclass_fields__, *_derived(type(value))]
+        shown = (f.name for f in fields(value) if f.metadata.get("json", True))
+        names = [*shown, *_derived(type(value))]
         return {name: document(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
         return {str(key): document(item) for key, item in value.items()}

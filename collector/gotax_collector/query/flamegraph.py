@@ -11,21 +11,6 @@ NODES_MAX = 4000
 """Of a drawn flame graph, those with least time go first: nobody sees a frame of a pixel."""
 
 DEPTH_MAX = 1100
-GROUPS = ("user", "scheduler", "gc", "service", "native", "unknown")
-_SCHEDULER = ("netpoll", "timers")
-_SERVICE = ("alloc", "chan", "locks", "syscall", "stack-growth", "runtime-other")
-
-
-def group_of(category: str) -> str:
-    """As docs/categories.md has it; unknown for a category of a newer agent."""
-    first = category.partition("/")[0]
-    if first in _SCHEDULER:
-        return "scheduler"
-    if first in _SERVICE:
-        return "service"
-    if first == "cgo":
-        return "native"
-    return first if first in GROUPS else "unknown"
 
 
 @dataclass(slots=True)
@@ -134,15 +119,14 @@ def _with_rest(profile: Profile) -> Iterator[StackTime]:
 
 
 def _add(root: Node, stack: StackTime, side: int) -> None:
-    group = group_of(stack.category)
     node = root
-    _count(node, stack.cpu_ns, side, group)
+    _count(node, stack.cpu_ns, side, stack.group)
     for name in stack.functions[:DEPTH_MAX] or (f"[{stack.category}]",):
         child = node.children.get(name)
         if child is None:
             child = node.children[name] = Node(name, [0] * len(root.times))
         node = child
-        _count(node, stack.cpu_ns, side, group)
+        _count(node, stack.cpu_ns, side, stack.group)
 
 
 def _count(node: Node, time: int, side: int, group: str) -> None:

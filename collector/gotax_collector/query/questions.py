@@ -25,11 +25,13 @@ from gotax_collector.query.answers import (
     Top,
     TopRow,
     WorkloadAnswer,
+    drawn_group,
 )
 from gotax_collector.query.changes import changes_of
 from gotax_collector.query.contrasts import contrast
 from gotax_collector.query.coverage import HOUR_S, coverage
 from gotax_collector.query.functions import differences_of, functions_of
+from gotax_collector.query.groups import groups_of
 from gotax_collector.query.latest import findings, open_findings
 from gotax_collector.query.selection import (
     Selection,
@@ -174,6 +176,7 @@ class Questions:
             categories,
             findings(self._rows, one),
             self._images(one, source),
+            groups_of(self._rows, one, categories),
         )
 
     def _hours(
@@ -297,8 +300,9 @@ class Questions:
         parameters = {**condition.parameters, **named.parameters, "most": STACKS_MAX}
         most = f"SELECT stack, ns FROM ({times}) ORDER BY ns DESC, stack LIMIT {{most:UInt32}}"
         columns = self._columns(
-            f"SELECT t.ns, d.category, d.functions FROM ({most}) AS t LEFT JOIN"
-            " (SELECT stack, any(category) AS category, any(functions) AS functions FROM stacks"
+            f"SELECT t.ns, d.category, d.group_, d.functions FROM ({most}) AS t LEFT JOIN"
+            " (SELECT stack, any(category) AS category, any(`group`) AS group_,"
+            "  any(functions) AS functions FROM stacks"
             f"  WHERE {named.text} AND stack IN (SELECT stack FROM ({most})) GROUP BY stack) AS d"
             " ON t.stack = d.stack ORDER BY t.ns DESC",
             parameters,
@@ -308,8 +312,8 @@ class Questions:
         )[0]
         stacks = (
             tuple(
-                StackTime(tuple(functions), category or "unknown", int(ns))
-                for ns, category, functions in zip(*columns, strict=True)
+                StackTime(tuple(functions), category or "unknown", int(ns), drawn_group(group))
+                for ns, category, group, functions in zip(*columns, strict=True)
             )
             if columns
             else ()
