@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from gotax import cli
-from gotax.cli.configuration import settings_of
+from gotax.cli.settings import settings_of
 from gotax.exporters.prometheus import METRICS
 
 ROOT = Path(__file__).parents[3]
