@@ -13,8 +13,8 @@ import pytest
 from gotax import cli
 from gotax.cli import configuration
 from gotax.cli.command import CommandParser
-from gotax.cli.configuration import KEYS, Setting
 from gotax.cli.options import thresholds_of
+from gotax.cli.settings import KEYS, Setting, settings_of, unnamed
 from gotax.config import Silence, Thresholds
 from gotax.errors import UserError
 from gotax.exporters.backends import KINDS
@@ -60,7 +60,7 @@ def agent_parser() -> CommandParser:
     return parsers[0]
 
 
-SETTINGS = configuration.settings_of(agent_parser())
+SETTINGS = settings_of(agent_parser())
 VALUES = {setting.action.dest for setting in SETTINGS}
 
 
@@ -109,7 +109,7 @@ def refusal(file: Path, content: str | bytes) -> str:
 
 def test_every_flag_of_the_agent_has_a_key() -> None:
     """A new flag without one fails here; so does a key of a flag that is gone, or two for one."""
-    assert configuration.unnamed(agent_parser()) == set()
+    assert unnamed(agent_parser()) == set()
     assert len(VALUES) == len(SETTINGS) == sum(map(len, KEYS.values())) > 50
     assert agent_parser().options().keys() - {"config", "print_config"} == VALUES
 

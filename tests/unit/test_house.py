@@ -183,7 +183,6 @@ LARGE = {
     # Flat tables, and all of one format:
     *("diagnosis/calibrated.py", "golang/categories.py", "linux/elf.py"),
     *("golang/pclntab.py", "golang/pclntab.py: Pclntab"),
-    "cli/configuration.py",
     # Still too large; a change that divides one takes it off this list. Exporters:
     # Linux and Go:
     *("linux/cgroup.py", "linux/procfs.py", "golang/origin.py"),

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from gotax import cli
-from gotax.cli.configuration import settings_of
+from gotax.cli.settings import settings_of
 
 from tests.unit.exporters.metrics import METRICS
 

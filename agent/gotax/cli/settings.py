@@ -1,0 +1,98 @@
+"""The keys of the agent's file: which flag each stands for.
+
+Type, default and check of a key are those of its flag.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+from gotax.cli.command import CommandParser
+from gotax.cli.options import THRESHOLDS
+from gotax.exporters.backends import KINDS
+
+_OF_BACKENDS = ("endpoint", "header", "token_file", "user", "ca", "cert", "key")
+
+KEYS: dict[str, dict[str, str]] = {
+    "sampling": {"hz": "hz", "interval_s": "interval", "proc": "proc", "sys": "sys"},
+    "kubernetes": {
+        "node": "node",
+        "kubelet": "kubelet",
+        "kubelet_insecure": "kubelet_insecure",
+    },
+    "findings": {
+        **{name: name for name, _, _ in THRESHOLDS},
+        "settle_s": "settle",
+        "silence": "silence",
+    },
+    "metrics": {"listen": "listen", "drop_label": "drop_label", "max_series": "max_series"},
+    "log": {"level": "log_level"},
+    "stream": {
+        "collector": "collector",
+        "name": "collector_name",
+        "ca": "collector_ca",
+        "cert": "collector_cert",
+        "key": "collector_key",
+        "token_file": "collector_token_file",
+        "plaintext": "collector_plaintext",
+        "spool_dir": "spool_dir",
+        "spool_max_bytes": "spool_max_bytes",
+        "spool_max_age_s": "spool_max_age",
+    },
+    **{kind.name: {key: f"{kind.name}_{key}" for key in _OF_BACKENDS} for kind in KINDS},
+}
+"""By section: each key, and the flag that it stands for (with _ for -)."""
+
+_SECRET_KEYS = {"header"}
+_OF_THE_FILE = {"config", "print_config"}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """An option of the agent: its key in the file, and its flag as argparse has it."""
+
+    section: str
+    key: str
+    action: argparse.Action
+
+    @property
+    def flag(self) -> str:
+        return self.action.option_strings[-1]
+
+    @property
+    def kind(self) -> type:
+        """bool, int, float or str: of the value in the file, or of each value of an array."""
+        if self.action.nargs == 0:
+            return bool
+        if self.action.type is None:
+            return str
+        made: type = get_type_hints(self.action.type)["return"]
+        return made if made in (int, float) else str
+
+    @property
+    def is_repeatable(self) -> bool:
+        return isinstance(self.action.default, list)
+
+    @property
+    def is_secret(self) -> bool:
+        return self.key in _SECRET_KEYS
+
+    def default(self) -> Any:
+        return list(self.action.default) if self.is_repeatable else self.action.default
+
+
+def settings_of(parser: CommandParser) -> tuple[Setting, ...]:
+    options = parser.options()
+    return tuple(
+        Setting(section, key, options[dest])
+        for section, keys in KEYS.items()
+        for key, dest in keys.items()
+    )
+
+
+def unnamed(parser: CommandParser) -> set[str]:
+    """Options that have no key, and should."""
+    named = {dest for keys in KEYS.values() for dest in keys.values()}
+    return parser.options().keys() - named - _OF_THE_FILE
