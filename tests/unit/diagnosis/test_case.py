@@ -26,6 +26,8 @@ from gotax.window import ContainerReport
 
 USUAL = Thresholds()
 CONTAINER = Container("c", "api", "/kubepods/pod1/c", pod_uid="1")
+ONE_CPU = CpuLimit(1.0, "/kubepods/pod1/c", 1.0)
+NOTHING = CpuUsage()
 POD = PodContainer(
     "shop", "api-1", "api", "1", "node", "api:1", "container", Workload("Deployment", "api")
 )
@@ -35,9 +37,9 @@ def case(
     value: int | None = 8,
     fits: int | None = 1,
     *,
-    limit: CpuLimit = CpuLimit(1.0, "/kubepods/pod1/c", 1.0),
+    limit: CpuLimit = ONE_CPU,
     container: Container = CONTAINER,
-    usage: CpuUsage = CpuUsage(),
+    usage: CpuUsage = NOTHING,
     cpu_ns: int | None = None,
     bound_by: tuple[Binding, ...] = (),
     **hits: int,

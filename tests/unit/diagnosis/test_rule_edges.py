@@ -9,6 +9,7 @@ from gotax.diagnosis import advice, rules
 from gotax.diagnosis.case import Case
 from gotax.findings import Cause, Finding
 from gotax.process import Binding, CpuLimit, CpuUsage, GoBuild, Gomaxprocs, Origin, Otherwise
+from gotax.profile import Category
 
 from tests.unit.diagnosis.test_case import case
 
@@ -140,6 +141,12 @@ def test_target_of_a_remedy(go_line: int | None, cause: Cause, target: int) -> N
     assert advice.target_of(seen, cause) == target
 
 
+def of_a_thousand(category: str, hits: int) -> Case:
+    seen = case(1, USER=1000 - hits)
+    seen.report.category_hits[Category[category]] = hits
+    return seen
+
+
 @pytest.mark.parametrize(
     ("code", "category", "most", "first"),
     [
@@ -158,8 +165,8 @@ def test_shares_from_which_a_finding_is_made(
     code: str, category: str, most: int, first: int
 ) -> None:
     """25 % for the collector and for allocation, 35 % for coordination, 30 % for C."""
-    assert code not in found(case(1, **{category: most, "USER": 1000 - most}))
-    assert code in found(case(1, **{category: first, "USER": 1000 - first}))
+    assert code not in found(of_a_thousand(category, most))
+    assert code in found(of_a_thousand(category, first))
 
 
 @pytest.mark.parametrize(
