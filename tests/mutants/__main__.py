@@ -123,7 +123,11 @@ class Loop:
             tests = [items[test] for test in reach.of(mutant)]
             if in_fork(functools.partial(self._passes, mutant, tests)):
                 self.survivors.append(mutant)
+                self._say(f"not yet found, {mutant.line}: {mutant.name}")
         return True
+
+    def _say(self, text: str) -> None:
+        os.write(self._stderr, f"{text}\n".encode())
 
     def _measure(self, items: Sequence[pytest.Item]) -> Reach | None:
         reach, name = Reach(), str(self._path)
@@ -147,7 +151,7 @@ class Loop:
             passed = run(item)
             sys.settrace(None)
             if not passed:
-                os.write(self._stderr, f"fails without any mutant: {now}\n".encode())
+                self._say(f"fails without any mutant: {now}")
                 return None
             reach.took_s[now] = time.process_time() - began
         _spread(reach, self._path)
