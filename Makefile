@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 # One after the other also under make -j: what is timed needs the host for itself.
 .NOTPARALLEL:
-.PHONY: help run demo test test-correctness test-timing e2e corpus backends lint format bench calibrate fuzz soak proto proto-check golden clean
+.PHONY: help run demo test test-correctness test-timing e2e corpus backends lint format bench calibrate fuzz soak mutants proto proto-check golden clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,9 +23,10 @@ demo: $(VENV)/.ready-go ## the production story, oversized against right-sized
 
 test: lint test-correctness test-timing ## lint, types, and all tests
 
-lint: $(VENV)/.ready-test ## lint and types
+lint: $(VENV)/.ready-test ## lint, types, and functions that nothing calls
 	@$(VENV)/bin/ruff check --quiet . && $(VENV)/bin/ruff format --quiet --check .
 	@$(VENV)/bin/mypy --no-error-summary
+	@$(VENV)/bin/vulture
 
 # With PYTEST='-k something' one of these two may have no test (5), and that is no failure.
 test-correctness: $(VENV)/.ready-test ## the tests that also pass on a busy host, if slowly
@@ -61,6 +62,9 @@ fuzz: $(VENV)/.ready-fuzz ## hostile input by the million, MINUTES=30 of CPU tim
 
 soak: $(VENV)/.ready-test ## memory of the agent under load, at the end as after five minutes, MINUTES=30
 	@$(VENV)/bin/python -m tests.soak --minutes $(or $(MINUTES),30)
+
+mutants: $(VENV)/.ready-test ## small changes of the diagnosis that no test notices, FILES='case.py history.py' (long)
+	@$(VENV)/bin/python -m tests.mutants $(FILES)
 
 golden: $(VENV)/.ready-test ## write the golden files anew, to be read in the diff
 	@GOTAX_UPDATE=1 $(VENV)/bin/python -m pytest -q tests/unit --update-golden

@@ -18,7 +18,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
     derandomize=os.environ.get("CI") == "true",
 )
-settings.load_profile("gotax")
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gotax"))
 
 SAMPLING = ("tests/kernel/",)
 GOLDEN = Path(__file__).parent / "golden"

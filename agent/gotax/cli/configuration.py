@@ -1,4 +1,4 @@
-"""``gotax agent --config`` and ``--print-config``: what holds, and where each setting comes from."""
+"""``gotax agent --config`` and ``--print-config``: what holds, and where a setting comes from."""
 
 from __future__ import annotations
 

@@ -47,7 +47,6 @@ class PodWatch:
         self._failures = 0
         self._starts = 0
         self._expired = 0
-        self._kubelet_lists = 0
         for connect in (server, kubelet):
             if connect is not None:
                 connect().close()  # a mistake of the user's shows at once
@@ -113,7 +112,6 @@ class PodWatch:
             try:
                 with self._kubelet() as http:
                     self.roster.replace(api.list_pods(http), time.monotonic())
-                self._kubelet_lists += 1
             except (*api.FAILURES, UserError) as error:
                 self._failures += 1
                 self._say(f"kubelet: {_sentence(error)}; trying again")

@@ -243,10 +243,6 @@ class Hierarchy:
     root: str = "/"
     base: str = "/"
 
-    def host_path(self, path: str) -> str:
-        """A path of /proc/PID/cgroup as the host sees it."""
-        return _resolved(path, self.base)
-
     def directory(self, path: str) -> str | None:
         """Where a host path is in the file system; None: not below what is mounted."""
         if self.root == "/":

@@ -32,7 +32,6 @@ PT_NOTE = 4
 PF_X = 1
 PF_W = 2
 SHT_SYMTAB = 2
-SHT_NOBITS = 8
 SHT_DYNSYM = 11
 
 _Integer = TypeVar("_Integer", bound=np.integer[Any])

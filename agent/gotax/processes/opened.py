@@ -40,10 +40,6 @@ class BorrowedFile:
     def size(self) -> int:
         return self._id.size
 
-    @property
-    def is_open(self) -> bool:
-        return self._file is not None
-
     def lend(self, path: str) -> None:
         """From now on the file can be had at ``path``."""
         self._path = path

@@ -306,3 +306,31 @@ def test_a_process_whose_cgroup_gets_a_limit_keeps_its_past() -> None:
         if unit:
             assert changes[0].container.nested == "1"
             assert len(watch) == 1
+
+
+def test_a_bare_cgroup_succeeds_no_container() -> None:
+    """A container of the program ends, and a unit of the same program starts: two things."""
+    windows = [[pod("a", 192)]] * 10 + [[Seen(1, name="two.service")]] * 30
+    assert follow(windows) == []
+
+
+def test_a_container_that_changed_in_place_succeeds_nothing() -> None:
+    """``b`` ran beside ``a``, and changed by itself; that ``a`` ends later is no rollout."""
+    windows = (
+        [[pod("a", 192)]]
+        + [[pod("a", 192), pod("b", 64)]] * 10
+        + [[pod("a", 192), pod("b", 1)]] * 10
+        + [[pod("b", 1)]] * 20
+    )
+    ((_, found),) = follow(windows)
+    assert (found.comparison.before.gomaxprocs, found.comparison.after.gomaxprocs) == (64, 1)
+    assert found.comparison.matched_by == "cgroup"
+
+
+def test_of_a_rollout_that_came_too_late_nothing_is_said() -> None:
+    """The old container ends 15 minutes after the new one was born: the load is another one."""
+    both = [[pod("a", 192), pod("b", 1)]]
+    late = [[pod("a", 192)]] * 10 + both * 62 + [[pod("b", 1)]] * 10
+    assert follow(late) == []
+    soon = [[pod("a", 192)]] * 10 + both * 50 + [[pod("b", 1)]] * 10
+    assert len(follow(soon)) == 1

@@ -231,3 +231,64 @@ def test_what_was_found_is_not_excluded_by_what_was_not(monkeypatch: pytest.Monk
     lenient = replace(strict, lenient=True)
     assert (strict.cost(1)[0], lenient.cost(1)[0]) == (Cost.UNDECIDED, Cost.PROVEN)
     assert rules.GC_HEAVY in {finding.code for finding in rules.find_each(lenient)}
+
+
+def steady(report: ContainerReport, hits: dict[Category, int]) -> ContainerReport:
+    """The same container with exactly these hits."""
+    counted = np.zeros(CATEGORY_COUNT, np.int64)
+    for category, count in hits.items():
+        counted[category] = count
+    return replace(report, category_hits=counted, process_hits=(int(counted.sum()),))
+
+
+def test_after_its_first_minute_a_container_is_judged_once_a_minute() -> None:
+    """C code takes all from the 5th window of 15 s on: the 8th ends the second minute and tells."""
+    history = History(Thresholds())
+    quiet = steady(replace(COSTLY, procs=1).window(1.0, random.Random(1)), {Category.USER: 100})
+    loud = steady(quiet, {Category.CGO: 100})
+    seen = [history.judge(quiet, WINDOW_S, 2) for _ in range(4)]
+    seen += [history.judge(loud, WINDOW_S, 2) for _ in range(8)]
+    assert [rules.CGO_HEAVY in codes(report) for report in seen] == [False] * 7 + [True] * 5
+
+
+def test_in_its_first_minute_a_container_is_judged_in_every_window() -> None:
+    """C code from the second window on is told in the second."""
+    history = History(Thresholds())
+    quiet = steady(replace(COSTLY, procs=1).window(1.0, random.Random(1)), {Category.USER: 60})
+    loud = steady(quiet, {Category.CGO: 100})
+    assert rules.CGO_HEAVY not in codes(history.judge(quiet, WINDOW_S, 2))
+    assert rules.CGO_HEAVY in codes(history.judge(loud, WINDOW_S, 2))
+
+
+def pair(first: int, second: int, *, is_swapped: bool) -> ContainerReport:
+    """Two processes, 7 and 8, with these hits; the busier one comes first."""
+    report = COSTLY.window(1.0, random.Random(1))
+    seven = report.main_process
+    eight = replace(seven, pid=8, gomaxprocs=Gomaxprocs(1, Origin.ENVIRONMENT, 1))
+    report = steady(report, {Category.USER: first + second})
+    if is_swapped:
+        return replace(report, processes=(eight, seven), process_hits=(second, first))
+    return replace(report, processes=(seven, eight), process_hits=(first, second))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "pid"),
+    [
+        (20, 80, 7),  # a quarter of the other's hits still is no minor part
+        (19, 80, 8),
+        (10, 39, 7),  # 49 hits in all say nothing
+        (10, 41, 8),
+        (9, 41, 8),
+        (0, 49, 7),
+        (0, 50, 8),
+    ],
+)
+def test_the_verdict_is_about_the_same_process_until_it_is_a_minor_one(
+    first: int, second: int, pid: int
+) -> None:
+    """Process 7, of 64 Ps, until it has less than a quarter of the hits of process 8, of 1."""
+    history = History(Thresholds())
+    history.judge(pair(900, 100, is_swapped=False), WINDOW_S, 2)
+    after = history.judge(pair(first, second, is_swapped=True), WINDOW_S, 2)
+    assert after.verdict is (Verdict.FITS if pid == 8 else Verdict.MISMATCH)
+    assert (after.held_s == WINDOW_S) is (pid == 8)

@@ -1,0 +1,294 @@
+"""What a Case works out of its numbers, at the edges of each rule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from gotax.config import Thresholds
+from gotax.diagnosis.case import Case, Cost, is_mismatch, request_of_weight, whole
+from gotax.findings import Saving, Verdict
+from gotax.process import (
+    Binding,
+    Container,
+    CpuLimit,
+    CpuResources,
+    CpuUsage,
+    Gomaxprocs,
+    Origin,
+    PodContainer,
+    Process,
+    Workload,
+)
+from gotax.profile import CATEGORY_COUNT, Category, Group
+from gotax.window import ContainerReport
+
+USUAL = Thresholds()
+CONTAINER = Container("c", "api", "/kubepods/pod1/c", pod_uid="1")
+ONE_CPU = CpuLimit(1.0, "/kubepods/pod1/c", 1.0)
+NOTHING = CpuUsage()
+POD = PodContainer(
+    "shop", "api-1", "api", "1", "node", "api:1", "container", Workload("Deployment", "api")
+)
+
+
+def case(
+    value: int | None = 8,
+    fits: int | None = 1,
+    *,
+    limit: CpuLimit = ONE_CPU,
+    container: Container = CONTAINER,
+    usage: CpuUsage = NOTHING,
+    cpu_ns: int | None = None,
+    bound_by: tuple[Binding, ...] = (),
+    **hits: int,
+) -> Case:
+    counted = np.zeros(CATEGORY_COUNT, np.int64)
+    for name, count in hits.items():
+        counted[Category[name]] = count
+    gomaxprocs = Gomaxprocs(value, Origin.ENVIRONMENT, fits, bound_by=bound_by)
+    report = ContainerReport(
+        container=container,
+        processes=(Process(7, 1, "api", container, gomaxprocs=gomaxprocs),),
+        category_hits=counted,
+        functions=(),
+        limit=limit,
+        usage=usage,
+        verdict=Verdict.UNREADABLE,
+        cpu_ns=cpu_ns,
+    )
+    return Case(report, 10.0, 64, USUAL)
+
+
+def with_saving(found: Case, mid: float, monkeypatch: pytest.MonkeyPatch) -> Case:
+    saving = Saving(mid - 0.1, mid, mid + 0.1)
+    monkeypatch.setattr("gotax.diagnosis.case.predict_saving", lambda *_: saving)
+    return found
+
+
+# The threshold is 20 % of the CPU; a cost is little once it is surely below 30 %.
+@pytest.mark.parametrize(
+    ("runtime", "hits", "cost"),
+    [
+        (68, 280, Cost.LITTLE),  # 19.6 to 29.6 %
+        (69, 280, Cost.UNDECIDED),  # 20.0 to 30.0 %: see the interval below
+        (25, 100, Cost.UNDECIDED),  # 17.5 to 34.3 %
+        (22, 100, Cost.UNDECIDED),  # 15.0 to 31.1 %
+        (20, 100, Cost.LITTLE),  # 13.3 to 28.9 %
+        (90, 280, Cost.PROVEN),
+        (0, 50, Cost.LITTLE),
+        (49, 49, Cost.UNDECIDED),  # below the least number of hits nothing is said
+        (50, 50, Cost.PROVEN),
+    ],
+)
+def test_a_cost_is_proven_little_or_open(runtime: int, hits: int, cost: Cost) -> None:
+    """By both ends of the interval, where no saving can be predicted."""
+    found = case(SCHED_FIND_WORK=runtime, USER=hits - runtime)
+    assert found.cost(1) == (cost, None)
+
+
+@pytest.mark.parametrize(
+    ("mid", "hits", "cost"),
+    [
+        (0.2, 1000, Cost.PROVEN),
+        (0.1, 1000, Cost.PROVEN),  # 8.3 to 12.0 %
+        (0.08, 1000, Cost.LITTLE),  # 6.5 to 9.8 %
+        (0.1, 100, Cost.UNDECIDED),  # 5.5 to 17.4 %
+        (0.05, 100, Cost.LITTLE),  # 2.2 to 11.2 %
+        (-0.5, 1000, Cost.LITTLE),
+        (2.0, 1000, Cost.PROVEN),  # more than it uses is all that it uses
+    ],
+)
+def test_a_predicted_saving_counts_as_a_share_of_the_use(
+    mid: float, hits: int, cost: Cost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one core in use; 8 % is the threshold, and surely below 12 % is little."""
+    found = with_saving(case(cpu_ns=10 * 10**9, USER=hits), mid, monkeypatch)
+    assert found.cost(1)[0] is cost
+
+
+@pytest.mark.parametrize(
+    ("mid", "lenient", "cost"),
+    [
+        (0.005, False, Cost.PROVEN),
+        (0.0049, False, Cost.LITTLE),
+        (0.003, True, Cost.PROVEN),
+        (0.0029, True, Cost.LITTLE),
+    ],
+)
+def test_a_saving_of_next_to_nothing_is_little(
+    mid: float, lenient: bool, cost: Cost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of a hundredth of a core: 5 mCPU; 3 keep what was found."""
+    found = with_saving(case(cpu_ns=10**8, USER=1000), mid, monkeypatch)
+    assert replace(found, lenient=lenient).cost(1)[0] is cost
+
+
+def test_what_was_proven_stays_until_it_is_disproved() -> None:
+    """20 % proves it; it goes once the upper end is below 12 %."""
+    few = replace(case(SCHED_FIND_WORK=10, USER=90), lenient=True)
+    assert few.cost(1)[0] is Cost.PROVEN  # up to 17.4 %
+    none = replace(case(SCHED_FIND_WORK=5, USER=95), lenient=True)
+    assert none.cost(1)[0] is Cost.LITTLE  # up to 11.2 %
+    assert replace(case(SCHED_FIND_WORK=5, USER=5), lenient=True).cost(1)[0] is Cost.PROVEN
+
+
+@pytest.mark.parametrize(
+    ("value", "fits", "limit", "bound_by", "binding"),
+    [
+        (8, 1, 1.0, (Binding.CPUSET, Binding.QUOTA), (Binding.CPUSET, Binding.QUOTA)),
+        (8, 1, 1.0, (), (Binding.QUOTA,)),
+        (8, 8, None, (), (Binding.HOST,)),
+    ],
+)
+def test_something_always_bounds(
+    value: int,
+    fits: int,
+    limit: float | None,
+    bound_by: tuple[Binding, ...],
+    binding: tuple[Binding, ...],
+) -> None:
+    """Where it was not said what: the limit, else the host."""
+    assert case(value, fits, limit=CpuLimit(limit), bound_by=bound_by).bound_by == binding
+
+
+def test_use_is_the_kernels_account_over_the_time() -> None:
+    """5 s in 10 s are half a core; without time or without an account nothing is known."""
+    half = case(cpu_ns=5 * 10**9)
+    assert half.cores == 0.5
+    assert half.highest_cores == 0.5
+    assert replace(half, peak_cores=0.6).highest_cores == 0.6
+    assert replace(half, duration_s=0.0).cores is None
+    assert replace(half, duration_s=0.5).cores == 10.0
+    assert case().cores is None
+    assert case().highest_cores == 0.0
+
+
+@pytest.mark.parametrize(
+    ("peak", "told"), [(0.5, False), (0.525, False), (0.53, True), (0.0, False)]
+)
+def test_the_busiest_window_is_told_where_it_stands_out(peak: float, told: bool) -> None:
+    """By more than a twentieth."""
+    evidence = replace(case(cpu_ns=5 * 10**9), peak_cores=peak).cores_evidence()
+    assert evidence.text.startswith("it used 0.50 cores over 10 s")
+    assert ("in its busiest window" in evidence.text) is told
+    assert (evidence.value, evidence.window_s) == (0.5, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("throttled", "periods", "is_throttled"),
+    [
+        (0, 0, False),
+        (0, 100, False),
+        (10, 100, False),  # 5.5 to 17.4 %
+        (15, 100, False),  # from 9.3 %
+        (16, 100, True),  # from 10.1 %
+        (1, 1, True),  # from 20.7 %
+        (None, None, False),
+    ],
+)
+def test_throttled_from_a_tenth_of_the_periods(
+    throttled: int | None, periods: int | None, is_throttled: bool
+) -> None:
+    """Surely a tenth: by the lower end."""
+    usage = CpuUsage(periods=periods, throttled_periods=throttled, throttled_ns=2_500_000_000)
+    found = case(usage=usage)
+    assert found.throttled == (throttled or 0, periods or 0)
+    assert found.is_throttled is is_throttled
+
+
+def test_evidence_of_throttling_has_share_interval_and_time() -> None:
+    """60 of 100 periods, 3.5 s; of no periods the share is 0."""
+    usage = CpuUsage(periods=100, throttled_periods=60, throttled_ns=3_500_000_000)
+    evidence = case(usage=usage).throttled_evidence()
+    assert evidence.text == "throttled in 60 of 100 periods, 3.5 s in all"
+    assert evidence.value == 0.6
+    assert evidence.interval == pytest.approx((0.5020, 0.6906), abs=1e-4)
+    assert case().throttled_evidence().value == 0.0
+    assert "0.0 s in all" in case().throttled_evidence().text
+
+
+def test_evidence_of_a_share() -> None:
+    """40 of 100 hits, with Wilson's interval; of no hits anything is possible."""
+    evidence = case(USER=100).share_evidence("GC takes", 40)
+    expected = "GC takes 40.0% of its CPU time (95 % interval 31% to 50%, 100 hits in 10 s)"
+    assert evidence.text == expected
+    assert (evidence.value, evidence.unit, evidence.window_s) == (0.4, "share", 10.0)
+    nothing = case().share_evidence("GC takes", 0)
+    assert (nothing.value, nothing.interval) == (0.0, (0.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("value", "fits", "mismatch"),
+    [(2, 1, False), (3, 1, True), (3, 2, True), (5, 4, False), (6, 4, True), (None, 1, False)],
+)
+def test_a_mismatch_is_that_of_the_main_process(
+    value: int | None, fits: int, mismatch: bool
+) -> None:
+    """One and a half times what fits, and above 2."""
+    assert case(value, fits).is_mismatch is mismatch
+    assert is_mismatch(Gomaxprocs(value, Origin.CALL, fits), USUAL) is mismatch
+
+
+def test_without_a_value_there_is_no_gomaxprocs() -> None:
+    """What was tried and not read is none, though what fits is known."""
+    unread = case(None, 3)
+    assert unread.gomaxprocs is None
+    assert (unread.value, unread.fits) == (None, 3)
+    assert case(4, 3).gomaxprocs is not None
+    bare = replace(unread.report, processes=(replace(unread.report.main_process, gomaxprocs=None),))
+    assert replace(unread, report=bare).fits is None
+    assert replace(unread, report=bare).value is None
+
+
+@pytest.mark.parametrize(
+    ("container", "limit", "request_cores"),
+    [
+        (replace(CONTAINER, pod=replace(POD, current=CpuResources(0.25))), CpuLimit(), 0.25),
+        (replace(CONTAINER, pod=POD), CpuLimit(shares=2048), None),  # Kubernetes knows of none
+        (CONTAINER, CpuLimit(shares=512), 0.5),
+        (CONTAINER, CpuLimit(shares=512, weight=1), 0.5),
+        (CONTAINER, CpuLimit(weight=79), 1.9989),
+        (CONTAINER, CpuLimit(), None),
+        (replace(CONTAINER, pod_uid=None), CpuLimit(shares=512), None),  # no pod: no request
+        (replace(CONTAINER, nested="docker/x"), CpuLimit(shares=512), None),
+    ],
+)
+def test_requests(container: Container, limit: CpuLimit, request_cores: float | None) -> None:
+    """What Kubernetes says; else what it wrote into the pod's cgroup."""
+    found = case(container=container, limit=limit).request_cores
+    assert found == (None if request_cores is None else pytest.approx(request_cores, abs=1e-4))
+
+
+@pytest.mark.parametrize(("shares", "weight"), [(2, 1), (1024, 39), (262144, 10000)])
+def test_a_weight_is_turned_back_into_shares(shares: int, weight: int) -> None:
+    """runc's table: 2 is 1, 1024 is 39, 262144 is 10000; the weight is rounded down."""
+    assert request_of_weight(weight) * 1024 <= shares + 1e-6
+    assert shares < request_of_weight(weight + 1) * 1024
+
+
+@pytest.mark.parametrize(("limit", "processors"), [(0.01, 1), (1.0, 1), (1.01, 2), (2.5, 3)])
+def test_processors_that_a_limit_fills(limit: float, processors: int) -> None:
+    """Rounded up."""
+    assert whole(limit) == processors
+
+
+def test_hits_of_groups_and_of_categories() -> None:
+    """A group is all of its categories."""
+    found = case(SCHED_FIND_WORK=1, SCHED_WAKE=2, GC_MARK_IDLE=4, GC_SWEEP=8, USER=16)
+    assert found.group_hits(Group.SCHEDULER) == 3
+    assert found.group_hits(Group.GC) == 12
+    assert found.group_hits(Group.SCHEDULER, Group.GC) == 15
+    assert found.hits(Category.USER, Category.GC_SWEEP) == 24
+
+
+@pytest.mark.parametrize(
+    ("hits", "lenient", "reached"),
+    [(49, False, False), (50, False, True), (49, True, True)],
+)
+def test_a_share_takes_enough_hits(hits: int, lenient: bool, reached: bool) -> None:
+    """50 for something new."""
+    found = replace(case(USER=hits), lenient=lenient)
+    assert found.share_reaches(hits, 0.25) is reached
+    assert not found.share_reaches(0, 0.25)

@@ -1,0 +1,273 @@
+"""Where each finding begins: the last number without it, and the first with it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from gotax.diagnosis import advice, rules
+from gotax.diagnosis.case import Case
+from gotax.findings import Cause, Finding
+from gotax.process import Binding, CpuLimit, CpuUsage, GoBuild, Gomaxprocs, Origin, Otherwise
+from gotax.profile import Category
+
+from tests.unit.diagnosis.test_case import case
+
+
+def found(seen: Case) -> dict[str, Finding]:
+    return {finding.code: finding for finding in rules.find_each(seen)}
+
+
+def test_idle_marking_is_no_burden_of_the_collector() -> None:
+    """Marking on Ps that had nothing else to do ends when there is something: 20 % of marking by
+    dedicated workers are below the threshold, however much is marked beside them."""
+    idle = case(1, GC_MARK_IDLE=600, GC_MARK_DEDICATED=200, USER=200)
+    assert rules.GC_HEAVY not in found(idle)
+    heavy = case(1, GC_MARK_IDLE=100, GC_MARK_DEDICATED=400, USER=500)
+    assert found(heavy)[rules.GC_HEAVY].evidence[0].value == 0.4
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "fits", "is_below"),
+    [
+        (3, 4.0, 4, True),  # exactly one core unused
+        (4, 4.0, 4, False),
+        (3, 3.9, 4, False),  # nine tenths of one
+        (3, 5.0, 3, False),  # what fits is less than the limit: it may use no more CPUs
+        (2, 4.0, 4, True),
+    ],
+)
+def test_below_the_limit_by_a_whole_core(
+    value: int, limit: float, fits: int, is_below: bool
+) -> None:
+    """GT004, of a program that uses all its Ps."""
+    seen = case(value, fits, limit=CpuLimit(limit, None, limit), cpu_ns=value * 10**10)
+    assert (rules.BELOW_LIMIT in found(seen)) is is_below
+
+
+@pytest.mark.parametrize(("cores", "is_full"), [(1.69, False), (1.7, True)])
+def test_used_up_is_85_percent_of_the_ps(cores: float, is_full: bool) -> None:
+    """Of 2 Ps at a limit of 4; what was told before stays from 60 % of that."""
+    seen = case(2, 4, limit=CpuLimit(4.0, None, 4.0), cpu_ns=round(cores * 10**10))
+    assert (rules.BELOW_LIMIT in found(seen)) is is_full
+    less = case(2, 4, limit=CpuLimit(4.0, None, 4.0), cpu_ns=round(cores * 0.6 * 10**10))
+    assert (rules.BELOW_LIMIT in found(replace(less, lenient=True))) is is_full
+
+
+def several(fits: int, *busy: tuple[int, int]) -> Case:
+    """Processes with (GOMAXPROCS, hits)."""
+    seen = case(busy[0][0], fits, USER=sum(hits for _, hits in busy))
+    main = seen.report.main_process
+    processes = tuple(
+        replace(main, pid=7 + i, gomaxprocs=Gomaxprocs(value, Origin.CPU_COUNT, fits))
+        for i, (value, _) in enumerate(busy)
+    )
+    report = replace(seen.report, processes=processes, process_hits=tuple(hits for _, hits in busy))
+    return replace(seen, report=report)
+
+
+@pytest.mark.parametrize(
+    ("fits", "busy", "is_told"),
+    [
+        (2, ((2, 50), (2, 50)), True),  # 4 Ps where 2 fit
+        (2, ((4, 100),), False),  # one alone
+        (2, ((2, 950), (2, 50)), True),  # a twentieth of the hits is busy
+        (2, ((2, 951), (2, 49)), False),
+        (2, ((2, 50), (1, 50)), False),  # 3 are not 2 more than 2
+        (8, ((6, 50), (6, 50)), True),  # 12 are one and a half times 8
+        (8, ((6, 50), (5, 50)), False),
+        (2, ((2, 0), (2, 0)), False),  # none of them runs
+    ],
+)
+def test_two_busy_processes_share_a_limit(
+    fits: int, busy: tuple[tuple[int, int], ...], is_told: bool
+) -> None:
+    """GT012 from two on."""
+    seen = several(fits, *busy)
+    assert (rules.SEVERAL_PROCESSES in found(seen)) is is_told
+    if is_told:
+        finding = found(seen)[rules.SEVERAL_PROCESSES]
+        assert finding.title.startswith(f"{len(busy)} Go processes")
+        assert finding.evidence[0].value == sum(value for value, _ in busy)
+
+
+@pytest.mark.parametrize(
+    ("value", "fits", "limit", "well"),
+    [
+        (1, 1, 1.0, True),
+        (2, 1, 1.0, True),  # Go's own reading of a limit of 1 gives 2
+        (3, 1, 1.0, False),
+        (2, 2, 1.5, True),
+        (1, 2, 1.5, True),  # automaxprocs rounds down
+        (3, 2, 1.5, False),
+        (1, 2, 2.0, False),
+        (4, 4, 4.0, True),
+        (5, 4, 4.0, False),
+        (3, 4, None, False),
+        (None, 1, 1.0, False),
+        (1, None, 1.0, False),
+    ],
+)
+def test_what_a_remedy_may_lead_to(
+    value: int | None, fits: int | None, limit: float | None, well: bool
+) -> None:
+    """Not above what fits, but for Go's 2; a limit rounded down is no fault either."""
+    seen = case(8, fits, limit=CpuLimit(limit, None, limit))
+    assert advice.fits_well(seen, value) is well
+
+
+def test_a_limit_that_does_not_bind_is_not_rounded_down() -> None:
+    """2 CPUs under a limit of 1.5 whose cpuset is said to be what counts."""
+    seen = case(8, 2, limit=CpuLimit(1.5), bound_by=(Binding.CPUSET,))
+    assert not advice.fits_well(seen, 1)
+
+
+@pytest.mark.parametrize(
+    ("go_line", "cause", "target"),
+    [
+        (2, Cause.GO_MOD, 2),  # a new go line gives Go's own 2 at a limit of 1
+        (1, Cause.GO_MOD, 1),
+        (3, Cause.GO_MOD, 1),
+        (None, Cause.GO_MOD, 1),
+        (2, Cause.OLD_GO, 1),
+    ],
+)
+def test_target_of_a_remedy(go_line: int | None, cause: Cause, target: int) -> None:
+    """What fits, unless Go's own reading is the remedy and leads to 2."""
+    seen = case(8, 1)
+    gomaxprocs = Gomaxprocs(8, Origin.CPU_COUNT, 1, otherwise=Otherwise(go_line=go_line))
+    process = replace(seen.report.main_process, gomaxprocs=gomaxprocs)
+    seen = replace(seen, report=replace(seen.report, processes=(process,)))
+    assert advice.target_of(seen, cause) == target
+
+
+def of_a_thousand(category: str, hits: int) -> Case:
+    seen = case(1, USER=1000 - hits)
+    seen.report.category_hits[Category[category]] = hits
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("code", "category", "most", "first"),
+    [
+        # Of 1000 hits: the lower end of the interval of the first is at the threshold or above.
+        (rules.GC_HEAVY, "GC_MARK_DEDICATED", 276, 277),
+        (rules.ALLOCATION_HEAVY, "ALLOC", 276, 277),
+        (rules.ALLOCATION_HEAVY, "GC_ASSIST", 276, 277),
+        (rules.ALLOCATION_HEAVY, "GC_SWEEP", 276, 277),
+        (rules.COORDINATION, "CHAN", 379, 380),
+        (rules.COORDINATION, "LOCKS", 379, 380),
+        (rules.COORDINATION, "SCHED_WAKE", 379, 380),
+        (rules.CGO_HEAVY, "CGO", 328, 329),
+    ],
+)
+def test_shares_from_which_a_finding_is_made(
+    code: str, category: str, most: int, first: int
+) -> None:
+    """25 % for the collector and for allocation, 35 % for coordination, 30 % for C."""
+    assert code not in found(of_a_thousand(category, most))
+    assert code in found(of_a_thousand(category, first))
+
+
+@pytest.mark.parametrize(
+    ("chan", "locks", "says"),
+    [
+        (100, 0, "(channels)"),
+        (0, 100, "(locks)"),
+        (50, 50, "(channels)"),
+        (49, 51, "(locks)"),
+        (99, 0, "Waking"),
+    ],
+)
+def test_what_goroutines_wait_for_is_named_from_a_tenth(chan: int, locks: int, says: str) -> None:
+    """Of 1000 hits that coordination takes."""
+    seen = case(1, CHAN=chan, LOCKS=locks, SCHED_WAKE=1000 - chan - locks)
+    assert says in found(seen)[rules.COORDINATION].title
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "is_told"),
+    [(2, 1.0, True), (2, 0.5, True), (2, 1.1, False), (1, 1.0, False), (3, 1.0, False)],
+)
+def test_two_for_one(value: int, limit: float, is_told: bool) -> None:
+    """GT005: 2 Ps at a limit of 1 CPU or less."""
+    seen = case(value, 1, limit=CpuLimit(limit, None, limit))
+    assert (rules.TWO_FOR_ONE in found(seen)) is is_told
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "cores", "throttled", "is_told"),
+    [
+        (2, 1.5, 1.0, 50, True),  # rounded up: throttled in bursts
+        (2, 1.5, 1.0, 5, False),  # hardly throttled
+        (2, 1.5, 1.28, 50, False),  # the limit itself is used up
+        (1, 1.5, 0.85, 0, True),  # rounded down: one P is used up
+        (1, 1.5, 0.84, 0, False),
+        (2, 2.0, 1.7, 50, False),  # a whole number
+        (1, 0.5, 0.5, 50, False),  # below one CPU
+        (3, 1.5, 1.0, 50, False),
+    ],
+)
+def test_fractional_limits(
+    value: int, limit: float, cores: float, throttled: int, is_told: bool
+) -> None:
+    """GT006: the rounding shows."""
+    seen = case(
+        value,
+        max(1, round(limit + 0.49)),
+        limit=CpuLimit(limit, None, limit),
+        usage=CpuUsage(periods=100, throttled_periods=throttled),
+        cpu_ns=round(cores * 10**10),
+    )
+    assert (rules.FRACTIONAL in found(seen)) is is_told
+
+
+@pytest.mark.parametrize(
+    ("cores", "throttled", "codes"),
+    [
+        (0.5, 40, {rules.BURSTS}),
+        (0.9, 40, {rules.LIMIT_TOO_LOW}),  # it would use up the limit with one P, too
+        (0.5, 90, {rules.LIMIT_TOO_LOW}),  # the quota was used up in 90 of 100 periods
+        (0.5, 5, set()),
+    ],
+)
+def test_throttled_by_bursts_or_by_too_low_a_limit(
+    cores: float, throttled: int, codes: set[str]
+) -> None:
+    """GT007 and GT008: which of them depends on the demand."""
+    usage = CpuUsage(periods=100, throttled_periods=throttled)
+    seen = case(8, 1, usage=usage, cpu_ns=round(cores * 10**10))
+    assert {rules.BURSTS, rules.LIMIT_TOO_LOW} & found(seen).keys() == codes
+
+
+@pytest.mark.parametrize(
+    ("value", "cpus", "cores", "is_told"),
+    [
+        (64, 64, 1.0, True),
+        (7, 7, 0.5, False),  # no large node
+        (8, 8, 0.5, True),
+        (8, 8, 2.0, True),  # 8 are twice the 4 it should have
+        (7, 8, 2.0, False),
+        (8, 8, 2.1, False),  # it should have 5
+        (3, 8, 0.1, False),  # never below 2
+        (4, 8, 0.1, True),
+    ],
+)
+def test_without_a_limit_twice_the_use_is_enough(
+    value: int, cpus: int, cores: float, is_told: bool
+) -> None:
+    """GT003, on nodes of 8 CPUs or more."""
+    limit = CpuLimit()
+    seen = case(value, cpus, limit=limit, SCHED_FIND_WORK=900, USER=100)
+    seen = replace(seen, peak_cores=cores)
+    assert (rules.UNLIMITED in found(seen)) is is_told
+
+
+def test_c_code_is_known_by_any_of_its_builds() -> None:
+    """One of two processes with cgo is enough."""
+    seen = several(1, (1, 500), (1, 500))
+    hits = case(1, CGO=1000).report.category_hits
+    first, second = seen.report.processes
+    second = replace(second, build=GoBuild("go1.27.3", cgo=True))
+    report = replace(seen.report, processes=(first, second), category_hits=hits)
+    assert "bounds only in part" in found(replace(seen, report=report))[rules.CGO_HEAVY].title

@@ -1,0 +1,149 @@
+"""Which findings are asked not to be told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from gotax.config import Silence
+from gotax.diagnosis.findings import judge
+from gotax.diagnosis.silence import (
+    covers,
+    matches,
+    names,
+    parse_annotation,
+    parse_silence,
+    silenced,
+)
+from gotax.errors import ParseError
+from gotax.process import GoBuild, Module
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.diagnosis.test_case import CONTAINER, POD, case
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "is_whole"),
+    [
+        ("", "", True),
+        ("", "a", False),
+        ("*", "", True),
+        ("**", "", True),
+        ("?", "", False),
+        ("a", "a", True),
+        ("a", "b", False),
+        ("a", "ab", False),
+        ("a", "ba", False),
+        ("ab", "a", False),
+        ("a*", "a", True),
+        ("a*", "ab", True),
+        ("*b", "aab", True),
+        ("*b", "aba", False),
+        ("a?c", "abc", True),
+        ("a?c", "ac", False),
+        ("a*b*c", "a-b-b-c", True),
+        ("a*b*c", "a-c-b", False),
+        ("*aab", "aaab", True),  # goes back after having matched too early
+        ("*ab*ab", "abab", True),
+        ("*ab*ab", "aab", False),
+        ("pay-*-web", "pay-eu-web", True),
+        ("[a]", "a", False),  # nothing but * and ? is special
+        ("[a]", "[a]", True),
+        ("a.c", "abc", False),
+        ("*", "?", True),
+        ("?*", "a", True),
+        ("a*?", "a", False),
+    ],
+)
+def test_a_pattern_is_of_the_whole_name(pattern: str, name: str, is_whole: bool) -> None:
+    """* is any text, ? one character."""
+    assert matches(pattern, name) is is_whole
+
+
+@given(st.text("ab*?", max_size=6), st.text("ab", max_size=6))
+def test_patterns_mean_what_they_are_defined_as(pattern: str, name: str) -> None:
+    """Against the definition itself, by its first character."""
+
+    def defined(p: str, n: str) -> bool:
+        if not p:
+            return not n
+        if p[0] == "*":
+            return defined(p[1:], n) or (bool(n) and defined(p, n[1:]))
+        return bool(n) and p[0] in ("?", n[0]) and defined(p[1:], n[1:])
+
+    assert matches(pattern, name) is defined(pattern, name)
+
+
+@pytest.mark.parametrize(
+    ("text", "silence"),
+    [
+        ("GT002", Silence("GT002", "", "*")),
+        (" GT001/environment ", Silence("GT001", "environment", "*")),
+        ("GT001@pay-*", Silence("GT001", "", "pay-*")),
+        ("GT001/call@a@b", Silence("GT001", "call", "a@b")),
+        ("GT001@" + "x" * 4096, Silence("GT001", "", "x" * 4096)),
+    ],
+)
+def test_what_can_be_silenced(text: str, silence: Silence) -> None:
+    """CODE, /CAUSE and @NAME."""
+    assert parse_silence(text) == silence
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "GT999", "gt001", "GT001/", "GT001/none", "GT001@", "GT001@" + "x" * 4097, "/call"],
+)
+def test_what_cannot_be_silenced(text: str) -> None:
+    """Each is refused, not passed over."""
+    with pytest.raises(ParseError):
+        parse_silence(text)
+
+
+def test_an_annotation_is_a_list_about_its_own_pod() -> None:
+    """Empty words are none; a name or a text without end is refused."""
+    both = (Silence("GT002", "", "*"), Silence("GT001", "call", "*"))
+    assert parse_annotation("GT002, GT001/call") == both
+    assert parse_annotation(" , GT002,, GT001/call,") == both
+    assert parse_annotation("") == ()
+    assert parse_annotation("GT002" + " " * 4091) == both[:1]
+    for text in ("GT002@web", "GT002, GT001@web", "GT002" + " " * 4092, "GT999"):
+        with pytest.raises(ParseError):
+            parse_annotation(text)
+
+
+def test_a_container_answers_to_each_of_its_names() -> None:
+    """Those that it has; of a pod also the pod's path and its workload."""
+    container = replace(
+        CONTAINER, unit="api.service", container_id="0123", pod=POD, name="shop/api-1/api"
+    )
+    seen = case(container=container).report
+    build = GoBuild("go1.24", Module("example.com/api", "v1"))
+    seen = replace(seen, processes=(replace(seen.main_process, build=build, command="server"),))
+    usual = ["shop/api-1/api", "api.service", "/kubepods/pod1/c", "0123", "1", "server"]
+    assert names(seen) == [*usual, "example.com/api", "shop/api-1/api", "Deployment/api"]
+    assert names(case().report) == ["api", "/kubepods/pod1/c", "1", "api"]
+
+
+def test_findings_are_left_out_by_code_cause_and_name() -> None:
+    """And only those; their codes are kept, sorted and once."""
+    seen = case(SCHED_FIND_WORK=500, CGO=500)
+    told = replace(seen.report, findings=judge(seen)[1])
+    assert [finding.code for finding in told.findings] == ["GT001", "GT013"]
+    costly, cgo = told.findings
+    assert covers(Silence("GT001"), costly, told)
+    assert covers(Silence("GT001", "environment"), costly, told)
+    assert not covers(Silence("GT001", "call"), costly, told)
+    assert not covers(Silence("GT013", "call"), cgo, told)
+    assert not covers(Silence("GT013"), costly, told)
+    assert covers(Silence("GT001", "", "ap?"), costly, told)
+    assert not covers(Silence("GT001", "", "web"), costly, told)
+
+    without = silenced(told, [Silence("GT013")])
+    assert (without.findings, without.silenced) == ((costly,), ("GT013",))
+    again = silenced(without, [Silence("GT013"), Silence("GT001")])
+    assert (again.findings, again.silenced) == ((), ("GT001", "GT013"))
+    assert silenced(told, []) is told
+    assert silenced(told, [Silence("GT002")]) is told
+    quiet = replace(told, findings=())
+    assert silenced(quiet, [Silence("GT001")]) is quiet

@@ -1,0 +1,67 @@
+"""The changes that `make mutants` tries."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from tests.mutants.operators import mutants
+
+
+@pytest.mark.parametrize(
+    ("source", "changed"),
+    [
+        ("def f(a, b):\n    return a - b", {"a + b", "a", "None"}),
+        ("def f(a, b):\n    return a < b", {"a <= b", "a >= b", "True", "False"}),
+        ("def f(a, b):\n    return max(2, a)", {"2", "a", "max(3, a)", "max(1, a)", "None"}),
+        ("def f(a, b):\n    return a and b", {"a", "b", "True", "False"}),
+        ("def f(a, b):\n    return not a", {"a", "True", "False"}),
+    ],
+)
+def test_a_returned_value_is_changed(source: str, changed: set[str]) -> None:
+    """A term left out, an edge moved, an answer that is always the same."""
+    found = {ast.unparse(mutant.tree).split("return ")[1] for mutant in mutants(source)}
+    assert found == changed
+
+
+def test_numbers_and_tables_of_a_module_are_changed() -> None:
+    """By a fourth, by one, by an element; they need the module to be loaded again."""
+    source = "RATIO = 1.5\nNAMES = {'a': 1, 'b': True}\n"
+    found = list(mutants(source))
+    assert not any(mutant.is_in_function for mutant in found)
+    assert {mutant.name for mutant in found} == {
+        "RATIO: 1.5 -> 1.875",
+        "RATIO: 1.5 -> 1.2000000000000002",
+        "NAMES: {'a': 1, 'b': True} -> {'b': True}",
+        "NAMES: {'a': 1, 'b': True} -> {'a': 1}",
+        "NAMES: 1 -> 2",
+        "NAMES: 1 -> 0",
+        "NAMES: True -> False",
+    }
+
+
+def test_types_texts_and_assertions_are_left() -> None:
+    """What tells people or the type checker something does nothing."""
+    source = (
+        'def f(a: int | None = None) -> int:\n    """1 < 2"""\n    assert a or 1\n    raise E("x")'
+    )
+    assert list(mutants(source)) == []
+
+
+def test_only_one_thing_is_another() -> None:
+    """Of a statement with a body the rest stays."""
+    source = "class C:\n    def f(self, a):\n        if a:\n            a += 1\n        a.g()\n"
+    names = {mutant.name for mutant in mutants(source)}
+    assert names == {
+        "C.f: if a: -> if True:",
+        "C.f: if a: -> if False:",
+        "C.f: a += 1 -> pass",
+        "C.f: 1 -> 2",
+        "C.f: 1 -> 0",
+        "C.f: a.g() -> pass",
+    }
+    for mutant in mutants(source):
+        lines = ast.unparse(mutant.tree).splitlines()
+        before = ast.unparse(ast.parse(source)).splitlines()
+        assert sum(old != new for old, new in zip(before, lines, strict=True)) == 1
