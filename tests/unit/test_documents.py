@@ -44,6 +44,12 @@ def prose(document: Path) -> str:
     return re.sub(r"^    .*$", "", text, flags=re.M)
 
 
+MANNERED = re.compile(
+    r"\b(anew|foretold|newcomers?|nobody|whoever|whomever|thereof|wherein|told)\b", re.IGNORECASE
+)
+"""Write the usual words: "again", "predicted", "new processes", "reported"."""
+
+
 def is_path(word: str, top: set[str]) -> bool:
     """What in backticks is a path: one word that begins with a folder at the top of the repository,
     that ends with a slash, or that is a file name with one of the endings above.
@@ -134,6 +140,16 @@ def test_the_index_names_every_document() -> None:
     """docs/README.md leads to every page of docs/."""
     linked = set(re.findall(r"\]\(([\w.-]+\.md)", (ROOT / "docs" / "README.md").read_text()))
     assert linked == {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+
+
+def test_documents_use_the_usual_words() -> None:
+    """The tables of docs/categories.md are written by a test, from the code."""
+    found = [
+        f"{document.relative_to(ROOT)}: {word[0]}"
+        for document in documents(ROOT)
+        for word in MANNERED.finditer(document.read_text().partition("<!-- From here")[0])
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize(
