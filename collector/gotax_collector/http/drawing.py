@@ -1,7 +1,7 @@
 """Pages as HTML. Jinja escapes whatever comes from the store; only our own files are not.
 
 Charts and flame graphs are SVG made on the server: they work without scripts, and no library has
-to be shipped (docs/decisions/0017).
+to be shipped (docs/decisions/0011).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A batch goes in three steps: names of stacks that are new (repeating them change
 batch itself into the journal, then into ``windows`` under a token of its own. Whatever is
 interrupted after the second step is repeated under the same token, and ClickHouse ignores, table
 by table, what it has already. Whatever is interrupted before was not acknowledged, and comes
-again from the agent. docs/decisions/0016 says why so, and what replicas change.
+again from the agent. docs/decisions/0010 says why so, and what replicas change.
 """
 
 from __future__ import annotations

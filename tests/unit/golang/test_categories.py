@@ -272,14 +272,14 @@ def render() -> str:
     lines += ["", "## The functions"]
     sections = [(f"`{c.label}`", int(c)) for c in Category]
     sections += [
-        ("Marking, for whoever ordered it", GC_MARK),
+        ("Marking: a frame further out decides", GC_MARK),
         ("Where stacks end: `mcall`", CUT_MCALL),
         ("Where stacks end: `morestack`", CUT_MORESTACK),
         ("Where stacks end: `mstart`", CUT_MSTART),
         ("Where stacks end: `goexit`", CUT_GOEXIT),
         ("Where stacks end: the entry point", CUT_ENTRY),
         ("Helpers: the caller's own work", HELPER),
-        ("Transparent: the work of whoever calls them", TRANSPARENT),
+        ("Transparent: the category of the caller", TRANSPARENT),
         ("Packages whose other functions count as the runtime's", UNLISTED),
     ]
     for title, code in sections:
