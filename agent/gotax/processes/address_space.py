@@ -61,6 +61,10 @@ class AddressSpace:
         """The mappings were asked for, and there are none to be had."""
         return self._mappings == ()
 
+    @property
+    def holds_mappings(self) -> bool:
+        return self._mappings is not None
+
     def drop_mappings(self) -> None:
         self._mappings = None
 
