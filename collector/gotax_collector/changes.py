@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from gotax_collector import significance
 from gotax_collector.answers import Changed, Uncompared, Variant
@@ -28,8 +28,7 @@ Key = tuple[str, str, str, str]
 """(namespace, kind, workload, container)"""
 
 
-@dataclass(frozen=True, slots=True)
-class Hour:
+class Hour(NamedTuple):
     """Of all containers of one variant in an hour. ``containers`` is how many ran at a time."""
 
     at: int
@@ -175,12 +174,15 @@ def _alike(rows: Sequence[Mapping[str, Any]], covered: Mapping[int, float]) -> A
     columns = ("at", "cpu", "duration", "runtime", "hits", "limit")
     for row in rows:
         variants = found[row["program"], row["cpus"]]
+        limits = {
+            limit: variants[Variant(row["gomaxprocs"], row["go"], row["image"], round(limit, 3))]
+            for limit in set(row["limit"])
+        }
         for at, cpu, duration, runtime, hits, limit in zip(
             *(row[name] for name in columns), strict=True
         ):
-            variant = Variant(row["gomaxprocs"], row["go"], row["image"], round(limit, 3))
             containers = duration / 1e9 / max(1.0, covered.get(at, HOUR_S))
-            variants[variant][at] = Hour(at, cpu, duration, runtime, hits, containers)
+            limits[limit][at] = Hour(at, cpu, duration, runtime, hits, containers)
     return found
 
 

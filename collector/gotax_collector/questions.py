@@ -33,7 +33,7 @@ from gotax_collector.answers import (
 from gotax_collector.changes import changes_of
 from gotax_collector.clickhouse import Connections
 from gotax_collector.contrasts import contrast
-from gotax_collector.coverage import HOUR_S, OF_NODES, PLACES, coverage
+from gotax_collector.coverage import HOUR_S, OF_NODES, PLACES, Coverage, coverage
 from gotax_collector.latest import findings, open_findings
 from gotax_collector.selection import (
     Selection,
@@ -286,8 +286,9 @@ class Questions:
         """Containers of which one GOMAXPROCS, limit, Go version or image gave way to another,
         newest first. ``work`` is units of work a second before and after: of one of them."""
         source = _source(selection, (HOURS,))
-        span = self._span(selection, source)
-        covered = coverage(self._rows, selection, (span.since, span.until), HOUR_S)
+        ends = self._ends(selection, source)
+        covered = coverage(self._rows, selection, ends, HOUR_S)
+        span = _spanned(ends, source, covered)
         condition = _where(selection, source)
         by_container: defaultdict[tuple[str, str, str, str], list[dict[str, Any]]] = defaultdict(
             list
@@ -379,10 +380,9 @@ class Questions:
         Hourly sums do not say when in its hour a window began. The windows of the first and the
         last hour do, as long as they are kept; after that it is whole hours.
         """
-        since, until = self._ends(selection, source)
+        ends = self._ends(selection, source)
         step = STEP_S if source is WINDOWS else HOUR_S
-        covered = coverage(self._rows, selection, (since, until), step)
-        return Span(since, until, source.table, round(min(covered.total, until - since)))
+        return _spanned(ends, source, coverage(self._rows, selection, ends, step))
 
     def _ends(self, selection: Selection, source: Source) -> tuple[int, int]:
         asked = selection.since, selection.until
@@ -439,6 +439,11 @@ def _source(selection: Selection, candidates: Sequence[Source]) -> Source:
         )
     is_short = selection.until - selection.since <= SHORT_S
     return WINDOWS if is_short and WINDOWS in known else known[0]
+
+
+def _spanned(ends: tuple[int, int], source: Source, covered: Coverage) -> Span:
+    since, until = ends
+    return Span(since, until, source.table, round(min(covered.total, until - since)))
 
 
 def _where(selection: Selection, source: Source) -> Where:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from gotax_collector.questions import Questions
@@ -10,7 +11,7 @@ from gotax_collector.selection import SelectionError, parse_selection
 from gotax_collector.store import ClickHouseStore
 
 from tests.collector.fleet import FINE, HOURS, UNTIL, filled
-from tests.collector.reports import NOW, SECOND, Sampled, Seen, report, sender, web
+from tests.collector.reports import NOW, OVERSIZED, SECOND, Sampled, Seen, report, sender, web
 
 BUSY = Seen(
     web(), (Sampled("main.main", 0, 90), Sampled("runtime.mcall", 1, 10)), cpu_ns=30 * SECOND
@@ -74,6 +75,68 @@ def test_one_window_is_the_least_time(store: ClickHouseStore) -> None:
     top = Questions(store.connections).top(parse_selection([], NOW + 30))
     assert top.span.seconds == 60
     assert top.total.cores == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("seconds_later", "state"), [(0, "current"), (180, "current"), (181, "silent")]
+)
+def test_what_an_agent_that_fell_silent_said_last(
+    store: ClickHouseStore, seconds_later: int, state: str
+) -> None:
+    """Three windows of a minute may be missing after the end of the last."""
+    bad = replace(BUSY, findings=(OVERSIZED,))
+    store.insert([report(sender(), 1 + n, [bad], start_s=NOW + n * 60) for n in range(3)])
+    now = parse_selection(["since=3h"], NOW + 180 + seconds_later)
+    questions = Questions(store.connections)
+    (row,) = questions.top(now).rows
+    assert row.open_findings is not None
+    assert [(found.code, found.state) for found in row.open_findings] == [("GT001", state)]
+    whole = questions.workload(now)
+    assert whole is not None
+    assert [(found.state, found.until) for found in whole.findings] == [(state, NOW + 180)]
+
+
+@pytest.mark.parametrize(("windows_after", "state"), [(1, "current"), (2, "ended")])
+def test_a_pod_that_is_gone_takes_its_findings_with_it(
+    store: ClickHouseStore, windows_after: int, state: str
+) -> None:
+    """An idle container may be left out of a window, so one is waited for."""
+    bad, good = replace(BUSY, findings=(OVERSIZED,)), Seen(web("web", "n1", image="web:2"), ())
+    good = replace(good, identity=replace(good.identity, pod="other"), samples=BUSY.samples)
+    store.insert(
+        [
+            report(sender(), 1 + n, [bad] if n < 3 else [good], start_s=NOW + n * 60)
+            for n in range(3 + windows_after)
+        ]
+    )
+    selection = parse_selection(["since=3h"], NOW + (3 + windows_after) * 60)
+    whole = Questions(store.connections).workload(selection)
+    assert whole is not None
+    (found,) = whole.findings
+    assert (found.state, found.until) == (state, NOW + 180)
+    assert found.why == ("mended" if state == "ended" else "")
+    assert bool(whole.row.open_findings) == (state == "current")
+
+
+def test_of_one_node_the_time_counts_in_which_its_agent_reported(store: ClickHouseStore) -> None:
+    """The other agents went on meanwhile."""
+    store.insert(
+        [
+            report(
+                sender(f"a-{node}", node),
+                1 + n,
+                [replace(BUSY, identity=web(node=node))],
+                start_s=NOW - 7200 + n * 60,
+            )
+            for node, minutes in (("n1", [*range(30), *range(100, 130)]), ("n2", range(130)))
+            for n in minutes
+        ]
+    )
+    questions = Questions(store.connections)
+    for terms, seconds, cores in ((["node=n1"], 3600, 0.5), ([], 7800, 0.5 + 0.5 * 60 / 130)):
+        top = questions.top(parse_selection(["since=6h", *terms], NOW + 3600))
+        assert top.span.seconds == seconds
+        assert top.total.cores == pytest.approx(cores)
 
 
 @pytest.fixture(scope="module")
