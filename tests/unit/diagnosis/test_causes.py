@@ -56,6 +56,13 @@ CPUSET = replace(QUOTA, bound_by=(Binding.CPUSET,), ignored=None)
         (replace(QUOTA, value=3), OWN, 0.5, Cause.OLD_GO),
         (replace(QUOTA, origin=Origin.ENVIRONMENT), OWN, 8.0, Cause.RESIZE),
         (CPUSET, OWN, 8.0, Cause.FEWER_CPUS),
+        # automaxprocs does not look at the CPUs at all.
+        (
+            replace(CPUSET, origin=Origin.AUTOMAXPROCS, automaxprocs=Automaxprocs.KNOWN),
+            OWN,
+            None,
+            Cause.AUTOMAXPROCS,
+        ),
         # Its own cgroup allows more than an ancestor.
         (QUOTA, CpuLimit(1.0, "/"), None, Cause.ANCESTOR),
         (QUOTA, CpuLimit(1.0, "/", 4.0), None, Cause.ANCESTOR),
@@ -167,3 +174,9 @@ def test_what_bounds_it_in_words(
     """All that give the number; a limit that would give more is told beside."""
     seen = case(8, fits, limit=limit, bound_by=bound_by)
     assert (short_bound(seen), long_bound(seen)) == (short, long)
+
+
+def test_where_nothing_is_said_to_fit_it_is_one() -> None:
+    """A value without a recommendation."""
+    seen = case(8, None, limit=CpuLimit(), bound_by=(Binding.HOST,))
+    assert long_bound(seen) == "there is no CPU limit, and a host of 1 CPU fits 1"

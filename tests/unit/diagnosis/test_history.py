@@ -292,3 +292,92 @@ def test_the_verdict_is_about_the_same_process_until_it_is_a_minor_one(
     after = history.judge(pair(first, second, is_swapped=True), WINDOW_S, 2)
     assert after.verdict is (Verdict.FITS if pid == 8 else Verdict.MISMATCH)
     assert (after.held_s == WINDOW_S) is (pid == 8)
+
+
+def timed(report: ContainerReport, cpu_ns: int | None, usage: CpuUsage) -> ContainerReport:
+    return replace(report, cpu_ns=cpu_ns, usage=usage)
+
+
+def test_windows_are_added_up() -> None:
+    """Hits, CPU time and the kernel's counters; what one window does not know counts as nothing."""
+    history = History(Thresholds())
+    base = replace(COSTLY, procs=1).window(1.0, random.Random(1))
+    hits = {Category.CGO: 30, Category.USER: 10}
+    first = timed(steady(base, hits), 3 * 10**9, CpuUsage(None, 100, 60, None))
+    second = timed(steady(base, hits), 5 * 10**9, CpuUsage(7, 100, 80, 10**9))
+    history.judge(first, WINDOW_S, 2)
+    told = {finding.code: finding for finding in history.judge(second, WINDOW_S, 2).findings}
+    cgo = told[rules.CGO_HEAVY].evidence[0]
+    assert (cgo.value, cgo.window_s) == (0.75, 2 * WINDOW_S)
+    assert "80 hits in 30 s" in cgo.text
+    throttled, used = told[rules.LIMIT_TOO_LOW].evidence[1:]
+    assert throttled.text == "throttled in 140 of 200 periods, 1.0 s in all"
+    assert used.value == pytest.approx(8 / 30)
+    assert "0.33 in its busiest window" in used.text
+
+
+def test_what_is_older_than_an_hour_is_forgotten() -> None:
+    """A load that was C code for a minute, and never after: an hour later nothing of it is left in
+    the sums, and nothing more is said."""
+    history = History(Thresholds())
+    base = replace(COSTLY, procs=1).window(1.0, random.Random(1))
+    cgo, user = steady(base, {Category.CGO: 1000}), steady(base, {Category.USER: 1})
+    for _ in range(4):
+        history.judge(cgo, WINDOW_S, 2)
+    held = [rules.CGO_HEAVY in codes(history.judge(user, WINDOW_S, 2)) for _ in range(400)]
+    # 4000 hits against one in each window: they decide as long as they are there.
+    gone_s = held.index(False) * WINDOW_S
+    assert LONG_S - 300 <= gone_s <= LONG_S + 900 + 300 + 60
+    assert not any(held[held.index(False) :])
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"procs": 2},  # another GOMAXPROCS
+        {"limit": 2.0},
+        {"pid": 8},
+    ],
+)
+def test_another_subject_is_judged_by_its_own_numbers(changed: dict[str, int]) -> None:
+    """What was found of it before is gone at once, and its time begins again."""
+    history = History(Thresholds())
+    before = replace(COSTLY, procs=1)
+    loud = steady(before.window(1.0, random.Random(1)), {Category.CGO: 1000})
+    for _ in range(6):
+        assert rules.CGO_HEAVY in codes(history.judge(loud, WINDOW_S, 2))
+    after = replace(before, **changed).window(1.0, random.Random(1))  # type: ignore[arg-type]
+    found = history.judge(steady(after, {Category.USER: 100}), WINDOW_S, 2)
+    assert rules.CGO_HEAVY not in codes(found)
+    assert found.held_s == WINDOW_S
+
+
+def test_the_same_process_started_again_is_another() -> None:
+    """A reused PID has another start time."""
+    history = History(Thresholds())
+    report = steady(replace(COSTLY, procs=1).window(1.0, random.Random(1)), {Category.CGO: 1000})
+    history.judge(report, WINDOW_S, 2)
+    process = replace(report.main_process, start_ticks=2)
+    later = steady(replace(report, processes=(process,)), {Category.USER: 100})
+    assert codes(history.judge(later, WINDOW_S, 2)) == frozenset()
+
+
+@pytest.mark.parametrize(("earlier", "cause"), [(4.0, Cause.RESIZE), (8.0, Cause.ENVIRONMENT)])
+def test_the_limit_of_before_tells_a_resize(earlier: float, cause: Cause) -> None:
+    """4 Ps fitted a limit of 4; a limit of 8 they never fitted."""
+    history, chance = History(Thresholds()), random.Random(1)
+    history.judge(replace(COSTLY, procs=4, limit=earlier).window(1.0, chance), WINDOW_S, 8)
+    for _ in range(8):
+        after = replace(COSTLY, procs=4, limit=1.0).window(1.0, chance)
+        found = history.judge(after, WINDOW_S, 8)
+    assert found.findings[0].cause is cause
+
+
+def test_a_new_process_knows_of_no_earlier_limit() -> None:
+    """It was started under the limit that there is."""
+    history, chance = History(Thresholds()), random.Random(1)
+    history.judge(replace(COSTLY, procs=4, limit=4.0).window(1.0, chance), WINDOW_S, 8)
+    for _ in range(8):
+        after = replace(COSTLY, procs=4, limit=1.0, pid=8).window(1.0, chance)
+        found = history.judge(after, WINDOW_S, 8)
+    assert found.findings[0].cause is Cause.ENVIRONMENT

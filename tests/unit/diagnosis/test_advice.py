@@ -1,0 +1,180 @@
+"""What a remedy says, by where the value came from: only ways that lead to what fits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from gotax.diagnosis.advice import advise
+from gotax.diagnosis.case import Case
+from gotax.findings import Cause
+from gotax.process import Automaxprocs, Binding, CpuLimit, Gomaxprocs, Origin, Otherwise
+
+from tests.unit.diagnosis.test_case import CONTAINER, case
+
+COUNTED = Gomaxprocs(8, Origin.CPU_COUNT, 1)
+SET = replace(COUNTED, origin=Origin.ENVIRONMENT, variable=8, variable_is_set=True)
+CALLED = replace(COUNTED, origin=Origin.CALL)
+BARE = replace(CONTAINER, pod_uid=None)
+
+
+def of(found: Gomaxprocs, limit: float = 1.0, **otherwise: int) -> Case:
+    seen = case(limit=CpuLimit(limit, "/c", limit), container=BARE)
+    found = replace(found, otherwise=Otherwise(**otherwise))
+    process = replace(seen.report.main_process, gomaxprocs=found)
+    return replace(seen, report=replace(seen.report, processes=(process,)))
+
+
+def says(seen: Case, cause: Cause) -> str:
+    return advise(seen, cause).text
+
+
+@pytest.mark.parametrize(
+    ("found", "cause", "first"),
+    [
+        (SET, Cause.ENVIRONMENT, "Set the variable GOMAXPROCS to 1."),
+        (COUNTED, Cause.OLD_GO, "Set GOMAXPROCS to 1 in the environment."),
+        (COUNTED, Cause.AUTOMAXPROCS, "Set GOMAXPROCS to 1 in the environment; automaxprocs resp"),
+        (COUNTED, Cause.UNKNOWN, "Set GOMAXPROCS to 1 in the environment, and look again: a call"),
+        (COUNTED, Cause.RESIZE, "Set GOMAXPROCS to 1 in the environment, and start it again."),
+        (
+            replace(COUNTED, automaxprocs=Automaxprocs.FORK),
+            Cause.AUTOMAXPROCS,
+            "Set GOMAXPROCS to 1 in the environment, and look again: what a fork",
+        ),
+        (CALLED, Cause.CALL, "Set GOMAXPROCS to 1 in the environment, and look again: many"),
+        (replace(CALLED, variable=4), Cause.CALL, "Have the call of runtime.GOMAXPROCS set 1, or"),
+        (
+            replace(CALLED, variable=4, expected=1),
+            Cause.CALL,
+            "Take the call of runtime.GOMAXPROCS out of the program (then it has 1 here).",
+        ),
+        (replace(COUNTED, updates=True), Cause.RESIZE, "Its runtime looks at limit and CPUs again"),
+        (replace(COUNTED, updates=True), Cause.FEWER_CPUS, "Its runtime looks at limit and CPUs"),
+        (replace(COUNTED, updates=True), Cause.OLD_GO, "Set GOMAXPROCS to 1 in the environment."),
+        (
+            replace(COUNTED, updates=True, origin=Origin.AUTOMAXPROCS),
+            Cause.RESIZE,
+            "Set GOMAXPROCS to 1 in the environment, and start it again.",
+        ),
+        (replace(COUNTED, expected=2), Cause.RESIZE, "Restart it: a process like this one now"),
+        (replace(COUNTED, expected=3), Cause.RESIZE, "Set GOMAXPROCS to 1 in the environment"),
+        (replace(COUNTED, expected=2), Cause.OLD_GO, "Set GOMAXPROCS to 1 in the environment."),
+    ],
+)
+def test_the_first_way(found: Gomaxprocs, cause: Cause, first: str) -> None:
+    """The best one comes first."""
+    assert says(of(found), cause).startswith(first)
+
+
+@pytest.mark.parametrize(
+    ("found", "cause", "otherwise", "way"),
+    [
+        (SET, Cause.ENVIRONMENT, "unset", "take the variable out"),
+        (COUNTED, Cause.GODEBUG, "no_godebug", "out of the variable GODEBUG"),
+        (COUNTED, Cause.DEBUG_LINE, "go_line", "out of the //go:debug or godebug line"),
+        (COUNTED, Cause.ANCESTOR, "go_line", "in go.mod and build again"),
+        (COUNTED, Cause.GO_MOD, "go_line", "GOMAXPROCS will follow the limit"),
+        (COUNTED, Cause.DEBUG_LINE, "godebug", "Without a new build GODEBUG=containermaxprocs=1"),
+        (COUNTED, Cause.OLD_GO, "go_1_25", "Or build with Go 1.25 or newer"),
+        (COUNTED, Cause.OLD_GO, "go_1_26", "Or build with Go 1.26 or newer"),
+        (COUNTED, Cause.ANCESTOR, "own_limit", "put the limit on its own cgroup"),
+    ],
+)
+def test_another_way_is_offered_where_it_leads_to_what_fits(
+    found: Gomaxprocs, cause: Cause, otherwise: str, way: str
+) -> None:
+    """To 1, or to Go's 2; not to 3, and not where nothing is known."""
+    assert way in says(of(found, **{otherwise: 1}), cause)
+    assert way in says(of(found, **{otherwise: 2}), cause)
+    assert way not in says(of(found, **{otherwise: 3}), cause)
+    assert way not in says(of(found), cause)
+
+
+@pytest.mark.parametrize(
+    ("cause", "otherwise", "way"),
+    [
+        (Cause.OLD_GO, {"unset": 1}, "take the variable out"),  # it is not set
+        (Cause.OLD_GO, {"no_godebug": 1}, "out of the variable GODEBUG"),
+        (Cause.OLD_GO, {"own_limit": 1}, "put the limit on its own cgroup"),
+        (Cause.GODEBUG, {"no_godebug": 1, "godebug": 1}, "Without a new build"),
+        (Cause.DEBUG_LINE, {"go_line": 1}, "in go.mod and build again"),
+        (Cause.OLD_GO, {"go_1_25": 1, "go_1_26": 1}, "Go 1.26"),  # the older one is enough
+        (Cause.GO_MOD, {"go_line": 1}, "Without a new build"),
+    ],
+)
+def test_a_way_is_not_offered_where_it_is_none(
+    cause: Cause, otherwise: dict[str, int], way: str
+) -> None:
+    """Each with another cause than its own, or beside a better one."""
+    assert way not in says(of(COUNTED, **otherwise), cause)
+
+
+def test_a_new_go_line_has_a_way_without_a_build() -> None:
+    """GODEBUG gives the same at once."""
+    text = says(of(COUNTED, go_line=2, godebug=2), Cause.GO_MOD)
+    assert "Without a new build GODEBUG=containermaxprocs=1,updatemaxprocs=1" in text
+    assert "the limit, 2 here" in text
+
+
+def test_the_patch_is_what_the_first_way_says() -> None:
+    """The go line, the variable, or nothing where the variable does not help."""
+    assert advise(of(COUNTED, go_line=2), Cause.GO_MOD).patch == "go 1.25.0\n"
+    assert advise(of(COUNTED, go_line=3), Cause.GO_MOD).patch == "GOMAXPROCS=1\n"
+    assert advise(of(COUNTED, go_line=2), Cause.OLD_GO).patch == "GOMAXPROCS=1\n"
+    assert advise(of(CALLED), Cause.CALL).patch == "GOMAXPROCS=1\n"
+    assert advise(of(replace(CALLED, variable=4)), Cause.CALL).patch == ""
+    assert advise(of(replace(COUNTED, variable=4)), Cause.OLD_GO).patch == "GOMAXPROCS=1\n"
+    assert advise(of(COUNTED, go_line=2), Cause.GO_MOD).gomaxprocs == 2
+    assert advise(of(COUNTED), Cause.OLD_GO).gomaxprocs == 1
+
+
+@pytest.mark.parametrize(
+    ("automaxprocs", "offered"), [(Automaxprocs.NONE, True), (Automaxprocs.KNOWN, False)]
+)
+def test_a_restart_or_the_variable(automaxprocs: Automaxprocs, offered: bool) -> None:
+    """A newer Go follows by itself, where automaxprocs does not stand before it."""
+    found = replace(COUNTED, expected=1, automaxprocs=automaxprocs)
+    text = says(of(found), Cause.RESIZE)
+    assert "Or set GOMAXPROCS to 1 in the environment." in text
+    assert ("it would follow such changes by itself" in text) is offered
+
+
+@pytest.mark.parametrize(
+    ("limit", "fits", "bound_by", "told"),
+    [
+        (1.5, 2, (Binding.QUOTA,), True),
+        (1.0, 1, (Binding.QUOTA,), False),
+        (0.5, 1, (Binding.QUOTA,), False),  # there is nothing to round down to
+        (2.5, 2, (Binding.QUOTA,), False),  # the target is not the limit rounded up
+        (1.5, 2, (Binding.CPUSET,), False),
+    ],
+)
+def test_rounding_is_explained_where_it_made_the_number(
+    limit: float, fits: int, bound_by: tuple[Binding, ...], told: bool
+) -> None:
+    """1.5 CPU: 2 is rounded up, 1 leaves half a CPU."""
+    seen = of(replace(COUNTED, recommended=fits, bound_by=bound_by), limit)
+    text = says(seen, Cause.OLD_GO)
+    assert ("rounded up, as the downward API" in text) is told
+    assert ("1, as automaxprocs rounds, leaves 0.5 of a CPU" in text) is told
+
+
+def test_a_resized_container_is_restarted_by_its_policy() -> None:
+    """Where its patch takes the value from the limit."""
+    seen = case(limit=CpuLimit(1.0, "/kubepods/pod1/c", 1.0), container=CONTAINER)
+    policy = "With the resizePolicy RestartContainer"
+    assert policy in says(seen, Cause.RESIZE)
+    assert policy not in says(seen, Cause.ENVIRONMENT)
+    assert policy not in says(of(SET), Cause.RESIZE)
+
+
+def test_the_variable_beside_a_call() -> None:
+    """The call wins: what the variable asks for is told, and that it does not help."""
+    text = says(of(replace(CALLED, variable=4)), Cause.CALL)
+    assert "The variable alone does not help: it asks for 4, and the call wins." in text
+    enough = says(of(replace(CALLED, variable=4, expected=1)), Cause.CALL)
+    assert "Or have it set 1." in enough
+    plain = says(of(replace(CALLED, expected=1)), Cause.CALL)
+    assert "take it out of the program (then it has 1 here), or have it set 1." in plain
+    assert "(then it has" not in says(of(CALLED), Cause.CALL)

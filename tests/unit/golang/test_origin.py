@@ -1,0 +1,190 @@
+"""The rules of Go's versions at their edges, and a process's view of its cgroup from files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from gotax.errors import ProcessGoneError
+from gotax.golang.gomaxprocs import LiveGomaxprocs
+from gotax.golang.origin import (
+    CgroupLayout,
+    CgroupView,
+    Facts,
+    bindings,
+    environment_value,
+    judge,
+    predict,
+    read_cgroup_view,
+    recommend,
+)
+from gotax.process import Binding, GoBuild, Ignored, Origin
+
+PLAIN = Facts(GoBuild("go1.26.8"), allowed_cpus=8, leaf_limit_cores=4.0)
+
+
+@pytest.mark.parametrize(
+    ("limit", "cpus", "fits"), [(0.0, 8, 1), (1.0, 0, 1), (None, 0, 1), (2.0, 1, 1), (1.5, 2, 2)]
+)
+def test_one_always_fits(limit: float | None, cpus: int, fits: int) -> None:
+    """Also of a limit of nothing, and where no CPU is said to be allowed."""
+    assert recommend(limit, cpus) == fits
+
+
+@pytest.mark.parametrize(
+    ("limit", "allowed", "online", "cpuset", "bound"),
+    [
+        (0.0, 8, 8, 8, (Binding.QUOTA,)),  # of nothing, too, 1 fits
+        (4.0, 0, None, None, (Binding.HOST,)),
+        (1.0, 0, None, None, (Binding.QUOTA, Binding.HOST)),
+        (None, 4, None, None, (Binding.HOST,)),
+        (None, 4, None, 4, (Binding.HOST,)),
+        (None, 4, 4, 4, (Binding.HOST,)),
+        (None, 4, 5, 4, (Binding.CPUSET,)),
+        (None, 4, 5, 5, (Binding.AFFINITY,)),
+        (None, 4, 5, None, (Binding.AFFINITY,)),
+    ],
+)
+def test_what_gives_the_number(
+    limit: float | None,
+    allowed: int,
+    online: int | None,
+    cpuset: int | None,
+    bound: tuple[Binding, ...],
+) -> None:
+    """The host where its CPUs are not known, for nothing says that it is anything else."""
+    facts = replace(PLAIN, allowed_cpus=allowed, online_cpus=online, cpuset_cpus=cpuset)
+    assert bindings(limit, facts) == bound
+
+
+@pytest.mark.parametrize(
+    ("text", "minor", "value"),
+    [
+        (None, 26, None),
+        ("", 26, None),
+        ("1", 26, 1),
+        ("1", 7, 1),
+        ("0", 26, None),
+        ("-1", 26, None),
+        ("+4", 25, None),  # atoi32 takes no plus sign
+        ("+4", 26, 4),
+        ("4x", 7, 4),  # C's way: leading digits
+        ("4x", 8, None),
+        ("-4", 7, None),
+        ("2147483647", 10, 2147483647),
+        ("2147483648", 10, None),  # 1 << 31 is no int32
+        ("2147483648", 8, None),
+        ("2147483648", 7, 256),  # Go 1.7 knows no such bound, but a greatest number of Ps
+        ("257", 8, 256),
+        ("1025", 9, 1024),
+        ("1025", 10, 1025),
+        ("0" * 4095 + "4", 26, 4),
+        ("0" * 4096 + "4", 26, None),  # longer than any int that Python turns quickly
+        ("0" * 4095 + "4", 7, 4),
+    ],
+)
+def test_the_variable_at_the_edges(text: str | None, minor: int, value: int | None) -> None:
+    """As each version's parser takes it."""
+    assert environment_value(text, minor) == value
+
+
+@pytest.mark.parametrize(
+    ("version", "limit", "cpus", "value", "by"),
+    [
+        ("go1.4", None, 8, 1, Origin.FIXED),
+        ("go1.5", None, 8, 8, Origin.CPU_COUNT),
+        ("go1.24", 4.0, 8, 8, Origin.CPU_COUNT),
+        ("go1.25", 4.0, 8, 4, Origin.CONTAINER),
+        ("go1.25", 0.5, 8, 2, Origin.CONTAINER),  # never below 2
+        ("go1.25", 2.1, 8, 3, Origin.CONTAINER),
+        ("go1.25", 8.0, 8, 8, Origin.CPU_COUNT),
+        ("go1.25", 7.1, 8, 8, Origin.CPU_COUNT),
+        ("go1.25", 7.0, 8, 7, Origin.CONTAINER),
+        ("go1.25", 0.5, 1, 1, Origin.CPU_COUNT),
+        ("go1.25", 0.5, 2, 2, Origin.CPU_COUNT),
+        ("go1.25", None, 8, 8, Origin.CPU_COUNT),
+        ("devel", 4.0, 8, None, Origin.UNKNOWN),
+    ],
+)
+def test_the_default(
+    version: str, limit: float | None, cpus: int, value: int | None, by: Origin
+) -> None:
+    """Without a variable and without automaxprocs."""
+    facts = Facts(GoBuild(version), allowed_cpus=cpus, leaf_limit_cores=limit)
+    found = predict(facts)
+    assert (found.value, found.origin) == (value, by)
+
+
+def process(root: Path, pid: str, namespace: str, mounted: str = "/") -> None:
+    """A /proc/PID of a process in the cgroup /pod, in a cgroup namespace that is a file's inode."""
+    folder = root / pid
+    (folder / "ns").mkdir(parents=True)
+    (folder / "cgroup").write_text("0::/pod\n")
+    (folder / "mountinfo").write_text(
+        f"29 22 0:26 {mounted} /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n"
+    )
+    (root / namespace).touch()
+    (folder / "ns" / "cgroup").symlink_to(root / namespace)
+
+
+@pytest.mark.parametrize(
+    ("namespace", "mounted", "layout"),
+    [
+        ("host", "/", CgroupLayout.HOST),
+        ("host", "/pod", CgroupLayout.BIND),
+        ("own", "/pod", CgroupLayout.NAMESPACE),
+        ("own", "/", CgroupLayout.HIDDEN),
+    ],
+)
+def test_a_view_is_read_from_proc(
+    namespace: str, mounted: str, layout: CgroupLayout, tmp_path: Path
+) -> None:
+    """A namespace other than that of the host's first process is its own."""
+    process(tmp_path, "1", "host")
+    process(tmp_path, "7", namespace, mounted)
+    view = read_cgroup_view(str(tmp_path), 7)
+    assert (view.version, view.layout, view.usual_mount) == (2, layout, True)
+
+
+@pytest.mark.parametrize("missing", ["mountinfo", "ns/cgroup"])
+def test_a_process_that_ends_meanwhile_is_gone(missing: str, tmp_path: Path) -> None:
+    """Not: one without a cgroup."""
+    process(tmp_path, "1", "host")
+    process(tmp_path, "7", "host")
+    (tmp_path / "7" / missing).unlink()
+    with pytest.raises(ProcessGoneError):
+        read_cgroup_view(str(tmp_path), 7)
+
+
+def debugging(built_in: str, variable: str | None) -> Facts:
+    build = GoBuild("go1.26", settings=(("DefaultGODEBUG", built_in),))
+    return replace(PLAIN, build=build, godebug=variable)
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        (PLAIN, None),
+        (debugging("containermaxprocs=0", None), Ignored.DEBUG_LINE),
+        (debugging("containermaxprocs=0,updatemaxprocs=0", None), Ignored.GO_MOD),
+        # The variable says so too: to mend the build alone would not help.
+        (debugging("containermaxprocs=0,updatemaxprocs=0", "containermaxprocs=0"), Ignored.GODEBUG),
+        (debugging("containermaxprocs=0,updatemaxprocs=0", "gctrace=1"), Ignored.GO_MOD),
+        (debugging("", "containermaxprocs=0"), Ignored.GODEBUG),
+        (debugging("containermaxprocs=0", "containermaxprocs=1"), None),
+        (debugging("", "containermaxprocs=-1"), Ignored.GODEBUG),
+        (replace(PLAIN, cgroup=CgroupView(None, CgroupLayout.HOST)), Ignored.HIDDEN),
+        (replace(PLAIN, cgroup=CgroupView(2, CgroupLayout.HIDDEN)), Ignored.HIDDEN),
+        (replace(PLAIN, cgroup=CgroupView(2, CgroupLayout.BIND)), None),
+        (
+            replace(PLAIN, build=GoBuild("go1.25"), cgroup=CgroupView(2, CgroupLayout.BIND)),
+            Ignored.HIDDEN,
+        ),
+        (replace(PLAIN, follows_limit=False), Ignored.HIDDEN),
+        (replace(PLAIN, build=GoBuild("go1.24"), follows_limit=True), Ignored.OLD_GO),
+    ],
+)
+def test_why_a_runtime_does_not_follow_its_limit(facts: Facts, reason: Ignored | None) -> None:
+    """None: it does."""
+    assert judge(LiveGomaxprocs(8, None), facts, 4.0).ignored is reason
