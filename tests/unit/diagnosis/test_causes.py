@@ -56,6 +56,8 @@ CPUSET = replace(QUOTA, bound_by=(Binding.CPUSET,), ignored=None)
         (replace(QUOTA, value=3), OWN, 0.5, Cause.OLD_GO),
         (replace(QUOTA, origin=Origin.ENVIRONMENT), OWN, 8.0, Cause.RESIZE),
         (CPUSET, OWN, 8.0, Cause.FEWER_CPUS),
+        (replace(QUOTA, value=1), OWN, 1.5, Cause.RESIZE),
+        (replace(CPUSET, origin=Origin.CONTAINER), CpuLimit(4.0, "/"), None, Cause.FEWER_CPUS),
         # automaxprocs does not look at the CPUs at all.
         (
             replace(CPUSET, origin=Origin.AUTOMAXPROCS, automaxprocs=Automaxprocs.KNOWN),
