@@ -314,3 +314,58 @@ def test_a_value_that_nothing_in_the_program_can_change(version: str, source: Or
     code = GomaxprocsAddresses(1, None, "exchange", can_be_called=False)
     facts = Facts(GoBuild(version), allowed_cpus=8, code=code)
     assert judged(facts, 3).origin is source
+
+
+def old_default(godebug: str | None = None, **changed: str) -> Facts:
+    facts = debugging("containermaxprocs=0,updatemaxprocs=0", godebug)
+    version = changed.get("version", "go1.26")
+    return replace(facts, build=replace(facts.build, version=version))
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        # It follows its limit already: there is nothing to change.
+        (PLAIN, Otherwise()),
+        (replace(PLAIN, environment="8"), Otherwise(unset=4)),
+        # Built for the defaults of before 1.25: each way to switch them on gives the limit.
+        (old_default(), Otherwise(godebug=4, go_line=4)),
+        (old_default(version="go1.25"), Otherwise(godebug=4, go_line=4, go_1_26=4)),
+        (debugging("", "containermaxprocs=0"), Otherwise(no_godebug=4, godebug=4)),
+        (debugging("", "gctrace=1,containermaxprocs=0"), Otherwise(no_godebug=4, godebug=4)),
+        (old_default("containermaxprocs=0"), Otherwise(godebug=4, go_line=None)),
+        # Before 1.25 no setting helps, only another build.
+        (replace(PLAIN, build=GoBuild("go1.24")), Otherwise(go_1_25=4, go_1_26=4)),
+        (
+            replace(PLAIN, build=GoBuild("go1.24"), godebug="containermaxprocs=0"),
+            Otherwise(),
+        ),
+        (replace(PLAIN, build=GoBuild("go1.25")), Otherwise(go_1_26=4)),
+        # It looked where the limit is, and did not find it: so would another build.
+        (replace(PLAIN, build=GoBuild("go1.25"), follows_limit=False), Otherwise()),
+        # 1.25 does not see a bind mount, 1.26 does.
+        (
+            replace(PLAIN, build=GoBuild("go1.25"), cgroup=CgroupView(2, CgroupLayout.BIND)),
+            Otherwise(go_1_26=4),
+        ),
+        # That 1.24 has no limit file open says nothing of 1.25.
+        (
+            replace(PLAIN, build=GoBuild("go1.24"), follows_limit=False),
+            Otherwise(go_1_25=4, go_1_26=4),
+        ),
+        (replace(PLAIN, build=GoBuild("go1.24"), leaf_limit_cores=None), Otherwise(own_limit=None)),
+    ],
+)
+def test_what_each_change_would_give(facts: Facts, expected: Otherwise) -> None:
+    """By the rules, at a limit of 4 of 8 CPUs."""
+    assert judge(LiveGomaxprocs(8, None), facts, 4.0).otherwise == expected
+
+
+def test_a_limit_of_its_own_is_what_an_ancestor_has() -> None:
+    """Its own cgroup has none: with the ancestor's 4 it would follow, as 1.25 does."""
+    facts = replace(PLAIN, leaf_limit_cores=None)
+    assert judge(LiveGomaxprocs(8, None), facts, 4.0).otherwise.own_limit == 4
+    assert judge(LiveGomaxprocs(8, None), facts, 9.0).otherwise.own_limit == 8
+    assert judge(LiveGomaxprocs(8, None), PLAIN, 4.0).otherwise.own_limit is None
+    linked = replace(automatic("v1.6.0", 2.5), leaf_limit_cores=None)
+    assert judge(LiveGomaxprocs(8, None), linked, 2.5).otherwise.own_limit == 2
