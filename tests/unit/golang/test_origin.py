@@ -369,3 +369,38 @@ def test_a_limit_of_its_own_is_what_an_ancestor_has() -> None:
     assert judge(LiveGomaxprocs(8, None), PLAIN, 4.0).otherwise.own_limit is None
     linked = replace(automatic("v1.6.0", 2.5), leaf_limit_cores=None)
     assert judge(LiveGomaxprocs(8, None), linked, 2.5).otherwise.own_limit == 2
+
+
+def test_reading_of_a_process_that_has_ended_is_refused_by_the_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An open file of /proc then says ESRCH: the process is gone."""
+    process(tmp_path, "7", "host")
+
+    def ended(_: bytes) -> None:
+        raise ProcessLookupError
+
+    monkeypatch.setattr("gotax.golang.origin.parse_mountinfo", ended)
+    with pytest.raises(ProcessGoneError):
+        read_cgroup_view(str(tmp_path), 7)
+
+
+STORED = GomaxprocsAddresses(1, None, "exchange")
+
+
+@pytest.mark.parametrize(
+    ("code", "value"),
+    [
+        (STORED, 8),  # stores as Go does since 1.8, and has no flag, as before 1.25
+        (None, None),
+        (replace(STORED, how="call"), None),
+        (replace(STORED, can_be_called=False), None),
+        (replace(STORED, custom_address=2), None),
+    ],
+)
+def test_a_hidden_version_is_told_by_the_code(
+    code: GomaxprocsAddresses | None, value: int | None
+) -> None:
+    """Where it is: of 4 CPUs by the limit or 8 by their number, Go before 1.25 takes 8."""
+    facts = replace(PLAIN, build=GoBuild(""), code=code)
+    assert predict(facts).value == value
