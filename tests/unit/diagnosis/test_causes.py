@@ -182,3 +182,9 @@ def test_where_nothing_is_said_to_fit_it_is_one() -> None:
     """A value without a recommendation."""
     seen = case(8, None, limit=CpuLimit(), bound_by=(Binding.HOST,))
     assert long_bound(seen) == "there is no CPU limit, and a host of 1 CPU fits 1"
+
+
+def test_every_cause_has_a_sentence() -> None:
+    """Of its own."""
+    assert set(SENTENCES) == set(Cause)
+    assert len(set(SENTENCES.values())) == len(Cause)
