@@ -159,7 +159,7 @@ def _values(value: object) -> Iterator[bool | int | float]:
         yield value + 1
         yield value - 1
     elif isinstance(value, float):
-        yield value * 1.25
+        yield value * 1.25 if value else 1.0
         yield value * 0.8 if value else -1.0
 
 

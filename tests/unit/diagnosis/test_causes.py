@@ -56,6 +56,8 @@ CPUSET = replace(QUOTA, bound_by=(Binding.CPUSET,), ignored=None)
         (replace(QUOTA, value=3), OWN, 0.5, Cause.OLD_GO),
         (replace(QUOTA, origin=Origin.ENVIRONMENT), OWN, 8.0, Cause.RESIZE),
         (CPUSET, OWN, 8.0, Cause.FEWER_CPUS),
+        (replace(QUOTA, value=1), OWN, 1.5, Cause.RESIZE),
+        (replace(CPUSET, origin=Origin.CONTAINER), CpuLimit(4.0, "/"), None, Cause.FEWER_CPUS),
         # automaxprocs does not look at the CPUs at all.
         (
             replace(CPUSET, origin=Origin.AUTOMAXPROCS, automaxprocs=Automaxprocs.KNOWN),
@@ -180,3 +182,9 @@ def test_where_nothing_is_said_to_fit_it_is_one() -> None:
     """A value without a recommendation."""
     seen = case(8, None, limit=CpuLimit(), bound_by=(Binding.HOST,))
     assert long_bound(seen) == "there is no CPU limit, and a host of 1 CPU fits 1"
+
+
+def test_every_cause_has_a_sentence() -> None:
+    """Of its own."""
+    assert set(SENTENCES) == set(Cause)
+    assert len(set(SENTENCES.values())) == len(Cause)

@@ -44,6 +44,8 @@ from tests.unit.diagnosis.test_case import CONTAINER, POD, case
         ("a?c", "ac", False),
         ("a*b*c", "a-b-b-c", True),
         ("a*b*c", "a-c-b", False),
+        ("*ab", "aaaab", True),
+        ("*ba", "bba", True),
         ("*aab", "aaab", True),  # goes back after having matched too early
         ("*ab*ab", "abab", True),
         ("*ab*ab", "aab", False),
@@ -81,6 +83,7 @@ def test_patterns_mean_what_they_are_defined_as(pattern: str, name: str) -> None
         ("GT002", Silence("GT002", "", "*")),
         (" GT001/environment ", Silence("GT001", "environment", "*")),
         ("GT001@pay-*", Silence("GT001", "", "pay-*")),
+        ("GT001@x", Silence("GT001", "", "x")),
         ("GT001/call@a@b", Silence("GT001", "call", "a@b")),
         ("GT001@" + "x" * 4096, Silence("GT001", "", "x" * 4096)),
     ],
@@ -143,6 +146,9 @@ def test_findings_are_left_out_by_code_cause_and_name() -> None:
     assert (without.findings, without.silenced) == ((costly,), ("GT013",))
     again = silenced(without, [Silence("GT013"), Silence("GT001")])
     assert (again.findings, again.silenced) == ((), ("GT001", "GT013"))
+    many = tuple(f"GT{number:03}" for number in range(2, 13))
+    more = silenced(replace(told, silenced=many[::-1]), [Silence("GT013")])
+    assert more.silenced == (*many, "GT013")
     assert silenced(told, []) is told
     assert silenced(told, [Silence("GT002")]) is told
     quiet = replace(told, findings=())

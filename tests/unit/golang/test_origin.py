@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from gotax.errors import ProcessGoneError
-from gotax.golang.gomaxprocs import LiveGomaxprocs
+from gotax.golang.gomaxprocs import GomaxprocsAddresses, LiveGomaxprocs
 from gotax.golang.origin import (
     CgroupLayout,
     CgroupView,
@@ -19,7 +19,7 @@ from gotax.golang.origin import (
     read_cgroup_view,
     recommend,
 )
-from gotax.process import Binding, GoBuild, Ignored, Origin
+from gotax.process import Binding, GoBuild, Gomaxprocs, Ignored, Module, Origin, Otherwise
 
 PLAIN = Facts(GoBuild("go1.26.8"), allowed_cpus=8, leaf_limit_cores=4.0)
 
@@ -188,3 +188,219 @@ def debugging(built_in: str, variable: str | None) -> Facts:
 def test_why_a_runtime_does_not_follow_its_limit(facts: Facts, reason: Ignored | None) -> None:
     """None: it does."""
     assert judge(LiveGomaxprocs(8, None), facts, 4.0).ignored is reason
+
+
+def automatic(version: str, limit: float, view: CgroupView | None = None) -> Facts:
+    """Go 1.22 with automaxprocs, or what stands in its place, on 8 CPUs with cgroup v1."""
+    name = "go.uber.org/automaxprocs"
+    fork = Module("example.com/fork", "v1.0.0") if version == "fork" else None
+    module = Module(name, "v1.6.0" if fork else version, fork)
+    build = GoBuild("go1.22", dependencies=(module,))
+    cgroup = view or CgroupView(1, CgroupLayout.HOST, False)
+    return Facts(build, allowed_cpus=8, leaf_limit_cores=limit, cgroup=cgroup)
+
+
+@pytest.mark.parametrize(
+    ("version", "limit", "value", "source"),
+    [
+        ("v1.6.0", 2.5, 2, Origin.AUTOMAXPROCS),
+        ("v1.6.0", 2.5, 3, Origin.CALL),  # its version rounds down
+        ("v1.6.0", 0.5, 1, Origin.AUTOMAXPROCS),
+        ("v1.1.9", 2.5, 3, Origin.AUTOMAXPROCS),
+        ("v1.1.0", 0.5, 1, Origin.AUTOMAXPROCS),
+        ("v1.0.9", 0.5, 2, Origin.AUTOMAXPROCS),
+        ("v1.0.9", 0.5, 1, Origin.CALL),
+        ("v1.2.0", 2.5, 2, Origin.AUTOMAXPROCS),
+        # What a fork does is not known: any way of rounding may be its own.
+        ("fork", 2.5, 2, Origin.AUTOMAXPROCS),
+        ("fork", 2.5, 3, Origin.AUTOMAXPROCS),
+        ("fork", 2.5, 4, Origin.CALL),
+        ("fork", 2.5, 1, Origin.CALL),
+        ("fork", 0.5, 1, Origin.AUTOMAXPROCS),
+        ("fork", 0.5, 2, Origin.AUTOMAXPROCS),
+        ("fork", 0.5, 3, Origin.CALL),
+    ],
+)
+def test_a_value_of_automaxprocs_is_known_by_its_rounding(
+    version: str, limit: float, value: int, source: Origin
+) -> None:
+    """A value that it would not give comes from elsewhere."""
+    assert judge(LiveGomaxprocs(value, None), automatic(version, limit), limit).origin is source
+
+
+@pytest.mark.parametrize(
+    ("view", "value"),
+    [
+        (CgroupView(1, CgroupLayout.HOST, False), 2),
+        (CgroupView(1, CgroupLayout.HIDDEN, False), 8),
+        (CgroupView(None, CgroupLayout.HOST), 8),
+        (CgroupView(2, CgroupLayout.HIDDEN), 8),
+    ],
+)
+def test_automaxprocs_needs_to_see_its_cgroup(view: CgroupView, value: int) -> None:
+    """Else there are as many as CPUs."""
+    assert predict(automatic("v1.6.0", 2.5, view)).value == value
+
+
+@pytest.mark.parametrize(
+    ("version", "rule"),
+    [
+        ("v1.6.0", "automaxprocs: 2.5 cores rounded down, at least 1"),
+        ("v1.1.0", "automaxprocs: 2.5 cores rounded up, at least 1"),
+        ("v1.0.0", "automaxprocs: 2.5 cores rounded up, at least 2"),
+    ],
+)
+def test_the_rule_says_how_it_rounds(version: str, rule: str) -> None:
+    """As its version does."""
+    assert predict(automatic(version, 2.5)).rule == rule
+
+
+def judged(facts: Facts, value: int = 8, flag: bool | None = None) -> Gomaxprocs:
+    return judge(LiveGomaxprocs(value, flag), facts, facts.leaf_limit_cores)
+
+
+@pytest.mark.parametrize(
+    ("facts", "updates"),
+    [
+        (replace(PLAIN, build=GoBuild("go1.24")), False),
+        (replace(PLAIN, build=GoBuild("go1.25")), True),
+        (replace(PLAIN, build=GoBuild("go1.26")), True),
+        (replace(PLAIN, build=GoBuild("devel")), True),  # taken for the newest
+        (replace(PLAIN, godebug="updatemaxprocs=0"), False),
+        (replace(PLAIN, godebug="updatemaxprocs=1"), True),
+        (replace(PLAIN, godebug="updatemaxprocs=-1"), False),
+        (replace(PLAIN, environment_read=False), False),
+    ],
+)
+def test_a_runtime_looks_again_since_go_1_25(facts: Facts, updates: bool) -> None:
+    """Unless GODEBUG says otherwise; not said where its environment was not read."""
+    assert judged(facts).updates is updates
+
+
+@pytest.mark.parametrize(
+    ("facts", "is_set", "variable"),
+    [
+        (PLAIN, False, None),
+        (replace(PLAIN, environment=""), True, None),
+        (replace(PLAIN, environment="4"), True, 4),
+        (replace(PLAIN, environment_read=False), None, None),
+    ],
+)
+def test_what_is_known_of_the_variable(
+    facts: Facts, is_set: bool | None, variable: int | None
+) -> None:
+    """Not set, set to nothing, and not read are three things."""
+    found = judged(facts)
+    assert (found.variable_is_set, found.variable) == (is_set, variable)
+
+
+def test_without_version_or_environment_no_way_is_offered() -> None:
+    """The rules cannot say what it would have."""
+    unread = judged(replace(PLAIN, environment_read=False))
+    assert (unread.ignored, unread.otherwise) == (None, Otherwise())
+    unknown = judged(replace(PLAIN, build=GoBuild("devel"), environment="8"))
+    assert (unknown.ignored, unknown.otherwise) == (None, Otherwise())
+    assert judged(replace(PLAIN, environment="8")).otherwise.unset == 4
+    old = judged(replace(PLAIN, build=GoBuild("go1.24")))
+    assert (old.ignored, old.otherwise.go_1_25) == (Ignored.OLD_GO, 4)
+
+
+@pytest.mark.parametrize(
+    ("version", "source"),
+    [("go1.4", Origin.FIXED), ("go1.5", Origin.CPU_COUNT), ("go1.6", Origin.CPU_COUNT)],
+)
+def test_a_value_that_nothing_in_the_program_can_change(version: str, source: Origin) -> None:
+    """Without runtime.GOMAXPROCS in the code it is the default of then: 1 before Go 1.5."""
+    code = GomaxprocsAddresses(1, None, "exchange", can_be_called=False)
+    facts = Facts(GoBuild(version), allowed_cpus=8, code=code)
+    assert judged(facts, 3).origin is source
+
+
+def old_default(godebug: str | None = None, **changed: str) -> Facts:
+    facts = debugging("containermaxprocs=0,updatemaxprocs=0", godebug)
+    version = changed.get("version", "go1.26")
+    return replace(facts, build=replace(facts.build, version=version))
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        # It follows its limit already: there is nothing to change.
+        (PLAIN, Otherwise()),
+        (replace(PLAIN, environment="8"), Otherwise(unset=4)),
+        # Built for the defaults of before 1.25: each way to switch them on gives the limit.
+        (old_default(), Otherwise(godebug=4, go_line=4)),
+        (old_default(version="go1.25"), Otherwise(godebug=4, go_line=4, go_1_26=4)),
+        (debugging("", "containermaxprocs=0"), Otherwise(no_godebug=4, godebug=4)),
+        (debugging("", "gctrace=1,containermaxprocs=0"), Otherwise(no_godebug=4, godebug=4)),
+        (old_default("containermaxprocs=0"), Otherwise(godebug=4, go_line=None)),
+        # Before 1.25 no setting helps, only another build.
+        (replace(PLAIN, build=GoBuild("go1.24")), Otherwise(go_1_25=4, go_1_26=4)),
+        (
+            replace(PLAIN, build=GoBuild("go1.24"), godebug="containermaxprocs=0"),
+            Otherwise(),
+        ),
+        (replace(PLAIN, build=GoBuild("go1.25")), Otherwise(go_1_26=4)),
+        # It looked where the limit is, and did not find it: so would another build.
+        (replace(PLAIN, build=GoBuild("go1.25"), follows_limit=False), Otherwise()),
+        # 1.25 does not see a bind mount, 1.26 does.
+        (
+            replace(PLAIN, build=GoBuild("go1.25"), cgroup=CgroupView(2, CgroupLayout.BIND)),
+            Otherwise(go_1_26=4),
+        ),
+        # That 1.24 has no limit file open says nothing of 1.25.
+        (
+            replace(PLAIN, build=GoBuild("go1.24"), follows_limit=False),
+            Otherwise(go_1_25=4, go_1_26=4),
+        ),
+        (replace(PLAIN, build=GoBuild("go1.24"), leaf_limit_cores=None), Otherwise(own_limit=None)),
+    ],
+)
+def test_what_each_change_would_give(facts: Facts, expected: Otherwise) -> None:
+    """By the rules, at a limit of 4 of 8 CPUs."""
+    assert judge(LiveGomaxprocs(8, None), facts, 4.0).otherwise == expected
+
+
+def test_a_limit_of_its_own_is_what_an_ancestor_has() -> None:
+    """Its own cgroup has none: with the ancestor's 4 it would follow, as 1.25 does."""
+    facts = replace(PLAIN, leaf_limit_cores=None)
+    assert judge(LiveGomaxprocs(8, None), facts, 4.0).otherwise.own_limit == 4
+    assert judge(LiveGomaxprocs(8, None), facts, 9.0).otherwise.own_limit == 8
+    assert judge(LiveGomaxprocs(8, None), PLAIN, 4.0).otherwise.own_limit is None
+    linked = replace(automatic("v1.6.0", 2.5), leaf_limit_cores=None)
+    assert judge(LiveGomaxprocs(8, None), linked, 2.5).otherwise.own_limit == 2
+
+
+def test_reading_of_a_process_that_has_ended_is_refused_by_the_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An open file of /proc then says ESRCH: the process is gone."""
+    process(tmp_path, "7", "host")
+
+    def ended(_: bytes) -> None:
+        raise ProcessLookupError
+
+    monkeypatch.setattr("gotax.golang.origin.parse_mountinfo", ended)
+    with pytest.raises(ProcessGoneError):
+        read_cgroup_view(str(tmp_path), 7)
+
+
+STORED = GomaxprocsAddresses(1, None, "exchange")
+
+
+@pytest.mark.parametrize(
+    ("code", "value"),
+    [
+        (STORED, 8),  # stores as Go does since 1.8, and has no flag, as before 1.25
+        (None, None),
+        (replace(STORED, how="call"), None),
+        (replace(STORED, can_be_called=False), None),
+        (replace(STORED, custom_address=2), None),
+    ],
+)
+def test_a_hidden_version_is_told_by_the_code(
+    code: GomaxprocsAddresses | None, value: int | None
+) -> None:
+    """Where it is: of 4 CPUs by the limit or 8 by their number, Go before 1.25 takes 8."""
+    facts = replace(PLAIN, build=GoBuild(""), code=code)
+    assert predict(facts).value == value
