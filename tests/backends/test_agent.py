@@ -17,7 +17,7 @@ from gotax.wire.pprof.profile_pb2 import Profile
 
 from tests.backends.collector import collecting
 from tests.backends.receivers import listening
-from tests.kernel.conftest import group, load, samples  # noqa: F401
+from tests.kernel.conftest import _patient, group, load, samples  # noqa: F401
 from tests.kernel.load import GUARD_S, Group, Load, gotax, wait_until
 from tests.toolchains import VERSIONS
 from tests.unit.exporters.otlpsamples import hits_received
