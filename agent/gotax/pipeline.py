@@ -21,7 +21,7 @@ from gotax.processes.containers import ReadBounds
 from gotax.processes.entry import Entry
 from gotax.processes.resolver import Resolver
 from gotax.profile import Profile
-from gotax.sampling.sampler import Drain, Newcomer
+from gotax.sampling.sampler import Drain, NewProcess
 from gotax.symbols.symbolizer import Symbolizer
 from gotax.window import HitCount, Window
 
@@ -56,7 +56,7 @@ class Pipeline:
         self._samples = Accumulator()
 
     def scan(self, pids: Collection[int] | None = None) -> None:
-        """Meet these processes, or all of the host, so that idle Go programs are reported too."""
+        """Read these processes, or all of the host, so that idle Go programs are reported too."""
         self._processes.begin_tick()
         self._processes.scan(pids)
         for entry in self._processes.go_entries():
@@ -65,17 +65,17 @@ class Pipeline:
                 self._reports.counters[key] = self._processes.usage(entry)
         self._processes.end_tick()
 
-    def meet(self, newcomers: Sequence[Newcomer]) -> list[int]:
+    def read_new(self, new_processes: Sequence[NewProcess]) -> list[int]:
         """Look at who has just been sampled for the first time; the PIDs of those that run."""
         started = time.thread_time()
-        met = self._processes.meet([(n.cgroup_id, n.tgid) for n in newcomers])
+        admitted = self._processes.read_new([(n.cgroup_id, n.tgid) for n in new_processes])
         self._samples.work_s += time.thread_time() - started
-        return met
+        return admitted
 
-    def look_again(self, pids: Iterable[int]) -> dict[int, bool]:
-        """Those of these newcomers that still run, and whether they are Go programs by now."""
+    def read_again(self, pids: Iterable[int]) -> dict[int, bool]:
+        """Those of these PIDs that still run, and whether they are Go programs by now."""
         started = time.thread_time()
-        running = self._processes.look_again(pids)
+        running = self._processes.read_again(pids)
         self._samples.work_s += time.thread_time() - started
         return running
 

@@ -24,9 +24,9 @@ PERF_EVENT_IOC_DISABLE = 0x2401
 
 
 def close_the_books(walk: Walk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take the timers away as if every CPU went offline; then both banks, until nothing is left.
+    """Take the timers away as if every CPU went offline; then both buffers, until nothing is left.
 
-    The first drain reads one bank and stops the timers; what came meanwhile is in the other.
+    The first drain reads one buffer and stops the timers; what came meanwhile is in the other.
     """
     monkeypatch.setattr(sampler, "online_cpus", set)
     for _ in range(3):

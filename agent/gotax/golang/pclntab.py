@@ -144,7 +144,7 @@ class _Place:
 class Pclntab:
     """The table of one binary. Addresses are link-time addresses.
 
-    Every method reads the file and raises ParseError when what it meets is malformed.
+    Every method reads the file and raises ParseError where it is malformed.
     """
 
     def __init__(self, elf: Elf, header: Header) -> None:

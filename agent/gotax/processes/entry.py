@@ -41,7 +41,7 @@ class CpuTime:
         self._late_samples += samples
 
     def take_ns(self, period_ns: int) -> int | None:
-        """Since this was last asked; None where it is not known, as of a process met only now.
+        """Since this was last asked; None where it is not known, as of a new process.
 
         Of one that has ended: until it was last seen, and what was sampled of it after that.
         """

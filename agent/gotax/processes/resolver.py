@@ -96,7 +96,7 @@ class Resolver:
             return "pid-reused"
         if sight is Sight.EXEC and known is not None and not known.life.is_fresh:
             return "process-exec"
-        # One that called exec before it was drained is as if it was met only now: what it was
+        # A process that called exec before its drain counts as new: what it was
         # before, it was for a moment.
         return admitted or GONE
 
@@ -139,15 +139,15 @@ class Resolver:
             if entry is not None:
                 entry.cpu.count_from_now()
 
-    def meet(self, newcomers: Iterable[tuple[int, int]]) -> list[int]:
+    def read_new(self, new_processes: Iterable[tuple[int, int]]) -> list[int]:
         """Look at processes (cgroup id, PID) between two drains; see ``FirstLook``."""
-        met = self._first_look.meet(newcomers)
+        admitted = self._first_look.read_new(new_processes)
         self.binaries.release()
-        return met
+        return admitted
 
-    def look_again(self, pids: Iterable[int]) -> dict[int, bool]:
-        """Those of these newcomers that still run, and whether they are Go programs by now."""
-        running = self._first_look.look_again(pids)
+    def read_again(self, pids: Iterable[int]) -> dict[int, bool]:
+        """Those of these PIDs that still run, and whether they are Go programs by now."""
+        running = self._first_look.read_again(pids)
         self.binaries.release()
         return running
 

@@ -31,7 +31,7 @@ MAP_NAMES = (
     *("samples_0", "samples_1"),
     *("user_stacks_0", "user_stacks_1"),
     *("kernel_stacks_0", "kernel_stacks_1"),
-    *("met", "newcomers"),
+    *("announced", "new_processes"),
 )
 _LOAD_TIMEOUT_S = 300.0  # a second where nothing else runs, minutes on a small node that starts
 _WATCH_EVERY_S = 0.5
