@@ -29,7 +29,7 @@ KNOWS: dict[str, set[str]] = {
     "config": set(),
     "wire": set(),
     "confidence": {"wire"},
-    "generations": set(),
+    "lru": set(),
     "names": {"process"},
     "runs": {"profile"},
     "sampling": {"errors", "profile", "process", "config"},
@@ -38,9 +38,9 @@ KNOWS: dict[str, set[str]] = {
     "diagnosis": {"errors", *VALUES, "config", "confidence"},
     "kubernetes": {"errors", "process"},
     "exporters": {"", "errors", "extras", *VALUES, "wire", "confidence"},
-    "processes": {"errors", "profile", "process", "config", "generations", "linux", "golang"},
+    "processes": {"errors", "profile", "process", "config", "lru", "linux", "golang"},
     "symbols": {
-        *("profile", "process", "generations", "runs", "linux", "golang"),
+        *("profile", "process", "lru", "runs", "linux", "golang"),
         "processes",
     },
     "attribution": {"profile", "sampling", "processes", "symbols"},
@@ -132,7 +132,7 @@ ONLY: dict[str, str | tuple[str, ...]] = {  # who alone may import a library
 }
 PURE = (
     *(f"{name}.py" for name in VALUES),
-    *("errors.py", "config.py", "confidence.py", "generations.py", "wire/significance.py"),
+    *("errors.py", "config.py", "confidence.py", "lru.py", "wire/significance.py"),
     *("diagnosis/*.py", "diagnosis/rules/*.py"),
     *("golang/buildinfo.py", "golang/categories.py", "golang/classmap.py"),
     *("golang/functab.py", "golang/inline.py"),

@@ -10,7 +10,6 @@ from pathlib import PurePath
 import numpy as np
 
 from gotax.errors import ParseError, Refusal
-from gotax.generations import Generations
 from gotax.golang import gomaxprocs, runtimestate
 from gotax.golang.buildinfo import parse_buildinfo
 from gotax.golang.classmap import ClassMapReader
@@ -19,6 +18,7 @@ from gotax.golang.pclntab import Calls, Pclntab, Sizes, parse_pclntab
 from gotax.golang.runtimestate import StateAddresses, find_state
 from gotax.linux.elf import Elf, SymbolTable, parse_elf
 from gotax.linux.procfs import FileId, Mapping
+from gotax.lru import LruCache
 from gotax.process import GoBuild
 from gotax.processes.opened import BorrowedFile
 from gotax.profile import Frame, FrameKind, UInt64Array
@@ -192,8 +192,8 @@ class BinaryTable:
     """The binaries seen lately: at most 256; live processes keep theirs."""
 
     def __init__(self) -> None:
-        self._binaries: Generations[FileId, Binary] = Generations(_BINARIES)
-        self._not_go: Generations[FileId, bool] = Generations(_NOT_GO)
+        self._binaries: LruCache[FileId, Binary] = LruCache(_BINARIES)
+        self._not_go: LruCache[FileId, bool] = LruCache(_NOT_GO)
         self._serial = 0
         self._touched: list[Binary] = []  # what may be open
 

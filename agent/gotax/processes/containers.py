@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 
 from gotax.errors import ParseError, ProcessGoneError
-from gotax.generations import Generations
 from gotax.linux.cgroup import (
     Bounds,
     CgroupPaths,
@@ -20,6 +19,7 @@ from gotax.linux.cgroup import (
     identify_entries,
 )
 from gotax.linux.procfs import CgroupEntry
+from gotax.lru import LruCache
 from gotax.process import Container, CpuUsage
 
 PARTS_MAX = 128
@@ -39,7 +39,7 @@ class Containers:
     def __init__(self, cgroups: Cgroups, errors: Counter[str]) -> None:
         self._cgroups = cgroups
         self._errors = errors
-        self._known: Generations[tuple[CgroupPaths, CgroupPaths], Bounds] = Generations(_REMEMBERED)
+        self._known: LruCache[tuple[CgroupPaths, CgroupPaths], Bounds] = LruCache(_REMEMBERED)
         self._parts: dict[str, dict[str, int]] = {}  # by container: its groups, with their window
         self._window = 0
 

@@ -14,9 +14,9 @@ import math
 from collections.abc import Iterable
 
 from gotax.errors import ParseError, ProcessGoneError
-from gotax.generations import Generations
 from gotax.linux.cgroup import Cgroups, identify, identify_entries
 from gotax.linux.procfs import Stat
+from gotax.lru import LruCache
 from gotax.processes.counts import ErrorCounts
 from gotax.processes.entry import Entry
 from gotax.processes.inspection import Inspector
@@ -110,7 +110,7 @@ class FirstLook:
         self._cgroups = cgroups
         self._errors = errors
         self._looks = 0  # since the last drain
-        self._looked: Generations[str, int] = Generations(_CONTAINERS)  # by container
+        self._looked: LruCache[str, int] = LruCache(_CONTAINERS)  # by container
 
     def begin_tick(self) -> None:
         self._looks = 0

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from gotax.errors import ParseError, ProcessGoneError
-from gotax.generations import Generations
 from gotax.linux.cgroup import Bounds, CgroupPosition, Cgroups
 from gotax.linux.procfs import CgroupEntry, Stat
+from gotax.lru import LruCache
 from gotax.process import Container, CpuLimit
 from gotax.processes.containers import NOWHERE, Containers, ReadBounds
 from gotax.processes.counts import ErrorCounts
@@ -51,7 +51,7 @@ class Memberships:
         self._containers = containers
         self._is_live = is_live
         self._errors = errors
-        self._by_program: Generations[str, int] = Generations(_PROGRAMS)
+        self._by_program: LruCache[str, int] = LruCache(_PROGRAMS)
         """Which PID goes by a program's name in the root cgroup; others get their PID behind it."""
 
     def find(

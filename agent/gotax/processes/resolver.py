@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable
 
 from gotax.config import Roots
 from gotax.errors import ParseError, ProcessGoneError
-from gotax.generations import Generations
 from gotax.linux import procfs
 from gotax.linux.cgroup import Bounds, Cgroups, find_hierarchies
+from gotax.lru import LruCache
 from gotax.process import CpuUsage
 from gotax.processes.binaries import BinaryTable
 from gotax.processes.containers import Containers, ReadBounds
@@ -41,7 +41,7 @@ class Resolver:
         self._first_look = FirstLook(
             roots.proc, self._table, self._inspector, self.cgroups, self.errors
         )
-        self._by_cgroup: Generations[tuple[int, str], Entry] = Generations(ENDED)
+        self._by_cgroup: LruCache[tuple[int, str], Entry] = LruCache(ENDED)
 
     def __len__(self) -> int:
         return len(self._table)

@@ -8,8 +8,8 @@ import time
 from collections import Counter, deque
 
 from gotax.errors import ParseError, ProcessGoneError
-from gotax.generations import Generations
 from gotax.linux.procfs import Stat
+from gotax.lru import LruCache
 from gotax.processes.counts import GONE
 from gotax.processes.entry import Entry
 
@@ -37,7 +37,7 @@ class ProcessTable:
 
     def __init__(self, proc: str) -> None:
         self._live: dict[int, Entry] = {}
-        self._ended: Generations[int, Entry] = Generations(ENDED)
+        self._ended: LruCache[int, Entry] = LruCache(ENDED)
         self._ending: deque[Entry] = deque()  # of those, which may still have hits to come
         self._missed: dict[int, str] = {}  # by PID, why it could not be looked at in this window
         # Every PID namespace has a process 1. Where it is not to be seen, no other one is

@@ -19,9 +19,9 @@ from typing import Protocol
 
 import numpy as np
 
-from gotax.generations import Generations
 from gotax.golang import categories
 from gotax.golang.classmap import ClassMapReader
+from gotax.lru import LruCache
 from gotax.processes.binaries import Binary
 from gotax.processes.entry import Entry
 from gotax.profile import Category, Frame, FrameKind, Location, Stack, UInt64Array
@@ -71,10 +71,10 @@ class Symbolizer:
         self._with_lines = with_lines
         self._with_names = with_names
         self._classes: dict[tuple[int, ...], Place] = {}
-        self._stacks: Generations[tuple[int, int], Symbolized] = Generations(_STACKS)
-        self._composed: Generations[tuple[Place, ...], Symbolized] = Generations(_STACKS)
+        self._stacks: LruCache[tuple[int, int], Symbolized] = LruCache(_STACKS)
+        self._composed: LruCache[tuple[Place, ...], Symbolized] = LruCache(_STACKS)
         self._binaries = KnownBinaries(_NAMED_RANGES if with_names else _RANGES)
-        self._codes: Generations[str, int] = Generations(_NAMES)
+        self._codes: LruCache[str, int] = LruCache(_NAMES)
         self._kernel = KernelStacks(proc_root)
 
     def caches(self) -> dict[str, Cache]:
