@@ -865,7 +865,7 @@ def test_pod_of_a_part_is_that_of_its_container(host: Host, known: Known) -> Non
     """Docker in a pod goes by the pod's name, with the part after it."""
     pod = PodContainer("ns", "web", "app", "u", "n", "i", "container", Workload("Pod", "web"))
 
-    class Roster:
+    class PodCache:
         counts: ClassVar[dict[str, int]] = {}
 
         def find(self, container_id: str) -> PodContainer | None:
@@ -877,7 +877,7 @@ def test_pod_of_a_part_is_that_of_its_container(host: Host, known: Known) -> Non
     host.cgroup(NESTED, "50000 100000")
     host.start(7, 100, known.program, NESTED)
     host.start(8, 100, known.program, NESTED.partition("/docker")[0])
-    walk = Pipeline(Resolver(host.roots), "host", Thresholds(), EVERYTHING, Roster())
+    walk = Pipeline(Resolver(host.roots), "host", Thresholds(), EVERYTHING, PodCache())
     for _ in range(2):
         walk.absorb(drain([Hit(7, 3), Hit(8, 2)]), 0.0)
         reports = walk.window(SPAN).reports
