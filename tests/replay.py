@@ -234,7 +234,7 @@ def write(out: Path) -> None:
             texts["table"].append(render_check(window, Style(width=120)))
             raw["wire"].append(encode(window).SerializeToString(deterministic=True))
             raw["pprof"].append(pprof.profile_bytes(window))
-            raw["otlp"] += [p.body for p in otlp.export_parcels(window)]
+            raw["otlp"] += [p.body for p in otlp.export_batches(window)]
             lines += folded.folded_lines(window)
         for name, parts in texts.items():
             (out / f"{kind}-{name}.txt").write_text("\n\n".join(parts))

@@ -144,7 +144,7 @@ PURE = (
     *("exporters/folded.py", "exporters/pprof.py", "exporters/record.py", "exporters/report.py"),
     *(
         "exporters/backends/otlp.py",
-        "exporters/backends/portions.py",
+        "exporters/backends/containerprofile.py",
         "exporters/backends/series.py",
     ),
     *(

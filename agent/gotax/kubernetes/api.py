@@ -72,7 +72,7 @@ def connect(config: KubeConfig | None = None) -> httpx2.Client:
     # ImportError: a proxy of the environment's that needs another library.
     except (*FAILURES, KeyError, AttributeError, ImportError) as error:
         raise UserError(
-            f"no way to the Kubernetes API server: {_last_message(error)};"
+            f"no way to the Kubernetes API server: {_message(error)};"
             " run in a pod with a service account, set KUBECONFIG, or leave --node away"
         ) from error
 
@@ -99,9 +99,7 @@ def connect_kubelet(address: KubeletAddress, account: Path | None = None) -> htt
         params = client_adapter.ConnectionParams(timeout=_timeout(), trust_env=False)
         return client_adapter.Client(config, params)
     except FAILURES as error:
-        raise UserError(
-            f"no way to the kubelet at {address.url}: {_last_message(error)}"
-        ) from error
+        raise UserError(f"no way to the kubelet at {address.url}: {_message(error)}") from error
 
 
 def watch_pods(http: httpx2.Client, node: str, version: str) -> Iterator[Event]:
@@ -183,5 +181,5 @@ def _timeout() -> httpx2.Timeout:
     return httpx2.Timeout(_CONNECT_S)
 
 
-def _last_message(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     return str(error) or type(error).__name__
