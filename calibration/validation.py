@@ -19,7 +19,7 @@ from gotax.findings import Severity, Verdict
 from gotax.process import Container, CpuLimit, CpuUsage, Gomaxprocs, Origin, Process
 from gotax.window import ContainerReport
 
-from calibration.fit import EXPECTED, WAYS, Sample, fit_stays, pairs
+from calibration.fit import EXPECTED, WAYS, Sample, fit_retained, pairs
 from calibration.grid import CPUS
 from calibration.measure import Row
 
@@ -108,13 +108,13 @@ def judge_left_out(rows: Sequence[Row]) -> Iterator[Judged]:
         for way, target in WAYS.items():
             known = samples[way][samples[way].names != name]
             expected = np.array([EXPECTED[term] for term in saving.TERMS]) ** (1 / target)
-            stays = fit_stays(known, expected)
-            rest = known.kept - saving.plain(known.shares, stays)
-            models[way] = stays, saving.Neighbours.of(known.points, rest)
-        saving.predict_kept.cache_clear()
+            retained = fit_retained(known, expected)
+            rest = known.kept - saving.plain(known.shares, retained)
+            models[way] = retained, saving.Neighbours.of(known.points, rest)
+        saving.predict_retained.cache_clear()
         with patch.object(saving, "_calibration", models.__getitem__):
             yield from judge([row for row in rows if row.workload == name])
-    saving.predict_kept.cache_clear()
+    saving.predict_retained.cache_clear()
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ class ContainerReport:
     category_hits: Int64Array
     functions: tuple[FunctionShare, ...]
     limit: CpuLimit
-    usage: CpuUsage  # growth of the kernel's counters in this window
+    usage: CpuUsage  # deltas of the kernel's counters in this window
     verdict: Verdict
     findings: tuple[Finding, ...] = ()
     cpu_ns: int | None = None  # of its Go processes, by the kernel's account

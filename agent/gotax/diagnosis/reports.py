@@ -59,8 +59,8 @@ class Reports:
         for measured in containers:
             key = measured.container.key
             counters[key] = measured.counters
-            growth = measured.counters - self.counters.get(key, CpuUsage())
-            report = _report(measured, profile, growth, self._functions)
+            delta = measured.counters - self.counters.get(key, CpuUsage())
+            report = _report(measured, profile, delta, self._functions)
             report = self._history.judge(report, duration_s, cpus)
             reports.append(silenced(report, self._silences_of(report.container)))
         self._history.end_window()

@@ -102,7 +102,7 @@ class Stacks:
 class Drain:
     """What the kernel counted since the last drain. ``hits[i]`` belongs to ``samples[i]``.
 
-    ``counters`` is the growth of every ``Counter``, ``cpus`` the number of CPUs sampled.
+    ``counters`` is the delta of every ``Counter``, ``cpus`` the number of CPUs sampled.
     ``restarted`` timers had stopped, with their CPU, and ``missed`` is how many interrupts did not
     come at most, idle ones among them: from CPUs that were back, or new, before they were noticed.
     """
@@ -342,7 +342,7 @@ class Sampler:
         return _merge(hashes, callers, depths, ips)
 
     def _read_counters(self, fd: int) -> tuple[dict[Counter, int], Int64Array]:
-        """The growth of each, and all interrupts so far by CPU."""
+        """The delta of each, and all interrupts so far by CPU."""
         by_cpu = [
             np.frombuffer(
                 kernel.map_read(fd, struct.pack("=I", counter), 8 * self._possible), np.int64
@@ -350,9 +350,9 @@ class Sampler:
             for counter in Counter
         ]
         totals = np.array([values.sum() for values in by_cpu])
-        growth = totals - self._totals
+        delta = totals - self._totals
         self._totals = totals
-        return {counter: int(growth[counter]) for counter in Counter}, by_cpu[Counter.TICKS]
+        return {counter: int(delta[counter]) for counter in Counter}, by_cpu[Counter.TICKS]
 
 
 def _translation(namespace: int) -> dict[str, str]:
