@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 from gotax.config import Roots, Thresholds
 from gotax.diagnosis import rules
-from gotax.diagnosis.case import Case
+from gotax.diagnosis.context import Context
 from gotax.findings import Cause, Finding, Verdict
 from gotax.linux.cgroup import find_hierarchies
 from gotax.process import Automaxprocs, CpuUsage, Gomaxprocs, Origin, RuntimeState
@@ -174,8 +174,8 @@ def with_value(seen: Seen, value: int) -> Seen:
 
 
 def findings(seen: Seen, earlier_limit: float | None = None) -> dict[str, Finding]:
-    case = Case(seen.report, DURATION_S, SIXTEEN, Thresholds(), earlier_limit=earlier_limit)
-    return {finding.code: finding for finding in rules.find_all(case)}
+    context = Context(seen.report, DURATION_S, SIXTEEN, Thresholds(), earlier_limit=earlier_limit)
+    return {finding.code: finding for finding in rules.find_all(context)}
 
 
 def of_patch(start: Start, patch: str) -> Start:
@@ -530,8 +530,8 @@ def test_a_fork_of_automaxprocs_is_not_judged_by_its_rules(tmp_path: Path) -> No
 
 
 def judged(seen: Seen, code: str) -> Finding | None:
-    case = Case(seen.report, DURATION_S, SIXTEEN, Thresholds())
-    return {f.code: f for f in rules.find_all(case)}.get(code)
+    context = Context(seen.report, DURATION_S, SIXTEEN, Thresholds())
+    return {f.code: f for f in rules.find_all(context)}.get(code)
 
 
 def busy(seen: Seen, cores: float, throttled: int = 0) -> Seen:

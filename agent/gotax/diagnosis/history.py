@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from gotax.config import Thresholds
 from gotax.diagnosis import rules
-from gotax.diagnosis.case import Case
+from gotax.diagnosis.context import Context
 from gotax.diagnosis.findings import verdict_of
 from gotax.diagnosis.sums import (
     NO_WINDOWS,
@@ -121,15 +121,15 @@ class History:
         )
 
     def _judge(self, kept: _Kept, report: ContainerReport, duration_s: float, cpus: int) -> None:
-        recent = replace(self._case(kept, report, kept.recent), host_cpus=cpus)
+        recent = replace(self._context(kept, report, kept.recent), host_cpus=cpus)
         long = recent
         if kept.older:
-            long = replace(self._case(kept, report, [*kept.older, *kept.recent]), host_cpus=cpus)
+            long = replace(self._context(kept, report, [*kept.older, *kept.recent]), host_cpus=cpus)
         _settle(kept, duration_s, recent, long)
         verdict = verdict_of(tuple(kept.holding.values()), long)
         if verdict is not kept.verdict:
             kept.verdict, kept.verdict_s = verdict, duration_s
-        kept.saving = None if long.fits is None else long.saving(long.fits)
+        kept.saving = None if long.recommended is None else long.saving(long.recommended)
         kept.unjudged_s = 0.0
 
     def end_window(self) -> None:
@@ -164,9 +164,9 @@ class History:
                 return other.earlier_limit if other.limit_cores == limit else other.limit_cores
         return None
 
-    def _case(self, kept: _Kept, report: ContainerReport, sums: Iterable[WindowSum]) -> Case:
+    def _context(self, kept: _Kept, report: ContainerReport, sums: Iterable[WindowSum]) -> Context:
         total = sum(sums, start=NO_WINDOWS)
-        return Case(
+        return Context(
             report=_pooled(report, total, kept.main),
             duration_s=total.duration_s,
             host_cpus=0,
@@ -176,7 +176,7 @@ class History:
         )
 
 
-def _settle(kept: _Kept, duration_s: float, recent: Case, long: Case) -> None:
+def _settle(kept: _Kept, duration_s: float, recent: Context, long: Context) -> None:
     """What holds: newly found in either sum, or found before and not disproved by the long one.
 
     A change of mind takes ``DOUBT_S`` without a break: a finding is let go when the long sum has
