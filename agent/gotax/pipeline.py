@@ -18,8 +18,8 @@ from gotax.diagnosis.reports import Measured, Reports
 from gotax.health import health_of
 from gotax.names import NOBODY, Names
 from gotax.processes.containers import ReadBounds
-from gotax.processes.entry import Entry
 from gotax.processes.resolver import Resolver
+from gotax.processes.tracked_process import TrackedProcess
 from gotax.profile import Profile
 from gotax.sampling.sampler import Drain, NewProcess
 from gotax.symbols.symbolizer import Symbolizer
@@ -59,10 +59,10 @@ class Pipeline:
         """Read these processes, or all of the host, so that idle Go programs are reported too."""
         self._processes.begin_tick()
         self._processes.scan(pids)
-        for entry in self._processes.go_entries():
-            key = entry.process.container.key
+        for tracked in self._processes.go_processes():
+            key = tracked.process.container.key
             if key not in self._reports.counters:
-                self._reports.counters[key] = self._processes.usage(entry)
+                self._reports.counters[key] = self._processes.usage(tracked)
         self._processes.end_tick()
 
     def read_new(self, new_processes: Sequence[NewProcess]) -> list[int]:
@@ -108,9 +108,9 @@ class Pipeline:
         processes = self._processes
         processes.begin_tick()
         bounds: ReadBounds = {}
-        for entry in processes.go_entries():
-            processes.refresh_go(entry, bounds)
-        self._name([*samples.entries, *processes.go_entries()])
+        for tracked in processes.go_processes():
+            processes.refresh_go(tracked, bounds)
+        self._name([*samples.tracked, *processes.go_processes()])
         profile = samples.profile()
         measured = self._measure(samples, profile, span.period_ns)
         reports = self._reports.of_window(measured, profile, span.duration_s, samples.cpus)
@@ -126,7 +126,7 @@ class Pipeline:
             period_ns=span.period_ns,
             cpu_count=samples.cpus,
             hits=HitCount(samples.drained, attributed, dict(samples.lost)),
-            processes=tuple(entry.process for entry in samples.entries),
+            processes=tuple(tracked.process for tracked in samples.tracked),
             profile=profile,
             reports=reports,
             other_hits=attributed - sum(report.hits for report in reports),
@@ -136,26 +136,26 @@ class Pipeline:
         )
         return replace(window, changes=self._changes.observe(window))
 
-    def _name(self, entries: Iterable[Entry]) -> None:
+    def _name(self, processes: Iterable[TrackedProcess]) -> None:
         """Pods are looked up at the window's end: by then even those are known that started in it,
         and who ended in it gets the name as well."""
         find = cache(self._names.find)
-        for entry in entries:
-            container = entry.process.container
+        for tracked in processes:
+            container = tracked.process.container
             pod = None if container.container_id is None else find(container.container_id)
             if pod is not None and pod is not container.pod:
-                entry.process = replace(entry.process, container=container.named(pod.path, pod))
+                tracked.process = replace(tracked.process, container=container.named(pod.path, pod))
 
     def _measure(
         self, samples: Accumulator, profile: Profile, period_ns: int
     ) -> Iterator[Measured]:
         """Every container with a Go process, also if it was idle or has ended."""
-        for members in samples.containers(self._processes.go_entries()):
+        for members in samples.containers(self._processes.go_processes()):
             cpu_ns = 0
             for member in members.ranked:
-                taken = self._processes.take_cpu_ns(member.entry, period_ns)
+                taken = self._processes.take_cpu_ns(member.tracked, period_ns)
                 cpu_ns += member.hits * period_ns if taken is None else taken
-            main = members.ranked[0].entry
+            main = members.ranked[0].tracked
             yield Measured(
                 processes=tuple(member.process for member in members.ranked),
                 process_hits=tuple(member.hits for member in members.ranked),

@@ -87,8 +87,8 @@ def crashes(go_binary: Callable[..., Path]) -> Crashes:
 
 def is_admitted(session: Session, pid: int) -> bool:
     """As what it has become: first it is the shell that starts it."""
-    entry = session._processes.get(pid)
-    return entry is not None and entry.is_go
+    tracked = session._processes.get(pid)
+    return tracked is not None and tracked.is_go
 
 
 @pytest.mark.parametrize("number", range(len(LIVES_S)))

@@ -108,20 +108,20 @@ class Running:
     def look(self) -> Seen:
         self.table.begin_tick()
         pid = self.load.pid
-        known = [e for e in self.table.go_entries() if e.process.pid == pid]
+        known = [e for e in self.table.go_processes() if e.process.pid == pid]
         if known:
             self.table.refresh_go(known[0], {})
         else:
             self.table.scan([pid])
-        (entry,) = (e for e in self.table.go_entries() if e.process.pid == pid)
+        (tracked,) = (e for e in self.table.go_processes() if e.process.pid == pid)
         hits = np.zeros(CATEGORY_COUNT, np.int64)
         hits[Category.SCHED_FIND_WORK], hits[Category.USER] = 600, 400
         report = ContainerReport(
-            container=entry.process.container,
-            processes=(entry.process,),
+            container=tracked.process.container,
+            processes=(tracked.process,),
             category_hits=hits,
             functions=(),
-            limit=entry.limit,
+            limit=tracked.limit,
             usage=CpuUsage(),
             verdict=Verdict.UNREADABLE,
             process_hits=(1000,),

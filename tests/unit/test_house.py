@@ -71,7 +71,7 @@ KNOWS: dict[str, set[str]] = {
 WITHIN: dict[str, tuple[str, ...]] = {
     "processes": (
         *("__init__", "counts", "opened", "files", "binaries", "containers", "membership"),
-        *("address_space", "layout", "program", "go_runtime", "entry", "table"),
+        *("address_space", "layout", "program", "go_runtime", "tracked_process", "table"),
         *("inspection", "first_look", "resolver"),
     ),
     "symbols": ("__init__", "places", "ranges", "walks", "kernel", "symbolizer"),

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gotax.config import Roots
-from gotax.processes.entry import Entry
 from gotax.processes.resolver import Resolver
+from gotax.processes.tracked_process import TrackedProcess
 
 pytestmark = pytest.mark.toolchain
 
@@ -41,10 +41,10 @@ def test_an_executable_is_closed_in_the_end_of_every_tick(go_binary: Callable[..
         table = Resolver(Roots())
         for tick in range(3):
             table.begin_tick()
-            entry = table.resolve(process.pid)
-            assert isinstance(entry, Entry)
-            (mapping,) = [one for one in entry.space.mappings() if one.path == str(path)]
-            binary = entry.space.binary(mapping)
+            tracked = table.resolve(process.pid)
+            assert isinstance(tracked, TrackedProcess)
+            (mapping,) = [one for one in tracked.space.mappings() if one.path == str(path)]
+            binary = tracked.space.binary(mapping)
             assert binary is not None
             assert binary.pclntab is not None
             binary.calls(np.array([binary.pclntab.text_start + 4096 * tick], np.uint64), False)

@@ -22,8 +22,8 @@ from gotax.golang.pclntab import Chains, Pclntab, parse_pclntab
 from gotax.linux.elf import PF_X, FileReader, parse_elf
 from gotax.pipeline import Pipeline, Span
 from gotax.process import PodContainer, Workload
-from gotax.processes.entry import Entry
 from gotax.processes.resolver import Resolver
+from gotax.processes.tracked_process import TrackedProcess
 from gotax.profile import Category
 from gotax.sampling.sampler import SAMPLE, Drain, NewProcess, Stacks
 from gotax.sampling.sampler import Counter as KernelCounter
@@ -341,17 +341,17 @@ def test_the_long_dead_are_not_kept_whole(host: Host, known: Known) -> None:
     processes = Resolver(host.roots)
     walk = Pipeline(processes, "host", Thresholds(), EVERYTHING)
     walk.absorb(drain([Hit(7, 2, 1)], {1: [known.main]}), 0.0)
-    entry = processes.resolve(7)
-    assert isinstance(entry, Entry)
-    assert entry.space.program
-    assert entry.space.holds_mappings
+    tracked = processes.resolve(7)
+    assert isinstance(tracked, TrackedProcess)
+    assert tracked.space.program
+    assert tracked.space.holds_mappings
     host.end(7)
     walk.absorb(drain([Hit(7, 3, 1)], {1: [known.main]}), 0.0)
     for _ in range(5):
         walk.absorb(drain([]), 0.0)
-    assert entry.space.program is None
-    assert not entry.space.holds_mappings
-    assert entry.program.runtimes == ()
+    assert tracked.space.program is None
+    assert not tracked.space.holds_mappings
+    assert tracked.program.runtimes == ()
     window = walk.window(SPAN)
     check_books(window, 5)
     (report,) = window.reports
@@ -378,16 +378,16 @@ def test_a_process_that_ends_while_it_is_looked_at_again(
     if look == "scan":
         processes.scan()
     else:
-        entry = processes.get(7)
-        assert entry
-        entry.program.exe = None  # else it has called exec
-        assert processes.resolve(7) is entry
+        tracked = processes.get(7)
+        assert tracked
+        tracked.program.exe = None  # else it has called exec
+        assert processes.resolve(7) is tracked
     assert processes.get(7) is None
     assert not processes.unjudged()
     host.start(7, 101, known.program)
     processes.scan()
-    (entry,) = processes.go_entries()
-    assert entry.process.start_ticks == 101
+    (tracked,) = processes.go_processes()
+    assert tracked.process.start_ticks == 101
 
 
 @pytest.mark.parametrize("seen_ending", [True, False])

@@ -18,9 +18,9 @@ from gotax.linux.cgroup import Cgroups, identify, identify_entries
 from gotax.linux.procfs import Stat
 from gotax.lru import LruCache
 from gotax.processes.counts import ErrorCounts
-from gotax.processes.entry import Entry
 from gotax.processes.inspection import Inspector
 from gotax.processes.table import ProcessTable
+from gotax.processes.tracked_process import TrackedProcess
 
 LOOK_AT_S = (0.2, 1.0, 2.0, 4.0, 8.0)
 """Ages at which a new process is read again. The first is what runc needs from a container's
@@ -147,8 +147,8 @@ class FirstLook:
             return False
         if container_id:
             self._looked.put(container_id, (self._looked.get(container_id) or 0) + 1)
-        entry = self._admit(pid, self._inspector.read_stat(pid))
-        return entry is None or entry.is_go or bool(container_id)
+        tracked = self._admit(pid, self._inspector.read_stat(pid))
+        return tracked is None or tracked.is_go or bool(container_id)
 
     def _may_show(self, pid: int, path: str) -> bool:
         """Whether a new process may show something, though the path of its cgroup is known.
@@ -185,7 +185,7 @@ class FirstLook:
                 self._errors.note(error)
         return running
 
-    def _admit(self, pid: int, stat: Stat) -> Entry | None:
+    def _admit(self, pid: int, stat: Stat) -> TrackedProcess | None:
         """Admit a new process; None where it is too early.
 
         Raises ProcessGoneError where it has ended, or is not new.
@@ -194,10 +194,10 @@ class FirstLook:
             raise ProcessGoneError(f"hits of PID {pid} may be of another process")
         if stat.command.startswith(_RUNC):
             return None
-        entry = self._inspector.admit(pid, stat)
-        if entry is None:
+        tracked = self._inspector.admit(pid, stat)
+        if tracked is None:
             raise ProcessGoneError(f"PID {pid}")
-        self._table.mark_fresh(entry)
-        if entry.is_go:
-            entry.space.mappings()  # by the drain it may be too late
-        return entry
+        self._table.mark_fresh(tracked)
+        if tracked.is_go:
+            tracked.space.mappings()  # by the drain it may be too late
+        return tracked

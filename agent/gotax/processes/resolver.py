@@ -14,11 +14,11 @@ from gotax.process import CpuUsage
 from gotax.processes.binaries import BinaryTable
 from gotax.processes.containers import Containers, ReadBounds
 from gotax.processes.counts import GONE, ErrorCounts
-from gotax.processes.entry import Entry
 from gotax.processes.first_look import FirstLook
 from gotax.processes.inspection import Inspector
 from gotax.processes.membership import Memberships
 from gotax.processes.table import ENDED, ProcessTable, Sight
+from gotax.processes.tracked_process import TrackedProcess
 
 _UNSEEN = frozenset({"procfs-denied", "procfs-hidden"})
 
@@ -41,12 +41,12 @@ class Resolver:
         self._first_look = FirstLook(
             roots.proc, self._table, self._inspector, self.cgroups, self.errors
         )
-        self._by_cgroup: LruCache[tuple[int, str], Entry] = LruCache(ENDED)
+        self._by_cgroup: LruCache[tuple[int, str], TrackedProcess] = LruCache(ENDED)
 
     def __len__(self) -> int:
         return len(self._table)
 
-    def get(self, pid: int) -> Entry | None:
+    def get(self, pid: int) -> TrackedProcess | None:
         """The process that lives under this PID, as far as seen."""
         return self._table.get(pid)
 
@@ -65,19 +65,19 @@ class Resolver:
         self._table.end_window()
         self._containers.end_window()
 
-    def resolve(self, pid: int) -> Entry | str:
+    def resolve(self, pid: int) -> TrackedProcess | str:
         """The process behind the hits of this PID since the last tick.
 
         Else the reason of the loss: ``pid-reused`` (the hits may be those of either process),
         ``process-exec`` (of either program), ``process-gone`` (ended, and not seen lately).
         """
         owner = self._owner(pid)
-        if isinstance(owner, Entry):
+        if isinstance(owner, TrackedProcess):
             self._table.clear_fresh(owner)
             self._inspector.look_on(owner)
         return owner
 
-    def _owner(self, pid: int) -> Entry | str:
+    def _owner(self, pid: int) -> TrackedProcess | str:
         known = self._table.get(pid)
         try:
             stat = self._inspector.read_stat(pid)
@@ -100,23 +100,23 @@ class Resolver:
         # before, it was for a moment.
         return admitted or GONE
 
-    def resolve_by_cgroup(self, cgroup_id: int, reason: str = GONE) -> Entry | None:
+    def resolve_by_cgroup(self, cgroup_id: int, reason: str = GONE) -> TrackedProcess | None:
         """Whatever it was: it ran in this cgroup, so its container is known. None: not even that.
 
         In the root cgroup that says only that it was no container of cgroup v2. ``reason`` is what
         ``resolve`` said.
         """
-        entry = self._by_cgroup.get((cgroup_id, reason))
-        if entry is not None:
-            return entry
+        tracked = self._by_cgroup.get((cgroup_id, reason))
+        if tracked is not None:
+            return tracked
         path = self.cgroups.path_of_id(cgroup_id)
         if path is None:
             return None
         self.errors["process-ended"] += 1
         command = "(unreadable)" if reason in _UNSEEN else "(ended)"
-        entry = self._inspector.of_cgroup(path, command, reason)
-        self._by_cgroup.put((cgroup_id, reason), entry)
-        return entry
+        tracked = self._inspector.of_cgroup(path, command, reason)
+        self._by_cgroup.put((cgroup_id, reason), tracked)
+        return tracked
 
     def scan(self, pids: Collection[int] | None = None) -> None:
         """Look at these processes, or at every process of the host, even if they are idle."""
@@ -130,14 +130,14 @@ class Resolver:
                 continue
             try:
                 stat = self._inspector.read_stat(pid)
-                entry = None if stat.has_ended else self._inspector.admit(pid, stat)
+                tracked = None if stat.has_ended else self._inspector.admit(pid, stat)
             except ProcessGoneError:
                 continue
             except ParseError as error:
                 self._table.miss(pid, error)
                 continue
-            if entry is not None:
-                entry.cpu.count_from_now()
+            if tracked is not None:
+                tracked.cpu.count_from_now()
 
     def read_new(self, new_processes: Iterable[tuple[int, int]]) -> list[int]:
         """Look at processes (cgroup id, PID) between two drains; see ``FirstLook``."""
@@ -151,22 +151,22 @@ class Resolver:
         self.binaries.release()
         return running
 
-    def go_entries(self) -> list[Entry]:
+    def go_processes(self) -> list[TrackedProcess]:
         """The Go processes that live, as far as seen."""
-        return [entry for entry in self._table.live() if entry.is_go]
+        return [tracked for tracked in self._table.live() if tracked.is_go]
 
-    def refresh_go(self, entry: Entry, limits: ReadBounds) -> None:
+    def refresh_go(self, tracked: TrackedProcess, limits: ReadBounds) -> None:
         """Read again what can change: cgroup, limit, GOMAXPROCS. ``limits``: read this tick."""
-        self._inspector.refresh(entry, limits)
+        self._inspector.refresh(tracked, limits)
 
-    def take_cpu_ns(self, entry: Entry, period_ns: int) -> int | None:
+    def take_cpu_ns(self, tracked: TrackedProcess, period_ns: int) -> int | None:
         """CPU time of a Go process since this was last asked, as the kernel accounts it."""
-        return entry.cpu.take_ns(period_ns)
+        return tracked.cpu.take_ns(period_ns)
 
-    def usage(self, entry: Entry) -> CpuUsage:
-        """The kernel's counters of the entry's group; nothing for the root and for one gone."""
-        membership = entry.membership
-        is_part = entry.process.container.nested
+    def usage(self, tracked: TrackedProcess) -> CpuUsage:
+        """The kernel's counters of the process's group; nothing for the root and for one gone."""
+        membership = tracked.membership
+        is_part = tracked.process.container.nested
         bounds = membership.bounds if is_part else Bounds()
         return self._containers.usage(membership.position, bounds)
 

@@ -23,7 +23,7 @@ from gotax.golang import categories
 from gotax.golang.classmap import ClassMapReader
 from gotax.lru import LruCache
 from gotax.processes.binaries import Binary
-from gotax.processes.entry import Entry
+from gotax.processes.tracked_process import TrackedProcess
 from gotax.profile import Category, Frame, FrameKind, Location, Stack, UInt64Array
 from gotax.symbols.kernel import KernelStacks
 from gotax.symbols.places import TRUNCATED, Place, beyond, place_of
@@ -87,15 +87,15 @@ class Symbolizer:
             "kernel-stacks": self._kernel.stacks,
         }
 
-    def known(self, entry: Entry, stack_hash: int) -> Symbolized | None:
-        return self._stacks.get((entry.serial, stack_hash))
+    def known(self, tracked: TrackedProcess, stack_hash: int) -> Symbolized | None:
+        return self._stacks.get((tracked.serial, stack_hash))
 
     def learn(self, new: Sequence[NewStack]) -> dict[tuple[int, int], Symbolized]:
-        """Symbolize these stacks; by (serial of the entry, hash)."""
-        by_entry: dict[int, list[NewStack]] = {}
+        """Symbolize these stacks; by (serial of the process, hash)."""
+        by_process: dict[int, list[NewStack]] = {}
         for stack in new:
-            by_entry.setdefault(stack.entry.serial, []).append(stack)
-        groups = list(by_entry.values())
+            by_process.setdefault(stack.tracked.serial, []).append(stack)
+        groups = list(by_process.values())
         walkers = [_walker(group) for group in groups]
         walks = [walker.walks(group) for walker, group in zip(walkers, groups, strict=True)]
         leaves = [walker.frameless(group) for walker, group in zip(walkers, groups, strict=True)]
@@ -111,8 +111,8 @@ class Symbolizer:
                 of_stack = places[start:end]
                 if number in callers:
                     of_stack.insert(1, callers[number])
-                key = (stack.entry.serial, stack.hash)
-                learnt[key] = self._compose(of_stack, in_go=stack.entry.is_go)
+                key = (stack.tracked.serial, stack.hash)
+                learnt[key] = self._compose(of_stack, in_go=stack.tracked.is_go)
                 self._stacks.put(key, learnt[key])
         self._binaries.end_drain()
         return learnt
@@ -260,5 +260,5 @@ class Symbolizer:
 
 def _walker(group: list[NewStack]) -> Walker:
     """The memory of the group's process, read again if it has mapped more since."""
-    walker = Walker(group[0].entry)
-    return walker if walker.covers(group) else Walker(group[0].entry, again=True)
+    walker = Walker(group[0].tracked)
+    return walker if walker.covers(group) else Walker(group[0].tracked, again=True)

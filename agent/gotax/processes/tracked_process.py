@@ -62,7 +62,7 @@ class Life:
     is_fresh: bool = False  # first seen between two drains, and no sample is its own yet
 
 
-class Entry:
+class TrackedProcess:
     """``process`` is what leaves; it is put together from the parts, here only.
 
     ``files``: where its files and memory are read. ``membership``: its container. ``space``: what
