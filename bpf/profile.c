@@ -52,7 +52,7 @@ struct stack {
 
 /* Indices of `counters`; the same names in sampling/sampler.py. */
 enum {
-    COUNTER_TICKS,        /* every interrupt, idle ones too */
+    COUNTER_INTERRUPTS,   /* all of the timer, idle ones too */
     COUNTER_IDLE,
     COUNTER_FILTERED,     /* outside the target */
     COUNTER_SAMPLES_FULL, /* hit lost: no room in `samples` */
@@ -233,7 +233,7 @@ ALWAYS_INLINE u32 tgid_in_namespace(void) {
 #endif
 
 int sample(struct bpf_perf_event_data *ctx) {
-    add(COUNTER_TICKS);
+    add(COUNTER_INTERRUPTS);
     struct sample_key key = {};
     key.tgid = bpf_get_current_pid_tgid() >> 32;
     if (!key.tgid) {

@@ -195,7 +195,7 @@ def plain(value: Any) -> Any:
         return value.name
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = [f.name for f in dataclasses.fields(value) if f.init]
-        return {n: plain(getattr(value, n)) for n in names if n not in ("drain_s", "tick_s")}
+        return {n: plain(getattr(value, n)) for n in names if n not in ("drain_s", "work_s")}
     if isinstance(value, dict):
         return {str(plain(k)): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple, frozenset, set)):

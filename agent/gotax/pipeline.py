@@ -57,13 +57,13 @@ class Pipeline:
 
     def scan(self, pids: Collection[int] | None = None) -> None:
         """Read these processes, or all of the host, so that idle Go programs are reported too."""
-        self._processes.begin_tick()
+        self._processes.begin_round()
         self._processes.scan(pids)
         for tracked in self._processes.go_processes():
             key = tracked.process.container.key
             if key not in self._reports.counters:
                 self._reports.counters[key] = self._processes.usage(tracked)
-        self._processes.end_tick()
+        self._processes.end_round()
 
     def read_new(self, new_processes: Sequence[NewProcess]) -> list[int]:
         """Look at who has just been sampled for the first time; the PIDs of those that run."""
@@ -87,12 +87,12 @@ class Pipeline:
         started = time.thread_time()
         samples, errors = self._samples, self._processes.errors
         kernel_stack = self._symbolizer.kernel_stack if self._detail.kernel_frames else None
-        self._processes.begin_tick(is_early)
+        self._processes.begin_round(is_early)
         owners = find_owners(drain, self._processes, samples.lost)
         native = self._detail.native_frames
         user_stacks = find_user_stacks(drain, owners, self._symbolizer, native)
         truncated = samples.add(drain, owners, user_stacks, kernel_stack, is_early)
-        self._processes.end_tick()
+        self._processes.end_round()
         if truncated:
             errors["stack-truncated"] += truncated
         if drain.missed:
@@ -106,7 +106,7 @@ class Pipeline:
         started = time.thread_time()
         samples, self._samples = self._samples, Accumulator()
         processes = self._processes
-        processes.begin_tick()
+        processes.begin_round()
         bounds: ReadBounds = {}
         for tracked in processes.go_processes():
             processes.refresh_go(tracked, bounds)
@@ -116,7 +116,7 @@ class Pipeline:
         reports = self._reports.of_window(measured, profile, span.duration_s, samples.cpus)
         unjudged, judged = samples.unjudged(processes.unjudged()), processes.judged()
         processes.end_window()
-        processes.end_tick()
+        processes.end_round()
         work_s = samples.work_s + time.thread_time() - started
         attributed = int(profile.hits.sum())
         window = Window(

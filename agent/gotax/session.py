@@ -1,4 +1,4 @@
-"""The sampling loop as an iterator: a Sampler and a Pipeline, and a Window per tick."""
+"""The sampling loop as an iterator: a Sampler and a Pipeline, and a Window per interval."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ class Running:
         self.table = Resolver(Roots())
 
     def look(self) -> Seen:
-        self.table.begin_tick()
+        self.table.begin_round()
         pid = self.load.pid
         known = [e for e in self.table.go_processes() if e.process.pid == pid]
         if known:

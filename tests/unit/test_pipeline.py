@@ -193,7 +193,7 @@ HITS = st.builds(
     kernel=st.sampled_from([0, 0, 5]),
     cgroup_id=st.integers(0, 5),
 )
-TICKS = st.lists(
+ROUNDS = st.lists(
     st.tuples(
         st.lists(EVENTS, max_size=4),
         st.lists(HITS, max_size=8, unique_by=lambda h: (h.tgid, h.stack, h.kernel, h.cgroup_id)),
@@ -235,9 +235,9 @@ class Play:
             self.host.start(pid, self.alive[pid], self.programs[event], cgroup)
 
 
-@given(ticks=TICKS)
+@given(rounds=ROUNDS)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_no_hit_vanishes_and_none_goes_to_a_stranger(known: Known, ticks: list[Any]) -> None:
+def test_no_hit_vanishes_and_none_goes_to_a_stranger(known: Known, rounds: list[Any]) -> None:
     """Processes start, exec, end, reuse PIDs and have garbage in any file; stacks are missing.
 
     drained = attributed + lost, per window and per container; and a process that ended long
@@ -261,7 +261,7 @@ def test_no_hit_vanishes_and_none_goes_to_a_stranger(known: Known, ticks: list[A
             4: [2**64 - 1],
             5: [known.main] * 127,
         }  # 6 is missing
-        for events, hits, full, closes in ticks:
+        for events, hits, full, closes in rounds:
             for pid, event in events[:2]:
                 play.happen(pid, event)
             play.past.append(dict(play.alive))
@@ -367,7 +367,7 @@ def test_a_process_that_ends_while_it_is_looked_at_again(
     read: that ends the process, and not the agent."""
     host.start(7, 100, native)
     processes = Resolver(host.roots)
-    processes.begin_tick()
+    processes.begin_round()
     processes.scan()
     assert processes.unjudged()["elf-magic"] == 1
     if look == "resolve":

@@ -88,11 +88,11 @@ def running(*command: str | Path, **options: Any) -> Iterator[int]:
 
 def looked_at(pid: int, roots: Roots = REAL) -> tuple[Resolver, TrackedProcess]:
     table = Resolver(roots)
-    table.begin_tick()
+    table.begin_round()
     tracked = table.resolve(pid)
     assert isinstance(tracked, TrackedProcess)
     table.refresh_go(tracked, {})
-    table.end_tick()
+    table.end_round()
     return table, tracked
 
 

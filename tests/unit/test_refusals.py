@@ -312,11 +312,11 @@ def test_nothing_grows_in_five_thousand_windows_of_refusals(
 
     def windows(count: int) -> int:
         for _ in range(count):
-            table.begin_tick()
+            table.begin_round()
             for tracked in table.go_processes():
                 table.refresh_go(tracked, {})
             table.end_window()
-            table.end_tick()
+            table.end_round()
         for _ in range(count // 25):  # and the whole way, which is slower
             walked(walk, known)
         gc.collect()

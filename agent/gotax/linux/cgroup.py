@@ -536,7 +536,7 @@ class Cgroups:
         self._cpuset = hierarchies.of("cpuset")
         self._path_of_id: dict[int, str] = {}
         self._may_walk = True
-        self._all_cpus: frozenset[int] | None = None  # of the root's cpuset, once a tick
+        self._all_cpus: frozenset[int] | None = None  # of the root's cpuset, once a round
         self.evictions = 0  # ids forgotten because of the bound
 
     def __len__(self) -> int:
@@ -686,7 +686,7 @@ class Cgroups:
         return replace(usage, usage_ns=self.read_usage(at).usage_ns)
 
     def refresh(self) -> None:
-        """Allows one more walk of the tree: call it once a tick."""
+        """Allows one more walk of the tree: call it once a round."""
         self._may_walk = True
         self._all_cpus = None
 

@@ -525,7 +525,7 @@ def parse_pss(data: bytes) -> int:
 
 
 def read_pss_bytes(root: str, pid: int) -> int:
-    """Proportional set size. The kernel walks all pages for it: not for every tick."""
+    """Proportional set size. The kernel walks all pages for it: not for every window."""
     return parse_pss(_read(f"{root}/{pid}/smaps_rollup", _MAX_SMALL_BYTES))
 
 

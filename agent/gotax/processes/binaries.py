@@ -26,7 +26,7 @@ from gotax.profile import Frame, FrameKind, UInt64Array
 _BINARIES = 128
 _NOT_GO = 2048
 PASSING = frozenset({"binary-gone", "binary-changed", "elf-unreadable"})
-"""What can be otherwise in the next tick, when another process shows the same file."""
+"""What can be otherwise in the next round, when another process shows the same file."""
 _CGO = "crosscall2"  # the way back from C, in package runtime/cgo
 UNJUDGED = PASSING | {"elf-packed", "elf-truncated", "elf-malformed", "elf-unsupported"}
 """What leaves it open whether a library is Go. A mapped file that is no ELF file is none."""
@@ -64,7 +64,7 @@ class Binary:
             self.problem = error.reason
             self.gomaxprocs = error.refusal
         self.refused = self.problem
-        self.file.close()  # many may be new in one tick
+        self.file.close()  # many may be new in one round
 
     def _understand(self, for_processes: bool) -> None:
         self.elf = elf = parse_elf(self.file)
@@ -183,7 +183,7 @@ class Binary:
             return None
 
     def release(self) -> None:
-        """For now, and in the end of the tick: close the file, drop what can be read again."""
+        """For now, and in the end of the round: close the file, drop what can be read again."""
         self.file.close()
         self.__dict__.pop("_symbols", None)
 
@@ -215,7 +215,7 @@ class BinaryTable:
         return binary
 
     def use(self, binary: Binary, path: str | None) -> None:
-        """It may be read until the end of the tick; ``path``, if not None, leads to it now."""
+        """It may be read until the end of the round; ``path``, if not None, leads to it now."""
         if path is not None:
             binary.file.lend(path)
         self._touched.append(binary)
@@ -255,7 +255,7 @@ class BinaryTable:
         return binary
 
     def release(self) -> None:
-        """Close all files: between two ticks gotax holds no file of anybody."""
+        """Close all files: between two rounds gotax holds no file of anybody."""
         for binary in self._touched:
             binary.release()
         self._touched.clear()

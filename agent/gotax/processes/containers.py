@@ -48,7 +48,7 @@ class Containers:
         return find_place(identify_entries(entries), self._cgroups.locate(entries))
 
     def bounds(self, place: CgroupPosition, read: ReadBounds) -> Bounds:
-        """As the kernel has them now. ``read``: what has been read this tick.
+        """As the kernel has them now. ``read``: what has been read this round.
 
         ProcessGoneError: the cgroup was removed. Where they cannot be read no limit is known, and
         the process stays in the group it was in.

@@ -112,7 +112,7 @@ class FirstLook:
         self._looks = 0  # since the last drain
         self._looked: LruCache[str, int] = LruCache(_CONTAINERS)  # by container
 
-    def begin_tick(self) -> None:
+    def begin_round(self) -> None:
         self._looks = 0
 
     def read_new(self, new_processes: Iterable[tuple[int, int]]) -> list[int]:

@@ -20,7 +20,7 @@ from gotax.processes.tracked_process import TrackedProcess
 
 
 class Inspector:
-    """``online`` are the CPUs of the host, read again with each ``begin_tick``."""
+    """``online`` are the CPUs of the host, read again with each ``begin_round``."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Inspector:
         self._errors = errors
         self.online = procfs.read_online_cpus(roots.sys)
 
-    def begin_tick(self) -> None:
+    def begin_round(self) -> None:
         self.online = procfs.read_online_cpus(self._roots.sys)
 
     def read_stat(self, pid: int) -> Stat:
@@ -88,7 +88,7 @@ class Inspector:
         return tracked
 
     def refresh(self, tracked: TrackedProcess, limits: ReadBounds) -> None:
-        """Read again what can change: cgroup, limit, GOMAXPROCS. ``limits``: read this tick."""
+        """Read again what can change: cgroup, limit, GOMAXPROCS. ``limits``: read this round."""
         if not tracked.alive:
             return
         pid = tracked.process.pid

@@ -61,7 +61,7 @@ class Memberships:
         read: ReadBounds | None = None,
         known: Membership | None = None,
     ) -> Membership:
-        """``read``: what this tick has read of limits; None: those known last will do.
+        """``read``: what this round has read of limits; None: those known last will do.
         ``known``: what this said of the process before, which seldom changes.
         """
         try:

@@ -50,15 +50,15 @@ class Resolver:
         """The process that lives under this PID, as far as seen."""
         return self._table.get(pid)
 
-    def begin_tick(self, is_early: bool = False) -> None:
+    def begin_round(self, is_early: bool = False) -> None:
         """``is_early``: a drain out of turn, by which nothing grows older."""
         if not is_early:
-            self._table.begin_tick()
-            self._first_look.begin_tick()
+            self._table.begin_round()
+            self._first_look.begin_round()
         self.cgroups.refresh()
-        self._inspector.begin_tick()
+        self._inspector.begin_round()
 
-    def end_tick(self) -> None:
+    def end_round(self) -> None:
         self.binaries.release()
 
     def end_window(self) -> None:
@@ -66,7 +66,7 @@ class Resolver:
         self._containers.end_window()
 
     def resolve(self, pid: int) -> TrackedProcess | str:
-        """The process behind the hits of this PID since the last tick.
+        """The process behind the hits of this PID since the last round.
 
         Else the reason of the loss: ``pid-reused`` (the hits may be those of either process),
         ``process-exec`` (of either program), ``process-gone`` (ended, and not seen lately).
@@ -156,7 +156,7 @@ class Resolver:
         return [tracked for tracked in self._table.live() if tracked.is_go]
 
     def refresh_go(self, tracked: TrackedProcess, limits: ReadBounds) -> None:
-        """Read again what can change: cgroup, limit, GOMAXPROCS. ``limits``: read this tick."""
+        """Read again what can change: cgroup, limit, GOMAXPROCS. ``limits``: read this round."""
         self._inspector.refresh(tracked, limits)
 
     def take_cpu_ns(self, tracked: TrackedProcess, period_ns: int) -> int | None:

@@ -15,8 +15,8 @@ from gotax.processes.tracked_process import TrackedProcess
 
 ENDED = 2048
 """How many processes are remembered after their end, for hits that were counted before it."""
-_GRACE_TICKS = 4
-"""How many ticks (a drain is one, a window is one) after a process was last seen alive hits of its
+_GRACE_ROUNDS = 4
+"""How many rounds (a drain is one, a window is one) after a process was last seen alive hits of its
 PID can still be its own: one that ends while a drain is resolved may have hits in the next. Any
 later, they are those of a short-lived process that got the PID."""
 
@@ -45,7 +45,7 @@ class ProcessTable:
         self._gone = GONE if os.path.exists(f"{proc}/1") else "procfs-hidden"
         self._serial = 0
         self._window_began = _boot_ticks()
-        self._tick = 0
+        self._round = 0
 
     def __len__(self) -> int:
         return len(self._live) + len(self._ended)
@@ -60,9 +60,9 @@ class ProcessTable:
     def live(self) -> list[TrackedProcess]:
         return list(self._live.values())
 
-    def begin_tick(self) -> None:
-        self._tick += 1
-        while self._ending and self._tick - self._ending[0].life.seen > _GRACE_TICKS:
+    def begin_round(self) -> None:
+        self._round += 1
+        while self._ending and self._round - self._ending[0].life.seen > _GRACE_ROUNDS:
             self._ending.popleft().trim()
 
     def begin_window(self) -> None:
@@ -110,14 +110,14 @@ class ProcessTable:
         """From now on it is the one that lives under its PID."""
         self.number(tracked)
         tracked.life.start_stack = stat.start_stack
-        tracked.life.seen = self._tick
+        tracked.life.seen = self._round
         self._live[stat.pid] = tracked
         if stat.start_ticks >= self._window_began:
             tracked.cpu.count_from(0)
 
     def confirm(self, tracked: TrackedProcess) -> None:
         """It lives."""
-        tracked.life.seen = self._tick
+        tracked.life.seen = self._round
 
     def observe(self, tracked: TrackedProcess, stat: Stat) -> None:
         """This is what the kernel says of it."""
@@ -151,7 +151,7 @@ class ProcessTable:
         return ended if ended is not None and self._is_recent(ended) else None
 
     def _is_recent(self, ended: TrackedProcess) -> bool:
-        return self._tick - ended.life.seen <= _GRACE_TICKS
+        return self._round - ended.life.seen <= _GRACE_ROUNDS
 
     def miss(self, pid: int, error: ProcessGoneError | ParseError) -> str:
         """There are hits of a process that cannot be looked at; returns why."""

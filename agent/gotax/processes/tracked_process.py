@@ -58,7 +58,7 @@ class Life:
 
     serial: int = 0
     start_stack: int = 0
-    seen: int = 0  # the tick in which it was last seen alive
+    seen: int = 0  # the round in which it was last seen alive
     is_fresh: bool = False  # first seen between two drains, and no sample is its own yet
 
 

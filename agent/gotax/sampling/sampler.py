@@ -44,7 +44,7 @@ STACK = np.dtype([("caller", "u8"), ("depth", "u8"), ("ip", "u8", (MAX_FRAMES,))
 class Counter(IntEnum):
     """Indices of the BPF map ``counters``."""
 
-    TICKS = 0
+    INTERRUPTS = 0
     IDLE = 1
     FILTERED = 2
     SAMPLES_FULL = 3
@@ -304,9 +304,9 @@ class Sampler:
         samples, hits = self._take_samples(maps[f"samples_{buffer}"])
         user_stacks = self._take_stacks(maps[f"user_stacks_{buffer}"])
         kernel_stacks = self._take_stacks(maps[f"kernel_stacks_{buffer}"])
-        counters, ticks = self._read_counters(maps["counters"])
+        counters, interrupts = self._read_counters(maps["counters"])
         cpus = len(self._timers)
-        restarted, missed = self._timers.follow(online_cpus(), self._program.fd, ticks)
+        restarted, missed = self._timers.follow(online_cpus(), self._program.fd, interrupts)
         return Drain(samples, hits, user_stacks, kernel_stacks, counters, cpus, restarted, missed)
 
     def _take_samples(self, fd: int) -> tuple[npt.NDArray[np.void], Int64Array]:
@@ -352,7 +352,7 @@ class Sampler:
         totals = np.array([values.sum() for values in by_cpu])
         delta = totals - self._totals
         self._totals = totals
-        return {counter: int(delta[counter]) for counter in Counter}, by_cpu[Counter.TICKS]
+        return {counter: int(delta[counter]) for counter in Counter}, by_cpu[Counter.INTERRUPTS]
 
 
 def _translation(namespace: int) -> dict[str, str]:

@@ -26,8 +26,8 @@ class Timers:
     def __len__(self) -> int:
         return len(self._events)
 
-    def follow(self, online: set[int], program_fd: int, ticks: Int64Array) -> tuple[int, int]:
-        """Run the program on every online CPU; ``ticks`` is how often each CPU's timer has fired.
+    def follow(self, online: set[int], program_fd: int, interrupts: Int64Array) -> tuple[int, int]:
+        """Run the program on every online CPU; ``interrupts``: of each CPU so far.
 
         A CPU that goes offline takes its timer along, and does not bring it back. Returns how many
         timers had stopped of CPUs that are online, and how many interrupts did not come at most,
@@ -41,7 +41,7 @@ class Timers:
             os.close(self._events.pop(cpu))
         stopped = 0
         for cpu, event in list(self._events.items()):
-            came = int(ticks[cpu]) - self._seen[cpu]
+            came = int(interrupts[cpu]) - self._seen[cpu]
             # Others come late too, where another guest had the CPU: so it has to be asked.
             if came < due - _LEEWAY and kernel.is_stopped(event):
                 os.close(self._events.pop(cpu))
@@ -49,8 +49,8 @@ class Timers:
         missed = 0
         for cpu in sorted(online - self._events.keys()):
             if self._start(cpu, program_fd):
-                missed += max(0, due - int(ticks[cpu]) + self._seen.get(cpu, 0))
-        self._seen = dict(enumerate(ticks.tolist()))
+                missed += max(0, due - int(interrupts[cpu]) + self._seen.get(cpu, 0))
+        self._seen = dict(enumerate(interrupts.tolist()))
         self._looked_ns = now_ns
         return stopped, missed
 
