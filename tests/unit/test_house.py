@@ -74,7 +74,7 @@ WITHIN: dict[str, tuple[str, ...]] = {
         *("address_space", "layout", "program", "go_runtime", "tracked_process", "table"),
         *("inspection", "first_look", "resolver"),
     ),
-    "symbols": ("__init__", "places", "ranges", "walks", "kernel", "symbolizer"),
+    "symbols": ("__init__", "classified", "ranges", "walks", "kernel", "symbolizer"),
 }
 # What containers own, as linux and golang read it: processes/files.py alone may ask for it.
 CONTAINERS_FILES = {

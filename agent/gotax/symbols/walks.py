@@ -13,7 +13,7 @@ from gotax.processes.binaries import Binary
 from gotax.processes.layout import NO_MAPPING, Layout
 from gotax.processes.tracked_process import TrackedProcess
 from gotax.profile import Int64Array, UInt64Array
-from gotax.symbols.places import UNMAPPED, UNREADABLE, WITHOUT_FILE
+from gotax.symbols.classified import UNMAPPED, UNREADABLE, WITHOUT_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,8 @@ class Walks:
     """The stacks of one process, one after the other, leaves first; ``lengths`` are theirs.
 
     ``addresses`` are link-time addresses, ``mapping`` says of what: a number in ``images``, or
-    ``STRANGE``, or ``NO_MAPPING``. ``without_file`` has a place for each of these numbers that has
-    no image.
+    ``STRANGE``, or ``NO_MAPPING``. ``without_file`` has a location for each number
+    without an image.
     """
 
     lengths: list[int]
