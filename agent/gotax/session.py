@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from gotax.config import Detail, Roots, Thresholds
-from gotax.errors import ParseError, UserError
+from gotax.errors import ReadError, UserError
 from gotax.linux import pidnamespace
 from gotax.linux.access import require_access
 from gotax.linux.cgroup import find_hierarchies
@@ -192,7 +192,7 @@ def _nested_namespace(roots: Roots) -> int | None:
     """
     try:
         found = pidnamespace.read_pid_namespace(roots.proc)
-    except ParseError as error:
+    except ReadError as error:
         raise UserError(
             f"{error}: add the capability SYS_PTRACE, or mount the host's /proc"
         ) from error

@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from gotax.errors import ParseError, ProcessGoneError, Refusal
+from gotax.errors import AccessError, ProcessGoneError, Refusal
 from gotax.golang.gomaxprocs import GomaxprocsAddresses, LiveGomaxprocs
 from gotax.linux.cgroup import CgroupMount, parse_mountinfo
 from gotax.linux.procfs import CgroupEntry, TaskPath, read_cgroups
@@ -110,7 +110,7 @@ def read_cgroup_view(proc_root: str, place: TaskPath) -> CgroupView:
     except (FileNotFoundError, ProcessLookupError) as error:
         raise ProcessGoneError(f"{proc_root}/{place}") from error
     except OSError as error:
-        raise ParseError("gomaxprocs-cgroup", str(error)) from error
+        raise AccessError("gomaxprocs-cgroup", str(error)) from error
     return view_cgroup(entries, mounts, private=own != first)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from gotax.errors import ParseError, ProcessGoneError, UserError
+from gotax.errors import ProcessGoneError, ReadError, UserError
 from gotax.linux import pidnamespace
 from gotax.linux.procfs import list_pids, read_exe_id, read_stat, read_status_line
 
@@ -59,7 +59,7 @@ def _programs(root: str, pids: Collection[int]) -> Iterator[tuple[int, bool]]:
             read_exe_id(root, pid)
         except ProcessGoneError:
             continue
-        except ParseError:
+        except ReadError:
             yield pid, False
         else:
             yield pid, True

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
-from gotax.errors import ParseError, ProcessGoneError
+from gotax.errors import AccessError, ParseError, ProcessGoneError
 from gotax.linux.procfs import CgroupEntry, TaskPath, parse_cgroups, parse_cpu_list, read_cgroups
 from gotax.process import CpuLimit, CpuUsage
 
@@ -289,7 +289,7 @@ def find_hierarchies(proc_root: str, sys_root: str) -> Hierarchies:
     ``sys_root`` is /sys/fs/cgroup, or where a container has the host's mounted. Mounts elsewhere
     (a container's own) do not count. When the agent sits in a private cgroup namespace, its own
     place is searched for in the host's tree, by its PID in cgroup.procs, once.
-    ParseError("cgroup-not-mounted"): there is none.
+    AccessError("cgroup-not-mounted"): there is none.
     """
     data = _read(f"{proc_root}/self/mountinfo", _MAX_MOUNTINFO_BYTES)
     if data is None:
@@ -302,7 +302,7 @@ def find_hierarchies(proc_root: str, sys_root: str) -> Hierarchies:
         if known is None or _width(mount) >= _width(known):  # a later mount hides an earlier one
             best[mount.controllers] = mount
     if not best:
-        raise ParseError("cgroup-not-mounted", f"no cgroup file system at {sys_root}")
+        raise AccessError("cgroup-not-mounted", f"no cgroup file system at {sys_root}")
     from_inside = any(mount.root.startswith("/..") for mount in best.values())
     own = _entries_of(proc_root, "self") if from_inside else ()
     trees = {controllers: _hierarchy(mount, own) for controllers, mount in best.items()}
@@ -526,7 +526,7 @@ class Cgroups:
     """Reads cgroups by their host path.
 
     A cgroup that is gone raises ``ProcessGoneError``; one outside of what is mounted raises
-    ``ParseError("cgroup-unreachable")``. Files that a cgroup does not have (the root has no
+    ``AccessError("cgroup-unreachable")``. Files that a cgroup does not have (the root has no
     cpu.max; a controller may be off below some level) count as "not limited here".
     """
 
@@ -762,7 +762,7 @@ def _group_cgroup(path: str, top: str, bounds: tuple[str | None, ...]) -> str:
 def _directory(hierarchies: Hierarchies, tree: Hierarchy | None, path: str) -> str:
     directory = tree.directory(path) if tree and hierarchies.sees_host else None
     if directory is None:
-        raise ParseError("cgroup-unreachable", path)
+        raise AccessError("cgroup-unreachable", path)
     return directory
 
 
@@ -813,5 +813,5 @@ def _read(path: str, limit: int) -> bytes | None:
     except OSError as error:
         if error.errno in _ABSENT:
             return None
-        raise ParseError("cgroup-unreadable", f"{path}: {error.strerror}") from error
+        raise AccessError("cgroup-unreadable", f"{path}: {error.strerror}") from error
     return b"".join(chunks)

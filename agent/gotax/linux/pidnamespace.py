@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 
-from gotax.errors import ParseError, ProcessGoneError
+from gotax.errors import AccessError, ProcessGoneError, ReadError
 from gotax.linux.procfs import list_pids, read_status_line
 
 INITIAL = 0xEFFFFFFC
@@ -38,7 +38,7 @@ def read_pid_namespace(root: str) -> int:
             continue
         if link:
             return int(link[1])
-    raise ParseError("pid-namespace", f"no process in {root} shows its PID namespace")
+    raise AccessError("pid-namespace", f"no process in {root} shows its PID namespace")
 
 
 def read_own_pid(root: str) -> int | None:
@@ -69,7 +69,7 @@ def _processes(root: str) -> Iterator[str]:
     yield "self"
     try:
         yield from map(str, sorted(list_pids(root)))
-    except (ParseError, ProcessGoneError):
+    except (ReadError, ProcessGoneError):
         return
 
 

@@ -2,7 +2,7 @@
 
 Every ``read_`` function takes the path of /proc as ``root`` and raises ``ProcessGoneError`` for a
 process that ended (also for a kernel thread asked for its executable: the kernel answers both with
-ENOENT) and ``ParseError("procfs-denied")`` where the agent lacks a capability. Reads are bounded;
+ENOENT) and ``AccessError("procfs-denied")`` where the agent lacks a capability. Reads are bounded;
 what a ``parse_`` function gets may be cut off at the bound.
 
 The main thread of a process may end before the others (pthread_exit in main). The kernel then has
@@ -23,7 +23,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple, TypeAlias
 
-from gotax.errors import ParseError, ProcessGoneError
+from gotax.errors import AccessError, ParseError, ProcessGoneError, ReadError
 
 _PF_KTHREAD = 0x00200000  # include/linux/sched.h
 _MAX_SMALL_BYTES = 64 * 1024
@@ -196,7 +196,7 @@ def read_status_line(root: str, process: str, name: str) -> str:
     """What stands behind ``name`` in /proc/PROCESS/status, a PID or ``self``; "" if unreadable."""
     try:
         text = _read(f"{root}/{process}/status", _MAX_SMALL_BYTES)
-    except (ProcessGoneError, ParseError):
+    except (ProcessGoneError, ReadError):
         return ""
     for line in text.decode("utf-8", "replace").splitlines():
         if line.startswith(name):
@@ -461,7 +461,7 @@ def read_allowed_cpus(root: str, place: TaskPath, online: frozenset[int]) -> int
 def read_memory(root: str, place: TaskPath, address: int, length: int) -> bytes:
     """Exactly ``length`` bytes (at most 1 MiB) of the process's memory.
 
-    ParseError("memory-unmapped"): not all of it is mapped. Needs CAP_SYS_PTRACE.
+    AccessError("memory-unmapped"): not all of it is mapped. Needs CAP_SYS_PTRACE.
     """
     return read_memory_parts(root, place, [(address, length)])[0]
 
@@ -483,13 +483,13 @@ def read_memory_parts(root: str, place: TaskPath, parts: Iterable[tuple[int, int
                 if not data:  # mem_rw: an exited process has no address space left
                     raise ProcessGoneError(path)
                 if len(data) < length:
-                    raise ParseError("memory-unmapped", f"{path} at {address + len(data):#x}")
+                    raise AccessError("memory-unmapped", f"{path} at {address + len(data):#x}")
                 found.append(data)
         finally:
             os.close(fd)
     except OSError as error:
         if error.errno == errno.EIO:
-            raise ParseError("memory-unmapped", f"{path} at {address:#x}") from error
+            raise AccessError("memory-unmapped", f"{path} at {address:#x}") from error
         raise _translated(error, path) from error
     return found
 
@@ -547,9 +547,9 @@ def _read(path: str, limit: int) -> bytes:
     return b"".join(chunks)
 
 
-def _translated(error: OSError, path: str) -> ProcessGoneError | ParseError:
+def _translated(error: OSError, path: str) -> ProcessGoneError | ReadError:
     if error.errno in _GONE:
         return ProcessGoneError(path)
     if error.errno in _DENIED:
-        return ParseError("procfs-denied", path)
-    return ParseError("procfs-unreadable", f"{path}: {error.strerror}")
+        return AccessError("procfs-denied", path)
+    return AccessError("procfs-unreadable", f"{path}: {error.strerror}")

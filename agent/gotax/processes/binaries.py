@@ -9,7 +9,7 @@ from pathlib import PurePath
 
 import numpy as np
 
-from gotax.errors import ParseError, Refusal
+from gotax.errors import ParseError, ReadError, Refusal
 from gotax.golang import gomaxprocs, runtimestate
 from gotax.golang.buildinfo import parse_buildinfo
 from gotax.golang.classmap import ClassMapReader
@@ -60,7 +60,7 @@ class Binary:
         self.sigreturn = 0
         try:
             self._understand(for_processes)
-        except ParseError as error:
+        except ReadError as error:
             self.problem = error.reason
             self.gomaxprocs = error.refusal
         self.refused = self.problem
@@ -92,7 +92,7 @@ class Binary:
         try:
             self.gomaxprocs = find_gomaxprocs(elf, self.pclntab)
             self.state = find_state(elf, self.pclntab)
-        except ParseError as error:
+        except ReadError as error:
             if isinstance(self.gomaxprocs, Refusal):
                 self.gomaxprocs = error.refusal
 
@@ -143,7 +143,7 @@ class Binary:
                     return self.pclntab.calls(addresses)
                 chains = self.pclntab.frames(addresses)
                 sizes = self.pclntab.frame_sizes(addresses)
-            except ParseError as error:
+            except ReadError as error:
                 self.problem = error.reason
                 width = error.reason not in PASSING
         ends = addresses + np.uint64(width)
@@ -153,7 +153,7 @@ class Binary:
         """Go on with the class map of this binary; returns how many pairs of tables were read."""
         try:
             return reader.go_on(pairs)
-        except ParseError as error:
+        except ReadError as error:
             self.problem = error.reason
             return pairs
 
@@ -161,7 +161,7 @@ class Binary:
         """By the symbol table where there is one, else module + offset."""
         try:
             found = self._symbols.lookup(address) if self._symbols else None
-        except ParseError as error:
+        except ReadError as error:
             self.problem = error.reason
             found = None
         return Frame(found[0] if found else self.unnamed(address), kind=FrameKind.NATIVE)
@@ -178,7 +178,7 @@ class Binary:
     def _symbols(self) -> SymbolTable | None:
         try:
             return self.elf.function_symbols() if self.elf else None
-        except ParseError as error:
+        except ReadError as error:
             self.problem = error.reason
             return None
 
@@ -223,7 +223,7 @@ class BinaryTable:
     def get_go(self, file_id: FileId, path: str, module: Callable[[], str]) -> Binary | None:
         """As ``get``, but None for what is not Go, of which nothing but that is kept.
 
-        ParseError: it could not be read, so that it is not known.
+        ReadError: it could not be read, so that it is not known.
         """
         if self._not_go.get(file_id):
             return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from gotax.errors import ParseError, ProcessGoneError
+from gotax.errors import ProcessGoneError, ReadError
 from gotax.linux.cgroup import (
     Bounds,
     CgroupPaths,
@@ -59,7 +59,7 @@ class Containers:
             try:
                 found = self._cgroups.read_bounds(place)
                 self._known.put(key, found)
-            except ParseError as error:
+            except ReadError as error:
                 self._errors[error.reason] += 1
                 before = self._known.get(key) or Bounds()
                 found = Bounds(cpu=before.cpu, cpuset=before.cpuset)
@@ -104,7 +104,7 @@ class Containers:
         """The kernel's counters of the group; nothing for the root and for one that is gone."""
         try:
             return self._cgroups.read_group_usage(place, bounds)
-        except (ParseError, ProcessGoneError):
+        except (ReadError, ProcessGoneError):
             return CpuUsage()
 
     def _admits(self, whole: str, part: str) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from gotax.errors import ParseError, ProcessGoneError
+from gotax.errors import ProcessGoneError, ReadError
 from gotax.linux.cgroup import Cgroups, identify, identify_entries
 from gotax.linux.procfs import Stat
 from gotax.lru import LruCache
@@ -133,7 +133,7 @@ class FirstLook:
                     admitted.append(pid)
             except ProcessGoneError:
                 self._cgroups.path_of_id(cgroup_id)  # the cgroup may still be there
-            except ParseError as error:
+            except ReadError as error:
                 self._errors.note(error)
         return admitted
 
@@ -181,7 +181,7 @@ class FirstLook:
                     self._inspector.refresh(known, {})
             except ProcessGoneError:
                 continue
-            except ParseError as error:
+            except ReadError as error:
                 self._errors.note(error)
         return running
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gotax.config import Roots
-from gotax.errors import ParseError, ProcessGoneError
+from gotax.errors import ProcessGoneError, ReadError
 from gotax.linux import procfs
 from gotax.linux.procfs import Stat
 from gotax.process import Container, Process
@@ -41,7 +41,7 @@ class Inspector:
         self.online = procfs.read_online_cpus(self._roots.sys)
 
     def read_stat(self, pid: int) -> Stat:
-        """Raises ProcessGoneError, ParseError."""
+        """Raises ProcessGoneError, ReadError."""
         return procfs.read_stat(self._roots.proc, pid)
 
     def admit(self, pid: int, stat: Stat) -> TrackedProcess | None:
@@ -110,7 +110,7 @@ class Inspector:
             self._table.confirm(tracked)
         except ProcessGoneError:
             self._table.retire(tracked)
-        except ParseError as error:  # what was known of it stays
+        except ReadError as error:  # what was known of it stays
             self._errors.note(error)
 
     def _refresh_go(self, tracked: TrackedProcess, stat: Stat, limits: ReadBounds) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
-from gotax.errors import ParseError, ProcessGoneError
+from gotax.errors import ProcessGoneError, ReadError
 from gotax.linux.cgroup import Bounds, CgroupPosition, Cgroups
 from gotax.linux.procfs import CgroupEntry, Stat
 from gotax.lru import LruCache
@@ -66,7 +66,7 @@ class Memberships:
         """
         try:
             entries = self._cgroups.read_entries(self._proc, stat.place)
-        except ParseError as error:
+        except ReadError as error:
             self._errors.note(error)
             entries = ()
         if known is not None and known.entries != entries:
@@ -105,5 +105,5 @@ def _program(files: ProcessFiles) -> str:
     """Base name of the executable: the command's name is cut to 15 bytes; "" if unreadable."""
     try:
         return PurePath(files.exe_link()).name
-    except (ProcessGoneError, ParseError):
+    except (ProcessGoneError, ReadError):
         return ""

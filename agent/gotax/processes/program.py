@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gotax.errors import ParseError, ProcessGoneError
+from gotax.errors import ProcessGoneError, ReadError
 from gotax.linux.procfs import FileId
 from gotax.processes.address_space import AddressSpace, FileKey, file_key, is_go_in_memory
 from gotax.processes.binaries import Binary, BinaryTable
@@ -76,7 +76,7 @@ class Program:
         try:
             self.exe = self._files.exe_id()
             binary = self._binaries.get(self.exe, self._files.exe_path(), self._files.exe_link)
-        except ParseError as error:
+        except ReadError as error:
             self._errors.note(error)
             self.problem = error.reason
             return False
@@ -98,7 +98,7 @@ class Program:
         """A program that looks like Go in memory is a Go process, if only an unreadable one."""
         try:
             is_go = is_go_in_memory(self._files, self._heads())
-        except (ParseError, ProcessGoneError) as error:
+        except (ReadError, ProcessGoneError) as error:
             self._errors.note(error)
             return False
         if is_go:
@@ -113,7 +113,7 @@ class Program:
         try:
             path = self._files.exe_link()
             first = self._files.first_addresses()
-        except (ParseError, ProcessGoneError):
+        except (ReadError, ProcessGoneError):
             return unpacked
         return [at for (_, _, name), at in first.items() if name == path] + unpacked
 
@@ -147,7 +147,7 @@ class Program:
                 known[key] = None
                 try:
                     known[key] = self._space.go_binary(mapping)
-                except ParseError as error:
+                except ReadError as error:
                     refused[key] = error.reason
             binary = known.get(key)
             if binary is not None and (binary, binary.bias(mapping)) not in runtimes:
@@ -172,6 +172,6 @@ class Program:
                 if key in first and is_go_in_memory(self._files, [first[key]]):
                     binary = known.get(key[2]) or self._binaries.unread_go(key[2], reason)
                     found.append((binary, None))
-        except (ParseError, ProcessGoneError) as error:
+        except (ReadError, ProcessGoneError) as error:
             self._errors.note(error)
         return tuple(found)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 
 from gotax.config import Roots
-from gotax.errors import ParseError, ProcessGoneError
+from gotax.errors import ProcessGoneError, ReadError
 from gotax.linux import procfs
 from gotax.linux.cgroup import Bounds, Cgroups, find_hierarchies
 from gotax.lru import LruCache
@@ -81,7 +81,7 @@ class Resolver:
         known = self._table.get(pid)
         try:
             stat = self._inspector.read_stat(pid)
-        except (ProcessGoneError, ParseError) as error:
+        except (ProcessGoneError, ReadError) as error:
             if known is not None:
                 self._table.retire(known)
             return self._table.find_ended(pid) or self._table.miss(pid, error)
@@ -133,7 +133,7 @@ class Resolver:
                 tracked = None if stat.has_ended else self._inspector.admit(pid, stat)
             except ProcessGoneError:
                 continue
-            except ParseError as error:
+            except ReadError as error:
                 self._table.miss(pid, error)
                 continue
             if tracked is not None:

@@ -7,7 +7,7 @@ import os
 import time
 from collections import Counter, deque
 
-from gotax.errors import ParseError, ProcessGoneError
+from gotax.errors import ProcessGoneError, ReadError
 from gotax.linux.procfs import Stat
 from gotax.lru import LruCache
 from gotax.processes.counts import GONE
@@ -98,7 +98,7 @@ class ProcessTable:
         known.files.place = stat.place
         try:
             return known.files.exe_id() != known.program.exe
-        except (ProcessGoneError, ParseError):
+        except (ProcessGoneError, ReadError):
             return False
 
     def number(self, tracked: TrackedProcess) -> None:
@@ -153,9 +153,9 @@ class ProcessTable:
     def _is_recent(self, ended: TrackedProcess) -> bool:
         return self._round - ended.life.seen <= _GRACE_ROUNDS
 
-    def miss(self, pid: int, error: ProcessGoneError | ParseError) -> str:
+    def miss(self, pid: int, error: ProcessGoneError | ReadError) -> str:
         """There are hits of a process that cannot be looked at; returns why."""
-        reason = error.reason if isinstance(error, ParseError) else self._gone
+        reason = error.reason if isinstance(error, ReadError) else self._gone
         self._missed[pid] = reason
         return reason
 

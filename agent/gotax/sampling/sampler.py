@@ -17,7 +17,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from gotax.errors import ParseError, UserError
+from gotax.errors import ReadError, UserError
 from gotax.profile import Int64Array, UInt64Array
 from gotax.sampling import btf, kernel, preflight
 from gotax.sampling.loader import LoadError, Program, Watch, load_program
@@ -358,7 +358,7 @@ class Sampler:
 def _translation(namespace: int) -> dict[str, str]:
     try:
         layout = btf.read_pid_layout()
-    except ParseError as error:
+    except ReadError as error:
         raise UserError(preflight.explain_namespace(str(error))) from error
     return {"PID_NAMESPACE": f"{namespace}U", **{name: str(at) for name, at in layout.items()}}
 
