@@ -1,6 +1,6 @@
 """One sample's way, from a drain to a Window; ARCHITECTURE.md follows it.
 
-Knows every stage and owns their state; nobody knows the pipeline but the daemon and the commands.
+Knows every stage and owns their state. Only the daemon and the commands know the pipeline.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Pipeline:
         self._processes.end_round()
 
     def read_new(self, new_processes: Sequence[NewProcess]) -> list[int]:
-        """Look at who has just been sampled for the first time; the PIDs of those that run."""
+        """Read processes sampled for the first time; returns the PIDs of those that run."""
         started = time.thread_time()
         admitted = self._processes.read_new([(n.cgroup_id, n.tgid) for n in new_processes])
         self._samples.work_s += time.thread_time() - started
@@ -82,7 +82,7 @@ class Pipeline:
     def absorb(self, drain: Drain, drain_s: float, is_early: bool = False) -> None:
         """Attribute, symbolize and classify what was drained; ``drain_s`` is what it cost.
 
-        ``is_early``: it came out of turn, for the sake of somebody who may soon be gone.
+        ``is_early``: a drain out of turn, for a process that may end soon.
         """
         started = time.thread_time()
         samples, errors = self._samples, self._processes.errors
@@ -138,7 +138,7 @@ class Pipeline:
 
     def _name(self, processes: Iterable[TrackedProcess]) -> None:
         """Pods are looked up at the window's end: by then even those are known that started in it,
-        and who ended in it gets the name as well."""
+        and a process that ended in it gets the name as well."""
         find = cache(self._names.find)
         for tracked in processes:
             container = tracked.process.container

@@ -31,7 +31,7 @@ _CGROUP_DIRECTORIES_MAX = 4096
 
 
 class Stop(Protocol):
-    """Tells that it is time to end; ``threading.Event`` is one."""
+    """Set when it is time to end; ``threading.Event`` is one."""
 
     def is_set(self) -> bool: ...
 
@@ -160,7 +160,7 @@ class Session:
             )
             now = time.monotonic()
             if now >= schedule.listen_at_s and (new_processes := self._sampler.new_processes()):
-                schedule.heard(now)
+                schedule.announced(now)
                 schedule.add(self._pipeline.read_new(new_processes), now)
             due = schedule.take_due(now)
             if due:

@@ -49,8 +49,8 @@ def test_a_flood_is_listened_to_once_a_second() -> None:
     young, now = LookSchedule(), 0.0
     for _ in range(100):
         now = max(now, young.listen_at_s)
-        young.heard(now)
+        young.announced(now)
     assert 80 < now < 100
     young.rest()
-    young.heard(now)
+    young.announced(now)
     assert young.listen_at_s - now < 0.5

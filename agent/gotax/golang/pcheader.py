@@ -1,6 +1,6 @@
 """The pclntab's header: finding it in a file, and what its layout is.
 
-Four layouts are told apart by a magic number; the first (Go 1.2 to 1.15) changed under one magic
+A magic number identifies four layouts; the first (Go 1.2 to 1.15) changed under one magic
 and needs the version. A magic not known here is refused: a future layout is not guessed.
 Go: internal/abi/symtab.go (magic numbers), cmd/link/internal/ld/pcln.go (generatePCHeader),
 runtime/runtime2.go and symtab.go (_func), debug/gosym/pclntab.go (all versions).

@@ -120,7 +120,7 @@ class PodWatch:
         is_start = self._version == START
         if is_start:
             self.pod_cache.begin_list()
-        # A new client for each attempt: the certificate of the cluster may be another by now.
+        # A new client for each attempt: the cluster's certificate may have changed.
         with connect() as http:
             for event in api.watch_pods(http, self._node, self._version):
                 if self._closing.is_set():

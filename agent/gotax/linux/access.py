@@ -12,7 +12,7 @@ _CAP_SYS_PTRACE = 19  # include/uapi/linux/capability.h
 
 
 def require_access(root: str, pids: Collection[int] | None = None) -> None:
-    """Raise UserError where the programs of these processes, or of all, cannot be told.
+    """Raise UserError where the programs of these processes, or of all, cannot be identified.
 
     With the capability some may refuse all the same (a security module); gotax does without those.
     """

@@ -48,14 +48,14 @@ _RUNTIME_OF_PREFIX = {
     "libpod-payload": "podman",  # podman --cgroups=split, what Quadlet units use
 }
 # Where a bare ID lies directly below a directory that only one runtime makes. The cgroupfs driver
-# of Kubernetes (pod<uid>/ID) does not tell the runtimes apart.
+# of Kubernetes (pod<uid>/ID) does not identify the runtime.
 _RUNTIME_OF_PARENT = {"docker": "docker", "k8s.io": "containerd"}
 _UNIT = (".service", ".scope")
 
 
 @dataclass(frozen=True, slots=True)
 class CgroupIdentity:
-    """Who a cgroup path belongs to.
+    """The container or unit of a cgroup path.
 
     ``container_id`` is 64 hex digits. ``pod_uid`` is written with dashes, or 32 hex digits for a
     static pod. ``runtime`` is containerd, cri-o, docker, podman, or None where the path does not
@@ -264,7 +264,7 @@ def _resolved(path: str, base: str) -> str:
 @dataclass(frozen=True, slots=True)
 class Hierarchies:
     """``sees_host`` is False when only the agent's own cgroups are mounted, or its own place in the
-    host's tree was not found: paths still tell the containers apart, but no limit or usage can be
+    host's tree was not found: paths still distinguish the containers, but no limit or usage can be
     read.
     """
 
@@ -550,8 +550,8 @@ class Cgroups:
     def host_entries(self, entries: tuple[CgroupEntry, ...]) -> tuple[CgroupEntry, ...]:
         """Undoes the agent's cgroup namespace. Once only: host paths must not come back in here.
 
-        Where the agent's own place is unknown, "/../../x" becomes "/x", which still tells the
-        container.
+        Where the agent's own place is unknown, "/../../x" becomes "/x", which still
+        distinguishes the container.
         """
         result = []
         for entry in entries:
@@ -794,8 +794,8 @@ def _read_int(path: str) -> int | None:
     return int(data[:20]) if data.isdigit() else None
 
 
-def _entries_of(proc_root: str, who: str) -> tuple[CgroupEntry, ...]:
-    return parse_cgroups(_read(f"{proc_root}/{who}/cgroup", _MAX_FILE_BYTES) or b"")
+def _entries_of(proc_root: str, pid: str) -> tuple[CgroupEntry, ...]:
+    return parse_cgroups(_read(f"{proc_root}/{pid}/cgroup", _MAX_FILE_BYTES) or b"")
 
 
 def _read(path: str, limit: int) -> bytes | None:

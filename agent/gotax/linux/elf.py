@@ -473,7 +473,7 @@ class Elf:
         return None
 
     def needs(self, library: bytes) -> bool:
-        """Whether the dynamic linker is told to load a library whose name starts like this."""
+        """Whether it asks the dynamic linker for a library whose name starts like this."""
         pairs = list(self._dynamic_pairs()) if self.bits == 64 else []
         tags = dict(reversed(pairs))
         table, size = tags.get(_DT_STRTAB, 0), min(tags.get(_DT_STRSZ, 0), _MAX_NAMES_BYTES)
@@ -531,7 +531,7 @@ def parse_elf(reader: Reader) -> Elf:
         s.address + s.file_size >= 1 << 64 or s.offset + s.file_size >= 1 << 63 for s in segments
     ):
         raise ParseError("elf-malformed", "a segment wraps around")
-    # Whoever searches the segments would search the same bytes again and again.
+    # Else a search of the segments would read the same bytes again and again.
     if sum(s.file_size for s in segments if s.type == PT_LOAD) > 2 * reader.size:
         raise ParseError("elf-malformed", "segments that overlap in the file")
     elf = Elf(reader, (kind, machine, entry), segments, sections)

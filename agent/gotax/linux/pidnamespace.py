@@ -1,4 +1,4 @@
-"""By which PIDs a /proc speaks: those of the PID namespace it was mounted in.
+"""Which PIDs a /proc shows: those of the PID namespace it was mounted in.
 
 That is not always the initial one, by whose PIDs the kernel counts: the node of kind, minikube and
 k3d is a container. Nor is it always the reader's own: /proc of the host may be mounted elsewhere.
@@ -24,7 +24,7 @@ _TRIES_MAX = 4096
 def read_pid_namespace(root: str) -> int:
     """Inode of the namespace whose PIDs the /proc at ``root`` shows.
 
-    Raises ParseError where none of its processes lets itself be looked at.
+    Raises AccessError where none of its processes can be read.
     """
     if os.path.isdir(f"{root}/self/ns") and not os.path.lexists(f"{root}/self/ns/pid"):
         return INITIAL  # a kernel without CONFIG_PID_NS

@@ -67,10 +67,10 @@ TaskPath: TypeAlias = int | str
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """``start_ticks`` (since boot) tells two processes with the same PID apart.
+    """``start_ticks`` (since boot) distinguishes two processes with the same PID.
 
-    ``start_stack`` (random) tells the programs of one process apart: exec makes a new stack. 0: the
-    reader may not know (it takes the right to trace), or the process has no memory.
+    ``start_stack`` (random) distinguishes the programs of one process: exec makes a new stack. 0:
+    the reader may not know (it takes the right to trace), or the process has no memory.
 
     ``cpu_ticks`` is the CPU time of all its threads, ended ones too, in units of 1/100 s: what the
     scheduler measured, not what it sampled (kernel/sched/cputime.c cputime_adjust).
@@ -94,7 +94,7 @@ class Stat:
 
     @property
     def has_ended(self) -> bool:
-        """All its threads have; nobody has asked for its exit code yet."""
+        """All its threads have; its parent has not read its exit code yet."""
         return self.state in _DEAD and not self.thread
 
 
@@ -283,8 +283,8 @@ def read_first_addresses(root: str, place: TaskPath) -> dict[tuple[int, int, str
 
 @dataclass(frozen=True, slots=True)
 class Auxiliary:
-    """What the kernel told the program's start: where its entry point and its program headers lie
-    in memory; 0 where it did not."""
+    """What the kernel passed to the program's start: the addresses of its entry point and its
+    program headers; 0 where it did not."""
 
     entry: int
     headers: int
@@ -338,7 +338,7 @@ class MappedFile:
 
 def find_mapped_file(root: str, place: TaskPath, mapping: Mapping) -> MappedFile | None:
     """map_files is the mapped file itself, but needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN. Else
-    the path seen through the process's root, which may be another file by now. None: there is no
+    the path seen through the process's root, which may be another file since. None: there is no
     file, or it was deleted and cannot be reached.
 
     The numbers in maps are proof if they are those of the file, and no proof against it if they
@@ -348,8 +348,8 @@ def find_mapped_file(root: str, place: TaskPath, mapping: Mapping) -> MappedFile
     if not mapping.inode:
         return None
     # Only processes have map_files; a thread can be asked for as if it was one, unlisted.
-    who = str(place).rpartition("/")[2]
-    direct = f"{root}/{who}/map_files/{mapping.start:x}-{mapping.end:x}"
+    pid = str(place).rpartition("/")[2]
+    direct = f"{root}/{pid}/map_files/{mapping.start:x}-{mapping.end:x}"
     try:
         return MappedFile(direct, _file_id(direct), True)
     except OSError:
@@ -451,7 +451,7 @@ def parse_allowed_cpus(data: bytes) -> frozenset[int]:
 def read_allowed_cpus(root: str, place: TaskPath, online: frozenset[int]) -> int:
     """How many CPUs the process may run on, at least 1: what Go's runtime takes for NumCPU.
 
-    The mask of a process nobody restricted covers every CPU the kernel was built or booted for;
+    The mask of an unrestricted process covers every CPU the kernel was built or booted for;
     sched_getaffinity(2) leaves out those that are not online, and so does this.
     """
     allowed = parse_allowed_cpus(_read(f"{root}/{place}/status", _MAX_SMALL_BYTES))

@@ -1,8 +1,8 @@
 """Which file lies where in the memory of a process, where names and numbers of files do not say.
 
-A path may lead to another file by now, inode numbers are unique on one file system only, and what
+A path may lead to another file later, inode numbers are unique on one file system only, and what
 /proc/PID/maps shows is not always what stat does. What is the same everywhere is what the kernel
-told the program's start, and the bytes in memory.
+passed to the program's start, and the bytes in memory.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def file_key(mapping: Mapping) -> FileKey:
 class AddressSpace:
     """Which file is mapped where in one process.
 
-    ``program`` is the executable; the one who learns it says so. ``refused`` is why the mappings
+    ``program`` is the executable; its reader says so. ``refused`` is why the mappings
     could not be read, "" where they could.
     """
 
@@ -121,7 +121,7 @@ class AddressSpace:
         key = file_key(mapping)
         if key not in self._proofs:
             self._proofs[key] = is_mapped_file(self._files, mapping, found)
-        if not self._proofs[key]:  # another file has that name by now
+        if not self._proofs[key]:  # another file has that name now
             raise AccessError("library-unreadable", mapping.path)
         return get(found.id, found.path, lambda: mapping.path)
 
@@ -143,8 +143,8 @@ class AddressSpace:
 def find_program_bias(files: ProcessFiles, elf: Elf, mappings: Iterable[Mapping]) -> int | None:
     """Runtime minus link-time addresses of the executable.
 
-    By what the kernel told its start; where that cannot be read, or does not fit, by the mapping
-    that has its name or its numbers.
+    By what the kernel passed to its start; where that cannot be read, or does not fit, by the
+    mapping that has its name or its numbers.
     """
     try:
         bias = program_bias(elf, files.auxiliary())

@@ -40,8 +40,8 @@ class Binary:
     ``problem`` names what kept it from being understood ("" for nothing): an unreadable file has
     neither ``build`` nor frames, a Go binary with a strange pclntab has a ``build`` only.
     ``refused`` is what was in the way at first, and stays; ``problem`` may come later.
-    ``module`` is its path as its process sees it. Unless it is ``for_processes``, nobody looks for
-    the variables of the runtime in it, which takes a pass over all names.
+    ``module`` is its path as its process sees it. Unless it is ``for_processes``, gotax does not
+    look for the variables of the runtime in it, which takes a pass over all names.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Binary:
         self.pclntab = parse_pclntab(elf, self.build.version)
         if not for_processes:
             return
-        # One pass over the names for everybody who wants one.
+        # One pass over the names for all that need one.
         ranges = self.pclntab.function_ranges(
             gomaxprocs.FUNCTIONS | runtimestate.FUNCTIONS | _SIGRETURN | {_CGO}
         )

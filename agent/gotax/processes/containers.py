@@ -23,8 +23,9 @@ from gotax.lru import LruCache
 from gotax.process import Container, CpuUsage
 
 PARTS_MAX = 128
-"""Groups of one container. Who may make cgroups in it could make thousands, and push other
-containers out of the metrics; the rest is judged with the container, as ``cgroup-parts-full``."""
+"""Groups of one container. A process that may make cgroups in it could make thousands, and push
+other containers out of the metrics. The rest is judged with the container, as
+``cgroup-parts-full``."""
 _REMEMBERED = 2048
 NOWHERE = CgroupPosition(
     identify_entries(()), CgroupPaths("/", "/", "/"), CgroupPaths("/", "/", "/")
@@ -67,7 +68,7 @@ class Containers:
         return found
 
     def last_bounds(self, place: CgroupPosition) -> Bounds:
-        """As they were known last, for who is not judged by them: read only when never before."""
+        """As they were last known; read only if they never were."""
         if not place.is_below:
             return Bounds()
         known = self._known.get((place.paths, place.tops))
@@ -116,7 +117,7 @@ class Containers:
         return True
 
     def end_window(self) -> None:
-        """Forget the groups that nobody was in since the last window's end."""
+        """Forget the groups without a process since the end of the last window."""
         for whole, parts in list(self._parts.items()):
             kept = {part: window for part, window in parts.items() if window == self._window}
             if kept:

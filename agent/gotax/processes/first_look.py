@@ -36,7 +36,7 @@ _LOOKS_EACH = 8
 """Processes read of one container, ever: the first ones show what it is."""
 _CONTAINERS = 2048
 _RUNC = "runc:["
-"""runc's process on its way to become a container's: runc:[2:INIT] and its likes (runc's
+"""runc's process on its way to become a container's: runc:[2:INIT] and so on (runc's
 libcontainer/nsenter/nsexec.c). It is a Go program, but not the one that is meant."""
 
 
@@ -45,7 +45,7 @@ class LookSchedule:
 
     def __init__(self) -> None:
         self._young: dict[int, tuple[float, int]] = {}  # when admitted, looks since
-        self._heard = 0
+        self._announcements = 0
         self.listen_at_s = 0.0
         """Announcements wait until then: a host that starts thousands of processes must not
         keep the agent awake."""
@@ -53,14 +53,14 @@ class LookSchedule:
     def __len__(self) -> int:
         return len(self._young)
 
-    def heard(self, now_s: float) -> None:
+    def announced(self, now_s: float) -> None:
         """Some have been announced."""
-        self._heard += 1
-        self.listen_at_s = now_s + (_PAUSE_S if self._heard <= _QUICK else _LONG_PAUSE_S)
+        self._announcements += 1
+        self.listen_at_s = now_s + (_PAUSE_S if self._announcements <= _QUICK else _LONG_PAUSE_S)
 
     def rest(self) -> None:
         """After the regular drain, pauses are short again."""
-        self._heard = 0
+        self._announcements = 0
 
     def add(self, pids: Iterable[int], now_s: float) -> None:
         for pid in pids:

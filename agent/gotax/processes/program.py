@@ -50,7 +50,7 @@ class Program:
 
     @property
     def is_blind(self) -> bool:
-        """Nothing tells what the CPU time of this Go process was spent on."""
+        """It is unknown what this Go process spent its CPU time on."""
         tables = [binary.pclntab for binary, _ in self.runtimes]
         return bool(tables) and (not any(tables) or self._space.is_unreadable)
 
@@ -121,7 +121,7 @@ class Program:
         """Whether to look again, at the 2nd, 4th, 8th ... time that this is asked.
 
         A program that is not Go may load a Go library (-buildmode=c-shared) at any time, and one
-        that could not be read may be readable by now: often enough for what comes at the start,
+        that could not be read may be readable later: often enough for what comes at the start,
         and seldom for a program that lives long.
         """
         if self.has_go_executable or (self.exe is None and not self.problem):  # a kernel thread

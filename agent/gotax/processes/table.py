@@ -1,4 +1,4 @@
-"""Who lives: processes by PID and start time, their exec and end, and who got a PID again."""
+"""The processes that live, by PID and start time: their exec, their end, and reused PIDs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Sight(enum.Enum):
 
 
 class ProcessTable:
-    """The only one that says who lives, and writes ``Life``."""
+    """Decides which processes live. Nothing else writes ``Life``."""
 
     def __init__(self, proc: str) -> None:
         self._live: dict[int, TrackedProcess] = {}

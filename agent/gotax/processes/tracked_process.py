@@ -111,7 +111,7 @@ class TrackedProcess:
 
     @property
     def is_blind(self) -> bool:
-        """Nothing tells what the CPU time of this Go process was spent on."""
+        """It is unknown what this Go process spent its CPU time on."""
         return self.program.is_blind
 
     @property

@@ -5,8 +5,8 @@ not known of a binary is looked up in one batch, then the stacks are put togethe
 
 Of a binary gotax remembers *ranges* of addresses (``ranges.py``).
 
-Who does not need names either, as the daemon that only has its metrics scraped, gets categories
-without stacks. Then a binary that goes on showing new functions is read once as a whole, some of it
+Without names (a daemon whose metrics alone are scraped) there are categories and no stacks. Then a
+binary that goes on showing new functions is read once as a whole, some of it
 in each drain, as a map of classes (``golang/classmap.py``).
 """
 
@@ -161,7 +161,7 @@ class Symbolizer:
             binary.release()  # of fifty binaries at once, what was read is not kept fifty times
 
     def _learn_whole(self, binary: Binary, room: int) -> int:
-        """Go on reading a binary's class map if that pays by now; returns how much that took."""
+        """Go on reading a binary's class map once that pays; returns how much it read."""
         known, table = self._binaries.of(binary), binary.pclntab
         known.drains += 1
         if known.drains < _WHOLE_AFTER or room <= 0 or table is None:
