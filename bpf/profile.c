@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Count, per timer interrupt, who was on the CPU: hits per (cgroup, process, user stack, kernel
+// Count, per timer interrupt, what was on the CPU: hits per (cgroup, process, user stack, kernel
 // stack). Compiled by BCC against the tiny header tree in include/, never against the
 // headers of the running kernel. The bpf_get_stack helper is GPL-only, hence the licence.
 //
 // The loader defines:
 //   SAMPLES_MAX, STACKS_MAX  capacity of one buffer
 //   MAP_FLAGS                BPF_F_NO_PREALLOC (1) where perf programs may use it (Linux >= 6.1)
-//   HASH_SEED                random per load, so that nobody can aim at a collision
+//   HASH_SEED                random per load, so that collisions cannot be provoked
 //   TARGET_TGIDS             count only processes in `targets`            (optional)
 //   TARGET_CGROUP, TARGET_CGROUP_LEVEL  ... only this cgroup's subtree     (optional)
 //   KERNEL_STACKS            walk and store the kernel's stacks too           (optional)
@@ -208,7 +208,7 @@ ALWAYS_INLINE u32 read_kernel_u32(u64 address) {
     return word;
 }
 
-/* What task_tgid_nr_ns() of the kernel says: a process has a PID in its own namespace and in each
+/* As task_tgid_nr_ns() of the kernel: a process has a PID in its own namespace and in each
  * that this one is in. 0: the process is not in PID_NAMESPACE, or is just being removed. From the
  * innermost namespace outwards, because most processes are in PID_NAMESPACE or one below. */
 ALWAYS_INLINE u32 tgid_in_namespace(void) {
@@ -218,8 +218,8 @@ ALWAYS_INLINE u32 tgid_in_namespace(void) {
     if (!pid || level > MAX_PID_NS_LEVEL)
         return 0;
     for (u32 i = 0; i <= MAX_PID_NS_LEVEL; i++) {
-        /* Keeps `i` the counter. Else clang counts `level` down, of which the verifier of Linux 6.1
-         * does not see that it ends. */
+        /* Keeps `i` the counter. Else clang counts `level` down, and the verifier of Linux 6.1
+         * does not see that this ends. */
         asm volatile("" : "+r"(i));
         if (i > level)
             break;
@@ -265,7 +265,7 @@ int sample(struct bpf_perf_event_data *ctx) {
     u32 *active = control.lookup(&zero);
     struct stack *stack = scratch.lookup(&zero);
     if (!active || !stack)
-        return 0; /* cannot happen: the verifier wants to hear it */
+        return 0; /* cannot happen, but the verifier requires the check */
     u32 buffer = *active;
     key.cgroup_id = bpf_get_current_cgroup_id();
     announce(&key);

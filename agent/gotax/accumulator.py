@@ -28,7 +28,7 @@ _LOST_IN_KERNEL = {
 
 @dataclass(slots=True)
 class _Blocks:
-    """Hits by index of the process, in stretches of as many drains each."""
+    """Hits by index of the process, in blocks of equally many drains."""
 
     hits: list[Counter[int]] = field(default_factory=list)
     stride: int = 1
@@ -65,7 +65,7 @@ class Members:
 
 @dataclass(slots=True)
 class Accumulator:
-    """``add`` every drain; what is asked for then is of all of them."""
+    """``add`` every drain; then the other methods answer for all of them."""
 
     hits: Counter[tuple[int, int, int]] = field(default_factory=Counter)
     """By (index of the process, index of the stack, category)."""
@@ -172,11 +172,11 @@ class Accumulator:
         return [Members(tuple(r), tuple(indices.get(key, ()))) for key, r in members.items()]
 
     def drain_hits(self, indices: Sequence[int]) -> tuple[int, ...]:
-        """Of these processes, without the last block: it may be a shorter one."""
+        """Of these processes, without the last block, which may be shorter."""
         return tuple(sum(block[i] for i in indices) for block in self._blocks.hits[:-1])
 
     def unjudged(self, processes: Counter[str]) -> tuple[Unjudged, ...]:
-        """``processes``: how many there are of which it is not known whether they are Go."""
+        """``processes``: how many there are, by why it is unknown whether they are Go."""
         hits = Counter[str]()
         for (index, _, _), number in self.hits.items():
             hits[self.tracked[index].problem] += number
@@ -187,7 +187,7 @@ class Accumulator:
 
 
 def _classify(owner: TrackedProcess, user: Symbolized, kernel_hash: int) -> Category:
-    """What the time went to; of a Go process its stack has been classified already."""
+    """The category of a sample. The stacks of Go processes are classified already."""
     if owner.problem or owner.is_blind:
         return Category.UNKNOWN
     if not owner.is_go:

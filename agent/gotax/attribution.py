@@ -1,4 +1,4 @@
-"""Whose each sample of a drain is, and what its user stack is."""
+"""The process and the user stack of each sample of a drain."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class Pipeline:
         return running
 
     def absorb(self, drain: Drain, drain_s: float, is_early: bool = False) -> None:
-        """Attribute, symbolize and classify what was drained; ``drain_s`` is what it cost.
+        """Attribute, symbolize and classify what was drained; ``drain_s`` is the CPU time it took.
 
         ``is_early``: a drain out of turn, for a process that may end soon.
         """

@@ -1,4 +1,4 @@
-"""Which group of processes one belongs to: a container, a unit, a bare cgroup, or a part of one.
+"""The group of processes that one belongs to: a container, a unit, a bare cgroup, or a part of one.
 
 Slurm's steps below slurmstepd.scope, Garden's containers below its service, Docker's in a pod,
 units of a container's own systemd: what has a limit of its own is judged by it. Cgroups below a

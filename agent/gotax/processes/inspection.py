@@ -1,5 +1,5 @@
-"""Reading a process: all of it when it is new, what can change in each window, and libraries that
-come later."""
+"""Read a process: all of it when it is new, in each window what can change, and libraries that it
+loads later."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Inspector:
         return TrackedProcess(process, files, membership, self._binaries, self._errors)
 
     def of_cgroup(self, path: str, command: str, problem: str) -> TrackedProcess:
-        """It stands for processes of a cgroup that cannot be looked at."""
+        """A stand-in for the processes of a cgroup that cannot be read."""
         membership = self._memberships.of_cgroup(path)
         tracked = TrackedProcess(
             Process(0, 0, command, membership.container),
@@ -119,7 +119,7 @@ class Inspector:
         tracked.learn(tracked.membership, facts)
 
     def look_on(self, tracked: TrackedProcess) -> None:
-        """Look again at what is no Go program so far; hits of it have come."""
+        """Look again for Go in a sampled process that has none so far."""
         if not tracked.alive or not tracked.program.is_due():
             return
         if tracked.problem:

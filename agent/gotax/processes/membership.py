@@ -1,4 +1,4 @@
-"""In which container one process is."""
+"""The container of one process."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Memberships:
         read: ReadBounds | None = None,
         known: Membership | None = None,
     ) -> Membership:
-        """``read``: what this round has read of limits; None: those known last will do.
+        """``read``: what this round has read of limits; None: those known last.
         ``known``: what this said of the process before, which seldom changes.
         """
         try:
@@ -95,7 +95,7 @@ class Memberships:
         return name
 
     def of_cgroup(self, path: str) -> Membership:
-        """In which container a process was that is not to be seen: by its cgroup."""
+        """The container of a process that cannot be seen, by its cgroup."""
         position = self._containers.place((CgroupEntry(0, (), path),))
         bounds = self._containers.last_bounds(position)
         return Membership(self._containers.container(position, bounds, (path, "")), position)

@@ -1,4 +1,4 @@
-"""Which program one process runs, and which Go runtimes are in it: its own or of libraries."""
+"""The program of one process, and the Go runtimes in it: its own or those of libraries."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Program:
         return [(binary, bias) for binary, bias in found if bias is not None]
 
     def refuse(self, reason: str) -> None:
-        """It cannot be looked at."""
+        """It cannot be read."""
         self.problem = reason
 
     def drop(self) -> None:
@@ -154,7 +154,7 @@ class Program:
                 runtimes.append((binary, binary.bias(mapping)))
         runtimes += self._unread_libraries(refused)
         if not runtimes:
-            self._space.drop_mappings()  # of hundreds of processes, and nothing else wants them
+            self._space.drop_mappings()  # of hundreds of processes; nothing else needs them
             return False
         is_new = tuple(runtimes) != self.runtimes
         if is_new:

@@ -24,7 +24,7 @@ _UNSEEN = frozenset({"procfs-denied", "procfs-hidden"})
 
 
 class Resolver:
-    """The way in: puts the parts together, and asks them. ``errors`` counts what went wrong, by
+    """The entry point: connects the parts and calls them. ``errors`` counts what went wrong, by
     reason."""
 
     def __init__(self, roots: Roots) -> None:
@@ -101,9 +101,9 @@ class Resolver:
         return admitted or GONE
 
     def resolve_by_cgroup(self, cgroup_id: int, reason: str = GONE) -> TrackedProcess | None:
-        """Whatever it was: it ran in this cgroup, so its container is known. None: not even that.
+        """A stand-in for a process that ran in this cgroup; None: the cgroup is unknown.
 
-        In the root cgroup that says only that it was no container of cgroup v2. ``reason`` is what
+        The root cgroup shows only that it was no container of cgroup v2. ``reason`` is what
         ``resolve`` said.
         """
         tracked = self._by_cgroup.get((cgroup_id, reason))

@@ -17,8 +17,8 @@ ENDED = 2048
 """How many processes are remembered after their end, for hits that were counted before it."""
 _GRACE_ROUNDS = 4
 """How many rounds (a drain is one, a window is one) after a process was last seen alive hits of its
-PID can still be its own: one that ends while a drain is resolved may have hits in the next. Any
-later, they are those of a short-lived process that got the PID."""
+PID can still be its own: a process that ends while a drain is resolved may have hits in the next.
+Later hits are those of a short-lived process that got the PID."""
 
 
 class Sight(enum.Enum):
@@ -107,7 +107,7 @@ class ProcessTable:
         tracked.life.serial = self._serial
 
     def admit(self, tracked: TrackedProcess, stat: Stat) -> None:
-        """From now on it is the one that lives under its PID."""
+        """From now on it has its PID."""
         self.number(tracked)
         tracked.life.start_stack = stat.start_stack
         tracked.life.seen = self._round
@@ -120,7 +120,7 @@ class ProcessTable:
         tracked.life.seen = self._round
 
     def observe(self, tracked: TrackedProcess, stat: Stat) -> None:
-        """This is what the kernel says of it."""
+        """Note what the kernel reports of it."""
         tracked.files.place = stat.place
         tracked.cpu.see(stat.cpu_ticks)
 
@@ -154,7 +154,7 @@ class ProcessTable:
         return self._round - ended.life.seen <= _GRACE_ROUNDS
 
     def miss(self, pid: int, error: ProcessGoneError | ReadError) -> str:
-        """There are hits of a process that cannot be looked at; returns why."""
+        """There are hits of a process that cannot be read; returns why."""
         reason = error.reason if isinstance(error, ReadError) else self._gone
         self._missed[pid] = reason
         return reason

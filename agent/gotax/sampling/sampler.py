@@ -104,7 +104,7 @@ class Drain:
 
     ``counters`` is the delta of every ``Counter``, ``cpus`` the number of CPUs sampled.
     ``restarted`` timers had stopped, with their CPU, and ``missed`` is how many interrupts did not
-    come at most, idle ones among them: from CPUs that were back, or new, before they were noticed.
+    come at most, idle ones included: of CPUs that came back, or are new, before gotax noticed.
     """
 
     samples: npt.NDArray[np.void]
@@ -178,7 +178,7 @@ class Sampler:
         self._totals = np.zeros(len(Counter), np.int64)
         self._tgids: frozenset[int] = frozenset()
         self._ring: kernel.Ring | None = None
-        self._announced = 0  # announced since the kernel's memory of it was last emptied
+        self._announced = 0  # since the kernel's map was last emptied
         self._announced_batch = kernel.Batch(
             np.empty(_BATCH_ENTRIES, NEW_PROCESS), np.empty(_BATCH_ENTRIES, "u1")
         )
@@ -248,7 +248,7 @@ class Sampler:
         try:
             return load_program({**definitions, "HAVE_TASK_PT_REGS": "1"}, self._watch)
         except LoadError:
-            try:  # a kernel without bpf_task_pt_regs() loses the callers of leaves in system calls
+            try:  # without bpf_task_pt_regs() leaves in system calls have no caller
                 return load_program(definitions, self._watch)
             except LoadError as error:
                 raise UserError(preflight.explain_refusal(str(error))) from error

@@ -11,7 +11,7 @@ from gotax.profile import Int64Array
 from gotax.sampling import kernel, preflight
 
 _LEEWAY = 2
-"""Interrupts that may fail to come between two looks before a timer is asked whether it runs."""
+"""Interrupts that may be missing between two looks before gotax checks whether the timer runs."""
 _LOOK_EVERY = 8
 """Interrupts: drains may come faster than a timer fires."""
 
@@ -42,7 +42,7 @@ class Timers:
         stopped = 0
         for cpu, event in list(self._events.items()):
             came = int(interrupts[cpu]) - self._seen[cpu]
-            # Others come late too, where another guest had the CPU: so it has to be asked.
+            # Interrupts also come late where another guest had the CPU, so check the timer.
             if came < due - _LEEWAY and kernel.is_stopped(event):
                 os.close(self._events.pop(cpu))
                 stopped += 1

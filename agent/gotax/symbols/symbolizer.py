@@ -1,7 +1,8 @@
 """Symbolize and classify: from addresses to a Stack and its Category, each only once.
 
-Stacks not seen before are handled together, in columns: first the leaves are mended, then what is
-not known of a binary is looked up in one batch, then the stacks are put together and classified.
+Stacks not seen before are handled together, in columns: first the leaves get their callers, then
+unknown addresses of a binary are looked up in one batch, then the stacks are put together and
+classified.
 
 Of a binary gotax remembers *ranges* of addresses (``ranges.py``).
 
