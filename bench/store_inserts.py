@@ -189,7 +189,7 @@ class Agent:
         return self.stacks[leaf]
 
 
-def batches(received: Sequence[Received], size: int) -> Iterator[Sequence[Received]]:
+def series_groups(received: Sequence[Received], size: int) -> Iterator[Sequence[Received]]:
     for index in range(0, len(received), size):
         yield received[index : index + size]
 
@@ -229,7 +229,7 @@ def run(agents: Sequence[Agent], rounds: int, batch: int, store: ClickHouseStore
             assert isinstance(report, wire.Report)
             received.append(decoder.decode(report, len(message), time.time_ns()))
         between = cpu_s()
-        for part in batches(received, batch):
+        for part in series_groups(received, batch):
             store.insert(part)
         after = cpu_s()
         if round_ < WARM_UP:

@@ -66,8 +66,8 @@ def gotax(windows: Sequence[Window]) -> list[int]:
 def as_otlp(windows: Sequence[Window]) -> list[int]:
     return [
         sum(
-            len(gzip.compress(parcel.body, 6, mtime=0))
-            for parcel in otlp.export_parcels(window, plain=True)
+            len(gzip.compress(batch.body, 6, mtime=0))
+            for batch in otlp.export_batches(window, plain=True)
         )
         for window in windows
     ]

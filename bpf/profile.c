@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Count, per timer interrupt, who was on the CPU: hits per (cgroup, process, user stack, kernel
+// Count, per timer interrupt, what was on the CPU: hits per (cgroup, process, user stack, kernel
 // stack). Compiled by BCC against the tiny header tree in include/, never against the
 // headers of the running kernel. The bpf_get_stack helper is GPL-only, hence the licence.
 //
 // The loader defines:
-//   SAMPLES_MAX, STACKS_MAX  capacity of one bank
+//   SAMPLES_MAX, STACKS_MAX  capacity of one buffer
 //   MAP_FLAGS                BPF_F_NO_PREALLOC (1) where perf programs may use it (Linux >= 6.1)
-//   HASH_SEED                random per load, so that nobody can aim at a collision
+//   HASH_SEED                random per load, so that collisions cannot be provoked
 //   TARGET_TGIDS             count only processes in `targets`            (optional)
 //   TARGET_CGROUP, TARGET_CGROUP_LEVEL  ... only this cgroup's subtree     (optional)
 //   KERNEL_STACKS            walk and store the kernel's stacks too           (optional)
 //   HAVE_TASK_PT_REGS        bpf_task_pt_regs() exists (Linux >= 5.15 with BTF)
 //   PID_NAMESPACE            count by the PIDs of this PID namespace (its inode), not by those of the
 //                            initial one; with it come the offsets of sampling/btf.py (optional)
-//   MET_MAX                  how many processes are remembered as announced
+//   ANNOUNCED_MAX                  how many processes are remembered as announced
 //   PAGE_SIZE                the host's, in which BCC counts the size of a ring
 //
-// Two banks: programs write the active one while user space drains the other. User space flips
+// Two buffers: programs write the active one while user space drains the other. User space flips
 // `control`, waits for an RCU grace period (every running program has then ended), and reads a
-// bank that nobody touches, so that no hit is lost between a lookup and a delete.
+// buffer that nobody touches, so that no hit is lost between a lookup and a delete.
 
 #include <uapi/linux/ptrace.h>
 #include <uapi/linux/bpf_perf_event.h>
@@ -37,7 +37,7 @@ struct sample_key {
 
 #define SAMPLE_STACK_LOST 1 /* there was no room for a stack of it */
 
-struct newcomer {
+struct new_process {
     u64 cgroup_id;
     u64 tgid;
 };
@@ -52,7 +52,7 @@ struct stack {
 
 /* Indices of `counters`; the same names in sampling/sampler.py. */
 enum {
-    COUNTER_TICKS,        /* every interrupt, idle ones too */
+    COUNTER_INTERRUPTS,   /* all of the timer, idle ones too */
     COUNTER_IDLE,
     COUNTER_FILTERED,     /* outside the target */
     COUNTER_SAMPLES_FULL, /* hit lost: no room in `samples` */
@@ -61,7 +61,7 @@ enum {
     COUNTERS
 };
 
-BPF_ARRAY(control, u32, 1); /* [0]: the active bank */
+BPF_ARRAY(control, u32, 1); /* [0]: the active buffer */
 BPF_PERCPU_ARRAY(counters, u64, COUNTERS);
 BPF_PERCPU_ARRAY(scratch, struct stack, 1);
 BPF_F_TABLE("hash", struct sample_key, u64, samples_0, SAMPLES_MAX, MAP_FLAGS);
@@ -75,10 +75,10 @@ BPF_F_TABLE("hash", u64, struct stack, kernel_stacks_1, STACKS_MAX, MAP_FLAGS);
 #ifdef TARGET_TGIDS
 BPF_HASH(targets, u32, u8, 16384);
 #endif
-/* Whoever is met for the first time is announced at once, so that user space can look at it while it
- * lives: by the next drain it may have ended, and its cgroup with it. */
-BPF_F_TABLE("hash", struct newcomer, u8, met, MET_MAX, MAP_FLAGS);
-BPF_RINGBUF_OUTPUT(newcomers, 1);
+/* A process is announced with its first sample, so that user space can read it while it lives: by
+ * the next drain it may have ended, and its cgroup with it. */
+BPF_F_TABLE("hash", struct new_process, u8, announced, ANNOUNCED_MAX, MAP_FLAGS);
+BPF_RINGBUF_OUTPUT(new_processes, 1);
 
 #define EEXIST 17
 
@@ -152,7 +152,7 @@ ALWAYS_INLINE u64 caller_word(struct bpf_perf_event_data *ctx, u64 leaf, bool in
     return plausible_caller(word, leaf);
 }
 
-/* BCC rewrites map calls in functions, not in macros: hence the spelled-out banks. */
+/* BCC rewrites map calls in functions, not in macros: hence the spelled-out buffers. */
 
 /* Most are new since the last drain, so insert at once. Nonzero: there was no room. */
 
@@ -160,23 +160,23 @@ ALWAYS_INLINE bool no_room(long result) {
     return result && result != -EEXIST;
 }
 
-ALWAYS_INLINE bool store_user_stack(u32 bank, u64 hash, struct stack *stack) {
-    if (bank)
+ALWAYS_INLINE bool store_user_stack(u32 buffer, u64 hash, struct stack *stack) {
+    if (buffer)
         return no_room(user_stacks_1.insert(&hash, stack));
     return no_room(user_stacks_0.insert(&hash, stack));
 }
 
-ALWAYS_INLINE bool store_kernel_stack(u32 bank, u64 hash, struct stack *stack) {
-    if (bank)
+ALWAYS_INLINE bool store_kernel_stack(u32 buffer, u64 hash, struct stack *stack) {
+    if (buffer)
         return no_room(kernel_stacks_1.insert(&hash, stack));
     return no_room(kernel_stacks_0.insert(&hash, stack));
 }
 
-ALWAYS_INLINE void count(u32 bank, struct sample_key *key) {
+ALWAYS_INLINE void count(u32 buffer, struct sample_key *key) {
     u64 one = 1;
-    if (!(bank ? samples_1.insert(key, &one) : samples_0.insert(key, &one)))
+    if (!(buffer ? samples_1.insert(key, &one) : samples_0.insert(key, &one)))
         return;
-    u64 *hits = bank ? samples_1.lookup(key) : samples_0.lookup(key);
+    u64 *hits = buffer ? samples_1.lookup(key) : samples_0.lookup(key);
     if (hits)
         __sync_fetch_and_add(hits, 1);
     else
@@ -185,12 +185,12 @@ ALWAYS_INLINE void count(u32 bank, struct sample_key *key) {
 
 /* Once; where there is no room, at one of its next interrupts. */
 ALWAYS_INLINE void announce(const struct sample_key *key) {
-    struct newcomer who = {.cgroup_id = key->cgroup_id, .tgid = key->tgid};
+    struct new_process process = {.cgroup_id = key->cgroup_id, .tgid = key->tgid};
     u8 yes = 1;
-    if (met.lookup(&who) || met.insert(&who, &yes))
+    if (announced.lookup(&process) || announced.insert(&process, &yes))
         return;
-    if (newcomers.ringbuf_output(&who, sizeof(who), 0))
-        met.delete(&who);
+    if (new_processes.ringbuf_output(&process, sizeof(process), 0))
+        announced.delete(&process);
 }
 
 #ifdef PID_NAMESPACE
@@ -208,7 +208,7 @@ ALWAYS_INLINE u32 read_kernel_u32(u64 address) {
     return word;
 }
 
-/* What task_tgid_nr_ns() of the kernel says: a process has a PID in its own namespace and in each
+/* As task_tgid_nr_ns() of the kernel: a process has a PID in its own namespace and in each
  * that this one is in. 0: the process is not in PID_NAMESPACE, or is just being removed. From the
  * innermost namespace outwards, because most processes are in PID_NAMESPACE or one below. */
 ALWAYS_INLINE u32 tgid_in_namespace(void) {
@@ -218,8 +218,8 @@ ALWAYS_INLINE u32 tgid_in_namespace(void) {
     if (!pid || level > MAX_PID_NS_LEVEL)
         return 0;
     for (u32 i = 0; i <= MAX_PID_NS_LEVEL; i++) {
-        /* Keeps `i` the counter. Else clang counts `level` down, of which the verifier of Linux 6.1
-         * does not see that it ends. */
+        /* Keeps `i` the counter. Else clang counts `level` down, and the verifier of Linux 6.1
+         * does not see that this ends. */
         asm volatile("" : "+r"(i));
         if (i > level)
             break;
@@ -233,7 +233,7 @@ ALWAYS_INLINE u32 tgid_in_namespace(void) {
 #endif
 
 int sample(struct bpf_perf_event_data *ctx) {
-    add(COUNTER_TICKS);
+    add(COUNTER_INTERRUPTS);
     struct sample_key key = {};
     key.tgid = bpf_get_current_pid_tgid() >> 32;
     if (!key.tgid) {
@@ -265,8 +265,8 @@ int sample(struct bpf_perf_event_data *ctx) {
     u32 *active = control.lookup(&zero);
     struct stack *stack = scratch.lookup(&zero);
     if (!active || !stack)
-        return 0; /* cannot happen: the verifier wants to hear it */
-    u32 bank = *active;
+        return 0; /* cannot happen, but the verifier requires the check */
+    u32 buffer = *active;
     key.cgroup_id = bpf_get_current_cgroup_id();
     announce(&key);
 
@@ -279,7 +279,7 @@ int sample(struct bpf_perf_event_data *ctx) {
         if (kernel_bytes > 0) {
             stack->depth = (u64)kernel_bytes / sizeof(u64);
             key.kernel_stack = hash_stack(stack);
-            if (store_kernel_stack(bank, key.kernel_stack, stack))
+            if (store_kernel_stack(buffer, key.kernel_stack, stack))
                 key.flags |= SAMPLE_STACK_LOST;
         }
 #endif
@@ -289,11 +289,11 @@ int sample(struct bpf_perf_event_data *ctx) {
         stack->depth = (u64)user_bytes / sizeof(u64);
         stack->caller = caller_word(ctx, stack->ip[0], in_kernel);
         key.user_stack = hash_stack(stack);
-        if (store_user_stack(bank, key.user_stack, stack))
+        if (store_user_stack(buffer, key.user_stack, stack))
             key.flags |= SAMPLE_STACK_LOST;
     }
     if (key.flags)
         add(COUNTER_STACKS_FULL);
-    count(bank, &key);
+    count(buffer, &key);
     return 0;
 }

@@ -2,7 +2,7 @@
 
 docs/saving.md says what is fitted and why. Per way (down to one P, down to several):
 
-- what stays of each term, by least squares on relative errors, within physical bounds and drawn
+- what each term retains, by least squares on relative errors, within physical bounds and drawn
   towards what one would expect where the runs do not tell two terms apart;
 - what that gets wrong, run by run: the points of the Gaussian process;
 - the factor of the ranges: each workload is left out once, predicted from the others, and the
@@ -45,8 +45,8 @@ EXPECTED = {
     "syscall": 0.6,
     "user": 0.9,
 }
-"""What stays of a term going down to one P, roughly; of its root going down to two."""
-STAYS_MAX = 1.2
+"""What a term retains going down to one P, roughly; of its root going down to two."""
+RETAINED_MAX = 1.2
 PULL = 0.3
 SWEEPS = 200
 
@@ -60,7 +60,7 @@ class Pair:
 
     @property
     def kept(self) -> float:
-        """The part of the CPU time that stays at the same work."""
+        """The part of the CPU time that is retained at the same work."""
         return _cpu_per_unit(self.after) / _cpu_per_unit(self.before)
 
     @property
@@ -88,7 +88,7 @@ def _cell(row: Row) -> tuple[str, str, float, float]:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Columns over pairs: shares and features (2-D), logarithm of what stays, workload, weight."""
+    """Columns over pairs: shares and features (2-D), log of the part retained, workload, weight."""
 
     shares: Floats
     points: Floats
@@ -110,18 +110,18 @@ class Sample:
         )
 
 
-def fit_stays(sample: Sample, expected: Floats) -> Floats:
-    """What stays of each term. All workloads weigh the same, however many runs they have."""
+def fit_retained(sample: Sample, expected: Floats) -> Floats:
+    """What each term retains. All workloads weigh the same, however many runs they have."""
     weight = np.array([1 / math.sqrt((sample.names == name).sum()) for name in sample.names])
     rows = sample.shares / np.exp(sample.kept)[:, None] * weight[:, None]
     gram = rows.T @ rows + PULL * np.eye(rows.shape[1])
     aim = rows.T @ weight + PULL * expected
-    stays = expected.copy()
+    retained = expected.copy()
     for _ in range(SWEEPS):  # coordinate descent: the optimum of each term with the others held
-        for i in range(len(stays)):
-            step = (aim[i] - gram[i] @ stays) / gram[i, i]
-            stays[i] = min(STAYS_MAX, max(0.0, stays[i] + step))
-    return stays
+        for i in range(len(retained)):
+            step = (aim[i] - gram[i] @ retained) / gram[i, i]
+            retained[i] = min(RETAINED_MAX, max(0.0, retained[i] + step))
+    return retained
 
 
 def predict_left_out(sample: Sample, expected: Floats) -> tuple[Floats, Floats]:
@@ -130,10 +130,10 @@ def predict_left_out(sample: Sample, expected: Floats) -> tuple[Floats, Floats]:
     for name in sorted(set(sample.names)):
         out = sample.names == name
         known, unseen = sample[~out], sample[out]
-        stays = fit_stays(known, expected)
-        neighbours = Neighbours.of(known.points, known.kept - plain(known.shares, stays))
+        retained = fit_retained(known, expected)
+        neighbours = Neighbours.of(known.points, known.kept - plain(known.shares, retained))
         rest, deviation = neighbours.predict(unseen.points)
-        middle[out] = plain(unseen.shares, stays) + rest
+        middle[out] = plain(unseen.shares, retained) + rest
         far[out] = reach(middle[out], deviation)
     return middle, far
 
@@ -141,12 +141,12 @@ def predict_left_out(sample: Sample, expected: Floats) -> tuple[Floats, Floats]:
 def main() -> int:
     rows = table.read(table.DATA / "fitted.csv")
     parts = [_head(len(rows), len({row.workload for row in rows}))]
-    stays, ranges, runs = {}, {}, {}
+    retained, ranges, runs = {}, {}, {}
     for way, target in WAYS.items():
         found = list(pairs(rows, target))
         sample = Sample.of(found, target)
         expected = np.array([EXPECTED[name] for name in TERMS]) ** (1 / target)
-        stays[way] = fit_stays(sample, expected)
+        retained[way] = fit_retained(sample, expected)
         middle, far = predict_left_out(sample, expected)
         # Ranges are for what findings are about: from well above what fits to what fits.
         told = np.array(
@@ -154,7 +154,7 @@ def main() -> int:
         )
         off = np.abs(sample.kept - middle)
         ranges[way] = float(np.quantile((off / far)[told], COVERAGE))
-        rest = sample.kept - plain(sample.shares, stays[way])
+        rest = sample.kept - plain(sample.shares, retained[way])
         runs[way] = np.column_stack([sample.points, rest])
         width = np.exp(middle + ranges[way] * far) - np.exp(middle - ranges[way] * far)
         print(
@@ -162,7 +162,7 @@ def main() -> int:
             f" is off by {np.median(np.expm1(off[told])):.1%} in the median, and the ranges that"
             f" hold {COVERAGE:.0%} are {np.mean(width[told]):.2f} of the CPU wide in the mean"
         )
-    OUTPUT.write_text("\n".join([*parts, *_body(stays, ranges, runs)]) + "\n")
+    OUTPUT.write_text("\n".join([*parts, *_body(retained, ranges, runs)]) + "\n")
     return 0
 
 
@@ -177,16 +177,16 @@ CPUS = {CPUS}
 
 
 def _body(
-    stays: dict[str, Floats], ranges: dict[str, float], runs: dict[str, Floats]
+    retained: dict[str, Floats], ranges: dict[str, float], runs: dict[str, Floats]
 ) -> Iterator[str]:
-    yield "STAYS = {"
-    for way, values in stays.items():
+    yield "RETAINED = {"
+    for way, values in retained.items():
         yield f'    "{way}": {{'
         for name, value in zip(TERMS, values, strict=True):
             yield f'        "{name}": {value:.3f},'
         yield "    },"
     yield "}"
-    yield '"""Part of each term\'s CPU time that stays, by way."""'
+    yield '"""Part of each term\'s CPU time that is retained, by way."""'
     yield "RANGE = {" + ", ".join(f'"{way}": {value:.3f}' for way, value in ranges.items()) + "}"
     yield "RUNS = {"
     for way, lines in runs.items():

@@ -14,12 +14,12 @@ from unittest.mock import patch
 import numpy as np
 from gotax.config import Thresholds
 from gotax.diagnosis import rules, saving
-from gotax.diagnosis.case import Case
+from gotax.diagnosis.context import Context
 from gotax.findings import Severity, Verdict
 from gotax.process import Container, CpuLimit, CpuUsage, Gomaxprocs, Origin, Process
 from gotax.window import ContainerReport
 
-from calibration.fit import EXPECTED, WAYS, Sample, fit_stays, pairs
+from calibration.fit import EXPECTED, WAYS, Sample, fit_retained, pairs
 from calibration.grid import CPUS
 from calibration.measure import Row
 
@@ -51,7 +51,7 @@ class Judged:
         return self.warned or not self.told.isdisjoint((rules.COSTLY, rules.UNLIMITED))
 
 
-def case_of(row: Row) -> Case:
+def context_of(row: Row) -> Context:
     """The run as one window of gotax."""
     found = Gomaxprocs(row.procs, Origin.ENVIRONMENT, row.fits)
     report = ContainerReport(
@@ -65,7 +65,7 @@ def case_of(row: Row) -> Case:
         cpu_ns=round(row.cpu_s * 1e9),
         process_hits=(sum(row.hits),),
     )
-    return Case(report, row.duration_s, CPUS, Thresholds())
+    return Context(report, row.duration_s, CPUS, Thresholds())
 
 
 def judge(rows: Sequence[Row]) -> Iterator[Judged]:
@@ -75,9 +75,9 @@ def judge(rows: Sequence[Row]) -> Iterator[Judged]:
         best = fitting.get(_key(row))
         if best is None:
             continue
-        case = case_of(row)
-        found = rules.find_all(case)
-        predicted = case.saving(row.fits) if row.procs >= row.fits else None
+        context = context_of(row)
+        found = rules.find_all(context)
+        predicted = context.saving(row.fits) if row.procs >= row.fits else None
         cores = row.cpu_s / row.duration_s
         kept = (best.cpu_s / best.duration_s / best.work) / (cores / row.work)
         yield Judged(
@@ -108,13 +108,13 @@ def judge_left_out(rows: Sequence[Row]) -> Iterator[Judged]:
         for way, target in WAYS.items():
             known = samples[way][samples[way].names != name]
             expected = np.array([EXPECTED[term] for term in saving.TERMS]) ** (1 / target)
-            stays = fit_stays(known, expected)
-            rest = known.kept - saving.plain(known.shares, stays)
-            models[way] = stays, saving.Neighbours.of(known.points, rest)
-        saving.predict_kept.cache_clear()
+            retained = fit_retained(known, expected)
+            rest = known.kept - saving.plain(known.shares, retained)
+            models[way] = retained, saving.Neighbours.of(known.points, rest)
+        saving.predict_retained.cache_clear()
         with patch.object(saving, "_calibration", models.__getitem__):
             yield from judge([row for row in rows if row.workload == name])
-    saving.predict_kept.cache_clear()
+    saving.predict_retained.cache_clear()
 
 
 @dataclass(frozen=True, slots=True)

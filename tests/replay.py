@@ -41,7 +41,7 @@ from gotax.golang.pclntab import parse_pclntab
 from gotax.linux.elf import PF_X, FileReader, parse_elf
 from gotax.pipeline import Pipeline, Span
 from gotax.processes.resolver import Resolver
-from gotax.sampling.sampler import SAMPLE, Drain, Newcomer, Stacks
+from gotax.sampling.sampler import SAMPLE, Drain, NewProcess, Stacks
 from gotax.sampling.sampler import Counter as KernelCounter
 from gotax.window import Window
 
@@ -165,9 +165,9 @@ class Recording:
         full = self.random.choice((0, 0, 3))
         return Drain(samples, counts, user, nothing, {KernelCounter.SAMPLES_FULL: full}, cpus=16)
 
-    def newcomers(self, drain: Drain) -> list[Newcomer]:
+    def new_processes(self, drain: Drain) -> list[NewProcess]:
         rows = sorted({(int(s["cgroup_id"]), int(s["tgid"])) for s in drain.samples})
-        return [Newcomer(*row) for row in rows]
+        return [NewProcess(*row) for row in rows]
 
 
 def play(folder: Path, detail: Detail) -> list[Window]:
@@ -181,7 +181,7 @@ def play(folder: Path, detail: Detail) -> list[Window]:
         for _ in range(3):
             recording.happen()
             drain = recording.drain()
-            pipeline.look_again(pipeline.meet(recording.newcomers(drain)))
+            pipeline.read_again(pipeline.read_new(recording.new_processes(drain)))
             pipeline.absorb(drain, 0.0)
         windows.append(pipeline.window(Span(number * 15 * 10**9, 15.0, PERIOD_NS)))
     return windows
@@ -195,7 +195,7 @@ def plain(value: Any) -> Any:
         return value.name
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = [f.name for f in dataclasses.fields(value) if f.init]
-        return {n: plain(getattr(value, n)) for n in names if n not in ("drain_s", "tick_s")}
+        return {n: plain(getattr(value, n)) for n in names if n not in ("drain_s", "work_s")}
     if isinstance(value, dict):
         return {str(plain(k)): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple, frozenset, set)):
@@ -234,7 +234,7 @@ def write(out: Path) -> None:
             texts["table"].append(render_check(window, Style(width=120)))
             raw["wire"].append(encode(window).SerializeToString(deterministic=True))
             raw["pprof"].append(pprof.profile_bytes(window))
-            raw["otlp"] += [p.body for p in otlp.export_parcels(window)]
+            raw["otlp"] += [p.body for p in otlp.export_batches(window)]
             lines += folded.folded_lines(window)
         for name, parts in texts.items():
             (out / f"{kind}-{name}.txt").write_text("\n\n".join(parts))

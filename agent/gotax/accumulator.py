@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gotax.process import Process
-from gotax.processes.entry import Entry
+from gotax.processes.tracked_process import TrackedProcess
 from gotax.profile import Category, Profile, Stack, UInt64Array
 from gotax.sampling.sampler import Counter as KernelCounter
 from gotax.sampling.sampler import Drain
@@ -28,7 +28,7 @@ _LOST_IN_KERNEL = {
 
 @dataclass(slots=True)
 class _Blocks:
-    """Hits by index of the process, in stretches of as many drains each."""
+    """Hits by index of the process, in blocks of equally many drains."""
 
     hits: list[Counter[int]] = field(default_factory=list)
     stride: int = 1
@@ -48,11 +48,11 @@ class _Blocks:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A Go process of a container. ``entry`` is what is known of it now, its next program's too."""
+    """A Go process of a container. ``tracked`` is its present state, also after an exec."""
 
     process: Process
     hits: int
-    entry: Entry
+    tracked: TrackedProcess
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +65,17 @@ class Members:
 
 @dataclass(slots=True)
 class Accumulator:
-    """``add`` every drain; what is asked for then is of all of them."""
+    """``add`` every drain; then the other methods answer for all of them."""
 
     hits: Counter[tuple[int, int, int]] = field(default_factory=Counter)
     """By (index of the process, index of the stack, category)."""
-    entries: list[Entry] = field(default_factory=list)
+    tracked: list[TrackedProcess] = field(default_factory=list)
     lost: Counter[str] = field(default_factory=Counter)
     drained: int = 0
     cpus: int = 0
     drain_s: float = 0.0
     work_s: float = 0.0
-    _index_of_entry: dict[int, int] = field(default_factory=dict)  # by serial
+    _index_of: dict[int, int] = field(default_factory=dict)  # by serial
     _stacks: list[Stack] = field(default_factory=list)
     _index_of_stack: dict[tuple[int, int, int], int] = field(default_factory=dict)
     _blocks: _Blocks = field(default_factory=_Blocks)
@@ -83,7 +83,7 @@ class Accumulator:
     def add(
         self,
         drain: Drain,
-        owners: Sequence[Entry | None],
+        owners: Sequence[TrackedProcess | None],
         user_stacks: Sequence[Symbolized],
         kernel_stack: Callable[[int, UInt64Array], Stack] | None,
         is_early: bool,
@@ -130,10 +130,10 @@ class Accumulator:
                 self.drained += hits
         return truncated
 
-    def _index(self, entry: Entry) -> int:
-        index = self._index_of_entry.setdefault(entry.serial, len(self.entries))
-        if index == len(self.entries):
-            self.entries.append(entry)
+    def _index(self, tracked: TrackedProcess) -> int:
+        index = self._index_of.setdefault(tracked.serial, len(self.tracked))
+        if index == len(self.tracked):
+            self.tracked.append(tracked)
         return index
 
     def profile(self) -> Profile:
@@ -146,14 +146,14 @@ class Accumulator:
             stacks=tuple(self._stacks),
         )
 
-    def containers(self, alive: Iterable[Entry]) -> list[Members]:
+    def containers(self, alive: Iterable[TrackedProcess]) -> list[Members]:
         """The containers with a Go process that had a hit, or is one of those ``alive``."""
         own = Counter[int]()
         for (index, _, _), hits in self.hits.items():
             own[index] += hits
-        sampled = [entry for entry in self.entries if entry.is_go]
+        sampled = [tracked for tracked in self.tracked if tracked.is_go]
         latest = {(e.process.pid, e.process.start_ticks): e for e in (*sampled, *alive)}
-        processes = [entry.process for entry in self.entries]
+        processes = [tracked.process for tracked in self.tracked]
         indices = go_processes(processes)
         members: dict[str, list[Member]] = {}
         seen = set()
@@ -163,31 +163,31 @@ class Accumulator:
                 process = processes[index]
                 seen.add(identity := (process.pid, process.start_ticks))
                 members[key].append(Member(process, own[index], latest[identity]))
-        for identity, entry in latest.items():
+        for identity, tracked in latest.items():
             if identity not in seen:
-                idle = Member(entry.process, 0, entry)
-                members.setdefault(entry.process.container.key, []).append(idle)
+                idle = Member(tracked.process, 0, tracked)
+                members.setdefault(tracked.process.container.key, []).append(idle)
         for ranked in members.values():
             ranked.sort(key=lambda member: (-member.hits, member.process.pid))
         return [Members(tuple(r), tuple(indices.get(key, ()))) for key, r in members.items()]
 
     def drain_hits(self, indices: Sequence[int]) -> tuple[int, ...]:
-        """Of these processes, without the last block: it may be a shorter one."""
+        """Of these processes, without the last block, which may be shorter."""
         return tuple(sum(block[i] for i in indices) for block in self._blocks.hits[:-1])
 
     def unjudged(self, processes: Counter[str]) -> tuple[Unjudged, ...]:
-        """``processes``: how many there are of which it is not known whether they are Go."""
+        """``processes``: how many there are, by why it is unknown whether they are Go."""
         hits = Counter[str]()
         for (index, _, _), number in self.hits.items():
-            hits[self.entries[index].problem] += number
+            hits[self.tracked[index].problem] += number
         del hits[""]
         reasons = processes.keys() | hits.keys()
         found = (Unjudged(reason, processes[reason], hits[reason]) for reason in reasons)
         return tuple(sorted(found, key=lambda each: (-each.processes, each.reason)))
 
 
-def _classify(owner: Entry, user: Symbolized, kernel_hash: int) -> Category:
-    """What the time went to; of a Go process its stack has been classified already."""
+def _classify(owner: TrackedProcess, user: Symbolized, kernel_hash: int) -> Category:
+    """The category of a sample. The stacks of Go processes are classified already."""
     if owner.problem or owner.is_blind:
         return Category.UNKNOWN
     if not owner.is_go:

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from gotax.errors import ParseError, UserError
+from gotax.errors import ReadError, UserError
 from gotax.forked import forked
 from gotax.golang.pclntab import Pclntab, Symbols
 from gotax.linux.procfs import FileId
@@ -170,7 +170,7 @@ def _in_go(binary: Binary, addresses: UInt64Array) -> _Answers:
         return _Answers(none, none, none, nowhere, nowhere.copy())
     try:
         symbols = _symbols(binary.pclntab, addresses)
-    except ParseError as error:
+    except ReadError as error:
         if len(addresses) == 1 or error.reason in PASSING:
             return _Answers(none, none, none, nowhere, nowhere.copy())
         # What is damaged somewhere does not take with it what is asked beside it.

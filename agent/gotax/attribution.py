@@ -1,11 +1,11 @@
-"""Whose each sample of a drain is, and what its user stack is."""
+"""The process and the user stack of each sample of a drain."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-from gotax.processes.entry import Entry
 from gotax.processes.resolver import Resolver
+from gotax.processes.tracked_process import TrackedProcess
 from gotax.profile import Category
 from gotax.sampling.sampler import Drain
 from gotax.symbols.symbolizer import Symbolized, Symbolizer
@@ -15,10 +15,12 @@ _NATIVE = Symbolized((), Category.NATIVE, Category.NATIVE)
 _UNKNOWN = Symbolized((), Category.UNKNOWN, Category.UNKNOWN)
 
 
-def find_owners(drain: Drain, processes: Resolver, lost: Counter[str]) -> list[Entry | None]:
+def find_owners(
+    drain: Drain, processes: Resolver, lost: Counter[str]
+) -> list[TrackedProcess | None]:
     """The owner of every sample; None where there is none, and its hits are added to ``lost``."""
-    by_tgid: dict[int, Entry | str] = {}
-    owners: list[Entry | None] = []
+    by_tgid: dict[int, TrackedProcess | str] = {}
+    owners: list[TrackedProcess | None] = []
     rows = zip(
         drain.samples["tgid"].tolist(),
         drain.samples["cgroup_id"].tolist(),
@@ -38,7 +40,7 @@ def find_owners(drain: Drain, processes: Resolver, lost: Counter[str]) -> list[E
 
 
 def find_user_stacks(
-    drain: Drain, owners: list[Entry | None], symbolizer: Symbolizer, native_frames: bool
+    drain: Drain, owners: list[TrackedProcess | None], symbolizer: Symbolizer, native_frames: bool
 ) -> list[Symbolized]:
     """The user stack of every sample, with its categories. Only new stacks are symbolized.
 

@@ -16,7 +16,7 @@ class Observation:
 
     ``duration_s`` is profiled time, of several containers the sum of theirs; ``cpu_ns`` is of its
     Go processes; ``category_hits`` has ``CATEGORY_COUNT`` entries. ``periods``,
-    ``throttled_periods`` and ``throttled_ns`` are growth, None where the kernel does not count.
+    ``throttled_periods`` and ``throttled_ns`` are deltas, None where the kernel does not count.
     The time falls into ``blocks`` of about the same length; ``cores_variance`` is the variance of
     their mean CPU, 0 for fewer than two.
     """
@@ -57,7 +57,7 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
-class Growth:
+class Delta:
     """A number before and after. ``low`` and ``high`` are the 95 % interval of ``change``, both
     None where nothing says how sure it is.
     """
@@ -108,7 +108,7 @@ class Work:
 class Comparison:
     """One workload before and after a change.
 
-    ``shares`` has a ``Growth`` for every group and ``categories`` for every category with hits,
+    ``shares`` has a ``Delta`` for every group and ``categories`` for every category with hits,
     of shares of the hits. ``cpu_per_unit`` is in seconds. ``saving`` is what was saved, in cores:
     at the work of before where ``work`` is known, else as measured; ``predicted`` is what the
     findings of before had foretold. ``caveats`` say what the numbers do not show.
@@ -118,12 +118,12 @@ class Comparison:
     matched_by: str
     before: Observation
     after: Observation
-    cores: Growth
-    runtime: Growth
-    shares: tuple[tuple[Group, Growth], ...]
-    categories: tuple[tuple[Category, Growth], ...]
+    cores: Delta
+    runtime: Delta
+    shares: tuple[tuple[Group, Delta], ...]
+    categories: tuple[tuple[Category, Delta], ...]
     work: Work | None
-    cpu_per_unit: Growth | None
+    cpu_per_unit: Delta | None
     saving: Estimate
     predicted: Saving | None
     outcome: Outcome

@@ -24,7 +24,7 @@ def interval(hits: int, total: int, z: float = 1.96) -> tuple[float, float]:
 
 
 def difference(before: tuple[int, int], after: tuple[int, int]) -> tuple[float, float]:
-    """The 95 % interval of the growth of a share, from (hits, total) before and after.
+    """The 95 % interval of the delta of a share, from (hits, total) before and after.
 
     Newcombe's hybrid of two score intervals (Statistics in Medicine 17, 1998, p. 873, method 10):
     it also holds for few hits and for shares near 0 or 1. (-1, 1) of nothing.
@@ -34,9 +34,9 @@ def difference(before: tuple[int, int], after: tuple[int, int]) -> tuple[float, 
     if before[1] <= 0 or after[1] <= 0:
         return low2 - high1, high2 - low1
     share1, share2 = before[0] / before[1], after[0] / after[1]
-    growth = share2 - share1
-    low = growth - math.hypot(share2 - low2, high1 - share1)
-    high = growth + math.hypot(high2 - share2, share1 - low1)
+    delta = share2 - share1
+    low = delta - math.hypot(share2 - low2, high1 - share1)
+    high = delta + math.hypot(high2 - share2, share1 - low1)
     return max(-1.0, low), min(1.0, high)
 
 

@@ -1,4 +1,4 @@
-"""The agent: one thread samples, and a Window per tick goes to every exporter."""
+"""The agent: one thread samples, and every exporter gets each window."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def run(
                 server.server_address[1],
             )
             for window in session.windows(window_s, stop):
-                if window.hits.outside and not pulse.ticks:
+                if window.hits.outside and not pulse.windows:
                     log.warning(
                         "the node is a container: programs outside its PID namespace are only"
                         " counted, as outside-namespace (if it is none, set hostPID: true)"
@@ -72,7 +72,7 @@ def run(
             server.shutdown()
         server.server_close()
         _close(exporters)
-    log.info("stopped after %d windows", pulse.ticks)
+    log.info("stopped after %d windows", pulse.windows)
 
 
 def _begin(plan: Plan, pulse: Pulse, stop: Stop, stack: ExitStack) -> Session | None:

@@ -19,20 +19,8 @@ class TransientError(UserError):
     """The same may work a little later: the daemon tries again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """What may be kept of a ParseError: its reason. An error that is raised again and again grows
-    by a traceback each time, and keeps alive what its frames knew."""
-
-    reason: str
-
-    @property
-    def error(self) -> ParseError:
-        return ParseError(self.reason)
-
-
-class ParseError(GotaxError):
-    """Bytes from outside are not what their format promises.
+class ReadError(GotaxError):
+    """Something outside of gotax could not be read: a ParseError or an AccessError.
 
     ``reason`` is a short stable identifier (``elf-truncated``) used as a metric label;
     the text says what was found where.
@@ -44,7 +32,31 @@ class ParseError(GotaxError):
 
     @property
     def refusal(self) -> Refusal:
-        return Refusal(self.reason)
+        return Refusal(self.reason, type(self))
+
+
+class ParseError(ReadError):
+    """Bytes from outside do not have the format that they should have."""
+
+
+class AccessError(ReadError):
+    """The bytes could not be had: permission, a missing file, memory that is not mapped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The part of a ReadError that may be kept: its reason.
+
+    An error that is raised again and again grows by a traceback each time, and keeps alive what its
+    frames knew.
+    """
+
+    reason: str
+    kind: type[ReadError] = ReadError
+
+    @property
+    def error(self) -> ReadError:
+        return self.kind(self.reason)
 
 
 class ProcessGoneError(GotaxError):

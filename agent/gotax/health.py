@@ -9,13 +9,13 @@ from gotax.window import Health
 
 
 def health_of(
-    processes: Resolver, symbolizer: Symbolizer, names: Names, drain_s: float, tick_s: float
+    processes: Resolver, symbolizer: Symbolizer, names: Names, drain_s: float, work_s: float
 ) -> Health:
     caches = symbolizer.caches()
     binaries = processes.binaries
     return Health(
         drain_s=drain_s,
-        tick_s=tick_s,
+        work_s=work_s,
         cache_entries={
             **{name: len(cache) for name, cache in caches.items()},
             "processes": len(processes),

@@ -1,6 +1,6 @@
 """The HTTP server of the agent.
 
-/metrics renders the last Window; /healthz says whether ticks still come; /readyz whether one came.
+/metrics renders the last Window; /healthz says whether windows still come; /readyz, if one has.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _NOT_FOUND = " ".join(_PATHS).encode() + b"\n"
 
 
 class Pulse:
-    """When the last tick ended, or what it waits for before the first."""
+    """When the last window ended, or what it waits for before the first."""
 
     def __init__(self, window_s: float) -> None:
         self._allowed_s = window_s * _STALE_WINDOWS + 10
         self._last = time.monotonic()
-        self.ticks = 0
+        self.windows = 0
         self.waits_for = "no window yet"
 
     def beat(self) -> None:
-        self.ticks += 1
+        self.windows += 1
         self._last = time.monotonic()
 
     def wait_for(self, what: str) -> None:
@@ -105,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/healthz":
             self._answer_health(self.server.pulse.is_alive, "no window for too long")
         elif path == "/readyz":
-            self._answer_health(self.server.pulse.ticks > 0, self.server.pulse.waits_for)
+            self._answer_health(self.server.pulse.windows > 0, self.server.pulse.waits_for)
         else:
             self._answer(404, _NOT_FOUND)
 

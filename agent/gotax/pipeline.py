@@ -1,6 +1,6 @@
 """One sample's way, from a drain to a Window; ARCHITECTURE.md follows it.
 
-Knows every stage and owns their state; nobody knows the pipeline but the daemon and the commands.
+Knows every stage and owns their state. Only the daemon and the commands know the pipeline.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from gotax.diagnosis.reports import Measured, Reports
 from gotax.health import health_of
 from gotax.names import NOBODY, Names
 from gotax.processes.containers import ReadBounds
-from gotax.processes.entry import Entry
 from gotax.processes.resolver import Resolver
+from gotax.processes.tracked_process import TrackedProcess
 from gotax.profile import Profile
-from gotax.sampling.sampler import Drain, Newcomer
+from gotax.sampling.sampler import Drain, NewProcess
 from gotax.symbols.symbolizer import Symbolizer
 from gotax.window import HitCount, Window
 
@@ -56,43 +56,43 @@ class Pipeline:
         self._samples = Accumulator()
 
     def scan(self, pids: Collection[int] | None = None) -> None:
-        """Meet these processes, or all of the host, so that idle Go programs are reported too."""
-        self._processes.begin_tick()
+        """Read these processes, or all of the host, so that idle Go programs are reported too."""
+        self._processes.begin_round()
         self._processes.scan(pids)
-        for entry in self._processes.go_entries():
-            key = entry.process.container.key
+        for tracked in self._processes.go_processes():
+            key = tracked.process.container.key
             if key not in self._reports.counters:
-                self._reports.counters[key] = self._processes.usage(entry)
-        self._processes.end_tick()
+                self._reports.counters[key] = self._processes.usage(tracked)
+        self._processes.end_round()
 
-    def meet(self, newcomers: Sequence[Newcomer]) -> list[int]:
-        """Look at who has just been sampled for the first time; the PIDs of those that run."""
+    def read_new(self, new_processes: Sequence[NewProcess]) -> list[int]:
+        """Read processes sampled for the first time; returns the PIDs of those that run."""
         started = time.thread_time()
-        met = self._processes.meet([(n.cgroup_id, n.tgid) for n in newcomers])
+        admitted = self._processes.read_new([(n.cgroup_id, n.tgid) for n in new_processes])
         self._samples.work_s += time.thread_time() - started
-        return met
+        return admitted
 
-    def look_again(self, pids: Iterable[int]) -> dict[int, bool]:
-        """Those of these newcomers that still run, and whether they are Go programs by now."""
+    def read_again(self, pids: Iterable[int]) -> dict[int, bool]:
+        """Those of these PIDs that still run, and whether they are Go programs by now."""
         started = time.thread_time()
-        running = self._processes.look_again(pids)
+        running = self._processes.read_again(pids)
         self._samples.work_s += time.thread_time() - started
         return running
 
     def absorb(self, drain: Drain, drain_s: float, is_early: bool = False) -> None:
-        """Attribute, symbolize and classify what was drained; ``drain_s`` is what it cost.
+        """Attribute, symbolize and classify what was drained; ``drain_s`` is the CPU time it took.
 
-        ``is_early``: it came out of turn, for the sake of somebody who may soon be gone.
+        ``is_early``: a drain out of turn, for a process that may end soon.
         """
         started = time.thread_time()
         samples, errors = self._samples, self._processes.errors
         kernel_stack = self._symbolizer.kernel_stack if self._detail.kernel_frames else None
-        self._processes.begin_tick(is_early)
+        self._processes.begin_round(is_early)
         owners = find_owners(drain, self._processes, samples.lost)
         native = self._detail.native_frames
         user_stacks = find_user_stacks(drain, owners, self._symbolizer, native)
         truncated = samples.add(drain, owners, user_stacks, kernel_stack, is_early)
-        self._processes.end_tick()
+        self._processes.end_round()
         if truncated:
             errors["stack-truncated"] += truncated
         if drain.missed:
@@ -106,17 +106,17 @@ class Pipeline:
         started = time.thread_time()
         samples, self._samples = self._samples, Accumulator()
         processes = self._processes
-        processes.begin_tick()
+        processes.begin_round()
         bounds: ReadBounds = {}
-        for entry in processes.go_entries():
-            processes.refresh_go(entry, bounds)
-        self._name([*samples.entries, *processes.go_entries()])
+        for tracked in processes.go_processes():
+            processes.refresh_go(tracked, bounds)
+        self._name([*samples.tracked, *processes.go_processes()])
         profile = samples.profile()
         measured = self._measure(samples, profile, span.period_ns)
         reports = self._reports.of_window(measured, profile, span.duration_s, samples.cpus)
         unjudged, judged = samples.unjudged(processes.unjudged()), processes.judged()
         processes.end_window()
-        processes.end_tick()
+        processes.end_round()
         work_s = samples.work_s + time.thread_time() - started
         attributed = int(profile.hits.sum())
         window = Window(
@@ -126,7 +126,7 @@ class Pipeline:
             period_ns=span.period_ns,
             cpu_count=samples.cpus,
             hits=HitCount(samples.drained, attributed, dict(samples.lost)),
-            processes=tuple(entry.process for entry in samples.entries),
+            processes=tuple(tracked.process for tracked in samples.tracked),
             profile=profile,
             reports=reports,
             other_hits=attributed - sum(report.hits for report in reports),
@@ -136,26 +136,26 @@ class Pipeline:
         )
         return replace(window, changes=self._changes.observe(window))
 
-    def _name(self, entries: Iterable[Entry]) -> None:
+    def _name(self, processes: Iterable[TrackedProcess]) -> None:
         """Pods are looked up at the window's end: by then even those are known that started in it,
-        and who ended in it gets the name as well."""
+        and a process that ended in it gets the name as well."""
         find = cache(self._names.find)
-        for entry in entries:
-            container = entry.process.container
+        for tracked in processes:
+            container = tracked.process.container
             pod = None if container.container_id is None else find(container.container_id)
             if pod is not None and pod is not container.pod:
-                entry.process = replace(entry.process, container=container.named(pod.path, pod))
+                tracked.process = replace(tracked.process, container=container.named(pod.path, pod))
 
     def _measure(
         self, samples: Accumulator, profile: Profile, period_ns: int
     ) -> Iterator[Measured]:
         """Every container with a Go process, also if it was idle or has ended."""
-        for members in samples.containers(self._processes.go_entries()):
+        for members in samples.containers(self._processes.go_processes()):
             cpu_ns = 0
             for member in members.ranked:
-                taken = self._processes.take_cpu_ns(member.entry, period_ns)
+                taken = self._processes.take_cpu_ns(member.tracked, period_ns)
                 cpu_ns += member.hits * period_ns if taken is None else taken
-            main = members.ranked[0].entry
+            main = members.ranked[0].tracked
             yield Measured(
                 processes=tuple(member.process for member in members.ranked),
                 process_hits=tuple(member.hits for member in members.ranked),

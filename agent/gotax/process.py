@@ -179,7 +179,7 @@ class CpuUsage:
     throttled_ns: int | None = None
 
     def __add__(self, other: CpuUsage) -> CpuUsage:
-        """The growth in both times. A counter that only one of them knows is that one's."""
+        """The delta in both times. A counter that only one of them knows is that one's."""
         return CpuUsage(
             _sum(self.usage_ns, other.usage_ns),
             _sum(self.periods, other.periods),
@@ -188,12 +188,12 @@ class CpuUsage:
         )
 
     def __sub__(self, earlier: CpuUsage) -> CpuUsage:
-        """The growth since ``earlier``. It is unknown where either is, and never negative."""
+        """The delta since ``earlier``. It is unknown where either is, and never negative."""
         return CpuUsage(
-            _growth(self.usage_ns, earlier.usage_ns),
-            _growth(self.periods, earlier.periods),
-            _growth(self.throttled_periods, earlier.throttled_periods),
-            _growth(self.throttled_ns, earlier.throttled_ns),
+            _delta(self.usage_ns, earlier.usage_ns),
+            _delta(self.periods, earlier.periods),
+            _delta(self.throttled_periods, earlier.throttled_periods),
+            _delta(self.throttled_ns, earlier.throttled_ns),
         )
 
 
@@ -201,7 +201,7 @@ def _sum(a: int | None, b: int | None) -> int | None:
     return b if a is None else a if b is None else a + b
 
 
-def _growth(now: int | None, earlier: int | None) -> int | None:
+def _delta(now: int | None, earlier: int | None) -> int | None:
     return None if now is None or earlier is None else max(0, now - earlier)
 
 

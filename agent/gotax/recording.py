@@ -172,7 +172,8 @@ def _variance(values: list[float]) -> float:
     if len(values) < 2:
         return 0.0
     mean = sum(values) / len(values)
-    return sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    found = sum((value - mean) * (value - mean) for value in values) / (len(values) - 1)
+    return _finite(found, "drain_hits")
 
 
 def _category_hits(shares: dict[str, Any], hits: int) -> tuple[int, ...]:

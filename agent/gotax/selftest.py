@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gotax.config import Roots
-from gotax.errors import GotaxError, ParseError, ProcessGoneError
+from gotax.errors import GotaxError, ProcessGoneError, ReadError
 from gotax.linux import pidnamespace
 from gotax.linux.cgroup import find_hierarchies
 from gotax.linux.procfs import (
@@ -128,7 +128,7 @@ def _kernel_symbols(roots: Roots) -> Check:
 def _cgroups(roots: Roots) -> Check:
     try:
         found = find_hierarchies(roots.proc, f"{roots.sys}/fs/cgroup")
-    except ParseError as error:
+    except ReadError as error:
         return Check("cgroups", False, str(error), "mount the host's /sys/fs/cgroup")
     remedy = "mount the host's /sys/fs/cgroup, else no limit can be read"
     what = f"{found.version}, {'the whole host' if found.sees_host else 'only our own'}"
@@ -139,7 +139,7 @@ def _pid_namespace(roots: Roots) -> Check:
     name = "PID namespace"
     try:
         found = pidnamespace.read_pid_namespace(roots.proc)
-    except ParseError as error:
+    except ReadError as error:
         return Check(name, False, str(error), "add the capability SYS_PTRACE")
     if found == pidnamespace.INITIAL:
         return Check(name, True, "the host's")
@@ -152,7 +152,7 @@ def _pid_namespace(roots: Roots) -> Check:
         )
     try:
         btf.read_pid_layout(roots.sys)
-    except ParseError as error:
+    except ReadError as error:
         return Check(name, False, f"nested: pid:[{found}]", preflight.explain_namespace(str(error)))
     return Check(
         name,
@@ -176,7 +176,7 @@ def _processes(roots: Roots) -> Check:
             seen += 1
         except ProcessGoneError:
             continue
-        except ParseError:
+        except ReadError:
             seen += 1
     return Check(
         "other processes",

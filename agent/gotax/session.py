@@ -1,4 +1,4 @@
-"""The sampling loop as an iterator: a Sampler and a Pipeline, and a Window per tick."""
+"""The sampling loop as an iterator: a Sampler and a Pipeline, and a Window per interval."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from gotax.config import Detail, Roots, Thresholds
-from gotax.errors import ParseError, UserError
+from gotax.errors import ReadError, UserError
 from gotax.linux import pidnamespace
 from gotax.linux.access import require_access
 from gotax.linux.cgroup import find_hierarchies
 from gotax.linux.procfs import list_pids
 from gotax.names import NOBODY, Names
 from gotax.pipeline import Pipeline, Span
-from gotax.processes.first_look import Newcomers
+from gotax.processes.first_look import LookSchedule
 from gotax.processes.resolver import Resolver
 from gotax.sampling import preflight
 from gotax.sampling.loader import Watch
@@ -31,7 +31,7 @@ _CGROUP_DIRECTORIES_MAX = 4096
 
 
 class Stop(Protocol):
-    """Tells that it is time to end; ``threading.Event`` is one."""
+    """Set when it is time to end; ``threading.Event`` is one."""
 
     def is_set(self) -> bool: ...
 
@@ -89,7 +89,7 @@ class Session:
         )
         target = replace(self._target(), pid_namespace=_nested_namespace(plan.roots))
         self._sampler = Sampler(plan.hz, plan.drain_s, target, plan.detail.kernel_frames, watch)
-        self._newcomers = Newcomers()
+        self._schedule = LookSchedule()
         self._scanned = 0.0
 
     def _target(self) -> Target:
@@ -138,7 +138,7 @@ class Session:
             while not stop.is_set() and (began := time.monotonic()) < due:
                 self._watch(stop, min(due, began + self._plan.drain_s))
                 self._drain()
-                self._newcomers.rest()
+                self._schedule.rest()
             now, now_unix_ns = time.monotonic(), time.time_ns()
             if self._plan.scope.is_host and now - self._scanned > _SCAN_INTERVAL_S:
                 self._scan()
@@ -147,23 +147,25 @@ class Session:
             yield self._pipeline.window(span)
 
     def _watch(self, stop: Stop, until: float) -> None:
-        """Until it is time to drain, look at processes that have just been met.
+        """Read new processes until it is time to drain: by then they may have ended.
 
-        By the drain they may be gone. Costs nothing while nobody comes.
+        Costs nothing while no process starts.
         """
-        young = self._newcomers
+        schedule = self._schedule
         while not stop.is_set() and (now := time.monotonic()) < until:
-            is_listening = now >= young.listen_at_s
-            wake = min(until, young.next_look_s, until if is_listening else young.listen_at_s)
-            stop.wait(max(0.0, wake - now), self._sampler.newcomers_fd if is_listening else None)
+            is_listening = now >= schedule.listen_at_s
+            wake = min(until, schedule.next_look_s, until if is_listening else schedule.listen_at_s)
+            stop.wait(
+                max(0.0, wake - now), self._sampler.new_processes_fd if is_listening else None
+            )
             now = time.monotonic()
-            if now >= young.listen_at_s and (newcomers := self._sampler.newcomers()):
-                young.heard(now)
-                young.add(self._pipeline.meet(newcomers), now)
-            due = young.take_due(now)
+            if now >= schedule.listen_at_s and (new_processes := self._sampler.new_processes()):
+                schedule.announced(now)
+                schedule.add(self._pipeline.read_new(new_processes), now)
+            due = schedule.take_due(now)
             if due:
-                running = self._pipeline.look_again(due)
-                young.forget(due.keys() - running.keys())
+                running = self._pipeline.read_again(due)
+                schedule.forget(due.keys() - running.keys())
                 if any(is_go and due[pid] for pid, is_go in running.items()):
                     self._drain(is_early=True)
 
@@ -190,7 +192,7 @@ def _nested_namespace(roots: Roots) -> int | None:
     """
     try:
         found = pidnamespace.read_pid_namespace(roots.proc)
-    except ParseError as error:
+    except ReadError as error:
         raise UserError(
             f"{error}: add the capability SYS_PTRACE, or mount the host's /proc"
         ) from error

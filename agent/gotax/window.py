@@ -45,7 +45,7 @@ class ContainerReport:
     category_hits: Int64Array
     functions: tuple[FunctionShare, ...]
     limit: CpuLimit
-    usage: CpuUsage  # growth of the kernel's counters in this window
+    usage: CpuUsage  # deltas of the kernel's counters in this window
     verdict: Verdict
     findings: tuple[Finding, ...] = ()
     cpu_ns: int | None = None  # of its Go processes, by the kernel's account
@@ -81,7 +81,7 @@ class Health:
     """gotax's own well-being. ``losses`` and ``drained`` count since the start."""
 
     drain_s: float = 0.0
-    tick_s: float = 0.0
+    work_s: float = 0.0
     cache_entries: dict[str, int] = field(default_factory=dict)
     cache_evictions: dict[str, int] = field(default_factory=dict)
     errors: dict[str, int] = field(default_factory=dict)
@@ -111,7 +111,7 @@ def go_processes(processes: Sequence[Process]) -> dict[str, list[int]]:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Everything learned in one tick. ``start_unix_ns`` is wall time, ``duration_s`` monotonic."""
+    """Everything of one interval. ``start_unix_ns`` is wall time, ``duration_s`` monotonic."""
 
     host: str
     start_unix_ns: int

@@ -136,9 +136,9 @@ def test_pyroscopes_no_is_understood(caplog: pytest.LogCaptureFixture) -> None:
     """An error of the Connect protocol: final, with its message in the log."""
 
     class Unnamed(PyroscopeBackend):
-        def parcels(self, window: Window) -> Any:
-            for parcel in super().parcels(window):
-                yield type(parcel)(parcel.body.replace(b"service_name", b"survice_name"), 6)
+        def batches(self, window: Window) -> Any:
+            for batch in super().batches(window):
+                yield type(batch)(batch.body.replace(b"service_name", b"survice_name"), 6)
 
     with listening("pyroscope") as listener:
         endpoint = parse_endpoint(f"http://{listener.address}", 4040)
@@ -167,9 +167,9 @@ def test_parcas_no_is_understood(caplog: pytest.LogCaptureFixture) -> None:
     """INVALID_ARGUMENT is final."""
 
     class Unnamed(ParcaBackend):
-        def parcels(self, window: Window) -> Any:
-            for parcel in super().parcels(window):
-                yield type(parcel)(parcel.body.replace(b"__name__", b"__nume__"), 6)
+        def batches(self, window: Window) -> Any:
+            for batch in super().batches(window):
+                yield type(batch)(batch.body.replace(b"__name__", b"__nume__"), 6)
 
     with listening("parca") as listener:
         endpoint = parse_endpoint(f"http://{listener.address}", 7070)

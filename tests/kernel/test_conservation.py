@@ -24,15 +24,15 @@ PERF_EVENT_IOC_DISABLE = 0x2401
 
 
 def close_the_books(walk: Walk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take the timers away as if every CPU went offline; then both banks, until nothing is left.
+    """Take the timers away as if every CPU went offline; then both buffers, until nothing is left.
 
-    The first drain reads one bank and stops the timers; what came meanwhile is in the other.
+    The first drain reads one buffer and stops the timers; what came meanwhile is in the other.
     """
     monkeypatch.setattr(sampler, "online_cpus", set)
     for _ in range(3):
         last = walk.drain()
     assert not len(last.samples)
-    assert last.counters[Counter.TICKS] == 0
+    assert last.counters[Counter.INTERRUPTS] == 0
 
 
 def check_every_stack_is_there(drain: Drain) -> None:
@@ -70,9 +70,9 @@ def test_every_interrupt_is_accounted_for(
         cpu_ns += program.cpu_ns()
         close_the_books(walk, monkeypatch)
         window = walk.window()
-    ticks = walk.counted(Counter.TICKS)
+    interrupts = walk.counted(Counter.INTERRUPTS)
     elsewhere = [Counter.IDLE, Counter.FILTERED, Counter.SAMPLES_FULL]
-    assert ticks == sum(map(walk.counted, elsewhere)) + walk.hits()
+    assert interrupts == sum(map(walk.counted, elsewhere)) + walk.hits()
     assert window.hits.drained == walk.hits() + walk.counted(Counter.SAMPLES_FULL)
     assert sum(window.hits.lost.values()) < 0.001 * window.hits.drained
     assert walk.counted(Counter.STACKS_FULL) == 0
@@ -99,9 +99,9 @@ def test_maps_that_are_too_small_lose_by_name(
     full = walk.counted(Counter.SAMPLES_FULL)
     assert full > 0
     assert window.hits.lost["samples-full"] == full
-    ticks = walk.counted(Counter.TICKS)
+    interrupts = walk.counted(Counter.INTERRUPTS)
     idle = walk.counted(Counter.IDLE)
-    assert ticks == idle + full + walk.hits()
+    assert interrupts == idle + full + walk.hits()
     for drain in walk.drains:
         check_every_stack_is_there(drain)
 
@@ -187,8 +187,8 @@ def rate(running: Sampler) -> float:
     running.drain()
     started = time.monotonic()
     time.sleep(0.5)
-    ticks = running.drain().counters[Counter.TICKS]
-    return ticks / (time.monotonic() - started)
+    interrupts = running.drain().counters[Counter.INTERRUPTS]
+    return interrupts / (time.monotonic() - started)
 
 
 def test_an_idle_moment_is_an_empty_drain() -> None:

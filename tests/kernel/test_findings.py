@@ -17,7 +17,7 @@ import pytest
 from gotax.cli.stopping import StopSignal
 from gotax.config import Thresholds
 from gotax.diagnosis import rules
-from gotax.diagnosis.case import Case
+from gotax.diagnosis.context import Context
 from gotax.findings import Cause, Confidence, Finding, Severity
 from gotax.session import Plan, Scope, Session
 from gotax.window import ContainerReport
@@ -228,14 +228,14 @@ def test_the_finding_says_why_and_what_to_do(seen: dict[str, Seen]) -> None:
     assert sum(source.cores for source in saving.sources) == pytest.approx(saving.mid)
 
 
-def on_a_large_node(subject: Seen, cpus: int) -> Case:
+def on_a_large_node(subject: Seen, cpus: int) -> Context:
     """The same process where there are more CPUs: it fits all of them, as it was started with one P
     for each. Machines of this size have too few for a node to be called large."""
     main = subject.report.main_process
     assert main.gomaxprocs is not None
     gomaxprocs = replace(main.gomaxprocs, value=cpus, recommended=cpus)
     report = replace(subject.report, processes=(replace(main, gomaxprocs=gomaxprocs),))
-    return Case(report, subject.duration_s, cpus, Thresholds())
+    return Context(report, subject.duration_s, cpus, Thresholds())
 
 
 def test_no_limit_on_a_large_node(seen: dict[str, Seen]) -> None:

@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 from gotax.config import Roots, Thresholds
 from gotax.diagnosis import rules
-from gotax.diagnosis.case import Case
+from gotax.diagnosis.context import Context
 from gotax.findings import Cause, Finding, Verdict
 from gotax.linux.cgroup import find_hierarchies
 from gotax.process import Automaxprocs, CpuUsage, Gomaxprocs, Origin, RuntimeState
@@ -106,22 +106,22 @@ class Running:
         self.table = Resolver(Roots())
 
     def look(self) -> Seen:
-        self.table.begin_tick()
+        self.table.begin_round()
         pid = self.load.pid
-        known = [e for e in self.table.go_entries() if e.process.pid == pid]
+        known = [e for e in self.table.go_processes() if e.process.pid == pid]
         if known:
             self.table.refresh_go(known[0], {})
         else:
             self.table.scan([pid])
-        (entry,) = (e for e in self.table.go_entries() if e.process.pid == pid)
+        (tracked,) = (e for e in self.table.go_processes() if e.process.pid == pid)
         hits = np.zeros(CATEGORY_COUNT, np.int64)
         hits[Category.SCHED_FIND_WORK], hits[Category.USER] = 600, 400
         report = ContainerReport(
-            container=entry.process.container,
-            processes=(entry.process,),
+            container=tracked.process.container,
+            processes=(tracked.process,),
             category_hits=hits,
             functions=(),
-            limit=entry.limit,
+            limit=tracked.limit,
             usage=CpuUsage(),
             verdict=Verdict.UNREADABLE,
             process_hits=(1000,),
@@ -174,8 +174,8 @@ def with_value(seen: Seen, value: int) -> Seen:
 
 
 def findings(seen: Seen, earlier_limit: float | None = None) -> dict[str, Finding]:
-    case = Case(seen.report, DURATION_S, SIXTEEN, Thresholds(), earlier_limit=earlier_limit)
-    return {finding.code: finding for finding in rules.find_all(case)}
+    context = Context(seen.report, DURATION_S, SIXTEEN, Thresholds(), earlier_limit=earlier_limit)
+    return {finding.code: finding for finding in rules.find_all(context)}
 
 
 def of_patch(start: Start, patch: str) -> Start:
@@ -530,8 +530,8 @@ def test_a_fork_of_automaxprocs_is_not_judged_by_its_rules(tmp_path: Path) -> No
 
 
 def judged(seen: Seen, code: str) -> Finding | None:
-    case = Case(seen.report, DURATION_S, SIXTEEN, Thresholds())
-    return {f.code: f for f in rules.find_all(case)}.get(code)
+    context = Context(seen.report, DURATION_S, SIXTEEN, Thresholds())
+    return {f.code: f for f in rules.find_all(context)}.get(code)
 
 
 def busy(seen: Seen, cores: float, throttled: int = 0) -> Seen:

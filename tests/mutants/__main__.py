@@ -1,4 +1,4 @@
-"""Tries each mutant of the files named, or of all: `make mutants FILES='case.py history.py'`.
+"""Tries each mutant of the files named, or of all: `make mutants FILES='context.py history.py'`.
 
 A mutant runs in a fork of a process that has collected the tests, with the changed code in place of
 the old, and only against the tests that reach its line. What survives there, and what changes a

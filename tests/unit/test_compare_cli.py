@@ -288,6 +288,13 @@ def test_no_value_makes_a_traceback(data: st.DataObject) -> None:
         assert subject.observation.cores_variance >= 0
 
 
+def test_a_variance_beyond_all_numbers_is_refused() -> None:
+    """CPU seconds over next to no time: the squares overflow."""
+    whole = document(container(drain_hits=[1, 3]), duration_s=1e-200)
+    with pytest.raises(ParseError, match="too large"):
+        parse_recording(json.dumps(whole).encode())
+
+
 @given(st.binary(max_size=200))
 def test_no_bytes_make_a_traceback(data: bytes) -> None:
     """Garbage is refused."""

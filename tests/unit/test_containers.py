@@ -320,7 +320,7 @@ def test_counters_are_those_of_the_groups_cgroup(trees: Trees) -> None:
 
 
 @pytest.mark.parametrize("version", ["v1", "hybrid"])
-def test_each_path_has_its_own_cpuset_in_one_tick(tmp_path: Path, version: str) -> None:
+def test_each_path_has_its_own_cpuset_in_one_round(tmp_path: Path, version: str) -> None:
     """Two processes of one cpu cgroup and of two cpusets: each has its own CPUs."""
     trees = Trees(tmp_path, version)
     trees.make("/u.service")

@@ -29,7 +29,7 @@ KNOWS: dict[str, set[str]] = {
     "config": set(),
     "wire": set(),
     "confidence": {"wire"},
-    "generations": set(),
+    "lru": set(),
     "names": {"process"},
     "runs": {"profile"},
     "sampling": {"errors", "profile", "process", "config"},
@@ -38,9 +38,9 @@ KNOWS: dict[str, set[str]] = {
     "diagnosis": {"errors", *VALUES, "config", "confidence"},
     "kubernetes": {"errors", "process"},
     "exporters": {"", "errors", "extras", *VALUES, "wire", "confidence"},
-    "processes": {"errors", "profile", "process", "config", "generations", "linux", "golang"},
+    "processes": {"errors", "profile", "process", "config", "lru", "linux", "golang"},
     "symbols": {
-        *("profile", "process", "generations", "runs", "linux", "golang"),
+        *("profile", "process", "lru", "runs", "linux", "golang"),
         "processes",
     },
     "attribution": {"profile", "sampling", "processes", "symbols"},
@@ -71,10 +71,10 @@ KNOWS: dict[str, set[str]] = {
 WITHIN: dict[str, tuple[str, ...]] = {
     "processes": (
         *("__init__", "counts", "opened", "files", "binaries", "containers", "membership"),
-        *("address_space", "layout", "program", "go_runtime", "entry", "table"),
+        *("address_space", "layout", "program", "go_runtime", "tracked_process", "table"),
         *("inspection", "first_look", "resolver"),
     ),
-    "symbols": ("__init__", "places", "ranges", "walks", "kernel", "symbolizer"),
+    "symbols": ("__init__", "classified", "ranges", "walks", "kernel", "symbolizer"),
 }
 # What containers own, as linux and golang read it: processes/files.py alone may ask for it.
 CONTAINERS_FILES = {
@@ -132,7 +132,7 @@ ONLY: dict[str, str | tuple[str, ...]] = {  # who alone may import a library
 }
 PURE = (
     *(f"{name}.py" for name in VALUES),
-    *("errors.py", "config.py", "confidence.py", "generations.py", "wire/significance.py"),
+    *("errors.py", "config.py", "confidence.py", "lru.py", "wire/significance.py"),
     *("diagnosis/*.py", "diagnosis/rules/*.py"),
     *("golang/buildinfo.py", "golang/categories.py", "golang/classmap.py"),
     *("golang/functab.py", "golang/inline.py"),
@@ -144,7 +144,7 @@ PURE = (
     *("exporters/folded.py", "exporters/pprof.py", "exporters/record.py", "exporters/report.py"),
     *(
         "exporters/backends/otlp.py",
-        "exporters/backends/portions.py",
+        "exporters/backends/containerprofile.py",
         "exporters/backends/series.py",
     ),
     *(

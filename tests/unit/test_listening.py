@@ -165,8 +165,8 @@ def test_the_agent_answers_on_both_families() -> None:
 def test_head_has_the_answer_of_get_without_its_body(path: str) -> None:
     """It was 501. Status and headers are the same, also of a probe that fails."""
     with agent_answering() as (port, pulse):
-        for ticks in (0, 1):
-            pulse.ticks = ticks
+        for windows in (0, 1):
+            pulse.windows = windows
             status, headers, body = asked(port, "GET", path)
             head = asked(port, "HEAD", path)
             assert (head[0], head[2]) == (status, b"")

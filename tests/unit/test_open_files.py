@@ -1,4 +1,4 @@
-"""Between two ticks the agent holds no file of anybody: neither descriptor nor what was read."""
+"""Between two rounds the agent holds no file of anybody: neither descriptor nor what was read."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gotax.config import Roots
-from gotax.processes.entry import Entry
 from gotax.processes.resolver import Resolver
+from gotax.processes.tracked_process import TrackedProcess
 
 pytestmark = pytest.mark.toolchain
 
@@ -26,7 +26,7 @@ def times_open(path: Path) -> int:
     return found
 
 
-def test_an_executable_is_closed_in_the_end_of_every_tick(go_binary: Callable[..., Path]) -> None:
+def test_an_executable_is_closed_in_the_end_of_every_round(go_binary: Callable[..., Path]) -> None:
     """Also in those after the first, in which new functions of a process known already are read."""
     path = go_binary("symbols", "1.27.3")
     with subprocess.Popen(
@@ -39,16 +39,16 @@ def test_an_executable_is_closed_in_the_end_of_every_tick(go_binary: Callable[..
         process.stdout.readline()
         before = times_open(path)  # by other tests
         table = Resolver(Roots())
-        for tick in range(3):
-            table.begin_tick()
-            entry = table.resolve(process.pid)
-            assert isinstance(entry, Entry)
-            (mapping,) = [one for one in entry.space.mappings() if one.path == str(path)]
-            binary = entry.space.binary(mapping)
+        for number in range(3):
+            table.begin_round()
+            tracked = table.resolve(process.pid)
+            assert isinstance(tracked, TrackedProcess)
+            (mapping,) = [one for one in tracked.space.mappings() if one.path == str(path)]
+            binary = tracked.space.binary(mapping)
             assert binary is not None
             assert binary.pclntab is not None
-            binary.calls(np.array([binary.pclntab.text_start + 4096 * tick], np.uint64), False)
+            binary.calls(np.array([binary.pclntab.text_start + 4096 * number], np.uint64), False)
             assert times_open(path) == before + 1
-            table.end_tick()
+            table.end_round()
             assert times_open(path) == before
         process.communicate()

@@ -22,10 +22,10 @@ from gotax.golang.pclntab import Chains, Pclntab, parse_pclntab
 from gotax.linux.elf import PF_X, FileReader, parse_elf
 from gotax.pipeline import Pipeline, Span
 from gotax.process import PodContainer, Workload
-from gotax.processes.entry import Entry
 from gotax.processes.resolver import Resolver
+from gotax.processes.tracked_process import TrackedProcess
 from gotax.profile import Category
-from gotax.sampling.sampler import SAMPLE, Drain, Newcomer, Stacks
+from gotax.sampling.sampler import SAMPLE, Drain, NewProcess, Stacks
 from gotax.sampling.sampler import Counter as KernelCounter
 from gotax.symbols import symbolizer
 from gotax.window import Window
@@ -193,7 +193,7 @@ HITS = st.builds(
     kernel=st.sampled_from([0, 0, 5]),
     cgroup_id=st.integers(0, 5),
 )
-TICKS = st.lists(
+ROUNDS = st.lists(
     st.tuples(
         st.lists(EVENTS, max_size=4),
         st.lists(HITS, max_size=8, unique_by=lambda h: (h.tgid, h.stack, h.kernel, h.cgroup_id)),
@@ -235,9 +235,9 @@ class Play:
             self.host.start(pid, self.alive[pid], self.programs[event], cgroup)
 
 
-@given(ticks=TICKS)
+@given(rounds=ROUNDS)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_no_hit_vanishes_and_none_goes_to_a_stranger(known: Known, ticks: list[Any]) -> None:
+def test_no_hit_vanishes_and_none_goes_to_a_stranger(known: Known, rounds: list[Any]) -> None:
     """Processes start, exec, end, reuse PIDs and have garbage in any file; stacks are missing.
 
     drained = attributed + lost, per window and per container; and a process that ended long
@@ -261,16 +261,16 @@ def test_no_hit_vanishes_and_none_goes_to_a_stranger(known: Known, ticks: list[A
             4: [2**64 - 1],
             5: [known.main] * 127,
         }  # 6 is missing
-        for events, hits, full, closes in ticks:
+        for events, hits, full, closes in rounds:
             for pid, event in events[:2]:
                 play.happen(pid, event)
             play.past.append(dict(play.alive))
-            met = walk.meet([Newcomer(ids[h.cgroup_id], h.tgid) for h in hits])
+            admitted = walk.read_new([NewProcess(ids[h.cgroup_id], h.tgid) for h in hits])
             for pid, event in events[2:]:
                 play.happen(pid, event)
             samples = [Hit(h.tgid, h.hits, h.stack, h.kernel, ids[h.cgroup_id]) for h in hits]
             play.past.append(dict(play.alive))
-            walk.look_again(met)
+            walk.read_again(admitted)
             walk.absorb(drain(samples, stacks, full), 0.0)
             drained += sum(h.hits for h in hits) + full
             if closes:
@@ -283,7 +283,7 @@ def test_no_hit_vanishes_and_none_goes_to_a_stranger(known: Known, ticks: list[A
 
 def check_strangers(window: Window, play: Play) -> None:
     """Hits went only to who was there at one of this window's drains or of the four before, or when
-    newcomers were looked at before one of them."""
+    new processes were read before one of them."""
     seen = {(pid, start) for alive in play.past for pid, start in alive.items()}
     for pid, start in hits_by_process(window):
         assert pid == 0 or (pid, start) in seen
@@ -341,17 +341,17 @@ def test_the_long_dead_are_not_kept_whole(host: Host, known: Known) -> None:
     processes = Resolver(host.roots)
     walk = Pipeline(processes, "host", Thresholds(), EVERYTHING)
     walk.absorb(drain([Hit(7, 2, 1)], {1: [known.main]}), 0.0)
-    entry = processes.resolve(7)
-    assert isinstance(entry, Entry)
-    assert entry.space.program
-    assert entry.space.holds_mappings
+    tracked = processes.resolve(7)
+    assert isinstance(tracked, TrackedProcess)
+    assert tracked.space.program
+    assert tracked.space.holds_mappings
     host.end(7)
     walk.absorb(drain([Hit(7, 3, 1)], {1: [known.main]}), 0.0)
     for _ in range(5):
         walk.absorb(drain([]), 0.0)
-    assert entry.space.program is None
-    assert not entry.space.holds_mappings
-    assert entry.program.runtimes == ()
+    assert tracked.space.program is None
+    assert not tracked.space.holds_mappings
+    assert tracked.program.runtimes == ()
     window = walk.window(SPAN)
     check_books(window, 5)
     (report,) = window.reports
@@ -367,7 +367,7 @@ def test_a_process_that_ends_while_it_is_looked_at_again(
     read: that ends the process, and not the agent."""
     host.start(7, 100, native)
     processes = Resolver(host.roots)
-    processes.begin_tick()
+    processes.begin_round()
     processes.scan()
     assert processes.unjudged()["elf-magic"] == 1
     if look == "resolve":
@@ -378,16 +378,16 @@ def test_a_process_that_ends_while_it_is_looked_at_again(
     if look == "scan":
         processes.scan()
     else:
-        entry = processes.get(7)
-        assert entry
-        entry.program.exe = None  # else it has called exec
-        assert processes.resolve(7) is entry
+        tracked = processes.get(7)
+        assert tracked
+        tracked.program.exe = None  # else it has called exec
+        assert processes.resolve(7) is tracked
     assert processes.get(7) is None
     assert not processes.unjudged()
     host.start(7, 101, known.program)
     processes.scan()
-    (entry,) = processes.go_entries()
-    assert entry.process.start_ticks == 101
+    (tracked,) = processes.go_processes()
+    assert tracked.process.start_ticks == 101
 
 
 @pytest.mark.parametrize("seen_ending", [True, False])
@@ -454,7 +454,7 @@ def test_exec_of_the_same_file_is_noticed(host: Host, known: Known, busy: bool) 
 
 
 # ---------------------------------------------------------------------------------------------
-# Who is met between two drains
+# New processes between two drains
 # ---------------------------------------------------------------------------------------------
 
 RUN_ONE, RUN_TWO = (f"/kubepods/pod1/{digit * 64}" for digit in "ab")
@@ -482,7 +482,7 @@ def test_who_was_met_keeps_all_of_its_hits(host: Host, known: Known) -> None:
     for pid, cgroup, count in ((7, RUN_ONE, 5), (8, RUN_TWO, 3)):
         number = host.cgroup(cgroup)
         host.start(pid, 100 + pid, known.program, cgroup)
-        assert walk.meet([Newcomer(number, pid)]) == [pid]
+        assert walk.read_new([NewProcess(number, pid)]) == [pid]
         host.end(pid)
         remove(host, cgroup)
         hits.append(Hit(pid, count, cgroup_id=number))
@@ -498,7 +498,7 @@ def test_cgroup_of_who_was_met_is_known_afterwards(host: Host, known: Known) -> 
     number = host.cgroup(RUN_ONE)
     host.start(7, 100, known.program, RUN_ONE)
     walk = pipeline(host)
-    walk.meet([Newcomer(number, 7)])
+    walk.read_new([NewProcess(number, 7)])
     host.end(7)
     remove(host, RUN_ONE)
     walk.absorb(drain([Hit(7, 2, cgroup_id=number), Hit(9, 4, cgroup_id=number)]), 0.0)
@@ -511,7 +511,7 @@ def test_cgroup_outlives_who_was_announced(host: Host) -> None:
     """Who is gone by the time it is looked at: its cgroup is found while it is still there."""
     number = host.cgroup(RUN_ONE)
     walk = pipeline(host)
-    assert walk.meet([Newcomer(number, 7)]) == []
+    assert walk.read_new([NewProcess(number, 7)]) == []
     remove(host, RUN_ONE)
     walk.absorb(drain([Hit(7, 2, cgroup_id=number)]), 0.0)
     window = walk.window(SPAN)
@@ -526,7 +526,7 @@ def test_process_that_moved_does_not_name_the_cgroup_it_was_announced_in(
     first, _ = host.cgroup(RUN_ONE), host.cgroup(RUN_TWO)
     host.start(7, 100, native, RUN_TWO)
     walk = pipeline(host)
-    walk.meet([Newcomer(first, 7)])
+    walk.read_new([NewProcess(first, 7)])
     remove(host, RUN_ONE)
     walk.absorb(drain([Hit(9, 2, cgroup_id=first)]), 0.0)
     window = walk.window(SPAN)
@@ -542,10 +542,10 @@ def test_who_was_met_before_its_exec_is_what_it_became(
     number = host.cgroup(RUN_ONE)
     host.start(7, 100, native, RUN_ONE)
     walk = pipeline(host)
-    assert walk.meet([Newcomer(number, 7)]) == [7]
+    assert walk.read_new([NewProcess(number, 7)]) == [7]
     host.start(7, 100, known.program, RUN_ONE, stack=2)
     if looks:
-        assert walk.look_again([7]) == {7: True}
+        assert walk.read_again([7]) == {7: True}
         host.end(7)
     walk.absorb(drain([Hit(7, 2, cgroup_id=number)]), 0.0)
     window = walk.window(SPAN)
@@ -560,14 +560,14 @@ def test_runc_on_its_way_is_not_taken_for_the_containers_program(host: Host, kno
     stat = (host.proc / "7/stat").read_text()
     host.spoil(7, "stat", re.sub(r"\(.*\)", "(runc:[2:INIT])", stat).encode())
     walk = pipeline(host)
-    assert walk.meet([Newcomer(number, 7)]) == [7]
+    assert walk.read_new([NewProcess(number, 7)]) == [7]
     assert walk.window(SPAN).reports == ()
     host.start(7, 100, known.program, RUN_ONE, stack=2)
-    assert walk.look_again([7]) == {7: True}
+    assert walk.read_again([7]) == {7: True}
     assert walk.window(SPAN).reports[0].container.container_id == "a" * 64
 
 
-def test_hits_of_a_pid_used_again_are_not_given_to_the_newcomer(
+def test_hits_of_a_pid_used_again_are_not_given_to_the_new_process(
     host: Host, native: Program
 ) -> None:
     """Between two drains one process ended and another got its PID: neither gets the hits."""
@@ -576,8 +576,8 @@ def test_hits_of_a_pid_used_again_are_not_given_to_the_newcomer(
     walk = pipeline(host)
     walk.absorb(drain([Hit(7, 2)]), 0.0)
     host.start(7, 200, native, RUN_ONE)
-    walk.meet([Newcomer(number, 7)])
-    assert walk.look_again([7]) == {}
+    walk.read_new([NewProcess(number, 7)])
+    assert walk.read_again([7]) == {}
     walk.absorb(drain([Hit(7, 3, cgroup_id=1 << 40)]), 0.0)
     window = walk.window(SPAN)
     check_books(window, 5)
@@ -585,7 +585,7 @@ def test_hits_of_a_pid_used_again_are_not_given_to_the_newcomer(
     assert window.hits.lost == {"pid-reused": 3}
 
 
-def test_only_so_many_newcomers_are_looked_at_between_two_drains(
+def test_only_so_many_new_processes_are_read_between_two_drains(
     host: Host, native: Program
 ) -> None:
     """A host that starts containers without end does not keep the agent busy; a drain later it
@@ -593,14 +593,14 @@ def test_only_so_many_newcomers_are_looked_at_between_two_drains(
     flood = []
     for pid in range(100, 300):
         cgroup = f"/kubepods/pod1/{pid:064x}"
-        flood.append(Newcomer(host.cgroup(cgroup), pid))
+        flood.append(NewProcess(host.cgroup(cgroup), pid))
         host.start(pid, 100, native, cgroup)
     walk = pipeline(host)
-    met = walk.meet(flood)
-    assert 0 < len(met) < 100
-    assert walk.meet(flood) == []
+    admitted = walk.read_new(flood)
+    assert 0 < len(admitted) < 100
+    assert walk.read_new(flood) == []
     walk.absorb(drain([]), 0.0)
-    assert len(walk.meet(flood)) == len(met)
+    assert len(walk.read_new(flood)) == len(admitted)
 
 
 def test_container_that_starts_processes_all_the_time_is_looked_at_at_first(
@@ -609,13 +609,13 @@ def test_container_that_starts_processes_all_the_time_is_looked_at_at_first(
     """Its first processes say what it is; those of probes and shells wait for the drain."""
     number = host.cgroup(RUN_ONE)
     walk = pipeline(host)
-    met = []
+    admitted = []
     for pid in range(100, 140):
         host.start(pid, 100, native, RUN_ONE)
-        met += walk.meet([Newcomer(number, pid)])
+        admitted += walk.read_new([NewProcess(number, pid)])
         walk.absorb(drain([]), 0.0)
-    assert met == list(range(100, 100 + len(met)))
-    assert 4 < len(met) < 20
+    assert admitted == list(range(100, 100 + len(admitted)))
+    assert 4 < len(admitted) < 20
 
 
 def test_processes_of_the_host_wait_for_the_drain(host: Host, native: Program) -> None:
@@ -624,7 +624,7 @@ def test_processes_of_the_host_wait_for_the_drain(host: Host, native: Program) -
     walk = pipeline(host)
     for pid in (7, 8):
         host.start(pid, 100, native, "/system.slice/cron.service")
-        assert walk.meet([Newcomer(number, pid)]) == []
+        assert walk.read_new([NewProcess(number, pid)]) == []
         host.end(pid)
     walk.absorb(drain([Hit(7, 1, cgroup_id=number), Hit(8, 2, cgroup_id=number)]), 0.0)
     window = walk.window(SPAN)
@@ -660,7 +660,7 @@ def test_cpu_time_of_who_ended_is_the_kernels_and_then_its_hits(host: Host, know
     walk = pipeline(host)
     host.start(7, 1 << 40, known.program, RUN_ONE)  # after the window began
     use_cpu(host, 7, 30)
-    walk.meet([Newcomer(number, 7)])
+    walk.read_new([NewProcess(number, 7)])
     use_cpu(host, 7, 200)
     walk.absorb(drain([Hit(7, 170, cgroup_id=number)]), 0.0, is_early=True)
     host.end(7)
@@ -671,12 +671,12 @@ def test_cpu_time_of_who_ended_is_the_kernels_and_then_its_hits(host: Host, know
 
 
 def test_cpu_time_of_who_was_never_drained_alive_is_its_hits(host: Host, known: Known) -> None:
-    """What it had used when it was met is in the hits already."""
+    """What it had used when it was admitted is in the hits already."""
     number = host.cgroup(RUN_ONE)
     walk = pipeline(host)
     host.start(7, 1 << 40, known.program, RUN_ONE)
     use_cpu(host, 7, 30)
-    walk.meet([Newcomer(number, 7)])
+    walk.read_new([NewProcess(number, 7)])
     host.end(7)
     walk.absorb(drain([Hit(7, 50, cgroup_id=number)]), 0.0)
     (report,) = walk.window(SPAN).reports
@@ -865,7 +865,7 @@ def test_pod_of_a_part_is_that_of_its_container(host: Host, known: Known) -> Non
     """Docker in a pod goes by the pod's name, with the part after it."""
     pod = PodContainer("ns", "web", "app", "u", "n", "i", "container", Workload("Pod", "web"))
 
-    class Roster:
+    class PodCache:
         counts: ClassVar[dict[str, int]] = {}
 
         def find(self, container_id: str) -> PodContainer | None:
@@ -877,7 +877,7 @@ def test_pod_of_a_part_is_that_of_its_container(host: Host, known: Known) -> Non
     host.cgroup(NESTED, "50000 100000")
     host.start(7, 100, known.program, NESTED)
     host.start(8, 100, known.program, NESTED.partition("/docker")[0])
-    walk = Pipeline(Resolver(host.roots), "host", Thresholds(), EVERYTHING, Roster())
+    walk = Pipeline(Resolver(host.roots), "host", Thresholds(), EVERYTHING, PodCache())
     for _ in range(2):
         walk.absorb(drain([Hit(7, 3), Hit(8, 2)]), 0.0)
         reports = walk.window(SPAN).reports

@@ -21,8 +21,8 @@ import numpy as np
 import pytest
 from gotax.config import Roots
 from gotax.linux import procfs
-from gotax.processes.entry import Entry
 from gotax.processes.resolver import Resolver
+from gotax.processes.tracked_process import TrackedProcess
 
 from tests.toolchains import VERSIONS
 
@@ -86,18 +86,18 @@ def running(*command: str | Path, **options: Any) -> Iterator[int]:
             process.kill()
 
 
-def looked_at(pid: int, roots: Roots = REAL) -> tuple[Resolver, Entry]:
+def looked_at(pid: int, roots: Roots = REAL) -> tuple[Resolver, TrackedProcess]:
     table = Resolver(roots)
-    table.begin_tick()
-    entry = table.resolve(pid)
-    assert isinstance(entry, Entry)
-    table.refresh_go(entry, {})
-    table.end_tick()
-    return table, entry
+    table.begin_round()
+    tracked = table.resolve(pid)
+    assert isinstance(tracked, TrackedProcess)
+    table.refresh_go(tracked, {})
+    table.end_round()
+    return table, tracked
 
 
-def value_of(entry: Entry) -> int | str | None:
-    found = entry.process.gomaxprocs
+def value_of(tracked: TrackedProcess) -> int | str | None:
+    found = tracked.process.gomaxprocs
     return (found.value or found.reason) if found else None
 
 
@@ -126,23 +126,23 @@ def test_a_process_whose_main_thread_has_ended(
         command = [program, go_binary("library", version, "c-shared")]
     with running(*command, env={"GOMAXPROCS": "7", "GODEBUG": "x=1"}) as pid:
         wait_for_the_main_thread_to_end(pid)
-        table, entry = looked_at(pid)
-        assert entry.process.build is not None
-        assert entry.process.build.version == f"go{version}"
-        assert value_of(entry) == 3
-        assert entry.go.environment == {"GOMAXPROCS": "7", "GODEBUG": "x=1"}
-        assert entry.process.runtime is not None
-        assert entry.process.runtime.gogc == 100
+        table, tracked = looked_at(pid)
+        assert tracked.process.build is not None
+        assert tracked.process.build.version == f"go{version}"
+        assert value_of(tracked) == 3
+        assert tracked.go.environment == {"GOMAXPROCS": "7", "GODEBUG": "x=1"}
+        assert tracked.process.runtime is not None
+        assert tracked.process.runtime.gogc == 100
         assert not table.unjudged()
-        serial = entry.serial
+        serial = tracked.serial
         again = table.resolve(pid)
-        assert isinstance(again, Entry)
+        assert isinstance(again, TrackedProcess)
         assert again.serial == serial  # it has not called exec
-        ((binary, bias),) = entry.program.located_runtimes()
+        ((binary, bias),) = tracked.program.located_runtimes()
         assert binary.pclntab is not None
         text = binary.pclntab.text_start + bias
-        (mapping,) = [m for m in entry.space.mappings() if m.start <= text < m.end]
-        assert entry.space.binary(mapping) is binary
+        (mapping,) = [m for m in tracked.space.mappings() if m.start <= text < m.end]
+        assert tracked.space.binary(mapping) is binary
 
 
 def test_a_process_whose_main_thread_has_ended_and_then_all() -> None:
@@ -166,11 +166,11 @@ def test_a_program_for_32_bits(go_binary: GoBinary) -> None:
     """It is Go, and its runtime's memory is laid out in another way: unreadable, and why."""
     path = go_binary("gomaxprocs", VERSIONS[-1], "386")
     with running(path) as pid:
-        table, entry = looked_at(pid)
-        assert entry.process.build is not None
-        assert entry.process.build.version == f"go{VERSIONS[-1]}"
-        assert value_of(entry) == "elf-unsupported"
-        assert entry.is_blind
+        table, tracked = looked_at(pid)
+        assert tracked.process.build is not None
+        assert tracked.process.build.version == f"go{VERSIONS[-1]}"
+        assert value_of(tracked) == "elf-unsupported"
+        assert tracked.is_blind
         assert not table.unjudged()
 
 
@@ -190,9 +190,9 @@ int main(void) { runtime_ready = 1; write(1, ".", 1); pause(); }
 def test_a_program_of_gccgo(tmp_path: Path) -> None:
     """It has another runtime than Go's own: unreadable, with the reason."""
     with running(gccgo_like(tmp_path)) as pid:
-        _, entry = looked_at(pid)
-        assert entry.is_go
-        assert value_of(entry) == "compiler-gccgo"
+        _, tracked = looked_at(pid)
+        assert tracked.is_go
+        assert value_of(tracked) == "compiler-gccgo"
 
 
 def test_a_library_whose_file_is_gone(go_binary: GoBinary, tmp_path: Path) -> None:
@@ -204,14 +204,14 @@ def test_a_library_whose_file_is_gone(go_binary: GoBinary, tmp_path: Path) -> No
     with running(program, library, "-") as pid:
         library.unlink()
         proc = without_map_files(tmp_path, pid)
-        table, entry = looked_at(pid, Roots(str(proc)))
-        assert entry.is_go
-        assert value_of(entry) == "library-unreadable"
+        table, tracked = looked_at(pid, Roots(str(proc)))
+        assert tracked.is_go
+        assert value_of(tracked) == "library-unreadable"
         assert table.errors["library-unreadable"] >= 1
         # Another file of that name is not what is mapped.
         shutil.copy(go_binary("library", VERSIONS[0], "c-shared"), library)
-        _, entry = looked_at(pid, Roots(str(proc)))
-        assert value_of(entry) == "library-unreadable"
+        _, tracked = looked_at(pid, Roots(str(proc)))
+        assert value_of(tracked) == "library-unreadable"
 
 
 def without_map_files(folder: Path, pid: int) -> Path:
@@ -236,8 +236,8 @@ def test_a_library_by_its_path(go_binary: GoBinary, tmp_path: Path) -> None:
     program = compiled(LEADER, tmp_path / "host")
     with running(program, library, "-") as pid:
         proc = without_map_files(tmp_path, pid)
-        _, entry = looked_at(pid, Roots(str(proc)))
-        assert value_of(entry) == 3
+        _, tracked = looked_at(pid, Roots(str(proc)))
+        assert value_of(tracked) == 3
         # The same content at the path, but other numbers than maps has: a file of an overlayfs
         # before Linux 6.8, or of a subvolume of btrfs.
         shutil.copy(library, tmp_path / "copy")
@@ -246,13 +246,13 @@ def test_a_library_by_its_path(go_binary: GoBinary, tmp_path: Path) -> None:
         text = Path(f"/proc/{pid}/maps").read_text().replace(f"{library} (deleted)", str(library))
         maps.unlink()
         maps.write_text(text)
-        _, entry = looked_at(pid, Roots(str(proc)))
-        assert value_of(entry) == 3
+        _, tracked = looked_at(pid, Roots(str(proc)))
+        assert value_of(tracked) == 3
         # Another library at the path, where another mount has hidden the one that is mapped.
         shutil.copy(go_binary("library", VERSIONS[0], "c-shared"), tmp_path / "copy")
         (tmp_path / "copy").rename(library)
-        _, entry = looked_at(pid, Roots(str(proc)))
-        assert value_of(entry) == "library-unreadable"
+        _, tracked = looked_at(pid, Roots(str(proc)))
+        assert value_of(tracked) == "library-unreadable"
 
 
 @as_root
@@ -294,12 +294,12 @@ def test_a_program_and_a_library_of_the_same_inode_number(
         shutil.copy(library, b / "libgo.so")
         assert (a / "host").stat().st_ino == (b / "libgo.so").stat().st_ino
         with running(a / "host", b / "libgo.so", "-") as pid:
-            _, entry = looked_at(pid)
-            assert value_of(entry) == 3
+            _, tracked = looked_at(pid)
+            assert value_of(tracked) == 3
             found = {
                 binary.module: binary.bias(mapping)
-                for mapping in entry.space.mappings()
-                if (binary := entry.space.binary(mapping)) is not None
+                for mapping in tracked.space.mappings()
+                if (binary := tracked.space.binary(mapping)) is not None
             }
             assert {str(a / "host"), str(b / "libgo.so")} <= found.keys()
             assert found[str(a / "host")] != found[str(b / "libgo.so")]
@@ -322,10 +322,10 @@ def test_a_program_on_an_overlayfs(go_binary: GoBinary, tmp_path: Path, layout: 
         if layout == "changed":
             (merged / "program").chmod(0o700)
         pid = stack.enter_context(running(merged / "program", env={"GOMAXPROCS": "5"}))
-        _, entry = looked_at(pid)
-        assert value_of(entry) == 5
-        assert entry.space.program is not None
-        assert entry.space.program.pclntab is not None
-        main = np.uint64(entry.space.program.pclntab.text_start)
-        (mapping,) = [m for m in entry.space.mappings() if m.start <= int(main) < m.end]
-        assert entry.space.binary(mapping) is entry.space.program
+        _, tracked = looked_at(pid)
+        assert value_of(tracked) == 5
+        assert tracked.space.program is not None
+        assert tracked.space.program.pclntab is not None
+        main = np.uint64(tracked.space.program.pclntab.text_start)
+        (mapping,) = [m for m in tracked.space.mappings() if m.start <= int(main) < m.end]
+        assert tracked.space.binary(mapping) is tracked.space.program

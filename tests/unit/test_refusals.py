@@ -312,11 +312,11 @@ def test_nothing_grows_in_five_thousand_windows_of_refusals(
 
     def windows(count: int) -> int:
         for _ in range(count):
-            table.begin_tick()
-            for entry in table.go_entries():
-                table.refresh_go(entry, {})
+            table.begin_round()
+            for tracked in table.go_processes():
+                table.refresh_go(tracked, {})
             table.end_window()
-            table.end_tick()
+            table.end_round()
         for _ in range(count // 25):  # and the whole way, which is slower
             walked(walk, known)
         gc.collect()
@@ -324,7 +324,7 @@ def test_nothing_grows_in_five_thousand_windows_of_refusals(
 
     before = windows(WARM_UP)
     assert windows(WINDOWS) < before * 1.02
-    running = {CASES[entry.process.pid - FIRST_PID] for entry in table.go_entries()}
+    running = {CASES[tracked.process.pid - FIRST_PID] for tracked in table.go_processes()}
     assert running == {case for case in CASES if not case.is_open}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from gotax.diagnosis.case import Case
+from gotax.diagnosis.context import Context
 from gotax.diagnosis.patches import Patch, go_line, variable_patch
 from gotax.findings import Cause, Remedy
 from gotax.process import Automaxprocs, Binding, Gomaxprocs, Origin
@@ -18,75 +18,75 @@ _RESTARTED = frozenset({Cause.RESIZE, Cause.FEWER_CPUS})
 _LINE = "`go 1.25.0` or later in go.mod"
 
 
-def fits_well(case: Case, value: int | None) -> bool:
+def fits_well(context: Context, value: int | None) -> bool:
     """Whether a remedy may lead to this value: not above what fits, but for Go's 2 at a limit of
     1, and below it by no more than a limit rounded down."""
-    found, fits = case.gomaxprocs, case.fits
-    if value is None or found is None or fits is None:
+    found, recommended = context.gomaxprocs, context.recommended
+    if value is None or found is None or recommended is None:
         return False
-    limit = case.report.limit.limit_cores
-    least = fits
-    if limit is not None and Binding.QUOTA in case.bound_by:
-        least = max(1, min(fits, math.floor(limit)))
-    return least <= value <= max(2, fits)
+    limit = context.report.limit.limit_cores
+    least = recommended
+    if limit is not None and Binding.QUOTA in context.bound_by:
+        least = max(1, min(recommended, math.floor(limit)))
+    return least <= value <= max(2, recommended)
 
 
-def target_of(case: Case, cause: Cause) -> int:
+def target_of(context: Context, cause: Cause) -> int:
     """What the remedy leads to: Go's own reading of a limit may give 2, a variable what fits."""
-    found, fits = case.gomaxprocs, case.fits
+    found, recommended = context.gomaxprocs, context.recommended
     assert found is not None
-    assert fits is not None
-    if cause is Cause.GO_MOD and fits_well(case, found.otherwise.go_line):
-        return found.otherwise.go_line or fits
-    return fits
+    assert recommended is not None
+    if cause is Cause.GO_MOD and fits_well(context, found.otherwise.go_line):
+        return found.otherwise.go_line or recommended
+    return recommended
 
 
-def advise(case: Case, cause: Cause) -> Remedy:
+def advise(context: Context, cause: Cause) -> Remedy:
     """For a GOMAXPROCS above what fits."""
-    found = case.gomaxprocs
+    found = context.gomaxprocs
     assert found is not None
-    target = target_of(case, cause)
-    patch = _patch(case, cause, target)
-    sentences = [*_ways(case, cause, target, found), patch.note]
+    target = target_of(context, cause)
+    patch = _patch(context, cause, target)
+    sentences = [*_ways(context, cause, target, found), patch.note]
     if cause is Cause.RESIZE and patch.from_limit:
         sentences.append(
             "With the resizePolicy RestartContainer a resize restarts the container, which reads"
             " the new limit."
         )
     text = " ".join(s for s in sentences if s)
-    return Remedy(text + _rounding(case, target), patch.text, target)
+    return Remedy(text + _rounding(context, target), patch.text, target)
 
 
-def _patch(case: Case, cause: Cause, target: int) -> Patch:
-    found = case.gomaxprocs
+def _patch(context: Context, cause: Cause, target: int) -> Patch:
+    found = context.gomaxprocs
     assert found is not None
     if found.origin is Origin.CALL and found.variable is not None:
         return Patch("")
-    if cause is Cause.GO_MOD and fits_well(case, found.otherwise.go_line):
+    if cause is Cause.GO_MOD and fits_well(context, found.otherwise.go_line):
         return Patch(go_line())
-    return set_variable(case, target)
+    return set_variable(context, target)
 
 
-def set_variable(case: Case, value: int) -> Patch:
-    found, report = case.gomaxprocs, case.report
+def set_variable(context: Context, value: int) -> Patch:
+    found, report = context.gomaxprocs, context.report
     may_be_set = found is None or found.variable_is_set is not False
     return variable_patch(report.container, report.limit, value, may_be_set)
 
 
-def _ways(case: Case, cause: Cause, target: int, found: Gomaxprocs) -> Iterator[str]:
+def _ways(context: Context, cause: Cause, target: int, found: Gomaxprocs) -> Iterator[str]:
     """Sentences: the best way first."""
     other = found.otherwise
     if found.origin is Origin.CALL:
-        yield from _about_a_call(case, target, found)
+        yield from _about_a_call(context, target, found)
         return
-    if cause is Cause.GO_MOD and fits_well(case, other.go_line):
+    if cause is Cause.GO_MOD and fits_well(context, other.go_line):
         yield (
             f"Write {_LINE} and build again: GOMAXPROCS will follow the limit, {target} here. That"
             " line changes other old defaults as well (DefaultGODEBUG of `go version -m` lists"
             " them); a line //go:debug containermaxprocs=1 in the main package changes this one"
             " alone. A line there with containermaxprocs=0 would win: take it out."
         )
-        if fits_well(case, other.godebug):
+        if fits_well(context, other.godebug):
             yield _through_godebug(other.godebug)
         return
     if cause in _RESTARTED and found.updates and found.origin is not Origin.AUTOMAXPROCS:
@@ -94,14 +94,14 @@ def _ways(case: Case, cause: Cause, target: int, found: Gomaxprocs) -> Iterator[
             "Its runtime looks at limit and CPUs again by itself, about once a second while it has"
             " work."
         )
-    elif cause in _RESTARTED and fits_well(case, found.expected):
+    elif cause in _RESTARTED and fits_well(context, found.expected):
         yield f"Restart it: a process like this one now starts with {found.expected}."
         yield f"Or set GOMAXPROCS to {target} in the environment."
         if found.automaxprocs is Automaxprocs.NONE:
             yield f"Built with Go 1.25 or newer and {_LINE} it would follow such changes by itself."
         return
     yield _through_the_variable(cause, target, found)
-    yield from _other_ways(case, cause, found)
+    yield from _other_ways(context, cause, found)
 
 
 def _through_the_variable(cause: Cause, target: int, found: Gomaxprocs) -> str:
@@ -119,32 +119,32 @@ def _through_the_variable(cause: Cause, target: int, found: Gomaxprocs) -> str:
     return f"{text}."
 
 
-def _other_ways(case: Case, cause: Cause, found: Gomaxprocs) -> Iterator[str]:
+def _other_ways(context: Context, cause: Cause, found: Gomaxprocs) -> Iterator[str]:
     other = found.otherwise
-    if found.variable_is_set and fits_well(case, other.unset):
+    if found.variable_is_set and fits_well(context, other.unset):
         yield f"Or take the variable out: without it this process would get {other.unset} here."
-    if cause is Cause.GODEBUG and fits_well(case, other.no_godebug):
+    if cause is Cause.GODEBUG and fits_well(context, other.no_godebug):
         yield (
             "Or take containermaxprocs=0 out of the variable GODEBUG: that gives"
             f" {other.no_godebug}."
         )
-    if cause is Cause.DEBUG_LINE and fits_well(case, other.go_line):
+    if cause is Cause.DEBUG_LINE and fits_well(context, other.go_line):
         yield (
             "Or take containermaxprocs=0 out of the //go:debug or godebug line and build again:"
             f" that gives {other.go_line}."
         )
-    elif fits_well(case, other.go_line):
+    elif fits_well(context, other.go_line):
         yield f"Or write {_LINE} and build again: that gives {other.go_line}."
-    if not fits_well(case, other.no_godebug) and fits_well(case, other.godebug):
+    if not fits_well(context, other.no_godebug) and fits_well(context, other.godebug):
         yield _through_godebug(other.godebug)
     newer = [(25, other.go_1_25), (26, other.go_1_26)]
-    version, value = next(((v, n) for v, n in newer if fits_well(case, n)), (0, None))
+    version, value = next(((v, n) for v, n in newer if fits_well(context, n)), (0, None))
     if version:
         yield (
             f"Or build with Go 1.{version} or newer and {_LINE}: it reads the limit itself, which"
             f" gives {value} here."
         )
-    if cause is Cause.ANCESTOR and fits_well(case, other.own_limit):
+    if cause is Cause.ANCESTOR and fits_well(context, other.own_limit):
         yield (
             "Or put the limit on its own cgroup, where this program sees it: that gives"
             f" {other.own_limit}."
@@ -158,8 +158,8 @@ def _through_godebug(value: int | None) -> str:
     )
 
 
-def _about_a_call(case: Case, target: int, found: Gomaxprocs) -> Iterator[str]:
-    is_enough = fits_well(case, found.expected)
+def _about_a_call(context: Context, target: int, found: Gomaxprocs) -> Iterator[str]:
+    is_enough = fits_well(context, found.expected)
     without = f" (then it has {found.expected} here)" if is_enough else ""
     if found.variable is not None:
         if is_enough:
@@ -180,11 +180,11 @@ def _about_a_call(case: Case, target: int, found: Gomaxprocs) -> Iterator[str]:
     )
 
 
-def _rounding(case: Case, target: int) -> str:
-    limit = case.report.limit.limit_cores
+def _rounding(context: Context, target: int) -> str:
+    limit = context.report.limit.limit_cores
     if limit is None or not limit % 1 or limit < 1 or target != math.ceil(limit):
         return ""
-    if Binding.QUOTA not in case.bound_by:
+    if Binding.QUOTA not in context.bound_by:
         return ""
     return (
         f" {target} is the limit of {limit:g} rounded up, as the downward API and Go round;"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from gotax.diagnosis.case import Case, whole
+from gotax.diagnosis.context import Context, whole
 from gotax.findings import Cause
 from gotax.process import Automaxprocs, Binding, CpuLimit, Gomaxprocs, Ignored, Origin
 
@@ -38,13 +38,13 @@ SENTENCES = {
 }
 
 
-def cause_sentence(case: Case, cause: Cause) -> str:
-    """What is always true of the cause, and what is known of this case."""
-    return SENTENCES[cause] + _detail(case, cause)
+def cause_sentence(context: Context, cause: Cause) -> str:
+    """What is always true of the cause, and what is known of this container."""
+    return SENTENCES[cause] + _detail(context, cause)
 
 
-def _detail(case: Case, cause: Cause) -> str:
-    found = case.gomaxprocs
+def _detail(context: Context, cause: Cause) -> str:
+    found = context.gomaxprocs
     if found is None:
         return ""
     if cause is Cause.CALL:
@@ -78,19 +78,19 @@ def _why_automaxprocs_failed(found: Gomaxprocs) -> str:
     )
 
 
-def find_cause(case: Case) -> Cause:
+def find_cause(context: Context) -> Cause:
     """Of a GOMAXPROCS that was read and is above what fits."""
-    found, limit = case.gomaxprocs, case.report.limit
+    found, limit = context.gomaxprocs, context.report.limit
     if found is None or found.value is None:
         return Cause.UNKNOWN
-    by_limit = Binding.QUOTA in case.bound_by
-    if by_limit and _fitted_before(found.value, case.earlier_limit):
+    by_limit = Binding.QUOTA in context.bound_by
+    if by_limit and _fitted_before(found.value, context.earlier_limit):
         return Cause.RESIZE
     if found.origin is Origin.ENVIRONMENT:
         return Cause.ENVIRONMENT
     if found.origin is Origin.CALL:
         return Cause.CALL
-    if found.origin is Origin.CPU_COUNT and case.bound_by != (Binding.QUOTA,):
+    if found.origin is Origin.CPU_COUNT and context.bound_by != (Binding.QUOTA,):
         return Cause.FEWER_CPUS  # as many as it may use now would not be above what fits
     if by_limit and _is_out_of_sight(limit, found):
         return Cause.ANCESTOR

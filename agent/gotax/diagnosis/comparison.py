@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-from gotax.comparison import Comparison, Estimate, Growth, Observation, Outcome, Work
+from gotax.comparison import Comparison, Delta, Estimate, Observation, Outcome, Work
 from gotax.confidence import difference, mean_reach
 from gotax.findings import Saving
 from gotax.profile import RUNTIME_GROUPS, Category, Group
@@ -115,16 +115,16 @@ def compare(pair: Pair, work: Work | None = None) -> Comparison:
         matched_by=pair.matched_by,
         before=before,
         after=after,
-        cores=_mean_growth(before, after, (1.0, 1.0)),
-        runtime=share_growth(before, after, *RUNTIME_GROUPS),
-        shares=tuple((group, share_growth(before, after, group)) for group in Group),
+        cores=_mean_delta(before, after, (1.0, 1.0)),
+        runtime=share_delta(before, after, *RUNTIME_GROUPS),
+        shares=tuple((group, share_delta(before, after, group)) for group in Group),
         categories=tuple(
-            (category, _growth_of_hits(before, after, category_hits))
+            (category, _delta_of_hits(before, after, category_hits))
             for category in Category
             if any(category_hits := (before.category_hits[category], after.category_hits[category]))
         ),
         work=work,
-        cpu_per_unit=_mean_growth(before, after, (1 / work.before, 1 / work.after))
+        cpu_per_unit=_mean_delta(before, after, (1 / work.before, 1 / work.after))
         if work
         else None,
         saving=saving,
@@ -134,26 +134,26 @@ def compare(pair: Pair, work: Work | None = None) -> Comparison:
     )
 
 
-def share_growth(before: Observation, after: Observation, *groups: Group) -> Growth:
+def share_delta(before: Observation, after: Observation, *groups: Group) -> Delta:
     """Of the share of these groups in the hits."""
-    return _growth_of_hits(before, after, (before.hits_of(*groups), after.hits_of(*groups)))
+    return _delta_of_hits(before, after, (before.hits_of(*groups), after.hits_of(*groups)))
 
 
-def _growth_of_hits(before: Observation, after: Observation, hits: tuple[int, int]) -> Growth:
+def _delta_of_hits(before: Observation, after: Observation, hits: tuple[int, int]) -> Delta:
     totals = before.hits, after.hits
     low, high = difference((hits[0], totals[0]), (hits[1], totals[1]))
     shares = [part / total if total else 0.0 for part, total in zip(hits, totals, strict=True)]
-    return Growth(shares[0], shares[1], low, high)
+    return Delta(shares[0], shares[1], low, high)
 
 
-def _mean_growth(before: Observation, after: Observation, scale: tuple[float, float]) -> Growth:
+def _mean_delta(before: Observation, after: Observation, scale: tuple[float, float]) -> Delta:
     """Of the CPU, each side times its scale."""
     values = before.cores * scale[0], after.cores * scale[1]
     reach = _reach(before, after, scale)
     if reach is None:
-        return Growth(*values)
+        return Delta(*values)
     change = values[1] - values[0]
-    return Growth(*values, change - reach, change + reach)
+    return Delta(*values, change - reach, change + reach)
 
 
 def _reach(before: Observation, after: Observation, scale: tuple[float, float]) -> float | None:
@@ -165,7 +165,7 @@ def _reach(before: Observation, after: Observation, scale: tuple[float, float]) 
 
 def _saving(before: Observation, after: Observation, work: Work | None) -> Estimate:
     """In cores; at the work of before where it is known."""
-    grown = _mean_growth(before, after, (1.0, work.before / work.after if work else 1.0))
+    grown = _mean_delta(before, after, (1.0, work.before / work.after if work else 1.0))
     if grown.low is None or grown.high is None:
         return Estimate(-grown.change)
     return Estimate(-grown.change, -grown.high, -grown.low)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gotax.diagnosis import rules
-from gotax.diagnosis.case import Case
+from gotax.diagnosis.context import Context
 from gotax.findings import Finding, Severity, Verdict
 
 _VERDICTS = {
@@ -17,13 +17,13 @@ _VERDICTS = {
 }
 
 
-def judge(case: Case) -> tuple[Verdict, tuple[Finding, ...]]:
+def judge(context: Context) -> tuple[Verdict, tuple[Finding, ...]]:
     """The verdict, and all there is to tell."""
-    found = rules.find_all(case)
-    return verdict_of(found, case), found
+    found = rules.find_all(context)
+    return verdict_of(found, context), found
 
 
-def verdict_of(findings: Sequence[Finding], case: Case) -> Verdict:
+def verdict_of(findings: Sequence[Finding], context: Context) -> Verdict:
     by_code = {finding.code: finding for finding in findings}
     for code, verdict in _VERDICTS.items():
         if code not in by_code:
@@ -32,4 +32,4 @@ def verdict_of(findings: Sequence[Finding], case: Case) -> Verdict:
             return verdict
         if code == rules.COSTLY:
             return Verdict.MISMATCH  # above what fits; that less would save is not sure
-    return Verdict.UNLIMITED if case.report.limit.limit_cores is None else Verdict.FITS
+    return Verdict.UNLIMITED if context.report.limit.limit_cores is None else Verdict.FITS

@@ -14,15 +14,15 @@ from dataclasses import dataclass, field, replace
 
 from gotax.config import Thresholds
 from gotax.diagnosis import rules
-from gotax.diagnosis.case import Case
+from gotax.diagnosis.context import Context
 from gotax.diagnosis.findings import verdict_of
 from gotax.diagnosis.sums import (
     NO_WINDOWS,
-    Identity,
+    ProcessKey,
     WindowSum,
     hits_of_processes,
-    identity,
     one_window,
+    process_key,
 )
 from gotax.findings import Finding, Saving, Verdict
 from gotax.process import Process
@@ -43,7 +43,7 @@ class _Kept:
     """What is remembered of one container."""
 
     subject: tuple[object, ...]
-    main: Identity
+    main: ProcessKey
     limit_cores: float | None
     earlier_limit: float | None = None
     recent: deque[WindowSum] = field(default_factory=deque)
@@ -121,15 +121,15 @@ class History:
         )
 
     def _judge(self, kept: _Kept, report: ContainerReport, duration_s: float, cpus: int) -> None:
-        recent = replace(self._case(kept, report, kept.recent), host_cpus=cpus)
+        recent = replace(self._context(kept, report, kept.recent), host_cpus=cpus)
         long = recent
         if kept.older:
-            long = replace(self._case(kept, report, [*kept.older, *kept.recent]), host_cpus=cpus)
+            long = replace(self._context(kept, report, [*kept.older, *kept.recent]), host_cpus=cpus)
         _settle(kept, duration_s, recent, long)
         verdict = verdict_of(tuple(kept.holding.values()), long)
         if verdict is not kept.verdict:
             kept.verdict, kept.verdict_s = verdict, duration_s
-        kept.saving = None if long.fits is None else long.saving(long.fits)
+        kept.saving = None if long.recommended is None else long.saving(long.recommended)
         kept.unjudged_s = 0.0
 
     def end_window(self) -> None:
@@ -146,27 +146,27 @@ class History:
         subject = _subject(report, main)
         if kept is None:
             kept = self._kept[key] = _Kept(
-                subject, identity(main), limit, self._limit_before(identity(main), limit)
+                subject, process_key(main), limit, self._limit_before(process_key(main), limit)
             )
         if kept.subject != subject:
-            if identity(main) != kept.main:
+            if process_key(main) != kept.main:
                 kept.earlier_limit = None  # a new process was made for the new limit
             elif kept.limit_cores != limit:
                 kept.earlier_limit = kept.limit_cores
-            kept.subject, kept.main, kept.limit_cores = subject, identity(main), limit
+            kept.subject, kept.main, kept.limit_cores = subject, process_key(main), limit
             kept.begin_anew()
         return kept
 
-    def _limit_before(self, main: Identity, limit: float | None) -> float | None:
+    def _limit_before(self, main: ProcessKey, limit: float | None) -> float | None:
         """Of a process that was in another group: its cgroup was given a limit, or has lost it."""
         for other in self._kept.values():
             if other.main == main:
                 return other.earlier_limit if other.limit_cores == limit else other.limit_cores
         return None
 
-    def _case(self, kept: _Kept, report: ContainerReport, sums: Iterable[WindowSum]) -> Case:
+    def _context(self, kept: _Kept, report: ContainerReport, sums: Iterable[WindowSum]) -> Context:
         total = sum(sums, start=NO_WINDOWS)
-        return Case(
+        return Context(
             report=_pooled(report, total, kept.main),
             duration_s=total.duration_s,
             host_cpus=0,
@@ -176,7 +176,7 @@ class History:
         )
 
 
-def _settle(kept: _Kept, duration_s: float, recent: Case, long: Case) -> None:
+def _settle(kept: _Kept, duration_s: float, recent: Context, long: Context) -> None:
     """What holds: newly found in either sum, or found before and not disproved by the long one.
 
     A change of mind takes ``DOUBT_S`` without a break: a finding is let go when the long sum has
@@ -246,7 +246,7 @@ def _main(report: ContainerReport, kept: _Kept | None) -> Process:
         return report.main_process
     hits = hits_of_processes(report)
     for process, own in zip(report.processes, hits, strict=True):
-        if identity(process) == kept.main:
+        if process_key(process) == kept.main:
             is_minor = report.hits > 0 and own * 4 < hits[0] and report.hits >= 50
             return report.main_process if is_minor else process
     return report.main_process
@@ -256,15 +256,15 @@ def _subject(report: ContainerReport, main: Process) -> tuple[object, ...]:
     """When this changes, what was counted before says nothing about now."""
     found = main.gomaxprocs
     value = found.value if found else None
-    return (*identity(main), value, report.limit.limit_cores, found and found.recommended)
+    return (*process_key(main), value, report.limit.limit_cores, found and found.recommended)
 
 
-def _pooled(report: ContainerReport, total: WindowSum, main: Identity) -> ContainerReport:
+def _pooled(report: ContainerReport, total: WindowSum, main: ProcessKey) -> ContainerReport:
     """The report with the sums in place of one window's numbers, its main process first."""
-    hits = [total.process_hits.get(identity(process), 0) for process in report.processes]
+    hits = [total.process_hits.get(process_key(process), 0) for process in report.processes]
     ranked = sorted(
         zip(report.processes, hits, strict=True),
-        key=lambda pair: (identity(pair[0]) != main, -pair[1], pair[0].pid),
+        key=lambda pair: (process_key(pair[0]) != main, -pair[1], pair[0].pid),
     )
     return replace(
         report,

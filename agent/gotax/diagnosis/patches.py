@@ -7,7 +7,7 @@ import re
 import shlex
 from dataclasses import dataclass
 
-from gotax.diagnosis.case import whole
+from gotax.diagnosis.context import whole
 from gotax.process import Container, CpuLimit, PodContainer
 
 CONTAINER_NAME = "CONTAINER"

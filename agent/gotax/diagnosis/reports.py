@@ -10,7 +10,7 @@ from gotax.config import Silence, Thresholds
 from gotax.diagnosis.history import History
 from gotax.diagnosis.silence import parse_annotation, silenced
 from gotax.diagnosis.totals import category_hits, top_functions
-from gotax.errors import ParseError
+from gotax.errors import ReadError
 from gotax.findings import Verdict
 from gotax.process import Container, CpuLimit, CpuUsage, Process
 from gotax.profile import Int64Array, Profile
@@ -59,8 +59,8 @@ class Reports:
         for measured in containers:
             key = measured.container.key
             counters[key] = measured.counters
-            growth = measured.counters - self.counters.get(key, CpuUsage())
-            report = _report(measured, profile, growth, self._functions)
+            delta = measured.counters - self.counters.get(key, CpuUsage())
+            report = _report(measured, profile, delta, self._functions)
             report = self._history.judge(report, duration_s, cpus)
             reports.append(silenced(report, self._silences_of(report.container)))
         self._history.end_window()
@@ -74,7 +74,7 @@ class Reports:
             return self._silences
         try:
             return (*self._silences, *parse_annotation(text))
-        except ParseError as error:
+        except ReadError as error:
             self._errors[error.reason] += 1
             return self._silences
 

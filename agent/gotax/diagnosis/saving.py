@@ -68,7 +68,7 @@ TERMS: dict[str, tuple[str, tuple[Category, ...]]] = {
 """Every category is in one term, so the shares of the terms add up to 1."""
 
 LENGTH, AMPLITUDE, NOISE = 0.5, 0.3, 0.25
-"""Of the Gaussian process: how far likeness reaches, what it may correct, and what runs of one
+"""Of the Gaussian process: how far the kernel reaches, what it may correct, and what runs of one
 program scatter by."""
 SATURATED = 0.93
 """Share of what a container may use from which its use says nothing about its demand."""
@@ -103,8 +103,8 @@ class Situation:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """The part of the CPU time that stays, as logarithms: the middle and how far it may be off."""
+class Retained:
+    """The retained part of the CPU time, as logarithms: the middle and its possible error."""
 
     middle: float
     below: float
@@ -131,16 +131,16 @@ def features(situation: Situation, target: int) -> Floats:
     return np.concatenate([np.sqrt(situation.shares), [change, busy]])
 
 
-def likeness(a: Floats, b: Floats) -> Floats:
-    """The kernel: rows of ``a`` with rows of ``b``; ``AMPLITUDE`` squared for equal ones."""
+def kernel(a: Floats, b: Floats) -> Floats:
+    """Of rows of ``a`` with rows of ``b``; ``AMPLITUDE`` squared for equal ones."""
     distance = ((a[:, None, :] - b[None, :, :]) ** 2).sum(-1)
-    kernel: Floats = AMPLITUDE**2 * np.exp(-distance / 2 / LENGTH**2)
-    return kernel
+    value: Floats = AMPLITUDE**2 * np.exp(-distance / 2 / LENGTH**2)
+    return value
 
 
-def plain(shares: Floats, stays: Floats) -> Floats:
-    """The logarithm of what stays by the shares alone; of one or of many situations."""
-    found: Floats = np.log(np.maximum(shares @ stays, 0.03))
+def plain(shares: Floats, retained: Floats) -> Floats:
+    """The logarithm of what is retained by the shares alone; of one or of many situations."""
+    found: Floats = np.log(np.maximum(shares @ retained, 0.03))
     return found
 
 
@@ -155,13 +155,13 @@ class Neighbours:
 
     @staticmethod
     def of(points: Floats, rest: Floats) -> Neighbours:
-        kernel = likeness(points, points) + NOISE**2 * np.eye(len(points))
-        inverse = np.asarray(np.linalg.inv(kernel), np.float64)
+        covariance = kernel(points, points) + NOISE**2 * np.eye(len(points))
+        inverse = np.asarray(np.linalg.inv(covariance), np.float64)
         return Neighbours(points, inverse, inverse @ rest)
 
     def predict(self, points: Floats) -> tuple[Floats, Floats]:
         """(the rest, its standard deviation) at each of ``points``."""
-        near = likeness(points, self.points)
+        near = kernel(points, self.points)
         variance = AMPLITUDE**2 - ((near @ self.inverse) * near).sum(axis=1)
         return near @ self.solved, np.sqrt(np.maximum(variance, 0.0) + NOISE**2)
 
@@ -173,14 +173,14 @@ def reach(middle: Floats, deviation: Floats) -> Floats:
 
 @functools.cache
 def _calibration(way: str) -> tuple[Floats, Neighbours]:
-    stays = np.array([calibrated.STAYS[way][name] for name in TERMS])
+    retained = np.array([calibrated.RETAINED[way][name] for name in TERMS])
     table = np.array(calibrated.RUNS[way].split(), np.float64).reshape(-1, len(TERMS) + 3) / 1000
-    return stays, Neighbours.of(table[:, :-1], table[:, -1])
+    return retained, Neighbours.of(table[:, :-1], table[:, -1])
 
 
 @functools.lru_cache(maxsize=64)  # several rules ask for the same
-def predict_kept(situation: Situation, target: int, host_cpus: int) -> Kept:
-    """What stays when GOMAXPROCS goes down to ``target``, below its value and at least 1.
+def predict_retained(situation: Situation, target: int, host_cpus: int) -> Retained:
+    """What is retained when GOMAXPROCS goes down to ``target``, below its value and at least 1.
 
     The calibrated machine has two CPUs. There a target of 1 also keeps a program from running on
     several CPUs at once, and a target of 2 does not. On a larger host any target below its CPUs
@@ -197,20 +197,20 @@ def predict_kept(situation: Situation, target: int, host_cpus: int) -> Kept:
     low = min(one.middle - one.below, several.middle - several.below) * size
     high = max(one.middle + one.above, several.middle + several.above) * size
     middle = (one.middle + several.middle) / 2 * size
-    return Kept(middle, middle - low, max(high, several.above) - middle)
+    return Retained(middle, middle - low, max(high, several.above) - middle)
 
 
-def _predict(situation: Situation, target: int, way: str) -> Kept:
-    stays, neighbours = _calibration(way)
+def _predict(situation: Situation, target: int, way: str) -> Retained:
+    retained, neighbours = _calibration(way)
     shares = situation.shares
     rest, deviation = neighbours.predict(features(situation, target)[None, :])
-    middle = float(plain(shares, stays) + rest[0])
+    middle = float(plain(shares, retained) + rest[0])
     own = calibrated.RANGE[way] * float(reach(np.array(middle), deviation[0]))
     # Of a multinomial: how the sum would scatter if the same window were sampled again.
-    variance = max(0.0, float(stays**2 @ shares - (stays @ shares) ** 2))
+    variance = max(0.0, float(retained**2 @ shares - (retained @ shares) ** 2))
     scatter = math.sqrt(variance * CLUMPING / sum(situation.category_hits))
-    whole = math.hypot(own, 1.645 * scatter / max(0.03, float(stays @ shares)))
-    return Kept(middle, whole, whole)
+    whole = math.hypot(own, 1.645 * scatter / max(0.03, float(retained @ shares)))
+    return Retained(middle, whole, whole)
 
 
 def predict_saving(
@@ -236,7 +236,7 @@ def predict_saving(
         cpus = host_cpus
     room = max(LEAST_ROOM, min(value, host_cpus, cpus, math.inf if limit is None else limit))
     situation = Situation(tuple(report.category_hits.tolist()), value, cores / room)
-    kept = predict_kept(situation, target, host_cpus)
+    kept = predict_retained(situation, target, host_cpus)
     low, mid, high = (cores * (1 - part) for part in (kept.high, kept.mid, kept.low))
     is_saturated = cores >= SATURATED * room
     if is_saturated:
@@ -250,8 +250,8 @@ def predict_saving(
 
 def _sources(situation: Situation, way: str, mid: float) -> tuple[SavingSource, ...]:
     """Where ``mid`` comes from: in the proportions in which the terms lose time."""
-    stays, _ = _calibration(way)
-    lost = (1 - stays) * situation.shares
+    retained, _ = _calibration(way)
+    lost = (1 - retained) * situation.shares
     total = float(lost.sum())
     if total <= 0 or mid <= 0:
         return (SavingSource(TERMS["user"][0], mid),)

@@ -13,7 +13,7 @@ from gotax.window import ContainerReport
 _PROCESSES_MAX = 64
 """Of one container whose hits are kept apart."""
 
-Identity = tuple[int, int]
+ProcessKey = tuple[int, int]
 """PID and start time."""
 
 
@@ -29,7 +29,7 @@ class WindowSum:
     cpu_ns: int = 0
     category_hits: Int64Array = field(default_factory=lambda: np.zeros(CATEGORY_COUNT, np.int64))
     usage: CpuUsage = CpuUsage()
-    process_hits: dict[Identity, int] = field(default_factory=dict)
+    process_hits: dict[ProcessKey, int] = field(default_factory=dict)
     peak_cores: float = 0.0
     cores: float = 0.0
     cores_squared: float = 0.0
@@ -77,14 +77,14 @@ def one_window(report: ContainerReport, duration_s: float, cpu_ns: int) -> Windo
         cpu_ns=cpu_ns,
         category_hits=report.category_hits,
         usage=report.usage,
-        process_hits={identity(process): own for process, own in list(each)[:_PROCESSES_MAX]},
+        process_hits={process_key(process): own for process, own in list(each)[:_PROCESSES_MAX]},
         peak_cores=cores,
         cores=cores,
         cores_squared=cores * cores,
     )
 
 
-def identity(process: Process) -> Identity:
+def process_key(process: Process) -> ProcessKey:
     return process.pid, process.start_ticks
 
 

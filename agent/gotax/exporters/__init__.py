@@ -11,7 +11,7 @@ class Exporter(Protocol):
     """What the daemon asks of a way out. Exporters that make one file are plain functions."""
 
     def publish(self, window: Window) -> None:
-        """Take over a finished window. Called once per tick; must not block on the network."""
+        """Take over a finished window. Called once per window; must not block on the network."""
 
     def close(self) -> None:
         """Let go of everything held; ``publish`` is not called after it. Idempotent."""

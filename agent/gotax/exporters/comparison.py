@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import gotax
-from gotax.comparison import Change, Comparison, Estimate, Growth, Observation, Outcome
+from gotax.comparison import Change, Comparison, Delta, Estimate, Observation, Outcome
 from gotax.exporters.style import (
     BOLD,
     DIM,
@@ -100,16 +100,14 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
         "matched_by": comparison.matched_by,
         "before": _observation(comparison.before),
         "after": _observation(comparison.after),
-        "cpu_cores": _growth(comparison.cores),
-        "runtime_share": _growth(comparison.runtime),
-        "groups": {group.value: _growth(growth) for group, growth in comparison.shares},
-        "categories": {
-            category.label: _growth(growth) for category, growth in comparison.categories
-        },
+        "cpu_cores": _delta(comparison.cores),
+        "runtime_share": _delta(comparison.runtime),
+        "groups": {group.value: _delta(delta) for group, delta in comparison.shares},
+        "categories": {category.label: _delta(delta) for category, delta in comparison.categories},
         "work_per_s": {"before": comparison.work.before, "after": comparison.work.after}
         if comparison.work
         else None,
-        "cpu_s_per_unit": _growth(comparison.cpu_per_unit) if comparison.cpu_per_unit else None,
+        "cpu_s_per_unit": _delta(comparison.cpu_per_unit) if comparison.cpu_per_unit else None,
         "saving_cores": {
             "realised": {
                 "value": comparison.saving.value,
@@ -142,13 +140,13 @@ def _observation(seen: Observation) -> dict[str, Any]:
     }
 
 
-def _growth(growth: Growth) -> dict[str, Any]:
+def _delta(delta: Delta) -> dict[str, Any]:
     return {
-        "before": growth.before,
-        "after": growth.after,
-        "change": growth.change,
-        "change_low": growth.low,
-        "change_high": growth.high,
+        "before": delta.before,
+        "after": delta.after,
+        "change": delta.change,
+        "change_low": delta.low,
+        "change_high": delta.high,
     }
 
 
@@ -296,25 +294,25 @@ def _rows(comparison: Comparison, style: Style) -> Iterable[_Row]:
         )
         yield _Row(
             "units of work a second",
-            _cells(Growth(comparison.work.before, comparison.work.after), "{:,.1f}", style),
+            _cells(Delta(comparison.work.before, comparison.work.after), "{:,.1f}", style),
         )
     throttled = comparison.before.throttled_share, comparison.after.throttled_share
     if throttled[0] is not None and throttled[1] is not None:
-        yield _Row("periods throttled, %", _percents(Growth(throttled[0], throttled[1]), style))
+        yield _Row("periods throttled, %", _percents(Delta(throttled[0], throttled[1]), style))
     times = [_throttled_s(seen) for seen in (comparison.before, comparison.after)]
     if times[0] is not None and times[1] is not None:
         figures = seconds(times[0]), seconds(times[1]), "", ""
         yield _Row("throttled, a second", figures)
     yield _Row("share of the runtime, %", _percents(comparison.runtime, style))
-    for group, growth in comparison.shares:
-        if not (growth.before or growth.after):
+    for group, delta in comparison.shares:
+        if not (delta.before or delta.after):
             continue
-        yield _Row(f"  {group.value}", _percents(growth, style), GROUP_PAINTS[group])
+        yield _Row(f"  {group.value}", _percents(delta, style), GROUP_PAINTS[group])
         own = [row for row in comparison.categories if row[0].group is group]
-        for category, growth in own if len(own) > 1 else []:
-            if max(growth.before, growth.after) >= _NOTABLE_SHARE:
+        for category, delta in own if len(own) > 1 else []:
+            if max(delta.before, delta.after) >= _NOTABLE_SHARE:
                 label = category.label.removeprefix(f"{group.value}/")
-                yield _Row(f"    {label}", _percents(growth, style), DIM)
+                yield _Row(f"    {label}", _percents(delta, style), DIM)
 
 
 def _throttled_s(seen: Observation) -> float | None:
@@ -332,20 +330,18 @@ def _unit(value_s: float) -> tuple[str, float]:
     return "ns", 1e9
 
 
-def _percents(growth: Growth, style: Style) -> tuple[str, str, str, str]:
-    return _cells(growth, "{:.1f}", style, 100.0)
+def _percents(delta: Delta, style: Style) -> tuple[str, str, str, str]:
+    return _cells(delta, "{:.1f}", style, 100.0)
 
 
-def _cells(
-    growth: Growth, form: str, style: Style, scale: float = 1.0
-) -> tuple[str, str, str, str]:
+def _cells(delta: Delta, form: str, style: Style, scale: float = 1.0) -> tuple[str, str, str, str]:
     between = ""
-    if growth.low is not None and growth.high is not None:
-        between = f"{_signed(growth.low * scale, form)} to {_signed(growth.high * scale, form)}"
-    change = _signed(growth.change * scale, form)
+    if delta.low is not None and delta.high is not None:
+        between = f"{_signed(delta.low * scale, form)} to {_signed(delta.high * scale, form)}"
+    change = _signed(delta.change * scale, form)
     return (
-        form.format(growth.before * scale),
-        form.format(growth.after * scale),
+        form.format(delta.before * scale),
+        form.format(delta.after * scale),
         word(change, style),
         word(between, style),
     )

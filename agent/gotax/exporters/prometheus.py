@@ -81,12 +81,12 @@ class PrometheusExporter:
                 entry.now.clear()
             # Who is there already comes first, so that its counters do not fall in a long window.
             keyed = [(self._labels(report.container), report) for report in window.reports]
-            newcomers = [pair for pair in keyed if pair[0] not in self._listed]
+            added = [pair for pair in keyed if pair[0] not in self._listed]
             for labels, report in keyed:
                 if labels in self._listed:
                     self._add_report(labels, report, window)
             self._forget_unseen()
-            for labels, report in newcomers:
+            for labels, report in added:
                 self._add_report(labels, report, window)
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from itertools import chain, islice
 
 import numpy as np
 
-from gotax.errors import ParseError
+from gotax.errors import ParseError, ReadError
 from gotax.golang.pclntab import has_pclntab
 from gotax.linux.elf import Elf, Segment
 from gotax.process import GoBuild, Module
@@ -41,7 +41,7 @@ def parse_buildinfo(elf: Elf) -> GoBuild | None:
     for place in islice(_blob_places(elf), _MAX_BLOBS):
         try:
             return _parse_blob(elf, place)
-        except ParseError as error:
+        except ReadError as error:
             if error.reason not in ("buildinfo-malformed", "elf-unmapped"):
                 raise
     if not _looks_like_go(elf):

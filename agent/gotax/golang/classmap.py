@@ -1,6 +1,6 @@
 """All of a Go binary's code by class: the codes of the frames at any address, in six bytes a range.
 
-Who only wants categories needs no names. What a category rests on (``categories.function_code``)
+Categories alone need no names. What a category rests on (``categories.function_code``)
 has few values, and most neighbours have the same: a binary of ten thousand functions comes to some
 fifty thousand ranges. Reading all of it once costs as much as looking up a few hundred functions
 one after the other, so it pays for a binary that keeps showing new ones.

@@ -2,7 +2,7 @@
 
 Once per binary ``find_gomaxprocs`` finds the addresses of the runtime's variables in the machine
 code, since a stripped binary has no symbols for them; once per process and window
-``read_gomaxprocs`` reads them. No version is asked: the code tells. What the values mean is in
+``read_gomaxprocs`` reads them. The code decides, not the version. What the values mean is in
 ``origin``.
 """
 
@@ -184,20 +184,20 @@ def load_bias(elf: Elf, mapping: Mapping) -> int | None:
     return mapping.start - mapping.offset - (best.address - best.offset)
 
 
-def program_bias(elf: Elf, told: Auxiliary) -> int | None:
-    """Runtime minus link-time address of the program, by what the kernel told its start.
+def program_bias(elf: Elf, passed: Auxiliary) -> int | None:
+    """Runtime minus link-time address of the program, by what the kernel passed to its start.
 
     No name and no number of a file is asked, which are not the same everywhere. None where it
-    was not told, or where it does not fit this file.
+    was not passed, or where it does not fit this file.
     """
-    bias = told.entry - elf.entry
-    if not told.entry or bias % _PAGE_BYTES or not elf.loads:
+    bias = passed.entry - elf.entry
+    if not passed.entry or bias % _PAGE_BYTES or not elf.loads:
         return None
     # Before Linux 5.18 the kernel added the offset of the headers to the first segment's place,
     # whatever segment they are in (fs/binfmt_elf.c load_elf_binary).
     first = elf.loads[0].address - elf.loads[0].offset + elf.program_headers.start
     known = (elf.program_headers_address, first)
-    return bias if told.headers - bias in known else None
+    return bias if passed.headers - bias in known else None
 
 
 def read_gomaxprocs(

@@ -115,7 +115,7 @@ def _amd64_through(register: int, operation: bytes, locked: bytes = b"") -> re.P
 def _amd64_call(register: int) -> re.Pattern[bytes]:
     """mov [rsp], register; ...; mov [rsp+8], r32; call: up to Go 1.7 a call of atomicstore.
 
-    Its second argument has 32 bits, which tells it from atomicstorep.
+    Its second argument has 32 bits, unlike atomicstorep's.
     """
     first = bytes([0x48 | register >> 3 << 2, 0x89, (register & 7) << 3 | 4, 0x24])
     second = _NO_REX_W + rb"\x89[\x44\x4c\x54\x5c\x64\x6c\x74\x7c]\x24\x08"

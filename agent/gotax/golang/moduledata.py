@@ -14,7 +14,7 @@ from itertools import islice
 
 import numpy as np
 
-from gotax.errors import ParseError
+from gotax.errors import ParseError, ReadError
 from gotax.linux.elf import Elf
 
 _SCAN_BYTES = 1 << 20
@@ -47,7 +47,7 @@ def find_moduledata(elf: Elf, pclntab: int, names: int, extent: tuple[int, int])
     for address in islice(_candidates(elf, pclntab, names), _MAX_CANDIDATES):
         try:
             words = elf.read_words(address, _WORDS)
-        except ParseError:
+        except ReadError:
             continue
         text, low, high = (int(words[at // 8]) for at in (_TEXT, _MINPC, _MAXPC))
         if (low, high) != (text + extent[0], text + extent[1]) or not text:

@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from gotax.errors import ParseError, ProcessGoneError, Refusal
+from gotax.errors import AccessError, ProcessGoneError, Refusal
 from gotax.golang.gomaxprocs import GomaxprocsAddresses, LiveGomaxprocs
 from gotax.linux.cgroup import CgroupMount, parse_mountinfo
 from gotax.linux.procfs import CgroupEntry, TaskPath, read_cgroups
@@ -110,12 +110,12 @@ def read_cgroup_view(proc_root: str, place: TaskPath) -> CgroupView:
     except (FileNotFoundError, ProcessLookupError) as error:
         raise ProcessGoneError(f"{proc_root}/{place}") from error
     except OSError as error:
-        raise ParseError("gomaxprocs-cgroup", str(error)) from error
+        raise AccessError("gomaxprocs-cgroup", str(error)) from error
     return view_cgroup(entries, mounts, private=own != first)
 
 
-def _cgroup_namespace(proc_root: str, who: str) -> int:
-    return os.stat(f"{proc_root}/{who}/ns/cgroup").st_ino
+def _cgroup_namespace(proc_root: str, pid: str) -> int:
+    return os.stat(f"{proc_root}/{pid}/ns/cgroup").st_ino
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +220,7 @@ def _capped(value: int, minor: int) -> int:
 
 
 def _minor(facts: Facts) -> int | None:
-    """26 for go1.26.8, go1.26rc1 and "devel go1.26-abcdef"; None if nothing tells.
+    """26 for go1.26.8, go1.26rc1 and "devel go1.26-abcdef"; None where it is unknown.
 
     A binary before Go 1.18 may hide its version, but not that its runtime stores as Go does since
     1.8 and has no flag, as before 1.25. In between the rules are the same (but for a limit of
@@ -284,7 +284,7 @@ def _ignored(facts: Facts, minor: int) -> Ignored | None:
 
 
 def _switched_off(facts: Facts) -> Ignored:
-    """Who said containermaxprocs=0.
+    """What set containermaxprocs=0.
 
     The go command writes every setting that the go line of go.mod implies into DefaultGODEBUG
     (cmd/go/internal/load/godebug.go), so for that one updatemaxprocs=0 stands beside it; a
@@ -413,8 +413,8 @@ def _module_version(version: str) -> tuple[int, ...]:
 def origin(live: LiveGomaxprocs, facts: Facts) -> Origin:
     """Where the value read came from.
 
-    The flag of Go 1.25 and later tells a choice (variable or call) from the runtime's own default
-    for certain. Otherwise the value is compared with what each source would give, and a value
+    Go 1.25 and later have a flag that separates a choice (variable or call) from the runtime's own
+    default. Otherwise the value is compared with what each source would give, and a value
     that none of them gives was set by a call: CALL also covers automaxprocs under a limit that
     has changed since.
     """

@@ -1,6 +1,6 @@
 """The pclntab's header: finding it in a file, and what its layout is.
 
-Four layouts are told apart by a magic number; the first (Go 1.2 to 1.15) changed under one magic
+A magic number identifies four layouts; the first (Go 1.2 to 1.15) changed under one magic
 and needs the version. A magic not known here is refused: a future layout is not guessed.
 Go: internal/abi/symtab.go (magic numbers), cmd/link/internal/ld/pcln.go (generatePCHeader),
 runtime/runtime2.go and symtab.go (_func), debug/gosym/pclntab.go (all versions).
@@ -16,7 +16,7 @@ from itertools import islice
 
 import numpy as np
 
-from gotax.errors import ParseError
+from gotax.errors import ParseError, ReadError
 from gotax.golang import inline
 from gotax.golang.inline import InlineLayout
 from gotax.linux.elf import EM_AARCH64, Elf, gather
@@ -108,7 +108,7 @@ class Header:
         return self.address + self.functab - self.offset
 
 
-def find_headers(elf: Elf, version: str) -> Iterator[Header | ParseError]:
+def find_headers(elf: Elf, version: str) -> Iterator[Header | ReadError]:
     """What may be the table, the likeliest first, and why other candidates are not.
 
     A table without a section of its own (no section headers; a PIE linked externally up to
@@ -118,7 +118,7 @@ def find_headers(elf: Elf, version: str) -> Iterator[Header | ParseError]:
     for address, offset in islice(_candidates(elf), _MAX_CANDIDATES):
         try:
             yield parse_header(elf, address, offset, version)
-        except ParseError as error:
+        except ReadError as error:
             yield error
 
 

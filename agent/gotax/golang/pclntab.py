@@ -18,7 +18,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from gotax.errors import ParseError
+from gotax.errors import ParseError, ReadError
 from gotax.golang import inline
 from gotax.golang.functab import FunctionEntries, Functions, FunctionTable
 from gotax.golang.inline import read_entries
@@ -144,7 +144,7 @@ class _Place:
 class Pclntab:
     """The table of one binary. Addresses are link-time addresses.
 
-    Every method reads the file and raises ParseError when what it meets is malformed.
+    Every method reads the file and raises ParseError where it is malformed.
     """
 
     def __init__(self, elf: Elf, header: Header) -> None:
@@ -683,13 +683,13 @@ def parse_pclntab(elf: Elf, version: str) -> Pclntab:
     ``pclntab-malformed``, ``functab-malformed``, ``func-malformed``, ``moduledata-missing``,
     ``moduledata-gofunc``, or an ``elf-`` reason.
     """
-    refused: ParseError | None = None
+    refused: ReadError | None = None
     for header in find_headers(elf, version):
         try:
-            if isinstance(header, ParseError):
+            if isinstance(header, ReadError):
                 raise header
             return Pclntab(elf, header)
-        except ParseError as error:
+        except ReadError as error:
             if error.reason not in _BY_CHANCE:
                 raise
             refused = refused or error

@@ -1,6 +1,6 @@
 """Over HTTP to the API server and to the kubelet: pods as they say them, one at a time.
 
-lightkube knows where the server is, whom to trust and how to say who we are (a service account
+lightkube knows the server's address, its CA and gotax's credentials (a service account
 whose token changes under way, or a kubeconfig). Its own watch is not used: that waits for ever on a
 connection that died, and holds whatever the server sends.
 """
@@ -36,7 +36,7 @@ FAILURES = (
 
 
 class ExpiredError(Exception):
-    """The server does not know the changes since this version any more: start anew."""
+    """The server does not know the changes since this version any more: list again."""
 
 
 class Event(NamedTuple):
@@ -72,7 +72,7 @@ def connect(config: KubeConfig | None = None) -> httpx2.Client:
     # ImportError: a proxy of the environment's that needs another library.
     except (*FAILURES, KeyError, AttributeError, ImportError) as error:
         raise UserError(
-            f"no way to the Kubernetes API server: {_said(error)};"
+            f"no way to the Kubernetes API server: {_message(error)};"
             " run in a pod with a service account, set KUBECONFIG, or leave --node away"
         ) from error
 
@@ -89,7 +89,7 @@ def connect_kubelet(address: KubeletAddress, account: Path | None = None) -> htt
     cluster = Cluster(server=address.url, insecure=address.is_trusted)
     if address.url.startswith("https:") and not address.is_trusted and ca.exists():
         cluster.certificate_auth = str(ca)
-    # Over plain HTTP nobody asks who we are, and anybody could listen.
+    # Plain HTTP checks no credentials, and others could read it.
     is_secret = address.url.startswith("https:") and token.exists()
     user = User(token_file=str(token)) if is_secret else User()
     try:
@@ -99,11 +99,11 @@ def connect_kubelet(address: KubeletAddress, account: Path | None = None) -> htt
         params = client_adapter.ConnectionParams(timeout=_timeout(), trust_env=False)
         return client_adapter.Client(config, params)
     except FAILURES as error:
-        raise UserError(f"no way to the kubelet at {address.url}: {_said(error)}") from error
+        raise UserError(f"no way to the kubelet at {address.url}: {_message(error)}") from error
 
 
 def watch_pods(http: httpx2.Client, node: str, version: str) -> Iterator[Event]:
-    """Pods of one node since ``version``; "0" tells all that there are first, each as ADDED.
+    """Pods of one node since ``version``; "0" first lists all, each as ADDED.
 
     Ends when the server has had enough. Such a start comes from the server's memory, one pod at a
     time: a list would be read from etcd, by the agents of all nodes at once after an outage, and
@@ -181,5 +181,5 @@ def _timeout() -> httpx2.Timeout:
     return httpx2.Timeout(_CONNECT_S)
 
 
-def _said(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     return str(error) or type(error).__name__

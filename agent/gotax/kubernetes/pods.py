@@ -17,7 +17,7 @@ from gotax.kubernetes.workloads import find_workload
 from gotax.process import CpuResources, PodContainer
 
 SILENCE = "gotax.dev/silence"
-"""Annotation of a pod: codes of findings that it does not want to hear, separated by commas."""
+"""Annotation of a pod: codes of findings to suppress, separated by commas."""
 
 MAX_CONTAINERS = 256  # of one pod; the kubelet's own limit is far below
 MAX_NAME = 256

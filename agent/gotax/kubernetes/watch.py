@@ -1,8 +1,8 @@
 """This node's pods, kept up to date by a watch in a thread of its own.
 
-The agent works without: containers then go by their ids, and get their names when the API server
-is back. What is known stays known while it is away, and a kubelet may step in. ``PodWatch.find``
-never waits.
+The agent works without it: containers are then named by their ids, and get their names when the API
+server is back. Known names stay known until then, and the kubelet may replace the server.
+``PodWatch.find`` never waits.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import httpx2
 
 from gotax.errors import UserError
 from gotax.kubernetes import api
-from gotax.kubernetes.roster import Roster
+from gotax.kubernetes.podcache import PodCache
 from gotax.process import PodContainer
 
 log = logging.getLogger("gotax.kubernetes")
@@ -29,38 +29,38 @@ Connect = Callable[[], httpx2.Client]
 
 
 class PodWatch:
-    """Feeds a Roster from ``start`` to ``close``.
+    """Fills a PodCache from ``start`` to ``close``.
 
     ``server`` and ``kubelet`` connect; either may be None, and the kubelet is asked only while the
     server does not answer.
     """
 
     def __init__(self, node: str, server: Connect | None, kubelet: Connect | None = None) -> None:
-        self.roster = Roster()
+        self.pod_cache = PodCache()
         self._node = node
         self._server = server
         self._kubelet = kubelet
         self._closing = threading.Event()
         self._version = START
-        self._is_heard = False  # by the connection that is open
-        self._said = ""
+        self._is_connected = False  # an event came over the open connection
+        self._last_message = ""
         self._failures = 0
         self._starts = 0
         self._expired = 0
         for connect in (server, kubelet):
             if connect is not None:
-                connect().close()  # a mistake of the user's shows at once
+                connect().close()  # a wrong configuration fails at once
         self._thread = threading.Thread(target=self._run, name="pods", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def close(self) -> None:
-        """Does not wait: a read that hangs must not hold up the agent's end."""
+        """Does not wait: a read that hangs must not delay the end of the agent."""
         self._closing.set()
 
     def find(self, container_id: str) -> PodContainer | None:
-        return self.roster.find(container_id)
+        return self.pod_cache.find(container_id)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -68,28 +68,28 @@ class PodWatch:
         counts = {
             "kubernetes-api": self._failures,
             "kubernetes-expired": self._expired,
-            "kubernetes-pod": self.roster.refused,
+            "kubernetes-pod": self.pod_cache.refused,
         }
         return {kind: n for kind, n in counts.items() if n}
 
     def __len__(self) -> int:
-        return len(self.roster)
+        return len(self.pod_cache)
 
     @property
     def starts(self) -> int:
-        """How often all pods were told anew, the first time included."""
+        """How often all pods were listed, the first time included."""
         return self._starts
 
     def _run(self) -> None:
         delay_s = _BACKOFF_S[0]
         while not self._closing.is_set():
-            self._is_heard = False
+            self._is_connected = False
             self._attempt()
-            if self._is_heard:
+            if self._is_connected:
                 delay_s = _BACKOFF_S[0]
             # Half of it at random, so that a fleet does not come back all at once.
             self._closing.wait(delay_s * random.uniform(0.5, 1.0))
-            if not self._is_heard:
+            if not self._is_connected:
                 delay_s = min(2 * delay_s, _BACKOFF_S[1])
 
     def _attempt(self) -> None:
@@ -107,44 +107,44 @@ class PodWatch:
                 return
             except (*api.FAILURES, UserError) as error:
                 self._failures += 1
-                self._say(f"Kubernetes API: {_sentence(error)}; trying again")
+                self._log_change(f"Kubernetes API: {_sentence(error)}; trying again")
         if self._kubelet is not None and not self._closing.is_set():
             try:
                 with self._kubelet() as http:
-                    self.roster.replace(api.list_pods(http), time.monotonic())
+                    self.pod_cache.replace(api.list_pods(http), time.monotonic())
             except (*api.FAILURES, UserError) as error:
                 self._failures += 1
-                self._say(f"kubelet: {_sentence(error)}; trying again")
+                self._log_change(f"kubelet: {_sentence(error)}; trying again")
 
     def _follow(self, connect: Connect) -> None:
         is_start = self._version == START
         if is_start:
-            self.roster.doubt()
-        # A new client for each attempt: the certificate of the cluster may be another by now.
+            self.pod_cache.begin_list()
+        # A new client for each attempt: the cluster's certificate may have changed.
         with connect() as http:
             for event in api.watch_pods(http, self._node, self._version):
                 if self._closing.is_set():
                     return
                 now_s = time.monotonic()
                 if event.kind in ("ADDED", "MODIFIED"):
-                    self.roster.put(event.pod, now_s)
+                    self.pod_cache.put(event.pod, now_s)
                 elif event.kind == "DELETED":
-                    self.roster.remove(event.pod, now_s)
-                if not self._is_heard:
-                    self._is_heard = True
+                    self.pod_cache.remove(event.pod, now_s)
+                if not self._is_connected:
+                    self._is_connected = True
                     self._starts += is_start
-                    self._say(f"watching the pods of node {self._node}", logging.INFO)
+                    self._log_change(f"watching the pods of node {self._node}", logging.INFO)
                 # Up to the first bookmark the versions are those of the pods, in no order.
                 if event.kind == "BOOKMARK" or not is_start:
                     self._version = event.version
                 if event.kind == "BOOKMARK" and is_start:
-                    self.roster.settle(now_s)
+                    self.pod_cache.end_list(now_s)
                     is_start = False
 
-    def _say(self, text: str, level: int = logging.WARNING) -> None:
+    def _log_change(self, text: str, level: int = logging.WARNING) -> None:
         """Once, until something else happens: an outage of an hour is one line."""
-        if text != self._said and not self._closing.is_set():
-            self._said = text
+        if text != self._last_message and not self._closing.is_set():
+            self._last_message = text
             log.log(level, "%s", text)
 
 

@@ -24,7 +24,7 @@ _STATIC = "kubernetes.io/config.source"  # kubelet's pkg/kubelet/types: "file" o
 
 
 def find_workload(metadata: Mapping[str, Any]) -> Workload:
-    """The workload of a pod with this ``metadata``. A pod that nobody owns is its own workload."""
+    """The workload of a pod with this ``metadata``. A pod without an owner is its own workload."""
     name = str(metadata.get("name") or "")
     owner = _controller(metadata)
     if owner is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from gotax.errors import ParseError, ProcessGoneError, UserError
+from gotax.errors import ProcessGoneError, ReadError, UserError
 from gotax.linux import pidnamespace
 from gotax.linux.procfs import list_pids, read_exe_id, read_stat, read_status_line
 
@@ -12,7 +12,7 @@ _CAP_SYS_PTRACE = 19  # include/uapi/linux/capability.h
 
 
 def require_access(root: str, pids: Collection[int] | None = None) -> None:
-    """Raise UserError where the programs of these processes, or of all, cannot be told.
+    """Raise UserError where the programs of these processes, or of all, cannot be identified.
 
     With the capability some may refuse all the same (a security module); gotax does without those.
     """
@@ -59,7 +59,7 @@ def _programs(root: str, pids: Collection[int]) -> Iterator[tuple[int, bool]]:
             read_exe_id(root, pid)
         except ProcessGoneError:
             continue
-        except ParseError:
+        except ReadError:
             yield pid, False
         else:
             yield pid, True

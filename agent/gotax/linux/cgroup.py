@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
-from gotax.errors import ParseError, ProcessGoneError
+from gotax.errors import AccessError, ParseError, ProcessGoneError
 from gotax.linux.procfs import CgroupEntry, TaskPath, parse_cgroups, parse_cpu_list, read_cgroups
 from gotax.process import CpuLimit, CpuUsage
 
@@ -48,14 +48,14 @@ _RUNTIME_OF_PREFIX = {
     "libpod-payload": "podman",  # podman --cgroups=split, what Quadlet units use
 }
 # Where a bare ID lies directly below a directory that only one runtime makes. The cgroupfs driver
-# of Kubernetes (pod<uid>/ID) does not tell the runtimes apart.
+# of Kubernetes (pod<uid>/ID) does not identify the runtime.
 _RUNTIME_OF_PARENT = {"docker": "docker", "k8s.io": "containerd"}
 _UNIT = (".service", ".scope")
 
 
 @dataclass(frozen=True, slots=True)
 class CgroupIdentity:
-    """Who a cgroup path belongs to.
+    """The container or unit of a cgroup path.
 
     ``container_id`` is 64 hex digits. ``pod_uid`` is written with dashes, or 32 hex digits for a
     static pod. ``runtime`` is containerd, cri-o, docker, podman, or None where the path does not
@@ -264,7 +264,7 @@ def _resolved(path: str, base: str) -> str:
 @dataclass(frozen=True, slots=True)
 class Hierarchies:
     """``sees_host`` is False when only the agent's own cgroups are mounted, or its own place in the
-    host's tree was not found: paths still tell the containers apart, but no limit or usage can be
+    host's tree was not found: paths still distinguish the containers, but no limit or usage can be
     read.
     """
 
@@ -289,7 +289,7 @@ def find_hierarchies(proc_root: str, sys_root: str) -> Hierarchies:
     ``sys_root`` is /sys/fs/cgroup, or where a container has the host's mounted. Mounts elsewhere
     (a container's own) do not count. When the agent sits in a private cgroup namespace, its own
     place is searched for in the host's tree, by its PID in cgroup.procs, once.
-    ParseError("cgroup-not-mounted"): there is none.
+    AccessError("cgroup-not-mounted"): there is none.
     """
     data = _read(f"{proc_root}/self/mountinfo", _MAX_MOUNTINFO_BYTES)
     if data is None:
@@ -302,7 +302,7 @@ def find_hierarchies(proc_root: str, sys_root: str) -> Hierarchies:
         if known is None or _width(mount) >= _width(known):  # a later mount hides an earlier one
             best[mount.controllers] = mount
     if not best:
-        raise ParseError("cgroup-not-mounted", f"no cgroup file system at {sys_root}")
+        raise AccessError("cgroup-not-mounted", f"no cgroup file system at {sys_root}")
     from_inside = any(mount.root.startswith("/..") for mount in best.values())
     own = _entries_of(proc_root, "self") if from_inside else ()
     trees = {controllers: _hierarchy(mount, own) for controllers, mount in best.items()}
@@ -526,7 +526,7 @@ class Cgroups:
     """Reads cgroups by their host path.
 
     A cgroup that is gone raises ``ProcessGoneError``; one outside of what is mounted raises
-    ``ParseError("cgroup-unreachable")``. Files that a cgroup does not have (the root has no
+    ``AccessError("cgroup-unreachable")``. Files that a cgroup does not have (the root has no
     cpu.max; a controller may be off below some level) count as "not limited here".
     """
 
@@ -536,7 +536,7 @@ class Cgroups:
         self._cpuset = hierarchies.of("cpuset")
         self._path_of_id: dict[int, str] = {}
         self._may_walk = True
-        self._all_cpus: frozenset[int] | None = None  # of the root's cpuset, once a tick
+        self._all_cpus: frozenset[int] | None = None  # of the root's cpuset, once a round
         self.evictions = 0  # ids forgotten because of the bound
 
     def __len__(self) -> int:
@@ -550,8 +550,8 @@ class Cgroups:
     def host_entries(self, entries: tuple[CgroupEntry, ...]) -> tuple[CgroupEntry, ...]:
         """Undoes the agent's cgroup namespace. Once only: host paths must not come back in here.
 
-        Where the agent's own place is unknown, "/../../x" becomes "/x", which still tells the
-        container.
+        Where the agent's own place is unknown, "/../../x" becomes "/x", which still
+        distinguishes the container.
         """
         result = []
         for entry in entries:
@@ -686,7 +686,7 @@ class Cgroups:
         return replace(usage, usage_ns=self.read_usage(at).usage_ns)
 
     def refresh(self) -> None:
-        """Allows one more walk of the tree: call it once a tick."""
+        """Allows one more walk of the tree: call it once a round."""
         self._may_walk = True
         self._all_cpus = None
 
@@ -762,7 +762,7 @@ def _group_cgroup(path: str, top: str, bounds: tuple[str | None, ...]) -> str:
 def _directory(hierarchies: Hierarchies, tree: Hierarchy | None, path: str) -> str:
     directory = tree.directory(path) if tree and hierarchies.sees_host else None
     if directory is None:
-        raise ParseError("cgroup-unreachable", path)
+        raise AccessError("cgroup-unreachable", path)
     return directory
 
 
@@ -794,8 +794,8 @@ def _read_int(path: str) -> int | None:
     return int(data[:20]) if data.isdigit() else None
 
 
-def _entries_of(proc_root: str, who: str) -> tuple[CgroupEntry, ...]:
-    return parse_cgroups(_read(f"{proc_root}/{who}/cgroup", _MAX_FILE_BYTES) or b"")
+def _entries_of(proc_root: str, pid: str) -> tuple[CgroupEntry, ...]:
+    return parse_cgroups(_read(f"{proc_root}/{pid}/cgroup", _MAX_FILE_BYTES) or b"")
 
 
 def _read(path: str, limit: int) -> bytes | None:
@@ -813,5 +813,5 @@ def _read(path: str, limit: int) -> bytes | None:
     except OSError as error:
         if error.errno in _ABSENT:
             return None
-        raise ParseError("cgroup-unreadable", f"{path}: {error.strerror}") from error
+        raise AccessError("cgroup-unreadable", f"{path}: {error.strerror}") from error
     return b"".join(chunks)

@@ -19,7 +19,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from gotax.errors import ParseError
+from gotax.errors import AccessError, ParseError, ReadError
 from gotax.profile import Int64Array, UInt8Array, UInt64Array
 
 EM_X86_64 = 62
@@ -160,7 +160,7 @@ class FileReader:
                     break
                 data += more
         except OSError as error:
-            raise ParseError("elf-unreadable", str(error)) from error
+            raise AccessError("elf-unreadable", str(error)) from error
         if len(data) < length:
             raise ParseError("elf-truncated", f"{length} bytes at {offset:#x}")
         return data
@@ -365,7 +365,7 @@ class Elf:
             if segment.type == PT_NOTE and segment.file_size <= _MAX_NOTES_BYTES:
                 try:
                     data = self.reader.read(segment.offset, segment.file_size)
-                except ParseError:
+                except ReadError:
                     continue  # notes are an extra: a file without them still runs
                 notes.extend(parse_notes(data))
         return tuple(notes)
@@ -473,7 +473,7 @@ class Elf:
         return None
 
     def needs(self, library: bytes) -> bool:
-        """Whether the dynamic linker is told to load a library whose name starts like this."""
+        """Whether it asks the dynamic linker for a library whose name starts like this."""
         pairs = list(self._dynamic_pairs()) if self.bits == 64 else []
         tags = dict(reversed(pairs))
         table, size = tags.get(_DT_STRTAB, 0), min(tags.get(_DT_STRSZ, 0), _MAX_NAMES_BYTES)
@@ -525,13 +525,13 @@ def parse_elf(reader: Reader) -> Elf:
     if shoff and shentsize == layout.section.size:
         try:
             sections = _parse_sections(reader, layout.section, (shoff, shnum), shstrndx)
-        except ParseError:
+        except ReadError:
             sections = ()
     if any(
         s.address + s.file_size >= 1 << 64 or s.offset + s.file_size >= 1 << 63 for s in segments
     ):
         raise ParseError("elf-malformed", "a segment wraps around")
-    # Whoever searches the segments would search the same bytes again and again.
+    # Else a search of the segments would read the same bytes again and again.
     if sum(s.file_size for s in segments if s.type == PT_LOAD) > 2 * reader.size:
         raise ParseError("elf-malformed", "segments that overlap in the file")
     elf = Elf(reader, (kind, machine, entry), segments, sections)

@@ -24,7 +24,7 @@ def give_back() -> None:
 def keep() -> None:
     """Use the same pages again (mallopt(3)): for a process that works and ends.
 
-    By itself glibc maps each large column anew, and every page of it faults again.
+    By itself glibc maps each large column again, and every page of it faults again.
     """
     option = _function("mallopt")
     if option is not None:

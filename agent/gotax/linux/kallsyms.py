@@ -60,7 +60,7 @@ class Kallsyms:
 
         Subtract 1 from return addresses first. kallsyms knows no sizes: an address is taken to
         belong to the nearest symbol below it, if that is within 1 MiB. Functions of modules and
-        BPF programs loaded after the table was made are not in it: drop it and read anew.
+        BPF programs loaded after the table was made are not in it: drop it and read it again.
         """
         if not len(self):
             return [""] * len(addresses)

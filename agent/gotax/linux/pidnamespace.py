@@ -1,4 +1,4 @@
-"""By which PIDs a /proc speaks: those of the PID namespace it was mounted in.
+"""Which PIDs a /proc shows: those of the PID namespace it was mounted in.
 
 That is not always the initial one, by whose PIDs the kernel counts: the node of kind, minikube and
 k3d is a container. Nor is it always the reader's own: /proc of the host may be mounted elsewhere.
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 
-from gotax.errors import ParseError, ProcessGoneError
+from gotax.errors import AccessError, ProcessGoneError, ReadError
 from gotax.linux.procfs import list_pids, read_status_line
 
 INITIAL = 0xEFFFFFFC
@@ -24,7 +24,7 @@ _TRIES_MAX = 4096
 def read_pid_namespace(root: str) -> int:
     """Inode of the namespace whose PIDs the /proc at ``root`` shows.
 
-    Raises ParseError where none of its processes lets itself be looked at.
+    Raises AccessError where none of its processes can be read.
     """
     if os.path.isdir(f"{root}/self/ns") and not os.path.lexists(f"{root}/self/ns/pid"):
         return INITIAL  # a kernel without CONFIG_PID_NS
@@ -38,7 +38,7 @@ def read_pid_namespace(root: str) -> int:
             continue
         if link:
             return int(link[1])
-    raise ParseError("pid-namespace", f"no process in {root} shows its PID namespace")
+    raise AccessError("pid-namespace", f"no process in {root} shows its PID namespace")
 
 
 def read_own_pid(root: str) -> int | None:
@@ -69,7 +69,7 @@ def _processes(root: str) -> Iterator[str]:
     yield "self"
     try:
         yield from map(str, sorted(list_pids(root)))
-    except (ParseError, ProcessGoneError):
+    except (ReadError, ProcessGoneError):
         return
 
 

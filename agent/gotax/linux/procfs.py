@@ -2,7 +2,7 @@
 
 Every ``read_`` function takes the path of /proc as ``root`` and raises ``ProcessGoneError`` for a
 process that ended (also for a kernel thread asked for its executable: the kernel answers both with
-ENOENT) and ``ParseError("procfs-denied")`` where the agent lacks a capability. Reads are bounded;
+ENOENT) and ``AccessError("procfs-denied")`` where the agent lacks a capability. Reads are bounded;
 what a ``parse_`` function gets may be cut off at the bound.
 
 The main thread of a process may end before the others (pthread_exit in main). The kernel then has
@@ -23,7 +23,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple, TypeAlias
 
-from gotax.errors import ParseError, ProcessGoneError
+from gotax.errors import AccessError, ParseError, ProcessGoneError, ReadError
 
 _PF_KTHREAD = 0x00200000  # include/linux/sched.h
 _MAX_SMALL_BYTES = 64 * 1024
@@ -67,10 +67,10 @@ TaskPath: TypeAlias = int | str
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """``start_ticks`` (since boot) tells two processes with the same PID apart.
+    """``start_ticks`` (since boot) distinguishes two processes with the same PID.
 
-    ``start_stack`` (random) tells the programs of one process apart: exec makes a new stack. 0: the
-    reader may not know (it takes the right to trace), or the process has no memory.
+    ``start_stack`` (random) distinguishes the programs of one process: exec makes a new stack. 0:
+    the reader may not know (it takes the right to trace), or the process has no memory.
 
     ``cpu_ticks`` is the CPU time of all its threads, ended ones too, in units of 1/100 s: what the
     scheduler measured, not what it sampled (kernel/sched/cputime.c cputime_adjust).
@@ -94,7 +94,7 @@ class Stat:
 
     @property
     def has_ended(self) -> bool:
-        """All its threads have; nobody has asked for its exit code yet."""
+        """All its threads have; its parent has not read its exit code yet."""
         return self.state in _DEAD and not self.thread
 
 
@@ -196,7 +196,7 @@ def read_status_line(root: str, process: str, name: str) -> str:
     """What stands behind ``name`` in /proc/PROCESS/status, a PID or ``self``; "" if unreadable."""
     try:
         text = _read(f"{root}/{process}/status", _MAX_SMALL_BYTES)
-    except (ProcessGoneError, ParseError):
+    except (ProcessGoneError, ReadError):
         return ""
     for line in text.decode("utf-8", "replace").splitlines():
         if line.startswith(name):
@@ -283,8 +283,8 @@ def read_first_addresses(root: str, place: TaskPath) -> dict[tuple[int, int, str
 
 @dataclass(frozen=True, slots=True)
 class Auxiliary:
-    """What the kernel told the program's start: where its entry point and its program headers lie
-    in memory; 0 where it did not."""
+    """What the kernel passed to the program's start: the addresses of its entry point and its
+    program headers; 0 where it did not."""
 
     entry: int
     headers: int
@@ -338,7 +338,7 @@ class MappedFile:
 
 def find_mapped_file(root: str, place: TaskPath, mapping: Mapping) -> MappedFile | None:
     """map_files is the mapped file itself, but needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN. Else
-    the path seen through the process's root, which may be another file by now. None: there is no
+    the path seen through the process's root, which may be another file since. None: there is no
     file, or it was deleted and cannot be reached.
 
     The numbers in maps are proof if they are those of the file, and no proof against it if they
@@ -348,8 +348,8 @@ def find_mapped_file(root: str, place: TaskPath, mapping: Mapping) -> MappedFile
     if not mapping.inode:
         return None
     # Only processes have map_files; a thread can be asked for as if it was one, unlisted.
-    who = str(place).rpartition("/")[2]
-    direct = f"{root}/{who}/map_files/{mapping.start:x}-{mapping.end:x}"
+    pid = str(place).rpartition("/")[2]
+    direct = f"{root}/{pid}/map_files/{mapping.start:x}-{mapping.end:x}"
     try:
         return MappedFile(direct, _file_id(direct), True)
     except OSError:
@@ -451,7 +451,7 @@ def parse_allowed_cpus(data: bytes) -> frozenset[int]:
 def read_allowed_cpus(root: str, place: TaskPath, online: frozenset[int]) -> int:
     """How many CPUs the process may run on, at least 1: what Go's runtime takes for NumCPU.
 
-    The mask of a process nobody restricted covers every CPU the kernel was built or booted for;
+    The mask of an unrestricted process covers every CPU the kernel was built or booted for;
     sched_getaffinity(2) leaves out those that are not online, and so does this.
     """
     allowed = parse_allowed_cpus(_read(f"{root}/{place}/status", _MAX_SMALL_BYTES))
@@ -461,7 +461,7 @@ def read_allowed_cpus(root: str, place: TaskPath, online: frozenset[int]) -> int
 def read_memory(root: str, place: TaskPath, address: int, length: int) -> bytes:
     """Exactly ``length`` bytes (at most 1 MiB) of the process's memory.
 
-    ParseError("memory-unmapped"): not all of it is mapped. Needs CAP_SYS_PTRACE.
+    AccessError("memory-unmapped"): not all of it is mapped. Needs CAP_SYS_PTRACE.
     """
     return read_memory_parts(root, place, [(address, length)])[0]
 
@@ -483,13 +483,13 @@ def read_memory_parts(root: str, place: TaskPath, parts: Iterable[tuple[int, int
                 if not data:  # mem_rw: an exited process has no address space left
                     raise ProcessGoneError(path)
                 if len(data) < length:
-                    raise ParseError("memory-unmapped", f"{path} at {address + len(data):#x}")
+                    raise AccessError("memory-unmapped", f"{path} at {address + len(data):#x}")
                 found.append(data)
         finally:
             os.close(fd)
     except OSError as error:
         if error.errno == errno.EIO:
-            raise ParseError("memory-unmapped", f"{path} at {address:#x}") from error
+            raise AccessError("memory-unmapped", f"{path} at {address:#x}") from error
         raise _translated(error, path) from error
     return found
 
@@ -525,7 +525,7 @@ def parse_pss(data: bytes) -> int:
 
 
 def read_pss_bytes(root: str, pid: int) -> int:
-    """Proportional set size. The kernel walks all pages for it: not for every tick."""
+    """Proportional set size. The kernel walks all pages for it: not for every window."""
     return parse_pss(_read(f"{root}/{pid}/smaps_rollup", _MAX_SMALL_BYTES))
 
 
@@ -547,9 +547,9 @@ def _read(path: str, limit: int) -> bytes:
     return b"".join(chunks)
 
 
-def _translated(error: OSError, path: str) -> ProcessGoneError | ParseError:
+def _translated(error: OSError, path: str) -> ProcessGoneError | ReadError:
     if error.errno in _GONE:
         return ProcessGoneError(path)
     if error.errno in _DENIED:
-        return ParseError("procfs-denied", path)
-    return ParseError("procfs-unreadable", f"{path}: {error.strerror}")
+        return AccessError("procfs-denied", path)
+    return AccessError("procfs-unreadable", f"{path}: {error.strerror}")

@@ -1,15 +1,15 @@
 """Which file lies where in the memory of a process, where names and numbers of files do not say.
 
-A path may lead to another file by now, inode numbers are unique on one file system only, and what
+A path may lead to another file later, inode numbers are unique on one file system only, and what
 /proc/PID/maps shows is not always what stat does. What is the same everywhere is what the kernel
-told the program's start, and the bytes in memory.
+passed to the program's start, and the bytes in memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from gotax.errors import ParseError, ProcessGoneError
+from gotax.errors import AccessError, ProcessGoneError, ReadError
 from gotax.golang.buildinfo import has_go_note
 from gotax.golang.gomaxprocs import load_bias, program_bias
 from gotax.linux.elf import BytesReader, Elf, parse_elf
@@ -36,7 +36,7 @@ def file_key(mapping: Mapping) -> FileKey:
 class AddressSpace:
     """Which file is mapped where in one process.
 
-    ``program`` is the executable; the one who learns it says so. ``refused`` is why the mappings
+    ``program`` is the executable; its reader says so. ``refused`` is why the mappings
     could not be read, "" where they could.
     """
 
@@ -84,10 +84,10 @@ class AddressSpace:
                 self._unread_drains = length // _FREELY_READ_BYTES
                 if self._mappings and self._mappings[-1].path == UNLISTED:
                     self._errors["maps-too-long"] += 1
-            except (ParseError, ProcessGoneError) as error:
+            except (ReadError, ProcessGoneError) as error:
                 self._errors.note(error)
                 self._mappings = self._mappings or ()
-                self.refused = error.reason if isinstance(error, ParseError) else ""
+                self.refused = error.reason if isinstance(error, ReadError) else ""
             self._proofs.clear()
         return self._mappings
 
@@ -100,12 +100,12 @@ class AddressSpace:
             return self.program
         try:
             return self._find(mapping, self._binaries.get)
-        except ParseError as error:
+        except ReadError as error:
             self._errors.note(error)
             return None
 
     def go_binary(self, mapping: Mapping) -> Binary | None:
-        """The Go file behind a mapping; ParseError: there is a file that cannot be had or read."""
+        """The Go file behind a mapping; ReadError: there is a file that cannot be had or read."""
         return self._find(mapping, self._binaries.get_go)
 
     def _find(
@@ -117,12 +117,12 @@ class AddressSpace:
             return None
         found = self._files.find_mapped(mapping)
         if found is None:
-            raise ParseError("library-unreadable", mapping.path)
+            raise AccessError("library-unreadable", mapping.path)
         key = file_key(mapping)
         if key not in self._proofs:
             self._proofs[key] = is_mapped_file(self._files, mapping, found)
-        if not self._proofs[key]:  # another file has that name by now
-            raise ParseError("library-unreadable", mapping.path)
+        if not self._proofs[key]:  # another file has that name now
+            raise AccessError("library-unreadable", mapping.path)
         return get(found.id, found.path, lambda: mapping.path)
 
     def is_program(self, mapping: Mapping) -> bool:
@@ -143,18 +143,18 @@ class AddressSpace:
 def find_program_bias(files: ProcessFiles, elf: Elf, mappings: Iterable[Mapping]) -> int | None:
     """Runtime minus link-time addresses of the executable.
 
-    By what the kernel told its start; where that cannot be read, or does not fit, by the mapping
-    that has its name or its numbers.
+    By what the kernel passed to its start; where that cannot be read, or does not fit, by the
+    mapping that has its name or its numbers.
     """
     try:
         bias = program_bias(elf, files.auxiliary())
-    except (ParseError, ProcessGoneError):
+    except (ReadError, ProcessGoneError):
         bias = None
     if bias is not None:
         return bias
     try:
         path, numbers = files.exe_link(), files.exe_id()[:2]
-    except (ParseError, ProcessGoneError):
+    except (ReadError, ProcessGoneError):
         return None
     for mapping in mappings:
         if mapping.inode and (mapping.path == path or (mapping.device, mapping.inode) == numbers):
@@ -167,7 +167,7 @@ def find_program_bias(files: ProcessFiles, elf: Elf, mappings: Iterable[Mapping]
 def is_mapped_file(files: ProcessFiles, mapping: Mapping, found: MappedFile) -> bool:
     """Whether a file that has the path of what is mapped is what is mapped.
 
-    If the numbers do not say so, by its first page. ParseError: memory or file cannot be read.
+    If the numbers do not say so, by its first page. ReadError: memory or file cannot be read.
     """
     if found.is_proven:
         return True
@@ -181,12 +181,12 @@ def is_mapped_file(files: ProcessFiles, mapping: Mapping, found: MappedFile) -> 
 def is_go_in_memory(files: ProcessFiles, addresses: Iterable[int]) -> bool:
     """Whether a file whose first byte lies at one of these addresses has the mark of Go's linker.
 
-    For files that cannot be read. Of the first 64 addresses. ParseError: nor can the memory.
+    For files that cannot be read. Of the first 64 addresses. ReadError: nor can the memory.
     """
     for address in list(addresses)[:_MAX_HEADS]:
         try:
             head = parse_elf(_Head(files.memory(address, _HEAD_BYTES)))
-        except ParseError as error:
+        except ReadError as error:
             if error.reason.startswith("procfs-"):
                 raise
             continue

@@ -9,8 +9,7 @@ from pathlib import PurePath
 
 import numpy as np
 
-from gotax.errors import ParseError, Refusal
-from gotax.generations import Generations
+from gotax.errors import ParseError, ReadError, Refusal
 from gotax.golang import gomaxprocs, runtimestate
 from gotax.golang.buildinfo import parse_buildinfo
 from gotax.golang.classmap import ClassMapReader
@@ -19,6 +18,7 @@ from gotax.golang.pclntab import Calls, Pclntab, Sizes, parse_pclntab
 from gotax.golang.runtimestate import StateAddresses, find_state
 from gotax.linux.elf import Elf, SymbolTable, parse_elf
 from gotax.linux.procfs import FileId, Mapping
+from gotax.lru import LruCache
 from gotax.process import GoBuild
 from gotax.processes.opened import BorrowedFile
 from gotax.profile import Frame, FrameKind, UInt64Array
@@ -26,7 +26,7 @@ from gotax.profile import Frame, FrameKind, UInt64Array
 _BINARIES = 128
 _NOT_GO = 2048
 PASSING = frozenset({"binary-gone", "binary-changed", "elf-unreadable"})
-"""What can be otherwise in the next tick, when another process shows the same file."""
+"""What can be otherwise in the next round, when another process shows the same file."""
 _CGO = "crosscall2"  # the way back from C, in package runtime/cgo
 UNJUDGED = PASSING | {"elf-packed", "elf-truncated", "elf-malformed", "elf-unsupported"}
 """What leaves it open whether a library is Go. A mapped file that is no ELF file is none."""
@@ -40,8 +40,8 @@ class Binary:
     ``problem`` names what kept it from being understood ("" for nothing): an unreadable file has
     neither ``build`` nor frames, a Go binary with a strange pclntab has a ``build`` only.
     ``refused`` is what was in the way at first, and stays; ``problem`` may come later.
-    ``module`` is its path as its process sees it. Unless it is ``for_processes``, nobody looks for
-    the variables of the runtime in it, which takes a pass over all names.
+    ``module`` is its path as its process sees it. Unless it is ``for_processes``, gotax does not
+    look for the variables of the runtime in it, which takes a pass over all names.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class Binary:
         self.sigreturn = 0
         try:
             self._understand(for_processes)
-        except ParseError as error:
+        except ReadError as error:
             self.problem = error.reason
             self.gomaxprocs = error.refusal
         self.refused = self.problem
-        self.file.close()  # many may be new in one tick
+        self.file.close()  # many may be new in one round
 
     def _understand(self, for_processes: bool) -> None:
         self.elf = elf = parse_elf(self.file)
@@ -81,7 +81,7 @@ class Binary:
         self.pclntab = parse_pclntab(elf, self.build.version)
         if not for_processes:
             return
-        # One pass over the names for everybody who wants one.
+        # One pass over the names for all that need one.
         ranges = self.pclntab.function_ranges(
             gomaxprocs.FUNCTIONS | runtimestate.FUNCTIONS | _SIGRETURN | {_CGO}
         )
@@ -92,7 +92,7 @@ class Binary:
         try:
             self.gomaxprocs = find_gomaxprocs(elf, self.pclntab)
             self.state = find_state(elf, self.pclntab)
-        except ParseError as error:
+        except ReadError as error:
             if isinstance(self.gomaxprocs, Refusal):
                 self.gomaxprocs = error.refusal
 
@@ -143,7 +143,7 @@ class Binary:
                     return self.pclntab.calls(addresses)
                 chains = self.pclntab.frames(addresses)
                 sizes = self.pclntab.frame_sizes(addresses)
-            except ParseError as error:
+            except ReadError as error:
                 self.problem = error.reason
                 width = error.reason not in PASSING
         ends = addresses + np.uint64(width)
@@ -153,7 +153,7 @@ class Binary:
         """Go on with the class map of this binary; returns how many pairs of tables were read."""
         try:
             return reader.go_on(pairs)
-        except ParseError as error:
+        except ReadError as error:
             self.problem = error.reason
             return pairs
 
@@ -161,7 +161,7 @@ class Binary:
         """By the symbol table where there is one, else module + offset."""
         try:
             found = self._symbols.lookup(address) if self._symbols else None
-        except ParseError as error:
+        except ReadError as error:
             self.problem = error.reason
             found = None
         return Frame(found[0] if found else self.unnamed(address), kind=FrameKind.NATIVE)
@@ -178,12 +178,12 @@ class Binary:
     def _symbols(self) -> SymbolTable | None:
         try:
             return self.elf.function_symbols() if self.elf else None
-        except ParseError as error:
+        except ReadError as error:
             self.problem = error.reason
             return None
 
     def release(self) -> None:
-        """For now, and in the end of the tick: close the file, drop what can be read again."""
+        """For now, and in the end of the round: close the file, drop what can be read again."""
         self.file.close()
         self.__dict__.pop("_symbols", None)
 
@@ -192,8 +192,8 @@ class BinaryTable:
     """The binaries seen lately: at most 256; live processes keep theirs."""
 
     def __init__(self) -> None:
-        self._binaries: Generations[FileId, Binary] = Generations(_BINARIES)
-        self._not_go: Generations[FileId, bool] = Generations(_NOT_GO)
+        self._binaries: LruCache[FileId, Binary] = LruCache(_BINARIES)
+        self._not_go: LruCache[FileId, bool] = LruCache(_NOT_GO)
         self._serial = 0
         self._touched: list[Binary] = []  # what may be open
 
@@ -215,7 +215,7 @@ class BinaryTable:
         return binary
 
     def use(self, binary: Binary, path: str | None) -> None:
-        """It may be read until the end of the tick; ``path``, if not None, leads to it now."""
+        """It may be read until the end of the round; ``path``, if not None, leads to it now."""
         if path is not None:
             binary.file.lend(path)
         self._touched.append(binary)
@@ -223,7 +223,7 @@ class BinaryTable:
     def get_go(self, file_id: FileId, path: str, module: Callable[[], str]) -> Binary | None:
         """As ``get``, but None for what is not Go, of which nothing but that is kept.
 
-        ParseError: it could not be read, so that it is not known.
+        ReadError: it could not be read, so that it is not known.
         """
         if self._not_go.get(file_id):
             return None
@@ -255,7 +255,7 @@ class BinaryTable:
         return binary
 
     def release(self) -> None:
-        """Close all files: between two ticks gotax holds no file of anybody."""
+        """Close all files: between two rounds gotax holds no file of anybody."""
         for binary in self._touched:
             binary.release()
         self._touched.clear()

@@ -1,4 +1,4 @@
-"""Which group of processes one belongs to: a container, a unit, a bare cgroup, or a part of one.
+"""The group of processes that one belongs to: a container, a unit, a bare cgroup, or a part of one.
 
 Slurm's steps below slurmstepd.scope, Garden's containers below its service, Docker's in a pod,
 units of a container's own systemd: what has a limit of its own is judged by it. Cgroups below a
@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from gotax.errors import ParseError, ProcessGoneError
-from gotax.generations import Generations
+from gotax.errors import ProcessGoneError, ReadError
 from gotax.linux.cgroup import (
     Bounds,
     CgroupPaths,
@@ -20,11 +19,13 @@ from gotax.linux.cgroup import (
     identify_entries,
 )
 from gotax.linux.procfs import CgroupEntry
+from gotax.lru import LruCache
 from gotax.process import Container, CpuUsage
 
 PARTS_MAX = 128
-"""Groups of one container. Who may make cgroups in it could make thousands, and push other
-containers out of the metrics; the rest is judged with the container, as ``cgroup-parts-full``."""
+"""Groups of one container. A process that may make cgroups in it could make thousands, and push
+other containers out of the metrics. The rest is judged with the container, as
+``cgroup-parts-full``."""
 _REMEMBERED = 2048
 NOWHERE = CgroupPosition(
     identify_entries(()), CgroupPaths("/", "/", "/"), CgroupPaths("/", "/", "/")
@@ -39,7 +40,7 @@ class Containers:
     def __init__(self, cgroups: Cgroups, errors: Counter[str]) -> None:
         self._cgroups = cgroups
         self._errors = errors
-        self._known: Generations[tuple[CgroupPaths, CgroupPaths], Bounds] = Generations(_REMEMBERED)
+        self._known: LruCache[tuple[CgroupPaths, CgroupPaths], Bounds] = LruCache(_REMEMBERED)
         self._parts: dict[str, dict[str, int]] = {}  # by container: its groups, with their window
         self._window = 0
 
@@ -48,7 +49,7 @@ class Containers:
         return find_place(identify_entries(entries), self._cgroups.locate(entries))
 
     def bounds(self, place: CgroupPosition, read: ReadBounds) -> Bounds:
-        """As the kernel has them now. ``read``: what has been read this tick.
+        """As the kernel has them now. ``read``: what has been read this round.
 
         ProcessGoneError: the cgroup was removed. Where they cannot be read no limit is known, and
         the process stays in the group it was in.
@@ -59,7 +60,7 @@ class Containers:
             try:
                 found = self._cgroups.read_bounds(place)
                 self._known.put(key, found)
-            except ParseError as error:
+            except ReadError as error:
                 self._errors[error.reason] += 1
                 before = self._known.get(key) or Bounds()
                 found = Bounds(cpu=before.cpu, cpuset=before.cpuset)
@@ -67,7 +68,7 @@ class Containers:
         return found
 
     def last_bounds(self, place: CgroupPosition) -> Bounds:
-        """As they were known last, for who is not judged by them: read only when never before."""
+        """As they were last known; read only if they never were."""
         if not place.is_below:
             return Bounds()
         known = self._known.get((place.paths, place.tops))
@@ -104,7 +105,7 @@ class Containers:
         """The kernel's counters of the group; nothing for the root and for one that is gone."""
         try:
             return self._cgroups.read_group_usage(place, bounds)
-        except (ParseError, ProcessGoneError):
+        except (ReadError, ProcessGoneError):
             return CpuUsage()
 
     def _admits(self, whole: str, part: str) -> bool:
@@ -116,7 +117,7 @@ class Containers:
         return True
 
     def end_window(self) -> None:
-        """Forget the groups that nobody was in since the last window's end."""
+        """Forget the groups without a process since the end of the last window."""
         for whole, parts in list(self._parts.items()):
             kept = {part: window for part, window in parts.items() if window == self._window}
             if kept:

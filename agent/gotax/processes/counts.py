@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from gotax.errors import ParseError, ProcessGoneError
+from gotax.errors import ProcessGoneError, ReadError
 
 GONE = "process-gone"
 
@@ -12,5 +12,5 @@ GONE = "process-gone"
 class ErrorCounts(Counter[str]):
     """One object per agent, handed to each collaborator. The reasons are those of the metrics."""
 
-    def note(self, error: ParseError | ProcessGoneError) -> None:
-        self[error.reason if isinstance(error, ParseError) else GONE] += 1
+    def note(self, error: ReadError | ProcessGoneError) -> None:
+        self[error.reason if isinstance(error, ReadError) else GONE] += 1

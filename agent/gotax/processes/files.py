@@ -19,7 +19,7 @@ class ProcessFiles:
     """The files and the memory of one process.
 
     ``place`` is where below /proc it is read; the process table says so, and when it has ended.
-    Every method raises ParseError for what cannot be read, and ProcessGoneError.
+    Every method raises ReadError for what cannot be read, and ProcessGoneError.
     """
 
     __slots__ = ("_proc", "has_ended", "place")

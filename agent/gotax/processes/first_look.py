@@ -1,11 +1,11 @@
-"""When to look at processes that have only just been met.
+"""Read new processes between two drains, and decide when to read them again.
 
-A container that crashes at once lives for less than the time between two drains, and nothing is
-left of it afterwards: no process, no cgroup, no file. So who is met is looked at immediately, and
-again at some ages: it may have become another program (runc's own process becomes the container's),
-and of a Go program the stacks must be symbolized while its file can be read.
+A container that crashes at once may live for less than the time between two drains, and leaves
+nothing: no process, no cgroup, no file. So gotax reads a new process as soon as the kernel
+announces it, and again at some ages. It may have become another program (runc's process becomes the
+container's), and the stacks of a Go program must be symbolized while its file can be read.
 
-``Newcomers`` knows only times and PIDs, ``FirstLook`` looks, and session.py asks both in turn.
+``LookSchedule`` holds only times and PIDs. ``FirstLook`` reads the processes. Session calls both.
 """
 
 from __future__ import annotations
@@ -13,54 +13,54 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from gotax.errors import ParseError, ProcessGoneError
-from gotax.generations import Generations
+from gotax.errors import ProcessGoneError, ReadError
 from gotax.linux.cgroup import Cgroups, identify, identify_entries
 from gotax.linux.procfs import Stat
+from gotax.lru import LruCache
 from gotax.processes.counts import ErrorCounts
-from gotax.processes.entry import Entry
 from gotax.processes.inspection import Inspector
 from gotax.processes.table import ProcessTable
+from gotax.processes.tracked_process import TrackedProcess
 
 LOOK_AT_S = (0.2, 1.0, 2.0, 4.0, 8.0)
-"""Ages at which a newcomer is looked at again. The first is for what runc needs from a container's
+"""Ages at which a new process is read again. The first is what runc needs from a container's
 first instruction to the exec of its program."""
 DRAIN_FROM_S = 1.0  # from that age the kernel's counts are fetched with the look
 YOUNG_MAX = 256
 _PAUSE_S, _LONG_PAUSE_S = 0.2, 1.0
-_QUICK = 16  # times in a row that newcomers are listened to without a long pause
+_QUICK = 16  # announcements in a row without a long pause
 _LOOKS_MAX = 64
-"""How many newcomers are looked at between two drains. The rest waits for the drain; what of it is
-gone by then is told by its cgroup."""
+"""New processes read between two drains. The others wait for the drain; one that has ended by then
+is identified by its cgroup."""
 _LOOKS_EACH = 8
-"""And how many of one container ever: its first processes say what it is."""
+"""Processes read of one container, ever: the first ones show what it is."""
 _CONTAINERS = 2048
 _RUNC = "runc:["
-"""runc's process on its way to become a container's: runc:[2:INIT] and its likes (runc's
+"""runc's process on its way to become a container's: runc:[2:INIT] and so on (runc's
 libcontainer/nsenter/nsexec.c). It is a Go program, but not the one that is meant."""
 
 
-class Newcomers:
+class LookSchedule:
     """The young processes, by PID. All times are seconds of one clock."""
 
     def __init__(self) -> None:
-        self._young: dict[int, tuple[float, int]] = {}  # when met, looks since
-        self._heard = 0
+        self._young: dict[int, tuple[float, int]] = {}  # when admitted, looks since
+        self._announcements = 0
         self.listen_at_s = 0.0
-        """Before that nobody is listened to: a host that starts thousands of processes must not
+        """Announcements wait until then: a host that starts thousands of processes must not
         keep the agent awake."""
 
     def __len__(self) -> int:
         return len(self._young)
 
-    def heard(self, now_s: float) -> None:
+    def announced(self, now_s: float) -> None:
         """Some have been announced."""
-        self._heard += 1
-        self.listen_at_s = now_s + (_PAUSE_S if self._heard <= _QUICK else _LONG_PAUSE_S)
+        self._announcements += 1
+        self.listen_at_s = now_s + (_PAUSE_S if self._announcements <= _QUICK else _LONG_PAUSE_S)
 
     def rest(self) -> None:
-        """The regular drain has come: be quick again."""
-        self._heard = 0
+        """After the regular drain, pauses are short again."""
+        self._announcements = 0
 
     def add(self, pids: Iterable[int], now_s: float) -> None:
         for pid in pids:
@@ -73,28 +73,28 @@ class Newcomers:
 
     @property
     def next_look_s(self) -> float:
-        """When somebody has to be looked at again; infinity for never."""
-        times = (met_s + LOOK_AT_S[looks] for met_s, looks in self._young.values())
+        """When the next process must be read again; infinity for never."""
+        times = (since_s + LOOK_AT_S[looks] for since_s, looks in self._young.values())
         return min(times, default=math.inf)
 
     def take_due(self, now_s: float) -> dict[int, bool]:
-        """Who has to be looked at now, and whether also to be drained for."""
+        """The processes to read now, and whether each also needs a drain."""
         due = {}
-        for pid, (met_s, looks) in list(self._young.items()):
-            age_s = now_s - met_s
+        for pid, (since_s, looks) in list(self._young.items()):
+            age_s = now_s - since_s
             if age_s < LOOK_AT_S[looks]:
                 continue
             due[pid] = age_s >= DRAIN_FROM_S
             left = [number for number, age in enumerate(LOOK_AT_S) if age > age_s]
             if left:
-                self._young[pid] = (met_s, left[0])
+                self._young[pid] = (since_s, left[0])
             else:
                 del self._young[pid]
         return due
 
 
 class FirstLook:
-    """Looks at processes between two drains, while they live."""
+    """Reads new processes between two drains, while they live."""
 
     def __init__(
         self,
@@ -110,32 +110,32 @@ class FirstLook:
         self._cgroups = cgroups
         self._errors = errors
         self._looks = 0  # since the last drain
-        self._looked: Generations[str, int] = Generations(_CONTAINERS)  # by container
+        self._looked: LruCache[str, int] = LruCache(_CONTAINERS)  # by container
 
-    def begin_tick(self) -> None:
+    def begin_round(self) -> None:
         self._looks = 0
 
-    def meet(self, newcomers: Iterable[tuple[int, int]]) -> list[int]:
-        """Look at processes (cgroup id, PID).
+    def read_new(self, new_processes: Iterable[tuple[int, int]]) -> list[int]:
+        """Read these processes (cgroup id, PID).
 
-        Where each ran is noted in any case. Returns the PIDs of those that run, were not known and
-        are worth another look: Go programs, and what may become one in a container. What has the
-        PID of a known process is left to ``Resolver.resolve``.
+        The cgroup of each is noted in any case. Returns the PIDs of those that run, were not known
+        and are worth another look: Go programs, and what may become one in a container. A PID of a
+        known process is left to ``Resolver.resolve``.
         """
-        met = []
-        for cgroup_id, pid in newcomers:
+        admitted = []
+        for cgroup_id, pid in new_processes:
             path = self._cgroups.known_path(cgroup_id)
-            if self._looks >= _LOOKS_MAX or (path and not self._may_tell(pid, path)):
+            if self._looks >= _LOOKS_MAX or (path and not self._may_show(pid, path)):
                 continue
             self._looks += 1
             try:
                 if self._is_worth_another(cgroup_id, pid, is_new=path is None):
-                    met.append(pid)
+                    admitted.append(pid)
             except ProcessGoneError:
                 self._cgroups.path_of_id(cgroup_id)  # the cgroup may still be there
-            except ParseError as error:
+            except ReadError as error:
                 self._errors.note(error)
-        return met
+        return admitted
 
     def _is_worth_another(self, cgroup_id: int, pid: int, is_new: bool) -> bool:
         """Look once. ``is_new``: the path of its cgroup was not known."""
@@ -147,11 +147,11 @@ class FirstLook:
             return False
         if container_id:
             self._looked.put(container_id, (self._looked.get(container_id) or 0) + 1)
-        entry = self._admit(pid, self._inspector.read_stat(pid))
-        return entry is None or entry.is_go or bool(container_id)
+        tracked = self._admit(pid, self._inspector.read_stat(pid))
+        return tracked is None or tracked.is_go or bool(container_id)
 
-    def _may_tell(self, pid: int, path: str) -> bool:
-        """Whether a newcomer may tell something, though the path of its cgroup is known.
+    def _may_show(self, pid: int, path: str) -> bool:
+        """Whether a new process may show something, though the path of its cgroup is known.
 
         Not in a container that has been looked at often enough: a program that starts others all
         the time. Not in a cgroup of the host's. With v1 the path is only where the process is in
@@ -164,8 +164,8 @@ class FirstLook:
             return bool(self._cgroups.hierarchies.legacy)
         return (self._looked.get(container_id) or 0) < _LOOKS_EACH
 
-    def look_again(self, pids: Iterable[int]) -> dict[int, bool]:
-        """Those of these newcomers that still run, and whether they are Go programs by now."""
+    def read_again(self, pids: Iterable[int]) -> dict[int, bool]:
+        """Those of these PIDs that still run, and whether they are Go programs by now."""
         running = {}
         for pid in pids:
             known = self._table.get(pid)
@@ -177,24 +177,27 @@ class FirstLook:
                     known = self._admit(pid, stat)
                 running[pid] = known is not None and known.is_go
                 if known is not None and known.is_go and not known.has_gomaxprocs:
-                    # When it was met its runtime had not begun yet.
+                    # At the first look its runtime had not started.
                     self._inspector.refresh(known, {})
             except ProcessGoneError:
                 continue
-            except ParseError as error:
+            except ReadError as error:
                 self._errors.note(error)
         return running
 
-    def _admit(self, pid: int, stat: Stat) -> Entry | None:
-        """Admit a newcomer; None where it is too early. ProcessGoneError: it is none (any more)."""
+    def _admit(self, pid: int, stat: Stat) -> TrackedProcess | None:
+        """Admit a new process; None where it is too early.
+
+        Raises ProcessGoneError where it has ended, or is not new.
+        """
         if self._table.find_ended(pid) is not None:
             raise ProcessGoneError(f"hits of PID {pid} may be of another process")
         if stat.command.startswith(_RUNC):
             return None
-        entry = self._inspector.admit(pid, stat)
-        if entry is None:
+        tracked = self._inspector.admit(pid, stat)
+        if tracked is None:
             raise ProcessGoneError(f"PID {pid}")
-        self._table.mark_fresh(entry)
-        if entry.is_go:
-            entry.space.mappings()  # by the drain it may be too late
-        return entry
+        self._table.mark_fresh(tracked)
+        if tracked.is_go:
+            tracked.space.mappings()  # by the drain it may be too late
+        return tracked

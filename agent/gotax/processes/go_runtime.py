@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from gotax.errors import ParseError, Refusal
+from gotax.errors import ParseError, ReadError, Refusal
 from gotax.golang import origin
 from gotax.golang.gomaxprocs import LiveGomaxprocs
 from gotax.process import CpuLimit, GoBuild, Gomaxprocs, Origin, RuntimeState
@@ -61,11 +61,11 @@ class GoRuntime:
             self.environment = self._files.environment(_VARIABLES)
             self._follows_limit = bool(self._files.cgroup_fds())
             self._cgroup_view = self._files.cgroup_view()
-        except ParseError as error:
+        except ReadError as error:
             self._errors.note(error)
 
     def read(self, limit: CpuLimit, online: frozenset[int], before: Gomaxprocs | None) -> GoFacts:
-        """``before`` is what was said last. Raises ParseError, ProcessGoneError."""
+        """``before`` is what was said last. Raises ReadError, ProcessGoneError."""
         binary, live = self._read_live()
         assert binary.build is not None
         facts = self._facts(binary, limit, online)
@@ -105,7 +105,7 @@ class GoRuntime:
             return None
         try:
             return self._files.runtime_state(binary.state, bias)
-        except ParseError as error:
+        except ReadError as error:
             self._errors.note(error)
             return None
 
@@ -119,7 +119,7 @@ class GoRuntime:
         for binary, bias in self._program.runtimes:
             try:
                 values.append((binary, self._read_value(binary, bias)))
-            except ParseError as error:
+            except ReadError as error:
                 failed.append((binary, error.refusal))
         if values:
             return max(values, key=lambda found: found[1].value)

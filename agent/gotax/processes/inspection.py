@@ -1,26 +1,26 @@
-"""Reading a process: all of it when it is new, what can change in each window, and libraries that
-come later."""
+"""Read a process: all of it when it is new, in each window what can change, and libraries that it
+loads later."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from gotax.config import Roots
-from gotax.errors import ParseError, ProcessGoneError
+from gotax.errors import ProcessGoneError, ReadError
 from gotax.linux import procfs
 from gotax.linux.procfs import Stat
 from gotax.process import Container, Process
 from gotax.processes.binaries import BinaryTable
 from gotax.processes.containers import ReadBounds
 from gotax.processes.counts import ErrorCounts
-from gotax.processes.entry import Entry
 from gotax.processes.files import ProcessFiles
 from gotax.processes.membership import Membership, Memberships
 from gotax.processes.table import ProcessTable
+from gotax.processes.tracked_process import TrackedProcess
 
 
 class Inspector:
-    """``online`` are the CPUs of the host, read again with each ``begin_tick``."""
+    """``online`` are the CPUs of the host, read again with each ``begin_round``."""
 
     def __init__(
         self,
@@ -37,102 +37,104 @@ class Inspector:
         self._errors = errors
         self.online = procfs.read_online_cpus(roots.sys)
 
-    def begin_tick(self) -> None:
+    def begin_round(self) -> None:
         self.online = procfs.read_online_cpus(self._roots.sys)
 
     def read_stat(self, pid: int) -> Stat:
-        """Raises ProcessGoneError, ParseError."""
+        """Raises ProcessGoneError, ReadError."""
         return procfs.read_stat(self._roots.proc, pid)
 
-    def admit(self, pid: int, stat: Stat) -> Entry | None:
+    def admit(self, pid: int, stat: Stat) -> TrackedProcess | None:
         """The process that is new under this PID, or has another program; None: it is gone."""
         try:
-            entry = self._read(pid, stat)
+            tracked = self._read(pid, stat)
         except ProcessGoneError:
             return None
-        self._table.admit(entry, stat)
-        if entry.is_go:
-            self.refresh(entry, {})  # it may end before the window does
-        return entry
+        self._table.admit(tracked, stat)
+        if tracked.is_go:
+            self.refresh(tracked, {})  # it may end before the window does
+        return tracked
 
-    def _read(self, pid: int, stat: Stat) -> Entry:
+    def _read(self, pid: int, stat: Stat) -> TrackedProcess:
         files = ProcessFiles(self._roots.proc, stat.place)
         if stat.is_kernel_thread:
-            return self._entry(pid, stat, files, Membership(Container("kernel", "kernel", "/")))
+            return self._track(pid, stat, files, Membership(Container("kernel", "kernel", "/")))
         membership = self._memberships.find(
             stat, files
         ).without_entries()  # most are never refreshed
-        entry = self._entry(pid, stat, files, membership)
-        if entry.program.read():
-            entry.start_go()
-        return entry
+        tracked = self._track(pid, stat, files, membership)
+        if tracked.program.read():
+            tracked.start_go()
+        return tracked
 
-    def _entry(self, pid: int, stat: Stat, files: ProcessFiles, membership: Membership) -> Entry:
+    def _track(
+        self, pid: int, stat: Stat, files: ProcessFiles, membership: Membership
+    ) -> TrackedProcess:
         process = Process(pid, stat.start_ticks, stat.command, membership.container)
-        return Entry(process, files, membership, self._binaries, self._errors)
+        return TrackedProcess(process, files, membership, self._binaries, self._errors)
 
-    def of_cgroup(self, path: str, command: str, problem: str) -> Entry:
-        """It stands for processes of a cgroup that cannot be looked at."""
+    def of_cgroup(self, path: str, command: str, problem: str) -> TrackedProcess:
+        """A stand-in for the processes of a cgroup that cannot be read."""
         membership = self._memberships.of_cgroup(path)
-        entry = Entry(
+        tracked = TrackedProcess(
             Process(0, 0, command, membership.container),
             ProcessFiles(self._roots.proc, 0, has_ended=True),
             membership,
             self._binaries,
             self._errors,
         )
-        entry.program.refuse(problem)
-        self._table.number(entry)
-        return entry
+        tracked.program.refuse(problem)
+        self._table.number(tracked)
+        return tracked
 
-    def refresh(self, entry: Entry, limits: ReadBounds) -> None:
-        """Read again what can change: cgroup, limit, GOMAXPROCS. ``limits``: read this tick."""
-        if not entry.alive:
+    def refresh(self, tracked: TrackedProcess, limits: ReadBounds) -> None:
+        """Read again what can change: cgroup, limit, GOMAXPROCS. ``limits``: read this round."""
+        if not tracked.alive:
             return
-        pid = entry.process.pid
+        pid = tracked.process.pid
         try:
             stat = self.read_stat(pid)
-            if stat.start_ticks != entry.process.start_ticks:
+            if stat.start_ticks != tracked.process.start_ticks:
                 raise ProcessGoneError(f"PID {pid} is another process now")
-            self._table.observe(entry, stat)
+            self._table.observe(tracked, stat)
             if stat.has_ended:
                 raise ProcessGoneError(f"PID {pid} has ended")
-            if entry.go.environment is None:
-                entry.start_go()
-            if self._table.has_changed(entry, stat):
+            if tracked.go.environment is None:
+                tracked.start_go()
+            if self._table.has_changed(tracked, stat):
                 changed = self.admit(pid, stat)
                 if changed is None or not changed.is_go:
                     return
-                entry = changed
-            self._refresh_go(entry, stat, limits)
-            self._table.confirm(entry)
+                tracked = changed
+            self._refresh_go(tracked, stat, limits)
+            self._table.confirm(tracked)
         except ProcessGoneError:
-            self._table.retire(entry)
-        except ParseError as error:  # what was known of it stays
+            self._table.retire(tracked)
+        except ReadError as error:  # what was known of it stays
             self._errors.note(error)
 
-    def _refresh_go(self, entry: Entry, stat: Stat, limits: ReadBounds) -> None:
-        entry.membership = self._memberships.find(stat, entry.files, limits, entry.membership)
-        facts = entry.go.read(entry.limit, self.online, entry.process.gomaxprocs)
-        entry.learn(entry.membership, facts)
+    def _refresh_go(self, tracked: TrackedProcess, stat: Stat, limits: ReadBounds) -> None:
+        tracked.membership = self._memberships.find(stat, tracked.files, limits, tracked.membership)
+        facts = tracked.go.read(tracked.limit, self.online, tracked.process.gomaxprocs)
+        tracked.learn(tracked.membership, facts)
 
-    def look_on(self, entry: Entry) -> None:
-        """Look again at what is no Go program so far; hits of it have come."""
-        if not entry.alive or not entry.program.is_due():
+    def look_on(self, tracked: TrackedProcess) -> None:
+        """Look again for Go in a sampled process that has none so far."""
+        if not tracked.alive or not tracked.program.is_due():
             return
-        if entry.problem:
-            self.judge_again(entry)
-        if entry.alive and entry.program.may_load_go():
-            self._start(entry, entry.program.search_libraries)
+        if tracked.problem:
+            self.judge_again(tracked)
+        if tracked.alive and tracked.program.may_load_go():
+            self._start(tracked, tracked.program.search_libraries)
 
-    def judge_again(self, entry: Entry) -> None:
+    def judge_again(self, tracked: TrackedProcess) -> None:
         """Look again at a program that could not be read: rights and files come and go."""
-        self._start(entry, entry.program.read)
+        self._start(tracked, tracked.program.read)
 
-    def _start(self, entry: Entry, finds_go: Callable[[], bool]) -> None:
+    def _start(self, tracked: TrackedProcess, finds_go: Callable[[], bool]) -> None:
         try:
             if finds_go():
-                entry.start_go()
-                self.refresh(entry, {})
+                tracked.start_go()
+                self.refresh(tracked, {})
         except ProcessGoneError:
-            self._table.retire(entry)
+            self._table.retire(tracked)

@@ -1,4 +1,4 @@
-"""In which container one process is."""
+"""The container of one process."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
-from gotax.errors import ParseError, ProcessGoneError
-from gotax.generations import Generations
+from gotax.errors import ProcessGoneError, ReadError
 from gotax.linux.cgroup import Bounds, CgroupPosition, Cgroups
 from gotax.linux.procfs import CgroupEntry, Stat
+from gotax.lru import LruCache
 from gotax.process import Container, CpuLimit
 from gotax.processes.containers import NOWHERE, Containers, ReadBounds
 from gotax.processes.counts import ErrorCounts
@@ -51,7 +51,7 @@ class Memberships:
         self._containers = containers
         self._is_live = is_live
         self._errors = errors
-        self._by_program: Generations[str, int] = Generations(_PROGRAMS)
+        self._by_program: LruCache[str, int] = LruCache(_PROGRAMS)
         """Which PID goes by a program's name in the root cgroup; others get their PID behind it."""
 
     def find(
@@ -61,12 +61,12 @@ class Memberships:
         read: ReadBounds | None = None,
         known: Membership | None = None,
     ) -> Membership:
-        """``read``: what this tick has read of limits; None: those known last will do.
+        """``read``: what this round has read of limits; None: those known last.
         ``known``: what this said of the process before, which seldom changes.
         """
         try:
             entries = self._cgroups.read_entries(self._proc, stat.place)
-        except ParseError as error:
+        except ReadError as error:
             self._errors.note(error)
             entries = ()
         if known is not None and known.entries != entries:
@@ -95,7 +95,7 @@ class Memberships:
         return name
 
     def of_cgroup(self, path: str) -> Membership:
-        """In which container a process was that is not to be seen: by its cgroup."""
+        """The container of a process that cannot be seen, by its cgroup."""
         position = self._containers.place((CgroupEntry(0, (), path),))
         bounds = self._containers.last_bounds(position)
         return Membership(self._containers.container(position, bounds, (path, "")), position)
@@ -105,5 +105,5 @@ def _program(files: ProcessFiles) -> str:
     """Base name of the executable: the command's name is cut to 15 bytes; "" if unreadable."""
     try:
         return PurePath(files.exe_link()).name
-    except (ProcessGoneError, ParseError):
+    except (ProcessGoneError, ReadError):
         return ""

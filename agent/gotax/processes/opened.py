@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 
-from gotax.errors import ParseError
+from gotax.errors import AccessError
 from gotax.linux.elf import FileReader
 from gotax.linux.procfs import FileId
 
-_CACHE_BYTES = 512 * 1024  # of each open file, until the end of the tick
+_CACHE_BYTES = 512 * 1024  # of each open file, until the end of the round
 
 
 def read_head(path: str, length: int) -> bytes:
-    """The first bytes of a file; ParseError ``library-unreadable``."""
+    """The first bytes of a file; AccessError ``library-unreadable``."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
@@ -20,14 +20,14 @@ def read_head(path: str, length: int) -> bytes:
         finally:
             os.close(fd)
     except OSError as error:
-        raise ParseError("library-unreadable", f"{path}: {error.strerror}") from error
+        raise AccessError("library-unreadable", f"{path}: {error.strerror}") from error
 
 
 class BorrowedFile:
     """A reader that is open only while it is being read.
 
     A descriptor kept open would pin a container's file system after the container is gone. So it
-    is opened through a process that runs the file, closed at the end of the tick, and opened again
+    is opened through a process that runs the file, closed at the end of the round, and opened again
     through whichever process runs it then; the content is proven to be the same by ``FileId``.
     """
 
@@ -45,7 +45,7 @@ class BorrowedFile:
         self._path = path
 
     def read(self, offset: int, length: int) -> bytes:
-        """Like ``Reader.read``; ParseError ``binary-gone`` or ``binary-changed`` when reopening."""
+        """Like ``Reader.read``. When reopening: AccessError ``binary-gone``, ``binary-changed``."""
         if self._file is None:
             self._file = self._open()
         return self._file.read(offset, length)
@@ -55,12 +55,12 @@ class BorrowedFile:
             # NONBLOCK: the path may lead through a container, where a FIFO can stand in its place.
             fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
-            raise ParseError("binary-gone", f"{self._path}: {error.strerror}") from error
+            raise AccessError("binary-gone", f"{self._path}: {error.strerror}") from error
         try:
             status = os.fstat(fd)
             found = FileId(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
             if found != self._id:
-                raise ParseError("binary-changed", self._path)
+                raise AccessError("binary-changed", self._path)
             return FileReader(fd, _CACHE_BYTES)
         finally:
             os.close(fd)

@@ -1,8 +1,8 @@
-"""Which program one process runs, and which Go runtimes are in it: its own or of libraries."""
+"""The program of one process, and the Go runtimes in it: its own or those of libraries."""
 
 from __future__ import annotations
 
-from gotax.errors import ParseError, ProcessGoneError
+from gotax.errors import ProcessGoneError, ReadError
 from gotax.linux.procfs import FileId
 from gotax.processes.address_space import AddressSpace, FileKey, file_key, is_go_in_memory
 from gotax.processes.binaries import Binary, BinaryTable
@@ -50,7 +50,7 @@ class Program:
 
     @property
     def is_blind(self) -> bool:
-        """Nothing tells what the CPU time of this Go process was spent on."""
+        """It is unknown what this Go process spent its CPU time on."""
         tables = [binary.pclntab for binary, _ in self.runtimes]
         return bool(tables) and (not any(tables) or self._space.is_unreadable)
 
@@ -64,7 +64,7 @@ class Program:
         return [(binary, bias) for binary, bias in found if bias is not None]
 
     def refuse(self, reason: str) -> None:
-        """It cannot be looked at."""
+        """It cannot be read."""
         self.problem = reason
 
     def drop(self) -> None:
@@ -76,7 +76,7 @@ class Program:
         try:
             self.exe = self._files.exe_id()
             binary = self._binaries.get(self.exe, self._files.exe_path(), self._files.exe_link)
-        except ParseError as error:
+        except ReadError as error:
             self._errors.note(error)
             self.problem = error.reason
             return False
@@ -98,7 +98,7 @@ class Program:
         """A program that looks like Go in memory is a Go process, if only an unreadable one."""
         try:
             is_go = is_go_in_memory(self._files, self._heads())
-        except (ParseError, ProcessGoneError) as error:
+        except (ReadError, ProcessGoneError) as error:
             self._errors.note(error)
             return False
         if is_go:
@@ -113,7 +113,7 @@ class Program:
         try:
             path = self._files.exe_link()
             first = self._files.first_addresses()
-        except (ParseError, ProcessGoneError):
+        except (ReadError, ProcessGoneError):
             return unpacked
         return [at for (_, _, name), at in first.items() if name == path] + unpacked
 
@@ -121,7 +121,7 @@ class Program:
         """Whether to look again, at the 2nd, 4th, 8th ... time that this is asked.
 
         A program that is not Go may load a Go library (-buildmode=c-shared) at any time, and one
-        that could not be read may be readable by now: often enough for what comes at the start,
+        that could not be read may be readable later: often enough for what comes at the start,
         and seldom for a program that lives long.
         """
         if self.has_go_executable or (self.exe is None and not self.problem):  # a kernel thread
@@ -147,14 +147,14 @@ class Program:
                 known[key] = None
                 try:
                     known[key] = self._space.go_binary(mapping)
-                except ParseError as error:
+                except ReadError as error:
                     refused[key] = error.reason
             binary = known.get(key)
             if binary is not None and (binary, binary.bias(mapping)) not in runtimes:
                 runtimes.append((binary, binary.bias(mapping)))
         runtimes += self._unread_libraries(refused)
         if not runtimes:
-            self._space.drop_mappings()  # of hundreds of processes, and nothing else wants them
+            self._space.drop_mappings()  # of hundreds of processes; nothing else needs them
             return False
         is_new = tuple(runtimes) != self.runtimes
         if is_new:
@@ -172,6 +172,6 @@ class Program:
                 if key in first and is_go_in_memory(self._files, [first[key]]):
                     binary = known.get(key[2]) or self._binaries.unread_go(key[2], reason)
                     found.append((binary, None))
-        except (ParseError, ProcessGoneError) as error:
+        except (ReadError, ProcessGoneError) as error:
             self._errors.note(error)
         return tuple(found)

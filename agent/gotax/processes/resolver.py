@@ -6,25 +6,25 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 
 from gotax.config import Roots
-from gotax.errors import ParseError, ProcessGoneError
-from gotax.generations import Generations
+from gotax.errors import ProcessGoneError, ReadError
 from gotax.linux import procfs
 from gotax.linux.cgroup import Bounds, Cgroups, find_hierarchies
+from gotax.lru import LruCache
 from gotax.process import CpuUsage
 from gotax.processes.binaries import BinaryTable
 from gotax.processes.containers import Containers, ReadBounds
 from gotax.processes.counts import GONE, ErrorCounts
-from gotax.processes.entry import Entry
 from gotax.processes.first_look import FirstLook
 from gotax.processes.inspection import Inspector
 from gotax.processes.membership import Memberships
 from gotax.processes.table import ENDED, ProcessTable, Sight
+from gotax.processes.tracked_process import TrackedProcess
 
 _UNSEEN = frozenset({"procfs-denied", "procfs-hidden"})
 
 
 class Resolver:
-    """The way in: puts the parts together, and asks them. ``errors`` counts what went wrong, by
+    """The entry point: connects the parts and calls them. ``errors`` counts what went wrong, by
     reason."""
 
     def __init__(self, roots: Roots) -> None:
@@ -41,47 +41,47 @@ class Resolver:
         self._first_look = FirstLook(
             roots.proc, self._table, self._inspector, self.cgroups, self.errors
         )
-        self._by_cgroup: Generations[tuple[int, str], Entry] = Generations(ENDED)
+        self._by_cgroup: LruCache[tuple[int, str], TrackedProcess] = LruCache(ENDED)
 
     def __len__(self) -> int:
         return len(self._table)
 
-    def get(self, pid: int) -> Entry | None:
+    def get(self, pid: int) -> TrackedProcess | None:
         """The process that lives under this PID, as far as seen."""
         return self._table.get(pid)
 
-    def begin_tick(self, is_early: bool = False) -> None:
+    def begin_round(self, is_early: bool = False) -> None:
         """``is_early``: a drain out of turn, by which nothing grows older."""
         if not is_early:
-            self._table.begin_tick()
-            self._first_look.begin_tick()
+            self._table.begin_round()
+            self._first_look.begin_round()
         self.cgroups.refresh()
-        self._inspector.begin_tick()
+        self._inspector.begin_round()
 
-    def end_tick(self) -> None:
+    def end_round(self) -> None:
         self.binaries.release()
 
     def end_window(self) -> None:
         self._table.end_window()
         self._containers.end_window()
 
-    def resolve(self, pid: int) -> Entry | str:
-        """The process behind the hits of this PID since the last tick.
+    def resolve(self, pid: int) -> TrackedProcess | str:
+        """The process behind the hits of this PID since the last round.
 
         Else the reason of the loss: ``pid-reused`` (the hits may be those of either process),
         ``process-exec`` (of either program), ``process-gone`` (ended, and not seen lately).
         """
         owner = self._owner(pid)
-        if isinstance(owner, Entry):
+        if isinstance(owner, TrackedProcess):
             self._table.clear_fresh(owner)
             self._inspector.look_on(owner)
         return owner
 
-    def _owner(self, pid: int) -> Entry | str:
+    def _owner(self, pid: int) -> TrackedProcess | str:
         known = self._table.get(pid)
         try:
             stat = self._inspector.read_stat(pid)
-        except (ProcessGoneError, ParseError) as error:
+        except (ProcessGoneError, ReadError) as error:
             if known is not None:
                 self._table.retire(known)
             return self._table.find_ended(pid) or self._table.miss(pid, error)
@@ -96,27 +96,27 @@ class Resolver:
             return "pid-reused"
         if sight is Sight.EXEC and known is not None and not known.life.is_fresh:
             return "process-exec"
-        # One that called exec before it was drained is as if it was met only now: what it was
+        # A process that called exec before its drain counts as new: what it was
         # before, it was for a moment.
         return admitted or GONE
 
-    def resolve_by_cgroup(self, cgroup_id: int, reason: str = GONE) -> Entry | None:
-        """Whatever it was: it ran in this cgroup, so its container is known. None: not even that.
+    def resolve_by_cgroup(self, cgroup_id: int, reason: str = GONE) -> TrackedProcess | None:
+        """A stand-in for a process that ran in this cgroup; None: the cgroup is unknown.
 
-        In the root cgroup that says only that it was no container of cgroup v2. ``reason`` is what
+        The root cgroup shows only that it was no container of cgroup v2. ``reason`` is what
         ``resolve`` said.
         """
-        entry = self._by_cgroup.get((cgroup_id, reason))
-        if entry is not None:
-            return entry
+        tracked = self._by_cgroup.get((cgroup_id, reason))
+        if tracked is not None:
+            return tracked
         path = self.cgroups.path_of_id(cgroup_id)
         if path is None:
             return None
         self.errors["process-ended"] += 1
         command = "(unreadable)" if reason in _UNSEEN else "(ended)"
-        entry = self._inspector.of_cgroup(path, command, reason)
-        self._by_cgroup.put((cgroup_id, reason), entry)
-        return entry
+        tracked = self._inspector.of_cgroup(path, command, reason)
+        self._by_cgroup.put((cgroup_id, reason), tracked)
+        return tracked
 
     def scan(self, pids: Collection[int] | None = None) -> None:
         """Look at these processes, or at every process of the host, even if they are idle."""
@@ -130,43 +130,43 @@ class Resolver:
                 continue
             try:
                 stat = self._inspector.read_stat(pid)
-                entry = None if stat.has_ended else self._inspector.admit(pid, stat)
+                tracked = None if stat.has_ended else self._inspector.admit(pid, stat)
             except ProcessGoneError:
                 continue
-            except ParseError as error:
+            except ReadError as error:
                 self._table.miss(pid, error)
                 continue
-            if entry is not None:
-                entry.cpu.count_from_now()
+            if tracked is not None:
+                tracked.cpu.count_from_now()
 
-    def meet(self, newcomers: Iterable[tuple[int, int]]) -> list[int]:
+    def read_new(self, new_processes: Iterable[tuple[int, int]]) -> list[int]:
         """Look at processes (cgroup id, PID) between two drains; see ``FirstLook``."""
-        met = self._first_look.meet(newcomers)
+        admitted = self._first_look.read_new(new_processes)
         self.binaries.release()
-        return met
+        return admitted
 
-    def look_again(self, pids: Iterable[int]) -> dict[int, bool]:
-        """Those of these newcomers that still run, and whether they are Go programs by now."""
-        running = self._first_look.look_again(pids)
+    def read_again(self, pids: Iterable[int]) -> dict[int, bool]:
+        """Those of these PIDs that still run, and whether they are Go programs by now."""
+        running = self._first_look.read_again(pids)
         self.binaries.release()
         return running
 
-    def go_entries(self) -> list[Entry]:
+    def go_processes(self) -> list[TrackedProcess]:
         """The Go processes that live, as far as seen."""
-        return [entry for entry in self._table.live() if entry.is_go]
+        return [tracked for tracked in self._table.live() if tracked.is_go]
 
-    def refresh_go(self, entry: Entry, limits: ReadBounds) -> None:
-        """Read again what can change: cgroup, limit, GOMAXPROCS. ``limits``: read this tick."""
-        self._inspector.refresh(entry, limits)
+    def refresh_go(self, tracked: TrackedProcess, limits: ReadBounds) -> None:
+        """Read again what can change: cgroup, limit, GOMAXPROCS. ``limits``: read this round."""
+        self._inspector.refresh(tracked, limits)
 
-    def take_cpu_ns(self, entry: Entry, period_ns: int) -> int | None:
+    def take_cpu_ns(self, tracked: TrackedProcess, period_ns: int) -> int | None:
         """CPU time of a Go process since this was last asked, as the kernel accounts it."""
-        return entry.cpu.take_ns(period_ns)
+        return tracked.cpu.take_ns(period_ns)
 
-    def usage(self, entry: Entry) -> CpuUsage:
-        """The kernel's counters of the entry's group; nothing for the root and for one gone."""
-        membership = entry.membership
-        is_part = entry.process.container.nested
+    def usage(self, tracked: TrackedProcess) -> CpuUsage:
+        """The kernel's counters of the process's group; nothing for the root and for one gone."""
+        membership = tracked.membership
+        is_part = tracked.process.container.nested
         bounds = membership.bounds if is_part else Bounds()
         return self._containers.usage(membership.position, bounds)
 

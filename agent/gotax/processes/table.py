@@ -1,4 +1,4 @@
-"""Who lives: processes by PID and start time, their exec and end, and who got a PID again."""
+"""The processes that live, by PID and start time: their exec, their end, and reused PIDs."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import os
 import time
 from collections import Counter, deque
 
-from gotax.errors import ParseError, ProcessGoneError
-from gotax.generations import Generations
+from gotax.errors import ProcessGoneError, ReadError
 from gotax.linux.procfs import Stat
+from gotax.lru import LruCache
 from gotax.processes.counts import GONE
-from gotax.processes.entry import Entry
+from gotax.processes.tracked_process import TrackedProcess
 
 ENDED = 2048
 """How many processes are remembered after their end, for hits that were counted before it."""
-_GRACE_TICKS = 4
-"""How many ticks (a drain is one, a window is one) after a process was last seen alive hits of its
-PID can still be its own: one that ends while a drain is resolved may have hits in the next. Any
-later, they are those of a short-lived process that got the PID."""
+_GRACE_ROUNDS = 4
+"""How many rounds (a drain is one, a window is one) after a process was last seen alive hits of its
+PID can still be its own: a process that ends while a drain is resolved may have hits in the next.
+Later hits are those of a short-lived process that got the PID."""
 
 
 class Sight(enum.Enum):
@@ -33,19 +33,19 @@ class Sight(enum.Enum):
 
 
 class ProcessTable:
-    """The only one that says who lives, and writes ``Life``."""
+    """Decides which processes live. Nothing else writes ``Life``."""
 
     def __init__(self, proc: str) -> None:
-        self._live: dict[int, Entry] = {}
-        self._ended: Generations[int, Entry] = Generations(ENDED)
-        self._ending: deque[Entry] = deque()  # of those, which may still have hits to come
+        self._live: dict[int, TrackedProcess] = {}
+        self._ended: LruCache[int, TrackedProcess] = LruCache(ENDED)
+        self._ending: deque[TrackedProcess] = deque()  # of those, which may still have hits to come
         self._missed: dict[int, str] = {}  # by PID, why it could not be looked at in this window
         # Every PID namespace has a process 1. Where it is not to be seen, no other one is
         # (hidepid=invisible), and what cannot be found has not ended.
         self._gone = GONE if os.path.exists(f"{proc}/1") else "procfs-hidden"
         self._serial = 0
         self._window_began = _boot_ticks()
-        self._tick = 0
+        self._round = 0
 
     def __len__(self) -> int:
         return len(self._live) + len(self._ended)
@@ -53,16 +53,16 @@ class ProcessTable:
     def __contains__(self, pid: int) -> bool:
         return pid in self._live
 
-    def get(self, pid: int) -> Entry | None:
+    def get(self, pid: int) -> TrackedProcess | None:
         """The process that lives under this PID, as far as seen."""
         return self._live.get(pid)
 
-    def live(self) -> list[Entry]:
+    def live(self) -> list[TrackedProcess]:
         return list(self._live.values())
 
-    def begin_tick(self) -> None:
-        self._tick += 1
-        while self._ending and self._tick - self._ending[0].life.seen > _GRACE_TICKS:
+    def begin_round(self) -> None:
+        self._round += 1
+        while self._ending and self._round - self._ending[0].life.seen > _GRACE_ROUNDS:
             self._ending.popleft().trim()
 
     def begin_window(self) -> None:
@@ -89,7 +89,7 @@ class ProcessTable:
                 return Sight.REUSED
         return Sight.NEW
 
-    def has_changed(self, known: Entry, stat: Stat) -> bool:
+    def has_changed(self, known: TrackedProcess, stat: Stat) -> bool:
         """The process called exec: same PID and start time, another program or the same again."""
         if stat.start_stack != known.life.start_stack:
             return bool(stat.start_stack)  # else it is ending, and has given its memory back
@@ -98,70 +98,70 @@ class ProcessTable:
         known.files.place = stat.place
         try:
             return known.files.exe_id() != known.program.exe
-        except (ProcessGoneError, ParseError):
+        except (ProcessGoneError, ReadError):
             return False
 
-    def number(self, entry: Entry) -> None:
+    def number(self, tracked: TrackedProcess) -> None:
         """Give it a serial of its own."""
         self._serial += 1
-        entry.life.serial = self._serial
+        tracked.life.serial = self._serial
 
-    def admit(self, entry: Entry, stat: Stat) -> None:
-        """From now on it is the one that lives under its PID."""
-        self.number(entry)
-        entry.life.start_stack = stat.start_stack
-        entry.life.seen = self._tick
-        self._live[stat.pid] = entry
+    def admit(self, tracked: TrackedProcess, stat: Stat) -> None:
+        """From now on it has its PID."""
+        self.number(tracked)
+        tracked.life.start_stack = stat.start_stack
+        tracked.life.seen = self._round
+        self._live[stat.pid] = tracked
         if stat.start_ticks >= self._window_began:
-            entry.cpu.count_from(0)
+            tracked.cpu.count_from(0)
 
-    def confirm(self, entry: Entry) -> None:
+    def confirm(self, tracked: TrackedProcess) -> None:
         """It lives."""
-        entry.life.seen = self._tick
+        tracked.life.seen = self._round
 
-    def observe(self, entry: Entry, stat: Stat) -> None:
-        """This is what the kernel says of it."""
-        entry.files.place = stat.place
-        entry.cpu.see(stat.cpu_ticks)
+    def observe(self, tracked: TrackedProcess, stat: Stat) -> None:
+        """Note what the kernel reports of it."""
+        tracked.files.place = stat.place
+        tracked.cpu.see(stat.cpu_ticks)
 
-    def mark_fresh(self, entry: Entry) -> None:
+    def mark_fresh(self, tracked: TrackedProcess) -> None:
         """It was first seen between two drains."""
-        entry.life.is_fresh = True
-        entry.cpu.see(0)  # its hits are not drained yet, and must not count beside the time read
+        tracked.life.is_fresh = True
+        tracked.cpu.see(0)  # its hits are not drained yet, and must not count beside the time read
 
-    def clear_fresh(self, entry: Entry) -> None:
+    def clear_fresh(self, tracked: TrackedProcess) -> None:
         """Samples of it have been drained."""
-        entry.life.is_fresh = False
+        tracked.life.is_fresh = False
 
-    def retire(self, entry: Entry) -> None:
+    def retire(self, tracked: TrackedProcess) -> None:
         """It has ended."""
-        pid = entry.process.pid
+        pid = tracked.process.pid
         self._live.pop(pid, None)
-        entry.files.has_ended = True
-        self._ended.put(pid, entry)
-        self._ending.append(entry)
+        tracked.files.has_ended = True
+        self._ended.put(pid, tracked)
+        self._ending.append(tracked)
 
     def retire_all_but(self, pids: list[int]) -> None:
         for pid in self._live.keys() - set(pids):
             self.retire(self._live[pid])
 
-    def find_ended(self, pid: int) -> Entry | None:
+    def find_ended(self, pid: int) -> TrackedProcess | None:
         """The last one under this PID, if hits of the PID can still be its own."""
         ended = self._ended.get(pid)
         return ended if ended is not None and self._is_recent(ended) else None
 
-    def _is_recent(self, ended: Entry) -> bool:
-        return self._tick - ended.life.seen <= _GRACE_TICKS
+    def _is_recent(self, ended: TrackedProcess) -> bool:
+        return self._round - ended.life.seen <= _GRACE_ROUNDS
 
-    def miss(self, pid: int, error: ProcessGoneError | ParseError) -> str:
-        """There are hits of a process that cannot be looked at; returns why."""
-        reason = error.reason if isinstance(error, ParseError) else self._gone
+    def miss(self, pid: int, error: ProcessGoneError | ReadError) -> str:
+        """There are hits of a process that cannot be read; returns why."""
+        reason = error.reason if isinstance(error, ReadError) else self._gone
         self._missed[pid] = reason
         return reason
 
     def unjudged(self) -> Counter[str]:
         """Processes of which it is not known whether they are Go, by reason."""
-        found = Counter(entry.problem for entry in self._live.values() if entry.problem)
+        found = Counter(tracked.problem for tracked in self._live.values() if tracked.problem)
         found.update(self._missed.values())
         return found
 
@@ -169,8 +169,8 @@ class ProcessTable:
         """Programs that were read, gotax itself left out; kernel threads are none."""
         own = os.getpid()
         return sum(
-            entry.program.exe is not None and not entry.problem and entry.process.pid != own
-            for entry in self._live.values()
+            tracked.program.exe is not None and not tracked.problem and tracked.process.pid != own
+            for tracked in self._live.values()
         )
 
 

@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
-from gotax.errors import ParseError
+from gotax.errors import AccessError, ParseError
 
 _MAX_BYTES = 64 << 20
 _MAX_DEPTH = 8
@@ -54,7 +54,7 @@ def read_pid_layout(sys_root: str = "/sys") -> dict[str, int]:
         with path.open("rb") as file:
             data = file.read(_MAX_BYTES)
     except OSError as error:
-        raise ParseError("btf-missing", f"{path}: {error.strerror}") from error
+        raise AccessError("btf-missing", f"{path}: {error.strerror}") from error
     return parse_pid_layout(data)
 
 

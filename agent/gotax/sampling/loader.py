@@ -31,7 +31,7 @@ MAP_NAMES = (
     *("samples_0", "samples_1"),
     *("user_stacks_0", "user_stacks_1"),
     *("kernel_stacks_0", "kernel_stacks_1"),
-    *("met", "newcomers"),
+    *("announced", "new_processes"),
 )
 _LOAD_TIMEOUT_S = 300.0  # a second where nothing else runs, minutes on a small node that starts
 _WATCH_EVERY_S = 0.5
@@ -123,8 +123,8 @@ def load_program(definitions: dict[str, str], watch: Watch) -> Program:
 def _converse(process: subprocess.Popen[bytes], request: dict[str, object], watch: Watch) -> bytes:
     """Ask the child, and return what it writes to standard error until it ends.
 
-    Not ``communicate``: with a timeout that ends in naps of up to 50 ms, and by clocks that those
-    who test with stepped ones do not step well.
+    Not ``communicate``: with a timeout it sleeps up to 50 ms at a time, by a clock that tests
+    cannot step.
     """
     assert process.stdin
     assert process.stderr

@@ -1,4 +1,4 @@
-"""What this host must allow before anything is loaded, and one sentence for each no."""
+"""What this host must allow before anything is loaded, and one sentence for each refusal."""
 
 from __future__ import annotations
 

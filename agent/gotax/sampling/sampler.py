@@ -17,7 +17,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from gotax.errors import ParseError, UserError
+from gotax.errors import ReadError, UserError
 from gotax.profile import Int64Array, UInt64Array
 from gotax.sampling import btf, kernel, preflight
 from gotax.sampling.loader import LoadError, Program, Watch, load_program
@@ -37,14 +37,14 @@ SAMPLE = np.dtype(
     ]
 )
 SAMPLE_STACK_LOST = 1
-NEWCOMER = np.dtype([("cgroup_id", "u8"), ("tgid", "u8")])
+NEW_PROCESS = np.dtype([("cgroup_id", "u8"), ("tgid", "u8")])
 STACK = np.dtype([("caller", "u8"), ("depth", "u8"), ("ip", "u8", (MAX_FRAMES,))])
 
 
 class Counter(IntEnum):
     """Indices of the BPF map ``counters``."""
 
-    TICKS = 0
+    INTERRUPTS = 0
     IDLE = 1
     FILTERED = 2
     SAMPLES_FULL = 3
@@ -54,7 +54,7 @@ class Counter(IntEnum):
 
 _BATCH_ENTRIES = 1024
 _SAMPLES_MIN, _SAMPLES_MAX = 4096, 1 << 18
-_MET_MAX = 4096
+_ANNOUNCED_MAX = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +102,9 @@ class Stacks:
 class Drain:
     """What the kernel counted since the last drain. ``hits[i]`` belongs to ``samples[i]``.
 
-    ``counters`` is the growth of every ``Counter``, ``cpus`` the number of CPUs sampled.
+    ``counters`` is the delta of every ``Counter``, ``cpus`` the number of CPUs sampled.
     ``restarted`` timers had stopped, with their CPU, and ``missed`` is how many interrupts did not
-    come at most, idle ones among them: from CPUs that were back, or new, before they were noticed.
+    come at most, idle ones included: of CPUs that came back, or are new, before gotax noticed.
     """
 
     samples: npt.NDArray[np.void]
@@ -118,7 +118,7 @@ class Drain:
 
 
 @dataclass(frozen=True, slots=True)
-class Newcomer:
+class NewProcess:
     """A process that has just been sampled in this cgroup for the first time."""
 
     cgroup_id: int
@@ -173,14 +173,14 @@ class Sampler:
         self._watch = watch
         self._program: Program | None = None
         self._timers = Timers(self.period_ns)
-        self._bank = 0
+        self._buffer = 0
         self._possible = possible_cpus()
         self._totals = np.zeros(len(Counter), np.int64)
         self._tgids: frozenset[int] = frozenset()
         self._ring: kernel.Ring | None = None
-        self._met = 0  # announced since the kernel's memory of it was last emptied
-        self._met_batch = kernel.Batch(
-            np.empty(_BATCH_ENTRIES, NEWCOMER), np.empty(_BATCH_ENTRIES, "u1")
+        self._announced = 0  # since the kernel's map was last emptied
+        self._announced_batch = kernel.Batch(
+            np.empty(_BATCH_ENTRIES, NEW_PROCESS), np.empty(_BATCH_ENTRIES, "u1")
         )
         self._samples_batch = kernel.Batch(
             np.empty(_BATCH_ENTRIES, SAMPLE), np.empty(_BATCH_ENTRIES, "u8")
@@ -195,7 +195,7 @@ class Sampler:
         self._program = self._load()
         try:
             # One page of data, as bpf/profile.c asks for.
-            self._ring = kernel.Ring(self._program.maps["newcomers"], mmap.PAGESIZE)
+            self._ring = kernel.Ring(self._program.maps["new_processes"], mmap.PAGESIZE)
             if self._target.tgids is not None:
                 self.follow(self._target.tgids)
             self._timers.follow(online_cpus(), self._program.fd, np.zeros(self._possible, np.int64))
@@ -230,9 +230,9 @@ class Sampler:
             "SAMPLES_MAX": str(samples_max),
             "STACKS_MAX": str(samples_max),
             # Linux 6.1 lets perf programs use maps that allocate on demand; before it, all the
-            # memory of a bank is taken at once.
+            # memory of a buffer is taken at once.
             "MAP_FLAGS": "1" if preflight.kernel_release() >= (6, 1) else "0",
-            "MET_MAX": str(_MET_MAX),
+            "ANNOUNCED_MAX": str(_ANNOUNCED_MAX),
             "PAGE_SIZE": str(mmap.PAGESIZE),
             "HASH_SEED": f"{secrets.randbits(64)}ULL",
         }
@@ -248,7 +248,7 @@ class Sampler:
         try:
             return load_program({**definitions, "HAVE_TASK_PT_REGS": "1"}, self._watch)
         except LoadError:
-            try:  # a kernel without bpf_task_pt_regs() loses the callers of leaves in system calls
+            try:  # without bpf_task_pt_regs() leaves in system calls have no caller
                 return load_program(definitions, self._watch)
             except LoadError as error:
                 raise UserError(preflight.explain_refusal(str(error))) from error
@@ -266,28 +266,28 @@ class Sampler:
         self._tgids = wanted
 
     @property
-    def newcomers_fd(self) -> int:
-        """Polls readable when there are newcomers."""
+    def new_processes_fd(self) -> int:
+        """Polls readable when there are new processes."""
         assert self._ring
         return self._ring.fd
 
-    def newcomers(self) -> list[Newcomer]:
-        """Who was met since the last call: whose first hit was counted, and is not yet drained.
+    def new_processes(self) -> list[NewProcess]:
+        """Processes whose first hit was counted since the last call, and is not yet drained.
 
-        At most some 170, which is what the ring holds; the others at the next call, if they still
-        run. Some come again: who was met is forgotten once in a while, so that the kernel's memory
-        of them does not fill up.
+        At most some 170: the ring holds no more. The others come with the next call, if they still
+        run. Some are announced twice, because the kernel's map of announced processes is emptied
+        before it is full.
         """
         assert self._ring
         assert self._program
-        records = np.frombuffer(b"".join(self._ring.take()), NEWCOMER)
-        self._met += len(records)
-        if self._met > _MET_MAX // 2:
-            self._met, done, first = 0, False, True
+        records = np.frombuffer(b"".join(self._ring.take()), NEW_PROCESS)
+        self._announced += len(records)
+        if self._announced > _ANNOUNCED_MAX // 2:
+            self._announced, done, first = 0, False, True
             while not done:
-                _, done = self._met_batch.take(self._program.maps["met"], first)
+                _, done = self._announced_batch.take(self._program.maps["announced"], first)
                 first = False
-        return [Newcomer(*record) for record in records.tolist()]
+        return [NewProcess(*record) for record in records.tolist()]
 
     @property
     def follows_tgids(self) -> bool:
@@ -297,16 +297,16 @@ class Sampler:
         """Everything counted since the last call. Raises OSError if the kernel refuses."""
         assert self._program
         maps = self._program.maps
-        bank = self._bank
-        self._bank = 1 - bank
-        kernel.map_write(maps["control"], bytes(4), struct.pack("=I", self._bank))
+        buffer = self._buffer
+        self._buffer = 1 - buffer
+        kernel.map_write(maps["control"], bytes(4), struct.pack("=I", self._buffer))
         kernel.wait_for_running_programs()
-        samples, hits = self._take_samples(maps[f"samples_{bank}"])
-        user_stacks = self._take_stacks(maps[f"user_stacks_{bank}"])
-        kernel_stacks = self._take_stacks(maps[f"kernel_stacks_{bank}"])
-        counters, ticks = self._read_counters(maps["counters"])
+        samples, hits = self._take_samples(maps[f"samples_{buffer}"])
+        user_stacks = self._take_stacks(maps[f"user_stacks_{buffer}"])
+        kernel_stacks = self._take_stacks(maps[f"kernel_stacks_{buffer}"])
+        counters, interrupts = self._read_counters(maps["counters"])
         cpus = len(self._timers)
-        restarted, missed = self._timers.follow(online_cpus(), self._program.fd, ticks)
+        restarted, missed = self._timers.follow(online_cpus(), self._program.fd, interrupts)
         return Drain(samples, hits, user_stacks, kernel_stacks, counters, cpus, restarted, missed)
 
     def _take_samples(self, fd: int) -> tuple[npt.NDArray[np.void], Int64Array]:
@@ -342,7 +342,7 @@ class Sampler:
         return _merge(hashes, callers, depths, ips)
 
     def _read_counters(self, fd: int) -> tuple[dict[Counter, int], Int64Array]:
-        """The growth of each, and all interrupts so far by CPU."""
+        """The delta of each, and all interrupts so far by CPU."""
         by_cpu = [
             np.frombuffer(
                 kernel.map_read(fd, struct.pack("=I", counter), 8 * self._possible), np.int64
@@ -350,15 +350,15 @@ class Sampler:
             for counter in Counter
         ]
         totals = np.array([values.sum() for values in by_cpu])
-        growth = totals - self._totals
+        delta = totals - self._totals
         self._totals = totals
-        return {counter: int(growth[counter]) for counter in Counter}, by_cpu[Counter.TICKS]
+        return {counter: int(delta[counter]) for counter in Counter}, by_cpu[Counter.INTERRUPTS]
 
 
 def _translation(namespace: int) -> dict[str, str]:
     try:
         layout = btf.read_pid_layout()
-    except ParseError as error:
+    except ReadError as error:
         raise UserError(preflight.explain_namespace(str(error))) from error
     return {"PID_NAMESPACE": f"{namespace}U", **{name: str(at) for name, at in layout.items()}}
 

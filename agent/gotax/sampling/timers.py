@@ -11,7 +11,7 @@ from gotax.profile import Int64Array
 from gotax.sampling import kernel, preflight
 
 _LEEWAY = 2
-"""Interrupts that may fail to come between two looks before a timer is asked whether it runs."""
+"""Interrupts that may be missing between two looks before gotax checks whether the timer runs."""
 _LOOK_EVERY = 8
 """Interrupts: drains may come faster than a timer fires."""
 
@@ -26,8 +26,8 @@ class Timers:
     def __len__(self) -> int:
         return len(self._events)
 
-    def follow(self, online: set[int], program_fd: int, ticks: Int64Array) -> tuple[int, int]:
-        """Run the program on every online CPU; ``ticks`` is how often each CPU's timer has fired.
+    def follow(self, online: set[int], program_fd: int, interrupts: Int64Array) -> tuple[int, int]:
+        """Run the program on every online CPU; ``interrupts``: of each CPU so far.
 
         A CPU that goes offline takes its timer along, and does not bring it back. Returns how many
         timers had stopped of CPUs that are online, and how many interrupts did not come at most,
@@ -41,16 +41,16 @@ class Timers:
             os.close(self._events.pop(cpu))
         stopped = 0
         for cpu, event in list(self._events.items()):
-            came = int(ticks[cpu]) - self._seen[cpu]
-            # Others come late too, where another guest had the CPU: so it has to be asked.
+            came = int(interrupts[cpu]) - self._seen[cpu]
+            # Interrupts also come late where another guest had the CPU, so check the timer.
             if came < due - _LEEWAY and kernel.is_stopped(event):
                 os.close(self._events.pop(cpu))
                 stopped += 1
         missed = 0
         for cpu in sorted(online - self._events.keys()):
             if self._start(cpu, program_fd):
-                missed += max(0, due - int(ticks[cpu]) + self._seen.get(cpu, 0))
-        self._seen = dict(enumerate(ticks.tolist()))
+                missed += max(0, due - int(interrupts[cpu]) + self._seen.get(cpu, 0))
+        self._seen = dict(enumerate(interrupts.tolist()))
         self._looked_ns = now_ns
         return stopped, missed
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gotax.generations import Generations
 from gotax.linux.kallsyms import Kallsyms, read_kallsyms
+from gotax.lru import LruCache
 from gotax.profile import Frame, FrameKind, Location, Stack, UInt64Array
 
 _STACKS = 8192
@@ -17,8 +17,8 @@ class KernelStacks:
 
     def __init__(self, proc: str) -> None:
         self._proc = proc
-        self.locations: Generations[int, Location] = Generations(_LOCATIONS)
-        self.stacks: Generations[int, Stack] = Generations(_STACKS)
+        self.locations: LruCache[int, Location] = LruCache(_LOCATIONS)
+        self.stacks: LruCache[int, Stack] = LruCache(_STACKS)
         self._kallsyms: Kallsyms | None = None
 
     def stack(self, stack_hash: int, ips: UInt64Array) -> Stack:

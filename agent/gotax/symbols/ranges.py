@@ -14,23 +14,23 @@ from gotax.golang.classmap import ClassMap, ClassMapReader
 from gotax.processes.binaries import Binary
 from gotax.profile import UInt64Array
 from gotax.runs import Runs
-from gotax.symbols.places import UNREADABLE, Place
+from gotax.symbols.classified import UNREADABLE, ClassifiedLocation
 
 _UNUSED_DRAINS = 20
 
 
 class KnownRanges:
-    """What has been learnt of one binary, by address range: places, and code without a frame.
+    """What has been learnt of one binary, by address range: locations, and code without a frame.
 
     With a ``whole`` map the ranges are only of code that is not Go's.
     """
 
     def __init__(self, binary: Binary) -> None:
         self.binary = binary
-        self.places = Runs()
+        self.locations = Runs()
         self.frameless = Runs()
         self.whole: ClassMap | None = None
-        self.classes = np.empty(0, object)  # the places of its chains
+        self.classes = np.empty(0, object)  # the locations of its chains
         self.drains = 0  # that had something new
         self.reader: ClassMapReader | None = None  # of the whole: once, even if it comes to nothing
         self.expected = 0  # ranges, while it is being read
@@ -38,31 +38,31 @@ class KnownRanges:
 
     def __len__(self) -> int:
         whole = self.expected if self.whole is None else len(self.whole) // 4  # 6 bytes, not 24
-        return len(self.places) + len(self.frameless) + whole
+        return len(self.locations) + len(self.frameless) + whole
 
-    def learn_whole(self, whole: ClassMap, places: list[Place]) -> None:
-        self.places, self.frameless = Runs(), Runs()
+    def learn_whole(self, whole: ClassMap, locations: list[ClassifiedLocation]) -> None:
+        self.locations, self.frameless = Runs(), Runs()
         self.whole = whole
-        self.classes = np.empty(len(places), object)
-        self.classes[:] = places
+        self.classes = np.empty(len(locations), object)
+        self.classes[:] = locations
 
     def unknown(self, addresses: UInt64Array) -> UInt64Array:
-        """Those of the addresses that no place is known of."""
+        """Those of the addresses that no location is known of."""
         if self.whole is not None:
             addresses = addresses[~self.whole.contains(addresses)]
-        return addresses[self.places.find(addresses) < 0]
+        return addresses[self.locations.find(addresses) < 0]
 
     def find(self, addresses: UInt64Array) -> npt.NDArray[np.object_]:
-        """The place of each address."""
-        places = np.full(len(addresses), UNREADABLE, object)  # its tables, just now
+        """The location of each address."""
+        locations = np.full(len(addresses), UNREADABLE, object)  # its tables, just now
         rest = np.arange(len(addresses))
         if self.whole is not None:
             inside = self.whole.contains(addresses)
-            places[inside] = self.classes[self.whole.find(addresses[inside]) >> 1]
+            locations[inside] = self.classes[self.whole.find(addresses[inside]) >> 1]
             rest = np.flatnonzero(~inside)
-        found = self.places.find(addresses[rest])
-        places[rest[found >= 0]] = self.places.values(found[found >= 0])
-        return places
+        found = self.locations.find(addresses[rest])
+        locations[rest[found >= 0]] = self.locations.values(found[found >= 0])
+        return locations
 
     def are_frameless(self, addresses: UInt64Array) -> npt.NDArray[np.bool_]:
         """Which of these addresses of Go code are known to have no frame."""

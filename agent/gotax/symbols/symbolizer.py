@@ -1,12 +1,13 @@
 """Symbolize and classify: from addresses to a Stack and its Category, each only once.
 
-Stacks not seen before are handled together, in columns: first the leaves are mended, then what is
-not known of a binary is looked up in one batch, then the stacks are put together and classified.
+Stacks not seen before are handled together, in columns: first the leaves get their callers, then
+unknown addresses of a binary are looked up in one batch, then the stacks are put together and
+classified.
 
 Of a binary gotax remembers *ranges* of addresses (``ranges.py``).
 
-Who does not need names either, as the daemon that only has its metrics scraped, gets categories
-without stacks. Then a binary that goes on showing new functions is read once as a whole, some of it
+Without names (a daemon whose metrics alone are scraped) there are categories and no stacks. Then a
+binary that goes on showing new functions is read once as a whole, some of it
 in each drain, as a map of classes (``golang/classmap.py``).
 """
 
@@ -19,14 +20,14 @@ from typing import Protocol
 
 import numpy as np
 
-from gotax.generations import Generations
 from gotax.golang import categories
 from gotax.golang.classmap import ClassMapReader
+from gotax.lru import LruCache
 from gotax.processes.binaries import Binary
-from gotax.processes.entry import Entry
+from gotax.processes.tracked_process import TrackedProcess
 from gotax.profile import Category, Frame, FrameKind, Location, Stack, UInt64Array
+from gotax.symbols.classified import TRUNCATED, ClassifiedLocation, beyond, classified_location
 from gotax.symbols.kernel import KernelStacks
-from gotax.symbols.places import TRUNCATED, Place, beyond, place_of
 from gotax.symbols.ranges import KnownBinaries
 from gotax.symbols.walks import Leaf, NewStack, Walker, Walks
 
@@ -70,11 +71,11 @@ class Symbolizer:
     def __init__(self, proc_root: str, with_lines: bool, with_names: bool = True) -> None:
         self._with_lines = with_lines
         self._with_names = with_names
-        self._classes: dict[tuple[int, ...], Place] = {}
-        self._stacks: Generations[tuple[int, int], Symbolized] = Generations(_STACKS)
-        self._composed: Generations[tuple[Place, ...], Symbolized] = Generations(_STACKS)
+        self._classes: dict[tuple[int, ...], ClassifiedLocation] = {}
+        self._stacks: LruCache[tuple[int, int], Symbolized] = LruCache(_STACKS)
+        self._composed: LruCache[tuple[ClassifiedLocation, ...], Symbolized] = LruCache(_STACKS)
         self._binaries = KnownBinaries(_NAMED_RANGES if with_names else _RANGES)
-        self._codes: Generations[str, int] = Generations(_NAMES)
+        self._codes: LruCache[str, int] = LruCache(_NAMES)
         self._kernel = KernelStacks(proc_root)
 
     def caches(self) -> dict[str, Cache]:
@@ -87,15 +88,15 @@ class Symbolizer:
             "kernel-stacks": self._kernel.stacks,
         }
 
-    def known(self, entry: Entry, stack_hash: int) -> Symbolized | None:
-        return self._stacks.get((entry.serial, stack_hash))
+    def known(self, tracked: TrackedProcess, stack_hash: int) -> Symbolized | None:
+        return self._stacks.get((tracked.serial, stack_hash))
 
     def learn(self, new: Sequence[NewStack]) -> dict[tuple[int, int], Symbolized]:
-        """Symbolize these stacks; by (serial of the entry, hash)."""
-        by_entry: dict[int, list[NewStack]] = {}
+        """Symbolize these stacks; by (serial of the process, hash)."""
+        by_process: dict[int, list[NewStack]] = {}
         for stack in new:
-            by_entry.setdefault(stack.entry.serial, []).append(stack)
-        groups = list(by_entry.values())
+            by_process.setdefault(stack.tracked.serial, []).append(stack)
+        groups = list(by_process.values())
         walkers = [_walker(group) for group in groups]
         walks = [walker.walks(group) for walker, group in zip(walkers, groups, strict=True)]
         leaves = [walker.frameless(group) for walker, group in zip(walkers, groups, strict=True)]
@@ -103,23 +104,23 @@ class Symbolizer:
         hidden = self._hidden_callers(itertools.chain.from_iterable(leaves))
         learnt = {}
         for group, walk, of_group in zip(groups, walks, leaves, strict=True):
-            places = self._places(walk)
+            locations = self._locations(walk)
             callers = {leaf.stack: hidden[leaf] for leaf in of_group if leaf in hidden}
             end = 0
             for number, (stack, length) in enumerate(zip(group, walk.lengths, strict=True)):
                 start, end = end, end + length
-                of_stack = places[start:end]
+                of_stack = locations[start:end]
                 if number in callers:
                     of_stack.insert(1, callers[number])
-                key = (stack.entry.serial, stack.hash)
-                learnt[key] = self._compose(of_stack, in_go=stack.entry.is_go)
+                key = (stack.tracked.serial, stack.hash)
+                learnt[key] = self._compose(of_stack, in_go=stack.tracked.is_go)
                 self._stacks.put(key, learnt[key])
         self._binaries.end_drain()
         return learnt
 
-    def _hidden_callers(self, leaves: Iterable[Leaf]) -> dict[Leaf, Place]:
-        """The place of the call, for those leaves that turn out to have no frame."""
-        found: dict[Leaf, Place] = {}
+    def _hidden_callers(self, leaves: Iterable[Leaf]) -> dict[Leaf, ClassifiedLocation]:
+        """The location of the call, for those leaves that turn out to have no frame."""
+        found: dict[Leaf, ClassifiedLocation] = {}
         of_binary: dict[int, list[Leaf]] = {}
         for leaf in leaves:
             of_binary.setdefault(leaf.binary.serial, []).append(leaf)
@@ -128,10 +129,12 @@ class Symbolizer:
             frameless = known.are_frameless(
                 np.array([leaf.address for leaf in candidates], np.uint64)
             )
-            places = known.find(np.array([leaf.caller for leaf in candidates], np.uint64))
-            for leaf, is_frameless, place in zip(candidates, frameless, places, strict=True):
+            locations = known.find(np.array([leaf.caller for leaf in candidates], np.uint64))
+            for leaf, is_frameless, classified in zip(
+                candidates, frameless, locations, strict=True
+            ):
                 if is_frameless:
-                    found[leaf] = place
+                    found[leaf] = classified
         return found
 
     def _look_up(self, walks: list[Walks], leaves: list[list[Leaf]]) -> None:
@@ -159,7 +162,7 @@ class Symbolizer:
             binary.release()  # of fifty binaries at once, what was read is not kept fifty times
 
     def _learn_whole(self, binary: Binary, room: int) -> int:
-        """Go on reading a binary's class map if that pays by now; returns how much that took."""
+        """Go on reading a binary's class map once that pays; returns how much it read."""
         known, table = self._binaries.of(binary), binary.pclntab
         known.drains += 1
         if known.drains < _WHOLE_AFTER or room <= 0 or table is None:
@@ -177,37 +180,40 @@ class Symbolizer:
             known.expected = 0
             whole = known.reader.take()
             if whole is not None:
-                known.learn_whole(whole, [self._class_place(codes) for codes in whole.chains])
+                known.learn_whole(whole, [self._class_location(codes) for codes in whole.chains])
         return read
 
     def _learn_ranges(self, binary: Binary, addresses: UInt64Array) -> None:
         calls, sizes = binary.calls(addresses, self._with_lines)
-        places: dict[int, Place] = {}  # by identity of the chain: one for all of its ranges
+        # By identity of the chain: one for all of its ranges.
+        locations: dict[int, ClassifiedLocation] = {}
         for start, chain in zip(calls.starts.tolist(), calls.chains, strict=True):
-            if id(chain) not in places:
+            if id(chain) not in locations:
                 location = Location(binary.module, binary.build_id, start, chain)
-                places[id(chain)] = self._place(binary, location)
+                locations[id(chain)] = self._classified(binary, location)
         known = self._binaries.of(binary)
-        known.places.add(calls.starts, calls.ends, [places[id(chain)] for chain in calls.chains])
+        known.locations.add(
+            calls.starts, calls.ends, [locations[id(chain)] for chain in calls.chains]
+        )
         frameless = np.flatnonzero(sizes.values == 0)
         known.frameless.add(sizes.starts[frameless], sizes.ends[frameless], [0] * len(frameless))
 
-    def _place(self, binary: Binary, location: Location) -> Place:
+    def _classified(self, binary: Binary, location: Location) -> ClassifiedLocation:
         codes = tuple([self._code(frame) for frame in location.frames])
         if categories.NATIVE in codes and binary.may_be_go(location.address):
             codes = (categories.UNPLACED,)
         if self._with_names:
-            return place_of(location, codes)
-        return self._class_place(tuple([code for code, _ in itertools.groupby(codes)]))
+            return classified_location(location, codes)
+        return self._class_location(tuple([code for code, _ in itertools.groupby(codes)]))
 
-    def _class_place(self, codes: tuple[int, ...]) -> Place:
-        """Without names all places of a class are the same, and so are most stacks."""
-        place = self._classes.get(codes)
-        if place is None:
+    def _class_location(self, codes: tuple[int, ...]) -> ClassifiedLocation:
+        """Without names all locations of a class are the same, and so are most stacks."""
+        classified = self._classes.get(codes)
+        if classified is None:
             if len(self._classes) >= _CLASSES:
                 self._classes.clear()
-            place = self._classes[codes] = place_of(_NAMELESS, codes)
-        return place
+            classified = self._classes[codes] = classified_location(_NAMELESS, codes)
+        return classified
 
     def _code(self, frame: Frame) -> int:
         if frame.kind is FrameKind.NATIVE:
@@ -218,34 +224,34 @@ class Symbolizer:
             self._codes.put(frame.function, code)
         return code
 
-    def _places(self, walk: Walks) -> list[Place]:
-        """The place of every address."""
-        places = walk.without_file[walk.mapping]
+    def _locations(self, walk: Walks) -> list[ClassifiedLocation]:
+        """The location of every address."""
+        locations = walk.without_file[walk.mapping]
         for number, binary in walk.binaries():
             rows = np.flatnonzero(walk.mapping == number)
-            places[rows] = self._binaries.of(binary).find(walk.addresses[rows])
-        listed: list[Place] = places.tolist()
+            locations[rows] = self._binaries.of(binary).find(walk.addresses[rows])
+        listed: list[ClassifiedLocation] = locations.tolist()
         return listed
 
-    def _compose(self, places: list[Place], in_go: bool) -> Symbolized:
-        """The stack of these places, leaf first.
+    def _compose(self, locations: list[ClassifiedLocation], in_go: bool) -> Symbolized:
+        """The stack of these locations, leaf first.
 
         A walk in a Go process that did not get to an end broke off: in C code, or because it was
         full.
         """
-        if not places:
+        if not locations:
             return _NOTHING
-        end = next((i for i, place in enumerate(places) if place.is_end), None)
+        end = next((i for i, classified in enumerate(locations) if classified.is_end), None)
         if end is None:
-            key = (*places, TRUNCATED) if in_go else tuple(places)
+            key = (*locations, TRUNCATED) if in_go else tuple(locations)
         else:
-            key = (*places[: end + 1], *beyond(places[end:]))
+            key = (*locations[: end + 1], *beyond(locations[end:]))
         known = self._composed.get(key)
         if known is None:
-            codes = [code for place in key for code in place.codes]
+            codes = [code for classified in key for code in classified.codes]
             native_leaf = codes[0] == categories.NATIVE
             known = Symbolized(
-                tuple([place.location for place in key]) if self._with_names else (),
+                tuple([classified.location for classified in key]) if self._with_names else (),
                 categories.classify(codes, in_kernel=False, native_leaf=native_leaf),
                 categories.classify(codes, in_kernel=True, native_leaf=native_leaf),
                 truncated=in_go and end is None,
@@ -260,5 +266,5 @@ class Symbolizer:
 
 def _walker(group: list[NewStack]) -> Walker:
     """The memory of the group's process, read again if it has mapped more since."""
-    walker = Walker(group[0].entry)
-    return walker if walker.covers(group) else Walker(group[0].entry, again=True)
+    walker = Walker(group[0].tracked)
+    return walker if walker.covers(group) else Walker(group[0].tracked, again=True)

@@ -10,17 +10,17 @@ import numpy.typing as npt
 
 from gotax.golang import stacks
 from gotax.processes.binaries import Binary
-from gotax.processes.entry import Entry
 from gotax.processes.layout import NO_MAPPING, Layout
+from gotax.processes.tracked_process import TrackedProcess
 from gotax.profile import Int64Array, UInt64Array
-from gotax.symbols.places import UNMAPPED, UNREADABLE, WITHOUT_FILE
+from gotax.symbols.classified import UNMAPPED, UNREADABLE, WITHOUT_FILE
 
 
 @dataclass(frozen=True, slots=True)
 class NewStack:
     """A user stack that the process has not shown before, as the kernel walked it."""
 
-    entry: Entry
+    tracked: TrackedProcess
     hash: int
     caller: int
     ips: UInt64Array
@@ -44,8 +44,8 @@ class Walks:
     """The stacks of one process, one after the other, leaves first; ``lengths`` are theirs.
 
     ``addresses`` are link-time addresses, ``mapping`` says of what: a number in ``images``, or
-    ``STRANGE``, or ``NO_MAPPING``. ``without_file`` has a place for each of these numbers that has
-    no image.
+    ``STRANGE``, or ``NO_MAPPING``. ``without_file`` has a location for each number
+    without an image.
     """
 
     lengths: list[int]
@@ -64,10 +64,10 @@ class Walks:
 class Walker:
     """The memory of one process, for stacks to be walked in."""
 
-    def __init__(self, entry: Entry, again: bool = False) -> None:
+    def __init__(self, tracked: TrackedProcess, again: bool = False) -> None:
         """``again``: read the mappings again."""
-        self._layout = Layout(entry.space, again)
-        self._program = entry.program
+        self._layout = Layout(tracked.space, again)
+        self._program = tracked.program
 
     def covers(self, group: list[NewStack]) -> bool:
         """Whether every address of these stacks that can be code is in a mapping."""

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 from gotax.diagnosis.advice import advise
-from gotax.diagnosis.case import Case
+from gotax.diagnosis.context import Context
 from gotax.findings import Cause
 from gotax.process import Automaxprocs, Binding, CpuLimit, Gomaxprocs, Origin, Otherwise
 
-from tests.unit.diagnosis.test_case import CONTAINER, case
+from tests.unit.diagnosis.test_context import CONTAINER, context
 
 COUNTED = Gomaxprocs(8, Origin.CPU_COUNT, 1)
 SET = replace(COUNTED, origin=Origin.ENVIRONMENT, variable=8, variable_is_set=True)
@@ -18,14 +18,14 @@ CALLED = replace(COUNTED, origin=Origin.CALL)
 BARE = replace(CONTAINER, pod_uid=None)
 
 
-def of(found: Gomaxprocs, limit: float = 1.0, **otherwise: int) -> Case:
-    seen = case(limit=CpuLimit(limit, "/c", limit), container=BARE)
+def of(found: Gomaxprocs, limit: float = 1.0, **otherwise: int) -> Context:
+    seen = context(limit=CpuLimit(limit, "/c", limit), container=BARE)
     found = replace(found, otherwise=Otherwise(**otherwise))
     process = replace(seen.report.main_process, gomaxprocs=found)
     return replace(seen, report=replace(seen.report, processes=(process,)))
 
 
-def says(seen: Case, cause: Cause) -> str:
+def says(seen: Context, cause: Cause) -> str:
     return advise(seen, cause).text
 
 
@@ -162,7 +162,7 @@ def test_rounding_is_explained_where_it_made_the_number(
 
 def test_a_resized_container_is_restarted_by_its_policy() -> None:
     """Where its patch takes the value from the limit."""
-    seen = case(limit=CpuLimit(1.0, "/kubepods/pod1/c", 1.0), container=CONTAINER)
+    seen = context(limit=CpuLimit(1.0, "/kubepods/pod1/c", 1.0), container=CONTAINER)
     policy = "With the resizePolicy RestartContainer"
     assert policy in says(seen, Cause.RESIZE)
     assert policy not in says(seen, Cause.ENVIRONMENT)

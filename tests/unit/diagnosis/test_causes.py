@@ -6,18 +6,18 @@ from dataclasses import replace
 
 import pytest
 from gotax.diagnosis.bounds import long_bound, short_bound
-from gotax.diagnosis.case import Case
 from gotax.diagnosis.causes import SENTENCES, cause_sentence, find_cause
+from gotax.diagnosis.context import Context
 from gotax.findings import Cause
 from gotax.process import Automaxprocs, Binding, CpuLimit, Gomaxprocs, Ignored, Origin
 
-from tests.unit.diagnosis.test_case import case
+from tests.unit.diagnosis.test_context import context
 
 OWN = CpuLimit(1.0, "/c", 1.0)
 
 
-def of(found: Gomaxprocs, limit: CpuLimit = OWN, earlier_limit: float | None = None) -> Case:
-    seen = case(limit=limit)
+def of(found: Gomaxprocs, limit: CpuLimit = OWN, earlier_limit: float | None = None) -> Context:
+    seen = context(limit=limit)
     process = replace(seen.report.main_process, gomaxprocs=found)
     report = replace(seen.report, processes=(process,))
     return replace(seen, report=report, earlier_limit=earlier_limit)
@@ -174,13 +174,13 @@ def test_what_bounds_it_in_words(
     bound_by: tuple[Binding, ...], limit: CpuLimit, fits: int, short: str, long: str
 ) -> None:
     """All that give the number; a limit that would give more is told beside."""
-    seen = case(8, fits, limit=limit, bound_by=bound_by)
+    seen = context(8, fits, limit=limit, bound_by=bound_by)
     assert (short_bound(seen), long_bound(seen)) == (short, long)
 
 
 def test_where_nothing_is_said_to_fit_it_is_one() -> None:
     """A value without a recommendation."""
-    seen = case(8, None, limit=CpuLimit(), bound_by=(Binding.HOST,))
+    seen = context(8, None, limit=CpuLimit(), bound_by=(Binding.HOST,))
     assert long_bound(seen) == "there is no CPU limit, and a host of 1 CPU fits 1"
 
 

@@ -296,8 +296,8 @@ def test_shares_of_groups_add_up(
             seen(later, category_hits=hits_of(after[0], after[1])),
         )
     )
-    assert sum(growth.before for _, growth in found.shares) == pytest.approx(1)
-    assert sum(growth.after for _, growth in found.shares) == pytest.approx(1)
-    of_runtime = [growth for group, growth in found.shares if group in RUNTIME_GROUPS]
-    assert found.runtime.change == pytest.approx(sum(growth.change for growth in of_runtime))
+    assert sum(delta.before for _, delta in found.shares) == pytest.approx(1)
+    assert sum(delta.after for _, delta in found.shares) == pytest.approx(1)
+    of_runtime = [delta for group, delta in found.shares if group in RUNTIME_GROUPS]
+    assert found.runtime.change == pytest.approx(sum(delta.change for delta in of_runtime))
     assert found.saving.value == pytest.approx(cores - later, abs=1e-6)

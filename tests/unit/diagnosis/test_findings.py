@@ -10,7 +10,7 @@ from gotax.cli.output import verdict_code
 from gotax.confidence import interval
 from gotax.config import Thresholds
 from gotax.diagnosis import rules
-from gotax.diagnosis.case import Case, is_mismatch
+from gotax.diagnosis.context import Context, is_mismatch
 from gotax.diagnosis.findings import judge
 from gotax.findings import Finding, Saving, Severity, Verdict
 from gotax.process import Binding, Container, CpuLimit, CpuUsage, Gomaxprocs, Origin, Process
@@ -51,12 +51,12 @@ def report(
 
 
 def verdict(seen: ContainerReport, thresholds: Thresholds = USUAL) -> Verdict:
-    return judge(Case(seen, 15.0, 192, thresholds))[0]
+    return judge(Context(seen, 15.0, 192, thresholds))[0]
 
 
 def found(seen: ContainerReport, thresholds: Thresholds = USUAL) -> dict[str, Finding]:
     """By code."""
-    return {f.code: f for f in judge(Case(seen, 15.0, 192, thresholds))[1]}
+    return {f.code: f for f in judge(Context(seen, 15.0, 192, thresholds))[1]}
 
 
 # Published: Newcombe, Statistics in Medicine 17 (1998), table I, method 3; z = 1.959964.
@@ -253,11 +253,11 @@ def test_below_one_cpu_fewer_ps_do_not_end_the_throttling(limit: float, warned: 
     assert ("even one P" in finding.remedy.text) is warned
 
 
-def predicted(seen: ContainerReport, monkeypatch: pytest.MonkeyPatch, low: float) -> Case:
+def predicted(seen: ContainerReport, monkeypatch: pytest.MonkeyPatch, low: float) -> Context:
     """The case with a saving of half a core, and more or less, of the one that it uses."""
     saving = Saving(low, 0.5, 0.7)
-    monkeypatch.setattr("gotax.diagnosis.case.predict_saving", lambda *_: saving)
-    return Case(replace(seen, cpu_ns=15 * 10**9), 15.0, 192, USUAL)
+    monkeypatch.setattr("gotax.diagnosis.context.predict_saving", lambda *_: saving)
+    return Context(replace(seen, cpu_ns=15 * 10**9), 15.0, 192, USUAL)
 
 
 @pytest.mark.parametrize(
@@ -273,12 +273,12 @@ def test_what_may_be_a_loss_is_no_warning(
     low: float, severity: Severity, expected: Verdict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor does it say that the runtime pays, nor end with exit code 1."""
-    case = predicted(report(192, 1, runtime=500, hits=1000), monkeypatch, low)
-    verdict, findings = judge(case)
+    context = predicted(report(192, 1, runtime=500, hits=1000), monkeypatch, low)
+    verdict, findings = judge(context)
     finding = {f.code: f for f in findings}[rules.COSTLY]
     assert (finding.severity, verdict) == (severity, expected)
     assert ("the runtime pays" in finding.title) is (severity is Severity.WARNING)
-    told = replace(case.report, findings=findings, verdict=verdict)
+    told = replace(context.report, findings=findings, verdict=verdict)
     assert verdict_code([told]) == (1 if severity is Severity.WARNING else 0)
 
 
@@ -287,8 +287,8 @@ def test_without_a_limit_too(
     low: float, severity: Severity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """GT003, whose verdict is then that there is no limit."""
-    case = predicted(report(64, 64, runtime=500, hits=1000, limit=None), monkeypatch, low)
-    verdict, findings = judge(case)
+    context = predicted(report(64, 64, runtime=500, hits=1000, limit=None), monkeypatch, low)
+    verdict, findings = judge(context)
     assert {f.code: f.severity for f in findings}[rules.UNLIMITED] is severity
     is_warned = severity is Severity.WARNING
     assert verdict is (Verdict.OVERSIZED if is_warned else Verdict.UNLIMITED)
@@ -361,6 +361,6 @@ def test_a_cpuset_is_all_that_it_may_use() -> None:
     bound = replace(seen.main_process.gomaxprocs or Gomaxprocs(4, Origin.CALL, 1))
     process = replace(seen.main_process, gomaxprocs=replace(bound, bound_by=(Binding.CPUSET,)))
     seen = replace(seen, processes=(process,), cpu_ns=15 * 10**9)
-    saving = Case(seen, 15.0, 16, USUAL).saving(1)
+    saving = Context(seen, 15.0, 16, USUAL).saving(1)
     assert saving is not None
     assert "It uses all of the 1 CPU it may" in saving.cautions[0]

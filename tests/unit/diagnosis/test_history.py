@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from gotax.config import Thresholds
 from gotax.diagnosis import rules
-from gotax.diagnosis.case import Case, Cost
+from gotax.diagnosis.context import Context, Cost
 from gotax.diagnosis.history import LONG_S, History
 from gotax.findings import Cause, Saving, Verdict
 from gotax.process import Container, CpuLimit, CpuUsage, Gomaxprocs, Origin, Process
@@ -201,7 +201,7 @@ def judged_with(lows: list[float], monkeypatch: pytest.MonkeyPatch) -> list[Cont
     found = []
     for low in lows:
         saving = Saving(low, 0.15, 0.2)
-        monkeypatch.setattr("gotax.diagnosis.case.predict_saving", lambda *_, s=saving: s)
+        monkeypatch.setattr("gotax.diagnosis.context.predict_saving", lambda *_, s=saving: s)
         for _ in range(4):
             found.append(history.judge(COSTLY.window(1.0, chance), WINDOW_S, 2))
             history.end_window()
@@ -224,10 +224,10 @@ def test_what_was_found_is_not_excluded_by_what_was_not(monkeypatch: pytest.Monk
     """GC-heavy at a harmless GOMAXPROCS stays while its cost is not proven: that a cost could stay,
     had it been found, is no reason to let go of another finding."""
     monkeypatch.setattr(
-        "gotax.diagnosis.case.predict_saving", lambda *_: Saving(0.0, 0.09 * 0.3, 0.1)
+        "gotax.diagnosis.context.predict_saving", lambda *_: Saving(0.0, 0.09 * 0.3, 0.1)
     )
     service = Service(mixed(0.05, GC_MARK_DEDICATED=0.45))
-    strict = Case(service.window(1.0, random.Random(1)), WINDOW_S, 2, Thresholds())
+    strict = Context(service.window(1.0, random.Random(1)), WINDOW_S, 2, Thresholds())
     lenient = replace(strict, lenient=True)
     assert (strict.cost(1)[0], lenient.cost(1)[0]) == (Cost.UNDECIDED, Cost.PROVEN)
     assert rules.GC_HEAVY in {finding.code for finding in rules.find_each(lenient)}

@@ -175,7 +175,7 @@ def patched(tmp_path: Path, target: dict[str, Any], patch: str) -> list[dict[str
 def test_kubectl_takes_it(
     tmp_path: Path, value: int | None, before: list[dict[str, Any]], after: dict[str, Any]
 ) -> None:
-    """The variable is set or replaced, whatever form it had; all else stays."""
+    """The variable is set or replaced, whatever form it had; all else retained."""
     other = {"name": "HOME", "value": "/"}
     patch = kubernetes_patch(value, bool(before), POD)
     proxy, web = patched(tmp_path, deployment(other, *before), patch)

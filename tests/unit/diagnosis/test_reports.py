@@ -57,7 +57,7 @@ def test_functions_are_counted_only_if_wanted() -> None:
     assert report.functions == ()
 
 
-def test_usage_is_the_growth_since_the_last_window() -> None:
+def test_usage_is_the_delta_since_the_last_window() -> None:
     """Unknown in the first one, and again for a container that was away."""
     reports = Reports(Thresholds(), 0, Counter())
 
@@ -65,13 +65,13 @@ def test_usage_is_the_growth_since_the_last_window() -> None:
         each = measured(WINDOW, counters)[:count]
         return [r.usage for r in reports.of_window(each, WINDOW.profile, 15.0, 8)]
 
-    growth = CpuUsage(5, 4, 3, 2)
+    delta = CpuUsage(5, 4, 3, 2)
     assert usages(2, COUNTERS) == [CpuUsage()] * 2
-    assert usages(1, COUNTERS + growth) == [growth]
-    assert usages(2, COUNTERS + growth + growth) == [growth, CpuUsage()]
+    assert usages(1, COUNTERS + delta) == [delta]
+    assert usages(2, COUNTERS + delta + delta) == [delta, CpuUsage()]
 
 
-def test_counters_known_before_the_first_window_give_its_growth() -> None:
+def test_counters_known_before_the_first_window_give_its_delta() -> None:
     """A scan has read them when the window began."""
     reports = Reports(Thresholds(), 0, Counter())
     each = measured(WINDOW, COUNTERS)[:1]

@@ -6,24 +6,24 @@ from dataclasses import replace
 
 import pytest
 from gotax.diagnosis import advice, rules
-from gotax.diagnosis.case import Case
+from gotax.diagnosis.context import Context
 from gotax.findings import Cause, Finding
 from gotax.process import Binding, CpuLimit, CpuUsage, GoBuild, Gomaxprocs, Origin, Otherwise
 from gotax.profile import Category
 
-from tests.unit.diagnosis.test_case import case
+from tests.unit.diagnosis.test_context import context
 
 
-def found(seen: Case) -> dict[str, Finding]:
+def found(seen: Context) -> dict[str, Finding]:
     return {finding.code: finding for finding in rules.find_each(seen)}
 
 
 def test_idle_marking_is_no_burden_of_the_collector() -> None:
     """Marking on Ps that had nothing else to do ends when there is something: 20 % of marking by
     dedicated workers are below the threshold, however much is marked beside them."""
-    idle = case(1, GC_MARK_IDLE=600, GC_MARK_DEDICATED=200, USER=200)
+    idle = context(1, GC_MARK_IDLE=600, GC_MARK_DEDICATED=200, USER=200)
     assert rules.GC_HEAVY not in found(idle)
-    heavy = case(1, GC_MARK_IDLE=100, GC_MARK_DEDICATED=400, USER=500)
+    heavy = context(1, GC_MARK_IDLE=100, GC_MARK_DEDICATED=400, USER=500)
     assert found(heavy)[rules.GC_HEAVY].evidence[0].value == 0.4
 
 
@@ -41,22 +41,22 @@ def test_below_the_limit_by_a_whole_core(
     value: int, limit: float, fits: int, is_below: bool
 ) -> None:
     """GT004, of a program that uses all its Ps."""
-    seen = case(value, fits, limit=CpuLimit(limit, None, limit), cpu_ns=value * 10**10)
+    seen = context(value, fits, limit=CpuLimit(limit, None, limit), cpu_ns=value * 10**10)
     assert (rules.BELOW_LIMIT in found(seen)) is is_below
 
 
 @pytest.mark.parametrize(("cores", "is_full"), [(1.69, False), (1.7, True)])
 def test_used_up_is_85_percent_of_the_ps(cores: float, is_full: bool) -> None:
     """Of 2 Ps at a limit of 4; what was told before stays from 60 % of that."""
-    seen = case(2, 4, limit=CpuLimit(4.0, None, 4.0), cpu_ns=round(cores * 10**10))
+    seen = context(2, 4, limit=CpuLimit(4.0, None, 4.0), cpu_ns=round(cores * 10**10))
     assert (rules.BELOW_LIMIT in found(seen)) is is_full
-    less = case(2, 4, limit=CpuLimit(4.0, None, 4.0), cpu_ns=round(cores * 0.6 * 10**10))
+    less = context(2, 4, limit=CpuLimit(4.0, None, 4.0), cpu_ns=round(cores * 0.6 * 10**10))
     assert (rules.BELOW_LIMIT in found(replace(less, lenient=True))) is is_full
 
 
-def several(fits: int, *busy: tuple[int, int]) -> Case:
+def several(fits: int, *busy: tuple[int, int]) -> Context:
     """Processes with (GOMAXPROCS, hits)."""
-    seen = case(busy[0][0], fits, USER=sum(hits for _, hits in busy))
+    seen = context(busy[0][0], fits, USER=sum(hits for _, hits in busy))
     main = seen.report.main_process
     processes = tuple(
         replace(main, pid=7 + i, gomaxprocs=Gomaxprocs(value, Origin.CPU_COUNT, fits))
@@ -112,13 +112,13 @@ def test_what_a_remedy_may_lead_to(
     value: int | None, fits: int | None, limit: float | None, well: bool
 ) -> None:
     """Not above what fits, but for Go's 2; a limit rounded down is no fault either."""
-    seen = case(8, fits, limit=CpuLimit(limit, None, limit))
+    seen = context(8, fits, limit=CpuLimit(limit, None, limit))
     assert advice.fits_well(seen, value) is well
 
 
 def test_a_limit_that_does_not_bind_is_not_rounded_down() -> None:
     """2 CPUs under a limit of 1.5 whose cpuset is said to be what counts."""
-    seen = case(8, 2, limit=CpuLimit(1.5), bound_by=(Binding.CPUSET,))
+    seen = context(8, 2, limit=CpuLimit(1.5), bound_by=(Binding.CPUSET,))
     assert not advice.fits_well(seen, 1)
 
 
@@ -134,15 +134,15 @@ def test_a_limit_that_does_not_bind_is_not_rounded_down() -> None:
 )
 def test_target_of_a_remedy(go_line: int | None, cause: Cause, target: int) -> None:
     """What fits, unless Go's own reading is the remedy and leads to 2."""
-    seen = case(8, 1)
+    seen = context(8, 1)
     gomaxprocs = Gomaxprocs(8, Origin.CPU_COUNT, 1, otherwise=Otherwise(go_line=go_line))
     process = replace(seen.report.main_process, gomaxprocs=gomaxprocs)
     seen = replace(seen, report=replace(seen.report, processes=(process,)))
     assert advice.target_of(seen, cause) == target
 
 
-def of_a_thousand(category: str, hits: int) -> Case:
-    seen = case(1, USER=1000 - hits)
+def of_a_thousand(category: str, hits: int) -> Context:
+    seen = context(1, USER=1000 - hits)
     seen.report.category_hits[Category[category]] = hits
     return seen
 
@@ -181,7 +181,7 @@ def test_shares_from_which_a_finding_is_made(
 )
 def test_what_goroutines_wait_for_is_named_from_a_tenth(chan: int, locks: int, says: str) -> None:
     """Of 1000 hits that coordination takes."""
-    seen = case(1, CHAN=chan, LOCKS=locks, SCHED_WAKE=1000 - chan - locks)
+    seen = context(1, CHAN=chan, LOCKS=locks, SCHED_WAKE=1000 - chan - locks)
     assert says in found(seen)[rules.COORDINATION].title
 
 
@@ -191,7 +191,7 @@ def test_what_goroutines_wait_for_is_named_from_a_tenth(chan: int, locks: int, s
 )
 def test_two_for_one(value: int, limit: float, is_told: bool) -> None:
     """GT005: 2 Ps at a limit of 1 CPU or less."""
-    seen = case(value, 1, limit=CpuLimit(limit, None, limit))
+    seen = context(value, 1, limit=CpuLimit(limit, None, limit))
     assert (rules.TWO_FOR_ONE in found(seen)) is is_told
 
 
@@ -212,7 +212,7 @@ def test_fractional_limits(
     value: int, limit: float, cores: float, throttled: int, is_told: bool
 ) -> None:
     """GT006: the rounding shows."""
-    seen = case(
+    seen = context(
         value,
         max(1, round(limit + 0.49)),
         limit=CpuLimit(limit, None, limit),
@@ -236,7 +236,7 @@ def test_throttled_by_bursts_or_by_too_low_a_limit(
 ) -> None:
     """GT007 and GT008: which of them depends on the demand."""
     usage = CpuUsage(periods=100, throttled_periods=throttled)
-    seen = case(8, 1, usage=usage, cpu_ns=round(cores * 10**10))
+    seen = context(8, 1, usage=usage, cpu_ns=round(cores * 10**10))
     assert {rules.BURSTS, rules.LIMIT_TOO_LOW} & found(seen).keys() == codes
 
 
@@ -258,7 +258,7 @@ def test_without_a_limit_twice_the_use_is_enough(
 ) -> None:
     """GT003, on nodes of 8 CPUs or more."""
     limit = CpuLimit()
-    seen = case(value, cpus, limit=limit, SCHED_FIND_WORK=900, USER=100)
+    seen = context(value, cpus, limit=limit, SCHED_FIND_WORK=900, USER=100)
     seen = replace(seen, peak_cores=cores)
     assert (rules.UNLIMITED in found(seen)) is is_told
 
@@ -266,7 +266,7 @@ def test_without_a_limit_twice_the_use_is_enough(
 def test_c_code_is_known_by_any_of_its_builds() -> None:
     """One of two processes with cgo is enough."""
     seen = several(1, (1, 500), (1, 500))
-    hits = case(1, CGO=1000).report.category_hits
+    hits = context(1, CGO=1000).report.category_hits
     first, second = seen.report.processes
     second = replace(second, build=GoBuild("go1.27.3", cgo=True))
     report = replace(seen.report, processes=(first, second), category_hits=hits)

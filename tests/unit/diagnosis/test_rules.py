@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 import numpy as np
 from gotax.config import Thresholds
 from gotax.diagnosis import rules
-from gotax.diagnosis.case import Case
+from gotax.diagnosis.context import Context
 from gotax.diagnosis.findings import verdict_of
 from gotax.findings import Confidence, Finding, Verdict
 from gotax.process import (
@@ -64,7 +64,7 @@ containers = st.builds(
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> Case:
+def contexts(draw: st.DrawFn) -> Context:
     hits = draw(st.lists(st.integers(0, 5000), min_size=CATEGORY_COUNT, max_size=CATEGORY_COUNT))
     if draw(st.booleans()):
         hits = [n // 500 for n in hits]
@@ -85,7 +85,7 @@ def cases(draw: st.DrawFn) -> Case:
         process_hits=tuple(draw(st.integers(0, 5000)) for _ in processes),
         drain_hits=tuple(draw(st.lists(st.integers(0, 900), max_size=9))),
     )
-    return Case(
+    return Context(
         report,
         draw(st.sampled_from([0.0, 0.001, 4.0, 3600.0])),
         draw(st.sampled_from([1, 2, 64, 4096])),
@@ -97,15 +97,15 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 @settings(max_examples=300, deadline=None)
-@given(cases())
-def test_no_numbers_make_a_rule_fail(case: Case) -> None:
+@given(contexts())
+def test_no_numbers_make_a_rule_fail(context: Context) -> None:
     """A limit of nothing, counters that disagree, no time at all: there is a verdict, every text is
     one sentence or more, and every number is finite. A crash here would end the agent."""
-    found = rules.find_all(case)
+    found = rules.find_all(context)
     codes = [finding.code for finding in found]
     assert codes == sorted(codes)
     assert len(codes) == len(set(codes))
-    assert verdict_of(found, case) in Verdict
+    assert verdict_of(found, context) in Verdict
     for finding in found:
         assert finding.title
         assert finding.remedy.text
@@ -122,10 +122,10 @@ def test_no_numbers_make_a_rule_fail(case: Case) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(cases())
-def test_what_excludes_one_another_is_not_found_together(case: Case) -> None:
+@given(contexts())
+def test_what_excludes_one_another_is_not_found_together(context: Context) -> None:
     """A GOMAXPROCS that costs is told; what may be its effect is not blamed on the program."""
-    codes = {finding.code for finding in rules.find_all(replace(case, lenient=False))}
+    codes = {finding.code for finding in rules.find_all(replace(context, lenient=False))}
     for code, excluded in rules.EXCLUDES.items():
         assert not (code in codes and codes & set(excluded)), codes
     costs = {rules.COSTLY, rules.HARMLESS, rules.TOO_FEW_SAMPLES}
@@ -139,7 +139,7 @@ def c_code(*builds: GoBuild | None) -> Finding:
     processes = tuple(Process(7, 1, "web", container, build=build) for build in builds)
     report = ContainerReport(container, processes, hits, (), CpuLimit(), CpuUsage(), Verdict.FITS)
     (rule,) = [rule for rule in rules.RULES if rule.code == rules.CGO_HEAVY]
-    finding = rule.find(Case(report, 10.0, 4, Thresholds()))
+    finding = rule.find(Context(report, 10.0, 4, Thresholds()))
     assert finding is not None
     return finding
 

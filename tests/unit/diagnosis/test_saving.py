@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from gotax.diagnosis import calibrated, saving
-from gotax.diagnosis.saving import TERMS, Situation, predict_kept, predict_saving
+from gotax.diagnosis.saving import TERMS, Situation, predict_retained, predict_saving
 from gotax.findings import Verdict
 from gotax.process import Container, CpuLimit, CpuUsage, Gomaxprocs, Origin, Process
 from gotax.profile import CATEGORY_COUNT, Category
@@ -63,7 +63,7 @@ def test_something_is_always_kept_and_nothing_is_certain(
 ) -> None:
     """Any profile: the range has its middle inside, above zero, and below a doubling."""
     for target in (1, 2):
-        kept = predict_kept(Situation(tuple(hits), value, utilisation), target, cpus)
+        kept = predict_retained(Situation(tuple(hits), value, utilisation), target, cpus)
         assert 0 < kept.low < kept.mid < kept.high
         assert kept.mid < 2
 
@@ -71,8 +71,8 @@ def test_something_is_always_kept_and_nothing_is_certain(
 @given(histograms)
 def test_fewer_hits_of_the_same_profile_are_less_sure(hits: list[int]) -> None:
     """The range of a tenth as many hits holds that of all of them."""
-    many = predict_kept(Situation(tuple(10 * n for n in hits), 64, 0.3), 1, 2)
-    few = predict_kept(Situation(tuple(hits), 64, 0.3), 1, 2)
+    many = predict_retained(Situation(tuple(10 * n for n in hits), 64, 0.3), 1, 2)
+    few = predict_retained(Situation(tuple(hits), 64, 0.3), 1, 2)
     assert few.mid == pytest.approx(many.mid)
     assert few.low <= many.low
     assert few.high >= many.high
@@ -80,10 +80,10 @@ def test_fewer_hits_of_the_same_profile_are_less_sure(hits: list[int]) -> None:
 
 def test_looking_for_work_is_saved_and_computing_is_not() -> None:
     """The two ends: a program that mostly looks for work, and one that mostly computes."""
-    idle = predict_kept(
+    idle = predict_retained(
         Situation(tuple(only(SCHED_FIND_WORK=400, SCHED_WAKE=300, USER=300)), 64, 0.4), 1, 2
     )
-    busy = predict_kept(Situation(tuple(only(USER=980, ALLOC=20)), 64, 0.99), 1, 2)
+    busy = predict_retained(Situation(tuple(only(USER=980, ALLOC=20)), 64, 0.99), 1, 2)
     assert idle.mid < 0.6
     assert busy.mid > 0.85
 
@@ -91,7 +91,7 @@ def test_looking_for_work_is_saved_and_computing_is_not() -> None:
 def test_a_larger_host_is_less_sure() -> None:
     """Nobody has calibrated it: the range holds what fewer CPUs at once would do, and what not."""
     situation = Situation(tuple(only(SCHED_FIND_WORK=200, SCHED_WAKE=200, USER=600)), 64, 0.3)
-    here, there = (predict_kept(situation, 2, cpus) for cpus in (2, 64))
+    here, there = (predict_retained(situation, 2, cpus) for cpus in (2, 64))
     assert there.low < here.low
     assert there.high / there.low > here.high / here.low
 
@@ -99,7 +99,7 @@ def test_a_larger_host_is_less_sure() -> None:
 def test_a_small_step_changes_less_on_a_larger_host() -> None:
     """From 9 to 8 is nearly nothing, from 64 to 8 is not."""
     hits = tuple(only(SCHED_FIND_WORK=300, SCHED_WAKE=200, USER=500))
-    small, large = (predict_kept(Situation(hits, value, 0.3), 8, 64) for value in (9, 64))
+    small, large = (predict_retained(Situation(hits, value, 0.3), 8, 64) for value in (9, 64))
     assert large.mid < small.mid < 1.05
 
 

@@ -20,7 +20,7 @@ from gotax.process import GoBuild, Module
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.diagnosis.test_case import CONTAINER, POD, case
+from tests.unit.diagnosis.test_context import CONTAINER, POD, context
 
 
 @pytest.mark.parametrize(
@@ -120,17 +120,17 @@ def test_a_container_answers_to_each_of_its_names() -> None:
     container = replace(
         CONTAINER, unit="api.service", container_id="0123", pod=POD, name="shop/api-1/api"
     )
-    seen = case(container=container).report
+    seen = context(container=container).report
     build = GoBuild("go1.24", Module("example.com/api", "v1"))
     seen = replace(seen, processes=(replace(seen.main_process, build=build, command="server"),))
     usual = ["shop/api-1/api", "api.service", "/kubepods/pod1/c", "0123", "1", "server"]
     assert names(seen) == [*usual, "example.com/api", "shop/api-1/api", "Deployment/api"]
-    assert names(case().report) == ["api", "/kubepods/pod1/c", "1", "api"]
+    assert names(context().report) == ["api", "/kubepods/pod1/c", "1", "api"]
 
 
 def test_findings_are_left_out_by_code_cause_and_name() -> None:
     """And only those; their codes are kept, sorted and once."""
-    seen = case(SCHED_FIND_WORK=500, CGO=500)
+    seen = context(SCHED_FIND_WORK=500, CGO=500)
     told = replace(seen.report, findings=judge(seen)[1])
     assert [finding.code for finding in told.findings] == ["GT001", "GT013"]
     costly, cgo = told.findings

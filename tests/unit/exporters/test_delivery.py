@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 from gotax.exporters.backends.account import Account
+from gotax.exporters.backends.containerprofile import Batch
 from gotax.exporters.backends.delivery import Delivery, DeliveryError, Patience
 from gotax.exporters.backends.metrics import BACKEND_SENT, METRICS
-from gotax.exporters.backends.portions import Parcel
 from gotax.exporters.metrics.family import Instrumented
 from gotax.window import Window
 
@@ -28,7 +28,7 @@ QUICK = Patience(
     farewell_s=0.3,
 )
 THREE = build_window(oversized_load(), fitting_load(), mismatch_load(), native_load())
-"""Three portions: the fourth container is not Go."""
+"""Three profiles: the fourth container is not Go."""
 
 
 class Receiver:
@@ -40,21 +40,21 @@ class Receiver:
     def __init__(self, *answers: DeliveryError | int, size: int = 30) -> None:
         self.answers = list(answers)
         self.size = size
-        self.taken: list[Parcel] = []
+        self.taken: list[Batch] = []
         self.calls = 0
         self.timeouts: list[float] = []
         self.free = threading.Event()  # calls and encodings wait for it
         self.free.set()
         self.encoding = threading.Event()
         self.is_aborted = False
-        self.portions = 3
+        self.profiles = 3
 
-    def parcels(self, window: Window) -> Iterator[Parcel]:  # noqa: ARG002
+    def batches(self, window: Window) -> Iterator[Batch]:  # noqa: ARG002
         self.encoding.set()
         self.free.wait(PATIENCE_S)
-        yield Parcel(bytes([len(self.taken) % 256]) * self.size, self.portions)
+        yield Batch(bytes([len(self.taken) % 256]) * self.size, self.profiles)
 
-    def send(self, parcel: Parcel, timeout_s: float) -> int:
+    def send(self, batch: Batch, timeout_s: float) -> int:
         self.calls += 1
         self.timeouts.append(timeout_s)
         self.free.wait(PATIENCE_S)
@@ -63,7 +63,7 @@ class Receiver:
         answer = self.answers.pop(0) if self.answers else 0
         if isinstance(answer, DeliveryError):
             raise answer
-        self.taken.append(parcel)
+        self.taken.append(batch)
         return answer
 
     def abort(self) -> None:
@@ -105,7 +105,7 @@ def final(reason: str = "invalid-argument") -> DeliveryError:
 
 
 def test_what_is_published_arrives_in_order(opened: Callable[..., Delivery]) -> None:
-    """Every portion counts as sent once the backend has taken it."""
+    """Every profile counts as sent once the backend has taken it."""
     receiver = Receiver()
     delivery = opened(receiver)
     for _ in range(3):
@@ -114,7 +114,7 @@ def test_what_is_published_arrives_in_order(opened: Callable[..., Delivery]) -> 
     account = settled(delivery)
     assert (account.taken, account.sent, account.sent_bytes) == (9, 9, 90)
     assert not account.dropped
-    assert [parcel.body[0] for parcel in receiver.taken] == [0, 1, 2]
+    assert [batch.body[0] for batch in receiver.taken] == [0, 1, 2]
 
 
 def test_a_delivery_has_its_metrics(opened: Callable[..., Delivery]) -> None:
@@ -129,7 +129,7 @@ def test_a_delivery_has_its_metrics(opened: Callable[..., Delivery]) -> None:
 
 
 def test_a_backend_that_is_away_is_asked_again(opened: Callable[..., Delivery]) -> None:
-    """The same parcel, until it is taken; each failed call counts under its reason."""
+    """The same batch, until it is taken; each failed call counts under its reason."""
     receiver = Receiver(away(), away("deadline-exceeded"), away())
     delivery = opened(receiver)
     delivery.publish(THREE)
@@ -166,7 +166,7 @@ def test_a_backend_may_ask_for_more_time(opened: Callable[..., Delivery]) -> Non
 
 
 def test_a_final_no_is_not_asked_twice(opened: Callable[..., Delivery]) -> None:
-    """The parcel counts as refused and the next one has its own chance."""
+    """The batch counts as refused and the next one has its own chance."""
     receiver = Receiver(final(), final("too-large"))
     delivery = opened(receiver)
     for _ in range(3):
@@ -187,7 +187,7 @@ def test_what_a_backend_turns_away_is_not_sent(opened: Callable[..., Delivery]) 
 
 
 def test_a_dead_backend_keeps_a_bounded_backlog(opened: Callable[..., Delivery]) -> None:
-    """The oldest parcels make room, and each portion of them is counted."""
+    """The oldest batches make room, and each profile of them is counted."""
     receiver = Receiver(*[away()] * 100_000, size=300)
     delivery = opened(receiver)
     for number in range(1, 11):
@@ -200,12 +200,12 @@ def test_a_dead_backend_keeps_a_bounded_backlog(opened: Callable[..., Delivery])
 
 
 def encoded(delivery: Delivery) -> int:
-    """Windows that became parcels so far: waiting in the backlog, or dropped from it."""
+    """Windows that became batches so far: waiting in the backlog, or dropped from it."""
     account = delivery.account()
     return account.backlog_bytes // 300 + account.dropped["backlog-full"] // 3
 
 
-def test_parcels_expire(opened: Callable[..., Delivery]) -> None:
+def test_batches_expire(opened: Callable[..., Delivery]) -> None:
     """What has waited for too long is worth nothing to anybody."""
     delivery = opened(Receiver(*[away()] * 100_000), replace(QUICK, age_s=0.05))
     delivery.publish(THREE)
@@ -232,7 +232,7 @@ def test_publishing_never_waits(opened: Callable[..., Delivery]) -> None:
     assert settled(delivery).sent == 15
 
 
-def test_a_parcel_above_the_backends_limit_is_not_sent(opened: Callable[..., Delivery]) -> None:
+def test_a_batch_above_the_backends_limit_is_not_sent(opened: Callable[..., Delivery]) -> None:
     """It would only be refused."""
     receiver = Receiver(size=501)
     delivery = opened(receiver)
@@ -255,10 +255,10 @@ def test_a_limit_lower_than_usual_is_learnt(opened: Callable[..., Delivery]) -> 
     assert receiver.max_bytes == 65_536
 
 
-def test_a_portion_in_two_parts_counts_twice(opened: Callable[..., Delivery]) -> None:
-    """More portions than expected: the account stays even."""
+def test_a_profile_in_two_parts_counts_twice(opened: Callable[..., Delivery]) -> None:
+    """More profiles than expected: the account stays even."""
     receiver = Receiver()
-    receiver.portions = 5
+    receiver.profiles = 5
     delivery = opened(receiver)
     delivery.publish(THREE)
     eventually(lambda: delivery.account().sent == 5)
@@ -272,10 +272,10 @@ def test_a_fault_in_encoding_costs_one_window(
     """It is logged with its place, counted, and the next window is sent."""
 
     class Faulty(Receiver):
-        def parcels(self, window: Window) -> Iterator[Parcel]:
+        def batches(self, window: Window) -> Iterator[Batch]:
             if window.host == "bad":
                 raise RuntimeError("a fault of ours")
-            yield from super().parcels(window)
+            yield from super().batches(window)
 
     delivery = opened(Faulty())
     delivery.publish(replace(THREE, host="bad"))

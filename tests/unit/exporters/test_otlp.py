@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from gotax.exporters.backends.otlp import export_parcels
-from gotax.exporters.backends.portions import Parcel, portions
+from gotax.exporters.backends.containerprofile import Batch, container_profiles
+from gotax.exporters.backends.otlp import export_batches
 from gotax.process import Container, CpuLimit, PodContainer, Workload
 from gotax.profile import Category
 from gotax.window import Window
@@ -32,12 +32,12 @@ from .windows import (
 )
 
 
-def decoded(parcels: Sequence[Parcel]) -> list[Request]:
-    return [Request.FromString(parcel.body) for parcel in parcels]
+def decoded(batches: Sequence[Batch]) -> list[Request]:
+    return [Request.FromString(batch.body) for batch in batches]
 
 
 def requests(window: Window, **how: Any) -> list[Request]:
-    return decoded(list(export_parcels(window, **how)))
+    return decoded(list(export_batches(window, **how)))
 
 
 def test_the_receiver_has_the_windows_samples() -> None:
@@ -300,24 +300,24 @@ def test_plain_is_the_same_profile_without_what_only_gotax_knows() -> None:
 def test_what_is_too_large_goes_in_parts(max_bytes: int) -> None:
     """Messages stay below the limit as long as they hold more than a sample; hits stay."""
     window = story_window()
-    parcels = list(export_parcels(window, max_bytes=max_bytes))
+    batches = list(export_batches(window, max_bytes=max_bytes))
     received: Counter[Key] = Counter()
     ids = []
-    for parcel, request in zip(parcels, decoded(parcels), strict=True):
+    for batch, request in zip(batches, decoded(batches), strict=True):
         assert_dictionary_rules(request)
         received += hits_received(request)
         profiles = [a.scope_profiles[0].profiles[0] for a in request.resource_profiles]
         ids += [profile.profile_id for profile in profiles]
-        assert parcel.portions == len(profiles)
+        assert batch.profiles == len(profiles)
         samples = sum(len(profile.samples) for profile in profiles)
-        assert len(parcel.body) <= max_bytes or samples == 1
+        assert len(batch.body) <= max_bytes or samples == 1
     assert received == hits_sent(window)
     assert len(set(ids)) == len(ids), "a profile's id twice"
 
 
 def test_equal_windows_make_equal_bytes() -> None:
     """So that a message sent twice can be known as such, by its profile ids too."""
-    assert list(export_parcels(story_window())) == list(export_parcels(story_window()))
+    assert list(export_batches(story_window())) == list(export_batches(story_window()))
     window = story_window()
     later = replace(window, start_unix_ns=window.start_unix_ns + 1)
     [first], [second] = requests(window), requests(later)
@@ -351,16 +351,16 @@ def test_a_container_without_an_id_is_a_service() -> None:
     assert not {"container.id", "k8s.pod.uid", "gotax.cpu.limit_cores"} & set(named)
 
 
-def test_portions_are_the_reports() -> None:
+def test_profiles_are_the_reports() -> None:
     """One for each Go container that had a hit, with all of its hits."""
     window = story_window()
-    found = portions(window)
-    assert [portion.container for portion in found] == [r.container for r in window.reports]
-    for portion in found:
-        assert int(window.profile.hits[portion.rows].sum()) == portion.report.hits
-    assert portions(build_window()) == ()
+    found = container_profiles(window)
+    assert [source.container for source in found] == [r.container for r in window.reports]
+    for source in found:
+        assert int(window.profile.hits[source.rows].sum()) == source.report.hits
+    assert container_profiles(build_window()) == ()
     idle = replace(build_window(fitting_load()), profile=build_window().profile)
-    assert portions(idle) == ()
+    assert container_profiles(idle) == ()
 
 
 def test_sending_is_not_paid_for_by_who_does_not_send() -> None:

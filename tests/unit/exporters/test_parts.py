@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from gotax.cli.explain import _matches
 from gotax.exporters import report as document
-from gotax.exporters.backends.portions import portions
+from gotax.exporters.backends.containerprofile import container_profiles
 from gotax.exporters.backends.series import labels_of
 from gotax.exporters.pprof import profile_bytes
 from gotax.exporters.prometheus import PrometheusExporter
@@ -74,7 +74,7 @@ def test_a_units_series_do_not_change_with_its_busiest_process() -> None:
 
 def test_backends_have_a_profile_of_each(window: Window) -> None:
     """By labels and by the profile's id; what was sampled of each is in its own."""
-    found = portions(window)
+    found = container_profiles(window)
     assert len(found) == 3
     assert len({labels_of(window, each) for each in found}) == 3
     assert len({each.id(window) for each in found}) == 3

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gotax.comparison import Change, Comparison, Estimate, Growth, Observation, Outcome
+from gotax.comparison import Change, Comparison, Delta, Estimate, Observation, Outcome
 from gotax.exporters.backends import metrics as of_backends
 from gotax.exporters.backends.account import Account
 from gotax.exporters.metrics.containers import (
@@ -343,14 +343,14 @@ def full_change(container: Container) -> Change:
         usage=CpuUsage(periods=10, throttled_periods=1, throttled_ns=5),
         gomaxprocs=8,
     )
-    growth = Growth(1.0, 2.0)
+    delta = Delta(1.0, 2.0)
     comparison = Comparison(
         name="x",
         matched_by="cgroup",
         before=seen,
         after=seen,
-        cores=growth,
-        runtime=growth,
+        cores=delta,
+        runtime=delta,
         shares=(),
         categories=(),
         work=None,

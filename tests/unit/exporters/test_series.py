@@ -6,10 +6,10 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from gotax.exporters.backends.containerprofile import container_profiles, window_of
 from gotax.exporters.backends.parca import write_request
-from gotax.exporters.backends.portions import portions, window_of
 from gotax.exporters.backends.pyroscope import push_request
-from gotax.exporters.backends.series import Series, batches, labels_of
+from gotax.exporters.backends.series import Series, labels_of, series_groups
 from gotax.process import Container, PodContainer, Workload
 from gotax.profile import Category
 from gotax.window import Window
@@ -29,7 +29,7 @@ from .windows import (
 
 
 def all_series(window: Window, max_bytes: int = 1 << 20) -> list[Series]:
-    return [series for batch in batches(window, max_bytes) for series in batch]
+    return [series for batch in series_groups(window, max_bytes) for series in batch]
 
 
 def decoded(series: Series) -> Profile:
@@ -101,8 +101,8 @@ def test_labels_of_a_pod() -> None:
     )
     container = replace(load.process.container, pod=pod)
     window = build_window(replace(load, process=replace(load.process, container=container)))
-    [portion] = portions(window)
-    assert dict(labels_of(window, portion)) == {
+    [source] = container_profiles(window)
+    assert dict(labels_of(window, source)) == {
         "__name__": "process_cpu",
         "service_name": "payments-api",
         "namespace": "shop",
@@ -123,8 +123,8 @@ def test_a_container_without_a_name_has_a_service() -> None:
     load = oversized_load()
     process = replace(load.process, container=Container("", "", "/"))
     window = build_window(replace(load, process=process))
-    [portion] = portions(window)
-    assert dict(labels_of(window, portion))["service_name"] == "unknown"
+    [source] = container_profiles(window)
+    assert dict(labels_of(window, source))["service_name"] == "unknown"
 
 
 def test_hostile_names_are_cut() -> None:
@@ -142,7 +142,7 @@ def test_batches_stay_below_the_limit(max_bytes: int) -> None:
     window = story_window()
     total = 0
     ids = []
-    for batch in batches(window, max_bytes):
+    for batch in series_groups(window, max_bytes):
         for series in batch:
             ids.append(series.id)
             total += sum(by_category(decoded(series)).values())
@@ -155,16 +155,16 @@ def test_batches_stay_below_the_limit(max_bytes: int) -> None:
 
 def test_a_window_without_go_has_no_series() -> None:
     """And no batch either: an empty push would be an error."""
-    assert list(batches(build_window(native_load()), 1000)) == []
+    assert list(series_groups(build_window(native_load()), 1000)) == []
 
 
-def test_the_window_of_a_portion_stands_alone() -> None:
+def test_the_window_of_a_profile_stands_alone() -> None:
     """Only its own processes, stacks and hits; the period and the time are the whole's."""
     window = story_window()
-    for portion in portions(window):
-        alone = window_of(portion, window)
-        assert alone.hits.attributed == alone.hits.drained == portion.report.hits
-        assert alone.processes == portion.processes
+    for source in container_profiles(window):
+        alone = window_of(source, window)
+        assert alone.hits.attributed == alone.hits.drained == source.report.hits
+        assert alone.processes == source.processes
         assert set(alone.profile.stack.tolist()) == set(range(len(alone.profile.stacks)))
         assert (alone.period_ns, alone.start_unix_ns) == (window.period_ns, window.start_unix_ns)
 

@@ -214,7 +214,7 @@ def test_a_full_disk_is_survived(tmp_path: Path) -> None:
     assert found[-30:] == list(range(71, 101))
 
 
-def test_a_disk_without_room_for_the_ledger_is_no_reason_not_to_start(
+def test_a_disk_without_room_for_the_counter_is_no_reason_not_to_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a kill takes is then not counted, that is all."""

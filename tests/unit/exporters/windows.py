@@ -463,7 +463,7 @@ def story_window() -> Window:
             lost={"no-process": 1},
             health=Health(
                 drain_s=0.0031,
-                tick_s=0.021,
+                work_s=0.021,
                 cache_entries={"binaries": 6, "frames": 1840},
                 cache_evictions={"frames": 12},
                 errors={"elf-truncated": 1},

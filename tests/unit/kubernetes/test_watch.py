@@ -76,7 +76,7 @@ def test_pods_of_this_node_come_go_and_are_named(tmp_path: Path, server: ApiServ
         server.say(event("ADDED", pod("three", C, "101")))
         wait(lambda: name(pods, C) == "shop/three/web")
         server.say(event("DELETED", pod("one", A, "102")))
-        wait(lambda: pods.roster.pods == 2)
+        wait(lambda: pods.pod_cache.pods == 2)
         gone = pods.find(A)
         assert gone is not None
         assert (gone.path, gone.ended) == ("shop/one/web", True)
@@ -128,7 +128,7 @@ def test_an_expired_version_starts_anew(tmp_path: Path, server: ApiServer, way: 
             server.expired_versions = {"100"}
             server.say(END)
         wait(lambda: name(pods, C))
-        wait(lambda: pods.roster.pods == 2)
+        wait(lambda: pods.pod_cache.pods == 2)
         assert name(pods, A) == "shop/one/web"  # its last hits may be to come
         assert pods.counts == {"kubernetes-expired": 1}
         assert pods.starts == 2

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from gotax.errors import ParseError, ProcessGoneError
+from gotax.errors import AccessError, ParseError, ProcessGoneError
 from gotax.linux.cgroup import (
     CgroupMount,
     Cgroups,
@@ -293,7 +293,7 @@ def test_cgroup_outside_of_the_mount_is_unreachable(host: Host) -> None:
     host.put("child", cpu__max="max 100000\n")
     cgroups = host.cgroups()
     assert cgroups.read_limit("/docker/a/child").limit_cgroup == "/docker/a"
-    with pytest.raises(ParseError, match="cgroup-unreachable"):
+    with pytest.raises(AccessError, match="cgroup-unreachable"):
         cgroups.read_limit("/docker/b")
     inode = (host.cgroup / "child").stat().st_ino
     assert cgroups.path_of_id(inode) == "/docker/a/child"
@@ -332,7 +332,7 @@ def test_private_namespace_without_the_hosts_tree(host: Host) -> None:
     assert not cgroups.hierarchies.sees_host
     entries = cgroups.host_entries(parse_cgroups(f"0::/../cri-containerd-{ID}.scope\n".encode()))
     assert group_key(entries) == ID
-    with pytest.raises(ParseError, match="cgroup-unreachable"):
+    with pytest.raises(AccessError, match="cgroup-unreachable"):
         cgroups.read_limit(cgroups.cpu_path(entries))
 
 
@@ -346,7 +346,7 @@ def test_private_namespace_whose_place_is_not_found(host: Host) -> None:
 def test_mounts_elsewhere_do_not_count(host: Host) -> None:
     """Only what is mounted at or below the given root is used; nothing there is an error."""
     host.write(host.proc / "self/mountinfo", "1 2 3:4 / /elsewhere rw - cgroup2 c rw\n")
-    with pytest.raises(ParseError, match="cgroup-not-mounted"):
+    with pytest.raises(AccessError, match="cgroup-not-mounted"):
         host.find()
 
 

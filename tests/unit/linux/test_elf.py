@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gotax.errors import ParseError
+from gotax.errors import AccessError, ParseError
 from gotax.linux.elf import (
     ET_DYN,
     PT_LOAD,
@@ -89,7 +89,7 @@ def test_a_reader_of_a_descriptor_has_its_own(tmp_path: Path) -> None:
     assert reader.read(0, 7) == b"content"
     reader.close()
     reader.close()
-    with pytest.raises(ParseError) as refusal:
+    with pytest.raises(AccessError) as refusal:
         reader.read(0, 7)
     assert refusal.value.reason == "elf-unreadable"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from gotax.errors import ParseError
+from gotax.errors import AccessError
 from gotax.linux import pidnamespace
 
 
@@ -42,10 +42,10 @@ def test_a_kernel_without_pid_namespaces_has_the_initial_one(tmp_path: Path) -> 
 
 def test_nothing_is_guessed(tmp_path: Path) -> None:
     """No /proc at all, and one in which only processes of deeper namespaces can be read."""
-    with pytest.raises(ParseError, match="pid-namespace"):
+    with pytest.raises(AccessError, match="pid-namespace"):
         pidnamespace.read_pid_namespace(str(tmp_path))
     process(tmp_path, "5", "5\t1", 4026532999)
-    with pytest.raises(ParseError, match="pid-namespace"):
+    with pytest.raises(AccessError, match="pid-namespace"):
         pidnamespace.read_pid_namespace(str(tmp_path))
 
 

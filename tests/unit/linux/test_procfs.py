@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from gotax.errors import ParseError, ProcessGoneError
+from gotax.errors import ParseError, ProcessGoneError, ReadError
 from gotax.linux import procfs
 from gotax.linux.procfs import CgroupEntry
 from hypothesis import given
@@ -261,7 +261,7 @@ def test_own_memory_is_readable() -> None:
 )
 def test_unmapped_memory_is_refused(address: int, length: int, reason: str) -> None:
     """Null pointers, kernel-sized addresses and senseless lengths raise, never crash."""
-    with pytest.raises(ParseError, match=reason):
+    with pytest.raises(ReadError, match=reason):
         procfs.read_memory(PROC, os.getpid(), address, length)
 
 
@@ -323,7 +323,7 @@ def test_a_zombie_is_no_crash() -> None:
         assert procfs.read_maps(PROC, pid) == ((), 0)
         with pytest.raises(ProcessGoneError):
             procfs.read_exe_id(PROC, pid)
-        with pytest.raises((ProcessGoneError, ParseError)):
+        with pytest.raises((ProcessGoneError, ReadError)):
             procfs.read_memory(PROC, pid, 4096, 8)
-        with pytest.raises((ProcessGoneError, ParseError)):
+        with pytest.raises((ProcessGoneError, ReadError)):
             procfs.read_pss_bytes(PROC, pid)

@@ -35,11 +35,12 @@ REFUSALS = [
      "verifier refused the BPF program (R1 invalid mem access 'scalar')"),
     ("bpf: Failed to load program: Operation not permitted\n\n" + TRACEBACK
      + "Exception: Need super-user privileges to run", "run as root"),
-    ("could not open bpf map: met, error: Operation not permitted\n" + TRACEBACK
+    ("could not open bpf map: announced, error: Operation not permitted\n" + TRACEBACK
      + "Exception: Failed to compile BPF module b'p.c'", "run as root"),
-    ("could not open bpf map: met, error: Argument list too long\n" + TRACEBACK
-     + "Exception: Failed to compile BPF module b'p.c'", "map met (Argument list too long)"),
-    ("could not open bpf map: met, error: Cannot allocate memory\n" + TRACEBACK, "memory limit"),
+    ("could not open bpf map: announced, error: Argument list too long\n" + TRACEBACK
+     + "Exception: Failed to compile BPF module b'p.c'", "map announced (Argument list too long)"),
+    ("could not open bpf map: announced, error: Cannot allocate memory\n" + TRACEBACK,
+     "memory limit"),
     ("LLVM ERROR: out of memory\n", "memory limit"),
     (TRACEBACK + "OSError: libicudata.so.72: failed to map segment from shared object", "memory"),
     (TRACEBACK + "MemoryError", "memory limit"),

@@ -13,7 +13,7 @@ from gotax.sampling import preflight, sampler
 from gotax.sampling.loader import MAP_NAMES
 from gotax.sampling.sampler import (
     MAX_FRAMES,
-    NEWCOMER,
+    NEW_PROCESS,
     SAMPLE,
     STACK,
     Counter,
@@ -113,10 +113,10 @@ def test_names_and_layouts_are_those_of_the_bpf_program() -> None:
     assert re.findall(r"u64 (\w+)", stack[1]) == list(STACK.names or ())
     assert STACK.itemsize == 8 * (2 + MAX_FRAMES)
 
-    newcomer = re.search(r"struct newcomer \{(.*?)\};", PROGRAM, re.S)
-    assert newcomer
-    assert re.findall(r"u64 (\w+)", newcomer[1]) == list(NEWCOMER.names or ())
-    assert NEWCOMER.itemsize == 16
+    new_process = re.search(r"struct new_process \{(.*?)\};", PROGRAM, re.S)
+    assert new_process
+    assert re.findall(r"u64 (\w+)", new_process[1]) == list(NEW_PROCESS.names or ())
+    assert NEW_PROCESS.itemsize == 16
 
     tables = re.findall(r"BPF_F_TABLE\(\"hash\", \w+ ?\w*, \w+ ?\w*, (\w+)", PROGRAM)
     arrays = re.findall(r"^BPF_(?:PERCPU_)?ARRAY\((\w+)", PROGRAM, re.M)

@@ -1,7 +1,7 @@
 """The findings, one function each; docs/findings.md explains them one by one.
 
-A rule takes a Case and returns its Finding or None. Rules do not know of one another, but for
-what they share in Case: whether GOMAXPROCS is above what fits, and what that costs.
+A rule takes a Context and returns its Finding or None. Rules do not know of one another, but for
+what they share in Context: whether GOMAXPROCS is above what fits, and what that costs.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gotax.diagnosis.case import Case
+from gotax.diagnosis.context import Context
 from gotax.diagnosis.rules import gomaxprocs, processes, runtime, throttling
 from gotax.diagnosis.rules.codes import (
     ALLOCATION_HEAVY,
@@ -58,19 +58,19 @@ __all__ = [
 @dataclass(frozen=True, slots=True)
 class Rule:
     code: str
-    find: Callable[[Case], Finding | None]
+    find: Callable[[Context], Finding | None]
 
 
-def find_all(case: Case) -> tuple[Finding, ...]:
+def find_all(context: Context) -> tuple[Finding, ...]:
     """Everything there is to say of one container, in the order of the codes."""
-    found = {finding.code: finding for finding in find_each(case)}
+    found = {finding.code: finding for finding in find_each(context)}
     weaker = {code for told in found for code in EXCLUDES.get(told, ())}
     return tuple(finding for code, finding in found.items() if code not in weaker)
 
 
-def find_each(case: Case) -> tuple[Finding, ...]:
+def find_each(context: Context) -> tuple[Finding, ...]:
     """The same, with what others exclude."""
-    findings = (rule.find(case) for rule in RULES)
+    findings = (rule.find(context) for rule in RULES)
     return tuple(finding for finding in findings if finding is not None)
 
 

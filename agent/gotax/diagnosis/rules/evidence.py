@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gotax.diagnosis.bounds import long_bound
-from gotax.diagnosis.case import Case
+from gotax.diagnosis.context import Context
 from gotax.findings import Evidence, Saving
 from gotax.process import Automaxprocs, Origin
 
@@ -18,45 +18,47 @@ _ORIGINS = {
 }
 
 
-def value_evidence(case: Case) -> Evidence:
-    found = case.gomaxprocs
+def value_evidence(context: Context) -> Evidence:
+    found = context.gomaxprocs
     assert found is not None
-    text = f"GOMAXPROCS is {found.value}, {origin_text(case)}; {long_bound(case)}"
+    text = f"GOMAXPROCS is {found.value}, {origin_text(context)}; {long_bound(context)}"
     return Evidence(text, found.value, "count")
 
 
-def origin_text(case: Case) -> str:
-    found = case.gomaxprocs
+def origin_text(context: Context) -> str:
+    found = context.gomaxprocs
     assert found is not None
     if found.origin is Origin.AUTOMAXPROCS and found.automaxprocs is Automaxprocs.FORK:
         return "set by a fork of automaxprocs"
     return _ORIGINS[found.origin]
 
 
-def saving_evidence(case: Case, saving: Saving, target: int) -> Evidence:
-    cores = case.cores or 0.0
+def saving_evidence(context: Context, saving: Saving, target: int) -> Evidence:
+    cores = context.cores or 0.0
     share = f", {saving.mid / cores:.0%} of its CPU" if cores > 0 else ""
     text = (
         f"GOMAXPROCS={target} is predicted to save {saving.mid:.2f} cores{share}"
         f" ({saving.low:.2f} to {saving.high:.2f})"
     )
-    return Evidence(text, saving.mid, "cores", (saving.low, saving.high), case.duration_s)
+    return Evidence(text, saving.mid, "cores", (saving.low, saving.high), context.duration_s)
 
 
-def power_evidence(case: Case) -> Evidence:
-    hits, needed = case.report.hits, case.thresholds.min_hits
-    text = f"{hits} hits in {case.duration_s:.0f} s; a verdict takes at least {needed}"
+def power_evidence(context: Context) -> Evidence:
+    hits, needed = context.report.hits, context.thresholds.min_hits
+    text = f"{hits} hits in {context.duration_s:.0f} s; a verdict takes at least {needed}"
     if hits >= needed:
-        text = f"{hits} hits in {case.duration_s:.0f} s leave open whether it costs more than that"
-    return Evidence(text, float(hits), "count", None, case.duration_s)
+        text = (
+            f"{hits} hits in {context.duration_s:.0f} s leave open whether it costs more than that"
+        )
+    return Evidence(text, float(hits), "count", None, context.duration_s)
 
 
-def if_called(case: Case, text: str) -> str:
+def if_called(context: Context, text: str) -> str:
     """``text`` where a call in the program has set the value, and the variable may not help."""
-    found = case.gomaxprocs
+    found = context.gomaxprocs
     return text if found is not None and found.origin is Origin.CALL else ""
 
 
-def ease(case: Case) -> float:
+def ease(context: Context) -> float:
     """How much of a threshold keeps a finding that was made."""
-    return case.thresholds.release if case.lenient else 1.0
+    return context.thresholds.release if context.lenient else 1.0

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from gotax.diagnosis.advice import advise, set_variable, target_of
 from gotax.diagnosis.bounds import short_bound
-from gotax.diagnosis.case import Case, Cost
 from gotax.diagnosis.causes import cause_sentence, find_cause
+from gotax.diagnosis.context import Context, Cost
 from gotax.diagnosis.rules import codes
 from gotax.diagnosis.rules.evidence import (
     ease,
@@ -23,51 +23,51 @@ from gotax.process import Automaxprocs, Binding, Gomaxprocs, Origin
 from gotax.profile import RUNTIME_GROUPS
 
 
-def costly(case: Case) -> Finding | None:
+def costly(context: Context) -> Finding | None:
     """GT001: above what fits, and the profile shows what it costs."""
-    return _mismatch(case, Cost.PROVEN)
+    return _mismatch(context, Cost.PROVEN)
 
 
-def harmless(case: Case) -> Finding | None:
+def harmless(context: Context) -> Finding | None:
     """GT002: above what fits, and it costs little."""
-    return _mismatch(case, Cost.LITTLE)
+    return _mismatch(context, Cost.LITTLE)
 
 
-def too_few_samples(case: Case) -> Finding | None:
+def too_few_samples(context: Context) -> Finding | None:
     """GT014: above what fits, and nothing is proven of its cost."""
-    return _mismatch(case, Cost.UNDECIDED)
+    return _mismatch(context, Cost.UNDECIDED)
 
 
-def _mismatch(case: Case, wanted: Cost) -> Finding | None:
-    if not case.is_mismatch or case.fits is None:
+def _mismatch(context: Context, wanted: Cost) -> Finding | None:
+    if not context.is_mismatch or context.recommended is None:
         return None
-    cause = find_cause(case)
-    target = target_of(case, cause)
-    cost, saving = case.cost(target)
+    cause = find_cause(context)
+    target = target_of(context, cause)
+    cost, saving = context.cost(target)
     if cost is not wanted:
         return None
-    above = short_bound(case)
-    evidence = [value_evidence(case), Evidence(f"the cause: {cause_sentence(case, cause)}")]
-    if case.report.hits:
-        hits = case.group_hits(*RUNTIME_GROUPS)
-        evidence.append(case.share_evidence("scheduler and GC take", hits))
+    above = short_bound(context)
+    evidence = [value_evidence(context), Evidence(f"the cause: {cause_sentence(context, cause)}")]
+    if context.report.hits:
+        hits = context.group_hits(*RUNTIME_GROUPS)
+        evidence.append(context.share_evidence("scheduler and GC take", hits))
     if saving is not None:
-        evidence.append(saving_evidence(case, saving, target))
-    if case.throttled[0]:
-        evidence.append(case.throttled_evidence())
+        evidence.append(saving_evidence(context, saving, target))
+    if context.throttled[0]:
+        evidence.append(context.throttled_evidence())
     if cost is Cost.UNDECIDED:
         return Finding(
             code=codes.TOO_FEW_SAMPLES,
             title=f"GOMAXPROCS is above the {above}; too few samples to tell what it costs",
             severity=Severity.INFO,
             confidence=Confidence.LOW,
-            evidence=(*evidence, power_evidence(case)),
+            evidence=(*evidence, power_evidence(context)),
             remedy=Remedy(
                 "Measure for longer, at a higher frequency (--hz), or while there is load."
             ),
             cause=cause,
         )
-    remedy = advise(case, cause)
+    remedy = advise(context, cause)
     if cost is Cost.LITTLE:
         text = f"For its CPU alone nothing has to be done. {remedy.text}"
         return Finding(
@@ -109,37 +109,39 @@ def _cautions(saving: Saving | None) -> str:
     return "".join(f" {caution}" for caution in saving.cautions) if saving is not None else ""
 
 
-def unlimited(case: Case) -> Finding | None:
+def unlimited(context: Context) -> Finding | None:
     """GT003: no limit on a large node, all its CPUs, and far less in use and in request."""
-    found, thresholds = case.gomaxprocs, case.thresholds
-    if found is None or found.value is None or case.report.limit.limit_cores is not None:
+    found, thresholds = context.gomaxprocs, context.thresholds
+    if found is None or found.value is None or context.report.limit.limit_cores is not None:
         return None
-    if case.is_mismatch or (found.recommended or 0) < thresholds.large_node_cpus:
+    if context.is_mismatch or (found.recommended or 0) < thresholds.large_node_cpus:
         return None
-    request = case.request_cores
-    used = thresholds.headroom * case.highest_cores
+    request = context.request_cores
+    used = thresholds.headroom * context.highest_cores
     target = max(thresholds.unlimited_least, math.ceil(used), math.ceil(request or 0))
     if found.value < 2 * target:
         return None
-    cost, saving = case.cost(target)
+    cost, saving = context.cost(target)
     if cost is not Cost.PROVEN:
         return None
-    patch = set_variable(case, target)
+    patch = set_variable(context, target)
     text = (
         f"Set GOMAXPROCS={target}, {thresholds.headroom:g} times what it used at most"
         + (f" and no less than its request of {request:g} CPU" if request else "")
         + (", or give it a CPU limit, which this program follows" if _follows(found) else "")
-        + if_called(case, ". A call in the program may win over the variable: look again")
+        + if_called(context, ". A call in the program may win over the variable: look again")
         + ". Look at its highest load first: with"
         f" GOMAXPROCS={target} it can never use more than {target} CPUs."
         + (f" {patch.note}" if patch.note else "")
     )
-    evidence = [value_evidence(case), case.cores_evidence()]
+    evidence = [value_evidence(context), context.cores_evidence()]
     if request is not None:
         evidence.append(Evidence(f"its CPU request is {request:.2f} cores", request, "cores"))
-    evidence.append(case.share_evidence("scheduler and GC take", case.group_hits(*RUNTIME_GROUPS)))
+    evidence.append(
+        context.share_evidence("scheduler and GC take", context.group_hits(*RUNTIME_GROUPS))
+    )
     if saving is not None:
-        evidence.append(saving_evidence(case, saving, target))
+        evidence.append(saving_evidence(context, saving, target))
     is_all = found.value >= (found.recommended or 0)
     what = "all CPUs it may use" if is_all else "far more than it uses"
     pays = "whether less saves CPU is not sure" if _may_lose(saving) else "the runtime pays"
@@ -165,46 +167,46 @@ def _follows(found: Gomaxprocs) -> bool:
     return found.automaxprocs is Automaxprocs.NONE and found.ignored is None
 
 
-def below_limit(case: Case) -> Finding | None:
+def below_limit(context: Context) -> Finding | None:
     """GT004: GOMAXPROCS leaves a whole core of the limit unused, and is used up."""
-    limit, value, fits = case.report.limit.limit_cores, case.value, case.fits
-    if limit is None or value is None or fits is None or case.cores is None:
+    limit, value, recommended = context.report.limit.limit_cores, context.value, context.recommended
+    if limit is None or value is None or recommended is None or context.cores is None:
         return None
-    if min(limit, fits) - value < 1:
+    if min(limit, recommended) - value < 1:
         return None
-    if case.highest_cores < case.thresholds.saturation * value * ease(case):
+    if context.highest_cores < context.thresholds.saturation * value * ease(context):
         return None
-    patch = set_variable(case, fits)
-    all_of_it = "the whole limit" if Binding.QUOTA in case.bound_by else "all CPUs it may use"
+    patch = set_variable(context, recommended)
+    all_of_it = "the whole limit" if Binding.QUOTA in context.bound_by else "all CPUs it may use"
     text = (
-        f"If it cannot keep up with its work, GOMAXPROCS={fits} lets it use {all_of_it}. If"
+        f"If it cannot keep up with its work, GOMAXPROCS={recommended} lets it use {all_of_it}. If"
         " it can, leave it: fewer Ps cost less CPU."
     )
-    text += if_called(case, " A call in the program may win over the variable: look again.")
+    text += if_called(context, " A call in the program may win over the variable: look again.")
     return Finding(
         code=codes.BELOW_LIMIT,
         title="GOMAXPROCS is below the CPU limit and used up: throughput is left on the table",
         severity=Severity.INFO,
         confidence=Confidence.MEDIUM,
-        evidence=(value_evidence(case), case.cores_evidence()),
-        remedy=Remedy(f"{text} {patch.note}".rstrip(), patch.text, fits),
+        evidence=(value_evidence(context), context.cores_evidence()),
+        remedy=Remedy(f"{text} {patch.note}".rstrip(), patch.text, recommended),
     )
 
 
-def two_for_one(case: Case) -> Finding | None:
+def two_for_one(context: Context) -> Finding | None:
     """GT005: 2 where 1 would fit."""
-    found, limit = case.gomaxprocs, case.report.limit.limit_cores
-    if found is None or found.value != 2 or case.fits != 1 or limit is None or limit > 1:
+    found, limit = context.gomaxprocs, context.report.limit.limit_cores
+    if found is None or found.value != 2 or context.recommended != 1 or limit is None or limit > 1:
         return None
-    if Binding.QUOTA not in case.bound_by:
+    if Binding.QUOTA not in context.bound_by:
         return None
-    evidence = [value_evidence(case)]
-    saving = case.saving(1)
+    evidence = [value_evidence(context)]
+    saving = context.saving(1)
     if saving is not None:
-        evidence.append(saving_evidence(case, saving, 1))
-    patch = set_variable(case, 1)
-    is_by_design = _is_two_by_design(case, found)
-    why = "by design of Go 1.25 and newer" if is_by_design else origin_text(case)
+        evidence.append(saving_evidence(context, saving, 1))
+    patch = set_variable(context, 1)
+    is_by_design = _is_two_by_design(context, found)
+    why = "by design of Go 1.25 and newer" if is_by_design else origin_text(context)
     if is_by_design:
         text = (
             "Nothing has to be done: Go 1.25 and newer never go below 2 by themselves, so that"
@@ -226,7 +228,7 @@ def two_for_one(case: Case) -> Finding | None:
     else:
         text += " GOMAXPROCS=1 in the environment saves CPU"
     text += " where latency matters less."
-    text += if_called(case, " A call in the program may win over the variable: look again.")
+    text += if_called(context, " A call in the program may win over the variable: look again.")
     return Finding(
         code=codes.TWO_FOR_ONE,
         title=f"GOMAXPROCS is 2 at a limit of {limit:g} CPU, {why}",
@@ -240,19 +242,19 @@ def two_for_one(case: Case) -> Finding | None:
     )
 
 
-def _is_two_by_design(case: Case, found: Gomaxprocs) -> bool:
+def _is_two_by_design(context: Context, found: Gomaxprocs) -> bool:
     """Go's own reading of the limit gives it; with two CPUs their number is the same."""
     if found.origin is Origin.CONTAINER:
         return True
     follows = found.ignored is None and found.expected == 2
-    return follows and found.origin is Origin.CPU_COUNT and case.bound_by == (Binding.QUOTA,)
+    return follows and found.origin is Origin.CPU_COUNT and context.bound_by == (Binding.QUOTA,)
 
 
-def unreadable(case: Case) -> Finding | None:
+def unreadable(context: Context) -> Finding | None:
     """GT015: nothing is known of its GOMAXPROCS."""
-    if case.gomaxprocs is not None:
+    if context.gomaxprocs is not None:
         return None
-    found = case.report.main_process.gomaxprocs
+    found = context.report.main_process.gomaxprocs
     reason = (found.reason if found else "") or "not read"
     return Finding(
         code=codes.UNREADABLE,

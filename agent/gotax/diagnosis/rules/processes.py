@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from gotax.diagnosis.bounds import long_bound
-from gotax.diagnosis.case import Case
+from gotax.diagnosis.context import Context
 from gotax.diagnosis.rules import codes
 from gotax.findings import Confidence, Evidence, Finding, Remedy, Severity
 from gotax.profile import Category
 
 
-def several_processes(case: Case) -> Finding | None:
+def several_processes(context: Context) -> Finding | None:
     """GT012: Go processes that share one limit, each with Ps for all of it."""
-    report, limit = case.report, case.report.limit.limit_cores
-    if limit is None or case.fits is None:
+    report, limit = context.report, context.report.limit.limit_cores
+    if limit is None or context.recommended is None:
         return None
     hits = report.process_hits or (0,) * len(report.processes)
     busy = [
@@ -21,8 +21,10 @@ def several_processes(case: Case) -> Finding | None:
         if own >= report.hits / 20 and own and process.gomaxprocs and process.gomaxprocs.value
     ]
     total = sum(p.gomaxprocs.value or 0 for p in busy if p.gomaxprocs)
-    thresholds = case.thresholds
-    if len(busy) < 2 or total < max(case.fits * thresholds.mismatch_ratio, case.fits + 2):
+    thresholds = context.thresholds
+    if len(busy) < 2 or total < max(
+        context.recommended * thresholds.mismatch_ratio, context.recommended + 2
+    ):
         return None
     values = ", ".join(
         f"{p.command} {p.gomaxprocs.value}" for p in busy[:8] if p.gomaxprocs is not None
@@ -34,7 +36,7 @@ def several_processes(case: Case) -> Finding | None:
         confidence=Confidence.HIGH,
         evidence=(
             Evidence(
-                f"GOMAXPROCS of the busy ones: {values}; together {total}; {long_bound(case)}",
+                f"GOMAXPROCS of the busy ones: {values}; together {total}; {long_bound(context)}",
                 total,
                 "count",
             ),
@@ -47,12 +49,12 @@ def several_processes(case: Case) -> Finding | None:
     )
 
 
-def cgo_heavy(case: Case) -> Finding | None:
+def cgo_heavy(context: Context) -> Finding | None:
     """GT013: much of the CPU is C code, whose threads GOMAXPROCS does not count."""
-    hits = case.hits(Category.CGO)
-    if not case.share_reaches(hits, case.thresholds.cgo_share):
+    hits = context.hits(Category.CGO)
+    if not context.share_reaches(hits, context.thresholds.cgo_share):
         return None
-    if not any(process.build and process.build.cgo for process in case.report.processes):
+    if not any(process.build and process.build.cgo for process in context.report.processes):
         return Finding(
             code=codes.CGO_HEAVY,
             title="Much of its CPU is code of files that are not Go, though it was built without"
@@ -60,7 +62,7 @@ def cgo_heavy(case: Case) -> Finding | None:
             severity=Severity.INFO,
             confidence=Confidence.LOW,
             evidence=(
-                case.share_evidence("code that is not Go's takes", hits),
+                context.share_evidence("code that is not Go's takes", hits),
                 Evidence("no cgo in its build"),
             ),
             remedy=Remedy(
@@ -74,7 +76,7 @@ def cgo_heavy(case: Case) -> Finding | None:
         title="Much of its CPU is C code, which GOMAXPROCS bounds only in part",
         severity=Severity.INFO,
         confidence=Confidence.HIGH,
-        evidence=(case.share_evidence("C code takes", hits),),
+        evidence=(context.share_evidence("C code takes", hits),),
         remedy=Remedy(
             "A call into C that lasts gives its P to another thread, so more threads than"
             " GOMAXPROCS can run. Bound the calls at once in the program (a semaphore as wide as"

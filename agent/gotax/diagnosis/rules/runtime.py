@@ -4,30 +4,30 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gotax.diagnosis.case import Case, Cost
+from gotax.diagnosis.context import Context, Cost
 from gotax.diagnosis.rules import codes
 from gotax.findings import Confidence, Evidence, Finding, Remedy, Severity
 from gotax.process import RuntimeState
 from gotax.profile import Category, Group
 
 
-def _is_settled(case: Case) -> bool:
+def _is_settled(context: Context) -> bool:
     """GOMAXPROCS is not to blame: it fits, or what is above costs little.
 
     For what was found before: nothing has proven that it is to blame since.
     """
-    if case.gomaxprocs is None:
+    if context.gomaxprocs is None:
         return False
-    if not case.is_mismatch:
+    if not context.is_mismatch:
         return True
-    cost = replace(case, lenient=False).cost(case.fits or 1)[0]
-    return cost is not Cost.PROVEN if case.lenient else cost is Cost.LITTLE
+    cost = replace(context, lenient=False).cost(context.recommended or 1)[0]
+    return cost is not Cost.PROVEN if context.lenient else cost is Cost.LITTLE
 
 
-def gc_heavy(case: Case) -> Finding | None:
+def gc_heavy(context: Context) -> Finding | None:
     """GT009: much of the CPU goes into garbage collection, and GOMAXPROCS fits."""
-    hits = case.group_hits(Group.GC) - case.hits(Category.GC_MARK_IDLE)
-    if not _is_settled(case) or not case.share_reaches(hits, case.thresholds.gc_share):
+    hits = context.group_hits(Group.GC) - context.hits(Category.GC_MARK_IDLE)
+    if not _is_settled(context) or not context.share_reaches(hits, context.thresholds.gc_share):
         return None
     return Finding(
         code=codes.GC_HEAVY,
@@ -35,11 +35,11 @@ def gc_heavy(case: Case) -> Finding | None:
         severity=Severity.INFO,
         confidence=Confidence.HIGH,
         evidence=(
-            case.share_evidence("the GC without idle marking takes", hits),
-            case.share_evidence("allocation takes", case.hits(Category.ALLOC)),
-            Evidence(f"what starts it: {collector_settings(case.report.main_process.runtime)}"),
+            context.share_evidence("the GC without idle marking takes", hits),
+            context.share_evidence("allocation takes", context.hits(Category.ALLOC)),
+            Evidence(f"what starts it: {collector_settings(context.report.main_process.runtime)}"),
         ),
-        remedy=Remedy("Allocate less." + _about_gogc(case.report.main_process.runtime)),
+        remedy=Remedy("Allocate less." + _about_gogc(context.report.main_process.runtime)),
     )
 
 
@@ -91,17 +91,17 @@ def _about_gogc(state: RuntimeState | None) -> str:
     )
 
 
-def allocation_heavy(case: Case) -> Finding | None:
+def allocation_heavy(context: Context) -> Finding | None:
     """GT010: much of the CPU goes into getting memory."""
-    hits = case.hits(Category.ALLOC, Category.GC_ASSIST, Category.GC_SWEEP)
-    if not case.share_reaches(hits, case.thresholds.allocation_share):
+    hits = context.hits(Category.ALLOC, Category.GC_ASSIST, Category.GC_SWEEP)
+    if not context.share_reaches(hits, context.thresholds.allocation_share):
         return None
     return Finding(
         code=codes.ALLOCATION_HEAVY,
         title="Allocation takes much of its CPU",
         severity=Severity.INFO,
         confidence=Confidence.HIGH,
-        evidence=(case.share_evidence("allocation, assists and sweeping take", hits),),
+        evidence=(context.share_evidence("allocation, assists and sweeping take", hits),),
         remedy=Remedy(
             "Reuse buffers (sync.Pool, append to a kept slice), make slices and maps of the size"
             " they will have, keep values on the stack. `gotax explain` lists the functions; `go"
@@ -110,18 +110,18 @@ def allocation_heavy(case: Case) -> Finding | None:
     )
 
 
-def coordination(case: Case) -> Finding | None:
+def coordination(context: Context) -> Finding | None:
     """GT011: locks, channels and switching take much, and another GOMAXPROCS will not cure it."""
-    channels, locks = case.hits(Category.CHAN), case.hits(Category.LOCKS)
-    scheduler = case.group_hits(Group.SCHEDULER)
+    channels, locks = context.hits(Category.CHAN), context.hits(Category.LOCKS)
+    scheduler = context.group_hits(Group.SCHEDULER)
     hits = channels + locks + scheduler
-    if not _is_settled(case):
+    if not _is_settled(context):
         return None
-    if not case.share_reaches(hits, case.thresholds.coordination_share):
+    if not context.share_reaches(hits, context.thresholds.coordination_share):
         return None
     kind = "locks" if locks > channels else "channels"
     title = f"Goroutines spend much CPU on waiting for one another ({kind})"
-    if channels + locks < case.thresholds.coordination_told * hits:
+    if channels + locks < context.thresholds.coordination_told * hits:
         title = "Waking and switching goroutines takes much of its CPU"  # whatever they wait for
     return Finding(
         code=codes.COORDINATION,
@@ -129,9 +129,9 @@ def coordination(case: Case) -> Finding | None:
         severity=Severity.INFO,
         confidence=Confidence.MEDIUM,
         evidence=(
-            case.share_evidence("scheduler, channels and locks take", hits),
-            case.share_evidence("channels alone take", channels),
-            case.share_evidence("locks alone take", locks),
+            context.share_evidence("scheduler, channels and locks take", hits),
+            context.share_evidence("channels alone take", channels),
+            context.share_evidence("locks alone take", locks),
         ),
         remedy=Remedy(
             "Do more for each wake-up: batches instead of single items over channels, buffered"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Account:
-    """What became of the portions. ``failures`` counts calls, by the reason they failed for."""
+    """What became of the profiles. ``failures`` counts calls, by the reason they failed for."""
 
     taken: int = 0
     sent: int = 0

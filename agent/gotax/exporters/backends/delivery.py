@@ -1,12 +1,12 @@
 """Windows on their way to a backend: a thread of its own, a bounded backlog, and patience.
 
-Sampling never waits: ``publish`` puts the window on a short queue. The thread makes parcels of it
+Sampling never waits: ``publish`` puts the window on a short queue. The thread makes batches of it
 and sends them, oldest first, each with a deadline. A backend that is away is asked again after a
-growing, random delay; parcels wait until they are too old or the backlog is full. Whatever does
-not arrive is counted under a reason, in portions (one container in one window).
+growing, random delay; batches wait until they are too old or the backlog is full. Whatever does
+not arrive is counted under a reason, in profiles (one container in one window).
 
 Reasons: ``queue-full`` (windows came faster than they could be encoded), ``not-encoded`` (a fault
-of gotax, in the log), ``backlog-full``, ``expired`` (waited too long), ``too-large`` (one portion
+of gotax, in the log), ``backlog-full``, ``expired`` (waited too long), ``too-large`` (one profile
 is more than the backend takes), ``refused`` (the backend's last word), ``partial`` (taken, but not
 all of it), ``stopped`` (left at the end).
 """
@@ -23,7 +23,7 @@ from typing import Protocol
 
 from gotax.exporters.backends import metrics
 from gotax.exporters.backends.account import Account
-from gotax.exporters.backends.portions import Parcel, portions
+from gotax.exporters.backends.containerprofile import Batch, container_profiles
 from gotax.exporters.backoff import BackOff
 from gotax.exporters.metrics.family import Family
 from gotax.exporters.windowqueue import WindowQueue
@@ -37,9 +37,9 @@ LEAST_BYTES = 64 * 1024
 
 
 class DeliveryError(Exception):
-    """The backend did not take a parcel. ``reason`` is short and stable, the text for people.
+    """The backend did not take a batch. ``reason`` is short and stable, the text for people.
 
-    ``is_final``: the same parcel would be refused again. ``after_s``: the backend asked to be left
+    ``is_final``: the same batch would be refused again. ``after_s``: the backend asked to be left
     alone for that long.
     """
 
@@ -58,11 +58,11 @@ class Backend(Protocol):
     name: str
     max_bytes: int
 
-    def parcels(self, window: Window) -> Iterable[Parcel]:
+    def batches(self, window: Window) -> Iterable[Batch]:
         """What to send of a window."""
 
-    def send(self, parcel: Parcel, timeout_s: float) -> int:
-        """Returns how many of its portions were turned away. Raises DeliveryError."""
+    def send(self, batch: Batch, timeout_s: float) -> int:
+        """Returns how many of its profiles were turned away. Raises DeliveryError."""
 
     def abort(self) -> None:
         """End a call that is under way, from any thread; no other follows."""
@@ -92,7 +92,7 @@ class Delivery:
         self._patience = patience or Patience()
         self._changed = threading.Condition()  # guards these:
         self._windows = WindowQueue(self._patience.windows)
-        self._backlog: deque[tuple[float, Parcel]] = deque()  # with the time it came
+        self._backlog: deque[tuple[float, Batch]] = deque()  # with the time it came
         self._account = Account()
         self._is_stopping = self._is_closed = False
         self._thread: threading.Thread | None = None
@@ -115,7 +115,7 @@ class Delivery:
 
     def publish(self, window: Window) -> None:
         """Queue the window; the oldest makes room if the thread does not keep up."""
-        count = len(portions(window))
+        count = len(container_profiles(window))
         with self._changed:
             if self._is_stopping:
                 return
@@ -125,7 +125,7 @@ class Delivery:
                 self._thread.start()
             self._account.taken += count
             if (displaced := self._windows.put(window)) is not None:
-                self._drop("queue-full", len(portions(displaced)))
+                self._drop("queue-full", len(container_profiles(displaced)))
             self._changed.notify()
 
     def close(self) -> None:
@@ -172,75 +172,75 @@ class Delivery:
         return max(0.0, self._resume_at - time.monotonic()) if self._backlog else None
 
     def _encode(self, window: Window) -> None:
-        expected = len(portions(window))
+        expected = len(container_profiles(window))
         made = 0
         try:
-            for parcel in self.backend.parcels(window):
-                made += parcel.portions
+            for batch in self.backend.batches(window):
+                made += batch.profiles
                 with self._changed:
-                    # A portion cut in two, because it was too large, counts as two.
-                    more = max(0, made - max(expected, made - parcel.portions))
-                    self._keep(parcel, more)
+                    # A profile cut in two, because it was too large, counts as two.
+                    more = max(0, made - max(expected, made - batch.profiles))
+                    self._keep(batch, more)
         except Exception:  # one window that cannot be encoded must not end the sending of others
             log.exception("%s: a window could not be encoded", self.name)
         with self._changed:
             self._drop("not-encoded", max(0, expected - made))
 
-    def _keep(self, parcel: Parcel, more: int) -> None:
+    def _keep(self, batch: Batch, more: int) -> None:
         if self._is_closed:
             return
         self._account.taken += more
-        if len(parcel.body) > self.backend.max_bytes:
-            self._drop("too-large", parcel.portions)
+        if len(batch.body) > self.backend.max_bytes:
+            self._drop("too-large", batch.profiles)
             return
-        room = self._patience.backlog_bytes - len(parcel.body)
+        room = self._patience.backlog_bytes - len(batch.body)
         while self._backlog and self._account.backlog_bytes > room:
-            self._drop("backlog-full", self._pop().portions)
-        self._backlog.append((time.monotonic(), parcel))
-        self._account.backlog_bytes += len(parcel.body)
+            self._drop("backlog-full", self._pop().profiles)
+        self._backlog.append((time.monotonic(), batch))
+        self._account.backlog_bytes += len(batch.body)
 
     def _forget_expired(self) -> None:
         oldest = time.monotonic() - self._patience.age_s
         while self._backlog and self._backlog[0][0] < oldest:
-            self._drop("expired", self._pop().portions)
+            self._drop("expired", self._pop().profiles)
 
-    def _pop(self) -> Parcel:
-        _, parcel = self._backlog.popleft()
-        self._account.backlog_bytes -= len(parcel.body)
-        return parcel
+    def _pop(self) -> Batch:
+        _, batch = self._backlog.popleft()
+        self._account.backlog_bytes -= len(batch.body)
+        return batch
 
     def _drop(self, reason: str, count: int) -> None:
         if count and not self._is_closed:
             self._account.dropped[reason] += count
 
-    def _attempt(self, parcel: Parcel) -> None:
-        """Send the oldest parcel of the backlog."""
+    def _attempt(self, batch: Batch) -> None:
+        """Send the oldest batch of the backlog."""
         limit_s = self._patience.farewell_s if self._is_stopping else self._patience.call_s
         try:
-            turned_away = self.backend.send(parcel, limit_s)
+            turned_away = self.backend.send(batch, limit_s)
         except DeliveryError as error:
-            self._fail(parcel, error)
+            self._fail(batch, error)
             return
         with self._changed:
             if not self._is_closed:
                 self._pop()
-                self._account.sent += parcel.portions - turned_away
-                self._account.sent_bytes += len(parcel.body)
+                self._account.sent += batch.profiles - turned_away
+                self._account.sent_bytes += len(batch.body)
                 self._drop("partial", turned_away)
         if self._back_off.failures:
             log.info("%s takes profiles again", self.name)
         self._back_off.succeed()
 
-    def _fail(self, parcel: Parcel, error: DeliveryError) -> None:
+    def _fail(self, batch: Batch, error: DeliveryError) -> None:
         with self._changed:
             self._account.failures[error.reason] += 1
             if error.is_final and not self._is_closed:
                 self._pop()
                 is_too_large = error.reason == "too-large"
-                self._drop("too-large" if is_too_large else "refused", parcel.portions)
+                self._drop("too-large" if is_too_large else "refused", batch.profiles)
                 if is_too_large:
                     # Its limit is lower than usual: the next messages are smaller.
-                    self.backend.max_bytes = max(LEAST_BYTES, len(parcel.body) // 2)
+                    self.backend.max_bytes = max(LEAST_BYTES, len(batch.body) // 2)
             is_news = not self._back_off.failures and not self._is_stopping
         if is_news:
             log.warning("%s: %s", self.name, error)

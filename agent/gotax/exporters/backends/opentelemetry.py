@@ -12,10 +12,10 @@ from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 i
     ExportProfilesServiceResponse,
 )
 
+from gotax.exporters.backends.containerprofile import Batch
 from gotax.exporters.backends.endpoint import Endpoint
 from gotax.exporters.backends.grpccall import GZIP, GrpcCall
-from gotax.exporters.backends.otlp import MAX_BYTES, export_parcels
-from gotax.exporters.backends.portions import Parcel
+from gotax.exporters.backends.otlp import MAX_BYTES, export_batches
 from gotax.window import Window
 
 METHOD = "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export"
@@ -30,15 +30,15 @@ class OtlpBackend:
     def __init__(self, endpoint: Endpoint) -> None:
         self._call = GrpcCall(endpoint, METHOD, GZIP)
 
-    def parcels(self, window: Window) -> Iterator[Parcel]:
-        return export_parcels(window, max_bytes=self.max_bytes)
+    def batches(self, window: Window) -> Iterator[Batch]:
+        return export_batches(window, max_bytes=self.max_bytes)
 
-    def send(self, parcel: Parcel, timeout_s: float) -> int:
-        answer = ExportProfilesServiceResponse.FromString(self._call(parcel.body, timeout_s))
+    def send(self, batch: Batch, timeout_s: float) -> int:
+        answer = ExportProfilesServiceResponse.FromString(self._call(batch.body, timeout_s))
         partial = answer.partial_success
         if partial.error_message:
             log.warning("otlp: the receiver says: %s", partial.error_message[:500])
-        return min(max(0, int(partial.rejected_profiles)), parcel.portions)
+        return min(max(0, int(partial.rejected_profiles)), batch.profiles)
 
     def abort(self) -> None:
         self._call.abort()

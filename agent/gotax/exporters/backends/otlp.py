@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gotax
-from gotax.exporters.backends.portions import Parcel, Portion, portions
+from gotax.exporters.backends.containerprofile import Batch, ContainerProfile, container_profiles
 from gotax.exporters.text import bounded
 from gotax.process import Process
 from gotax.profile import Category, Frame, Location, Stack
@@ -50,55 +50,59 @@ _WORKLOADS = {
 }
 
 
-def export_parcels(
+def export_batches(
     window: Window, *, plain: bool = False, max_bytes: int = MAX_BYTES
-) -> Iterator[Parcel]:
+) -> Iterator[Batch]:
     """ExportProfilesServiceRequests of at most ``max_bytes``, equal bytes for an equal window.
 
     ``plain`` leaves out what only gotax knows: the attributes that start with ``gotax.``. A single
-    sample that does not fit makes a parcel that is too large.
+    sample that does not fit makes a batch that is too large.
     """
-    yield from _parcels(window, portions(window), plain, max_bytes)
+    yield from _batches(window, container_profiles(window), plain, max_bytes)
 
 
-def _parcels(
-    window: Window, chosen: Sequence[Portion], plain: bool, max_bytes: int
-) -> Iterator[Parcel]:
+def _batches(
+    window: Window, chosen: Sequence[ContainerProfile], plain: bool, max_bytes: int
+) -> Iterator[Batch]:
     if not chosen:
         return
     body = _request(window, chosen, plain).SerializeToString(deterministic=True)
     if len(body) <= max_bytes or (len(chosen) == 1 and len(chosen[0].rows) == 1):
-        yield Parcel(body, len(chosen))
+        yield Batch(body, len(chosen))
         return
     if len(chosen) == 1:
         chosen = chosen[0].halves()
     # As many parts as should do: each part that is still too large is encoded once more.
     count = -(-len(chosen) // (len(body) // max_bytes + 1))
     for first in range(0, len(chosen), count):
-        yield from _parcels(window, chosen[first : first + count], plain, max_bytes)
+        yield from _batches(window, chosen[first : first + count], plain, max_bytes)
 
 
 def _request(
-    window: Window, chosen: Sequence[Portion], plain: bool
+    window: Window, chosen: Sequence[ContainerProfile], plain: bool
 ) -> service.ExportProfilesServiceRequest:
     from opentelemetry.proto.collector.profiles.v1development import profiles_service_pb2
 
     request = profiles_service_pb2.ExportProfilesServiceRequest()
     tables = _Tables(request.dictionary)
-    for portion in chosen:
+    for source in chosen:
         added = request.resource_profiles.add()
-        for key, value in resource_attributes(window, portion, plain):
+        for key, value in resource_attributes(window, source, plain):
             _set_value(added.resource.attributes.add(key=key).value, value)
         scope = added.scope_profiles.add()
         scope.scope.name = "gotax"
         scope.scope.version = gotax.__version__
-        _add_profile(scope.profiles.add(), tables, window, portion, plain)
+        _add_profile(scope.profiles.add(), tables, window, source, plain)
     tables.finish()
     return request
 
 
 def _add_profile(
-    profile: profiles.Profile, tables: _Tables, window: Window, portion: Portion, plain: bool
+    profile: profiles.Profile,
+    tables: _Tables,
+    window: Window,
+    source: ContainerProfile,
+    plain: bool,
 ) -> None:
     profile.sample_type.type_strindex = tables.text("samples")
     profile.sample_type.unit_strindex = tables.text("count")
@@ -107,12 +111,12 @@ def _add_profile(
     profile.period = window.period_ns
     profile.time_unix_nano = max(0, window.start_unix_ns)
     profile.duration_nano = round(window.duration_s * 1e9)
-    profile.profile_id = portion.id(window)
+    profile.profile_id = source.id(window)
 
     # Stack and set of attributes are a sample's identity: each comes once.
     hits: Counter[tuple[int, tuple[int, ...]]] = Counter()
     attributes: dict[tuple[int, int], tuple[int, ...]] = {}
-    columns, rows = window.profile, portion.rows
+    columns, rows = window.profile, source.rows
     for process, stack, category, count in zip(
         columns.process[rows].tolist(),
         columns.stack[rows].tolist(),
@@ -122,7 +126,7 @@ def _add_profile(
     ):
         chosen = attributes.get((process, category))
         if chosen is None:
-            of_process = window.processes[process] if len(portion.processes) > 1 else None
+            of_process = window.processes[process] if len(source.processes) > 1 else None
             chosen = attributes[process, category] = tuple(
                 tables.attribute(key, value)
                 for key, value in _sample_attributes(_CATEGORIES[category], of_process, plain)
@@ -144,14 +148,14 @@ def _sample_attributes(
 
 
 def resource_attributes(
-    window: Window, portion: Portion, plain: bool = False
+    window: Window, source: ContainerProfile, plain: bool = False
 ) -> Iterator[tuple[str, Value]]:
     """Names and values by OpenTelemetry's semantic conventions; unknown ones are left out.
 
     Of ``process.*`` only the PID is of one process alone, and is absent where several had a hit;
     the others are those of the process with the most hits.
     """
-    container, main = portion.container, portion.report.main_process
+    container, main = source.container, source.report.main_process
     pod = container.pod
     named: dict[str, Value | None] = {
         "service.name": pod.workload.name if pod else container.unit or container.name,
@@ -177,8 +181,8 @@ def resource_attributes(
             named[f"k8s.{kind}.name"] = pod.workload.name
     named["process.executable.name"] = main.command
     named["process.linux.cgroup"] = container.cgroup
-    if len(portion.processes) == 1:
-        named["process.pid"] = portion.processes[0].pid
+    if len(source.processes) == 1:
+        named["process.pid"] = source.processes[0].pid
     named["process.runtime.name"] = "go"
     named["process.runtime.version"] = main.build.version if main.build else None
     if not plain:
@@ -186,7 +190,7 @@ def resource_attributes(
         named["gotax.gomaxprocs.value"] = found.value if found else None
         named["gotax.gomaxprocs.origin"] = found.origin.value if found else None
         named["gotax.gomaxprocs.recommended"] = found.recommended if found else None
-        named["gotax.cpu.limit_cores"] = portion.report.limit.limit_cores
+        named["gotax.cpu.limit_cores"] = source.report.limit.limit_cores
     for key, value in named.items():
         if value is not None and value not in ("", ()):
             yield key, value

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from gotax.exporters.backends.containerprofile import Batch
 from gotax.exporters.backends.endpoint import Endpoint
 from gotax.exporters.backends.grpccall import GrpcCall
-from gotax.exporters.backends.portions import Parcel
-from gotax.exporters.backends.series import Series, batches
+from gotax.exporters.backends.series import Series, series_groups
 from gotax.window import Window
 
 METHOD = "/parca.profilestore.v1alpha1.ProfileStoreService/WriteRaw"
@@ -22,24 +22,24 @@ class ParcaBackend:
     def __init__(self, endpoint: Endpoint) -> None:
         self._call = GrpcCall(endpoint, METHOD)
 
-    def parcels(self, window: Window) -> Iterator[Parcel]:
-        for batch in batches(window, self.max_bytes):
-            yield Parcel(write_request(batch), len(batch))
+    def batches(self, window: Window) -> Iterator[Batch]:
+        for group in series_groups(window, self.max_bytes):
+            yield Batch(write_request(group), len(group))
 
-    def send(self, parcel: Parcel, timeout_s: float) -> int:
-        self._call(parcel.body, timeout_s)
+    def send(self, batch: Batch, timeout_s: float) -> int:
+        self._call(batch.body, timeout_s)
         return 0
 
     def abort(self) -> None:
         self._call.abort()
 
 
-def write_request(batch: Iterable[Series]) -> bytes:
+def write_request(group: Iterable[Series]) -> bytes:
     """A WriteRawRequest."""
     from gotax.wire.parca import profilestore_pb2
 
     request = profilestore_pb2.WriteRawRequest(normalized=True)
-    for series in batch:
+    for series in group:
         added = request.series.add()
         for name, value in series.labels:
             added.labels.labels.add(name=name, value=value)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Iterator
 
+from gotax.exporters.backends.containerprofile import Batch
 from gotax.exporters.backends.endpoint import Endpoint
 from gotax.exporters.backends.httpcall import HttpCall
-from gotax.exporters.backends.portions import Parcel
-from gotax.exporters.backends.series import Series, batches
+from gotax.exporters.backends.series import Series, series_groups
 from gotax.window import Window
 
 PATH = "/push.v1.PusherService/Push"
@@ -30,24 +30,24 @@ class PyroscopeBackend:
         headers = (("connect-protocol-version", "1"),)
         self._call = HttpCall(endpoint, PATH, "application/proto", headers)
 
-    def parcels(self, window: Window) -> Iterator[Parcel]:
-        for batch in batches(window, self.max_bytes):
-            yield Parcel(push_request(batch), len(batch))
+    def batches(self, window: Window) -> Iterator[Batch]:
+        for group in series_groups(window, self.max_bytes):
+            yield Batch(push_request(group), len(group))
 
-    def send(self, parcel: Parcel, timeout_s: float) -> int:
-        self._call(parcel.body, timeout_s)
+    def send(self, batch: Batch, timeout_s: float) -> int:
+        self._call(batch.body, timeout_s)
         return 0
 
     def abort(self) -> None:
         self._call.abort()
 
 
-def push_request(batch: Iterable[Series]) -> bytes:
+def push_request(group: Iterable[Series]) -> bytes:
     """A PushRequest."""
     from gotax.wire.pyroscope import push_pb2
 
     request = push_pb2.PushRequest()
-    for series in batch:
+    for series in group:
         added = request.series.add()
         for name, value in series.labels:
             added.labels.add(name=name, value=value)

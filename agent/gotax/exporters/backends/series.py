@@ -9,7 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from gotax.exporters.backends.portions import Portion, portions, window_of
+from gotax.exporters.backends.containerprofile import (
+    ContainerProfile,
+    container_profiles,
+    window_of,
+)
 from gotax.exporters.pprof import profile_bytes
 from gotax.exporters.text import bounded
 from gotax.window import Window
@@ -34,38 +38,40 @@ class Series:
         return len(self.profile) + sum(len(k) + 4 * len(v) + 8 for k, v in self.labels) + 64
 
 
-def batches(window: Window, max_bytes: int) -> Iterator[list[Series]]:
-    """All series of a window, together in as few batches of ``max_bytes`` as come in order.
+def series_groups(window: Window, max_bytes: int) -> Iterator[list[Series]]:
+    """All series of a window, together in as few groups of ``max_bytes`` as come in order.
 
-    A single sample that does not fit makes a batch that is too large.
+    A single sample that does not fit makes a group that is too large.
     """
-    batch: list[Series] = []
+    group: list[Series] = []
     size = 0
-    for series in _all_series(window, portions(window), max_bytes):
-        if batch and size + series.size > max_bytes:
-            yield batch
-            batch, size = [], 0
-        batch.append(series)
+    for series in _all_series(window, container_profiles(window), max_bytes):
+        if group and size + series.size > max_bytes:
+            yield group
+            group, size = [], 0
+        group.append(series)
         size += series.size
-    if batch:
-        yield batch
+    if group:
+        yield group
 
 
-def _all_series(window: Window, chosen: Iterable[Portion], max_bytes: int) -> Iterator[Series]:
-    for portion in chosen:
-        profile = profile_bytes(window_of(portion, window), names_containers=False)
-        series = Series(labels_of(window, portion), profile, portion.id(window))
-        if series.size > max_bytes and len(portion.rows) > 1:
-            yield from _all_series(window, portion.halves(), max_bytes)
+def _all_series(
+    window: Window, chosen: Iterable[ContainerProfile], max_bytes: int
+) -> Iterator[Series]:
+    for source in chosen:
+        profile = profile_bytes(window_of(source, window), names_containers=False)
+        series = Series(labels_of(window, source), profile, source.id(window))
+        if series.size > max_bytes and len(source.rows) > 1:
+            yield from _all_series(window, source.halves(), max_bytes)
         else:
             yield series
 
 
-def labels_of(window: Window, portion: Portion) -> tuple[tuple[str, str], ...]:
+def labels_of(window: Window, source: ContainerProfile) -> tuple[tuple[str, str], ...]:
     """Sorted; labels without a value are left out."""
-    container, main = portion.container, portion.report.main_process
+    container, main = source.container, source.report.main_process
     pod, found = container.pod, main.gomaxprocs
-    limit = portion.report.limit.limit_cores
+    limit = source.report.limit.limit_cores
     named = {
         "__name__": NAME,
         "service_name": (pod.workload.name if pod else container.unit) or container.name,

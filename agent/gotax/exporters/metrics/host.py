@@ -84,7 +84,7 @@ def _health(totals: HostTotals, window: Window) -> Iterator[Family]:
     """Evictions and errors count since the start already."""
     health = window.health
     yield Family(DRAIN, [((), totals.windows), ((), totals.drain_s)])
-    yield Family(TICK, [((), totals.windows), ((), totals.tick_s)])
+    yield Family(TICK, [((), totals.windows), ((), totals.work_s)])
     for metric, counts in (
         (CACHE_ENTRIES, health.cache_entries),
         (CACHE_EVICTIONS, health.cache_evictions),

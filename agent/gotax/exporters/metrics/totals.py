@@ -79,7 +79,7 @@ class HostTotals:
     unlisted: int = 0
     windows: int = 0
     drain_s: float = 0.0
-    tick_s: float = 0.0
+    work_s: float = 0.0
 
     def add(self, window: Window) -> None:
         self.profiled_s += window.duration_s
@@ -91,4 +91,4 @@ class HostTotals:
         self.unlisted = 0
         self.windows += 1
         self.drain_s += window.health.drain_s
-        self.tick_s += window.health.tick_s
+        self.work_s += window.health.work_s

@@ -42,7 +42,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RecordPosition:
     """Where a record is: ``length`` is of its report."""
 
     file: int
@@ -54,7 +54,7 @@ class Place:
 class Found:
     """A record of an earlier process."""
 
-    place: Place
+    position: RecordPosition
     epoch: int
     sequence: int
     age_s: float
@@ -96,7 +96,7 @@ class Segments:
         """The file that would go first."""
         return next(iter(self._sizes), None)
 
-    def append(self, record: Record) -> Place:
+    def append(self, record: Record) -> RecordPosition:
         """OSError, after which the files are as they were."""
         if self._writer < 0 or self._sizes[self._writing] >= self._file_bytes:
             self._open_next()
@@ -121,29 +121,29 @@ class Segments:
             raise
         self._sizes[self._writing] = offset + len(data)
         self._live[self._writing] += 1
-        return Place(self._writing, offset, len(record.report))
+        return RecordPosition(self._writing, offset, len(record.report))
 
-    def read(self, place: Place) -> bytes:
+    def read(self, position: RecordPosition) -> bytes:
         """The report. OSError; ValueError where the file is not what was written."""
-        with open(self._path(place.file), "rb", buffering=0) as file:
-            size = _HEAD_BYTES + place.length
-            data = os.pread(file.fileno(), size, place.offset)
+        with open(self._path(position.file), "rb", buffering=0) as file:
+            size = _HEAD_BYTES + position.length
+            data = os.pread(file.fileno(), size, position.offset)
         if len(data) != size or not _is_whole(data):
-            raise ValueError(f"{self._path(place.file)} is damaged at {place.offset}")
+            raise ValueError(f"{self._path(position.file)} is damaged at {position.offset}")
         return data[_HEAD_BYTES:]
 
-    def release(self, place: Place) -> None:
+    def release(self, position: RecordPosition) -> None:
         """The record is not needed any more. A file without needed records goes."""
-        if place.file not in self._live:
+        if position.file not in self._live:
             return
-        self._live[place.file] -= 1
-        if self._live[place.file] > 0:
+        self._live[position.file] -= 1
+        if self._live[position.file] > 0:
             return
-        if place.file == self._writing and self._writer >= 0:
+        if position.file == self._writing and self._writer >= 0:
             os.ftruncate(self._writer, 0)  # the usual case: each report is soon acknowledged
-            self._sizes[place.file] = 0
+            self._sizes[position.file] = 0
         else:
-            self._remove(place.file)
+            self._remove(position.file)
 
     def close(self) -> None:
         for descriptor in (self._writer, self._lock):
@@ -201,8 +201,8 @@ class Segments:
             if len(data) != _HEAD_BYTES + length or not _is_whole(data):
                 break
             age_s = _boot_s() - boot_s if boot == self._boot else time.time() - unix_s
-            place = Place(number, at, length)
-            records.append(Found(place, epoch, sequence, max(0.0, age_s)))
+            position = RecordPosition(number, at, length)
+            records.append(Found(position, epoch, sequence, max(0.0, age_s)))
             at += len(data)
         return records, at
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gotax.errors import UserError
-from gotax.exporters.stream.segments import Place, Record, Segments
+from gotax.exporters.stream.segments import Record, RecordPosition, Segments
 
 FULL, AGE, DISK, KILLED, DAMAGED = "spool-full", "spool-age", "disk-full", "killed", "damaged"
 
@@ -30,8 +30,8 @@ MEMORY_BYTES = 4 << 20
 _FILES = 16
 """About how many a full spool has: that is how much is given up at a time."""
 _FILE_BYTES_MIN, _FILE_BYTES_MAX = 64 << 10, 4 << 20
-_LEDGER = struct.Struct("<8sQQ")
-_LEDGER_MAGIC = b"gotaxsp1"
+_COUNTER = struct.Struct("<8sQQ")
+_COUNTER_MAGIC = b"gotaxsp1"
 _PAGE = 4096
 
 
@@ -50,12 +50,12 @@ class _Entry:
     epoch: int
     sequence: int
     born_s: float  # monotonic
-    place: Place | None
+    position: RecordPosition | None
     report: bytes | None
 
 
-class Ledger:
-    """How many windows came, and of how many the fate is known: one page shared with the disk.
+class WindowCounter:
+    """How many windows were published, and how many of them sent or dropped: a page of a file.
 
     Publishing a window counts here before all else, without a system call; so what a killed
     process had in hand is known to the next one.
@@ -69,10 +69,10 @@ class Ledger:
             self._page = mmap.mmap(descriptor, _PAGE)
         finally:
             os.close(descriptor)
-        magic, self.published, self.settled = _LEDGER.unpack_from(self._page)
-        if magic != _LEDGER_MAGIC or self.settled > self.published:
+        magic, self.published, self.settled = _COUNTER.unpack_from(self._page)
+        if magic != _COUNTER_MAGIC or self.settled > self.published:
             self.published = self.settled = 0
-            _LEDGER.pack_into(self._page, 0, _LEDGER_MAGIC, 0, 0)
+            _COUNTER.pack_into(self._page, 0, _COUNTER_MAGIC, 0, 0)
 
     def publish(self) -> None:
         self.published += 1
@@ -100,11 +100,11 @@ class Spool:
         self._last = 0
         self._memory_bytes = 0
         self._segments: Segments | None = None
-        self._ledger: Ledger | None = None
+        self._counter: WindowCounter | None = None
         if folder:
             share = bounds.bytes // _FILES
             self._segments = Segments(folder, min(max(share, _FILE_BYTES_MIN), _FILE_BYTES_MAX))
-            self._ledger = _opened_ledger(Path(folder))
+            self._counter = _opened_counter(Path(folder))
             self._adopt(self._segments)
 
     def _adopt(self, segments: Segments) -> None:
@@ -112,13 +112,13 @@ class Spool:
         now = time.monotonic()
         for found in segments.found:
             born_s = now - found.age_s
-            self._add(_Entry(found.epoch, found.sequence, born_s, found.place, None))
+            self._add(_Entry(found.epoch, found.sequence, born_s, found.position, None))
         segments.found = []
         if segments.damaged:
             self.dropped[DAMAGED] += segments.damaged
-        if self._ledger and (lost := self._ledger.published - self._ledger.settled):
+        if self._counter and (lost := self._counter.published - self._counter.settled):
             self.dropped[KILLED] += lost
-            self._ledger.settle(lost)
+            self._counter.settle(lost)
         self._trim()
 
     @property
@@ -132,21 +132,21 @@ class Spool:
 
     def count_published(self) -> None:
         """A window has come. Of one thread, which need not be the spool's."""
-        if self._ledger:
-            self._ledger.publish()
+        if self._counter:
+            self._counter.publish()
 
     def append(self, record: Record) -> None:
         """Keep the report of a window that came; for that, older ones may be dropped."""
         now = time.monotonic()
-        place = None
+        position = None
         if self._segments:
             try:
-                place = self._segments.append(record)
+                position = self._segments.append(record)
             except OSError:
                 self.errors += 1  # no room, or no disk: memory has some
-        report = record.report if place is None else None
-        self._add(_Entry(record.epoch, record.sequence, now, place, report))
-        if place:
+        report = record.report if position is None else None
+        self._add(_Entry(record.epoch, record.sequence, now, position, report))
+        if position:
             self._settle_window()
         self._trim()
 
@@ -171,9 +171,9 @@ class Spool:
         report = entry.report
         if report is None:
             assert self._segments
-            assert entry.place
+            assert entry.position
             try:
-                report = self._segments.read(entry.place)
+                report = self._segments.read(entry.position)
             except (OSError, ValueError):
                 self.drop(number, DAMAGED)
                 return None
@@ -187,9 +187,9 @@ class Spool:
         if entry.report is not None:
             self._memory_bytes -= len(entry.report)
             self._settle_window()  # until now, a kill would have taken it
-        elif self._segments and entry.place:
+        elif self._segments and entry.position:
             try:
-                self._segments.release(entry.place)
+                self._segments.release(entry.position)
             except OSError:
                 self.errors += 1  # the file stays; after a restart its records are sent again
 
@@ -207,10 +207,10 @@ class Spool:
             entry = self._entries[number]
             report = entry.report or b""
             try:
-                place = self._segments.append(Record(entry.epoch, entry.sequence, report))
+                position = self._segments.append(Record(entry.epoch, entry.sequence, report))
             except OSError:
                 return
-            self._entries[number] = replace(entry, place=place, report=None)
+            self._entries[number] = replace(entry, position=position, report=None)
             self._memory_bytes -= len(report)
             self._settle_window()
         self._trim()
@@ -227,9 +227,9 @@ class Spool:
     def close(self) -> None:
         if self._segments:
             self._segments.close()
-        if self._ledger:
-            self._ledger.close()
-        self._segments = self._ledger = None
+        if self._counter:
+            self._counter.close()
+        self._segments = self._counter = None
 
     def _add(self, entry: _Entry) -> None:
         self._last += 1
@@ -237,8 +237,8 @@ class Spool:
         self._memory_bytes += len(entry.report or b"")
 
     def _settle_window(self) -> None:
-        if self._ledger:
-            self._ledger.settle()
+        if self._counter:
+            self._counter.settle()
 
     def _trim(self) -> None:
         while len(self._entries) > RECORDS_MAX:
@@ -252,15 +252,15 @@ class Spool:
 
     def _drop_file(self, segments: Segments) -> None:
         oldest = segments.oldest
-        numbers = [n for n, e in self._entries.items() if e.place and e.place.file == oldest]
+        numbers = [n for n, e in self._entries.items() if e.position and e.position.file == oldest]
         for number in numbers:
             self.drop(number, FULL)
 
 
-def _opened_ledger(folder: Path) -> Ledger | None:
+def _opened_counter(folder: Path) -> WindowCounter | None:
     """None: the disk is full, and has no page for it."""
     try:
-        return Ledger(folder / "ledger")
+        return WindowCounter(folder / "ledger")
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return None

@@ -1,7 +1,7 @@
-"""A window in portions, one per Go container: what other people's backends take.
+"""A profile of each Go container in a window, for the backends of others.
 
 Their formats have one profile per container where a window has one for the host. As in a report,
-a portion holds the Go processes of its container and nothing else; containers without a hit have
+a profile holds the Go processes of its container and nothing else; containers without a hit have
 none.
 """
 
@@ -18,10 +18,10 @@ from gotax.window import ContainerReport, HitCount, Window
 
 
 @dataclass(frozen=True, slots=True)
-class Portion:
+class ContainerProfile:
     """``rows`` are of ``window.profile``, at least one; ``processes`` are those that had a hit.
 
-    Of two portions of one container and window ``part`` differs.
+    Of two profiles of one container and window ``part`` differs.
     """
 
     report: ContainerReport
@@ -33,8 +33,8 @@ class Portion:
     def container(self) -> Container:
         return self.report.container
 
-    def halves(self) -> tuple[Portion, Portion]:
-        """The same hits as two portions; of at least two rows."""
+    def halves(self) -> tuple[ContainerProfile, ContainerProfile]:
+        """The same hits as two profiles; of at least two rows."""
         middle = len(self.rows) // 2
         return (
             replace(self, rows=self.rows[:middle], part=2 * self.part + 1),
@@ -42,35 +42,35 @@ class Portion:
         )
 
     def id(self, window: Window) -> bytes:
-        """16 bytes that are the same whenever this is sent, and no other portion has."""
+        """16 bytes that are the same whenever this is sent, and no other profile has."""
         text = f"{window.host}\0{window.start_unix_ns}\0{self.container.key}\0{self.part}"
         return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
-    """A message ready to be sent, and how many portions it holds."""
+class Batch:
+    """A message ready to be sent, and how many profiles it holds."""
 
     body: bytes
-    portions: int
+    profiles: int
 
 
-def portions(window: Window) -> tuple[Portion, ...]:
+def container_profiles(window: Window) -> tuple[ContainerProfile, ...]:
     """In the order of the reports: most hits first."""
     found = []
     for report, rows in zip(window.reports, window.report_rows(), strict=True):
         if len(rows):
             seen = np.unique(window.profile.process[rows]).tolist()
-            found.append(Portion(report, tuple(window.processes[i] for i in seen), rows))
+            found.append(ContainerProfile(report, tuple(window.processes[i] for i in seen), rows))
     return tuple(found)
 
 
-def window_of(portion: Portion, window: Window) -> Window:
-    """A window that saw nothing but this portion."""
+def window_of(source: ContainerProfile, window: Window) -> Window:
+    """A window with this profile only."""
     columns = window.profile
-    stacks, stack = np.unique(columns.stack[portion.rows], return_inverse=True)
-    processes, process = np.unique(columns.process[portion.rows], return_inverse=True)
-    hits = columns.hits[portion.rows]
+    stacks, stack = np.unique(columns.stack[source.rows], return_inverse=True)
+    processes, process = np.unique(columns.process[source.rows], return_inverse=True)
+    hits = columns.hits[source.rows]
     total = int(hits.sum())
     return replace(
         window,
@@ -79,11 +79,11 @@ def window_of(portion: Portion, window: Window) -> Window:
         profile=Profile(
             process=process.astype(np.int32),
             stack=stack.astype(np.int32),
-            category=columns.category[portion.rows],
+            category=columns.category[source.rows],
             hits=hits,
             stacks=tuple(columns.stacks[i] for i in stacks.tolist()),
         ),
-        reports=(portion.report,),
+        reports=(source.report,),
         other_hits=0,
         changes=(),
     )

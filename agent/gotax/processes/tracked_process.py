@@ -41,7 +41,7 @@ class CpuTime:
         self._late_samples += samples
 
     def take_ns(self, period_ns: int) -> int | None:
-        """Since this was last asked; None where it is not known, as of a process met only now.
+        """Since this was last asked; None where it is not known, as of a new process.
 
         Of one that has ended: until it was last seen, and what was sampled of it after that.
         """
@@ -58,11 +58,11 @@ class Life:
 
     serial: int = 0
     start_stack: int = 0
-    seen: int = 0  # the tick in which it was last seen alive
+    seen: int = 0  # the round in which it was last seen alive
     is_fresh: bool = False  # first seen between two drains, and no sample is its own yet
 
 
-class Entry:
+class TrackedProcess:
     """``process`` is what leaves; it is put together from the parts, here only.
 
     ``files``: where its files and memory are read. ``membership``: its container. ``space``: what
@@ -111,7 +111,7 @@ class Entry:
 
     @property
     def is_blind(self) -> bool:
-        """Nothing tells what the CPU time of this Go process was spent on."""
+        """It is unknown what this Go process spent its CPU time on."""
         return self.program.is_blind
 
     @property

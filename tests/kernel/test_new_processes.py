@@ -28,7 +28,7 @@ HZ = 999
 DRAIN_S = 20.0
 LIVES_S = (4.0, 3.0, 2.0)
 """Of one process each, in a cgroup of its own, at least: on a busy host one lives until it has used
-``USED_NS`` and was met. When all are over the window ends."""
+``USED_NS`` and was admitted. When all are over the window ends."""
 USED_NS = 150_000_000
 SLACK, DEVIATIONS = 0.10, 4.5
 """How far off the reported time may be: a tenth for what runs in the cgroup before and after the
@@ -68,7 +68,7 @@ def crashes(go_binary: Callable[..., Path]) -> Crashes:
                 group.favour()
                 time.sleep(seconds)
                 wait_until(lambda: group.usage_ns() >= USED_NS, "it to use some CPU")
-                wait_until(lambda: is_met(session, program.pid), "it to be met")
+                wait_until(lambda: is_admitted(session, program.pid), "it to be admitted")
                 program.kill()
                 lives.append(Life(container_id, group.usage_ns()))
 
@@ -85,10 +85,10 @@ def crashes(go_binary: Callable[..., Path]) -> Crashes:
     return Crashes(window, tuple(lives))
 
 
-def is_met(session: Session, pid: int) -> bool:
+def is_admitted(session: Session, pid: int) -> bool:
     """As what it has become: first it is the shell that starts it."""
-    entry = session._processes.get(pid)
-    return entry is not None and entry.is_go
+    tracked = session._processes.get(pid)
+    return tracked is not None and tracked.is_go
 
 
 @pytest.mark.parametrize("number", range(len(LIVES_S)))
@@ -125,15 +125,15 @@ def test_most_of_a_life_of_seconds_is_classified(crashes: Crashes) -> None:
     assert report.category_hits[Category.USER] > 0.5 * report.hits
 
 
-def test_newcomers_are_announced_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many more than the kernel's memory of who was met has room for: it is emptied in time."""
-    monkeypatch.setattr(sampler, "_MET_MAX", 64)
+def test_new_processes_are_announced_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many more than the kernel remembers as announced: it is emptied in time."""
+    monkeypatch.setattr(sampler, "_ANNOUNCED_MAX", 64)
     with Sampler(HZ, DRAIN_S) as sampling:
         for _ in range(200):
             with Load("/bin/sh", "-c", "while :; do :; done") as program:
                 pid = program.pid
 
                 def is_announced(pid: int = pid) -> bool:
-                    return any(n.tgid == pid for n in sampling.newcomers())
+                    return any(n.tgid == pid for n in sampling.new_processes())
 
                 wait_until(is_announced, f"PID {pid} to be announced")

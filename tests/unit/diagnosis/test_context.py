@@ -1,4 +1,4 @@
-"""What a Case works out of its numbers, at the edges of each rule."""
+"""What a Context works out of its numbers, at the edges of each rule."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from gotax.config import Thresholds
-from gotax.diagnosis.case import Case, Cost, is_mismatch, request_of_weight, whole
+from gotax.diagnosis.context import Context, Cost, is_mismatch, request_of_weight, whole
 from gotax.findings import Saving, Verdict
 from gotax.process import (
     Binding,
@@ -33,7 +33,7 @@ POD = PodContainer(
 )
 
 
-def case(
+def context(
     value: int | None = 8,
     fits: int | None = 1,
     *,
@@ -43,7 +43,7 @@ def case(
     cpu_ns: int | None = None,
     bound_by: tuple[Binding, ...] = (),
     **hits: int,
-) -> Case:
+) -> Context:
     counted = np.zeros(CATEGORY_COUNT, np.int64)
     for name, count in hits.items():
         counted[Category[name]] = count
@@ -58,12 +58,12 @@ def case(
         verdict=Verdict.UNREADABLE,
         cpu_ns=cpu_ns,
     )
-    return Case(report, 10.0, 64, USUAL)
+    return Context(report, 10.0, 64, USUAL)
 
 
-def with_saving(found: Case, mid: float, monkeypatch: pytest.MonkeyPatch) -> Case:
+def with_saving(found: Context, mid: float, monkeypatch: pytest.MonkeyPatch) -> Context:
     saving = Saving(mid - 0.1, mid, mid + 0.1)
-    monkeypatch.setattr("gotax.diagnosis.case.predict_saving", lambda *_: saving)
+    monkeypatch.setattr("gotax.diagnosis.context.predict_saving", lambda *_: saving)
     return found
 
 
@@ -84,7 +84,7 @@ def with_saving(found: Case, mid: float, monkeypatch: pytest.MonkeyPatch) -> Cas
 )
 def test_a_cost_is_proven_little_or_open(runtime: int, hits: int, cost: Cost) -> None:
     """By both ends of the interval, where no saving can be predicted."""
-    found = case(SCHED_FIND_WORK=runtime, USER=hits - runtime)
+    found = context(SCHED_FIND_WORK=runtime, USER=hits - runtime)
     assert found.cost(1) == (cost, None)
 
 
@@ -104,7 +104,7 @@ def test_a_predicted_saving_counts_as_a_share_of_the_use(
     mid: float, hits: int, cost: Cost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of one core in use; 8 % is the threshold, and surely below 12 % is little."""
-    found = with_saving(case(cpu_ns=10 * 10**9, USER=hits), mid, monkeypatch)
+    found = with_saving(context(cpu_ns=10 * 10**9, USER=hits), mid, monkeypatch)
     assert found.cost(1)[0] is cost
 
 
@@ -121,17 +121,17 @@ def test_a_saving_of_next_to_nothing_is_little(
     mid: float, lenient: bool, cost: Cost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half of a hundredth of a core: 5 mCPU; 3 keep what was found."""
-    found = with_saving(case(cpu_ns=10**8, USER=1000), mid, monkeypatch)
+    found = with_saving(context(cpu_ns=10**8, USER=1000), mid, monkeypatch)
     assert replace(found, lenient=lenient).cost(1)[0] is cost
 
 
 def test_what_was_proven_stays_until_it_is_disproved() -> None:
     """20 % proves it; it goes once the upper end is below 12 %."""
-    few = replace(case(SCHED_FIND_WORK=10, USER=90), lenient=True)
+    few = replace(context(SCHED_FIND_WORK=10, USER=90), lenient=True)
     assert few.cost(1)[0] is Cost.PROVEN  # up to 17.4 %
-    none = replace(case(SCHED_FIND_WORK=5, USER=95), lenient=True)
+    none = replace(context(SCHED_FIND_WORK=5, USER=95), lenient=True)
     assert none.cost(1)[0] is Cost.LITTLE  # up to 11.2 %
-    assert replace(case(SCHED_FIND_WORK=5, USER=5), lenient=True).cost(1)[0] is Cost.PROVEN
+    assert replace(context(SCHED_FIND_WORK=5, USER=5), lenient=True).cost(1)[0] is Cost.PROVEN
 
 
 @pytest.mark.parametrize(
@@ -150,19 +150,19 @@ def test_something_always_bounds(
     binding: tuple[Binding, ...],
 ) -> None:
     """Where it was not said what: the limit, else the host."""
-    assert case(value, fits, limit=CpuLimit(limit), bound_by=bound_by).bound_by == binding
+    assert context(value, fits, limit=CpuLimit(limit), bound_by=bound_by).bound_by == binding
 
 
 def test_use_is_the_kernels_account_over_the_time() -> None:
     """5 s in 10 s are half a core; without time or without an account nothing is known."""
-    half = case(cpu_ns=5 * 10**9)
+    half = context(cpu_ns=5 * 10**9)
     assert half.cores == 0.5
     assert half.highest_cores == 0.5
     assert replace(half, peak_cores=0.6).highest_cores == 0.6
     assert replace(half, duration_s=0.0).cores is None
     assert replace(half, duration_s=0.5).cores == 10.0
-    assert case().cores is None
-    assert case().highest_cores == 0.0
+    assert context().cores is None
+    assert context().highest_cores == 0.0
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_use_is_the_kernels_account_over_the_time() -> None:
 )
 def test_the_busiest_window_is_told_where_it_stands_out(peak: float, told: bool) -> None:
     """By more than a twentieth."""
-    evidence = replace(case(cpu_ns=5 * 10**9), peak_cores=peak).cores_evidence()
+    evidence = replace(context(cpu_ns=5 * 10**9), peak_cores=peak).cores_evidence()
     assert evidence.text.startswith("it used 0.50 cores over 10 s")
     assert ("in its busiest window" in evidence.text) is told
     assert (evidence.value, evidence.window_s) == (0.5, 10.0)
@@ -193,7 +193,7 @@ def test_throttled_from_a_tenth_of_the_periods(
 ) -> None:
     """Surely a tenth: by the lower end."""
     usage = CpuUsage(periods=periods, throttled_periods=throttled, throttled_ns=2_500_000_000)
-    found = case(usage=usage)
+    found = context(usage=usage)
     assert found.throttled == (throttled or 0, periods or 0)
     assert found.is_throttled is is_throttled
 
@@ -201,21 +201,21 @@ def test_throttled_from_a_tenth_of_the_periods(
 def test_evidence_of_throttling_has_share_interval_and_time() -> None:
     """60 of 100 periods, 3.5 s; of no periods the share is 0."""
     usage = CpuUsage(periods=100, throttled_periods=60, throttled_ns=3_500_000_000)
-    evidence = case(usage=usage).throttled_evidence()
+    evidence = context(usage=usage).throttled_evidence()
     assert evidence.text == "throttled in 60 of 100 periods, 3.5 s in all"
     assert evidence.value == 0.6
     assert evidence.interval == pytest.approx((0.5020, 0.6906), abs=1e-4)
-    assert case().throttled_evidence().value == 0.0
-    assert "0.0 s in all" in case().throttled_evidence().text
+    assert context().throttled_evidence().value == 0.0
+    assert "0.0 s in all" in context().throttled_evidence().text
 
 
 def test_evidence_of_a_share() -> None:
     """40 of 100 hits, with Wilson's interval; of no hits anything is possible."""
-    evidence = case(USER=100).share_evidence("GC takes", 40)
+    evidence = context(USER=100).share_evidence("GC takes", 40)
     expected = "GC takes 40.0% of its CPU time (95 % interval 31% to 50%, 100 hits in 10 s)"
     assert evidence.text == expected
     assert (evidence.value, evidence.unit, evidence.window_s) == (0.4, "share", 10.0)
-    nothing = case().share_evidence("GC takes", 0)
+    nothing = context().share_evidence("GC takes", 0)
     assert (nothing.value, nothing.interval) == (0.0, (0.0, 1.0))
 
 
@@ -227,18 +227,18 @@ def test_a_mismatch_is_that_of_the_main_process(
     value: int | None, fits: int, mismatch: bool
 ) -> None:
     """One and a half times what fits, and above 2."""
-    assert case(value, fits).is_mismatch is mismatch
+    assert context(value, fits).is_mismatch is mismatch
     assert is_mismatch(Gomaxprocs(value, Origin.CALL, fits), USUAL) is mismatch
 
 
 def test_without_a_value_there_is_no_gomaxprocs() -> None:
     """What was tried and not read is none, though what fits is known."""
-    unread = case(None, 3)
+    unread = context(None, 3)
     assert unread.gomaxprocs is None
-    assert (unread.value, unread.fits) == (None, 3)
-    assert case(4, 3).gomaxprocs is not None
+    assert (unread.value, unread.recommended) == (None, 3)
+    assert context(4, 3).gomaxprocs is not None
     bare = replace(unread.report, processes=(replace(unread.report.main_process, gomaxprocs=None),))
-    assert replace(unread, report=bare).fits is None
+    assert replace(unread, report=bare).recommended is None
     assert replace(unread, report=bare).value is None
 
 
@@ -257,7 +257,7 @@ def test_without_a_value_there_is_no_gomaxprocs() -> None:
 )
 def test_requests(container: Container, limit: CpuLimit, request_cores: float | None) -> None:
     """What Kubernetes says; else what it wrote into the pod's cgroup."""
-    found = case(container=container, limit=limit).request_cores
+    found = context(container=container, limit=limit).request_cores
     assert found == (None if request_cores is None else pytest.approx(request_cores, abs=1e-4))
 
 
@@ -276,7 +276,7 @@ def test_processors_that_a_limit_fills(limit: float, processors: int) -> None:
 
 def test_hits_of_groups_and_of_categories() -> None:
     """A group is all of its categories."""
-    found = case(SCHED_FIND_WORK=1, SCHED_WAKE=2, GC_MARK_IDLE=4, GC_SWEEP=8, USER=16)
+    found = context(SCHED_FIND_WORK=1, SCHED_WAKE=2, GC_MARK_IDLE=4, GC_SWEEP=8, USER=16)
     assert found.group_hits(Group.SCHEDULER) == 3
     assert found.group_hits(Group.GC) == 12
     assert found.group_hits(Group.SCHEDULER, Group.GC) == 15
@@ -289,6 +289,6 @@ def test_hits_of_groups_and_of_categories() -> None:
 )
 def test_a_share_takes_enough_hits(hits: int, lenient: bool, reached: bool) -> None:
     """50 for something new."""
-    found = replace(case(USER=hits), lenient=lenient)
+    found = replace(context(USER=hits), lenient=lenient)
     assert found.share_reaches(hits, 0.25) is reached
     assert not found.share_reaches(0, 0.25)

@@ -1,4 +1,4 @@
-"""A bounded cache that forgets what was not asked for in a while."""
+"""A bounded cache that evicts what was not used for the longest time."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-class Generations(Generic[Key, Value]):
-    """Two dictionaries. What is asked for moves to the young one; when that is full, the old one
-    is dropped and the young one becomes old.
+class LruCache(Generic[Key, Value]):
+    """An approximate LRU (least recently used) cache, made of two dictionaries.
 
-    Holds at most ``2 * capacity`` entries and always the ``capacity`` asked for last. Nearly as
-    good as least-recently-used, and a hit costs one dictionary look-up.
+    An entry that is read or written moves to the young dictionary. When that is full, the old one
+    is evicted as a whole and the young one becomes old. The cache holds at most ``2 * capacity``
+    entries and always the ``capacity`` used last. A read of a young entry costs one look-up.
     """
 
     def __init__(self, capacity: int) -> None:

@@ -1,4 +1,4 @@
-"""The containers of this node's pods by id: what a watch has told so far. Bounded."""
+"""The containers of this node's pods by id, as the watch reported them. Bounded."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ KEEP_S = 300.0  # how long the containers of a deleted pod keep their names: hit
 _SPARE = 16  # containers that ended of a pod that lives: so many, and as many as live
 
 
-class Roster:
-    """One thread writes, any may ask: ``find`` is one look-up in a dictionary and never waits."""
+class PodCache:
+    """One thread writes, any may read: ``find`` is one dictionary look-up and never waits."""
 
     def __init__(self) -> None:
         self._containers: dict[str, PodContainer] = {}
         self._pods: dict[str, dict[str, PodContainer]] = {}  # by the pod's UID, oldest first
         self._gone: dict[str, tuple[float, dict[str, PodContainer]]] = {}
-        self._doubtful: set[str] = set()
+        self._unlisted: set[str] = set()
         self.refused = 0
         """Pods that could not be read, or were beyond MAX_PODS."""
 
@@ -39,22 +39,22 @@ class Roster:
     def pods(self) -> int:
         return len(self._pods)
 
-    def doubt(self) -> None:
-        """Everything is about to be told anew: what is not by ``settle`` is gone."""
-        self._doubtful = set(self._pods)
+    def begin_list(self) -> None:
+        """A full list follows: pods that it does not name by ``end_list`` are gone."""
+        self._unlisted = set(self._pods)
 
-    def settle(self, now_s: float) -> None:
-        for uid in self._doubtful:
+    def end_list(self, now_s: float) -> None:
+        for uid in self._unlisted:
             self._remove(uid, now_s)
-        self._doubtful = set()
+        self._unlisted = set()
         self._forget(now_s)
 
     def replace(self, pods: Iterable[Mapping[str, Any]], now_s: float) -> None:
-        """A whole list: pods that are not in it are gone."""
-        self.doubt()
+        """A full list: pods that are not in it are gone."""
+        self.begin_list()
         for pod in pods:
             self.put(pod, now_s)
-        self.settle(now_s)
+        self.end_list(now_s)
 
     def put(self, pod: Mapping[str, Any], now_s: float) -> None:
         self._forget(now_s)
@@ -62,14 +62,14 @@ class Roster:
             uid, containers = _uid(pod), parse_pod(pod)
         except ParseError as error:
             self.refused += 1
-            log.warning("a pod was passed over: %s", error)
+            log.warning("a pod was ignored: %s", error)
             return
         if uid not in self._pods and len(self._pods) >= MAX_PODS:
             self.refused += 1
             return
-        self._doubtful.discard(uid)
-        # A container that ended leaves the status with its second successor; its last hits may be
-        # still to come.
+        self._unlisted.discard(uid)
+        # The status drops an ended container with its second successor, but its last hits may
+        # still come.
         before = self._pods.get(uid, {})
         ended = {i: replace(c, ended=True) for i, c in before.items() if i not in containers}
         spare = max(_SPARE, len(containers))
@@ -96,12 +96,12 @@ class Roster:
             self._containers.update(ended)
 
     def _forget(self, now_s: float) -> None:
-        for uid, (since_s, containers) in list(self._gone.items()):  # who went first comes first
+        for uid, (since_s, containers) in list(self._gone.items()):  # the oldest first
             if now_s - since_s <= KEEP_S and len(self._gone) <= MAX_PODS:
                 break
             del self._gone[uid]
             for container_id, container in containers.items():
-                # A mirror of a static pod may be made anew: another UID, the same container.
+                # A static pod's mirror may be recreated: another UID, the same container.
                 if self._containers.get(container_id) is container:
                     del self._containers[container_id]
 

@@ -29,7 +29,7 @@ class Cost(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class Context:
     """``report`` holds the hits, counters and CPU time of ``duration_s``, of one or many windows.
 
     ``peak_cores``: the highest use in one window. ``earlier_limit``: the limit the main process
@@ -57,13 +57,13 @@ class Case:
         return found.value if found else None
 
     @property
-    def fits(self) -> int | None:
+    def recommended(self) -> int | None:
         found = self.report.main_process.gomaxprocs
         return found.recommended if found else None
 
     @property
     def bound_by(self) -> tuple[Binding, ...]:
-        """What gives ``fits``; never empty."""
+        """What gives ``recommended``; never empty."""
         found = self.report.main_process.gomaxprocs
         if found is not None and found.bound_by:
             return found.bound_by
@@ -181,10 +181,10 @@ class Case:
 
 def is_mismatch(gomaxprocs: Gomaxprocs, thresholds: Thresholds) -> bool:
     """GOMAXPROCS is well above what fits."""
-    value, fits = gomaxprocs.value, gomaxprocs.recommended
-    if value is None or fits is None:
+    value, recommended = gomaxprocs.value, gomaxprocs.recommended
+    if value is None or recommended is None:
         return False
-    return value >= fits * thresholds.mismatch_ratio and value > 2
+    return value >= recommended * thresholds.mismatch_ratio and value > 2
 
 
 def request_of_weight(weight: int) -> float:

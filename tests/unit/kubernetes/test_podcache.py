@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from gotax.kubernetes import roster
-from gotax.kubernetes.roster import KEEP_S, Roster
+from gotax.kubernetes import podcache
+from gotax.kubernetes.podcache import KEEP_S, PodCache
 
 from .apiserver import pod
 
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
 
 
-def path(known: Roster, container_id: str) -> str | None:
+def path(known: PodCache, container_id: str) -> str | None:
     found = known.find(container_id)
     return found.path if found else None
 
@@ -23,7 +23,7 @@ def numbered(n: int) -> str:
 
 def test_a_restarted_container_and_the_one_before_it_are_two() -> None:
     """Both have the name; only the new one lives."""
-    known = Roster()
+    known = PodCache()
     known.put(pod("one", A), 0)
     known.put(pod("one", B, "2"), 1)
     old, new = known.find(A), known.find(B)
@@ -35,7 +35,7 @@ def test_a_restarted_container_and_the_one_before_it_are_two() -> None:
 
 def test_a_crash_loop_is_bounded() -> None:
     """Of the containers that ended only the last ones keep their name."""
-    known = Roster()
+    known = PodCache()
     for n in range(10_000):
         known.put(pod("one", numbered(n)), n)
     assert len(known) <= 18
@@ -44,8 +44,8 @@ def test_a_crash_loop_is_bounded() -> None:
 
 def test_pods_are_bounded(monkeypatch: Any) -> None:
     """What is beyond is counted, and room is made by those that go."""
-    monkeypatch.setattr(roster, "MAX_PODS", 3)
-    known = Roster()
+    monkeypatch.setattr(podcache, "MAX_PODS", 3)
+    known = PodCache()
     for n in range(5):
         known.put(pod(f"p{n}", numbered(n)), 0)
     assert (known.pods, known.refused) == (3, 2)
@@ -56,7 +56,7 @@ def test_pods_are_bounded(monkeypatch: Any) -> None:
 
 def test_a_pod_that_is_gone_is_forgotten_after_a_while() -> None:
     """Its last hits are named; then its memory is given back."""
-    known = Roster()
+    known = PodCache()
     known.put(pod("one", A), 0)
     known.remove(pod("one", A, "2"), 10)
     known.put(pod("two", B), 10 + KEEP_S)
@@ -68,7 +68,7 @@ def test_a_pod_that_is_gone_is_forgotten_after_a_while() -> None:
 
 def test_pods_that_come_and_go_leave_nothing() -> None:
     """A node with a new job every second, for a week."""
-    known = Roster()
+    known = PodCache()
     for n in range(20_000):
         known.put(pod(f"job-{n}", numbered(n)), n)
         known.remove(pod(f"job-{n}", numbered(n)), n + 0.5)
@@ -78,7 +78,7 @@ def test_pods_that_come_and_go_leave_nothing() -> None:
 
 def test_a_list_replaces_what_was_known() -> None:
     """Whoever is not in it has gone."""
-    known = Roster()
+    known = PodCache()
     known.replace([pod("one", A), pod("two", B)], 0)
     known.replace([pod("two", B), pod("three", C)], 1)
     assert known.pods == 2
@@ -89,7 +89,7 @@ def test_a_list_replaces_what_was_known() -> None:
 
 def test_a_static_pod_whose_mirror_was_made_anew_keeps_its_name() -> None:
     """The mirror has another UID then; the container is the same."""
-    known = Roster()
+    known = PodCache()
     known.put(pod("etcd", A, uid="old"), 0)
     known.put(pod("etcd", A, uid="new"), 1)
     known.remove(pod("etcd", A, uid="old"), 2)
@@ -100,7 +100,7 @@ def test_a_static_pod_whose_mirror_was_made_anew_keeps_its_name() -> None:
 
 def test_a_pod_that_comes_back_is_not_forgotten_with_its_past() -> None:
     """The server's memory may be a little behind: a pod seems to go, and is there again."""
-    known = Roster()
+    known = PodCache()
     known.put(pod("one", A), 0)
     known.remove(pod("one", A), 1)
     known.put(pod("one", A), 2)

@@ -1,15 +1,15 @@
-"""When newcomers are looked at: times only."""
+"""When new processes are read again: times only."""
 
 from __future__ import annotations
 
 import math
 
-from gotax.processes.first_look import DRAIN_FROM_S, LOOK_AT_S, YOUNG_MAX, Newcomers
+from gotax.processes.first_look import DRAIN_FROM_S, LOOK_AT_S, YOUNG_MAX, LookSchedule
 
 
 def test_each_age_is_looked_at_once() -> None:
     """At each age one look, from a second on with a drain, and then never again."""
-    young = Newcomers()
+    young = LookSchedule()
     young.add([7], 100.0)
     seen = []
     while (now := young.next_look_s) < math.inf:
@@ -22,7 +22,7 @@ def test_each_age_is_looked_at_once() -> None:
 
 def test_a_late_look_stands_for_those_that_were_missed() -> None:
     """After a pause (a suspended host) nobody is looked at several times in a row."""
-    young = Newcomers()
+    young = LookSchedule()
     young.add([7], 0.0)
     assert young.take_due(2.5) == {7: True}
     assert young.next_look_s == 4.0
@@ -32,25 +32,25 @@ def test_a_late_look_stands_for_those_that_were_missed() -> None:
 
 
 def test_who_is_forgotten_is_not_looked_at() -> None:
-    young = Newcomers()
+    young = LookSchedule()
     young.add([7, 8], 0.0)
     young.forget([7, 9])
     assert young.take_due(0.5) == {8: False}
 
 
 def test_the_young_are_bounded() -> None:
-    young = Newcomers()
+    young = LookSchedule()
     young.add(range(10 * YOUNG_MAX), 0.0)
     assert len(young) == YOUNG_MAX
 
 
 def test_a_flood_is_listened_to_once_a_second() -> None:
     """The first few are heard quickly; then a pause of a second, until the next regular drain."""
-    young, now = Newcomers(), 0.0
+    young, now = LookSchedule(), 0.0
     for _ in range(100):
         now = max(now, young.listen_at_s)
-        young.heard(now)
+        young.announced(now)
     assert 80 < now < 100
     young.rest()
-    young.heard(now)
+    young.announced(now)
     assert young.listen_at_s - now < 0.5

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from gotax.generations import Generations
+from gotax.lru import LruCache
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,13 +13,13 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-def test_agrees_with_a_dictionary_and_keeps_what_was_asked_for_last(
+def test_agrees_with_a_dictionary_and_keeps_what_was_used_last(
     steps: list[tuple[str, int]],
 ) -> None:
-    """It never tells an old value, holds at most twice its capacity, and still has each of the
-    ``capacity`` keys that were asked for last."""
-    cache: Generations[int, int] = Generations(CAPACITY)
-    truth: OrderedDict[int, int] = OrderedDict()  # least recently asked for first
+    """It never returns an old value, holds at most twice its capacity, and still has each of the
+    ``capacity`` keys that were used last."""
+    cache: LruCache[int, int] = LruCache(CAPACITY)
+    truth: OrderedDict[int, int] = OrderedDict()  # least recently used first
     for serial, (verb, key) in enumerate(steps):
         if verb == "put":
             cache.put(key, serial)
@@ -42,7 +42,7 @@ def test_agrees_with_a_dictionary_and_keeps_what_was_asked_for_last(
 @given(STEPS)
 def test_every_entry_is_held_removed_or_counted_as_evicted(steps: list[tuple[str, int]]) -> None:
     """Entries put = entries held + removed + evictions: none goes without a count."""
-    cache: Generations[int, int] = Generations(CAPACITY)
+    cache: LruCache[int, int] = LruCache(CAPACITY)
     put = removed = 0
     for serial, (verb, _) in enumerate(steps):
         if verb == "put":
@@ -57,6 +57,6 @@ def test_every_entry_is_held_removed_or_counted_as_evicted(steps: list[tuple[str
 
 def test_a_key_never_seen_is_none() -> None:
     """A miss changes nothing and is None."""
-    cache: Generations[str, int] = Generations(1)
+    cache: LruCache[str, int] = LruCache(1)
     assert cache.get("a") is None
     assert (len(cache), cache.evictions) == (0, 0)

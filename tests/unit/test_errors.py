@@ -1,0 +1,14 @@
+"""What the errors keep of themselves."""
+
+from __future__ import annotations
+
+import pytest
+from gotax.errors import AccessError, ParseError, ReadError
+
+
+@pytest.mark.parametrize("kind", [ParseError, AccessError])
+def test_a_refusal_gives_the_same_kind_of_error_again(kind: type[ReadError]) -> None:
+    """With its reason, and without the text, which may be long."""
+    again = kind("some-reason", "at 0x10").refusal.error
+    assert type(again) is kind
+    assert (again.reason, str(again)) == ("some-reason", "some-reason")
