@@ -25,7 +25,7 @@ import numpy as np
 from gotax.wire.v1 import ingest_pb2
 from gotax.wire.v1 import report_pb2 as wire
 from gotax_collector.ingest.decoding import Decoder, parse_request
-from gotax_collector.report import Received, Sender
+from gotax_collector.report import Report, Sender
 from gotax_collector.storage.clickhouse import Address, Connections
 from gotax_collector.storage.schema import Retention
 from gotax_collector.storage.store import ClickHouseStore, prepare
@@ -189,7 +189,7 @@ class Agent:
         return self.stacks[leaf]
 
 
-def batches(received: Sequence[Received], size: int) -> Iterator[Sequence[Received]]:
+def batches(received: Sequence[Report], size: int) -> Iterator[Sequence[Report]]:
     for index in range(0, len(received), size):
         yield received[index : index + size]
 

@@ -62,7 +62,7 @@ class Stacks(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class ContainerIdentity:
     """Who a container is; "" for what is not known.
 
     ``name`` is for people and never ""; ``key`` is unique on the node while the container lives.
@@ -114,7 +114,7 @@ class Finding:
 class Observation:
     """One Go container in one window.
 
-    ``category`` indexes ``Received.categories``; with it go ``category_hits`` and
+    ``category`` indexes ``Report.categories``; with it go ``category_hits`` and
     ``category_cpu_ns``, which adds up to ``cpu_ns`` exactly. ``gomaxprocs`` None: unreadable.
     ``origin`` is environment, automaxprocs, call, container-default, cpu-count, fixed-default or
     unknown. ``verdict`` is oversized, mismatch, fits, unlimited, too-few-samples, unreadable or
@@ -123,7 +123,7 @@ class Observation:
     not count.
     """
 
-    identity: Identity
+    identity: ContainerIdentity
     cpu_ns: int
     category: Int32Array
     category_hits: Int64Array
@@ -155,8 +155,8 @@ class Category:
 class Samples:
     """All samples of a report, columnar, sorted by container.
 
-    ``container`` indexes ``Received.containers``, ``category`` ``Received.categories``;
-    ``stack_hash`` is one of ``Received.stacks.hashes``; ``hits`` is at least 1. No combination of
+    ``container`` indexes ``Report.containers``, ``category`` ``Report.categories``;
+    ``stack_hash`` is one of ``Report.stacks.hashes``; ``hits`` is at least 1. No combination of
     the three occurs twice. Samples may be fewer than the categories' hits (the agent cuts off
     stacks of which there are too many).
     """
@@ -171,7 +171,7 @@ class Samples:
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class Report:
     """One window of one node. (``sender.agent``, ``epoch``, ``sequence``) is its identity.
 
     ``start_unix_ns`` is the node's clock, which may be wrong by any amount; ``received_unix_ns`` is
@@ -212,7 +212,7 @@ class StoreError(CollectorError):
 class Store(Protocol):
     """Where reports are kept. One thread calls it."""
 
-    def insert(self, batch: Sequence[Received]) -> None:
+    def insert(self, batch: Sequence[Report]) -> None:
         """Keep the batch for good: on return it survives whatever happens to this process.
 
         Blocks as long as it takes. Each report is kept wholly or not at all, and once: a report

@@ -34,7 +34,7 @@ from gotax_collector.storage.store import ClickHouseStore, prepare
 
 if TYPE_CHECKING:
     from gotax_collector.http.application import Site
-    from gotax_collector.http.entry import Guard
+    from gotax_collector.http.authentication import Guard
     from gotax_collector.ingest.intake import Intake
     from gotax_collector.ingest.receiver import Receiver
 

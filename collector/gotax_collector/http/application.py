@@ -23,7 +23,7 @@ from starlette.routing import Route
 from gotax_collector.errors import CollectorError
 from gotax_collector.http import drawing
 from gotax_collector.http.api import HOURS_PER_MONTH, SORTS, Api, Parameters
-from gotax_collector.http.entry import Entry, Guard
+from gotax_collector.http.authentication import Authentication, Guard
 from gotax_collector.metrics import CONTENT_TYPE
 from gotax_collector.query.answers import Changes
 from gotax_collector.query.questions import Questions
@@ -94,7 +94,7 @@ class Site:
 def application(served: Served) -> Starlette:
     pages = _Pages(served)
     return Starlette(
-        middleware=[Middleware(Entry, guard=served.guard)] if served.guard else [],
+        middleware=[Middleware(Authentication, guard=served.guard)] if served.guard else [],
         routes=[Route(path, answer) for path, answer in pages.routes().items()],
         exception_handlers={
             SelectionError: pages.not_understood,

@@ -1,4 +1,4 @@
-"""From the bytes of a report to ``Received``: inflated, bounded, parsed, checked, resolved.
+"""From the bytes of a report to ``Report``: inflated, bounded, parsed, checked, resolved.
 
 All of it is arithmetic on what was sent; clocks and sockets are elsewhere.
 """
@@ -15,16 +15,16 @@ from gotax.wire.v1 import ingest_pb2
 from gotax.wire.v1 import report_pb2 as wire
 
 from gotax_collector.ingest.bounds import REPORT, REQUEST, check_bounds
-from gotax_collector.ingest.dictionaries import Dictionaries
-from gotax_collector.ingest.dictionary import StreamDictionary, check_text
+from gotax_collector.ingest.dictionary import DecodedDictionary, check_text
+from gotax_collector.ingest.dictionary_pool import DictionaryPool
 from gotax_collector.refusal import Reason, RefusedError
 from gotax_collector.report import (
+    ContainerIdentity,
     Finding,
     Frame,
-    Identity,
     Int64Array,
     Observation,
-    Received,
+    Report,
     Samples,
     Sender,
     UInt64Array,
@@ -69,7 +69,7 @@ class ReportStacks:
 
     hashes: UInt64Array
     leaves: Int64Array  # frame of each hash
-    dictionary: StreamDictionary
+    dictionary: DecodedDictionary
 
     def frames(self, stack_hash: int) -> tuple[Frame, ...]:
         index = int(np.searchsorted(self.hashes, np.uint64(stack_hash)))
@@ -122,27 +122,27 @@ def inflate(data: bytes) -> bytes:
 
 
 class Decoder:
-    """Decodes the reports of one stream, in their order. ``all_`` is of all streams."""
+    """Decodes the reports of one stream, in their order. ``pool`` is of all streams."""
 
-    def __init__(self, sender: Sender, all_: Dictionaries | None = None) -> None:
+    def __init__(self, sender: Sender, pool: DictionaryPool | None = None) -> None:
         self._sender = sender
-        self._all = all_ or Dictionaries()
-        self._dictionary = StreamDictionary(self._all)
+        self._pool = pool or DictionaryPool()
+        self._dictionary = DecodedDictionary(self._pool)
         self._has_begun = False
 
     @property
     def dictionary_bytes(self) -> int:
         return self._dictionary.held_bytes
 
-    def decode(self, report: wire.Report, wire_bytes: int, now_unix_ns: int) -> Received:
+    def decode(self, report: wire.Report, wire_bytes: int, now_unix_ns: int) -> Report:
         """RefusedError, after which nothing else of this stream can be decoded."""
         if report.dictionary.reset:
-            self._dictionary = StreamDictionary(self._all)
+            self._dictionary = DecodedDictionary(self._pool)
         elif not self._has_begun:
             raise RefusedError(Reason.PROTOCOL, "a stream that does not begin with a reset")
         self._has_begun = True
         dictionary = self._dictionary
-        dictionary.absorb(report.dictionary)
+        dictionary.extend(report.dictionary)
         _check_sequence(report)
         window = report.window
         _check_window(window)
@@ -151,7 +151,7 @@ class Decoder:
         if len(set(ids)) != len(ids):
             raise RefusedError(Reason.COUNT, "a container that comes twice in one window")
         samples, stacks = _samples(observations, dictionary)
-        return Received(
+        return Report(
             sender=self._sender,
             epoch=report.epoch,
             sequence=report.sequence,
@@ -203,14 +203,14 @@ def _check_window(window: wire.Window) -> None:
 
 
 def _losses(
-    losses: Sequence[wire.Loss], dictionary: StreamDictionary
+    losses: Sequence[wire.Loss], dictionary: DecodedDictionary
 ) -> tuple[tuple[str, int], ...]:
     _at_most(HITS_MAX, *(loss.count for loss in losses))
     return tuple((dictionary.text(loss.reason), loss.count) for loss in losses)
 
 
 def _samples(
-    observations: Sequence[wire.Observation], dictionary: StreamDictionary
+    observations: Sequence[wire.Observation], dictionary: DecodedDictionary
 ) -> tuple[Samples, ReportStacks]:
     counts = [len(observation.stack) for observation in observations]
     distances = np.zeros(sum(counts), np.int64)
@@ -246,7 +246,7 @@ def _samples(
     return samples, ReportStacks(distinct, leaves, dictionary)
 
 
-def _observation(observation: wire.Observation, dictionary: StreamDictionary) -> Observation:
+def _observation(observation: wire.Observation, dictionary: DecodedDictionary) -> Observation:
     category = np.array(observation.category, np.int32)
     hits = list(observation.category_hits)
     if len(category) != len(hits) or len(set(observation.category)) != len(hits):
@@ -285,7 +285,7 @@ def _observation(observation: wire.Observation, dictionary: StreamDictionary) ->
     )
 
 
-def _identity(number: int, dictionary: StreamDictionary) -> Identity:
+def _identity(number: int, dictionary: DecodedDictionary) -> ContainerIdentity:
     known = dictionary.containers
     identity = known[number] if number < len(known) else None
     if identity is None:
@@ -310,7 +310,7 @@ def divided(total: int, hits: Sequence[int]) -> list[int]:
     return parts
 
 
-def _finding(finding: wire.Finding, dictionary: StreamDictionary) -> Finding:
+def _finding(finding: wire.Finding, dictionary: DecodedDictionary) -> Finding:
     code = dictionary.text(finding.code)
     if not code:
         raise RefusedError(Reason.TEXT, "a finding without a code")

@@ -17,16 +17,16 @@ import numpy.typing as npt
 from gotax.wire.v1 import report_pb2 as wire
 
 from gotax_collector.ingest import bounds
-from gotax_collector.ingest.dictionaries import Dictionaries
+from gotax_collector.ingest.dictionary_pool import DictionaryPool
 from gotax_collector.refusal import Reason, RefusedError
-from gotax_collector.report import Category, Frame, Identity, Int64Array, UInt64Array
+from gotax_collector.report import Category, ContainerIdentity, Frame, Int64Array, UInt64Array
 
 STRING_BYTES_MAX = 32 << 20
 TEXT_BYTES_MAX = 4096
 LABEL_BYTES_MAX = 64
 DEPTH_MAX = 1024
 _LINE_MAX = 1 << 30
-_CONTAINER_BYTES = 256  # of an Identity, about; its texts are counted elsewhere
+_CONTAINER_BYTES = 256  # of an ContainerIdentity, about; its texts are counted elsewhere
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _KUBERNETES = re.compile(r"[A-Za-z0-9._:-]*\Z")
@@ -35,7 +35,7 @@ _CONTAINER_TEXTS = tuple(field.name for field in wire.Container.DESCRIPTOR.field
 _KIND_NAMES = {wire.FRAME_KIND_KERNEL: "kernel", wire.FRAME_KIND_NATIVE: "native"}
 
 
-class Column:
+class GrowingArray:
     """Numbers that are appended in batches. ``values`` is a view, which stays as it is."""
 
     def __init__(self, kind: npt.DTypeLike, first: Sequence[int] = (0,)) -> None:
@@ -64,43 +64,43 @@ class Column:
         self._used = end
 
 
-class StreamDictionary:
+class DecodedDictionary:
     """Index 0 of every kind is the wire's id 0."""
 
-    def __init__(self, all_: Dictionaries | None = None) -> None:
-        self._holding = (all_ or Dictionaries()).hold(self)
+    def __init__(self, pool: DictionaryPool | None = None) -> None:
+        self._memory = (pool or DictionaryPool()).register(self)
         self.strings: list[str] = [""]
-        self.containers: list[Identity | None] = [None]
+        self.containers: list[ContainerIdentity | None] = [None]
         self.categories: tuple[Category, ...] = ()
         self._string_bytes = 0
-        self._function_name = Column(np.uint32)
-        self._function_file = Column(np.uint32)
-        self._function_kind = Column(np.int32)
-        self._function_hash = Column(np.uint64)
-        self._frame_parent = Column(np.uint32)
-        self._frame_function = Column(np.uint32)
-        self._frame_depth = Column(np.uint16)
-        self._frame_hash = Column(np.uint64)
-        self._frame_line: Column | None = None
-        self.stack_frame = Column(np.uint32)
-        self.stack_category = Column(np.int16, (-1,))
+        self._function_name = GrowingArray(np.uint32)
+        self._function_file = GrowingArray(np.uint32)
+        self._function_kind = GrowingArray(np.int32)
+        self._function_hash = GrowingArray(np.uint64)
+        self._frame_parent = GrowingArray(np.uint32)
+        self._frame_function = GrowingArray(np.uint32)
+        self._frame_depth = GrowingArray(np.uint16)
+        self._frame_hash = GrowingArray(np.uint64)
+        self._frame_line: GrowingArray | None = None
+        self.stack_frame = GrowingArray(np.uint32)
+        self.stack_category = GrowingArray(np.int16, (-1,))
 
     @property
     def held_bytes(self) -> int:
         """In memory, about; a text that others had before does not count."""
-        return self._holding.held_bytes
+        return self._memory.held_bytes
 
-    def absorb(self, new: wire.Dictionary) -> None:
+    def extend(self, new: wire.Dictionary) -> None:
         """Learn entries. RefusedError, after which this dictionary is of no further use."""
-        self._absorb_strings(new.strings)
-        self._absorb_functions(new)
-        self._absorb_frames(new)
-        self._absorb_categories(new.categories)
-        self._absorb_stacks(new)
+        self._add_strings(new.strings)
+        self._add_functions(new)
+        self._add_frames(new)
+        self._add_categories(new.categories)
+        self._add_stacks(new)
         for container in new.containers:
             self.containers.append(self._identity(container))
         _bound(len(self.containers), bounds.CONTAINERS)
-        self._holding.resize(self._own_bytes())
+        self._memory.resize(self._own_bytes())
 
     def text(self, number: int) -> str:
         if number >= len(self.strings):
@@ -137,15 +137,15 @@ class StreamDictionary:
             frame = int(parents[frame])
         return tuple(reversed(path))
 
-    def _absorb_strings(self, new: Sequence[str]) -> None:
+    def _add_strings(self, new: Sequence[str]) -> None:
         _bound(len(self.strings) + len(new), bounds.STRINGS)
         for text in new:
             self._string_bytes += check_text(text, TEXT_BYTES_MAX)
         if self._string_bytes > STRING_BYTES_MAX:
             raise RefusedError(Reason.DICTIONARY, "the strings of this stream are too long in all")
-        self.strings += self._holding.share(new)
+        self.strings += self._memory.share(new)
 
-    def _absorb_functions(self, new: wire.Dictionary) -> None:
+    def _add_functions(self, new: wire.Dictionary) -> None:
         names = new.function_name
         _bound(len(self._function_name) + len(names), bounds.FUNCTIONS)
         files = _column(new.function_file, len(names))
@@ -162,7 +162,7 @@ class StreamDictionary:
         self._function_kind.extend(np.array(kinds, np.int32))
         self._function_hash.extend(np.array(hashes, np.uint64))
 
-    def _absorb_frames(self, new: wire.Dictionary) -> None:
+    def _add_frames(self, new: wire.Dictionary) -> None:
         count = len(new.frame_parent)
         if len(new.frame_function) != count:
             raise _uneven()
@@ -182,7 +182,7 @@ class StreamDictionary:
             if max(lines) > _LINE_MAX:
                 raise RefusedError(Reason.COUNT, "a line number that is too high")
             if self._frame_line is None:
-                self._frame_line = Column(np.uint32, [0] * first)
+                self._frame_line = GrowingArray(np.uint32, [0] * first)
         if self._frame_line is not None:
             self._frame_line.extend(np.array(lines, np.uint32))
         self._hash_frames(parents, self._function_hash.values[functions].tolist(), lines)
@@ -225,7 +225,7 @@ class StreamDictionary:
         self._frame_hash.extend(np.array([digest for digest, _ in fresh], np.uint64))
         self._frame_depth.extend(depths)
 
-    def _absorb_categories(self, new: Sequence[wire.Category]) -> None:
+    def _add_categories(self, new: Sequence[wire.Category]) -> None:
         _bound(len(self.categories) + len(new), bounds.CATEGORIES)
         for category in new:
             check_text(category.label, LABEL_BYTES_MAX)
@@ -233,11 +233,11 @@ class StreamDictionary:
             if not category.label:
                 raise RefusedError(Reason.TEXT, "a category without a label")
         if new:
-            labels = self._holding.share(category.label for category in new)
-            groups = self._holding.share(category.group for category in new)
+            labels = self._memory.share(category.label for category in new)
+            groups = self._memory.share(category.group for category in new)
             self.categories += tuple(map(Category, labels, groups))
 
-    def _absorb_stacks(self, new: wire.Dictionary) -> None:
+    def _add_stacks(self, new: wire.Dictionary) -> None:
         frames = np.array(new.stack_frame, np.int64)
         categories = np.array(new.stack_category, np.int64)
         if len(frames) != len(categories):
@@ -252,13 +252,13 @@ class StreamDictionary:
         self.stack_frame.extend(frames)
         self.stack_category.extend(categories - 1)
 
-    def _identity(self, container: wire.Container) -> Identity:
+    def _identity(self, container: wire.Container) -> ContainerIdentity:
         texts = {name: self.text(getattr(container, name)) for name in _CONTAINER_TEXTS}
         if not texts["name"]:
             raise RefusedError(Reason.TEXT, "a container without a name")
         if not all(_KUBERNETES.match(texts[name]) for name in _KUBERNETES_NAMES):
             raise RefusedError(Reason.TEXT, "a Kubernetes name that Kubernetes does not allow")
-        return Identity(**texts)
+        return ContainerIdentity(**texts)
 
 
 def check_text(text: str, bytes_max: int) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gotax_collector.ingest.limits import Limits
-from gotax_collector.report import Received, Store, StoreError
+from gotax_collector.report import Report, Store, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ _QUIET_S = 0.25
 _RETRY_FIRST_S, _RETRY_MAX_S = 0.25, 10.0
 
 
-def footprint(report: Received) -> int:
+def footprint(report: Report) -> int:
     """Bytes in memory, about."""
     samples, stacks = len(report.samples), len(report.stacks.hashes)
     return 4096 + 24 * samples + 16 * stacks + 2048 * len(report.containers) + report.wire_bytes
@@ -44,7 +44,7 @@ class IntakeCounters:
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    report: Received
+    report: Report
     done: Callable[[], None]
     size: int
 
@@ -79,7 +79,7 @@ class Intake:
         self._loop = asyncio.get_running_loop()
         self._thread.start()
 
-    async def put(self, report: Received, done: Callable[[], None]) -> None:
+    async def put(self, report: Report, done: Callable[[], None]) -> None:
         """Wait for room, then leave the report to the store; ``done`` once it has it."""
         while self._bytes >= self._bytes_max:
             self._room.clear()

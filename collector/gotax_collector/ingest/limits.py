@@ -31,7 +31,7 @@ class Limits:
     batch_s: float = 2.0
 
 
-class Allowance:
+class RateLimiter:
     """A bucket of tokens for reports and one for bytes, of one agent."""
 
     def __init__(self, limits: Limits, now_s: float) -> None:

@@ -18,11 +18,11 @@ import grpc
 from gotax.wire.v1 import ingest_pb2
 
 from gotax_collector.ingest.decoding import Decoder, parse_hello, parse_request
-from gotax_collector.ingest.dictionaries import Dictionaries, to_begin_anew
+from gotax_collector.ingest.dictionary_pool import DictionaryPool, to_restart
 from gotax_collector.ingest.intake import Intake
-from gotax_collector.ingest.limits import Allowance, Limits
+from gotax_collector.ingest.limits import Limits, RateLimiter
 from gotax_collector.refusal import Reason, RefusedError
-from gotax_collector.report import Received, Sender
+from gotax_collector.report import Report, Sender
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ SERVICE = ingest_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name
 HELLO_TIMEOUT_S = 10.0
 _LARGE_BYTES = 64 << 10
 """Messages beyond that are decoded beside the event loop, so that it goes on for the others."""
-_ALLOWANCES_MAX = 20_000
+_RATE_LIMITERS_MAX = 20_000
 _ENDING = "this collector ends"
 _BEGIN_ANEW = "the dictionaries of all agents take too much memory: begin anew"
 
@@ -94,9 +94,9 @@ class Receiver:
         self._intake = intake
         self._limits = limits
         self._guard = guard
-        self._allowances: dict[str, Allowance] = {}
+        self._rate_limiters: dict[str, RateLimiter] = {}
         self._streams: OrderedDict[_Stream, None] = OrderedDict()  # by their last report
-        self._dictionaries = Dictionaries()
+        self._dictionaries = DictionaryPool()
         self.counters = ReceiverCounters()
 
     @property
@@ -190,12 +190,12 @@ class Receiver:
 
     async def _read_reports(self, stream: _Stream, sender: Sender) -> None:
         decoder = Decoder(sender, self._dictionaries)
-        allowance = self._allowance(sender.agent)
+        rate_limiter = self._rate_limiter(sender.agent)
         counters = self.counters
         while (data := await stream.next_message()) is not None:
             counters.received_bytes += len(data)
             stream.read += 1
-            allowance.take(len(data), time.monotonic())
+            rate_limiter.take(len(data), time.monotonic())
             report = await self._decode(decoder, data)
             self._streams.move_to_end(stream)
             stream.dictionary_bytes = decoder.dictionary_bytes
@@ -216,16 +216,16 @@ class Receiver:
         staying = [stream for stream in self._streams if not stream.is_ending]
         held = [stream.dictionary_bytes for stream in staying]
         taken -= sum(stream.dictionary_bytes for stream in self._streams if stream.is_ending)
-        for index in to_begin_anew(held, taken, most):
+        for index in to_restart(held, taken, most):
             staying[index].say_goodbye(_BEGIN_ANEW)
             self.counters.streams_renewed += 1
 
-    async def _decode(self, decoder: Decoder, data: bytes) -> Received:
+    async def _decode(self, decoder: Decoder, data: bytes) -> Report:
         if len(data) < _LARGE_BYTES:
             return self._decode_now(decoder, data)
         return await asyncio.to_thread(self._decode_now, decoder, data)
 
-    def _decode_now(self, decoder: Decoder, data: bytes) -> Received:
+    def _decode_now(self, decoder: Decoder, data: bytes) -> Report:
         began = time.thread_time()
         try:
             report = parse_request(data)
@@ -240,12 +240,12 @@ class Receiver:
         self.counters.ack_s += time.monotonic() - began
         stream.mark_stored()
 
-    def _allowance(self, agent: str) -> Allowance:
+    def _rate_limiter(self, agent: str) -> RateLimiter:
         """The same after a reconnect, or it would be no limit."""
-        known = self._allowances.pop(agent, None) or Allowance(self._limits, time.monotonic())
-        self._allowances[agent] = known
-        if len(self._allowances) > _ALLOWANCES_MAX:
-            del self._allowances[next(iter(self._allowances))]
+        known = self._rate_limiters.pop(agent, None) or RateLimiter(self._limits, time.monotonic())
+        self._rate_limiters[agent] = known
+        if len(self._rate_limiters) > _RATE_LIMITERS_MAX:
+            del self._rate_limiters[next(iter(self._rate_limiters))]
         return known
 
     async def _refuse(self, stream: _Stream, error: RefusedError) -> None:

@@ -17,7 +17,7 @@ _HEADER = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JournaledBatch:
     """``token`` names the batch in the store; ``body`` is what is inserted."""
 
     token: str
@@ -33,7 +33,7 @@ class Journal:
         for left in folder.glob("*.part"):
             left.unlink()
 
-    def write(self, entry: Entry) -> None:
+    def write(self, entry: JournaledBatch) -> None:
         """On disk when it returns, or OSError."""
         path = self._path(entry.token)
         part = path.with_suffix(".part")
@@ -51,17 +51,17 @@ class Journal:
             raise
         self._sync()
 
-    def read(self) -> Entry | None:
+    def read(self) -> JournaledBatch | None:
         """What an insert left behind. A file that is not whole never was: nobody relied on it."""
         for path in sorted(self._folder.glob(f"*{_SUFFIX}")):
             data = path.read_bytes()
             body = data[_HEADER:]
             if zlib.crc32(body).to_bytes(_HEADER, "little") == data[:_HEADER]:
-                return Entry(path.name.removesuffix(_SUFFIX), body)
+                return JournaledBatch(path.name.removesuffix(_SUFFIX), body)
             path.unlink()
         return None
 
-    def remove(self, entry: Entry) -> None:
+    def remove(self, entry: JournaledBatch) -> None:
         self._path(entry.token).unlink(missing_ok=True)
 
     def _path(self, token: str) -> Path:

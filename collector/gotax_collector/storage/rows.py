@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from gotax_collector.report import Category, Received, UInt64Array
+from gotax_collector.report import Category, Report, UInt64Array
 from gotax_collector.storage.columns import (
     COUNT_MAX,
     STACKS,
@@ -26,7 +26,7 @@ _encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", 
 _OF_CONTAINER = [column.value for column in WINDOWS]
 
 
-def window_lines(report: Received, batch: Batch) -> Iterator[str]:
+def window_lines(report: Report, batch: Batch) -> Iterator[str]:
     """A line for the node, and one for each container."""
     received_s = _seconds(report.received_unix_ns)
     # A clock that is ahead would put the window where no question looks.
@@ -44,7 +44,7 @@ def window_lines(report: Received, batch: Batch) -> Iterator[str]:
         yield _encode([value(row) for value in _OF_CONTAINER])
 
 
-def stack_ids(report: Received) -> UInt64Array:
+def stack_ids(report: Report) -> UInt64Array:
     """Of each sample: the stack's hash and what the time there counts as, in one number."""
     if not len(report.samples):
         return np.zeros(0, np.uint64)
@@ -54,7 +54,7 @@ def stack_ids(report: Received) -> UInt64Array:
 
 
 def stack_line(
-    report: Received, workload: Workload, stack: tuple[int, int, Category], day: str
+    report: Report, workload: Workload, stack: tuple[int, int, Category], day: str
 ) -> str:
     """``stack`` is (id, hash, category)."""
     number, stack_hash, category = stack

@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 
 from gotax_collector.errors import CollectorError
-from gotax_collector.report import Category, Received, StoreError
+from gotax_collector.report import Category, Report, StoreError
 from gotax_collector.storage import rows, schema
 from gotax_collector.storage.clickhouse import Connections, QueryError
 from gotax_collector.storage.columns import STACKS, WINDOWS, Batch, workload_of
-from gotax_collector.storage.journal import Entry, Journal
-from gotax_collector.storage.ledger import Ledger, Ranges
+from gotax_collector.storage.journal import Journal, JournaledBatch
 from gotax_collector.storage.schema import Layout, Retention
+from gotax_collector.storage.stored_reports import Ranges, StoredReports
 
 log = logging.getLogger(__name__)
 
@@ -144,25 +144,25 @@ class ClickHouseStore:
     connections: Connections
     folder: Path
     counters: Counters = field(default_factory=Counters)
-    _ledger: Ledger = field(default_factory=Ledger)
+    _stored: StoredReports = field(default_factory=StoredReports)
     _known: rows.KnownStacks = field(default_factory=rows.KnownStacks)
     _journal: Journal = field(init=False)
 
     def __post_init__(self) -> None:
         self._journal = Journal(self.folder / "journal")
 
-    def insert(self, batch: Sequence[Received]) -> None:
+    def insert(self, batch: Sequence[Report]) -> None:
         start = time.monotonic()
         try:
             self._finish()
-            self._load_ledger(batch)
+            self._load_stored(batch)
             new = self._not_stored(batch)
             for part in _parts(new):
                 self._keep(part)
         except (QueryError, OSError) as error:
             self.counters.failures += 1
-            # Of a failed insert nobody knows how it ended: the store's own ledger does.
-            self._ledger.forget()
+            # A failed insert may have stored some of the batch: ask the table `ledger` again.
+            self._stored.clear()
             raise StoreError(f"the store does not take a batch: {error}") from error
         finally:
             self.counters.insert_s += time.monotonic() - start
@@ -189,7 +189,7 @@ class ClickHouseStore:
                 self.counters.replayed += 1
             self._journal.remove(entry)
 
-    def _is_overtaken(self, entry: Entry) -> bool:
+    def _is_overtaken(self, entry: JournaledBatch) -> bool:
         """Nothing of the batch is there, and its agents went to another replica with it.
 
         Only for a server: nobody else writes into a folder.
@@ -203,12 +203,12 @@ class ClickHouseStore:
         )
         return not found[0]["n"]
 
-    def _load_ledger(self, batch: Sequence[Received]) -> None:
+    def _load_stored(self, batch: Sequence[Report]) -> None:
         """Of agents whose stream is new: what the store has of them."""
         wanted = {
             (report.sender.agent, report.epoch): report.sender
             for report in batch
-            if not self._ledger.knows(report.sender.agent, report.epoch, report.sender)
+            if not self._stored.is_loaded(report.sender.agent, report.epoch, report.sender)
         }
         if not wanted:
             return
@@ -230,36 +230,36 @@ class ClickHouseStore:
             if (key := (row["agent"], row["epoch"])) in ranges:
                 ranges[key].append((row["first"], row["last"]))
         for key, sender in wanted.items():
-            self._ledger.load(*key, sender, Ranges(ranges[key]))
+            self._stored.load(*key, sender, Ranges(ranges[key]))
 
-    def _not_stored(self, batch: Sequence[Received]) -> list[Received]:
-        new: dict[tuple[str, int, int], Received] = {}
+    def _not_stored(self, batch: Sequence[Report]) -> list[Report]:
+        new: dict[tuple[str, int, int], Report] = {}
         for report in batch:
-            if not self._ledger.has(report.key):
+            if not self._stored.has(report.key):
                 new.setdefault(report.key, report)
         return list(new.values())
 
-    def _keep(self, reports: Sequence[Received]) -> None:
+    def _keep(self, reports: Sequence[Report]) -> None:
         day = time.strftime("%Y-%m-%d", time.gmtime(reports[0].received_unix_ns // 10**9))
         self._name_stacks(reports, day)
         token = secrets.randbits(64)
         batch = Batch(day, token)
         lines = [line for report in reports for line in rows.window_lines(report, batch)]
-        entry = Entry(f"{token:016x}", "\n".join(lines).encode())
+        entry = JournaledBatch(f"{token:016x}", "\n".join(lines).encode())
         self._journal.write(entry)
         self._send(entry)
         self._journal.remove(entry)
         self.counters.rows += len(lines)
         for report in reports:
-            self._ledger.add(report.key)
+            self._stored.add(report.key)
 
-    def _send(self, entry: Entry) -> None:
+    def _send(self, entry: JournaledBatch) -> None:
         settings = {**_INSERT, "insert_deduplication_token": entry.token}
         if self.connections.address.cluster:
             settings |= {"distributed_foreground_insert": 1, "insert_quorum": "auto"}
         self.connections.insert("windows", _WINDOWS, entry.body, settings)
 
-    def _name_stacks(self, reports: Sequence[Received], day: str) -> None:
+    def _name_stacks(self, reports: Sequence[Report], day: str) -> None:
         lines: list[str] = []
         keys: list[np.uint64] = []
         for report in reports:
@@ -275,7 +275,7 @@ class ClickHouseStore:
         self._known.add(np.array(keys, np.uint64))
         self.counters.stacks += len(lines)
 
-    def _new_stacks(self, report: Received, day: str) -> list[tuple[str, np.uint64]]:
+    def _new_stacks(self, report: Report, day: str) -> list[tuple[str, np.uint64]]:
         samples = report.samples
         if not len(samples):
             return []
@@ -295,9 +295,9 @@ class ClickHouseStore:
         return list(found.values())
 
 
-def _parts(reports: Sequence[Received]) -> list[list[Received]]:
+def _parts(reports: Sequence[Report]) -> list[list[Report]]:
     """Of at most ROWS_MAX rows each, and of one day each, by the collector's clock."""
-    parts: list[list[Received]] = []
+    parts: list[list[Report]] = []
     size, day = 0, -1
     for report in reports:
         count = len(report.containers) + 1

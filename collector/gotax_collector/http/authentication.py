@@ -19,7 +19,7 @@ Guard = Callable[[str], None]
 """Given a header ``Bearer TOKEN``. RefusedError: no."""
 
 
-class Entry:
+class Authentication:
     """Lets through what ``guard`` lets through."""
 
     def __init__(self, app: ASGIApp, guard: Guard) -> None:

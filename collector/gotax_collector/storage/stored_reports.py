@@ -67,7 +67,7 @@ class Ranges:
             self._ends.insert(index, number)
 
 
-class Ledger:
+class StoredReports:
     """What is known to be stored. ``source`` is whoever vouches for it: one stream of an agent.
 
     A new stream may come from another replica, which has stored reports that we know nothing of.
@@ -76,7 +76,7 @@ class Ledger:
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[str, int], tuple[object, Ranges]] = OrderedDict()
 
-    def knows(self, agent: str, epoch: int, source: object) -> bool:
+    def is_loaded(self, agent: str, epoch: int, source: object) -> bool:
         known = self._known.get((agent, epoch))
         return known is not None and known[0] is source
 
@@ -99,6 +99,6 @@ class Ledger:
             if known[1].count > RANGES_MAX:
                 del self._known[agent, epoch]
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """After an insert of which nobody knows how it ended."""
         self._known.clear()

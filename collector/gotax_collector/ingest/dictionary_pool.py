@@ -17,7 +17,7 @@ _TEXT_BYTES = 80  # of a text's places in the two tables here, about
 _ROOM_SHARE = 7 / 8
 
 
-class Dictionaries:
+class DictionaryPool:
     """Any thread may use it."""
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Dictionaries:
         self._uses: dict[str, int] = {}
         self._bytes = 0
         # A dictionary may end anywhere, even within a method of this: it is counted out later.
-        self._ended: deque[Holding] = deque()
+        self._ended: deque[DictionaryMemory] = deque()
 
     @property
     def held_bytes(self) -> int:
@@ -42,13 +42,13 @@ class Dictionaries:
             self._settle()
             return len(self._texts)
 
-    def hold(self, owner: object) -> Holding:
+    def register(self, owner: object) -> DictionaryMemory:
         """An account that ends with its owner."""
-        holding = Holding(self)
-        weakref.finalize(owner, self._ended.append, holding).atexit = False
-        return holding
+        memory = DictionaryMemory(self)
+        weakref.finalize(owner, self._ended.append, memory).atexit = False
+        return memory
 
-    def _share(self, holding: Holding, new: Iterable[str]) -> list[str]:
+    def _share(self, memory: DictionaryMemory, new: Iterable[str]) -> list[str]:
         shared = []
         with self._lock:
             self._settle()
@@ -59,33 +59,33 @@ class Dictionaries:
                 if not uses:
                     size = _size(kept)
                     self._bytes += size
-                    holding.text_bytes += size
+                    memory.text_bytes += size
                 shared.append(kept)
         return shared
 
-    def _resize(self, holding: Holding, size: int) -> None:
+    def _resize(self, memory: DictionaryMemory, size: int) -> None:
         with self._lock:
-            self._bytes += size - holding.own_bytes
-            holding.own_bytes = size
+            self._bytes += size - memory.own_bytes
+            memory.own_bytes = size
 
     def _settle(self) -> None:
         while self._ended:
-            holding = self._ended.popleft()
-            self._bytes -= holding.own_bytes
-            for text in holding.texts:
+            memory = self._ended.popleft()
+            self._bytes -= memory.own_bytes
+            for text in memory.texts:
                 self._uses[text] -= 1
                 if not self._uses[text]:
                     del self._uses[text], self._texts[text]
                     self._bytes -= _size(text)
 
 
-class Holding:
+class DictionaryMemory:
     """What one dictionary holds. One thread at a time uses it."""
 
-    __slots__ = ("_all", "own_bytes", "text_bytes", "texts")
+    __slots__ = ("_pool", "own_bytes", "text_bytes", "texts")
 
-    def __init__(self, all_: Dictionaries) -> None:
-        self._all = all_
+    def __init__(self, pool: DictionaryPool) -> None:
+        self._pool = pool
         self.own_bytes = 0
         self.text_bytes = 0  # of those that nobody else had when it took them
         self.texts: list[str] = []
@@ -96,16 +96,16 @@ class Holding:
 
     def share(self, new: Iterable[str]) -> list[str]:
         """The same texts, as all dictionaries have them."""
-        shared = self._all._share(self, new)
+        shared = self._pool._share(self, new)
         self.texts += shared
         return shared
 
     def resize(self, size: int) -> None:
         """``size``: in bytes, without the texts."""
-        self._all._resize(self, size)
+        self._pool._resize(self, size)
 
 
-def to_begin_anew(held: Sequence[int], taken: int, most: int) -> tuple[int, ...]:
+def to_restart(held: Sequence[int], taken: int, most: int) -> tuple[int, ...]:
     """Whose dictionaries should go: indices into ``held``, bytes by stream, used longest ago first.
 
     ``taken`` is what all take, and may be ``most``. Only those with at least an average dictionary
