@@ -148,4 +148,4 @@ def test_a_store_that_does_not_return_does_not_keep_it(tmp_path: Path, within_s:
         agent.close()
     finally:
         process.kill()
-    assert "not all was stored" in log.read_text()
+    assert "some reports are not stored" in log.read_text()

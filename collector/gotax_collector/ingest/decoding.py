@@ -1,6 +1,6 @@
-"""From the bytes of a report to ``Report``: inflated, bounded, parsed, checked, resolved.
+"""Decodes the bytes of a message into a ``Report``, and checks everything in it.
 
-All of it is arithmetic on what was sent; clocks and sockets are elsewhere.
+Pure: no clock and no socket.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ _UNKNOWN = "unknown"
 
 @dataclass(frozen=True, slots=True)
 class ReportStacks:
-    """The stacks of one report, as ``report.Stacks`` asks: hashes, and the dictionary behind."""
+    """The stacks of one report: implements ``report.Stacks`` with the stream's dictionary."""
 
     hashes: UInt64Array
-    leaves: Int64Array  # frame of each hash
+    leaves: Int64Array  # the frame of each hash
     dictionary: DecodedDictionary
 
     def frames(self, stack_hash: int) -> tuple[Frame, ...]:
@@ -98,7 +98,7 @@ def parse_request(data: bytes) -> ingest_pb2.Hello | wire.Report:
 
 
 def parse_hello(hello: ingest_pb2.Hello) -> tuple[Sender, int]:
-    """Who it is, and the epoch. RefusedError: TEXT."""
+    """The sender and its epoch. RefusedError: TEXT."""
     texts = (hello.agent, hello.node, hello.version, hello.kernel, hello.architecture)
     for text in texts:
         check_text(text, HELLO_TEXT_MAX)
@@ -108,7 +108,7 @@ def parse_hello(hello: ingest_pb2.Hello) -> tuple[Sender, int]:
 
 
 def inflate(data: bytes) -> bytes:
-    """RefusedError: SYNTAX (no zlib, or cut off), SIZE (more than ``REPORT_BYTES_MAX``)."""
+    """RefusedError: SYNTAX (not zlib, or cut off), SIZE (more than ``REPORT_BYTES_MAX``)."""
     inflater = zlib.decompressobj()
     try:
         report = inflater.decompress(data, REPORT_BYTES_MAX)
@@ -122,7 +122,7 @@ def inflate(data: bytes) -> bytes:
 
 
 class Decoder:
-    """Decodes the reports of one stream, in their order. ``pool`` is of all streams."""
+    """Decodes the reports of one stream, in order. All streams share ``pool``."""
 
     def __init__(self, sender: Sender, pool: DictionaryPool | None = None) -> None:
         self._sender = sender
@@ -135,7 +135,7 @@ class Decoder:
         return self._dictionary.held_bytes
 
     def decode(self, report: wire.Report, wire_bytes: int, now_unix_ns: int) -> Report:
-        """RefusedError, after which nothing else of this stream can be decoded."""
+        """After RefusedError nothing else of this stream can be decoded."""
         if report.dictionary.reset:
             self._dictionary = DecodedDictionary(self._pool)
         elif not self._has_begun:
@@ -294,9 +294,9 @@ def _identity(number: int, dictionary: DecodedDictionary) -> ContainerIdentity:
 
 
 def divided(total: int, hits: Sequence[int]) -> list[int]:
-    """``total`` in proportion to ``hits``, whole numbers that add up to it.
+    """Divide ``total`` in proportion to ``hits``, into whole numbers that add up to it.
 
-    The ends of the parts are rounded down. All of it goes to the first where there are no hits.
+    The running sums are rounded down. Without any hits the first part gets everything.
     """
     every = sum(hits)
     if not every:

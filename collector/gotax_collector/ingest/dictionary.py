@@ -1,8 +1,8 @@
-"""What one stream has introduced: texts, functions, frames, stacks, containers, by id.
+"""The dictionary of one stream, decoded: texts, functions, frames, stacks and containers by id.
 
-Only ever appended to. A reset makes a new one, so that reports that were received before keep
-theirs. Frames and functions are kept in columns of numbers, some 20 bytes each, and texts once for
-all streams: a thousand agents have many.
+Entries are only appended. A reset makes a new dictionary, so that earlier reports keep theirs.
+Functions and frames are arrays of numbers, about 20 bytes each. Texts are shared between all
+streams, because a thousand agents have many.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TEXT_BYTES_MAX = 4096
 LABEL_BYTES_MAX = 64
 DEPTH_MAX = 1024
 _LINE_MAX = 1 << 30
-_CONTAINER_BYTES = 256  # of an ContainerIdentity, about; its texts are counted elsewhere
+_CONTAINER_BYTES = 256  # estimated size of a ContainerIdentity without its texts
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _KUBERNETES = re.compile(r"[A-Za-z0-9._:-]*\Z")
@@ -36,7 +36,7 @@ _KIND_NAMES = {wire.FRAME_KIND_KERNEL: "kernel", wire.FRAME_KIND_NATIVE: "native
 
 
 class GrowingArray:
-    """Numbers that are appended in batches. ``values`` is a view, which stays as it is."""
+    """An array that grows at its end. A view from ``values`` does not change when it grows."""
 
     def __init__(self, kind: npt.DTypeLike, first: Sequence[int] = (0,)) -> None:
         self._room = np.zeros(max(64, len(first)), kind)
@@ -65,7 +65,7 @@ class GrowingArray:
 
 
 class DecodedDictionary:
-    """Index 0 of every kind is the wire's id 0."""
+    """What an agent has introduced on one stream. Index 0 of each array is the wire's id 0."""
 
     def __init__(self, pool: DictionaryPool | None = None) -> None:
         self._memory = (pool or DictionaryPool()).register(self)
@@ -87,11 +87,11 @@ class DecodedDictionary:
 
     @property
     def held_bytes(self) -> int:
-        """In memory, about; a text that others had before does not count."""
+        """Estimated memory, without texts that another dictionary added first."""
         return self._memory.held_bytes
 
     def extend(self, new: wire.Dictionary) -> None:
-        """Learn entries. RefusedError, after which this dictionary is of no further use."""
+        """Append new entries. After RefusedError this dictionary must not be used any more."""
         self._add_strings(new.strings)
         self._add_functions(new)
         self._add_frames(new)
@@ -108,7 +108,7 @@ class DecodedDictionary:
         return self.strings[number]
 
     def hashes(self, stacks: Int64Array) -> UInt64Array:
-        """Of stacks, whose ids are in range."""
+        """The hashes of stacks. The ids must be in range."""
         found: UInt64Array = self._frame_hash.values[self.stack_frame.values[stacks]]
         return found
 
@@ -119,12 +119,12 @@ class DecodedDictionary:
             *(self.stack_frame, self.stack_category),
         )
         lines = self._frame_line.nbytes if self._frame_line else 0
-        texts = 16 * len(self.strings)  # a place here and one in the account of them
+        texts = 16 * len(self.strings)  # a reference here and one in DictionaryMemory
         containers = _CONTAINER_BYTES * len(self.containers)
         return sum(column.nbytes for column in columns) + lines + texts + containers
 
     def frames(self, frame: int) -> tuple[Frame, ...]:
-        """The path to a frame, root first."""
+        """The stack that ends with a frame, root first."""
         path = []
         parents, functions = self._frame_parent.values, self._frame_function.values
         names, files = self._function_name.values, self._function_file.values
@@ -192,9 +192,9 @@ class DecodedDictionary:
     def _hash_frames(
         self, parents: Int64Array, functions: Sequence[int], lines: Sequence[int]
     ) -> None:
-        """A frame's hash is of its parent's, so it stands for the whole path to the root.
+        """Hash each frame with its parent's hash, so that it covers the path to the root.
 
-        ``functions`` are the hashes of theirs.
+        ``functions`` are the hashes of the frames' functions.
         """
         first = len(self._frame_hash)
         old = parents[parents < first]
@@ -262,7 +262,7 @@ class DecodedDictionary:
 
 
 def check_text(text: str, bytes_max: int) -> int:
-    """Its length in bytes. RefusedError: TEXT."""
+    """The length in bytes. RefusedError: TEXT."""
     size = len(text) if text.isascii() else len(text.encode())
     if size > bytes_max:
         raise RefusedError(Reason.TEXT, "a text that is too long")
@@ -272,7 +272,7 @@ def check_text(text: str, bytes_max: int) -> int:
 
 
 def _column(values: Sequence[int], count: int) -> Sequence[int]:
-    """A column that may have been left out."""
+    """Zeros for a column that was not sent."""
     if not values:
         return [0] * count
     if len(values) != count:

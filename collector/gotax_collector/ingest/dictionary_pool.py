@@ -1,8 +1,8 @@
-"""What the dictionaries of all streams take in memory, together and each, and who is to begin anew.
+"""Shares texts between the dictionaries of all streams, and counts the memory of each.
 
-The agents of a fleet see the same programs. So a text is kept once, whoever says it, and counted
-once; what is counted follows the dictionaries' lives, those in reports that still wait included.
-Not with sys.intern: some versions of Python never let go of what it was given.
+The agents of a fleet see the same programs. So each text is kept once and counted once, until the
+last dictionary that uses it is gone. A dictionary also lives as long as a waiting report needs it.
+sys.intern is no alternative: some versions of Python never free interned texts.
 """
 
 from __future__ import annotations
@@ -13,37 +13,37 @@ import weakref
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-_TEXT_BYTES = 80  # of a text's places in the two tables here, about
+_TEXT_BYTES = 80  # estimated size of a text's entries in the two tables here
 _ROOM_SHARE = 7 / 8
 
 
 class DictionaryPool:
-    """Any thread may use it."""
+    """The texts of all dictionaries, and the memory of all together. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._texts: dict[str, str] = {}
         self._uses: dict[str, int] = {}
         self._bytes = 0
-        # A dictionary may end anywhere, even within a method of this: it is counted out later.
+        # A finalizer may run anywhere, even within a method of this class. So it only appends here.
         self._ended: deque[DictionaryMemory] = deque()
 
     @property
     def held_bytes(self) -> int:
-        """Of all dictionaries that are in use, and of their texts."""
+        """Of all dictionaries in use, with their texts."""
         with self._lock:
             self._settle()
             return self._bytes
 
     @property
     def texts(self) -> int:
-        """How many there are, each once."""
+        """How many distinct texts there are."""
         with self._lock:
             self._settle()
             return len(self._texts)
 
     def register(self, owner: object) -> DictionaryMemory:
-        """An account that ends with its owner."""
+        """Count the memory of ``owner`` until it is garbage-collected."""
         memory = DictionaryMemory(self)
         weakref.finalize(owner, self._ended.append, memory).atexit = False
         return memory
@@ -80,14 +80,14 @@ class DictionaryPool:
 
 
 class DictionaryMemory:
-    """What one dictionary holds. One thread at a time uses it."""
+    """The texts and the memory of one dictionary. Only one thread at a time uses it."""
 
     __slots__ = ("_pool", "own_bytes", "text_bytes", "texts")
 
     def __init__(self, pool: DictionaryPool) -> None:
         self._pool = pool
         self.own_bytes = 0
-        self.text_bytes = 0  # of those that nobody else had when it took them
+        self.text_bytes = 0  # of the texts that this dictionary added to the pool first
         self.texts: list[str] = []
 
     @property
@@ -95,22 +95,23 @@ class DictionaryMemory:
         return self.own_bytes + self.text_bytes
 
     def share(self, new: Iterable[str]) -> list[str]:
-        """The same texts, as all dictionaries have them."""
+        """The shared copies of these texts."""
         shared = self._pool._share(self, new)
         self.texts += shared
         return shared
 
     def resize(self, size: int) -> None:
-        """``size``: in bytes, without the texts."""
+        """``size`` is in bytes, without the texts."""
         self._pool._resize(self, size)
 
 
 def to_restart(held: Sequence[int], taken: int, most: int) -> tuple[int, ...]:
-    """Whose dictionaries should go: indices into ``held``, bytes by stream, used longest ago first.
+    """Which streams must restart: indices into ``held``, which has the bytes of each stream.
 
-    ``taken`` is what all take, and may be ``most``. Only those with at least an average dictionary
-    go, so that one which grows without measure does not push out all others; and until there is
-    some room, so that it is not one per report from then on.
+    ``held`` is ordered by last use, the least recently used first. ``taken`` is the total, ``most``
+    its maximum. Only streams with at least an average dictionary restart, so that one that grows
+    without limit does not evict all others. Enough of them restart to free some room, so that not
+    every further report causes another restart.
     """
     if taken <= most or not held:
         return ()

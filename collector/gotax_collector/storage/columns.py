@@ -1,8 +1,8 @@
-"""The columns of the tables that reports are written into: each with its type and its value.
+"""The columns of the tables ``windows`` and ``stacks``, each with its type and its value.
 
-A new column is a line here: the table (schema.py) and the rows (rows.py) follow. A store that is
-there already needs a step in schema.MIGRATIONS as well. The journal keeps rows without the names of
-their columns: a new column comes last.
+A new column is one line here. The tables (schema.py) and the rows (rows.py) are made from these
+lists. Existing stores also need a step in schema.MIGRATIONS. Add a new column at the end: rows in
+the journal have no column names.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 
 from gotax_collector.report import Category, ContainerIdentity, Frame, Observation, Report
 
-COUNT_MAX = (1 << 32) - 1  # of columns that are UInt32
+COUNT_MAX = (1 << 32) - 1  # the maximum of a UInt32
 KINDS = {"go": 0, "kernel": 1, "native": 2}
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What the rows of one insert have in common. ``day`` is the store's partition."""
+    """What all rows of one insert share. ``day`` is the partition."""
 
     day: str
     token: int
@@ -26,7 +26,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What a fleet counts together: what a user applied, else a unit, else a program."""
+    """What a container belongs to: the object that a user applied, else a unit, else a program."""
 
     namespace: str
     kind: str
@@ -45,7 +45,7 @@ def workload_of(identity: ContainerIdentity) -> Workload:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What all rows of a report have. ``ordinal`` 0 is the node's own row."""
+    """What all rows of a report share. ``ordinal`` 0 is the row of the node."""
 
     report: Report
     batch: Batch
@@ -56,8 +56,8 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class ContainerRow(Row):
-    """``observation`` with its samples. ``saving`` is of its best finding: low, mid, high, and the
-    GOMAXPROCS that leads there."""
+    """One container with its samples. ``saving`` is that of the best finding: low, mid, high, and
+    the GOMAXPROCS that gives it."""
 
     observation: Observation
     stacks: list[int]
@@ -114,7 +114,10 @@ class StackRow:
 
 @dataclass(frozen=True, slots=True)
 class WindowColumn:
-    """``definition`` is ClickHouse's: type and codec. ``node`` None: a node has none of it."""
+    """A column of ``windows``. ``definition`` is ClickHouse's type and codec.
+
+    ``node`` is the value in the row of the node; None stands for 0 or empty.
+    """
 
     name: str
     definition: str
@@ -133,7 +136,7 @@ class StackColumn:
 
 
 def definitions(columns: Iterable[WindowColumn | StackColumn]) -> str:
-    """As CREATE TABLE has them."""
+    """The columns as text for CREATE TABLE."""
     return ",".join(f"\n  {column.name} {column.definition}" for column in columns)
 
 

@@ -1,8 +1,8 @@
-"""The batch that is on its way into the store, on disk until it is there.
+"""Keeps the current batch on disk until it is stored.
 
-A process that is killed in the middle of an insert may leave ``windows`` with the batch and the
-hourly sums without it. The next one finds the batch here and inserts it again, byte for byte and
-under the same token: what is there already stays as it is, what is missing comes.
+If the process is killed during an insert, ``windows`` may have the batch and the hourly sums may
+not. The next process finds the batch here and inserts the same bytes again with the same token.
+ClickHouse ignores what it already has and adds what is missing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _HEADER = 8
 
 @dataclass(frozen=True, slots=True)
 class JournaledBatch:
-    """``token`` names the batch in the store; ``body`` is what is inserted."""
+    """``token`` identifies the batch in the store. ``body`` has the rows to insert."""
 
     token: str
     body: bytes
@@ -34,7 +34,7 @@ class Journal:
             left.unlink()
 
     def write(self, entry: JournaledBatch) -> None:
-        """On disk when it returns, or OSError."""
+        """Write the batch and sync it to disk. OSError."""
         path = self._path(entry.token)
         part = path.with_suffix(".part")
         checksum = zlib.crc32(entry.body).to_bytes(_HEADER, "little")
@@ -52,7 +52,7 @@ class Journal:
         self._sync()
 
     def read(self) -> JournaledBatch | None:
-        """What an insert left behind. A file that is not whole never was: nobody relied on it."""
+        """The batch of an interrupted insert. Incomplete files are removed: no insert used them."""
         for path in sorted(self._folder.glob(f"*{_SUFFIX}")):
             data = path.read_bytes()
             body = data[_HEADER:]

@@ -1,10 +1,11 @@
-"""Reports in ClickHouse: kept once each, wholly or not at all.
+"""Stores reports in ClickHouse: each once, and as a whole or not at all.
 
-A batch goes in three steps: names of stacks that are new (repeating them changes nothing), the
-batch itself into the journal, then into ``windows`` under a token of its own. Whatever is
-interrupted after the second step is repeated under the same token, and ClickHouse ignores, table
-by table, what it has already. Whatever is interrupted before was not acknowledged, and comes
-again from the agent. docs/decisions/0010 says why so, and what replicas change.
+A batch takes three steps. First the names of new stacks are inserted (doing so twice changes
+nothing). Then the batch is written to the journal. Then it is inserted into ``windows`` with a
+unique token. After an interruption behind the second step, the insert is repeated with the same
+token, and ClickHouse ignores, table by table, what it already has. After an earlier interruption
+the agent sends the reports again, because they were not acknowledged. docs/decisions/0010 gives the
+reasons, and says what replicas change.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from gotax_collector.storage.stored_reports import Ranges, StoredReports
 log = logging.getLogger(__name__)
 
 INSERT_MAX_S = 30
-"""How long an insert may take before it counts as failed, and comes again."""
+"""How long an insert may take before it counts as failed and is repeated."""
 
 ROWS_MAX = 50_000
-"""Of one insert. More would be split, and then no longer be all or nothing."""
+"""Maximum of one insert. ClickHouse splits larger ones, which are then not atomic."""
 
-_STACKS_PERIOD_S = 30 * 86_400  # how often a stack's names are told anew, so that they don't expire
+_STACKS_PERIOD_S = 30 * 86_400  # stacks are inserted again this often, so that they do not expire
 _WINDOWS = [column.name for column in WINDOWS]
 _STACKS = [column.name for column in STACKS]
 _ONE_BLOCK = {
@@ -55,12 +56,12 @@ _INSERT = {
 
 
 class SchemaError(CollectorError):
-    """The store was made by a newer gotax. The text is one sentence with the remedy."""
+    """A newer gotax made the store. The text is one sentence with the remedy."""
 
 
 @dataclass(slots=True)
 class Counters:
-    """Since the start, for /metrics."""
+    """Counts since the start, for /metrics."""
 
     reports: int = 0
     rows: int = 0
@@ -73,7 +74,7 @@ class Counters:
 
 
 def prepare(connections: Connections, retention: Retention) -> None:
-    """Make or upgrade the tables. SchemaError for a store of a newer gotax; QueryError."""
+    """Create or upgrade the tables. SchemaError: a newer gotax made the store. QueryError."""
     layout = layout_of(connections, retention)
     version = check(connections)
     if version == 0:
@@ -89,12 +90,12 @@ def prepare(connections: Connections, retention: Retention) -> None:
 
 
 def check(connections: Connections) -> int:
-    """The schema's version, 0 for an empty database. SchemaError: it is of a newer gotax."""
+    """The schema's version, 0 for an empty database. SchemaError: a newer gotax made it."""
     version = _version(connections)
     if version > schema.VERSION:
         raise SchemaError(
-            f"the store {connections.address} has schema {version}, and this gotax knows"
-            f" {schema.VERSION} at most: upgrade the collector"
+            f"the store {connections.address} has schema version {version}, but this gotax supports"
+            f" only versions up to {schema.VERSION}: upgrade the collector"
         )
     return version
 
@@ -118,10 +119,10 @@ def _version(connections: Connections) -> int:
 
 
 def _set_expiry(connections: Connections, layout: Layout) -> None:
-    """A store that was made with another retention gets this one, and so does what is in it.
+    """Apply a changed retention to the tables and to the data in them.
 
-    A part says by itself when it may go, as of when it was written. That alone is written anew,
-    in the background: parts are not.
+    Each part on disk records when it expires. Only that record is rewritten, in the background. The
+    rows are not.
     """
     for table, ttl in schema.expiry(layout):
         name = table.removeprefix(f"{layout.database}.")
@@ -139,7 +140,7 @@ def _set_expiry(connections: Connections, layout: Layout) -> None:
 
 @dataclass(slots=True)
 class ClickHouseStore:
-    """The ``Store`` of the receiver. ``folder`` is for the journal; one thread inserts."""
+    """Implements ``report.Store``. ``folder`` is for the journal. One thread inserts."""
 
     connections: Connections
     folder: Path
@@ -163,7 +164,7 @@ class ClickHouseStore:
             self.counters.failures += 1
             # A failed insert may have stored some of the batch: ask the table `ledger` again.
             self._stored.clear()
-            raise StoreError(f"the store does not take a batch: {error}") from error
+            raise StoreError(f"the store failed to take a batch: {error}") from error
         finally:
             self.counters.insert_s += time.monotonic() - start
         self.counters.batches += 1
@@ -171,11 +172,11 @@ class ClickHouseStore:
         self.counters.duplicates += len(batch) - len(new)
 
     def recover(self) -> None:
-        """Finish what an earlier process began. StoreError: not now."""
+        """Finish the interrupted batch of an earlier process. StoreError: retry later."""
         try:
             self._finish()
         except (QueryError, OSError) as error:
-            raise StoreError(f"the store does not take a batch: {error}") from error
+            raise StoreError(f"the store failed to take a batch: {error}") from error
 
     def close(self) -> None:
         self.connections.close()
@@ -190,9 +191,9 @@ class ClickHouseStore:
             self._journal.remove(entry)
 
     def _is_overtaken(self, entry: JournaledBatch) -> bool:
-        """Nothing of the batch is there, and its agents went to another replica with it.
+        """Whether another replica has stored the batch instead: none of it is in the store.
 
-        Only for a server: nobody else writes into a folder.
+        This can only happen with a server: a folder has a single writer.
         """
         if self.connections.address.folder is not None:
             return False
@@ -204,7 +205,7 @@ class ClickHouseStore:
         return not found[0]["n"]
 
     def _load_stored(self, batch: Sequence[Report]) -> None:
-        """Of agents whose stream is new: what the store has of them."""
+        """Load which reports the store has of agents with a new stream."""
         wanted = {
             (report.sender.agent, report.epoch): report.sender
             for report in batch
@@ -215,7 +216,7 @@ class ClickHouseStore:
         agents = sorted({agent for agent, _ in wanted})
         epochs = sorted({epoch for _, epoch in wanted})
         found = self.connections.rows(
-            # Neighbours differ from their place in the order by the same number.
+            # Within a range, sequence minus row number is constant.
             "SELECT agent, epoch, min(sequence) AS first, max(sequence) AS last FROM ("
             " SELECT agent, epoch, sequence,"
             "  sequence - row_number() OVER (PARTITION BY agent, epoch ORDER BY sequence) AS range"
@@ -268,7 +269,7 @@ class ClickHouseStore:
                 keys.append(key)
         if not lines:
             return
-        # Rows that another batch has told already merge with those (ReplacingMergeTree).
+        # Duplicates of rows of other batches are merged (ReplacingMergeTree).
         settings = {**_ONE_BLOCK, "async_insert": 0, "insert_deduplicate": 0}
         body = "\n".join(lines).encode()
         self.connections.insert("stacks", _STACKS, body, settings)
@@ -296,7 +297,7 @@ class ClickHouseStore:
 
 
 def _parts(reports: Sequence[Report]) -> list[list[Report]]:
-    """Of at most ROWS_MAX rows each, and of one day each, by the collector's clock."""
+    """Split by ROWS_MAX and by day (of the collector's clock)."""
     parts: list[list[Report]] = []
     size, day = 0, -1
     for report in reports:
