@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 EPOCHS_MAX = 20_000
 """How many (agent, epoch) are in memory. The least recently used is evicted."""
 RANGES_MAX = 1024
-"""Maximum per (agent, epoch). A normal agent has few ranges. An agent that makes gaps on purpose has
-many, and is not cached."""
+"""Maximum per (agent, epoch). A normal agent has few ranges. An agent that makes gaps on purpose
+has many, and is not cached."""
 
 
 class Ranges:
