@@ -25,7 +25,7 @@ import numpy as np
 from gotax.wire.v1 import ingest_pb2
 from gotax.wire.v1 import report_pb2 as wire
 from gotax_collector.ingest.decoding import Decoder, parse_request
-from gotax_collector.report import Received, Sender
+from gotax_collector.report import Report, Sender
 from gotax_collector.storage.clickhouse import Address, Connections
 from gotax_collector.storage.schema import Retention
 from gotax_collector.storage.store import ClickHouseStore, prepare
@@ -189,7 +189,7 @@ class Agent:
         return self.stacks[leaf]
 
 
-def series_groups(received: Sequence[Received], size: int) -> Iterator[Sequence[Received]]:
+def batches(received: Sequence[Report], size: int) -> Iterator[Sequence[Report]]:
     for index in range(0, len(received), size):
         yield received[index : index + size]
 
@@ -229,7 +229,7 @@ def run(agents: Sequence[Agent], rounds: int, batch: int, store: ClickHouseStore
             assert isinstance(report, wire.Report)
             received.append(decoder.decode(report, len(message), time.time_ns()))
         between = cpu_s()
-        for part in series_groups(received, batch):
+        for part in batches(received, batch):
             store.insert(part)
         after = cpu_s()
         if round_ < WARM_UP:

@@ -1,7 +1,7 @@
-"""The base of every error that the collector raises on purpose."""
+"""The base class of the collector's errors."""
 
 from __future__ import annotations
 
 
 class CollectorError(Exception):
-    """The text is one sentence, for the person who can mend it or for the log."""
+    """The text is one sentence, for the user or for the log."""

@@ -1,4 +1,4 @@
-"""The collector's own metrics, for Prometheus; docs/collector.md lists all."""
+"""The collector's own metrics, for Prometheus; docs/collector.md lists them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Exposition(Collector):
         return generate_latest(self._registry)
 
     def store_failing_s(self) -> float:
-        """For how long; 0 while it works."""
+        """For how many seconds the store has failed; 0 if it works."""
         since = self._intake.counters.failing_since_s
         return 0.0 if since is None else time.monotonic() - since
 
@@ -50,35 +50,37 @@ class Exposition(Collector):
 
     def _streams(self) -> Iterator[Metric]:
         counters = self._receiver.counters
-        yield _gauge("streams", "Agents that are connected now.", counters.streams)
-        yield _counter("streams_opened", "Streams that were opened.", counters.streams_opened)
+        yield _gauge("streams", "Open streams of agents.", counters.streams)
+        yield _counter("streams_opened", "Streams opened.", counters.streams_opened)
         yield _counter(
             "streams_renewed",
-            "Streams that were told to begin anew, for the memory of all dictionaries.",
+            "Streams ended because the dictionaries took too much memory.",
             counters.streams_renewed,
         )
         yield _gauge(
             "dictionary_bytes",
-            "Memory of what all streams have introduced, about.",
+            "Estimated memory of the dictionaries of all streams.",
             self._receiver.dictionary_bytes,
         )
         if self._certificates:
             yield _counter(
                 "tls_handshakes",
-                "TLS handshakes that began. Those without a stream were refused.",
+                "TLS handshakes started. Those without a stream were refused.",
                 self._certificates.handshakes,
             )
             yield _counter(
-                "certificate_reloads", "Changed certificates read.", self._certificates.reloads
+                "certificate_reloads",
+                "Times that changed certificates were reloaded.",
+                self._certificates.reloads,
             )
         ended = CounterMetricFamily(
-            "gotax_collector_streams_ended", "Streams that ended, by how.", labels=["how"]
+            "gotax_collector_streams_ended", "Streams ended, by how they ended.", labels=["how"]
         )
         for how in ("done", "refused", "cancelled"):
             ended.add_metric([how], counters.streams_ended[how])
         yield ended
         refused = CounterMetricFamily(
-            "gotax_collector_refused", "What was refused, by reason.", labels=["reason"]
+            "gotax_collector_refused", "Messages and streams refused, by reason.", labels=["reason"]
         )
         for reason in Reason:
             refused.add_metric([reason.value], counters.refused[reason])
@@ -86,30 +88,32 @@ class Exposition(Collector):
 
     def _reports(self) -> Iterator[Metric]:
         counters = self._receiver.counters
-        yield _counter("reports", "Reports that were understood.", counters.reports)
+        yield _counter("reports", "Reports decoded.", counters.reports)
         yield _counter("containers", "Containers in those reports.", counters.containers)
         yield _counter("samples", "Samples in those reports.", counters.samples)
-        yield _counter(
-            "received_bytes", "Bytes of reports, as they were sent.", counters.received_bytes
-        )
-        yield _counter("decode_seconds", "CPU time it took to understand.", counters.decode_s)
-        yield _counter("acknowledged", "Reports that were acknowledged.", counters.acknowledged)
+        yield _counter("received_bytes", "Bytes of reports as sent.", counters.received_bytes)
+        yield _counter("decode_seconds", "CPU time spent on decoding.", counters.decode_s)
+        yield _counter("acknowledged", "Reports acknowledged.", counters.acknowledged)
         yield _counter(
             "acknowledge_seconds",
-            "Time from when reports were understood to when the store had them, in all.",
+            "Total time from decoding a report until it was stored.",
             counters.ack_s,
         )
 
     def _store(self) -> Iterator[Metric]:
         counters, intake = self._intake.counters, self._intake
         yield _gauge("waiting_reports", "Reports that wait for the store.", intake.waiting)
-        yield _gauge("waiting_bytes", "Memory of those, about.", intake.waiting_bytes)
-        yield _counter("batches", "Batches that the store took.", counters.batches)
-        yield _counter("insert_seconds", "Time that the store took for them.", counters.insert_s)
-        yield _counter("store_failures", "Batches the store did not take.", counters.failures)
+        yield _gauge(
+            "waiting_bytes",
+            "Estimated memory of the reports that wait for the store.",
+            intake.waiting_bytes,
+        )
+        yield _counter("batches", "Batches stored.", counters.batches)
+        yield _counter("insert_seconds", "Time spent on inserting batches.", counters.insert_s)
+        yield _counter("store_failures", "Failed inserts of batches.", counters.failures)
         yield _gauge(
             "store_failing_seconds",
-            "For how long the store has not taken a batch.",
+            "For how long the store has failed to take a batch.",
             self.store_failing_s(),
         )
 
@@ -121,7 +125,7 @@ class Exposition(Collector):
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         yield _gauge("resident_memory_bytes", "Resident memory.", pages * resource.getpagesize())
         info = GaugeMetricFamily(
-            "gotax_collector_build_info", "Always 1; the version.", labels=["version"]
+            "gotax_collector_build_info", "Always 1, with the version.", labels=["version"]
         )
         info.add_metric([self._version], 1)
         yield info

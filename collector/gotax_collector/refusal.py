@@ -1,4 +1,4 @@
-"""Why something that an agent sent is not taken."""
+"""Why the collector refuses something that an agent sent."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from gotax_collector.errors import CollectorError
 
 
 class Reason(Enum):
-    """One counter each, and what an agent is told in ``gotax-refused-reason``."""
+    """Each has a counter. The agent gets it as ``gotax-refused-reason``."""
 
     SYNTAX = "syntax"  # not a message of the wire
-    PROTOCOL = "protocol"  # not what comes next: a report before the hello, a second hello
-    SIZE = "size"  # of a message, as sent or inflated
+    PROTOCOL = "protocol"  # a message out of order: a report before the hello, a second hello
+    SIZE = "size"  # of a message, as sent or after decompression
     DICTIONARY = "dictionary"  # too many entries
-    COUNT = "count"  # a number that cannot be, or too many of something
-    REFERENCE = "reference"  # an id that nobody introduced
-    TEXT = "text"  # too long, or characters that cannot be there
+    COUNT = "count"  # a number out of range, or too many of something
+    REFERENCE = "reference"  # an id that is not in the dictionary
+    TEXT = "text"  # too long, or with characters that are not allowed
     CONSERVATION = "conservation"  # hits that do not add up
     SEQUENCE = "sequence"
     RATE = "rate"  # too many reports or bytes
     UNAUTHENTICATED = "unauthenticated"
     EXPIRED = "expired"  # the token
-    FORBIDDEN = "forbidden"  # the token is of another agent
-    STREAMS = "streams"  # as many as the collector takes
+    FORBIDDEN = "forbidden"  # the token belongs to another agent
+    STREAMS = "streams"  # the collector has its maximum number of streams
     HELLO_TIMEOUT = "hello-timeout"
 
 
 class RefusedError(CollectorError):
-    """``reason`` is for counters. The text says what was found, and holds nothing of the sender."""
+    """``reason`` is for counters. The text describes the error. It quotes no text of the sender."""
 
     def __init__(self, reason: Reason, text: str) -> None:
         super().__init__(text)

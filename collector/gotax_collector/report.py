@@ -1,8 +1,8 @@
-"""A report as the collector has understood it, and what a store has to do with it.
+"""A decoded and checked report, and the interface of a store.
 
-Everything here is decoded, checked and resolved: texts are valid UTF-8 of bounded length without
-control characters, counts are from 0 to 2**62, indices are in range. Texts still come from
-strangers: a name may hold HTML, quotes, or anything else that prints.
+Texts are valid UTF-8 of bounded length without control characters. Counts are from 0 to 2**62, and
+indices are in range. Texts are still untrusted: a name may contain HTML, quotes, or any other
+printable character.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ UInt64Array: TypeAlias = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who streams, as the hello had it."""
+    """The agent that sent a report, as it described itself in its hello."""
 
     agent: str
     node: str
@@ -34,7 +34,7 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One function of a stack. ``kind`` is go, kernel or native.
+    """One function call of a stack. ``kind`` is go, kernel or native.
 
     ``line`` 0 and ``file`` "" mean unknown.
     """
@@ -46,28 +46,30 @@ class Frame:
 
 
 class Stacks(Protocol):
-    """The distinct stacks of one report, by a hash of what is in them: the same in all reports of
-    all agents. 0 is the stack without frames."""
+    """The distinct stacks of one report, each with a hash of its frames.
+
+    A stack has the same hash in all reports of all agents. Hash 0 is the stack without frames.
+    """
 
     @property
     def hashes(self) -> UInt64Array:
-        """Of each stack once, ascending."""
+        """The hash of each stack once, ascending."""
 
     def frames(self, stack_hash: int) -> tuple[Frame, ...]:
-        """Root first. KeyError for a hash that is not among ``hashes``.
+        """The frames of one stack, root first. KeyError for a hash that is not in ``hashes``.
 
-        Cheap only for few: ask for those that the store does not know yet. May be called from any
-        thread, at any time after the report was received.
+        This is slow: call it only for stacks that the store does not have yet. Any thread may call
+        it, at any time after the report was received.
         """
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """Who a container is; "" for what is not known.
+class ContainerIdentity:
+    """The names of a container. "" means unknown.
 
-    ``name`` is for people and never ""; ``key`` is unique on the node while the container lives.
-    ``workload_kind`` and ``workload_name`` are what a user applied (Deployment, web). Values are
-    shared between the reports of a stream: compare by ``is`` first, if that helps.
+    ``name`` is the name to show and never "". ``key`` is unique on the node while the container
+    lives. ``workload_kind`` and ``workload_name`` are what a user applied (Deployment, web). The
+    reports of one stream share these objects.
     """
 
     name: str
@@ -93,8 +95,9 @@ class Identity:
 class Finding:
     """``severity``: info, warning, unknown. ``confidence``: low, medium, high, unknown.
 
-    ``cause``, ``title`` and ``remedy`` may be "". Savings are in cores (below 0: it costs), all
-    three None where nothing is predicted. ``remedy_gomaxprocs``: the value the remedy leads to.
+    ``cause``, ``title`` and ``remedy`` may be "". Savings are in cores; a negative one is a cost.
+    All three are None if there is no prediction. ``remedy_gomaxprocs`` is the GOMAXPROCS after the
+    remedy.
     """
 
     code: str
@@ -114,16 +117,17 @@ class Finding:
 class Observation:
     """One Go container in one window.
 
-    ``category`` indexes ``Received.categories``; with it go ``category_hits`` and
-    ``category_cpu_ns``, which adds up to ``cpu_ns`` exactly. ``gomaxprocs`` None: unreadable.
+    ``category`` indexes ``Report.categories``. ``category_hits`` and ``category_cpu_ns`` have an
+    entry for each category. ``category_cpu_ns`` adds up to ``cpu_ns`` exactly. ``gomaxprocs`` None:
+    unreadable.
     ``origin`` is environment, automaxprocs, call, container-default, cpu-count, fixed-default or
     unknown. ``verdict`` is oversized, mismatch, fits, unlimited, too-few-samples, unreadable or
     unknown. ``limit_cores`` None: no limit. ``usage_ns`` (of all processes), ``periods``,
-    ``throttled_periods`` and ``throttled_ns`` are growth in the window, None where the kernel does
-    not count.
+    ``throttled_periods`` and ``throttled_ns`` are the increase within the window. None means that
+    the kernel does not count it.
     """
 
-    identity: Identity
+    identity: ContainerIdentity
     cpu_ns: int
     category: Int32Array
     category_hits: Int64Array
@@ -145,7 +149,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """``label`` scheduler/find-work, ``group`` scheduler (docs/categories.md)."""
+    """For example ``label`` scheduler/find-work, ``group`` scheduler (docs/categories.md)."""
 
     label: str
     group: str
@@ -153,12 +157,12 @@ class Category:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """All samples of a report, columnar, sorted by container.
+    """All samples of a report as columns, sorted by container.
 
-    ``container`` indexes ``Received.containers``, ``category`` ``Received.categories``;
-    ``stack_hash`` is one of ``Received.stacks.hashes``; ``hits`` is at least 1. No combination of
-    the three occurs twice. Samples may be fewer than the categories' hits (the agent cuts off
-    stacks of which there are too many).
+    ``container`` indexes ``Report.containers``. ``category`` indexes ``Report.categories``.
+    ``stack_hash`` is one of ``Report.stacks.hashes``. ``hits`` is at least 1. No combination of
+    the three occurs twice. There may be fewer hits here than in the categories, because the agent
+    omits stacks if there are too many.
     """
 
     container: Int32Array
@@ -171,14 +175,13 @@ class Samples:
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
-    """One window of one node. (``sender.agent``, ``epoch``, ``sequence``) is its identity.
+class Report:
+    """One window of one node, decoded. (``sender.agent``, ``epoch``, ``sequence``) identifies it.
 
-    ``start_unix_ns`` is the node's clock, which may be wrong by any amount; ``received_unix_ns`` is
-    the collector's. One hit stands for ``period_ns``. ``lost`` has the hits that could not be
-    attributed, by reason, ``dropped`` the windows of this epoch that never reached a collector,
-    counted since the epoch's start. ``categories`` is the same object in all reports of a stream
-    until it grows.
+    ``start_unix_ns`` is the node's clock, which may be wrong by any amount. ``received_unix_ns`` is
+    the collector's. One hit stands for ``period_ns``. ``lost`` counts the hits that could not be
+    attributed, by reason. ``dropped`` counts the windows since the start of the epoch that never
+    reached a collector. The reports of a stream share ``categories`` until it grows.
     """
 
     sender: Sender
@@ -206,19 +209,19 @@ class Received:
 
 
 class StoreError(CollectorError):
-    """The store has not taken a batch, and may take it later. The text is one sentence."""
+    """The store failed to take a batch and may take it later. The text is one sentence."""
 
 
 class Store(Protocol):
-    """Where reports are kept. One thread calls it."""
+    """A store of reports. Only one thread calls it."""
 
-    def insert(self, batch: Sequence[Received]) -> None:
-        """Keep the batch for good: on return it survives whatever happens to this process.
+    def insert(self, batch: Sequence[Report]) -> None:
+        """Store the batch. After the return it survives the end of this process.
 
-        Blocks as long as it takes. Each report is kept wholly or not at all, and once: a report
-        whose ``key`` is already there, in the store or earlier in the batch, changes nothing.
-        StoreError: none or some of the batch was kept; the same batch will come again.
+        Blocks until it is done. Each report is stored as a whole or not at all, and only once: a
+        report whose ``key`` is already in the store, or earlier in the batch, changes nothing.
+        StoreError: none or some of the batch was stored. The caller inserts the same batch again.
         """
 
     def close(self) -> None:
-        """Let go of everything held. Idempotent."""
+        """Release all resources. Idempotent."""

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from gotax_collector.report import (
     Category,
+    ContainerIdentity,
     Finding,
     Frame,
-    Identity,
     Observation,
-    Received,
+    Report,
     Samples,
     Sender,
     UInt64Array,
@@ -58,7 +58,7 @@ class Sampled:
 class Seen:
     """A container of a report, as far as tests care."""
 
-    identity: Identity
+    identity: ContainerIdentity
     samples: tuple[Sampled, ...]
     gomaxprocs: int | None = 4
     recommended: int | None = 1
@@ -68,8 +68,8 @@ class Seen:
     findings: tuple[Finding, ...] = ()
 
 
-def web(name: str = "web", node: str = "n1", **more: str) -> Identity:
-    return Identity(
+def web(name: str = "web", node: str = "n1", **more: str) -> ContainerIdentity:
+    return ContainerIdentity(
         name=f"shop/{name}-{node}/app",
         namespace="shop",
         pod=f"{name}-{node}",
@@ -108,7 +108,7 @@ def report(
     epoch: int = 7,
     duration_s: int = 60,
     cpu_count: int = 8,
-) -> Received:
+) -> Report:
     """A minute, or another time, received right after it."""
     period = SECOND // 19
     known: dict[int, tuple[Frame, ...]] = {}
@@ -126,7 +126,7 @@ def report(
         np.array([c[3] for c in columns], np.int64),
     )
     hits = int(samples.hits.sum())
-    return Received(
+    return Report(
         sender=source,
         epoch=epoch,
         sequence=sequence,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gotax_collector.report import Finding, Identity, Received, Sender
+from gotax_collector.report import ContainerIdentity, Finding, Report, Sender
 from gotax_collector.storage.clickhouse import Address, Connections
 from gotax_collector.storage.schema import Retention
 from gotax_collector.storage.store import ClickHouseStore, prepare
@@ -54,7 +54,7 @@ GC_HEAVY = replace(TOO_FEW, code="GT009", title="garbage collection takes much")
 class Story:
     noise: random.Random = field(default_factory=lambda: random.Random(7))
 
-    def seen(self, who: Identity, value: int, runtime: int, **more: object) -> Seen:
+    def seen(self, who: ContainerIdentity, value: int, runtime: int, **more: object) -> Seen:
         """``runtime`` is the scheduler's share in percent."""
         runtime += self.noise.randint(-1, 1)
         samples = (
@@ -82,7 +82,9 @@ class Story:
             yield self.seen(web("tuned", node), 4 if is_tuned else 192, 9 if is_tuned else 36)
             yield from self.with_findings(node, at)
         if node == "n192b":
-            unit = Identity(name="gateway.service", unit="gateway.service", command="gateway")
+            unit = ContainerIdentity(
+                name="gateway.service", unit="gateway.service", command="gateway"
+            )
             yield self.seen(unit, 2, 8)
 
     def with_findings(self, node: str, at: int) -> Iterator[Seen]:
@@ -99,7 +101,7 @@ class Story:
         yield self.seen(web("restarted", node), 192, 36, findings=(found,))
         yield self.seen(web("throttled", node), 192, 36, findings=(THROTTLED, GC_HEAVY))
 
-    def reports(self) -> Iterator[Received]:
+    def reports(self) -> Iterator[Report]:
         for node, cpu_count in NODES.items():
             for number, (at, seconds) in enumerate(windows(), 1):
                 containers = [

@@ -10,7 +10,7 @@ from gotax_collector.query.answers import document
 from gotax_collector.query.flamegraph import boxes, tree
 from gotax_collector.query.questions import Questions
 from gotax_collector.query.selection import parse_selection
-from gotax_collector.report import Category, Received, Samples
+from gotax_collector.report import Category, Report, Samples
 from gotax_collector.storage.store import ClickHouseStore
 
 from tests.collector.reports import NOW, Sampled, Seen, report, sender, web
@@ -29,12 +29,12 @@ ALL = (
 )
 
 
-def minute(number: int, seen: Seen, agent: str = "a1") -> Received:
+def minute(number: int, seen: Seen, agent: str = "a1") -> Report:
     made = report(sender(agent), number, [seen], start_s=NOW + 60 * number)
     return dataclasses.replace(made, categories=NEWER)
 
 
-def without_stack(made: Received, category: int) -> Received:
+def without_stack(made: Report, category: int) -> Report:
     """An agent cuts off stacks of which there are too many: the category's hits stay."""
     samples = made.samples
     kept = samples.category != category

@@ -175,7 +175,7 @@ def test_price(site: str) -> None:
         ("/api/v1/top?limit=0", 400, "limit is from 1 to 1000"),
         ("/api/v1/top?price=nan", 400, "price is a number above 0"),
         ("/api/v1/top?sort=name", 400, "sort is one of runtime"),
-        ("/api/v1/nothing", 404, "there is no question"),
+        ("/api/v1/nothing", 404, "there is no query"),
         ("/api/v1/changes?q=pod%3Dn1&since=7d", 400, "knows nothing of pod"),
         ("/api/v1/top?q=" + "x" * 20_000, 400, "at most 16384 characters"),
         ("/api/v1/compare?work_before=1", 200, "compare"),

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gotax_collector.report import Received, StoreError
+from gotax_collector.report import Report, StoreError
 from gotax_collector.storage import rows
 from gotax_collector.storage.clickhouse import (
     Address,
@@ -16,7 +16,7 @@ from gotax_collector.storage.clickhouse import (
     engine_options,
 )
 from gotax_collector.storage.columns import Batch
-from gotax_collector.storage.journal import Entry, Journal
+from gotax_collector.storage.journal import Journal, JournaledBatch
 from gotax_collector.storage.schema import VERSION, Retention
 from gotax_collector.storage.store import ClickHouseStore, SchemaError, prepare
 
@@ -102,13 +102,13 @@ def test_a_report_without_containers_is_kept_too(store: ClickHouseStore) -> None
     assert sums(store) == (0, 0, 0, 0, 1)
 
 
-def killed_before_the_sums(store: ClickHouseStore) -> list[Received]:
+def killed_before_the_sums(store: ClickHouseStore) -> list[Report]:
     """As kill -9 leaves it: the batch in the journal and in windows, one sum without it."""
     source = sender()
     reports = [report(source, number, [SEEN]) for number in (1, 2)]
     batch = Batch("2026-11-25", 9)
     lines = [line for one in reports for line in rows.window_lines(one, batch)]
-    entry = Entry(f"{9:016x}", "\n".join(lines).encode())
+    entry = JournaledBatch(f"{9:016x}", "\n".join(lines).encode())
     Journal(store.folder / "journal").write(entry)
     store.connections.command("DROP VIEW hours_view")
     store._send(entry)
@@ -132,7 +132,7 @@ def test_killed_in_the_middle_of_an_insert(open_store: Opener) -> None:
 def test_a_failed_insert_comes_again(store: ClickHouseStore) -> None:
     first = report(sender(), 1, [SEEN])
     store.connections.command("RENAME TABLE windows TO away")
-    with pytest.raises(StoreError, match="does not take a batch"):
+    with pytest.raises(StoreError, match="failed to take a batch"):
         store.insert([first])
     store.connections.command("RENAME TABLE away TO windows")
     store.insert([first])
@@ -141,7 +141,7 @@ def test_a_failed_insert_comes_again(store: ClickHouseStore) -> None:
 
 def test_a_torn_journal_never_was(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    journal.write(Entry("01", b"whole"))
+    journal.write(JournaledBatch("01", b"whole"))
     path = tmp_path / "01.batch"
     path.write_bytes(path.read_bytes()[:-1])
     (tmp_path / "02.part").write_bytes(b"half")
@@ -175,7 +175,7 @@ def test_a_window_of_the_future_counts_as_now(store: ClickHouseStore) -> None:
 
 def test_a_newer_store_is_refused(store: ClickHouseStore) -> None:
     store.connections.command(f"INSERT INTO schema_versions (version) VALUES ({VERSION + 1})")
-    with pytest.raises(SchemaError, match=f"has schema {VERSION + 1}.*upgrade the collector"):
+    with pytest.raises(SchemaError, match=f"schema version {VERSION + 1}.*upgrade the"):
         prepare(store.connections, Retention())
 
 

@@ -15,7 +15,7 @@ from gotax_collector.ingest.limits import Limits
 from gotax_collector.ingest.receiver import Guard, Identification, Receiver
 from gotax_collector.ingest.server import Listening, Parts, serve
 from gotax_collector.metrics import Exposition
-from gotax_collector.report import Received, StoreError
+from gotax_collector.report import Report, StoreError
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.patience import PATIENCE_S
@@ -25,12 +25,12 @@ from tests.patience import PATIENCE_S
 class MemoryStore:
     """Keeps reports once each. ``failing``: takes nothing; ``slow_s``: takes its time."""
 
-    kept: dict[tuple[str, int, int], Received] = field(default_factory=dict)
+    kept: dict[tuple[str, int, int], Report] = field(default_factory=dict)
     calls: Counter[tuple[str, int, int]] = field(default_factory=Counter)
     failing: bool = False
     slow_s: float = 0.0
 
-    def insert(self, batch: Sequence[Received]) -> None:
+    def insert(self, batch: Sequence[Report]) -> None:
         time.sleep(self.slow_s)
         if self.failing:
             raise StoreError("the store is told to fail")

@@ -34,8 +34,8 @@ COMMAND = [sys.executable, "-m", "gotax", "collector"]
     [
         (["--listen", "0.0.0.0:0"], "need TLS (--cert, --key), or --plaintext"),
         (["--token-file", "x"], "need TLS (--cert, --key), or --plaintext"),
-        (["--cert", "a"], "--cert and --key go together"),
-        (["--plaintext", "--cert", "a", "--key", "b"], "--plaintext has no use"),
+        (["--cert", "a"], "--cert and --key must be given"),
+        (["--plaintext", "--cert", "a", "--key", "b"], "--plaintext cannot be combined"),
         (["--cert", "/none", "--key", "/none"], "cannot read /none: No such file"),
         (["--plaintext", "--token-file", "/none"], "cannot read /none: No such file"),
         (
@@ -43,10 +43,10 @@ COMMAND = [sys.executable, "-m", "gotax", "collector"]
             "--store: 'ftp://x' does not begin with http://",
         ),
         (["--plaintext", "--listen", "here"], "'here' has no port: write HOST:PORT, [IPV6]:PORT"),
-        (["--plaintext", "--keep-windows", "0"], "'0' is no number of days from 1 to 3650"),
-        (["--plaintext", "--keep-hours", "1e9"], "'1e9' is no number of days from 1 to 3650"),
-        (["--plaintext", "--batch-seconds", "nan"], "'nan' is no number of seconds up to 30"),
-        (["--plaintext", "--store-memory-bytes", "1"], "'1' is no number of 268435456 or more"),
+        (["--plaintext", "--keep-windows", "0"], "'0' is not a number of days from 1 to 3650"),
+        (["--plaintext", "--keep-hours", "1e9"], "'1e9' is not a number of days from 1 to 3650"),
+        (["--plaintext", "--batch-seconds", "nan"], "'nan' is not a number of seconds up to 30"),
+        (["--plaintext", "--store-memory-bytes", "1"], "'1' is not a number of 268435456 or more"),
     ],
 )
 def test_what_cannot_work_is_one_sentence(options: list[str], says: str, tmp_path: Path) -> None:
@@ -148,4 +148,4 @@ def test_a_store_that_does_not_return_does_not_keep_it(tmp_path: Path, within_s:
         agent.close()
     finally:
         process.kill()
-    assert "not all was stored" in log.read_text()
+    assert "some reports are not stored" in log.read_text()

@@ -673,7 +673,7 @@ def test_a_breach_of_the_rooms_is_found(tmp_path: Path, case: str) -> None:
     good = {
         "errors.py": "class CollectorError(Exception): pass\n" + "\n" * 399,
         "ingest/intake.py": "from gotax.wire.v1 import ingest_pb2\nimport gotax.wire.addresses",
-        "storage/rows.py": "from gotax_collector.report import Received\ndef f(kind): pass",
+        "storage/rows.py": "from gotax_collector.report import Report\ndef f(kind): pass",
         "cli/logs.py": "class A:\n" + "    x = 1\n" * 299,
     }
     for trees in (good, BAD_ROOMS[case]):

@@ -34,7 +34,7 @@ from gotax_collector.storage.store import ClickHouseStore, prepare
 
 if TYPE_CHECKING:
     from gotax_collector.http.application import Site
-    from gotax_collector.http.entry import Guard
+    from gotax_collector.http.authentication import Guard
     from gotax_collector.ingest.intake import Intake
     from gotax_collector.ingest.receiver import Receiver
 
@@ -46,25 +46,25 @@ BATCH_S_MAX = 30
 
 _EPILOG = """\
 examples:
-  gotax collector --plaintext           try it: agents of this machine, a folder of this one
+  gotax collector --plaintext           try it: agents and store on this machine
   gotax collector --listen :9746 --cert tls.crt --key tls.key --client-ca ca.crt
   gotax collector --listen :9746 --cert tls.crt --key tls.key --token-file tokens \\
       --store https://gotax@clickhouse:8443/gotax?cluster=main
 
-A token file has a token a line, and optionally how long and for whom it is good:
+A token file has one token per line, and optionally when it expires and which agents may use it:
   3f9c0e...  expires=2027-01-31T00:00:00Z  agent=node-*
 """
 
 
 class CommandError(CollectorError):
-    """The user can mend this. The text is one sentence with the remedy."""
+    """An error of the user. The text is one sentence with the remedy."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    """``gotax collector ARGUMENTS`` until it is told to stop; the exit code. CollectorError."""
+    """Run ``gotax collector ARGUMENTS`` until a signal. Returns the exit code. CollectorError."""
     options = _parser().parse_args(arguments)
     _check_security(options)
-    # Only now: --help and mistakes need none of the libraries of these.
+    # Imported late: --help and wrong options do not need their libraries.
     from gotax_collector.http.application import Served, Site
     from gotax_collector.ingest.receiver import Identification
     from gotax_collector.ingest.server import Listening, Parts
@@ -94,7 +94,7 @@ def run(arguments: Sequence[str]) -> int:
             sites.append(Site(options.http, served))
         except OSError as error:
             raise CommandError(
-                f"cannot listen on {joined(*options.http)}: {error.strerror} (--http takes another)"
+                f"cannot listen on {joined(*options.http)}: {error.strerror} (change --http)"
             ) from error
         log.info(
             "collector ready",
@@ -109,7 +109,7 @@ def run(arguments: Sequence[str]) -> int:
         )
 
     host, port = options.listen
-    # gRPC makes a socket of both families of that, or one of IPv4 where there is no IPv6.
+    # gRPC listens on both families here, or only on IPv4 if there is no IPv6.
     place = joined("::" if host in EVERY else host, port)
     listening = Listening(place, certificates, options.drain_seconds)
     parts = Parts(
@@ -124,8 +124,8 @@ def run(arguments: Sequence[str]) -> int:
         for each in sites:
             each.close()
     if not is_stored:
-        # The store is within an insert that does not end, and an orderly exit would wait for it.
-        # To be killed there costs nothing: nobody was told that it is stored; the journal has it.
+        # An insert hangs, and a normal exit would wait for it. Exiting now loses nothing: its
+        # reports are not acknowledged, and the journal has the batch.
         logging.shutdown()
         os._exit(EXIT_FINE)
     store.close()
@@ -144,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     usual = Limits()
     parser = argparse.ArgumentParser(
         prog="gotax collector",
-        description="Receive the streams of many agents and keep them.",
+        description="Receive reports from many agents and store them.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -153,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_address,
         default=("127.0.0.1", 9746),
         metavar="HOST:PORT",
-        help="for agents, gRPC; [IPV6]:PORT, and :PORT for every address (127.0.0.1:9746)",
+        help="gRPC for agents; [IPV6]:PORT, or :PORT for all addresses (127.0.0.1:9746)",
     )
     parser.add_argument(
         "--http",
@@ -166,92 +166,104 @@ def _parser() -> argparse.ArgumentParser:
         "--store",
         default="/var/lib/gotax",
         metavar="FOLDER|URL",
-        help="where reports are kept: a folder, or a ClickHouse server (/var/lib/gotax)",
+        help="store reports in this folder or ClickHouse server (/var/lib/gotax)",
     )
     parser.add_argument(
         "--journal",
         default="/var/lib/gotax",
         metavar="FOLDER",
-        help="with a server as store: where batches are noted before they are sent",
+        help="with a server: folder for batches in transit (/var/lib/gotax)",
     )
-    parser.add_argument("--name", default=socket.gethostname(), help="of this replica (host name)")
+    parser.add_argument(
+        "--name", default=socket.gethostname(), help="name of this replica (host name)"
+    )
     parser.add_argument("--log-level", choices=("debug", "info", "warning"), default="info")
     parser.add_argument(
         "--drain-seconds",
         type=float,
         default=10.0,
         metavar="S",
-        help="after SIGTERM, to store what has come (10)",
+        help="seconds to store waiting reports after SIGTERM (10)",
     )
-    security = parser.add_argument_group("security (files are read anew when they change)")
-    security.add_argument("--cert", metavar="FILE", help="certificate chain, PEM")
-    security.add_argument("--key", metavar="FILE", help="its key, PEM")
+    security = parser.add_argument_group("security (changed files are reloaded)")
+    security.add_argument("--cert", metavar="FILE", help="certificate chain in PEM")
+    security.add_argument("--key", metavar="FILE", help="its key in PEM")
     security.add_argument(
-        "--client-ca", metavar="FILE", help="agents need a certificate of these authorities, PEM"
+        "--client-ca",
+        metavar="FILE",
+        help="require of agents a certificate of these authorities",
     )
-    security.add_argument("--token-file", metavar="FILE", help="agents need one of these tokens")
+    security.add_argument(
+        "--token-file", metavar="FILE", help="require of agents one of these tokens"
+    )
     security.add_argument(
         "--http-token-file",
         metavar="FILE",
-        help="the web page and the JSON API need one of these tokens (a browser: as password)",
+        help="require one of these tokens for web page and JSON API (browser: password)",
     )
     security.add_argument(
-        "--plaintext", action="store_true", help="no TLS: on this machine, or behind a proxy"
+        "--plaintext",
+        action="store_true",
+        help="no TLS: for agents on this machine, or behind a proxy",
     )
-    keeping = parser.add_argument_group("keeping")
+    keeping = parser.add_argument_group("retention")
     kept = Retention()
     keeping.add_argument(
         "--keep-windows",
         type=_days,
         default=kept.windows_days,
         metavar="DAYS",
-        help=f"windows with their samples, to the second ({kept.windows_days})",
+        help=f"keep windows with their samples for so many days ({kept.windows_days})",
     )
     keeping.add_argument(
         "--keep-hours",
         type=_days,
         default=kept.hours_days,
         metavar="DAYS",
-        help=f"hourly sums ({kept.hours_days})",
+        help=f"keep hourly sums for so many days ({kept.hours_days})",
     )
     keeping.add_argument(
         "--store-memory-bytes",
         type=_memory,
         default=MEMORY_BYTES,
         metavar="N",
-        help=f"that the engine of a folder may take ({MEMORY_BYTES})",
+        help=f"memory limit of the embedded engine ({MEMORY_BYTES})",
     )
     limits = parser.add_argument_group("limits")
     limits.add_argument(
-        "--max-agents", type=int, default=usual.streams, metavar="N", help=f"({usual.streams})"
+        "--max-agents",
+        type=int,
+        default=usual.streams,
+        metavar="N",
+        help=f"agents at a time ({usual.streams})",
     )
     limits.add_argument(
         "--max-reports-per-second",
         type=float,
         default=usual.reports_per_s,
         metavar="N",
-        help=f"of one agent, on average ({usual.reports_per_s:g})",
+        help=f"average of one agent ({usual.reports_per_s:g})",
     )
     limits.add_argument(
         "--max-bytes-per-second",
         type=float,
         default=usual.bytes_per_s,
         metavar="N",
-        help=f"of one agent, on average ({usual.bytes_per_s:g})",
+        help=f"average of one agent ({usual.bytes_per_s:g})",
     )
     limits.add_argument(
         "--max-waiting-bytes",
         type=int,
         default=usual.waiting_bytes,
         metavar="N",
-        help=f"of reports that wait for the store ({usual.waiting_bytes})",
+        help=f"memory of reports that wait for the store ({usual.waiting_bytes})",
     )
     limits.add_argument(
         "--max-dictionary-bytes",
         type=int,
         default=usual.dictionary_bytes,
         metavar="N",
-        help="of what agents have introduced; beyond it some begin their stream anew"
+        help="memory of the dictionaries of all agents; above it some agents reconnect"
         f" ({usual.dictionary_bytes})",
     )
     limits.add_argument(
@@ -259,8 +271,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_batch,
         default=usual.batch_s,
         metavar="S",
-        help="that a report waits for others to be stored with, at most, and while others come"
-        f" ({usual.batch_s:g})",
+        help=f"how long a report waits at most for others of its batch ({usual.batch_s:g})",
     )
     return parser
 
@@ -274,13 +285,13 @@ def _address(text: str) -> tuple[str, int]:
 
 def _days(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= DAYS_MAX:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of days from 1 to {DAYS_MAX}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 1 to {DAYS_MAX}")
     return int(text)
 
 
 def _memory(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text[:20]) < MEMORY_BYTES_MIN:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of {MEMORY_BYTES_MIN} or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of {MEMORY_BYTES_MIN} or more")
     return int(text)
 
 
@@ -290,22 +301,22 @@ def _batch(text: str) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= BATCH_S_MAX:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds up to {BATCH_S_MAX}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds up to {BATCH_S_MAX}")
     return seconds
 
 
 def _check_security(options: argparse.Namespace) -> None:
     if bool(options.cert) != bool(options.key):
-        raise CommandError("--cert and --key go together")
+        raise CommandError("--cert and --key must be given together")
     if options.plaintext and (options.cert or options.client_ca):
-        raise CommandError("--plaintext has no use for certificates")
+        raise CommandError("--plaintext cannot be combined with certificates")
     if options.client_ca and not options.cert:
         raise CommandError("--client-ca needs --cert and --key")
     if options.cert or options.plaintext:
         return
     if options.token_file or not _is_loopback(options.listen[0]):
         raise CommandError(
-            "agents of other machines need TLS (--cert, --key), or --plaintext where a proxy has it"
+            "agents of other machines need TLS (--cert, --key), or --plaintext behind a TLS proxy"
         )
 
 

@@ -1,4 +1,4 @@
-"""The commands of this package, and how their errors end them."""
+"""Runs the commands of this package and prints their errors."""
 
 from __future__ import annotations
 

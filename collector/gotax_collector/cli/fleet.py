@@ -1,4 +1,4 @@
-"""``gotax fleet``: asks a collector that runs, or a store that nobody else has open."""
+"""``gotax fleet``: asks a running collector, or a store that no other process has open."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _FORM = Form(COLLECTOR, {"http": 80, "https": 443})
 _PAGES, _FOLDED = (".html", ".htm"), (".folded", ".txt")
 
 _EPILOG = f"""\
-a selection is any number of terms, all of which must hold:
-  gateway           a plain word: workloads that have it in their name
+a selection has any number of terms; all of them must match:
+  gateway           a plain word: workloads with it in their name
   FIELD=VALUE       {", ".join(FIELDS[:5])},
                     {", ".join(FIELDS[5:])}
   FIELD!=VALUE      anything else
   workload=web*     * is any text; web,api are alternatives; "a,b" in double quotes is one value
   gomaxprocs=16..   numbers: 16, 16.., ..8, 2..16
-  since=7d until=1d the last day, unless it says: 90m, 24h, 7d, 2w, or 2026-11-25T09:00
+  since=7d until=1d 90m, 24h, 7d, 2w, or 2026-11-25T09:00; the default is the last day
 
 examples:
   gotax fleet top since=7d --price-per-core-hour 0.04
@@ -51,11 +51,11 @@ examples:
 
 
 class FleetError(CollectorError):
-    """The user can mend this. The text is one sentence with the remedy."""
+    """An error of the user. The text is one sentence with the remedy."""
 
 
 class Source(Protocol):
-    """Who answers."""
+    """Answers queries."""
 
     def answer(self, name: str, parameters: Parameters) -> dict[str, Any]:
         """A document of the API."""
@@ -94,11 +94,11 @@ class Remote:
                 return bytes(response.read(_ANSWER_BYTES_MAX))
         except urllib.error.HTTPError as error:
             raise FleetError(_complaint(error, self._url)) from error
-        except (HTTPException, OSError, ValueError) as error:  # ValueError: a proxy that is none
+        except (HTTPException, OSError, ValueError) as error:  # ValueError: an invalid proxy URL
             reason = getattr(error, "reason", error)
             raise FleetError(
                 f"no collector answers at {self._url} ({reason}):"
-                " say where it is with --collector URL, or ask its store with --store"
+                " set it with --collector URL, or query its store with --store"
             ) from error
 
 
@@ -111,7 +111,7 @@ def _complaint(error: urllib.error.HTTPError, url: str) -> str:
 
 
 class Local:
-    """A store of this process."""
+    """A store that this process opens."""
 
     def __init__(self, connections: Connections) -> None:
         self._api = Api(Questions(connections))
@@ -128,7 +128,7 @@ class Local:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """``gotax fleet ARGUMENTS``: 0. FleetError, SelectionError, and those of the store."""
+    """Run ``gotax fleet ARGUMENTS``. FleetError, SelectionError, and errors of the store."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if not hasattr(options, "ask"):
@@ -160,18 +160,18 @@ def _token(options: argparse.Namespace) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gotax fleet",
-        description="Ask what a fleet's containers spend on the Go runtime.",
+        description="Show how much CPU the containers of a fleet spend on the Go runtime.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(title="questions", metavar="QUESTION")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
-    top = _question(commands, "top", _top, "the workloads whose runtime takes most CPU, in cores")
+    top = _question(commands, "top", _top, "workloads whose Go runtime uses most CPU")
     _add_selection(top)
     _add_limit(top, 30)
     top.add_argument("-s", "--sort", choices=SORTS, default=SORTS[0], help=f"({SORTS[0]})")
     top.add_argument(
-        "--price-per-core-hour", type=float, metavar="P", help="what it costs, a month"
+        "--price-per-core-hour", type=float, metavar="P", help="also show the cost per month"
     )
 
     compare = _question(
@@ -181,11 +181,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_selection(compare)
     _add_limit(compare, 20)
     compare.add_argument(
-        "--by", choices=Questions.BY, default=Questions.BY[0], help="what sets groups apart"
+        "--by", choices=Questions.BY, default=Questions.BY[0], help="group containers by this"
     )
 
     changes = _question(
-        commands, "changes", _changes, "before and after another GOMAXPROCS, Go version or image"
+        commands,
+        "changes",
+        _changes,
+        "before and after a change of GOMAXPROCS, CPU limit, Go version or image",
     )
     _add_selection(changes)
     _add_limit(changes, 50)
@@ -194,11 +197,14 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         nargs=2,
         metavar=("BEFORE", "AFTER"),
-        help="units of work a second of the one workload selected, for CPU per unit",
+        help="units of work per second of the selected workload, to show CPU per unit",
     )
 
     flamegraph = _question(
-        commands, "flamegraph", _flamegraph, "all CPU of a selection as a page or folded stacks"
+        commands,
+        "flamegraph",
+        _flamegraph,
+        "the CPU time of a selection as a page or as folded stacks",
     )
     _add_selection(flamegraph)
     flamegraph.add_argument(
@@ -206,18 +212,20 @@ def _parser() -> argparse.ArgumentParser:
         "--output",
         default="-",
         metavar="FILE",
-        help="a page for .html, folded stacks for .folded or .txt; - for standard output (-)",
+        help="a page for .html, folded stacks for .folded or .txt; standard output for - (-)",
     )
 
-    functions = _question(commands, "functions", _functions, "the functions that take most CPU")
+    functions = _question(commands, "functions", _functions, "the functions that use most CPU")
     _add_selection(functions)
     _add_limit(functions, 50)
 
-    diff = _question(commands, "diff", _diff, "functions of two selections beside each other")
-    diff.add_argument("a", metavar="A", help="a selection, as one argument in quotes")
-    diff.add_argument("b", metavar="B", help="another")
+    diff = _question(commands, "diff", _diff, "functions of two selections side by side")
+    diff.add_argument("a", metavar="A", help="a selection as one quoted argument")
+    diff.add_argument("b", metavar="B", help="the other selection")
     _add_limit(diff, 50)
-    diff.add_argument("-o", "--output", metavar="FILE.html", help="a flame graph of both instead")
+    diff.add_argument(
+        "-o", "--output", metavar="FILE.html", help="write a flame graph of both instead"
+    )
     return parser
 
 
@@ -232,20 +240,22 @@ def _question(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.set_defaults(ask=ask)
-    command.add_argument("--json", action="store_true", help="the document of docs/fleet.md")
+    command.add_argument("--json", action="store_true", help="print JSON (docs/fleet.md)")
     where = command.add_mutually_exclusive_group()
     where.add_argument(
         "--collector",
         default=os.environ.get("GOTAX_COLLECTOR", COLLECTOR),
         metavar="URL",
-        help=f"who answers ($GOTAX_COLLECTOR, or {COLLECTOR})",
+        help=f"the collector to ask ($GOTAX_COLLECTOR, or {COLLECTOR})",
     )
     where.add_argument(
         "--store",
         metavar="FOLDER|URL",
-        help="ask a store itself; a folder only if no collector runs",
+        help="query a store directly; a folder only if no collector runs",
     )
-    command.add_argument("--token-file", metavar="FILE", help="for a collector that wants one")
+    command.add_argument(
+        "--token-file", metavar="FILE", help="token for a collector that requires one"
+    )
     return command
 
 
@@ -255,12 +265,17 @@ def _add_selection(command: argparse.ArgumentParser) -> None:
 
 def _add_limit(command: argparse.ArgumentParser, usual: int) -> None:
     command.add_argument(
-        "-n", "--limit", type=int, default=usual, metavar="N", help=f"rows at most ({usual})"
+        "-n",
+        "--limit",
+        type=int,
+        default=usual,
+        metavar="N",
+        help=f"maximum number of rows ({usual})",
     )
 
 
 def _parameters(options: argparse.Namespace, **more: object) -> dict[str, list[str]]:
-    """Terms are checked here, so that a mistake costs no way to the collector."""
+    """Check the terms here, before the collector is asked."""
     parse_selection(options.terms, int(time.time()))
     given = {name: [str(value)] for name, value in more.items() if value is not None}
     return {"q": list(options.terms), **given}
@@ -317,10 +332,10 @@ def _diff(options: argparse.Namespace, source: Source) -> int:
 
 
 def _ending(output: str, known: Sequence[str]) -> str:
-    """That of the file's name, "" for a name without one. FleetError: not one of ``known``."""
+    """The ending of the file's name, or "". FleetError: not one of ``known``."""
     ending = "" if output == "-" else Path(output).suffix.lower()
     if ending and ending not in known:
-        raise FleetError(f"cannot write {output}: the endings here are {', '.join(known)}")
+        raise FleetError(f"cannot write {output}: the ending must be one of {', '.join(known)}")
     return ending
 
 

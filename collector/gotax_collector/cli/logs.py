@@ -12,7 +12,7 @@ _BARE = re.compile(r"[\w.:/@*+-]+\Z", re.ASCII)
 
 
 class Logfmt(logging.Formatter):
-    """Values that could be mistaken, or hold what a terminal obeys, are quoted as in JSON."""
+    """Ambiguous values, and those with control characters, are quoted as in JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
         seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))

@@ -1,4 +1,4 @@
-"""Routes: pages for people, JSON for programs, and what probes and Prometheus ask for."""
+"""The routes: web pages, the JSON API, and the paths for probes and Prometheus."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from starlette.routing import Route
 from gotax_collector.errors import CollectorError
 from gotax_collector.http import drawing
 from gotax_collector.http.api import HOURS_PER_MONTH, SORTS, Api, Parameters
-from gotax_collector.http.entry import Entry, Guard
+from gotax_collector.http.authentication import Authentication, Guard
 from gotax_collector.metrics import CONTENT_TYPE
 from gotax_collector.query.answers import Changes
 from gotax_collector.query.questions import Questions
@@ -53,7 +53,7 @@ RANGES = (("1h", "1 hour"), ("6h", "6 hours"), ("24h", "1 day"), ("7d", "7 days"
 class Served:
     """What the site shows. ``metrics`` is for /metrics, ``store_failing_s`` for /readyz.
 
-    ``guard`` None: to whoever asks. ``clock``: Unix time in seconds.
+    ``guard`` None: without a token. ``clock``: Unix time in seconds.
     """
 
     questions: Questions
@@ -64,10 +64,10 @@ class Served:
 
 
 class Site:
-    """Serves on a thread of its own, until ``close``. OSError where the address cannot be had."""
+    """Serves on a separate thread until ``close``. OSError: it cannot listen on the address."""
 
     def __init__(self, address: tuple[str, int], served: Served) -> None:
-        self._socket = listening_socket(address, 128)  # who comes before the thread runs waits
+        self._socket = listening_socket(address, 128)  # earlier connections wait for the thread
         self.port = int(self._socket.getsockname()[1])
         config = uvicorn.Config(
             application(served),
@@ -94,7 +94,7 @@ class Site:
 def application(served: Served) -> Starlette:
     pages = _Pages(served)
     return Starlette(
-        middleware=[Middleware(Entry, guard=served.guard)] if served.guard else [],
+        middleware=[Middleware(Authentication, guard=served.guard)] if served.guard else [],
         routes=[Route(path, answer) for path, answer in pages.routes().items()],
         exception_handlers={
             SelectionError: pages.not_understood,
@@ -105,7 +105,7 @@ def application(served: Served) -> Starlette:
 
 
 class _Pages:
-    """Plain functions: each runs on a thread of a pool, for questions block."""
+    """Plain functions: each runs on a thread of a pool, because queries block."""
 
     def __init__(self, served: Served) -> None:
         self._served = served
@@ -166,7 +166,7 @@ class _Pages:
         try:
             return self._api.questions.changes(self._api.selection(_timed(parameters)))
         except SelectionError:
-            return None  # the hourly sums know nothing of a pod
+            return None  # hourly sums have no pods
 
     def _changes(self, request: Request) -> Response:
         parameters = _parameters(request.query_params)
@@ -195,7 +195,7 @@ class _Pages:
         name = request.path_params["name"]
         if name not in self._api.names:
             known = ", ".join(self._api.names)
-            return _json({"error": f"there is no question {name[:40]!r}: there are {known}"}, 404)
+            return _json({"error": f"there is no query {name[:40]!r}: there are {known}"}, 404)
         return _json(self._api.answer(name, _timed(_parameters(request.query_params))))
 
     def _static(self, request: Request) -> Response:
@@ -213,7 +213,7 @@ class _Pages:
         return _text("ok\n" if is_ready else "the store fails\n", status=200 if is_ready else 503)
 
     def not_understood(self, request: Request, error: Exception) -> Response:
-        """The same page with a sentence instead of an answer: what was typed is still there."""
+        """The page with the error message; the form keeps the input."""
         if _is_for_programs(request):
             return _json({"error": str(error)}, 400)
         try:
@@ -224,7 +224,7 @@ class _Pages:
         return self._page("refused.html", parameters, values, 400)
 
     def failed(self, request: Request, error: Exception) -> Response:
-        log.warning("a question failed: %s", error)
+        log.warning("a query failed: %s", error)
         if _is_for_programs(request):
             return _json({"error": str(error)}, 503)
         return self._page("failed.html", _parameters(request.query_params), {}, 503)
@@ -246,7 +246,7 @@ class _Pages:
         values: Mapping[str, object],
         status: int = 200,
     ) -> Response:
-        """With what all pages have: where they are, and links that keep the selection."""
+        """Render a page with its form and with links that keep the selection."""
 
         def link(path: str, **changed: str | None) -> str:
             kept = {**parameters, **{k: [v] if v else [] for k, v in changed.items()}}
@@ -264,7 +264,7 @@ class _Pages:
         return _text(drawing.render(template, {**page, **values}), _HTML, _POLICY, status)
 
     def _since(self, parameters: Parameters) -> str:
-        """What the form goes on with; not what is no time."""
+        """The time for the form; the default for an invalid one."""
         text = next(iter(parameters.get("since", ())), USUAL_RANGE)
         try:
             parse_time(text, self._api.now)
@@ -274,10 +274,10 @@ class _Pages:
 
 
 def _parameters(query: QueryParams) -> dict[str, list[str]]:
-    """SelectionError for a question that is longer than any page asks."""
+    """SelectionError for a query string that is too long."""
     found: dict[str, list[str]] = {}
     if sum(len(key) + len(value) for key, value in query.multi_items()) > _QUERY_MAX:
-        raise SelectionError(f"a question has at most {_QUERY_MAX} characters")
+        raise SelectionError(f"a query has at most {_QUERY_MAX} characters")
     for key, value in query.multi_items():
         if value:
             found.setdefault(key, []).append(value)
@@ -285,9 +285,9 @@ def _parameters(query: QueryParams) -> dict[str, list[str]]:
 
 
 def _timed(parameters: Parameters) -> Parameters:
-    """``since`` may stand beside the terms, as the form has it.
+    """Add the form's parameter ``since`` to the terms.
 
-    Of a difference both sides get it, also the one that is everything.
+    In a difference both sides get it, even a side without terms.
     """
     found = dict(parameters)
     names = ("a", "b") if parameters.get("a") or parameters.get("b") else ("q",)
@@ -315,7 +315,7 @@ def _text(
 
 
 def _json(found: object, status: int = 200) -> Response:
-    """ASCII, so that no name can be mistaken for anything."""
+    """ASCII only, so that names cannot contain invisible or misleading characters."""
     text = json.dumps(found, ensure_ascii=True, allow_nan=False)
     return _text(text + "\n", "application/json", status=status)
 

@@ -1,1 +1,1 @@
-"""From the stream of an agent to a checked report that waits for the store."""
+"""Receives the streams of agents, checks the reports, and passes them to the store in batches."""

@@ -1,9 +1,9 @@
-"""How much is in a serialized report, counted before it is parsed.
+"""Counts what is in a serialized report before it is parsed.
 
-A message of two bytes becomes an object of a hundred and more, so the size of a report does not
-bound the memory that parsing it takes: 16 MiB can be eight million empty containers. This walks
-over the fields as they are on the wire (https://protobuf.dev/programming-guides/encoding/) and
-counts those that repeat.
+Parsing turns a message of two bytes into an object of more than a hundred. So the size of a report
+does not limit the memory that parsing takes: 16 MiB can be eight million empty containers. This
+module reads the encoded fields (https://protobuf.dev/programming-guides/encoding/) and counts the
+repeated ones.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from gotax_collector.refusal import Reason, RefusedError
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _FIELDS_MAX = 1024
-"""Fields that are not in the tables, in one message: unknown ones, and those that do not repeat."""
+"""Maximum per message of other fields: unknown or not repeated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What may be in a message. ``repeated``: how often a field with a length may come;
-    ``packed``: how many numbers it may have; ``within``: the shapes of messages in it."""
+    """Limits of a message, by field number. ``repeated``: how often a field with a length may be.
+    ``packed``: how many numbers a packed field may have. ``within``: the shapes of submessages."""
 
     repeated: dict[int, int] = field(default_factory=dict)
     packed: dict[int, int] = field(default_factory=dict)
@@ -60,7 +60,7 @@ REQUEST = Shape(within={1: _HELLO, 2: REPORT})
 
 
 def check_bounds(data: bytes, shape: Shape) -> None:
-    """RefusedError: SYNTAX (no message), DICTIONARY or COUNT (more than ``shape`` allows)."""
+    """RefusedError: SYNTAX (not a message), DICTIONARY or COUNT (more than ``shape`` allows)."""
     _Walk(data).message(0, len(data), shape)
 
 
@@ -99,7 +99,7 @@ class _Walk:
                     others += 1
                 if number in shape.within:
                     if number not in shape.repeated:
-                        seen[number] += 1  # parsers merge them, and then the counts don't hold
+                        seen[number] += 1  # parsers merge them into one
                         if seen[number] > 1:
                             raise RefusedError(Reason.SYNTAX, "a field that comes twice")
                     self.message(at, at + length, shape.within[number])
@@ -131,7 +131,7 @@ class _Walk:
         raise RefusedError(Reason.SYNTAX, "a number is cut off")
 
     def _count(self, at: int, length: int) -> int:
-        """Numbers in a packed field: each ends with a byte below 0x80."""
+        """How many numbers a packed field has. The last byte of each is below 0x80."""
         return int(np.count_nonzero(self._numbers[at : at + length] < 0x80))
 
 

@@ -1,6 +1,6 @@
-"""From the bytes of a report to ``Received``: inflated, bounded, parsed, checked, resolved.
+"""Decodes the bytes of a message into a ``Report``, and checks everything in it.
 
-All of it is arithmetic on what was sent; clocks and sockets are elsewhere.
+Pure: no clock and no socket.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from gotax.wire.v1 import ingest_pb2
 from gotax.wire.v1 import report_pb2 as wire
 
 from gotax_collector.ingest.bounds import REPORT, REQUEST, check_bounds
-from gotax_collector.ingest.dictionaries import Dictionaries
-from gotax_collector.ingest.dictionary import StreamDictionary, check_text
+from gotax_collector.ingest.dictionary import DecodedDictionary, check_text
+from gotax_collector.ingest.dictionary_pool import DictionaryPool
 from gotax_collector.refusal import Reason, RefusedError
 from gotax_collector.report import (
+    ContainerIdentity,
     Finding,
     Frame,
-    Identity,
     Int64Array,
     Observation,
-    Received,
+    Report,
     Samples,
     Sender,
     UInt64Array,
@@ -65,11 +65,11 @@ _UNKNOWN = "unknown"
 
 @dataclass(frozen=True, slots=True)
 class ReportStacks:
-    """The stacks of one report, as ``report.Stacks`` asks: hashes, and the dictionary behind."""
+    """The stacks of one report: implements ``report.Stacks`` with the stream's dictionary."""
 
     hashes: UInt64Array
-    leaves: Int64Array  # frame of each hash
-    dictionary: StreamDictionary
+    leaves: Int64Array  # the frame of each hash
+    dictionary: DecodedDictionary
 
     def frames(self, stack_hash: int) -> tuple[Frame, ...]:
         index = int(np.searchsorted(self.hashes, np.uint64(stack_hash)))
@@ -98,7 +98,7 @@ def parse_request(data: bytes) -> ingest_pb2.Hello | wire.Report:
 
 
 def parse_hello(hello: ingest_pb2.Hello) -> tuple[Sender, int]:
-    """Who it is, and the epoch. RefusedError: TEXT."""
+    """The sender and its epoch. RefusedError: TEXT."""
     texts = (hello.agent, hello.node, hello.version, hello.kernel, hello.architecture)
     for text in texts:
         check_text(text, HELLO_TEXT_MAX)
@@ -108,7 +108,7 @@ def parse_hello(hello: ingest_pb2.Hello) -> tuple[Sender, int]:
 
 
 def inflate(data: bytes) -> bytes:
-    """RefusedError: SYNTAX (no zlib, or cut off), SIZE (more than ``REPORT_BYTES_MAX``)."""
+    """RefusedError: SYNTAX (not zlib, or cut off), SIZE (more than ``REPORT_BYTES_MAX``)."""
     inflater = zlib.decompressobj()
     try:
         report = inflater.decompress(data, REPORT_BYTES_MAX)
@@ -122,27 +122,27 @@ def inflate(data: bytes) -> bytes:
 
 
 class Decoder:
-    """Decodes the reports of one stream, in their order. ``all_`` is of all streams."""
+    """Decodes the reports of one stream, in order. All streams share ``pool``."""
 
-    def __init__(self, sender: Sender, all_: Dictionaries | None = None) -> None:
+    def __init__(self, sender: Sender, pool: DictionaryPool | None = None) -> None:
         self._sender = sender
-        self._all = all_ or Dictionaries()
-        self._dictionary = StreamDictionary(self._all)
+        self._pool = pool or DictionaryPool()
+        self._dictionary = DecodedDictionary(self._pool)
         self._has_begun = False
 
     @property
     def dictionary_bytes(self) -> int:
         return self._dictionary.held_bytes
 
-    def decode(self, report: wire.Report, wire_bytes: int, now_unix_ns: int) -> Received:
-        """RefusedError, after which nothing else of this stream can be decoded."""
+    def decode(self, report: wire.Report, wire_bytes: int, now_unix_ns: int) -> Report:
+        """After RefusedError nothing else of this stream can be decoded."""
         if report.dictionary.reset:
-            self._dictionary = StreamDictionary(self._all)
+            self._dictionary = DecodedDictionary(self._pool)
         elif not self._has_begun:
             raise RefusedError(Reason.PROTOCOL, "a stream that does not begin with a reset")
         self._has_begun = True
         dictionary = self._dictionary
-        dictionary.absorb(report.dictionary)
+        dictionary.extend(report.dictionary)
         _check_sequence(report)
         window = report.window
         _check_window(window)
@@ -151,7 +151,7 @@ class Decoder:
         if len(set(ids)) != len(ids):
             raise RefusedError(Reason.COUNT, "a container that comes twice in one window")
         samples, stacks = _samples(observations, dictionary)
-        return Received(
+        return Report(
             sender=self._sender,
             epoch=report.epoch,
             sequence=report.sequence,
@@ -203,14 +203,14 @@ def _check_window(window: wire.Window) -> None:
 
 
 def _losses(
-    losses: Sequence[wire.Loss], dictionary: StreamDictionary
+    losses: Sequence[wire.Loss], dictionary: DecodedDictionary
 ) -> tuple[tuple[str, int], ...]:
     _at_most(HITS_MAX, *(loss.count for loss in losses))
     return tuple((dictionary.text(loss.reason), loss.count) for loss in losses)
 
 
 def _samples(
-    observations: Sequence[wire.Observation], dictionary: StreamDictionary
+    observations: Sequence[wire.Observation], dictionary: DecodedDictionary
 ) -> tuple[Samples, ReportStacks]:
     counts = [len(observation.stack) for observation in observations]
     distances = np.zeros(sum(counts), np.int64)
@@ -246,7 +246,7 @@ def _samples(
     return samples, ReportStacks(distinct, leaves, dictionary)
 
 
-def _observation(observation: wire.Observation, dictionary: StreamDictionary) -> Observation:
+def _observation(observation: wire.Observation, dictionary: DecodedDictionary) -> Observation:
     category = np.array(observation.category, np.int32)
     hits = list(observation.category_hits)
     if len(category) != len(hits) or len(set(observation.category)) != len(hits):
@@ -285,7 +285,7 @@ def _observation(observation: wire.Observation, dictionary: StreamDictionary) ->
     )
 
 
-def _identity(number: int, dictionary: StreamDictionary) -> Identity:
+def _identity(number: int, dictionary: DecodedDictionary) -> ContainerIdentity:
     known = dictionary.containers
     identity = known[number] if number < len(known) else None
     if identity is None:
@@ -294,9 +294,9 @@ def _identity(number: int, dictionary: StreamDictionary) -> Identity:
 
 
 def divided(total: int, hits: Sequence[int]) -> list[int]:
-    """``total`` in proportion to ``hits``, whole numbers that add up to it.
+    """Divide ``total`` in proportion to ``hits``, into whole numbers that add up to it.
 
-    The ends of the parts are rounded down. All of it goes to the first where there are no hits.
+    The running sums are rounded down. Without any hits the first part gets everything.
     """
     every = sum(hits)
     if not every:
@@ -310,7 +310,7 @@ def divided(total: int, hits: Sequence[int]) -> list[int]:
     return parts
 
 
-def _finding(finding: wire.Finding, dictionary: StreamDictionary) -> Finding:
+def _finding(finding: wire.Finding, dictionary: DecodedDictionary) -> Finding:
     code = dictionary.text(finding.code)
     if not code:
         raise RefusedError(Reason.TEXT, "a finding without a code")

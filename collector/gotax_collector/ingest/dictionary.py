@@ -1,8 +1,8 @@
-"""What one stream has introduced: texts, functions, frames, stacks, containers, by id.
+"""The dictionary of one stream, decoded: texts, functions, frames, stacks and containers by id.
 
-Only ever appended to. A reset makes a new one, so that reports that were received before keep
-theirs. Frames and functions are kept in columns of numbers, some 20 bytes each, and texts once for
-all streams: a thousand agents have many.
+Entries are only appended. A reset makes a new dictionary, so that earlier reports keep theirs.
+Functions and frames are arrays of numbers, about 20 bytes each. Texts are shared between all
+streams, because a thousand agents have many.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ import numpy.typing as npt
 from gotax.wire.v1 import report_pb2 as wire
 
 from gotax_collector.ingest import bounds
-from gotax_collector.ingest.dictionaries import Dictionaries
+from gotax_collector.ingest.dictionary_pool import DictionaryPool
 from gotax_collector.refusal import Reason, RefusedError
-from gotax_collector.report import Category, Frame, Identity, Int64Array, UInt64Array
+from gotax_collector.report import Category, ContainerIdentity, Frame, Int64Array, UInt64Array
 
 STRING_BYTES_MAX = 32 << 20
 TEXT_BYTES_MAX = 4096
 LABEL_BYTES_MAX = 64
 DEPTH_MAX = 1024
 _LINE_MAX = 1 << 30
-_CONTAINER_BYTES = 256  # of an Identity, about; its texts are counted elsewhere
+_CONTAINER_BYTES = 256  # estimated size of a ContainerIdentity without its texts
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _KUBERNETES = re.compile(r"[A-Za-z0-9._:-]*\Z")
@@ -35,8 +35,8 @@ _CONTAINER_TEXTS = tuple(field.name for field in wire.Container.DESCRIPTOR.field
 _KIND_NAMES = {wire.FRAME_KIND_KERNEL: "kernel", wire.FRAME_KIND_NATIVE: "native"}
 
 
-class Column:
-    """Numbers that are appended in batches. ``values`` is a view, which stays as it is."""
+class GrowingArray:
+    """An array that grows at its end. A view from ``values`` does not change when it grows."""
 
     def __init__(self, kind: npt.DTypeLike, first: Sequence[int] = (0,)) -> None:
         self._room = np.zeros(max(64, len(first)), kind)
@@ -64,43 +64,43 @@ class Column:
         self._used = end
 
 
-class StreamDictionary:
-    """Index 0 of every kind is the wire's id 0."""
+class DecodedDictionary:
+    """What an agent has introduced on one stream. Index 0 of each array is the wire's id 0."""
 
-    def __init__(self, all_: Dictionaries | None = None) -> None:
-        self._holding = (all_ or Dictionaries()).hold(self)
+    def __init__(self, pool: DictionaryPool | None = None) -> None:
+        self._memory = (pool or DictionaryPool()).register(self)
         self.strings: list[str] = [""]
-        self.containers: list[Identity | None] = [None]
+        self.containers: list[ContainerIdentity | None] = [None]
         self.categories: tuple[Category, ...] = ()
         self._string_bytes = 0
-        self._function_name = Column(np.uint32)
-        self._function_file = Column(np.uint32)
-        self._function_kind = Column(np.int32)
-        self._function_hash = Column(np.uint64)
-        self._frame_parent = Column(np.uint32)
-        self._frame_function = Column(np.uint32)
-        self._frame_depth = Column(np.uint16)
-        self._frame_hash = Column(np.uint64)
-        self._frame_line: Column | None = None
-        self.stack_frame = Column(np.uint32)
-        self.stack_category = Column(np.int16, (-1,))
+        self._function_name = GrowingArray(np.uint32)
+        self._function_file = GrowingArray(np.uint32)
+        self._function_kind = GrowingArray(np.int32)
+        self._function_hash = GrowingArray(np.uint64)
+        self._frame_parent = GrowingArray(np.uint32)
+        self._frame_function = GrowingArray(np.uint32)
+        self._frame_depth = GrowingArray(np.uint16)
+        self._frame_hash = GrowingArray(np.uint64)
+        self._frame_line: GrowingArray | None = None
+        self.stack_frame = GrowingArray(np.uint32)
+        self.stack_category = GrowingArray(np.int16, (-1,))
 
     @property
     def held_bytes(self) -> int:
-        """In memory, about; a text that others had before does not count."""
-        return self._holding.held_bytes
+        """Estimated memory, without texts that another dictionary added first."""
+        return self._memory.held_bytes
 
-    def absorb(self, new: wire.Dictionary) -> None:
-        """Learn entries. RefusedError, after which this dictionary is of no further use."""
-        self._absorb_strings(new.strings)
-        self._absorb_functions(new)
-        self._absorb_frames(new)
-        self._absorb_categories(new.categories)
-        self._absorb_stacks(new)
+    def extend(self, new: wire.Dictionary) -> None:
+        """Append new entries. After RefusedError this dictionary must not be used any more."""
+        self._add_strings(new.strings)
+        self._add_functions(new)
+        self._add_frames(new)
+        self._add_categories(new.categories)
+        self._add_stacks(new)
         for container in new.containers:
             self.containers.append(self._identity(container))
         _bound(len(self.containers), bounds.CONTAINERS)
-        self._holding.resize(self._own_bytes())
+        self._memory.resize(self._own_bytes())
 
     def text(self, number: int) -> str:
         if number >= len(self.strings):
@@ -108,7 +108,7 @@ class StreamDictionary:
         return self.strings[number]
 
     def hashes(self, stacks: Int64Array) -> UInt64Array:
-        """Of stacks, whose ids are in range."""
+        """The hashes of stacks. The ids must be in range."""
         found: UInt64Array = self._frame_hash.values[self.stack_frame.values[stacks]]
         return found
 
@@ -119,12 +119,12 @@ class StreamDictionary:
             *(self.stack_frame, self.stack_category),
         )
         lines = self._frame_line.nbytes if self._frame_line else 0
-        texts = 16 * len(self.strings)  # a place here and one in the account of them
+        texts = 16 * len(self.strings)  # a reference here and one in DictionaryMemory
         containers = _CONTAINER_BYTES * len(self.containers)
         return sum(column.nbytes for column in columns) + lines + texts + containers
 
     def frames(self, frame: int) -> tuple[Frame, ...]:
-        """The path to a frame, root first."""
+        """The stack that ends with a frame, root first."""
         path = []
         parents, functions = self._frame_parent.values, self._frame_function.values
         names, files = self._function_name.values, self._function_file.values
@@ -137,15 +137,15 @@ class StreamDictionary:
             frame = int(parents[frame])
         return tuple(reversed(path))
 
-    def _absorb_strings(self, new: Sequence[str]) -> None:
+    def _add_strings(self, new: Sequence[str]) -> None:
         _bound(len(self.strings) + len(new), bounds.STRINGS)
         for text in new:
             self._string_bytes += check_text(text, TEXT_BYTES_MAX)
         if self._string_bytes > STRING_BYTES_MAX:
             raise RefusedError(Reason.DICTIONARY, "the strings of this stream are too long in all")
-        self.strings += self._holding.share(new)
+        self.strings += self._memory.share(new)
 
-    def _absorb_functions(self, new: wire.Dictionary) -> None:
+    def _add_functions(self, new: wire.Dictionary) -> None:
         names = new.function_name
         _bound(len(self._function_name) + len(names), bounds.FUNCTIONS)
         files = _column(new.function_file, len(names))
@@ -162,7 +162,7 @@ class StreamDictionary:
         self._function_kind.extend(np.array(kinds, np.int32))
         self._function_hash.extend(np.array(hashes, np.uint64))
 
-    def _absorb_frames(self, new: wire.Dictionary) -> None:
+    def _add_frames(self, new: wire.Dictionary) -> None:
         count = len(new.frame_parent)
         if len(new.frame_function) != count:
             raise _uneven()
@@ -182,7 +182,7 @@ class StreamDictionary:
             if max(lines) > _LINE_MAX:
                 raise RefusedError(Reason.COUNT, "a line number that is too high")
             if self._frame_line is None:
-                self._frame_line = Column(np.uint32, [0] * first)
+                self._frame_line = GrowingArray(np.uint32, [0] * first)
         if self._frame_line is not None:
             self._frame_line.extend(np.array(lines, np.uint32))
         self._hash_frames(parents, self._function_hash.values[functions].tolist(), lines)
@@ -192,9 +192,9 @@ class StreamDictionary:
     def _hash_frames(
         self, parents: Int64Array, functions: Sequence[int], lines: Sequence[int]
     ) -> None:
-        """A frame's hash is of its parent's, so it stands for the whole path to the root.
+        """Hash each frame with its parent's hash, so that it covers the path to the root.
 
-        ``functions`` are the hashes of theirs.
+        ``functions`` are the hashes of the frames' functions.
         """
         first = len(self._frame_hash)
         old = parents[parents < first]
@@ -225,7 +225,7 @@ class StreamDictionary:
         self._frame_hash.extend(np.array([digest for digest, _ in fresh], np.uint64))
         self._frame_depth.extend(depths)
 
-    def _absorb_categories(self, new: Sequence[wire.Category]) -> None:
+    def _add_categories(self, new: Sequence[wire.Category]) -> None:
         _bound(len(self.categories) + len(new), bounds.CATEGORIES)
         for category in new:
             check_text(category.label, LABEL_BYTES_MAX)
@@ -233,11 +233,11 @@ class StreamDictionary:
             if not category.label:
                 raise RefusedError(Reason.TEXT, "a category without a label")
         if new:
-            labels = self._holding.share(category.label for category in new)
-            groups = self._holding.share(category.group for category in new)
+            labels = self._memory.share(category.label for category in new)
+            groups = self._memory.share(category.group for category in new)
             self.categories += tuple(map(Category, labels, groups))
 
-    def _absorb_stacks(self, new: wire.Dictionary) -> None:
+    def _add_stacks(self, new: wire.Dictionary) -> None:
         frames = np.array(new.stack_frame, np.int64)
         categories = np.array(new.stack_category, np.int64)
         if len(frames) != len(categories):
@@ -252,17 +252,17 @@ class StreamDictionary:
         self.stack_frame.extend(frames)
         self.stack_category.extend(categories - 1)
 
-    def _identity(self, container: wire.Container) -> Identity:
+    def _identity(self, container: wire.Container) -> ContainerIdentity:
         texts = {name: self.text(getattr(container, name)) for name in _CONTAINER_TEXTS}
         if not texts["name"]:
             raise RefusedError(Reason.TEXT, "a container without a name")
         if not all(_KUBERNETES.match(texts[name]) for name in _KUBERNETES_NAMES):
             raise RefusedError(Reason.TEXT, "a Kubernetes name that Kubernetes does not allow")
-        return Identity(**texts)
+        return ContainerIdentity(**texts)
 
 
 def check_text(text: str, bytes_max: int) -> int:
-    """Its length in bytes. RefusedError: TEXT."""
+    """The length in bytes. RefusedError: TEXT."""
     size = len(text) if text.isascii() else len(text.encode())
     if size > bytes_max:
         raise RefusedError(Reason.TEXT, "a text that is too long")
@@ -272,7 +272,7 @@ def check_text(text: str, bytes_max: int) -> int:
 
 
 def _column(values: Sequence[int], count: int) -> Sequence[int]:
-    """A column that may have been left out."""
+    """Zeros for a column that was not sent."""
     if not values:
         return [0] * count
     if len(values) != count:

@@ -1,7 +1,7 @@
-"""Between the streams and the store: reports wait here, and are stored in batches.
+"""The queue between the streams and the store. It stores reports in batches.
 
-A thread of its own stores, since a store blocks. What waits is bounded: who wants to add more
-waits too, so that its stream is not read, and HTTP/2's flow control makes its agent wait.
+A separate thread inserts, because a store blocks. The queue is bounded. When it is full, ``put``
+waits, so the stream is not read, and HTTP/2's flow control makes the agent wait.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gotax_collector.ingest.limits import Limits
-from gotax_collector.report import Received, Store, StoreError
+from gotax_collector.report import Report, Store, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -25,15 +25,15 @@ _QUIET_S = 0.25
 _RETRY_FIRST_S, _RETRY_MAX_S = 0.25, 10.0
 
 
-def footprint(report: Received) -> int:
-    """Bytes in memory, about."""
+def footprint(report: Report) -> int:
+    """Estimated bytes in memory."""
     samples, stacks = len(report.samples), len(report.stacks.hashes)
     return 4096 + 24 * samples + 16 * stacks + 2048 * len(report.containers) + report.wire_bytes
 
 
 @dataclass(slots=True)
 class IntakeCounters:
-    """Since the start, for /metrics. One writer each: the store's thread."""
+    """Counts since the start, for /metrics. Only the store's thread writes them."""
 
     batches: int = 0
     stored: int = 0
@@ -44,19 +44,19 @@ class IntakeCounters:
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    report: Received
+    report: Report
     done: Callable[[], None]
     size: int
 
 
 class Intake:
-    """``put`` is for the event loop's thread only; it runs ``done`` there as well."""
+    """Only the event loop's thread may call ``put``. ``done`` runs there too."""
 
     def __init__(self, store: Store, limits: Limits) -> None:
         self._store = store
         self._bytes_max = limits.waiting_bytes
         self._batch_s = limits.batch_s
-        self._insert_s = 0.0  # of the batch before
+        self._insert_s = 0.0  # how long the last batch took
         self._queue: deque[_Waiting] = deque()
         self._bytes = 0
         self._changed = threading.Condition()
@@ -79,8 +79,8 @@ class Intake:
         self._loop = asyncio.get_running_loop()
         self._thread.start()
 
-    async def put(self, report: Received, done: Callable[[], None]) -> None:
-        """Wait for room, then leave the report to the store; ``done`` once it has it."""
+    async def put(self, report: Report, done: Callable[[], None]) -> None:
+        """Wait for room, then queue the report. ``done`` is called once it is stored."""
         while self._bytes >= self._bytes_max:
             self._room.clear()
             await self._room.wait()
@@ -91,7 +91,7 @@ class Intake:
             self._changed.notify()
 
     async def close(self, within_s: float) -> bool:
-        """Store what waits. False: some of it is still not stored; its agents send it again."""
+        """Store what waits. False: some of it is not stored, and the agents will send it again."""
         with self._changed:
             self._is_closing = True
             self._changed.notify()
@@ -100,11 +100,11 @@ class Intake:
 
     def _run(self) -> None:
         while self._store_next():
-            """A frame that ends between batches: one that waits would hold the last, with all
-            dictionaries behind its reports."""
+            """One call per batch: a local variable here would keep the last batch, and the
+            dictionaries of its reports, in memory until the next one."""
 
     def _store_next(self) -> bool:
-        """One batch. False at the end."""
+        """Store one batch. False at the end."""
         batch = self._next_batch()
         if not batch or not self._insert(batch):
             return False
@@ -112,13 +112,13 @@ class Intake:
         try:
             self._loop.call_soon_threadsafe(self._finish, batch, sum(w.size for w in batch))
         except RuntimeError:
-            return False  # the loop is closed: nobody waits any more
+            return False  # the loop is closed, so no stream waits for an answer
         return True
 
     def _next_batch(self) -> list[_Waiting]:
-        """Empty at the end. What is taken still counts as waiting until it is stored."""
+        """The next batch; empty at the end. Its reports count as waiting until they are stored."""
         with self._changed:
-            # Who has come while the batch before was stored has waited as long already.
+            # The first report in the queue has already waited while the last batch was stored.
             waited_s = self._insert_s if self._queue else 0.0
             self._changed.wait_for(lambda: self._queue or self._is_closing)
             self._gather(self._batch_s - waited_s)
@@ -130,10 +130,10 @@ class Intake:
         return batch
 
     def _gather(self, most_s: float) -> None:
-        """Let the first report wait for others: while they come, and ``most_s`` at most.
+        """Wait for more reports, as long as they arrive, and for ``most_s`` at most.
 
-        An insert costs nearly the same whether it has one report or fifty. Where there are few
-        agents nobody else comes, and one that ends has its last acknowledgement in a moment.
+        An insert of fifty reports costs little more than an insert of one. With few agents nothing
+        arrives, and the wait is short: an agent that ends soon gets its last acknowledgement.
         """
         slice_s = min(_QUIET_S, most_s)
         for _ in range(round(most_s / slice_s) if slice_s > 0 else 0):
@@ -149,7 +149,7 @@ class Intake:
         )
 
     def _insert(self, batch: list[_Waiting]) -> bool:
-        """Until it works. False: given up, because the collector ends."""
+        """Retry until it succeeds. False: given up, because the collector ends."""
         reports = [waiting.report for waiting in batch]
         retry_s = _RETRY_FIRST_S
         while True:
@@ -160,7 +160,7 @@ class Intake:
                 counters = self.counters
                 counters.failures += 1
                 counters.failing_since_s = counters.failing_since_s or started
-                log.warning("the store did not take %d reports: %s", len(reports), error)
+                log.warning("cannot store %d reports: %s", len(reports), error)
                 if self._is_closing:
                     return False
                 with self._changed:

@@ -1,4 +1,4 @@
-"""How much one agent may send, and how much the collector holds at a time."""
+"""Limits for one agent, and for what the collector keeps in memory."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from gotax_collector.refusal import Reason, RefusedError
 
 MESSAGE_BYTES_MAX = 4 << 20
-"""Of the wire (proto/gotax/wire/v1/ingest.proto); not an option, because agents rely on it."""
+"""Part of the protocol (proto/gotax/wire/v1/ingest.proto). Not an option: agents rely on it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """``streams``: of all agents. ``reports_per_s`` and ``bytes_per_s``: of one agent, on average;
-    ``burst_s``: how many seconds' worth it may send at once, so that a spool can be emptied.
+    """``streams`` is the maximum for all agents. ``reports_per_s`` and ``bytes_per_s`` are the
+    average rates of one agent. ``burst_s`` is how many seconds' worth an agent may send at once, so
+    that it can empty its spool.
 
-    ``reports_in_flight``: of one stream, without their acknowledgement. ``waiting_bytes``: of all
-    reports that wait for the store, as they are in memory; beyond it nothing is read.
-    ``dictionary_bytes``: of the dictionaries of all streams; beyond it some begin anew.
-    ``batch_s``: how long a report waits for others to be stored with, at most.
+    ``reports_in_flight`` is how many reports of one stream may wait for an acknowledgement.
+    ``waiting_bytes`` is the memory of all reports that wait for the store. Above it the collector
+    reads nothing. ``dictionary_bytes`` is the memory of the dictionaries of all streams. Above it
+    the collector asks some agents to start a new stream. ``batch_s`` is how long a report waits at
+    most for other reports of its batch.
     """
 
     streams: int = 5000
@@ -31,12 +33,12 @@ class Limits:
     batch_s: float = 2.0
 
 
-class Allowance:
-    """A bucket of tokens for reports and one for bytes, of one agent."""
+class RateLimiter:
+    """Limits one agent: a token bucket for reports and one for bytes."""
 
     def __init__(self, limits: Limits, now_s: float) -> None:
         self._rates = (limits.reports_per_s, limits.bytes_per_s)
-        # One message of full length is always possible.
+        # A full bucket always allows one message of maximum length.
         self._full = (
             max(1.0, limits.reports_per_s * limits.burst_s),
             max(float(MESSAGE_BYTES_MAX), limits.bytes_per_s * limits.burst_s),
@@ -45,7 +47,7 @@ class Allowance:
         self._at_s = now_s
 
     def take(self, size: int, now_s: float) -> None:
-        """One report of ``size`` bytes. RefusedError: RATE."""
+        """Count one report of ``size`` bytes. RefusedError: RATE."""
         passed = max(0.0, now_s - self._at_s)
         self._at_s = now_s
         reports, bytes_ = (

@@ -1,7 +1,7 @@
 """The service of proto/gotax/wire/v1/ingest.proto: one stream per agent, on one event loop.
 
-A stream is read by one task and answered by another. What a stream does wrong ends that stream
-and is counted; nothing of it reaches another.
+One task reads a stream, another answers it. An error of a stream ends that stream and is counted.
+It does not affect other streams.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ import grpc
 from gotax.wire.v1 import ingest_pb2
 
 from gotax_collector.ingest.decoding import Decoder, parse_hello, parse_request
-from gotax_collector.ingest.dictionaries import Dictionaries, to_begin_anew
+from gotax_collector.ingest.dictionary_pool import DictionaryPool, to_restart
 from gotax_collector.ingest.intake import Intake
-from gotax_collector.ingest.limits import Allowance, Limits
+from gotax_collector.ingest.limits import Limits, RateLimiter
 from gotax_collector.refusal import Reason, RefusedError
-from gotax_collector.report import Received, Sender
+from gotax_collector.report import Report, Sender
 
 log = logging.getLogger(__name__)
 
 SERVICE = ingest_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name
 HELLO_TIMEOUT_S = 10.0
 _LARGE_BYTES = 64 << 10
-"""Messages beyond that are decoded beside the event loop, so that it goes on for the others."""
-_ALLOWANCES_MAX = 20_000
-_ENDING = "this collector ends"
-_BEGIN_ANEW = "the dictionaries of all agents take too much memory: begin anew"
+"""Larger messages are decoded on a thread, so that the event loop can serve other streams."""
+_RATE_LIMITERS_MAX = 20_000
+_ENDING = "this collector is shutting down"
+_RESTART = "the dictionaries of all agents take too much memory: start a new stream"
 
 _STATUS = {
     Reason.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
@@ -48,11 +48,11 @@ _OF_ONE_REPORT = frozenset(Reason) - {
     *(Reason.UNAUTHENTICATED, Reason.EXPIRED, Reason.FORBIDDEN),
     *(Reason.RATE, Reason.STREAMS, Reason.HELLO_TIMEOUT),
 }
-"""Sending the same report again would fail again."""
+"""Reasons that lie in the report: the same report would be refused again."""
 
 
 class Guard(Protocol):
-    """Who may stream."""
+    """Decides which agents may stream."""
 
     def check(self, authorization: str, agent: str) -> None:
         """RefusedError: UNAUTHENTICATED, EXPIRED, FORBIDDEN."""
@@ -60,7 +60,7 @@ class Guard(Protocol):
 
 @dataclass(slots=True)
 class ReceiverCounters:
-    """Since the start, for /metrics; but ``streams`` is how many there are now."""
+    """Counts since the start, for /metrics. ``streams`` is the number of open streams."""
 
     streams: int = 0
     streams_opened: int = 0
@@ -78,7 +78,7 @@ class ReceiverCounters:
 
 @dataclass(frozen=True, slots=True)
 class Identification:
-    """What a collector says of itself."""
+    """What the collector sends in its welcome."""
 
     name: str
     version: str
@@ -94,9 +94,9 @@ class Receiver:
         self._intake = intake
         self._limits = limits
         self._guard = guard
-        self._allowances: dict[str, Allowance] = {}
-        self._streams: OrderedDict[_Stream, None] = OrderedDict()  # by their last report
-        self._dictionaries = Dictionaries()
+        self._rate_limiters: dict[str, RateLimiter] = {}
+        self._streams: OrderedDict[_Stream, None] = OrderedDict()  # least recently used first
+        self._dictionaries = DictionaryPool()
         self.counters = ReceiverCounters()
 
     @property
@@ -104,7 +104,7 @@ class Receiver:
         return self._dictionaries.held_bytes
 
     def handler(self) -> grpc.GenericRpcHandler:
-        """Messages come as bytes, because what is not one shall be counted, too."""
+        """gRPC passes messages as bytes, so that those that do not parse are counted too."""
         method: grpc.RpcMethodHandler[bytes, ingest_pb2.StreamResponse] = (
             grpc.stream_stream_rpc_method_handler(
                 self._stream,
@@ -115,7 +115,7 @@ class Receiver:
         return grpc.method_handlers_generic_handler(SERVICE, {"Stream": method})
 
     def say_goodbye(self) -> None:
-        """Read nothing more; what was read is still acknowledged."""
+        """Stop reading. What was read is still acknowledged."""
         for stream in self._streams:
             stream.say_goodbye(_ENDING)
 
@@ -125,7 +125,7 @@ class Receiver:
         self._streams[stream] = None
         counters.streams += 1
         counters.streams_opened += 1
-        ended = "cancelled"  # by the agent, its network, or grpc (a message that is too long)
+        ended = "cancelled"  # by the agent, the network, or gRPC (a message that is too long)
         try:
             await self._serve(stream)
             ended = "done"
@@ -150,18 +150,18 @@ class Receiver:
 
     async def _serve(self, stream: _Stream) -> None:
         if self.counters.streams > self._limits.streams:
-            raise RefusedError(Reason.STREAMS, "this collector has as many agents as it takes")
+            raise RefusedError(Reason.STREAMS, "this collector has its maximum number of agents")
         sender = await self._greet(stream)
         answers = asyncio.create_task(stream.answer())
         try:
             await self._read_reports(stream, sender)
             await stream.all_stored()
         except asyncio.CancelledError:
-            answers.cancel()  # nobody is there to read them
+            answers.cancel()  # the agent is gone
             raise
         finally:
-            # Acks of what is stored until now go out before the status does; if the agent has
-            # gone meanwhile, they can't, and need not.
+            # Send the Acks of what is stored before the status. If the agent is gone, this fails,
+            # which is fine.
             stream.end_answers()
             await asyncio.gather(answers, return_exceptions=True)
 
@@ -190,12 +190,12 @@ class Receiver:
 
     async def _read_reports(self, stream: _Stream, sender: Sender) -> None:
         decoder = Decoder(sender, self._dictionaries)
-        allowance = self._allowance(sender.agent)
+        rate_limiter = self._rate_limiter(sender.agent)
         counters = self.counters
         while (data := await stream.next_message()) is not None:
             counters.received_bytes += len(data)
             stream.read += 1
-            allowance.take(len(data), time.monotonic())
+            rate_limiter.take(len(data), time.monotonic())
             report = await self._decode(decoder, data)
             self._streams.move_to_end(stream)
             stream.dictionary_bytes = decoder.dictionary_bytes
@@ -206,26 +206,26 @@ class Receiver:
             began = time.monotonic()
             await self._intake.put(report, partial(self._stored, stream, began))
             if stream.unanswered >= 2 * self._limits.reports_in_flight:
-                await stream.some_stored()  # it was told how many: read no more until then
+                await stream.some_stored()  # the agent ignores reports_in_flight: wait
 
     def _keep_within_bounds(self) -> None:
-        """A goodbye ends a stream in good order, and its agent's next one begins with nothing."""
+        """End streams with a goodbye if needed. The agent's next stream has a new dictionary."""
         taken, most = self._dictionaries.held_bytes, self._limits.dictionary_bytes
         if taken <= most:
             return
         staying = [stream for stream in self._streams if not stream.is_ending]
         held = [stream.dictionary_bytes for stream in staying]
         taken -= sum(stream.dictionary_bytes for stream in self._streams if stream.is_ending)
-        for index in to_begin_anew(held, taken, most):
-            staying[index].say_goodbye(_BEGIN_ANEW)
+        for index in to_restart(held, taken, most):
+            staying[index].say_goodbye(_RESTART)
             self.counters.streams_renewed += 1
 
-    async def _decode(self, decoder: Decoder, data: bytes) -> Received:
+    async def _decode(self, decoder: Decoder, data: bytes) -> Report:
         if len(data) < _LARGE_BYTES:
             return self._decode_now(decoder, data)
         return await asyncio.to_thread(self._decode_now, decoder, data)
 
-    def _decode_now(self, decoder: Decoder, data: bytes) -> Received:
+    def _decode_now(self, decoder: Decoder, data: bytes) -> Report:
         began = time.thread_time()
         try:
             report = parse_request(data)
@@ -240,12 +240,12 @@ class Receiver:
         self.counters.ack_s += time.monotonic() - began
         stream.mark_stored()
 
-    def _allowance(self, agent: str) -> Allowance:
-        """The same after a reconnect, or it would be no limit."""
-        known = self._allowances.pop(agent, None) or Allowance(self._limits, time.monotonic())
-        self._allowances[agent] = known
-        if len(self._allowances) > _ALLOWANCES_MAX:
-            del self._allowances[next(iter(self._allowances))]
+    def _rate_limiter(self, agent: str) -> RateLimiter:
+        """The same object after a reconnect: otherwise a reconnect would reset the limit."""
+        known = self._rate_limiters.pop(agent, None) or RateLimiter(self._limits, time.monotonic())
+        self._rate_limiters[agent] = known
+        if len(self._rate_limiters) > _RATE_LIMITERS_MAX:
+            del self._rate_limiters[next(iter(self._rate_limiters))]
         return known
 
     async def _refuse(self, stream: _Stream, error: RefusedError) -> None:
@@ -267,11 +267,11 @@ class Receiver:
 
 
 class _Stream:
-    """One agent's stream: how many reports were read of it, and how many are stored."""
+    """One agent's stream: how many of its reports were read, and how many are stored."""
 
     def __init__(self, context: Any) -> None:
         self.context = context
-        self.peer: str = context.peer()  # asked later, of a call that is gone, gRPC crashes
+        self.peer: str = context.peer()  # gRPC crashes if this is called after the end of the call
         self.agent = ""
         self.read = 0
         self.stored = 0
@@ -291,7 +291,7 @@ class _Stream:
         return value if isinstance(value, str) else ""
 
     async def next_message(self) -> bytes | None:
-        """The next message; None at the end, which a goodbye is, too."""
+        """The next message. None at the end of the stream, or after a goodbye."""
         read = asyncio.ensure_future(self.context.read())
         goodbye = asyncio.ensure_future(self._goodbye.wait())
         try:
@@ -331,7 +331,7 @@ class _Stream:
         self._changed.set()
 
     async def answer(self) -> None:
-        """Write an Ack whenever more is stored, and a Goodbye when it is time."""
+        """Send an Ack whenever more reports are stored, and a Goodbye once there is one."""
         acknowledged = 0
         has_said_goodbye = False
         while True:

@@ -1,4 +1,4 @@
-"""The collector's process: gRPC for agents, until it is told to stop, and then a graceful end."""
+"""The collector's gRPC server, from its start to its graceful end."""
 
 from __future__ import annotations
 
@@ -21,15 +21,18 @@ from gotax_collector.security.certificates import Certificates
 
 log = logging.getLogger(__name__)
 
-_FRAMING = 64  # of a message whose report is as long as it may be
+_FRAMING = 64  # overhead around a report of maximum size
 _OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX + _FRAMING),
     ("grpc.max_metadata_size", 16 << 10),
-    ("grpc.max_concurrent_streams", 8),  # of one connection: an agent has one, probes another
-    # grpc inflates without a bound, so reports are compressed by their sender, and inflated with.
+    (
+        "grpc.max_concurrent_streams",
+        8,
+    ),  # per connection: an agent needs one, a probe another
+    # gRPC decompresses without a limit: the reports themselves are compressed instead.
     ("grpc.compression_enabled_algorithms_bitset", 1),
     ("grpc.server_handshake_timeout_ms", 10_000),
-    ("grpc.keepalive_time_ms", 60_000),  # finds agents whose network is gone
+    ("grpc.keepalive_time_ms", 60_000),  # detects agents whose network is gone
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
@@ -52,7 +55,7 @@ class Listening:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What makes a collector. ``ready`` gets the port and what counts, once agents can come."""
+    """What a collector needs. ``ready`` is called with the port once agents can connect."""
 
     identification: Identification
     store: Store
@@ -62,7 +65,7 @@ class Parts:
 
 
 async def serve(listening: Listening, parts: Parts, stop: asyncio.Event) -> bool:
-    """Until ``stop``; whether all that came was stored. ListenError: the address cannot be had."""
+    """Serve until ``stop``. Returns whether all reports are stored. ListenError."""
     intake = Intake(parts.store, parts.limits)
     receiver = Receiver(parts.identification, intake, parts.limits, parts.guard)
     server = grpc.aio.server(options=_OPTIONS)
@@ -79,13 +82,15 @@ async def serve(listening: Listening, parts: Parts, stop: asyncio.Event) -> bool
     parts.ready(port, receiver, intake)
     await stop.wait()
 
-    log.info("ending", extra={"streams": receiver.counters.streams, "waiting": intake.waiting})
+    log.info(
+        "shutting down", extra={"streams": receiver.counters.streams, "waiting": intake.waiting}
+    )
     await probes.enter_graceful_shutdown()
     receiver.say_goodbye()
     is_stored = await intake.close(listening.drain_s)
     if not is_stored:
-        log.warning("not all was stored", extra={"reports": intake.waiting})
-    await server.stop(grace=1.0)  # the acknowledgements of what was stored last
+        log.warning("some reports are not stored", extra={"reports": intake.waiting})
+    await server.stop(grace=1.0)  # time for the last acknowledgements
     return is_stored
 
 
@@ -96,7 +101,7 @@ def _bind(server: grpc.aio.Server, listening: Listening) -> int:
         return server.add_secure_port(listening.address, listening.certificates.credentials())
     except RuntimeError as error:
         raise ListenError(
-            f"cannot listen on {listening.address} (--listen takes another)"
+            f"cannot listen on {listening.address} (choose another with --listen)"
         ) from error
 
 

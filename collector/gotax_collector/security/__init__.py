@@ -1,1 +1,1 @@
-"""Who may come in: certificates and bearer tokens, read anew when their files change."""
+"""Authentication by certificates and bearer tokens. Changed files are reloaded."""

@@ -1,4 +1,4 @@
-"""The collector's TLS: certificates are read anew when their files change, without a restart."""
+"""The collector's TLS certificates. Changed files are reloaded without a restart."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Certificates:
         self._files = files
         self._stamp: tuple[tuple[int, int, int], ...] = ()
         self.handshakes = 0
-        """Begun. An agent that comes in opens one stream; the others were refused by TLS."""
+        """Handshakes started. Those that do not lead to a stream were refused by TLS."""
         self.reloads = 0
         self._first = self._read()
 
     def credentials(self) -> grpc.ServerCredentials:
-        """Asked anew at every handshake."""
+        """Credentials that check for changed files at every handshake."""
         return grpc.dynamic_ssl_server_credentials(
             self._first,
             self._changed,  # type: ignore[arg-type]  # None is allowed, grpc/__init__.py says
@@ -44,17 +44,17 @@ class Certificates:
         )
 
     def _changed(self) -> grpc.ServerCertificateConfiguration | None:
-        """None: what grpc has is still good. Runs on grpc's own threads, at every handshake."""
+        """None: unchanged. gRPC calls this on its own threads, at every handshake."""
         self.handshakes += 1
         try:
             if self._stamps() == self._stamp:
                 return None
             configuration = self._read()
         except CertificateError as error:
-            log.warning("the certificates stay as they were: %s", error)
+            log.warning("keeping the old certificates: %s", error)
             return None
         self.reloads += 1
-        log.info("certificates read anew")
+        log.info("certificates reloaded")
         return configuration
 
     def _paths(self) -> list[Path]:

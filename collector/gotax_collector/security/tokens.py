@@ -1,11 +1,11 @@
-"""Bearer tokens: a file with one a line, read anew when it changes.
+"""Bearer tokens from a file with one per line. A changed file is reloaded.
 
-A line is a token and, optionally, until when and for whom it is good::
+A line is a token and, optionally, when it expires and which agents may use it::
 
     3f9c...  expires=2027-01-31T00:00:00Z  agent=node-*
 
-Empty lines and those that begin with # are nothing. A file that cannot be read or understood
-leaves the tokens as they were; at the start it is an error.
+Empty lines and lines that start with # are ignored. If a changed file is unreadable or invalid, the
+old tokens stay valid. At the start it is an error.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Token:
 
 
 def parse_tokens(text: str, name: str) -> tuple[Token, ...]:
-    """TokenFileError with the number of the line."""
+    """TokenFileError: with the number of the line."""
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split()
@@ -81,7 +81,7 @@ def _parse_line(words: list[str]) -> Token:
 
 
 class Tokens:
-    """The tokens of a file, as it is now."""
+    """The current tokens of a file."""
 
     def __init__(self, path: str, unix_s: Callable[[], float]) -> None:
         self._path = Path(path)
@@ -95,12 +95,12 @@ class Tokens:
         try:
             self._read()
         except TokenFileError as error:
-            log.warning("the tokens stay as they were: %s", error)
+            log.warning("keeping the old tokens: %s", error)
         scheme, _, given = authorization.partition(" ")
         if scheme.lower() != "bearer" or not given:
             raise RefusedError(Reason.UNAUTHENTICATED, "no bearer token")
         digest = sha256(given.strip().encode(errors="replace")).digest()
-        # All are compared, so that time does not tell which one was nearly right.
+        # Compare with all tokens, so that the time reveals nothing.
         matching = [token for token in self._tokens if hmac.compare_digest(token.digest, digest)]
         if not matching:
             raise RefusedError(Reason.UNAUTHENTICATED, "a token that is not known")

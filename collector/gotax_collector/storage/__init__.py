@@ -1,1 +1,1 @@
-"""Where reports are kept: ClickHouse, embedded or a server."""
+"""The store of reports: ClickHouse, embedded or a server."""

@@ -1,7 +1,8 @@
 """Connections to ClickHouse: the engine inside this process, or a server by its URL.
 
-The only file that knows clickhouse-connect, and only once there is a store to be opened: a question
-to a collector needs no library. Both speak the same SQL and take the same parameters.
+This is the only file that imports clickhouse-connect, and only when it opens a store. So
+`gotax fleet` does not need the library to ask a collector. The engine and the server take the same
+SQL and parameters.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 MEMORY_BYTES = 1 << 30
-"""What the embedded engine may use in all, its queries and merges included."""
-MEMORY_BYTES_MIN = 256 << 20  # below that it does not come up, or merges nothing
+"""The memory limit of the embedded engine, with its queries and merges."""
+MEMORY_BYTES_MIN = 256 << 20  # with less the engine does not start, or never merges
 
 _FORM = Form(
     "a folder, http://HOST:8123/DATABASE or https://HOST:8443/DATABASE",
@@ -41,7 +42,7 @@ class StoreUnavailableError(CollectorError):
 
 
 class QueryError(CollectorError):
-    """The database refused or failed. The text is what it says, in one line."""
+    """A query failed. The text is the message of the database, in one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ class Connections:
 
     @contextlib.contextmanager
     def client(self) -> Iterator[Client]:
-        """One that nobody else uses meanwhile."""
+        """A client for the exclusive use of the caller."""
         with self._lock:
             if self._closed:
                 raise StoreUnavailableError("the store is closed")
@@ -163,7 +164,7 @@ class Connections:
         parameters: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> list[dict[str, Any]]:
-        """``{name:Type}`` in the query is the parameter ``name``: bound, never pasted."""
+        """``{name:Type}`` in the query stands for the bound parameter ``name``."""
         with self.client() as client, _plainly():
             result = client.query(query, dict(parameters or {}), settings=dict(settings or {}))
             return [dict(zip(result.column_names, row, strict=True)) for row in result.result_rows]
@@ -227,8 +228,8 @@ class Connections:
 
 
 def engine_options(memory_bytes: int) -> dict[str, int]:
-    """What keeps the embedded engine within so many bytes: one bound over all it counts, and
-    caches and merges that leave most of it to inserts and questions. The names are ClickHouse's
+    """Settings that limit the memory of the embedded engine. Caches and merges get little of it, so
+    that most is left for inserts and queries. The names are ClickHouse's
     (https://clickhouse.com/docs/operations/server-configuration-parameters/settings)."""
     return {
         "max_server_memory_usage": memory_bytes,
@@ -246,7 +247,10 @@ def engine_options(memory_bytes: int) -> dict[str, int]:
 
 
 def _lock(folder: Path) -> int:
-    """The engine allows one process per folder, and says so badly; the lock ends with us."""
+    """Only one process may use a folder, and the engine's own error for it is unclear.
+
+    The lock ends with this process.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -274,7 +278,7 @@ def _plainly() -> Iterator[None]:
 
 
 def _mishaps() -> tuple[type[BaseException], ...]:
-    """What opening a store may raise, beside a library that is missing."""
+    """Errors of opening a store, except a missing library."""
     try:
         from clickhouse_connect.driver.exceptions import ClickHouseError
     except ModuleNotFoundError:
@@ -283,6 +287,6 @@ def _mishaps() -> tuple[type[BaseException], ...]:
 
 
 def sentence(error: BaseException) -> str:
-    """The first line of what ClickHouse says, without its stack traces."""
+    """ClickHouse's message in one short line."""
     text = " ".join(str(error).split())
     return text if len(text) <= 300 else text[:299] + "…"

@@ -1,8 +1,8 @@
-"""The columns of the tables that reports are written into: each with its type and its value.
+"""The columns of the tables ``windows`` and ``stacks``, each with its type and its value.
 
-A new column is a line here: the table (schema.py) and the rows (rows.py) follow. A store that is
-there already needs a step in schema.MIGRATIONS as well. The journal keeps rows without the names of
-their columns: a new column comes last.
+A new column is one line here. The tables (schema.py) and the rows (rows.py) are made from these
+lists. Existing stores also need a step in schema.MIGRATIONS. Add a new column at the end: rows in
+the journal have no column names.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from gotax_collector.report import Category, Frame, Identity, Observation, Received
+from gotax_collector.report import Category, ContainerIdentity, Frame, Observation, Report
 
-COUNT_MAX = (1 << 32) - 1  # of columns that are UInt32
+COUNT_MAX = (1 << 32) - 1  # the maximum of a UInt32
 KINDS = {"go": 0, "kernel": 1, "native": 2}
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What the rows of one insert have in common. ``day`` is the store's partition."""
+    """What all rows of one insert share. ``day`` is the partition."""
 
     day: str
     token: int
@@ -26,14 +26,14 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What a fleet counts together: what a user applied, else a unit, else a program."""
+    """What a container belongs to: the object that a user applied, else a unit, else a program."""
 
     namespace: str
     kind: str
     name: str
 
 
-def workload_of(identity: Identity) -> Workload:
+def workload_of(identity: ContainerIdentity) -> Workload:
     if identity.workload_name:
         return Workload(identity.namespace, identity.workload_kind, identity.workload_name)
     if identity.unit:
@@ -45,9 +45,9 @@ def workload_of(identity: Identity) -> Workload:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What all rows of a report have. ``ordinal`` 0 is the node's own row."""
+    """What all rows of a report share. ``ordinal`` 0 is the row of the node."""
 
-    report: Received
+    report: Report
     batch: Batch
     ordinal: int
     start_s: int
@@ -56,13 +56,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class ContainerRow(Row):
-    """``seen`` with its samples. ``saving`` is of its best finding: low, mid, high, and the
-    GOMAXPROCS that leads there."""
+    """One container with its samples. ``saving`` is that of the best finding: low, mid, high, and
+    the GOMAXPROCS that gives it."""
 
-    seen: Observation
+    observation: Observation
     stacks: list[int]
     stack_hits: list[int]
-    who: Identity = field(init=False)
+    identity: ContainerIdentity = field(init=False)
     workload: Workload = field(init=False)
     labels: list[str] = field(init=False)
     costs: list[int] = field(init=False)
@@ -70,36 +70,36 @@ class ContainerRow(Row):
     saving: tuple[float, float, float, int] = field(init=False)
 
     def __post_init__(self) -> None:
-        seen, known = self.seen, self.report.categories
-        categories = [known[number] for number in seen.category.tolist()]
-        costs = seen.category_cpu_ns.tolist()
+        observation, known = self.observation, self.report.categories
+        categories = [known[number] for number in observation.category.tolist()]
+        costs = observation.category_cpu_ns.tolist()
         group_ns: dict[str, int] = {}
         for category, cost in zip(categories, costs, strict=True):
             group_ns[category.group] = group_ns.get(category.group, 0) + cost
         put = object.__setattr__
-        put(self, "who", seen.identity)
-        put(self, "workload", workload_of(seen.identity))
+        put(self, "identity", observation.identity)
+        put(self, "workload", workload_of(observation.identity))
         put(self, "labels", [category.label for category in categories])
         put(self, "costs", costs)
         put(self, "group_ns", group_ns)
-        put(self, "saving", _saving(seen))
+        put(self, "saving", _saving(observation))
 
     @property
     def program(self) -> str:
-        return self.who.main_package or self.who.main_module or self.who.command
+        return self.identity.main_package or self.identity.main_module or self.identity.command
 
 
-def _saving(seen: Observation) -> tuple[float, float, float, int]:
+def _saving(observation: Observation) -> tuple[float, float, float, int]:
     best = max(
-        (f for f in seen.findings if f.saving_mid_cores is not None),
+        (f for f in observation.findings if f.saving_mid_cores is not None),
         key=lambda f: f.saving_mid_cores or 0.0,
         default=None,
     )
     if best is None:
-        return 0.0, 0.0, 0.0, seen.recommended or 0
+        return 0.0, 0.0, 0.0, observation.recommended or 0
     return (
         *(best.saving_low_cores or 0.0, best.saving_mid_cores or 0.0),
-        *(best.saving_high_cores or 0.0, best.remedy_gomaxprocs or seen.recommended or 0),
+        *(best.saving_high_cores or 0.0, best.remedy_gomaxprocs or observation.recommended or 0),
     )
 
 
@@ -113,8 +113,11 @@ class StackRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """``definition`` is ClickHouse's: type and codec. ``node`` None: a node has none of it."""
+class WindowColumn:
+    """A column of ``windows``. ``definition`` is ClickHouse's type and codec.
+
+    ``node`` is the value in the row of the node; None stands for 0 or empty.
+    """
 
     name: str
     definition: str
@@ -132,13 +135,13 @@ class StackColumn:
     value: Callable[[StackRow], object]
 
 
-def definitions(columns: Iterable[Column | StackColumn]) -> str:
-    """As CREATE TABLE has them."""
+def definitions(columns: Iterable[WindowColumn | StackColumn]) -> str:
+    """The columns as text for CREATE TABLE."""
     return ",".join(f"\n  {column.name} {column.definition}" for column in columns)
 
 
-def _both(name: str, definition: str, value: Callable[[Row], object]) -> Column:
-    return Column(name, definition, value, value)
+def _both(name: str, definition: str, value: Callable[[Row], object]) -> WindowColumn:
+    return WindowColumn(name, definition, value, value)
 
 
 def _zero(definition: str) -> object:
@@ -173,57 +176,63 @@ WINDOWS = (
     _both("duration_ns", _UINT64, lambda row: row.report.duration_ns),
     _both("period_ns", _UINT64, lambda row: row.report.period_ns),
     _both("cpu_count", _UINT32, lambda row: row.report.cpu_count),
-    Column("namespace", _TEXT, lambda row: row.workload.namespace),
-    Column("kind", _TEXT, lambda row: row.workload.kind, lambda _: "Node"),
-    Column("workload", _TEXT, lambda row: row.workload.name),
-    Column("pod", _NAME, lambda row: row.who.pod),
-    Column("container", _TEXT, lambda row: row.who.container or row.who.name),
-    Column("container_id", _NAME, lambda row: row.who.container_id),
-    Column("name", _NAME, lambda row: row.who.name, lambda row: row.report.sender.node),
-    Column("image", _TEXT, lambda row: row.who.image),
-    Column("go", _TEXT, lambda row: row.who.go_version),
-    Column("program", _TEXT, lambda row: row.program),
-    Column("program_version", _TEXT, lambda row: row.who.main_version),
-    Column("command", _TEXT, lambda row: row.who.command),
-    Column("process_count", _UINT32, lambda row: row.seen.process_count),
-    Column("gomaxprocs", _UINT32, lambda row: row.seen.gomaxprocs or 0),
-    Column("origin", _TEXT, lambda row: row.seen.origin),
-    Column("expected", _UINT32, lambda row: row.seen.expected or 0),
-    Column("recommended", _UINT32, lambda row: row.seen.recommended or 0),
-    Column("limit_cores", _FLOAT, lambda row: row.seen.limit_cores or 0.0),
-    Column("request_cores", _FLOAT, lambda row: row.seen.request_cores or 0.0),
-    Column("usage_ns", _UINT64, lambda row: row.seen.usage_ns or 0),
-    Column("periods", _UINT32, lambda row: min(row.seen.periods or 0, COUNT_MAX)),
-    Column(
-        "throttled_periods", _UINT32, lambda row: min(row.seen.throttled_periods or 0, COUNT_MAX)
+    WindowColumn("namespace", _TEXT, lambda row: row.workload.namespace),
+    WindowColumn("kind", _TEXT, lambda row: row.workload.kind, lambda _: "Node"),
+    WindowColumn("workload", _TEXT, lambda row: row.workload.name),
+    WindowColumn("pod", _NAME, lambda row: row.identity.pod),
+    WindowColumn("container", _TEXT, lambda row: row.identity.container or row.identity.name),
+    WindowColumn("container_id", _NAME, lambda row: row.identity.container_id),
+    WindowColumn("name", _NAME, lambda row: row.identity.name, lambda row: row.report.sender.node),
+    WindowColumn("image", _TEXT, lambda row: row.identity.image),
+    WindowColumn("go", _TEXT, lambda row: row.identity.go_version),
+    WindowColumn("program", _TEXT, lambda row: row.program),
+    WindowColumn("program_version", _TEXT, lambda row: row.identity.main_version),
+    WindowColumn("command", _TEXT, lambda row: row.identity.command),
+    WindowColumn("process_count", _UINT32, lambda row: row.observation.process_count),
+    WindowColumn("gomaxprocs", _UINT32, lambda row: row.observation.gomaxprocs or 0),
+    WindowColumn("origin", _TEXT, lambda row: row.observation.origin),
+    WindowColumn("expected", _UINT32, lambda row: row.observation.expected or 0),
+    WindowColumn("recommended", _UINT32, lambda row: row.observation.recommended or 0),
+    WindowColumn("limit_cores", _FLOAT, lambda row: row.observation.limit_cores or 0.0),
+    WindowColumn("request_cores", _FLOAT, lambda row: row.observation.request_cores or 0.0),
+    WindowColumn("usage_ns", _UINT64, lambda row: row.observation.usage_ns or 0),
+    WindowColumn("periods", _UINT32, lambda row: min(row.observation.periods or 0, COUNT_MAX)),
+    WindowColumn(
+        "throttled_periods",
+        _UINT32,
+        lambda row: min(row.observation.throttled_periods or 0, COUNT_MAX),
     ),
-    Column("throttled_ns", _UINT64, lambda row: row.seen.throttled_ns or 0),
-    Column(
+    WindowColumn("throttled_ns", _UINT64, lambda row: row.observation.throttled_ns or 0),
+    WindowColumn(
         "hits",
         _UINT64,
-        lambda row: int(row.seen.category_hits.sum()),
+        lambda row: int(row.observation.category_hits.sum()),
         lambda row: row.report.hits_drained,
     ),
-    Column("cpu_ns", _UINT64, lambda row: row.seen.cpu_ns),
-    Column("scheduler_ns", _UINT64, lambda row: row.group_ns.get("scheduler", 0)),
-    Column("gc_ns", _UINT64, lambda row: row.group_ns.get("gc", 0)),
-    Column("service_ns", _UINT64, lambda row: row.group_ns.get("service", 0)),
-    Column("user_ns", _UINT64, lambda row: row.group_ns.get("user", 0)),
-    Column("category", _TEXTS, lambda row: row.labels),
-    Column("category_ns", _NUMBERS, lambda row: row.costs),
-    Column("verdict", _TEXT, lambda row: row.seen.verdict),
-    Column("finding", _TEXTS, lambda row: [f.code for f in row.seen.findings]),
-    Column("finding_severity", _TEXTS, lambda row: [f.severity for f in row.seen.findings]),
-    Column("finding_title", _TEXTS, lambda row: [f.title for f in row.seen.findings]),
-    Column("finding_remedy", _TEXTS, lambda row: [f.remedy for f in row.seen.findings]),
-    Column("saving_low", _FLOAT, lambda row: row.saving[0]),
-    Column("saving_mid", _FLOAT, lambda row: row.saving[1]),
-    Column("saving_high", _FLOAT, lambda row: row.saving[2]),
-    Column("target", _UINT32, lambda row: row.saving[3]),
-    Column("lost", _COUNTS, lambda _: {}, lambda row: dict(row.report.lost)),
-    Column("dropped", _COUNTS, lambda _: {}, lambda row: dict(row.report.dropped)),
-    Column("stack", "Array(UInt64) CODEC(ZSTD(3))", lambda row: row.stacks),
-    Column("stack_hits", _NUMBERS, lambda row: row.stack_hits),
+    WindowColumn("cpu_ns", _UINT64, lambda row: row.observation.cpu_ns),
+    WindowColumn("scheduler_ns", _UINT64, lambda row: row.group_ns.get("scheduler", 0)),
+    WindowColumn("gc_ns", _UINT64, lambda row: row.group_ns.get("gc", 0)),
+    WindowColumn("service_ns", _UINT64, lambda row: row.group_ns.get("service", 0)),
+    WindowColumn("user_ns", _UINT64, lambda row: row.group_ns.get("user", 0)),
+    WindowColumn("category", _TEXTS, lambda row: row.labels),
+    WindowColumn("category_ns", _NUMBERS, lambda row: row.costs),
+    WindowColumn("verdict", _TEXT, lambda row: row.observation.verdict),
+    WindowColumn("finding", _TEXTS, lambda row: [f.code for f in row.observation.findings]),
+    WindowColumn(
+        "finding_severity", _TEXTS, lambda row: [f.severity for f in row.observation.findings]
+    ),
+    WindowColumn("finding_title", _TEXTS, lambda row: [f.title for f in row.observation.findings]),
+    WindowColumn(
+        "finding_remedy", _TEXTS, lambda row: [f.remedy for f in row.observation.findings]
+    ),
+    WindowColumn("saving_low", _FLOAT, lambda row: row.saving[0]),
+    WindowColumn("saving_mid", _FLOAT, lambda row: row.saving[1]),
+    WindowColumn("saving_high", _FLOAT, lambda row: row.saving[2]),
+    WindowColumn("target", _UINT32, lambda row: row.saving[3]),
+    WindowColumn("lost", _COUNTS, lambda _: {}, lambda row: dict(row.report.lost)),
+    WindowColumn("dropped", _COUNTS, lambda _: {}, lambda row: dict(row.report.dropped)),
+    WindowColumn("stack", "Array(UInt64) CODEC(ZSTD(3))", lambda row: row.stacks),
+    WindowColumn("stack_hits", _NUMBERS, lambda row: row.stack_hits),
 )
 STACKS = (
     StackColumn("namespace", _TEXT, lambda row: row.workload.namespace),

@@ -1,8 +1,8 @@
-"""The batch that is on its way into the store, on disk until it is there.
+"""Keeps the current batch on disk until it is stored.
 
-A process that is killed in the middle of an insert may leave ``windows`` with the batch and the
-hourly sums without it. The next one finds the batch here and inserts it again, byte for byte and
-under the same token: what is there already stays as it is, what is missing comes.
+If the process is killed during an insert, ``windows`` may have the batch and the hourly sums may
+not. The next process finds the batch here and inserts the same bytes again with the same token.
+ClickHouse ignores what it already has and adds what is missing.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ _HEADER = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """``token`` names the batch in the store; ``body`` is what is inserted."""
+class JournaledBatch:
+    """``token`` identifies the batch in the store. ``body`` has the rows to insert."""
 
     token: str
     body: bytes
@@ -33,8 +33,8 @@ class Journal:
         for left in folder.glob("*.part"):
             left.unlink()
 
-    def write(self, entry: Entry) -> None:
-        """On disk when it returns, or OSError."""
+    def write(self, entry: JournaledBatch) -> None:
+        """Write the batch and sync it to disk. OSError."""
         path = self._path(entry.token)
         part = path.with_suffix(".part")
         checksum = zlib.crc32(entry.body).to_bytes(_HEADER, "little")
@@ -51,17 +51,17 @@ class Journal:
             raise
         self._sync()
 
-    def read(self) -> Entry | None:
-        """What an insert left behind. A file that is not whole never was: nobody relied on it."""
+    def read(self) -> JournaledBatch | None:
+        """The batch of an interrupted insert. Incomplete files are removed: no insert used them."""
         for path in sorted(self._folder.glob(f"*{_SUFFIX}")):
             data = path.read_bytes()
             body = data[_HEADER:]
             if zlib.crc32(body).to_bytes(_HEADER, "little") == data[:_HEADER]:
-                return Entry(path.name.removesuffix(_SUFFIX), body)
+                return JournaledBatch(path.name.removesuffix(_SUFFIX), body)
             path.unlink()
         return None
 
-    def remove(self, entry: Entry) -> None:
+    def remove(self, entry: JournaledBatch) -> None:
         self._path(entry.token).unlink(missing_ok=True)
 
     def _path(self, token: str) -> Path:

@@ -1,4 +1,7 @@
-"""A report as rows of the tables ``windows`` and ``stacks`` (columns.py), in JSONCompactEachRow."""
+"""Makes rows of the tables ``windows`` and ``stacks`` (columns.py) from a report.
+
+The format is ClickHouse's JSONCompactEachRow.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from gotax_collector.report import Category, Received, UInt64Array
+from gotax_collector.report import Category, Report, UInt64Array
 from gotax_collector.storage.columns import (
     COUNT_MAX,
     STACKS,
@@ -26,10 +29,10 @@ _encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", 
 _OF_CONTAINER = [column.value for column in WINDOWS]
 
 
-def window_lines(report: Received, batch: Batch) -> Iterator[str]:
-    """A line for the node, and one for each container."""
+def window_lines(report: Report, batch: Batch) -> Iterator[str]:
+    """One line for the node and one for each container."""
     received_s = _seconds(report.received_unix_ns)
-    # A clock that is ahead would put the window where no question looks.
+    # With a clock that is ahead, the window would lie in the future, where no query finds it.
     times = min(_seconds(report.start_unix_ns), received_s), received_s
     node = Row(report, batch, 0, *times)
     yield _encode([column.of_node(node) for column in WINDOWS])
@@ -44,8 +47,8 @@ def window_lines(report: Received, batch: Batch) -> Iterator[str]:
         yield _encode([value(row) for value in _OF_CONTAINER])
 
 
-def stack_ids(report: Received) -> UInt64Array:
-    """Of each sample: the stack's hash and what the time there counts as, in one number."""
+def stack_ids(report: Report) -> UInt64Array:
+    """A number for each sample, made from the hash of its stack and its category."""
     if not len(report.samples):
         return np.zeros(0, np.uint64)
     salts = np.array([_salt(category.label) for category in report.categories], np.uint64)
@@ -54,7 +57,7 @@ def stack_ids(report: Received) -> UInt64Array:
 
 
 def stack_line(
-    report: Received, workload: Workload, stack: tuple[int, int, Category], day: str
+    report: Report, workload: Workload, stack: tuple[int, int, Category], day: str
 ) -> str:
     """``stack`` is (id, hash, category)."""
     number, stack_hash, category = stack
@@ -63,10 +66,10 @@ def stack_line(
 
 
 class KnownStacks:
-    """Which (workload, stack) the store has been told lately, in a fixed piece of memory.
+    """A cache of fixed size: which (workload, stack) the store already has.
 
-    A table without chains: what meets another in its place takes it. To forget is harmless, the
-    store is told once more.
+    A hash table with one entry per slot: a new key replaces the old one. A replaced key does no
+    harm: its stack is inserted once more.
     """
 
     _SIZE = 1 << 21  # 16 MiB
@@ -83,7 +86,7 @@ class KnownStacks:
 
 
 def workload_salt(workload: Workload, period: int) -> int:
-    """Makes a stack of two workloads two keys; ``period`` makes it a new one now and then."""
+    """Makes the key of a stack depend on its workload and on ``period``."""
     return _salt(f"{workload.namespace}\0{workload.kind}\0{workload.name}\0{period}")
 
 
@@ -93,5 +96,5 @@ def _salt(text: str) -> int:
 
 
 def _seconds(unix_ns: int) -> int:
-    """As a DateTime holds it: from 1970 to 2106."""
+    """In the range of a DateTime: from 1970 to 2106."""
     return max(0, min(unix_ns // 1_000_000_000, COUNT_MAX))

@@ -1,12 +1,12 @@
-"""The tables of the store, and how an older store becomes a newer one.
+"""The tables of the store, and the upgrades of older stores.
 
-``windows`` is all there is: a row per container and report, and one (``ordinal`` 0) for the node
-itself. One insert into it, of one partition, is one part on disk: it is there wholly or not at all,
-and so is every report in it. Everything else follows from it by materialized views, but for
-``stacks``, which only says what the hashes in ``windows`` stand for and is written first.
+``windows`` has a row per container and report, and one per report for the node (``ordinal`` 0). One
+insert into one partition makes one part on disk, so it is atomic, and so is every report in it.
+Materialized views fill all other tables from ``windows``, except ``stacks``. ``stacks`` has the
+frames of the hashes in ``windows``, and is written first.
 
-``windows`` is partitioned by the day on which it was stored, by the collector's clock: a batch has
-one such day, whatever the nodes' clocks say.
+``windows`` is partitioned by the day of the insert, by the collector's clock. So a batch has one
+day, even if the clocks of nodes are wrong.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from dataclasses import dataclass
 from gotax_collector.storage.columns import STACKS, WINDOWS, definitions
 
 VERSION = 1
-"""Of what ``statements`` makes. Whoever changes a table adds to MIGRATIONS and adds 1."""
+"""The version of the schema. To change a table, add 1 here and a step to MIGRATIONS."""
 
 MIGRATIONS: dict[int, tuple[str, ...]] = {}
-"""By version: what makes a store of the version before into one of this, each idempotent."""
+"""By version: statements that upgrade from the version before. Each must be idempotent."""
 
 DEDUPLICATION_WINDOW = 10_000
-"""How many of the last blocks each table knows, so that a repeated insert changes nothing."""
+"""How many inserted blocks each table remembers, to ignore a repeated insert."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """Days after which data goes: windows with their stacks, and the hourly sums."""
+    """Days after which data expires: windows with their stacks, and hourly sums."""
 
     windows_days: int = 14
     hours_days: int = 365
@@ -49,7 +49,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """``merge`` is what the engine's name begins with; ``shard`` keeps together what belongs so."""
+    """``merge`` is the start of the engine's name. ``shard`` is the sharding key of a cluster."""
 
     name: str
     columns: str
@@ -143,7 +143,7 @@ def _sums_view(target: str, keys: tuple[str, ...]) -> View:
 
 
 def tables(retention: Retention) -> tuple[Table, ...]:
-    """In the order in which they are made."""
+    """All tables, in the order of their creation."""
     raw, hourly = retention.windows_days, retention.hours_days
     hour = "hour DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),"
     return (
@@ -216,7 +216,7 @@ def views() -> tuple[View, ...]:
         _sums_view("workload_hours", _SUM_KEYS),
         View(
             "stack_hours",
-            # Samples say what for, the kernel says how much: a hit is worth its part of cpu_ns.
+            # cpu_ns is measured by the kernel. Each hit gets an equal part of it.
             f"SELECT toStartOfHour(w.start) AS hour, {keys}, sample.1 AS stack,"
             " sum(sample.2) AS hits, sum(toUInt64(sample.2 * (w.cpu_ns / w.hits))) AS cpu_ns"
             " FROM {source} AS w ARRAY JOIN arrayZip(w.stack, w.stack_hits) AS sample"
@@ -226,7 +226,7 @@ def views() -> tuple[View, ...]:
 
 
 def statements(layout: Layout) -> Iterator[str]:
-    """What makes an empty database a store of VERSION. Each may be repeated."""
+    """Create the tables and views of VERSION. Each statement is idempotent."""
     yield (
         f"CREATE TABLE IF NOT EXISTS {layout.database}.schema_versions{layout.on_cluster}"
         f" (version UInt32, applied DateTime DEFAULT now())"
@@ -245,7 +245,7 @@ def statements(layout: Layout) -> Iterator[str]:
 
 
 def local(table: str, layout: Layout) -> str:
-    """Where a table's rows are; on a cluster the table itself only knows who has them."""
+    """The table that has the rows. On a cluster the table itself is only Distributed."""
     suffix = "_local" if layout.cluster else ""
     return f"{layout.database}.{table}{suffix}"
 
@@ -253,7 +253,7 @@ def local(table: str, layout: Layout) -> str:
 def _create(table: Table, layout: Layout) -> Iterator[str]:
     settings = ["ttl_only_drop_parts = 1"]
     if not layout.cluster:
-        # On disk before the agent is told so: a cluster has replicas for that.
+        # Sync to disk before the agent gets its acknowledgement. A cluster has replicas instead.
         settings += ["fsync_after_insert = 1", "fsync_part_directory = 1"]
         settings.append(f"non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}")
     yield (
@@ -284,6 +284,6 @@ def _engine(
 
 
 def expiry(layout: Layout) -> Iterator[tuple[str, str]]:
-    """(local table, its TTL): for a store that was made with another retention."""
+    """(local table, its TTL), to apply a changed retention."""
     for table in tables(layout.retention):
         yield local(table.name, layout), table.ttl

@@ -1,10 +1,11 @@
-"""Reports in ClickHouse: kept once each, wholly or not at all.
+"""Stores reports in ClickHouse: each once, and as a whole or not at all.
 
-A batch goes in three steps: names of stacks that are new (repeating them changes nothing), the
-batch itself into the journal, then into ``windows`` under a token of its own. Whatever is
-interrupted after the second step is repeated under the same token, and ClickHouse ignores, table
-by table, what it has already. Whatever is interrupted before was not acknowledged, and comes
-again from the agent. docs/decisions/0010 says why so, and what replicas change.
+A batch takes three steps. First the names of new stacks are inserted (doing so twice changes
+nothing). Then the batch is written to the journal. Then it is inserted into ``windows`` with a
+unique token. After an interruption behind the second step, the insert is repeated with the same
+token, and ClickHouse ignores, table by table, what it already has. After an earlier interruption
+the agent sends the reports again, because they were not acknowledged. docs/decisions/0010 gives the
+reasons, and says what replicas change.
 """
 
 from __future__ import annotations
@@ -19,23 +20,23 @@ from pathlib import Path
 import numpy as np
 
 from gotax_collector.errors import CollectorError
-from gotax_collector.report import Category, Received, StoreError
+from gotax_collector.report import Category, Report, StoreError
 from gotax_collector.storage import rows, schema
 from gotax_collector.storage.clickhouse import Connections, QueryError
 from gotax_collector.storage.columns import STACKS, WINDOWS, Batch, workload_of
-from gotax_collector.storage.journal import Entry, Journal
-from gotax_collector.storage.ledger import Ledger, Ranges
+from gotax_collector.storage.journal import Journal, JournaledBatch
 from gotax_collector.storage.schema import Layout, Retention
+from gotax_collector.storage.stored_reports import Ranges, StoredReports
 
 log = logging.getLogger(__name__)
 
 INSERT_MAX_S = 30
-"""How long an insert may take before it counts as failed, and comes again."""
+"""How long an insert may take before it counts as failed and is repeated."""
 
 ROWS_MAX = 50_000
-"""Of one insert. More would be split, and then no longer be all or nothing."""
+"""Maximum of one insert. ClickHouse splits larger ones, which are then not atomic."""
 
-_STACKS_PERIOD_S = 30 * 86_400  # how often a stack's names are told anew, so that they don't expire
+_STACKS_PERIOD_S = 30 * 86_400  # stacks are inserted again this often, so that they do not expire
 _WINDOWS = [column.name for column in WINDOWS]
 _STACKS = [column.name for column in STACKS]
 _ONE_BLOCK = {
@@ -55,12 +56,12 @@ _INSERT = {
 
 
 class SchemaError(CollectorError):
-    """The store was made by a newer gotax. The text is one sentence with the remedy."""
+    """A newer gotax made the store. The text is one sentence with the remedy."""
 
 
 @dataclass(slots=True)
 class Counters:
-    """Since the start, for /metrics."""
+    """Counts since the start, for /metrics."""
 
     reports: int = 0
     rows: int = 0
@@ -73,7 +74,7 @@ class Counters:
 
 
 def prepare(connections: Connections, retention: Retention) -> None:
-    """Make or upgrade the tables. SchemaError for a store of a newer gotax; QueryError."""
+    """Create or upgrade the tables. SchemaError: a newer gotax made the store. QueryError."""
     layout = layout_of(connections, retention)
     version = check(connections)
     if version == 0:
@@ -89,12 +90,12 @@ def prepare(connections: Connections, retention: Retention) -> None:
 
 
 def check(connections: Connections) -> int:
-    """The schema's version, 0 for an empty database. SchemaError: it is of a newer gotax."""
+    """The schema's version, 0 for an empty database. SchemaError: a newer gotax made it."""
     version = _version(connections)
     if version > schema.VERSION:
         raise SchemaError(
-            f"the store {connections.address} has schema {version}, and this gotax knows"
-            f" {schema.VERSION} at most: upgrade the collector"
+            f"the store {connections.address} has schema version {version}, but this gotax supports"
+            f" only versions up to {schema.VERSION}: upgrade the collector"
         )
     return version
 
@@ -118,10 +119,10 @@ def _version(connections: Connections) -> int:
 
 
 def _set_expiry(connections: Connections, layout: Layout) -> None:
-    """A store that was made with another retention gets this one, and so does what is in it.
+    """Apply a changed retention to the tables and to the data in them.
 
-    A part says by itself when it may go, as of when it was written. That alone is written anew,
-    in the background: parts are not.
+    Each part on disk records when it expires. Only that record is rewritten, in the background. The
+    rows are not.
     """
     for table, ttl in schema.expiry(layout):
         name = table.removeprefix(f"{layout.database}.")
@@ -139,31 +140,31 @@ def _set_expiry(connections: Connections, layout: Layout) -> None:
 
 @dataclass(slots=True)
 class ClickHouseStore:
-    """The ``Store`` of the receiver. ``folder`` is for the journal; one thread inserts."""
+    """Implements ``report.Store``. ``folder`` is for the journal. One thread inserts."""
 
     connections: Connections
     folder: Path
     counters: Counters = field(default_factory=Counters)
-    _ledger: Ledger = field(default_factory=Ledger)
+    _stored: StoredReports = field(default_factory=StoredReports)
     _known: rows.KnownStacks = field(default_factory=rows.KnownStacks)
     _journal: Journal = field(init=False)
 
     def __post_init__(self) -> None:
         self._journal = Journal(self.folder / "journal")
 
-    def insert(self, batch: Sequence[Received]) -> None:
+    def insert(self, batch: Sequence[Report]) -> None:
         start = time.monotonic()
         try:
             self._finish()
-            self._load_ledger(batch)
+            self._load_stored(batch)
             new = self._not_stored(batch)
             for part in _parts(new):
                 self._keep(part)
         except (QueryError, OSError) as error:
             self.counters.failures += 1
-            # Of a failed insert nobody knows how it ended: the store's own ledger does.
-            self._ledger.forget()
-            raise StoreError(f"the store does not take a batch: {error}") from error
+            # A failed insert may have stored some of the batch: ask the table `ledger` again.
+            self._stored.clear()
+            raise StoreError(f"the store failed to take a batch: {error}") from error
         finally:
             self.counters.insert_s += time.monotonic() - start
         self.counters.batches += 1
@@ -171,11 +172,11 @@ class ClickHouseStore:
         self.counters.duplicates += len(batch) - len(new)
 
     def recover(self) -> None:
-        """Finish what an earlier process began. StoreError: not now."""
+        """Finish the interrupted batch of an earlier process. StoreError: retry later."""
         try:
             self._finish()
         except (QueryError, OSError) as error:
-            raise StoreError(f"the store does not take a batch: {error}") from error
+            raise StoreError(f"the store failed to take a batch: {error}") from error
 
     def close(self) -> None:
         self.connections.close()
@@ -189,10 +190,10 @@ class ClickHouseStore:
                 self.counters.replayed += 1
             self._journal.remove(entry)
 
-    def _is_overtaken(self, entry: Entry) -> bool:
-        """Nothing of the batch is there, and its agents went to another replica with it.
+    def _is_overtaken(self, entry: JournaledBatch) -> bool:
+        """Whether another replica has stored the batch instead: none of it is in the store.
 
-        Only for a server: nobody else writes into a folder.
+        This can only happen with a server: a folder has a single writer.
         """
         if self.connections.address.folder is not None:
             return False
@@ -203,19 +204,19 @@ class ClickHouseStore:
         )
         return not found[0]["n"]
 
-    def _load_ledger(self, batch: Sequence[Received]) -> None:
-        """Of agents whose stream is new: what the store has of them."""
+    def _load_stored(self, batch: Sequence[Report]) -> None:
+        """Load which reports the store has of agents with a new stream."""
         wanted = {
             (report.sender.agent, report.epoch): report.sender
             for report in batch
-            if not self._ledger.knows(report.sender.agent, report.epoch, report.sender)
+            if not self._stored.is_loaded(report.sender.agent, report.epoch, report.sender)
         }
         if not wanted:
             return
         agents = sorted({agent for agent, _ in wanted})
         epochs = sorted({epoch for _, epoch in wanted})
         found = self.connections.rows(
-            # Neighbours differ from their place in the order by the same number.
+            # Within a range, sequence minus row number is constant.
             "SELECT agent, epoch, min(sequence) AS first, max(sequence) AS last FROM ("
             " SELECT agent, epoch, sequence,"
             "  sequence - row_number() OVER (PARTITION BY agent, epoch ORDER BY sequence) AS range"
@@ -230,36 +231,36 @@ class ClickHouseStore:
             if (key := (row["agent"], row["epoch"])) in ranges:
                 ranges[key].append((row["first"], row["last"]))
         for key, sender in wanted.items():
-            self._ledger.load(*key, sender, Ranges(ranges[key]))
+            self._stored.load(*key, sender, Ranges(ranges[key]))
 
-    def _not_stored(self, batch: Sequence[Received]) -> list[Received]:
-        new: dict[tuple[str, int, int], Received] = {}
+    def _not_stored(self, batch: Sequence[Report]) -> list[Report]:
+        new: dict[tuple[str, int, int], Report] = {}
         for report in batch:
-            if not self._ledger.has(report.key):
+            if not self._stored.has(report.key):
                 new.setdefault(report.key, report)
         return list(new.values())
 
-    def _keep(self, reports: Sequence[Received]) -> None:
+    def _keep(self, reports: Sequence[Report]) -> None:
         day = time.strftime("%Y-%m-%d", time.gmtime(reports[0].received_unix_ns // 10**9))
         self._name_stacks(reports, day)
         token = secrets.randbits(64)
         batch = Batch(day, token)
         lines = [line for report in reports for line in rows.window_lines(report, batch)]
-        entry = Entry(f"{token:016x}", "\n".join(lines).encode())
+        entry = JournaledBatch(f"{token:016x}", "\n".join(lines).encode())
         self._journal.write(entry)
         self._send(entry)
         self._journal.remove(entry)
         self.counters.rows += len(lines)
         for report in reports:
-            self._ledger.add(report.key)
+            self._stored.add(report.key)
 
-    def _send(self, entry: Entry) -> None:
+    def _send(self, entry: JournaledBatch) -> None:
         settings = {**_INSERT, "insert_deduplication_token": entry.token}
         if self.connections.address.cluster:
             settings |= {"distributed_foreground_insert": 1, "insert_quorum": "auto"}
         self.connections.insert("windows", _WINDOWS, entry.body, settings)
 
-    def _name_stacks(self, reports: Sequence[Received], day: str) -> None:
+    def _name_stacks(self, reports: Sequence[Report], day: str) -> None:
         lines: list[str] = []
         keys: list[np.uint64] = []
         for report in reports:
@@ -268,14 +269,14 @@ class ClickHouseStore:
                 keys.append(key)
         if not lines:
             return
-        # Rows that another batch has told already merge with those (ReplacingMergeTree).
+        # Duplicates of rows of other batches are merged (ReplacingMergeTree).
         settings = {**_ONE_BLOCK, "async_insert": 0, "insert_deduplicate": 0}
         body = "\n".join(lines).encode()
         self.connections.insert("stacks", _STACKS, body, settings)
         self._known.add(np.array(keys, np.uint64))
         self.counters.stacks += len(lines)
 
-    def _new_stacks(self, report: Received, day: str) -> list[tuple[str, np.uint64]]:
+    def _new_stacks(self, report: Report, day: str) -> list[tuple[str, np.uint64]]:
         samples = report.samples
         if not len(samples):
             return []
@@ -295,9 +296,9 @@ class ClickHouseStore:
         return list(found.values())
 
 
-def _parts(reports: Sequence[Received]) -> list[list[Received]]:
-    """Of at most ROWS_MAX rows each, and of one day each, by the collector's clock."""
-    parts: list[list[Received]] = []
+def _parts(reports: Sequence[Report]) -> list[list[Report]]:
+    """Split by ROWS_MAX and by day (of the collector's clock)."""
+    parts: list[list[Report]] = []
     size, day = 0, -1
     for report in reports:
         count = len(report.containers) + 1

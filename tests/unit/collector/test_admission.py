@@ -10,7 +10,7 @@ pytest.importorskip(
     "gotax_collector.security.tokens", reason="the extra [collector] is not installed"
 )
 
-from gotax_collector.ingest.limits import MESSAGE_BYTES_MAX, Allowance, Limits
+from gotax_collector.ingest.limits import MESSAGE_BYTES_MAX, Limits, RateLimiter
 from gotax_collector.refusal import Reason, RefusedError
 from gotax_collector.security.tokens import TokenFileError, Tokens, parse_tokens
 
@@ -85,19 +85,19 @@ def test_a_token_file_that_is_not_there_is_an_error_at_the_start(tmp_path: Path)
 
 def test_an_allowance_is_spent_and_comes_back() -> None:
     """Two reports at once, then one every two seconds; a clock that goes back gives nothing."""
-    allowance = Allowance(Limits(reports_per_s=0.5, burst_s=4), 100.0)
-    allowance.take(1, 100.0)
-    allowance.take(1, 100.0)
+    rate_limiter = RateLimiter(Limits(reports_per_s=0.5, burst_s=4), 100.0)
+    rate_limiter.take(1, 100.0)
+    rate_limiter.take(1, 100.0)
     for now in (100.0, 101.9, 50.0):
         with pytest.raises(RefusedError) as caught:
-            allowance.take(1, now)
+            rate_limiter.take(1, now)
         assert caught.value.reason is Reason.RATE
-    allowance.take(1, 52.0)
+    rate_limiter.take(1, 52.0)
 
 
 def test_one_message_of_full_length_is_always_possible() -> None:
-    """However small the allowance of bytes is."""
-    allowance = Allowance(Limits(bytes_per_s=1, burst_s=1), 0.0)
-    allowance.take(MESSAGE_BYTES_MAX, 0.0)
+    """However small the rate_limiter of bytes is."""
+    rate_limiter = RateLimiter(Limits(bytes_per_s=1, burst_s=1), 0.0)
+    rate_limiter.take(MESSAGE_BYTES_MAX, 0.0)
     with pytest.raises(RefusedError):
-        allowance.take(2, 1.0)
+        rate_limiter.take(2, 1.0)

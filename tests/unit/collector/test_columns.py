@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("clickhouse_connect", reason="the extra [collector] is not installed")
 
-from gotax_collector.report import Received
+from gotax_collector.report import Report
 from gotax_collector.storage import schema
 from gotax_collector.storage.columns import STACKS, WINDOWS, Batch, workload_of
 from gotax_collector.storage.rows import stack_line, window_lines
@@ -20,7 +20,7 @@ from tests.collector.reports import NOW, OVERSIZED, SECOND, Sampled, Seen, repor
 SAMPLES = (Sampled("main;work", 0, 7), Sampled("main;idle", 1, 3))
 
 
-def one_report() -> Received:
+def one_report() -> Report:
     """Every value is another."""
     who = dataclasses.replace(web(), container_id="c1", main_version="v1", command="webd")
     seen = Seen(
@@ -38,7 +38,7 @@ def one_report() -> Received:
     return dataclasses.replace(made, containers=(container,), lost=lost, dropped=dropped)
 
 
-def rows(made: Received) -> list[dict[str, Any]]:
+def rows(made: Report) -> list[dict[str, Any]]:
     names = [column.name for column in WINDOWS]
     lines = window_lines(made, Batch("2026-11-25", 9))
     return [dict(zip(names, json.loads(line), strict=True)) for line in lines]

@@ -18,7 +18,7 @@ from gotax.wire.v1 import ingest_pb2
 from gotax.wire.v1 import report_pb2 as wire
 from gotax_collector.ingest.decoding import Decoder, divided, parse_hello, parse_request
 from gotax_collector.refusal import Reason, RefusedError
-from gotax_collector.report import Received, Sender
+from gotax_collector.report import Report, Sender
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,7 +28,7 @@ SENDER = Sender("agent", "node", "1", "6.1", "amd64")
 HOSTILE = hostile_messages()
 
 
-def decoded(data: bytes, decoder: Decoder | None = None) -> Received:
+def decoded(data: bytes, decoder: Decoder | None = None) -> Report:
     report = parse_request(data)
     assert isinstance(report, wire.Report)
     return (decoder or Decoder(SENDER)).decode(report, len(data), time.time_ns())

@@ -21,7 +21,7 @@ pytest.importorskip(
 )
 
 from gotax_collector.ingest.decoding import Decoder
-from gotax_collector.report import Received, Sender
+from gotax_collector.report import Report, Sender
 
 from .strategies import unhurried, windows
 from .windows import PARSE, Run, build_window, oversized_load, story_window
@@ -35,7 +35,7 @@ def report_of(window: Window, sequence: int = 1) -> wire.Report:
     return report
 
 
-def received(report: wire.Report) -> Received:
+def received(report: wire.Report) -> Report:
     return Decoder(SENDER).decode(report, 0, 0)
 
 
@@ -52,7 +52,7 @@ def sampled(window: Window) -> Counter[tuple[str, str, tuple[str, ...]]]:
     return found
 
 
-def resampled(report: Received) -> Counter[tuple[str, str, tuple[str, ...]]]:
+def resampled(report: Report) -> Counter[tuple[str, str, tuple[str, ...]]]:
     found: Counter[tuple[str, str, tuple[str, ...]]] = Counter()
     samples = report.samples
     columns = (samples.container, samples.category, samples.stack_hash, samples.hits)

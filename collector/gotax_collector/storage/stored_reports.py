@@ -1,7 +1,6 @@
-"""Which reports the store has, by (agent, epoch, sequence).
+"""Which reports the store already has, by (agent, epoch, sequence).
 
-Kept in memory as ranges, for the agents that stream here; what is not in memory is in the store's
-table ``ledger``.
+A cache of the store's table ``ledger``, for the agents that stream to this collector.
 """
 
 from __future__ import annotations
@@ -11,19 +10,19 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 EPOCHS_MAX = 20_000
-"""How many (agent, epoch) are kept in memory; the one used longest ago goes first."""
+"""How many (agent, epoch) are in memory. The least recently used is evicted."""
 RANGES_MAX = 1024
-"""Of one (agent, epoch). Honest ones have a few: only who leaves gaps on purpose has many, and is
-asked of the store each time."""
+"""Maximum per (agent, epoch). A normal agent has few ranges. An agent that makes gaps on purpose
+has many, and is not cached."""
 
 
 class Ranges:
-    """A set of whole numbers that mostly follow each other."""
+    """A set of integers, mostly consecutive, stored as ranges."""
 
     __slots__ = ("_ends", "_starts")
 
     def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
-        """``ranges`` are (first, last), ascending and apart."""
+        """``ranges`` are (first, last), ascending, with gaps between them."""
         pairs = list(ranges)
         self._starts = [first for first, _ in pairs]
         self._ends = [last for _, last in pairs]
@@ -48,7 +47,7 @@ class Ranges:
 
     @property
     def count(self) -> int:
-        """Of ranges, not of numbers."""
+        """How many ranges, not numbers."""
         return len(self._starts)
 
     def add(self, number: int) -> None:
@@ -67,16 +66,17 @@ class Ranges:
             self._ends.insert(index, number)
 
 
-class Ledger:
-    """What is known to be stored. ``source`` is whoever vouches for it: one stream of an agent.
+class StoredReports:
+    """Keys of stored reports. ``source`` is the agent's stream for which they were loaded.
 
-    A new stream may come from another replica, which has stored reports that we know nothing of.
+    They must be loaded again for a new stream: the agent may have streamed to another replica in
+    between, which has stored further reports.
     """
 
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[str, int], tuple[object, Ranges]] = OrderedDict()
 
-    def knows(self, agent: str, epoch: int, source: object) -> bool:
+    def is_loaded(self, agent: str, epoch: int, source: object) -> bool:
         known = self._known.get((agent, epoch))
         return known is not None and known[0] is source
 
@@ -87,7 +87,7 @@ class Ledger:
             self._known.popitem(last=False)
 
     def has(self, key: tuple[str, int, int]) -> bool:
-        """KeyError for an (agent, epoch) that was not loaded."""
+        """Whether the report is stored. KeyError for an (agent, epoch) that was not loaded."""
         agent, epoch, sequence = key
         self._known.move_to_end((agent, epoch))
         return sequence in self._known[agent, epoch][1]
@@ -99,6 +99,6 @@ class Ledger:
             if known[1].count > RANGES_MAX:
                 del self._known[agent, epoch]
 
-    def forget(self) -> None:
-        """After an insert of which nobody knows how it ended."""
+    def clear(self) -> None:
+        """Forget everything, after an insert with an unknown result."""
         self._known.clear()

@@ -1,4 +1,4 @@
-"""Who may see the site: whoever has a token, as ``Bearer`` or as the password of a login."""
+"""Requires a token for the site, as ``Bearer`` or as the password of a login."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gotax_collector.refusal import RefusedError
 
 OPEN = ("/healthz", "/readyz", "/metrics", "/static/")
-"""What tells nothing of the fleet."""
+"""Paths without data of the fleet: they need no token."""
 
 Guard = Callable[[str], None]
-"""Given a header ``Bearer TOKEN``. RefusedError: no."""
+"""Checks a header ``Bearer TOKEN``. RefusedError: the token is not accepted."""
 
 
-class Entry:
-    """Lets through what ``guard`` lets through."""
+class Authentication:
+    """Answers 401 to requests that ``guard`` refuses."""
 
     def __init__(self, app: ASGIApp, guard: Guard) -> None:
         self._app, self._guard = app, guard
@@ -40,7 +40,7 @@ class Entry:
 
 
 def bearer(authorization: str) -> str:
-    """A browser's login as the token that is its password; all else as it is."""
+    """Turn a browser's login into ``Bearer PASSWORD``. Other headers are unchanged."""
     scheme, _, given = authorization.partition(" ")
     if scheme.lower() != "basic":
         return authorization

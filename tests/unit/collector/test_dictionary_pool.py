@@ -7,11 +7,11 @@ import tracemalloc
 
 import pytest
 
-pytest.importorskip("gotax_collector.ingest.dictionaries", reason="[collector] is not installed")
+pytest.importorskip("gotax_collector.ingest.dictionary_pool", reason="[collector] is not installed")
 
 from gotax.wire.v1 import report_pb2 as wire
 from gotax_collector.ingest.decoding import Decoder
-from gotax_collector.ingest.dictionaries import Dictionaries, to_begin_anew
+from gotax_collector.ingest.dictionary_pool import DictionaryPool, to_restart
 from gotax_collector.refusal import RefusedError
 from gotax_collector.report import Sender
 
@@ -25,49 +25,49 @@ class Owner:
 
 
 def test_a_text_is_kept_and_counted_once() -> None:
-    all_ = Dictionaries()
+    pool = DictionaryPool()
     one, two = Owner(), Owner()
-    first, second = all_.hold(one), all_.hold(two)
+    first, second = pool.register(one), pool.register(two)
     kept = first.share(["".join(["a", "b"]), "c"])
-    taken = all_.held_bytes
+    taken = pool.held_bytes
     assert taken == first.held_bytes > 0
     again = second.share(["".join(["a", "b"])])
     assert again[0] is kept[0]
-    assert all_.held_bytes == taken
+    assert pool.held_bytes == taken
     assert second.held_bytes == 0
     del one
-    assert (all_.texts, second.texts) == (1, ["ab"])
-    assert 0 < all_.held_bytes < taken
+    assert (pool.texts, second.texts) == (1, ["ab"])
+    assert 0 < pool.held_bytes < taken
     del two
-    assert (all_.texts, all_.held_bytes) == (0, 0)
+    assert (pool.texts, pool.held_bytes) == (0, 0)
 
 
 def test_what_a_stream_introduced_is_counted_until_nobody_needs_it() -> None:
     """A report that waits for the store keeps its dictionary, and a reset makes another."""
-    all_ = Dictionaries()
-    decoder = Decoder(SENDER, all_)
+    pool = DictionaryPool()
+    decoder = Decoder(SENDER, pool)
     report = decoder.decode(honest(1), 0, 0)
-    one = all_.held_bytes
+    one = pool.held_bytes
     assert one == decoder.dictionary_bytes > 1000
     decoder.decode(honest(2), 0, 0)  # which resets, and has the same texts
-    assert one < all_.held_bytes < 2 * one
+    assert one < pool.held_bytes < 2 * one
     del report
-    assert all_.held_bytes == pytest.approx(one, rel=0.01)
+    assert pool.held_bytes == pytest.approx(one, rel=0.01)
     del decoder
-    assert (all_.held_bytes, all_.texts) == (0, 0)
+    assert (pool.held_bytes, pool.texts) == (0, 0)
 
 
 def test_a_refused_report_leaves_nothing_behind() -> None:
-    all_ = Dictionaries()
-    decoder = Decoder(SENDER, all_)
+    pool = DictionaryPool()
+    decoder = Decoder(SENDER, pool)
     report = honest(1)
     report.dictionary.frame_function[0] = 1 << 20
     with pytest.raises(RefusedError):
         decoder.decode(report, 0, 0)
-    assert all_.texts > 0
+    assert pool.texts > 0
     del decoder
     gc.collect()  # the exception has seen it
-    assert (all_.held_bytes, all_.texts) == (0, 0)
+    assert (pool.held_bytes, pool.texts) == (0, 0)
 
 
 def test_the_count_is_about_what_it_takes() -> None:
@@ -87,8 +87,8 @@ def test_the_count_is_about_what_it_takes() -> None:
     dictionary.frame_parent.extend(range(frames + 1, frames + 1 + count))  # of the root
     if dictionary.frame_line:
         dictionary.frame_line.extend([0] * count)
-    all_ = Dictionaries()
-    decoder = Decoder(SENDER, all_)
+    pool = DictionaryPool()
+    decoder = Decoder(SENDER, pool)
     tracemalloc.start()
     try:
         decoder.decode(report, 0, 0)
@@ -97,27 +97,27 @@ def test_the_count_is_about_what_it_takes() -> None:
     finally:
         tracemalloc.stop()
     assert taken > count * 100
-    assert 0.7 < all_.held_bytes / taken < 1.4
+    assert 0.7 < pool.held_bytes / taken < 1.4
 
 
 def test_within_the_bound_nobody_begins_anew() -> None:
-    assert to_begin_anew([10, 20], 30, 30) == ()
-    assert to_begin_anew([], 100, 30) == ()
+    assert to_restart([10, 20], 30, 30) == ()
+    assert to_restart([], 100, 30) == ()
 
 
 def test_who_was_used_longest_ago_begins_anew() -> None:
     """As many as it takes for an eighth of room, of agents that are alike."""
-    assert to_begin_anew([10] * 10, 100, 99) == (0, 1)
-    assert to_begin_anew([10] * 10, 100, 10) == tuple(range(10))
+    assert to_restart([10] * 10, 100, 99) == (0, 1)
+    assert to_restart([10] * 10, 100, 10) == tuple(range(10))
 
 
 def test_one_that_grows_without_measure_does_not_push_out_the_others() -> None:
-    assert to_begin_anew([10, 10, 10, 900, 10], 940, 500) == (3,)
+    assert to_restart([10, 10, 10, 900, 10], 940, 500) == (3,)
 
 
 def test_who_has_nothing_is_left_alone() -> None:
     """Reports that wait for the store may take it all, with streams that have just begun."""
-    assert to_begin_anew([0, 0], 100, 30) == ()
+    assert to_restart([0, 0], 100, 30) == ()
 
 
 def test_the_wire_of_an_honest_report_says_reset() -> None:
