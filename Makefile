@@ -63,7 +63,7 @@ fuzz: $(VENV)/.ready-fuzz ## hostile input by the million, MINUTES=30 of CPU tim
 soak: $(VENV)/.ready-test ## memory of the agent under load, at the end as after five minutes, MINUTES=30
 	@$(VENV)/bin/python -m tests.soak --minutes $(or $(MINUTES),30)
 
-mutants: $(VENV)/.ready-test ## small changes of the diagnosis that no test notices, FILES='case.py history.py' (long)
+mutants: $(VENV)/.ready-test ## small changes of the diagnosis that no test notices, FILES='context.py history.py' (long)
 	@$(VENV)/bin/python -m tests.mutants $(FILES)
 
 golden: $(VENV)/.ready-test ## write the golden files anew, to be read in the diff
