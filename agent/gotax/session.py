@@ -165,7 +165,7 @@ class Session:
             due = schedule.take_due(now)
             if due:
                 running = self._pipeline.read_again(due)
-                schedule.forget(due.keys() - running.keys())
+                schedule.drop(due.keys() - running.keys())
                 if any(is_go and due[pid] for pid, is_go in running.items()):
                     self._drain(is_early=True)
 

@@ -34,7 +34,7 @@ def test_a_late_look_stands_for_those_that_were_missed() -> None:
 def test_who_is_forgotten_is_not_looked_at() -> None:
     young = LookSchedule()
     young.add([7, 8], 0.0)
-    young.forget([7, 9])
+    young.drop([7, 9])
     assert young.take_due(0.5) == {8: False}
 
 

@@ -47,7 +47,7 @@ class PodCache:
         for uid in self._unlisted:
             self._remove(uid, now_s)
         self._unlisted = set()
-        self._forget(now_s)
+        self._expire(now_s)
 
     def replace(self, pods: Iterable[Mapping[str, Any]], now_s: float) -> None:
         """A full list: pods that are not in it are gone."""
@@ -57,7 +57,7 @@ class PodCache:
         self.end_list(now_s)
 
     def put(self, pod: Mapping[str, Any], now_s: float) -> None:
-        self._forget(now_s)
+        self._expire(now_s)
         try:
             uid, containers = _uid(pod), parse_pod(pod)
         except ParseError as error:
@@ -95,7 +95,7 @@ class PodCache:
             self._gone[uid] = now_s, ended
             self._containers.update(ended)
 
-    def _forget(self, now_s: float) -> None:
+    def _expire(self, now_s: float) -> None:
         for uid, (since_s, containers) in list(self._gone.items()):  # the oldest first
             if now_s - since_s <= KEEP_S and len(self._gone) <= MAX_PODS:
                 break

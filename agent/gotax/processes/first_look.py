@@ -67,7 +67,7 @@ class LookSchedule:
             if len(self._young) < YOUNG_MAX:
                 self._young[pid] = (now_s, 0)
 
-    def forget(self, pids: Iterable[int]) -> None:
+    def drop(self, pids: Iterable[int]) -> None:
         for pid in pids:
             self._young.pop(pid, None)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from gotax.errors import ParseError, ProcessGoneError
+from gotax.errors import AccessError, ProcessGoneError
 from gotax.golang.gomaxprocs import GomaxprocsAddresses, LiveGomaxprocs, find_cpus, read_gomaxprocs
 from gotax.golang.machinecode import Code, find_references
 from gotax.golang.runtimestate import (
@@ -171,7 +171,7 @@ def test_impossible_values_are_left_out(tmp_path: Path) -> None:
 
 def test_memory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     root = _process(tmp_path, MEMORY[:18])
-    with pytest.raises(ParseError) as error:
+    with pytest.raises(AccessError) as error:
         read_state(root, 1, ALL, -0x1000)
     assert error.value.reason == "memory-unmapped"
     with pytest.raises(ProcessGoneError):
