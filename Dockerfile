@@ -30,7 +30,7 @@ COPY README.md LICENSE ./
 COPY bpf bpf
 COPY agent agent
 COPY collector collector
-# Compiled ahead, because the root file system is read-only; without pip, which nobody needs there.
+# Compiled ahead, because the root file system is read-only; without pip, which is not needed.
 RUN /opt/gotax/bin/pip install --no-cache-dir --no-compile --no-deps --no-build-isolation . \
  && /opt/gotax/bin/pip uninstall -y pip setuptools \
  && python3 -m compileall -q -j 0 /opt/gotax/lib

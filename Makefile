@@ -66,7 +66,7 @@ soak: $(VENV)/.ready-test ## memory of the agent under load, at the end as after
 mutants: $(VENV)/.ready-test ## small changes of the diagnosis that no test notices, FILES='context.py history.py' (long)
 	@$(VENV)/bin/python -m tests.mutants $(FILES)
 
-golden: $(VENV)/.ready-test ## write the golden files anew, to be read in the diff
+golden: $(VENV)/.ready-test ## rewrite the golden files; review the diff
 	@GOTAX_UPDATE=1 $(VENV)/bin/python -m pytest -q tests/unit --update-golden
 
 proto: ## generate agent/gotax/wire from proto/ with the pinned compiler

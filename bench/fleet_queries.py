@@ -11,7 +11,7 @@ of one node. The nodes' own rows, a minute each, are there for all 7 days: they 
 reported.
 
 GOMAXPROCS of every third workload follows the node's CPUs, and each workload gets another image
-after 90 hours: nobody changes a GOMAXPROCS.
+after 90 hours: no GOMAXPROCS changes.
 """
 
 from __future__ import annotations

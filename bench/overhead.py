@@ -5,7 +5,7 @@
 Twenty Go processes use 1.25 cores (bench.fleet). First the agent runs with its defaults, scraped
 every 15 s: after the warm-up it is measured. Then every peer, one after the other. At last the
 agent's BPF program and bcc's walk run in turns, a few seconds each, because what a sample costs
-depends on the minute. Nobody samples beside another: of two timers that fire when a CPU wakes up
+depends on the minute. No two sample at once: of two timers that fire when a CPU wakes up
 the second finds the caches warm.
 
 README.md says what each column means. Leaves nothing behind, however it ends.

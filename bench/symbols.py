@@ -150,7 +150,7 @@ def find_tools(large: Path) -> list[Tool]:
 
 
 def forget(path: Path) -> None:
-    """Out of the page cache, as far as nobody has mapped it."""
+    """Drop a file from the page cache, unless it is mapped."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

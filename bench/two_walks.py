@@ -2,7 +2,7 @@
 
     two_walks.py HZ
 
-The program is that of bcc's tools/profile.py without its filters. Runs until it is told to stop.
+The program is that of bcc's tools/profile.py without its filters. Runs until a signal.
 """
 
 from __future__ import annotations

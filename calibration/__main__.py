@@ -90,7 +90,7 @@ def measure_alone(session: Session, cell: Cell, procs: int) -> Row:
 
 
 def wait_for_calm() -> None:
-    """Until nobody else uses much CPU; gives up after a while."""
+    """Wait until other processes use little CPU. Gives up after a while."""
     deadline = time.monotonic() + PATIENCE_S
     while read_busy_cores(0.4) > NEIGHBOURS_MAX_CORES and time.monotonic() < deadline:
         time.sleep(0.5)

@@ -124,7 +124,7 @@ class Score:
     false_alarms: int
     worthwhile: int
     missed: int
-    not_warned: int  # told, but the range of the saving holds a loss
+    not_warned: int  # reported, but the range of the saving includes a loss
     predicted: int
     within: float
     off: float

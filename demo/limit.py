@@ -167,7 +167,7 @@ def _remove(folder: Path) -> None:
         try:
             folder.rmdir()
         except FileNotFoundError:
-            return  # somebody else was faster
+            return  # another process has removed it
         except OSError as error:
             if error.errno != errno.EBUSY or time.monotonic() > deadline:
                 reason = os.strerror(error.errno or 0)

@@ -200,7 +200,7 @@ def run_once(binary: Path, gotax: str, group: Group, setting: tuple[int, int]) -
 @contextmanager
 def running_service(binary: Path, group: Group, procs: int) -> Iterator[subprocess.Popen[str]]:
     """The service in its cgroup, killed at the end if it is still there."""
-    # What else in the environment speaks to Go's runtime would make it another experiment.
+    # Other settings of Go's runtime in the environment would change the experiment.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GO")}
     environment["GOMAXPROCS"] = str(procs)
     try:
@@ -228,7 +228,7 @@ def enter(group: Group) -> Callable[[], None]:
     prctl = ctypes.CDLL(None, use_errno=True).prctl
 
     def child() -> None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # if we are killed, nobody else would end it
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # end with this process, even if it is killed
         group.join()
 
     return child

@@ -50,7 +50,7 @@ class Style:
 
 COLOURED = Style("\033[1m", "\033[31m", "\033[32m", "\033[2m", "\033[0m")
 
-# What the story tells, by row: oversized, right-sized. It does not tell the others.
+# The figures of the story, by row: oversized, right-sized. It has no others.
 _STORY = {
     "CPU seconds a minute": ("30", "17"),
     "requests per CPU second": ("6,700", "12,000"),

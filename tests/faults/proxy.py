@@ -12,7 +12,7 @@ from tests.patience import PATIENCE_S
 class Mode(Enum):
     OPEN = "open"
     CUT = "cut"  # connections are reset, new ones too
-    BLACK = "black"  # nothing comes through, and nobody is told
+    BLACK = "black"  # nothing comes through, without an error
 
 
 class Proxy:

@@ -45,5 +45,5 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 @pytest.fixture(scope="session")
 def strangers(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """Of an authority that nobody trusts."""
+    """Of an authority that is not trusted."""
     return certified(tmp_path_factory.mktemp("strangers"))

@@ -1,4 +1,4 @@
-"""`gotax collector` as a process, and what it says to who gets its options wrong."""
+"""`gotax collector` as a process, and its errors for wrong options."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def test_with_a_certificate_of_strangers(guarded: Guarded, strangers: Files) -> 
 
 
 def test_a_collector_of_strangers(guarded: Guarded, strangers: Files) -> None:
-    """An agent does not send its token to whoever answers."""
+    """An agent does not send its token to an unknown server."""
     files = guarded.files
     channel = guarded.channel(strangers.authority, files.agent_cert, files.agent_key)
     code, _ = guarded.attempt([HELLO], channel=channel)
@@ -263,7 +263,7 @@ def test_more_than_one_agent_may_send() -> None:
 
 
 def test_more_agents_than_a_collector_takes() -> None:
-    """The one too many is told to go elsewhere."""
+    """One stream too many is refused as UNAVAILABLE."""
     with (
         collecting(MemoryStore(), Setup(limits=Limits(streams=1))) as running,
         grpc.insecure_channel(f"127.0.0.1:{running.port}") as channel,
@@ -285,7 +285,7 @@ def _endless(messages: list[bytes]) -> Iterator[bytes]:
 
 
 def test_a_silent_stream_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who says no hello does not hold a stream."""
+    """A stream without a hello is closed."""
     monkeypatch.setattr("gotax_collector.ingest.receiver.HELLO_TIMEOUT_S", 0.2)
     with (
         collecting(MemoryStore()) as running,

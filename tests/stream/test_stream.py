@@ -48,7 +48,7 @@ def publish(agent: StreamExporter, *windows: Window) -> None:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits a minute in a test."""
+    """Shorter waits for tests."""
     monkeypatch.setattr(module, "_RETRY_FIRST_S", 0.05)
     monkeypatch.setattr(module, "_RETRY_MAX_S", 0.2)
     monkeypatch.setattr(module, "_IDLE_S", 0.1)

@@ -1,4 +1,4 @@
-"""Answers as text for a terminal. Names come from strangers: nothing in them moves the cursor."""
+"""Results as text for a terminal. Names are untrusted: control characters are replaced."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Questions of a fleet, and their answers as plain values."""
+"""Queries of the store, and their results as plain values."""

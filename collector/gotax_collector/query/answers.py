@@ -1,4 +1,4 @@
-"""What questions of a fleet are answered with: plain values, which know nothing of their encoding.
+"""The results of queries: plain values, independent of their encoding.
 
 Cores are CPU seconds per second over the time of the answer. Shares are of a workload's CPU time.
 """
@@ -78,7 +78,7 @@ class TopRow:
 
     ``gomaxprocs`` are all values seen, ascending, 0 for unreadable; ``findings`` all codes seen.
     ``open_findings`` are those of the end of the time, warnings first; None where the windows that
-    would tell are no longer kept.
+    show them are no longer kept.
     """
 
     namespace: str

@@ -2,7 +2,7 @@
 
 Like is compared with like: the same container of the same workload, running the same program, on
 nodes with the same number of CPUs, before and after. A container that moves to another node has
-another GOMAXPROCS there, and nobody changed anything.
+another GOMAXPROCS there without any change by a user.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def changes_of(
     alike = _alike(rows, covered)
     changed: list[tuple[int, Turn[Variant], list[list[Hour]]]] = []
     uncompared: list[Uncompared] = []
-    told: set[tuple[tuple[str, str], tuple[str, str]]] = set()
+    reported: set[tuple[tuple[str, str], tuple[str, str]]] = set()
     for (_, cpu_count), variants in alike.items():
         durations = {
             variant: {hour.at: float(hour.duration_ns) for hour in hours.values()}
@@ -132,7 +132,7 @@ def changes_of(
         for turn in turns(durations):
             if not (what := what_changed(turn.before, turn.after)):
                 continue
-            told.add((_build(turn.before), _build(turn.after)))
+            reported.add((_build(turn.before), _build(turn.after)))
             sides = [
                 [hour for at in hours if (hour := variants[variant].get(at)) is not None]
                 for variant, hours in ((turn.before, turn.first), (turn.after, turn.second))
@@ -150,7 +150,7 @@ def changes_of(
     uncompared.extend(
         moved
         for moved in _moved(key, alike)
-        if (_build(moved.before), _build(moved.after)) not in told
+        if (_build(moved.before), _build(moved.after)) not in reported
     )
     return Found(tuple(_compared(key, changed, work)), tuple(uncompared))
 

@@ -1,7 +1,7 @@
-"""How much of a time agents have reported: averages are over that, and the rest is a gap.
+"""For how much of a time agents have reported. Averages are over that; the rest is a gap.
 
-Windows say it to the second, as long as they are kept. Of older hours only the sums are there: an
-hour counts whole, unless it is beside a gap; then it counts as long as any container ran in it.
+Windows give it to the second, as long as they are kept. Older hours have only sums: an hour counts
+as a whole. An hour next to a gap counts as long as the longest-running container in it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Coverage:
 
 
 def coverage(ask: Ask, selection: Selection, span: tuple[int, int], step: int) -> Coverage:
-    """Of the agents that the selection chooses among. Without any trace of them all counts."""
+    """Of the agents that the selection includes. Without any data the whole time counts."""
     agents = selection.only(PLACES)
     seconds = _of_windows(ask, Selection(agents.conditions, *span), step)
     if step == HOUR_S:

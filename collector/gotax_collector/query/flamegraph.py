@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from gotax_collector.query.answers import Profile, StackTime
 
 NODES_MAX = 4000
-"""Of a drawn flame graph, those with least time go first: nobody sees a frame of a pixel."""
+"""Maximum of a drawn flame graph. Frames with least time are omitted."""
 
 DEPTH_MAX = 1100
 

@@ -1,4 +1,4 @@
-"""Which group a category is of: what the agents said when they sent stacks of it."""
+"""The group of each category, as agents sent it with their stacks."""
 
 from __future__ import annotations
 

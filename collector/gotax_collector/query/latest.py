@@ -1,4 +1,4 @@
-"""Findings that hold, and those that ended.
+"""Current findings, and those that ended.
 
 A finding holds as long as the last window of a container that runs has it. A container runs as long
 as its agent's windows have it, which may leave out one or two in which it was idle.
@@ -117,7 +117,7 @@ def _ended(
     does_any_run = any(row["state"] != "ended" for row in rows)
     found = []
     for code, row in latest.items():
-        # That there were too few samples for a while is nothing that anybody mends.
+        # A lack of samples is no problem that can be fixed.
         if code in holding or code == TOO_FEW_SAMPLES:
             continue
         why = "mended" if does_any_run else "gone"

@@ -1,6 +1,6 @@
-"""Questions of a fleet, and their answers (answers.py). This is the Python API.
+"""Queries of the store. This is the Python API. Results are in answers.py.
 
-sources.py says which table answers.
+sources.py chooses the table for a query.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ from gotax_collector.query.sources import (
 from gotax_collector.storage.clickhouse import Connections
 
 STACKS_MAX = 20_000
-"""How many of a selection's stacks are fetched, those with most time first."""
+"""How many stacks of a selection are fetched, those with most CPU time first."""
 
 MIN_HITS = 50
 """Samples of a profile below which a share says little, and is no sample of a mean."""
 
 ANSWER_MAX_S = 30
-_AT_ONCE = 2  # questions; the next waits, so that a page cannot take all memory
+_AT_ONCE = 2  # queries; further ones wait, so that a page cannot use all memory
 
 
 _CONSUMPTION = """
@@ -99,7 +99,7 @@ def _savings(source: Source) -> str:
 
 
 class Questions:
-    """Asks a store; any thread may.
+    """Queries a store. Thread-safe.
 
     SelectionError: no table knows a field that was asked for. QueryError: the database failed.
     StoreUnavailableError: there is none.
@@ -156,7 +156,7 @@ class Questions:
         )
 
     def workload(self, selection: Selection) -> WorkloadAnswer | None:
-        """All about what the selection holds, as one; None if it holds nothing."""
+        """Details of the first workload of the selection; None if there is none."""
         top = self.top(selection, 1)
         if not top.rows:
             return None
@@ -259,7 +259,7 @@ class Questions:
         self, selection: Selection, work: tuple[float, float] | None = None, limit: int = 50
     ) -> Changes:
         """Containers of which one GOMAXPROCS, limit, Go version or image gave way to another,
-        newest first. ``work`` is units of work a second before and after: of one of them."""
+        newest first. ``work`` is units of work per second of one of them, before and after."""
         source = source_of(selection, (HOURS,))
         ends = ends_of(self._rows, selection, source)
         covered = coverage(self._rows, selection, ends, HOUR_S)

@@ -7,7 +7,7 @@ with its namespace or kind before it, and small and capital letters are the same
 JSON's escapes. ``gomaxprocs`` and ``cpus`` take numbers and ranges (``16..``). Terms go together
 with "and".
 
-Values come from strangers and end up as bound parameters, never as SQL.
+Values are untrusted. They become bound parameters, never SQL.
 """
 
 from __future__ import annotations
@@ -217,7 +217,7 @@ def _range(name: str, text: str) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """``text`` is SQL without anything of the user's, who is in ``parameters``."""
+    """``text`` is SQL without user input. All user input is in ``parameters``."""
 
     text: str
     parameters: Mapping[str, Any]

@@ -79,7 +79,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
-{{- /* HOST:PORT that the agents send to; nothing for nobody. */ -}}
+{{- /* HOST:PORT that the agents send to; empty if there is no collector. */ -}}
 {{- define "gotax.collectorAddress" -}}
 {{- if .Values.collector.external -}}
 {{- .Values.collector.external -}}

@@ -1,4 +1,4 @@
-"""Who may stream, and how much: tokens and allowances, without a network."""
+"""Which agents may stream, and how much: tokens and rate limits, without a network."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_token_file_that_is_wrong_says_where(text: str, why: str) -> None:
 
 
 def test_a_token_file_that_is_not_there_is_an_error_at_the_start(tmp_path: Path) -> None:
-    """Nobody could come in."""
+    """With it no agent could stream."""
     with pytest.raises(TokenFileError, match="cannot read"):
         Tokens(str(tmp_path / "none"), lambda: 0.0)
 

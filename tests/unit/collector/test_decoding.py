@@ -57,7 +57,7 @@ def test_an_honest_message_is_not_refused() -> None:
 
 
 def test_names_that_print_are_kept_as_they_are() -> None:
-    """HTML in a function's name is a name: whoever shows it must escape it."""
+    """HTML in a function's name is a valid name: the page must escape it."""
     report = honest()
     html = '<img src=x onerror="alert(1)">'
     report.dictionary.strings.append(html)
@@ -173,7 +173,7 @@ def test_many_capabilities_are_refused() -> None:
 
 
 def test_an_uncompressed_report_is_as_good() -> None:
-    """For whoever writes an agent of their own."""
+    """For authors of other agents."""
     data = ingest_pb2.StreamRequest(report=honest()).SerializeToString()
     assert decoded(data).key == ("agent", 5, 1)
     assert len(zlib.compress(data)) < len(data)

@@ -96,7 +96,7 @@ def test_a_full_batch_waits_no_longer() -> None:
 
 
 def test_a_batch_that_fills_the_memory_waits_no_longer() -> None:
-    """Nobody else is read until it is stored."""
+    """No further report is read until it is stored."""
     assert gathered([4] * 100, replace(Limits(), waiting_bytes=90)) == (9, 0.5)
 
 
