@@ -246,7 +246,7 @@ WAYS: dict[str, Follow] = {
     r"remove the variable: without it this process would get (\d+) here": (
         lambda start: start.with_env(GOMAXPROCS=None)
     ),
-    r"take containermaxprocs=0 from the variable GODEBUG: that gives (\d+)": (
+    r"remove containermaxprocs=0 from the variable GODEBUG: this gives (\d+)": (
         lambda start: start.with_env(GODEBUG="")
     ),
     r"GODEBUG=containermaxprocs=1,updatemaxprocs=1 in the environment gives (\d+)": (
@@ -254,23 +254,23 @@ WAYS: dict[str, Follow] = {
             GODEBUG=f"{dict(start.env).get('GODEBUG', '')},containermaxprocs=1,updatemaxprocs=1"
         )
     ),
-    r"take containermaxprocs=0 from the //go:debug or godebug line .*?gives (\d+)": (
+    r"remove containermaxprocs=0 from the //go:debug or godebug line .*?gives (\d+)": (
         lambda start: with_source(start, debug="")
     ),
-    r"[Ww]rite `go 1\.25\.0` or later in go\.mod and build again: .*?(\d+) here": (
+    r"[Ww]rite `go 1\.25\.0` or later in go\.mod and rebuild: .*?(\d+) here": (
         lambda start: with_source(start, go_line="go 1.25.0")
     ),
-    r"[Ww]rite `go 1\.25\.0` or later in go\.mod and build again: that gives (\d+)": (
+    r"[Ww]rite `go 1\.25\.0` or later in go\.mod and rebuild: this gives (\d+)": (
         lambda start: with_source(start, go_line="go 1.25.0")
     ),
     r"build with Go 1\.25 or newer and `go 1\.25\.0` or later in go\.mod: .*?gives (\d+) here": (
         lambda start: with_source(start, go_line="go 1.25.0")
     ),
-    r"set the limit on its own cgroup, where this program sees it: that gives (\d+)": (
+    r"set the limit on its own cgroup, where this program reads it: this gives (\d+)": (
         lambda start: replace(start, limit=start.above, above=None)
     ),
-    r"Restart the process: it will then start starts with (\d+)": lambda start: start,
-    r"[Tt]ake (?:the call of runtime\.GOMAXPROCS|it) out of the program \(then it has (\d+) here": (
+    r"Restart the process: it will then start with (\d+)": lambda start: start,
+    r"[Rr]emove (?:the call of runtime\.GOMAXPROCS|it) from the program \(then it has (\d+) here": (
         without_call
     ),
 }
@@ -292,7 +292,9 @@ def follow_text(text: str, start: Start) -> None:
         assert rules.COSTLY not in findings(again)
         if "go.mod" in pattern or "GODEBUG" in pattern or "go:debug" in pattern:
             assert again.found.ignored is None, (pattern, again.found)
-    offered = len(re.findall(r"(?:^|\. )(?:Set|Or (?:take|write|build|put)|Restart|Write)\b", text))
+    offered = len(
+        re.findall(r"(?:^|\. )(?:Set|Or (?:remove|write|build|set the)|Restart|Write)\b", text)
+    )
     offered += text.count("Without a rebuild")
     assert ways >= offered, text
 
@@ -465,7 +467,7 @@ def test_a_call_that_won_over_the_variable_is_taken_out_of_the_program() -> None
     start = Start(go_binary("container", NEW), limit=1.0, env=env(GOMAXPROCS="1"), tell="set 64")
     finding = costly(look(start))
     assert finding.cause is Cause.CALL
-    assert "wins over the variable" in finding.evidence[1].text
+    assert "overrides the variable" in finding.evidence[1].text
     assert finding.remedy.patch == ""
     assert "The variable alone does not help: it is 1" in finding.remedy.text
     assert "(then it has 1 here)" in finding.remedy.text

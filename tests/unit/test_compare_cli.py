@@ -115,7 +115,7 @@ def test_the_story_as_text(run: Run) -> None:
     assert code == 0
     assert "GOMAXPROCS 192 → 1" in text or "GOMAXPROCS 192 -> 1" in text
     assert re.search(r"CPU, cores +0\.341 +0\.168 +-0\.173 +-0\.1\d+ to -0\.1\d+", text)
-    assert re.search(r"share of the runtime, % +50\.0 +30\.0 +-20\.0 +-2\d\.\d to -1\d\.\d", text)
+    assert re.search(r"runtime share, % +50\.0 +30\.0 +-20\.0 +-2\d\.\d to -1\d\.\d", text)
     assert re.search(r"Saved +0\.173 cores \(95 % interval 0\.1\d+ to 0\.1\d+\), 51% of", text)
     assert re.search(r"Predicted +0\.160 cores, between 0\.100 and 0\.200", text)
     assert "the saving is within the predicted range" in text

@@ -169,10 +169,9 @@ def _about_a_call(case: Case, target: int, found: Gomaxprocs) -> Iterator[str]:
         else:
             yield f"Let the call of runtime.GOMAXPROCS set {target}, or remove the call and set the"
             yield f"variable to {target}."
-            yield (
-                f"The variable alone does not help: it is {found.variable}, and the call overrides"
-                " it."
-            )
+        yield (
+            f"The variable alone does not help: it is {found.variable}, and the call overrides it."
+        )
         return
     yield (
         f"Set GOMAXPROCS to {target} in the environment, and check again: many programs call"

@@ -182,7 +182,7 @@ def test_the_variable_beside_a_call() -> None:
     text = says(of(replace(CALLED, variable=4)), Cause.CALL)
     assert "The variable alone does not help: it is 4, and the call overrides it." in text
     enough = says(of(replace(CALLED, variable=4, expected=1)), Cause.CALL)
-    assert "Or let the call set 1." in enough
+    assert "Or let the call set 1. The variable alone does not help: it is 4" in enough
     plain = says(of(replace(CALLED, expected=1)), Cause.CALL)
-    assert "take it out of the program (then it has 1 here), or have it set 1." in plain
+    assert "remove it from the program (then it has 1 here), or let it set 1." in plain
     assert "(then it has" not in says(of(CALLED), Cause.CALL)
