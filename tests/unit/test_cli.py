@@ -174,7 +174,7 @@ def test_a_target_that_is_no_pid_is_a_sentence(
 def test_explain_wants_a_target(capsys: pytest.CaptureFixture[str], measured: list[Plan]) -> None:
     """Neither target nor --pid nor --cgroup: it says what to give."""
     assert exit_code("explain") == EXIT_FAILED
-    assert "say what to explain" in sentence(capsys.readouterr().err)
+    assert "name what to explain" in sentence(capsys.readouterr().err)
     assert measured == []
 
 

@@ -217,11 +217,11 @@ def test_a_recording_too_large_is_a_sentence(run: Run, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("--work-before", "10"), "go together"),
-        (("--work-before", "1", "--work-after", "1", "--throughput", "1", "1"), "instead"),
+        (("--work-before", "10"), "given together"),
+        (("--work-before", "1", "--work-after", "1", "--throughput", "1", "1"), "use either"),
         (("--throughput", "0", "1"), "an amount of work"),
         (("--throughput", "5"), "expected 2 arguments"),
-        (("--container", "nobody"), "answers to 'nobody'"),
+        (("--container", "nobody"), "matches 'nobody'"),
         (("-c", "a", "-c", "b", "-c", "c"), "one name"),
     ],
     ids=str,

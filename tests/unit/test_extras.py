@@ -96,7 +96,7 @@ NODE = ("--node", "x")
 COLLECTOR = ("collector", "--plaintext", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0")
 NEEDS: tuple[tuple[tuple[str, ...], tuple[str, ...], str, str], ...] = (
     *(
-        (EVERYTHING, (*command, *NODE), "--node, for the names of pods, needs", "kubernetes")
+        (EVERYTHING, (*command, *NODE), "--node (pod names) needs", "kubernetes")
         for command in (("check",), ("top",), ("record", "-o", "-"), ("agent",), ("explain", "x"))
     ),
     (("lightkube",), ("check", *NODE), "needs lightkube,", "kubernetes"),
