@@ -1,4 +1,4 @@
-"""Every error gotax raises on purpose."""
+"""The errors that gotax raises on purpose."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ class GotaxError(Exception):
 
 
 class UserError(GotaxError):
-    """The user can mend this. The text names the remedy; the command exits with ``exit_code``."""
+    """The user can fix this. The text names the remedy; the command exits with ``exit_code``."""
 
     exit_code = 2
 
 
 class TransientError(UserError):
-    """The same may work a little later: the daemon tries again."""
+    """It may work later: the daemon retries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What may be kept of a ParseError: its reason. An error that is raised again and again grows
-    by a traceback each time, and keeps alive what its frames knew."""
+    """The part of a ParseError that can be stored: its reason. A stored error that is raised again
+    grows by a traceback each time, and keeps the objects of its frames alive."""
 
     reason: str
 
@@ -32,10 +32,10 @@ class Refusal:
 
 
 class ParseError(GotaxError):
-    """Bytes from outside are not what their format promises.
+    """Data from outside does not have the expected format.
 
-    ``reason`` is a short stable identifier (``elf-truncated``) used as a metric label;
-    the text says what was found where.
+    ``reason`` is a short stable identifier (``elf-truncated``), used as a metric label. The text
+    says what was found where.
     """
 
     def __init__(self, reason: str, text: str = "") -> None:
@@ -48,4 +48,4 @@ class ParseError(GotaxError):
 
 
 class ProcessGoneError(GotaxError):
-    """The process ended (or its PID was reused) while it was read."""
+    """The process ended, or its PID was reused, while gotax read it."""

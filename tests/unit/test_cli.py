@@ -264,8 +264,8 @@ def test_settings_reach_the_plan(measured: list[Plan]) -> None:
 @pytest.mark.parametrize(
     ("flag", "says"),
     [
-        ("GT999", "'GT999' is no code of a finding"),
-        ("GT001/weather", "'weather' is no cause"),
+        ("GT999", "'GT999' is not the code of a finding"),
+        ("GT001/weather", "'weather' is not a cause"),
         ("GT001@", "has no name after the @"),
     ],
 )

@@ -315,7 +315,10 @@ def test_a_key_without_its_destination_is_named_as_it_stands(
             "gc_share has to be a share from 0 to 1, not true or false",
         ),
         ("[findings]\nsilence = 'GT001'", "silence has to be an array of: text in quotes"),
-        ("[findings]\nsilence = ['GT001', 'GT01']", "silence[1]: 'GT01' is no code of a finding"),
+        (
+            "[findings]\nsilence = ['GT001', 'GT01']",
+            "silence[1]: 'GT01' is not the code of a finding",
+        ),
         (
             "[metrics]\ndrop_label = ['pods']",
             "drop_label[0]: 'pods' is not one of namespace, pod, ",

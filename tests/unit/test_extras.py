@@ -156,7 +156,7 @@ def test_a_collector_can_be_asked_without_any_extra() -> None:
 
 def test_a_library_that_is_too_old_is_a_sentence() -> None:
     """It is there, and lacks what gotax imports of it."""
-    says = r"cannot use the json that is installed.* -U "
+    says = r"cannot use the installed json.* -U "
     with pytest.raises(UserError, match=says), extras.needed_by("this"):
         from json import no_such_name  # type: ignore[attr-defined]  # noqa: F401
 
