@@ -12,7 +12,7 @@ from gotax.profile import RUNTIME_GROUPS, Category, Group
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was seen of one workload over some time, in one window or in several added up.
+    """The measurements of one workload over some time, in one window or a sum of windows.
 
     ``duration_s`` is profiled time, of several containers the sum of theirs; ``cpu_ns`` is of its
     Go processes; ``category_hits`` has ``CATEGORY_COUNT`` entries. ``periods``,
@@ -49,7 +49,7 @@ class Observation:
 
     @property
     def throttled_share(self) -> float | None:
-        """Of the enforcement periods; None where there were none."""
+        """Share of throttled periods; None without periods."""
         usage = self.usage
         if not usage.periods or usage.throttled_periods is None:
             return None
@@ -59,7 +59,7 @@ class Observation:
 @dataclass(frozen=True, slots=True)
 class Delta:
     """A number before and after. ``low`` and ``high`` are the 95 % interval of ``change``, both
-    None where nothing says how sure it is.
+    None if unknown.
     """
 
     before: float
@@ -73,13 +73,13 @@ class Delta:
 
     @property
     def is_sure(self) -> bool:
-        """The interval does not hold 0."""
+        """The interval does not include 0."""
         return self.low is not None and self.high is not None and self.low * self.high > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A number and its 95 % interval; both ends None where nothing says how sure it is."""
+    """A number and its 95 % interval; both ends None if unknown."""
 
     value: float
     low: float | None = None
@@ -87,7 +87,7 @@ class Estimate:
 
 
 class Outcome(Enum):
-    """What became of a predicted saving."""
+    """The result of a predicted saving."""
 
     WITHIN = "within"
     BELOW = "below"  # saved less than the low end
@@ -98,7 +98,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Units of work (requests, messages) a second, before and after."""
+    """Units of work (requests, messages) per second, before and after."""
 
     before: float
     after: float
@@ -110,8 +110,8 @@ class Comparison:
 
     ``shares`` has a ``Delta`` for every group and ``categories`` for every category with hits,
     of shares of the hits. ``cpu_per_unit`` is in seconds. ``saving`` is what was saved, in cores:
-    at the work of before where ``work`` is known, else as measured; ``predicted`` is what the
-    findings of before had foretold. ``caveats`` say what the numbers do not show.
+    for the work before the change if ``work`` is known, else as measured; ``predicted`` is the
+    prediction of the findings before. ``caveats`` say what the numbers do not show.
     """
 
     name: str
@@ -132,9 +132,9 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A workload whose GOMAXPROCS has changed, and what came of it.
+    """A workload whose GOMAXPROCS changed, and the effect.
 
-    ``container`` is who it is now; ``unix_ns`` is when the comparison was made.
+    ``container``: the present one. ``unix_ns``: the time of the comparison.
     """
 
     container: Container

@@ -1,4 +1,4 @@
-"""Settings, already parsed and checked. The command line makes them, everything else reads them."""
+"""Settings, already parsed and checked by the command line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """Where the host's pseudo file systems are (a container may have them elsewhere)."""
+    """Paths of the host's pseudo file systems (in a container they may differ)."""
 
     proc: str = "/proc"
     sys: str = "/sys"
@@ -15,9 +15,9 @@ class Roots:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """A finding that is not to be told (diagnosis/silence.py).
+    """A finding that is not reported (diagnosis/silence.py).
 
-    ``cause`` "" is any. ``pattern`` is a glob for a name of the container.
+    ``cause``: "" for any. ``pattern``: a glob for a name of the container.
     """
 
     code: str
@@ -27,24 +27,24 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """When something becomes a finding; docs/findings.md explains each.
+    """The thresholds of the findings; docs/findings.md explains each.
 
-    Shares are of the container's CPU time. A finding is made when the lower end of the 95 %
-    interval reaches its threshold, and goes when the upper end falls below ``release`` of it.
+    Shares are of the container's CPU time. A finding appears when the lower end of the 95 %
+    interval reaches its threshold, and ends when the upper end falls below ``release`` of it.
 
-    ``mismatch_ratio``: GOMAXPROCS over what fits, from which it counts as a mismatch; more than 2
-    in any case, because Go >= 1.25 itself gives 2 to a limit of 1.
-    ``saving_share``: predicted saving from which a mismatch is a cost: about half of what is surely
-    worth a change, 15 %, because the prediction may be that far off; ``saving_cores``: and at least
-    that much. ``runtime_share``: share of the scheduler and the GC that counts as a cost
-    where nothing can be predicted. ``min_hits``: below that nothing is said about shares.
-    ``coordination_told``: of what coordination takes, the share of channels and locks from which
-    they are named as what goroutines wait for.
-    ``throttled_share``: of the enforcement periods. ``saturation``: use over what there is, from
-    which it is used up. ``large_node_cpus``, ``headroom``, ``unlimited_least``: without a limit, on
-    hosts of that many CPUs and more, GOMAXPROCS should be ``headroom`` times the highest use, and
-    at least ``unlimited_least``. ``settle_s``: how long a changed GOMAXPROCS has to hold before
-    the time after is compared with the time before. ``silences``: what is not to be told.
+    ``mismatch_ratio``: ratio of GOMAXPROCS to what fits from which it is a mismatch. A mismatch is
+    always more than 2, because Go 1.25 and newer choose 2 for a limit of 1.
+    ``saving_share``, ``saving_cores``: predicted saving from which a mismatch is costly. A saving
+    of 15 % is surely worth a change. The default is about half of that, because the prediction may
+    be that far off. ``runtime_share``: share of scheduler and GC from which a mismatch is costly if
+    there is no prediction. ``min_hits``: samples needed for a statement about shares.
+    ``coordination_told``: share of channels and locks in the CPU time of coordination, from which
+    the finding names them as the reason.
+    ``throttled_share``: share of the enforcement periods. ``saturation``: share of a limit from
+    which it counts as used up. ``large_node_cpus``, ``headroom``, ``unlimited_least``: without a
+    limit, on hosts with at least so many CPUs, GOMAXPROCS should be ``headroom`` times the highest
+    usage, and at least ``unlimited_least``. ``settle_s``: time after a change of GOMAXPROCS until
+    it is compared with the time before. ``silences``: findings that are not reported.
     """
 
     mismatch_ratio: float = 1.5
@@ -69,13 +69,12 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """What a consumer of windows needs. The daemon needs least, a recorded profile most.
+    """How much detail windows have. The daemon needs least, a recorded profile most.
 
-    ``names``: stacks of named frames; without them hits have nothing but their category, and the
-    rest does not matter. ``functions``: length of the table of top functions, 0 for none.
-    ``native_frames``: symbolize processes that are not Go as well. ``kernel_frames``: name the
-    kernel's functions. ``lines``: files and line numbers, without which far fewer addresses need
-    to be looked up.
+    ``names``: stacks with function names; without them hits have only a category, and the other
+    settings have no effect. ``functions``: length of the table of top functions, 0 for none.
+    ``native_frames``: symbolize processes that are not Go, too. ``kernel_frames``: name kernel
+    functions. ``lines``: files and line numbers; without them far fewer addresses are looked up.
     """
 
     names: bool = True

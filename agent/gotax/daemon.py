@@ -30,9 +30,9 @@ def run(
     stop: Stop,
     further: Sequence[Exporter] = (),
 ) -> None:
-    """Sample until ``stop`` is set. Raises UserError when the port or the kernel refuses.
+    """Samples until ``stop`` is set. Raises UserError if the port or the kernel refuses.
 
-    ``further`` exporters are closed at the end.
+    It closes the ``further`` exporters at the end.
     """
     metrics = PrometheusExporter(endpoint.exposition, further)
     exporters: Sequence[Exporter] = (metrics, *further)
@@ -56,8 +56,9 @@ def run(
             for window in session.windows(window_s, stop):
                 if window.hits.outside and not pulse.windows:
                     log.warning(
-                        "the node is a container: programs outside its PID namespace are only"
-                        " counted, as outside-namespace (if it is none, set hostPID: true)"
+                        "this node is a container: programs outside its PID namespace are only"
+                        " counted, as outside-namespace (if it is not a container, set hostPID:"
+                        " true)"
                     )
                 for change in reversed(window.changes):
                     if change not in changes:
@@ -76,9 +77,9 @@ def run(
 
 
 def _begin(plan: Plan, pulse: Pulse, stop: Stop, stack: ExitStack) -> Session | None:
-    """A session that samples, however long the compiler takes; None: told to stop before.
+    """Starts a session and retries transient errors. None if ``stop`` was set before.
 
-    Raises UserError for what does not pass by itself.
+    Raises UserError for other errors.
     """
 
     failed = ""
@@ -95,8 +96,8 @@ def _begin(plan: Plan, pulse: Pulse, stop: Stop, stack: ExitStack) -> Session | 
         except _StoppedError:
             return None
         except TransientError as error:
-            log.warning("%s; the next try is in %g s", error, pause_s)
-            failed = f"; at the last try: {error}"
+            log.warning("%s; retrying in %g s", error, pause_s)
+            failed = f"; last error: {error}"
             until = time.monotonic() + pause_s
             while not stop.is_set() and (left_s := until - time.monotonic()) > 0:
                 pulse.wait_for(str(error))
@@ -109,11 +110,11 @@ def _begin(plan: Plan, pulse: Pulse, stop: Stop, stack: ExitStack) -> Session | 
 
 
 class _StoppedError(GotaxError):
-    """SIGTERM came while the program was compiled."""
+    """``stop`` was set while the BPF program was compiled."""
 
 
 def _close(exporters: Sequence[Exporter]) -> None:
-    """All at once: each may take a moment to say good-bye to its backend."""
+    """Closes all in parallel: each may take a moment to end its connection."""
     threads = [threading.Thread(target=exporter.close) for exporter in exporters]
     for thread in threads:
         thread.start()
@@ -122,7 +123,7 @@ def _close(exporters: Sequence[Exporter]) -> None:
 
 
 def _calm_the_collector() -> None:
-    """What the agent holds is held for long, and has no cycles to speak of: look at it rarely."""
+    """Makes garbage collection rare: the agent's objects live long and have almost no cycles."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)

@@ -1,4 +1,4 @@
-"""Every error gotax raises on purpose."""
+"""The errors that gotax raises on purpose."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ class GotaxError(Exception):
 
 
 class UserError(GotaxError):
-    """The user can mend this. The text names the remedy; the command exits with ``exit_code``."""
+    """The user can fix this. The text names the remedy; the command exits with ``exit_code``."""
 
     exit_code = 2
 
 
 class TransientError(UserError):
-    """The same may work a little later: the daemon tries again."""
+    """It may work later: the daemon retries."""
 
 
 class ReadError(GotaxError):
     """Something outside of gotax could not be read: a ParseError or an AccessError.
 
-    ``reason`` is a short stable identifier (``elf-truncated``) used as a metric label;
-    the text says what was found where.
+    ``reason`` is a short stable identifier (``elf-truncated``), used as a metric label. The text
+    says what was found where.
     """
 
     def __init__(self, reason: str, text: str = "") -> None:
@@ -60,4 +60,4 @@ class Refusal:
 
 
 class ProcessGoneError(GotaxError):
-    """The process ended (or its PID was reused) while it was read."""
+    """The process ended, or its PID was reused, while gotax read it."""

@@ -1,4 +1,4 @@
-"""Libraries that gotax can do without: what to install when something needs one."""
+"""Optional libraries, and the command that installs a missing one."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ EXTRAS = {
         }
     ),
 }
-"""By the name in pyproject.toml: the modules that come with it."""
+"""By extra (the name in pyproject.toml): its modules."""
 
 
 @contextmanager
 def needed_by(what: str, extra: str = "") -> Iterator[None]:
-    """A library that is missing inside becomes a UserError, with the command that installs it.
+    """Turns the ImportError of a missing library into a UserError with the install command.
 
-    ``extra``: what a library belongs to that ``EXTRAS`` does not name, for instance one of another
-    library's; "" for gotax itself.
+    ``extra``: the extra of libraries that ``EXTRAS`` does not name, such as dependencies of other
+    libraries; "" for gotax itself.
     """
     try:
         yield
@@ -38,7 +38,7 @@ def needed_by(what: str, extra: str = "") -> Iterator[None]:
 
 
 def sentence(what: str, error: ImportError, extra: str = "") -> str:
-    # A library that says it in its own words, as clickhouse_connect does of chdb, has a cause.
+    # A library may raise its own error, as clickhouse_connect does for chdb: look at the cause.
     while error.name is None and isinstance(error.__cause__ or error.__context__, ImportError):
         error = cast(ImportError, error.__cause__ or error.__context__)
     module = (error.name or "a library").split(".")[0]
@@ -47,9 +47,9 @@ def sentence(what: str, error: ImportError, extra: str = "") -> str:
     install = f"{sys.executable} -m pip install"
     if isinstance(error, ModuleNotFoundError):
         return f"{what} needs {module}, which is not installed: {install} {package}"
-    return f"{what} cannot use the {module} that is installed ({error}): {install} -U {package}"
+    return f"{what} cannot use the installed {module} ({error}): {install} -U {package}"
 
 
 def is_own(error: ImportError) -> bool:
-    """A module of gotax itself: no remedy of the user's mends that."""
+    """A module of gotax itself is missing: the user cannot fix that."""
     return (error.name or "").split(".")[0] in ("gotax", "gotax_collector")

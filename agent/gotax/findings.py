@@ -12,10 +12,10 @@ class Severity(Enum):
 
 
 class Verdict(Enum):
-    """The one word for a container."""
+    """The result for a container, in one word."""
 
-    OVERSIZED = "oversized"  # GOMAXPROCS over the limit, and the profile shows the cost
-    MISMATCH = "mismatch"  # GOMAXPROCS over the limit, cost below the threshold
+    OVERSIZED = "oversized"  # GOMAXPROCS is too high, and the profile shows the cost
+    MISMATCH = "mismatch"  # GOMAXPROCS is too high, the cost is small or uncertain
     FITS = "fits"
     UNLIMITED = "unlimited"  # no CPU limit to compare with
     TOO_FEW_SAMPLES = "too-few-samples"
@@ -23,8 +23,8 @@ class Verdict(Enum):
 
 
 class Confidence(Enum):
-    """``HIGH``: read or proven by a 95 % interval. ``MEDIUM``: rests on a model or on a guess at
-    the cause. ``LOW``: a hint to look at."""
+    """``HIGH``: read, or proven by a 95 % interval. ``MEDIUM``: based on a model or a guessed
+    cause. ``LOW``: a hint."""
 
     LOW = "low"
     MEDIUM = "medium"
@@ -34,7 +34,7 @@ class Confidence(Enum):
 class Cause(Enum):
     """Why GOMAXPROCS is above what fits."""
 
-    OLD_GO = "go-before-1.25"  # it does not look at CPU limits
+    OLD_GO = "go-before-1.25"  # it ignores CPU limits
     GO_MOD = "go.mod-before-1.25"  # a newer toolchain keeps the old defaults for such modules
     GODEBUG = "godebug"  # containermaxprocs=0 in the environment
     DEBUG_LINE = "go-debug-line"  # the same, built in by a //go:debug line or go.mod's godebug
@@ -42,8 +42,8 @@ class Cause(Enum):
     CALL = "call"
     AUTOMAXPROCS = "automaxprocs"  # linked in, and it did not find the limit or the CPUs
     ANCESTOR = "ancestor-limit"  # the tightest limit is above the cgroup that Go reads
-    RESIZE = "resize"  # fitted an earlier limit, and stayed
-    FEWER_CPUS = "fewer-cpus"  # fitted the CPUs it had when it started, and stayed
+    RESIZE = "resize"  # it fitted an earlier limit and did not change
+    FEWER_CPUS = "fewer-cpus"  # it fitted the CPUs at its start and did not change
     HIDDEN = "cgroup-hidden"  # Go would follow the limit, but does not find its cgroup's files
     UNKNOWN = "unknown"
 
@@ -52,8 +52,8 @@ class Cause(Enum):
 class Evidence:
     """One measurement behind a finding: a sentence, and the number in it.
 
-    ``value`` is in ``unit`` (``share``, ``cores``, ``s``, ``count``), with its 95 % interval where
-    there is one. ``window_s`` is the time it was measured over, None for what was just read.
+    ``value`` is in ``unit`` (``share``, ``cores``, ``s``, ``count``), with its 95 % interval if
+    there is one. ``window_s`` is the time of the measurement, None for a value that was read.
     """
 
     text: str
@@ -65,9 +65,9 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """What to do. ``patch`` is ready to be applied (YAML, a systemd drop-in, a line), or "".
+    """What to do. ``patch`` can be applied as it is (YAML, a systemd drop-in, a line), or is "".
 
-    ``gomaxprocs`` is the value it leads to, None where it is not about that.
+    ``gomaxprocs``: the value after the remedy, None if the remedy does not change it.
     """
 
     text: str
@@ -77,7 +77,7 @@ class Remedy:
 
 @dataclass(frozen=True, slots=True)
 class SavingSource:
-    """One part of a predicted saving: ``name`` for people, ``cores`` below 0 where it costs."""
+    """A part of a predicted saving: a readable ``name``, and ``cores``, below 0 for a cost."""
 
     name: str
     cores: float
@@ -87,8 +87,8 @@ class SavingSource:
 class Saving:
     """What a change of GOMAXPROCS would save, in CPU cores at the same work.
 
-    The saving lies between ``low`` and ``high`` in nine cases of ten and most likely near ``mid``;
-    below 0 the change costs CPU. ``sources`` add up to ``mid``, largest first. ``cautions`` are
+    The saving is between ``low`` and ``high`` in nine of ten cases, most likely near ``mid``.
+    Below 0 the change costs CPU. ``sources`` add up to ``mid``, largest first. ``cautions`` are
     sentences: where the change could cost latency or throughput, and how to check.
     """
 
@@ -101,10 +101,10 @@ class Saving:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """``code`` is stable, docs/findings.md explains it.
+    """``code`` is stable; docs/findings.md explains it.
 
-    ``cause`` only where GOMAXPROCS is too high.
-    ``held_s``: for how long it has been found without a break.
+    ``cause``: only if GOMAXPROCS is too high. ``held_s``: how long the finding has held without
+    interruption.
     """
 
     code: str

@@ -41,7 +41,7 @@ class Pulse:
         self._last = time.monotonic()
 
     def wait_for(self, what: str) -> None:
-        """Alive, and not ready."""
+        """Marks the agent as alive but not ready."""
         self.waits_for = what
         self._last = time.monotonic()
 
@@ -52,14 +52,14 @@ class Pulse:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where /metrics is served, and what of it."""
+    """The address of /metrics, and its content."""
 
     address: tuple[str, int]
     exposition: Exposition = Exposition()
 
 
 class Server(ThreadingHTTPServer):
-    """At most ``_CONNECTIONS_MAX`` requests at a time: a scrape endpoint has one client."""
+    """At most ``_CONNECTIONS_MAX`` requests at a time, because usually one client scrapes."""
 
     daemon_threads = True
     block_on_close = False
@@ -81,7 +81,7 @@ class Server(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def handle_error(self, request, client_address):  # type: ignore[no-untyped-def]  # noqa: ARG002
-        """A scraper that gave up waiting is no news; anything else goes to the log, once."""
+        """Ignores a client that closed the connection, and logs any other error."""
         if not isinstance(sys.exc_info()[1], OSError):
             log.exception("http request from %s", client_address)
 
@@ -110,10 +110,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, _NOT_FOUND)
 
     def do_HEAD(self) -> None:
-        self.do_GET()  # _answer leaves the body out
+        self.do_GET()  # _answer omits the body
 
     def __getattr__(self, name: str) -> Callable[[], None]:
-        """Every other method."""
+        """Handles every other HTTP method."""
         if name.startswith("do_"):
             return self._refuse_method
         raise AttributeError(name)
@@ -144,10 +144,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def open_server(listen: tuple[str, int], metrics: PrometheusExporter, pulse: Pulse) -> Server:
-    """It listens, and answers once ``serve_forever`` runs. UserError where it cannot listen."""
+    """A listening server; it answers while ``serve_forever`` runs. Raises UserError."""
     try:
         return Server(listen, metrics, pulse)
     except OSError as error:
         raise UserError(
-            f"cannot listen on {joined(*listen)}: {error.strerror} (--listen takes another)"
+            f"cannot listen on {joined(*listen)}: {error.strerror} (set another with --listen)"
         ) from error

@@ -1,4 +1,4 @@
-"""Values about processes, what Go says of itself in them, and the containers they run in."""
+"""Values about processes, their Go runtime, and their containers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from enum import Enum
 class Module:
     """A Go module from the build info: path and version (``v1.2.3``, ``(devel)``).
 
-    ``replaced_by``: the module or folder whose code is there instead (a replace line of go.mod).
+    ``replaced_by``: the module or folder that replaces it (a replace line of go.mod).
     """
 
     path: str
@@ -21,9 +21,9 @@ class Module:
 
 @dataclass(frozen=True, slots=True)
 class GoBuild:
-    """What a Go binary says of itself. ``version`` is ``go1.26.8``; "" when it does not say.
+    """The build info of a Go binary. ``version`` is ``go1.26.8``, or "" if missing.
 
-    ``cgo``: it was built with cgo, by its settings or, where it has none, by what is linked.
+    ``cgo``: built with cgo, by the build settings or, without settings, by the linked functions.
     """
 
     version: str
@@ -49,7 +49,7 @@ class Origin(Enum):
     CALL = "call"  # runtime.GOMAXPROCS(n) in the program
     CONTAINER = "container-default"  # Go >= 1.25 read the cgroup limit
     CPU_COUNT = "cpu-count"  # the CPUs the process may run on
-    FIXED = "fixed-default"  # 1: what Go before 1.5 starts with
+    FIXED = "fixed-default"  # 1: the default of Go before 1.5
     UNKNOWN = "unknown"
 
 
@@ -68,25 +68,25 @@ class Binding(Enum):
 
     QUOTA = "quota"  # the CPU limit of a cgroup
     CPUSET = "cpuset"  # of its cgroup
-    AFFINITY = "affinity"  # of the process: fewer CPUs than its cpuset has, as far as that is known
-    HOST = "host"  # the CPUs there are
+    AFFINITY = "affinity"  # of the process: fewer CPUs than its cpuset, if that is known
+    HOST = "host"  # the CPUs of the host
 
 
 class Automaxprocs(Enum):
     """Whether automaxprocs is linked in."""
 
     NONE = "none"
-    KNOWN = "known"  # of a version whose rules are known
-    FORK = "fork"  # other code in its place, by a replace line of go.mod
+    KNOWN = "known"  # a version with known rules
+    FORK = "fork"  # replaced by other code with a replace line of go.mod
     UNVERSIONED = "unversioned"  # the build does not say which version it is
 
 
 @dataclass(frozen=True, slots=True)
 class Otherwise:
-    """What a process started here would have if one thing were another, by the rules.
+    """The GOMAXPROCS that the rules give if one condition is changed and the process restarted.
 
-    None: the rules do not say, or the thing is not there to be changed. A call of
-    runtime.GOMAXPROCS in the program comes on top. ``unset``: without the variable GOMAXPROCS.
+    None: the rules do not say, or the condition does not apply. A call of runtime.GOMAXPROCS in the
+    program is not considered. ``unset``: without the variable GOMAXPROCS.
     ``no_godebug``: without containermaxprocs in the variable GODEBUG. ``godebug``: with
     containermaxprocs=1 in it. ``go_line``: built with the same Go and a go line of 1.25 in go.mod.
     ``go_1_25``, ``go_1_26``: built with that Go and that line. ``own_limit``: with the limit on its
@@ -107,14 +107,13 @@ class Gomaxprocs:
     """``value`` as read from the process (None: unreadable, ``reason`` says why).
 
     ``recommended`` is what fits the container: the CPU limit rounded up, at least 1, at most the
-    CPUs the process may use. ``bound_by`` is what gives that number, several where they give the
-    same. ``expected`` is what a process started like this one has here by the
-    rules of its Go version and of automaxprocs, None for an unknown version; ``rule`` says which
-    rule gave it. A program that calls runtime.GOMAXPROCS itself may have another value.
-    ``ignored`` is why the runtime by itself would not follow the limit, None if it would.
-    ``updates``: the runtime looks again at the limit and the CPUs while it runs.
-    ``variable`` is what the variable GOMAXPROCS asks for, None if it is not set or Go ignores it;
-    ``variable_is_set``: it is there, whatever it holds; None: the environment was not read.
+    CPUs the process may use. ``bound_by``: the bounds that give this number. ``expected`` is the
+    value that the rules of the Go version and of automaxprocs give for this process, None for an
+    unknown version; ``rule`` is the rule that gave it. A program that calls runtime.GOMAXPROCS may
+    have another value. ``ignored`` is why the runtime would not follow the limit, None if it would.
+    ``updates``: the runtime checks the limit and the CPUs again while it runs. ``variable`` is the
+    value of the variable GOMAXPROCS, None if it is not set or Go ignores it. ``variable_is_set``:
+    the variable exists, with any value; None: the environment was not read.
     """
 
     value: int | None
@@ -134,7 +133,7 @@ class Gomaxprocs:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeState:
-    """What a Go runtime says of itself, as read from the process; None: not read.
+    """The state of a Go runtime, as read from the process; None: not read.
 
     ``idle_ps``: Ps without work, at most GOMAXPROCS. ``gogc``: as debug.SetGCPercent takes it, -1
     for off. ``memory_limit_bytes``: as debug.SetMemoryLimit takes it, 2**63 - 1 for none; None
@@ -152,10 +151,10 @@ class CpuLimit:
     """CPU bandwidth of a cgroup and of all its ancestors.
 
     ``limit_cores`` is the tightest quota/period on the path, None for no limit, and
-    ``limit_cgroup`` the cgroup that sets it. ``leaf_limit_cores`` is the leaf's own: all that Go
-    and automaxprocs look at. ``cpuset_cgroup`` is the highest cgroup on the path with the same
-    ``cpuset_cpus`` as the leaf, None where the leaf has all CPUs of the host or no cpuset is to be
-    seen. ``shares`` is cgroup v1's cpu.shares, ``weight`` v2's cpu.weight.
+    ``limit_cgroup`` the cgroup that sets it. ``leaf_limit_cores`` is that of the leaf: Go and
+    automaxprocs read only this one. ``cpuset_cgroup`` is the highest cgroup on the path with the
+    same ``cpuset_cpus`` as the leaf, None if the leaf has all CPUs of the host or no cpuset is
+    visible. ``shares`` is cgroup v1's cpu.shares, ``weight`` v2's cpu.weight.
     """
 
     limit_cores: float | None = None
@@ -169,8 +168,8 @@ class CpuLimit:
 
 @dataclass(frozen=True, slots=True)
 class CpuUsage:
-    """The kernel's own counters of a cgroup, None where it has none: since the creation of the
-    cgroup, or by how much they grew in some time.
+    """The kernel's counters of a cgroup, None for a missing one: since the creation of the cgroup,
+    or the growth over some time.
     """
 
     usage_ns: int | None = None
@@ -207,7 +206,7 @@ def _delta(now: int | None, earlier: int | None) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What a user applied to get a pod: ``Deployment/web``, ``CronJob/report``, ``Pod/toolbox``."""
+    """The object behind a pod: ``Deployment/web``, ``CronJob/report``, ``Pod/toolbox``."""
 
     kind: str
     name: str
@@ -218,7 +217,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class CpuResources:
-    """CPU of one container as Kubernetes has it; None where it says nothing."""
+    """CPU request and limit of one container in Kubernetes; None if not set."""
 
     request_cores: float | None = None
     limit_cores: float | None = None
@@ -226,12 +225,12 @@ class CpuResources:
 
 @dataclass(frozen=True, slots=True)
 class PodContainer:
-    """A container as people name it.
+    """A container with its Kubernetes names.
 
     ``kind`` is container, init, sidecar (an init container that keeps running) or ephemeral.
     ``desired`` is what the pod's spec asks for, ``current`` what the kubelet has set (they differ
     while an in-place resize is pending). ``silence`` is the value of the pod's gotax annotation.
-    ``ended``: another container has taken its place, or none will.
+    ``ended``: it was replaced, or its pod has ended.
     """
 
     namespace: str
@@ -253,7 +252,7 @@ class PodContainer:
 
     @property
     def names(self) -> frozenset[str]:
-        """What people may call it by."""
+        """The names that a user can type for it."""
         spaced = (self.pod, self.workload, self.workload.name)
         return frozenset(
             (self.path, self.pod, str(self.workload), *(f"{self.namespace}/{n}" for n in spaced))
@@ -262,7 +261,7 @@ class PodContainer:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """Who a group of processes is: a container, a systemd unit, or a bare cgroup.
+    """The container, systemd unit or bare cgroup of a group of processes.
 
     ``key`` is unique on the node and stable while the container lives; ``name`` is for people.
     ``nested`` is for a part of one that has a CPU limit of its own (a Docker container in a pod, a
@@ -276,11 +275,11 @@ class Container:
     pod_uid: str | None = None
     runtime: str | None = None
     unit: str | None = None
-    pod: PodContainer | None = None  # once Kubernetes has told
+    pod: PodContainer | None = None  # known once Kubernetes has answered
     nested: str = ""
 
     def named(self, whole: str, pod: PodContainer | None = None) -> Container:
-        """Under the name of the whole container or unit, followed by the part that this is."""
+        """A copy with the name of the whole container or unit, followed by its nested part."""
         name = whole
         if self.nested:
             name += (" \u203a " if self.container_id else "/") + self._short_nested
@@ -288,7 +287,7 @@ class Container:
 
     @property
     def label(self) -> str:
-        """What tells it from others of its pod, else from others of its node, in one word.
+        """Distinguishes it from others of its pod, else of its node, in one word.
 
         ``app:docker:0123456789ab`` for a part of the pod's container ``app``: Kubernetes' names
         have no colon, and every backend takes one.
@@ -306,7 +305,7 @@ class Container:
 
     @property
     def short_id(self) -> str:
-        """Tells it from others of the same name, as long as people like to see it.
+        """A short ID that distinguishes it from others of the same name.
 
         In the root cgroup, which is no group, each process is a container of its own. The key of
         a unit is its cgroup; its processes may be in several below.

@@ -24,7 +24,7 @@ UInt8Array: TypeAlias = npt.NDArray[np.uint8]
 
 
 class Group(Enum):
-    """What a category counts as in the one-line answer."""
+    """A group of categories, for summaries."""
 
     USER = "user"
     SCHEDULER = "scheduler"
@@ -35,10 +35,10 @@ class Group(Enum):
 
 
 class Category(IntEnum):
-    """Where one hit's CPU time went. Each hit has exactly one.
+    """What the CPU time of a hit was spent on. Each hit has exactly one category.
 
     The values index columns and never leave the process; ``label`` is the stable public name.
-    docs/categories.md lists what falls into each and its source in Go's runtime.
+    docs/categories.md lists what belongs to each, with its source in Go's runtime.
     """
 
     label: str
@@ -84,7 +84,7 @@ class Category(IntEnum):
 CATEGORY_COUNT = len(Category)
 
 RUNTIME_GROUPS = frozenset({Group.SCHEDULER, Group.GC})
-"""What ``runtime_share`` adds up: work the Go runtime does on its own account."""
+"""The groups of ``runtime_share``: work that the Go runtime does for itself."""
 
 
 class FrameKind(Enum):

@@ -1,6 +1,6 @@
-"""Recordings read back: what ``gotax record -o FILE.json`` and ``check --json`` have written.
+"""Reads recordings: the output of ``gotax record -o FILE.json`` and ``check --json``.
 
-A recording comes from anywhere: sizes are bounded, and every number is looked at before it is used.
+A recording is untrusted: sizes are bounded, and every number is checked.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Kind = TypeVar("Kind")
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """``subjects``: the Go containers that were seen, at least one."""
+    """``subjects``: the Go containers in it, at least one."""
 
     host: str
     cpu_count: int
@@ -38,7 +38,7 @@ class Recording:
 
 
 def read_recording(path: str) -> Recording:
-    """UserError with the path for whatever cannot be used."""
+    """Raises UserError with the path if the file cannot be used."""
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -53,27 +53,29 @@ def read_recording(path: str) -> Recording:
 
 
 def parse_recording(data: bytes) -> Recording:
-    """Understands gotax.record/v1, gotax.check/v2 and gotax.explain/v2.
+    """Reads gotax.record/v1, gotax.check/v2 and gotax.explain/v2.
 
-    ParseError: ``recording-syntax`` (no JSON, or cut off), ``recording-schema`` (something else, or
-    of another version), ``recording-old`` (without containers), ``recording-empty`` (no Go
-    container), ``recording-value`` (a number that cannot be).
+    ParseError: ``recording-syntax`` (not JSON, or truncated), ``recording-schema`` (another schema
+    or version), ``recording-old`` (without containers), ``recording-empty`` (no Go container),
+    ``recording-value`` (an invalid number).
     """
     try:
         document = json.loads(data, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise ParseError("recording-syntax", "is not a recording: no JSON, or cut off") from error
+        raise ParseError(
+            "recording-syntax", "is not a recording: not JSON, or truncated"
+        ) from error
     name = _schema(document)
     if name == "gotax.explain":
         found = [_get(document, "container", dict)]
     elif "containers" not in document:
         raise ParseError(
-            "recording-old", "was recorded by an older gotax, without its containers: record anew"
+            "recording-old", "was recorded by an older gotax, without containers: record again"
         )
     else:
         found = _get(document, "containers", list)
     if not found:
-        raise ParseError("recording-empty", "has no Go container in it")
+        raise ParseError("recording-empty", "contains no Go container")
     if len(found) > MAX_CONTAINERS:
         _bad(f"more than {MAX_CONTAINERS} containers")
     duration_s = _number(document, "duration_s")
@@ -90,11 +92,11 @@ def parse_recording(data: bytes) -> Recording:
 
 
 def _refuse_constant(text: str) -> NoReturn:
-    raise ValueError(text)  # NaN and Infinity are no JSON
+    raise ValueError(text)  # NaN and Infinity are not JSON
 
 
 def _schema(document: object) -> str:
-    """The schema's name; ParseError if its version is not the one that is understood."""
+    """The name of the schema; ParseError if its version is not supported."""
     text = document.get("schema") if isinstance(document, dict) else None
     name, _, version = text.partition("/v") if isinstance(text, str) else ("", "", "")
     if name not in _SCHEMAS or not (version.isascii() and version.isdigit()):
@@ -105,19 +107,19 @@ def _schema(document: object) -> str:
     if len(version) > 4 or int(version) > _SCHEMAS[name]:
         raise ParseError(
             "recording-schema",
-            f"has a newer schema ({name}/v{version[:8]}) than this gotax understands"
+            f"has a newer schema ({name}/v{version[:8]}) than this gotax supports"
             f" (v{_SCHEMAS[name]}): use the gotax that wrote it",
         )
     if int(version) < _SCHEMAS[name]:
         raise ParseError(
-            "recording-schema", f"has an older schema ({name}/v{version}): record anew"
+            "recording-schema", f"has an older schema ({name}/v{version}): record again"
         )
     return name
 
 
 def _subject(container: object, duration_s: float) -> Subject:
     if not isinstance(container, dict):
-        _bad("a container is no object")
+        _bad("a container is not an object")
     processes = _get(container, "processes", list)
     commands = tuple(_get(each, "command", str) for each in processes if isinstance(each, dict))
     return Subject(
@@ -159,16 +161,16 @@ def _observation(container: dict[str, Any], duration_s: float) -> Observation:
 
 
 def _blocks(container: dict[str, Any], cores: float) -> list[float]:
-    """The mean CPU of stretches of about the same length, in proportion to their hits."""
+    """The mean CPU of blocks of about the same length, in proportion to their hits."""
     hits = container.get("drain_hits") or []
     if not isinstance(hits, list) or len(hits) > MAX_BLOCKS:
-        _bad("drain_hits is no array, or too long")
+        _bad("drain_hits is not an array, or too long")
     counts = [_finite(each, "drain_hits") for each in hits]
     return [cores * count * len(counts) / sum(counts) for count in counts] if sum(counts) else []
 
 
 def _variance(values: list[float]) -> float:
-    """Of a sample; 0 of fewer than two."""
+    """Variance of a sample; 0 for fewer than two values."""
     if len(values) < 2:
         return 0.0
     mean = sum(values) / len(values)
@@ -177,7 +179,7 @@ def _variance(values: list[float]) -> float:
 
 
 def _category_hits(shares: dict[str, Any], hits: int) -> tuple[int, ...]:
-    """Ratios were not rounded, so that the counts come back exactly."""
+    """Shares are not rounded, so this gives the exact counts."""
     of_label = {category.label: category for category in Category}
     counts = [0] * CATEGORY_COUNT
     for label, share in shares.items():
@@ -189,7 +191,7 @@ def _category_hits(shares: dict[str, Any], hits: int) -> tuple[int, ...]:
 
 
 def _predicted(container: dict[str, Any]) -> Saving | None:
-    """The largest saving that a finding foretells."""
+    """The largest predicted saving of the findings."""
     found = []
     for finding in _get(container, "findings", list):
         saving = finding.get("saving_cores") if isinstance(finding, dict) else None
@@ -202,7 +204,7 @@ def _predicted(container: dict[str, Any]) -> Saving | None:
 def _get(document: dict[str, Any], key: str, kind: type[Kind]) -> Kind:
     value = document.get(key)
     if not isinstance(value, kind):
-        _bad(f"{key} is missing, or no {kind.__name__}")
+        _bad(f"{key} is missing, or not of type {kind.__name__}")
     return value
 
 
@@ -223,7 +225,7 @@ def _finite(value: object, key: str) -> float:
 
 def _signed(value: object, key: str = "saving_cores") -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        _bad(f"{key} is no number")
+        _bad(f"{key} is not a number")
     if not (abs(value) <= _COUNT_MAX and math.isfinite(value)):
         _bad(f"{key} is too large")
     return float(value)
@@ -232,7 +234,7 @@ def _signed(value: object, key: str = "saving_cores") -> float:
 def _count(document: dict[str, Any], key: str) -> int:
     value = document.get(key)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _COUNT_MAX:
-        _bad(f"{key} is no count")
+        _bad(f"{key} is not a count")
     return value
 
 

@@ -1,6 +1,6 @@
-"""What this node allows: one line per thing that gotax needs or likes to have, with the remedy.
+"""Checks what this node allows: one line for each requirement or option, with the remedy.
 
-Looks first and then tries: the last lines load the real program and take real samples.
+The last check loads the real BPF program and takes real samples.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _TRY_HZ, _TRY_S = 199, 0.5
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line. ``is_good`` None: not good, but gotax works without; ``found`` says what is."""
+    """One check. ``is_good`` None: missing, but gotax works without it. ``found``: the result."""
 
     name: str
     is_good: bool | None
@@ -48,7 +48,7 @@ class Check:
 
 
 def run_checks(roots: Roots) -> Iterator[Check]:
-    """All checks, in order; the slow ones last. Never raises for what it finds."""
+    """All checks in order, the slow ones last. It never raises for a failed check."""
     yield _kernel()
     yield _capabilities(roots)
     yield _lockdown(roots)
@@ -75,13 +75,13 @@ def _kernel() -> Check:
 def _capabilities(roots: Roots) -> Check:
     held = preflight.effective_capabilities(roots.proc)
     missing = [n for n, (bit, _) in _CAPABILITIES.items() if not held >> bit & 1]
-    if held >> _SYS_ADMIN & 1:  # holds what BPF and PERFMON hold
+    if held >> _SYS_ADMIN & 1:  # includes BPF and PERFMON
         missing = [name for name in missing if name not in ("BPF", "PERFMON")]
     purposes = "; ".join(f"{name} {_CAPABILITIES[name][1]}" for name in missing)
     return Check(
         "capabilities",
         not missing,
-        "all that are needed" if not missing else f"missing: {', '.join(missing)}",
+        "all needed capabilities" if not missing else f"missing: {', '.join(missing)}",
         f"run as root, or add them to the container: {purposes}",
     )
 
@@ -93,7 +93,7 @@ def _lockdown(roots: Roots) -> Check:
 
 def _paranoid(roots: Roots) -> Check:
     level = _text(f"{roots.proc}/sys/kernel/perf_event_paranoid")
-    # Above 2 are Debian's and Ubuntu's levels; CAP_PERFMON passes all but a seccomp filter.
+    # Levels above 2 are from Debian and Ubuntu. CAP_PERFMON passes all of them.
     return Check(
         "perf_event_paranoid",
         level is not None,
@@ -107,9 +107,9 @@ def _type_information(roots: Roots) -> Check:
     return Check(
         "BTF",
         exists or None,
-        "there" if exists else "none",
-        "CONFIG_DEBUG_INFO_BTF=y; without it callers of some leaf functions in system calls are"
-        " not seen",
+        "available" if exists else "none",
+        "boot a kernel with CONFIG_DEBUG_INFO_BTF=y; without it gotax misses the callers of some"
+        " leaf functions in system calls",
     )
 
 
@@ -130,7 +130,7 @@ def _cgroups(roots: Roots) -> Check:
         found = find_hierarchies(roots.proc, f"{roots.sys}/fs/cgroup")
     except ReadError as error:
         return Check("cgroups", False, str(error), "mount the host's /sys/fs/cgroup")
-    remedy = "mount the host's /sys/fs/cgroup, else no limit can be read"
+    remedy = "mount the host's /sys/fs/cgroup; without it gotax cannot read any limit"
     what = f"{found.version}, {'the whole host' if found.sees_host else 'only our own'}"
     return Check("cgroups", found.sees_host, what, remedy)
 
@@ -147,7 +147,7 @@ def _pid_namespace(roots: Roots) -> Check:
         return Check(
             name,
             False,
-            f"pid:[{found}], with nothing but gotax in it",
+            f"pid:[{found}], which contains only gotax",
             "set hostPID: true (docker: --pid=host)",
         )
     try:
@@ -158,13 +158,13 @@ def _pid_namespace(roots: Roots) -> Check:
         name,
         None,
         f"nested: pid:[{found}]; PIDs are translated",
-        "programs outside it are only counted, as outside-namespace: right in a node of kind,"
-        " minikube or k3d; elsewhere set hostPID: true (docker: --pid=host)",
+        "programs outside it are only counted, as outside-namespace. This is correct in a node of"
+        " kind, minikube or k3d; elsewhere set hostPID: true (docker: --pid=host)",
     )
 
 
 def _processes(roots: Roots) -> Check:
-    """Of the other processes with a program: can we read what a verdict needs?"""
+    """How many of the other processes can be read as a verdict needs."""
     seen = read = 0
     ourselves = pidnamespace.read_own_pid(roots.proc)
     for pid in list_pids(roots.proc):
@@ -188,7 +188,7 @@ def _processes(roots: Roots) -> Check:
 
 
 def _is_readable(proc: str, pid: int) -> bool:
-    """Raises ProcessGoneError for one that has no program left, too."""
+    """Raises ProcessGoneError, also for a process without a program."""
     read_exe_id(proc, pid)
     maps = _text(f"{proc}/{pid}/maps", 256)
     if not maps:
@@ -199,7 +199,7 @@ def _is_readable(proc: str, pid: int) -> bool:
 
 
 def _sampling(roots: Roots) -> Check:
-    """Load the real program and sample ourselves."""
+    """Loads the real BPF program and samples gotax itself."""
     try:
         hits = _sample_ourselves(roots)
     except (GotaxError, OSError) as error:
@@ -208,7 +208,7 @@ def _sampling(roots: Roots) -> Check:
         "sampling",
         hits > 0,
         f"{hits} hits in {_TRY_S:g} s",
-        "another profiler or the hypervisor keeps the CPU's timers: please report this",
+        "another profiler or the hypervisor may block the CPU timers: please report this",
     )
 
 
@@ -249,7 +249,7 @@ def render_check(check: Check) -> str:
 
 
 def document(checks: Sequence[Check]) -> dict[str, object]:
-    """For JSON: ``ok`` and a list of ``checks``; ``needed`` False: gotax works without."""
+    """The JSON document. ``needed`` false: gotax works without it."""
     return {
         "schema": "gotax.selftest/1",
         "ok": all(check.is_good is not False for check in checks),

@@ -1,6 +1,6 @@
-"""The values that leave the pipeline: one report per container, and the window that holds all.
+"""The output of the pipeline: a window with one report per container.
 
-A *window* is everything learned in one interval. A *loss* is a sample that could not be
+A *window* is everything measured in one interval. A *loss* is a sample that could not be
 attributed, under a named reason.
 """
 
@@ -27,7 +27,7 @@ class HitCount:
 
     @property
     def outside(self) -> int:
-        """Of programs that this PID namespace does not show."""
+        """Hits of programs outside this PID namespace."""
         return self.lost.get(OUTSIDE_NAMESPACE, 0)
 
 
@@ -35,9 +35,9 @@ class HitCount:
 class ContainerReport:
     """One Go container in one window. ``category_hits`` has ``CATEGORY_COUNT`` entries.
 
-    ``process_hits`` goes with ``processes``. The verdict and the findings rest on this window and
-    on those before it, back to the last change of the container; ``held_s`` is how long the
-    verdict has been this one.
+    ``process_hits`` has one entry per process. The verdict and the findings are based on this
+    window and earlier ones, back to the last change of the container. ``held_s``: how long the
+    verdict has held.
     """
 
     container: Container
@@ -51,8 +51,8 @@ class ContainerReport:
     cpu_ns: int | None = None  # of its Go processes, by the kernel's account
     process_hits: tuple[int, ...] = ()
     held_s: float = 0.0
-    drain_hits: tuple[int, ...] = ()  # in order, each of about the same time: how even the load was
-    silenced: tuple[str, ...] = ()  # codes of findings that were asked not to be told
+    drain_hits: tuple[int, ...] = ()  # of each drain, in order: shows how even the load was
+    silenced: tuple[str, ...] = ()  # codes of silenced findings
     saving: Saving | None = None  # of the recommended GOMAXPROCS, with or without a finding
 
     @property
@@ -78,7 +78,7 @@ class ContainerReport:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """gotax's own well-being. ``losses`` and ``drained`` count since the start."""
+    """The state of gotax itself. Evictions and errors count since the start."""
 
     drain_s: float = 0.0
     work_s: float = 0.0
@@ -89,10 +89,10 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Unjudged:
-    """Programs of which it is not known whether they are Go: ``reason`` is why.
+    """Programs that could not be read, so it is unknown if they are Go: ``reason`` is why.
 
-    ``hits`` are theirs. Of what ended before it was looked at (``process-gone``) ``processes``
-    counts those with hits in the window.
+    ``hits``: their hits. For programs that ended before they were read (``process-gone``),
+    ``processes`` counts those with hits in the window.
     """
 
     reason: str
@@ -101,7 +101,7 @@ class Unjudged:
 
 
 def go_processes(processes: Sequence[Process]) -> dict[str, list[int]]:
-    """Where the Go processes of each container are, by the container's key."""
+    """The indices of the Go processes of each container, by the container's key."""
     found: dict[str, list[int]] = {}
     for index, process in enumerate(processes):
         if process.is_go:
@@ -122,20 +122,20 @@ class Window:
     processes: tuple[Process, ...]
     profile: Profile
     reports: tuple[ContainerReport, ...]  # Go containers, most hits first
-    other_hits: int  # hits of processes that are not Go, as far as that is known
+    other_hits: int  # hits of processes not known to be Go
     health: Health = Health()
     changes: tuple[Change, ...] = ()  # of GOMAXPROCS, made in the last hour, newest first
     unjudged: tuple[Unjudged, ...] = ()  # most processes first; their hits are in other_hits, too
     judged: int = 0  # programs that were read, Go or not
 
     def report_rows(self) -> list[Int64Array]:
-        """For each report the rows of the profile that are of its Go processes."""
+        """For each report the rows of its Go processes in the profile."""
         members = go_processes(self.processes)
         return [self.profile.rows_of(members.get(r.container.key, ())) for r in self.reports]
 
     @property
     def native_hits(self) -> int:
-        """Of programs that are known not to be Go."""
+        """Hits of programs known not to be Go."""
         return self.other_hits - sum(found.hits for found in self.unjudged)
 
     @property
@@ -143,10 +143,10 @@ class Window:
         return 1e9 / self.period_ns
 
     def cpu_ns_of(self, report: ContainerReport) -> int:
-        """CPU time of a container's Go processes: the kernel's account, else what hits stand for.
+        """CPU time of a container's Go processes, from the kernel or else from the hits.
 
-        Hits say what the time was spent on. How much it was, the kernel knows better: timer
-        interrupts come a little late, and miss the ends of short runs.
+        Hits show what the time was spent on. The kernel's own count is more exact, because timer
+        interrupts come a little late and miss the ends of short runs.
         """
         return report.hits * self.period_ns if report.cpu_ns is None else report.cpu_ns
 

@@ -87,7 +87,7 @@ OVERSIZED = Finding(
     severity="warning",
     confidence="high",
     cause="environment",
-    title="GOMAXPROCS is above the CPU limit, and the runtime pays for it",
+    title="GOMAXPROCS is above the CPU limit, and this costs CPU for it",
     remedy="start it with GOMAXPROCS=1 in its environment",
     remedy_gomaxprocs=1,
     saving_low_cores=0.1,

@@ -101,7 +101,7 @@ def selftest(script: str) -> tuple[int, dict[str, Any]]:
     [
         pytest.param("", "nothing but gotax runs in its PID namespace", id="alone"),
         pytest.param(WITHOUT_BTF + WITH_OTHERS, "CONFIG_DEBUG_INFO_BTF=y", id="no BTF"),
-        pytest.param(WITH_OTHERS, "no Go process runs in gotax's PID namespace", id="no Go"),
+        pytest.param(WITH_OTHERS, "no Go process runs in the PID namespace of gotax", id="no Go"),
     ],
 )
 def test_what_cannot_be_seen_is_refused(

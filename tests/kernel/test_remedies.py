@@ -243,10 +243,10 @@ def without_call(start: Start) -> Start:
 Follow = Callable[[Start], Start]
 WAYS: dict[str, Follow] = {
     r"Set (?:the variable )?GOMAXPROCS to (\d+)": lambda start: start,  # the patch does it
-    r"take the variable out: without it this process would get (\d+) here": (
+    r"remove the variable: without it this process would get (\d+) here": (
         lambda start: start.with_env(GOMAXPROCS=None)
     ),
-    r"take containermaxprocs=0 out of the variable GODEBUG: that gives (\d+)": (
+    r"remove containermaxprocs=0 from the variable GODEBUG: this gives (\d+)": (
         lambda start: start.with_env(GODEBUG="")
     ),
     r"GODEBUG=containermaxprocs=1,updatemaxprocs=1 in the environment gives (\d+)": (
@@ -254,23 +254,23 @@ WAYS: dict[str, Follow] = {
             GODEBUG=f"{dict(start.env).get('GODEBUG', '')},containermaxprocs=1,updatemaxprocs=1"
         )
     ),
-    r"take containermaxprocs=0 out of the //go:debug or godebug line .*?gives (\d+)": (
+    r"remove containermaxprocs=0 from the //go:debug or godebug line .*?gives (\d+)": (
         lambda start: with_source(start, debug="")
     ),
-    r"[Ww]rite `go 1\.25\.0` or later in go\.mod and build again: .*?(\d+) here": (
+    r"[Ww]rite `go 1\.25\.0` or later in go\.mod and rebuild: .*?(\d+) here": (
         lambda start: with_source(start, go_line="go 1.25.0")
     ),
-    r"[Ww]rite `go 1\.25\.0` or later in go\.mod and build again: that gives (\d+)": (
+    r"[Ww]rite `go 1\.25\.0` or later in go\.mod and rebuild: this gives (\d+)": (
         lambda start: with_source(start, go_line="go 1.25.0")
     ),
     r"build with Go 1\.25 or newer and `go 1\.25\.0` or later in go\.mod: .*?gives (\d+) here": (
         lambda start: with_source(start, go_line="go 1.25.0")
     ),
-    r"put the limit on its own cgroup, where this program sees it: that gives (\d+)": (
+    r"set the limit on its own cgroup, where this program reads it: this gives (\d+)": (
         lambda start: replace(start, limit=start.above, above=None)
     ),
-    r"Restart it: a process like this one now starts with (\d+)": lambda start: start,
-    r"[Tt]ake (?:the call of runtime\.GOMAXPROCS|it) out of the program \(then it has (\d+) here": (
+    r"Restart the process: it will then start with (\d+)": lambda start: start,
+    r"[Rr]emove (?:the call of runtime\.GOMAXPROCS|it) from the program \(then it has (\d+) here": (
         without_call
     ),
 }
@@ -292,8 +292,10 @@ def follow_text(text: str, start: Start) -> None:
         assert rules.COSTLY not in findings(again)
         if "go.mod" in pattern or "GODEBUG" in pattern or "go:debug" in pattern:
             assert again.found.ignored is None, (pattern, again.found)
-    offered = len(re.findall(r"(?:^|\. )(?:Set|Or (?:take|write|build|put)|Restart|Write)\b", text))
-    offered += text.count("Without a new build")
+    offered = len(
+        re.findall(r"(?:^|\. )(?:Set|Or (?:remove|write|build|set the)|Restart|Write)\b", text)
+    )
+    offered += text.count("Without a rebuild")
     assert ways >= offered, text
 
 
@@ -330,7 +332,7 @@ TRIALS = {
     "an old go line": Trial(
         *("container-1.24", NEW, Cause.GO_MOD, started(limit=1.0)),
         is_large=True,
-        says=("DefaultGODEBUG", "Without a new build", "2 here"),
+        says=("DefaultGODEBUG", "Without a rebuild", "2 here"),
         patch="go 1.25.0",
         followed=Origin.CPU_COUNT,
     ),
@@ -338,26 +340,26 @@ TRIALS = {
         *("container", NEW, Cause.GODEBUG),
         started(limit=1.0, env=env(GODEBUG="http2debug=1,containermaxprocs=0")),
         is_large=True,
-        says=("out of the variable GODEBUG",),
+        says=("from the variable GODEBUG",),
         not_says=("//go:debug", "go.mod"),
     ),
     "a //go:debug line": Trial(
         *("container-off", NEW, Cause.DEBUG_LINE, started(limit=1.0)),
         is_large=True,
-        says=("out of the //go:debug or godebug line",),
+        says=("from the //go:debug or godebug line",),
         not_says=("variable GODEBUG",),
     ),
     "the variable": Trial(
         *("container", NEW, Cause.ENVIRONMENT),
         started(limit=1.0, env=env(GOMAXPROCS="16")),
-        says=("take the variable out", "get 2 here"),
+        says=("remove the variable", "get 2 here"),
         not_says=("Kubernetes", "downward"),
     ),
     "the variable, with a cpuset below the limit": Trial(
         *("container-1.24", NEW, Cause.ENVIRONMENT),
         started(limit=4.0, cpuset=True, env=env(GOMAXPROCS="4")),
         binds="CPUs of its cpuset",
-        says=("take the variable out", "a cpuset of 1 CPU", "limit of 4 CPUs", "allows more"),
+        says=("remove the variable", "a cpuset of 1 CPU", "limit of 4 CPUs", "allows more"),
         not_says=("from the limit", "follows the limit"),
     ),
     "the variable, with an affinity": Trial(
@@ -375,37 +377,37 @@ TRIALS = {
         *("container-1.24", NEW, Cause.ENVIRONMENT),
         started(env=env(GOMAXPROCS="64")),
         binds="number of CPUs",
-        says=("there is no CPU limit", "take the variable out"),
+        says=("there is no CPU limit", "remove the variable"),
         not_says=("from the limit",),
         patch=f"GOMAXPROCS={len(os.sched_getaffinity(0))}",
     ),
     "a call where the variable is not set": Trial(
         *("calling", NEW, Cause.CALL, started(limit=1.0)),
-        says=("look again", "only where the variable is not set", "(then it has 2 here)"),
+        says=("check again", "only if the variable is not set", "(then it has 2 here)"),
         not_says=("No variable", "does not help"),
     ),
     "automaxprocs under an empty variable": Trial(
         *("automaxprocs", OLD, Cause.AUTOMAXPROCS),
         started(limit=1.0, env=env(GOMAXPROCS="")),
         is_large=True,
-        says=("take the variable out: without it this process would get 1 here", "Go ignores"),
+        says=("remove the variable: without it this process would get 1 here", "Go ignores"),
     ),
     "automaxprocs with a cpuset below the limit": Trial(
         *("automaxprocs", OLD, Cause.AUTOMAXPROCS, started(limit=4.0, cpuset=True)),
         binds="CPUs of its cpuset",
-        says=("does not look at the number of CPUs",),
+        says=("ignores the number of CPUs",),
         not_says=("ancestor", "follows the limit"),
     ),
     "a limit above": Trial(
         *("container", NEW, Cause.ANCESTOR, started(above=1.0)),
         is_large=True,
-        says=("put the limit on its own cgroup",),
+        says=("set the limit on its own cgroup",),
         not_says=("Go 1.25 or newer", "Go 1.26 or newer"),
     ),
     "a limit above, which this program would not see on its own cgroup either": Trial(
         *("gomaxprocs", OLD, Cause.ANCESTOR, started(above=1.0)),
         is_large=True,
-        not_says=("put the limit on its own cgroup", "build with Go"),
+        not_says=("set the limit on its own cgroup", "build with Go"),
     ),
     "cgroup files that it does not find": Trial(
         *("container", NEW, Cause.HIDDEN, started(limit=1.0, hidden=True)),
@@ -416,15 +418,15 @@ TRIALS = {
         *("gomaxprocs", OLD, Cause.FEWER_CPUS, started(taskset=True)),
         is_large=True,
         binds="CPUs that its affinity allows",
-        says=("Restart it: a process like this one now starts with 1",),
-        not_says=("does not look at CPU limits",),
+        says=("Restart the process: it will then start with 1",),
+        not_says=("ignores CPU limits",),
     ),
     "fewer CPUs, and it will see that itself": Trial(
         *("container", NEW, Cause.FEWER_CPUS, started(taskset=True)),
         is_large=True,
         binds="CPUs that its affinity allows",
-        says=("looks at limit and CPUs again by itself",),
-        not_says=("Restart it", "Go 1.25 or newer"),
+        says=("checks limit and CPUs by itself",),
+        not_says=("Restart the process", "Go 1.25 or newer"),
     ),
 }
 
@@ -465,9 +467,9 @@ def test_a_call_that_won_over_the_variable_is_taken_out_of_the_program() -> None
     start = Start(go_binary("container", NEW), limit=1.0, env=env(GOMAXPROCS="1"), tell="set 64")
     finding = costly(look(start))
     assert finding.cause is Cause.CALL
-    assert "wins over the variable" in finding.evidence[1].text
+    assert "overrides the variable" in finding.evidence[1].text
     assert finding.remedy.patch == ""
-    assert "The variable alone does not help: it asks for 1" in finding.remedy.text
+    assert "The variable alone does not help: it is 1" in finding.remedy.text
     assert "(then it has 1 here)" in finding.remedy.text
     follow_text(finding.remedy.text, start)
 
@@ -476,7 +478,7 @@ def test_a_patch_that_a_call_overrides_is_told_as_such_at_the_second_look() -> N
     """First the variable, with the word that the call may win; then that it has."""
     start = Start(go_binary("gomaxprocs", OLD), limit=1.0, tell="set 64")
     first = costly(look(start))
-    assert "the call comes later and wins" in first.remedy.text
+    assert "the call overrides the variable" in first.remedy.text
     again = look(of_patch(start, first.remedy.patch))
     assert again.found.value == 64
     assert "does not help" in costly(again).remedy.text
@@ -490,7 +492,7 @@ def test_after_a_resize_a_restart_is_enough_for_automaxprocs() -> None:
         process.group.limit(1.0)
         finding = costly(process.look(), earlier_limit=4.0)
     assert finding.cause is Cause.RESIZE
-    assert "Restart it: a process like this one now starts with 1." in finding.remedy.text
+    assert "Restart the process: it will then start with 1." in finding.remedy.text
     assert look(replace(start, limit=1.0)).found.value == 1
     assert look(of_patch(replace(start, limit=1.0), finding.remedy.patch)).found.value == 1
 
@@ -552,7 +554,7 @@ def test_gt003_the_number_is_what_it_then_has() -> None:
         finding = judged(busy(replace(seen, report=report), 0.2), rules.UNLIMITED)
         assert finding is not None
         assert "all CPUs it may use" in finding.title
-        assert ("or give it a CPU limit" in finding.remedy.text) is follows
+        assert ("Or set a CPU limit" in finding.remedy.text) is follows
         again = look(of_patch(start, finding.remedy.patch))
         assert again.found.value == finding.remedy.gomaxprocs == 2
     assert look(replace(free, limit=1.0)).found.ignored is None
@@ -604,8 +606,8 @@ def test_gt008_says_when_fewer_ps_would_help_as_well() -> None:
     one = judged(busy(look(start.with_env(GOMAXPROCS="1")), 0.5, 120), rules.LIMIT_TOO_LOW)
     assert two is not None
     assert one is not None
-    assert "GOMAXPROCS=1 instead of 2 would lessen" in two.remedy.text
-    assert "not by GOMAXPROCS" in one.title
+    assert "GOMAXPROCS=1 instead of 2 would also reduce" in two.remedy.text
+    assert "not because of GOMAXPROCS" in one.title
     raised = busy(look(replace(start, limit=2.0)), 0.5)
     assert judged(raised, rules.LIMIT_TOO_LOW) is None
 
@@ -662,7 +664,7 @@ def test_gt009_says_nothing_of_gogc_where_it_is_off_or_unread() -> None:
     finding = judged(collecting(seen), rules.GC_HEAVY)
     assert finding is not None
     assert "GOGC=" not in finding.remedy.text
-    assert "calls start it" in finding.remedy.text
+    assert "the program itself starts the" in finding.remedy.text
     main = replace(seen.report.main_process, runtime=None)
     unread = replace(seen, report=replace(seen.report, processes=(main,)))
     finding = judged(collecting(unread), rules.GC_HEAVY)
@@ -692,7 +694,7 @@ def test_gt014_longer_is_enough() -> None:
     few = replace(seen, report=replace(seen.report, category_hits=seen.report.category_hits // 21))
     finding = judged(few, rules.TOO_FEW_SAMPLES)
     assert finding is not None
-    assert "Measure for longer" in finding.remedy.text
+    assert "Measure longer" in finding.remedy.text
     assert judged(seen, rules.TOO_FEW_SAMPLES) is None
     assert judged(seen, rules.COSTLY) is not None
 

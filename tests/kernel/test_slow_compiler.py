@@ -156,7 +156,7 @@ def test_the_agent_tries_again(
     wait_until(lambda: started.says(200, "ok"), "the agent to be ready")
     code, said = started.end()
     assert code == 0
-    assert "the next try is in 0.05 s" in said
+    assert "retrying in 0.05 s" in said
     assert "Traceback" not in said
 
 

@@ -58,9 +58,9 @@ def test_all_flags_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
             ("--otlp-endpoint", "otel:4317"),
             "does not begin with http:// or https://: write http://HOST:PORT",
         ),
-        (("--otlp-ca", "x"), "--otlp-ca goes with --otlp-endpoint"),
-        (("--parca-header", "a=b"), "--parca-header goes with --parca-endpoint"),
-        (("--parca-token-file", "x"), "--parca-token-file goes with --parca-endpoint"),
+        (("--otlp-ca", "x"), "--otlp-ca needs --otlp-endpoint"),
+        (("--parca-header", "a=b"), "--parca-header needs --parca-endpoint"),
+        (("--parca-token-file", "x"), "--parca-token-file needs --parca-endpoint"),
         (("--parca-endpoint", "http://p/x"), "gRPC knows no path"),
         (
             ("--otlp-endpoint", "https://o", "--otlp-token-file", "/nonexistent"),

@@ -174,7 +174,7 @@ def test_a_target_that_is_no_pid_is_a_sentence(
 def test_explain_wants_a_target(capsys: pytest.CaptureFixture[str], measured: list[Plan]) -> None:
     """Neither target nor --pid nor --cgroup: it says what to give."""
     assert exit_code("explain") == EXIT_FAILED
-    assert "say what to explain" in sentence(capsys.readouterr().err)
+    assert "name what to explain" in sentence(capsys.readouterr().err)
     assert measured == []
 
 
@@ -264,8 +264,8 @@ def test_settings_reach_the_plan(measured: list[Plan]) -> None:
 @pytest.mark.parametrize(
     ("flag", "says"),
     [
-        ("GT999", "'GT999' is no code of a finding"),
-        ("GT001/weather", "'weather' is no cause"),
+        ("GT999", "'GT999' is not the code of a finding"),
+        ("GT001/weather", "'weather' is not a cause"),
         ("GT001@", "has no name after the @"),
     ],
 )

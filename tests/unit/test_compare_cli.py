@@ -115,7 +115,7 @@ def test_the_story_as_text(run: Run) -> None:
     assert code == 0
     assert "GOMAXPROCS 192 → 1" in text or "GOMAXPROCS 192 -> 1" in text
     assert re.search(r"CPU, cores +0\.341 +0\.168 +-0\.173 +-0\.1\d+ to -0\.1\d+", text)
-    assert re.search(r"share of the runtime, % +50\.0 +30\.0 +-20\.0 +-2\d\.\d to -1\d\.\d", text)
+    assert re.search(r"runtime share, % +50\.0 +30\.0 +-20\.0 +-2\d\.\d to -1\d\.\d", text)
     assert re.search(r"Saved +0\.173 cores \(95 % interval 0\.1\d+ to 0\.1\d+\), 51% of", text)
     assert re.search(r"Predicted +0\.160 cores, between 0\.100 and 0\.200", text)
     assert "the saving is within the predicted range" in text
@@ -166,10 +166,10 @@ WHOLE = json.dumps(document(container())).encode()
 @pytest.mark.parametrize(
     ("before", "words"),
     [
-        (b"", "no JSON, or cut off"),
-        (WHOLE[:-20], "no JSON, or cut off"),
-        (b"\x1f\x8b\x08\x00pprof", "no JSON, or cut off"),
-        (b"[" * 100_000, "no JSON, or cut off"),
+        (b"", "not JSON, or truncated"),
+        (WHOLE[:-20], "not JSON, or truncated"),
+        (b"\x1f\x8b\x08\x00pprof", "not JSON, or truncated"),
+        (b"[" * 100_000, "not JSON, or truncated"),
         (b"[]", "is not a recording"),
         ({"schema": "other/v1"}, "is not a recording"),
         (document(container(), schema="gotax.record/v2"), "newer schema"),
@@ -178,13 +178,13 @@ WHOLE = json.dumps(document(container())).encode()
         (without("containers"), "older gotax"),
         (document(), "no Go container"),
         (document(container("other", main_module="m")), "no container in common"),
-        (document(container(hits=-1)), "hits is no count"),
-        (document(container(cpu_seconds="7")), "cpu_seconds is no number"),
+        (document(container(hits=-1)), "hits is not a count"),
+        (document(container(cpu_seconds="7")), "cpu_seconds is not a number"),
         (document(container(shares={"user": 2})), "share is above 1"),
         (document(container(), duration_s=0), "duration_s is not above 0"),
-        (WHOLE.replace(b"7.5", b"NaN"), "no JSON"),
+        (WHOLE.replace(b"7.5", b"NaN"), "not JSON"),
         (WHOLE.replace(b"7.5", b"1e999"), "too large"),
-        (WHOLE.replace(b"740", b"9" * 5000), "no JSON"),
+        (WHOLE.replace(b"740", b"9" * 5000), "not JSON"),
     ],
     ids=str,
 )
@@ -217,11 +217,11 @@ def test_a_recording_too_large_is_a_sentence(run: Run, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("--work-before", "10"), "go together"),
-        (("--work-before", "1", "--work-after", "1", "--throughput", "1", "1"), "instead"),
+        (("--work-before", "10"), "given together"),
+        (("--work-before", "1", "--work-after", "1", "--throughput", "1", "1"), "use either"),
         (("--throughput", "0", "1"), "an amount of work"),
         (("--throughput", "5"), "expected 2 arguments"),
-        (("--container", "nobody"), "answers to 'nobody'"),
+        (("--container", "nobody"), "matches 'nobody'"),
         (("-c", "a", "-c", "b", "-c", "c"), "one name"),
     ],
     ids=str,

@@ -266,7 +266,7 @@ def test_a_key_without_its_destination_is_named_as_it_stands(
     """In the file, not as a flag that was never given."""
     file.write_text(f'[{section}]\nca = "ca.pem"')
     assert cli.main(["agent", "--config", str(file)]) == 2
-    assert f"{file}, line 2: [{section}] ca goes with --" in capsys.readouterr().err
+    assert f"{file}, line 2: [{section}] ca needs --" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_a_key_without_its_destination_is_named_as_it_stands(
         ("[metrics]\nhz = 5", "[metrics] hz is unknown; did you mean [sampling] hz?"),
         ("[metrics]\ntoken-fil = 5", "is unknown; did you mean [stream] token_file?"),
         ("[log]\ninterval = 5", "[log] interval is unknown; did you mean [sampling] interval_s?"),
-        ("hz = 5", ", line 1: hz stands in no section: write it as [sampling] hz"),
+        ("hz = 5", ", line 1: hz is not in a section: write it as [sampling] hz"),
         (
             "[kubernets]\nnode = 'a'",
             ", line 1: [kubernets] is an unknown section; did you mean kuber",
@@ -302,8 +302,8 @@ def test_a_key_without_its_destination_is_named_as_it_stands(
         ("[sampling]\nhz = true", "from 1 to 999, not true or false"),
         ("[sampling]\nhz = [19]", "from 1 to 999, not an array"),
         ("[sampling]\nhz = 1979-05-27", "from 1 to 999, not a date or a time"),
-        ("[sampling]\nhz = 0x" + "f" * 9000, "from 1 to 999, not one of more than 64 bits"),
-        ("[sampling]\nhz = " + "9" * 9000, " has a number of too many digits"),
+        ("[sampling]\nhz = 0x" + "f" * 9000, "from 1 to 999, not a number of more than 64 bits"),
+        ("[sampling]\nhz = " + "9" * 9000, " contains a number with too many digits"),
         ("[sampling]\nproc = 5", "[sampling] proc has to be text in quotes (the host's /proc"),
         (
             "[sampling]\nproc = 'a\\u0000'".replace("'", '"'),
@@ -315,15 +315,21 @@ def test_a_key_without_its_destination_is_named_as_it_stands(
             "gc_share has to be a share from 0 to 1, not true or false",
         ),
         ("[findings]\nsilence = 'GT001'", "silence has to be an array of: text in quotes"),
-        ("[findings]\nsilence = ['GT001', 'GT01']", "silence[1]: 'GT01' is no code of a finding"),
-        ("[metrics]\ndrop_label = ['pods']", "drop_label[0]: 'pods' is none of namespace, pod, "),
+        (
+            "[findings]\nsilence = ['GT001', 'GT01']",
+            "silence[1]: 'GT01' is not the code of a finding",
+        ),
+        (
+            "[metrics]\ndrop_label = ['pods']",
+            "drop_label[0]: 'pods' is not one of namespace, pod, ",
+        ),
         (
             "[metrics]\ndrop_label = [1]",
             "[0] has to be one of namespace, pod, container, workload, id",
         ),
         ("[metrics]\nlisten = ':99999'", "listen: ':99999' has no port from 0 to 65535"),
-        ("[log]\nlevel = 'shout'", "level: 'shout' is none of debug, info, warning"),
-        ("[stream]\nplaintext = 1", "plaintext has to be true or false (no TLS"),
+        ("[log]\nlevel = 'shout'", "level: 'shout' is not one of debug, info, warning"),
+        ("[stream]\nplaintext = 1", "plaintext has to be true or false (do not use TLS"),
         ("[sampling]\nhz = 5\nhz = 6", " is not TOML: Cannot overwrite a value"),
         ("[sampling\nhz = 5", " is not TOML: "),
         ("a = " + "[" * 100_000, " is not TOML: it is nested too deeply"),

@@ -96,7 +96,7 @@ NODE = ("--node", "x")
 COLLECTOR = ("collector", "--plaintext", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0")
 NEEDS: tuple[tuple[tuple[str, ...], tuple[str, ...], str, str], ...] = (
     *(
-        (EVERYTHING, (*command, *NODE), "--node, for the names of pods, needs", "kubernetes")
+        (EVERYTHING, (*command, *NODE), "--node (pod names) needs", "kubernetes")
         for command in (("check",), ("top",), ("record", "-o", "-"), ("agent",), ("explain", "x"))
     ),
     (("lightkube",), ("check", *NODE), "needs lightkube,", "kubernetes"),
@@ -156,7 +156,7 @@ def test_a_collector_can_be_asked_without_any_extra() -> None:
 
 def test_a_library_that_is_too_old_is_a_sentence() -> None:
     """It is there, and lacks what gotax imports of it."""
-    says = r"cannot use the json that is installed.* -U "
+    says = r"cannot use the installed json.* -U "
     with pytest.raises(UserError, match=says), extras.needed_by("this"):
         from json import no_such_name  # type: ignore[attr-defined]  # noqa: F401
 

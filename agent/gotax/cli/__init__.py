@@ -1,6 +1,6 @@
-"""The command line. Parses, prints, and turns errors into one sentence and an exit code.
+"""The command line: parses, prints, and turns errors into one sentence and an exit code.
 
-A module for each command, with its flags (``add``) and what it does (``run``).
+Each command has a module with its flags (``add``) and its work (``run``).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-# Before numpy is loaded: its linear algebra, of which nothing here makes use, would start a thread
-# for each CPU, which takes half of what a quick command takes in all.
+# Set this before numpy is loaded: OpenBLAS, which gotax hardly uses, would start a thread for each
+# CPU. That would take half the time of a quick command.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from gotax import __version__, extras
@@ -21,25 +21,25 @@ from gotax.cli.output import EXIT_FAILED
 from gotax.errors import GotaxError, UserError
 
 COMMANDS = ("check", "top", "explain", "record", "compare", "addr2line", "selftest", "agent")
-"""Each is a module here."""
+"""Each has a module in this package."""
 
 COLLECTOR_COMMANDS = {
-    "collector": "receive the streams of many agents and keep them",
-    "fleet": "ask a collector what a fleet's containers spend on the Go runtime",
+    "collector": "receive and store the streams of many agents",
+    "fleet": "query a collector: what a fleet's containers spend on the Go runtime",
 }
 
 
 EPILOG = """\
-exit codes: 0 nothing found, 1 findings, 2 could not measure, or not write what it found
+exit codes: 0 no warning, 1 at least one warning, 2 could not measure or write the result
 
 examples:
-  gotax check                     one verdict per Go container or service, after 15 s
+  gotax check                     a verdict for each Go container or service, after 15 s
   gotax top                       the same, live
-  gotax explain 4f2a9c            the whole evidence for one container, PID, unit or program
+  gotax explain 4f2a9c            all evidence for one container, PID, unit or program
   gotax record -d 30 -o cpu.pb.gz a profile for `go tool pprof`
-  gotax compare before.json after.json  what a change saved, beside what was predicted
+  gotax compare before.json after.json  what a change saved, and the prediction
   gotax agent                     the daemon: /metrics, /healthz, /readyz on port 9745
-  gotax collector                 receives from many agents, on port 9746
+  gotax collector                 receives the streams of many agents, on port 9746
 """
 
 
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _silence_output()
         if was_closed:
             print("gotax: standard output is closed", file=sys.stderr)
-        # Else the reader went away: it knows. What it has not read may have been a finding.
+        # Otherwise the reader has gone. It may have missed a finding, so this is a failure.
         return EXIT_FAILED
     except OSError as error:
         print(f"gotax: {error.strerror}: {error.filename or 'standard output'}", file=sys.stderr)
@@ -88,7 +88,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _run_of_collector(arguments: Sequence[str]) -> int:
-    """The collector is a package of its own, with its own options."""
+    """The collector is a separate package with its own options."""
     with extras.needed_by(f"`gotax {arguments[0]}`", "collector"):
         from gotax_collector.cli import command
 
@@ -96,8 +96,8 @@ def _run_of_collector(arguments: Sequence[str]) -> int:
 
 
 def _open_closed_streams() -> bool:
-    """Where standard output was closed (`>&-`) is a pipe that nobody reads: only what writes to it
-    fails. What is written to a closed standard error goes nowhere. True: output was closed."""
+    """Replaces a closed standard output (`>&-`) by a pipe without a reader, so that only writes
+    fail, and a closed standard error by /dev/null. Returns whether the output was closed."""
     was_closed = sys.stdout is None
     if was_closed:
         read, write = os.pipe()
@@ -112,16 +112,16 @@ def _open_closed_streams() -> bool:
 
 
 def _silence_output() -> None:
-    """What is still buffered goes nowhere: the interpreter would try once more at its end."""
+    """Discards buffered output, which the interpreter would try to write again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def build_parser(command: str = "") -> argparse.ArgumentParser:
-    """With all commands, or only this one, whose module is then the only one that is loaded."""
+    """With all commands, or only with ``command``: then no other module is loaded."""
     parser = argparse.ArgumentParser(
         prog="gotax",
-        description="How much of a Go container's CPU is the Go runtime itself,"
-        " and is it because GOMAXPROCS does not fit the CPU limit?",
+        description="Shows how much CPU of a Go container the Go runtime itself uses,"
+        " and whether GOMAXPROCS fits the CPU limit.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -134,5 +134,7 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
     for name in (command,) if command in COMMANDS else COMMANDS:
         import_module(f"gotax.cli.{name}").add(commands)
     for name, summary in COLLECTOR_COMMANDS.items():
-        commands.add_parser(name, help=summary)  # for the list: _run_of_collector parses
+        commands.add_parser(
+            name, help=summary
+        )  # only for the list of commands: _run_of_collector parses
     return parser

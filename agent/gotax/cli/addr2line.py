@@ -1,4 +1,4 @@
-"""``gotax addr2line``: Go's names for addresses."""
+"""``gotax addr2line``: Go functions and lines of addresses."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from gotax.errors import UserError
 
 def add(commands: Any) -> None:
     addr2line = add_command(
-        commands, "addr2line", run, "functions, files and lines of addresses in a Go binary"
+        commands, "addr2line", run, "print functions, files and lines of addresses in a Go binary"
     )
-    addr2line.add_argument("binary", help="file; hexadecimal addresses come on standard input")
+    addr2line.add_argument(
+        "binary", help="Go binary; hexadecimal addresses are read from standard input"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -23,10 +25,10 @@ def run(options: argparse.Namespace) -> int:
     from gotax.linux import heap
 
     if sys.stdin is None:  # closed
-        raise UserError("addresses come on standard input, which is closed")
+        raise UserError("addresses are read from standard input, but it is closed")
     heap.keep()
     binary = open_binary(options.binary)
-    # Buffered even where PYTHONUNBUFFERED is set, as in images: one write for many lines.
+    # Buffered even if PYTHONUNBUFFERED is set (as in images): one write for many lines.
     with open(sys.stdout.fileno(), "w", encoding="utf-8", closefd=False) as output:
         for texts in available_lines(sys.stdin.fileno()):
             output.writelines(addr2line(binary, texts))

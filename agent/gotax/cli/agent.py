@@ -1,4 +1,4 @@
-"""``gotax agent``: the flags of the daemon, and what they set up."""
+"""``gotax agent``: the flags and the set-up of the daemon."""
 
 from __future__ import annotations
 
@@ -35,13 +35,15 @@ from gotax.session import Plan
 
 
 def add(commands: Any) -> None:
-    agent = add_command(commands, "agent", run, "the daemon of the DaemonSet")
+    agent = add_command(
+        commands, "agent", run, "run the daemon that samples continuously and serves /metrics"
+    )
     add_frequency(agent, default=19)
     add_roots(agent)
     add_names(agent)
     add_thresholds(agent)
     agent.add_argument(
-        "-i", "--interval", type=arguments.seconds, default=15.0, help="seconds of one window (15)"
+        "-i", "--interval", type=arguments.seconds, default=15.0, help="seconds per window (15)"
     )
     add_settling(agent)
     agent.add_argument(
@@ -49,7 +51,7 @@ def add(commands: Any) -> None:
         type=arguments.address,
         default=("", 9745),
         metavar="HOST:PORT",
-        help="where /metrics is; [IPV6]:PORT, and :PORT for every address (:9745)",
+        help="address of /metrics; [IPV6]:PORT for IPv6, :PORT for every address (:9745)",
     )
     agent.add_argument("--log-level", choices=("debug", "info", "warning"), default="info")
     _add_exposition(agent)
@@ -81,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
         thresholds=thresholds_of(options),
         host=node_name_of(options),
         names=names_of(options),
-        # Who looks at profiles wants lines, and the kernel's part of a stack; metrics want neither.
+        # Profiles need lines and kernel frames; metrics do not.
         detail=Detail(kernel_frames=True, lines=True)
         if sent_to
         else Detail(names=bool(options.collector)),
@@ -100,15 +102,15 @@ def _add_exposition(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         choices=("namespace", "pod", "container", "workload", "id"),
-        help="leave a label of containers out, and add up what becomes one series (repeatable)",
+        help="omit this label of containers and add up series that become equal (repeatable)",
     )
     group.add_argument(
         "--max-series",
         type=arguments.series,
         default=40_000,
         metavar="N",
-        help="bound on the series of containers; the CPU time of those beyond it is one series"
-        " (40000)",
+        help="maximum number of container series; the CPU time of further containers is added up in"
+        " one series (40000)",
     )
 
 
@@ -118,44 +120,47 @@ def _add_stream(command: argparse.ArgumentParser) -> None:
         "--collector",
         metavar="HOST:PORT",
         type=arguments.collector_address,
-        help="send every window there",
+        help="send every window to this collector",
     )
     group.add_argument(
         "--collector-name",
         metavar="NAME",
         type=arguments.node_name,
-        help="what this agent is called there, unique in the fleet (the name of the node, or host)",
+        help="name of this agent at the collector, unique in the fleet (node name, or host name)",
     )
     files = {
-        "ca": "authorities of the collector's certificate, PEM (the system's)",
-        "cert": "certificate of this agent, PEM",
-        "key": "its key, PEM",
-        "token-file": "a bearer token",
+        "ca": "CA certificates for the collector's certificate, PEM (those of the system)",
+        "cert": "client certificate of this agent, PEM",
+        "key": "private key of that certificate, PEM",
+        "token-file": "file with a bearer token",
     }
     for name, text in files.items():
         group.add_argument(f"--collector-{name}", metavar="FILE", default="", help=text)
     group.add_argument(
-        "--collector-plaintext", action="store_true", help="no TLS: on this machine, or in a mesh"
+        "--collector-plaintext",
+        action="store_true",
+        help="do not use TLS: for a collector on this machine or in a service mesh",
     )
     group.add_argument(
         "--spool-dir",
         metavar="FOLDER",
         default="",
-        help="where windows wait that no collector has yet; without it in memory, 4 MB of them",
+        help="folder for windows that the collector has not stored yet; without it they wait in"
+        " memory, at most 4 MB",
     )
     group.add_argument(
         "--spool-max-bytes",
         metavar="N",
         type=arguments.byte_count,
         default=256 << 20,
-        help="(268435456)",
+        help="maximum size of that folder in bytes (268435456)",
     )
     group.add_argument(
         "--spool-max-age",
         metavar="S",
         type=arguments.age,
         default=86_400.0,
-        help="seconds after which a window is not worth sending (86400)",
+        help="age in seconds after which a waiting window is dropped (86400)",
     )
 
 
@@ -167,39 +172,44 @@ def _add_backend(command: argparse.ArgumentParser, kind: Kind) -> None:
 
     add(
         "endpoint",
-        f"http://HOST[:{kind.port}], or https:// for TLS; nothing is sent without it",
+        f"http://HOST[:{kind.port}], or https:// for TLS; without it nothing is sent",
         metavar="URL",
     )
     add(
         "header",
-        "sent with every call (repeatable); secrets belong into a file",
+        "header of every request (repeatable); for secrets use the configuration file",
         metavar="NAME=VALUE",
         action="append",
         default=[],
         type=arguments.header,
     )
-    add("token-file", "holds a bearer token", metavar="FILE", default="")
-    add("user", "basic authentication, with the token as password", metavar="NAME", default="")
-    add("ca", "certificates to trust, instead of the system's", metavar="FILE", default="")
-    add("cert", "our own certificate", metavar="FILE", default="")
-    add("key", "and its key", metavar="FILE", default="")
+    add("token-file", "file with a bearer token", metavar="FILE", default="")
+    add(
+        "user",
+        "user name for basic authentication; the token is the password",
+        metavar="NAME",
+        default="",
+    )
+    add("ca", "CA certificates, instead of those of the system", metavar="FILE", default="")
+    add("cert", "client certificate", metavar="FILE", default="")
+    add("key", "private key of the client certificate", metavar="FILE", default="")
 
 
 def _require_sense(options: argparse.Namespace) -> None:
-    """Raises UserError for settings that do not fit each other."""
+    """Raises UserError for settings that contradict each other."""
     endpoints(options)
     if not options.collector and (useless := _stream_options(options)):
-        raise UserError(f"{useless[0]} goes with --collector")
+        raise UserError(f"{useless[0]} needs --collector")
 
 
 def _stream_options(options: argparse.Namespace) -> list[str]:
-    """Those that were given and have no meaning without a collector."""
+    """The given options that have no effect without a collector."""
     names = [name for name in vars(options) if name.startswith(("collector_", "spool_dir"))]
     return [options.sources[name].spelled for name in names if getattr(options, name)]
 
 
 def _stream(options: argparse.Namespace) -> Exporter:
-    """gRPC is only here, and only now: it takes some 20 MB."""
+    """Imports gRPC only here, because it takes about 20 MB of memory."""
     with needed_by("--collector"):
         from gotax.exporters.stream.connection import Destination
         from gotax.exporters.stream.exporter import Identity, StreamExporter
@@ -236,7 +246,7 @@ def endpoints(options: argparse.Namespace) -> list[tuple[Kind, Endpoint]]:
         if given["endpoint"] is None:
             if useless := [name for name, value in given.items() if value]:
                 spelled = options.sources[f"{kind.name}_{useless[0]}"].spelled
-                raise UserError(f"{spelled} goes with --{kind.name}-endpoint")
+                raise UserError(f"{spelled} needs --{kind.name}-endpoint")
             continue
         credentials = Credentials(
             ca=given["ca"],

@@ -1,4 +1,4 @@
-"""What a flag's text has to be: each function is the ``type`` of an argument."""
+"""Parsers of flag values: each function is the ``type`` of an argument."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def age(text: str) -> float:
 
 def node_name(text: str) -> str:
     if not text.isprintable() or not 0 < len(text.encode()) <= 256:
-        raise argparse.ArgumentTypeError("a name has 1 to 256 bytes, all printable")
+        raise argparse.ArgumentTypeError("a name must have 1 to 256 printable bytes")
     return text
 
 
@@ -110,10 +110,12 @@ def header(text: str) -> tuple[str, str]:
     try:
         return parse_header(text)
     except UserError as error:
-        # Without the text: any part of a header that is written wrong may be the secret.
-        raise argparse.ArgumentTypeError("a header is NAME=VALUE in printable ASCII") from error
+        # Do not repeat the text: any part of a malformed header may be the secret.
+        raise argparse.ArgumentTypeError(
+            "a header must be NAME=VALUE in printable ASCII"
+        ) from error
 
 
 def is_pid(text: str) -> bool:
-    """Other digits are the beginning of a container id."""
+    """Longer digits are the beginning of a container ID."""
     return text.isascii() and text.isdigit() and len(text) < 8 and 1 <= int(text) <= PID_MAX

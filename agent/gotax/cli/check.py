@@ -14,10 +14,12 @@ from gotax.config import Detail
 
 
 def add(commands: Any) -> None:
-    check = add_command(commands, "check", run, "sample once and print a verdict per container")
+    check = add_command(
+        commands, "check", run, "sample once and print a verdict for each Go container"
+    )
     add_sampling(check, seconds=15.0)
     add_thresholds(check)
-    check.add_argument("--json", action="store_true", help="the JSON of docs/json.md")
+    check.add_argument("--json", action="store_true", help="print JSON (docs/json.md)")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""A command in the parser. Loads nothing else: a quick command need not wait for the others."""
+"""A command in the parser. It loads no other command, so that a quick command starts quickly."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 
 class CommandParser(argparse.ArgumentParser):
-    """``complete`` gets the options with None for each that was not given, and fills them in."""
+    """``complete`` receives the options, with None for those not given, and fills them in."""
 
     complete: Callable[[argparse.Namespace], argparse.Namespace] | None = None
 
     def options(self) -> dict[str, argparse.Action]:
-        """By the name of their value, without --help."""
+        """The options by the name of their value, without --help."""
         return {
             action.dest: action
-            for action in reversed(self._actions)  # of several for one value, the first
+            for action in reversed(self._actions)  # if several set one value, the first one
             if action.option_strings and action.dest != "help"
         }
 

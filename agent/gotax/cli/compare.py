@@ -17,20 +17,22 @@ from gotax.errors import UserError
 
 def add(commands: Any) -> None:
     compare = add_command(
-        commands, "compare", run, "two recordings: what changed, and what it saved"
+        commands, "compare", run, "compare two recordings: what changed, and what the change saved"
     )
-    compare.add_argument("before", help="what `gotax record -o FILE.json` wrote before the change")
-    compare.add_argument("after", help="and after it; `check --json` will do for either")
+    compare.add_argument("before", help="output of `gotax record -o FILE.json` before the change")
+    compare.add_argument(
+        "after", help="the same after the change; the output of `check --json` works for both"
+    )
     compare.add_argument(
         "-c",
         "--container",
         action="append",
         default=[],
         metavar="NAME",
-        help="only this one: name, id or its beginning, unit, cgroup, program; once for both"
-        " recordings, or twice for one name each",
+        help="only this container: name, ID or its beginning, unit, cgroup, program; give it twice"
+        " if the names in the two recordings differ",
     )
-    work = compare.add_argument_group("work done, for CPU per unit of it (all or none)")
+    work = compare.add_argument_group("work done, to compute the CPU per unit of work")
     work.add_argument(
         "--work-before",
         type=arguments.work,
@@ -48,9 +50,9 @@ def add(commands: Any) -> None:
         type=arguments.work,
         nargs=2,
         metavar=("BEFORE", "AFTER"),
-        help="units of work a second, instead",
+        help="units of work per second in each recording, instead of the totals",
     )
-    compare.add_argument("--json", action="store_true", help="the JSON of docs/json.md")
+    compare.add_argument("--json", action="store_true", help="print JSON (docs/json.md)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -65,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     ]
     names: list[str] = options.container
     if len(names) > 2:
-        raise UserError("--container is for one name, or for one of each recording")
+        raise UserError("give --container once, or twice for one name in each recording")
     subjects = [found.subjects for found in recordings]
     if names:
         subjects = [
@@ -82,12 +84,12 @@ def run(options: argparse.Namespace) -> int:
     if not matching.pairs:
         _, name, why = matching.unmatched[0]
         raise UserError(
-            f"the recordings have no container in common ({name}: {why}): name one of each with"
-            " --container"
+            f"the recordings have no container in common ({name}: {why}): name the two containers"
+            " with --container"
         )
     work = _work_of(options, recordings[0].duration_s, recordings[1].duration_s)
     if work and len(matching.pairs) > 1:
-        raise UserError("work is of one container: say with --container of which")
+        raise UserError("work belongs to one container: name it with --container")
     result = exporter.Result(
         sides[0],
         sides[1],
@@ -105,7 +107,7 @@ def _selected(subjects: Sequence[Subject], name: str, path: str) -> tuple[Subjec
     found = tuple(subject for subject in subjects if subject.answers_to(name))
     if not found:
         known = ", ".join(repr(subject.name) for subject in subjects[:8])
-        raise UserError(f"no container in {path} answers to {name!r}: it has {known}")
+        raise UserError(f"no container in {path} matches {name!r}: it has {known}")
     return found
 
 
@@ -113,10 +115,10 @@ def _work_of(options: argparse.Namespace, before_s: float, after_s: float) -> Wo
     given = options.work_before, options.work_after
     if options.throughput:
         if given != (None, None):
-            raise UserError("--throughput is instead of --work-before and --work-after")
+            raise UserError("use either --throughput, or --work-before and --work-after")
         return Work(*options.throughput)
     if given == (None, None):
         return None
     if None in given:
-        raise UserError("--work-before and --work-after go together")
+        raise UserError("--work-before and --work-after have to be given together")
     return Work(given[0] / before_s, given[1] / after_s)

@@ -1,4 +1,4 @@
-"""``gotax agent --config`` and ``--print-config``: what holds, and where a setting comes from."""
+"""``gotax agent --config`` and ``--print-config``: the settings and their sources."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ from gotax.wire.addresses import joined
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a value comes from: "default", "file" or "flag", and how a sentence names it there."""
+    """Where a value comes from: "default", "file" or "flag", and its name there for messages."""
 
     kind: str
     spelled: str
 
 
 def add_configuration(parser: CommandParser) -> None:
-    """After all other flags of the command."""
+    """Call it after all other flags of the command are added."""
     settings = settings_of(parser)
     group = parser.add_argument_group("configuration (docs/configuration.md)")
-    group.add_argument("--config", metavar="FILE", help="settings in TOML; flags override them")
+    group.add_argument(
+        "--config", metavar="FILE", help="configuration file (TOML); flags override it"
+    )
     group.add_argument(
         "--print-config",
         action="store_true",
-        help="print the settings that hold and where each comes from, and do nothing else",
+        help="print the resulting settings and the source of each, then exit",
     )
     for setting in settings:
         if setting.kind is bool:  # without this, a flag could not override a file's true
@@ -47,7 +49,7 @@ def add_configuration(parser: CommandParser) -> None:
 
 
 def _complete(settings: tuple[Setting, ...], options: argparse.Namespace) -> argparse.Namespace:
-    """The options that were given, then the file's, then the defaults."""
+    """Fills the options: first the flags given, then the file, then the defaults."""
     stated = {} if options.config is None else read_file(options.config, settings)
     sources: dict[str, Source] = {}
     for setting in settings:
@@ -68,14 +70,14 @@ def _complete(settings: tuple[Setting, ...], options: argparse.Namespace) -> arg
 
 
 def written(options: argparse.Namespace) -> str:
-    """TOML of what holds; read again, it gives the same options, but for hidden values."""
+    """The resulting settings as TOML. Reading it gives the same options, except hidden values."""
     return "\n".join(_written_lines(options.settings, options, options.sources)) + "\n"
 
 
 def _written_lines(
     settings: tuple[Setting, ...], options: argparse.Namespace, sources: Mapping[str, Source]
 ) -> Iterator[str]:
-    yield "# The settings of `gotax agent`, and where each comes from. docs/configuration.md"
+    yield "# The settings of `gotax agent` and the source of each. See docs/configuration.md"
     section = ""
     for setting in settings:
         if setting.section != section:
@@ -87,7 +89,7 @@ def _written_lines(
         if source.kind == "file":
             origin = f"file {_ascii(options.config)}"
         if name == "node" and not value and (node := node_name_of(options)):
-            # Not as a value: a name that only the environment has is a hint (options.names_of).
+            # A comment, not a value: see options.names_of.
             yield f"# {setting.key} = {_quoted(node)}  # environment NODE_NAME"
         elif setting.is_secret and value:
             names = ", ".join(name for name, _ in value)
@@ -116,7 +118,7 @@ def as_toml(value: Any) -> str:
 
 
 def _is_unicode(text: str) -> bool:
-    """False for a flag with other bytes: TOML has no way to write it."""
+    """False for a flag that is not UTF-8, which TOML cannot express."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 

@@ -1,4 +1,4 @@
-"""``gotax explain``: all the evidence for one container, and the patch."""
+"""``gotax explain``: all evidence for one container, and the patch."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from gotax.config import Detail
 from gotax.errors import UserError
 from gotax.window import ContainerReport
 
-_ID = re.compile(r"[0-9a-f]{64}")  # of a container in a container
+_ID = re.compile(r"[0-9a-f]{64}")  # ID of a container in a container
 
 
 def add(commands: Any) -> None:
-    explain = add_command(commands, "explain", run, "all the evidence for one container")
+    explain = add_command(commands, "explain", run, "show all evidence for one container")
     explain.add_argument(
         "target",
         nargs="?",
-        help="container id or its beginning, NAMESPACE/POD, Deployment/NAME, unit, cgroup, program,"
+        help="container ID or its beginning, NAMESPACE/POD, Deployment/NAME, unit, cgroup, program,"
         " module, or PID",
     )
     add_sampling(explain, seconds=15.0)
     add_thresholds(explain)
-    explain.add_argument("--json", action="store_true", help="the JSON of docs/json.md")
+    explain.add_argument("--json", action="store_true", help="print JSON (docs/json.md)")
     explain.add_argument(
         "--patch",
         action="store_true",
-        help="print nothing but the patch, for `kubectl patch --patch-file /dev/stdin`",
+        help="print only the patch, for `kubectl patch --patch-file /dev/stdin`",
     )
 
 
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
 
     detail = Detail(functions=20, kernel_frames=True)
     if options.target is None and not (options.pid or options.cgroup):
-        raise UserError("say what to explain: a container id, unit, cgroup, program or PID")
+        raise UserError("name what to explain: a container ID, unit, cgroup, program or PID")
     if options.target and is_pid(options.target):
         options.pid.append(int(options.target))
         options.target = None
@@ -53,16 +53,16 @@ def run(options: argparse.Namespace) -> int:
     if not found:
         reasons = [found.reason for found in window.unjudged if found.processes]
         if options.pid and "elf-packed" in reasons:
-            raise UserError("the program there is packed by UPX: run it as it was built (upx -d)")
+            raise UserError("this program is packed by UPX: unpack it with upx -d")
         if options.pid and reasons:
             raise UserError(
-                f"the program there could not be read ({', '.join(reasons)}): whether it is Go is"
-                " not known"
+                f"this program could not be read ({', '.join(reasons)}), so gotax does not know"
+                " if it is Go"
             )
         raise UserError(
-            f"no Go process matches {options.target!r}: `gotax check` lists what there is"
+            f"no Go process matches {options.target!r}: `gotax check` lists all Go processes"
             if options.target
-            else "no Go process there: `gotax check` lists what there is"
+            else "no such Go process: `gotax check` lists all Go processes"
         )
     if options.patch:
         print(patch_of(found), end="")
@@ -75,12 +75,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def patch_of(reports: Sequence[ContainerReport]) -> str:
-    """The first there is: findings are in the order of their codes, and the first is the worst."""
+    """The first patch: findings are in the order of their codes, the most important first."""
     for report in reports:
         for finding in report.findings:
             if finding.remedy.patch:
                 return finding.remedy.patch
-    raise UserError("no finding has a patch: there is nothing to change, or not by a variable")
+    raise UserError("no finding has a patch: no change is needed, or a variable cannot make it")
 
 
 def _matches(report: ContainerReport, target: str) -> bool:

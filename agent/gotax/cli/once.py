@@ -1,4 +1,4 @@
-"""One window, for the commands that sample once."""
+"""Samples one window, for the commands that sample once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def sample_once(plan: Plan, seconds: float) -> Window:
 
 
 class Compiling:
-    """Says on standard error that the compiler takes its time, and gives up when told to stop."""
+    """Reports a slow compiler on standard error, and gives up when ``stop`` is set."""
 
     def __init__(self, stop: Stop) -> None:
         self._stop = stop
@@ -39,7 +39,7 @@ class Compiling:
 
 
 class _Progress:
-    """A line on a terminal's standard error that says how long it will take; else nothing."""
+    """Shows the remaining time on standard error, if that is a terminal."""
 
     def __init__(self, seconds: float, what: str) -> None:
         self._what = what

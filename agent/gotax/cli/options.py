@@ -1,4 +1,4 @@
-"""Flags that several commands share, and what they come to."""
+"""Flags that several commands share."""
 
 from __future__ import annotations
 
@@ -22,37 +22,53 @@ _INTERACTIVE_DRAIN_S = 1.0
 
 
 THRESHOLDS = (
-    ("mismatch_ratio", arguments.ratio, "GOMAXPROCS over what fits that counts as a mismatch"),
+    (
+        "mismatch_ratio",
+        arguments.ratio,
+        "ratio of GOMAXPROCS to what fits from which it is a mismatch",
+    ),
     (
         "saving_share",
         arguments.share,
-        "predicted saving, as a share of its CPU, that counts as a cost",
+        "predicted saving, as a share of the CPU, from which a mismatch is costly",
     ),
-    ("saving_cores", arguments.cores, "predicted saving, in cores, that counts as a cost"),
+    (
+        "saving_cores",
+        arguments.cores,
+        "predicted saving, in cores, from which a mismatch is costly",
+    ),
     (
         "runtime_share",
         arguments.share,
-        "scheduler and GC's share that counts, where nothing is predicted",
+        "share of scheduler and GC from which a mismatch is costly, without a prediction",
     ),
-    ("min_hits", arguments.pid, "samples below which nothing is said about shares"),
-    ("throttled_share", arguments.share, "share of the periods that counts as throttled"),
-    ("saturation", arguments.share, "use of the limit or of GOMAXPROCS that counts as used up"),
-    ("gc_share", arguments.share, "the GC's share that counts as heavy"),
-    ("allocation_share", arguments.share, "allocation's share that counts as heavy"),
+    ("min_hits", arguments.pid, "samples needed for a statement about shares"),
+    (
+        "throttled_share",
+        arguments.share,
+        "share of throttled periods from which a container counts as throttled",
+    ),
+    (
+        "saturation",
+        arguments.share,
+        "share of the limit or of GOMAXPROCS from which it counts as used up",
+    ),
+    ("gc_share", arguments.share, "share of the GC that counts as heavy"),
+    ("allocation_share", arguments.share, "share of allocation that counts as heavy"),
     (
         "coordination_share",
         arguments.share,
-        "scheduler, channels and locks' share that counts as heavy",
+        "share of scheduler, channels and locks that counts as heavy",
     ),
-    ("cgo_share", arguments.share, "C code's share that counts as heavy"),
-    ("large_node_cpus", arguments.pid, "CPUs from which a host without a limit is a large one"),
+    ("cgo_share", arguments.share, "share of C code that counts as heavy"),
+    ("large_node_cpus", arguments.pid, "number of CPUs from which a host counts as large"),
     (
         "headroom",
         arguments.ratio,
-        "without a limit, GOMAXPROCS over the highest use that is enough",
+        "without a limit, the ratio of GOMAXPROCS to the highest CPU usage that is enough",
     ),
 )
-"""Fields of Thresholds, how they are written, and what they mean."""
+"""Fields of Thresholds, with the parser and the help text."""
 
 
 def add_sampling(command: argparse.ArgumentParser, seconds: float | None = None) -> None:
@@ -100,25 +116,25 @@ def add_roots(command: argparse.ArgumentParser) -> None:
 
 def add_names(command: argparse.ArgumentParser) -> None:
     node = os.environ.get("NODE_NAME", "")
-    group = command.add_argument_group("names of pods, from Kubernetes")
+    group = command.add_argument_group("pod names from Kubernetes")
     group.add_argument(
         "--node",
         metavar="NAME",
         type=arguments.node_name,
-        help="name the containers of this node's pods, as the API server knows it"
+        help="name of this node in Kubernetes; its containers get the names of their pods"
         f" ($NODE_NAME: {node or 'not set'})",
     )
     group.add_argument(
         "--kubelet",
         metavar="URL",
         type=arguments.kubelet,
-        help="this node's kubelet, asked while the API server does not answer:"
-        " https://NODE:10250, or http://NODE:10255 where that is open",
+        help="the kubelet of this node, used while the API server does not answer:"
+        " https://NODE:10250, or http://NODE:10255 if that port is open",
     )
     group.add_argument(
         "--kubelet-insecure",
         action="store_true",
-        help="do not check the kubelet's certificate: many kubelets sign their own",
+        help="do not verify the kubelet's certificate (many kubelets use a self-signed one)",
     )
 
 
@@ -141,8 +157,8 @@ def add_thresholds(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="CODE[/CAUSE][@NAME]",
-        help="do not tell this finding; only with this cause; only of containers with a name like"
-        " NAME, where * and ? stand for others (repeatable)",
+        help="do not report this finding; optionally only with this cause, or only for containers"
+        " whose name matches NAME, with the wildcards * and ? (repeatable)",
     )
 
 
@@ -151,8 +167,8 @@ def add_settling(command: argparse.ArgumentParser) -> None:
         "--settle",
         type=arguments.seconds,
         default=Thresholds().settle_s,
-        help="seconds that a changed GOMAXPROCS has to hold before the CPU time is compared with"
-        f" that of before ({Thresholds().settle_s:g})",
+        help="seconds after a change of GOMAXPROCS until the CPU time is compared with the time"
+        f" before ({Thresholds().settle_s:g})",
     )
 
 
@@ -178,16 +194,15 @@ def plan_of(options: argparse.Namespace, detail: Detail, scope: Scope | None = N
 
 
 def node_name_of(options: argparse.Namespace) -> str:
-    """The node's name as Kubernetes has it, "" where nobody says: in a pod, the host's own name
-    is the pod's."""
+    """The node's name in Kubernetes, or "". (In a pod the host name is that of the pod.)"""
     return options.node or os.environ.get("NODE_NAME", "")
 
 
 def names_of(options: argparse.Namespace) -> Names:
-    """A watch that has begun; nobody where Kubernetes was not asked for.
+    """A running watch of the pods, or NOBODY without Kubernetes.
 
-    Raises UserError where it was and there is no way to it. A node's name that only stands in the
-    environment is a hint, not a wish.
+    Raises UserError if a flag asks for Kubernetes and it cannot be reached. That is no error if
+    the node's name comes only from the environment.
     """
     node = node_name_of(options)
     if not node:
@@ -205,7 +220,7 @@ def names_of(options: argparse.Namespace) -> Names:
 
 
 def _watch(node: str, kubelet: str | None, is_trusted: bool) -> PodWatch:
-    with needed_by("--node, for the names of pods,", "kubernetes"):
+    with needed_by("--node (pod names)", "kubernetes"):
         from gotax.kubernetes import api
         from gotax.kubernetes.watch import PodWatch
     if kubelet is None:
@@ -215,7 +230,7 @@ def _watch(node: str, kubelet: str | None, is_trusted: bool) -> PodWatch:
     try:
         api.connect().close()
     except UserError:
-        is_reachable = False  # then the kubelet alone has to do
+        is_reachable = False  # then only the kubelet is used
     return PodWatch(
         node, api.connect if is_reachable else None, partial(api.connect_kubelet, address)
     )

@@ -1,4 +1,4 @@
-"""What goes to standard output, and the exit code."""
+"""Output to standard output, and the exit code."""
 
 from __future__ import annotations
 
@@ -16,20 +16,17 @@ if TYPE_CHECKING:
 EXIT_FINE, EXIT_FINDINGS, EXIT_FAILED = 0, 1, 2
 
 
-_NO_GO = (
-    "No Go process runs on this host."
-    " Start one, or see gotax at work on the production story with `make demo`."
-)
+_NO_GO = "No Go process runs on this host. Start one, or try `make demo`."
 
 
 OUTSIDE = (
-    "no Go process runs in gotax's PID namespace, but other programs do outside it: set"
-    " hostPID: true (docker: --pid=host), or run gotax on the machine itself"
+    "no Go process runs in the PID namespace of gotax, but programs run outside it: set"
+    " hostPID: true (docker: --pid=host), or run gotax directly on the host"
 )
 
 
 def no_go(window: Window) -> str:
-    """Why there is no row; that there is no Go only if everything could be looked at."""
+    """Why the table is empty. It says "no Go process" only if every program could be read."""
     from gotax.exporters.terminal.summary import unjudged
 
     if window.hits.outside:
@@ -41,7 +38,7 @@ def no_go(window: Window) -> str:
 
 
 def require_seen(window: Window) -> None:
-    """Raise UserError where "no Go process" would be said of a host that is not seen."""
+    """Raises UserError if gotax cannot see the processes of the host."""
     if window.hits.outside and not window.reports:
         raise UserError(OUTSIDE)
 
@@ -65,7 +62,7 @@ def verdict_code(reports: Sequence[ContainerReport]) -> int:
 
 
 def style_of(stream: TextIO) -> Any:
-    """How this stream can show text (https://no-color.org)."""
+    """The style that this stream supports (https://no-color.org)."""
     from gotax.exporters.style import Style
 
     is_terminal = stream.isatty()

@@ -1,4 +1,4 @@
-"""``gotax record``: a profile in a file."""
+"""``gotax record``: writes a profile to a file."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def add(commands: Any) -> None:
     record = add_command(commands, "record", run, "write a profile to a file")
     add_sampling(record, seconds=30.0)
     record.add_argument(
-        "-o", "--output", required=True, help="file to write, - for standard output"
+        "-o", "--output", required=True, help="output file, or - for standard output"
     )
     record.add_argument(
         "-f",
         "--format",
         choices=tuple(_ENDINGS),
-        help=f"whatever the file's ending; by it: {_KNOWN}; pprof without one",
+        help=f"output format; by default from the file's ending ({_KNOWN}), or pprof without one",
     )
 
 
@@ -71,22 +71,22 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _format_of(output: str) -> str:
-    """By the ending of the file's name. Raises UserError for one that stands for nothing here."""
+    """The format for the ending of the file name. Raises UserError for an unknown ending."""
     name = Path(output).name.lower()
     for form, endings in _ENDINGS.items():
         if name.endswith(endings):
             return form
     if ending := Path(name).suffix:
         raise UserError(
-            f"no format is known by the ending {ending} of {output}: {_KNOWN}; or say --format"
+            f"unknown ending {ending} of {output}: use {_KNOWN}; or choose with --format"
         )
     return "pprof"
 
 
 def _require_writable(output: str) -> None:
-    """Find out before sampling, not after."""
+    """Checks the output file before sampling, not after."""
     if output == "-":
         return
     folder = Path(output).absolute().parent
     if Path(output).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UserError(f"cannot write {output}: its folder must exist and be writable")
+        raise UserError(f"cannot write {output}: its folder has to exist and be writable")

@@ -1,4 +1,4 @@
-"""``gotax selftest``: what this node allows."""
+"""``gotax selftest``: checks what this node allows."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from gotax.config import Roots
 
 
 def add(commands: Any) -> None:
-    selftest = add_command(commands, "selftest", run, "what this node allows, and the remedies")
+    selftest = add_command(
+        commands, "selftest", run, "check what this node allows, and show remedies"
+    )
     add_roots(selftest)
-    selftest.add_argument("--json", action="store_true", help="the same as one JSON document")
+    selftest.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(options: argparse.Namespace) -> int:
-    """EXIT_FAILED: something that gotax cannot do without is missing."""
+    """EXIT_FAILED if something that gotax needs is missing."""
     from gotax.selftest import document, render_check, run_checks
 
     is_good = True

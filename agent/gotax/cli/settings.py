@@ -1,6 +1,6 @@
-"""The keys of the agent's file: which flag each stands for.
+"""The keys of the configuration file, and the flag that each key sets.
 
-Type, default and check of a key are those of its flag.
+A key has the type, default and check of its flag.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ KEYS: dict[str, dict[str, str]] = {
     },
     **{kind.name: {key: f"{kind.name}_{key}" for key in _OF_BACKENDS} for kind in KINDS},
 }
-"""By section: each key, and the flag that it stands for (with _ for -)."""
+"""By section: each key and its flag (with _ instead of -)."""
 
 _SECRET_KEYS = {"header"}
 _OF_THE_FILE = {"config", "print_config"}
@@ -51,7 +51,7 @@ _OF_THE_FILE = {"config", "print_config"}
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """An option of the agent: its key in the file, and its flag as argparse has it."""
+    """An option of the agent: its key in the file and its flag in argparse."""
 
     section: str
     key: str
@@ -63,7 +63,7 @@ class Setting:
 
     @property
     def kind(self) -> type:
-        """bool, int, float or str: of the value in the file, or of each value of an array."""
+        """bool, int, float or str: the type of a value in the file, or of those of an array."""
         if self.action.nargs == 0:
             return bool
         if self.action.type is None:
@@ -93,6 +93,6 @@ def settings_of(parser: CommandParser) -> tuple[Setting, ...]:
 
 
 def unnamed(parser: CommandParser) -> set[str]:
-    """Options that have no key, and should."""
+    """Options that should have a key but have none."""
     named = {dest for keys in KEYS.values() for dest in keys.values()}
     return parser.options().keys() - named - _OF_THE_FILE

@@ -1,4 +1,4 @@
-"""Reads the file of ``gotax agent --config``. A mistake in it is one sentence, a UserError."""
+"""Reads the file of ``gotax agent --config``. A mistake in it becomes a UserError."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _TOML_TYPES = {
 }
 _HEADER = re.compile(r"\s*\[+\s*[\"']?([^\"'\]]*?)[\"']?\s*\]")
 _WORD = re.compile(r"\s*(?:\"([^\"]*)\"|'([^']*)'|([\w-]+))\s*[=.]")
-_LINE_MAX = 200  # characters of a line in which a section or a key is looked for
+_LINE_MAX = 200  # only so many characters of a line are searched for a section or key
 _SHOWN = 80
 _SENTENCE_MAX = 400
 
 
 class _Document:
-    """The file, with what a sentence about a part of it begins with."""
+    """The file, with the places of its keys for error messages."""
 
     def __init__(self, path: str) -> None:
         self._name = _shown(path)
@@ -48,10 +48,10 @@ class _Document:
         except tomllib.TOMLDecodeError as error:
             raise UserError(f"{self._name} is not TOML: {error}") from error
         except ValueError as error:
-            raise UserError(f"{self._name} has a number of too many digits") from error
+            raise UserError(f"{self._name} contains a number with too many digits") from error
 
     def place(self, section: str, key: str = "") -> str:
-        """``FILE, line N: [SECTION] KEY``; without the line where it is not certain."""
+        """``FILE, line N: [SECTION] KEY``; without the line if it is not certain."""
         lines = self._lines.get((section, key), [])
         line = f", line {lines[0]}" if len(lines) == 1 else ""
         inside = [f"[{_cut(section)}]"] if section else []
@@ -59,7 +59,7 @@ class _Document:
 
 
 def _lines(text: str) -> dict[tuple[str, str], list[int]]:
-    """Where a section ("" as the key) or a key may stand: tomllib does not say."""
+    """The possible lines of each section (with the key "") and key, which tomllib does not give."""
     found: dict[tuple[str, str], list[int]] = {}
     section = ""
     for number, line in enumerate(text.split("\n"), 1):
@@ -73,7 +73,7 @@ def _lines(text: str) -> dict[tuple[str, str], list[int]]:
 
 
 def read_file(path: str, settings: tuple[Setting, ...]) -> dict[str, tuple[Any, str]]:
-    """By the option: its value, and how a sentence names the place. Raises UserError."""
+    """By option: the value, and the place for error messages. Raises UserError."""
     document = _Document(path)
     known = {(setting.section, setting.key): setting for setting in settings}
     found = {}
@@ -95,11 +95,11 @@ def _read(path: str, name: str) -> str:
     try:
         with Path(path).open("rb") as file:
             data = file.read(FILE_MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: no path at all
+    except (OSError, ValueError) as error:  # ValueError: not a path
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(f"cannot read {name}: {reason}") from error
     if len(data) > FILE_MAX_BYTES:
-        raise UserError(f"{name} is larger than {FILE_MAX_BYTES} bytes: it is no configuration")
+        raise UserError(f"{name} is larger than {FILE_MAX_BYTES} bytes: it is not a configuration")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -113,12 +113,12 @@ def _unknown_section(document: _Document, section: str, content: Any) -> str:
     place = document.place("", section)
     homes = [f"[{name}] {section}" for name, keys in KEYS.items() if section in keys]
     if homes:
-        return f"{place} stands in no section: write it as {' or '.join(homes)}"
+        return f"{place} is not in a section: write it as {' or '.join(homes)}"
     return f"{place} is unknown{_nearest_key('', section)}"
 
 
 def _nearest_key(section: str, key: str) -> str:
-    """In its section; else in the others, where it has to be nearer."""
+    """A similar key of the same section, or a very similar one of another section."""
     word = key.replace("-", "_")
     if section and (near := _nearest(word, KEYS[section])):
         return near
@@ -149,8 +149,8 @@ def _value_of(setting: Setting, value: Any, place: str) -> Any:
 
 
 def _checked(setting: Setting, value: Any, place: str) -> Any:
-    """As the flag takes it. No sentence repeats a text where another type is wanted, or a secret:
-    it may have come to the wrong key."""
+    """The value, checked as for the flag. No message repeats a secret, or a text where another type
+    is wanted: it may be a secret under the wrong key."""
     kind, action = setting.kind, setting.action
     wanted = (int, float) if kind is float else kind
     is_right = isinstance(value, wanted) and (kind is bool or not isinstance(value, bool))
@@ -160,7 +160,7 @@ def _checked(setting: Setting, value: Any, place: str) -> Any:
     if kind is bool:
         return value
     if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
-        raise UserError(f"{place} has to be {_allowed(setting)}, not one of more than 64 bits")
+        raise UserError(f"{place} has to be {_allowed(setting)}, not a number of more than 64 bits")
     text = str(value)
     if "\0" in text:
         raise UserError(f"{place} has to be text without a zero byte")
@@ -170,12 +170,12 @@ def _checked(setting: Setting, value: Any, place: str) -> Any:
         except argparse.ArgumentTypeError as error:
             raise UserError(f"{place}: {str(error)[:_SENTENCE_MAX]}") from error
     if action.choices is not None and value not in action.choices:
-        raise UserError(f"{place}: {_cut(text)!r} is none of {', '.join(action.choices)}")
+        raise UserError(f"{place}: {_cut(text)!r} is not one of {', '.join(action.choices)}")
     return value
 
 
 def _allowed(setting: Setting) -> str:
-    """In the words of the flag's own check, where that knows a range."""
+    """The allowed values, from the flag's own check if it has a range."""
     action = setting.action
     if setting.kind in (int, float) and callable(action.type):
         try:
@@ -194,5 +194,5 @@ def _cut(text: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """On one line of a terminal or a log."""
+    """Printable on one line."""
     return text if text.isprintable() and text else repr(text)

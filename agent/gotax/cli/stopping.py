@@ -11,8 +11,8 @@ import signal
 class StopSignal:
     """A ``Stop`` that a signal handler may set.
 
-    Not a ``threading.Event``: its lock is taken by whoever waits, and a handler that runs in the
-    middle of that, on the same thread, would wait for it for ever.
+    It is not a ``threading.Event``: a waiting thread holds the lock of an event, so that a handler
+    on the same thread would deadlock.
     """
 
     def __init__(self) -> None:
@@ -28,9 +28,9 @@ class StopSignal:
         return self._set
 
     def wait(self, timeout: float, also: int | None = None) -> None:
-        """Also returns when the descriptor ``also`` can be read."""
-        # Both are tried again after a signal (PEP 475). select cannot take descriptors of 1024 and
-        # more, which ``also`` may be on a host with many CPUs; ours is one of the first.
+        """Also returns when the descriptor ``also`` is readable."""
+        # Both calls continue after a signal (PEP 475). select is limited to descriptors below 1024.
+        # ``also`` can be above on a host with many CPUs; ``_read`` is one of the first.
         if also is None:
             select.select([self._read], [], [], timeout)
             return
@@ -41,7 +41,7 @@ class StopSignal:
 
 
 def stop_on_signals() -> StopSignal:
-    """Set by Ctrl-C and SIGTERM, so that what was measured until then is still printed."""
+    """Set by Ctrl-C and SIGTERM, so that the measurement until then is still printed."""
     stop = StopSignal()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

@@ -22,7 +22,7 @@ _ALTERNATE_SCREEN, _NORMAL_SCREEN = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049
 
 
 def add(commands: Any) -> None:
-    top = add_command(commands, "top", run, "the same, live")
+    top = add_command(commands, "top", run, "show the table of check, live")
     add_sampling(top)
     add_thresholds(top)
     top.add_argument(
@@ -33,11 +33,13 @@ def add(commands: Any) -> None:
         "--sort",
         choices=("cpu", "runtime", "throttled", "name"),
         default="cpu",
-        help="sort key (cpu); the keys c, r, t and n change it, q quits",
+        help="sort order (cpu); the keys c, r, t and n change it, q quits",
     )
     add_settling(top)
-    top.add_argument("--once", action="store_true", help="print one table and end")
-    top.add_argument("--json", action="store_true", help="one JSON document per line, for ever")
+    top.add_argument("--once", action="store_true", help="print one table and exit")
+    top.add_argument(
+        "--json", action="store_true", help="print one JSON document per line, until stopped"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -74,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 class _Keys:
-    """The alternate screen, and single keys that change the order or quit."""
+    """Shows the alternate screen, and reads keys that change the order or quit."""
 
     _SORTS = {b"c": "cpu", b"r": "runtime", b"t": "throttled", b"n": "name"}  # noqa: RUF012
 

@@ -1,7 +1,7 @@
-"""What to do about a GOMAXPROCS that does not fit: only what the rules of this program say helps.
+"""The remedy for a GOMAXPROCS that does not fit.
 
-What each change would give is worked out in ``golang.origin`` for this very process and is in
-``Otherwise``: a way is offered where it leads to a value that fits, with that value.
+``golang.origin`` computes what each change would give for this process (``Otherwise``). The remedy
+offers only changes that lead to a value that fits, and names that value.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _LINE = "`go 1.25.0` or later in go.mod"
 
 
 def fits_well(context: Context, value: int | None) -> bool:
-    """Whether a remedy may lead to this value: not above what fits, but for Go's 2 at a limit of
-    1, and below it by no more than a limit rounded down."""
+    """Whether a remedy may lead to this value: at most what fits (or 2, Go's choice for a limit
+    of 1), and at least the limit rounded down."""
     found, recommended = context.gomaxprocs, context.recommended
     if value is None or found is None or recommended is None:
         return False
@@ -32,7 +32,8 @@ def fits_well(context: Context, value: int | None) -> bool:
 
 
 def target_of(context: Context, cause: Cause) -> int:
-    """What the remedy leads to: Go's own reading of a limit may give 2, a variable what fits."""
+    """The value after the remedy: Go itself may choose 2 for a limit, the variable gives what
+    fits."""
     found, recommended = context.gomaxprocs, context.recommended
     assert found is not None
     assert recommended is not None
@@ -50,8 +51,8 @@ def advise(context: Context, cause: Cause) -> Remedy:
     sentences = [*_ways(context, cause, target, found), patch.note]
     if cause is Cause.RESIZE and patch.from_limit:
         sentences.append(
-            "With the resizePolicy RestartContainer a resize restarts the container, which reads"
-            " the new limit."
+            "With the resizePolicy RestartContainer, a resize restarts the container, which then"
+            " reads the new limit."
         )
     text = " ".join(s for s in sentences if s)
     return Remedy(text + _rounding(context, target), patch.text, target)
@@ -74,31 +75,31 @@ def set_variable(context: Context, value: int) -> Patch:
 
 
 def _ways(context: Context, cause: Cause, target: int, found: Gomaxprocs) -> Iterator[str]:
-    """Sentences: the best way first."""
+    """Sentences, the best way first."""
     other = found.otherwise
     if found.origin is Origin.CALL:
         yield from _about_a_call(context, target, found)
         return
     if cause is Cause.GO_MOD and fits_well(context, other.go_line):
         yield (
-            f"Write {_LINE} and build again: GOMAXPROCS will follow the limit, {target} here. That"
-            " line changes other old defaults as well (DefaultGODEBUG of `go version -m` lists"
-            " them); a line //go:debug containermaxprocs=1 in the main package changes this one"
-            " alone. A line there with containermaxprocs=0 would win: take it out."
+            f"Write {_LINE} and rebuild: GOMAXPROCS will follow the limit, {target} here. This line"
+            " also changes other old defaults (DefaultGODEBUG of `go version -m` lists them). To"
+            " change only this one, add the line //go:debug containermaxprocs=1 to the main"
+            " package. Remove any such line with containermaxprocs=0: it would override go.mod."
         )
         if fits_well(context, other.godebug):
             yield _through_godebug(other.godebug)
         return
     if cause in _RESTARTED and found.updates and found.origin is not Origin.AUTOMAXPROCS:
         yield (
-            "Its runtime looks at limit and CPUs again by itself, about once a second while it has"
+            "Wait: its Go runtime checks limit and CPUs by itself, about once a second while it has"
             " work."
         )
     elif cause in _RESTARTED and fits_well(context, found.expected):
-        yield f"Restart it: a process like this one now starts with {found.expected}."
+        yield f"Restart the process: it will then start with {found.expected}."
         yield f"Or set GOMAXPROCS to {target} in the environment."
         if found.automaxprocs is Automaxprocs.NONE:
-            yield f"Built with Go 1.25 or newer and {_LINE} it would follow such changes by itself."
+            yield f"With Go 1.25 or newer and {_LINE} it would follow such changes by itself."
         return
     yield _through_the_variable(cause, target, found)
     yield from _other_ways(context, cause, found)
@@ -109,52 +110,52 @@ def _through_the_variable(cause: Cause, target: int, found: Gomaxprocs) -> str:
         return f"Set the variable GOMAXPROCS to {target}."
     text = f"Set GOMAXPROCS to {target} in the environment"
     if cause is Cause.RESIZE:
-        text += ", and start it again"
+        text += ", and restart the process"
     if found.automaxprocs is Automaxprocs.FORK:
-        return f"{text}, and look again: what a fork of automaxprocs makes of it is not known."
+        return f"{text}, and check again: how a fork of automaxprocs uses it is not known."
     if cause is Cause.AUTOMAXPROCS:
         return f"{text}; automaxprocs respects it."
     if cause is Cause.UNKNOWN:
-        return f"{text}, and look again: a call of runtime.GOMAXPROCS would win over it."
+        return f"{text}, and check again: a call of runtime.GOMAXPROCS would override it."
     return f"{text}."
 
 
 def _other_ways(context: Context, cause: Cause, found: Gomaxprocs) -> Iterator[str]:
     other = found.otherwise
     if found.variable_is_set and fits_well(context, other.unset):
-        yield f"Or take the variable out: without it this process would get {other.unset} here."
+        yield f"Or remove the variable: without it this process would get {other.unset} here."
     if cause is Cause.GODEBUG and fits_well(context, other.no_godebug):
         yield (
-            "Or take containermaxprocs=0 out of the variable GODEBUG: that gives"
+            "Or remove containermaxprocs=0 from the variable GODEBUG: this gives"
             f" {other.no_godebug}."
         )
     if cause is Cause.DEBUG_LINE and fits_well(context, other.go_line):
         yield (
-            "Or take containermaxprocs=0 out of the //go:debug or godebug line and build again:"
-            f" that gives {other.go_line}."
+            "Or remove containermaxprocs=0 from the //go:debug or godebug line and rebuild:"
+            f" this gives {other.go_line}."
         )
     elif fits_well(context, other.go_line):
-        yield f"Or write {_LINE} and build again: that gives {other.go_line}."
+        yield f"Or write {_LINE} and rebuild: this gives {other.go_line}."
     if not fits_well(context, other.no_godebug) and fits_well(context, other.godebug):
         yield _through_godebug(other.godebug)
     newer = [(25, other.go_1_25), (26, other.go_1_26)]
     version, value = next(((v, n) for v, n in newer if fits_well(context, n)), (0, None))
     if version:
         yield (
-            f"Or build with Go 1.{version} or newer and {_LINE}: it reads the limit itself, which"
-            f" gives {value} here."
+            f"Or build with Go 1.{version} or newer and {_LINE}: this Go reads the limit itself,"
+            f" which gives {value} here."
         )
     if cause is Cause.ANCESTOR and fits_well(context, other.own_limit):
         yield (
-            "Or put the limit on its own cgroup, where this program sees it: that gives"
+            "Or set the limit on its own cgroup, where this program reads it: this gives"
             f" {other.own_limit}."
         )
 
 
 def _through_godebug(value: int | None) -> str:
     return (
-        "Without a new build GODEBUG=containermaxprocs=1,updatemaxprocs=1 in the environment gives"
-        f" {value} (behind a comma where GODEBUG is set already)."
+        "Without a rebuild: GODEBUG=containermaxprocs=1,updatemaxprocs=1 in the environment gives"
+        f" {value} (if GODEBUG is already set, append this after a comma)."
     )
 
 
@@ -163,20 +164,22 @@ def _about_a_call(context: Context, target: int, found: Gomaxprocs) -> Iterator[
     without = f" (then it has {found.expected} here)" if is_enough else ""
     if found.variable is not None:
         if is_enough:
-            yield f"Take the call of runtime.GOMAXPROCS out of the program{without}."
-            yield f"Or have it set {target}."
+            yield f"Remove the call of runtime.GOMAXPROCS from the program{without}."
+            yield f"Or let the call set {target}."
         else:
-            yield f"Have the call of runtime.GOMAXPROCS set {target}, or take it out and set the"
+            yield f"Let the call of runtime.GOMAXPROCS set {target}, or remove the call and set the"
             yield f"variable to {target}."
-        yield f"The variable alone does not help: it asks for {found.variable}, and the call wins."
+        yield (
+            f"The variable alone does not help: it is {found.variable}, and the call overrides it."
+        )
         return
     yield (
-        f"Set GOMAXPROCS to {target} in the environment, and look again: many programs call"
-        " runtime.GOMAXPROCS only where the variable is not set."
+        f"Set GOMAXPROCS to {target} in the environment, and check again: many programs call"
+        " runtime.GOMAXPROCS only if the variable is not set."
     )
     yield (
-        "If the value stays, the call comes later and wins: take it out of the program"
-        f"{without}, or have it set {target}."
+        "If the value does not change, the call overrides the variable: remove it from the program"
+        f"{without}, or let it set {target}."
     )
 
 
@@ -187,7 +190,7 @@ def _rounding(context: Context, target: int) -> str:
     if Binding.QUOTA not in context.bound_by:
         return ""
     return (
-        f" {target} is the limit of {limit:g} rounded up, as the downward API and Go round;"
-        f" {math.floor(limit)}, as automaxprocs rounds, leaves {limit % 1:g} of a CPU unused"
-        " by Go code but is throttled less."
+        f" {target} is the limit of {limit:g} rounded up, as Go and the downward API do."
+        f" {math.floor(limit)} (rounded down, as automaxprocs does) is throttled less, but Go code"
+        f" cannot use {limit % 1:g} of a CPU."
     )

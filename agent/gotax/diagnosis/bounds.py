@@ -1,4 +1,4 @@
-"""In words: what bounds the CPUs that a container can use, and so what GOMAXPROCS fits."""
+"""Texts about what limits the CPUs of a container, and so gives the GOMAXPROCS that fits."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _SHORT = {
 
 
 def short_bound(context: Context) -> str:
-    """What comes first, for a title: "CPU limit"."""
+    """The first bound, for a title: "CPU limit"."""
     return _SHORT[context.bound_by[0]]
 
 
 def long_bound(context: Context) -> str:
-    """All that give the number, and a limit that would give more: "a limit of 1 CPU (cgroup /x)
+    """All bounds that give the number, and a limit that allows more: "a limit of 1 CPU (cgroup /x)
     fits 1"."""
     limit, recommended = context.report.limit, context.recommended or 1
     parts = [_part(each, limit, recommended) for each in context.bound_by]

@@ -1,4 +1,4 @@
-"""Why GOMAXPROCS is above what fits, told from where it came from and what Go could see."""
+"""The cause of a GOMAXPROCS above what fits, from its origin and from what Go could read."""
 
 from __future__ import annotations
 
@@ -17,29 +17,31 @@ _IGNORED = {
 }
 
 SENTENCES = {
-    Cause.OLD_GO: "Go before 1.25 takes the number of CPUs and does not look at CPU limits",
-    Cause.GO_MOD: "it was built for the defaults of a Go version below 1.25, by the go line of its"
-    " go.mod or go.work or by a default= setting, and so newer toolchains keep the old default"
+    Cause.OLD_GO: "Go before 1.25 uses the number of CPUs and ignores CPU limits",
+    Cause.GO_MOD: "it was built with the defaults of a Go version before 1.25, because of the go"
+    " line in its go.mod or go.work or a default= setting. These defaults ignore CPU limits"
     " (DefaultGODEBUG has containermaxprocs=0)",
-    Cause.GODEBUG: "GODEBUG in its environment has containermaxprocs=0, which switches Go's reading"
-    " of the limit off",
-    Cause.DEBUG_LINE: "a //go:debug line, or a godebug line of its go.mod, has containermaxprocs=0,"
-    " which switches Go's reading of the limit off",
-    Cause.ENVIRONMENT: "the environment variable GOMAXPROCS says so",
-    Cause.CALL: "the program calls runtime.GOMAXPROCS",
-    Cause.AUTOMAXPROCS: "automaxprocs is linked in, and did not set what fits",
-    Cause.ANCESTOR: "the tightest limit is that of an ancestor cgroup, and neither Go nor"
-    " automaxprocs looks above its own cgroup",
-    Cause.RESIZE: "it fitted the CPU limit there was before, and was not changed with the limit",
-    Cause.FEWER_CPUS: "it is from a time when the process had more CPUs, and has not followed",
-    Cause.HIDDEN: "this Go version follows CPU limits, but did not find or could not open the files"
-    " of its cgroup",
-    Cause.UNKNOWN: "where it came from is not known",
+    Cause.GODEBUG: "GODEBUG in its environment has containermaxprocs=0, so Go ignores the CPU"
+    " limit",
+    Cause.DEBUG_LINE: "a //go:debug line, or a godebug line of its go.mod, has"
+    " containermaxprocs=0, so Go ignores the CPU limit",
+    Cause.ENVIRONMENT: "the environment variable GOMAXPROCS sets this value",
+    Cause.CALL: "the program sets this value by a call of runtime.GOMAXPROCS",
+    Cause.AUTOMAXPROCS: "automaxprocs is linked into the program but did not set the value that"
+    " fits",
+    Cause.ANCESTOR: "the tightest limit is on an ancestor cgroup, but Go and automaxprocs read"
+    " only the cgroup of the process itself",
+    Cause.RESIZE: "it fitted the previous CPU limit and did not change with the limit",
+    Cause.FEWER_CPUS: "it is from a time when the process had more CPUs, and did not change with"
+    " them",
+    Cause.HIDDEN: "this Go version follows CPU limits, but could not find or open the files of its"
+    " cgroup",
+    Cause.UNKNOWN: "the origin of the value is unknown",
 }
 
 
 def cause_sentence(context: Context, cause: Cause) -> str:
-    """What is always true of the cause, and what is known of this container."""
+    """The general sentence of the cause, followed by the details of this context."""
     return SENTENCES[cause] + _detail(context, cause)
 
 
@@ -49,12 +51,9 @@ def _detail(context: Context, cause: Cause) -> str:
         return ""
     if cause is Cause.CALL:
         if found.variable is not None:
-            return (
-                f", which wins over the variable GOMAXPROCS: that is set to {found.variable} and"
-                " does not help"
-            )
+            return f", which overrides the variable GOMAXPROCS (set to {found.variable})"
         if found.automaxprocs is not Automaxprocs.NONE:
-            return "; that may be automaxprocs, for another limit"
+            return ". The call may be that of automaxprocs, for another limit"
     if cause is Cause.AUTOMAXPROCS:
         return _why_automaxprocs_failed(found)
     return ""
@@ -63,23 +62,23 @@ def _detail(context: Context, cause: Cause) -> str:
 def _why_automaxprocs_failed(found: Gomaxprocs) -> str:
     if found.variable_is_set:
         return (
-            ": the variable GOMAXPROCS is set, to something that Go ignores, and where the variable"
-            " exists automaxprocs does nothing"
+            ": the variable GOMAXPROCS is set to a value that Go ignores, and automaxprocs does"
+            " nothing if the variable exists"
         )
     if found.automaxprocs is Automaxprocs.FORK:
-        return ": a fork of it, whose rules are not known"
+        return ": it is a fork whose rules are unknown"
     if found.origin is Origin.AUTOMAXPROCS and Binding.QUOTA not in found.bound_by:
-        return ": it takes the CPU limit, and does not look at the number of CPUs"
+        return ": it uses the CPU limit and ignores the number of CPUs"
     if found.origin is Origin.AUTOMAXPROCS:
         return ""
     return (
-        ": it did not see the limit (its older versions know cgroup v1 only, and all of them need"
-        " the usual mount), or the program does not call it"
+        ": it did not find the limit (old versions support only cgroup v1, and all versions need"
+        " the usual mount point), or the program does not call it"
     )
 
 
 def find_cause(context: Context) -> Cause:
-    """Of a GOMAXPROCS that was read and is above what fits."""
+    """The cause of a GOMAXPROCS that was read and is above what fits."""
     found, limit = context.gomaxprocs, context.report.limit
     if found is None or found.value is None:
         return Cause.UNKNOWN
@@ -91,11 +90,11 @@ def find_cause(context: Context) -> Cause:
     if found.origin is Origin.CALL:
         return Cause.CALL
     if found.origin is Origin.CPU_COUNT and context.bound_by != (Binding.QUOTA,):
-        return Cause.FEWER_CPUS  # as many as it may use now would not be above what fits
+        return Cause.FEWER_CPUS  # the present number of CPUs would not be above what fits
     if by_limit and _is_out_of_sight(limit, found):
         return Cause.ANCESTOR
     if found.origin is Origin.CONTAINER:
-        return Cause.RESIZE if by_limit else Cause.FEWER_CPUS  # it has not looked again yet
+        return Cause.RESIZE if by_limit else Cause.FEWER_CPUS  # it has not checked again yet
     if found.automaxprocs is not Automaxprocs.NONE:
         return Cause.AUTOMAXPROCS
     if found.ignored is not None and found.origin is not Origin.UNKNOWN:
@@ -104,7 +103,7 @@ def find_cause(context: Context) -> Cause:
 
 
 def _fitted_before(value: int, earlier_limit: float | None) -> bool:
-    """What Go, automaxprocs or the downward API would have made of that limit."""
+    """Go, automaxprocs or the downward API would give this value for that limit."""
     if earlier_limit is None:
         return False
     rounded = whole(earlier_limit)

@@ -1,12 +1,12 @@
-"""Sees that a workload's GOMAXPROCS has changed, and compares before and after by itself.
+"""Detects changes of a workload's GOMAXPROCS, and compares before and after.
 
-A container keeps its place (its cgroup) when its program is restarted, changes GOMAXPROCS by a
-call, or when the limit is resized; a rollout replaces it by another one that runs the same program.
-Of the time under one value the last minutes are kept, added up; once the next value has held for a
-while, the two are compared.
+A container keeps its cgroup if its program restarts, if the program changes GOMAXPROCS by a call,
+or if its limit is resized. A rollout replaces the container by another one with the same program.
+The last minutes with one value are kept as a sum. After the next value has held for a while, the
+two sums are compared.
 
-The clock is the profiled time. Windows in which the value changed, or in which the container
-appeared, are of both kinds, or of a program that warms up: they belong to neither side.
+The clock is the profiled time. A window in which the value changed, or in which the container
+appeared, belongs to neither side: it is mixed, or the program warms up.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from gotax.process import Container, Process
 from gotax.window import ContainerReport, Window
 
 CONTAINERS_MAX = 1000
-"""Whose recent past is kept; beyond, who was seen longest ago is forgotten."""
+"""With more containers, those not seen for the longest time are dropped."""
 CHANGES_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``settle_s``: how long a value has to hold before it is compared. ``memory_s``: how much of
-    the time under one value is kept, at most; at least half of it once there was as much, so it is
-    twice ``settle_s`` or more. ``patience_s``: how long a comparison waits for enough hits, or for
-    the old containers of a rollout to end, and for how long a container that ended is remembered.
-    ``show_s``: how long a finished comparison stays in the windows. ``min_hits``: on either side.
+    """``settle_s``: how long a value has to hold before it is compared. ``memory_s``: the longest
+    time with one value that is kept. It is at least twice ``settle_s``, because at times only half
+    of it is kept. ``patience_s``: how long a comparison waits for enough hits, or for the old
+    containers of a rollout to end, and how long an ended container is remembered. ``show_s``: how
+    long a finished comparison stays in the windows. ``min_hits``: needed on each side.
     """
 
     settle_s: float = 90.0
@@ -43,7 +43,7 @@ class Settings:
 
     @staticmethod
     def settling(settle_s: float) -> Settings:
-        """The usual ones; the longer times follow ``settle_s`` where it is long."""
+        """The default settings with this ``settle_s``, and longer other times if needed."""
         usual = Settings()
         return Settings(
             settle_s=settle_s,
@@ -54,13 +54,13 @@ class Settings:
 
 @dataclass(slots=True)
 class _Spell:
-    """The time under one value of GOMAXPROCS: the current half of the memory and the one before."""
+    """The time with one value of GOMAXPROCS: the current half of the memory and the one before."""
 
     value: int
     recent: WindowSum = NO_WINDOWS
     earlier: WindowSum = NO_WINDOWS
     report: ContainerReport | None = None
-    saving: Saving | None = None  # foretold last
+    saving: Saving | None = None  # the last prediction
 
     def add(self, report: ContainerReport, window: Window, memory_s: float) -> None:
         if self.recent.duration_s >= memory_s / 2:
@@ -80,7 +80,7 @@ class _Spell:
 
 @dataclass(slots=True)
 class _Past:
-    """What is remembered of one container. ``old`` is there while a comparison is due."""
+    """The history of one container. ``old`` is set while a comparison is due."""
 
     container: Container
     program: str
@@ -88,15 +88,15 @@ class _Past:
     born_s: float
     seen_s: float
     now: _Spell
-    main: tuple[int, int]  # PID and start time, as seen last
+    main: tuple[int, int]  # PID and start time, last seen
     old: _Spell | None = None
     changed_s: float = 0.0
-    is_fresh: bool = True  # the next window under this value is still of a program that warms up
-    is_successor: bool = False  # perhaps: of containers of the same workload that end by and by
+    is_fresh: bool = True  # the program may still warm up in the next window
+    is_successor: bool = False  # may replace ended containers of its workload
 
 
 class ChangeWatch:
-    """``observe`` every window, in order."""
+    """Call ``observe`` with every window, in order."""
 
     def __init__(self, settings: Settings = Settings()) -> None:
         self._settings = settings
@@ -108,7 +108,7 @@ class ChangeWatch:
         return len(self._pasts)
 
     def observe(self, window: Window) -> tuple[Change, ...]:
-        """The comparisons of the last hour, this window's included; newest first."""
+        """The comparisons of the last hour including this window, newest first."""
         self._clock_s += window.duration_s
         seen = [self._follow(report, window) for report in window.reports]
         present = [past for past in seen if past is not None]
@@ -126,7 +126,7 @@ class ChangeWatch:
         return tuple(change for _, change in self._changes)
 
     def _follow(self, report: ContainerReport, window: Window) -> _Past | None:
-        """Adds the window to the container's past; None if it says nothing about it."""
+        """Adds the window to the history of the container; None if GOMAXPROCS is unknown."""
         main = report.main_process
         value = main.gomaxprocs.value if main.gomaxprocs else None
         if value is None:
@@ -146,7 +146,7 @@ class ChangeWatch:
                 main=identity,
                 is_successor=report.container.container_id is not None,
             )
-        self._pasts[key] = past  # the dictionary's order is who was seen last
+        self._pasts[key] = past  # keeps the dictionary in the order of last seen
         past.seen_s, past.main = self._clock_s, identity
         if value != past.now.value:
             self._turn(past, value)
@@ -159,8 +159,8 @@ class ChangeWatch:
         return past
 
     def _moved(self, report: ContainerReport, program: str) -> _Past | None:
-        """The past of a process that is now in another part of its container: its cgroup was given
-        a limit, or has lost it."""
+        """The history of a process that moved to another part of its container, because its cgroup
+        got or lost a limit."""
         main, container = report.main_process, report.container
         wanted = main.pid, main.start_ticks, container.container_id, container.unit
         for key, past in self._pasts.items():
@@ -177,7 +177,7 @@ class ChangeWatch:
         return None
 
     def _turn(self, past: _Past, value: int) -> None:
-        """GOMAXPROCS is another one than in the window before."""
+        """GOMAXPROCS differs from the window before."""
         past.is_fresh = True
         if past.old is not None and past.old.value == value:
             past.now, past.old = past.old, None  # back before it had settled
@@ -188,7 +188,7 @@ class ChangeWatch:
         past.now = _Spell(value)
 
     def _compare_in_place(self, past: _Past) -> tuple[Subject, Subject, str] | None:
-        """Before and after of a container that kept its place, once both are known well enough."""
+        """Before and after of a container in the same cgroup, if both sides have enough data."""
         old = past.old
         if old is None:
             return None
@@ -201,10 +201,9 @@ class ChangeWatch:
         return _subject([(past, old)]), _subject([(past, past.now)]), "cgroup"
 
     def _compare_with_predecessors(self, past: _Past) -> tuple[Subject, Subject, str] | None:
-        """As above of a container that took the place of others, now ended, of its workload.
+        """Before and after of a container that replaced ended containers of its workload.
 
-        None also while one of them still has the old value: then this is no rollout, or it has not
-        come to its end.
+        None while a running container still has the old value: the rollout has not finished.
         """
         if not past.is_successor or not past.now.is_enough(self._settings):
             return None
@@ -245,7 +244,7 @@ class ChangeWatch:
 
     def _forget(self) -> None:
         oldest_s = self._clock_s - self._settings.patience_s
-        # Who was seen longest ago comes first: ``_follow`` puts who it sees to the end.
+        # The container not seen for the longest time comes first: ``_follow`` keeps this order.
         for key, past in list(self._pasts.items()):
             if past.seen_s >= oldest_s and len(self._pasts) <= CONTAINERS_MAX:
                 break
@@ -255,7 +254,7 @@ class ChangeWatch:
 
 
 def _workload(container: Container, program: str) -> str:
-    """What a rollout leaves as it is: Kubernetes' names where they are known, else the program."""
+    """The key that a rollout does not change: names of Kubernetes if known, else the program."""
     pod = container.pod
     return f"{pod.namespace}/{pod.workload}/{pod.container} {program}" if pod else program
 
@@ -267,7 +266,7 @@ def program_of(process: Process) -> str:
 
 
 def _is_mixed(report: ContainerReport, value: int) -> bool:
-    """Another process of the same program has another value: a restart within the window."""
+    """Another process of the program has another value: it restarted within the window."""
     program = program_of(report.main_process)
     return any(
         process.gomaxprocs is not None
@@ -278,12 +277,12 @@ def _is_mixed(report: ContainerReport, value: int) -> bool:
 
 
 def _subject(spells: Iterable[tuple[_Past, _Spell]]) -> Subject:
-    """One or several containers as one: the mean of them."""
+    """The mean of one or several containers, as one subject."""
     spells = list(spells)
     total = sum((spell.total() for _, spell in spells), start=NO_WINDOWS)
     past, spell = spells[-1]
     report = spell.report
-    assert report is not None  # a spell that is enough has windows
+    assert report is not None  # a spell with enough data has windows
     main = report.main_process
     savings = list(_savings(spells))
     return Subject(
@@ -293,7 +292,7 @@ def _subject(spells: Iterable[tuple[_Past, _Spell]]) -> Subject:
             duration_s=total.duration_s,
             cpu_ns=total.cpu_ns,
             category_hits=tuple(total.category_hits.tolist()),
-            usage=replace(total.usage, usage_ns=None),  # Observation has no use for it
+            usage=replace(total.usage, usage_ns=None),  # not used in Observation
             limit_cores=report.limit.limit_cores,
             gomaxprocs=spell.value,
             recommended=main.gomaxprocs.recommended if main.gomaxprocs else None,

@@ -1,8 +1,8 @@
-"""One workload before and after: what changed, how sure that is, and what was predicted.
+"""Compares one workload before and after: the changes, their certainty, and the prediction.
 
-Of shares the hits say how sure they are. Of CPU they do not: it is the kernel's own account, and
-exact. What is uncertain is whether the next minute would have been like this one; only the scatter
-of blocks of time tells, and not even that tells whether the load was the same.
+The number of hits gives the uncertainty of shares. CPU time is exact, because it comes from the
+kernel. But the next minute may differ from this one; the scatter between blocks of time shows by
+how much. Nothing shows whether the load was the same.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ MIN_HITS = 50  # as for a verdict: below, shares say little
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A container as a recording or the agent knows it.
+    """A container of a recording or of the agent.
 
-    ``program`` is the main module's path, else the command; ``version`` the main module's.
-    ``predicted`` is the saving that was foretold, None for none.
+    ``program``: the path of the main module, else the command. ``version``: that of the main
+    module. ``predicted``: the predicted saving, or None.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Subject:
     predicted: Saving | None = None
 
     def answers_to(self, name: str) -> bool:
-        """What may be said on the command line for it."""
+        """Whether ``name`` on the command line means this container."""
         names = {self.name, self.cgroup, self.unit, self.program, *self.commands}
         return name in names or bool(name and (self.container_id or "").startswith(name))
 
@@ -66,11 +66,10 @@ _RULES: tuple[tuple[str, Callable[[Subject], Hashable]], ...] = (
 
 
 def match(before: Sequence[Subject], after: Sequence[Subject]) -> Matching:
-    """Who of before is who of after.
+    """Matches the containers before with those after.
 
-    The same program in the same cgroup; of the rest the same program under the same name; of the
-    rest the same program. Each time only where there is exactly one of it on either side: of
-    several replicas nobody can tell which became which.
+    First by program and cgroup, then by program and name, then by program. Each rule matches only
+    if exactly one container on each side has this key: replicas cannot be matched.
     """
     left, right = list(before), list(after)
     pairs = []
@@ -99,14 +98,14 @@ def _unmatched(
     for subject in left:
         many = max(here[subject.program], there[subject.program])
         if there[subject.program]:
-            why = f"{many} containers run {subject.program}: which is which cannot be told"
+            why = f"{many} containers run {subject.program}: it is unclear which one became which"
         else:
-            why = f"nothing like it {'after' if side == 'before' else 'before'}"
+            why = f"no such container {'after' if side == 'before' else 'before'}"
         yield side, subject.name, why
 
 
 def compare(pair: Pair, work: Work | None = None) -> Comparison:
-    """``work`` is units of work a second, both above 0, or None where they are not known."""
+    """``work``: units of work per second, both above 0, or None if unknown."""
     before, after = pair.before.observation, pair.after.observation
     saving = _saving(before, after, work)
     predicted = pair.before.predicted
@@ -191,18 +190,17 @@ def _caveats(pair: Pair, work: Work | None) -> Iterable[str]:
     before, after = pair.before.observation, pair.after.observation
     if work is None:
         yield (
-            "no throughput was given: what changed in CPU is the change's doing only if the load"
-            " was the same"
+            "no throughput was given: the CPU figures can be compared only if the load was the same"
         )
     if before.blocks < 2 or after.blocks < 2:
         yield (
-            "the CPU is exact for the time that was measured; from one window each nobody can tell"
-            " how far the next would be from it"
+            "the CPU is exact for the measured time, but one window on a side does not show how"
+            " much the CPU varies"
         )
     else:
         yield (
-            "the interval of CPU covers the scatter within the time that was measured, not a load"
-            " that differs from hour to hour"
+            "the interval of CPU covers the variation within the measured time, not a load that"
+            " differs from hour to hour"
         )
     if before.gomaxprocs == after.gomaxprocs:
         yield f"GOMAXPROCS is {before.gomaxprocs} on both sides: the difference has another cause"
@@ -213,11 +211,14 @@ def _caveats(pair: Pair, work: Work | None) -> Iterable[str]:
     )
     for what, old, new in others:
         if old != new:
-            yield f"{what} changed too, {old or 'unknown'} to {new or 'unknown'}: its part is in it"
+            yield (
+                f"{what} changed too, {old or 'unknown'} to {new or 'unknown'}: this also affects"
+                " the numbers"
+            )
     if min(before.hits, after.hits) < MIN_HITS:
         yield (
-            f"{min(before.hits, after.hits)} hits on one side are few: the shares say little, and"
-            " their intervals are wide"
+            f"{min(before.hits, after.hits)} hits on one side are too few for reliable shares:"
+            " the intervals are wide"
         )
 
 

@@ -1,4 +1,4 @@
-"""What is known of one container when it is judged: numbers, their intervals and their times."""
+"""The data of one container for its rules: numbers, intervals and times."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from gotax.profile import RUNTIME_GROUPS, Category, Group
 from gotax.window import ContainerReport
 
 _MIDDLE = 1.5
-"""A cost is little once its upper end is below this many times the threshold."""
+"""A cost is little if its upper end is below this multiple of the threshold."""
 
 _MEMBERS = {group: tuple(c for c in Category if c.group is group) for group in Group}
 
 
 class Cost(Enum):
-    """What a GOMAXPROCS above what fits costs."""
+    """The cost of a GOMAXPROCS above what fits."""
 
     PROVEN = "proven"
     LITTLE = "little"
-    UNDECIDED = "undecided"  # too few samples to say either
+    UNDECIDED = "undecided"  # too few samples
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
     """``report`` holds the hits, counters and CPU time of ``duration_s``, of one or many windows.
 
-    ``peak_cores``: the highest use in one window. ``earlier_limit``: the limit the main process
-    had before the present one, None if it has not been seen to change. ``lenient``: asked is not
-    whether a finding is proven, but whether one made before may stay.
+    ``peak_cores``: the highest CPU usage in one window. ``earlier_limit``: the previous limit of
+    the main process, None if no change was seen. ``lenient``: use the release thresholds, which
+    decide whether an earlier finding stays.
     """
 
     report: ContainerReport
@@ -47,7 +47,7 @@ class Context:
 
     @property
     def gomaxprocs(self) -> Gomaxprocs | None:
-        """Of the main process, None if it was not read."""
+        """That of the main process, None if it was not read."""
         found = self.report.main_process.gomaxprocs
         return None if found is None or found.value is None else found
 
@@ -71,17 +71,17 @@ class Context:
 
     @property
     def cores(self) -> float | None:
-        """Mean CPU of its Go processes; None where the kernel's account is not known."""
+        """Mean CPU of its Go processes; None if the kernel does not count it."""
         if self.report.cpu_ns is None or self.duration_s <= 0:
             return None
         return self.report.cpu_ns / 1e9 / self.duration_s
 
     @property
     def throttled(self) -> tuple[int, int]:
-        """(periods with throttling, periods); (0, 0) where the kernel does not count."""
+        """(throttled periods, periods); (0, 0) if the kernel does not count them."""
         usage = self.report.usage
         throttled, periods = usage.throttled_periods or 0, usage.periods or 0
-        # The kernel adds to the two at different moments: a short window may see one of them only.
+        # The kernel updates the two at different times: a short window may see only one of them.
         return min(throttled, periods), periods
 
     @property
@@ -96,10 +96,10 @@ class Context:
 
     @property
     def request_cores(self) -> float | None:
-        """What Kubernetes was asked for, or what it wrote into the cgroup; None where unknown."""
+        """The CPU request of the pod, or else of the cgroup; None if unknown."""
         limit, pod = self.report.limit, self.report.container.pod
         if self.report.container.nested:
-            return None  # what was asked for the container is not for this part of it
+            return None  # the request is for the whole container
         if pod is not None:
             return pod.current.request_cores
         if self.report.container.pod_uid is None:
@@ -117,7 +117,7 @@ class Context:
         return self.hits(*(c for group in groups for c in _MEMBERS[group]))
 
     def reaches(self, hits: float, total: int, threshold: float) -> bool:
-        """Proven by the interval; for what was proven before: not yet disproved by it."""
+        """Proven by the interval; if lenient: not disproved by it."""
         low, high = interval(round(hits), total)
         return high >= threshold * self.thresholds.release if self.lenient else low >= threshold
 
@@ -129,8 +129,8 @@ class Context:
         return predict_saving(self.report, target, self.host_cpus, self.duration_s)
 
     def cost(self, target: int) -> tuple[Cost, Saving | None]:
-        """What GOMAXPROCS above ``target`` costs, and what it rests on, None for the plain share
-        of scheduler and GC."""
+        """The cost of a GOMAXPROCS above ``target``, with the saving it is based on; None if it is
+        based on the share of scheduler and GC."""
         hits, cores, thresholds = self.report.hits, self.cores, self.thresholds
         if hits < thresholds.min_hits and not self.lenient:
             return Cost.UNDECIDED, None
@@ -150,7 +150,7 @@ class Context:
         return Cost.UNDECIDED, saving
 
     def share_evidence(self, what: str, hits: int) -> Evidence:
-        """A share of the CPU time with its interval, the hits and the time behind it."""
+        """A share of the CPU time, with its interval, the number of hits and the time."""
         total = self.report.hits
         low, high = interval(hits, total)
         share = hits / total if total else 0.0
@@ -188,15 +188,15 @@ def is_mismatch(gomaxprocs: Gomaxprocs, thresholds: Thresholds) -> bool:
 
 
 def request_of_weight(weight: int) -> float:
-    """CPU request in cores behind a cpu.weight, by the linear rule of container runtimes.
+    """CPU request in cores for a cpu.weight, by the linear rule of container runtimes.
 
     weight = 1 + (shares - 2) * 9999 / 262142, shares = 1024 * cores (runc's
-    ConvertCPUSharesToCgroupV2Value up to 2025). Newer runtimes use a curve that gives small
-    requests a greater weight: for them the result is too high rather than too low.
+    ConvertCPUSharesToCgroupV2Value up to 2025). Newer runtimes give small requests a
+    greater weight: for them the result is too high.
     """
     return ((weight - 1) * 262142 / 9999 + 2) / 1024
 
 
 def whole(limit_cores: float) -> int:
-    """Processors that a limit fills: rounded up, at least 1."""
+    """The limit rounded up, at least 1."""
     return max(1, math.ceil(limit_cores))

@@ -1,4 +1,4 @@
-"""From the numbers of one container to its verdict."""
+"""The verdict of one container, from its findings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _VERDICTS = {
 
 
 def judge(context: Context) -> tuple[Verdict, tuple[Finding, ...]]:
-    """The verdict, and all there is to tell."""
+    """The verdict and all findings."""
     found = rules.find_all(context)
     return verdict_of(found, context), found
 
@@ -31,5 +31,5 @@ def verdict_of(findings: Sequence[Finding], context: Context) -> Verdict:
         if verdict is not Verdict.OVERSIZED or by_code[code].severity is Severity.WARNING:
             return verdict
         if code == rules.COSTLY:
-            return Verdict.MISMATCH  # above what fits; that less would save is not sure
+            return Verdict.MISMATCH  # a lower value may not save CPU
     return Verdict.UNLIMITED if context.report.limit.limit_cores is None else Verdict.FITS

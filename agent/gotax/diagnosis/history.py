@@ -1,9 +1,8 @@
-"""Verdicts that last: windows of one container added up, and findings that do not flap.
+"""Keeps verdicts stable: judges sums of windows, so that findings do not flap.
 
-Two sums are kept of each container. The *recent* one, of about a minute, finds something new
-quickly. The *long* one, of about an hour, decides whether what was found may stay, so that a load
-that comes and goes does not turn the verdict with it. Both begin anew when what they are about has
-changed: another process (a restart), another GOMAXPROCS, another limit.
+Each container has two sums. The *recent* sum, of about a minute, makes new findings quickly. The
+*long* sum, of about an hour, decides whether a finding stays, so that a varying load does not
+change the verdict each time. Both restart when the process, its GOMAXPROCS or the limit changes.
 """
 
 from __future__ import annotations
@@ -32,15 +31,15 @@ RECENT_S = 60.0
 LONG_S = 3600.0
 DOUBT_S = 900.0
 BLOCK_S = 300.0
-"""Windows older than ``RECENT_S`` are added up in blocks of this length."""
+"""Windows older than ``RECENT_S`` are merged into blocks of this length."""
 JUDGE_EVERY_S = 60.0
-"""A container is judged in every window of its first minute, and then once a minute: what was
-found stands in between. Judging is most of what a window would cost otherwise."""
+"""A container is judged in every window of its first minute, and then once a minute, because it is
+expensive."""
 
 
 @dataclass(slots=True)
 class _Kept:
-    """What is remembered of one container."""
+    """The history of one container."""
 
     subject: tuple[object, ...]
     main: ProcessKey
@@ -48,12 +47,12 @@ class _Kept:
     earlier_limit: float | None = None
     recent: deque[WindowSum] = field(default_factory=deque)
     older: deque[WindowSum] = field(default_factory=deque)
-    holding: dict[str, Finding] = field(default_factory=dict)  # by code, as told last
-    released_s: dict[str, float] = field(default_factory=dict)  # by code, since it was let go
+    holding: dict[str, Finding] = field(default_factory=dict)  # by code, as last reported
+    released_s: dict[str, float] = field(default_factory=dict)  # by code, since it ended
     turning_s: dict[str, float] = field(default_factory=dict)  # by code, since it is in doubt
     verdict: Verdict | None = None
     verdict_s: float = 0.0
-    total_s: float = 0.0  # of the windows added since it began
+    total_s: float = 0.0  # of the windows since the last restart
     unjudged_s: float = 0.0
     saving: Saving | None = None
 
@@ -92,7 +91,7 @@ class _Kept:
 
 
 class History:
-    """``judge`` once per container and window, then ``end_window``."""
+    """Call ``judge`` once per container and window, then ``end_window``."""
 
     def __init__(self, thresholds: Thresholds) -> None:
         self._thresholds = thresholds
@@ -133,7 +132,7 @@ class History:
         kept.unjudged_s = 0.0
 
     def end_window(self) -> None:
-        """Forget the containers that had no report in this window."""
+        """Drops the containers without a report in this window."""
         for key in self._kept.keys() - self._seen:
             del self._kept[key]
         self._seen.clear()
@@ -179,8 +178,8 @@ class History:
 def _settle(kept: _Kept, duration_s: float, recent: Context, long: Context) -> None:
     """What holds: newly found in either sum, or found before and not disproved by the long one.
 
-    A change of mind takes ``DOUBT_S`` without a break: a finding is let go when the long sum has
-    disproved it for so long, and comes back, within an hour, when it has proved it for so long.
+    A finding ends after the long sum has disproved it for ``DOUBT_S`` without interruption. Within
+    an hour it comes back only after the long sum has proved it for as long.
     """
     found = {finding.code: finding for finding in rules.find_all(long)}
     found_recently = found
@@ -188,7 +187,7 @@ def _settle(kept: _Kept, duration_s: float, recent: Context, long: Context) -> N
         found_recently = {finding.code: finding for finding in rules.find_all(recent)}
     may_stay = {}
     if kept.holding.keys() - found.keys():
-        # What may stay of what holds; nothing else is asked, and nothing else excludes it.
+        # Rules with release thresholds, for the findings that hold.
         may_stay = {f.code: f for f in rules.find_each(replace(long, lenient=True))}
     holding: dict[str, Finding] = {}
     turning: dict[str, float] = {}
@@ -201,7 +200,7 @@ def _settle(kept: _Kept, duration_s: float, recent: Context, long: Context) -> N
             if finding is None and turning_s < _patience_s(code):
                 finding, turning[code] = before, turning_s
             elif finding and finding.severity is not before.severity and turning_s < DOUBT_S:
-                # Whether it is worth a warning takes as long to change as whether it is told.
+                # A change of severity takes as long as a change of the finding.
                 finding, turning[code] = before, turning_s
         elif code in kept.released_s:
             finding = proved if turning_s >= DOUBT_S else None
@@ -212,7 +211,7 @@ def _settle(kept: _Kept, duration_s: float, recent: Context, long: Context) -> N
         if finding is not None:
             holding[code] = finding
     if rules.HARMLESS in kept.holding and rules.TOO_FEW_SAMPLES in holding:
-        # That it costs little was proven once, and has not been disproved.
+        # The low cost was proven earlier and has not been disproved.
         holding[rules.HARMLESS] = kept.holding[rules.HARMLESS]
     for code, excluded in rules.EXCLUDES.items():
         if code in holding:
@@ -235,13 +234,13 @@ def _settle(kept: _Kept, duration_s: float, recent: Context, long: Context) -> N
 
 
 def _patience_s(code: str) -> float:
-    """That there are too few samples is no opinion: it goes when there are enough."""
+    """TOO_FEW_SAMPLES ends at once when there are enough samples."""
     return 0.0 if code == rules.TOO_FEW_SAMPLES else DOUBT_S
 
 
 def _main(report: ContainerReport, kept: _Kept | None) -> Process:
-    """The process that the verdict is about: the one it was about before, if that still lives and
-    has not become a minor one."""
+    """The process that the verdict is about: the same as before, if it still runs and has a good
+    part of the hits."""
     if kept is None:
         return report.main_process
     hits = hits_of_processes(report)
@@ -253,7 +252,7 @@ def _main(report: ContainerReport, kept: _Kept | None) -> Process:
 
 
 def _subject(report: ContainerReport, main: Process) -> tuple[object, ...]:
-    """When this changes, what was counted before says nothing about now."""
+    """When this changes, earlier windows no longer count."""
     found = main.gomaxprocs
     value = found.value if found else None
     return (*process_key(main), value, report.limit.limit_cores, found and found.recommended)

@@ -1,4 +1,4 @@
-"""Ready text that sets GOMAXPROCS: for Kubernetes, systemd, container engines, a shell, go.mod."""
+"""Patches that set GOMAXPROCS: for Kubernetes, systemd, container engines, a shell, go.mod."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from gotax.diagnosis.context import whole
 from gotax.process import Container, CpuLimit, PodContainer
 
 CONTAINER_NAME = "CONTAINER"
-"""Stands in a patch for the container's name in the pod template where only Kubernetes would know
-it."""
+"""Placeholder for the container's name in the pod template, if it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """``text`` is ready to be applied; ``note`` says in a sentence what it rests on, or is ""."""
+    """``text`` can be applied as it is; ``note`` is a sentence that explains it, or ""."""
 
     text: str
     note: str = ""
@@ -27,11 +26,11 @@ class Patch:
 def variable_patch(
     container: Container, limit: CpuLimit, value: int, may_be_set: bool = True
 ) -> Patch:
-    """What sets the variable GOMAXPROCS to ``value`` the way this container is run.
+    """A patch that sets the variable GOMAXPROCS to ``value``, for the way this container is run.
 
-    ``may_be_set``: the variable may be there already.
+    ``may_be_set``: the variable may already be set.
     """
-    if container.nested:  # the variables of its pod or unit are not its own
+    if container.nested:  # it does not have the variables of its pod or unit
         return Patch(f"GOMAXPROCS={value}\n")
     if container.pod_uid is not None:
         return _kubernetes(container, limit, value, may_be_set)
@@ -46,31 +45,33 @@ def variable_patch(
 
 
 def _kubernetes(container: Container, limit: CpuLimit, value: int, may_be_set: bool) -> Patch:
-    """By the downward API where that gives ``value``.
+    """Uses the downward API if that gives ``value``.
 
-    Of limits.cpu it gives the limit of the container itself, in units of the divisor and rounded
-    up, so 1 for 500m and 2 for 1500m. Without a limit of its own it would give the node's CPUs.
+    limits.cpu gives the limit of the container itself, in units of the divisor, rounded up: 1 for
+    500m and 2 for 1500m. For a container without a limit it gives the CPUs of the node.
     """
     pod, own = container.pod, _own_limit(container, limit)
     follows = own is not None and own == limit.limit_cores and whole(own) == value
     text = kubernetes_patch(None if follows else value, may_be_set, pod)
     if follows:
-        note = "The patch takes it from the container's CPU limit, so that both change together."
+        note = "The patch takes the value from the container's CPU limit, so both change together."
     elif own is None:
         note = (
-            "It has to be a number: the container has no CPU limit of its own, and there limits.cpu"
-            " of the downward API is the node's CPUs."
+            "The value has to be a number: the container has no CPU limit of its own, so limits.cpu"
+            " of the downward API would give the number of CPUs of the node."
         )
     else:
-        note = f"It has to be a number: limits.cpu of the downward API would give {whole(own)}."
+        note = (
+            f"The value has to be a number: limits.cpu of the downward API would give {whole(own)}."
+        )
     return Patch(text, note, follows)
 
 
 def _own_limit(container: Container, limit: CpuLimit) -> float | None:
-    """What its manifest has as limits.cpu, as far as the cgroups tell; None: nothing."""
+    """limits.cpu of its manifest, as far as the cgroups show it; None for no limit."""
     pod = container.pod
     if pod is not None and pod.current.limit_cores is None and pod.desired.limit_cores is None:
-        return None  # somebody else has set what the cgroup has
+        return None  # the limit of the cgroup does not come from Kubernetes
     name = container.container_id
     if name is not None and name in container.cgroup:
         # The process may be in a cgroup below the container's own.
@@ -87,10 +88,10 @@ def kubernetes_patch(
 ) -> str:
     """A strategic merge patch of a Deployment, StatefulSet, DaemonSet or CronJob.
 
-    ``value`` None: from the container's CPU limit by the downward API. ``replaces``: the variable
-    may be there already, in the other form; a variable with both forms is refused, so the other
-    one is set to null, which deletes it. Once the ``pod`` is known, the first line is a comment
-    that says how to apply it, or why it cannot be and what to do instead.
+    ``value`` None: take the value from the container's CPU limit by the downward API.
+    ``replaces``: the variable may already exist in the other form. Kubernetes refuses a variable
+    with both forms, so the patch sets the other one to null, which deletes it. If the ``pod`` is
+    known, the first line is a comment that says how to apply the patch, or what to do instead.
     """
     workload = pod.workload.kind if pod is not None else "Deployment"
     is_init = pod is not None and pod.kind in ("init", "sidecar")
@@ -127,35 +128,35 @@ _NOT_REPLACED = frozenset({"ReplicaSet", "ReplicationController"})
 
 
 def application(pod: PodContainer) -> str:
-    """One line: the command that applies its patch, or what to do where no command can."""
+    """One line: the command that applies the patch, or what to do if there is none."""
     workload = pod.workload
     if pod.kind == "ephemeral":
-        return "an ephemeral container cannot be changed: give it the variable when it is added"
+        return "an ephemeral container cannot be changed: set the variable when you add it"
     if workload.kind in _PATCHED | _NOT_REPLACED:
         name, namespace = shlex.quote(workload.name), shlex.quote(pod.namespace)
         command = f"kubectl -n {namespace} patch {workload.kind.lower()} {name} --patch-file FILE"
         if workload.kind in _PATCHED:
             return _line(command)
-        return _line(f"{command}, then delete its pods: it makes new ones, but replaces none")
+        return _line(f"{command}, then delete its pods: it does not replace them by itself")
     if workload.kind == "StaticPod":
-        return _line(f"for the manifest of {workload.name} on node {pod.node}")
+        return _line(f"put this into the manifest of {workload.name} on node {pod.node}")
     if workload.kind == "Pod":
         return (
-            "the environment of a pod cannot be changed: put this into its manifest, make it anew"
+            "the environment of a pod cannot be changed: put this into its manifest and recreate it"
         )
     if workload.kind == "Job":
-        return "a job cannot be changed: put this into its manifest, make it anew"
-    # Strategic merge patches are for Kubernetes' own kinds; any other patch replaces whole lists.
-    return _line(f"{workload} takes no such patch: put this into its template, where it is kept")
+        return "a job cannot be changed: put this into its manifest and recreate it"
+    # Strategic merge patches work only for built-in kinds; other patches replace whole lists.
+    return _line(f"{workload} does not accept such a patch: put this into its pod template")
 
 
 def _line(text: str) -> str:
-    """Names are Kubernetes' and harmless; if they should not be, they still end no comment."""
+    """Replaces what is not printable, so that a hostile name cannot end the comment."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _scalar(name: str) -> str:
-    """A name as YAML takes it for text: not 1e3, on or null."""
+    """Quotes a name that YAML would not read as text, such as 1e3, on or null."""
     plain = re.fullmatch(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*", name)
     return name if plain and name not in _WORDS else json.dumps(name)
 
@@ -169,22 +170,22 @@ _ENGINES = {"docker": "docker", "podman": "podman", "containerd": "nerdctl"}
 
 
 def engine_patch(runtime: str | None, value: int) -> str:
-    """For a container outside Kubernetes: an option of the command that makes it."""
+    """For a container outside Kubernetes: an option of the command that creates it."""
     command = f"{_ENGINES[runtime]} run " if runtime in _ENGINES else ""
     return (
-        "# a container keeps its environment: make it again with this option\n"
+        "# the environment of a container cannot be changed: recreate it with this option\n"
         f'# (in a Compose file: environment: {{GOMAXPROCS: "{value}"}})\n'
         f"{command}-e GOMAXPROCS={value}\n"
     )
 
 
 def quadlet_patch(unit: str, value: int) -> str:
-    """For a container that podman runs as a service; the service's own environment is podman's."""
+    """For a container that podman runs as a service. The service's own environment is podman's."""
     name = _line(unit.rsplit("/", 1)[-1].removesuffix(".service"))
     return (
         f"# in {name}.container (Quadlet), then systemctl daemon-reload and systemctl restart"
         f" {name}.service;\n"
-        f"# where the unit has a podman run of its own, give that -e GOMAXPROCS={value}\n"
+        f"# if the unit calls podman run itself, add -e GOMAXPROCS={value} to that command\n"
         "[Container]\n"
         f"Environment=GOMAXPROCS={value}\n"
     )
@@ -193,11 +194,11 @@ def quadlet_patch(unit: str, value: int) -> str:
 # systemd
 
 _BY_SYSTEMD_RUN = re.compile(r"run-(?:[pu]?[0-9]+(?:-i[0-9]+)?|r[0-9a-f]{32})\.(?:service|scope)")
-"""The names that systemd-run gives where it is not told one (systemd's src/run/run.c)."""
+"""Names that systemd-run generates (systemd's src/run/run.c)."""
 
 
 def _is_manager(unit: str) -> bool:
-    """The manager of a user's units, or what it runs without a unit: no service to be changed."""
+    """The manager of a user's units, or its own scope: not a service that can be changed."""
     return unit.startswith("user@") or unit == "init.scope"
 
 
@@ -206,21 +207,21 @@ def _unit_patch(container: Container, unit: str, value: int, may_be_set: bool) -
     plain = f"GOMAXPROCS={value}\n"
     if _BY_SYSTEMD_RUN.fullmatch(name):
         option = "--scope " if name.endswith(".scope") else ""
-        return f"# {name} is gone once it ends: start it with this\nsystemd-run {option}-E {plain}"
+        return f"# {name} is temporary: start it with this option\nsystemd-run {option}-E {plain}"
     if name.endswith(".scope"):
-        return f"# {name} starts nothing: for the environment of what starts the program\n{plain}"
+        return f"# {name} starts no program: set this where the program is started\n{plain}"
     parts = container.cgroup.split("/")
     if unit in parts and parts[-1] != unit:
-        return f"# for what starts the program below {name}, in a cgroup of its own\n{plain}"
+        return f"# set this where {name} starts the program, which has a cgroup of its own\n{plain}"
     is_users = any(p.startswith("user@") for p in (*parts, *container.key.split("/")))
     return systemd_patch(name, value, is_users, may_be_set)
 
 
 def systemd_patch(name: str, value: int, is_users: bool = False, may_be_set: bool = True) -> str:
-    """A drop-in (systemd.unit(5)); its first line says where it belongs.
+    """A drop-in (systemd.unit(5)). Its first line is its path.
 
-    ``is_users``: a unit of a user's own manager. Of several Environment= the last counts, and
-    drop-ins come after the unit, but any EnvironmentFile= comes after them all (systemd.exec(5)).
+    ``is_users``: a unit of a user's own manager. The last Environment= counts. Drop-ins come after
+    the unit, but any EnvironmentFile= comes after them all (systemd.exec(5)).
     """
     folder = "~/.config/systemd/user" if is_users else "/etc/systemd/system"
     command = f"systemctl{' --user' if is_users else ''}"
@@ -229,10 +230,10 @@ def systemd_patch(name: str, value: int, is_users: bool = False, may_be_set: boo
         f"# then {command} daemon-reload and {command} restart {name}",
     ]
     if may_be_set:
-        lines.append("# an EnvironmentFile= that has GOMAXPROCS wins over this: change it there")
+        lines.append("# an EnvironmentFile= with GOMAXPROCS overrides this: change it there")
     return "\n".join((*lines, "[Service]", f"Environment=GOMAXPROCS={value}")) + "\n"
 
 
 def go_line() -> str:
-    """For go.mod, in place of its go line."""
+    """The new go line of go.mod."""
     return "go 1.25.0\n"

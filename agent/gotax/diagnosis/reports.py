@@ -1,4 +1,4 @@
-"""From what was measured of each container to its report."""
+"""Makes the report of each container from its measurements."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from gotax.window import ContainerReport
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One container with Go processes in one window. ``processes`` has most hits first.
+    """One container with Go processes in one window. ``processes``: most hits first.
 
-    ``rows`` are those of the profile. ``counters``: the kernel's, since the cgroup was created.
+    ``rows``: its rows of the profile. ``counters``: those of the kernel, since the cgroup was
+    created.
     """
 
     processes: tuple[Process, ...]
@@ -38,9 +39,9 @@ class Measured:
 
 
 class Reports:
-    """One report per container and window. ``errors`` counts what went wrong, by reason.
+    """Makes one report per container and window. ``errors`` counts errors by reason.
 
-    ``counters``: by container, as they were when the last window ended.
+    ``counters``: by container, at the end of the last window.
     """
 
     def __init__(self, thresholds: Thresholds, functions: int, errors: Counter[str]) -> None:
@@ -53,7 +54,7 @@ class Reports:
     def of_window(
         self, containers: Iterable[Measured], profile: Profile, duration_s: float, cpus: int
     ) -> tuple[ContainerReport, ...]:
-        """Most hits first. ``cpus``: of the host."""
+        """Reports with the most hits first. ``cpus``: of the host."""
         counters: dict[str, CpuUsage] = {}
         reports = []
         for measured in containers:
@@ -68,7 +69,7 @@ class Reports:
         return tuple(sorted(reports, key=lambda report: (-report.hits, report.container.name)))
 
     def _silences_of(self, container: Container) -> tuple[Silence, ...]:
-        """Those of the flags, and what the pod's author does not want to hear."""
+        """The silences of the flags and of the pod's annotation."""
         text = container.pod.silence if container.pod is not None else ""
         if not text:
             return self._silences
@@ -82,7 +83,7 @@ class Reports:
 def _report(
     measured: Measured, profile: Profile, usage: CpuUsage, functions: int
 ) -> ContainerReport:
-    """Not judged yet."""
+    """A report without a verdict."""
     rows = measured.rows
     return ContainerReport(
         container=measured.container,

@@ -1,11 +1,11 @@
-"""What another GOMAXPROCS would save or cost: a prediction from the profile of one window.
+"""Predicts what another GOMAXPROCS would save or cost, from the profile of one window.
 
-Each kind of work keeps a part of its CPU time: looking for work nearly nothing, system calls about
-half, the program's own code most. That is the same for most programs; what is left over is taken
-from the calibrated runs whose profiles are most like this one (a Gaussian process). It also says
-how sure that is: less, the less any calibrated run is like it.
+Each kind of work keeps a part of its CPU time: the search for work almost nothing, system calls
+about half, the program's own code most. These parts are about the same for most programs. A
+Gaussian process corrects them by the calibrated runs with the most similar profiles, and gives the
+uncertainty: the less similar the runs, the larger it is.
 
-docs/saving.md derives the model; its numbers, in calibrated.py, come from measured runs.
+docs/saving.md derives the model. Its numbers, in calibrated.py, come from measured runs.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from gotax.window import ContainerReport
 Floats = npt.NDArray[np.float64]
 
 MIN_HITS = 50
-"""Below that a profile says nothing about shares."""
+"""With fewer, a profile says nothing about shares."""
 
 CLUMPING = 2.0
-"""Variance of a share over that of independent hits: hits come in runs, a collection at a time."""
+"""Variance of a share, relative to independent hits: a collection causes many hits in a row."""
 
 TERMS: dict[str, tuple[str, tuple[Category, ...]]] = {
     "find": ("idle Ps that look for work", (Category.SCHED_FIND_WORK,)),
@@ -71,14 +71,14 @@ LENGTH, AMPLITUDE, NOISE = 0.5, 0.3, 0.25
 """Of the Gaussian process: how far the kernel reaches, what it may correct, and what runs of one
 program scatter by."""
 SATURATED = 0.93
-"""Share of what a container may use from which its use says nothing about its demand."""
+"""From this share of the available CPU on, the usage says nothing about the demand."""
 LEAST_ROOM = 0.001
 """Cores: the kernel refuses a quota below 1 ms, but what was read may be anything."""
 HEADROOM = 0.7
-"""Share of what the new GOMAXPROCS allows, from which queues are felt."""
+"""From this share of the new GOMAXPROCS on, queues cost latency."""
 GC_NOTABLE = 0.05
 BURST, BLOCKS_MIN = 2.0, 4
-"""A load comes in bursts if the busiest of at least so many blocks is that much above the mean."""
+"""A load has bursts if the busiest of ``BLOCKS_MIN`` or more blocks is ``BURST`` times the mean."""
 
 _GROUPED = np.zeros((len(TERMS), len(Category)))
 for _row, (_, _members) in enumerate(TERMS.values()):
@@ -124,8 +124,8 @@ class Retained:
 
 
 def features(situation: Situation, target: int) -> Floats:
-    """What makes two situations alike: shares (their roots, so that small ones count), how much
-    GOMAXPROCS changes, and the utilisation."""
+    """What is compared: the roots of the shares (so that small ones count), the change of
+    GOMAXPROCS, and the utilisation."""
     change = math.log2(situation.value / target) / 16
     busy = math.log(min(1.0, max(situation.utilisation, 0.01))) / 2
     return np.concatenate([np.sqrt(situation.shares), [change, busy]])
@@ -167,7 +167,7 @@ class Neighbours:
 
 
 def reach(middle: Floats, deviation: Floats) -> Floats:
-    """How far the middle may be off, but for a factor: more for a greater change."""
+    """The error of the middle, up to a factor: a greater change has a larger error."""
     return deviation * (0.3 + np.abs(middle))
 
 
@@ -182,9 +182,9 @@ def _calibration(way: str) -> tuple[Floats, Neighbours]:
 def predict_retained(situation: Situation, target: int, host_cpus: int) -> Retained:
     """What is retained when GOMAXPROCS goes down to ``target``, below its value and at least 1.
 
-    The calibrated machine has two CPUs. There a target of 1 also keeps a program from running on
+    The calibrated machine has two CPUs. There a target of 1 also prevents a program from running on
     several CPUs at once, and a target of 2 does not. On a larger host any target below its CPUs
-    does so, in part: the truth is somewhere between the two.
+    does so in part: the truth is between the two.
     """
     if target == 1:
         return _predict(situation, target, "one")
@@ -216,10 +216,10 @@ def _predict(situation: Situation, target: int, way: str) -> Retained:
 def predict_saving(
     report: ContainerReport, target: int, host_cpus: int, duration_s: float
 ) -> Saving | None:
-    """What GOMAXPROCS = ``target`` would save of the CPU that this window of ``duration_s`` saw.
+    """The CPU that GOMAXPROCS = ``target`` would have saved in this window of ``duration_s``.
 
-    None: GOMAXPROCS or the CPU time is not known, there are fewer than MIN_HITS samples, or
-    ``target`` is above GOMAXPROCS: the runs say what fewer Ps save, not what more of them cost.
+    None if GOMAXPROCS or the CPU time is unknown, if there are fewer than MIN_HITS samples, or if
+    ``target`` is above GOMAXPROCS: the runs measure what fewer Ps save, not what more Ps cost.
     """
     gomaxprocs = report.main_process.gomaxprocs
     if gomaxprocs is None or gomaxprocs.value is None or report.cpu_ns is None:
@@ -240,9 +240,9 @@ def predict_saving(
     low, mid, high = (cores * (1 - part) for part in (kept.high, kept.mid, kept.low))
     is_saturated = cores >= SATURATED * room
     if is_saturated:
-        # More work may be waiting: then it goes on using what it may, and does more of it.
+        # More work may be waiting: then it does more work and uses as much CPU as before.
         low = min(low, 0.0)
-    load = _Load(cores, mid, room, is_saturated)
+    load = _Load(cores, mid, room, min(host_cpus, cpus), is_saturated)
     way = "one" if target == 1 else "several"
     cautions = _cautions(report, target, load)
     return Saving(low, mid, high, _sources(situation, way, mid), cautions)
@@ -267,12 +267,13 @@ def _sources(situation: Situation, way: str, mid: float) -> tuple[SavingSource, 
 class _Load:
     cores: float
     saved: float
-    room: float  # what it may use now
+    room: float  # cores it may use now, with its limit
+    cpus: int  # on which it may run
     is_saturated: bool
 
 
 def _cautions(report: ContainerReport, target: int, load: _Load) -> tuple[str, ...]:
-    """Where the change could hurt, and how to check; sentences."""
+    """Sentences: where the change could hurt, and how to check."""
     gomaxprocs = report.main_process.gomaxprocs
     if gomaxprocs is None or gomaxprocs.value is None or gomaxprocs.value <= target:
         return ()
@@ -280,31 +281,34 @@ def _cautions(report: ContainerReport, target: int, load: _Load) -> tuple[str, .
     after = load.cores - load.saved
     if load.is_saturated:
         found.append(
-            f"It uses all of the {load.room:g} CPU it may: if work is waiting, it will do more of"
-            " it rather than use less CPU. Compare throughput, not CPU."
+            f"It uses all of the {load.room:g} CPU available to it: if work is waiting, it will do"
+            " more work instead of using less CPU. Compare throughput, not CPU."
         )
     if after >= HEADROOM * target:
         found.append(
             f"Little headroom: {after:.2f} of {target} CPUs would be in use. Watch latency at peak"
-            " load, and /sched/latencies:seconds of runtime/metrics."
+            " load and /sched/latencies:seconds of runtime/metrics."
         )
     elif _is_bursty(report):
         found.append(
-            "Its load comes in bursts: those that ran on many CPUs at once will take longer on"
+            "Its load comes in bursts: a burst that now runs on many CPUs will take longer on"
             f" {target}. Watch the 99th percentile of latency."
         )
     if target == 1 and report.group_share(Group.GC) >= GC_NOTABLE:
-        found.append(
-            "With one P the garbage collector's turns hold up everything else for up to 10 ms at a"
-            " time. GOMAXPROCS=2 is the careful choice where tail latency matters."
+        caution = (
+            "With GOMAXPROCS=1 the garbage collector can delay all other work for up to 10 ms at a"
+            " time."
         )
+        if load.cpus >= 2:
+            caution += " If tail latency matters, use GOMAXPROCS=2."
+        found.append(caution)
     if gomaxprocs.value <= 2 * target:
-        found.append("GOMAXPROCS is near what fits already: measure before and after.")
+        found.append("GOMAXPROCS is already close to what fits: measure before and after.")
     return tuple(found)
 
 
 def _is_bursty(report: ContainerReport) -> bool:
-    """Some stretches of the window were far busier than its mean."""
+    """Some parts of the window were far busier than the mean."""
     blocks = report.drain_hits
     if len(blocks) < BLOCKS_MIN or sum(blocks) < MIN_HITS:
         return False

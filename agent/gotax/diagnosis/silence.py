@@ -1,4 +1,4 @@
-"""Findings that were asked not to be told, by flag or by annotation.
+"""Findings that a flag or an annotation silences.
 
 GT002                    this code everywhere
 GT001/environment        only with this cause
@@ -29,33 +29,33 @@ def covers(silence: Silence, finding: Finding, report: ContainerReport) -> bool:
 
 
 def parse_silence(text: str) -> Silence:
-    """CODE[/CAUSE][@NAME-GLOB]. ParseError ``silence`` says what is wrong with it."""
+    """Parses CODE[/CAUSE][@NAME-GLOB]. Raises ParseError ``silence``."""
     subject, at, pattern = text.strip().partition("@")
     code, slash, cause = subject.partition("/")
     if code not in CODES:
-        raise ParseError("silence", f"{code!r} is no code of a finding")
+        raise ParseError("silence", f"{code!r} is not the code of a finding")
     if slash and cause not in _CAUSES:
-        raise ParseError("silence", f"{cause!r} is no cause: {', '.join(sorted(_CAUSES))}")
+        raise ParseError("silence", f"{cause!r} is not a cause: {', '.join(sorted(_CAUSES))}")
     if at and not 0 < len(pattern) <= _MAX_TEXT:
         raise ParseError("silence", f"{text[:100]!r} has no name after the @")
     return Silence(code, cause, pattern or "*")
 
 
 def parse_annotation(text: str) -> tuple[Silence, ...]:
-    """The value of a pod's annotation gotax.dev/silence; ParseError ``silence`` as above.
+    """Parses the annotation gotax.dev/silence of a pod. Raises ParseError ``silence``.
 
-    Codes, with causes if wanted, separated by commas.
+    It contains codes, with optional causes, separated by commas.
     """
     if len(text) > _MAX_TEXT:
         raise ParseError("silence", f"{len(text)} characters")
     words = [word for part in text.split(",") if (word := part.strip())]
     if any("@" in word for word in words):
-        raise ParseError("silence", "an annotation is about its own pod: no @NAME")
+        raise ParseError("silence", "an annotation is only for its own pod: remove @NAME")
     return tuple(parse_silence(word) for word in words)
 
 
 def silenced(report: ContainerReport, silences: Iterable[Silence]) -> ContainerReport:
-    """The report without the findings that are covered; their codes go to ``silenced``."""
+    """The report without the silenced findings; their codes are added to ``silenced``."""
     rules = tuple(silences)
     if not rules or not report.findings:
         return report
@@ -68,7 +68,7 @@ def silenced(report: ContainerReport, silences: Iterable[Silence]) -> ContainerR
 
 
 def names(report: ContainerReport) -> list[str]:
-    """What a container may be called by in a pattern."""
+    """The names of a container that a pattern can match."""
     container, main = report.container, report.main_process
     build = main.build
     found = [container.name, container.unit, container.cgroup, container.container_id]
@@ -79,8 +79,8 @@ def names(report: ContainerReport) -> list[str]:
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Of the whole name; * is any text, ? one character, anything else itself."""
-    # Without a regular expression: one of a hostile pattern could take for ever.
+    """Matches the whole name; * is any text, ? is one character."""
+    # Not a regular expression: a hostile pattern could take forever.
     at = star = 0
     back = -1
     i = 0

@@ -1,4 +1,4 @@
-"""Windows of one container, added up."""
+"""Sums of windows of one container."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gotax.profile import CATEGORY_COUNT, Int64Array
 from gotax.window import ContainerReport
 
 _PROCESSES_MAX = 64
-"""Of one container whose hits are kept apart."""
+"""Processes of one container whose hits are counted separately."""
 
 ProcessKey = tuple[int, int]
 """PID and start time."""
@@ -19,9 +19,9 @@ ProcessKey = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class WindowSum:
-    """``windows`` of one container, or of several with the same load, added up.
+    """The sum of ``windows`` of one container, or of several with the same load.
 
-    ``cores`` is the sum of the use in each window, and ``cores_squared`` that of its squares.
+    ``cores``: the sum of the CPU usage of each window; ``cores_squared``: the sum of its squares.
     """
 
     windows: int = 0
@@ -57,7 +57,7 @@ class WindowSum:
 
     @property
     def cores_variance(self) -> float:
-        """Of the use in one window."""
+        """Variance of the CPU usage of one window."""
         if self.windows < 2:
             return 0.0
         excess = self.cores_squared - self.cores**2 / self.windows
@@ -68,7 +68,7 @@ NO_WINDOWS = WindowSum()
 
 
 def one_window(report: ContainerReport, duration_s: float, cpu_ns: int) -> WindowSum:
-    """``cpu_ns``: what the window used, from the kernel's account or from the hits."""
+    """``cpu_ns``: CPU time of the window, from the kernel or from the hits."""
     cores = cpu_ns / 1e9 / duration_s if duration_s > 0 else 0.0
     each = zip(report.processes, hits_of_processes(report), strict=True)
     return WindowSum(

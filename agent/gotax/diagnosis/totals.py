@@ -1,4 +1,4 @@
-"""Fold samples into totals per container: by category and by function."""
+"""Adds samples up per container, by category and by function."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def category_hits(category: UInt8Array, hits: Int64Array) -> Int64Array:
 def top_functions(profile: Profile, rows: Int64Array, count: int) -> tuple[FunctionShare, ...]:
     """The ``count`` functions with the most cumulative hits among these rows of the profile.
 
-    Kernel time counts for the user function that caused it. A function counts once per stack,
-    however often it recurs there.
+    Kernel time counts for the user function that caused it. A recursive function counts once per
+    stack.
     """
     flat: Counter[str] = Counter()
     cumulative: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""When to ask a remote service again that did not answer."""
+"""When to retry a remote service that failed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class BackOff:
         self._first_s = first_s
         self._last_s = last_s
         self.failures = 0
-        """In a row."""
+        """Failures in a row."""
 
     def fail(self) -> None:
         self.failures += 1

@@ -1,4 +1,4 @@
-"""Before and after, for people and as gotax.compare/v1 (docs/json.md)."""
+"""Comparisons as text and as gotax.compare/v1 (docs/json.md)."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from gotax.exporters.text import columns, utf8
 SCHEMA = "gotax.compare/v1"
 _LABEL_WIDTH = 12
 _FIGURE = 10
-_NOTABLE_SHARE = 0.01  # a category below that on both sides is left out of the text
+_NOTABLE_SHARE = 0.01  # categories below this on both sides are not shown
 
 _MATCHES = {
     "cgroup": "the same program in the same cgroup",
     "name": "the same program under the same name",
     "workload": "the same container of the same workload",
-    "program": "the same program, once on either side",
+    "program": "the same program, once on each side",
     "container": "as named by --container",
 }
 
@@ -51,7 +51,7 @@ _OUTCOMES = {
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Where one half of a comparison comes from: ``source`` is the file's name."""
+    """One side of a comparison. ``source`` is the name of the file."""
 
     source: str
     host: str
@@ -150,11 +150,11 @@ def _delta(delta: Delta) -> dict[str, Any]:
     }
 
 
-# For people
+# Text
 
 
 def render_compare(result: Result, style: Style) -> str:
-    """A table per matched container, what was saved, and what the numbers do not show."""
+    """A table for each matched container, the saving, and the caveats."""
     sides = [
         f"{shortened(side.source, 40, style)} ({shortened(side.host, 30, style)},"
         f" {side.duration_s:.1f} s)"
@@ -197,18 +197,18 @@ def render_comparison(comparison: Comparison, style: Style) -> list[str]:
         paint = GREEN if comparison.outcome is Outcome.WITHIN else YELLOW
         lines.append(" " * _LABEL_WIDTH + painted(_OUTCOMES[comparison.outcome], paint, style))
     for caveat in comparison.caveats:
-        label = "But" if caveat is comparison.caveats[0] else ""
+        label = "Note" if caveat is comparison.caveats[0] else ""
         lines += labelled(label, paragraph(caveat, room, style), _LABEL_WIDTH, style)
     return lines
 
 
 def sentence(change: Change) -> str:
-    """The whole of it in one harmless line, for a log."""
+    """The change in one printable line, for a log."""
     return _sentence(change, Style(unicode=False))
 
 
 def headline(change: Change, style: Style) -> str:
-    """As ``sentence`` within the width of a screen, with its mark."""
+    """``sentence`` with a mark, shortened to the width of the screen."""
     mark, paint = ("✓" if style.unicode else "=", GREEN)
     if change.comparison.outcome is Outcome.BELOW or change.comparison.saving.value < 0:
         mark, paint = "!", YELLOW
@@ -316,14 +316,14 @@ def _rows(comparison: Comparison, style: Style) -> Iterable[_Row]:
 
 
 def _throttled_s(seen: Observation) -> float | None:
-    """A second of profiled time."""
+    """Throttled time per second of profiled time."""
     if seen.usage.throttled_ns is None or seen.duration_s <= 0:
         return None
     return seen.usage.throttled_ns / 1e9 / seen.duration_s
 
 
 def _unit(value_s: float) -> tuple[str, float]:
-    """A unit in which the value is no small fraction, and how many there are in a second."""
+    """A unit in which the value is at least 1, and how many of it make a second."""
     for unit, scale in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
         if value_s * scale >= 1:
             return unit, scale
@@ -356,8 +356,8 @@ def _signed(value: float, form: str) -> str:
 def _saved(comparison: Comparison) -> str:
     saving = comparison.saving
     share = saving.value / comparison.before.cores if comparison.before.cores else 0.0
-    at = "at the work of before" if comparison.work else "if the load was the same"
-    return f"{saving.value:.3f} cores{_between(saving)}, {share:.0%} of before, {at}"
+    at = "for the same work" if comparison.work else "if the load was the same"
+    return f"{saving.value:.3f} cores{_between(saving)}, {share:.0%} of the CPU before, {at}"
 
 
 def _between(saving: Estimate) -> str:
@@ -369,7 +369,7 @@ def _between(saving: Estimate) -> str:
 def _predicted(comparison: Comparison) -> str:
     predicted = comparison.predicted
     if predicted is None:
-        return "nothing: no finding of before foretold a saving"
+        return "no prediction: no finding before the change predicted a saving"
     text = f"{predicted.mid:.3f} cores, between {predicted.low:.3f} and {predicted.high:.3f}"
     if comparison.outcome is Outcome.NOT_APPLIED:
         text += (

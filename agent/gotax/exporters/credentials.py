@@ -1,4 +1,4 @@
-"""Who gotax is to a remote service: TLS files, headers, a token.
+"""Credentials for a remote service: TLS files, headers, a token.
 
 Files are read again when they change, because what rotates certificates and tokens does not
 restart the agent.

@@ -1,17 +1,17 @@
-"""The last Window and the totals of the agent's life for Prometheus; docs/metrics.md lists all.
+"""The last window and the totals since the start for Prometheus; docs/metrics.md lists all metrics.
 
-A container is known by ``namespace``, ``pod``, ``container`` and ``workload``, as others name them
-(kube-state-metrics, cAdvisor), and by ``id``, so that a restarted container never goes on with its
-predecessor's numbers. All else there is to join on is on ``gotax_container_info`` only. Each of
-these labels can be dropped: counters of what is then one series are added up, and one container
-speaks for all.
+A container has the labels ``namespace``, ``pod``, ``container`` and ``workload``, with the values
+that kube-state-metrics and cAdvisor use. It also has the label ``id``, so that a restarted
+container does not continue the counters of its predecessor. All other identity is on
+``gotax_container_info``. Each label can be dropped: then counters of containers with equal labels
+are added up, and one of these containers provides the other values.
 
-Counters stay for a while after their container has ended, so that a last scrape sees their end;
-all else is of the last window and of containers that live. Names come from strangers, so they are
-cut to a bounded length, and only so many containers are listed that the series stay below a bound;
-the CPU time of the rest is added up in one series.
+Counters stay for a while after their container has ended, so that the last scrape sees the final
+value. Everything else is about the last window and running containers. Names are untrusted, so they
+are cut to a bounded length. The number of listed containers is bounded too; the CPU time of the
+others is added up in one series.
 
-Publishing only adds numbers up. The text is made when it is asked for, once per window.
+``publish`` only adds numbers. The text is rendered on request, once per window.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class Exposition:
-    """What is shown, and for how long.
+    """Which labels and series are shown, and for how long.
 
-    ``dropped``: of CONTAINER_LABELS. ``max_series``: of containers, all together. ``grace_s``: how
-    long the counters of a container that ended stay, in profiled time, so that no clock is needed
-    and a paused agent forgets nobody; two scrapes of a minute fit in.
+    ``dropped``: which of CONTAINER_LABELS are omitted. ``max_series``: bound on the series of all
+    containers together. ``grace_s``: how long the counters of an ended container stay, in profiled
+    time; enough for two scrapes with an interval of a minute.
     """
 
     dropped: frozenset[str] = frozenset()
@@ -58,7 +58,7 @@ class PrometheusExporter:
     def __init__(
         self, exposition: Exposition = Exposition(), others: Sequence[object] = ()
     ) -> None:
-        """``others``: exporters beside this one. Those with metrics of their own show them here."""
+        """``others``: the other exporters. Their own metrics are included here."""
         self._exposition = exposition
         self._kept = tuple(
             place for place, label in enumerate(CONTAINER_LABELS) if label not in exposition.dropped
@@ -79,7 +79,7 @@ class PrometheusExporter:
             self._totals.add(window)
             for entry in self._listed.values():
                 entry.now.clear()
-            # Who is there already comes first, so that its counters do not fall in a long window.
+            # Listed containers come first, so that new ones do not displace them.
             keyed = [(self._labels(report.container), report) for report in window.reports]
             added = [pair for pair in keyed if pair[0] not in self._listed]
             for labels, report in keyed:
@@ -90,20 +90,20 @@ class PrometheusExporter:
                 self._add_report(labels, report, window)
 
     def close(self) -> None:
-        """Forget everything; ``expose`` then shows only gotax itself."""
+        """Clears all values; ``expose`` then shows only gotax itself."""
         with self._lock:
             self._listed.clear()
             self._window = self._text = None
 
     def expose(self) -> bytes:
-        """The text format, to be sent as ``CONTENT_TYPE``."""
+        """The text format, of type ``CONTENT_TYPE``."""
         with self._lock:
             if self._text is None:
                 self._text = self._format.render(self.collect())
             return self._text
 
     def collect(self) -> Iterator[metrics_core.Metric]:
-        """What a registry of prometheus_client asks of a collector."""
+        """The interface of a collector in prometheus_client."""
         return map(self._converted, self._families())
 
     def _families(self) -> Iterator[Family]:
@@ -135,7 +135,7 @@ class PrometheusExporter:
                 del self._listed[key]
 
     def _add_report(self, key: Labels, report: ContainerReport, window: Window) -> None:
-        """Containers are one if their labels are: a name twice in the text spoils the scrape."""
+        """Containers with equal labels share an entry: a repeated series would fail the scrape."""
         entry = self._listed.get(key)
         if entry is None:
             if len(self._listed) >= self._exposition.max_listed:
@@ -147,13 +147,13 @@ class PrometheusExporter:
         entry.last_seen_s = self._totals.profiled_s
 
     def _labels(self, container: Container) -> Labels:
-        """``CONTAINER_LABELS`` of a container, without those that are dropped."""
+        """Values of the ``CONTAINER_LABELS`` of a container, without the dropped ones."""
         every = labels_of(container)
         return tuple(every[i] for i in self._kept)
 
 
 def _united(exporters: Iterable[Instrumented]) -> Iterator[Family]:
-    """Each metric once: two of a kind have the same, told apart by a label."""
+    """Each metric once: exporters of the same kind have the same metrics with different labels."""
     found: dict[Metric, list[tuple[Labels, float | None]]] = {}
     for exporter in exporters:
         for family in exporter.families():

@@ -1,4 +1,4 @@
-"""How text for people may look, and the small words and figures all of it shares."""
+"""Style of terminal text: colours, marks, and the format of numbers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from gotax.process import Origin
 from gotax.profile import Group
 
 MIN_WIDTH = 60
-MAX_TEXT = 100  # sentences are not read well in longer lines
+MAX_TEXT = 100  # longer lines are hard to read
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """What the reader's terminal can do; the command line finds out (tty, NO_COLOR, TERM).
+    """What the terminal supports; the command line detects it (tty, NO_COLOR, TERM).
 
-    ``height`` is the number of lines a live screen has, 0 for no bound. Narrower than
-    ``MIN_WIDTH`` is treated as ``MIN_WIDTH``.
+    ``height`` is the number of lines of a live screen, 0 for no bound. A width below
+    ``MIN_WIDTH`` counts as ``MIN_WIDTH``.
     """
 
     width: int = 80
@@ -40,9 +40,9 @@ BOLD, DIM, BOLD_RED = "1", "2", "1;31"
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Harmless text with the parameters of its SGR escape sequence, "" for none.
+    """Printable text with the parameters of its SGR escape sequence, "" for none.
 
-    ``spans`` paints its parts apart: (text, parameters) that join to ``text``.
+    ``spans``: (text, parameters) of parts with different colours, which join to ``text``.
     """
 
     text: str
@@ -60,7 +60,7 @@ def painted(text: str, parameters: str, style: Style) -> str:
 
 
 def word(text: str, style: Style) -> str:
-    """A stranger's text as one harmless line."""
+    """Untrusted text as one printable line."""
     return printable(text, style.unicode)
 
 
@@ -73,7 +73,7 @@ def ellipsis(style: Style) -> str:
 
 
 def dash(style: Style) -> str:
-    """Stands for "not there"."""
+    """The sign for no value."""
     return EN_DASH if style.unicode else "-"
 
 
@@ -88,7 +88,7 @@ def arrow(style: Style) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A verdict in a table and in a sentence."""
+    """A verdict as a word for the table and as a sentence."""
 
     mark: str
     ascii_mark: str
@@ -106,14 +106,14 @@ VERDICTS = {
         "X",
         "oversized",
         BOLD_RED,
-        "GOMAXPROCS is above what fits, and the profile shows what that costs.",
+        "GOMAXPROCS is too high, and the profile shows the cost.",
     ),
     Verdict.MISMATCH: Word(
         "!",
         "!",
         "mismatch",
         YELLOW,
-        "GOMAXPROCS is above what fits; what that costs is little, or not sure.",
+        "GOMAXPROCS is too high, but the cost is small or uncertain.",
     ),
     Verdict.FITS: Word("✓", "=", "fits", GREEN, "GOMAXPROCS fits the CPU limit."),
     Verdict.UNLIMITED: Word("∞", "-", "unlimited", DIM, "There is no CPU limit to compare with."),
@@ -122,7 +122,7 @@ VERDICTS = {
         "~",
         "few samples",
         DIM,
-        "GOMAXPROCS is above what fits, but there are too few hits to tell what it costs: measure"
+        "GOMAXPROCS is too high, but there are too few samples to determine the cost: measure"
         " longer, or under load.",
     ),
     Verdict.UNREADABLE: Word("?", "?", "unreadable", DIM, "GOMAXPROCS could not be read."),
@@ -132,10 +132,10 @@ ORIGINS = {
     Origin.ENVIRONMENT: "the environment variable GOMAXPROCS",
     Origin.AUTOMAXPROCS: "automaxprocs",
     Origin.CALL: "a call of runtime.GOMAXPROCS in the program",
-    Origin.CONTAINER: "Go's own reading of the cgroup's CPU limit",
+    Origin.CONTAINER: "computed by Go from the CPU limit of the cgroup",
     Origin.CPU_COUNT: "the number of CPUs, Go's default",
     Origin.FIXED: "the fixed default of Go before 1.5",
-    Origin.UNKNOWN: "of unknown origin",
+    Origin.UNKNOWN: "unknown origin",
 }
 
 SHORT_ORIGINS = {
@@ -159,7 +159,7 @@ GROUP_PAINTS = {
 
 
 def percent(share: float) -> str:
-    """A whole number of percent: hits are few, more digits would be noise."""
+    """A whole number of percent: more digits would be noise."""
     whole = round(100 * share)
     return "<1%" if share > 0 and not whole else f"{whole}%"
 
@@ -182,13 +182,13 @@ def plural(number: int, noun: str) -> str:
 
 
 def paragraph(text: str, width: int, style: Style) -> list[str]:
-    """One harmless sentence in lines of at most ``width``; a word too long loses its middle."""
+    """Wraps a sentence to ``width``. A word that is too long is shortened in the middle."""
     width = min(width, MAX_TEXT)
     return _filled(((" ", shortened(part, width, style)) for part in text.split()), width)
 
 
 def unabridged(text: str, width: int, style: Style) -> list[str]:
-    """As ``paragraph``, but a path too long goes on in the next line: readers copy paths."""
+    """As ``paragraph``, but a long path continues on the next line, so that it can be copied."""
     width = min(width, MAX_TEXT)
     return _filled(
         (
@@ -201,7 +201,7 @@ def unabridged(text: str, width: int, style: Style) -> list[str]:
 
 
 def _pieces(path: str, width: int) -> Iterator[str]:
-    """Parted behind slashes, and where that is not enough, anywhere."""
+    """Splits after slashes; a step that is still too long is split anywhere."""
     for step in re.findall(r"[^/]*/|[^/]+", path) if columns(path) > width else [path]:
         while step:
             piece = beginning(step, width)
@@ -210,7 +210,7 @@ def _pieces(path: str, width: int) -> Iterator[str]:
 
 
 def _filled(pieces: Iterable[tuple[str, str]], width: int) -> list[str]:
-    """Lines of (glue to the piece before, piece); one empty line of nothing."""
+    """Joins (glue, piece) pairs to lines; without pieces, one empty line."""
     lines = [""]
     for glue, piece in pieces:
         longer = lines[-1] + glue + piece if lines[-1] else piece
@@ -222,7 +222,7 @@ def _filled(pieces: Iterable[tuple[str, str]], width: int) -> list[str]:
 
 
 def block(text: str, width: int, style: Style) -> list[str]:
-    """Several lines: those that fit stay as they are (YAML does), longer ones are wrapped."""
+    """Lines that fit stay unchanged (for YAML); longer ones are wrapped."""
     width = min(width, MAX_TEXT)
     lines: list[str] = []
     for line in text.split("\n"):
@@ -232,7 +232,7 @@ def block(text: str, width: int, style: Style) -> list[str]:
 
 
 def labelled(label: str, lines: Iterable[str], indent: int, style: Style) -> list[str]:
-    """``lines`` hanging behind a label in a column of its own."""
+    """``lines`` with a label in a column in front of them."""
     first, *rest = lines
     head = painted(f"{label:<{indent}}", DIM, style) + first
     return [head, *((" " * indent + line).rstrip() for line in rest)]

@@ -1,7 +1,7 @@
-"""Text of unknown origin, made fit for a terminal, a label or a file.
+"""Makes untrusted text safe for a terminal, a label or a file.
 
-Names come from binaries, cgroups and processes, so from strangers: they may hold terminal escape
-sequences, line breaks, marks that reorder a line, half a surrogate pair, or a megabyte.
+Names from binaries, cgroups and processes are untrusted: they may contain terminal escape
+sequences, line breaks, characters that reorder a line, lone surrogates, or a megabyte of text.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import unicodedata
 
 LEFT_TO_RIGHT = frozenset({"L", "EN", "ES", "ET", "CS", "WS", "ON"})
-"""Bidirectional classes that cannot turn a line around. Not among them: R, AL, AN,
-embeddings, overrides, isolates (UAX #9)."""
+"""Bidirectional classes that cannot reorder a line. The others (R, AL, AN, embeddings, overrides,
+isolates) can (UAX #9)."""
 
 
 def utf8(text: str) -> str:
-    """``text`` with lone surrogates (undecodable bytes of a file name) spelled out as \\udcXX."""
+    """``text`` with lone surrogates (undecodable bytes of a file name) escaped as \\udcXX."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -31,7 +31,7 @@ def bounded(text: str, length: int) -> str:
 
 
 def printable(text: str, unicode: bool = True) -> str:
-    """One line that a terminal shows as it stands: anything else is spelled out as in Python.
+    """One line that is safe for a terminal: any other character is escaped as in Python.
 
     Without ``unicode`` the result is ASCII.
     """
@@ -47,7 +47,9 @@ def _harmless(character: str, unicode: bool) -> bool:
         unicode
         and character.isprintable()
         and unicodedata.bidirectional(character) in LEFT_TO_RIGHT
-        and not unicodedata.category(character).startswith("M")  # marks join their neighbour
+        and not unicodedata.category(character).startswith(
+            "M"
+        )  # a mark combines with its neighbour
     )
 
 
@@ -65,9 +67,9 @@ def columns(text: str) -> int:
 
 
 def elided(text: str, width: int, mark: str) -> str:
-    """``text`` in at most ``width`` columns, ``mark`` in place of its middle.
+    """``text`` in at most ``width`` columns, with ``mark`` instead of its middle.
 
-    Both ends of a name tell it from its siblings (``payments-api-7f9c-x2x5b``), the end more so.
+    Both ends of a name distinguish it from similar names (``payments-api-7f9c-x2x5b``).
     """
     if columns(text) <= width:
         return text

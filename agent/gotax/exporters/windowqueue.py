@@ -1,4 +1,4 @@
-"""Windows between the sampling thread and the thread of an exporter that sends them."""
+"""A queue of windows between the sampling thread and the sending thread of an exporter."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gotax.window import Window
 
 
 class WindowQueue:
-    """At most ``most`` windows. One thread puts, another takes; neither waits for the other."""
+    """At most ``most`` windows. One thread puts, another takes; neither blocks."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -18,7 +18,7 @@ class WindowQueue:
         return len(self._windows)
 
     def put(self, window: Window) -> Window | None:
-        """The oldest window if it had to make room, to be counted as lost; else None."""
+        """Returns the oldest window if the queue was full, to be counted as lost; else None."""
         displaced = self.take() if len(self._windows) >= self._most else None
         self._windows.append(window)
         return displaced
@@ -27,7 +27,7 @@ class WindowQueue:
         """The oldest window; None for an empty queue."""
         try:
             return self._windows.popleft()
-        except IndexError:  # the other thread may have been faster than a look at the length
+        except IndexError:  # the other thread may have taken the last one
             return None
 
     def clear(self) -> None:

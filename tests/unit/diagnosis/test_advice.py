@@ -35,29 +35,37 @@ def says(seen: Context, cause: Cause) -> str:
         (SET, Cause.ENVIRONMENT, "Set the variable GOMAXPROCS to 1."),
         (COUNTED, Cause.OLD_GO, "Set GOMAXPROCS to 1 in the environment."),
         (COUNTED, Cause.AUTOMAXPROCS, "Set GOMAXPROCS to 1 in the environment; automaxprocs resp"),
-        (COUNTED, Cause.UNKNOWN, "Set GOMAXPROCS to 1 in the environment, and look again: a call"),
-        (COUNTED, Cause.RESIZE, "Set GOMAXPROCS to 1 in the environment, and start it again."),
+        (COUNTED, Cause.UNKNOWN, "Set GOMAXPROCS to 1 in the environment, and check again: a call"),
+        (COUNTED, Cause.RESIZE, "Set GOMAXPROCS to 1 in the environment, and restart the process."),
         (
             replace(COUNTED, automaxprocs=Automaxprocs.FORK),
             Cause.AUTOMAXPROCS,
-            "Set GOMAXPROCS to 1 in the environment, and look again: what a fork",
+            "Set GOMAXPROCS to 1 in the environment, and check again: how a fork",
         ),
-        (CALLED, Cause.CALL, "Set GOMAXPROCS to 1 in the environment, and look again: many"),
-        (replace(CALLED, variable=4), Cause.CALL, "Have the call of runtime.GOMAXPROCS set 1, or"),
+        (CALLED, Cause.CALL, "Set GOMAXPROCS to 1 in the environment, and check again: many"),
+        (replace(CALLED, variable=4), Cause.CALL, "Let the call of runtime.GOMAXPROCS set 1, or"),
         (
             replace(CALLED, variable=4, expected=1),
             Cause.CALL,
-            "Take the call of runtime.GOMAXPROCS out of the program (then it has 1 here).",
+            "Remove the call of runtime.GOMAXPROCS from the program (then it has 1 here).",
         ),
-        (replace(COUNTED, updates=True), Cause.RESIZE, "Its runtime looks at limit and CPUs again"),
-        (replace(COUNTED, updates=True), Cause.FEWER_CPUS, "Its runtime looks at limit and CPUs"),
+        (
+            replace(COUNTED, updates=True),
+            Cause.RESIZE,
+            "Wait: its Go runtime checks limit",
+        ),
+        (
+            replace(COUNTED, updates=True),
+            Cause.FEWER_CPUS,
+            "Wait: its Go runtime checks limit and CPUs",
+        ),
         (replace(COUNTED, updates=True), Cause.OLD_GO, "Set GOMAXPROCS to 1 in the environment."),
         (
             replace(COUNTED, updates=True, origin=Origin.AUTOMAXPROCS),
             Cause.RESIZE,
-            "Set GOMAXPROCS to 1 in the environment, and start it again.",
+            "Set GOMAXPROCS to 1 in the environment, and restart the process.",
         ),
-        (replace(COUNTED, expected=2), Cause.RESIZE, "Restart it: a process like this one now"),
+        (replace(COUNTED, expected=2), Cause.RESIZE, "Restart the process: it will then start"),
         (replace(COUNTED, expected=3), Cause.RESIZE, "Set GOMAXPROCS to 1 in the environment"),
         (replace(COUNTED, expected=2), Cause.OLD_GO, "Set GOMAXPROCS to 1 in the environment."),
     ],
@@ -70,15 +78,15 @@ def test_the_first_way(found: Gomaxprocs, cause: Cause, first: str) -> None:
 @pytest.mark.parametrize(
     ("found", "cause", "otherwise", "way"),
     [
-        (SET, Cause.ENVIRONMENT, "unset", "take the variable out"),
-        (COUNTED, Cause.GODEBUG, "no_godebug", "out of the variable GODEBUG"),
-        (COUNTED, Cause.DEBUG_LINE, "go_line", "out of the //go:debug or godebug line"),
-        (COUNTED, Cause.ANCESTOR, "go_line", "in go.mod and build again"),
+        (SET, Cause.ENVIRONMENT, "unset", "remove the variable"),
+        (COUNTED, Cause.GODEBUG, "no_godebug", "from the variable GODEBUG"),
+        (COUNTED, Cause.DEBUG_LINE, "go_line", "from the //go:debug or godebug line"),
+        (COUNTED, Cause.ANCESTOR, "go_line", "in go.mod and rebuild"),
         (COUNTED, Cause.GO_MOD, "go_line", "GOMAXPROCS will follow the limit"),
-        (COUNTED, Cause.DEBUG_LINE, "godebug", "Without a new build GODEBUG=containermaxprocs=1"),
+        (COUNTED, Cause.DEBUG_LINE, "godebug", "Without a rebuild: GODEBUG=containermaxprocs=1"),
         (COUNTED, Cause.OLD_GO, "go_1_25", "Or build with Go 1.25 or newer"),
         (COUNTED, Cause.OLD_GO, "go_1_26", "Or build with Go 1.26 or newer"),
-        (COUNTED, Cause.ANCESTOR, "own_limit", "put the limit on its own cgroup"),
+        (COUNTED, Cause.ANCESTOR, "own_limit", "set the limit on its own cgroup"),
     ],
 )
 def test_another_way_is_offered_where_it_leads_to_what_fits(
@@ -94,13 +102,13 @@ def test_another_way_is_offered_where_it_leads_to_what_fits(
 @pytest.mark.parametrize(
     ("cause", "otherwise", "way"),
     [
-        (Cause.OLD_GO, {"unset": 1}, "take the variable out"),  # it is not set
-        (Cause.OLD_GO, {"no_godebug": 1}, "out of the variable GODEBUG"),
-        (Cause.OLD_GO, {"own_limit": 1}, "put the limit on its own cgroup"),
-        (Cause.GODEBUG, {"no_godebug": 1, "godebug": 1}, "Without a new build"),
-        (Cause.DEBUG_LINE, {"go_line": 1}, "in go.mod and build again"),
+        (Cause.OLD_GO, {"unset": 1}, "remove the variable"),  # it is not set
+        (Cause.OLD_GO, {"no_godebug": 1}, "from the variable GODEBUG"),
+        (Cause.OLD_GO, {"own_limit": 1}, "set the limit on its own cgroup"),
+        (Cause.GODEBUG, {"no_godebug": 1, "godebug": 1}, "Without a rebuild"),
+        (Cause.DEBUG_LINE, {"go_line": 1}, "in go.mod and rebuild"),
         (Cause.OLD_GO, {"go_1_25": 1, "go_1_26": 1}, "Go 1.26"),  # the older one is enough
-        (Cause.GO_MOD, {"go_line": 1}, "Without a new build"),
+        (Cause.GO_MOD, {"go_line": 1}, "Without a rebuild"),
     ],
 )
 def test_a_way_is_not_offered_where_it_is_none(
@@ -113,7 +121,7 @@ def test_a_way_is_not_offered_where_it_is_none(
 def test_a_new_go_line_has_a_way_without_a_build() -> None:
     """GODEBUG gives the same at once."""
     text = says(of(COUNTED, go_line=2, godebug=2), Cause.GO_MOD)
-    assert "Without a new build GODEBUG=containermaxprocs=1,updatemaxprocs=1" in text
+    assert "Without a rebuild: GODEBUG=containermaxprocs=1,updatemaxprocs=1" in text
     assert "the limit, 2 here" in text
 
 
@@ -156,8 +164,8 @@ def test_rounding_is_explained_where_it_made_the_number(
     """1.5 CPU: 2 is rounded up, 1 leaves half a CPU."""
     seen = of(replace(COUNTED, recommended=fits, bound_by=bound_by), limit)
     text = says(seen, Cause.OLD_GO)
-    assert ("rounded up, as the downward API" in text) is told
-    assert ("1, as automaxprocs rounds, leaves 0.5 of a CPU" in text) is told
+    assert ("rounded up, as Go and the" in text) is told
+    assert ("1 (rounded down, as automaxprocs does)" in text) is told
 
 
 def test_a_resized_container_is_restarted_by_its_policy() -> None:
@@ -172,9 +180,9 @@ def test_a_resized_container_is_restarted_by_its_policy() -> None:
 def test_the_variable_beside_a_call() -> None:
     """The call wins: what the variable asks for is told, and that it does not help."""
     text = says(of(replace(CALLED, variable=4)), Cause.CALL)
-    assert "The variable alone does not help: it asks for 4, and the call wins." in text
+    assert "The variable alone does not help: it is 4, and the call overrides it." in text
     enough = says(of(replace(CALLED, variable=4, expected=1)), Cause.CALL)
-    assert "Or have it set 1." in enough
+    assert "Or let the call set 1. The variable alone does not help: it is 4" in enough
     plain = says(of(replace(CALLED, expected=1)), Cause.CALL)
-    assert "take it out of the program (then it has 1 here), or have it set 1." in plain
+    assert "remove it from the program (then it has 1 here), or let it set 1." in plain
     assert "(then it has" not in says(of(CALLED), Cause.CALL)

@@ -92,10 +92,10 @@ AUTO = replace(QUOTA, automaxprocs=Automaxprocs.KNOWN)
     [
         (QUOTA, Cause.OLD_GO, ""),
         (replace(QUOTA, value=None), Cause.CALL, ""),
-        (replace(QUOTA, variable=4), Cause.CALL, ", which wins over the variable"),
-        (replace(AUTO, variable=4), Cause.CALL, ", which wins over the variable"),
+        (replace(QUOTA, variable=4), Cause.CALL, ", which overrides the variable"),
+        (replace(AUTO, variable=4), Cause.CALL, ", which overrides the variable"),
         (replace(QUOTA, variable=4), Cause.OLD_GO, ""),
-        (AUTO, Cause.CALL, "; that may be automaxprocs, for another limit"),
+        (AUTO, Cause.CALL, ". The call may be that of automaxprocs, for another limit"),
         (QUOTA, Cause.CALL, ""),
         (replace(AUTO, variable_is_set=True), Cause.AUTOMAXPROCS, ": the variable GOMAXPROCS is"),
         (
@@ -103,18 +103,18 @@ AUTO = replace(QUOTA, automaxprocs=Automaxprocs.KNOWN)
             Cause.AUTOMAXPROCS,
             ": the variable GOMAXPROCS is",
         ),
-        (replace(AUTO, automaxprocs=Automaxprocs.FORK), Cause.AUTOMAXPROCS, ": a fork of it"),
-        (AUTO, Cause.AUTOMAXPROCS, ": it did not see the limit"),
+        (replace(AUTO, automaxprocs=Automaxprocs.FORK), Cause.AUTOMAXPROCS, ": it is a fork"),
+        (AUTO, Cause.AUTOMAXPROCS, ": it did not find the limit"),
         (replace(AUTO, origin=Origin.AUTOMAXPROCS), Cause.AUTOMAXPROCS, ""),
         (
             replace(AUTO, origin=Origin.AUTOMAXPROCS, bound_by=(Binding.CPUSET,)),
             Cause.AUTOMAXPROCS,
-            ": it takes the CPU limit",
+            ": it uses the CPU limit",
         ),
         (
             replace(AUTO, bound_by=(Binding.CPUSET,)),
             Cause.AUTOMAXPROCS,
-            ": it did not see the limit",
+            ": it did not find the limit",
         ),
     ],
 )

@@ -156,7 +156,7 @@ def test_one_window_each_claims_no_interval_of_cpu() -> None:
     found = compare(pair(BEFORE, AFTER))
     assert found.saving.value == pytest.approx(0.2)
     assert (found.saving.low, found.saving.high, found.cores.low) == (None, None, None)
-    assert any("from one window each nobody can tell" in text for text in found.caveats)
+    assert any("does not show how much the CPU varies" in text for text in found.caveats)
     assert any("no throughput" in text for text in found.caveats)
 
 
@@ -209,7 +209,7 @@ def test_predicted_beside_realised(
         ({"gomaxprocs": 192}, "GOMAXPROCS is 192 on both sides"),
         ({"go_version": "go1.27"}, "Go changed too, go1.26.8 to go1.27"),
         ({"limit_cores": None}, "the CPU limit changed too, 1 to none"),
-        ({"category_hits": hits_of(3, 4)}, "7 hits on one side are few"),
+        ({"category_hits": hits_of(3, 4)}, "7 hits on one side are too few"),
     ],
 )
 def test_what_else_changed_is_named(changes: dict[str, object], words: str) -> None:
@@ -260,8 +260,8 @@ def test_another_program_in_the_same_cgroup_is_another() -> None:
     found = match([subject("a")], [subject("a", "example.com/other")])
     assert found.pairs == ()
     assert {why for _, _, why in found.unmatched} == {
-        "nothing like it after",
-        "nothing like it before",
+        "no such container after",
+        "no such container before",
     }
 
 

@@ -250,7 +250,7 @@ def test_below_one_cpu_fewer_ps_do_not_end_the_throttling(limit: float, warned: 
     bursty = report(8, 1, runtime=10, hits=1000, limit=limit)
     usage = CpuUsage(usage_ns=int(0.4 * limit * 15e9), periods=150, throttled_periods=40)
     finding = found(replace(bursty, usage=usage, cpu_ns=usage.usage_ns))[rules.BURSTS]
-    assert ("even one P" in finding.remedy.text) is warned
+    assert ("even a single thread" in finding.remedy.text) is warned
 
 
 def predicted(seen: ContainerReport, monkeypatch: pytest.MonkeyPatch, low: float) -> Context:
@@ -272,12 +272,12 @@ def predicted(seen: ContainerReport, monkeypatch: pytest.MonkeyPatch, low: float
 def test_what_may_be_a_loss_is_no_warning(
     low: float, severity: Severity, expected: Verdict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor does it say that the runtime pays, nor end with exit code 1."""
+    """Nor does it say that this costs CPU, nor end with exit code 1."""
     context = predicted(report(192, 1, runtime=500, hits=1000), monkeypatch, low)
     verdict, findings = judge(context)
     finding = {f.code: f for f in findings}[rules.COSTLY]
     assert (finding.severity, verdict) == (severity, expected)
-    assert ("the runtime pays" in finding.title) is (severity is Severity.WARNING)
+    assert ("this costs CPU" in finding.title) is (severity is Severity.WARNING)
     told = replace(context.report, findings=findings, verdict=verdict)
     assert verdict_code([told]) == (1 if severity is Severity.WARNING else 0)
 
@@ -300,7 +300,7 @@ def test_all_cpus_of_the_node_is_said_only_of_all_of_them(monkeypatch: pytest.Mo
     _, findings = judge(predicted(seen, monkeypatch, 0.1))
     finding = {f.code: f for f in findings}[rules.UNLIMITED]
     assert "far more than it uses" in finding.title
-    assert "or give it a CPU limit" not in finding.remedy.text  # the variable would stay
+    assert "Or set a CPU limit" not in finding.remedy.text  # the variable would stay
 
 
 def test_the_limit_of_the_cgroup_that_is_throttled_is_the_one_to_raise() -> None:
@@ -341,8 +341,8 @@ def test_goroutines_wait_for_one_another_only_where_that_is_seen(
     [
         ("procfs-denied", "CAP_SYS_PTRACE"),
         ("gomaxprocs-machine", "amd64 and arm64 only"),
-        ("gomaxprocs-range", "Look again"),
-        ("gomaxprocs-none", "There may be nothing to do"),
+        ("gomaxprocs-range", "Try again"),
+        ("gomaxprocs-none", "docs/gomaxprocs.md explains each reason"),
     ],
 )
 def test_unreadable_says_what_this_reason_leaves_to_do(reason: str, says: str) -> None:
@@ -363,4 +363,4 @@ def test_a_cpuset_is_all_that_it_may_use() -> None:
     seen = replace(seen, processes=(process,), cpu_ns=15 * 10**9)
     saving = Context(seen, 15.0, 16, USUAL).saving(1)
     assert saving is not None
-    assert "It uses all of the 1 CPU it may" in saving.cautions[0]
+    assert "It uses all of the 1 CPU available" in saving.cautions[0]

@@ -90,8 +90,8 @@ def test_a_limit_above_the_container_is_written_as_a_number() -> None:
         ("ReplicaSet", "spec template spec", "then delete its pods"),
         ("Job", "spec template spec", "cannot be changed"),
         ("Pod", "spec", "cannot be changed"),
-        ("StaticPod", "spec", "for the manifest of web on node n1"),
-        ("Rollout", "spec template spec", "Rollout/web takes no such patch"),
+        ("StaticPod", "spec", "put this into the manifest of web on node n1"),
+        ("Rollout", "spec template spec", "Rollout/web does not accept such a patch"),
     ],
 )
 def test_it_goes_where_the_template_is(kind: str, path: str, says: str) -> None:

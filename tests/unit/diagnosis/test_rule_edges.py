@@ -270,4 +270,4 @@ def test_c_code_is_known_by_any_of_its_builds() -> None:
     first, second = seen.report.processes
     second = replace(second, build=GoBuild("go1.27.3", cgo=True))
     report = replace(seen.report, processes=(first, second), category_hits=hits)
-    assert "bounds only in part" in found(replace(seen, report=report))[rules.CGO_HEAVY].title
+    assert "limits it only in part" in found(replace(seen, report=report))[rules.CGO_HEAVY].title

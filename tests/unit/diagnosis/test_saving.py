@@ -10,7 +10,7 @@ import pytest
 from gotax.diagnosis import calibrated, saving
 from gotax.diagnosis.saving import TERMS, Situation, predict_retained, predict_saving
 from gotax.findings import Verdict
-from gotax.process import Container, CpuLimit, CpuUsage, Gomaxprocs, Origin, Process
+from gotax.process import Binding, Container, CpuLimit, CpuUsage, Gomaxprocs, Origin, Process
 from gotax.profile import CATEGORY_COUNT, Category
 from gotax.window import ContainerReport
 from hypothesis import given
@@ -129,10 +129,19 @@ def test_what_cannot_be_told_is_not() -> None:
 
 
 def cautions(
-    hits: list[int], duration_s: float, drains: tuple[int, ...] = (), value: int = 64
+    hits: list[int],
+    duration_s: float,
+    drains: tuple[int, ...] = (),
+    value: int = 64,
+    host_cpus: int = 2,
+    bound_by: tuple[Binding, ...] = (),
 ) -> str:
     seen = replace(report(hits, value), drain_hits=drains)
-    found = predict_saving(seen, 1, 2, duration_s)
+    main = seen.main_process
+    assert main.gomaxprocs is not None
+    gomaxprocs = replace(main.gomaxprocs, recommended=1, bound_by=bound_by)
+    seen = replace(seen, processes=(replace(main, gomaxprocs=gomaxprocs),))
+    found = predict_saving(seen, 1, host_cpus, duration_s)
     assert found is not None
     return " ".join(found.cautions)
 
@@ -145,7 +154,29 @@ def test_cautions_say_where_it_could_hurt() -> None:
     assert "Little headroom" in cautions(only(USER=1000), 10.5)
     assert "Compare throughput" in cautions(even, 10.0)
     assert "garbage collector" in cautions(only(USER=500, GC_MARK_IDLE=300, ALLOC=200), 40.0)
-    assert "near what fits" in cautions(even, 40.0, value=2)
+    assert "close to what fits" in cautions(even, 40.0, value=2)
+
+
+@pytest.mark.parametrize(
+    ("host_cpus", "bound_by", "offered"),
+    [
+        (2, (), True),
+        (64, (Binding.QUOTA,), True),
+        (1, (Binding.QUOTA,), False),
+        (1, (Binding.HOST,), False),
+        (64, (Binding.CPUSET,), False),
+        (64, (Binding.AFFINITY,), False),
+        (64, (Binding.QUOTA, Binding.CPUSET), False),
+    ],
+)
+def test_two_is_offered_only_where_two_cpus_may_be_used(
+    host_cpus: int, bound_by: tuple[Binding, ...], offered: bool
+) -> None:
+    """The GC caution recommended GOMAXPROCS=2 on a node or a cpuset of one CPU."""
+    collecting = only(USER=500, GC_MARK_IDLE=300, ALLOC=200)
+    text = cautions(collecting, 40.0, host_cpus=host_cpus, bound_by=bound_by)
+    assert "the garbage collector can delay" in text
+    assert ("use GOMAXPROCS=2" in text) is offered
 
 
 def test_all_of_a_limit_in_use_promises_nothing_at_least() -> None:

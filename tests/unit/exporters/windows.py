@@ -279,12 +279,12 @@ spec:
 
 OVERSIZED_FINDING = Finding(
     code="GT001",
-    title="GOMAXPROCS is above the CPU limit, and the runtime pays for it",
+    title="GOMAXPROCS is above the CPU limit, and this costs CPU for it",
     severity=Severity.WARNING,
     confidence=Confidence.HIGH,
     evidence=(
         Evidence("GOMAXPROCS is 192, the number of CPUs; a limit of 1 CPU fits 1", 192, "count"),
-        Evidence("Go before 1.25 takes the number of CPUs and does not look at CPU limits"),
+        Evidence("Go before 1.25 takes the number of CPUs and ignores CPU limits"),
         Evidence("scheduler and GC take 48.1% of its CPU time", 0.481, "share", (0.42, 0.54), 15.0),
         Evidence("throttled in 121 of 150 periods, 3.2 s in all", 0.807, "share", None, 15.0),
     ),

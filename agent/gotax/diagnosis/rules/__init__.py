@@ -1,7 +1,7 @@
-"""The findings, one function each; docs/findings.md explains them one by one.
+"""The rules, one function for each finding; docs/findings.md explains the findings.
 
-A rule takes a Context and returns its Finding or None. Rules do not know of one another, but for
-what they share in Context: whether GOMAXPROCS is above what fits, and what that costs.
+A rule takes a Context and returns its Finding or None. Rules do not depend on each other. They
+share what Context computes: whether GOMAXPROCS is above what fits, and what that costs.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ class Rule:
 
 
 def find_all(context: Context) -> tuple[Finding, ...]:
-    """Everything there is to say of one container, in the order of the codes."""
+    """All findings of one container, in the order of the codes."""
     found = {finding.code: finding for finding in find_each(context)}
     weaker = {code for told in found for code in EXCLUDES.get(told, ())}
     return tuple(finding for code, finding in found.items() if code not in weaker)
 
 
 def find_each(context: Context) -> tuple[Finding, ...]:
-    """The same, with what others exclude."""
+    """The same, including those that other findings exclude."""
     findings = (rule.find(context) for rule in RULES)
     return tuple(finding for finding in findings if finding is not None)
 
@@ -99,4 +99,4 @@ EXCLUDES = {
     FRACTIONAL: (LIMIT_TOO_LOW,),
     BURSTS: (LIMIT_TOO_LOW,),
 }
-"""What is not told while the first holds, though it may be true as well."""
+"""Findings that are not reported while the first one holds, even if they are true."""

@@ -1,4 +1,4 @@
-"""The code of each finding; docs/findings.md explains them one by one."""
+"""The code of each finding; docs/findings.md explains the findings."""
 
 COSTLY = "GT001"
 HARMLESS = "GT002"

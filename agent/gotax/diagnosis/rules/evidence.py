@@ -1,4 +1,4 @@
-"""The sentences of evidence that several rules share."""
+"""Evidence texts that several rules share."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _ORIGINS = {
     Origin.ENVIRONMENT: "set by the GOMAXPROCS environment variable",
     Origin.AUTOMAXPROCS: "set by automaxprocs",
     Origin.CALL: "set by a call of runtime.GOMAXPROCS",
-    Origin.CONTAINER: "Go's own reading of the cgroup limit",
+    Origin.CONTAINER: "computed by Go from the cgroup limit",
     Origin.CPU_COUNT: "the number of CPUs, Go's default",
-    Origin.FIXED: "what Go before 1.5 starts with",
+    Origin.FIXED: "the default of Go before 1.5",
     Origin.UNKNOWN: "of unknown origin",
 }
 
@@ -45,20 +45,18 @@ def saving_evidence(context: Context, saving: Saving, target: int) -> Evidence:
 
 def power_evidence(context: Context) -> Evidence:
     hits, needed = context.report.hits, context.thresholds.min_hits
-    text = f"{hits} hits in {context.duration_s:.0f} s; a verdict takes at least {needed}"
+    text = f"{hits} hits in {context.duration_s:.0f} s; a verdict needs at least {needed}"
     if hits >= needed:
-        text = (
-            f"{hits} hits in {context.duration_s:.0f} s leave open whether it costs more than that"
-        )
+        text = f"{hits} hits in {context.duration_s:.0f} s are not enough to determine the cost"
     return Evidence(text, float(hits), "count", None, context.duration_s)
 
 
 def if_called(context: Context, text: str) -> str:
-    """``text`` where a call in the program has set the value, and the variable may not help."""
+    """``text`` if a call in the program set the value: then the variable may not help."""
     found = context.gomaxprocs
     return text if found is not None and found.origin is Origin.CALL else ""
 
 
 def ease(context: Context) -> float:
-    """How much of a threshold keeps a finding that was made."""
+    """The part of a threshold that a finding made earlier still has to reach."""
     return context.thresholds.release if context.lenient else 1.0

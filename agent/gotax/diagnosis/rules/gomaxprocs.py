@@ -34,7 +34,7 @@ def harmless(context: Context) -> Finding | None:
 
 
 def too_few_samples(context: Context) -> Finding | None:
-    """GT014: above what fits, and nothing is proven of its cost."""
+    """GT014: above what fits, and its cost is not proven."""
     return _mismatch(context, Cost.UNDECIDED)
 
 
@@ -47,7 +47,7 @@ def _mismatch(context: Context, wanted: Cost) -> Finding | None:
     if cost is not wanted:
         return None
     above = short_bound(context)
-    evidence = [value_evidence(context), Evidence(f"the cause: {cause_sentence(context, cause)}")]
+    evidence = [value_evidence(context), Evidence(f"cause: {cause_sentence(context, cause)}")]
     if context.report.hits:
         hits = context.group_hits(*RUNTIME_GROUPS)
         evidence.append(context.share_evidence("scheduler and GC take", hits))
@@ -58,18 +58,16 @@ def _mismatch(context: Context, wanted: Cost) -> Finding | None:
     if cost is Cost.UNDECIDED:
         return Finding(
             code=codes.TOO_FEW_SAMPLES,
-            title=f"GOMAXPROCS is above the {above}; too few samples to tell what it costs",
+            title=f"GOMAXPROCS is above the {above}; too few samples to determine the cost",
             severity=Severity.INFO,
             confidence=Confidence.LOW,
             evidence=(*evidence, power_evidence(context)),
-            remedy=Remedy(
-                "Measure for longer, at a higher frequency (--hz), or while there is load."
-            ),
+            remedy=Remedy("Measure longer, at a higher frequency (--hz), or under load."),
             cause=cause,
         )
     remedy = advise(context, cause)
     if cost is Cost.LITTLE:
-        text = f"For its CPU alone nothing has to be done. {remedy.text}"
+        text = f"No change is needed to save CPU. {remedy.text}"
         return Finding(
             code=codes.HARMLESS,
             title=f"GOMAXPROCS is above the {above}, at little cost under this load",
@@ -81,9 +79,9 @@ def _mismatch(context: Context, wanted: Cost) -> Finding | None:
             cause=cause,
         )
     is_sure = saving is not None and saving.low > 0
-    pays = "and the runtime pays for it"
+    pays = "and this costs CPU"
     if _may_lose(saving):
-        pays = "and whether less saves CPU is not sure"
+        pays = "but a lower value may not save CPU"
     return Finding(
         code=codes.COSTLY,
         title=f"GOMAXPROCS is above the {above}, {pays}",
@@ -97,7 +95,7 @@ def _mismatch(context: Context, wanted: Cost) -> Finding | None:
 
 
 def _may_lose(saving: Saving | None) -> bool:
-    """The range of the saving holds a loss."""
+    """The range of the saving includes a loss."""
     return saving is not None and saving.low < 0
 
 
@@ -110,7 +108,7 @@ def _cautions(saving: Saving | None) -> str:
 
 
 def unlimited(context: Context) -> Finding | None:
-    """GT003: no limit on a large node, all its CPUs, and far less in use and in request."""
+    """GT003: no limit on a large node, and GOMAXPROCS far above usage and request."""
     found, thresholds = context.gomaxprocs, context.thresholds
     if found is None or found.value is None or context.report.limit.limit_cores is not None:
         return None
@@ -126,12 +124,12 @@ def unlimited(context: Context) -> Finding | None:
         return None
     patch = set_variable(context, target)
     text = (
-        f"Set GOMAXPROCS={target}, {thresholds.headroom:g} times what it used at most"
-        + (f" and no less than its request of {request:g} CPU" if request else "")
-        + (", or give it a CPU limit, which this program follows" if _follows(found) else "")
-        + if_called(context, ". A call in the program may win over the variable: look again")
-        + ". Look at its highest load first: with"
-        f" GOMAXPROCS={target} it can never use more than {target} CPUs."
+        f"Set GOMAXPROCS={target}: {thresholds.headroom:g} times its highest CPU usage"
+        + (f", and at least its request of {request:g} CPU" if request else "")
+        + (". Or set a CPU limit, which this program follows" if _follows(found) else "")
+        + if_called(context, ". A call in the program may override the variable: check afterwards")
+        + ". Check its peak load first: with"
+        f" GOMAXPROCS={target} its Go code can never use more than {target} CPUs."
         + (f" {patch.note}" if patch.note else "")
     )
     evidence = [value_evidence(context), context.cores_evidence()]
@@ -144,10 +142,10 @@ def unlimited(context: Context) -> Finding | None:
         evidence.append(saving_evidence(context, saving, target))
     is_all = found.value >= (found.recommended or 0)
     what = "all CPUs it may use" if is_all else "far more than it uses"
-    pays = "whether less saves CPU is not sure" if _may_lose(saving) else "the runtime pays"
+    pays = "but a lower value may not save CPU" if _may_lose(saving) else "and this costs CPU"
     return Finding(
         code=codes.UNLIMITED,
-        title=f"There is no CPU limit, GOMAXPROCS is {what}, and {pays}",
+        title=f"There is no CPU limit, GOMAXPROCS is {what}, {pays}",
         severity=_severity(saving),
         confidence=Confidence.MEDIUM,
         evidence=tuple(evidence),
@@ -168,7 +166,7 @@ def _follows(found: Gomaxprocs) -> bool:
 
 
 def below_limit(context: Context) -> Finding | None:
-    """GT004: GOMAXPROCS leaves a whole core of the limit unused, and is used up."""
+    """GT004: GOMAXPROCS is a whole core below the limit, and the process uses all it allows."""
     limit, value, recommended = context.report.limit.limit_cores, context.value, context.recommended
     if limit is None or value is None or recommended is None or context.cores is None:
         return None
@@ -179,13 +177,15 @@ def below_limit(context: Context) -> Finding | None:
     patch = set_variable(context, recommended)
     all_of_it = "the whole limit" if Binding.QUOTA in context.bound_by else "all CPUs it may use"
     text = (
-        f"If it cannot keep up with its work, GOMAXPROCS={recommended} lets it use {all_of_it}. If"
-        " it can, leave it: fewer Ps cost less CPU."
+        f"If the program cannot keep up with its work, set GOMAXPROCS={recommended}: then it can"
+        f" use {all_of_it}. If it keeps up, change nothing: a lower GOMAXPROCS uses less CPU."
     )
-    text += if_called(context, " A call in the program may win over the variable: look again.")
+    text += if_called(
+        context, " A call in the program may override the variable: check afterwards."
+    )
     return Finding(
         code=codes.BELOW_LIMIT,
-        title="GOMAXPROCS is below the CPU limit and used up: throughput is left on the table",
+        title="GOMAXPROCS is below the CPU limit and may hold back throughput",
         severity=Severity.INFO,
         confidence=Confidence.MEDIUM,
         evidence=(value_evidence(context), context.cores_evidence()),
@@ -194,7 +194,7 @@ def below_limit(context: Context) -> Finding | None:
 
 
 def two_for_one(context: Context) -> Finding | None:
-    """GT005: 2 where 1 would fit."""
+    """GT005: GOMAXPROCS is 2, and 1 fits."""
     found, limit = context.gomaxprocs, context.report.limit.limit_cores
     if found is None or found.value != 2 or context.recommended != 1 or limit is None or limit > 1:
         return None
@@ -209,26 +209,28 @@ def two_for_one(context: Context) -> Finding | None:
     why = "by design of Go 1.25 and newer" if is_by_design else origin_text(context)
     if is_by_design:
         text = (
-            "Nothing has to be done: Go 1.25 and newer never go below 2 by themselves, so that"
-            " the collector and the program can run side by side (runtime/cgroup_linux.go)."
+            "No change is needed: Go 1.25 and newer never choose less than 2, so that the garbage"
+            " collector and the program can run at the same time (runtime/cgroup_linux.go)."
         )
     else:
         text = (
-            "Nothing has to be done: 2 is also what Go 1.25 and newer give to such a limit, so that"
-            " the collector and the program can run side by side."
+            "No change is needed: Go 1.25 and newer also choose 2 for such a limit, so that the"
+            " garbage collector and the program can run at the same time."
         )
         if found.origin is Origin.CPU_COUNT:
             text += (
-                " But it does not come from the limit: where the process may run on more CPUs,"
-                " GOMAXPROCS is as many."
+                " But this 2 is the number of CPUs, not the limit: on a host with more CPUs"
+                " GOMAXPROCS is higher."
             )
     if found.origin is Origin.CALL and found.variable is not None:
-        text += " With 1 in the call of runtime.GOMAXPROCS it uses less CPU"
+        text += " A value of 1 in the call of runtime.GOMAXPROCS saves CPU"
         patch = replace(patch, text="", note="")
     else:
         text += " GOMAXPROCS=1 in the environment saves CPU"
-    text += " where latency matters less."
-    text += if_called(context, " A call in the program may win over the variable: look again.")
+    text += ", if latency matters less."
+    text += if_called(
+        context, " A call in the program may override the variable: check afterwards."
+    )
     return Finding(
         code=codes.TWO_FOR_ONE,
         title=f"GOMAXPROCS is 2 at a limit of {limit:g} CPU, {why}",
@@ -243,7 +245,7 @@ def two_for_one(context: Context) -> Finding | None:
 
 
 def _is_two_by_design(context: Context, found: Gomaxprocs) -> bool:
-    """Go's own reading of the limit gives it; with two CPUs their number is the same."""
+    """Go computed it from the limit. (On two CPUs the number of CPUs is also 2.)"""
     if found.origin is Origin.CONTAINER:
         return True
     follows = found.ignored is None and found.expected == 2
@@ -251,7 +253,7 @@ def _is_two_by_design(context: Context, found: Gomaxprocs) -> bool:
 
 
 def unreadable(context: Context) -> Finding | None:
-    """GT015: nothing is known of its GOMAXPROCS."""
+    """GT015: GOMAXPROCS could not be read."""
     if context.gomaxprocs is not None:
         return None
     found = context.report.main_process.gomaxprocs
@@ -267,18 +269,18 @@ def unreadable(context: Context) -> Finding | None:
 
 
 def _way_to_read(reason: str) -> str:
-    """Only what this reason leaves to be done; docs/gomaxprocs.md lists them."""
+    """What helps for this reason; docs/gomaxprocs.md lists the reasons."""
     if reason == "procfs-denied":
         return (
-            "Give gotax CAP_SYS_PTRACE, or run it as root; a security module (AppArmor, SELinux,"
-            " Yama) may also keep it from reading the process's memory."
+            "Give gotax CAP_SYS_PTRACE, or run it as root. A security module (AppArmor, SELinux,"
+            " Yama) may also block reading the memory of the process."
         )
     if reason == "gomaxprocs-machine":
-        return "Nothing helps: gotax reads programs for amd64 and arm64 only."
+        return "There is no fix: gotax reads programs for amd64 and arm64 only."
     if reason in ("gomaxprocs-range", "not read"):
-        return "Look again: a process that has just started or is ending has no value yet."
+        return "Try again: a process that has just started or is ending has no value."
     return (
-        "There may be nothing to do: gotax reads GOMAXPROCS of binaries for amd64 and arm64 made by"
-        " Go's own compiler. docs/gomaxprocs.md lists the reasons; please report a program that"
-        " should be readable."
+        "gotax can read GOMAXPROCS of programs for amd64 and arm64 that were built with the"
+        " standard Go compiler. docs/gomaxprocs.md explains each reason. If this program should be"
+        " readable, please report it."
     )

@@ -1,4 +1,4 @@
-"""CPU that GOMAXPROCS of one Go process does not bound: other processes, and C code."""
+"""CPU that the GOMAXPROCS of one Go process does not limit: other processes, and C code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gotax.profile import Category
 
 
 def several_processes(context: Context) -> Finding | None:
-    """GT012: Go processes that share one limit, each with Ps for all of it."""
+    """GT012: several Go processes share one limit, and each has a GOMAXPROCS for all of it."""
     report, limit = context.report, context.report.limit.limit_cores
     if limit is None or context.recommended is None:
         return None
@@ -31,55 +31,55 @@ def several_processes(context: Context) -> Finding | None:
     )
     return Finding(
         code=codes.SEVERAL_PROCESSES,
-        title=f"{len(busy)} Go processes share one CPU limit, each with Ps of its own",
+        title=f"{len(busy)} Go processes share one CPU limit, each with its own GOMAXPROCS",
         severity=Severity.INFO,
         confidence=Confidence.HIGH,
         evidence=(
             Evidence(
-                f"GOMAXPROCS of the busy ones: {values}; together {total}; {long_bound(context)}",
+                f"GOMAXPROCS of the busy processes: {values}; sum {total}; {long_bound(context)}",
                 total,
                 "count",
             ),
         ),
         remedy=Remedy(
-            "Divide the limit: GOMAXPROCS in each one's environment, by what it needs, so that the"
-            " sum is about the limit (where a program sets it by a call, in that call). Or run them"
-            " in containers of their own, each with its limit."
+            "Divide the limit: set GOMAXPROCS in the environment of each process (or in the"
+            " program's call of runtime.GOMAXPROCS), so that the sum is about the limit. Or run"
+            " each process in its own container with its own limit."
         ),
     )
 
 
 def cgo_heavy(context: Context) -> Finding | None:
-    """GT013: much of the CPU is C code, whose threads GOMAXPROCS does not count."""
+    """GT013: C code, whose threads GOMAXPROCS does not count, uses much of the CPU."""
     hits = context.hits(Category.CGO)
     if not context.share_reaches(hits, context.thresholds.cgo_share):
         return None
     if not any(process.build and process.build.cgo for process in context.report.processes):
         return Finding(
             code=codes.CGO_HEAVY,
-            title="Much of its CPU is code of files that are not Go, though it was built without"
+            title="Code that is not Go uses much of the CPU, although the program was built without"
             " cgo",
             severity=Severity.INFO,
             confidence=Confidence.LOW,
             evidence=(
-                context.share_evidence("code that is not Go's takes", hits),
-                Evidence("no cgo in its build"),
+                context.share_evidence("code that is not Go takes", hits),
+                Evidence("the program was built without cgo"),
             ),
             remedy=Remedy(
-                "`gotax explain` names the functions. If they are those of a library that the"
-                " program loads by itself (such as purego does), bound the calls at once in the"
-                " program: GOMAXPROCS bounds them only in part."
+                "`gotax explain` lists the functions. If they belong to a library that the"
+                " program loads itself (with purego, for example), limit the number of concurrent"
+                " calls in the program: GOMAXPROCS limits them only in part."
             ),
         )
     return Finding(
         code=codes.CGO_HEAVY,
-        title="Much of its CPU is C code, which GOMAXPROCS bounds only in part",
+        title="C code uses much of the CPU, and GOMAXPROCS limits it only in part",
         severity=Severity.INFO,
         confidence=Confidence.HIGH,
         evidence=(context.share_evidence("C code takes", hits),),
         remedy=Remedy(
-            "A call into C that lasts gives its P to another thread, so more threads than"
-            " GOMAXPROCS can run. Bound the calls at once in the program (a semaphore as wide as"
-            " the limit) and the C library's own threads (such as OMP_NUM_THREADS)."
+            "During a long call into C, Go runs another thread in its place, so more threads than"
+            " GOMAXPROCS can run. Limit the number of concurrent calls in the program (with a"
+            " semaphore) and the threads of the C library (for example with OMP_NUM_THREADS)."
         ),
     )

@@ -1,4 +1,4 @@
-"""The kernel throttles the container: because of GOMAXPROCS, or because of the limit."""
+"""The kernel throttles the container, because of GOMAXPROCS or because of the limit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gotax.process import Binding
 
 
 def fractional(context: Context) -> Finding | None:
-    """GT006: the limit is no whole number, and how it was rounded shows."""
+    """GT006: the limit is not a whole number, and the rounding has an effect."""
     limit, value = context.report.limit.limit_cores, context.value
     if (
         limit is None
@@ -36,23 +36,23 @@ def fractional(context: Context) -> Finding | None:
         return None
     return Finding(
         code=codes.FRACTIONAL,
-        title=f"The CPU limit of {limit:g} is no whole number: {ceiling} Ps are throttled in"
-        f" bursts, {floor} leave a part unused",
+        title=f"The CPU limit of {limit:g} is not a whole number: GOMAXPROCS={ceiling} is"
+        f" throttled, GOMAXPROCS={floor} leaves a part unused",
         severity=Severity.INFO,
         confidence=Confidence.HIGH,
         evidence=(value_evidence(context), shows),
         remedy=Remedy(
-            f"Rounded up, {ceiling} (Go 1.25 and newer, the downward API): the whole limit can be"
-            f" used, but when {ceiling} threads run at once the quota of a period ends before the"
-            f" period. Rounded down, {floor} (automaxprocs): Go code alone is not throttled, and"
-            f" {limit % 1:g} of a CPU is left for threads in system calls and in C code. A whole"
-            " number as the limit ends the choice."
+            f"Rounded up to {ceiling} (as Go 1.25 and newer and the downward API do), the program"
+            f" can use the whole limit, but it is throttled when {ceiling} threads run at once."
+            f" Rounded down to {floor} (as automaxprocs does), Go code alone is not throttled, and"
+            f" {limit % 1:g} of a CPU remains for system calls and C code. A whole number as the"
+            " limit avoids this choice."
         ),
     )
 
 
 def bursts(context: Context) -> Finding | None:
-    """GT007: throttled while its use is below the limit, with more Ps than fit."""
+    """GT007: throttled although its usage is below the limit, with GOMAXPROCS too high."""
     if not context.is_mismatch or not context.is_throttled or context.recommended is None:
         return None
     if _demand_is_above_limit(context) or Binding.QUOTA not in context.bound_by:
@@ -67,8 +67,8 @@ def bursts(context: Context) -> Finding | None:
         evidence=(value_evidence(context), context.throttled_evidence(), context.cores_evidence()),
         remedy=replace(
             remedy,
-            text="Its use is below the limit, but many Ps spend the quota of a period in its"
-            " beginning, and then all of its threads stand still for the rest. "
+            text="Its CPU usage is below the limit, but many threads at once use up the quota at"
+            " the start of a period. Then the kernel stops all of them until the next period. "
             + remedy.text
             + _one_is_throttled_too(context),
         ),
@@ -81,13 +81,13 @@ def _one_is_throttled_too(context: Context) -> str:
     if limit is None or limit >= 1:
         return ""
     return (
-        f" With a limit of {limit:g} CPU even one P spends a quota before its period ends when it"
-        " has more to do at once: the throttling gets less, and ends with a whole CPU for each P."
+        f" With a limit of {limit:g} CPU even a single thread can use up the quota: expect less"
+        " throttling, not none. A limit of a whole CPU ends it."
     )
 
 
 def limit_too_low(context: Context) -> Finding | None:
-    """GT008: throttled, and GOMAXPROCS is not why."""
+    """GT008: throttled, and GOMAXPROCS is not the reason."""
     limit = context.report.limit.limit_cores
     if limit is None or not context.is_throttled or context.value is None:
         return None
@@ -95,19 +95,17 @@ def limit_too_low(context: Context) -> Finding | None:
         return None
     if fractional(context) is not None:
         return None
-    # The periods are those of its own cgroup: so it is that one's limit.
+    # The throttled periods are those of its own cgroup, so its own limit counts.
     own = context.report.limit.leaf_limit_cores or limit
     is_above = _demand_is_above_limit(context)
     value, recommended = context.value, context.recommended or 1
-    text = f"Raise the limit of {own:g} CPU, or give it less to do"
+    text = f"Raise the limit of {own:g} CPU, or reduce the work"
     title = "Throttled because the CPU limit is too low for the work"
     if is_above or value <= recommended:
-        title += ", not by GOMAXPROCS"
-        text += ": another GOMAXPROCS would not end the throttling."
+        title += ", not because of GOMAXPROCS"
+        text += ". Another GOMAXPROCS would not end the throttling."
     else:
-        text += (
-            f". GOMAXPROCS={recommended} instead of {value} would lessen the throttling as well."
-        )
+        text += f". GOMAXPROCS={recommended} instead of {value} would also reduce the throttling."
     return Finding(
         code=codes.LIMIT_TOO_LOW,
         title=title,
@@ -119,12 +117,12 @@ def limit_too_low(context: Context) -> Finding | None:
 
 
 def _demand_is_above_limit(context: Context) -> bool:
-    """It would use up the limit with a GOMAXPROCS that fits, too."""
+    """It would use up the limit even with a GOMAXPROCS that fits."""
     limit, cores = context.report.limit.limit_cores, context.cores
     if limit is None or cores is None:
         return False
     throttled, periods = context.throttled
-    if periods:  # whoever is throttled in a period has used up its quota
+    if periods:  # a throttled period has used up its quota
         cores = max(cores, limit * min(1.0, throttled / periods))
     saved = 0.0
     if context.is_mismatch and context.recommended is not None:

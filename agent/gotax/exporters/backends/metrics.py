@@ -1,4 +1,4 @@
-"""The metrics of a delivery to a backend."""
+"""The metrics of the delivery to a backend."""
 
 from __future__ import annotations
 
@@ -10,29 +10,32 @@ from gotax.exporters.metrics.family import Family, Metric
 BACKEND_SENT = Metric(
     "gotax_backend_sent_profiles",
     "counter",
-    "Profiles that a backend has taken: one for each container and window.",
+    "Profiles accepted by a backend: one for each container and window.",
     ("backend",),
 )
 BACKEND_BYTES = Metric(
     "gotax_backend_sent_bytes",
     "counter",
-    "Bytes of the messages a backend has taken.",
+    "Bytes of the messages accepted by a backend.",
     ("backend",),
 )
 BACKEND_DROPPED = Metric(
     "gotax_backend_dropped_profiles",
     "counter",
-    "Profiles that will not reach a backend, by reason.",
+    "Profiles not delivered to a backend, by reason.",
     ("backend", "reason"),
 )
 BACKEND_FAILURES = Metric(
     "gotax_backend_failed_calls",
     "counter",
-    "Calls to a backend that failed, by reason.",
+    "Failed calls to a backend, by reason.",
     ("backend", "reason"),
 )
 BACKEND_WAITING = Metric(
-    "gotax_backend_waiting_profiles", "gauge", "Profiles on their way to a backend.", ("backend",)
+    "gotax_backend_waiting_profiles",
+    "gauge",
+    "Profiles that wait for delivery to a backend.",
+    ("backend",),
 )
 
 METRICS = (

@@ -1,1 +1,1 @@
-"""What is measured, under which name and with which labels; no format, and no library."""
+"""The metrics: names, labels and values, without a format or a library."""

@@ -1,4 +1,4 @@
-"""The metrics of a container: what each is called, and what it says of those that are listed."""
+"""The metrics of containers, and their values for the listed containers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_FINDINGS = 20  # of one container; the rules have fewer codes
 CONTAINER_LABELS = ("namespace", "pod", "container", "workload", "id")
 
 Listed = Mapping[Labels, ContainerTotals]
-"""By the values of those of CONTAINER_LABELS that are kept."""
+"""By the values of the CONTAINER_LABELS that are not dropped."""
 
 
 def _per_container(name: str, kind: str, text: str, *labels: str) -> Metric:
@@ -33,23 +33,23 @@ def _several(most: int, metric: Metric) -> Metric:
 
 CPU = _several(
     CATEGORY_COUNT,
-    _per_container(
-        "gotax_cpu_seconds", "counter", "CPU time by what it was spent on.", "category", "group"
-    ),
+    _per_container("gotax_cpu_seconds", "counter", "CPU time by category.", "category", "group"),
 )
 RUNTIME_SHARE = _per_container(
     "gotax_runtime_share",
     "gauge",
-    "Share of the CPU time of the last window that the scheduler and the GC took, 0 to 1.",
+    "Share of scheduler and GC in the CPU time of the last window, 0 to 1.",
 )
 GOMAXPROCS = _per_container(
-    "gotax_gomaxprocs", "gauge", "GOMAXPROCS as read from the process with the most hits."
+    "gotax_gomaxprocs", "gauge", "GOMAXPROCS of the process with the most hits."
 )
 GOMAXPROCS_RECOMMENDED = _per_container(
     "gotax_gomaxprocs_recommended", "gauge", "GOMAXPROCS that fits the container."
 )
 LIMIT = _per_container(
-    "gotax_cpu_limit_cores", "gauge", "Tightest CPU limit on the cgroup's path; absent for none."
+    "gotax_cpu_limit_cores",
+    "gauge",
+    "Tightest CPU limit of the cgroup and its ancestors; absent without a limit.",
 )
 THROTTLED = _per_container(
     "gotax_cpu_throttled_seconds", "counter", "Time throttled by the CPU limit."
@@ -61,13 +61,13 @@ PERIODS = _per_container("gotax_cpu_periods", "counter", "Enforcement periods of
 VERDICT = _several(
     len(Verdict),
     _per_container(
-        "gotax_verdict", "gauge", "1 for the verdict that holds, 0 for the others.", "verdict"
+        "gotax_verdict", "gauge", "1 for the current verdict, 0 for the others.", "verdict"
     ),
 )
 FINDING = _several(
     MAX_FINDINGS,
     _per_container(
-        "gotax_finding", "gauge", "1 for each finding that holds.", "code", "severity", "cause"
+        "gotax_finding", "gauge", "1 for each current finding.", "code", "severity", "cause"
     ),
 )
 FINDING_HELD = _several(
@@ -75,7 +75,7 @@ FINDING_HELD = _several(
     _per_container(
         "gotax_finding_held_seconds",
         "gauge",
-        "For how long each finding has held without a break, as far as gotax remembers.",
+        "How long each finding has held without interruption.",
         "code",
     ),
 )
@@ -84,14 +84,14 @@ SAVING = _several(
     _per_container(
         "gotax_saving_cores",
         "gauge",
-        "CPU that the recommended GOMAXPROCS is predicted to save at the same work.",
+        "CPU that the recommended GOMAXPROCS is predicted to save for the same work.",
         "bound",
     ),
 )
 CONTAINER_INFO = _per_container(
     "gotax_container_info",
     "gauge",
-    "Always 1; who the container is and what its main Go program was built from.",
+    "Always 1; identity of the container and build of its main Go program.",
     "node",
     "image",
     "kind",
@@ -108,7 +108,10 @@ CONTAINER_INFO = _per_container(
 CHANGE_CORES = _several(
     2,
     _per_container(
-        "gotax_change_cpu_cores", "gauge", "Mean CPU before and after GOMAXPROCS changed.", "when"
+        "gotax_change_cpu_cores",
+        "gauge",
+        "Mean CPU usage before and after a change of GOMAXPROCS.",
+        "when",
     ),
 )
 CHANGE_RUNTIME = _several(
@@ -116,7 +119,7 @@ CHANGE_RUNTIME = _several(
     _per_container(
         "gotax_change_runtime_share",
         "gauge",
-        "Share of the scheduler and the GC before and after GOMAXPROCS changed, 0 to 1.",
+        "Share of scheduler and GC before and after a change of GOMAXPROCS, 0 to 1.",
         "when",
     ),
 )
@@ -125,14 +128,14 @@ CHANGE_THROTTLED = _several(
     _per_container(
         "gotax_change_throttled_ratio",
         "gauge",
-        "Share of the enforcement periods with throttling before and after GOMAXPROCS changed.",
+        "Share of throttled periods before and after a change of GOMAXPROCS, 0 to 1.",
         "when",
     ),
 )
 CHANGE_GOMAXPROCS = _several(
     2,
     _per_container(
-        "gotax_change_gomaxprocs", "gauge", "GOMAXPROCS before and after it changed.", "when"
+        "gotax_change_gomaxprocs", "gauge", "GOMAXPROCS before and after its change.", "when"
     ),
 )
 CHANGE_SAVING = _several(
@@ -140,12 +143,14 @@ CHANGE_SAVING = _several(
     _per_container(
         "gotax_change_saving_cores",
         "gauge",
-        "CPU that a change of GOMAXPROCS saved, and what had been predicted.",
+        "CPU that a change of GOMAXPROCS saved, and the predicted saving.",
         "estimate",
     ),
 )
 CHANGE_TIME = _per_container(
-    "gotax_change_timestamp_seconds", "gauge", "When it was compared, Unix time."
+    "gotax_change_timestamp_seconds",
+    "gauge",
+    "Time of the comparison before and after a change of GOMAXPROCS, Unix time.",
 )
 
 METRICS = (
@@ -172,7 +177,7 @@ METRICS = (
 """In the order in which they are exposed."""
 
 SERIES_OF_CONTAINER = sum(metric.most for metric in METRICS)
-"""How many series one container can have at most; most have half of that."""
+"""The most series that one container can have. Most containers have half of that."""
 
 
 def labels_of(container: Container) -> Labels:
@@ -245,7 +250,7 @@ def _gauges(listed: Listed) -> Iterator[Family]:
 
 
 def _changes(listed: Listed, window: Window) -> Iterator[Family]:
-    """The last change of each container that lives; the window holds a bounded number."""
+    """The last change of each running container; a window holds a bounded number of changes."""
     shown = {report.container.key: key for key, entry in listed.items() for report, _ in entry.now}
     last: dict[Labels, Change] = {}
     for change in window.changes:  # newest first
@@ -294,7 +299,7 @@ def _gomaxprocs(report: ContainerReport) -> int | None:
 
 
 def _recommended(report: ContainerReport) -> int | None:
-    """What the findings lead to; without any, what fits."""
+    """The GOMAXPROCS of the best remedy; without a finding, what fits."""
     best = _most_saving(report)
     if best is not None and best.remedy.gomaxprocs is not None:
         return best.remedy.gomaxprocs
@@ -307,7 +312,7 @@ def _seconds(nanoseconds: int | None) -> float | None:
 
 
 def _findings(reports: Iterable[ContainerReport]) -> list[Finding]:
-    """Each code once, the one that has held longest: a series must not be there twice."""
+    """Each code once, so that no series appears twice: the finding that has held longest."""
     found: dict[str, Finding] = {}
     for finding in sorted((f for r in reports for f in r.findings), key=lambda f: f.held_s):
         found[finding.code] = finding
@@ -319,7 +324,7 @@ def _cause(finding: Finding) -> str:
 
 
 def _most_saving(report: ContainerReport) -> Finding | None:
-    """Of several predicted savings the largest: they are not for adding up."""
+    """The finding with the largest predicted saving. Savings of one container do not add up."""
     return max(
         (finding for finding in report.findings if finding.saving is not None),
         key=lambda finding: finding.saving.mid if finding.saving else 0.0,
@@ -328,7 +333,7 @@ def _most_saving(report: ContainerReport) -> Finding | None:
 
 
 def _savings(reports: Iterable[ContainerReport]) -> list[tuple[str, float]]:
-    """Of the containers of one series added up; nothing where nothing is predicted."""
+    """The sum over the containers of one series; empty without a prediction."""
     best = [_most_saving(report) for report in reports]
     found = [finding.saving for finding in best if finding is not None and finding.saving]
     if not found:

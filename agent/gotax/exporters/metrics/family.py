@@ -1,4 +1,4 @@
-"""One metric with its samples: what an exporter tells of itself, before it becomes text."""
+"""A metric with its samples, independent of the output format."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Samples = Iterable[tuple[Labels, float | None]]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What is exported under one name. ``name`` is without the suffix of its samples.
+    """A metric. ``name`` is without the suffix of its samples.
 
-    ``most``: how many series one container can have, 0 for what is not of containers.
+    ``most``: the most series of one container; 0 if the metric is not about containers.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """``samples``: the values of the metric's labels, and a number; None is left out.
+    """``samples``: label values and a number; a sample with None is omitted.
 
     A summary has two samples: the count, then the sum.
     """
@@ -42,7 +42,7 @@ class Family:
 
 @runtime_checkable
 class Instrumented(Protocol):
-    """An exporter that has metrics of its own."""
+    """An exporter with metrics of its own."""
 
     def families(self) -> Iterator[Family]:
-        """As of now, each metric once; called from any thread."""
+        """The current values, each metric once; called from any thread."""

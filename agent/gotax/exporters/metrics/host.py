@@ -1,4 +1,4 @@
-"""The metrics of the host, and of how the agent fares in profiling it."""
+"""The metrics of the host and of the profiling."""
 
 from __future__ import annotations
 
@@ -11,35 +11,50 @@ from gotax.window import Window
 UNJUDGED = Metric(
     "gotax_unjudged_programs",
     "gauge",
-    "Programs of the last window that could not be read: whether they are Go is not known.",
+    "Programs of the last window that could not be read, so it is unknown if they are Go.",
     ("reason",),
 )
 UNJUDGED_CPU = Metric(
-    "gotax_unjudged_cpu_seconds", "counter", "CPU time of such programs.", ("reason",)
+    "gotax_unjudged_cpu_seconds",
+    "counter",
+    "CPU time of programs that could not be read.",
+    ("reason",),
 )
 OTHER_CPU = Metric("gotax_other_cpu_seconds", "counter", "CPU time of programs that are not Go.")
 UNLISTED_CPU = Metric(
     "gotax_unlisted_cpu_seconds",
     "counter",
-    "CPU time of Go containers beyond the number that is listed one by one.",
+    "CPU time of Go containers beyond --max-series.",
 )
 UNLISTED = Metric(
-    "gotax_unlisted_containers", "gauge", "Go containers of the last window beyond that number."
+    "gotax_unlisted_containers", "gauge", "Go containers of the last window beyond --max-series."
 )
-HITS = Metric("gotax_hits", "counter", "Hits drained from the kernel.")
-LOST_HITS = Metric("gotax_lost_hits", "counter", "Hits without a process, by reason.", ("reason",))
-PROFILED = Metric("gotax_profiled_seconds", "counter", "Time profiled: the windows' lengths.")
+HITS = Metric("gotax_hits", "counter", "Hits read from the kernel.")
+LOST_HITS = Metric(
+    "gotax_lost_hits",
+    "counter",
+    "Hits that could not be attributed to a process, by reason.",
+    ("reason",),
+)
+PROFILED = Metric(
+    "gotax_profiled_seconds", "counter", "Profiled time: the sum of the window lengths."
+)
 LAST_WINDOW = Metric(
-    "gotax_last_window_timestamp_seconds", "gauge", "When the last window ended, Unix time."
+    "gotax_last_window_timestamp_seconds", "gauge", "End of the last window, Unix time."
 )
 FREQUENCY = Metric("gotax_sampling_frequency_hertz", "gauge", "Samples per second and CPU.")
-DRAIN = Metric("gotax_drain_seconds", "summary", "Time it took to drain the kernel's counts.")
-TICK = Metric("gotax_tick_seconds", "summary", "Time it took to make a window of them.")
+DRAIN = Metric("gotax_drain_seconds", "summary", "Time to read the counts from the kernel.")
+TICK = Metric("gotax_tick_seconds", "summary", "Time to process the counts into a window.")
 CACHE_ENTRIES = Metric("gotax_cache_entries", "gauge", "Entries of a cache.", ("cache",))
 CACHE_EVICTIONS = Metric(
-    "gotax_cache_evictions", "counter", "Entries a cache has dropped to stay bounded.", ("cache",)
+    "gotax_cache_evictions", "counter", "Entries removed from a full cache.", ("cache",)
 )
-ERRORS = Metric("gotax_errors", "counter", "Things that could not be read, by kind.", ("kind",))
+ERRORS = Metric(
+    "gotax_errors",
+    "counter",
+    "Errors when reading processes, binaries, cgroups or Kubernetes, by kind.",
+    ("kind",),
+)
 
 METRICS = (
     UNJUDGED,
@@ -81,7 +96,7 @@ def _host(totals: HostTotals, window: Window) -> Iterator[Family]:
 
 
 def _health(totals: HostTotals, window: Window) -> Iterator[Family]:
-    """Evictions and errors count since the start already."""
+    """Health counts evictions and errors since the start."""
     health = window.health
     yield Family(DRAIN, [((), totals.windows), ((), totals.drain_s)])
     yield Family(TICK, [((), totals.windows), ((), totals.work_s)])

@@ -12,7 +12,7 @@ from gotax.exporters.metrics.family import Family, Metric
 
 OWN_CPU = Metric("gotax_own_cpu_seconds", "counter", "CPU time of gotax itself.")
 MEMORY = Metric("gotax_resident_memory_bytes", "gauge", "Resident memory of gotax itself.")
-BUILD_INFO = Metric("gotax_build_info", "gauge", "Always 1; the version of gotax.", ("version",))
+BUILD_INFO = Metric("gotax_build_info", "gauge", "Always 1; version of gotax.", ("version",))
 
 METRICS = (
     OWN_CPU,
@@ -29,7 +29,7 @@ def families() -> Iterator[Family]:
 
 
 def read_resident_bytes(proc: Path = Path("/proc")) -> int:
-    """Of this process; 0 where /proc/self/statm cannot be read."""
+    """Resident memory of this process; 0 if /proc/self/statm cannot be read."""
     try:
         pages = (proc / "self" / "statm").read_bytes().split()[1]
         return int(pages) * resource.getpagesize()

@@ -1,4 +1,4 @@
-"""What the windows add up to: of a container since it was first seen, and of the agent's life."""
+"""Totals over windows: per container since it was first seen, per agent since its start."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from gotax.window import ContainerReport, Window
 
 @dataclass(slots=True)
 class ContainerTotals:
-    """The containers with the same labels: their totals since they were first listed.
+    """Totals of the containers with the same labels, since they were first listed.
 
-    ``now``: of those seen in the last window, the reports with their CPU time.
+    ``now``: their reports in the last window, with the CPU time.
     """
 
     last_seen_s: float
     cpu_ns: Int64Array = field(default_factory=lambda: np.zeros(CATEGORY_COUNT, dtype=np.int64))
     usage: CpuUsage = CpuUsage()
-    unseen_ns: int = 0  # CPU time of windows without a hit: what for is not known yet
+    unseen_ns: int = 0  # CPU time of windows without hits: no category yet
     now: list[tuple[ContainerReport, int]] = field(default_factory=list)
 
     def add(self, report: ContainerReport, cpu_ns: int) -> None:
@@ -38,10 +38,10 @@ class ContainerTotals:
 
 @dataclass(frozen=True, slots=True)
 class Living:
-    """Those of one entry that live, as of the last window; ``speaker`` is one of them.
+    """The running containers of one entry, as of the last window.
 
-    It speaks where the others cannot be added to it: the one with the worst verdict, and of those
-    the one with the most CPU time.
+    ``speaker`` is the one whose values are shown if values cannot be added up: the one with the
+    worst verdict, and among those the one with the most CPU time.
     """
 
     speaker: ContainerReport
@@ -68,7 +68,7 @@ def living_of(entry: ContainerTotals) -> Living | None:
 
 @dataclass(slots=True)
 class HostTotals:
-    """Of the agent's life. Times in integers of nanoseconds: they must not lose small growth."""
+    """Since the agent started. Times are integers of nanoseconds, so that small additions count."""
 
     profiled_s: float = 0.0
     hits: int = 0

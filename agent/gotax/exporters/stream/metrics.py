@@ -8,31 +8,37 @@ from gotax.exporters.metrics.family import Family, Metric
 from gotax.exporters.stream.statistics import Statistics
 
 STREAM_CONNECTED = Metric(
-    "gotax_stream_connected", "gauge", "1 while a collector has welcomed the agent, else 0."
+    "gotax_stream_connected", "gauge", "1 while the agent is connected to a collector, else 0."
 )
 STREAM_CONNECTIONS = Metric(
-    "gotax_stream_connections", "counter", "Connections to a collector that were tried."
+    "gotax_stream_connections", "counter", "Attempted connections to a collector."
 )
 STREAM_FAILURES = Metric(
-    "gotax_stream_failures", "counter", "Connections that ended badly, by reason.", ("reason",)
+    "gotax_stream_failures", "counter", "Failed connections to a collector, by reason.", ("reason",)
 )
-STREAM_SENT = Metric("gotax_stream_sent_reports", "counter", "Reports sent, repeated ones as well.")
-STREAM_BYTES = Metric("gotax_stream_sent_bytes", "counter", "Bytes of those reports, compressed.")
+STREAM_SENT = Metric(
+    "gotax_stream_sent_reports", "counter", "Reports sent, including repeated ones."
+)
+STREAM_BYTES = Metric("gotax_stream_sent_bytes", "counter", "Compressed bytes of the reports sent.")
 STREAM_ACKNOWLEDGED = Metric(
-    "gotax_stream_acknowledged_reports", "counter", "Reports that a collector has stored."
+    "gotax_stream_acknowledged_reports", "counter", "Reports stored by a collector."
 )
 STREAM_DROPPED = Metric(
     "gotax_stream_dropped_windows",
     "counter",
-    "Windows that no collector will get, by reason.",
+    "Windows not delivered to a collector, by reason.",
     ("reason",),
 )
 STREAM_IN_FLIGHT = Metric(
-    "gotax_stream_in_flight_reports", "gauge", "Reports sent and not acknowledged."
+    "gotax_stream_in_flight_reports", "gauge", "Reports sent but not yet acknowledged."
 )
-SPOOL_RECORDS = Metric("gotax_spool_reports", "gauge", "Reports that no collector has yet.")
-SPOOL_BYTES = Metric("gotax_spool_bytes", "gauge", "Bytes they take, on disk and in memory.")
-SPOOL_ERRORS = Metric("gotax_spool_errors", "counter", "Writes to the spool that failed.")
+SPOOL_RECORDS = Metric(
+    "gotax_spool_reports", "gauge", "Reports in the spool that no collector has stored yet."
+)
+SPOOL_BYTES = Metric(
+    "gotax_spool_bytes", "gauge", "Bytes of the reports in the spool, on disk and in memory."
+)
+SPOOL_ERRORS = Metric("gotax_spool_errors", "counter", "Failed writes to the spool.")
 
 METRICS = (
     STREAM_CONNECTED,

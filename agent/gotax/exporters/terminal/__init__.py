@@ -1,4 +1,4 @@
 """Text for people at a terminal: ``gotax check``, the live ``gotax top``, and ``gotax explain``.
 
-Everything a stranger may have named passes ``text.printable``.
+All untrusted names pass through ``text.printable``.
 """

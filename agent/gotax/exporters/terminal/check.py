@@ -1,4 +1,4 @@
-"""``gotax check``: the table, a paragraph per finding, the totals."""
+"""``gotax check``."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from gotax.window import Window
 
 
 def render_check(window: Window, style: Style) -> str:
-    """The whole answer: a table, a paragraph per finding, the totals."""
+    """A table, a paragraph for each finding, the totals."""
     lines = [title_line("gotax check", window, style), ""]
     if window.reports:
         lines += table_lines(window, window.reports, style)
     else:
-        lines.append(f"No Go program was on a CPU in these {window.duration_s:.1f} s.")
+        lines.append(f"No Go program used CPU in these {window.duration_s:.1f} s.")
     cut = False
     for report in window.reports:
         for finding in report.findings:
             lines += ["", *finding_lines(finding, report, style)]
             cut = cut or bool(finding.remedy.patch)
     if cut:
-        lines += ["", painted("gotax explain NAME shows the lines to copy.", DIM, style)]
+        lines += ["", painted("gotax explain NAME shows the patch.", DIM, style)]
     lines += ["", *totals(window, style)]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""``gotax explain``: the chain of evidence for one container."""
+"""``gotax explain``: all evidence for one container."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ EXPLAINED_FUNCTIONS = 12
 
 
 def render_explain(report: ContainerReport, window: Window, style: Style) -> str:
-    """The chain of evidence for one container."""
+    """All evidence for one container."""
     verdict = VERDICTS[report.verdict]
     label = verdict.label(style)
     name = shortened(report.container.name, style.room - columns(label) - 2, style)
@@ -103,9 +103,7 @@ def _identity(container: Container) -> str:
         if container.container_id
         else "",
         f"pod {container.pod_uid}" if container.pod_uid else "",
-        f"of it the part {container.nested}, which has a limit of its own"
-        if container.nested
-        else "",
+        f"the part {container.nested}, which has a limit of its own" if container.nested else "",
     )
     return ", ".join(part for part in parts if part)
 
@@ -137,7 +135,7 @@ def _cpu(report: ContainerReport, window: Window) -> str:
         f" time in {window.duration_s:.1f} s ({plural(report.hits, 'hit')})"
     )
     if report.usage.usage_ns is not None:
-        text += f"; the kernel's own account says {report.usage.usage_ns / 1e9:.1f} s"
+        text += f"; the kernel counted {report.usage.usage_ns / 1e9:.1f} s"
     return text
 
 
@@ -154,7 +152,7 @@ def _limit(limit: CpuLimit, container: Container) -> str:
         )
         text = (
             f"{cores(limit.limit_cores)} cores, set above it on {limit.limit_cgroup}; its own"
-            f" cgroup {own}, and Go looks at no other"
+            f" cgroup {own}, and Go reads only that one"
         )
     if limit.cpuset_cpus is not None:
         text += f"; it may use {plural(limit.cpuset_cpus, 'CPU')}"
@@ -180,7 +178,7 @@ def _throttled(report: ContainerReport) -> str:
 
 
 def _gomaxprocs_steps(found: Gomaxprocs | None) -> list[str]:
-    """From where the value came to what it should be."""
+    """The value and its origin, the value by the rules, and the value that fits."""
     if found is None:
         return ["unknown: no Go process was read"]
     if found.value is None:
@@ -189,7 +187,7 @@ def _gomaxprocs_steps(found: Gomaxprocs | None) -> list[str]:
         steps = [f"{found.value}: {ORIGINS[found.origin]}"]
     if found.expected is not None:
         rule = f": {found.rule}" if found.rule else ""
-        steps.append(f"{found.expected} is what the rules of its runtime give here{rule}")
+        steps.append(f"{found.expected} is the value by the rules of its Go runtime{rule}")
     if found.recommended is not None:
         steps.append(f"{found.recommended} fits: {_bound(found)}")
     return steps
@@ -206,11 +204,11 @@ _BOUNDS = {
 def _bound(found: Gomaxprocs) -> str:
     if not found.bound_by:
         return "the CPU it may use, rounded up to whole CPUs"
-    return ", and as many: ".join(_BOUNDS[binding] for binding in found.bound_by)
+    return ", and also ".join(_BOUNDS[binding] for binding in found.bound_by)
 
 
 def _category_bars(report: ContainerReport, window: Window, style: Style) -> list[str]:
-    """Categories with hits, most first: bar, hits, CPU, share and its interval."""
+    """Categories with hits, largest first: bar, hits, CPU, share and interval."""
     total = report.hits
     rows = sorted(
         ((int(report.category_hits[c]), c) for c in Category if report.category_hits[c]),
@@ -246,7 +244,7 @@ def _category_bars(report: ContainerReport, window: Window, style: Style) -> lis
 
 
 def _bar(length: float, style: Style) -> str:
-    """In eighths of a column where the terminal can."""
+    """A bar in steps of an eighth of a column, if the terminal supports it."""
     if not style.unicode:
         return "#" * round(length)
     whole, eighths = divmod(round(length * 8), 8)

@@ -1,4 +1,4 @@
-"""A finding as a paragraph: what, the evidence, the remedy."""
+"""A finding as text: title, evidence, remedy."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from gotax.window import ContainerReport
 
 LABEL_WIDTH = 12
 NOTABLE_SOURCE = 0.05
-"""Share of a saving below which its source is left out of the text."""
+"""Sources with a smaller share of a saving are not shown."""
 
 
 def finding_lines(
     finding: Finding, report: ContainerReport, style: Style, whole: bool = False
 ) -> list[str]:
-    """What, evidence, remedy; of a remedy of several lines the first, unless ``whole``."""
+    """Title, evidence and remedy; with ``whole`` also saving, patch and confidence."""
     paint = VERDICTS[Verdict.OVERSIZED].paint if finding.severity is Severity.WARNING else YELLOW
     mark = VERDICTS[report.verdict].label(style)[0]
     code = word(finding.code, style)
@@ -52,7 +52,7 @@ def finding_lines(
 
 
 def _saving(saving: Saving, room: int, style: Style) -> list[str]:
-    """The predicted range, and where it comes from."""
+    """The predicted range and its sources."""
     text = (
         f"{saving.mid:.2f} cores, between {saving.low:.2f} and {saving.high:.2f}, at the same work"
     )

@@ -1,4 +1,4 @@
-"""What stands around a table: the title above it, and the totals below."""
+"""The title above a table and the totals below it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def totals(window: Window, style: Style) -> list[str]:
 _WHY = {
     "procfs-denied": "gotax needs to be root or CAP_SYS_PTRACE for them",
     "procfs-hidden": "/proc is mounted with hidepid, and gotax lacks CAP_SYS_PTRACE",
-    "process-gone": "they ended before anybody looked",
+    "process-gone": "they ended before gotax could read them",
     "elf-packed": "packed by UPX",
 }
 
@@ -69,7 +69,7 @@ _WHY = {
 def unjudged(window: Window) -> list[str]:
     """A sentence for each reason why programs could not be read.
 
-    On every host some end before they are looked at: that is told where it is 1 % of the hits.
+    On every host some programs end before they are read: these are shown from 1 % of the hits on.
     """
     texts = []
     for found in window.unjudged:
