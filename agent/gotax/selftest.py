@@ -180,7 +180,7 @@ def _processes(roots: Roots) -> Check:
             seen += 1
     return Check(
         "other processes",
-        read > 0 and read >= seen * 0.9,
+        read > 0 and seen - read <= max(1, seen // 10),  # a security module may protect one
         f"{read} of {seen} readable",
         "add the capabilities SYS_PTRACE and DAC_READ_SEARCH, and an AppArmor profile that allows"
         " ptrace (Unconfined)",
