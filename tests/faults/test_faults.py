@@ -11,6 +11,7 @@ pytest.importorskip("chdb", reason="no embedded ClickHouse for this platform")
 from tests.faults.__main__ import Course, can_sample, run
 
 
+@pytest.mark.timing  # all has to settle within seconds after the last fault
 def test_what_is_acknowledged_is_stored_once_whatever_breaks(tmp_path: Path) -> None:
     """Kills of both sides, a cut and a silent network, a full disk, and clocks set by hours."""
     course = Course(

@@ -303,7 +303,7 @@ def _rows(comparison: Comparison, style: Style) -> Iterable[_Row]:
     if times[0] is not None and times[1] is not None:
         figures = seconds(times[0]), seconds(times[1]), "", ""
         yield _Row("throttled, a second", figures)
-    yield _Row("share of the runtime, %", _percents(comparison.runtime, style))
+    yield _Row("runtime share, %", _percents(comparison.runtime, style))
     for group, delta in comparison.shares:
         if not (delta.before or delta.after):
             continue
