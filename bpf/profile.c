@@ -19,7 +19,7 @@
 //
 // Two buffers: programs write the active one while user space drains the other. User space flips
 // `control`, waits for an RCU grace period (every running program has then ended), and reads a
-// buffer that nobody touches, so that no hit is lost between a lookup and a delete.
+// buffer that no program writes to, so that no hit is lost between a lookup and a delete.
 
 #include <uapi/linux/ptrace.h>
 #include <uapi/linux/bpf_perf_event.h>

@@ -30,7 +30,7 @@ from gotax.profile import Category
 
 # Codes 0..27 are Category values: "this frame decides, and so". The others:
 TRANSPARENT: Final = 32
-"""Helps whoever calls it: locks, futexes, clocks, atomics, copies, page-level heap work."""
+"""Counts for its caller: locks, futexes, clocks, atomics, copies, page-level heap work."""
 HELPER: Final = 33
 """The caller's own work done by a routine: maps, strings, slices, interfaces, defer, panic."""
 UNLISTED: Final = 34
@@ -49,7 +49,7 @@ GENERATED: Final = int(Category.USER)
 work, as Go's own profiler has it."""
 UNPLACED: Final = int(Category.UNKNOWN)
 """The code for an address that nothing is known of: as innermost frame that decides, it makes the
-hit unknown, whoever called it."""
+hit unknown, whatever called it."""
 
 
 class Set(NamedTuple):
@@ -257,7 +257,7 @@ ELSEWHERE: Final[tuple[Set, ...]] = (
     Set("runtime/cgocall.go", _CGO, "syscall.cgocaller"),
     Set("runtime/sigqueue.go", _OTHER, "os/signal.signal* os.sigpipe os.runtime_beforeExit"),
     Set("runtime/cpuprof.go, mprof.go, mstats.go, heapdump.go", _OTHER, "runtime/pprof.readProfile runtime/pprof.runtime_* runtime/pprof.pprof_* runtime/debug.readGCStats runtime/debug.WriteHeapDump runtime/metrics.runtime_*"),  # noqa: E501
-    Set("atomics are the work of whoever needs them", _T, "sync/atomic.* time.runtimeNano sync.runtime_procPin sync.runtime_procUnpin sync.runtime_nanotime internal/sync.runtime_nanotime"),  # noqa: E501
+    Set("atomics count for their caller", _T, "sync/atomic.* time.runtimeNano sync.runtime_procPin sync.runtime_procUnpin sync.runtime_nanotime internal/sync.runtime_nanotime"),  # noqa: E501
 )
 
 # Assembly without a package, and the C-to-Go entries that cgo writes.
@@ -411,7 +411,7 @@ _CLOSURE = re.compile(
     r"(?:\.func\d+|\.\d+|\.gowrap\d+|\.deferwrap\d+|-range\d+|\.abi0|\.abiinternal|-fm)+$"
 )
 _BRACKETS = re.compile(r"\[[^\[\]]*\]")
-_NESTING_MAX = 8  # of type arguments in brackets; deeper names are nobody's
+_NESTING_MAX = 8  # of type arguments in brackets; deeper names match nothing
 
 
 class _Names:
