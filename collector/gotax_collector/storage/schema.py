@@ -86,7 +86,7 @@ _SUMS = f"""
   gc_ns {_SUM},
   service_ns {_SUM},
   user_ns {_SUM},
-  hits {_SUM},
+  samples {_SUM},
   periods {_SUM},
   throttled_periods {_SUM},
   throttled_ns {_SUM},
@@ -113,7 +113,7 @@ _SUMS_SELECT = """
   sum(w.gc_ns) AS gc_ns,
   sum(w.service_ns) AS service_ns,
   sum(w.user_ns) AS user_ns,
-  sum(w.hits) AS hits,
+  sum(w.samples) AS samples,
   sum(w.periods) AS periods,
   sum(w.throttled_periods) AS throttled_periods,
   sum(w.throttled_ns) AS throttled_ns,
@@ -194,7 +194,7 @@ def tables(retention: Retention) -> tuple[Table, ...]:
         ),
         Table(
             "stack_hours",
-            f"\n  {hour}{_typed(_SUM_KEYS)}\n  stack UInt64,\n  hits {_SUM},\n  cpu_ns {_SUM}",
+            f"\n  {hour}{_typed(_SUM_KEYS)}\n  stack UInt64,\n  samples {_SUM},\n  cpu_ns {_SUM}",
             f"{', '.join(_SUM_KEYS)}, hour, stack",
             "toYYYYMM(hour)",
             "cityHash64(workload)",
@@ -216,11 +216,12 @@ def views() -> tuple[View, ...]:
         _sums_view("workload_hours", _SUM_KEYS),
         View(
             "stack_hours",
-            # cpu_ns is measured by the kernel. Each hit gets an equal part of it.
-            f"SELECT toStartOfHour(w.start) AS hour, {keys}, sample.1 AS stack,"
-            " sum(sample.2) AS hits, sum(toUInt64(sample.2 * (w.cpu_ns / w.hits))) AS cpu_ns"
-            " FROM {source} AS w ARRAY JOIN arrayZip(w.stack, w.stack_hits) AS sample"
-            f" WHERE w.ordinal > 0 AND w.hits > 0 GROUP BY hour, {', '.join(_SUM_KEYS)}, stack",
+            # cpu_ns is measured by the kernel. Each sample gets an equal part of it.
+            f"SELECT toStartOfHour(w.start) AS hour, {keys}, stack_count.1 AS stack,"
+            " sum(stack_count.2) AS samples,"
+            " sum(toUInt64(stack_count.2 * (w.cpu_ns / w.samples))) AS cpu_ns"
+            " FROM {source} AS w ARRAY JOIN arrayZip(w.stack, w.stack_samples) AS stack_count"
+            f" WHERE w.ordinal > 0 AND w.samples > 0 GROUP BY hour, {', '.join(_SUM_KEYS)}, stack",
         ),
     )
 

@@ -277,21 +277,21 @@ class ClickHouseStore:
         self.counters.stacks += len(lines)
 
     def _new_stacks(self, report: Report, day: str) -> list[tuple[str, np.uint64]]:
-        samples = report.samples
-        if not len(samples):
+        stack_counts = report.stack_counts
+        if not len(stack_counts):
             return []
         period = report.received_unix_ns // 10**9 // _STACKS_PERIOD_S
         workloads = [workload_of(seen.identity) for seen in report.containers]
         salts = np.array([rows.workload_salt(w, period) for w in workloads], np.uint64)
         ids = rows.stack_ids(report)
-        keys = ids ^ salts[samples.container]
+        keys = ids ^ salts[stack_counts.container]
         found: dict[int, tuple[str, np.uint64]] = {}
         for index in np.flatnonzero(self._known.unknown(keys)).tolist():
             key = keys[index]
             if int(key) not in found:
-                category: Category = report.categories[int(samples.category[index])]
-                stack = (int(ids[index]), int(samples.stack_hash[index]), category)
-                workload = workloads[int(samples.container[index])]
+                category: Category = report.categories[int(stack_counts.category[index])]
+                stack = (int(ids[index]), int(stack_counts.stack_hash[index]), category)
+                workload = workloads[int(stack_counts.container[index])]
                 found[int(key)] = (rows.stack_line(report, workload, stack, day), key)
         return list(found.values())
 

@@ -55,7 +55,7 @@ def test_pods_are_bounded(monkeypatch: Any) -> None:
 
 
 def test_a_pod_that_is_gone_is_forgotten_after_a_while() -> None:
-    """Its last hits are named; then its memory is given back."""
+    """Its last samples are named; then its memory is given back."""
     known = PodCache()
     known.put(pod("one", A), 0)
     known.remove(pod("one", A, "2"), 10)
