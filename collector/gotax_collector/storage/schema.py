@@ -16,11 +16,8 @@ from dataclasses import dataclass
 
 from gotax_collector.storage.columns import STACKS, WINDOWS, definitions
 
-VERSION = 1
+VERSION = 2
 """The version of the schema. To change a table, add 1 here and a step to MIGRATIONS."""
-
-MIGRATIONS: dict[int, tuple[str, ...]] = {}
-"""By version: statements that upgrade from the version before. Each must be idempotent."""
 
 DEDUPLICATION_WINDOW = 10_000
 """How many inserted blocks each table remembers, to ignore a repeated insert."""
@@ -243,6 +240,36 @@ def statements(layout: Layout) -> Iterator[str]:
             f" TO {local(view.target, layout)}"
             f" AS {view.select.format(source=local('windows', layout))}"
         )
+
+
+def _rename_hits(layout: Layout) -> Iterator[str]:
+    """A *hit* is called *sample* now. Until a view has its new query, inserts fail and come again:
+    none is missing in a sum."""
+    renamed = {"windows": {"hits": "samples", "stack_hits": "stack_samples"}}
+    renamed |= {sums: {"hits": "samples"} for sums in ("hours", "workload_hours", "stack_hours")}
+    for table, columns in renamed.items():
+        # On a cluster, the Distributed table has columns of its own.
+        for name in dict.fromkeys((local(table, layout), f"{layout.database}.{table}")):
+            for old, new in columns.items():
+                yield (
+                    f"ALTER TABLE {name}{layout.on_cluster} RENAME COLUMN IF EXISTS {old} TO {new}"
+                )
+    for view in views():
+        query = view.select.format(source=local("windows", layout))
+        yield (
+            f"ALTER TABLE {layout.database}.{view.target}_view{layout.on_cluster}"
+            f" MODIFY QUERY {query}"
+        )
+
+
+MIGRATIONS = {2: _rename_hits}
+"""By version: what makes the statements that upgrade from the version before."""
+
+
+def migrations(version: int, layout: Layout) -> Iterator[str]:
+    """Upgrade from ``version`` to VERSION. Each statement is idempotent."""
+    for step in range(version + 1, VERSION + 1):
+        yield from MIGRATIONS[step](layout)
 
 
 def local(table: str, layout: Layout) -> str:

@@ -77,12 +77,9 @@ def prepare(connections: Connections, retention: Retention) -> None:
     """Create or upgrade the tables. SchemaError: a newer gotax made the store. QueryError."""
     layout = layout_of(connections, retention)
     version = check(connections)
-    if version == 0:
-        for statement in schema.statements(layout):
-            connections.command(statement)
-    for step in range(version + 1, schema.VERSION + 1):
-        for statement in schema.MIGRATIONS.get(step, ()):
-            connections.command(statement.format(database=layout.database))
+    statements = schema.statements(layout) if version == 0 else schema.migrations(version, layout)
+    for statement in statements:
+        connections.command(statement)
     if version < schema.VERSION:
         table = f"{layout.database}.schema_versions"
         connections.command(f"INSERT INTO {table} (version) VALUES ({schema.VERSION})")
