@@ -264,6 +264,24 @@ def test_settings_reach_the_plan(measured: list[Plan]) -> None:
     )
 
 
+def test_old_names_of_flags_work_and_warn(
+    measured: list[Plan], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For one release: beside the new name, in any form, and not shown by --help."""
+    exit_code("check", "--min-hits=9", "--silence", "GT002", "--suppress", "GT003")
+    (plan,) = measured
+    assert plan.thresholds.min_samples == 9
+    assert plan.thresholds.suppressions == (Suppression("GT002"), Suppression("GT003"))
+    error = capsys.readouterr().err
+    assert "warning: --min-hits is now called --min-samples" in error
+    assert "warning: --silence is now called --suppress" in error
+    exit_code("check", "--help")
+    shown = capsys.readouterr().out
+    assert "--min-samples" in shown
+    assert "--min-hits" not in shown
+    assert "--silence" not in shown
+
+
 @pytest.mark.parametrize(
     ("flag", "says"),
     [

@@ -69,7 +69,7 @@ class PodCache:
             self._warned = True  # the first pod only: there may be hundreds
             name = next(iter(containers.values())).pod if containers else uid
             log.warning(
-                "pod %.256r: the annotation %s is now called %s; the next release does not read"
+                "pod %r: the annotation %s is now called %s; the next release does not read"
                 " the old name",
                 name,
                 OLD_SUPPRESS,

@@ -50,10 +50,11 @@ def totals(window: Window, style: Style) -> list[str]:
         counts.append(f"{lost:,} lost ({100 * lost / max(samples.drained, 1):.2f}%): {reasons}")
     else:
         counts.append("none lost")
-    room = style.room - 6
+    width = len("Samples  ")
+    room = style.room - width
     return [
-        *labelled("CPU", paragraph(dot(style).join(cpu), room, style), 6, style),
-        *labelled("Samples", paragraph(dot(style).join(counts), room, style), 6, style),
+        *labelled("CPU", paragraph(dot(style).join(cpu), room, style), width, style),
+        *labelled("Samples", paragraph(dot(style).join(counts), room, style), width, style),
         *(line for text in unjudged(window) for line in paragraph(text, style.room, style)),
     ]
 
