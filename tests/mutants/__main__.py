@@ -35,21 +35,34 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 TIMEOUT_S = 60
 """Of processor time: a mutant that runs for longer loops, and counts as found."""
-PYTEST = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:faulthandler"]
+EXAMPLES_MAX = 40
+"""Of a Hypothesis test: a survivor runs all of them, of every test that reaches it."""
+PYTEST = ["-q", "-x", "--tb=no", "--assert=plain"]
+PYTEST += ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:faulthandler"]
 
 
 @dataclass(slots=True)
 class Reach:
-    """Which tests run which lines of one file, and how long they take; fastest first."""
+    """Which tests run which lines of one file, and how long they take.
+
+    ``found``: the tests that have found a mutant, the last one last.
+    """
 
     lines: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     took_s: dict[str, float] = field(default_factory=dict)
+    found: dict[str, None] = field(default_factory=dict)
 
     def of(self, mutant: Mutant) -> list[str]:
-        found = self.lines.get(mutant.line, set())
+        """First the tests that have found others, the last one first; then the fastest."""
+        tests = self.lines.get(mutant.line, set())
         if not mutant.is_in_function:
-            found = set().union(*self.lines.values())
-        return sorted(found, key=lambda test: self.took_s[test])
+            tests = set().union(*self.lines.values())
+        before = [test for test in reversed(self.found) if test in tests]
+        return before + sorted(tests - set(before), key=lambda test: self.took_s[test])
+
+    def note(self, test: str) -> None:
+        self.found.pop(test, None)
+        self.found[test] = None
 
 
 def _pytest(tests: Sequence[str], plugin: object) -> int:
@@ -70,6 +83,16 @@ def _examples() -> None:
         suppress_health_check=list(hypothesis.HealthCheck),
     )
     os.environ["HYPOTHESIS_PROFILE"] = "mutants"  # tests/conftest.py loads it
+
+
+def shorten(items: Sequence[pytest.Item]) -> None:
+    name = "_hypothesis_internal_use_settings"
+    for item in items:
+        test = getattr(item, "obj", None)
+        test = getattr(test, "__func__", test)
+        usual = getattr(test, name, None)
+        if usual is not None and usual.max_examples > EXAMPLES_MAX:
+            setattr(test, name, hypothesis.settings(usual, max_examples=EXAMPLES_MAX))
 
 
 def in_fork(work: Callable[[], Any]) -> Any:
@@ -112,18 +135,25 @@ class Loop:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         items = {item.nodeid: item for item in session.items}
+        shorten(session.items)
         reach = in_fork(lambda: self._measure(session.items))
         self.failed_before = reach is None
         if reach is None:
             return True
         self.reach = reach
+        functions = functions_of(self._path)
+        gc.collect()
+        gc.freeze()  # a fork then copies less
         for mutant in self._tried:
             if not mutant.is_in_function:
                 continue
             tests = [items[test] for test in reach.of(mutant)]
-            if in_fork(functools.partial(self._passes, mutant, tests)):
+            answer = in_fork(functools.partial(self._first_failure, mutant, functions, tests))
+            if answer == "":
                 self.survivors.append(mutant)
                 self._say(f"not yet found, {mutant.line}: {mutant.name}")
+            elif answer is not None:
+                reach.note(answer)
         return True
 
     def _say(self, text: str) -> None:
@@ -157,10 +187,16 @@ class Loop:
         _spread(reach, self._path)
         return reach
 
-    def _passes(self, mutant: Mutant, items: Sequence[pytest.Item]) -> bool:
+    def _first_failure(
+        self,
+        mutant: Mutant,
+        functions: Sequence[types.FunctionType],
+        items: Sequence[pytest.Item],
+    ) -> str:
+        """The test; empty if all pass."""
         limited()
-        replace_code(self._path, mutant.tree)
-        return all(run(item) for item in items)
+        replace_code(self._path, mutant.tree, functions)
+        return next((item.nodeid for item in items if not run(item)), "")
 
 
 def _spread(reach: Reach, path: Path) -> None:
@@ -186,8 +222,17 @@ def run(item: pytest.Item) -> bool:
     return all(report.outcome != "failed" for report in reports)
 
 
-def replace_code(path: Path, tree: ast.Module) -> None:
-    """The functions that are loaded get the code they would have with this tree."""
+def functions_of(path: Path) -> list[types.FunctionType]:
+    """Those that are loaded."""
+    return [
+        found
+        for found in gc.get_objects()
+        if isinstance(found, types.FunctionType) and found.__code__.co_filename == str(path)
+    ]
+
+
+def replace_code(path: Path, tree: ast.Module, functions: Sequence[types.FunctionType]) -> None:
+    """The functions get the code they would have with this tree."""
     codes: dict[tuple[str, int], types.CodeType] = {}
     waiting = [compile(tree, str(path), "exec", dont_inherit=True)]
     while waiting:
@@ -195,18 +240,22 @@ def replace_code(path: Path, tree: ast.Module) -> None:
             if isinstance(const, types.CodeType):
                 codes[const.co_qualname, const.co_firstlineno] = const
                 waiting.append(const)
-    for found in gc.get_objects():
-        if isinstance(found, types.FunctionType) and found.__code__.co_filename == str(path):
-            new = codes.get((found.__code__.co_qualname, found.__code__.co_firstlineno))
-            if new is not None and new.co_freevars == found.__code__.co_freevars:
-                found.__code__ = new
+    for found in functions:
+        new = codes.get((found.__code__.co_qualname, found.__code__.co_firstlineno))
+        if new is not None and new.co_freevars == found.__code__.co_freevars:
+            found.__code__ = new
 
 
 class Chosen:
-    """Runs the tests named, in this order."""
+    """Runs the tests named, in this order, and keeps the one that fails."""
 
     def __init__(self, tests: Sequence[str]) -> None:
         self._order = {test: i for i, test in enumerate(tests)}
+        self.failed: str | None = None
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.failed = report.nodeid
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -214,25 +263,39 @@ class Chosen:
             (item for item in items if item.nodeid in self._order),
             key=lambda item: self._order[item.nodeid],
         )
+        shorten(items)
 
 
-def survives_reload(path: Path, mutant: Mutant, tests: Sequence[str]) -> bool:
-    """With the module loaded from the changed tree."""
+def survives_reload(path: Path, mutant: Mutant, reach: Reach) -> bool:
+    """With the module loaded from the changed tree: the tests beside it first, they load least."""
+    every = reach.of(mutant)
+    beside = [test for test in every if f"/test_{path.stem}.py::" in test]
+    others = [test for test in every if test not in set(beside)]
+    for tests in (beside, others):
+        if not tests:
+            continue
+        passed, failed = in_fork(lambda tests=tests: reloaded(path, mutant, tests)) or (False, None)
+        if failed is not None:
+            reach.note(failed)
+        if not passed:
+            return False
+    return True
 
-    def work() -> bool:
-        limited()
-        usual = importlib.machinery.SourceFileLoader.get_code
 
-        def get_code(loader: Any, name: str) -> Any:
-            if loader.path == str(path):
-                return compile(mutant.tree, str(path), "exec", dont_inherit=True)
-            return usual(loader, name)
+def reloaded(path: Path, mutant: Mutant, tests: Sequence[str]) -> tuple[bool, str | None]:
+    """Whether the tests pass, and the one that does not."""
+    limited()
+    usual = importlib.machinery.SourceFileLoader.get_code
 
-        setattr(importlib.machinery.SourceFileLoader, "get_code", get_code)  # noqa: B010
-        files = sorted({test.split("::", 1)[0] for test in tests})
-        return _pytest(files, Chosen(tests)) == 0
+    def get_code(loader: Any, name: str) -> Any:
+        if loader.path == str(path):
+            return compile(mutant.tree, str(path), "exec", dont_inherit=True)
+        return usual(loader, name)
 
-    return bool(tests) and bool(in_fork(work))
+    setattr(importlib.machinery.SourceFileLoader, "get_code", get_code)  # noqa: B010
+    chosen = Chosen(tests)
+    passed = _pytest(sorted({test.split("::", 1)[0] for test in tests}), chosen) == 0
+    return passed, chosen.failed
 
 
 @dataclass(slots=True)
@@ -240,7 +303,6 @@ class Score:
     tried: int
     survivors: list[Mutant]
     excused: list[str]
-    untested: int = 0
 
 
 def try_file(path: Path, tests: Sequence[str], excuses: dict[str, str]) -> Score | None:
@@ -262,7 +324,7 @@ def try_file(path: Path, tests: Sequence[str], excuses: dict[str, str]) -> Score
     again = [m for i, m in enumerate(tried) if i in set(indices) or not m.is_in_function]
     survivors = []
     for mutant in again:
-        if not reach.of(mutant) or survives_reload(path, mutant, reach.of(mutant)):
+        if survives_reload(path, mutant, reach):
             survivors.append(mutant)
     return Score(len(tried), survivors, excused)
 
