@@ -79,7 +79,7 @@ class _Kept:
             self.holding[code] = replace(finding, held_s=finding.held_s + passed_s)
         self.recent.append(window)
         total_s = sum(s.duration_s for s in self.recent)
-        while len(self.recent) > 1 and total_s - self.recent[0].duration_s >= RECENT_S - 1:
+        while total_s - self.recent[0].duration_s >= RECENT_S - 1:
             oldest = self.recent.popleft()
             total_s -= oldest.duration_s
             if self.older and self.older[-1].duration_s + oldest.duration_s <= BLOCK_S:

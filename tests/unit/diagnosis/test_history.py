@@ -382,3 +382,148 @@ def test_a_new_process_knows_of_no_earlier_limit() -> None:
         after = replace(COSTLY, procs=4, limit=1.0, pid=8).window(1.0, chance)
         found = history.judge(after, WINDOW_S, 8)
     assert found.findings[0].cause is Cause.ENVIRONMENT
+
+
+def cgo_history() -> Callable[..., ContainerReport]:
+    """What the history says of the next window of a container, whose GOMAXPROCS fits."""
+    history = History(Thresholds())
+    base = replace(COSTLY, procs=1).window(1.0, random.Random(1))
+
+    def then(seconds: float, *, user: int = 0, cgo: int = 0, **changed: object) -> ContainerReport:
+        seen = steady(base, {Category.USER: user, Category.CGO: cgo})
+        if changed:
+            process = replace(seen.main_process, **changed)  # type: ignore[arg-type]
+            seen = replace(seen, processes=(process,))
+        return history.judge(seen, seconds, 2)
+
+    return then
+
+
+def window_of(report: ContainerReport) -> float | None:
+    """Of the first evidence of C code, the only finding of these containers."""
+    (finding,) = report.findings
+    assert finding.code == rules.CGO_HEAVY
+    return finding.evidence[0].window_s
+
+
+@pytest.mark.parametrize(("seconds", "is_recent"), [(59.0, True), (58.875, False)])
+def test_the_recent_sum_is_of_the_fewest_windows_that_make_a_minute(
+    seconds: float, is_recent: bool
+) -> None:
+    """59 s are one: timers are not exact. What was before is not in it."""
+    then = cgo_history()
+    then(60.0, user=100_000)
+    then(1.25, user=100_000)
+    found = then(seconds, cgo=100)
+    assert (rules.CGO_HEAVY in codes(found)) is is_recent
+    if is_recent:
+        assert window_of(found) == 59.0
+
+
+def test_the_recent_sum_is_of_the_last_minute() -> None:
+    """A finding of the last four windows of 15 s, after ten minutes of something else."""
+    then = cgo_history()
+    for _ in range(40):
+        then(15.0, user=10_000)
+    found = [then(15.0, cgo=100) for _ in range(4)][-1]
+    assert window_of(found) == 60.0
+
+
+def test_the_long_sum_is_of_an_hour_in_blocks_of_five_minutes() -> None:
+    """And of the last minute; the oldest block is dropped as a whole."""
+    then = cgo_history()
+    windows = [window_of(then(60.0, cgo=100)) for _ in range(180)]
+    assert windows[:61] == [60.0 * n for n in range(1, 62)]
+    later = [3660.0 - 240 + 60 * n for n in range(5)]
+    assert windows[61:] == (later * 24)[: len(windows) - 61]
+
+
+def test_the_long_sum_is_of_one_block_at_least() -> None:
+    """Windows of more than an hour: the last and the one before it."""
+    then = cgo_history()
+    assert [window_of(then(4000.0, cgo=100)) for _ in range(4)] == [4000.0] + [8000.0] * 3
+
+
+def released(then: Callable[..., ContainerReport]) -> None:
+    """Found, and let go after a quarter of an hour of something else."""
+    assert rules.CGO_HEAVY in codes(then(60.0, cgo=1000))
+    assert rules.CGO_HEAVY in codes(then(899.0, user=1_000_000))
+    assert rules.CGO_HEAVY not in codes(then(900.0, user=1_000_000))
+
+
+@pytest.mark.parametrize(("seconds", "ends"), [(899.0, False), (900.0, True)])
+def test_a_finding_ends_after_a_quarter_of_an_hour_of_doubt(seconds: float, ends: bool) -> None:
+    """Of the long sum."""
+    then = cgo_history()
+    then(60.0, cgo=1000)
+    assert (rules.CGO_HEAVY not in codes(then(seconds, user=1_000_000))) is ends
+
+
+def test_doubt_that_is_interrupted_begins_again() -> None:
+    """Ten minutes of doubt, a proof, ten minutes of doubt: the finding holds for five more."""
+    then = cgo_history()
+    then(60.0, cgo=1000)
+    said = [
+        then(600.0, user=1_000_000),
+        then(60.0, cgo=10_000_000),
+        then(600.0, user=1_000_000_000),
+        then(299.0, user=1),
+        then(60.0, user=1),
+    ]
+    assert [rules.CGO_HEAVY in codes(report) for report in said] == [True] * 4 + [False]
+
+
+def test_what_has_ended_comes_back_after_as_long_a_proof() -> None:
+    """A quarter of an hour, minute by minute, while the hour after its end lasts."""
+    then = cgo_history()
+    released(then)
+    said = [rules.CGO_HEAVY in codes(then(60.0, cgo=100_000_000)) for _ in range(16)]
+    assert said == [False] * 14 + [True] * 2
+
+
+def test_a_proof_that_is_interrupted_begins_again() -> None:
+    """14 minutes are not enough, nor are 14 more after a minute that proved nothing."""
+    then = cgo_history()
+    released(then)
+    said = [then(60.0, cgo=10_000_000) for _ in range(14)]
+    said.append(then(60.0, user=10_000_000_000))
+    said += [then(60.0, cgo=1_000_000_000_000) for _ in range(14)]
+    assert not any(rules.CGO_HEAVY in codes(report) for report in said)
+    assert rules.CGO_HEAVY in codes(then(60.0, cgo=1))
+
+
+@pytest.mark.parametrize(("seconds", "is_new"), [(3599.0, False), (3600.0, True)])
+def test_an_hour_later_a_finding_that_ended_is_a_new_one(seconds: float, is_new: bool) -> None:
+    """A minute makes it again."""
+    then = cgo_history()
+    released(then)
+    then(seconds, user=1_000_000)
+    assert (rules.CGO_HEAVY in codes(then(60.0, cgo=1000))) is is_new
+
+
+def test_what_has_ended_in_another_process_is_new_in_this_one() -> None:
+    """A restart forgets what was let go."""
+    then = cgo_history()
+    released(then)
+    assert rules.CGO_HEAVY in codes(then(60.0, cgo=100, pid=8))
+
+
+@pytest.mark.parametrize(("seconds", "is_judged"), [(20.0, True), (20.25, False)])
+def test_the_first_minute_begins_again_with_another_process(
+    seconds: float, is_judged: bool
+) -> None:
+    """Its third window of 20 s ends its first minute, and is judged; one of 20.25 s is not."""
+    then = cgo_history()
+    then(600.0, user=1)
+    for _ in range(2):
+        then(seconds, user=1, pid=8)
+    assert (rules.CGO_HEAVY in codes(then(seconds, cgo=1000, pid=8))) is is_judged
+
+
+@pytest.mark.parametrize(("seconds", "is_judged"), [(59.875, False), (60.0, True)])
+def test_later_a_container_is_judged_after_a_minute(seconds: float, is_judged: bool) -> None:
+    """Since it was judged last."""
+    then = cgo_history()
+    then(600.0, user=1)
+    assert (rules.CGO_HEAVY in codes(then(seconds, cgo=1000))) is is_judged
+    assert rules.CGO_HEAVY in codes(then(60.0, cgo=1000))
