@@ -337,9 +337,17 @@ def test_a_weight_is_turned_back_into_shares(shares: int, weight: int) -> None:
     assert shares < request_of_weight(weight + 1) * 1024
 
 
-@pytest.mark.parametrize(("limit", "processors"), [(0.01, 1), (1.0, 1), (1.01, 2), (2.5, 3)])
+def test_the_ends_of_the_weights_are_those_of_the_shares() -> None:
+    """The rule is a straight line from 2 shares at 1 to 256 CPUs at 10000."""
+    assert request_of_weight(1) == 2 / 1024
+    assert request_of_weight(10_000) == 256.0
+
+
+@pytest.mark.parametrize(
+    ("limit", "processors"), [(0.0, 1), (0.01, 1), (1.0, 1), (1.01, 2), (2.5, 3)]
+)
 def test_processors_that_a_limit_fills(limit: float, processors: int) -> None:
-    """Rounded up."""
+    """Rounded up, and never none."""
     assert whole(limit) == processors
 
 
