@@ -33,7 +33,7 @@ from tests.mutants.operators import Mutant, mutants
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
-TIMEOUT_S = 60
+TIMEOUT_S = 20
 """Of processor time: a mutant that runs for longer loops, and counts as found."""
 EXAMPLES_MAX = 40
 """Of a Hypothesis test: a survivor runs all of them, of every test that reaches it."""
