@@ -62,7 +62,7 @@ class _Kept:
         self.holding.clear()
         self.released_s.clear()
         self.turning_s.clear()
-        self.verdict, self.verdict_s = None, 0.0
+        self.verdict = None
         self.total_s = self.unjudged_s = 0.0
 
     @property
