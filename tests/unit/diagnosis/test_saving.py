@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import replace
 
@@ -230,3 +231,85 @@ def test_predictions_hold_on_workloads_that_were_held_out() -> None:
     assert found.predicted >= 40
     assert found.within >= 0.85
     assert found.off <= 0.11
+
+
+def near(a: list[float], b: list[float]) -> float:
+    return 0.3**2 * math.exp(-(math.dist(a, b) ** 2) / (2 * 0.5**2))
+
+
+@functools.cache
+def runs_of(way: str) -> tuple[list[list[float]], np.ndarray, np.ndarray]:
+    """Their features, the factor of their covariance, and their weights."""
+    numbers = [int(word) / 1000 for word in calibrated.RUNS[way].split()]
+    rows = [numbers[i : i + len(TERMS) + 3] for i in range(0, len(numbers), len(TERMS) + 3)]
+    points = [row[:-1] for row in rows]
+    covariance = [[near(a, b) + 0.25**2 * (a is b) for b in points] for a in points]
+    lower = np.linalg.cholesky(np.array(covariance))
+    rests = np.array([row[-1] for row in rows])
+    return points, lower, np.linalg.solve(lower.T, np.linalg.solve(lower, rests))
+
+
+def by_the_book(
+    samples: tuple[int, ...], value: int, utilisation: float, target: int, way: str
+) -> tuple[float, float]:
+    """The middle and its error as docs/saving.md has them, in its numbers, one step at a time: a
+    Gaussian process as in Rasmussen and Williams, algorithm 2.1, which solves and does not invert.
+    """
+    total = sum(samples)
+    shares = [sum(samples[c] for c in members) / total for _, members in TERMS.values()]
+    retained = [calibrated.RETAINED[way][name] for name in TERMS]
+    here = [math.sqrt(share) for share in shares]
+    here += [math.log2(value / target) / 16, math.log(min(max(utilisation, 0.01), 1.0)) / 2]
+    points, lower, weights = runs_of(way)
+    now = np.array([near(point, here) for point in points])
+    explained = np.linalg.solve(lower, now)
+    deviation = math.sqrt(0.3**2 - float(explained @ explained) + 0.25**2)
+    plain = sum(r * share for r, share in zip(retained, shares, strict=True))
+    middle = math.log(max(plain, 0.03)) + float(now @ weights)
+    own = calibrated.RANGE[way] * deviation * (0.3 + abs(middle))
+    squares = sum(r * r * share for r, share in zip(retained, shares, strict=True))
+    scatter = math.sqrt(max(0.0, squares - plain**2) * 2 / total)
+    return middle, math.hypot(own, 1.645 * scatter / max(plain, 0.03))
+
+
+PROFILES = {
+    "idle": only(SCHED_FIND_WORK=400, SCHED_WAKE=300, NETPOLL=50, USER=250),
+    "collecting": only(GC_MARK_IDLE=40, GC_ASSIST=10, GC_SWEEP=10, ALLOC=20, USER=20),
+    "of everything": [3 * n + 1 for n in range(CATEGORY_COUNT)],
+    "searching alone": only(SCHED_FIND_WORK=1000),
+    "few": only(USER=40, SYSCALL=10),
+}
+
+
+@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.parametrize(
+    ("value", "utilisation", "target"),
+    [(64, 0.4, 1), (4, 0.005, 1), (3, 1.7, 1), (64, 0.4, 2), (9, 0.02, 8)],
+)
+def test_the_prediction_is_that_of_the_model(
+    name: str, value: int, utilisation: float, target: int
+) -> None:
+    """Of docs/saving.md, on the two CPUs of the calibration."""
+    samples = tuple(PROFILES[name])
+    kept = predict_retained(Situation(samples, value, utilisation), target, 2)
+    way = "one" if target == 1 else "several"
+    middle, error = by_the_book(samples, value, utilisation, target, way)
+    assert (kept.middle, kept.below, kept.above) == pytest.approx((middle, error, error), rel=1e-6)
+    ends = math.exp(middle - error), math.exp(middle), math.exp(middle + error)
+    assert (kept.low, kept.mid, kept.high) == pytest.approx(ends, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.parametrize(("value", "target", "size"), [(64, 8, 1), (16, 8, 1), (12, 8, 0.58496)])
+def test_a_larger_host_is_between_the_two_ways(
+    name: str, value: int, target: int, size: float
+) -> None:
+    """The middle between both, the range over both; a step of less than half counts in part."""
+    samples = tuple(PROFILES[name])
+    one, several = (by_the_book(samples, value, 0.3, target, way) for way in ("one", "several"))
+    middle = (one[0] + several[0]) / 2 * size
+    low = min(one[0] - one[1], several[0] - several[1]) * size
+    high = max((one[0] + one[1]) * size, (several[0] + several[1]) * size, several[1])
+    kept = predict_retained(Situation(samples, value, 0.3), target, 3)
+    found = kept.middle, kept.middle - kept.below, kept.middle + kept.above
+    assert found == pytest.approx((middle, low, high), rel=1e-4)
