@@ -305,7 +305,9 @@ class Score:
     excused: list[str]
 
 
-def try_file(path: Path, tests: Sequence[str], excuses: dict[str, str]) -> Score | None:
+def try_file(
+    path: Path, tests: Sequence[str], excuses: dict[str, str], is_quick: bool
+) -> Score | None:
     every = list(mutants(path.read_text(encoding="utf-8")))
     excused = [m.name for m in every if m.name in excuses]
     tried = [m for m in every if m.name not in excuses]
@@ -324,7 +326,7 @@ def try_file(path: Path, tests: Sequence[str], excuses: dict[str, str]) -> Score
     again = [m for i, m in enumerate(tried) if i in set(indices) or not m.is_in_function]
     survivors = []
     for mutant in again:
-        if survives_reload(path, mutant, reach):
+        if (is_quick and mutant.is_in_function) or survives_reload(path, mutant, reach):
             survivors.append(mutant)
     return Score(len(tried), survivors, excused)
 
@@ -344,7 +346,11 @@ def chosen(names: Sequence[str]) -> Iterator[tuple[Path, list[str]]]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.mutants", description=__doc__)
     parser.add_argument("files", nargs="*", help="ends of paths; none: all")
-    names = parser.parse_args().files
+    parser.add_argument(
+        "--quick", action="store_true", help="do not load the module again for what survives"
+    )
+    args = parser.parse_args()
+    names = args.files
     os.chdir(ROOT)
     _examples()
     np.zeros(1)
@@ -354,7 +360,7 @@ def main() -> int:
         began = time.monotonic()
         relative = path.relative_to(ROOT)
         reasons = {name: reason for section in excuses.values() for name, reason in section.items()}
-        score = try_file(path, tests, reasons)
+        score = try_file(path, tests, reasons, args.quick)
         if score is None:
             print(f"{relative}: its tests fail without any mutant", file=sys.stderr)
             return 2
