@@ -64,3 +64,16 @@ def test_processes_kept_apart_are_bounded() -> None:
         process_samples=tuple(range(100)),
     )
     assert len(one_window(crowd, 1.0, 0).process_samples) == 64
+
+
+def test_samples_of_processes_that_are_not_known_are_none() -> None:
+    """Each is there, without samples."""
+    found = one_window(replace(REPORT, process_samples=()), 10.0, 10**9)
+    assert found.process_samples == {MAIN: 0}
+
+
+def test_a_variance_is_never_below_nothing() -> None:
+    """Rounding may leave a little less; three windows of 1, 2 and 3 cores have a variance of 1."""
+    assert WindowSum(windows=2, cores=2.0, cores_squared=1.9).cores_variance == 0.0
+    assert WindowSum(windows=3, cores=6.0, cores_squared=14.0).cores_variance == 1.0
+    assert WindowSum(windows=1, cores=2.0, cores_squared=9.0).cores_variance == 0.0
