@@ -51,16 +51,21 @@ _RUNTIME_OF_PREFIX = {
 # of Kubernetes (pod<uid>/ID) does not identify the runtime.
 _RUNTIME_OF_PARENT = {"docker": "docker", "k8s.io": "containerd"}
 _UNIT = (".service", ".scope")
+_Pod = tuple[int, str] | None  # place in the path, and UID
+# A user without privileges makes cgroups below it, with any name.
+_USER_MANAGER = re.compile(r"user@[1-9][0-9]*\.service\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class CgroupIdentity:
     """The container or unit of a cgroup path.
 
-    ``container_id`` is 64 hex digits. ``pod_uid`` is written with dashes, or 32 hex digits for a
-    static pod. ``runtime`` is containerd, cri-o, docker, podman, or None where the path does not
-    say. ``unit`` is the systemd service or scope; for a container only when it was started by
-    that very service (podman's split mode). ``qos`` is guaranteed, burstable or besteffort.
+    ``container_id`` is 64 hex digits; None for a container of a user without privileges, who can
+    give it any name (its ``runtime`` is known nevertheless). ``pod_uid`` is written with dashes, or
+    32 hex digits for a static pod. ``runtime`` is containerd, cri-o, docker, podman, or None where
+    the path does not say. ``unit`` is the systemd service or scope; for a container only when it
+    was started by that very service (podman's split mode). ``qos`` is guaranteed, burstable or
+    besteffort.
     ``cgroup`` is the path down to the container's or unit's own cgroup, without the children
     that a container's own systemd or crun may have made.
     """
@@ -74,46 +79,62 @@ class CgroupIdentity:
 
 
 @lru_cache(4096)  # the same paths at every window
-def identify(path: str) -> CgroupIdentity:
+def identify(path: str, node: frozenset[str] = frozenset()) -> CgroupIdentity:
     """Understands one cgroup path. Never fails: what it does not know is just a cgroup.
 
-    The innermost pod wins, and in it the outermost container: in a Kubernetes node that is itself
-    a container (kind, minikube, k3d) people mean the pod, and what a container starts inside
-    itself (Docker in Docker, its own systemd) is still that container. Outside of pods the
-    outermost container wins.
+    The outermost container wins, because only the host can have made it. All names below it are
+    made by what runs in it, and are parts of it: Docker in Docker, its own systemd, or a name that
+    pretends to be another container. ``node``: ids of the containers that this node itself is
+    (kind, minikube, k3d). In those, the containers of the node are the outermost ones.
+    (docs/decisions/0017-the-outermost-container.md)
     """
     parts = path.split("/")
-    pod, pod_uid = _innermost_pod(parts)
-    qos = _qos(parts, pod) if pod_uid else None
-    for index in range(max(pod, 0), len(parts)):
+    pod: _Pod = None
+    of_node: CgroupIdentity | None = None
+    for index, part in enumerate(parts):
+        if pod is None and (uid := _pod_uid(part)) is not None:
+            pod = index, uid
         container = _container(parts, index)
-        if container is not None:
-            container_id, runtime = container
-            parent = parts[index - 1] if index else ""
-            split = parent.endswith(".service") and not pod_uid and runtime == "podman"
-            return CgroupIdentity(
-                cgroup="/".join(parts[: index + 1]),
-                container_id=container_id,
-                pod_uid=pod_uid,
-                runtime=runtime,
-                unit=parent if split else None,
-                qos=qos,
-            )
+        if container is None:
+            continue
+        found = _identity(parts, index, container, pod)
+        if container[0] not in node:
+            return found
+        of_node, pod = found, None
+    if pod is None and of_node is not None:
+        return of_node
+    at, pod_uid = pod or (-1, None)
+    qos = _qos(parts, at) if pod_uid else None
     unit = max((i for i, part in enumerate(parts) if part.endswith(_UNIT)), default=-1)
-    if unit > pod:
+    if unit > at:
         cgroup = "/".join(parts[: unit + 1])
         return CgroupIdentity(cgroup, pod_uid=pod_uid, unit=parts[unit], qos=qos)
     return CgroupIdentity(path, pod_uid=pod_uid, qos=qos)
 
 
-def _innermost_pod(parts: list[str]) -> tuple[int, str | None]:
-    """Index of its component and its UID; (-1, None) outside of pods."""
-    for index in range(len(parts) - 1, -1, -1):
-        colons = _COLONS.match(parts[index])
-        match = _POD.match(colons[1] if colons else parts[index])
-        if match is not None:
-            return index, match[1].replace("_", "-")
-    return -1, None
+def _identity(
+    parts: list[str], index: int, container: tuple[str, str | None], pod: _Pod
+) -> CgroupIdentity:
+    container_id, runtime = container
+    cgroup = "/".join(parts[: index + 1])
+    if any(_USER_MANAGER.match(part) for part in parts[:index]):
+        return CgroupIdentity(cgroup, runtime=runtime)
+    parent = parts[index - 1] if index else ""
+    split = parent.endswith(".service") and pod is None and runtime == "podman"
+    return CgroupIdentity(
+        cgroup=cgroup,
+        container_id=container_id,
+        pod_uid=pod[1] if pod else None,
+        runtime=runtime,
+        unit=parent if split else None,
+        qos=_qos(parts, pod[0]) if pod else None,
+    )
+
+
+def _pod_uid(part: str) -> str | None:
+    colons = _COLONS.match(part)
+    match = _POD.match(colons[1] if colons else part)
+    return None if match is None else match[1].replace("_", "-")
 
 
 def _container(parts: list[str], index: int) -> tuple[str, str | None] | None:
@@ -138,7 +159,9 @@ def _qos(parts: list[str], pod: int) -> str:
     return next((name for name in ("burstable", "besteffort") if name in where), "guaranteed")
 
 
-def identify_entries(entries: tuple[CgroupEntry, ...]) -> CgroupIdentity:
+def identify_entries(
+    entries: tuple[CgroupEntry, ...], node: frozenset[str] = frozenset()
+) -> CgroupIdentity:
     """Understands a process by all its hierarchies, which may disagree on v1.
 
     The first path that names a container counts, else the first that names a unit, else the first
@@ -146,7 +169,7 @@ def identify_entries(entries: tuple[CgroupEntry, ...]) -> CgroupIdentity:
     other controllers too. ``cgroup`` is "/" for a process in no group at all.
     """
     ranked = sorted(entries, key=_rank)
-    identities = [identify(entry.path) for entry in ranked]
+    identities = [identify(entry.path, node) for entry in ranked]
     named = [i for e, i in zip(ranked, identities, strict=True) if _rank(e) < _OTHER_RANK]
     return next(
         (
@@ -265,13 +288,14 @@ def _resolved(path: str, base: str) -> str:
 class Hierarchies:
     """``sees_host`` is False when only the agent's own cgroups are mounted, or its own place in the
     host's tree was not found: paths still distinguish the containers, but no limit or usage can be
-    read.
+    read. ``node``: ids of the containers that PID 1 is in, so that all of this node is in them.
     """
 
     version: Literal["v1", "v2", "hybrid"]
     unified: Hierarchy | None
     legacy: tuple[Hierarchy, ...]
     sees_host: bool = True
+    node: frozenset[str] = frozenset()
 
     def of(self, controller: str) -> Hierarchy | None:
         """The tree that has the controller: v1's if there is one, else the unified one."""
@@ -281,6 +305,20 @@ class Hierarchies:
         if entry.hierarchy == 0:
             return self.unified
         return next((h for h in self.legacy if set(entry.controllers) & set(h.controllers)), None)
+
+    def host_entries(self, entries: tuple[CgroupEntry, ...]) -> tuple[CgroupEntry, ...]:
+        """Undoes the agent's cgroup namespace. Once only: host paths must not come back in here.
+
+        Where the agent's own place is unknown, "/../../x" becomes "/x", which still
+        distinguishes the container.
+        """
+        result = []
+        for entry in entries:
+            tree = self.of_entry(entry)
+            base = tree.base if tree else "/"
+            foreign = base != "/" or entry.path.startswith("/..")
+            result.append(replace(entry, path=_resolved(entry.path, base)) if foreign else entry)
+        return tuple(result)
 
 
 def find_hierarchies(proc_root: str, sys_root: str) -> Hierarchies:
@@ -307,7 +345,8 @@ def find_hierarchies(proc_root: str, sys_root: str) -> Hierarchies:
     own = _entries_of(proc_root, "self") if from_inside else ()
     trees = {controllers: _hierarchy(mount, own) for controllers, mount in best.items()}
     # PID 1 outside of our cgroup namespace, but no mount that shows anything outside of it.
-    outside = any(entry.path.startswith("/..") for entry in _entries_of(proc_root, "1"))
+    first = _entries_of(proc_root, "1")
+    outside = any(entry.path.startswith("/..") for entry in first)
     lost = any(
         tree.base == "/" and best[controllers].root.startswith("/..")
         for controllers, tree in trees.items()
@@ -318,7 +357,18 @@ def find_hierarchies(proc_root: str, sys_root: str) -> Hierarchies:
     version: Literal["v1", "v2", "hybrid"] = (
         "v1" if unified is None else "hybrid" if legacy else "v2"
     )
-    return Hierarchies(version, unified, legacy, sees_host)
+    found = Hierarchies(version, unified, legacy, sees_host)
+    return replace(found, node=_containers_of(found.host_entries(first)))
+
+
+def _containers_of(entries: tuple[CgroupEntry, ...]) -> frozenset[str]:
+    """Ids of all containers that these paths lead through."""
+    found: set[str] = set()
+    for entry in entries:
+        parts = entry.path.split("/")
+        containers = (_container(parts, index) for index in range(len(parts)))
+        found.update(container[0] for container in containers if container is not None)
+    return frozenset(found)
 
 
 def _width(mount: CgroupMount) -> tuple[int, int]:
@@ -461,18 +511,20 @@ def _below(path: str | None, top: str) -> str:
     return "" if path is None else path[len(top) :].strip("/")
 
 
-def find_place(identity: CgroupIdentity, paths: CgroupPaths) -> CgroupPosition:
+def find_place(
+    identity: CgroupIdentity, paths: CgroupPaths, node: frozenset[str] = frozenset()
+) -> CgroupPosition:
     """Where the container of ``identity`` begins in each of the paths."""
-    tops = (_top(path, identity) for path in (paths.cpu, paths.cpuacct, paths.cpuset))
+    tops = (_top(path, identity, node) for path in (paths.cpu, paths.cpuacct, paths.cpuset))
     return CgroupPosition(identity, paths, CgroupPaths(*tops))
 
 
-def _top(path: str, identity: CgroupIdentity) -> str:
+def _top(path: str, identity: CgroupIdentity, node: frozenset[str]) -> str:
     if path == "/" or (identity.cgroup + "/").startswith(path + "/"):
         return path  # the container's own, or above it: on v1 a tree may have no cgroup for it
     if identity.cgroup != "/" and path.startswith(identity.cgroup + "/"):
         return identity.cgroup
-    found = identify(path)
+    found = identify(path, node)
     same = (
         found.container_id == identity.container_id
         if identity.container_id
@@ -548,18 +600,17 @@ class Cgroups:
         return self.host_entries(read_cgroups(proc_root, place))
 
     def host_entries(self, entries: tuple[CgroupEntry, ...]) -> tuple[CgroupEntry, ...]:
-        """Undoes the agent's cgroup namespace. Once only: host paths must not come back in here.
+        """As ``Hierarchies.host_entries``."""
+        return self.hierarchies.host_entries(entries)
 
-        Where the agent's own place is unknown, "/../../x" becomes "/x", which still
-        distinguishes the container.
-        """
-        result = []
-        for entry in entries:
-            tree = self.hierarchies.of_entry(entry)
-            base = tree.base if tree else "/"
-            foreign = base != "/" or entry.path.startswith("/..")
-            result.append(replace(entry, path=_resolved(entry.path, base)) if foreign else entry)
-        return tuple(result)
+    def identify(self, entries: tuple[CgroupEntry, ...]) -> CgroupIdentity:
+        """The container or unit of a process, by its host entries."""
+        return identify_entries(entries, self.hierarchies.node)
+
+    def find_place(self, entries: tuple[CgroupEntry, ...]) -> CgroupPosition:
+        """Where a process with these host entries is."""
+        node = self.hierarchies.node
+        return find_place(self.identify(entries), self.locate(entries), node)
 
     def locate(self, entries: tuple[CgroupEntry, ...]) -> CgroupPaths:
         """Where the process is in each tree, from host entries; "/" where it is in none."""

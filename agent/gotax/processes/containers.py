@@ -7,6 +7,7 @@ container that have none (systemd's init.scope, crun's ``container``) are the co
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 from gotax.errors import ProcessGoneError, ReadError
@@ -15,7 +16,6 @@ from gotax.linux.cgroup import (
     CgroupPaths,
     CgroupPosition,
     Cgroups,
-    find_place,
     identify_entries,
 )
 from gotax.linux.procfs import CgroupEntry
@@ -27,6 +27,7 @@ PARTS_MAX = 128
 other containers out of the metrics. The rest is judged with the container, as
 ``cgroup-parts-full``."""
 _REMEMBERED = 2048
+_ID = re.compile(r"[0-9a-f]{64}")
 NOWHERE = CgroupPosition(
     identify_entries(()), CgroupPaths("/", "/", "/"), CgroupPaths("/", "/", "/")
 )
@@ -46,7 +47,7 @@ class Containers:
 
     def place(self, entries: tuple[CgroupEntry, ...]) -> CgroupPosition:
         """Where a process with these host entries is."""
-        return find_place(identify_entries(entries), self._cgroups.locate(entries))
+        return self._cgroups.find_place(entries)
 
     def bounds(self, place: CgroupPosition, read: ReadBounds) -> Bounds:
         """As the kernel has them now. ``read``: what has been read this round.
@@ -133,4 +134,6 @@ def _name_of(place: CgroupPosition, command: str) -> str:
         return identity.container_id[:12]
     if identity.unit:
         return identity.unit.rsplit("/", 1)[-1]
+    if identity.runtime:  # a container of a user, whose id may be another's
+        return _ID.sub(lambda found: found[0][:12], identity.cgroup.rsplit("/", 1)[-1])
     return place.paths.cpu.strip("/") or command

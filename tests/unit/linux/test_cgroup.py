@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,13 @@ from gotax.linux.cgroup import (
     group_key,
     identify,
     identify_entries,
+    key_of,
     parse_cfs_quota,
     parse_cpu_max,
     parse_cpu_stat,
     parse_mountinfo,
 )
-from gotax.linux.procfs import parse_cgroups
+from gotax.linux.procfs import CgroupEntry, parse_cgroups
 from gotax.process import CpuLimit, CpuUsage
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,8 +42,9 @@ def wild_paths() -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("row", wild_paths(), ids=lambda row: row["case"])
 def test_path_of_the_wild(row: dict[str, str]) -> None:
-    """Each path seen in the wild gives its container, pod, runtime and unit."""
-    found = identify(row["path"])
+    """Each path seen in the wild gives its container, pod, runtime and unit; each of the hostile
+    ones the container that its owner is in. ``node``: the container that the node itself is."""
+    found = identify(row["path"], frozenset({row["node"]} - {"-"}))
     expected = {k: None if v == "-" else v for k, v in row.items()}
     assert found.container_id == expected["container_id"]
     assert found.pod_uid == expected["pod_uid"]
@@ -51,6 +54,53 @@ def test_path_of_the_wild(row: dict[str, str]) -> None:
     assert row["path"].startswith(found.cgroup)
     named = found.container_id or found.unit
     assert named is None or named in found.cgroup.rpartition("/")[2]
+
+
+VICTIM = "f" * 64
+CLAIM = f"/kubepods/pod0f3c1a52-3333-4222-8333-944455556666/{VICTIM}"
+RUNTIMES = [
+    f"/{POD}/cri-containerd-{ID}.scope",
+    f"/{POD}/crio-{ID}.scope",
+    f"/kubepods/burstable/pod404bd273-57bc-4508-a386-e2b76d3c9cfe/{ID}",
+    f"/docker/{ID}",
+    f"/system.slice/docker-{ID}.scope",
+    f"/machine.slice/libpod-{ID}.scope",
+    f"/system.slice/web.service/libpod-payload-{ID}",
+]
+COMPONENT = st.sampled_from(
+    [
+        *("a", "init.scope", "x.service", "kubepods", "docker", "", "system.slice"),
+        *(VICTIM, f"docker-{VICTIM}.scope", f"cri-containerd-{VICTIM}.scope", "user@1.service"),
+        "kubepods-pod0f3c1a52_3333_4222_8333_944455556666.slice:cri-containerd:" + VICTIM,
+        *("pod0f3c1a52-3333-4222-8333-944455556666", "0f3c1a5233334222833394445555666" + "6"),
+        "kubepods-pod0f3c1a52_3333_4222_8333_944455556666.slice",
+    ]
+)
+
+
+@pytest.mark.parametrize("own", RUNTIMES)
+@given(below=st.lists(COMPONENT, max_size=6), of_node=st.booleans())
+def test_no_name_below_a_container_changes_who_it_is(
+    own: str, below: list[str], of_node: bool
+) -> None:
+    """The innermost pod won: a container that makes cgroups took the name of another, its group
+    and its pod. Also where the name is that of the node."""
+    node = frozenset({VICTIM} if of_node else ())
+    path = "/".join((own, *below))
+    assert identify(path, node) == identify(own)
+    inside = identify(f"/docker/{VICTIM}{path}", frozenset({VICTIM}))
+    assert inside == replace(identify(own), cgroup=f"/docker/{VICTIM}{own}")
+
+
+@given(below=st.lists(COMPONENT, max_size=6))
+def test_no_name_below_a_users_manager_is_an_id(below: list[str]) -> None:
+    """systemd gives each user a cgroup; it is not the host that has made what is in it."""
+    path = "/".join(("/user.slice/user-1000.slice/user@1000.service", *below))
+    found = identify(path)
+    assert found.container_id is None
+    assert (found.pod_uid is None) or not found.runtime
+    assert key_of(found) == found.cgroup
+    assert found.cgroup.startswith("/user.slice/user-1000.slice/user@1000.service")
 
 
 @given(st.text(alphabet="abcdef0123456789/:-_.pods", max_size=200))
@@ -341,6 +391,52 @@ def test_private_namespace_whose_place_is_not_found(host: Host) -> None:
     host.mount("", "cgroup2", "rw", root="/../..")
     host.put("kubepods.slice/other", cgroup__procs="1\n")
     assert not host.find().sees_host
+
+
+NODE = "b" * 64
+
+
+@pytest.mark.parametrize(
+    ("first", "node"),
+    [
+        (f"0::/docker/{NODE}/init.scope\n", {NODE}),
+        (f"0::/system.slice/docker-{NODE}.scope/init.scope\n", {NODE}),
+        (f"2:cpu:/docker/{NODE}\n1:name=systemd:/docker/{NODE}/init.scope\n0::/\n", {NODE}),
+        (f"0::/docker/{NODE}/docker/{ID}/init.scope\n", {NODE, ID}),
+        *(("0::/init.scope\n", set[str]()), ("0::/\n", set[str]()), ("", set[str]())),
+    ],
+)
+def test_the_node_may_be_a_container(host: Host, first: str, node: set[str]) -> None:
+    """kind, minikube and k3d without a cgroup namespace: PID 1 of the node tells."""
+    v2(host)
+    host.write(host.proc / "1/cgroup", first)
+    assert host.find().node == node
+
+
+def test_the_node_is_known_from_a_namespace_below_it(host: Host) -> None:
+    """PID 1 is in no container as the agent's own namespace shows it, but on the host it is."""
+    host.mount("", "cgroup2", "rw", root="/../../../..")
+    host.write(host.proc / "self/cgroup", "0::/\n")
+    host.write(host.proc / "1/cgroup", "0::/../../init.scope\n")
+    agent = f"docker/{NODE}/{POD.split('/')[0]}/agent"
+    host.put(agent, cgroup__procs=f"{os.getpid()}\n")
+    cgroups = host.cgroups()
+    assert cgroups.hierarchies.node == {NODE}
+    own = f"/{POD}/cri-containerd-{ID}.scope"
+    (entry,) = cgroups.host_entries(parse_cgroups(f"0::/../../{POD}/crio-{ID}.scope\n".encode()))
+    assert entry.path == f"/docker/{NODE}/{POD}/crio-{ID}.scope"
+    assert cgroups.identify((entry,)).pod_uid == identify(own).pod_uid
+
+
+def test_a_container_that_sees_only_itself_is_itself(host: Host) -> None:
+    """PID 1 is its own process: it keeps its id and its pod, and shows what it starts."""
+    v2(host)
+    host.write(host.proc / "1/cgroup", f"0::/{POD}/crio-{ID}.scope\n")
+    cgroups = host.cgroups()
+    own = cgroups.identify((CgroupEntry(0, (), f"/{POD}/crio-{ID}.scope/container"),))
+    assert own == identify(f"/{POD}/crio-{ID}.scope")
+    path = f"/{POD}/crio-{ID}.scope/docker/{NODE}"
+    assert cgroups.identify((CgroupEntry(0, (), path),)).container_id == NODE
 
 
 def test_mounts_elsewhere_do_not_count(host: Host) -> None:
