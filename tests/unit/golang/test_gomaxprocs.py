@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from gotax.errors import ParseError, ProcessGoneError, Refusal
+from gotax.golang.cgroupview import CgroupLayout, CgroupView, view_cgroup
 from gotax.golang.gomaxprocs import (
     GomaxprocsAddresses,
     LiveGomaxprocs,
@@ -21,18 +22,9 @@ from gotax.golang.gomaxprocs import (
     read_gomaxprocs,
 )
 from gotax.golang.machinecode import Code
-from gotax.golang.origin import (
-    CgroupLayout,
-    CgroupView,
-    Facts,
-    environment_value,
-    godebug_value,
-    judge,
-    origin,
-    predict,
-    recommend,
-    view_cgroup,
-)
+from gotax.golang.origin import judge, origin
+from gotax.golang.prediction import predict, recommend
+from gotax.golang.startup import Facts, environment_value, godebug_value
 from gotax.linux.cgroup import CgroupMount
 from gotax.linux.elf import EM_AARCH64, EM_X86_64, PF_X, PT_LOAD, BytesReader, Elf, Segment
 from gotax.linux.procfs import Auxiliary, CgroupEntry, Mapping

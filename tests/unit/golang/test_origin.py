@@ -7,18 +7,11 @@ from pathlib import Path
 
 import pytest
 from gotax.errors import ProcessGoneError
+from gotax.golang.cgroupview import CgroupLayout, CgroupView, read_cgroup_view
 from gotax.golang.gomaxprocs import GomaxprocsAddresses, LiveGomaxprocs
-from gotax.golang.origin import (
-    CgroupLayout,
-    CgroupView,
-    Facts,
-    bindings,
-    environment_value,
-    judge,
-    predict,
-    read_cgroup_view,
-    recommend,
-)
+from gotax.golang.origin import judge
+from gotax.golang.prediction import bindings, predict, recommend
+from gotax.golang.startup import Facts, environment_value
 from gotax.process import Binding, GoBuild, Gomaxprocs, Ignored, Module, Origin, Otherwise
 
 PLAIN = Facts(GoBuild("go1.26.8"), allowed_cpus=8, leaf_limit_cores=4.0)
@@ -380,7 +373,7 @@ def test_reading_of_a_process_that_has_ended_is_refused_by_the_kernel(
     def ended(_: bytes) -> None:
         raise ProcessLookupError
 
-    monkeypatch.setattr("gotax.golang.origin.parse_mountinfo", ended)
+    monkeypatch.setattr("gotax.golang.cgroupview.parse_mountinfo", ended)
     with pytest.raises(ProcessGoneError):
         read_cgroup_view(str(tmp_path), 7)
 
