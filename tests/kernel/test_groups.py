@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
-from gotax.linux.cgroup import find_hierarchies
+from gotax.linux.cgroups.hierarchies import find_hierarchies
 
 from tests.kernel.load import Group, Load, check_json, wait_until
 from tests.toolchains import VERSIONS

@@ -26,7 +26,8 @@ from gotax.golang.origin import origin
 from gotax.golang.pclntab import parse_pclntab
 from gotax.golang.prediction import predict
 from gotax.golang.startup import Facts
-from gotax.linux.cgroup import Cgroups, find_hierarchies
+from gotax.linux.cgroups.hierarchies import find_hierarchies
+from gotax.linux.cgroups.tree import Cgroups
 from gotax.linux.elf import FileReader, parse_elf
 from gotax.linux.procfs import (
     read_allowed_cpus,

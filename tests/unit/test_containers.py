@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 from gotax.errors import ProcessGoneError
-from gotax.linux import cgroup
-from gotax.linux.cgroup import Bounds, CgroupPosition, Cgroups, find_hierarchies, group_key
+from gotax.linux.cgroups import files
+from gotax.linux.cgroups.hierarchies import find_hierarchies
+from gotax.linux.cgroups.identity import group_key
+from gotax.linux.cgroups.position import Bounds, CgroupPosition
+from gotax.linux.cgroups.tree import Cgroups
 from gotax.linux.procfs import CgroupEntry, parse_cgroups
 from gotax.process import Container, CpuUsage, PodContainer, Workload
 from gotax.processes import containers as module
@@ -382,13 +385,13 @@ def test_limits_are_read_once_for_all_of_a_cgroup(
     trees.limit(path, 0.5)
     place = trees.containers.place(trees.entries(path))
     reads: list[str] = []
-    original = cgroup._read
+    original = files.read
 
     def counted(file: str, most: int) -> bytes | None:
         reads.append(file)
         return original(file, most)
 
-    monkeypatch.setattr(cgroup, "_read", counted)
+    monkeypatch.setattr(files, "read", counted)
     read: ReadBounds = {}
     trees.containers.bounds(place, read)
     once = len(reads)

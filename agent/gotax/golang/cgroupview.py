@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from gotax.errors import AccessError, ProcessGoneError
-from gotax.linux.cgroup import CgroupMount, parse_mountinfo
+from gotax.linux.cgroups.hierarchies import CgroupMount, parse_mountinfo
 from gotax.linux.procfs import CgroupEntry, TaskPath, read_cgroups
 
 _MAX_MOUNTINFO_BYTES = 1 << 20

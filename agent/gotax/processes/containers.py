@@ -11,13 +11,9 @@ import re
 from collections import Counter
 
 from gotax.errors import ProcessGoneError, ReadError
-from gotax.linux.cgroup import (
-    Bounds,
-    CgroupPaths,
-    CgroupPosition,
-    Cgroups,
-    identify_entries,
-)
+from gotax.linux.cgroups.identity import identify_entries
+from gotax.linux.cgroups.position import Bounds, CgroupPaths, CgroupPosition
+from gotax.linux.cgroups.tree import Cgroups
 from gotax.linux.procfs import CgroupEntry
 from gotax.lru import LruCache
 from gotax.process import Container, CpuUsage

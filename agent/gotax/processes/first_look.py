@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable
 
 from gotax.errors import ProcessGoneError, ReadError
-from gotax.linux.cgroup import Cgroups
+from gotax.linux.cgroups.tree import Cgroups
 from gotax.linux.procfs import CgroupEntry, Stat
 from gotax.lru import LruCache
 from gotax.processes.counts import ErrorCounts

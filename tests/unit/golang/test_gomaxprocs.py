@@ -25,7 +25,7 @@ from gotax.golang.machinecode import Code
 from gotax.golang.origin import judge, origin
 from gotax.golang.prediction import predict, recommend
 from gotax.golang.startup import Facts, environment_value, godebug_value
-from gotax.linux.cgroup import CgroupMount
+from gotax.linux.cgroups.hierarchies import CgroupMount
 from gotax.linux.elf import EM_AARCH64, EM_X86_64, PF_X, PT_LOAD, BytesReader, Elf, Segment
 from gotax.linux.procfs import Auxiliary, CgroupEntry, Mapping
 from gotax.process import (

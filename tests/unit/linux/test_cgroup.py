@@ -10,21 +10,16 @@ from pathlib import Path
 
 import pytest
 from gotax.errors import AccessError, ParseError, ProcessGoneError
-from gotax.linux.cgroup import (
+from gotax.linux.cgroups.cpu import parse_cfs_quota, parse_cpu_max, parse_cpu_stat
+from gotax.linux.cgroups.hierarchies import (
     CgroupMount,
-    Cgroups,
     Hierarchies,
     Hierarchy,
     find_hierarchies,
-    group_key,
-    identify,
-    identify_entries,
-    key_of,
-    parse_cfs_quota,
-    parse_cpu_max,
-    parse_cpu_stat,
     parse_mountinfo,
 )
+from gotax.linux.cgroups.identity import group_key, identify, identify_entries, key_of
+from gotax.linux.cgroups.tree import Cgroups
 from gotax.linux.procfs import CgroupEntry, parse_cgroups
 from gotax.process import CpuLimit, CpuUsage
 from hypothesis import given
