@@ -178,8 +178,12 @@ class Server:
 
     async def _serve(self) -> None:
         accepting = asyncio.create_task(self._accept())
+        accepting.add_done_callback(lambda _: self._stop.set())
         await self._stop.wait()
-        accepting.cancel()
+        if (
+            accepting.done()
+        ):  # by an error, of which the thread ends: better no server than a deaf one
+            accepting.result()
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()

@@ -408,6 +408,22 @@ def test_a_server_that_was_never_started_ends() -> None:
         socket.create_connection((HOME, server.port), PATIENCE_S)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_server_that_cannot_accept_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of its own ends its thread and its connections, so that the kubelet restarts it."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    with answering() as agent, agent.connect() as first:
+        agent.ask("/healthz")
+        monkeypatch.setattr(agent.server, "_make_room", broken)
+        with agent.connect():
+            require_end(first)
+        agent.server._thread.join(PATIENCE_S)
+        assert not agent.server._thread.is_alive()
+
+
 def test_drops_are_counted_and_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     """The metrics have the reason, the log the address; a flood of drops is no flood of lines."""
     counts = HttpCounts()
