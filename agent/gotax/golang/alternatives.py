@@ -15,7 +15,7 @@ def otherwise(facts: Facts, minor: int, limit_cores: float | None) -> Otherwise:
     """What each change would give, by the rules: a remedy offers nothing that they deny."""
     looks = replace(facts, follows_limit=None)  # what it has open says nothing of another build
     by_view = ignored(replace(looks, build=_with_go_line(facts, minor), godebug=None), minor)
-    if minor >= 25 and facts.follows_limit is False and by_view is None and _is_asked(facts):
+    if facts.follows_limit is False and by_view is None and _is_asked(facts):
         # It looked where the rules say that the limit is, and did not find it: so will others.
         looks = replace(facts, leaf_limit_cores=None)
     by_setting = minor >= 25 and not _is_asked(facts)

@@ -92,11 +92,49 @@ def test_a_way_is_offered_only_where_the_rules_say_that_it_helps(
             Otherwise(go_1_25=4, go_1_26=4),
         ),
         (replace(PLAIN, build=GoBuild("go1.24"), leaf_limit_cores=None), Otherwise(own_limit=None)),
+        # It did not find the limit, as the rules say of 1.25 with a bind mount; 1.26 will.
+        (
+            replace(
+                PLAIN,
+                build=GoBuild("go1.25"),
+                cgroup=CgroupView(2, CgroupLayout.BIND),
+                follows_limit=False,
+            ),
+            Otherwise(go_1_26=4),
+        ),
+        # It has not looked, because its settings say so.
+        (
+            replace(debugging("", "containermaxprocs=0"), follows_limit=False),
+            Otherwise(no_godebug=4, godebug=4),
+        ),
+        # A build with other settings than that of the limit.
+        (debugging("panicnil=1", None), Otherwise()),
+        # The variable decides, whatever the settings are.
+        (replace(debugging("", "containermaxprocs=0"), environment="3"), Otherwise(unset=8)),
     ],
 )
 def test_what_each_change_would_give(facts: Facts, expected: Otherwise) -> None:
     """By the rules, at a limit of 4 of 8 CPUs."""
     assert judge(LiveGomaxprocs(8, None), facts, 4.0).otherwise == expected
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ("go1.22", Otherwise(go_1_25=2, go_1_26=2)),
+        ("go1.24", Otherwise(go_1_25=2, go_1_26=2)),
+        ("go1.25", Otherwise(no_godebug=2, godebug=2, go_1_26=2)),
+        ("go1.26", Otherwise(no_godebug=2, godebug=2)),
+    ],
+)
+def test_automaxprocs_decides_whatever_the_settings_are(version: str, expected: Otherwise) -> None:
+    """GODEBUG=containermaxprocs=0 is a setting of Go 1.25 and later: before, no change of it is
+    offered. It is not built in, so another go line changes nothing."""
+    facts = v1_automatic("v1.6.0", 2.5)
+    facts = replace(
+        facts, build=replace(facts.build, version=version), godebug="containermaxprocs=0"
+    )
+    assert judge(LiveGomaxprocs(8, None), facts, 2.5).otherwise == expected
 
 
 def test_a_limit_of_its_own_is_what_an_ancestor_has() -> None:
