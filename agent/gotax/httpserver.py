@@ -173,16 +173,14 @@ class Server:
         self._listening.close()
 
     def _run(self) -> None:
-        with self._runner:  # at its end it cancels all tasks
+        with self._listening, self._runner:  # which cancels all tasks at its end
             self._runner.run(self._serve())
 
     async def _serve(self) -> None:
         accepting = asyncio.create_task(self._accept())
         accepting.add_done_callback(lambda _: self._stop.set())
         await self._stop.wait()
-        if (
-            accepting.done()
-        ):  # by an error, of which the thread ends: better no server than a deaf one
+        if accepting.done():  # by an error: the thread ends, and the kubelet sees no server
             accepting.result()
 
     async def _accept(self) -> None:

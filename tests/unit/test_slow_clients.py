@@ -422,6 +422,8 @@ def test_a_server_that_cannot_accept_is_closed(monkeypatch: pytest.MonkeyPatch) 
             require_end(first)
         agent.server._thread.join(PATIENCE_S)
         assert not agent.server._thread.is_alive()
+        with pytest.raises(ConnectionRefusedError):
+            agent.connect()
 
 
 def test_drops_are_counted_and_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
