@@ -337,7 +337,7 @@ def chosen(names: Sequence[str]) -> Iterator[tuple[Path, list[str]]]:
         paths = sorted(p for glob in entry["files"] for p in ROOT.glob(glob))
         for path in paths:
             relative = str(path.relative_to(ROOT))
-            if relative in config["left-out"] or path.name == "__init__.py":
+            if relative in config["left-out"]:
                 continue
             if not names or any(relative.endswith(name) for name in names):
                 yield path, [str(p) for t in entry["tests"] for p in sorted(ROOT.glob(t))]
@@ -359,11 +359,15 @@ def main() -> int:
     for path, tests in chosen(names):
         began = time.monotonic()
         relative = path.relative_to(ROOT)
-        reasons = {name: reason for section in excuses.values() for name, reason in section.items()}
+        section = path.parent.name if path.stem == "__init__" else path.stem
+        reasons = excuses.get(section, {})
         score = try_file(path, tests, reasons, args.quick)
         if score is None:
             print(f"{relative}: its tests fail without any mutant", file=sys.stderr)
             return 2
+        for name in reasons.keys() - set(score.excused):
+            print(f"{relative}: there is no such mutant any more: {name}")
+            survived += 1
         for mutant in score.survivors:
             print(f"{relative}:{mutant.line}: {mutant.name}")
         dead = score.tried - len(score.survivors)
