@@ -83,9 +83,7 @@ def _own_limit(container: Container, limit: CpuLimit) -> float | None:
     return limit.leaf_limit_cores
 
 
-def kubernetes_patch(
-    value: int | None, replaces: bool = False, pod: PodContainer | None = None
-) -> str:
+def kubernetes_patch(value: int | None, replaces: bool, pod: PodContainer | None) -> str:
     """A strategic merge patch of a Deployment, StatefulSet, DaemonSet or CronJob.
 
     ``value`` None: take the value from the container's CPU limit by the downward API.
@@ -217,7 +215,7 @@ def _unit_patch(container: Container, unit: str, value: int, may_be_set: bool) -
     return systemd_patch(name, value, is_users, may_be_set)
 
 
-def systemd_patch(name: str, value: int, is_users: bool = False, may_be_set: bool = True) -> str:
+def systemd_patch(name: str, value: int, is_users: bool, may_be_set: bool) -> str:
     """A drop-in (systemd.unit(5)). Its first line is its path.
 
     ``is_users``: a unit of a user's own manager. The last Environment= counts. Drop-ins come after
