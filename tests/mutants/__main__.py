@@ -274,7 +274,7 @@ def survives_reload(path: Path, mutant: Mutant, reach: Reach) -> bool:
     for tests in (beside, others):
         if not tests:
             continue
-        passed, failed = in_fork(lambda tests=tests: reloaded(path, mutant, tests)) or (False, None)
+        passed, failed = in_fork(functools.partial(reloaded, path, mutant, tests)) or (False, None)
         if failed is not None:
             reach.note(failed)
         if not passed:

@@ -373,11 +373,11 @@ def test_two_windows_on_both_sides_show_how_the_cpu_varies(
     blocks: tuple[int, int], one_window: bool
 ) -> None:
     """One of these two caveats is always there."""
-    sides = (
+    before, after = (
         replace(side, blocks=n, cores_variance=0.01)
         for side, n in zip((BEFORE, AFTER), blocks, strict=True)
     )
-    found = compare(pair(*sides))
+    found = compare(pair(before, after))
     assert any("one window on a side" in text for text in found.caveats) is one_window
     assert any("the interval of CPU covers" in text for text in found.caveats) is not one_window
     assert (found.cores.low is None) is one_window

@@ -32,7 +32,7 @@ OWN = CpuLimit(1.0, "/c", 1.0)
 
 def of(gomaxprocs: Gomaxprocs | None, **seen: Any) -> Context:
     """Outside Kubernetes, with this GOMAXPROCS."""
-    given = {"container": BARE, "limit": OWN} | seen
+    given: dict[str, Any] = {"container": BARE, "limit": OWN} | seen
     made = context(**given)
     process = replace(made.report.main_process, gomaxprocs=gomaxprocs)
     return replace(made, report=replace(made.report, processes=(process,)))
