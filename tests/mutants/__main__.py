@@ -120,72 +120,93 @@ def limited() -> None:
 
     resource.setrlimit(resource.RLIMIT_CPU, (TIMEOUT_S, TIMEOUT_S))
     resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
-    signal.alarm(5 * TIMEOUT_S)
+    signal.alarm(60 * TIMEOUT_S)  # a busy host gives it little of its time
 
 
-class Loop:
-    """In place of pytest's loop over the tests: measures once, then tries mutants in forks."""
+def tell(stderr: int, text: str) -> None:
+    os.write(stderr, f"{text}\n".encode())
 
-    def __init__(self, path: Path, tried: Sequence[Mutant]) -> None:
-        self._path, self._tried = path, tried
+
+class Measure:
+    """In place of pytest's loop over the tests: which of them run which lines of the files."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
         self._stderr = os.dup(2)  # pytest takes the usual one
-        self.reach = Reach()
-        self.survivors: list[Mutant] = []
-        self.failed_before = False
+        self.reaches = {path: Reach() for path in paths}
+        self.failed = False
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        items = {item.nodeid: item for item in session.items}
         shorten(session.items)
-        reach = in_fork(lambda: self._measure(session.items))
-        self.failed_before = reach is None
-        if reach is None:
-            return True
-        self.reach = reach
-        functions = functions_of(self._path)
-        gc.collect()
-        gc.freeze()  # a fork then copies less
-        for mutant in self._tried:
-            if not mutant.is_in_function:
-                continue
-            tests = [items[test] for test in reach.of(mutant)]
-            answer = in_fork(functools.partial(self._first_failure, mutant, functions, tests))
-            if answer == "":
-                self.survivors.append(mutant)
-                self._say(f"not yet found, {mutant.line}: {mutant.name}")
-            elif answer is not None:
-                reach.note(answer)
-        return True
-
-    def _say(self, text: str) -> None:
-        os.write(self._stderr, f"{text}\n".encode())
-
-    def _measure(self, items: Sequence[pytest.Item]) -> Reach | None:
-        reach, name = Reach(), str(self._path)
+        by_name = {str(path): reach for path, reach in self.reaches.items()}
         now = ""
 
         def line(frame: types.FrameType, event: str, _: Any) -> Any:
             if event == "line":
-                reach.lines[frame.f_lineno].add(now)
+                by_name[frame.f_code.co_filename].lines[frame.f_lineno].add(now)
             return line
 
         def call(frame: types.FrameType, _event: str, _: Any) -> Any:
-            if frame.f_code.co_filename != name:
+            reach = by_name.get(frame.f_code.co_filename)
+            if reach is None:
                 return None
             reach.lines[frame.f_lineno].add(now)
             return line
 
-        for item in items:
+        for item in session.items:
             now = item.nodeid
             began = time.process_time()
             sys.settrace(call)
             passed = run(item)
             sys.settrace(None)
             if not passed:
-                self._say(f"fails without any mutant: {now}")
-                return None
-            reach.took_s[now] = time.process_time() - began
-        _spread(reach, self._path)
-        return reach
+                tell(self._stderr, f"fails without any mutant: {now}")
+                self.failed = True
+                return True
+            took_s = time.process_time() - began
+            for reach in by_name.values():
+                reach.took_s[now] = took_s
+        for path, reach in self.reaches.items():
+            _spread(reach, path)
+        return True
+
+
+def measure(paths: Sequence[Path], tests: Sequence[str]) -> dict[Path, Reach] | None:
+    """None if a test fails without any mutant."""
+
+    def work() -> dict[Path, Reach] | None:
+        measured = Measure(paths)
+        _pytest(tests, measured)
+        return None if measured.failed else measured.reaches
+
+    found: dict[Path, Reach] | None = in_fork(work)
+    return found
+
+
+class Loop:
+    """In place of pytest's loop over the tests: tries mutants in forks."""
+
+    def __init__(self, path: Path, tried: Sequence[Mutant], reach: Reach) -> None:
+        self._path, self._tried, self._reach = path, tried, reach
+        self._stderr = os.dup(2)
+        self.survivors: list[int] = []
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        items = {item.nodeid: item for item in session.items}
+        shorten(session.items)
+        functions = functions_of(self._path)
+        gc.collect()
+        gc.freeze()  # a fork then copies less
+        for i, mutant in enumerate(self._tried):
+            if not mutant.is_in_function:
+                continue
+            tests = [items[test] for test in self._reach.of(mutant)]
+            answer = in_fork(functools.partial(self._first_failure, mutant, functions, tests))
+            if answer == "":
+                self.survivors.append(i)
+                tell(self._stderr, f"not yet found, {mutant.line}: {mutant.name}")
+            elif answer is not None:
+                self._reach.note(answer)
+        return True
 
     def _first_failure(
         self,
@@ -306,23 +327,18 @@ class Score:
 
 
 def try_file(
-    path: Path, tests: Sequence[str], excuses: dict[str, str], is_quick: bool
-) -> Score | None:
+    path: Path, tests: Sequence[str], reach: Reach, excuses: dict[str, str], is_quick: bool
+) -> Score:
     every = list(mutants(path.read_text(encoding="utf-8")))
     excused = [m.name for m in every if m.name in excuses]
     tried = [m for m in every if m.name not in excuses]
 
-    def first() -> Any:
-        loop = Loop(path, tried)
+    def first() -> tuple[Reach, list[int]]:
+        loop = Loop(path, tried, reach)
         _pytest(tests, loop)
-        if loop.failed_before:
-            return None
-        return loop.reach, [tried.index(mutant) for mutant in loop.survivors]
+        return reach, loop.survivors
 
-    found = in_fork(first)
-    if found is None:
-        return None
-    reach, indices = found
+    reach, indices = in_fork(first)
     again = [m for i, m in enumerate(tried) if i in set(indices) or not m.is_in_function]
     survivors = []
     for mutant in again:
@@ -331,16 +347,18 @@ def try_file(
     return Score(len(tried), survivors, excused)
 
 
-def chosen(names: Sequence[str]) -> Iterator[tuple[Path, list[str]]]:
+def chosen(names: Sequence[str]) -> Iterator[tuple[list[Path], list[str]]]:
+    """Files, and the tests of all of them."""
     config = tomllib.loads((HERE / "mutants.toml").read_text(encoding="utf-8"))
     for entry in config["code"]:
-        paths = sorted(p for glob in entry["files"] for p in ROOT.glob(glob))
-        for path in paths:
-            relative = str(path.relative_to(ROOT))
-            if relative in config["left-out"]:
-                continue
-            if not names or any(relative.endswith(name) for name in names):
-                yield path, [str(p) for t in entry["tests"] for p in sorted(ROOT.glob(t))]
+        paths = [
+            path
+            for path in sorted(p for glob in entry["files"] for p in ROOT.glob(glob))
+            if (relative := str(path.relative_to(ROOT))) not in config["left-out"]
+            and (not names or any(relative.endswith(name) for name in names))
+        ]
+        if paths:
+            yield paths, [str(p) for t in entry["tests"] for p in sorted(ROOT.glob(t))]
 
 
 def main() -> int:
@@ -350,35 +368,39 @@ def main() -> int:
         "--quick", action="store_true", help="do not load the module again for what survives"
     )
     args = parser.parse_args()
-    names = args.files
     os.chdir(ROOT)
     _examples()
     np.zeros(1)
     excuses = tomllib.loads((HERE / "equivalent.toml").read_text(encoding="utf-8"))
     survived = 0
-    for path, tests in chosen(names):
-        began = time.monotonic()
-        relative = path.relative_to(ROOT)
-        section = path.parent.name if path.stem == "__init__" else path.stem
-        reasons = excuses.get(section, {})
-        score = try_file(path, tests, reasons, args.quick)
-        if score is None:
-            print(f"{relative}: its tests fail without any mutant", file=sys.stderr)
+    for paths, tests in chosen(args.files):
+        reaches = measure(paths, tests)
+        if reaches is None:
             return 2
-        for name in reasons.keys() - set(score.excused):
-            print(f"{relative}: there is no such mutant any more: {name}")
-            survived += 1
-        for mutant in score.survivors:
-            print(f"{relative}:{mutant.line}: {mutant.name}")
-        dead = score.tried - len(score.survivors)
-        took_s = time.monotonic() - began
-        print(
-            f"{relative}: {dead} of {score.tried} found, {len(score.excused)} equivalent,"
-            f" in {took_s:.0f} s",
-            flush=True,
-        )
-        survived += len(score.survivors)
+        for path in paths:
+            section = path.parent.name if path.stem == "__init__" else path.stem
+            reasons = excuses.get(section, {})
+            began = time.monotonic()
+            score = try_file(path, tests, reaches[path], reasons, args.quick)
+            survived += report(path, score, reasons, time.monotonic() - began)
     return 1 if survived else 0
+
+
+def report(path: Path, score: Score, reasons: dict[str, str], took_s: float) -> int:
+    """How many survived, or are excused without need."""
+    relative = path.relative_to(ROOT)
+    stale = sorted(reasons.keys() - set(score.excused))
+    for name in stale:
+        print(f"{relative}: there is no such mutant any more: {name}")
+    for mutant in score.survivors:
+        print(f"{relative}:{mutant.line}: {mutant.name}")
+    dead = score.tried - len(score.survivors)
+    print(
+        f"{relative}: {dead} of {score.tried} found, {len(score.excused)} equivalent,"
+        f" in {took_s:.0f} s",
+        flush=True,
+    )
+    return len(stale) + len(score.survivors)
 
 
 if __name__ == "__main__":
