@@ -750,3 +750,38 @@ def test_without_an_account_in_the_last_window_there_is_none() -> None:
     history.judge(timed(base, 6 * 10**9, usage), WINDOW_S, 2)
     (finding,) = history.judge(timed(base, None, usage), WINDOW_S, 2).findings
     assert finding.evidence[2].value == 0.0
+
+
+def test_a_cost_ends_what_may_be_its_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Collections and waiting were found at little cost; with the cost they go, at once."""
+    history = History(Thresholds())
+    seen = steady(
+        COSTLY.window(1.0, random.Random(1)), {Category.GC_MARK_DEDICATED: 500, Category.CHAN: 600}
+    )
+    seen = replace(seen, usage=CpuUsage())
+    said = []
+    for mid in (0.0, 0.25):
+        saving = Saving(mid - 0.01, mid, mid + 0.01)
+        monkeypatch.setattr("gotax.diagnosis.context.predict_saving", lambda *_, s=saving: s)
+        said.append(codes(history.judge(seen, 60.0, 2)))
+    assert said == [{rules.HARMLESS, rules.GC_HEAVY, rules.COORDINATION}, {rules.COSTLY}]
+
+
+@pytest.mark.parametrize(
+    ("procs", "limit", "code"), [(2, 1.5, rules.FRACTIONAL), (8, 1.0, rules.BURSTS)]
+)
+def test_another_reason_for_throttling_ends_too_low_a_limit(
+    procs: int, limit: float, code: str
+) -> None:
+    """A minute at the limit, then one below it, and throttled all the same."""
+    history = History(Thresholds())
+    service = replace(COSTLY, procs=procs, limit=limit)
+    seen = steady(service.window(1.0, random.Random(1)), {Category.USER: 1000})
+    said = []
+    for cores, periods in ((limit, 100), (0.1 * limit, 10_000)):
+        usage = CpuUsage(periods=periods, throttled_periods=periods // 5)
+        said.append(codes(history.judge(timed(seen, round(cores * 60e9), usage), 60.0, 8)))
+    assert [found & {rules.LIMIT_TOO_LOW, code} for found in said] == [
+        {rules.LIMIT_TOO_LOW},
+        {code},
+    ]

@@ -46,8 +46,12 @@ def texts(finding: Finding) -> list[str]:
 def predicts(monkeypatch: pytest.MonkeyPatch) -> Any:
     """predicts(Saving(...)) is the prediction from now on."""
 
-    def predict(saving: Saving | None) -> None:
-        monkeypatch.setattr("gotax.diagnosis.context.predict_saving", lambda *_: saving)
+    def predict(saving: Saving | None, target: int = 1) -> None:
+        def predict_saving(_report: object, asked: int, *_: object) -> Saving | None:
+            assert asked == target
+            return saving
+
+        monkeypatch.setattr("gotax.diagnosis.context.predict_saving", predict_saving)
 
     return predict
 
@@ -68,6 +72,11 @@ THROTTLED = CpuUsage(periods=100, throttled_periods=1, throttled_ns=10**9)
         ),
         ({"USER": 1000}, rules.HARMLESS, ["scheduler and GC take 0.0%"]),
         (
+            {"USER": 1000, "usage": CpuUsage(periods=100, throttled_periods=0)},
+            rules.HARMLESS,
+            ["scheduler and GC take 0.0%"],
+        ),
+        (
             {"GC_SWEEP": 500, "SCHED_WAKE": 100, "ALLOC": 400},
             rules.COSTLY,
             ["scheduler and GC take 60.0%"],
@@ -75,7 +84,11 @@ THROTTLED = CpuUsage(periods=100, throttled_periods=1, throttled_ns=10**9)
     ],
 )
 def test_evidence_of_a_mismatch(seen: dict[str, Any], code: str, starts: list[str]) -> None:
-    """Value and cause; then what there is of shares, saving, throttling and samples."""
+    """Value and cause; then what there is of shares, saving, throttling and samples. One of the
+    three rules finds it."""
+    costs = {rules.COSTLY, rules.HARMLESS, rules.TOO_FEW_SAMPLES}
+    every = rules.find_each(of(MISMATCH, **seen))
+    assert [finding.code for finding in every if finding.code in costs] == [code]
     finding = found(of(MISMATCH, **seen))[code]
     starts = ["GOMAXPROCS is 8", "cause: the environment variable", *starts]
     assert len(finding.evidence) == len(starts)
@@ -200,7 +213,7 @@ def test_without_a_limit_all_cpus_are_all(value: int, says: str) -> None:
 @pytest.mark.parametrize(("low", "loses"), [(-0.1, True), (0.0, False)])
 def test_without_a_limit_the_range_is_told(low: float, loses: bool, predicts: Any) -> None:
     """And what to watch."""
-    predicts(Saving(low, 0.5, 0.6, cautions=("Watch.",)))
+    predicts(Saving(low, 0.5, 0.6, cautions=("Watch.",)), 2)
     finding = unlimited(cpu_ns=10**10)
     assert finding is not None
     assert ("may not save CPU" in finding.title) is loses
@@ -310,6 +323,7 @@ def test_two_for_one_is_of_a_limit_that_binds(predicts: Any) -> None:
     assert len(found(of(TWO))[rules.TWO_FOR_ONE].evidence) == 1
     predicts(Saving(0.1, 0.2, 0.3, cautions=("Watch.",)))
     finding = found(of(TWO, container=CONTAINER))[rules.TWO_FOR_ONE]
+    assert finding.remedy.gomaxprocs == 1
     assert "GOMAXPROCS=1 is predicted to save 0.20" in texts(finding)[1]
     assert "if latency matters less. The patch takes the value" in finding.remedy.text
     assert finding.remedy.text.endswith(" Watch.")
@@ -442,6 +456,23 @@ def test_the_program_is_blamed_where_gomaxprocs_is_not_the_reason(
     assert (rules.COORDINATION in found(seen)) is is_told
 
 
+@pytest.mark.parametrize("fits", [1, 4])
+def test_the_cost_is_that_of_what_fits(fits: int, predicts: Any) -> None:
+    """The prediction is asked for that value."""
+    predicts(Saving(-0.1, 0.0, 0.1), fits)
+    seen = of(Gomaxprocs(8, Origin.CALL, fits), cpu_ns=10**10, GC_MARK_DEDICATED=1000)
+    assert rules.GC_HEAVY in found(seen)
+
+
+def test_unlimited_leaves_out_what_may_be_its_effect() -> None:
+    """Collections and waiting of 64 Ps for a load of one."""
+    for heavy in ({"GC_MARK_DEDICATED": 800}, {"CHAN": 600, "SCHED_WAKE": 300}):
+        seen = of(FREE, limit=CpuLimit(), SCHED_FIND_WORK=500, **heavy)
+        assert rules.UNLIMITED in found(seen)
+        assert len(found(seen)) > 1
+        assert [finding.code for finding in rules.find_all(seen)] == [rules.UNLIMITED]
+
+
 # GT006 to GT008
 
 
@@ -469,6 +500,7 @@ def test_evidence_of_a_fraction(value: int, cores: float, shows: str) -> None:
         (2, None, 2, 1.0),
         (None, 1.5, 2, 1.0),
         (2, 2.0, 2, 1.0),
+        (3, 3.0, 3, 1.0),
         (2, 1.0, 1, 0.5),
         (2, 1.5, 1, 1.0),  # the cpuset bounds
         (2, 1.5, 2, 1.275),  # 85 % of the limit
@@ -495,11 +527,16 @@ def test_a_fraction_is_rounded_down_to_its_peak() -> None:
     assert rules.FRACTIONAL in found(replace(seen, peak_cores=0.85))
     assert rules.FRACTIONAL in found(replace(seen, peak_cores=0.52, lenient=True))
     assert rules.FRACTIONAL not in found(replace(seen, peak_cores=0.5, lenient=True))
-    throttled = replace(seen.report, usage=CpuUsage(periods=100, throttled_periods=50))
-    unaccounted = replace(throttled, cpu_ns=None)
-    two = replace(unaccounted.main_process, gomaxprocs=Gomaxprocs(2, Origin.CALL, 2))
-    found_two = found(replace(seen, report=replace(unaccounted, processes=(two,))))
-    assert rules.FRACTIONAL in found_two
+    two = of(Gomaxprocs(2, Origin.CALL, 3), limit=CpuLimit(2.5, "/c", 2.5), cpu_ns=10**9)
+    assert rules.FRACTIONAL in found(replace(two, peak_cores=1.7))
+    assert rules.FRACTIONAL not in found(replace(two, peak_cores=1.69))
+
+
+def test_a_fraction_without_an_account_of_the_use() -> None:
+    """Throttled is enough: that the limit is used up is not known."""
+    usage = CpuUsage(periods=100, throttled_periods=50)
+    seen = of(Gomaxprocs(2, Origin.CALL, 2), limit=CpuLimit(1.1, "/c", 1.1), usage=usage)
+    assert rules.FRACTIONAL in found(seen)
 
 
 def throttled(
@@ -577,6 +614,31 @@ def test_too_low_a_limit_takes_a_limit_and_a_value() -> None:
     assert "Raise the limit of 1 CPU" in own.remedy.text
     without = throttled(replace(one, recommended=None), 1.0, 0.3, 30)[code]
     assert "not because of GOMAXPROCS" in without.title
+    five = throttled(Gomaxprocs(5, Origin.CALL, 4), 4.0, 0.3, 30)[code]
+    assert "GOMAXPROCS=4 instead of 5 would also" in five.remedy.text
+
+
+@pytest.mark.parametrize(("limit", "cores", "is_above"), [(2.0, 1.7, True), (2.0, 1.69, False)])
+def test_the_demand_is_above_the_limit_from_85_percent(
+    limit: float, cores: float, is_above: bool
+) -> None:
+    """Of the limit, whatever that is."""
+    finding = throttled(Gomaxprocs(2, Origin.CALL, 2), limit, cores, 30)[rules.LIMIT_TOO_LOW]
+    assert (finding.confidence is Confidence.HIGH) is is_above
+
+
+def test_a_gomaxprocs_that_fits_saves_nothing(predicts: Any) -> None:
+    """2 for a limit of 1 is no mismatch: 0.95 of a CPU stay what they are."""
+    predicts(Saving(0.1, 0.15, 0.2))
+    finding = throttled(Gomaxprocs(2, Origin.CALL, 1), 1.0, 0.95, 30)[rules.LIMIT_TOO_LOW]
+    assert finding.confidence is Confidence.HIGH
+
+
+def test_a_quota_without_a_limit_is_throttled_by_bursts() -> None:
+    """What was read may contradict itself: then no sentence has its number."""
+    eight = Gomaxprocs(8, Origin.CALL, 1, bound_by=(Binding.QUOTA,))
+    seen = throttled(eight, 1.0, 0.3, 30, cpu_limit=CpuLimit())
+    assert "single thread" not in seen[rules.BURSTS].remedy.text
 
 
 @pytest.mark.parametrize(
@@ -605,6 +667,7 @@ def test_busy_processes_are_named_up_to_eight() -> None:
     seen = several(2, *[(3, 10)] * 9)
     finding = found(seen)[rules.SEVERAL_PROCESSES]
     (text,) = texts(finding)
+    assert finding.title.startswith("9 Go processes")
     assert text.count("api 3") == 8
     assert "; sum 27; a limit of 1 CPU" in text
     first, second, *others = seen.report.processes
@@ -612,7 +675,10 @@ def test_busy_processes_are_named_up_to_eight() -> None:
     others[0] = replace(others[0], gomaxprocs=Gomaxprocs(None, Origin.UNKNOWN, 2))
     less = replace(seen, report=replace(seen.report, processes=(first, second, *others)))
     assert "; sum 21;" in texts(found(less)[rules.SEVERAL_PROCESSES])[0]
-    unknown = replace(seen, report=replace(seen.report, process_samples=()))
+    assert found(less)[rules.SEVERAL_PROCESSES].title.startswith("7 Go processes")
+    few = several(2, (2, 5), (2, 5))
+    assert rules.SEVERAL_PROCESSES in found(few)
+    unknown = replace(few, report=replace(few.report, process_samples=()))
     assert rules.SEVERAL_PROCESSES not in found(unknown)
 
 
@@ -633,6 +699,9 @@ def test_evidence_of_c_code() -> None:
     first, second = texts(found(seen)[rules.CGO_HEAVY])
     assert first.startswith("code that is not Go takes 50.0%")
     assert second == "the program was built without cgo"
+    process = replace(seen.report.main_process, build=GoBuild("go1.24.1"))
+    without = replace(seen, report=replace(seen.report, processes=(process,)))
+    assert len(texts(found(without)[rules.CGO_HEAVY])) == 2
     process = replace(seen.report.main_process, build=GoBuild("go1.24.1", cgo=True))
     with_cgo = replace(seen, report=replace(seen.report, processes=(process,)))
     (text,) = texts(found(with_cgo)[rules.CGO_HEAVY])
