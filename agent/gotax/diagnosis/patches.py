@@ -75,10 +75,10 @@ def _own_limit(container: Container, limit: CpuLimit) -> float | None:
     name = container.container_id
     if name is not None and name in container.cgroup:
         # The process may be in a cgroup below the container's own.
-        at = (limit.limit_cgroup or "").rsplit("/", 1)[-1]
+        at = (limit.limit_cgroup or "").rpartition("/")[2]
         if name in at:
             return limit.limit_cores
-        is_leaf = name in container.cgroup.rsplit("/", 1)[-1]
+        is_leaf = name in container.cgroup.rpartition("/")[2]
         return limit.leaf_limit_cores if is_leaf else None
     return limit.leaf_limit_cores
 
@@ -179,7 +179,7 @@ def engine_patch(runtime: str | None, value: int) -> str:
 
 def quadlet_patch(unit: str, value: int) -> str:
     """For a container that podman runs as a service. The service's own environment is podman's."""
-    name = _line(unit.rsplit("/", 1)[-1].removesuffix(".service"))
+    name = _line(unit.rpartition("/")[2].removesuffix(".service"))
     return (
         f"# in {name}.container (Quadlet), then systemctl daemon-reload and systemctl restart"
         f" {name}.service;\n"
@@ -201,7 +201,7 @@ def _is_manager(unit: str) -> bool:
 
 
 def _unit_patch(container: Container, unit: str, value: int, may_be_set: bool) -> str:
-    name = _line(unit.rsplit("/", 1)[-1])
+    name = _line(unit.rpartition("/")[2])
     plain = f"GOMAXPROCS={value}\n"
     if _BY_SYSTEMD_RUN.fullmatch(name):
         option = "--scope " if name.endswith(".scope") else ""

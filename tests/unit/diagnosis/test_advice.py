@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from gotax.diagnosis.advice import advise
+from gotax.diagnosis.advice import advise, set_variable
 from gotax.diagnosis.context import Context
 from gotax.findings import Cause
 from gotax.process import Automaxprocs, Binding, CpuLimit, Gomaxprocs, Origin, Otherwise
@@ -43,7 +43,11 @@ def says(seen: Context, cause: Cause) -> str:
             "Set GOMAXPROCS to 1 in the environment, and check again: how a fork",
         ),
         (CALLED, Cause.CALL, "Set GOMAXPROCS to 1 in the environment, and check again: many"),
-        (replace(CALLED, variable=4), Cause.CALL, "Let the call of runtime.GOMAXPROCS set 1, or"),
+        (
+            replace(CALLED, variable=4),
+            Cause.CALL,
+            "Let the call of runtime.GOMAXPROCS set 1, or remove the call and set the variable to",
+        ),
         (
             replace(CALLED, variable=4, expected=1),
             Cause.CALL,
@@ -116,6 +120,7 @@ def test_a_way_is_not_offered_where_it_is_none(
 ) -> None:
     """Each with another cause than its own, or beside a better one."""
     assert way not in says(of(COUNTED, **otherwise), cause)
+    assert "Or build with" not in says(of(COUNTED), cause)
 
 
 def test_a_new_go_line_has_a_way_without_a_build() -> None:
@@ -186,3 +191,30 @@ def test_the_variable_beside_a_call() -> None:
     plain = says(of(replace(CALLED, expected=1)), Cause.CALL)
     assert "remove it from the program (then it has 1 here), or let it set 1." in plain
     assert "(then it has" not in says(of(CALLED), Cause.CALL)
+
+
+def test_the_note_of_a_patch_is_said() -> None:
+    """After the ways; without a limit nothing is rounded."""
+    seen = context(limit=CpuLimit(1.0, "/kubepods/pod1/c", 1.0), container=CONTAINER)
+    assert says(seen, Cause.ENVIRONMENT).endswith("so both change together.")
+    free = context(8, 2, limit=CpuLimit(), container=CONTAINER, bound_by=(Binding.CPUSET,))
+    assert says(free, Cause.ENVIRONMENT).endswith("the number of CPUs of the node.")
+
+
+@pytest.mark.parametrize(
+    ("found", "may_be_set"),
+    [
+        (COUNTED, False),
+        (replace(COUNTED, variable_is_set=None), True),
+        (replace(COUNTED, variable_is_set=True), True),
+        (None, True),
+    ],
+)
+def test_a_variable_may_be_set_where_its_absence_was_not_read(
+    found: Gomaxprocs | None, may_be_set: bool
+) -> None:
+    """Then a drop-in warns of an EnvironmentFile."""
+    seen = context(container=replace(BARE, unit="web.service", cgroup="/web.service"))
+    process = replace(seen.report.main_process, gomaxprocs=found)
+    seen = replace(seen, report=replace(seen.report, processes=(process,)))
+    assert ("EnvironmentFile" in set_variable(seen, 2).text) is may_be_set

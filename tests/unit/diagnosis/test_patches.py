@@ -233,6 +233,7 @@ FORMS = {
     "podman": (of(cgroup=f"/x/libpod-{ID}.scope", container_id=ID, runtime="podman"), "podman run"),
     "nerdctl": (of(cgroup=f"/k8s.io/{ID}", container_id=ID, runtime="containerd"), "nerdctl run"),
     "an unknown engine": (of(cgroup=f"/x/{ID}", container_id=ID), "-e"),
+    "podman without privileges": (of(cgroup="/x/libpod", runtime="podman"), "podman run"),
     "a Quadlet": (
         of(
             cgroup=f"/system.slice/web.service/libpod-payload-{ID}",
@@ -302,7 +303,10 @@ def variables_of(patch: str, form: str) -> dict[str, str]:
 def test_each_form_sets_the_variable_where_the_program_starts(name: str) -> None:
     """And nothing else; a drop-in only where the unit itself starts the program."""
     container, form = FORMS[name]
-    patch = variable_patch(container, CpuLimit(1.0, container.cgroup, 1.0), 3).text
+    found = variable_patch(container, CpuLimit(1.0, container.cgroup, 1.0), 3)
+    assert not found.from_limit
+    patch = found.text
+    assert (patch == "GOMAXPROCS=3\n") is (name.endswith("manager") or name == "a bare cgroup")
     assert variables_of(patch, form) == {"GOMAXPROCS": "3"}
     assert ("[Service]" in patch) is (form in ("system", "user"))
     assert ("systemctl --user" in patch) is (form == "user")
@@ -449,6 +453,7 @@ def test_a_limit_that_kubernetes_is_setting_is_its_own(
         (f"{CONTAINER}/app", CpuLimit(1.5, CONTAINER, 4.0), True, "both change together"),
         (f"{CONTAINER}/app", CpuLimit(1.5, "/kubepods", 1.5), False, "no CPU limit of its own"),
         (CONTAINER, CpuLimit(1.5, "/kubepods", 1.5), True, "both change together"),
+        (CONTAINER, CpuLimit(1.2, "/kubepods", 1.5), False, "would give 2."),
         (CONTAINER, CpuLimit(1.5, "/kubepods", 2.5), False, "limits.cpu of the downward API would"),
         (CONTAINER, CpuLimit(1.5, None, 1.5), True, "both change together"),
         ("/elsewhere", CpuLimit(1.5, "/kubepods", 1.5), True, "both change together"),
