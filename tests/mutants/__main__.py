@@ -33,7 +33,7 @@ from tests.mutants.operators import Mutant, mutants
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
-TIMEOUT_S = 20
+TIMEOUT_S = 15
 """Of processor time: a mutant that runs for longer loops, and counts as found."""
 EXAMPLES_MAX = 40
 """Of a Hypothesis test: a survivor runs all of them, of every test that reaches it."""
@@ -354,8 +354,7 @@ def chosen(names: Sequence[str]) -> Iterator[tuple[list[Path], list[str]]]:
         paths = [
             path
             for path in sorted(p for glob in entry["files"] for p in ROOT.glob(glob))
-            if (relative := str(path.relative_to(ROOT))) not in config["left-out"]
-            and (not names or any(relative.endswith(name) for name in names))
+            if not names or any(str(path).endswith(f"/{name}") for name in names)
         ]
         if paths:
             yield paths, [str(p) for t in entry["tests"] for p in sorted(ROOT.glob(t))]
