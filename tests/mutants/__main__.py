@@ -33,8 +33,6 @@ from tests.mutants.operators import Mutant, mutants
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
-TIMEOUT_S = 15
-"""Of processor time: a mutant that runs for longer loops, and counts as found."""
 EXAMPLES_MAX = 40
 """Of a Hypothesis test: a survivor runs all of them, of every test that reaches it."""
 PYTEST = ["-q", "-x", "--tb=no", "--assert=plain"]
@@ -115,12 +113,15 @@ def in_fork(work: Callable[[], Any]) -> Any:
     return pickle.loads(answer) if answer else None
 
 
-def limited() -> None:
+def limited(usual_s: float) -> None:
+    """What takes far longer than usual loops, and counts as found. Of processor time; a busy host
+    gives it little of that."""
     import resource
 
-    resource.setrlimit(resource.RLIMIT_CPU, (TIMEOUT_S, TIMEOUT_S))
+    limit_s = round(5 + 2 * usual_s)
+    resource.setrlimit(resource.RLIMIT_CPU, (limit_s, limit_s))
     resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
-    signal.alarm(60 * TIMEOUT_S)  # a busy host gives it little of its time
+    signal.alarm(100 * limit_s)
 
 
 def tell(stderr: int, text: str) -> None:
@@ -215,7 +216,7 @@ class Loop:
         items: Sequence[pytest.Item],
     ) -> str:
         """The test; empty if all pass."""
-        limited()
+        limited(sum(self._reach.took_s.values()))
         replace_code(self._path, mutant.tree, functions)
         return next((item.nodeid for item in items if not run(item)), "")
 
@@ -290,12 +291,16 @@ class Chosen:
 def survives_reload(path: Path, mutant: Mutant, reach: Reach) -> bool:
     """With the module loaded from the changed tree: the tests beside it first, they load least."""
     every = reach.of(mutant)
+    usual_s = sum(reach.took_s.values())
     beside = [test for test in every if f"/test_{path.stem}.py::" in test]
     others = [test for test in every if test not in set(beside)]
     for tests in (beside, others):
         if not tests:
             continue
-        passed, failed = in_fork(functools.partial(reloaded, path, mutant, tests)) or (False, None)
+        passed, failed = in_fork(functools.partial(reloaded, path, mutant, tests, usual_s)) or (
+            False,
+            None,
+        )
         if failed is not None:
             reach.note(failed)
         if not passed:
@@ -303,9 +308,11 @@ def survives_reload(path: Path, mutant: Mutant, reach: Reach) -> bool:
     return True
 
 
-def reloaded(path: Path, mutant: Mutant, tests: Sequence[str]) -> tuple[bool, str | None]:
+def reloaded(
+    path: Path, mutant: Mutant, tests: Sequence[str], usual_s: float
+) -> tuple[bool, str | None]:
     """Whether the tests pass, and the one that does not."""
-    limited()
+    limited(usual_s)
     usual = importlib.machinery.SourceFileLoader.get_code
 
     def get_code(loader: Any, name: str) -> Any:
