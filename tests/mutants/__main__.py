@@ -20,7 +20,7 @@ import time
 import tomllib
 import types
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ class Reach:
         """First the tests that have found others, the last one first; then the fastest."""
         tests = self.lines.get(mutant.line, set())
         if not mutant.is_in_function:
-            tests = set().union(*self.lines.values())
+            tests = set(self.took_s)
         before = [test for test in reversed(self.found) if test in tests]
         return before + sorted(tests - set(before), key=lambda test: self.took_s[test])
 
@@ -153,7 +153,10 @@ class Measure:
             reach.lines[frame.f_lineno].add(now)
             return line
 
+        caches = caches_of(by_name)
         for item in session.items:
+            for cache in caches:
+                cache.cache_clear()  # what is in it would not be run again
             now = item.nodeid
             began = time.process_time()
             sys.settrace(call)
@@ -169,6 +172,16 @@ class Measure:
         for path, reach in self.reaches.items():
             _spread(reach, path)
         return True
+
+
+def caches_of(names: Container[str]) -> list[Any]:
+    """Of the functions of these files."""
+    kind = type(functools.cache(tell))
+    return [
+        found
+        for found in gc.get_objects()
+        if isinstance(found, kind) and found.__wrapped__.__code__.co_filename in names
+    ]
 
 
 def measure(paths: Sequence[Path], tests: Sequence[str]) -> dict[Path, Reach] | None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from gotax.comparison import Observation, Outcome, Work
-from gotax.confidence import difference, mean_reach, student
+from gotax.confidence import difference, interval, mean_reach, student
 from gotax.diagnosis.comparison import Matching, Pair, Subject, compare, match
 from gotax.findings import Saving
 from gotax.process import CpuUsage
@@ -427,6 +427,7 @@ def test_the_expansion_of_student_begins_above_thirty() -> None:
     assert student(40) == pytest.approx(2.021, abs=1.5e-3)
     assert student(120) == pytest.approx(1.980, abs=1e-3)
     assert student(31) == pytest.approx(2.040, abs=3e-3)
+    assert [student(31), student(40)] == pytest.approx([1.96 + 2.4 / 31, 2.02], abs=1e-9)
 
 
 def test_the_interval_is_of_two_standard_errors_and_its_freedom_is_welchs() -> None:
@@ -437,3 +438,27 @@ def test_the_interval_is_of_two_standard_errors_and_its_freedom_is_welchs() -> N
     assert mean_reach((4, 0.04), (9, 0.01)) == pytest.approx(3.182 * math.sqrt(a + b))
     assert mean_reach((2, 1.0), (2, 0.0)) == pytest.approx(12.706 * math.sqrt(0.5))
     assert mean_reach((2, 0.0), (2, 0.0)) == 0.0
+
+
+def test_nothing_after_says_no_more_than_nothing_before() -> None:
+    """Half of 100, and then anything: down by at most its high end, up by what is left above its
+    low end."""
+    low, high = interval(50, 100)
+    assert difference((50, 100), (0, 0)) == (-high, 1 - low)
+    assert difference((0, 0), (50, 100)) == (low - 1, high)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "ends"),
+    [
+        ((0, 1), (1, 1), (1 - 0.7935 * 2**0.5, 1.0)),
+        ((1, 1), (0, 1), (-1.0, 0.7935 * 2**0.5 - 1)),
+        ((0, 1), (10, 10), (1 - math.hypot(0.2775, 0.7935), 1.0)),
+        ((10, 10), (0, 1), (-1.0, math.hypot(0.2775, 0.7935) - 1)),
+    ],
+)
+def test_one_sample_is_something(
+    before: tuple[int, int], after: tuple[int, int], ends: tuple[float, float]
+) -> None:
+    """By hand, from Wilson's 0 to 0.7935 for none of one, and 0 to 0.2775 for none of ten."""
+    assert difference(before, after) == pytest.approx(ends, abs=2e-4)
