@@ -122,7 +122,7 @@ def test_a_saving_of_next_to_nothing_is_little(
 ) -> None:
     """Half of a hundredth of a core: 5 mCPU; 3 keep what was found."""
     found = with_saving(context(cpu_ns=10**8, USER=1000), mid, monkeypatch)
-    assert replace(found, lenient=lenient).cost(1)[0] is cost
+    assert replace(found, lenient=lenient).cost(1) == (cost, Saving(mid - 0.1, mid, mid + 0.1))
 
 
 def test_all_that_it_uses_is_the_most_that_it_can_save(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,6 +266,11 @@ def test_evidence_of_throttling_has_share_interval_and_time() -> None:
     assert context().throttled_evidence().text == "throttled in 0 of 0 periods, 0.0 s in all"
 
 
+def test_more_throttled_periods_than_periods_are_all_of_them() -> None:
+    """The kernel's two counters are not of one moment."""
+    assert context(usage=CpuUsage(periods=10, throttled_periods=11)).throttled == (10, 10)
+
+
 @pytest.mark.parametrize("lenient", [False, True])
 def test_what_has_no_periods_is_not_throttled(lenient: bool) -> None:
     """A cgroup without a limit has none; a finding of before ends, too."""
@@ -295,7 +300,8 @@ def test_evidence_of_a_share() -> None:
 def test_a_mismatch_is_that_of_the_main_process(
     value: int | None, fits: int, mismatch: bool
 ) -> None:
-    """One and a half times what fits, and above 2."""
+    """One and a half times what fits, and above 2; not where that is unknown."""
+    assert not is_mismatch(Gomaxprocs(value, Origin.CALL, None), USUAL)
     assert context(value, fits).is_mismatch is mismatch
     assert is_mismatch(Gomaxprocs(value, Origin.CALL, fits), USUAL) is mismatch
 
@@ -306,9 +312,11 @@ def test_without_a_value_there_is_no_gomaxprocs() -> None:
     assert unread.gomaxprocs is None
     assert (unread.value, unread.recommended) == (None, 3)
     assert context(4, 3).gomaxprocs is not None
+    assert (context(4, 3).value, context(4, 3).recommended) == (4, 3)
     bare = replace(unread.report, processes=(replace(unread.report.main_process, gomaxprocs=None),))
     assert replace(unread, report=bare).recommended is None
     assert replace(unread, report=bare).value is None
+    assert replace(unread, report=bare).gomaxprocs is None
 
 
 @pytest.mark.parametrize(
