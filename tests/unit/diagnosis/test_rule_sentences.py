@@ -614,6 +614,8 @@ def test_too_low_a_limit_takes_a_limit_and_a_value() -> None:
     assert "Raise the limit of 1 CPU" in own.remedy.text
     without = throttled(replace(one, recommended=None), 1.0, 0.3, 30)[code]
     assert "not because of GOMAXPROCS" in without.title
+    two = throttled(Gomaxprocs(2, Origin.CALL, None), 1.0, 0.3, 30)[code]
+    assert "GOMAXPROCS=1 instead of 2 would also" in two.remedy.text
     five = throttled(Gomaxprocs(5, Origin.CALL, 4), 4.0, 0.3, 30)[code]
     assert "GOMAXPROCS=4 instead of 5 would also" in five.remedy.text
 
