@@ -785,3 +785,19 @@ def test_another_reason_for_throttling_ends_too_low_a_limit(
         {rules.LIMIT_TOO_LOW},
         {code},
     ]
+
+
+def test_a_cost_that_comes_back_replaces_little_cost_when_that_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Five minutes of not known and ten of proof end it; the quarter of an hour of proof that a
+    finding needs to come back leaves no gap, and is no reason to say that the cost is little."""
+    history = History(Thresholds())
+    said = []
+    for mid, seconds in ((0.5, 60.0), (0.0, 900.0), (0.1, 300.0), (0.5, 300.0), (0.5, 300.0)):
+        saving = Saving(mid - 0.01, mid, mid + 0.01)
+        monkeypatch.setattr("gotax.diagnosis.context.predict_saving", lambda *_, s=saving: s)
+        seen = steady(COSTLY.window(1.0, random.Random(1)), {Category.USER: 100})
+        seen = timed(seen, round(seconds * 1e9), CpuUsage())
+        said.append(codes(history.judge(seen, seconds, 2)))
+    assert said == [{rules.COSTLY}, *[{rules.HARMLESS}] * 3, {rules.COSTLY}]
