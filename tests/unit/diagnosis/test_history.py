@@ -715,8 +715,8 @@ def test_the_main_process_stays_where_another_has_more_samples_in_the_sum() -> N
     """7 has 70 of 170, and 64 Ps; 8 has 1 P."""
     history = History(Thresholds())
     history.judge(pair(50, 40, is_swapped=False), WINDOW_S, 2)
-    found = history.judge(pair(20, 60, is_swapped=True), WINDOW_S, 2)
-    assert (found.verdict, found.held_s) == (Verdict.MISMATCH, 2 * WINDOW_S)
+    found = history.judge(pair(20, 60, is_swapped=True), 900.0, 2)  # no doubt lasts longer
+    assert (found.verdict, found.held_s) == (Verdict.MISMATCH, WINDOW_S + 900.0)
 
 
 def busy(*own: int) -> ContainerReport:
@@ -732,7 +732,11 @@ def test_processes_are_in_the_order_of_their_sums() -> None:
     """The main one first; of those with as many, the one with the lower PID."""
     history = History(Thresholds())
     history.judge(busy(50, 40, 10, 20), WINDOW_S, 2)
-    (finding,) = history.judge(busy(50, 20, 90, 40), WINDOW_S, 2).findings
+    later = busy(50, 20, 90, 40)
+    first, *others = zip(later.processes, later.process_samples, strict=True)
+    processes, own = zip(first, *others[::-1], strict=True)
+    later = replace(later, processes=processes, process_samples=own)
+    (finding,) = history.judge(later, WINDOW_S, 2).findings
     assert "busy processes: p7 2, p9 2, p8 2, p10 2; sum 8" in finding.evidence[0].text
 
 
