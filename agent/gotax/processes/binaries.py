@@ -28,7 +28,10 @@ _NOT_GO = 2048
 PASSING = frozenset({"binary-gone", "binary-changed", "elf-unreadable"})
 """What can be otherwise in the next round, when another process shows the same file."""
 _CGO = "crosscall2"  # the way back from C, in package runtime/cgo
-UNJUDGED = PASSING | {"elf-packed", "elf-truncated", "elf-malformed", "elf-unsupported"}
+UNJUDGED = PASSING | {
+    *("elf-packed", "elf-truncated", "elf-malformed", "elf-unsupported", "elf-too-large"),
+    "elf-relocations",
+}
 """What leaves it open whether a library is Go. A mapped file that is no ELF file is none."""
 _NO_FILE = FileId(0, 0, 0, 0)
 _SIGRETURN = frozenset({"runtime.sigreturn__sigaction", "runtime.sigreturn"})  # 1.20 and older
@@ -64,7 +67,7 @@ class Binary:
             self.problem = error.reason
             self.gomaxprocs = error.refusal
         self.refused = self.problem
-        self.file.close()  # many may be new in one round
+        self.release()  # many may be new in one round
 
     def _understand(self, for_processes: bool) -> None:
         self.elf = elf = parse_elf(self.file)
@@ -185,6 +188,8 @@ class Binary:
     def release(self) -> None:
         """For now, and in the end of the round: close the file, drop what can be read again."""
         self.file.close()
+        if self.elf is not None:
+            self.elf.forget()
         self.__dict__.pop("_symbols", None)
 
 

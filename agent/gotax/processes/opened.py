@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 from gotax.errors import AccessError
 from gotax.linux.elf import FileReader
@@ -49,6 +50,11 @@ class BorrowedFile:
         if self._file is None:
             self._file = self._open()
         return self._file.read(offset, length)
+
+    def extents(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
+        if self._file is None:
+            self._file = self._open()
+        return self._file.extents(offset, length)
 
     def _open(self) -> FileReader:
         try:
