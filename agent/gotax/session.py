@@ -21,6 +21,8 @@ from gotax.names import NOBODY, Names
 from gotax.pipeline import Pipeline, Span
 from gotax.processes.first_look import LookSchedule
 from gotax.processes.resolver import Resolver
+from gotax.reader.pool import Pool
+from gotax.reader.server import ForkServer
 from gotax.sampling import preflight
 from gotax.sampling.loader import Watch
 from gotax.sampling.sampler import EVERYTHING, Sampler, Target
@@ -59,7 +61,8 @@ class Plan:
     """How to sample.
 
     ``drain_s``: how often the kernel's counts are fetched at least. ``names``: who knows the
-    containers' pods.
+    containers' pods. ``server`` forks readers; without it a session starts one, which a process
+    with threads must not do.
     """
 
     hz: int
@@ -70,6 +73,7 @@ class Plan:
     detail: Detail = Detail()
     host: str = ""
     names: Names = NOBODY
+    server: ForkServer | None = None
 
 
 class Session:
@@ -79,7 +83,11 @@ class Session:
         """``watch`` is called while the BPF program is compiled, and may raise to give up."""
         self._plan = plan
         self._cgroups = _CgroupScope(plan.scope.cgroups, plan.roots)
-        self._processes = Resolver(plan.roots)
+        target = replace(self._target(), pid_namespace=_nested_namespace(plan.roots))
+        server = plan.server or ForkServer()
+        self._own_server = None if plan.server else server
+        self._readers = Pool(server)
+        self._processes = Resolver(plan.roots, self._readers)
         self._pipeline = Pipeline(
             self._processes,
             plan.host or socket.gethostname(),
@@ -87,7 +95,6 @@ class Session:
             plan.detail,
             plan.names,
         )
-        target = replace(self._target(), pid_namespace=_nested_namespace(plan.roots))
         self._sampler = Sampler(plan.hz, plan.drain_s, target, plan.detail.kernel_frames, watch)
         self._schedule = LookSchedule()
         self._scanned = 0.0
@@ -104,17 +111,17 @@ class Session:
         return Target(tgids=scope.pids | self._cgroups.tgids())
 
     def __enter__(self) -> Self:
-        preflight.require()
-        scope = self._plan.scope
-        require_access(
-            self._plan.roots.proc,
-            None if scope.is_host else scope.pids | self._cgroups.tgids(),
-        )
-        self._sampler.__enter__()
         try:
+            preflight.require()
+            scope = self._plan.scope
+            require_access(
+                self._plan.roots.proc,
+                None if scope.is_host else scope.pids | self._cgroups.tgids(),
+            )
+            self._sampler.__enter__()
             self._scan()
         except BaseException:
-            self._sampler.close()
+            self._close()
             raise
         return self
 
@@ -124,13 +131,21 @@ class Session:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._close()
+
+    def _close(self) -> None:
         self._sampler.close()
+        self._readers.close()
+        if self._own_server is not None:
+            self._own_server.close()
 
     def windows(self, window_s: float, stop: Stop) -> Iterator[Window]:
         """A window every ``window_s`` seconds, on a fixed schedule; the last one is cut short.
 
         Ends once ``stop`` is set: with a last window of what was counted until then.
         """
+        while not stop.is_set() and self._pipeline.read_pending():
+            pass
         started = due = time.monotonic()
         started_unix_ns = time.time_ns()
         while not stop.is_set():

@@ -12,6 +12,7 @@ from gotax.config import Detail, Roots, Thresholds
 from gotax.errors import UserError
 from gotax.extras import needed_by
 from gotax.names import NOBODY, Names
+from gotax.reader.server import ForkServer
 from gotax.session import Plan, Scope
 
 if TYPE_CHECKING:
@@ -181,6 +182,9 @@ def thresholds_of(options: argparse.Namespace) -> Thresholds:
 
 
 def plan_of(options: argparse.Namespace, detail: Detail, scope: Scope | None = None) -> Plan:
+    """Forks the server of readers, before the watch of the pods begins its thread. It ends with
+    this process."""
+    server = ForkServer()
     return Plan(
         hz=options.hz,
         drain_s=_INTERACTIVE_DRAIN_S,
@@ -190,6 +194,7 @@ def plan_of(options: argparse.Namespace, detail: Detail, scope: Scope | None = N
         detail=detail,
         host=node_name_of(options),
         names=names_of(options),
+        server=server,
     )
 
 

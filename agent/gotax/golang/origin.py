@@ -326,6 +326,8 @@ def godebug_value(facts: Facts, key: str, default: int) -> int:
 
 
 _AUTOMAXPROCS = "go.uber.org/automaxprocs"
+DEPENDENCIES = frozenset({_AUTOMAXPROCS})
+"""Of a binary, that the rules ask for."""
 
 
 def find_automaxprocs(facts: Facts) -> tuple[Automaxprocs, tuple[int, ...]]:

@@ -17,7 +17,7 @@ from gotax.linux.procfs import UNLISTED, FileId, MappedFile, Mapping
 from gotax.processes.binaries import Binary, BinaryTable
 from gotax.processes.counts import ErrorCounts
 from gotax.processes.files import ProcessFiles
-from gotax.processes.opened import read_head
+from gotax.reader.asking import NOT_NOW
 
 _HEAD_BYTES = 4096  # a page: ELF header, program headers and, of what linkers make, the notes
 _MAX_HEADS = 64  # of one process, that are looked at in memory
@@ -37,12 +37,13 @@ class AddressSpace:
     """Which file is mapped where in one process.
 
     ``program`` is the executable; its reader says so. ``refused`` is why the mappings
-    could not be read, "" where they could.
+    could not be read, "" where they could. ``is_late``: there was no time for something that was
+    asked since it was last False.
     """
 
     __slots__ = (
         *("_bias", "_binaries", "_errors", "_files", "_mappings", "_proofs", "_unread_drains"),
-        *("program", "refused"),
+        *("is_late", "program", "refused"),
     )
 
     def __init__(self, files: ProcessFiles, binaries: BinaryTable, errors: ErrorCounts) -> None:
@@ -55,6 +56,7 @@ class AddressSpace:
         self._proofs: dict[FileKey, bool] = {}  # whether a path leads to what is mapped
         self.program: Binary | None = None
         self.refused = ""
+        self.is_late = False
 
     @property
     def is_unreadable(self) -> bool:
@@ -88,6 +90,7 @@ class AddressSpace:
                 self._errors.note(error)
                 self._mappings = self._mappings or ()
                 self.refused = error.reason if isinstance(error, ReadError) else ""
+                self.is_late |= self.refused in NOT_NOW
             self._proofs.clear()
         return self._mappings
 
@@ -95,14 +98,17 @@ class AddressSpace:
         """The file behind a mapping; None when there is none or it cannot be opened."""
         if self.is_program(mapping):
             assert self.program is not None
-            path = None if self._files.has_ended else self._files.exe_path()
-            self._binaries.use(self.program, path)
+            if not self._files.has_ended:
+                self.program.lend(self._files.exe_path())
             return self.program
         try:
-            return self._find(mapping, self._binaries.get)
+            binary = self._find(mapping, self._binaries.get)
         except ReadError as error:
             self._errors.note(error)
+            self.is_late |= error.reason in NOT_NOW
             return None
+        self.is_late |= binary is not None and binary.is_pending
+        return binary
 
     def go_binary(self, mapping: Mapping) -> Binary | None:
         """The Go file behind a mapping; ReadError: there is a file that cannot be had or read."""
@@ -175,7 +181,7 @@ def is_mapped_file(files: ProcessFiles, mapping: Mapping, found: MappedFile) -> 
     if address is None:
         return False
     length = min(_HEAD_BYTES, found.id.size)
-    return length > 0 and read_head(found.path, length) == files.memory(address, length)
+    return length > 0 and files.head(found.path, length) == files.memory(address, length)
 
 
 def is_go_in_memory(files: ProcessFiles, addresses: Iterable[int]) -> bool:

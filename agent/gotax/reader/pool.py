@@ -1,0 +1,296 @@
+"""Two readers, and what the agent does when they do not answer.
+
+The thread that samples waits half a second for an answer, and a second and a half in one round.
+What takes longer goes on beside it: the subject is *pending*. One reader may be busy so. The
+other one is for what is quick, so a second slow question is stopped after its half second and waits
+until the first is done. A subject that takes more than its CPU time or its time, or that ends its
+reader twice, is *hostile*, and is not read again while this agent runs.
+
+A killed reader that does not die, since a file system does not answer it, is abandoned: nothing
+waits for it. With eight of them there are no more readers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import time
+from collections import Counter
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+from gotax.errors import AccessError, ParseError, ReadError
+from gotax.lru import LruCache
+from gotax.reader.asking import HOSTILE, MALFORMED, PENDING, STUCK
+from gotax.reader.message import MAX_BYTES
+from gotax.reader.server import Child, ForkServer
+from gotax.reader.worker import CPU_S, SIZE, parse_answer, question_bytes
+
+WAIT_S = 0.5
+ROUND_WAIT_S = 1.5
+WALL_S = 20.0
+_READERS = 2
+_ABANDONED_MAX = 8
+_DEATHS = 2
+_REST = 10  # times the CPU time that a hostile subject took
+_REMEMBERED = 4096
+_RECEIVED_AT_ONCE = 1 << 20
+
+
+@dataclass(slots=True)
+class _Job:
+    subject: Hashable
+    question: str
+    since_s: float
+    cpu_s: float  # of its reader, when it began
+
+
+class _BusyError(Exception):
+    """The answer is not there yet."""
+
+
+class _EndedError(Exception):
+    """The reader has ended."""
+
+
+class _Connection:
+    """One reader and what it is doing."""
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+        self._received = bytearray()
+        self._cpu_s = 0.0
+        self.job: _Job | None = None
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    def cpu_s(self) -> float:
+        """So far; what was last seen, once it has ended."""
+        # The kernel's clock of a process: include/linux/posix-timers.h, CPUCLOCK_SCHED.
+        with contextlib.suppress(OSError):
+            if self.is_alive():
+                self._cpu_s = max(self._cpu_s, time.clock_gettime(~self.pid << 3 | 2))
+        return self._cpu_s
+
+    def is_alive(self) -> bool:
+        return not select.select([self._child.pidfd], [], [], 0)[0]
+
+    def start(self, job: _Job, data: bytes, until_s: float) -> None:
+        """Raises _BusyError if it does not take the question in time, _EndedError."""
+        self.job = job
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[self._child.connection.send(rest) :]
+            except BlockingIOError:
+                self._wait(until_s, is_writing=True)
+            except OSError as error:
+                raise _EndedError from error
+
+    def answer(self, until_s: float) -> bytes:
+        """Raises _BusyError, _EndedError, ParseError."""
+        received = self._received
+        while True:
+            if len(received) >= SIZE.size:
+                (size,) = SIZE.unpack_from(received)
+                if not 0 < size <= MAX_BYTES or len(received) > SIZE.size + size:
+                    raise ParseError(MALFORMED, f"an answer of {size} bytes")
+                if len(received) == SIZE.size + size:
+                    self._received = bytearray()
+                    self.job = None
+                    return bytes(received[SIZE.size :])
+            try:
+                part = self._child.connection.recv(_RECEIVED_AT_ONCE)
+            except BlockingIOError:
+                self._wait(until_s, is_writing=False)
+                continue
+            except OSError as error:
+                raise _EndedError from error
+            if not part:
+                raise _EndedError
+            received += part
+
+    def _wait(self, until_s: float, is_writing: bool) -> None:
+        left_s = until_s - time.monotonic()
+        sockets = [self._child.connection]
+        ready = select.select([] if is_writing else sockets, sockets if is_writing else [], [], 0)
+        if not any(ready[:2]):
+            if left_s <= 0:
+                raise _BusyError
+            select.select([] if is_writing else sockets, sockets if is_writing else [], [], left_s)
+
+    def kill(self) -> None:
+        """Does not wait for its end."""
+        self.cpu_s()
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(self._child.pidfd, signal.SIGKILL)
+        self._child.connection.close()
+
+    def forget(self) -> None:
+        os.close(self._child.pidfd)
+
+
+class Pool:
+    """A ``Reader``. ``restarts`` counts readers that were replaced, by reason: ``cpu`` and ``time``
+    (a question took too much), ``memory``, ``ended`` (by itself), ``malformed``, and ``displaced``
+    (a slow question, while there was another one)."""
+
+    def __init__(self, server: ForkServer) -> None:
+        self._server = server
+        self._readers: list[_Connection] = []
+        self._killed: list[_Connection] = []  # that have not ended yet
+        self._hostile: LruCache[Hashable, bool] = LruCache(_REMEMBERED)
+        self._slow: LruCache[Hashable, bool] = LruCache(_REMEMBERED)
+        self._deaths: LruCache[Hashable, int] = LruCache(_REMEMBERED)
+        self._left_s = ROUND_WAIT_S
+        self._rested_s = 0.0
+        self._ended_cpu_s = 0.0
+        self.restarts: Counter[str] = Counter()
+
+    # What it costs.
+
+    def cpu_s(self) -> float:
+        """CPU time of all readers so far."""
+        every = [*self._readers, *self._killed]
+        return self._ended_cpu_s + sum(reader.cpu_s() for reader in every)
+
+    def pids(self) -> list[int]:
+        """Of the server and the readers that live."""
+        return [self._server.pid, *(reader.pid for reader in self._readers)]
+
+    @property
+    def abandoned(self) -> int:
+        """Readers that were killed and do not die."""
+        return len(self._killed)
+
+    @property
+    def hostile(self) -> int:
+        return len(self._hostile)
+
+    # To ask.
+
+    def begin_round(self) -> None:
+        self._left_s = ROUND_WAIT_S
+        self.tend()
+
+    def ask(self, subject: Hashable, question: str, *arguments: Any) -> Any:
+        if self._hostile.get(subject):
+            raise AccessError(HOSTILE, question)
+        reader = self._free_reader(subject)
+        began_s = time.monotonic()
+        until_s = began_s + min(WAIT_S, self._left_s)
+        try:
+            reader.start(
+                _Job(subject, question, began_s, reader.cpu_s()),
+                question_bytes(question, arguments),
+                until_s,
+            )
+            found = parse_answer(question, reader.answer(until_s))
+            self._slow.remove(subject)
+            return found
+        except _BusyError:
+            self._is_late(reader)
+            raise AccessError(PENDING, question) from None
+        except (_EndedError, MemoryError) as error:
+            self._has_died(reader, subject, "ended" if isinstance(error, _EndedError) else "memory")
+            raise AccessError(HOSTILE if self._hostile.get(subject) else PENDING) from None
+        except ReadError as error:
+            if error.reason == MALFORMED:
+                self._replace(reader, "malformed")
+                self._hostile.put(subject, True)
+                raise AccessError(HOSTILE, question) from None
+            raise
+        finally:
+            self._left_s -= time.monotonic() - began_s
+
+    def _free_reader(self, subject: Hashable) -> _Connection:
+        """Raises AccessError: it is not to be asked now."""
+        self.tend()
+        if self._hostile.get(subject):
+            raise AccessError(HOSTILE)
+        busy = [reader for reader in self._readers if reader.job is not None]
+        if (
+            len(busy) >= _READERS
+            or self._left_s <= 0
+            or any(reader.job and reader.job.subject == subject for reader in busy)
+            or (self._slow.get(subject) and (busy or time.monotonic() < self._rested_s))
+        ):
+            raise AccessError(PENDING)
+        free = next((reader for reader in self._readers if reader.job is None), None)
+        if free is not None:
+            return free
+        if len(self._killed) >= _ABANDONED_MAX:
+            raise AccessError(STUCK)
+        reader = _Connection(self._server.fork())
+        self._readers.append(reader)
+        return reader
+
+    def _is_late(self, reader: _Connection) -> None:
+        """It goes on, unless another one does: one reader is kept for what is quick."""
+        job = reader.job
+        assert job is not None
+        self._slow.put(job.subject, True)
+        if any(other.job is not None for other in self._readers if other is not reader):
+            self._replace(reader, "displaced")
+
+    # What goes wrong.
+
+    def tend(self) -> None:
+        """Take late answers, stop what takes too long, forget the dead."""
+        for reader in [reader for reader in self._readers if reader.job is not None]:
+            self._tend(reader)
+        for reader in [reader for reader in self._killed if not reader.is_alive()]:
+            self._killed.remove(reader)
+            self._ended_cpu_s += reader.cpu_s()
+            reader.forget()
+
+    def _tend(self, reader: _Connection) -> None:
+        job = reader.job
+        assert job is not None
+        try:
+            # The reader remembers what it found, and will answer at once.
+            reader.answer(0.0)
+            return
+        except _BusyError:
+            pass
+        except _EndedError:
+            self._has_died(reader, job.subject, "ended")
+            return
+        except ReadError:
+            self._replace(reader, "malformed")
+            self._hostile.put(job.subject, True)
+            return
+        spent_s = reader.cpu_s() - job.cpu_s
+        if spent_s > CPU_S or time.monotonic() - job.since_s > WALL_S:
+            self._hostile.put(job.subject, True)
+            self._rested_s = time.monotonic() + _REST * spent_s
+            self._replace(reader, "cpu" if spent_s > CPU_S else "time")
+
+    def _has_died(self, reader: _Connection, subject: Hashable, reason: str) -> None:
+        spent_s = reader.cpu_s() - (reader.job.cpu_s if reader.job is not None else 0.0)
+        self._replace(reader, reason)
+        deaths = (self._deaths.get(subject) or 0) + 1
+        self._deaths.put(subject, deaths)
+        self._slow.put(subject, True)
+        if deaths >= _DEATHS or spent_s > CPU_S:
+            self._hostile.put(subject, True)
+
+    def _replace(self, reader: _Connection, reason: str) -> None:
+        """The next question finds another one."""
+        self.restarts[reason] += 1
+        reader.kill()
+        self._readers.remove(reader)
+        self._killed.append(reader)
+
+    def close(self) -> None:
+        """Kills all readers, and waits for none."""
+        for reader in self._readers:
+            reader.kill()
+        for reader in [*self._readers, *self._killed]:
+            reader.forget()
+        self._readers, self._killed = [], []

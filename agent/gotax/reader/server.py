@@ -1,0 +1,141 @@
+"""A process that forks readers: it is forked before the agent has threads, and reads nothing.
+
+A reader that broke its bounds is replaced by a fork. The agent itself cannot fork once it has
+threads (gRPC, HTTP), and a program started anew would take a second and 25 MB.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import struct
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NoReturn
+
+from gotax.errors import TransientError
+from gotax.reader import confinement
+from gotax.reader.worker import serve
+
+_PID = struct.Struct("<i")
+_ANSWER_S = 2.0  # a fork takes some milliseconds
+
+
+@dataclass(slots=True)
+class Child:
+    """A reader: the connection to it, and a descriptor that stands for the process itself."""
+
+    connection: socket.socket
+    pid: int
+    pidfd: int
+
+
+class ForkServer:
+    """A context manager; in the end there is neither the server nor a reader."""
+
+    def __init__(self) -> None:
+        """Forks. Raises TransientError. There must be no other thread yet."""
+        gc.collect()
+        gc.freeze()  # what is shared stays so: the collector would write to every object
+        ours, theirs = socket.socketpair()
+        try:
+            parent = os.getpid()
+            pid = os.fork()
+        except OSError as error:
+            ours.close()
+            theirs.close()
+            raise TransientError(f"no process to read with: {error.strerror}") from error
+        if not pid:
+            _run_server(theirs, ours, parent)
+        theirs.close()
+        ours.settimeout(_ANSWER_S)
+        self._connection = ours
+        self._pid = pid
+
+    @property
+    def pid(self) -> int:
+        return self._pid
+
+    def fork(self) -> Child:
+        """A new reader. Raises TransientError."""
+        ours, theirs = socket.socketpair()
+        try:
+            socket.send_fds(self._connection, [b"f"], [theirs.fileno()])
+            data, fds, _, _ = socket.recv_fds(self._connection, _PID.size, 1)
+            if len(data) != _PID.size or len(fds) != 1:
+                raise OSError(0, "the server of readers has ended")
+        except OSError as error:
+            ours.close()
+            raise TransientError(f"no process to read with: {error.strerror or error}") from error
+        finally:
+            theirs.close()
+        ours.setblocking(False)
+        return Child(ours, _PID.unpack(data)[0], fds[0])
+
+    def close(self) -> None:
+        """Kills the server; its readers die with it."""
+        if self._pid:
+            self._connection.close()
+            with suppress(ProcessLookupError, ChildProcessError):  # where SIGCHLD is ignored
+                os.kill(self._pid, signal.SIGKILL)
+                os.waitpid(self._pid, 0)
+            self._pid = 0
+
+    def __enter__(self) -> ForkServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _run_server(connection: socket.socket, other: socket.socket, parent: int) -> NoReturn:
+    """In the child."""
+    try:
+        other.close()
+        confinement.die_with_parent(parent)
+        confinement.name_process("gotax-reader")
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the agent's to handle
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries them
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        gc.disable()
+        _close_files(connection.fileno())
+        confinement.confine()
+        _serve_forks(connection)
+    finally:
+        os._exit(0)
+
+
+def _close_files(kept: int) -> None:
+    """All but standard error and one more."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1):
+        os.dup2(null, fd)
+    os.closerange(3, kept)
+    os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
+
+
+def _serve_forks(connection: socket.socket) -> None:
+    server = os.getpid()
+    while True:
+        data, fds, _, _ = socket.recv_fds(connection, 1, 1)
+        if not data:
+            return
+        pid = os.fork()
+        if not pid:
+            connection.close()
+            confinement.die_with_parent(server)
+            serve(socket.socket(fileno=fds[0]))
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            pidfd = -1
+        for fd in fds:
+            os.close(fd)
+        if pidfd < 0:
+            os.kill(pid, signal.SIGKILL)
+            return
+        socket.send_fds(connection, [_PID.pack(pid)], [pidfd])
+        os.close(pidfd)
