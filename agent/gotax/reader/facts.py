@@ -27,7 +27,8 @@ from gotax.reader.binary import ParsedBinary
 _MAX_SEGMENTS = 256
 _MAX_FUNCTIONS = 1 << 22
 _MAX_SETTING_CHARS = 4096
-_SETTINGS = frozenset({"CGO_ENABLED", "-compiler", "-race", "DefaultGODEBUG"})
+_SETTINGS = frozenset({"CGO_ENABLED", "-compiler", "DefaultGODEBUG"})  # that rules ask for
+_FURTHER_SETTINGS, _MAX_FURTHER_CHARS = 32, 256
 _HIGHEST = 1 << 62
 _LOWEST_LINE, _HIGHEST_LINE = -(1 << 31), (1 << 31) - 1
 _KINDS = tuple(FrameKind)
@@ -139,12 +140,16 @@ def of_binary(binary: ParsedBinary) -> BinaryFacts:
 
 def _what_is_used(build: GoBuild) -> GoBuild:
     """Hundreds of binaries are remembered, and some have thousands of dependencies."""
+    settings = [
+        (key, value[:_MAX_SETTING_CHARS])
+        for number, (key, value) in enumerate(build.settings)
+        if key in _SETTINGS
+        or (number < _FURTHER_SETTINGS and len(key) + len(value) <= _MAX_FURTHER_CHARS)
+    ]
     return replace(
         build,
         dependencies=tuple(m for m in build.dependencies if m.path in DEPENDENCIES),
-        settings=tuple(
-            (key, value[:_MAX_SETTING_CHARS]) for key, value in build.settings if key in _SETTINGS
-        ),
+        settings=tuple(settings),
     )
 
 
