@@ -29,4 +29,6 @@ def health_of(
             "cgroup-ids": processes.cgroups.evictions,
         },
         errors={**processes.errors, **names.counts},
+        reader_restarts=dict(processes.reader.restarts),
+        reader_cpu_s=processes.reader.cpu_s(),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
 from functools import partial
 from typing import TYPE_CHECKING
@@ -191,6 +192,7 @@ def plan_of(options: argparse.Namespace, detail: Detail, scope: Scope | None = N
     """Forks the server of readers, before the watch of the pods begins its thread. It ends with
     this process."""
     server = ForkServer()
+    atexit.register(server.close)
     return Plan(
         hz=options.hz,
         drain_s=_INTERACTIVE_DRAIN_S,

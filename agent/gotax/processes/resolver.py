@@ -31,8 +31,8 @@ class Resolver:
     def __init__(self, roots: Roots, reader: Reader | None = None) -> None:
         self.proc_root = roots.proc
         self.errors = ErrorCounts()
-        self._reader = reader or InProcess()
-        self.binaries = BinaryTable(self._reader)
+        self.reader = reader or InProcess()
+        self.binaries = BinaryTable(self.reader)
         self.cgroups = Cgroups(find_hierarchies(roots.proc, f"{roots.sys}/fs/cgroup"))
         self._containers = Containers(self.cgroups, self.errors)
         self._table = ProcessTable(roots.proc)
@@ -54,7 +54,7 @@ class Resolver:
 
     def begin_round(self, is_early: bool = False) -> None:
         """``is_early``: a drain out of turn, by which nothing grows older."""
-        self._reader.begin_round()
+        self.reader.begin_round()
         if not is_early:
             self._table.begin_round()
             self._first_look.begin_round()
@@ -150,12 +150,12 @@ class Resolver:
 
     def read_new(self, new_processes: Iterable[tuple[int, int]]) -> list[int]:
         """Look at processes (cgroup id, PID) between two drains; see ``FirstLook``."""
-        self._reader.begin_round()
+        self.reader.begin_round()
         return self._first_look.read_new(new_processes)
 
     def read_again(self, pids: Iterable[int]) -> dict[int, bool]:
         """Those of these PIDs that still run, and whether they are Go programs by now."""
-        self._reader.begin_round()
+        self.reader.begin_round()
         return self._first_look.read_again(pids)
 
     def go_processes(self) -> list[TrackedProcess]:

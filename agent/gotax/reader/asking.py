@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable
 from typing import Any, Protocol
 
@@ -22,8 +23,13 @@ NOT_NOW = frozenset({PENDING, STUCK})
 class Reader(Protocol):
     """The subject is what a question is about: it bears the blame if the reader comes to harm."""
 
+    restarts: Counter[str]
+
+    def cpu_s(self) -> float:
+        """CPU time of all readers so far."""
+
     def begin_round(self) -> None:
-        """From now on waits count anew."""
+        """From now on waits count from zero."""
 
     def ask(self, _subject: Hashable, question: str, *arguments: Any) -> Any:
         """The answer: see ``Work``. Raises ReadError and ProcessGoneError."""
@@ -34,6 +40,10 @@ class InProcess:
 
     def __init__(self) -> None:
         self.work = Work()
+        self.restarts: Counter[str] = Counter()
+
+    def cpu_s(self) -> float:
+        return 0.0
 
     def begin_round(self) -> None:
         pass

@@ -57,6 +57,12 @@ ERRORS = Metric(
     "Errors when reading processes, binaries, cgroups or Kubernetes, by kind.",
     ("kind",),
 )
+READER_RESTARTS = Metric(
+    "gotax_reader_restarts",
+    "counter",
+    "Processes that read files and memory of containers and were replaced, by reason.",
+    ("reason",),
+)
 
 METRICS = (
     UNJUDGED,
@@ -74,6 +80,7 @@ METRICS = (
     CACHE_ENTRIES,
     CACHE_EVICTIONS,
     ERRORS,
+    READER_RESTARTS,
 )
 """In the order in which they are exposed."""
 
@@ -106,5 +113,6 @@ def _health(totals: HostTotals, window: Window) -> Iterator[Family]:
         (CACHE_ENTRIES, health.cache_entries),
         (CACHE_EVICTIONS, health.cache_evictions),
         (ERRORS, health.errors),
+        (READER_RESTARTS, health.reader_restarts),
     ):
         yield Family(metric, (((name,), n) for name, n in sorted(counts.items())))
