@@ -144,6 +144,7 @@ class Session:
 
         Ends once ``stop`` is set: with a last window of what was counted until then.
         """
+        self._readers.is_stopping = stop.is_set
         while not stop.is_set() and self._pipeline.read_pending():
             pass
         started = due = time.monotonic()

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from gotax.errors import AccessError, ParseError, ProcessGoneError
+from gotax.errors import AccessError, ParseError, ProcessGoneError, TransientError
 from gotax.reader import pool as pool_module
 from gotax.reader import worker
 from gotax.reader.asking import HOSTILE, PENDING, STUCK, InProcess
@@ -374,3 +374,40 @@ def test_a_reader_has_no_more_rights_than_it_needs(opened: Open, tmp_path: Path)
         )
         assert 0 < allowed - size <= 161 << 20
         assert Path(f"/proc/{reader}/oom_score_adj").read_text() == "1000\n"
+
+
+def test_nothing_waits_while_the_agent_ends(
+    opened: Open, fifo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = opened()
+    answered(pool, "warm")
+    monkeypatch.setattr(pool_module, "WAIT_S", 1e6)
+    monkeypatch.setattr(pool_module, "ROUND_WAIT_S", 1e6)
+    asked = iter([False, True])
+    pool.is_stopping = lambda: next(asked, True)
+    assert refused(pool, "slow", f"wait:{fifo}") == PENDING
+
+
+def test_a_server_without_room_forks_later(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As at a limit of processes: no error ends the agent."""
+    fork, calls = os.fork, [0]
+
+    def failing() -> int:
+        calls[0] += 1
+        if calls[0] == 2:  # in the server
+            raise BlockingIOError
+        return fork()
+
+    monkeypatch.setattr(os, "fork", failing)
+    pool = opened()
+    assert refused(pool, "first") == PENDING
+    assert answered(pool, "first") == b"first"
+
+
+def test_a_server_that_has_ended_is_an_error(opened: Open) -> None:
+    """A user sees it: the agent ends, and is started again."""
+    pool = opened()
+    (server,) = pool.pids()
+    os.kill(server, signal.SIGKILL)
+    with pytest.raises(TransientError, match="no process to read with"):
+        pool.ask("x", "head", "x", 1)

@@ -13,12 +13,13 @@ waits for it. With eight of them there are no more readers.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
 import time
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,7 @@ _DEATHS = 2
 _REST = 10  # times the CPU time that a hostile subject took
 _REMEMBERED = 4096
 _RECEIVED_AT_ONCE = 1 << 20
+_SLICE_S = 0.1  # of a wait
 
 
 @dataclass(slots=True)
@@ -59,8 +61,9 @@ class _EndedError(Exception):
 class _Connection:
     """One reader and what it is doing."""
 
-    def __init__(self, child: Child) -> None:
+    def __init__(self, child: Child, is_stopping: Callable[[], bool]) -> None:
         self._child = child
+        self._is_stopping = is_stopping
         self._received = bytearray()
         self._cpu_s = 0.0
         self.job: _Job | None = None
@@ -78,7 +81,7 @@ class _Connection:
         return self._cpu_s
 
     def is_alive(self) -> bool:
-        return not select.select([self._child.pidfd], [], [], 0)[0]
+        return not _is_ready(self._child.pidfd, select.POLLIN, 0.0)
 
     def start(self, job: _Job, data: bytes, until_s: float) -> None:
         """Raises _BusyError if it does not take the question in time, _EndedError."""
@@ -88,7 +91,7 @@ class _Connection:
             try:
                 rest = rest[self._child.connection.send(rest) :]
             except BlockingIOError:
-                self._wait(until_s, is_writing=True)
+                self._wait(until_s, select.POLLOUT)
             except OSError as error:
                 raise _EndedError from error
 
@@ -107,7 +110,7 @@ class _Connection:
             try:
                 part = self._child.connection.recv(_RECEIVED_AT_ONCE)
             except BlockingIOError:
-                self._wait(until_s, is_writing=False)
+                self._wait(until_s, select.POLLIN)
                 continue
             except OSError as error:
                 raise _EndedError from error
@@ -115,14 +118,13 @@ class _Connection:
                 raise _EndedError
             received += part
 
-    def _wait(self, until_s: float, is_writing: bool) -> None:
-        left_s = until_s - time.monotonic()
-        sockets = [self._child.connection]
-        ready = select.select([] if is_writing else sockets, sockets if is_writing else [], [], 0)
-        if not any(ready[:2]):
-            if left_s <= 0:
+    def _wait(self, until_s: float, event: int) -> None:
+        fd = self._child.connection.fileno()
+        while not _is_ready(fd, event, 0.0):
+            left_s = until_s - time.monotonic()
+            if left_s <= 0 or self._is_stopping():
                 raise _BusyError
-            select.select([] if is_writing else sockets, sockets if is_writing else [], [], left_s)
+            _is_ready(fd, event, min(left_s, _SLICE_S))
 
     def kill(self) -> None:
         """Does not wait for its end."""
@@ -133,6 +135,13 @@ class _Connection:
 
     def forget(self) -> None:
         os.close(self._child.pidfd)
+
+
+def _is_ready(fd: int, event: int, wait_s: float) -> bool:
+    """poll, since select knows no descriptors above 1023."""
+    poll = select.poll()
+    poll.register(fd, event)
+    return bool(poll.poll(math.ceil(1000 * wait_s)))
 
 
 class Pool:
@@ -151,6 +160,8 @@ class Pool:
         self._rested_s = 0.0
         self._ended_cpu_s = 0.0
         self.restarts: Counter[str] = Counter()
+        self.is_stopping: Callable[[], bool] = lambda: False
+        """The agent is to end: then nothing waits long."""
 
     # What it costs.
 
@@ -226,7 +237,10 @@ class Pool:
             return free
         if len(self._killed) >= _ABANDONED_MAX:
             raise AccessError(STUCK)
-        reader = _Connection(self._server.fork())
+        child = self._server.fork()
+        if child is None:
+            raise AccessError(PENDING)
+        reader = _Connection(child, lambda: self.is_stopping())
         self._readers.append(reader)
         return reader
 

@@ -58,12 +58,15 @@ class ForkServer:
     def pid(self) -> int:
         return self._pid
 
-    def fork(self) -> Child:
-        """A new reader. Raises TransientError."""
+    def fork(self) -> Child | None:
+        """A new reader; None: there is no room for one now. Raises TransientError."""
         ours, theirs = socket.socketpair()
         try:
             socket.send_fds(self._connection, [b"f"], [theirs.fileno()])
             data, fds, _, _ = socket.recv_fds(self._connection, _PID.size, 1)
+            if data == _PID.pack(0):
+                ours.close()
+                return None
             if len(data) != _PID.size or len(fds) != 1:
                 raise OSError(0, "the server of readers has ended")
         except OSError as error:
@@ -123,19 +126,19 @@ def _serve_forks(connection: socket.socket) -> None:
         data, fds, _, _ = socket.recv_fds(connection, 1, 1)
         if not data:
             return
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            pid = -1
         if not pid:
             connection.close()
             confinement.die_with_parent(server)
             serve(socket.socket(fileno=fds[0]))
-        try:
-            pidfd = os.pidfd_open(pid)
-        except OSError:
-            pidfd = -1
         for fd in fds:
             os.close(fd)
-        if pidfd < 0:
-            os.kill(pid, signal.SIGKILL)
-            return
+        if pid < 0:
+            connection.sendall(_PID.pack(0))
+            continue
+        pidfd = os.pidfd_open(pid)
         socket.send_fds(connection, [_PID.pack(pid)], [pidfd])
         os.close(pidfd)
