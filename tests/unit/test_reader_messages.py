@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from gotax.errors import AccessError, GotaxError, ParseError, ProcessGoneError, Refusal
+from gotax.golang.cgroupview import CgroupLayout, CgroupView
 from gotax.golang.classmap import ClassMap
 from gotax.golang.gomaxprocs import GomaxprocsAddresses, LiveGomaxprocs
-from gotax.golang.origin import CgroupLayout, CgroupView
 from gotax.golang.pclntab import Calls, Sizes
 from gotax.golang.runtimestate import StateAddresses
 from gotax.linux.elf import PT_LOAD, Segment

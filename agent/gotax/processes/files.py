@@ -10,8 +10,8 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from gotax.golang.cgroupview import CgroupView
 from gotax.golang.gomaxprocs import GomaxprocsAddresses, LiveGomaxprocs
-from gotax.golang.origin import CgroupView
 from gotax.golang.runtimestate import StateAddresses
 from gotax.linux import procfs
 from gotax.linux.procfs import FileId, MappedFile, Mapping, Maps, TaskPath

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gotax.errors import AccessError, ParseError, Refusal
+from gotax.golang.automaxprocs import DEPENDENCIES
 from gotax.golang.classmap import ClassMap
 from gotax.golang.gomaxprocs import GomaxprocsAddresses
-from gotax.golang.origin import DEPENDENCIES
 from gotax.golang.pclntab import Calls, Sizes
 from gotax.golang.runtimestate import StateAddresses
 from gotax.linux.elf import BytesReader, Elf, Segment

@@ -12,8 +12,8 @@ from functools import cache
 from typing import Any
 
 from gotax.errors import ParseError
+from gotax.golang.cgroupview import CgroupView, read_cgroup_view
 from gotax.golang.gomaxprocs import GomaxprocsAddresses, LiveGomaxprocs, read_gomaxprocs
-from gotax.golang.origin import CgroupView, read_cgroup_view
 from gotax.golang.runtimestate import StateAddresses, read_state
 from gotax.linux import procfs
 from gotax.linux.procfs import Auxiliary, FileId, MappedFile, Mapping
