@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from gotax.errors import AccessError
 from gotax.reader import pool as pool_module
-from gotax.reader.asking import HOSTILE, PENDING
+from gotax.reader.asking import HOSTILE, PENDING, Subject
 from gotax.reader.pool import Pool
 from gotax.reader.server import ForkServer
 
@@ -123,13 +123,13 @@ def test_a_reader_in_a_file_that_does_not_answer_is_abandoned(
                 patched.setattr(pool_module, "WAIT_S", 0.1)
                 assert _refused(pool, silent.path) == PENDING
                 assert silent.taken.wait(60)
-                assert pool.ask("other", "head", str(other), 5) == b"other"
+                assert pool.ask(Subject("other", "other"), "head", str(other), 5) == b"other"
                 patched.setattr(pool_module, "WALL_S", 0.0)
                 assert _refused(pool, silent.path) == HOSTILE
             pool.begin_round()
             assert pool.restarts == {"time": 1}
             assert pool.abandoned == 1  # SIGKILL does not end it: it is in state D
-            assert pool.ask("other", "head", str(other), 5) == b"other"
+            assert pool.ask(Subject("other", "other"), "head", str(other), 5) == b"other"
             assert _refused(pool, silent.path) == HOSTILE
             (stuck,) = [pid for pid in _children(server.pid) if pid not in pool.pids()]
             pidfd = os.pidfd_open(stuck)
@@ -145,7 +145,7 @@ def test_a_reader_in_a_file_that_does_not_answer_is_abandoned(
 def _refused(pool: Pool, path: Path) -> str:
     pool.begin_round()
     with pytest.raises(AccessError) as error:
-        pool.ask("silent", "head", str(path), 5)
+        pool.ask(Subject("silent", "silent"), "head", str(path), 5)
     return error.value.reason
 
 

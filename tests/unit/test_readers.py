@@ -19,7 +19,7 @@ import pytest
 from gotax.errors import AccessError, ParseError, ProcessGoneError, TransientError
 from gotax.reader import pool as pool_module
 from gotax.reader import worker
-from gotax.reader.asking import HOSTILE, PENDING, STUCK, InProcess
+from gotax.reader.asking import HOSTILE, PENDING, STUCK, InProcess, Subject
 from gotax.reader.pool import Pool
 from gotax.reader.server import ForkServer
 from gotax.reader.work import Work
@@ -88,7 +88,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def refused(pool: Pool, subject: str, path: str = "x") -> str:
     pool.begin_round()
     with pytest.raises(AccessError) as error:
-        pool.ask(subject, "head", path, 8)
+        pool.ask(Subject(subject, subject), "head", path, 8)
     return error.value.reason
 
 
@@ -97,7 +97,7 @@ def answered(pool: Pool, subject: str) -> bytes:
     while True:
         pool.begin_round()
         with contextlib.suppress(AccessError):
-            found: bytes = pool.ask(subject, "head", subject, 8)
+            found: bytes = pool.ask(Subject(subject, subject), "head", subject, 8)
             return found
         assert not pool._hostile.get(subject)
 
@@ -112,12 +112,14 @@ def test_a_reader_sees_what_the_agent_would_see(opened: Open) -> None:
         ("cgroup_view", ()),
     ):
         place = ("/proc", str(os.getpid()), *arguments)
-        assert pool.ask("me", question, *place) == here.ask("me", question, *place)
-    maps = pool.ask("me", "maps", "/proc", str(os.getpid())).parse()
+        assert pool.ask(Subject("me", "me"), question, *place) == here.ask(
+            Subject("me", "me"), question, *place
+        )
+    maps = pool.ask(Subject("me", "me"), "maps", "/proc", str(os.getpid())).parse()
     at = next(m for m in maps.mappings if m.inode)
-    assert pool.ask("me", "memory", "/proc", str(os.getpid()), at.start, 64) == here.ask(
-        "me", "memory", "/proc", str(os.getpid()), at.start, 64
-    )
+    assert pool.ask(
+        Subject("me", "me"), "memory", "/proc", str(os.getpid()), at.start, 64
+    ) == here.ask(Subject("me", "me"), "memory", "/proc", str(os.getpid()), at.start, 64)
     assert len(pool.pids()) == 2
     assert pool.cpu_s() > 0
     assert not pool.restarts
@@ -126,11 +128,11 @@ def test_a_reader_sees_what_the_agent_would_see(opened: Open) -> None:
 def test_errors_arrive_as_what_they_are(opened: Open) -> None:
     pool = opened()
     with pytest.raises(ProcessGoneError):
-        pool.ask("gone", "exe_id", "/proc", "4194305")
+        pool.ask(Subject("gone", "gone"), "exe_id", "/proc", "4194305")
     with pytest.raises(AccessError, match="memory-unmapped"):
-        pool.ask("me", "memory", "/proc", str(os.getpid()), 4096, 8)
+        pool.ask(Subject("me", "me"), "memory", "/proc", str(os.getpid()), 4096, 8)
     with pytest.raises(ParseError, match="memory-range"):
-        pool.ask("me", "memory", "/proc", str(os.getpid()), 4096, 1 << 30)
+        pool.ask(Subject("me", "me"), "memory", "/proc", str(os.getpid()), 4096, 1 << 30)
     assert not pool.restarts
 
 
@@ -259,9 +261,9 @@ def test_waits_of_a_round_are_bounded_together(
     monkeypatch.setattr(pool_module, "ROUND_WAIT_S", 0.05)
     pool.begin_round()
     with pytest.raises(AccessError, match=PENDING):
-        pool.ask("slow", "head", f"wait:{fifo}", 8)
+        pool.ask(Subject("slow", "slow"), "head", f"wait:{fifo}", 8)
     with pytest.raises(AccessError, match=PENDING):
-        pool.ask("quick", "head", "x", 8)
+        pool.ask(Subject("quick", "quick"), "head", "x", 8)
     assert len(pool.pids()) == 2  # the quick one was not even asked
     monkeypatch.undo()
     assert answered(pool, "quick") == b"quick"
@@ -275,7 +277,7 @@ def test_readers_that_do_not_die_are_few_and_not_waited_for(
     impatient(monkeypatch)
     monkeypatch.setattr(pool_module, "WALL_S", 0.0)
     monkeypatch.setattr(pool_module._Connection, "is_alive", lambda _: True)
-    for number in range(8):
+    for number in range(12):
         assert answered(pool, "quick") == b"quick"
         assert refused(pool, f"stuck {number}", f"wait:{fifo}") == PENDING
         pool.tend()
@@ -285,7 +287,7 @@ def test_readers_that_do_not_die_are_few_and_not_waited_for(
         pool.tend()
         if reason == STUCK:
             break
-    assert pool.abandoned >= 8
+    assert pool.abandoned >= 12
     monkeypatch.undo()  # now they are seen to have ended
     assert answered(pool, "other") == b"other"
 
@@ -310,15 +312,16 @@ _PARENT = """
 import os, signal, sys, threading
 from gotax.errors import AccessError
 from gotax.reader import pool as pool_module
+from gotax.reader.asking import Subject
 from gotax.reader.pool import Pool
 from gotax.reader.server import ForkServer
 pool_module.WAIT_S = 0.5
 server = ForkServer()
 pool = Pool(server)
-pool.ask("me", "exe_id", "/proc", "self")
+pool.ask(Subject("me", "me"), "exe_id", "/proc", "self")
 os.kill(pool.pids()[1], signal.SIGSTOP)
 try:
-    pool.ask("me", "exe_id", "/proc", "self")
+    pool.ask(Subject("me", "me"), "exe_id", "/proc", "self")
 except AccessError:
     pass
 print(*pool.pids(), flush=True)
@@ -410,4 +413,24 @@ def test_a_server_that_has_ended_is_an_error(opened: Open) -> None:
     (server,) = pool.pids()
     os.kill(server, signal.SIGKILL)
     with pytest.raises(TransientError, match="no process to read with"):
-        pool.ask("x", "head", "x", 1)
+        pool.ask(Subject("x", "x"), "head", "x", 1)
+
+
+def test_of_a_group_that_never_answers_nothing_more_is_read(
+    opened: Open, fifo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one container with a file system of its own takes all readers there may be."""
+    pool = opened()
+    impatient(monkeypatch)
+    monkeypatch.setattr(pool_module, "WALL_S", 0.0)
+    for number in range(2):
+        pool.begin_round()
+        with pytest.raises(AccessError, match=PENDING):
+            pool.ask(Subject(number, "group"), "head", f"wait:{fifo}", 8)
+        pool.tend()
+    pool.begin_round()
+    with pytest.raises(AccessError, match=HOSTILE):
+        pool.ask(Subject(2, "group"), "head", "x", 8)
+    assert pool.restarts == {"time": 2}
+    monkeypatch.undo()
+    assert answered(pool, "other") == b"other"

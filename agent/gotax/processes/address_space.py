@@ -117,7 +117,7 @@ class AddressSpace:
     def _find(
         self,
         mapping: Mapping,
-        get: Callable[[FileId, str, Callable[[], str]], Binary | None],
+        get: Callable[[FileId, str, str, Callable[[], str]], Binary | None],
     ) -> Binary | None:
         if not mapping.inode:
             return None
@@ -129,7 +129,7 @@ class AddressSpace:
             self._proofs[key] = is_mapped_file(self._files, mapping, found)
         if not self._proofs[key]:  # another file has that name now
             raise AccessError("library-unreadable", mapping.path)
-        return get(found.id, found.path, lambda: mapping.path)
+        return get(found.id, found.path, self._files.group, lambda: mapping.path)
 
     def is_program(self, mapping: Mapping) -> bool:
         """By its place in memory: what lies where the program's segment lies is that segment."""

@@ -18,7 +18,7 @@ from gotax.linux.procfs import FileId, Mapping
 from gotax.lru import LruCache
 from gotax.process import GoBuild
 from gotax.profile import UInt64Array
-from gotax.reader.asking import HOSTILE, NOT_NOW, Reader
+from gotax.reader.asking import HOSTILE, NOT_NOW, Reader, Subject
 from gotax.reader.binary import PASSING
 from gotax.reader.facts import BinaryFacts, BinaryPlace, CallColumns, ClassPart, Table
 
@@ -42,9 +42,12 @@ class Binary:
     ``module`` is its path as its process sees it. ``table`` is that of its Go functions.
     """
 
-    def __init__(self, where: BinaryPlace, serial: int, reader: Reader | None) -> None:
-        """Reads it, if there is a reader."""
+    def __init__(
+        self, where: BinaryPlace, serial: int, reader: Reader | None, group: str = ""
+    ) -> None:
+        """Reads it, if there is a reader. ``group`` is the container that it was met in."""
         self._where = where
+        self._subject = Subject(where.id, group)
         self._reader = reader
         self.serial = serial
         self.problem = ""
@@ -69,7 +72,7 @@ class Binary:
 
     def _ask(self, question: str, *arguments: Any) -> Any:
         assert self._reader is not None
-        return self._reader.ask(self._where.id, question, self._where, *arguments)
+        return self._reader.ask(self._subject, question, self._where, *arguments)
 
     def _learn(self, facts: BinaryFacts) -> None:
         facts.check()
@@ -166,18 +169,23 @@ class BinaryTable:
     def evictions(self) -> int:
         return self._binaries.evictions
 
-    def get(self, file_id: FileId, path: str, module: Callable[[], str]) -> Binary:
-        """The binary with this content, to be had at ``path``; ``module()`` names a new one."""
+    def get(self, file_id: FileId, path: str, group: str, module: Callable[[], str]) -> Binary:
+        """The binary with this content, to be had at ``path``; ``module()`` names a new one.
+
+        ``group`` is the container of the process that runs it.
+        """
         binary = self._binaries.get(file_id)
         if binary is None or not binary.is_settled:
             self._serial += 1
             where = BinaryPlace(file_id, path, module())
-            binary = Binary(where, self._serial, self.reader)
+            binary = Binary(where, self._serial, self.reader, group)
             self._binaries.put(file_id, binary)
         binary.lend(path)
         return binary
 
-    def get_go(self, file_id: FileId, path: str, module: Callable[[], str]) -> Binary | None:
+    def get_go(
+        self, file_id: FileId, path: str, group: str, module: Callable[[], str]
+    ) -> Binary | None:
         """As ``get``, but None for what is not Go, of which nothing but that is kept.
 
         ReadError: it could not be read, so that it is not known.
@@ -186,11 +194,11 @@ class BinaryTable:
             return None
         known = self._binaries.get(file_id)
         if known is not None and known.is_settled:
-            binary = self.get(file_id, path, module)
+            binary = self.get(file_id, path, group, module)
             if binary.build is None and binary.refused in UNJUDGED:
                 raise ParseError(binary.refused, path)
             return binary if binary.is_go else None
-        binary = Binary(BinaryPlace(file_id, path, module()), self._serial + 1, self.reader)
+        binary = Binary(BinaryPlace(file_id, path, module()), self._serial + 1, self.reader, group)
         if not binary.is_go:
             if binary.refused in UNJUDGED:
                 raise ParseError(binary.refused, path)

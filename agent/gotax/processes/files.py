@@ -16,7 +16,7 @@ from gotax.golang.runtimestate import StateAddresses
 from gotax.linux import procfs
 from gotax.linux.procfs import FileId, MappedFile, Mapping, Maps, TaskPath
 from gotax.process import RuntimeState
-from gotax.reader.asking import Reader
+from gotax.reader.asking import Reader, Subject
 
 _numbers = itertools.count()
 
@@ -33,12 +33,21 @@ class ProcessFiles:
     def __init__(self, reader: Reader, proc: str, place: TaskPath, has_ended: bool = False) -> None:
         self._reader = reader
         self._proc = proc
-        self._subject = f"process {next(_numbers)}"
+        self._subject = Subject(f"process {next(_numbers)}", "")
         self.place = place
         self.has_ended = has_ended
 
     def _ask(self, question: str, *arguments: Any) -> Any:
         return self._reader.ask(self._subject, question, self._proc, str(self.place), *arguments)
+
+    @property
+    def group(self) -> str:
+        """The container, by its key; "" before it is known."""
+        return self._subject.group
+
+    @group.setter
+    def group(self, key: str) -> None:
+        self._subject = self._subject._replace(group=key)
 
     def exe_path(self) -> str:
         """What to open to read the executable; never raises."""

@@ -70,6 +70,7 @@ class Inspector:
     def _track(
         self, pid: int, stat: Stat, files: ProcessFiles, membership: Membership
     ) -> TrackedProcess:
+        files.group = membership.container.key
         process = Process(pid, stat.start_ticks, stat.command, membership.container)
         return TrackedProcess(process, files, membership, self._binaries, self._errors)
 

@@ -84,7 +84,9 @@ class Program:
         try:
             self.link = link = self._files.exe_link()
             self.exe = self._files.exe_id()
-            binary = self._binaries.get(self.exe, self._files.exe_path(), lambda: link)
+            binary = self._binaries.get(
+                self.exe, self._files.exe_path(), self._files.group, lambda: link
+            )
         except ReadError as error:
             self._errors.note(error)
             self.problem = error.reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from gotax.reader.work import Work
 from gotax.reader.worker import answer_bytes, parse_answer, question_bytes
@@ -20,9 +20,17 @@ MALFORMED = "reader-malformed"
 NOT_NOW = frozenset({PENDING, STUCK})
 
 
-class Reader(Protocol):
-    """The subject is what a question is about: it bears the blame if the reader comes to harm."""
+class Subject(NamedTuple):
+    """What a question is about: it bears the blame if the reader comes to harm.
 
+    ``group`` is the container that it was met in.
+    """
+
+    key: Hashable
+    group: str
+
+
+class Reader(Protocol):
     restarts: Counter[str]
 
     def cpu_s(self) -> float:
@@ -31,7 +39,7 @@ class Reader(Protocol):
     def begin_round(self) -> None:
         """From now on waits count from zero."""
 
-    def ask(self, _subject: Hashable, question: str, *arguments: Any) -> Any:
+    def ask(self, _subject: Subject, question: str, *arguments: Any) -> Any:
         """The answer: see ``Work``. Raises ReadError and ProcessGoneError."""
 
 
@@ -48,7 +56,7 @@ class InProcess:
     def begin_round(self) -> None:
         pass
 
-    def ask(self, _subject: Hashable, question: str, *arguments: Any) -> Any:
+    def ask(self, _subject: Subject, question: str, *arguments: Any) -> Any:
         """By the same messages."""
         body = question_bytes(question, arguments)[4:]
         return parse_answer(question, answer_bytes(self.work, body))

@@ -7,7 +7,8 @@ until the first is done. A subject that takes more than its CPU time or its time
 reader twice, is *hostile*, and is not read again while this agent runs.
 
 A killed reader that does not die, since a file system does not answer it, is abandoned: nothing
-waits for it. With eight of them there are no more readers.
+waits for it. With twelve of them there are no more readers. So nothing more is read of a group (a
+container) in which two questions were never answered.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Any
 
 from gotax.errors import AccessError, ParseError, ReadError
 from gotax.lru import LruCache
-from gotax.reader.asking import HOSTILE, MALFORMED, PENDING, STUCK
+from gotax.reader.asking import HOSTILE, MALFORMED, PENDING, STUCK, Subject
 from gotax.reader.message import MAX_BYTES
 from gotax.reader.server import Child, ForkServer
 from gotax.reader.worker import CPU_S, SIZE, parse_answer, question_bytes
@@ -34,7 +35,9 @@ WAIT_S = 0.5
 ROUND_WAIT_S = 1.5
 WALL_S = 20.0
 _READERS = 2
-_ABANDONED_MAX = 8
+_ABANDONED_MAX = 12
+_SILENT_MAX = 2
+_SILENT_CPU_S = 1.0  # a question that took so little, and no end
 _DEATHS = 2
 _REST = 10  # times the CPU time that a hostile subject took
 _REMEMBERED = 4096
@@ -44,7 +47,7 @@ _SLICE_S = 0.1  # of a wait
 
 @dataclass(slots=True)
 class _Job:
-    subject: Hashable
+    subject: Subject
     question: str
     since_s: float
     cpu_s: float  # of its reader, when it began
@@ -156,6 +159,7 @@ class Pool:
         self._hostile: LruCache[Hashable, bool] = LruCache(_REMEMBERED)
         self._slow: LruCache[Hashable, bool] = LruCache(_REMEMBERED)
         self._deaths: LruCache[Hashable, int] = LruCache(_REMEMBERED)
+        self._silent: LruCache[str, int] = LruCache(_REMEMBERED)  # by group
         self._left_s = ROUND_WAIT_S
         self._rested_s = 0.0
         self._ended_cpu_s = 0.0
@@ -189,9 +193,7 @@ class Pool:
         self._left_s = ROUND_WAIT_S
         self.tend()
 
-    def ask(self, subject: Hashable, question: str, *arguments: Any) -> Any:
-        if self._hostile.get(subject):
-            raise AccessError(HOSTILE, question)
+    def ask(self, subject: Subject, question: str, *arguments: Any) -> Any:
         reader = self._free_reader(subject)
         began_s = time.monotonic()
         until_s = began_s + min(WAIT_S, self._left_s)
@@ -202,34 +204,34 @@ class Pool:
                 until_s,
             )
             found = parse_answer(question, reader.answer(until_s))
-            self._slow.remove(subject)
+            self._slow.remove(subject.key)
             return found
         except _BusyError:
             self._is_late(reader)
             raise AccessError(PENDING, question) from None
         except (_EndedError, MemoryError) as error:
             self._has_died(reader, subject, "ended" if isinstance(error, _EndedError) else "memory")
-            raise AccessError(HOSTILE if self._hostile.get(subject) else PENDING) from None
+            raise AccessError(HOSTILE if self._hostile.get(subject.key) else PENDING) from None
         except ReadError as error:
             if error.reason == MALFORMED:
                 self._replace(reader, "malformed")
-                self._hostile.put(subject, True)
+                self._hostile.put(subject.key, True)
                 raise AccessError(HOSTILE, question) from None
             raise
         finally:
             self._left_s -= time.monotonic() - began_s
 
-    def _free_reader(self, subject: Hashable) -> _Connection:
+    def _free_reader(self, subject: Subject) -> _Connection:
         """Raises AccessError: it is not to be asked now."""
         self.tend()
-        if self._hostile.get(subject):
+        if self._is_hostile(subject):
             raise AccessError(HOSTILE)
         busy = [reader for reader in self._readers if reader.job is not None]
         if (
             len(busy) >= _READERS
             or self._left_s <= 0
-            or any(reader.job and reader.job.subject == subject for reader in busy)
-            or (self._slow.get(subject) and (busy or time.monotonic() < self._rested_s))
+            or any(reader.job and reader.job.subject.key == subject.key for reader in busy)
+            or (self._slow.get(subject.key) and (busy or time.monotonic() < self._rested_s))
         ):
             raise AccessError(PENDING)
         free = next((reader for reader in self._readers if reader.job is None), None)
@@ -244,11 +246,16 @@ class Pool:
         self._readers.append(reader)
         return reader
 
+    def _is_hostile(self, subject: Subject) -> bool:
+        return bool(
+            self._hostile.get(subject.key) or (self._silent.get(subject.group) or 0) >= _SILENT_MAX
+        )
+
     def _is_late(self, reader: _Connection) -> None:
         """It goes on, unless another one does: one reader is kept for what is quick."""
         job = reader.job
         assert job is not None
-        self._slow.put(job.subject, True)
+        self._slow.put(job.subject.key, True)
         if any(other.job is not None for other in self._readers if other is not reader):
             self._replace(reader, "displaced")
 
@@ -277,22 +284,25 @@ class Pool:
             return
         except ReadError:
             self._replace(reader, "malformed")
-            self._hostile.put(job.subject, True)
+            self._hostile.put(job.subject.key, True)
             return
         spent_s = reader.cpu_s() - job.cpu_s
         if spent_s > CPU_S or time.monotonic() - job.since_s > WALL_S:
-            self._hostile.put(job.subject, True)
+            self._hostile.put(job.subject.key, True)
             self._rested_s = time.monotonic() + _REST * spent_s
+            if spent_s < _SILENT_CPU_S:
+                group = job.subject.group
+                self._silent.put(group, (self._silent.get(group) or 0) + 1)
             self._replace(reader, "cpu" if spent_s > CPU_S else "time")
 
-    def _has_died(self, reader: _Connection, subject: Hashable, reason: str) -> None:
+    def _has_died(self, reader: _Connection, subject: Subject, reason: str) -> None:
         spent_s = reader.cpu_s() - (reader.job.cpu_s if reader.job is not None else 0.0)
         self._replace(reader, reason)
-        deaths = (self._deaths.get(subject) or 0) + 1
-        self._deaths.put(subject, deaths)
-        self._slow.put(subject, True)
+        deaths = (self._deaths.get(subject.key) or 0) + 1
+        self._deaths.put(subject.key, deaths)
+        self._slow.put(subject.key, True)
         if deaths >= _DEATHS or spent_s > CPU_S:
-            self._hostile.put(subject, True)
+            self._hostile.put(subject.key, True)
 
     def _replace(self, reader: _Connection, reason: str) -> None:
         """The next question finds another one."""

@@ -20,7 +20,7 @@ from gotax.reader import confinement
 from gotax.reader.worker import serve
 
 _PID = struct.Struct("<i")
-_ANSWER_S = 2.0  # a fork takes some milliseconds
+_ANSWER_S = 0.5  # a fork takes some milliseconds
 
 
 @dataclass(slots=True)
@@ -53,6 +53,7 @@ class ForkServer:
         ours.settimeout(_ANSWER_S)
         self._connection = ours
         self._pid = pid
+        self._asked: socket.socket | None = None  # our end to a reader that is not there yet
 
     @property
     def pid(self) -> int:
@@ -60,27 +61,36 @@ class ForkServer:
 
     def fork(self) -> Child | None:
         """A new reader; None: there is no room for one now. Raises TransientError."""
-        ours, theirs = socket.socketpair()
         try:
-            socket.send_fds(self._connection, [b"f"], [theirs.fileno()])
+            if self._asked is None:
+                self._asked = self._ask()
             data, fds, _, _ = socket.recv_fds(self._connection, _PID.size, 1)
-            if data == _PID.pack(0):
-                ours.close()
-                return None
-            if len(data) != _PID.size or len(fds) != 1:
-                raise OSError(0, "the server of readers has ended")
+        except TimeoutError:
+            return None  # the host is busy: it will be there later
         except OSError as error:
+            raise TransientError(f"no process to read with: {error.strerror}") from error
+        ours, self._asked = self._asked, None
+        if data == _PID.pack(0):
             ours.close()
-            raise TransientError(f"no process to read with: {error.strerror or error}") from error
-        finally:
-            theirs.close()
+            return None
+        if len(data) != _PID.size or len(fds) != 1:
+            ours.close()
+            raise TransientError("no process to read with: the one that forks them has ended")
         ours.setblocking(False)
         return Child(ours, _PID.unpack(data)[0], fds[0])
+
+    def _ask(self) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            socket.send_fds(self._connection, [b"f"], [theirs.fileno()])
+        return ours
 
     def close(self) -> None:
         """Kills the server; its readers die with it."""
         if self._pid:
             self._connection.close()
+            if self._asked is not None:
+                self._asked.close()
             with suppress(ProcessLookupError, ChildProcessError):  # where SIGCHLD is ignored
                 os.kill(self._pid, signal.SIGKILL)
                 os.waitpid(self._pid, 0)
