@@ -119,8 +119,10 @@ class Symbolizer:
         hidden = self._hidden_callers(itertools.chain.from_iterable(leaves))
         learnt = {}
         for group, walk, of_group in zip(groups, walks, leaves, strict=True):
-            is_late = group[0].tracked.space.is_late or any(
-                binary.serial in self._late for _, binary in walk.binaries()
+            is_late = (
+                group[0].tracked.space.is_late
+                or group[0].tracked.program.is_pending
+                or any(binary.serial in self._late for _, binary in walk.binaries())
             )
             locations = self._locations(walk)
             callers = {leaf.stack: hidden[leaf] for leaf in of_group if leaf in hidden}
