@@ -82,7 +82,7 @@ def fifo(tmp_path: Path) -> Path:
 
 
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "WAIT_S", 0.02)
+    monkeypatch.setattr(pool_module, "WAIT_S", 0.1)
 
 
 def refused(pool: Pool, subject: str, path: str = "x") -> str:
@@ -150,22 +150,34 @@ def test_a_slow_question_delays_nothing_else(
     with fifo.open("wb") as file:
         file.write(b"late")
     assert answered(pool, "slow") == b"slow"
+    assert len(pool.pids()) == 3
+    for _ in range(6):
+        pool.begin_round()
+    assert len(pool.pids()) == 2  # the second one has nothing to do
     assert not pool.restarts
+    assert answered(pool, "quick") == b"quick"
 
 
 def test_a_second_slow_question_waits_for_the_first(
     opened: Open, fifo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """It is stopped when it has had its time and there is something else to read."""
     pool = opened()
     answered(pool, "warm")
     impatient(monkeypatch)
+    monkeypatch.setattr(pool_module, "DISPLACED_S", 1e6)
     assert refused(pool, "slow", f"wait:{fifo}") == PENDING
     assert refused(pool, "second", f"wait:{fifo}") == PENDING
+    assert refused(pool, "quick") == PENDING
+    assert not pool.restarts  # both go on
+    monkeypatch.setattr(pool_module, "DISPLACED_S", 0.0)
+    assert refused(pool, "second", f"wait:{fifo}") == PENDING
+    monkeypatch.setattr(pool_module, "DISPLACED_S", 1e6)
     assert pool.restarts == {"displaced": 1}
+    assert answered(pool, "quick") == b"quick"
     for _ in range(3):
         assert refused(pool, "second", f"wait:{fifo}") == PENDING
     assert pool.restarts == {"displaced": 1}
-    assert answered(pool, "quick") == b"quick"
     with fifo.open("wb"):
         pass
     assert answered(pool, "second") == b"second"
@@ -202,15 +214,15 @@ def test_too_much_cpu_time_is_hostile(opened: Open, monkeypatch: pytest.MonkeyPa
 
 
 def test_slow_questions_rest_after_a_hostile_one(
-    opened: Open, fifo: Path, monkeypatch: pytest.MonkeyPatch
+    opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many bombs there are, they get a tenth of a CPU."""
     pool = opened()
     impatient(monkeypatch)
     monkeypatch.setattr(pool_module, "CPU_S", 0.05)
     monkeypatch.setattr(pool_module, "_REST", 1_000_000)
+    pool._slow.put("second", True)  # as it has turned out before
     assert refused(pool, "bomb", "spin:") == PENDING
-    assert refused(pool, "second", f"wait:{fifo}") == PENDING  # stopped at once
     while not pool.hostile:
         pool.tend()
     assert refused(pool, "second") == PENDING

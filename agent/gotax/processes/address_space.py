@@ -42,7 +42,8 @@ class AddressSpace:
     """
 
     __slots__ = (
-        *("_bias", "_binaries", "_errors", "_files", "_mappings", "_proofs", "_unread_drains"),
+        *("_bias", "_binaries", "_errors", "_files", "_first", "_mappings", "_proofs"),
+        "_unread_drains",
         *("is_late", "program", "refused"),
     )
 
@@ -54,6 +55,7 @@ class AddressSpace:
         self._unread_drains = 0  # in which a long list of mappings is not read again
         self._bias: int | None = None  # of the program, once found
         self._proofs: dict[FileKey, bool] = {}  # whether a path leads to what is mapped
+        self._first: dict[FileKey, int] | None = None
         self.program: Binary | None = None
         self.refused = ""
         self.is_late = False
@@ -68,11 +70,11 @@ class AddressSpace:
         return self._mappings is not None
 
     def drop_mappings(self) -> None:
-        self._mappings = None
+        self._mappings = self._first = None
 
     def drop(self) -> None:
         """Keep nothing that only symbolizing needs."""
-        self.program, self._mappings, self._proofs = None, None, {}
+        self.program, self._mappings, self._proofs, self._first = None, None, {}, None
 
     def mappings(self, again: bool = False) -> tuple[Mapping, ...]:
         """The executable mappings; () when they cannot be read any more."""
@@ -92,6 +94,7 @@ class AddressSpace:
                 self.refused = error.reason if isinstance(error, ReadError) else ""
                 self.is_late |= self.refused in NOT_NOW
             self._proofs.clear()
+            self._first = None
         return self._mappings
 
     def binary(self, mapping: Mapping) -> Binary | None:
@@ -126,10 +129,30 @@ class AddressSpace:
             raise AccessError("library-unreadable", mapping.path)
         key = file_key(mapping)
         if key not in self._proofs:
-            self._proofs[key] = is_mapped_file(self._files, mapping, found)
+            self._proofs[key] = found.is_proven or self._is_mapped(mapping, found)
         if not self._proofs[key]:  # another file has that name now
             raise AccessError("library-unreadable", mapping.path)
         return get(found.id, found.path, self._files.group, lambda: mapping.path)
+
+    def _is_mapped(self, mapping: Mapping, found: MappedFile) -> bool:
+        """Whether a file that has the path of what is mapped is what is mapped, by its first page.
+
+        ReadError: memory or file cannot be read.
+        """
+        address = self.first_addresses().get(file_key(mapping))
+        if address is None:
+            return False
+        length = min(_HEAD_BYTES, found.id.size)
+        return length > 0 and self._files.head(found.path, length) == self._files.memory(
+            address, length
+        )
+
+    def first_addresses(self) -> dict[FileKey, int]:
+        """Where the first byte of each mapped file lies. Read once with the mappings: the list of
+        all can be long, and is asked for each file. Raises ReadError, ProcessGoneError."""
+        if self._first is None:
+            self._first = self._files.first_addresses()
+        return self._first
 
     def is_program(self, mapping: Mapping) -> bool:
         """By its place in memory: what lies where the program's segment lies is that segment."""
@@ -168,20 +191,6 @@ def find_program_bias(files: ProcessFiles, elf: Elf, mappings: Iterable[Mapping]
             if bias is not None:
                 return bias
     return None
-
-
-def is_mapped_file(files: ProcessFiles, mapping: Mapping, found: MappedFile) -> bool:
-    """Whether a file that has the path of what is mapped is what is mapped.
-
-    If the numbers do not say so, by its first page. ReadError: memory or file cannot be read.
-    """
-    if found.is_proven:
-        return True
-    address = files.first_addresses().get(file_key(mapping))
-    if address is None:
-        return False
-    length = min(_HEAD_BYTES, found.id.size)
-    return length > 0 and files.head(found.path, length) == files.memory(address, length)
 
 
 def is_go_in_memory(files: ProcessFiles, addresses: Iterable[int]) -> bool:

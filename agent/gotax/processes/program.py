@@ -123,7 +123,7 @@ class Program:
         unpacked = [m.start for m in mappings if not m.inode and not m.path]
         try:
             path = self._files.exe_link()
-            first = self._files.first_addresses()
+            first = self._space.first_addresses()
         except (ReadError, ProcessGoneError):
             return unpacked
         return [at for (_, _, name), at in first.items() if name == path] + unpacked
@@ -183,7 +183,7 @@ class Program:
         known = {binary.module: binary for binary, bias in self.runtimes if bias is None}
         found: list[tuple[Binary, int | None]] = []
         try:
-            first = self._files.first_addresses() if refused else {}
+            first = self._space.first_addresses() if refused else {}
             for key, reason in refused.items():
                 self._errors[reason] += 1
                 if key in first and is_go_in_memory(self._files, [first[key]]):

@@ -1,10 +1,11 @@
 """Two readers, and what the agent does when they do not answer.
 
-The thread that samples waits half a second for an answer, and a second and a half in one round.
-What takes longer goes on beside it: the subject is *pending*. One reader may be busy so. The
-other one is for what is quick, so a second slow question is stopped after its half second and waits
-until the first is done. A subject that takes more than its CPU time or its time, or that ends its
-reader twice, is *hostile*, and is not read again while this agent runs.
+The thread that samples waits half a second for an answer, and a second and a half in one round,
+half of that for one group (a container). What takes longer goes on beside it: the subject is
+*pending*. One reader may be busy so. The other one is for what is quick: a second slow question is
+stopped after two seconds, if there is another one to ask, and waits until the first is done. A
+subject that takes more than its CPU time or its time, or that ends its reader twice, is *hostile*,
+and is not read again while this agent runs.
 
 A killed reader that does not die, since a file system does not answer it, is abandoned: nothing
 waits for it. With twelve of them there are no more readers. So nothing more is read of a group (a
@@ -19,7 +20,7 @@ import os
 import select
 import signal
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,8 @@ from gotax.reader.server import Child, ForkServer
 from gotax.reader.worker import CPU_S, SIZE, parse_answer, question_bytes
 
 WAIT_S = 0.5
+GROUP_WAIT_S = 0.75
+DISPLACED_S = 2.0
 ROUND_WAIT_S = 1.5
 WALL_S = 20.0
 _READERS = 2
@@ -41,6 +44,7 @@ _SILENT_CPU_S = 1.0  # a question that took so little, and no end
 _DEATHS = 2
 _REST = 10  # times the CPU time that a hostile subject took
 _REMEMBERED = 4096
+_IDLE_ROUNDS = 4
 _RECEIVED_AT_ONCE = 1 << 20
 _SLICE_S = 0.1  # of a wait
 
@@ -161,7 +165,9 @@ class Pool:
         self._deaths: LruCache[Hashable, int] = LruCache(_REMEMBERED)
         self._silent: LruCache[str, int] = LruCache(_REMEMBERED)  # by group
         self._left_s = ROUND_WAIT_S
+        self._waited_s: defaultdict[str, float] = defaultdict(float)  # in this round, by group
         self._rested_s = 0.0
+        self._idle_rounds = 0
         self._ended_cpu_s = 0.0
         self.restarts: Counter[str] = Counter()
         self.is_stopping: Callable[[], bool] = lambda: False
@@ -191,12 +197,14 @@ class Pool:
 
     def begin_round(self) -> None:
         self._left_s = ROUND_WAIT_S
+        self._waited_s.clear()
         self.tend()
+        self._retire()
 
     def ask(self, subject: Subject, question: str, *arguments: Any) -> Any:
         reader = self._free_reader(subject)
         began_s = time.monotonic()
-        until_s = began_s + min(WAIT_S, self._left_s)
+        until_s = began_s + min(WAIT_S, self._left(subject.group))
         try:
             reader.start(
                 _Job(subject, question, began_s, reader.cpu_s()),
@@ -219,7 +227,13 @@ class Pool:
                 raise AccessError(HOSTILE, question) from None
             raise
         finally:
-            self._left_s -= time.monotonic() - began_s
+            waited_s = time.monotonic() - began_s
+            self._left_s -= waited_s
+            self._waited_s[subject.group] += waited_s
+
+    def _left(self, group: str) -> float:
+        """Of the time to wait in this round."""
+        return min(self._left_s, GROUP_WAIT_S - self._waited_s[group])
 
     def _free_reader(self, subject: Subject) -> _Connection:
         """Raises AccessError: it is not to be asked now."""
@@ -227,9 +241,11 @@ class Pool:
         if self._is_hostile(subject):
             raise AccessError(HOSTILE)
         busy = [reader for reader in self._readers if reader.job is not None]
+        if len(busy) >= _READERS and self._displace(busy):
+            busy = busy[:-1]
         if (
             len(busy) >= _READERS
-            or self._left_s <= 0
+            or self._left(subject.group) <= 0
             or any(reader.job and reader.job.subject.key == subject.key for reader in busy)
             or (self._slow.get(subject.key) and (busy or time.monotonic() < self._rested_s))
         ):
@@ -251,13 +267,32 @@ class Pool:
             self._hostile.get(subject.key) or (self._silent.get(subject.group) or 0) >= _SILENT_MAX
         )
 
+    def _displace(self, busy: list[_Connection]) -> bool:
+        """Stop the younger of two slow questions, if it has had its time: one reader is for what is
+        quick. Whether that was done; the list is sorted by age then."""
+        busy.sort(key=lambda reader: reader.job.since_s if reader.job else math.inf)
+        job = busy[-1].job
+        if job is None or time.monotonic() - job.since_s < DISPLACED_S:
+            return False
+        self._replace(busy[-1], "displaced")
+        return True
+
     def _is_late(self, reader: _Connection) -> None:
-        """It goes on, unless another one does: one reader is kept for what is quick."""
+        """It goes on."""
         job = reader.job
         assert job is not None
         self._slow.put(job.subject.key, True)
-        if any(other.job is not None for other in self._readers if other is not reader):
-            self._replace(reader, "displaced")
+
+    def _retire(self) -> None:
+        """Do without the second reader, once it has had nothing to do for some rounds."""
+        if len(self._readers) < _READERS or any(reader.job for reader in self._readers):
+            self._idle_rounds = 0
+            return
+        self._idle_rounds += 1
+        if self._idle_rounds > _IDLE_ROUNDS:
+            reader = self._readers.pop()
+            reader.kill()
+            self._killed.append(reader)
 
     # What goes wrong.
 

@@ -34,6 +34,7 @@ from gotax.reader.facts import (
 from gotax.reader.opened import BorrowedFile, read_head
 
 _BINARIES = 128
+_NOT_GO = 8  # quickly parsed again, and seldom asked for
 FirstAddresses = dict[tuple[int, int, str], int]
 
 
@@ -42,6 +43,7 @@ class Work:
 
     def __init__(self) -> None:
         self._binaries: LruCache[FileId, ParsedBinary] = LruCache(_BINARIES)
+        self._not_go: LruCache[FileId, ParsedBinary] = LruCache(_NOT_GO)
 
     # Of processes.
 
@@ -114,10 +116,10 @@ class Work:
         return ClassPart(read, reader.is_done, whole, binary.problem)
 
     def _parsed(self, where: BinaryPlace) -> ParsedBinary:
-        binary = self._binaries.get(where.id)
+        binary = self._binaries.get(where.id) or self._not_go.get(where.id)
         if binary is None or not binary.is_settled:
             binary = ParsedBinary(BorrowedFile(where.id, where.path), where.module)
-            self._binaries.put(where.id, binary)
+            (self._not_go if binary.build is None else self._binaries).put(where.id, binary)
         else:
             binary.file.lend(where.path)
             binary.problem = binary.refused
