@@ -87,6 +87,7 @@ class Health:
     errors: dict[str, int] = field(default_factory=dict)
     reader_restarts: dict[str, int] = field(default_factory=dict)
     reader_cpu_s: float = 0.0
+    readers_stuck: int = 0
 
 
 @dataclass(frozen=True, slots=True)

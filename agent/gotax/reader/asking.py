@@ -33,6 +33,14 @@ class Subject(NamedTuple):
 class Reader(Protocol):
     restarts: Counter[str]
 
+    @property
+    def hostile(self) -> int:
+        """How many subjects are not asked about any more."""
+
+    @property
+    def abandoned(self) -> int:
+        """How many readers were killed and have not ended."""
+
     def cpu_s(self) -> float:
         """CPU time of all readers so far."""
 
@@ -49,6 +57,7 @@ class InProcess:
     def __init__(self) -> None:
         self.work = Work()
         self.restarts: Counter[str] = Counter()
+        self.hostile = self.abandoned = 0
 
     def cpu_s(self) -> float:
         return 0.0

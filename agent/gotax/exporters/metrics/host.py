@@ -63,6 +63,11 @@ READER_RESTARTS = Metric(
     "Processes that read files and memory of containers and were replaced, by reason.",
     ("reason",),
 )
+READERS_STUCK = Metric(
+    "gotax_stuck_readers",
+    "gauge",
+    "Such processes that were killed and have not ended, since a file or memory does not answer.",
+)
 
 METRICS = (
     UNJUDGED,
@@ -81,6 +86,7 @@ METRICS = (
     CACHE_EVICTIONS,
     ERRORS,
     READER_RESTARTS,
+    READERS_STUCK,
 )
 """In the order in which they are exposed."""
 
@@ -116,3 +122,4 @@ def _health(totals: HostTotals, window: Window) -> Iterator[Family]:
         (READER_RESTARTS, health.reader_restarts),
     ):
         yield Family(metric, (((name,), n) for name, n in sorted(counts.items())))
+    yield Family(READERS_STUCK, [((), health.readers_stuck)])
