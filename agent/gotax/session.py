@@ -21,7 +21,7 @@ from gotax.names import NOBODY, Names
 from gotax.pipeline import Pipeline, Span
 from gotax.processes.first_look import LookSchedule
 from gotax.processes.resolver import Resolver
-from gotax.reader.pool import Pool
+from gotax.reader.pool import ROUND_WAIT_S, Pool
 from gotax.reader.server import ForkServer
 from gotax.sampling import preflight
 from gotax.sampling.loader import Watch
@@ -30,6 +30,8 @@ from gotax.window import Window
 
 _SCAN_INTERVAL_S = 60.0
 _CGROUP_DIRECTORIES_MAX = 4096
+_WAIT_SHARE, _LEAST_WAIT_S = 0.2, 0.4
+"""A round waits for readers for this share of the time between two drains, or so long."""
 
 
 class Stop(Protocol):
@@ -86,7 +88,8 @@ class Session:
         target = replace(self._target(), pid_namespace=_nested_namespace(plan.roots))
         server = plan.server or ForkServer()
         self._own_server = None if plan.server else server
-        self._readers = Pool(server)
+        wait_s = min(ROUND_WAIT_S, max(_LEAST_WAIT_S, _WAIT_SHARE * plan.drain_s))
+        self._readers = Pool(server, wait_s)
         self._processes = Resolver(plan.roots, self._readers)
         self._pipeline = Pipeline(
             self._processes,

@@ -1,11 +1,11 @@
 """Two readers, and what the agent does when they do not answer.
 
-The thread that samples waits half a second for an answer, and a second and a half in one round,
-half of that for one group (a container). What takes longer goes on beside it: the subject is
-*pending*. One reader may be busy so. The other one is for what is quick: a second slow question is
-stopped after two seconds, if there is another one to ask, and waits until the first is done. A
-subject that takes more than its CPU time or its time, or that ends its reader twice, is *hostile*,
-and is not read again while this agent runs.
+The thread that samples waits half a second for an answer, and a second and a half in one round
+(less if windows are short), half of that for one group (a container). What takes longer goes on
+beside it: the subject is *pending*. One reader may be busy so. The other one is for what is quick:
+a second slow question is stopped after two seconds, if there is another one to ask, and waits until
+the first is done. A subject that takes more than its CPU time or its time, or that ends its reader
+twice, is *hostile*, and is not read again while this agent runs.
 
 A killed reader that does not die, since a file system does not answer it, is abandoned: nothing
 waits for it. With twelve of them there are no more readers. So nothing more is read of a group (a
@@ -33,7 +33,6 @@ from gotax.reader.server import Child, ForkServer
 from gotax.reader.worker import CPU_S, SIZE, parse_answer, question_bytes
 
 WAIT_S = 0.5
-GROUP_WAIT_S = 0.75
 DISPLACED_S = 2.0
 ROUND_WAIT_S = 1.5
 WALL_S = 20.0
@@ -45,6 +44,9 @@ _DEATHS = 2
 _REST = 10  # times the CPU time that a hostile subject took
 _REMEMBERED = 4096
 _IDLE_ROUNDS = 4
+KEPT = frozenset({"describe", "calls", "classes"})
+"""Questions about a binary. A late answer is good for the next question, if that is about more."""
+_KEPT_MAX, _KEPT_BYTES = 4, 4 << 20
 _RECEIVED_AT_ONCE = 1 << 20
 _SLICE_S = 0.1  # of a wait
 
@@ -156,15 +158,18 @@ class Pool:
     (a question took too much), ``memory``, ``ended`` (by itself), ``malformed``, and ``displaced``
     (a slow question, while there was another one)."""
 
-    def __init__(self, server: ForkServer) -> None:
+    def __init__(self, server: ForkServer, round_wait_s: float = ROUND_WAIT_S) -> None:
+        """``round_wait_s``: the longest that a round may wait."""
         self._server = server
+        self.round_wait_s = round_wait_s
         self._readers: list[_Connection] = []
         self._killed: list[_Connection] = []  # that have not ended yet
         self._hostile: LruCache[Hashable, bool] = LruCache(_REMEMBERED)
         self._slow: LruCache[Hashable, bool] = LruCache(_REMEMBERED)
         self._deaths: LruCache[Hashable, int] = LruCache(_REMEMBERED)
         self._silent: LruCache[str, int] = LruCache(_REMEMBERED)  # by group
-        self._left_s = ROUND_WAIT_S
+        self._left_s = self.round_wait_s
+        self._kept: dict[tuple[Hashable, str], bytes] = {}
         self._waited_s: defaultdict[str, float] = defaultdict(float)  # in this round, by group
         self._rested_s = 0.0
         self._idle_rounds = 0
@@ -196,12 +201,16 @@ class Pool:
     # To ask.
 
     def begin_round(self) -> None:
-        self._left_s = ROUND_WAIT_S
+        self._left_s = self.round_wait_s
         self._waited_s.clear()
         self.tend()
         self._retire()
 
     def ask(self, subject: Subject, question: str, *arguments: Any) -> Any:
+        self.tend()
+        kept = self._kept.pop((subject.key, question), None)
+        if kept is not None:
+            return parse_answer(question, kept)
         reader = self._free_reader(subject)
         began_s = time.monotonic()
         until_s = began_s + min(WAIT_S, self._left(subject.group))
@@ -233,11 +242,10 @@ class Pool:
 
     def _left(self, group: str) -> float:
         """Of the time to wait in this round."""
-        return min(self._left_s, GROUP_WAIT_S - self._waited_s[group])
+        return min(self._left_s, self.round_wait_s / 2 - self._waited_s[group])
 
     def _free_reader(self, subject: Subject) -> _Connection:
         """Raises AccessError: it is not to be asked now."""
-        self.tend()
         if self._is_hostile(subject):
             raise AccessError(HOSTILE)
         busy = [reader for reader in self._readers if reader.job is not None]
@@ -309,8 +317,7 @@ class Pool:
         job = reader.job
         assert job is not None
         try:
-            # The reader remembers what it found, and will answer at once.
-            reader.answer(0.0)
+            self._keep(job, reader.answer(0.0))
             return
         except _BusyError:
             pass
@@ -329,6 +336,13 @@ class Pool:
                 group = job.subject.group
                 self._silent.put(group, (self._silent.get(group) or 0) + 1)
             self._replace(reader, "cpu" if spent_s > CPU_S else "time")
+
+    def _keep(self, job: _Job, answer: bytes) -> None:
+        """For the next time that it is asked: what took long should not be done again."""
+        if job.question in KEPT and len(answer) <= _KEPT_BYTES:
+            self._kept[job.subject.key, job.question] = answer
+            if len(self._kept) > _KEPT_MAX:
+                del self._kept[next(iter(self._kept))]
 
     def _has_died(self, reader: _Connection, subject: Subject, reason: str) -> None:
         spent_s = reader.cpu_s() - (reader.job.cpu_s if reader.job is not None else 0.0)
