@@ -55,14 +55,23 @@ def shares_ours(root: str) -> bool:
 
 
 def read_others(root: str) -> list[int]:
-    """Processes that are neither we nor started us."""
+    """Processes that are neither we nor started us, nor were started by us: our readers."""
     found = set(list_pids(root))
-    pid = read_own_pid(root)
+    pid = own = read_own_pid(root)
     while pid:
         found.discard(pid)
-        line = read_status_line(root, str(pid), "PPid:")
-        pid = int(line) if line.isdecimal() and int(line) in found else None
-    return sorted(found)
+        parent = _read_parent(root, pid)
+        pid = parent if parent in found else None
+    ours = {own}
+    for pid in sorted(found):  # a child has a higher number, unless numbers have started over
+        if _read_parent(root, pid) in ours:
+            ours.add(pid)
+    return sorted(found - ours)
+
+
+def _read_parent(root: str, pid: int) -> int | None:
+    line = read_status_line(root, str(pid), "PPid:")
+    return int(line) if line.isdecimal() else None
 
 
 def _processes(root: str) -> Iterator[str]:

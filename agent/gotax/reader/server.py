@@ -64,7 +64,9 @@ class ForkServer:
         try:
             if self._asked is None:
                 self._asked = self._ask()
-            data, fds, _, _ = socket.recv_fds(self._connection, _PID.size, 1)
+            data, fds, _, _ = socket.recv_fds(
+                self._connection, _PID.size, 1, socket.MSG_CMSG_CLOEXEC
+            )
         except TimeoutError:
             return None  # the host is busy: it will be there later
         except OSError as error:
@@ -133,7 +135,7 @@ def _close_files(kept: int) -> None:
 def _serve_forks(connection: socket.socket) -> None:
     server = os.getpid()
     while True:
-        data, fds, _, _ = socket.recv_fds(connection, 1, 1)
+        data, fds, _, _ = socket.recv_fds(connection, 1, 1, socket.MSG_CMSG_CLOEXEC)
         if not data:
             return
         try:
