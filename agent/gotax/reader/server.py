@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from gotax.errors import TransientError
+from gotax.linux.pidnamespace import READER
 from gotax.reader import confinement
 from gotax.reader.worker import serve
 
 _PID = struct.Struct("<i")
+_READY = b"r"
 _ANSWER_S = 0.5  # a fork takes some milliseconds
 
 
@@ -50,10 +52,13 @@ class ForkServer:
         if not pid:
             _run_server(theirs, ours, parent)
         theirs.close()
-        ours.settimeout(_ANSWER_S)
         self._connection = ours
         self._pid = pid
         self._asked: socket.socket | None = None  # our end to a reader that is not there yet
+        if ours.recv(1) != _READY:
+            self.close()
+            raise TransientError("no process to read with: it has ended at once")
+        ours.settimeout(_ANSWER_S)
 
     @property
     def pid(self) -> int:
@@ -110,7 +115,7 @@ def _run_server(connection: socket.socket, other: socket.socket, parent: int) ->
     try:
         other.close()
         confinement.die_with_parent(parent)
-        confinement.name_process("gotax-reader")
+        confinement.name_process(READER)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the agent's to handle
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries them
@@ -118,6 +123,7 @@ def _run_server(connection: socket.socket, other: socket.socket, parent: int) ->
         gc.disable()
         _close_files(connection.fileno())
         confinement.confine()
+        connection.sendall(_READY)
         _serve_forks(connection)
     finally:
         os._exit(0)
