@@ -176,7 +176,6 @@ class SqliteJournal:
         self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         for pragma in (
             "trusted_schema=off",
-            "locking_mode=exclusive",
             f"journal_mode={self.journal_mode}",
             "synchronous=full",
             "journal_size_limit=0",
