@@ -37,6 +37,7 @@ class SqliteSegments:
     journal_mode = "wal"
     synchronous = "normal"
     page_size = 4096
+    surplus = 0
 
     def __init__(self, folder: str, file_bytes: int) -> None:
         del file_bytes

@@ -14,12 +14,13 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from gotax.config import Detail, Thresholds
-from gotax.errors import ParseError
+from gotax.errors import ParseError, ProcessGoneError
 from gotax.exporters.prometheus import Exposition, PrometheusExporter
 from gotax.findings import Verdict
 from gotax.golang.classmap import ClassMapReader
 from gotax.golang.gomaxprocs import find_gomaxprocs
 from gotax.golang.pclntab import Chains, Pclntab, parse_pclntab
+from gotax.linux import procfs
 from gotax.linux.elf import PF_X, FileReader, parse_elf
 from gotax.pipeline import Pipeline, Span
 from gotax.process import PodContainer, Workload
@@ -777,6 +778,29 @@ def test_cpu_time_of_a_process_that_ends_while_its_drain_is_resolved_is_the_kern
     (report,) = walk.window(SPAN).reports
     assert report.samples == 80
     assert report.cpu_ns == 800_000_000 + 5 * SPAN.period_ns
+
+
+def test_cpu_time_of_a_process_that_ends_before_its_ticks_are_read_is_its_samples(
+    host: Host, known: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends between two reads of one drain: seen alive, with the ticks never read."""
+    read, pids = procfs.read_stat, list[int]()
+
+    def read_once(root: str, pid: int) -> procfs.Stat:
+        pids.append(pid)
+        if pids != [7]:
+            raise ProcessGoneError(f"PID {pid}")
+        return read(root, pid)
+
+    number = host.cgroup(RUN_ONE)
+    walk = pipeline(host)
+    host.start(7, 1 << 40, known.program, RUN_ONE)
+    use_cpu(host, 7, 80)
+    monkeypatch.setattr(procfs, "read_stat", read_once)
+    walk.absorb(drain([StackCount(7, 75, cgroup_id=number)]), 0.0)
+    (report,) = walk.window(SPAN).reports
+    assert pids == [7, 7]
+    assert report.cpu_ns == 75 * SPAN.period_ns
 
 
 def test_early_drains_are_counted_with_the_next(host: Host, known: Known) -> None:
