@@ -55,7 +55,8 @@ def test_how_a_process_sees_its_cgroup(
 
 
 def test_without_a_look_the_whole_tree_of_version_2_is_assumed() -> None:
-    assert CgroupView() == CgroupView(2, CgroupLayout.HOST, True)
+    """As a process of systemd's sees it."""
+    assert view_cgroup(_v2("/x.service"), _mounted("/"), private=False) == CgroupView()
 
 
 def process(root: Path, pid: str, namespace: str, mounted: str = "/") -> None:
