@@ -387,7 +387,7 @@ def test_a_process_that_ends_while_it_is_looked_at_again(
     else:
         tracked = processes.get(7)
         assert tracked
-        tracked.program.exe = None  # else it has called exec
+        tracked.program.link = ""  # else it has called exec
         assert processes.resolve(7) is tracked
     assert processes.get(7) is None
     assert not processes.unjudged()

@@ -31,6 +31,7 @@ from gotax.exporters.backends.delivery import Delivery
 from gotax.exporters.credentials import Credentials
 from gotax.exporters.endpoint import Endpoint, parse_endpoint
 from gotax.extras import needed_by
+from gotax.reader.server import ForkServer
 from gotax.session import Plan
 
 
@@ -62,9 +63,6 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from gotax import daemon, httpserver
-    from gotax.exporters.prometheus import Exposition
-
     if options.print_config:
         _require_sense(options)
         print(written(options), end="")
@@ -75,6 +73,14 @@ def run(options: argparse.Namespace) -> int:
         stream=sys.stderr,
     )
     _require_sense(options)
+    with ForkServer() as server:  # before anything has a thread
+        return _run(options, server)
+
+
+def _run(options: argparse.Namespace, server: ForkServer) -> int:
+    from gotax import daemon, httpserver
+    from gotax.exporters.prometheus import Exposition
+
     sent_to = deliveries(options)
     plan = Plan(
         hz=options.hz,
@@ -87,6 +93,7 @@ def run(options: argparse.Namespace) -> int:
         detail=Detail(kernel_frames=True, lines=True)
         if sent_to
         else Detail(names=bool(options.collector)),
+        server=server,
     )
     further = [*([_stream(options)] if options.collector else []), *sent_to]
     exposition = Exposition(frozenset(options.drop_label), options.max_series)
