@@ -39,7 +39,8 @@ def agent(neighbour: Group) -> Iterator[Agent]:
     with Box("agent", AGENT_BYTES, CORES) as box, Agent(box) as running:
         running.wait_until_it_samples()
         del neighbour
-        yield running
+        with running.watch:
+            yield running
 
 
 @pytest.fixture

@@ -30,7 +30,9 @@ Segment = tuple[int, int, int, int, int]
 """Type, flags, offset, address, size."""
 
 
-def executable(path: Path, more: tuple[Segment, ...], size: int, machine: int = MACHINE) -> Path:
+def executable(
+    path: Path, more: tuple[Segment, ...], size: int, kind: tuple[int, int] = (2, MACHINE)
+) -> Path:
     """A program that says that it is Go and spins: one page, and then holes up to ``size``."""
     segments = (
         (_LOAD, 5, 0, _BASE, PAGE),
@@ -39,7 +41,7 @@ def executable(path: Path, more: tuple[Segment, ...], size: int, machine: int = 
     )
     header = b"\x7fELF\2\1\1".ljust(16, b"\0") + struct.pack(
         "<HHIQQQIHHHHHH",
-        *(2, machine, 1, _BASE + CODE_AT, 64, 0, 0, 64, 56, len(segments), 64, 0, 0),
+        *(*kind, 1, _BASE + CODE_AT, 64, 0, 0, 64, 56, len(segments), 64, 0, 0),
     )
     for type_, flags, offset, address, length in segments:
         header += struct.pack(
@@ -105,7 +107,7 @@ def relocations(path: Path, count: int) -> Path:
         (_LOAD, 6, PAGE, 0x800000, PAGE),
         (_LOAD, 4, 2 * PAGE, table, size),
     )
-    executable(path, segments, 2 * PAGE + size, machine=3)
+    executable(path, segments, 2 * PAGE + size, kind=(3, 3))
     with path.open("r+b") as file:
         file.seek(0x900)
         file.write(struct.pack("<6Q", 7, table, 8, size, 0, 0))  # DT_RELA, DT_RELASZ
@@ -116,32 +118,34 @@ def relocations(path: Path, count: int) -> Path:
 
 def build_information(path: Path, size: int) -> Path:
     """Modules and settings of nearly ``size`` bytes, all of them different."""
-    line = b"dep\texample.com/%07d\tv1.0.%d\th1:\n"
+    line = b"dep\t%07d\tv%d\t\n"
     lines = [b"path\tmain\nmod\texample.com/m\tv1.2.3\t\n"]
     total, number = len(lines[0]), 0
     while total < size - 256:
         lines.append(line % (number, number))
         total += len(lines[-1])
         number += 1
-    return _specimen(path, (_function(b"main.main", 64),), b"".join(lines))
+    _specimen(path, (_padding(64),), b"".join(lines))
+    with path.open("r+b") as file:
+        file.seek(PAGE)
+        file.write(SPIN)
+    return path
 
 
-def names(path: Path, count: int, length: int) -> tuple[Path, int]:
+def names(path: Path, count: int, length: int) -> Path:
     """``count`` functions with names of ``length`` bytes, in which closures never end, and all of
-    them run in turn. The file, and the offset where its code begins."""
+    them run in turn."""
     step = 32
-    pad = _function(b"main." + b"p" * 16000, step)  # the code lies over this name
-    functions = [pad]
+    functions = [_padding(step)]
     for number in range(count):
-        head = b"main.f%05d" % number
-        functions.append(_function(head + b".func1" * ((length - len(head)) // 6) + b"x", step))
+        head = b"runtime.f%05d" % number
+        functions.append(_function(head + b".1" * ((length - len(head)) // 2) + b"x", step))
     _specimen(path, tuple(functions), b"path\tmain\n")
-    start = PAGE
     with path.open("r+b") as file:
         for number in range(count + 1):
-            file.seek(start + number * step)
+            file.seek(PAGE + number * step)
             file.write(_a_while(-number * step if number == count else step))
-    return path, start
+    return path
 
 
 def _a_while(to: int) -> bytes:
@@ -151,6 +155,11 @@ def _a_while(to: int) -> bytes:
         return loop + b"\xe9" + struct.pack("<i", to - len(loop) - 5)
     loop = struct.pack("<III", 0x52A01309, 0x71000529, 0x54FFFFE1)  # mov, subs, b.ne
     return loop + struct.pack("<I", 0x14000000 | (to - 12) // 4 & 0x3FFFFFF)
+
+
+def _padding(size: int) -> Function:
+    """A function with a name over which code can be written, at the offset of the text."""
+    return _function(b"main." + b"p" * 16000, size)
 
 
 def _function(name: bytes, size: int) -> Function:

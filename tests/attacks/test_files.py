@@ -17,7 +17,7 @@ from tests.attacks.contained import HOSTILE, Agent, check_it_ends, check_it_is_w
 from tests.kernel.load import Group, Load, wait_until
 from tests.toolchains import VERSIONS
 
-pytestmark = [pytest.mark.kernel, pytest.mark.toolchain]
+pytestmark = [pytest.mark.kernel, pytest.mark.timing, pytest.mark.toolchain]
 
 Attack = Callable[..., Load]
 GO = VERSIONS[2]
@@ -31,12 +31,13 @@ def survives(agent: Agent, neighbour: Group, hostile: Group) -> None:
     """The agent names the attacker, is as well as before, and ends without leaving anything."""
 
     def named() -> bool:
-        return bool(agent.metrics().reasons() & HOSTILE)
+        return agent.verdict_of(hostile) == "unreadable" or bool(
+            agent.metrics().reasons() & HOSTILE
+        )
 
     wait_until(named, "the agent to name the attacker")
     check_it_is_well(agent, neighbour)
     assert named()
-    assert agent.verdict_of(hostile) in ("", "unreadable", "too-few-samples")
     check_it_ends(agent)
 
 
@@ -61,27 +62,28 @@ def test_build_information_of_megabytes(
     agent: Agent, neighbour: Group, hostile: Group, attack: Attack, tmp_path: Path
 ) -> None:
     """8 MB of modules in each of three binaries."""
-    files = [inputs.build_information(tmp_path / str(n), 8 << 20) for n in range(3)]
-    attack("attacker.py", inputs.task(*files), says="mapped").wait_for_work(0.1)
-    check_it_is_well(agent, neighbour)
-    assert agent.verdict_of(hostile) != "fits"
-    check_it_ends(agent)
+    for number in range(3):
+        path = inputs.build_information(tmp_path / str(number), 8 << 20)
+        task = inputs.task(path, entry=inputs.PAGE)
+        attack("attacker.py", task, says="mapped").wait_for_work(0.1)
+    survives(agent, neighbour, hostile)
 
 
 @pytest.mark.parametrize(("count", "length"), [(1, 55_000), (33, 55_000)], ids=["one", "all"])
 def test_names_of_functions_without_end(
     agent: Agent,
     neighbour: Group,
+    hostile: Group,
     attack: Attack,
     tmp_path: Path,
     count: int,
     length: int,
 ) -> None:
     """Each name is a closure of a closure of a closure; all the functions run."""
-    path, start = inputs.names(tmp_path / "names", count, length)
-    attack("attacker.py", inputs.task(path, entry=start), says="mapped").wait_for_work(0.2)
-    check_it_is_well(agent, neighbour)
-    check_it_ends(agent)
+    path = inputs.names(tmp_path / "names", count, length)
+    task = inputs.task(path, entry=inputs.PAGE)
+    attack("attacker.py", task, says="mapped").wait_for_work(1.0)
+    survives(agent, neighbour, hostile)
 
 
 @contextmanager
@@ -158,6 +160,4 @@ def test_memory_that_never_answers(
     command = (inputs.PYTHON, str(inputs.HERE / "attacker.py"), task)
     large = {f"PAD{n}": "x" * 100_000 for n in range(4)}
     attack("fuse.py", tmp_path / "mount", content, *command, says="silent", env=large)
-    check_it_is_well(agent, neighbour)
-    assert agent.verdict_of(hostile) in ("", "unreadable", "too-few-samples")
-    check_it_ends(agent)
+    survives(agent, neighbour, hostile)
