@@ -49,11 +49,11 @@ def main() -> None:
         map_(base + at, size, protection, _FIXED, fd, offset)
         os.close(fd)
     run = ctypes.CFUNCTYPE(None)(base + task["entry"])
-    print("mapped", flush=True)
     if task["environ"]:
         start, end = environment()
         fd = os.open(task["environ"], os.O_RDONLY)
         map_(start, end - start, mmap.PROT_READ | mmap.PROT_WRITE, _FIXED, fd, 0)
+    print("mapped", flush=True)
     run()
 
 

@@ -85,7 +85,8 @@ def disguise(program: Path, copy: Path, data_from: str, environ: str) -> str:
     maps = []
     for segment in elf.loads:
         skew = segment.address % PAGE
-        size = -(-(segment.file_size + skew) // PAGE) * PAGE
+        length = segment.memory_size if segment.writable else segment.file_size
+        size = -(-(length + skew) // PAGE) * PAGE  # with what is zero at first, as GOMAXPROCS
         path = data_from if data_from and segment.writable else str(copy)
         at = segment.address - skew - base
         maps.append([path, segment.offset - skew, size, at, not segment.writable])
