@@ -69,7 +69,7 @@ def test_build_information_of_megabytes(
     survives(agent, neighbour, hostile)
 
 
-@pytest.mark.parametrize(("count", "length"), [(1, 55_000), (33, 55_000)], ids=["one", "all"])
+@pytest.mark.parametrize(("count", "length"), [(33, 55_000)], ids=["all"])
 def test_names_of_functions_without_end(
     agent: Agent,
     neighbour: Group,
