@@ -54,7 +54,7 @@ def run(
                 server.server_address[1],
             )
             for window in session.windows(window_s, stop):
-                if window.hits.outside and not pulse.windows:
+                if window.samples.outside and not pulse.windows:
                     log.warning(
                         "this node is a container: programs outside its PID namespace are only"
                         " counted, as outside-namespace (if it is not a container, set hostPID:"

@@ -373,7 +373,7 @@ def test_a_limit_that_cannot_be_read_moves_nobody(trees: Trees) -> None:
 
 
 def test_a_removed_cgroup_is_remembered_for_who_ended_in_it(trees: Trees) -> None:
-    """For the living it is gone; the last hits of the dead go to the group that they were in."""
+    """For the living it is gone; the last samples of the dead go to the group that they were in."""
     path = f"/system.slice/docker-{A}.scope/x"
     trees.limit(path, 0.5)
     place, _, living = trees.judged(trees.entries(path))

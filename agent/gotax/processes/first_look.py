@@ -191,7 +191,7 @@ class FirstLook:
         Raises ProcessGoneError where it has ended, or is not new.
         """
         if self._table.find_ended(pid) is not None:
-            raise ProcessGoneError(f"hits of PID {pid} may be of another process")
+            raise ProcessGoneError(f"samples of PID {pid} may be of another process")
         if stat.command.startswith(_RUNC):
             return None
         tracked = self._inspector.admit(pid, stat)

@@ -66,9 +66,9 @@ class Resolver:
         self._containers.end_window()
 
     def resolve(self, pid: int) -> TrackedProcess | str:
-        """The process behind the hits of this PID since the last round.
+        """The process behind the samples of this PID since the last round.
 
-        Else the reason of the loss: ``pid-reused`` (the hits may be those of either process),
+        Else the reason of the loss: ``pid-reused`` (the samples may be those of either process),
         ``process-exec`` (of either program), ``process-gone`` (ended, and not seen lately).
         """
         owner = self._owner(pid)
