@@ -175,7 +175,7 @@ class Agent(Contained):
     def __init__(self, box: Box) -> None:
         port = free_port()
         arguments = ("--listen", f"127.0.0.1:{port}", "-i", f"{WINDOW_S:g}", "--hz", "199")
-        thresholds = ("--min-hits", "10", "--saving-share", "0.001", "--saving-cores", "0.0001")
+        thresholds = ("--min-samples", "10", "--saving-share", "0.001", "--saving-cores", "0.0001")
         command = (sys.executable, "-m", "gotax", "agent", *arguments, *thresholds)
         super().__init__(box, port, command, writable=False)
         self.before: Held | None = None
@@ -257,7 +257,9 @@ def check_it_is_well(agent: Agent, neighbour: Group) -> None:
     began = agent.metrics()
     agent.wait_for_windows(3)
     now = agent.metrics()
-    assert now.total("gotax_hits_total") > began.total("gotax_hits_total"), "it does not sample"
+    assert now.total("gotax_samples_total") > began.total("gotax_samples_total"), (
+        "it does not sample"
+    )
     wait_until(lambda: agent.verdict_of(neighbour) == "oversized", "the neighbour's verdict")
     assert agent.get("/healthz").status == 200
     assert agent.box.killed() == 0

@@ -140,10 +140,10 @@ def wide_report(stacks: int, functions: int = 3000, depth: int = 40) -> bytes:
     window = _window(report.window)
     one = window.containers.add(container=1, cpu_ns=10**9)
     one.category.append(1)
-    one.category_hits.append(stacks)
+    one.category_samples.append(stacks)
     one.stack.extend([1] * stacks)
-    one.stack_hits.extend([1] * stacks)
-    window.hits_drained = window.hits_attributed = stacks
+    one.stack_samples.extend([1] * stacks)
+    window.samples_drained = window.samples_attributed = stacks
     return zlib.compress(report.SerializeToString(), 6)
 
 
