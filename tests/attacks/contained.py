@@ -191,7 +191,7 @@ class Agent(Contained):
         return Metrics(answer.body)
 
     def windows(self) -> int:
-        return int(self.metrics().total("gotax_tick_seconds_count"))
+        return int(self.metrics().total("gotax_processing_seconds_count"))
 
     def wait_for_windows(self, count: int) -> None:
         enough = self.windows() + count
@@ -245,7 +245,7 @@ class Watch:
                 metrics = self._agent.metrics()
             except OSError:
                 continue
-            now = metrics.total("gotax_tick_seconds_count")
+            now = metrics.total("gotax_processing_seconds_count")
             now_s = metrics.total("gotax_last_window_timestamp_seconds")
             if count and now > count:
                 self.late_s = max(self.late_s, (now_s - ended_s) / (now - count) - WINDOW_S)

@@ -41,6 +41,7 @@ def survives(agent: Agent, neighbour: Group, hostile: Group) -> None:
     check_it_ends(agent)
 
 
+@pytest.mark.xfail(strict=True, reason="issue 14.1: every byte is read")
 def test_a_hole_of_terabytes(
     agent: Agent, neighbour: Group, hostile: Group, attack: Attack, tmp_path: Path
 ) -> None:
@@ -49,6 +50,7 @@ def test_a_hole_of_terabytes(
     survives(agent, neighbour, hostile)
 
 
+@pytest.mark.xfail(strict=True, reason="issue 14.2: all are kept")
 def test_four_million_relocations(
     agent: Agent, neighbour: Group, hostile: Group, attack: Attack, tmp_path: Path
 ) -> None:
@@ -58,6 +60,7 @@ def test_four_million_relocations(
     survives(agent, neighbour, hostile)
 
 
+@pytest.mark.xfail(strict=True, reason="issue 14.2: all of it is kept")
 def test_build_information_of_megabytes(
     agent: Agent, neighbour: Group, hostile: Group, attack: Attack, tmp_path: Path
 ) -> None:
@@ -69,6 +72,7 @@ def test_build_information_of_megabytes(
     survives(agent, neighbour, hostile)
 
 
+@pytest.mark.xfail(strict=True, reason="issue 14.5: a regular expression")
 @pytest.mark.parametrize(("count", "length"), [(33, 55_000)], ids=["all"])
 def test_names_of_functions_without_end(
     agent: Agent,
@@ -106,6 +110,7 @@ def touched(path: Path) -> Iterator[None]:
         thread.join()
 
 
+@pytest.mark.xfail(strict=True, reason="issue 14.6: the time is part of the identity")
 def test_a_program_that_touches_its_own_file(
     agent: Agent,
     neighbour: Group,
@@ -127,6 +132,7 @@ def test_a_program_that_touches_its_own_file(
     check_it_ends(agent)
 
 
+@pytest.mark.xfail(strict=True, reason="issue 14.3: the sampler waits")
 @needs_fuse
 def test_a_file_that_never_answers(
     agent: Agent, neighbour: Group, hostile: Group, attack: Attack, tmp_path: Path
@@ -140,7 +146,17 @@ def test_a_file_that_never_answers(
 
 
 @needs_fuse
-@pytest.mark.parametrize("environment", [True, False], ids=["environ", "gomaxprocs"])
+@pytest.mark.parametrize(
+    "environment",
+    [
+        pytest.param(True, id="environ"),
+        pytest.param(
+            False,
+            id="gomaxprocs",
+            marks=pytest.mark.xfail(strict=True, reason="issue 14.3: the sampler waits"),
+        ),
+    ],
+)
 def test_memory_that_never_answers(
     agent: Agent,
     neighbour: Group,
