@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -84,11 +85,12 @@ class Contained:
         script = f'{enter}{_READ_ONLY if not writable else ":"} && exec {drop} "$@"'
         self.box = box
         self.port = port
+        # A file and no pipe: a process that the attack holds in the kernel may keep it open.
+        self._errors = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", *command],
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
+            stderr=self._errors,
             cwd=ROOT,
         )
         self.pid = self.process.pid
@@ -102,7 +104,8 @@ class Contained:
                 os.kill(child, signal.SIGKILL)
             except ProcessLookupError:
                 continue
-        self.process.communicate()
+        self.process.wait()
+        self._errors.close()
 
     def get(self, path: str, timeout_s: float = _PROBE_TIMEOUT_S) -> Answer:
         """OSError if there is no answer."""
@@ -125,7 +128,9 @@ class Contained:
 
     def end_text(self) -> str:
         """What it has written, once it has ended."""
-        return self.process.communicate(timeout=GUARD_S)[1]
+        self.process.wait(GUARD_S)
+        self._errors.seek(0)
+        return self._errors.read().decode()
 
     def terminate(self) -> float:
         """SIGTERM; how long it took to end."""

@@ -130,6 +130,10 @@ def build_information(path: Path, size: int) -> Path:
     with path.open("r+b") as file:
         file.seek(PAGE)
         file.write(SPIN)
+        file.seek(0x28)  # e_shoff, and e_shentsize to e_shstrndx: as if stripped of all sections
+        file.write(bytes(8))
+        file.seek(0x3A)
+        file.write(bytes(6))
     return path
 
 
