@@ -86,7 +86,7 @@ class Contained:
         self.box = box
         self.port = port
         # A file and no pipe: a process that the attack holds in the kernel may keep it open.
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self.process = subprocess.Popen(
             ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", *command],
             stdout=subprocess.DEVNULL,
