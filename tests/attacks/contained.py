@@ -30,6 +30,9 @@ CAPABILITIES = ("bpf", "perfmon", "sys_ptrace", "dac_read_search")
 HOSTILE = frozenset({"binary-hostile", "binary-pending", "binary-refused"})
 """The reasons under which gotax names a program that it cannot read because of its file."""
 
+TOO_HIGH = frozenset({"oversized", "mismatch"})
+"""Verdicts of a GOMAXPROCS that is too high: how much that costs depends on the load."""
+
 _READ_ONLY = "mount -o remount,bind,ro / && mount -t tmpfs -o size=16m,mode=1777 tmpfs /tmp"
 _PROBE_TIMEOUT_S = 5.0  # of the chart's liveness probe
 
@@ -57,6 +60,9 @@ class Box(Group):
                 if (folder / name).exists():
                     (folder / name).write_text(str(self._memory_bytes))
         return self
+
+    def processes(self) -> list[int]:
+        return [int(line) for line in (self.folders[0] / "cgroup.procs").read_text().split()]
 
     def killed(self) -> int:
         """How many processes in it the kernel has killed for want of memory."""
@@ -272,10 +278,13 @@ def check_it_is_well(agent: Agent, neighbour: Group) -> None:
     assert agent.watch.late_s < WINDOW_S
 
 
-def check_it_ends(agent: Agent) -> None:
-    """SIGTERM ends it in time, and the kernel keeps nothing of it."""
+def check_it_ends(agent: Agent, *, holds_a_reader: bool = False) -> None:
+    """SIGTERM ends it and all its processes in time, and the kernel keeps nothing of it. The kernel
+    itself may hold a process that reads a file, where nothing but the file's owner can end that."""
     assert agent.before is not None
     took_s = agent.terminate()
     assert agent.process.returncode == 0
     check_nothing_is_left(agent.before)
+    if not holds_a_reader:
+        assert agent.box.processes() == []
     assert took_s < ENDS_WITHIN_S

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.attacks import inputs
-from tests.attacks.contained import HOSTILE, Agent, check_it_ends, check_it_is_well
+from tests.attacks.contained import HOSTILE, TOO_HIGH, Agent, check_it_ends, check_it_is_well
 from tests.kernel.load import Group, Load, wait_until
 from tests.toolchains import VERSIONS
 
@@ -27,7 +27,9 @@ HOLE_BYTES = (16 << 40) - inputs.PAGE
 needs_fuse = pytest.mark.skipif(not os.access("/dev/fuse", os.W_OK), reason="needs /dev/fuse")
 
 
-def survives(agent: Agent, neighbour: Group, hostile: Group) -> None:
+def survives(
+    agent: Agent, neighbour: Group, hostile: Group, *, holds_a_reader: bool = False
+) -> None:
     """The agent names the attacker, is as well as before, and ends without leaving anything."""
 
     def named() -> bool:
@@ -38,7 +40,7 @@ def survives(agent: Agent, neighbour: Group, hostile: Group) -> None:
     wait_until(named, "the agent to name the attacker")
     check_it_is_well(agent, neighbour)
     assert named()
-    check_it_ends(agent)
+    check_it_ends(agent, holds_a_reader=holds_a_reader)
 
 
 @pytest.mark.xfail(strict=True, reason="issue 14.1: every byte is read")
@@ -124,11 +126,11 @@ def test_a_program_that_touches_its_own_file(
     shutil.copy(go_binary("changing", GO), own)
     with touched(own):
         attack(own, "-rate", "20000", env={"GOMAXPROCS": "64"})
-        wait_until(lambda: agent.verdict_of(hostile) == "oversized", "the verdict of the touched")
+        wait_until(lambda: agent.verdict_of(hostile) in TOO_HIGH, "the verdict of the touched")
         before = agent.cpu_s(hostile)
         check_it_is_well(agent, neighbour)
         wait_until(lambda: agent.cpu_s(hostile) > before, "its CPU time")
-        assert agent.verdict_of(hostile) == "oversized"
+        assert agent.verdict_of(hostile) in TOO_HIGH
     check_it_ends(agent)
 
 
@@ -142,7 +144,7 @@ def test_a_file_that_never_answers(
     content = inputs.hole(tmp_path / "content", 1 << 20)
     own = tmp_path / "mount" / "file"
     attack("fuse.py", tmp_path / "mount", content, own, says="silent")
-    survives(agent, neighbour, hostile)
+    survives(agent, neighbour, hostile, holds_a_reader=True)
 
 
 @needs_fuse
@@ -176,4 +178,4 @@ def test_memory_that_never_answers(
     command = (inputs.PYTHON, str(inputs.HERE / "attacker.py"), task)
     large = {f"PAD{n}": "x" * 100_000 for n in range(4)}
     attack("fuse.py", tmp_path / "mount", content, *command, says="silent", env=large)
-    survives(agent, neighbour, hostile)
+    survives(agent, neighbour, hostile, holds_a_reader=True)
