@@ -275,7 +275,7 @@ def check_it_is_well(agent: Agent, neighbour: Group) -> None:
     assert agent.get("/healthz").status == 200
     assert agent.box.killed() == 0
     assert agent.process.poll() is None
-    assert agent.watch.late_s < WINDOW_S
+    assert agent.watch.late_s < WINDOW_S, agent.watch.late_s
 
 
 def check_it_ends(agent: Agent, *, holds_a_reader: bool = False) -> None:

@@ -135,6 +135,27 @@ def test_a_program_that_touches_its_own_file(
 
 
 @pytest.mark.xfail(strict=True, reason="issue 14.3: the sampler waits")
+def test_mappings_without_end(
+    agent: Agent, neighbour: Group, attack: Attack, tmp_path: Path
+) -> None:
+    """As many as the kernel allows, of one hostile file."""
+    path = inputs.hole(tmp_path / "hole", 1 << 30)
+    attack("mappings.py", path, "60000", says="mapped").wait_for_work(0.1)
+    check_it_is_well(agent, neighbour)
+    check_it_ends(agent)
+
+
+@pytest.mark.slow
+def test_hostile_files_one_after_the_other(
+    agent: Agent, neighbour: Group, hostile: Group, attack: Attack, tmp_path: Path
+) -> None:
+    """Each has an identity of its own, so that remembering the last one is no help."""
+    for number in range(60):
+        path = inputs.hole(tmp_path / str(number), HOLE_BYTES - number * inputs.PAGE)
+        attack(path).wait_for_work(0.02)
+    survives(agent, neighbour, hostile)
+
+
 @needs_fuse
 def test_a_file_that_never_answers(
     agent: Agent, neighbour: Group, hostile: Group, attack: Attack, tmp_path: Path
