@@ -22,7 +22,6 @@ def is_answered(agent: Agent, path: str) -> bool:
         return False
 
 
-@pytest.mark.xfail(strict=True, reason="issue 14.4: no deadline for a request")
 @pytest.mark.parametrize(
     ("count", "source", "beginning"),
     [

@@ -36,7 +36,6 @@ def test_a_storm_of_starts(
     check_it_ends(agent)
 
 
-@pytest.mark.xfail(strict=True, reason="issue 14.13: the innermost wins")
 def test_a_cgroup_that_claims_to_be_another_container(
     agent: Agent,
     neighbour: Group,
