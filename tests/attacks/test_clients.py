@@ -43,5 +43,6 @@ def test_slow_clients(
         assert [is_answered(agent, "/healthz") for _ in range(PROBES)] == [True] * PROBES
         assert is_answered(agent, "/readyz")
         wait_until(lambda: is_answered(agent, "/metrics"), "a scrape")
+    assert agent.metrics().total("gotax_http_dropped_connections_total") > 0
     check_it_is_well(agent, neighbour)
     check_it_ends(agent)
