@@ -157,7 +157,8 @@ def _window(window: wire.Window) -> wire.Window:
 
 def send(port: int, packed: bytes, timeout_s: float) -> str:
     """The name of the status with which the collector ended the stream; OK once it is stored."""
-    hello = ingest_pb2.Hello(agent="peer", node="peer", epoch=random.getrandbits(63))
+    number = random.getrandbits(63)
+    hello = ingest_pb2.Hello(agent=f"peer-{number}", node="peer", epoch=number)
     messages = (
         ingest_pb2.StreamRequest(hello=hello).SerializeToString(),
         ingest_pb2.StreamRequest(zlib_report=packed).SerializeToString(),
