@@ -266,7 +266,7 @@ class Watch:
 def check_it_is_well(agent: Agent, neighbour: Group) -> None:
     """What every attack leaves as it was."""
     began = agent.metrics()
-    agent.wait_for_windows(3)
+    agent.wait_for_windows(2)
     now = agent.metrics()
     assert now.total("gotax_samples_total") > began.total("gotax_samples_total"), (
         "it does not sample"

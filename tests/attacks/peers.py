@@ -172,7 +172,7 @@ def send(port: int, packed: bytes, timeout_s: float) -> str:
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         try:
             call: Any = channel.stream_stream(METHOD)
-            for answer in call(requests(), timeout=timeout_s):
+            for answer in call(requests(), timeout=timeout_s, wait_for_ready=True):
                 if ingest_pb2.StreamResponse.FromString(answer).HasField("ack"):
                     return "OK"
         except grpc.RpcError as error:

@@ -136,6 +136,7 @@ def test_a_program_that_touches_its_own_file(
 
 @pytest.mark.xfail(strict=True, reason="issue 14.3: the sampler waits")
 @pytest.mark.xfail(strict=True, reason="issue 14: all of them are read at once")
+@pytest.mark.slow
 def test_mappings_without_end(
     agent: Agent, neighbour: Group, attack: Attack, tmp_path: Path
 ) -> None:
@@ -173,7 +174,7 @@ def test_a_file_that_never_answers(
 @pytest.mark.parametrize(
     "environment",
     [
-        pytest.param(True, id="environ"),
+        pytest.param(True, id="environ", marks=pytest.mark.slow),
         pytest.param(
             False,
             id="gomaxprocs",
