@@ -201,6 +201,10 @@ class Agent(Contained):
         assert answer.status == 200
         return Metrics(answer.body)
 
+    def waited_s(self) -> float:
+        """For how long its main thread has waited for a CPU (Documentation/scheduler/sched-stats)."""
+        return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
+
     def windows(self) -> int:
         return int(self.metrics().total("gotax_processing_seconds_count"))
 
@@ -233,7 +237,8 @@ def free_port() -> int:
 
 
 class Watch:
-    """Reads /metrics all the time: by how much the latest window was late."""
+    """Reads /metrics all the time: by how much the latest window was late, without the time for
+    which the thread that samples was ready to run, and the host had no CPU for it."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
@@ -250,17 +255,19 @@ class Watch:
         self._thread.join()
 
     def _run(self) -> None:
-        count, ended_s = 0.0, 0.0
+        count, ended_s, waited_s = 0.0, 0.0, 0.0
         while not self._enough.wait(WINDOW_S / 4):
             try:
                 metrics = self._agent.metrics()
+                now_waited_s = self._agent.waited_s()
             except OSError:
                 continue
             now = metrics.total("gotax_processing_seconds_count")
             now_s = metrics.total("gotax_last_window_timestamp_seconds")
             if count and now > count:
-                self.late_s = max(self.late_s, (now_s - ended_s) / (now - count) - WINDOW_S)
-            count, ended_s = now, now_s
+                took_s = now_s - ended_s - (now_waited_s - waited_s)
+                self.late_s = max(self.late_s, took_s / (now - count) - WINDOW_S)
+            count, ended_s, waited_s = now, now_s, now_waited_s
 
 
 def check_it_is_well(agent: Agent, neighbour: Group) -> None:
