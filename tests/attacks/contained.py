@@ -202,7 +202,7 @@ class Agent(Contained):
         return Metrics(answer.body)
 
     def waited_s(self) -> float:
-        """For how long its main thread has waited for a CPU (Documentation/scheduler/sched-stats)."""
+        """For how long its main thread has waited for a CPU: proc_pid_schedstat of the kernel."""
         return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
 
     def windows(self) -> int:
