@@ -296,4 +296,4 @@ def check_it_ends(agent: Agent, *, holds_a_reader: bool = False) -> None:
     took_s = time.monotonic() - began_s
     assert agent.process.returncode == 0
     check_nothing_is_left(agent.before)
-    assert took_s < ENDS_WITHIN_S
+    assert took_s < ENDS_WITHIN_S, took_s

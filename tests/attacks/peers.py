@@ -159,24 +159,24 @@ def send(port: int, packed: bytes, timeout_s: float) -> str:
     """The name of the status with which the collector ended the stream; OK once it is stored."""
     number = random.getrandbits(63)
     hello = ingest_pb2.Hello(agent=f"peer-{number}", node="peer", epoch=number)
-    messages = (
-        ingest_pb2.StreamRequest(hello=hello).SerializeToString(),
-        ingest_pb2.StreamRequest(zlib_report=packed).SerializeToString(),
-    )
-    answered = threading.Event()
+    welcomed, answered = threading.Event(), threading.Event()
 
     def requests() -> Iterator[bytes]:
-        yield from messages
+        yield ingest_pb2.StreamRequest(hello=hello).SerializeToString()
+        welcomed.wait(timeout_s)
+        yield ingest_pb2.StreamRequest(zlib_report=packed).SerializeToString()
         answered.wait(timeout_s)
 
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         try:
             call: Any = channel.stream_stream(METHOD)
             for answer in call(requests(), timeout=timeout_s, wait_for_ready=True):
+                welcomed.set()
                 if ingest_pb2.StreamResponse.FromString(answer).HasField("ack"):
                     return "OK"
         except grpc.RpcError as error:
             return str(error.code().name)
         finally:
+            welcomed.set()
             answered.set()
     return "ENDED"

@@ -69,7 +69,7 @@ class Collector(Contained):
     def check_it_ends(self) -> None:
         took_s = self.terminate()
         assert self.process.returncode == 0
-        assert took_s < ENDS_WITHIN_S
+        assert took_s < ENDS_WITHIN_S, took_s
 
 
 Start = Callable[..., Collector]
