@@ -20,7 +20,7 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gotax"))
 
-SAMPLING = ("tests/kernel/",)
+SAMPLING = ("tests/kernel/", "tests/attacks/")
 GOLDEN = Path(__file__).parent / "golden"
 
 
@@ -44,7 +44,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 class SideBySide(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
-        return next((folder for folder in SAMPLING if path.startswith(folder)), path)
+        return "sampling" if path.startswith(SAMPLING) else path
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

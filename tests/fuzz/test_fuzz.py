@@ -41,7 +41,11 @@ def test_what_costs_much_is_refused_or_cheap(name: str) -> None:
 @functools.cache
 def starts(target: str) -> tuple[bytes, ...]:
     # What is cut out of real binaries needs toolchains: `make fuzz` has it.
-    return tuple(by_hand()) if target in ("elf", "buildinfo", "pclntab") else tuple(seeds(target))
+    return (
+        tuple(by_hand())
+        if target in ("elf", "buildinfo", "pclntab", "holes")
+        else tuple(seeds(target))
+    )
 
 
 @pytest.mark.parametrize("target", TARGETS)

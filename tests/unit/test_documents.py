@@ -186,3 +186,11 @@ def test_a_missing_path_is_found(tmp_path: Path) -> None:
     assert missing_paths(tmp_path) == lost
     assert missing_modules(tmp_path) == ["README.md: gotax.b"]
     assert missing_targets(tmp_path) == ["README.md: make walk"]
+
+
+def test_every_promise_of_security_names_a_test_that_is_there() -> None:
+    """docs/security.md: each `tests/FILE.py::NAME` is a function of that file."""
+    named = re.findall(r"(tests/[\w/]+\.py)::(\w+)", (ROOT / "docs/security.md").read_text())
+    assert len(named) > 20
+    for path, name in named:
+        assert f"def {name}(" in (ROOT / path).read_text(), f"{path}::{name}"

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 
 from tests.e2e.cluster.programs import cache, say
@@ -55,12 +56,14 @@ def build_collector(version: str) -> Path:
 
 def _build_dockerfile(name: str, *more: str) -> Path:
     dockerfile = (_ROOT / "Dockerfile").read_text()
-    base = re.search(r"^ARG BASE=(\S+)$", dockerfile, re.M)
+    # The digest is of a registry's image, which the one made here is not.
+    base = re.search(r"^ARG BASE=([^\s@]+)(?:@\S+)?$", dockerfile, re.M)
     if base is None:
         raise ImageError("the Dockerfile does not name its base in a line ARG BASE=")
     if not _id_of(base[1]):
         _make_base(base[1])
-    return _build(name, dockerfile, _ROOT, *_as_this_host_reaches_registries(), *more)
+    options = (f"--build-arg=BASE={base[1]}", *_as_this_host_reaches_registries(), *more)
+    return _build(name, dockerfile, _ROOT, *options)
 
 
 def _as_this_host_reaches_registries() -> list[str]:
@@ -186,3 +189,7 @@ def _run(*command: str, stdin: str = "", check: bool = True) -> str:
         words = f"{done.stdout}\n{done.stderr}".strip()[-3000:]
         raise ImageError(f"{' '.join(command)}: {words}")
     return done.stdout.strip()
+
+
+if __name__ == "__main__":  # make sbom
+    print(build_gotax(version("gotax")))
