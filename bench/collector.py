@@ -29,7 +29,7 @@ from typing import Any
 
 import grpc
 from gotax.exporters.stream import encoding
-from gotax.exporters.stream.interning import StreamDictionary
+from gotax.exporters.stream.interning import SentDictionary
 from gotax.window import Window
 from gotax.wire.v1 import ingest_pb2
 from gotax.wire.v1 import report_pb2 as wire
@@ -74,7 +74,7 @@ class Script:
     """The reports of a stream, interned once: those of one agent differ from another's in names."""
 
     def __init__(self, windows: Sequence[Window], offset: int, containers: int) -> None:
-        dictionary = StreamDictionary()
+        dictionary = SentDictionary()
         turned = [*windows[offset:], *windows[:offset]]
         self._reports = []
         for window in turned * _ROUNDS:

@@ -23,7 +23,7 @@ class Names(Protocol):
         """Containers known."""
 
 
-class Nobody:
+class NoNames:
     """Knows no names."""
 
     counts: Mapping[str, int] = {}
@@ -35,4 +35,4 @@ class Nobody:
         return 0
 
 
-NOBODY = Nobody()
+NO_NAMES = NoNames()

@@ -17,7 +17,7 @@ from gotax.linux import pidnamespace
 from gotax.linux.access import require_access
 from gotax.linux.cgroup import find_hierarchies
 from gotax.linux.procfs import list_pids
-from gotax.names import NOBODY, Names
+from gotax.names import NO_NAMES, Names
 from gotax.pipeline import Pipeline, Span
 from gotax.processes.first_look import LookSchedule
 from gotax.processes.resolver import Resolver
@@ -69,7 +69,7 @@ class Plan:
     thresholds: Thresholds = Thresholds()
     detail: Detail = Detail()
     host: str = ""
-    names: Names = NOBODY
+    names: Names = NO_NAMES
 
 
 class Session:

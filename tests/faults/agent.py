@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from gotax.exporters.stream.connection import Destination
-from gotax.exporters.stream.exporter import Identity, StreamExporter
+from gotax.exporters.stream.exporter import AgentIdentity, StreamExporter
 from gotax.exporters.stream.spool import Bounds, Spool
 
 from tests.patience import PATIENCE_S
@@ -45,7 +45,7 @@ def run(task: Task) -> None:
     number = int((folder / "next").read_text()) if (folder / "next").exists() else FIRST
     exporter = StreamExporter(
         Destination(task.address, plaintext=True),
-        Identity(task.name, task.name),
+        AgentIdentity(task.name, task.name),
         Spool(task.spool, Bounds(task.spool_bytes, 86_400)),
     )
     stopping: list[int] = []

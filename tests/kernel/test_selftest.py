@@ -67,7 +67,7 @@ def test_another_pid_namespace_is_noticed() -> None:
 WITHOUT_PTRACE = ("--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace")
 HIDDEN = 'mount -t proc -o hidepid=2 proc /proc && exec "$@"'
 WITH_BPF = ("--inh-caps=+bpf,+perfmon", "--ambient-caps=+bpf,+perfmon")
-NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *WITH_BPF)
+UNPRIVILEGED = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *WITH_BPF)
 AGENT = ("agent", "--listen", "127.0.0.1:0")
 
 
@@ -77,7 +77,7 @@ AGENT = ("agent", "--listen", "127.0.0.1:0")
     [
         pytest.param(("setpriv", *WITHOUT_PTRACE), "add the capability SYS_PTRACE", id="dropped"),
         pytest.param(
-            ("unshare", "-m", "sh", "-c", HIDDEN, "sh", *NOBODY),
+            ("unshare", "-m", "sh", "-c", HIDDEN, "sh", *UNPRIVILEGED),
             "hides the processes",
             id="hidepid",
         ),

@@ -11,7 +11,7 @@ from gotax import cli
 from gotax.cli import explain, options
 from gotax.config import Detail, Suppression, Thresholds
 from gotax.errors import UserError
-from gotax.names import NOBODY
+from gotax.names import NO_NAMES
 from gotax.pipeline import Pipeline
 from gotax.process import PodContainer, Workload
 from gotax.processes.resolver import Resolver
@@ -142,9 +142,9 @@ def test_kubernetes_is_optional(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     monkeypatch.delenv("NODE_NAME", raising=False)
     parse = cli.build_parser().parse_args
-    assert options.names_of(parse(["agent"])) is NOBODY
+    assert options.names_of(parse(["agent"])) is NO_NAMES
     monkeypatch.setenv("NODE_NAME", "n1")
-    assert options.names_of(parse(["check"])) is NOBODY
+    assert options.names_of(parse(["check"])) is NO_NAMES
     with pytest.raises(UserError, match="leave --node away"):
         options.names_of(parse(["agent", "--node", "n1"]))
     monkeypatch.delenv("NODE_NAME")

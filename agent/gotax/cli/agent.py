@@ -212,7 +212,7 @@ def _stream(options: argparse.Namespace) -> Exporter:
     """Imports gRPC only here, because it takes about 20 MB of memory."""
     with needed_by("--collector"):
         from gotax.exporters.stream.connection import Destination
-        from gotax.exporters.stream.exporter import Identity, StreamExporter
+        from gotax.exporters.stream.exporter import AgentIdentity, StreamExporter
         from gotax.exporters.stream.spool import Bounds, Spool
 
     destination = Destination(
@@ -228,7 +228,7 @@ def _stream(options: argparse.Namespace) -> Exporter:
     destination.check()
     spool = Spool(options.spool_dir, Bounds(options.spool_max_bytes, options.spool_max_age))
     node = options.collector_name or node_name_of(options) or socket.gethostname()
-    return StreamExporter(destination, Identity(node, node), spool)
+    return StreamExporter(destination, AgentIdentity(node, node), spool)
 
 
 def deliveries(options: argparse.Namespace) -> list[Delivery]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from gotax.exporters.stream import encoding
-from gotax.exporters.stream.interning import StreamDictionary
+from gotax.exporters.stream.interning import SentDictionary
 from gotax.process import CpuResources, PodContainer, Workload
 from gotax.profile import Category
 from gotax.window import Window
@@ -121,7 +121,7 @@ def test_a_collector_takes_every_window(window: Window) -> None:
 @given(st.lists(windows(), min_size=1, max_size=4))
 def test_interned_reports_say_the_same(stream: list[Window]) -> None:
     """One stream's reports, each as it was whole: but only what is new is sent."""
-    dictionary, decoder = StreamDictionary(), Decoder(SENDER)
+    dictionary, decoder = SentDictionary(), Decoder(SENDER)
     for number, window in enumerate(stream, 1):
         whole = report_of(window, number)
         short = dictionary.intern(whole)
@@ -135,7 +135,7 @@ def test_interned_reports_say_the_same(stream: list[Window]) -> None:
 
 def test_what_a_stream_knows_is_not_sent_again() -> None:
     """The second report of the same window has an empty dictionary."""
-    dictionary = StreamDictionary()
+    dictionary = SentDictionary()
     first = dictionary.intern(report_of(story_window()))
     second = dictionary.intern(report_of(story_window(), 2))
     assert first.dictionary.reset
@@ -146,7 +146,7 @@ def test_what_a_stream_knows_is_not_sent_again() -> None:
 def test_a_full_dictionary_starts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """And the report after it is complete in itself."""
     monkeypatch.setattr("gotax.exporters.stream.interning.ENTRIES_MAX", 10)
-    dictionary = StreamDictionary()
+    dictionary = SentDictionary()
     dictionary.intern(report_of(story_window()))
     again = dictionary.intern(report_of(story_window(), 2))
     assert again.dictionary.reset

@@ -32,7 +32,7 @@ from gotax.exporters.stream.connection import (
     Welcome,
     hello,
 )
-from gotax.exporters.stream.interning import StreamDictionary
+from gotax.exporters.stream.interning import SentDictionary
 from gotax.exporters.stream.segments import Record
 from gotax.exporters.stream.spool import DAMAGED, Spool
 from gotax.exporters.stream.statistics import Statistics
@@ -63,7 +63,7 @@ _LEVEL = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class AgentIdentity:
     """``agent`` is unique in the fleet and stable; ``node`` is where it runs."""
 
     agent: str
@@ -73,7 +73,7 @@ class Identity:
 class StreamExporter:
     """An ``Exporter``. UserError where a file or the spool cannot be used."""
 
-    def __init__(self, destination: Destination, identity: Identity, spool: Spool) -> None:
+    def __init__(self, destination: Destination, identity: AgentIdentity, spool: Spool) -> None:
         destination.check()
         self._windows = WindowQueue(WINDOWS_MAX)
         self._arrivals: SimpleQueue[Arrival | None] = SimpleQueue()
@@ -166,7 +166,7 @@ class _Sender:
     def __init__(
         self,
         destination: Destination,
-        identity: Identity,
+        identity: AgentIdentity,
         spool: Spool,
         arrivals: SimpleQueue[Arrival | None],
     ) -> None:
@@ -187,7 +187,7 @@ class _Sender:
 
     def _begin(self) -> None:
         """The state of a stream."""
-        self._dictionary = StreamDictionary()
+        self._dictionary = SentDictionary()
         self._under_way: deque[int] = deque()  # sent and not acknowledged
         self._acknowledged = 0  # reports of this stream
         self._last_sent = 0

@@ -17,7 +17,7 @@ STRING_BYTES_MAX = 4 << 20
 _CONTAINER_TEXTS = tuple(field.name for field in wire.Container.DESCRIPTOR.fields)
 
 
-class StreamDictionary:
+class SentDictionary:
     """The entries that one stream has been sent. Ids are the wire's: from 1."""
 
     def __init__(self) -> None:

@@ -44,7 +44,7 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _QueuedReport:
     """What is known of a record. ``report`` is None where it is on disk."""
 
     epoch: int
@@ -96,7 +96,7 @@ class Spool:
         self.dropped: Counter[str] = Counter()
         self.errors = 0
         self._bounds = bounds
-        self._entries: dict[int, _Entry] = {}
+        self._entries: dict[int, _QueuedReport] = {}
         self._last = 0
         self._memory_bytes = 0
         self._segments: Segments | None = None
@@ -112,7 +112,7 @@ class Spool:
         now = time.monotonic()
         for found in segments.found:
             born_s = now - found.age_s
-            self._add(_Entry(found.epoch, found.sequence, born_s, found.position, None))
+            self._add(_QueuedReport(found.epoch, found.sequence, born_s, found.position, None))
         segments.found = []
         if segments.damaged:
             self.dropped[DAMAGED] += segments.damaged
@@ -145,7 +145,7 @@ class Spool:
             except OSError:
                 self.errors += 1  # no room, or no disk: memory has some
         report = record.report if position is None else None
-        self._add(_Entry(record.epoch, record.sequence, now, position, report))
+        self._add(_QueuedReport(record.epoch, record.sequence, now, position, report))
         if position:
             self._settle_window()
         self._trim()
@@ -231,7 +231,7 @@ class Spool:
             self._counter.close()
         self._segments = self._counter = None
 
-    def _add(self, entry: _Entry) -> None:
+    def _add(self, entry: _QueuedReport) -> None:
         self._last += 1
         self._entries[self._last] = entry
         self._memory_bytes += len(entry.report or b"")
