@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from gotax.exporters.backends import KINDS, open_delivery
-from gotax.exporters.backends.delivery import Delivery, Patience
+from gotax.exporters.backends.delivery import Delivery, DeliveryLimits
 from gotax.exporters.backends.endpoint import parse_endpoint
 from gotax.exporters.backends.opentelemetry import OtlpBackend
 from gotax.profile import Category
@@ -32,9 +32,9 @@ from tests.unit.exporters.windows import (
 pytestmark = pytest.mark.usefixtures("otelcol")
 
 
-def delivery_to(collector: Collector, patience: Patience | None = None) -> Delivery:
+def delivery_to(collector: Collector, limits: DeliveryLimits | None = None) -> Delivery:
     backend = OtlpBackend(parse_endpoint(f"http://127.0.0.1:{collector.port}", 4317))
-    return Delivery(backend, patience)
+    return Delivery(backend, limits)
 
 
 def settle(delivery: Delivery, seconds: float = 180) -> None:
@@ -122,11 +122,11 @@ def test_a_lower_limit_of_the_receiver_is_learnt(tmp_path: Path) -> None:
 def test_nothing_is_lost_while_the_collector_is_killed_and_restarted(tmp_path: Path) -> None:
     """Windows published meanwhile arrive afterwards. One taken right before kill -9 may not be in
     the file: the collector had said yes, and kept it in memory."""
-    patience = Patience(first_delay_s=0.05, last_delay_s=0.2)
+    limits = DeliveryLimits(first_delay_s=0.05, last_delay_s=0.2)
     window = story_window()
     windows = [replace(window, start_unix_ns=window.start_unix_ns + n) for n in range(12)]
     collector = Collector(tmp_path)
-    delivery = delivery_to(collector, patience)
+    delivery = delivery_to(collector, limits)
     for number, one in enumerate(windows):
         if number % 4 == 0:
             collector.start()

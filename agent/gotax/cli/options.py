@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _INTERACTIVE_DRAIN_S = 1.0
 
 OLD_NAMES = {"--min-samples": "--min-hits", "--suppress": "--silence"}
-"""Flags of gotax 0.1 by their new names. The release after 0.2 drops them."""
+"""Flags of gotax 0.1 by their new names. The release after 0.2 removes them."""
 
 THRESHOLDS = (
     (
@@ -207,8 +207,8 @@ def node_name_of(options: argparse.Namespace) -> str:
 def names_of(options: argparse.Namespace) -> Names:
     """A running watch of the pods, or NO_NAMES without Kubernetes.
 
-    Raises UserError if a flag asks for Kubernetes and it cannot be reached. That is no error if
-    the node's name comes only from the environment.
+    Raises UserError if a flag asks for Kubernetes and it cannot be reached. That is no error if the
+    node's name comes only from the environment.
     """
     node = node_name_of(options)
     if not node:

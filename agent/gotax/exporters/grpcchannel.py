@@ -1,6 +1,6 @@
 """A gRPC channel to a remote service, with TLS or without.
 
-grpcio takes some 20 MB: import this only where a flag asks for it.
+grpcio takes about 20 MB of memory: import this module only if a flag needs it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def open_channel(
     options: Options,
     compression: grpc.Compression | None = None,
 ) -> grpc.Channel:
-    """``credentials`` None: without TLS. Raises UserError if a file cannot be read."""
+    """Without TLS if ``credentials`` is None. Raises UserError if a file cannot be read."""
     if credentials is None:
         return grpc.insecure_channel(authority, options, compression)
     names = (credentials.ca, credentials.key, credentials.certificate)

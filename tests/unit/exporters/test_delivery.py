@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from gotax.exporters.backends.account import Account
 from gotax.exporters.backends.containerprofile import Batch
-from gotax.exporters.backends.delivery import Delivery, DeliveryError, Patience
+from gotax.exporters.backends.delivery import Delivery, DeliveryError, DeliveryLimits
 from gotax.exporters.backends.metrics import BACKEND_SENT, METRICS
 from gotax.exporters.metrics.family import Instrumented
 from gotax.window import Window
@@ -18,14 +18,14 @@ from tests.patience import PATIENCE_S
 
 from .windows import build_window, fitting_load, mismatch_load, native_load, oversized_load
 
-QUICK = Patience(
+QUICK = DeliveryLimits(
     call_s=1.0,
     first_delay_s=0.01,
     last_delay_s=0.05,
     windows=4,
     backlog_bytes=1000,
     age_s=30.0,
-    farewell_s=0.3,
+    close_s=0.3,
 )
 THREE = build_window(oversized_load(), fitting_load(), mismatch_load(), native_load())
 """Three profiles: the fourth container is not Go."""
@@ -75,8 +75,8 @@ class Receiver:
 def opened() -> Iterator[Callable[..., Delivery]]:
     deliveries: list[Delivery] = []
 
-    def make(receiver: Receiver, patience: Patience = QUICK) -> Delivery:
-        deliveries.append(Delivery(receiver, patience))
+    def make(receiver: Receiver, limits: DeliveryLimits = QUICK) -> Delivery:
+        deliveries.append(Delivery(receiver, limits))
         return deliveries[-1]
 
     yield make
