@@ -287,7 +287,7 @@ def test_a_possible_loss_is_no_warning(
 def test_a_possible_loss_is_no_warning_without_a_limit(
     low: float, severity: Severity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """GT003, whose verdict is then that there is no limit."""
+    """GT003; the verdict is then unlimited."""
     context = predicted(report(64, 64, runtime=500, samples=1000, limit=None), monkeypatch, low)
     verdict, findings = judge(context)
     assert {f.code: f.severity for f in findings}[rules.UNLIMITED] is severity
