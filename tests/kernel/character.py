@@ -1,4 +1,4 @@
-"""gotax beside Go's own two accounts of a program's CPU time, as shares by category.
+"""Compares gotax with Go's own two measurements of a program's CPU time, as shares by category.
 
 tests/programs/character works, gotax samples it, and for the same window it takes a profile of
 itself (runtime/pprof) and reads its ``/cpu/classes`` (runtime/metrics).
@@ -47,7 +47,7 @@ MARKING: dict[str, frozenset[Category]] = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is measured: ``busy`` cores for each program, ``seconds`` at ``hz``."""
+    """The settings of a measurement: ``busy`` cores for each program, ``seconds`` at ``hz``."""
 
     version: str
     busy: float
@@ -65,9 +65,9 @@ class Account:
     own: Counter[Category]  # samples of its own profile, by the same table
     classes: dict[str, float]  # seconds by /cpu/classes
     cpu_s: float  # getrusage
-    waited_s: float  # its threads were ready to run, and had no CPU
-    untold: Counter[str]  # samples by stack, where no frame tells or outer frames are missing
-    own_untold: Counter[str]  # the former alone
+    waited_s: float  # its threads were runnable, and had no CPU
+    untold: Counter[str]  # samples by stack, of unknown category or truncated
+    own_untold: Counter[str]  # only the unknown ones
 
     @property
     def samples(self) -> int:
@@ -80,12 +80,12 @@ class Account:
         return self.own[category] / self.own.total()
 
     def deviation(self, category: Category) -> float:
-        """The standard deviation that chance gives the difference of the two shares."""
+        """The standard deviation of the difference of the two shares by chance."""
         p = (self.ours[category] + self.own[category] + 1) / (self.samples + self.own.total() + 2)
         return math.sqrt(p * (1 - p) * (1 / self.samples + 1 / self.own.total()))
 
     def marking(self) -> Iterator[tuple[str, float, float]]:
-        """(class, our share, Go's) of CPU time, where both tell it apart, and of all together."""
+        """(class, our share, Go's) of CPU time, for each class that both have, and the sum."""
         told = {name: sum(map(self.share, categories)) for name, categories in MARKING.items()}
         background = self.share(Category.GC_MARK_BACKGROUND)
         go = {name: self.classes[f"gc/{name}"] / self.cpu_s for name in MARKING}
@@ -126,7 +126,7 @@ def measure(plan: Plan, kinds: Sequence[str]) -> list[Account]:
                     go_binary("character", plan.version),
                     *("-kind", kind, "-profile", folder / kind),
                     *("-busy", str(plan.busy), "-profrate", str(PROFILE_HZ)),
-                    # The timers of its release, although its go.mod must be for the oldest.
+                    # The timers of its release, although its go.mod has to name the oldest.
                     env={"GODEBUG": "asynctimerchan=0"},
                 )
             )
@@ -174,13 +174,13 @@ def ask(programs: Sequence[Load], word: str) -> list[dict[str, Any]]:
 
 
 def waited(pid: int) -> float:
-    """Seconds that threads were ready to run without a CPU: Documentation/scheduler/sched-stats."""
+    """Seconds that threads were runnable without a CPU: Documentation/scheduler/sched-stats."""
     files = Path(f"/proc/{pid}/task").glob("*/schedstat")
     return sum(int(file.read_text().split()[1]) for file in files) / 1e9
 
 
 def own_samples(window: Window, pid: int) -> tuple[Counter[Category], Counter[str]]:
-    """A process's samples by category, and by stack those that are unknown or truncated."""
+    """A process's samples by category, and its unknown and truncated ones by stack."""
     counted, untold = Counter[Category](), Counter[str]()
     columns = window.profile
     for process, stack, number, samples in zip(
@@ -203,7 +203,7 @@ def own_samples(window: Window, pid: int) -> tuple[Counter[Category], Counter[st
 
 
 def in_user(stack: Stack) -> Category:
-    """What a stack would be if the CPU had not been in the kernel: no profile knows that it was."""
+    """A stack without its kernel frames, because Go's profile does not have them."""
     frames = [frame for place in stack for frame in place.frames]
     codes = [function_code(f.function) for f in frames if f.kind is FrameKind.GO]
     return classify(codes, in_kernel=False, native_leaf=False)
@@ -212,7 +212,7 @@ def in_user(stack: Stack) -> Category:
 def read_profile(path: Path) -> tuple[Counter[Category], Counter[str]]:
     """Samples of a runtime/pprof CPU profile by category; those of unknown category by stack.
 
-    It does not say what was in the kernel: page faults of the program are ``user`` here.
+    It does not show kernel time: page faults of the program are ``user`` here.
     """
     profile = profile_pb2.Profile.FromString(gzip.decompress(path.read_bytes()))
     names = {f.id: profile.string_table[f.name] for f in profile.function}
@@ -255,7 +255,7 @@ def _beside(shares: tuple[float, float] | None) -> str:
 
 
 def cases(account: Account) -> Iterator[str]:
-    """The stacks that do not tell everything, each with its samples."""
+    """The unknown and truncated stacks, each with its samples."""
     for name, stacks in (("gotax", account.untold), ("own profile", account.own_untold)):
         for stack, samples in stacks.most_common():
             yield f"{account.version} {account.kind}, {name}: {samples} x {stack}"
