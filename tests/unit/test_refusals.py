@@ -124,7 +124,7 @@ def test_another_file_of_the_same_inode_number(
 
 @dataclass(frozen=True)
 class Case:
-    """How a process is spoilt. ``reason`` of its row, or with ``is_open`` of what is not known."""
+    """A damaged process. ``reason``: of its row, or, with ``is_open``, of the unjudged program."""
 
     name: str
     reason: str
@@ -156,7 +156,7 @@ FIRST_PID = 100
 LIBRARY_AT, UNPACKED_AT = 0x7F00000, 0x400000
 
 
-class Spoilt:
+class DamagedProcesses:
     """Writes the processes of CASES to a host, with PIDs from FIRST_PID on."""
 
     def __init__(self, host: Host, known: Known, folder: Path, small: Path) -> None:  # noqa: F811
@@ -252,7 +252,7 @@ def spoilt(
     folder.mkdir()
     small = folder / "small"
     shutil.copy(go_binary("gomaxprocs", VERSIONS[-1], "386"), small)
-    Spoilt(host, known, folder, small).start()
+    DamagedProcesses(host, known, folder, small).start()
     return host
 
 
