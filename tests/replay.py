@@ -55,7 +55,8 @@ _VERSIONS = ("1.22.12", "1.26.8")
 _POD = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod"
 _UID = "0f3c1a52_3333_4222_8333_94445556666{}"
 _OF_ITSELF = re.compile(
-    r"^gotax_(own_cpu_seconds_total|resident_memory_bytes|(tick|drain)_seconds_sum) .*\n", re.M
+    r"^gotax_(own_cpu_seconds_total|resident_memory_bytes|(processing|drain)_seconds_sum) .*\n",
+    re.M,
 )
 
 

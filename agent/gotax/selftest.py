@@ -16,7 +16,7 @@ from pathlib import Path
 from gotax.config import Roots
 from gotax.errors import GotaxError, ProcessGoneError, ReadError
 from gotax.linux import pidnamespace
-from gotax.linux.cgroup import find_hierarchies
+from gotax.linux.cgroups.hierarchies import find_hierarchies
 from gotax.linux.procfs import (
     list_pids,
     read_environment,

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from gotax.config import Detail, Roots, Thresholds
-from gotax.linux.cgroup import find_hierarchies
+from gotax.linux.cgroups.hierarchies import find_hierarchies
 from gotax.pipeline import Pipeline, Span
 from gotax.processes.resolver import Resolver
 from gotax.sampling.sampler import EVERYTHING, Drain, Sampler, Target

@@ -26,7 +26,7 @@ from gotax.config import Roots, Thresholds
 from gotax.diagnosis import rules
 from gotax.diagnosis.context import Context
 from gotax.findings import Cause, Finding, Verdict
-from gotax.linux.cgroup import find_hierarchies
+from gotax.linux.cgroups.hierarchies import find_hierarchies
 from gotax.process import Automaxprocs, CpuUsage, Gomaxprocs, Origin, RuntimeState
 from gotax.processes.resolver import Resolver
 from gotax.profile import CATEGORY_COUNT, Category

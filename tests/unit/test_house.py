@@ -135,7 +135,8 @@ PURE = (
     *("errors.py", "config.py", "confidence.py", "lru.py", "wire/significance.py"),
     *("diagnosis/*.py", "diagnosis/rules/*.py"),
     *("golang/buildinfo.py", "golang/categories.py", "golang/classmap.py"),
-    *("golang/functab.py", "golang/inline.py"),
+    *("golang/functab.py", "golang/inline.py", "golang/alternatives.py"),
+    *("golang/automaxprocs.py", "golang/origin.py", "golang/prediction.py", "golang/startup.py"),
     *("golang/machinecode.py", "golang/moduledata.py", "golang/pcheader.py"),
     *("golang/pclntab.py", "golang/pcvalue.py"),
     "golang/stacks.py",
@@ -185,7 +186,7 @@ LARGE = {
     *("golang/pclntab.py", "golang/pclntab.py: Pclntab"),
     # Still too large; remove a module from this list when you divide it. Exporters:
     # Linux and Go:
-    *("linux/cgroup.py", "linux/procfs.py", "golang/origin.py"),
+    "linux/procfs.py",
 }
 CATCH_ALL_MAX = 2
 

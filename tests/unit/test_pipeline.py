@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from gotax.config import Detail, Thresholds
 from gotax.errors import ParseError
+from gotax.exporters.prometheus import Exposition, PrometheusExporter
 from gotax.findings import Verdict
 from gotax.golang.classmap import ClassMapReader
 from gotax.golang.gomaxprocs import find_gomaxprocs
@@ -893,6 +894,35 @@ def test_a_process_known_only_by_its_cgroup_has_the_group_of_running_ones(
     assert (living.pid, ended.pid) == (7, 0)
     assert replace(ended.container, name="") == replace(living.container, name="")
     assert ended.container.name == living.container.name
+
+
+@pytest.mark.parametrize("dropped", [frozenset[str](), frozenset({"id"})])
+def test_equal_programs_in_the_root_cgroup_have_a_series_each(
+    host: Host, known: Known, dropped: frozenset[str]
+) -> None:
+    """Two processes of one program in no cgroup shared one series. The name stays with its process,
+    and is free again when that has ended."""
+    walk, exporter = pipeline(host), PrometheusExporter(Exposition(dropped))
+
+    def names(*pids: int) -> dict[int, str]:
+        walk.absorb(drain([StackCount(pid, 3) for pid in pids]), 0.0)
+        window = walk.window(SPAN)
+        exporter.publish(window)
+        return {report.main_process.pid: report.container.name for report in window.reports}
+
+    for pid in (7, 8):
+        host.start(pid, 100, known.program, "/")
+    name = known.program.path.name
+    first = {7: name, 8: f"{name} (PID 8)"}
+    assert names(7, 8) == names(8, 7) == first
+    text = exporter.expose().decode()
+    shown = re.findall(r'^gotax_runtime_share{.*container="([^"]*)"', text, re.MULTILINE)
+    assert sorted(shown) == sorted(first.values())
+    host.end(7)
+    for _ in range(2):
+        names(8)
+    host.start(9, 200, known.program, "/")
+    assert names(8, 9) == {8: f"{name} (PID 8)", 9: name}
 
 
 def test_the_pod_of_a_part_is_that_of_its_container(host: Host, known: Known) -> None:

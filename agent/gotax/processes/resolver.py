@@ -8,7 +8,9 @@ from collections.abc import Collection, Iterable
 from gotax.config import Roots
 from gotax.errors import ProcessGoneError, ReadError
 from gotax.linux import procfs
-from gotax.linux.cgroup import Bounds, Cgroups, find_hierarchies
+from gotax.linux.cgroups.hierarchies import find_hierarchies
+from gotax.linux.cgroups.position import Bounds
+from gotax.linux.cgroups.tree import Cgroups
 from gotax.lru import LruCache
 from gotax.process import CpuUsage
 from gotax.processes.binaries import BinaryTable

@@ -22,6 +22,7 @@ from gotax.exporters.metrics.containers import (
     SERIES_OF_CONTAINER,
 )
 from gotax.exporters.metrics.family import Family as OwnFamily
+from gotax.exporters.metrics.http import HttpCounts
 from gotax.exporters.metrics.own import read_resident_bytes
 from gotax.exporters.prometheus import Exposition, PrometheusExporter
 from gotax.exporters.stream import metrics as of_streams
@@ -472,7 +473,7 @@ def full_exporter() -> PrometheusExporter:
     health = Health(0.1, 0.2, {"frames": 1}, {"frames": 1}, {"elf-truncated": 1})
     setting = Setting(lost={"no-process": 1}, health=health)
     window = build_window(oversized_load(), native_load(), setting=setting)
-    return published(window, others=[FixedStream(), Sent()])
+    return published(window, others=[FixedStream(), Sent(), HttpCounts()])
 
 
 def test_the_stream_has_metrics_only_with_a_collector() -> None:
