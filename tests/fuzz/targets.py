@@ -1,4 +1,4 @@
-"""What is fuzzed: one function of bytes for each kind of hostile input."""
+"""The fuzz targets: one function of bytes for each kind of hostile input."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def pclntab(data: bytes) -> None:
 
 
 def _interrogate(table: Pclntab, file: Elf) -> None:
-    _walk(table, 60)
+    _walk(table, 60)  # small batches take another path through the reader
     _walk(table, 2)  # few at a time take another way through the reader
     names = gomaxprocs.FUNCTIONS | {"main.main", "runtime.sigreturn"}
     _ask(lambda: list(table.function_ranges(names)), [])

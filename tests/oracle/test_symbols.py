@@ -54,7 +54,7 @@ def sampled_pcs(program: Program) -> UInt64Array:
 
 @every_build
 def test_addr2line_agrees(program: Program) -> None:
-    """The outermost function, and the innermost file and line, are what addr2line says."""
+    """The outermost function, and the innermost file and line, are those of addr2line."""
     pcs = oracle.questions(program, PCS).pcs
     opinion = oracle.by_addr2line(program, pcs, program.pclntab.frames(pcs))
     if not opinion.asked:
@@ -64,7 +64,7 @@ def test_addr2line_agrees(program: Program) -> None:
 
 @every_build
 def test_the_running_program_agrees(program: Program) -> None:
-    """Whole chains of inlined calls are what the runtime says inside the process."""
+    """Whole chains of inlined calls are those of the runtime inside the process."""
     asked = oracle.questions(program, PCS)
     opinion = oracle.by_runtime(program, asked, program.pclntab.frames(asked.pcs))
     if not opinion.asked:
@@ -73,7 +73,7 @@ def test_the_running_program_agrees(program: Program) -> None:
 
 
 def test_go_1_2_leaves_no_version(go_binary: Callable[..., Path]) -> None:
-    """Up to Go 1.3 a binary does not say its version: its table is known by its records."""
+    """Up to Go 1.3 a binary has no version: its table is recognised by its records."""
     path = go_binary("symbols", "1.2.2")
     twins = [go_binary("symbols", "1.2.2", *lost) for lost in (("stripped",), ("nosections",))]
     verdict = oracle.judge("go1.2.2", "1.2.2", path, twins, PCS)
@@ -82,7 +82,7 @@ def test_go_1_2_leaves_no_version(go_binary: Callable[..., Path]) -> None:
 
 
 def test_a_wrong_name_is_a_disagreement(go_binary: Callable[..., Path]) -> None:
-    """The judges can say no: to another function, line or chain, and to one that is missing."""
+    """The judges detect another function, line or chain, and a missing one."""
     version = VERSIONS[-1]
     with oracle.opened(go_binary("symbols", version), version) as program:
         asked = oracle.questions(program, PCS)
@@ -97,7 +97,7 @@ def test_a_wrong_name_is_a_disagreement(go_binary: Callable[..., Path]) -> None:
 
 
 @every_build
-def test_the_class_map_says_what_the_symbols_say(program: Program) -> None:
+def test_the_class_map_matches_the_symbols(program: Program) -> None:
     """At every address the codes of its frames, and whether there is one."""
     table = program.pclntab
     reader = ClassMapReader(table, function_code)
