@@ -37,7 +37,7 @@ from gotax.linux.procfs import (
     read_maps,
     read_online_cpus,
 )
-from gotax.test_the_value_read_is_the_value_of_the_process import GoBuild, Origin
+from gotax.process import GoBuild, Origin
 
 from tests.toolchains import OLD_VERSIONS, VERSIONS, minor
 
@@ -77,7 +77,7 @@ def look_at(path: Path, version: str) -> Binary:
     with FileReader(path) as reader:
         elf = parse_elf(reader)
         build = parse_buildinfo(elf)
-        test_a_call_is_detected_and_distinguished_from_the_variable build is not None
+        assert build is not None
         addresses = find_gomaxprocs(elf, parse_pclntab(elf, build.version or f"go{version}"))
         symbol = elf.symbol("runtime.gomaxprocs")
         cpus = elf.symbol("runtime.ncpu") or elf.symbol("runtime.numCPUStartup")
@@ -85,27 +85,27 @@ def look_at(path: Path, version: str) -> Binary:
 
 
 class Running:
-    """A program of tests/programs that prints its GOMAXPROCS whenever it is asked."""
+    """A program of tests/programs that prints its GOMAXPROCS on request."""
 
-    def __init__(self, path: Path, version: str, test_the_value_read_is_the_value_of_the_process: subprocess.Popen[str]) -> None:
+    def __init__(self, path: Path, version: str, process: subprocess.Popen[str]) -> None:
         self.binary = look_at(path, version)
-        self.pid = test_the_value_read_is_the_value_of_the_process.pid
-        self._process = test_the_value_read_is_the_value_of_the_process
+        self.pid = process.pid
+        self._process = process
         self.printed = self._read()
         with FileReader(path) as reader:
             elf = parse_elf(reader)
             bias = program_bias(elf, read_auxv("/proc", self.pid))
             mapped = [m for m in read_maps("/proc", self.pid).mappings if m.path == str(path)]
-            test_a_call_is_detected_and_distinguished_from_the_variable {load_bias(elf, mapping) for mapping in mapped} == {bias}
-        test_a_call_is_detected_and_distinguished_from_the_variable bias is not None
+            assert {load_bias(elf, mapping) for mapping in mapped} == {bias}
+        assert bias is not None
         self._bias = bias
 
     def _read(self) -> int:
-        test_a_call_is_detected_and_distinguished_from_the_variable self._process.stdout is not None
+        assert self._process.stdout is not None
         return int(self._process.stdout.readline())
 
     def ask(self, line: str = "") -> int:
-        test_a_call_is_detected_and_distinguished_from_the_variable self._process.stdin is not None
+        assert self._process.stdin is not None
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
         return self._read()
@@ -114,7 +114,7 @@ class Running:
         return read_gomaxprocs("/proc", self.pid, self.binary.addresses, self._bias)
 
     def facts(self) -> Facts:
-        """All from the outside, as the agent does it."""
+        """Everything from outside, as in the agent."""
         environment = read_environment("/proc", self.pid, VARIABLES)
         online = read_online_cpus("/sys")
         cgroups = Cgroups(find_hierarchies("/proc", "/sys/fs/cgroup"))
@@ -144,15 +144,15 @@ def running(path: Path, version: str, *wrapper: str, **variables: str) -> Iterat
         stdout=subprocess.PIPE,
         text=True,
         env=environment,
-    ) as test_the_value_read_is_the_value_of_the_process:
+    ) as process:
         try:
-            yield Running(path, version, test_the_value_read_is_the_value_of_the_process)
+            yield Running(path, version, process)
         finally:
-            test_the_value_read_is_the_value_of_the_process.kill()
+            process.kill()
 
 
 @builds
-def test_the_value_read_is_the_value_the_process_prints(
+def test_the_value_read_is_the_value_of_the_process(
     go_binary: GoBinary, version: str, variants: tuple[str, ...]
 ) -> None:
     """With the variable at 1, 2, 7 and 192, and with the default."""
@@ -161,61 +161,61 @@ def test_the_value_read_is_the_value_the_process_prints(
         variables = {"GOMAXPROCS": number} if number else {}
         with running(path, version, **variables) as program:
             live = program.live()
-            test_a_call_is_detected_and_distinguished_from_the_variable live.value == program.printed
-            test_a_call_is_detected_and_distinguished_from_the_variable live.custom == ((number is not None) if minor(version) >= FLAGGED else None)
-            test_a_call_is_detected_and_distinguished_from_the_variable predict(program.facts()).value == program.printed
-            test_a_call_is_detected_and_distinguished_from_the_variable program.origin() is (Origin.ENVIRONMENT if number else Origin.CPU_COUNT)
+            assert live.value == program.printed
+            assert live.custom == ((number is not None) if minor(version) >= FLAGGED else None)
+            assert predict(program.facts()).value == program.printed
+            assert program.origin() is (Origin.ENVIRONMENT if number else Origin.CPU_COUNT)
 
 
 @builds
-def test_a_call_is_seen_at_once_and_told_from_the_variable(
+def test_a_call_is_detected_and_distinguished_from_the_variable(
     go_binary: GoBinary, version: str, variants: tuple[str, ...]
 ) -> None:
     path = go_binary("gomaxprocs", version, *variants)
     for variables in ({}, {"GOMAXPROCS": "5"}):
         with running(path, version, **variables) as program:
-            test_a_call_is_detected_and_distinguished_from_the_variable program.ask("set 3") == 3
+            assert program.ask("set 3") == 3
             live = program.live()
-            test_a_call_is_detected_and_distinguished_from_the_variable live.value == 3
-            test_a_call_is_detected_and_distinguished_from_the_variable live.custom == (True if minor(version) >= FLAGGED else None)
-            test_a_call_is_detected_and_distinguished_from_the_variable program.origin() is Origin.CALL
+            assert live.value == 3
+            assert live.custom == (True if minor(version) >= FLAGGED else None)
+            assert program.origin() is Origin.CALL
 
 
 @pytest.mark.parametrize("version", VERSIONS + OLD_VERSIONS)
 @pytest.mark.parametrize("machine", ["amd64", "arm64"])
-def test_the_address_found_is_the_symbols_also_without_sections(
+def test_the_address_is_that_of_the_symbol_also_without_sections(
     go_binary: GoBinary, version: str, machine: str
 ) -> None:
-    """Wiping the section headers moves nothing, so both files must give the same address."""
+    """Removing the section headers moves nothing, so both files must give the same address."""
     variants = ("arm64",) if machine == "arm64" else ()
     plain = look_at(go_binary("gomaxprocs", version, *variants), version)
     wiped = look_at(go_binary("gomaxprocs", version, *variants, "nosections"), version)
-    test_a_call_is_detected_and_distinguished_from_the_variable plain.symbol == plain.addresses.value_address
-    test_a_call_is_detected_and_distinguished_from_the_variable plain.cpus_symbol == plain.addresses.cpus_address is not None
-    test_a_call_is_detected_and_distinguished_from_the_variable wiped.symbol is wiped.cpus_symbol is None
-    test_a_call_is_detected_and_distinguished_from_the_variable wiped.addresses == plain.addresses
-    test_a_call_is_detected_and_distinguished_from_the_variable (plain.addresses.custom_address is not None) == (minor(version) >= FLAGGED)
+    assert plain.symbol == plain.addresses.value_address
+    assert plain.cpus_symbol == plain.addresses.cpus_address is not None
+    assert wiped.symbol is wiped.cpus_symbol is None
+    assert wiped.addresses == plain.addresses
+    assert (plain.addresses.custom_address is not None) == (minor(version) >= FLAGGED)
 
 
 @pytest.mark.parametrize("version", [v for v in VERSIONS if minor(v) >= 24])
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="built for this machine only")
-def test_values_the_runtime_ignores_are_ignored(go_binary: GoBinary, version: str) -> None:
-    """Every spelling is judged as the test_the_value_read_is_the_value_of_the_process judges it."""
+def test_values_ignored_by_the_runtime_are_ignored(go_binary: GoBinary, version: str) -> None:
+    """Every spelling has the same effect as in the process."""
     path = go_binary("gomaxprocs", version)
     for text in ("", "0", "-2", "+4", " 4", "4 ", "4x", "0x4", "1_0", "007", "2147483648"):
         with running(path, version, GOMAXPROCS=text) as program:
-            test_a_call_is_detected_and_distinguished_from_the_variable predict(program.facts()).value == program.printed, text
-            test_a_call_is_detected_and_distinguished_from_the_variable program.live().value == program.printed
+            assert predict(program.facts()).value == program.printed, text
+            assert program.live().value == program.printed
             expected = (Origin.ENVIRONMENT,) if program.live().custom else (Origin.CPU_COUNT,)
-            test_a_call_is_detected_and_distinguished_from_the_variable program.live().custom is None or program.origin() in expected
+            assert program.live().custom is None or program.origin() in expected
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_automaxprocs_without_a_limit_leaves_the_default(go_binary: GoBinary, version: str) -> None:
     with running(go_binary("automaxprocs", version), version) as program:
-        test_a_call_is_detected_and_distinguished_from_the_variable program.binary.addresses.automaxprocs
-        test_a_call_is_detected_and_distinguished_from_the_variable program.live().value == program.printed
-        test_a_call_is_detected_and_distinguished_from_the_variable program.origin() is Origin.CPU_COUNT
+        assert program.binary.addresses.automaxprocs
+        assert program.live().value == program.printed
+        assert program.origin() is Origin.CPU_COUNT
 
 
 # ---------------------------------------------------------------------------------------------
@@ -257,37 +257,37 @@ def test_the_container_default_of_a_real_cgroup(
 ) -> None:
     """The limit counts from two CPUs on, and only below the number of CPUs.
 
-    The open limit file gives away that the runtime follows it.
+    The open limit file shows that the runtime follows it.
     """
     path = go_binary("container", version)
     with running(path, version, *limited(quota_us)) as program:
         facts = program.facts()
         prediction = predict(facts)
-        test_a_call_is_detected_and_distinguished_from_the_variable facts.leaf_limit_cores == quota_us / 100_000
-        test_a_call_is_detected_and_distinguished_from_the_variable facts.follows_limit
-        test_a_call_is_detected_and_distinguished_from_the_variable program.live() == LiveGomaxprocs(program.printed, False, facts.allowed_cpus)
-        test_a_call_is_detected_and_distinguished_from_the_variable prediction.value == program.printed
+        assert facts.leaf_limit_cores == quota_us / 100_000
+        assert facts.follows_limit
+        assert program.live() == LiveGomaxprocs(program.printed, False, facts.allowed_cpus)
+        assert prediction.value == program.printed
         below = max(2, -(-quota_us // 100_000)) < facts.allowed_cpus
-        test_a_call_is_detected_and_distinguished_from_the_variable program.origin() is (Origin.CONTAINER if below else Origin.CPU_COUNT)
+        assert program.origin() is (Origin.CONTAINER if below else Origin.CPU_COUNT)
 
 
 @pytest.mark.kernel
 @pytest.mark.parametrize("version", [v for v in VERSIONS if minor(v) >= FLAGGED])
-def test_an_old_go_line_turns_the_container_default_off(
+def test_an_old_go_line_disables_the_container_default(
     go_binary: GoBinary, limited: Limited, version: str
 ) -> None:
     """GOPATH mode counts as go 1.20: DefaultGODEBUG says so, and no limit file is open."""
     path = go_binary("gomaxprocs", version)
     with running(path, version, *limited(100_000)) as program:
         facts = program.facts()
-        test_a_call_is_detected_and_distinguished_from_the_variable "containermaxprocs=0" in facts.build.setting("DefaultGODEBUG")
-        test_a_call_is_detected_and_distinguished_from_the_variable not facts.follows_limit
-        test_a_call_is_detected_and_distinguished_from_the_variable predict(facts).value == program.printed == facts.allowed_cpus
-        test_a_call_is_detected_and_distinguished_from_the_variable program.origin() is Origin.CPU_COUNT
+        assert "containermaxprocs=0" in facts.build.setting("DefaultGODEBUG")
+        assert not facts.follows_limit
+        assert predict(facts).value == program.printed == facts.allowed_cpus
+        assert program.origin() is Origin.CPU_COUNT
     variables = {"GODEBUG": "containermaxprocs=1"}
     with running(path, version, *limited(100_000), **variables) as program:
-        test_a_call_is_detected_and_distinguished_from_the_variable program.facts().follows_limit
-        test_a_call_is_detected_and_distinguished_from_the_variable predict(program.facts()).value == program.printed
+        assert program.facts().follows_limit
+        assert predict(program.facts()).value == program.printed
 
 
 @pytest.mark.kernel
@@ -296,14 +296,14 @@ def test_an_old_go_line_turns_the_container_default_off(
 def test_automaxprocs_in_a_real_cgroup(
     go_binary: GoBinary, limited: Limited, version: str, quota_us: int
 ) -> None:
-    """It rounds down, to no less than 1, and does not mind the number of CPUs."""
+    """It rounds down, to at least 1, and ignores the number of CPUs."""
     path = go_binary("automaxprocs", version)
     with running(path, version, *limited(quota_us)) as program:
-        test_a_call_is_detected_and_distinguished_from_the_variable program.printed == max(1, quota_us // 100_000)
-        test_a_call_is_detected_and_distinguished_from_the_variable program.live().value == program.printed
-        test_a_call_is_detected_and_distinguished_from_the_variable predict(program.facts()).value == program.printed
-        test_a_call_is_detected_and_distinguished_from_the_variable program.origin() is Origin.AUTOMAXPROCS
-        test_a_call_is_detected_and_distinguished_from_the_variable program.ask("set 6") == 6
-        test_a_call_is_detected_and_distinguished_from_the_variable program.origin() is Origin.CALL
+        assert program.printed == max(1, quota_us // 100_000)
+        assert program.live().value == program.printed
+        assert predict(program.facts()).value == program.printed
+        assert program.origin() is Origin.AUTOMAXPROCS
+        assert program.ask("set 6") == 6
+        assert program.origin() is Origin.CALL
     with running(path, version, *limited(quota_us), GOMAXPROCS="") as program:
-        test_a_call_is_detected_and_distinguished_from_the_variable program.origin() is Origin.CPU_COUNT
+        assert program.origin() is Origin.CPU_COUNT
