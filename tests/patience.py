@@ -9,7 +9,7 @@ host."""
 
 
 def promised(seconds: float) -> pytest.MarkDecorator:
-    """Runs the test twice: ``within_s`` is once no measure, and once what is promised (timing)."""
+    """Runs the test twice: with ``within_s`` as a mere guard, and as the promised time (timing)."""
     return pytest.mark.parametrize(
         "within_s",
         [

@@ -1,4 +1,4 @@
-"""Go's own tools, the program's own runtime, and DWARF as judges of the symbolizer.
+"""The symbolizer compared with Go's own tools, the program's own runtime, and DWARF.
 
 The same with every release, all builds and a hundred times the addresses: tests/corpus.
 """
@@ -116,7 +116,7 @@ def test_the_class_map_matches_the_symbols(program: Program) -> None:
 
 
 def code_of(frame: Frame) -> int:
-    """Marks of the linker, which no code stands behind, look like C functions."""
+    """Marks of the linker without code look like C functions."""
     return NATIVE if frame.kind is FrameKind.NATIVE else function_code(frame.function)
 
 
@@ -161,8 +161,8 @@ def test_dwarf_agrees_on_inlined_calls(program: Program) -> None:
         if mine != chain:
             wrong.append((hex(pc), mine, chain))
     assert deep > 100
-    # About one in four thousand: DWARF's line at a function's end, or a wrapper it leaves out,
-    # where addr2line and the runtime side with the table.
+    # About one in four thousand: DWARF's line at a function's end, or a wrapper that it omits;
+    # addr2line and the runtime agree with the table.
     assert len(wrong) <= len(pcs) // 1000, wrong
 
 
@@ -176,14 +176,17 @@ def twin_frames(version: str, variants: Variants) -> tuple[list[tuple[Frame, ...
 
 @every_build
 @pytest.mark.parametrize("lost", [("stripped",), ("stripped", "nosections")])
-def test_a_stripped_twin_answers_alike(version: str, variants: Variants, lost: Variants) -> None:
+def test_a_stripped_twin_gives_the_same_answers(
+    version: str, variants: Variants, lost: Variants
+) -> None:
     """Neither the symbol table nor the section headers are needed."""
     assert twin_frames(version, (*variants, *lost)) == twin_frames(version, variants)
 
 
 @pytest.mark.parametrize("version", [v for v in (*OLD_VERSIONS, *VERSIONS) if minor(v) >= 16])
 def test_relocations_are_applied(go_binary: Callable[..., Path], version: str) -> None:
-    """A PIE whose relocated words are zero in the file, as lld leaves them, answers alike."""
+    """A PIE whose relocated words are zero in the file, as lld writes them, gives the same
+    answers."""
     path = go_binary("symbols", version, "pie", "stripped")
     data = bytearray(path.read_bytes())
     elf = parse_elf(BytesReader(bytes(data)))
