@@ -78,7 +78,7 @@ def as_pprof(windows: Sequence[Window]) -> list[int]:
 
 
 def lean(window: Window) -> Window:
-    """Go containers only, functions without addresses; samples that are then the same are one."""
+    """Go containers only, functions without addresses; samples that are then equal are combined."""
     names: dict[Stack, Stack] = {}
     samples: Counter[tuple[int, Stack, int]] = Counter()
     profile = window.profile
