@@ -1,5 +1,4 @@
-"""The cost of symbols of large Go binaries: time compared with Go's own tools, and the agent's
-memory.
+"""The cost of symbols of large Go binaries: time compared with Go's tools, and memory.
 
 .venv/bin/python -m bench.symbols [--rounds 5] [--no-memory] [--json]
 

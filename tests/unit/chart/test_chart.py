@@ -94,7 +94,7 @@ def objects(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[
 
 
 def test_the_readme_lists_every_value(pytestconfig: pytest.Config) -> None:
-    """Its table is what values.yaml says; --update-golden writes it anew."""
+    """Its table matches values.yaml; --update-golden writes it."""
     head, mark, _ = PAGE.read_text().partition("`values.schema.json`.\n")
     assert mark
     text = f"{head}{mark}\n{table()}\n"

@@ -98,7 +98,7 @@ def settled(delivery: Delivery) -> Account:
 
 
 def away(reason: str = "unavailable", after_s: float = 0.0) -> DeliveryError:
-    return DeliveryError(reason, "nobody there", after_s=after_s)
+    return DeliveryError(reason, "no answer", after_s=after_s)
 
 
 def final(reason: str = "invalid-argument") -> DeliveryError:
@@ -346,7 +346,7 @@ def test_only_changes_are_logged(
     settled(delivery)
     eventually(lambda: "again" in caplog.text)
     assert [record.message for record in caplog.records] == [
-        "receiver: nobody there",
+        "receiver: no answer",
         "receiver takes profiles again",
     ]
 

@@ -1,4 +1,4 @@
-"""/proc as the kernel writes it, and as nobody should."""
+"""/proc as the kernel writes it, and with invalid contents."""
 
 from __future__ import annotations
 
