@@ -1,4 +1,4 @@
-"""The scanner against real machine code, and what must be refused."""
+"""The scanner with real machine code, and code that it must refuse."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ relative_codes = pytest.mark.parametrize(
 
 
 @captured_codes
-def test_the_code_of_procresize_gives_the_address_the_symbol_has(captured: Captured) -> None:
+def test_the_address_found_is_that_of_the_symbol(captured: Captured) -> None:
     address, how = find_value(captured.machine, captured.procresize, captured.is_variable)
     assert address == captured.value
     assert how in ("exchange", "release-store", "call")
@@ -95,7 +95,7 @@ def test_moved_code_gives_the_moved_address(captured: Captured) -> None:
 
 @captured_codes
 def test_code_without_the_store_is_refused(captured: Captured) -> None:
-    """The address comes from two roles: with the second half of the code gone, there is none."""
+    """The address needs two functions: with the second half of the code gone, there is none."""
     data = captured.procresize.data[:64]
     with pytest.raises(ParseError) as error:
         find_value(captured.machine, Code(0x401000, data), lambda _: True)
@@ -149,7 +149,7 @@ def test_any_bytes_give_an_address_or_a_parse_error(
     [b"\x48\x8d\x05\0\0\0\0", b"\xb8", b"\x8b\x05", b"\x00\x00\x00\x90", b"\xe0\x07\x00\xf9"],
     ids=["lea", "mov", "load", "adrp", "str"],
 )
-def test_the_largest_code_of_nothing_but_openings_ends(machine: int, unit: bytes) -> None:
+def test_the_largest_code_of_only_openings_ends(machine: int, unit: bytes) -> None:
     """The work is linear in the code, which has at most 64 KiB."""
     code = Code(0x401000, (unit * 65536)[: 64 * 1024])
     with pytest.raises(ParseError):
@@ -157,7 +157,7 @@ def test_the_largest_code_of_nothing_but_openings_ends(machine: int, unit: bytes
 
 
 @pytest.mark.parametrize("register", [r for r in range(16) if r != 4])  # 4 is rsp
-def test_amd64_exchange_is_seen_through_every_register(register: int) -> None:
+def test_amd64_exchange_is_recognised_with_every_register(register: int) -> None:
     """mov eax, [rip+a]; lea register, [rip+a]; xchg [register], ecx, as an assembler writes it."""
     low, high = register & 7, register >> 3
     exchange = (bytes([0x41]) if high else b"") + b"\x87"
