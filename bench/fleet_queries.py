@@ -268,47 +268,47 @@ def sizes(connections: Connections) -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Query:
     name: str
     bar_s: float | None
     ask: Callable[[], int]
 
 
-def asked(questions: Questions, end: int) -> tuple[Asked, ...]:
+def queries(questions: Questions, end: int) -> tuple[Query, ...]:
     def selected(*terms: str) -> Selection:
         return parse_selection(terms, end)
 
     week, one = "since=7d", "workload=service-000"
     return (
-        Asked("top, 7 days", 1.0, lambda: len(questions.top(selected(week)).rows)),
-        Asked(
+        Query("top, 7 days", 1.0, lambda: len(questions.top(selected(week)).rows)),
+        Query(
             "top of one node, 7 days",
             None,
             lambda: len(questions.top(selected(week, "node=node-0007")).rows),
         ),
-        Asked("top, last hour", None, lambda: len(questions.top(selected("since=1h")).rows)),
-        Asked(
+        Query("top, last hour", None, lambda: len(questions.top(selected("since=1h")).rows)),
+        Query(
             "flame graph of one workload, 7 days",
             2.0,
             lambda: len(boxes(tree(questions.profile(selected(week, one))))),
         ),
-        Asked(
+        Query(
             "flame graph of the whole fleet, 7 days",
             None,
             lambda: len(boxes(tree(questions.profile(selected(week))))),
         ),
-        Asked(
+        Query(
             "functions of one workload, last hour",
             None,
             lambda: len(questions.functions(selected("since=1h", one)).rows),
         ),
-        Asked(
+        Query(
             "compare by GOMAXPROCS, 7 days",
             None,
             lambda: len(questions.compare(selected(week, one)).sides),
         ),
-        Asked("changes, 7 days", None, lambda: len(questions.changes(selected(week)).rows)),
-        Asked(
+        Query("changes, 7 days", None, lambda: len(questions.changes(selected(week)).rows)),
+        Query(
             "workload page's sums, 7 days",
             None,
             lambda: 1 if questions.workload(selected(week, one)) else 0,
@@ -332,7 +332,7 @@ def ask(folder: Path, memory_bytes: int) -> int:
             raise SystemExit(f"only {part:.1%} of the time is in stacks whose functions are known")
         missed = 0
         print(f"\n{'question':<42}{'first':>9}{'median':>9}{'worst':>9}   bar")
-        for one in asked(questions, newest + 3600):
+        for one in queries(questions, newest + 3600):
             times = []
             for _ in range(_ASKED):
                 start = time.perf_counter()

@@ -38,14 +38,14 @@ PROGRAMS = {
 
 
 @dataclass(slots=True)
-class Story:
+class History:
     """The verdicts and findings of one container, window by window."""
 
     verdicts: list[str] = field(default_factory=list)  # each only when it changed
     coming: dict[str, int] = field(default_factory=dict)  # by code, how often it appeared
     codes: frozenset[str] = frozenset()
 
-    def hear(self, verdict: str, codes: frozenset[str]) -> list[str]:
+    def add(self, verdict: str, codes: frozenset[str]) -> list[str]:
         """The changes."""
         news = []
         if not self.verdicts or self.verdicts[-1] != verdict:
@@ -70,7 +70,7 @@ def main() -> int:
     parser.add_argument("--go", default="1.24.13", help="version of Go (1.24.13)")
     options = parser.parse_args()
     binary = go_binary("changing", options.go)
-    stories = {name: Story() for name in PROGRAMS}
+    histories = {name: History() for name in PROGRAMS}
     with ExitStack() as stack:
         groups = stack.enter_context(limited_groups(tuple(PROGRAMS), 1.0))
         for group, (procs, kind, rate) in zip(groups, PROGRAMS.values(), strict=True):
@@ -88,16 +88,16 @@ def main() -> int:
                 return 1
             windows += 1
             for name, verdict, codes in _said(paths):
-                if news := stories[name].hear(verdict, codes):
+                if news := histories[name].add(verdict, codes):
                     print(f"{elapsed / 60:6.1f} min  {name:10} {' '.join(news)}", flush=True)
     print(f"{windows} windows in {options.hours:g} h")
-    for name, story in stories.items():
-        path = " > ".join(story.verdicts) or "never seen"
+    for name, history in histories.items():
+        path = " > ".join(history.verdicts) or "never seen"
         print(
-            f"{name:10} {path}; {', '.join(sorted(story.codes)) or 'no finding'};"
-            f" {story.flaps} flaps"
+            f"{name:10} {path}; {', '.join(sorted(history.codes)) or 'no finding'};"
+            f" {history.flaps} flaps"
         )
-    return 1 if any(s.flaps or not s.verdicts for s in stories.values()) else 0
+    return 1 if any(s.flaps or not s.verdicts for s in histories.values()) else 0
 
 
 def _start(group: Group, procs: str, *command: str | Path) -> subprocess.Popen[bytes]:

@@ -88,7 +88,7 @@ TOGETHER: tuple[dict[str, Subject], ...] = (
 
 
 @dataclass(frozen=True)
-class Seen:
+class Watched:
     report: ContainerReport
     duration_s: float
     cpus: int
@@ -101,7 +101,7 @@ class Seen:
 @pytest.fixture(scope="module")
 def seen(
     go_binary: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Seen]:
+) -> dict[str, Watched]:
     """Every subject by its name, after all of them were sampled."""
 
     def binary(program: Program) -> Path:
@@ -109,13 +109,13 @@ def seen(
             return obfuscated(go_binary(program.program, GO), tmp_path_factory.mktemp("obfuscated"))
         return go_binary(program.program, GO, *program.variants)
 
-    found: dict[str, Seen] = {}
+    found: dict[str, Watched] = {}
     for subjects in TOGETHER:
         found |= watch(subjects, binary)
     return found
 
 
-def watch(subjects: dict[str, Subject], binary: Callable[[Program], Path]) -> dict[str, Seen]:
+def watch(subjects: dict[str, Subject], binary: Callable[[Program], Path]) -> dict[str, Watched]:
     with ExitStack() as stack:
         paths, pids = {}, set()
         for name, subject in subjects.items():
@@ -136,7 +136,7 @@ def watch(subjects: dict[str, Subject], binary: Callable[[Program], Path]) -> di
             next(session.windows(0.1, StopSignal()))  # the kernel's counters grow from here
             window = next(windows)
     return {
-        paths[report.container.cgroup]: Seen(report, window.duration_s, window.cpu_count)
+        paths[report.container.cgroup]: Watched(report, window.duration_s, window.cpu_count)
         for report in window.reports
     }
 
@@ -187,26 +187,26 @@ NEEDS_ITS_SHARE = {"GT004", "GT006", "GT007"}
         for code in TRIGGERS
     ],
 )
-def test_the_finding_is_made_only_for_its_subject(code: str, seen: dict[str, Seen]) -> None:
+def test_the_finding_is_made_only_for_its_subject(code: str, seen: dict[str, Watched]) -> None:
     """In one window of four seconds each."""
     with_it, without = TRIGGERS[code]
     assert code in seen[with_it].findings, told(seen[with_it])
     assert code not in seen[without].findings, told(seen[without])
 
 
-def told(subject: Seen) -> str:
+def told(subject: Watched) -> str:
     lines = [f"{f.code} {f.title}: {[e.text for e in f.evidence]}" for f in subject.report.findings]
     return f"{subject.report.samples} samples; " + ("; ".join(lines) or "no finding")
 
 
-def test_locks_are_distinguished_from_channels(seen: dict[str, Seen]) -> None:
+def test_locks_are_distinguished_from_channels(seen: dict[str, Watched]) -> None:
     """Both are coordination; the title names the cause."""
     assert "(channels)" in seen["passing"].findings["GT011"].title
     assert "(locks)" in seen["locking"].findings["GT011"].title
 
 
 @pytest.mark.timing
-def test_only_costly_findings_are_warnings(seen: dict[str, Seen]) -> None:
+def test_only_costly_findings_are_warnings(seen: dict[str, Watched]) -> None:
     """Two of all these subjects have a costly GOMAXPROCS."""
     warned = {
         name
@@ -216,7 +216,7 @@ def test_only_costly_findings_are_warnings(seen: dict[str, Seen]) -> None:
     assert warned - {"without-a-limit"} == {"oversized", "in-bursts"}
 
 
-def test_the_finding_has_cause_and_remedy(seen: dict[str, Seen]) -> None:
+def test_the_finding_has_cause_and_remedy(seen: dict[str, Watched]) -> None:
     """Cause, confidence, the saving as a range, its sources, and the patch."""
     finding = seen["oversized"].findings["GT001"]
     assert finding.cause is Cause.ENVIRONMENT
@@ -228,7 +228,7 @@ def test_the_finding_has_cause_and_remedy(seen: dict[str, Seen]) -> None:
     assert sum(source.cores for source in saving.sources) == pytest.approx(saving.mid)
 
 
-def on_a_large_node(subject: Seen, cpus: int) -> Context:
+def on_a_large_node(subject: Watched, cpus: int) -> Context:
     """The same process on a host with more CPUs, which it fits: it was started with one P for each.
     The test machine is too small to count as a large node."""
     main = subject.report.main_process
@@ -238,7 +238,7 @@ def on_a_large_node(subject: Seen, cpus: int) -> Context:
     return Context(report, subject.duration_s, cpus, Thresholds())
 
 
-def test_no_limit_on_a_large_node(seen: dict[str, Seen]) -> None:
+def test_no_limit_on_a_large_node(seen: dict[str, Watched]) -> None:
     """GT003 with 64 CPUs; not with 7 of them, and not with a limit."""
     subject = seen["without-a-limit"]
     found = {f.code: f for f in rules.find_all(on_a_large_node(subject, 64))}

@@ -21,7 +21,7 @@ each_version = pytest.mark.parametrize("version", [VERSIONS[1], VERSIONS[-1]])
 
 
 @dataclass
-class Seen:
+class Watched:
     """Samples by the innermost function of the programs' own code, and the last state of the
     process."""
 
@@ -46,9 +46,9 @@ class Seen:
                 self.functions[own] += samples
 
 
-def watch(program: Load, wanted: tuple[str, ...]) -> Seen:
+def watch(program: Load, wanted: tuple[str, ...]) -> Watched:
     """Until each of these functions has enough samples."""
-    seen = Seen()
+    seen = Watched()
     with Walk(499) as walk:
 
         def often() -> bool:

@@ -66,7 +66,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Watched:
     report: ContainerReport
     printed: int
 
@@ -106,7 +106,7 @@ class Running:
             self.printed = int(self.load.line())
         self.table = Resolver(Roots())
 
-    def look(self) -> Seen:
+    def look(self) -> Watched:
         self.table.begin_round()
         pid = self.load.pid
         known = [e for e in self.table.go_processes() if e.process.pid == pid]
@@ -127,7 +127,7 @@ class Running:
             verdict=Verdict.UNREADABLE,
             process_samples=(1000,),
         )
-        return Seen(report, self.printed)
+        return Watched(report, self.printed)
 
 
 def one_cpu(group: Group, stack: ExitStack) -> None:
@@ -156,25 +156,25 @@ def running(start: Start) -> Iterator[Running]:
         yield Running(start, stack)
 
 
-def look(start: Start) -> Seen:
+def look(start: Start) -> Watched:
     with running(start) as process:
         seen = process.look()
     assert seen.found.value == seen.printed
     return seen
 
 
-def on_sixteen(seen: Seen) -> Seen:
+def on_sixteen(seen: Watched) -> Watched:
     """As if it had found 16 CPUs at its start."""
     return with_value(seen, SIXTEEN)
 
 
-def with_value(seen: Seen, value: int) -> Seen:
+def with_value(seen: Watched, value: int) -> Watched:
     main = seen.report.main_process
     changed = replace(main, gomaxprocs=replace(seen.found, value=value))
     return replace(seen, report=replace(seen.report, processes=(changed,)))
 
 
-def findings(seen: Seen, earlier_limit: float | None = None) -> dict[str, Finding]:
+def findings(seen: Watched, earlier_limit: float | None = None) -> dict[str, Finding]:
     context = Context(seen.report, DURATION_S, SIXTEEN, Thresholds(), earlier_limit=earlier_limit)
     return {finding.code: finding for finding in rules.find_all(context)}
 
@@ -457,7 +457,7 @@ def test_after_the_remedy_the_finding_is_gone(name: str, program: Callable[..., 
     follow_text(finding.remedy.text, start)
 
 
-def costly(seen: Seen, earlier_limit: float | None = None) -> Finding:
+def costly(seen: Watched, earlier_limit: float | None = None) -> Finding:
     return findings(seen, earlier_limit)[rules.COSTLY]
 
 
@@ -531,12 +531,12 @@ def test_a_fork_of_automaxprocs_has_no_expected_value(tmp_path: Path) -> None:
 # Findings that are not about a GOMAXPROCS above what fits
 
 
-def judged(seen: Seen, code: str) -> Finding | None:
+def judged(seen: Watched, code: str) -> Finding | None:
     context = Context(seen.report, DURATION_S, SIXTEEN, Thresholds())
     return {f.code: f for f in rules.find_all(context)}.get(code)
 
 
-def busy(seen: Seen, cores: float, throttled: int = 0) -> Seen:
+def busy(seen: Watched, cores: float, throttled: int = 0) -> Watched:
     usage = CpuUsage(None, 600, throttled, throttled * 10**7)
     report = replace(seen.report, cpu_ns=round(cores * DURATION_S * 1e9), usage=usage)
     return replace(seen, report=report)
@@ -614,13 +614,13 @@ def test_gt008_says_if_fewer_ps_would_help_as_well() -> None:
     assert judged(raised, rules.LIMIT_TOO_LOW) is None
 
 
-def collecting(seen: Seen) -> Seen:
+def collecting(seen: Watched) -> Watched:
     samples = np.zeros(CATEGORY_COUNT, np.int64)
     samples[Category.GC_MARK_DEDICATED], samples[Category.USER] = 500, 500
     return replace(seen, report=replace(seen.report, category_samples=samples))
 
 
-def cycles_of(start: Start) -> tuple[int, RuntimeState, Seen]:
+def cycles_of(start: Start) -> tuple[int, RuntimeState, Watched]:
     """GC cycles for the same work, as counted by the runtime itself."""
     with running(start) as process:
         seen = process.look()

@@ -38,7 +38,7 @@ EMPTY = Profile(
 
 
 @dataclass(frozen=True)
-class Seen:
+class Interval:
     """One container in one window: GOMAXPROCS, runtime and user samples; each sample is 10 ms."""
 
     value: int | None
@@ -74,7 +74,7 @@ class Seen:
         )
 
 
-def window(seen: Sequence[Seen], number: int = 0) -> Window:
+def window(seen: Sequence[Interval], number: int = 0) -> Window:
     return Window(
         host="node",
         start_unix_ns=number * round(WINDOW_S * 1e9),
@@ -90,7 +90,7 @@ def window(seen: Sequence[Seen], number: int = 0) -> Window:
 
 
 def follow(
-    windows: Sequence[Sequence[Seen]], settings: Settings = SETTLE
+    windows: Sequence[Sequence[Interval]], settings: Settings = SETTLE
 ) -> list[tuple[int, Change]]:
     """Every change, with the number of the window that reported it."""
     watch = ChangeWatch(settings)
@@ -106,7 +106,7 @@ def follow(
 def test_a_lasting_change_is_compared_once() -> None:
     """Windows 0 to 9 under 192, 10 to 29 under 1. The first window of the container, that of the
     change and the one after it belong to neither side; four windows make the 60 s."""
-    windows = [[Seen(192, 60, 40)]] * 10 + [[Seen(1, 5, 35)]] * 20
+    windows = [[Interval(192, 60, 40)]] * 10 + [[Interval(1, 5, 35)]] * 20
     ((number, found),) = follow(windows)
     assert number == 10 + 1 + 4
     assert found.unix_ns == (number + 1) * WINDOW_S * 1e9
@@ -126,7 +126,7 @@ def test_a_lasting_change_is_compared_once() -> None:
 
 def test_only_the_last_minutes_before_a_change_count() -> None:
     """A service that cost 3 times as much an hour ago is compared with its last 2½ to 5 minutes."""
-    windows = [[Seen(192, 100, 200)]] * 240 + [[Seen(192)]] * 20 + [[Seen(1)]] * 10
+    windows = [[Interval(192, 100, 200)]] * 240 + [[Interval(192)]] * 20 + [[Interval(1)]] * 10
     ((_, found),) = follow(windows)
     assert found.comparison.before.cores == pytest.approx(1 / 15)
     assert 150 <= found.comparison.before.duration_s <= 300
@@ -134,15 +134,15 @@ def test_only_the_last_minutes_before_a_change_count() -> None:
 
 def test_a_value_that_returns_before_it_settled_is_no_change() -> None:
     """Four windows with another value, then the old one again: the old period continues."""
-    blip = [[Seen(192)]] * 8 + [[Seen(4)]] * 4 + [[Seen(192)]] * 20
+    blip = [[Interval(192)]] * 8 + [[Interval(4)]] * 4 + [[Interval(192)]] * 20
     assert follow(blip) == []
-    ((_, found),) = follow([*blip, *[[Seen(1)]] * 10])
+    ((_, found),) = follow([*blip, *[[Interval(1)]] * 10])
     assert found.comparison.before.gomaxprocs == 192
 
 
 def test_a_value_that_never_settles_is_ignored() -> None:
     """192, briefly 8, then 1: 192 is compared with 1."""
-    windows = [[Seen(192)]] * 8 + [[Seen(8)]] * 3 + [[Seen(1)]] * 8
+    windows = [[Interval(192)]] * 8 + [[Interval(8)]] * 3 + [[Interval(1)]] * 8
     ((_, found),) = follow(windows)
     assert (found.comparison.before.gomaxprocs, found.comparison.after.gomaxprocs) == (192, 1)
 
@@ -150,16 +150,16 @@ def test_a_value_that_never_settles_is_ignored() -> None:
 @pytest.mark.parametrize(("user", "count"), [(0, 0), (1, 0), (15, 1)])
 def test_the_comparison_waits_for_enough_samples(user: int, count: int) -> None:
     """50 samples on either side are needed; after 15 minutes there is no comparison."""
-    windows = [[Seen(192)]] * 8 + [[Seen(1, 0, user)]] * 8
+    windows = [[Interval(192)]] * 8 + [[Interval(1, 0, user)]] * 8
     assert len(follow(windows)) == count
-    late = [*windows[:8], *[[Seen(1, 0, 0)]] * 65, *[[Seen(1)]] * 10]
+    late = [*windows[:8], *[[Interval(1, 0, 0)]] * 65, *[[Interval(1)]] * 10]
     assert follow(late) == []
 
 
 def test_a_restart_in_the_same_cgroup_is_compared() -> None:
     """The container is absent for a minute, and the window of its return has both processes."""
-    away: list[list[Seen]] = [[]] * 4
-    windows = [[Seen(192)]] * 8 + away + [[Seen(1, also=(192,))]] + [[Seen(1)]] * 10
+    away: list[list[Interval]] = [[]] * 4
+    windows = [[Interval(192)]] * 8 + away + [[Interval(1, also=(192,))]] + [[Interval(1)]] * 10
     ((_, found),) = follow(windows)
     assert (found.comparison.before.gomaxprocs, found.comparison.after.gomaxprocs) == (192, 1)
     assert found.comparison.after.duration_s == 4 * WINDOW_S
@@ -167,12 +167,12 @@ def test_a_restart_in_the_same_cgroup_is_compared() -> None:
 
 def test_two_processes_of_one_program_with_different_values_are_no_change() -> None:
     """The main process changes from window to window, and no value changed."""
-    windows = [[Seen(8, also=(2,))], [Seen(2, also=(8,))]] * 30
+    windows = [[Interval(8, also=(2,))], [Interval(2, also=(8,))]] * 30
     assert follow(windows) == []
 
 
-def pod(name: str, value: int, runtime: int = 20, user: int = 80) -> Seen:
-    return Seen(value, runtime, user, name=name, container_id=name * 8)
+def pod(name: str, value: int, runtime: int = 20, user: int = 80) -> Interval:
+    return Interval(value, runtime, user, name=name, container_id=name * 8)
 
 
 def test_a_rollout_is_compared_when_the_last_old_container_has_ended() -> None:
@@ -203,15 +203,15 @@ def test_another_deployment_that_ends_is_no_rollout() -> None:
 
 def test_a_bare_cgroup_is_no_successor() -> None:
     """A unit that ends and another that starts are two, even with the same program."""
-    windows = [[Seen(192, name="one.service")]] * 10 + [[Seen(1, name="two.service")]] * 30
+    windows = [[Interval(192, name="one.service")]] * 10 + [[Interval(1, name="two.service")]] * 30
     assert follow(windows) == []
 
 
 def test_unreadable_windows_are_ignored() -> None:
     """A window without a value changes nothing."""
-    windows = [[Seen(192)]] * 8 + [[Seen(None)]] * 3 + [[Seen(1)]] * 8
+    windows = [[Interval(192)]] * 8 + [[Interval(None)]] * 3 + [[Interval(1)]] * 8
     assert len(follow(windows)) == 1
-    assert follow([[Seen(192)], [Seen(None)]] * 20) == []
+    assert follow([[Interval(192)], [Interval(None)]] * 20) == []
 
 
 def test_containers_and_changes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,13 +221,13 @@ def test_containers_and_changes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(change, "CHANGES_MAX", 3)
     watch = ChangeWatch(SETTLE)
     for number in range(40):
-        watch.observe(window([Seen(1, name=f"once-{number}")], number))
+        watch.observe(window([Interval(1, name=f"once-{number}")], number))
         assert len(watch) <= 5
     crowd = [f"web-{i}" for i in range(5)]
     changes: tuple[Change, ...] = ()
     for value in (192, 1):
         for number in range(10):
-            changes = watch.observe(window([Seen(value, name=name) for name in crowd], number))
+            changes = watch.observe(window([Interval(value, name=name) for name in crowd], number))
             assert len(changes) <= 3
     assert len(changes) == 3
 
@@ -236,7 +236,7 @@ def test_a_comparison_is_shown_for_an_hour() -> None:
     """After it the windows no longer have it."""
     watch = ChangeWatch(SETTLE)
     shown = [
-        bool(watch.observe(window([Seen(192 if number < 10 else 1)], number)))
+        bool(watch.observe(window([Interval(192 if number < 10 else 1)], number)))
         for number in range(300)
     ]
     assert shown.index(True) == 15
@@ -252,7 +252,7 @@ SPELLS = st.lists(
 def test_any_history_follows_the_rules(spells: list[tuple[int, int, int]]) -> None:
     """The two values differ, both sides held for 60 s with 50 samples, and the side after the
     change is the sequence of windows up to this one, without its first two."""
-    windows = [[Seen(value, 0, user)] for value, length, user in spells for _ in range(length)]
+    windows = [[Interval(value, 0, user)] for value, length, user in spells for _ in range(length)]
     values = [seen.value for (seen,) in windows]
     for number, found in follow(windows):
         before, after = found.comparison.before, found.comparison.after
@@ -270,14 +270,14 @@ def test_any_history_follows_the_rules(spells: list[tuple[int, int, int]]) -> No
 @given(st.sampled_from([1, 4, 192]), st.lists(st.integers(0, 200), max_size=60))
 def test_load_alone_is_no_change(value: int, loads: list[int]) -> None:
     """However the CPU usage changes under one value."""
-    assert follow([[Seen(value, 0, user)] for user in loads]) == []
+    assert follow([[Interval(value, 0, user)] for user in loads]) == []
 
 
 def test_the_settings_follow_a_long_settling_time() -> None:
     """The memory is always at least twice the settling time."""
     long = Settings.settling(600.0)
     assert long.memory_s >= 2 * long.settle_s
-    windows = [[Seen(192)]] * 200 + [[Seen(1)]] * 60
+    windows = [[Interval(192)]] * 200 + [[Interval(1)]] * 60
     assert len(follow(windows, long)) == 1
     assert replace(Settings(), settle_s=20.0) == Settings.settling(20.0)
 
@@ -287,7 +287,7 @@ def test_a_process_whose_cgroup_gets_a_limit_keeps_its_history() -> None:
     and after are compared, as for a resized container. A bare cgroup is no part of another."""
 
     def seen(value: int, nested: str, unit: str | None = "x.service") -> ContainerReport:
-        report = Seen(value).report()
+        report = Interval(value).report()
         key = f"/x.service/{nested}".rstrip("/")
         container = Container(key, key, "/x.service/1", unit=unit, nested=nested)
         process = replace(report.main_process, container=container)
@@ -312,7 +312,7 @@ def test_a_process_whose_cgroup_gets_a_limit_keeps_its_history() -> None:
 def test_a_bare_cgroup_replaces_no_container() -> None:
     """A container of the program ends, and a unit of the same program starts: they are
     unrelated."""
-    windows = [[pod("a", 192)]] * 10 + [[Seen(1, name="two.service")]] * 30
+    windows = [[pod("a", 192)]] * 10 + [[Interval(1, name="two.service")]] * 30
     assert follow(windows) == []
 
 
