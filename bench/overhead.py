@@ -91,7 +91,7 @@ class Cost:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--hz", type=int, default=19, help="of everybody (19)")
+    parser.add_argument("--hz", type=int, default=19, help="of all profilers (19)")
     parser.add_argument("--warm-up", type=float, default=120.0, help="seconds (120)")
     parser.add_argument("--seconds", type=float, default=60.0, help="for each profiler (60)")
     parser.add_argument("--turns", type=int, default=6, help="of each BPF program; 0 for none (6)")

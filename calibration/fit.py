@@ -3,7 +3,7 @@
 docs/saving.md says what is fitted and why. Per way (down to one P, down to several):
 
 - what each term retains, by least squares on relative errors, within physical bounds and drawn
-  towards what one would expect where the runs do not tell two terms apart;
+  towards what one would expect where the runs do not distinguish two terms;
 - what that gets wrong, run by run: the points of the Gaussian process;
 - the factor of the ranges: each workload is left out once, predicted from the others, and the
   factor is the one whose ranges hold COVERAGE of the truth.
@@ -150,18 +150,18 @@ def main() -> int:
         retained[way] = fit_retained(sample, expected)
         middle, far = predict_left_out(sample, expected)
         # Ranges are for the cases of findings: from well above the recommended value to it.
-        told = np.array(
+        kept = np.array(
             [p.before.fits == target and p.before.procs >= target + 2 for p in found], bool
         )
         off = np.abs(sample.kept - middle)
-        ranges[way] = float(np.quantile((off / far)[told], COVERAGE))
+        ranges[way] = float(np.quantile((off / far)[kept], COVERAGE))
         rest = sample.kept - plain(sample.shares, retained[way])
         runs[way] = np.column_stack([sample.points, rest])
         width = np.exp(middle + ranges[way] * far) - np.exp(middle - ranges[way] * far)
         print(
-            f"{way}: {len(found)} pairs, {told.sum()} of them as in findings; left out, the middle"
-            f" is off by {np.median(np.expm1(off[told])):.1%} in the median, and the ranges that"
-            f" hold {COVERAGE:.0%} are {np.mean(width[told]):.2f} of the CPU wide in the mean"
+            f"{way}: {len(found)} pairs, {kept.sum()} of them as in findings; left out, the middle"
+            f" is off by {np.median(np.expm1(off[kept])):.1%} in the median, and the ranges that"
+            f" hold {COVERAGE:.0%} are {np.mean(width[kept]):.2f} of the CPU kept in the mean"
         )
     OUTPUT.write_text("\n".join([*parts, *_body(retained, ranges, runs)]) + "\n")
     return 0

@@ -36,7 +36,7 @@ class Judged:
     row: Row
     saved: float
     warned: bool
-    told: frozenset[str]
+    codes: frozenset[str]
     low: float | None
     mid: float | None
     high: float | None
@@ -48,7 +48,7 @@ class Judged:
     @property
     def is_told(self) -> bool:
         """As a cost: with a warning, or without one if the saving may be a loss."""
-        return self.warned or not self.told.isdisjoint((rules.COSTLY, rules.UNLIMITED))
+        return self.warned or not self.codes.isdisjoint((rules.COSTLY, rules.UNLIMITED))
 
 
 def context_of(row: Row) -> Context:
@@ -134,7 +134,7 @@ class Score:
         return (
             f"{self.runs} runs; matched {self.matched}, false alarms {self.false_alarms};"
             f" worth {WORTHWHILE:.0%} and more {self.worthwhile}, missed {self.missed},"
-            f" told without a warning {self.not_warned};"
+            f" reported without a warning {self.not_warned};"
             f" predicted {self.predicted}: {self.within:.0%} within the range, the middle off by"
             f" {self.off:.1%} in the median, ranges {self.width:.2f} of the CPU wide in the mean"
         )

@@ -92,10 +92,10 @@ def render_table(oversized: Result, fitting: Result, cores: int, style: Style) -
         rule,
     ]
     for label, cells in rows:
-        told = _STORY.get(label, ("", ""))
+        production = _STORY.get(label, ("", ""))
         halves = [
             f"{cell:>{_CELL}}{style.dim}{figure:>{_CELL}}{style.off}"
-            for cell, figure in zip(cells, told, strict=True)
+            for cell, figure in zip(cells, production, strict=True)
         ]
         lines.append(f"{label:{_LABEL}}" + "   ".join(halves))
     lines.append(rule)

@@ -103,7 +103,7 @@ class Timeline:
 
 
 @pytest.fixture(scope="module")
-def timeline(agent: Agent, cluster: Cluster, busy_shop: str) -> Timeline:
+def outage(agent: Agent, cluster: Cluster, busy_shop: str) -> Timeline:
     names, record = Names(cluster), Record(agent)
     cluster.apply(
         pod("trio", [container(name, "-rate", rate) for name, rate in TRIO.items()]),
@@ -210,75 +210,77 @@ def _resize(cluster: Cluster) -> str:
     return "" if found == "done" else found
 
 
-def test_no_container_has_a_wrong_name(timeline: Timeline) -> None:
+def test_no_container_has_a_wrong_name(outage: Timeline) -> None:
     """All names in gotax, by container id, are those of the kubelet."""
-    assert timeline.record.named.items() <= timeline.names.by_id.items()
-    assert len(timeline.record.named) > len(TRIO) + 3
+    assert outage.record.named.items() <= outage.names.by_id.items()
+    assert len(outage.record.named) > len(TRIO) + 3
 
 
-def test_the_agent_works_during_the_outage(timeline: Timeline) -> None:
+def test_the_agent_works_during_the_outage(outage: Timeline) -> None:
     """A window every 15 s, and no restart."""
-    assert timeline.windows_in_outage >= OUTAGE_S // 15
-    (state,) = timeline.record.agent.pod()["status"]["containerStatuses"]
+    assert outage.windows_in_outage >= OUTAGE_S // 15
+    (state,) = outage.record.agent.pod()["status"]["containerStatuses"]
     assert "running" in state["state"]
 
 
-def test_no_cpu_time_is_lost(timeline: Timeline) -> None:
+def test_no_cpu_time_is_lost(outage: Timeline) -> None:
     """For containers that ran all the time, gotax's CPU time is the kernel's."""
-    for container_id, kernel_before_s in timeline.before.kernel_s.items():
-        kernel_after_s = timeline.after.kernel_s[container_id]
+    for container_id, kernel_before_s in outage.before.kernel_s.items():
+        kernel_after_s = outage.after.kernel_s[container_id]
         assert kernel_before_s is not None
         assert kernel_after_s is not None
-        _, name, part = timeline.names.by_id[container_id]
+        _, name, part = outage.names.by_id[container_id]
         series = {"namespace": SHOP, "pod": name, "container": part}
-        grown = timeline.after.scrape.total(CPU, **series) - timeline.before.scrape.total(CPU, **series)
+        grown = outage.after.scrape.total(CPU, **series) - outage.before.scrape.total(CPU, **series)
         assert grown == pytest.approx(kernel_after_s - kernel_before_s, rel=EXACT), part
 
 
-def test_no_time_is_without_a_window(timeline: Timeline) -> None:
+def test_no_time_is_without_a_window(outage: Timeline) -> None:
     def growth(name: str) -> float:
-        return timeline.after.scrape.total(name) - timeline.before.scrape.total(name)
+        return outage.after.scrape.total(name) - outage.before.scrape.total(name)
 
     assert growth("gotax_profiled_seconds_total") == pytest.approx(growth(WINDOW), rel=0.01)
     assert growth("gotax_lost_samples_total") <= LOST * growth("gotax_samples_total")
 
 
-def test_container_replaced_in_the_outage_is_named_afterwards(timeline: Timeline) -> None:
-    assert timeline.replacement != timeline.killed
-    assert timeline.record.named[timeline.replacement] == (SHOP, "trio", "second")
+def test_container_replaced_in_the_outage_is_named_afterwards(outage: Timeline) -> None:
+    assert outage.replacement != outage.killed
+    assert outage.record.named[outage.replacement] == (SHOP, "trio", "second")
 
 
-def test_a_restarted_container_has_its_own_counters(timeline: Timeline) -> None:
+def test_a_restarted_container_has_its_own_counters(outage: Timeline) -> None:
     """Its CPU time is at most what it can have used, by the kernel."""
-    used_s = read_cpu_s(timeline.replacement)
+    used_s = read_cpu_s(outage.replacement)
     assert used_s is not None
-    found = timeline.after.scrape.total(CPU, namespace=SHOP, pod="trio", id=timeline.replacement[:12])
+    found = outage.after.scrape.total(CPU, namespace=SHOP, pod="trio", id=outage.replacement[:12])
     assert 0 < found <= used_s
 
 
-def test_successor_of_a_deleted_pod_is_named(timeline: Timeline) -> None:
-    assert timeline.successor != timeline.deleted
-    for name in (timeline.deleted, timeline.successor):
-        assert (SHOP, name, "service") in timeline.record.named.values()
+def test_successor_of_a_deleted_pod_is_named(outage: Timeline) -> None:
+    assert outage.successor != outage.deleted
+    for name in (outage.deleted, outage.successor):
+        assert (SHOP, name, "service") in outage.record.named.values()
 
 
-def test_the_cpu_time_of_a_crashing_container_is_complete(timeline: Timeline) -> None:
+def test_the_cpu_time_of_a_crashing_container_is_complete(outage: Timeline) -> None:
     """All its runs, by the program's own getrusage; runs without a name are counted by their
     ids."""
-    assert len(timeline.crashes) >= 3
-    timeline.record.look(new=True)
-    timeline.crashes.look()
-    timeline.names.look()
-    runs = [i for i, name in timeline.names.by_id.items() if name == (SHOP, CRASHING, "service")]
-    found = sum(timeline.record.cpu_s.get(container_id[:12], 0.0) for container_id in runs)
-    assert found == pytest.approx(timeline.crashes.cpu_s, rel=ESTIMATED)
+    assert len(outage.crashes) >= 3
+    outage.record.look(new=True)
+    outage.crashes.look()
+    outage.names.look()
+    runs = [i for i, name in outage.names.by_id.items() if name == (SHOP, CRASHING, "service")]
+    found = sum(outage.record.cpu_s.get(container_id[:12], 0.0) for container_id in runs)
+    assert found == pytest.approx(outage.crashes.cpu_s, rel=ESTIMATED)
     own = {container_id[:12] for container_id in runs}
-    named = {i: name for i, name in timeline.record.counted.items() if i in own or name[1] == CRASHING}
+    named = {
+        i: name for i, name in outage.record.counted.items() if i in own or name[1] == CRASHING
+    }
     assert set(named.values()) == {(SHOP, CRASHING, "service")}
     assert named.keys() <= own
 
 
-def test_an_in_place_resize_is_reported(timeline: Timeline) -> None:
-    if timeline.resize_refused:
-        pytest.skip(f"this kubelet does not resize in place: {timeline.resize_refused}")
-    assert timeline.resized == (1.0, 0.5)
+def test_an_in_place_resize_is_reported(outage: Timeline) -> None:
+    if outage.resize_refused:
+        pytest.skip(f"this kubelet does not resize in place: {outage.resize_refused}")
+    assert outage.resized == (1.0, 0.5)

@@ -271,7 +271,7 @@ def judge(world: World, ended_well: bool) -> dict[str, object]:
         failures.append(f"{stored.doubled} rows are there more than once")
     # A killed process may have counted a window as pending that was already in its spool.
     if not len(missing) <= dropped <= len(missing) + account.processes:
-        failures.append(f"{len(missing)} windows are missing, and {dropped} were told dropped")
+        failures.append(f"{len(missing)} windows are missing, and {dropped} were reported dropped")
     if account.waiting:
         failures.append(f"{account.waiting} windows still wait")
     holes = {str(key): gaps(found) for key, found in stored.sequences.items() if gaps(found)}

@@ -66,8 +66,8 @@ class Account:
     classes: dict[str, float]  # seconds by /cpu/classes
     cpu_s: float  # getrusage
     waited_s: float  # its threads were runnable, and had no CPU
-    untold: Counter[str]  # samples by stack, of unknown category or truncated
-    own_untold: Counter[str]  # only the unknown ones
+    unclear: Counter[str]  # samples by stack, of unknown category or truncated
+    own_unclear: Counter[str]  # only the unknown ones
 
     @property
     def samples(self) -> int:
@@ -86,21 +86,21 @@ class Account:
 
     def marking(self) -> Iterator[tuple[str, float, float]]:
         """(class, our share, Go's) of CPU time, for each class that both have, and the sum."""
-        told = {name: sum(map(self.share, categories)) for name, categories in MARKING.items()}
+        by_class = {name: sum(map(self.share, categories)) for name, categories in MARKING.items()}
         background = self.share(Category.GC_MARK_BACKGROUND)
         go = {name: self.classes[f"gc/{name}"] / self.cpu_s for name in MARKING}
-        if told["mark/dedicated"] + told["mark/idle"] > background:
-            yield "mark/dedicated", told["mark/dedicated"], go["mark/dedicated"]
-            yield "mark/idle", told["mark/idle"], go["mark/idle"]
-        yield "mark/assist", told["mark/assist"], go["mark/assist"]
-        yield "mark", sum(told.values()) + background, sum(go.values())
+        if by_class["mark/dedicated"] + by_class["mark/idle"] > background:
+            yield "mark/dedicated", by_class["mark/dedicated"], go["mark/dedicated"]
+            yield "mark/idle", by_class["mark/idle"], go["mark/idle"]
+        yield "mark/assist", by_class["mark/assist"], go["mark/assist"]
+        yield "mark", sum(by_class.values()) + background, sum(go.values())
 
     def worst_category(self) -> Category:
         return max(Category, key=lambda c: abs(self.share(c) - self.own_share(c)))
 
     @property
-    def untold_share(self) -> float:
-        return self.untold.total() / self.samples
+    def unclear_share(self) -> float:
+        return self.unclear.total() / self.samples
 
     def details(self) -> Iterator[str]:
         """Every category, and every class of Go's."""
@@ -147,8 +147,8 @@ def measure(plan: Plan, kinds: Sequence[str]) -> list[Account]:
         window = walk.window()
         accounts = []
         for number, (kind, program) in enumerate(zip(kinds, programs, strict=True)):
-            ours, untold = own_samples(window, program.pid)
-            own, own_untold = read_profile(folder / kind)
+            ours, unclear = own_samples(window, program.pid)
+            own, own_unclear = read_profile(folder / kind)
             first, last = before[number], after[number]
             classes = {n: s - first["classes"][n] for n, s in last["classes"].items()}
             accounts.append(
@@ -160,8 +160,8 @@ def measure(plan: Plan, kinds: Sequence[str]) -> list[Account]:
                     classes=classes,
                     cpu_s=(last["process_ns"] - first["process_ns"]) / 1e9,
                     waited_s=waited_s[number],
-                    untold=untold,
-                    own_untold=own_untold,
+                    unclear=unclear,
+                    own_unclear=own_unclear,
                 )
             )
         return accounts
@@ -181,7 +181,7 @@ def waited(pid: int) -> float:
 
 def own_samples(window: Window, pid: int) -> tuple[Counter[Category], Counter[str]]:
     """A process's samples by category, and its unknown and truncated ones by stack."""
-    counted, untold = Counter[Category](), Counter[str]()
+    counted, unclear = Counter[Category](), Counter[str]()
     columns = window.profile
     for process, stack, number, samples in zip(
         columns.process.tolist(),
@@ -198,8 +198,8 @@ def own_samples(window: Window, pid: int) -> tuple[Counter[Category], Counter[st
         counted[category] += samples
         frames = [f.function for place in columns.stacks[stack] for f in place.frames]
         if category is Category.UNKNOWN or frames[-1:] == ["[truncated]"]:
-            untold[" < ".join(frames) or "(no frames)"] += samples
-    return counted, untold
+            unclear[" < ".join(frames) or "(no frames)"] += samples
+    return counted, unclear
 
 
 def in_user(stack: Stack) -> Category:
@@ -239,13 +239,13 @@ def table(accounts: Sequence[Account]) -> Iterator[str]:
     )
     yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |"
     for account in accounts:
-        told = {name: (ours, go) for name, ours, go in account.marking()}
-        marking = (_beside(told.get(name)) for name in (*MARKING, "mark"))
+        by_class = {name: (ours, go) for name, ours, go in account.marking()}
+        marking = (_beside(by_class.get(name)) for name in (*MARKING, "mark"))
         worst = account.worst_category()
         shares = _beside((account.share(worst), account.own_share(worst)))
         yield (
             f"| {account.version} | {account.kind} | {account.samples} | {account.own.total()}"
-            f" | {' | '.join(marking)} | `{worst.label}` {shares} | {account.untold_share:.2%} |"
+            f" | {' | '.join(marking)} | `{worst.label}` {shares} | {account.unclear_share:.2%} |"
         )
 
 
@@ -256,7 +256,7 @@ def _beside(shares: tuple[float, float] | None) -> str:
 
 def cases(account: Account) -> Iterator[str]:
     """The unknown and truncated stacks, each with its samples."""
-    for name, stacks in (("gotax", account.untold), ("own profile", account.own_untold)):
+    for name, stacks in (("gotax", account.unclear), ("own profile", account.own_unclear)):
         for stack, samples in stacks.most_common():
             yield f"{account.version} {account.kind}, {name}: {samples} x {stack}"
 

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.toolchain]
 
 BOUND = 0.03
 DEVIATIONS = 4
-UNTOLD = 0.01
+UNCLEAR = 0.01
 
 
 def check(account: Account) -> Iterator[str]:
@@ -49,8 +49,8 @@ def check(account: Account) -> Iterator[str]:
         if not go - waited - BOUND - chance <= ours <= go + BOUND + chance:
             yield f"{account.kind}: {name} {ours:.1%}, not {go:.1%}; {waited:.1%} waiting"
     # A profile has few samples here: a single one is not too much.
-    if account.untold.total() > 1 + UNTOLD * account.samples:
-        yield f"{account.kind}: {account.untold_share:.2%} untold: {list(cases(account))}"
+    if account.unclear.total() > 1 + UNCLEAR * account.samples:
+        yield f"{account.kind}: {account.unclear_share:.2%} unclear: {list(cases(account))}"
 
 
 def test_shares_match_the_programs_own_measurements() -> None:
@@ -77,7 +77,7 @@ def test_shares_over_a_minute(version: str, kind: str) -> None:
     print("\n".join(table([account])))
     print("\n".join(cases(account)))
     assert list(check(account)) == []
-    assert account.untold_share < UNTOLD
+    assert account.unclear_share < UNCLEAR
 
 
 def account_of(**changed: object) -> Account:
@@ -91,8 +91,8 @@ def account_of(**changed: object) -> Account:
         "classes": {f"gc/{name}": 2.0 * (name == "mark/idle") for name in MARKING},
         "cpu_s": 10.0,
         "waited_s": 0.0,
-        "untold": Counter(),
-        "own_untold": Counter(),
+        "unclear": Counter(),
+        "own_unclear": Counter(),
     }
     return Account(**{**fields, **changed})  # type: ignore[arg-type]
 
@@ -111,7 +111,7 @@ def account_of(**changed: object) -> Account:
             },
             0,
         ),
-        ({"untold": Counter({"runtime.memmove": 12})}, 1),
+        ({"unclear": Counter({"runtime.memmove": 12})}, 1),
     ],
 )
 def test_a_wrong_share_is_detected(changed: dict[str, object], wrong: int) -> None:

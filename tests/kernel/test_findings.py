@@ -190,11 +190,11 @@ NEEDS_ITS_SHARE = {"GT004", "GT006", "GT007"}
 def test_the_finding_is_made_only_for_its_subject(code: str, seen: dict[str, Watched]) -> None:
     """In one window of four seconds each."""
     with_it, without = TRIGGERS[code]
-    assert code in seen[with_it].findings, told(seen[with_it])
-    assert code not in seen[without].findings, told(seen[without])
+    assert code in seen[with_it].findings, summary(seen[with_it])
+    assert code not in seen[without].findings, summary(seen[without])
 
 
-def told(subject: Watched) -> str:
+def summary(subject: Watched) -> str:
     lines = [f"{f.code} {f.title}: {[e.text for e in f.evidence]}" for f in subject.report.findings]
     return f"{subject.report.samples} samples; " + ("; ".join(lines) or "no finding")
 

@@ -442,11 +442,11 @@ def test_after_the_remedy_the_finding_is_gone(name: str, program: Callable[..., 
     finding = before[rules.COSTLY]
     assert finding.cause is trial.cause
     assert f"above the {trial.binds}" in finding.title
-    told = " ".join((*(e.text for e in finding.evidence), finding.remedy.text))
+    text = " ".join((*(e.text for e in finding.evidence), finding.remedy.text))
     for words in trial.says:
-        assert words in told, told
+        assert words in text, text
     for words in trial.not_says:
-        assert words not in told, told
+        assert words not in text, text
     assert finding.remedy.patch.strip().splitlines()[-1] == trial.patch
     again = look(of_patch(start, finding.remedy.patch))
     assert again.found.value == finding.remedy.gomaxprocs

@@ -25,9 +25,9 @@ from gotax import daemon
 from gotax.cli import main
 from gotax.sampling import loader
 real = sys.executable, loader._LOAD_TIMEOUT_S
-def mend(*_):
+def restore(*_):
     sys.executable, loader._LOAD_TIMEOUT_S = real
-signal.signal(signal.SIGUSR1, mend)
+signal.signal(signal.SIGUSR1, restore)
 daemon._RETRY_FIRST_S = daemon._RETRY_MAX_S = 0.05
 sys.executable, loader._LOAD_TIMEOUT_S = sys.argv[1] or real[0], float(sys.argv[2])
 sys.exit(main(sys.argv[3:]))

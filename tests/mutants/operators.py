@@ -89,7 +89,7 @@ def _places(
 
 
 def _is_left_out(node: ast.AST, field: str) -> bool:
-    """Types, decorators, texts for people, and what only tells the type checker something."""
+    """Types, decorators, texts for people, and what is only for the type checker."""
     return (
         field in ("annotation", "returns", "decorator_list", "format_spec", "bases")
         or isinstance(node, ast.Assert | ast.Import | ast.ImportFrom | ast.JoinedStr)

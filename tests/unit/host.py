@@ -37,11 +37,11 @@ class Host:
         self.cgroups = self.sys / "fs/cgroup"
         self.roots = Roots(str(self.proc), str(self.sys))
         self._mounts = f"31 23 0:27 / {self.cgroups} rw,nosuid shared:9 - cgroup2 cgroup2 rw\n"
-        for who in ("self", "1"):
-            (self.proc / who / "ns").mkdir(parents=True)
-            (self.proc / who / "ns/cgroup").write_bytes(b"")
-            (self.proc / who / "mountinfo").write_text(self._mounts)
-            (self.proc / who / "cgroup").write_text("0::/\n")
+        for pid in ("self", "1"):
+            (self.proc / pid / "ns").mkdir(parents=True)
+            (self.proc / pid / "ns/cgroup").write_bytes(b"")
+            (self.proc / pid / "mountinfo").write_text(self._mounts)
+            (self.proc / pid / "cgroup").write_text("0::/\n")
         (self.sys / "devices/system/cpu").mkdir(parents=True)
         (self.sys / "devices/system/cpu/online").write_text(f"{cpus}\n")
         self.cgroups.mkdir(parents=True)

@@ -444,7 +444,7 @@ def test_the_example_of_the_page_is_valid(file: Path) -> None:
 
 
 def test_the_mistakes_of_the_page_give_its_messages(file: Path) -> None:
-    told = [
+    messages = [
         refusal(file, content)
         for content in (
             "[sampling]\n\nhertz = 5",
@@ -453,4 +453,4 @@ def test_the_mistakes_of_the_page_give_its_messages(file: Path) -> None:
         )
     ]
     lines = re.findall(r"^    gotax: gotax.toml(.*)$", PAGE.read_text(), re.MULTILINE)
-    assert lines == told
+    assert lines == messages

@@ -45,9 +45,9 @@ class Trees:
             (self.sys / name).mkdir(parents=True, exist_ok=True)
             point = str(self.sys / name).rstrip("/")
             lines.append(f"31 23 0:28 / {point} rw - {kind} {kind} rw,{name}\n")
-        for who in ("self", "1"):
-            (folder / "proc" / who).mkdir(parents=True)
-            (folder / "proc" / who / "cgroup").write_text("0::/\n")
+        for pid in ("self", "1"):
+            (folder / "proc" / pid).mkdir(parents=True)
+            (folder / "proc" / pid / "cgroup").write_text("0::/\n")
         (folder / "proc/self/mountinfo").write_text("".join(lines).replace("rw,\n", "rw\n"))
         self.cpus("/", "0-7")
         self.errors = Counter[str]()

@@ -403,7 +403,7 @@ MEANING: Final[dict[Category, Meaning]] = {
         "no set below names"
     ),
     Category.NATIVE: Meaning("a process that is not Go"),
-    Category.UNKNOWN: Meaning("no frame of the stack tells: it is missing or broken"),
+    Category.UNKNOWN: Meaning("no frame with a known purpose: the stack is missing or broken"),
 }
 
 

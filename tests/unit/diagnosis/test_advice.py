@@ -147,7 +147,7 @@ def test_a_restart_or_the_variable(automaxprocs: Automaxprocs, offered: bool) ->
 
 
 @pytest.mark.parametrize(
-    ("limit", "fits", "bound_by", "told"),
+    ("limit", "fits", "bound_by", "is_shown"),
     [
         (1.5, 2, (Binding.QUOTA,), True),
         (1.0, 1, (Binding.QUOTA,), False),
@@ -157,13 +157,13 @@ def test_a_restart_or_the_variable(automaxprocs: Automaxprocs, offered: bool) ->
     ],
 )
 def test_rounding_is_explained_if_it_gives_the_number(
-    limit: float, fits: int, bound_by: tuple[Binding, ...], told: bool
+    limit: float, fits: int, bound_by: tuple[Binding, ...], is_shown: bool
 ) -> None:
     """1.5 CPU: 2 is rounded up, 1 leaves half a CPU unused."""
     seen = of(replace(COUNTED, recommended=fits, bound_by=bound_by), limit)
     text = says(seen, Cause.OLD_GO)
-    assert ("rounded up, as Go and the" in text) is told
-    assert ("1 (rounded down, as automaxprocs does)" in text) is told
+    assert ("rounded up, as Go and the" in text) is is_shown
+    assert ("1 (rounded down, as automaxprocs does)" in text) is is_shown
 
 
 def test_a_resized_container_is_restarted_by_its_policy() -> None:

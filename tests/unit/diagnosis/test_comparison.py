@@ -284,9 +284,9 @@ def test_matching_loses_and_repeats_nothing(before: list[Subject], after: list[S
         ("before", before, [p.before for p in found.pairs]),
         ("after", after, [p.after for p in found.pairs]),
     )
-    for side, everybody, of_pairs in sides:
+    for side, every, of_pairs in sides:
         left = [name for where, name, _ in found.unmatched if where == side]
-        assert sorted([s.name for s in of_pairs] + left) == sorted(s.name for s in everybody)
+        assert sorted([s.name for s in of_pairs] + left) == sorted(s.name for s in every)
     assert all(p.before.program == p.after.program for p in found.pairs)
 
 

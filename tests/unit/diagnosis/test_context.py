@@ -166,13 +166,13 @@ def test_usage_is_the_cpu_time_of_the_kernel_over_the_duration() -> None:
 
 
 @pytest.mark.parametrize(
-    ("peak", "told"), [(0.5, False), (0.525, False), (0.53, True), (0.0, False)]
+    ("peak", "is_shown"), [(0.5, False), (0.525, False), (0.53, True), (0.0, False)]
 )
-def test_the_busiest_window_is_mentioned_if_it_stands_out(peak: float, told: bool) -> None:
+def test_the_busiest_window_is_mentioned_if_it_stands_out(peak: float, is_shown: bool) -> None:
     """By more than a twentieth."""
     evidence = replace(context(cpu_ns=5 * 10**9), peak_cores=peak).cores_evidence()
     assert evidence.text.startswith("it used 0.50 cores over 10 s")
-    assert ("in its busiest window" in evidence.text) is told
+    assert ("in its busiest window" in evidence.text) is is_shown
     assert (evidence.value, evidence.window_s) == (0.5, 10.0)
 
 

@@ -279,8 +279,8 @@ def test_a_possible_loss_is_no_warning(
     finding = {f.code: f for f in findings}[rules.COSTLY]
     assert (finding.severity, verdict) == (severity, expected)
     assert ("this costs CPU" in finding.title) is (severity is Severity.WARNING)
-    told = replace(context.report, findings=findings, verdict=verdict)
-    assert verdict_code([told]) == (1 if severity is Severity.WARNING else 0)
+    judged = replace(context.report, findings=findings, verdict=verdict)
+    assert verdict_code([judged]) == (1 if severity is Severity.WARNING else 0)
 
 
 @pytest.mark.parametrize(("low", "severity"), [(-0.1, Severity.INFO), (0.1, Severity.WARNING)])

@@ -101,7 +101,7 @@ SERVICES = {
 }
 
 
-def told(service: Service, hours: float, seed: int = 1) -> list[ContainerReport]:
+def verdicts_of(service: Service, hours: float, seed: int = 1) -> list[ContainerReport]:
     """Verdict and findings of each window."""
     history, chance = History(Thresholds()), random.Random(seed)
     found = []
@@ -120,7 +120,7 @@ def codes(report: ContainerReport) -> frozenset[str]:
 def test_nothing_flaps_in_two_hours_of_varying_load(name: str, seed: int) -> None:
     """No finding ends and comes back, and no verdict returns to an earlier one, also exactly at the
     thresholds."""
-    reports = told(SERVICES[name], 2.0, seed)
+    reports = verdicts_of(SERVICES[name], 2.0, seed)
     verdicts = [reports[0].verdict]
     came: dict[str, int] = {}
     for before, after in pairwise(reports):
@@ -134,7 +134,7 @@ def test_nothing_flaps_in_two_hours_of_varying_load(name: str, seed: int) -> Non
 
 def test_a_costly_mismatch_is_found_within_a_minute_of_load() -> None:
     """From then on the finding has the time for which it has held."""
-    reports = told(COSTLY, 1.0)
+    reports = verdicts_of(COSTLY, 1.0)
     first = next(i for i, report in enumerate(reports) if "GT001" in codes(report))
     assert (first + 1) * WINDOW_S <= 60
     last = reports[-1]
@@ -150,8 +150,8 @@ def test_a_fixed_mismatch_is_no_longer_reported() -> None:
     for _ in range(40):
         before = history.judge(COSTLY.window(1.0, chance), WINDOW_S, 2)
     assert before.verdict is Verdict.OVERSIZED
-    mended = replace(COSTLY, procs=1, pid=8, shares=mixed(0.1))
-    after = history.judge(mended.window(1.0, chance), WINDOW_S, 2)
+    fixed = replace(COSTLY, procs=1, pid=8, shares=mixed(0.1))
+    after = history.judge(fixed.window(1.0, chance), WINDOW_S, 2)
     assert (after.verdict, after.findings, after.held_s) == (Verdict.FITS, (), WINDOW_S)
 
 
@@ -309,11 +309,11 @@ def test_windows_are_added_up() -> None:
     first = timed(steady(base, samples), 3 * 10**9, CpuUsage(None, 100, 60, None))
     second = timed(steady(base, samples), 5 * 10**9, CpuUsage(7, 100, 80, 10**9))
     history.judge(first, WINDOW_S, 2)
-    told = {finding.code: finding for finding in history.judge(second, WINDOW_S, 2).findings}
-    cgo = told[rules.CGO_HEAVY].evidence[0]
+    found = {finding.code: finding for finding in history.judge(second, WINDOW_S, 2).findings}
+    cgo = found[rules.CGO_HEAVY].evidence[0]
     assert (cgo.value, cgo.window_s) == (0.75, 2 * WINDOW_S)
     assert "80 samples in 30 s" in cgo.text
-    throttled, used = told[rules.LIMIT_TOO_LOW].evidence[1:]
+    throttled, used = found[rules.LIMIT_TOO_LOW].evidence[1:]
     assert throttled.text == "throttled in 140 of 200 periods, 1.0 s in all"
     assert used.value == pytest.approx(8 / 30)
     assert "0.33 in its busiest window" in used.text

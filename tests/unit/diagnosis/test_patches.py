@@ -379,7 +379,7 @@ def test_the_pod_gets_the_recommended_number(name: str, is_named: bool) -> None:
     """For any limit in the manifest, by the kubelet's arithmetic."""
     cgroup, limit, in_manifest, fits = PLACES[name]
     if not is_named and name == "a limit that Kubernetes did not set":
-        pytest.skip("without names nothing tells who has set it")
+        pytest.skip("without the names of fields, the owner of the variable is unknown")
     pod = replace(POD, current=CpuResources(None, in_manifest)) if is_named else None
     found = variable_patch(Container(ID, "web", cgroup, ID, "uid", pod=pod), limit, fits)
     spec = yaml.safe_load(found.text)["spec"]["template"]["spec"]

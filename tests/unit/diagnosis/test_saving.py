@@ -220,9 +220,9 @@ def test_no_false_alarm_and_few_misses_on_held_out_workloads() -> None:
 def test_a_warning_never_promises_a_possible_loss() -> None:
     """ "1.05 cores, -0.97 to 1.70" is no warning, whatever other findings there are."""
     judged = [*judge(RUNS), *judge(HELD_OUT)]
-    in_doubt = [e for e in judged if e.told & {"GT001", "GT003"} and (e.low or 0.0) < 0]
+    in_doubt = [e for e in judged if e.codes & {"GT001", "GT003"} and (e.low or 0.0) < 0]
     assert in_doubt
-    assert not any(each.warned for each in in_doubt if "GT007" not in each.told)
+    assert not any(each.warned for each in in_doubt if "GT007" not in each.codes)
 
 
 def test_predictions_hold_on_held_out_workloads() -> None:

@@ -131,25 +131,25 @@ def test_a_container_matches_each_of_its_names() -> None:
 def test_findings_are_suppressed_by_code_cause_and_name() -> None:
     """The codes of the suppressed ones are kept, sorted and unique."""
     seen = context(SCHED_FIND_WORK=500, CGO=500)
-    told = replace(seen.report, findings=judge(seen)[1])
-    assert [finding.code for finding in told.findings] == ["GT001", "GT013"]
-    costly, cgo = told.findings
-    assert covers(Suppression("GT001"), costly, told)
-    assert covers(Suppression("GT001", "environment"), costly, told)
-    assert not covers(Suppression("GT001", "call"), costly, told)
-    assert not covers(Suppression("GT013", "call"), cgo, told)
-    assert not covers(Suppression("GT013"), costly, told)
-    assert covers(Suppression("GT001", "", "ap?"), costly, told)
-    assert not covers(Suppression("GT001", "", "web"), costly, told)
+    judged = replace(seen.report, findings=judge(seen)[1])
+    assert [finding.code for finding in judged.findings] == ["GT001", "GT013"]
+    costly, cgo = judged.findings
+    assert covers(Suppression("GT001"), costly, judged)
+    assert covers(Suppression("GT001", "environment"), costly, judged)
+    assert not covers(Suppression("GT001", "call"), costly, judged)
+    assert not covers(Suppression("GT013", "call"), cgo, judged)
+    assert not covers(Suppression("GT013"), costly, judged)
+    assert covers(Suppression("GT001", "", "ap?"), costly, judged)
+    assert not covers(Suppression("GT001", "", "web"), costly, judged)
 
-    without = suppressed(told, [Suppression("GT013")])
+    without = suppressed(judged, [Suppression("GT013")])
     assert (without.findings, without.suppressed) == ((costly,), ("GT013",))
     again = suppressed(without, [Suppression("GT013"), Suppression("GT001")])
     assert (again.findings, again.suppressed) == ((), ("GT001", "GT013"))
     many = tuple(f"GT{number:03}" for number in range(2, 13))
-    more = suppressed(replace(told, suppressed=many[::-1]), [Suppression("GT013")])
+    more = suppressed(replace(judged, suppressed=many[::-1]), [Suppression("GT013")])
     assert more.suppressed == (*many, "GT013")
-    assert suppressed(told, []) is told
-    assert suppressed(told, [Suppression("GT002")]) is told
-    quiet = replace(told, findings=())
+    assert suppressed(judged, []) is judged
+    assert suppressed(judged, [Suppression("GT002")]) is judged
+    quiet = replace(judged, findings=())
     assert suppressed(quiet, [Suppression("GT001")]) is quiet

@@ -234,8 +234,8 @@ def test_grpc_uses_rotated_certificates(
 ) -> None:
     """The first ones are wrong. After they are replaced the call works without a restart."""
     server = grpc_server(server_credentials(authority, mutual=False))
-    stranger = trustme.CA()
-    ca = pem(tmp_path, "ca.pem", stranger.cert_pem)
+    other = trustme.CA()
+    ca = pem(tmp_path, "ca.pem", other.cert_pem)
     call = grpc_call(server.port, Credentials(ca=ca), "https")
     assert failure(call).reason == "unavailable"
     pem(tmp_path, "ca.pem", authority.cert_pem)

@@ -124,9 +124,9 @@ def test_a_delivery_has_metrics(opened: Callable[..., Delivery]) -> None:
     delivery.publish(THREE)
     settled(delivery)
     assert isinstance(delivery, Instrumented)
-    told = {family.metric: list(family.samples) for family in delivery.families()}
-    assert tuple(told) == METRICS
-    assert told[BACKEND_SENT] == [(("receiver",), 3)]
+    families = {family.metric: list(family.samples) for family in delivery.families()}
+    assert tuple(families) == METRICS
+    assert families[BACKEND_SENT] == [(("receiver",), 3)]
 
 
 def test_a_failed_batch_is_sent_again(opened: Callable[..., Delivery]) -> None:

@@ -122,11 +122,11 @@ def test_the_names_and_resources_of_a_pod() -> None:
     )
     document = check_document(build_window(load))
     assert breaches(document, schema_of("check-v3.json"), schema_of("check-v3.json")) == []
-    told = document["containers"][0]["kubernetes"]
-    assert (told["namespace"], told["pod"]) == ("shop", "payments-5d-x2")
-    assert (told["workload_kind"], told["workload"]) == ("Deployment", "payments")
-    assert told["desired"] == {"cpu_request_cores": 0.5, "cpu_limit_cores": 2.0}
-    assert told["current"] == {"cpu_request_cores": 0.5, "cpu_limit_cores": 1.0}
+    shown = document["containers"][0]["kubernetes"]
+    assert (shown["namespace"], shown["pod"]) == ("shop", "payments-5d-x2")
+    assert (shown["workload_kind"], shown["workload"]) == ("Deployment", "payments")
+    assert shown["desired"] == {"cpu_request_cores": 0.5, "cpu_limit_cores": 2.0}
+    assert shown["current"] == {"cpu_request_cores": 0.5, "cpu_limit_cores": 1.0}
 
 
 @pytest.mark.parametrize(

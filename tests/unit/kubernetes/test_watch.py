@@ -162,8 +162,8 @@ def test_names_stay_during_an_outage_and_new_ones_come_after_it(
                 first.stop()
                 wait(lambda: pods.counts.get("kubernetes-api", 0) > 4)
             assert name(pods, A) == "shop/one/web"
-            told = [r.message for r in caplog.records if r.levelno == logging.WARNING]
-            assert len(told) == len(set(told)) <= 2  # the broken watch, then the refused connection
+            messages = [r.message for r in caplog.records if r.levelno == logging.WARNING]
+            assert len(messages) == len(set(messages)) <= 2  # the watch, the connection
             with api_server(first.port) as second:
                 second.state = [pod("one", A, "300"), pod("two", B, "301")]
                 second.expired_versions = {"100"}  # the outage was long

@@ -6,8 +6,8 @@ A record is, little endian::
       4s     u32     u32    u64     u64       u64    u64    u64
 
 crc32 is of all that follows it. A record is written by one call; what a killed process left half-
-written fails its checksum, and the file is cut there. ``boot`` tells one run of the machine from
-another, ``boot_s`` is the time since it began: a clock that is set wrong ages nothing.
+written fails its checksum, and the file is cut there. ``boot`` distinguishes runs of the machine,
+``boot_s`` is the time since its start: setting the clock does not expire records.
 """
 
 from __future__ import annotations
