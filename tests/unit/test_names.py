@@ -148,7 +148,7 @@ def test_kubernetes_is_optional(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert options.names_of(parse(["agent"])) is NO_NAMES
     monkeypatch.setenv("NODE_NAME", "n1")
     assert options.names_of(parse(["check"])) is NO_NAMES
-    with pytest.raises(UserError, match="leave --node away"):
+    with pytest.raises(UserError, match="omit --node"):
         options.names_of(parse(["agent", "--node", "n1"]))
     monkeypatch.delenv("NODE_NAME")
     with pytest.raises(UserError, match="--kubelet needs --node"):

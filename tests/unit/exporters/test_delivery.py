@@ -97,7 +97,7 @@ def settled(delivery: Delivery) -> Account:
     return delivery.account()
 
 
-def away(reason: str = "unavailable", after_s: float = 0.0) -> DeliveryError:
+def down(reason: str = "unavailable", after_s: float = 0.0) -> DeliveryError:
     return DeliveryError(reason, "no answer", after_s=after_s)
 
 
@@ -131,7 +131,7 @@ def test_a_delivery_has_metrics(opened: Callable[..., Delivery]) -> None:
 
 def test_a_failed_batch_is_sent_again(opened: Callable[..., Delivery]) -> None:
     """The same batch, until it is accepted; each failed call counts under its reason."""
-    receiver = Receiver(away(), away("deadline-exceeded"), away())
+    receiver = Receiver(down(), down("deadline-exceeded"), down())
     delivery = opened(receiver)
     delivery.publish(THREE)
     account = settled(delivery)
@@ -149,7 +149,7 @@ def test_delays_grow_and_are_random(monkeypatch: pytest.MonkeyPatch) -> None:
         return 0.0
 
     monkeypatch.setattr("random.uniform", uniform)
-    delivery = Delivery(Receiver(*[away()] * 5), replace(QUICK, last_delay_s=0.04))
+    delivery = Delivery(Receiver(*[down()] * 5), replace(QUICK, last_delay_s=0.04))
     delivery.publish(THREE)
     settled(delivery)
     delivery.close()
@@ -158,7 +158,7 @@ def test_delays_grow_and_are_random(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_backend_may_ask_for_more_time(opened: Callable[..., Delivery]) -> None:
     """Retry-After is respected."""
-    receiver = Receiver(away(after_s=0.3))
+    receiver = Receiver(down(after_s=0.3))
     delivery = opened(receiver)
     began = time.monotonic()
     delivery.publish(THREE)
@@ -191,7 +191,7 @@ def test_refused_profiles_do_not_count_as_sent(opened: Callable[..., Delivery]) 
 
 def test_the_backlog_is_bounded(opened: Callable[..., Delivery]) -> None:
     """The oldest batches are dropped, and each of their profiles is counted."""
-    receiver = Receiver(*[away()] * 100_000, size=300)
+    receiver = Receiver(*[down()] * 100_000, size=300)
     delivery = opened(receiver)
     for number in range(1, 11):
         delivery.publish(THREE)
@@ -210,7 +210,7 @@ def encoded(delivery: Delivery) -> int:
 
 def test_batches_expire(opened: Callable[..., Delivery]) -> None:
     """A batch that waited too long is dropped."""
-    delivery = opened(Receiver(*[away()] * 100_000), replace(QUICK, age_s=0.05))
+    delivery = opened(Receiver(*[down()] * 100_000), replace(QUICK, age_s=0.05))
     delivery.publish(THREE)
     assert settled(delivery).dropped == {"expired": 3}
 
@@ -319,7 +319,7 @@ def test_close_does_not_wait_for_a_blocked_backend() -> None:
 
 def test_close_is_quick_while_a_backend_is_down() -> None:
     """There is no last attempt after a recent failure."""
-    delivery = Delivery(Receiver(*[away(after_s=600)] * 9), QUICK)
+    delivery = Delivery(Receiver(*[down(after_s=600)] * 9), QUICK)
     delivery.publish(THREE)
     eventually(lambda: delivery.account().failures.total() > 0)
     began = time.monotonic()
@@ -341,7 +341,7 @@ def test_only_changes_are_logged(
 ) -> None:
     """One line when a backend fails, one when it is back."""
     caplog.set_level(logging.INFO, "gotax")
-    delivery = opened(Receiver(*[away()] * 5))
+    delivery = opened(Receiver(*[down()] * 5))
     delivery.publish(THREE)
     settled(delivery)
     eventually(lambda: "again" in caplog.text)
@@ -354,7 +354,7 @@ def test_only_changes_are_logged(
 @pytest.mark.parametrize("reasons", [("unavailable",), ("unavailable", "http-503")])
 def test_calls_have_a_deadline(opened: Callable[..., Delivery], reasons: Sequence[str]) -> None:
     """Every call has one, also later attempts."""
-    receiver = Receiver(*[away(reason) for reason in reasons])
+    receiver = Receiver(*[down(reason) for reason in reasons])
     delivery = opened(receiver)
     delivery.publish(THREE)
     settled(delivery)
