@@ -58,8 +58,8 @@ class Scope:
 class Plan:
     """How to sample.
 
-    ``drain_s``: how often the kernel's counts are fetched at least. ``names``: who knows the
-    containers' pods.
+    ``drain_s``: how often the kernel's counts are fetched at least. ``names``: the source of the
+    pods of containers.
     """
 
     hz: int

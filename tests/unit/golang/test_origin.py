@@ -181,19 +181,19 @@ def test_a_value_that_the_program_cannot_change(version: str, source: Origin) ->
 @pytest.mark.parametrize(
     ("facts", "live", "source"),
     [
-        # Go 1.5 is the first that starts with the CPUs it has; it had 12.
+        # Go 1.5 is the first that starts with the number of CPUs; it had 12.
         (replace(OLD, build=GoBuild("go1.5")), LiveGomaxprocs(12, None, 12), Origin.CPU_COUNT),
         # The limit gives the number of the CPUs at the start: it is the limit that counts now.
         (PLAIN, LiveGomaxprocs(4, False, 4), Origin.CONTAINER),
     ],
 )
 def test_a_value_with_two_reasons(facts: Facts, live: LiveGomaxprocs, source: Origin) -> None:
-    """The default of the version goes before what may have been at the start."""
+    """The default of the version takes precedence over possible values at the start."""
     assert origin(live, facts) is source
 
 
-def test_nothing_is_ignored_where_the_environment_is_unknown() -> None:
-    """It may be the variable that decides, and not the age of the runtime."""
+def test_no_reason_if_the_environment_is_unknown() -> None:
+    """The variable may decide, and not the age of the runtime."""
     unread = judge(LiveGomaxprocs(8, None, 8), replace(OLD, environment_read=False), 4.0)
     assert (unread.ignored, unread.otherwise) == (None, Otherwise())
     assert judge(LiveGomaxprocs(8, None, 8), OLD, 4.0).ignored is Ignored.OLD_GO
