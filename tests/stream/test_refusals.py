@@ -16,7 +16,7 @@ from pathlib import Path
 import grpc
 import pytest
 from gotax.exporters.credentials import Credentials
-from gotax.exporters.stream.connection import Destination
+from gotax.exporters.endpoint import Endpoint
 from gotax.exporters.stream.exporter import AgentIdentity, StreamExporter
 from gotax.exporters.stream.spool import Bounds, Spool
 from gotax.wire.v1 import ingest_pb2
@@ -104,8 +104,10 @@ def guarded(files: Files, tmp_path: Path) -> Iterator[Guarded]:
     )
     store = MemoryStore()
     with collecting(store, setup) as running:
-        destination = Destination(
-            f"127.0.0.1:{running.port}",
+        endpoint = Endpoint(
+            "127.0.0.1",
+            running.port,
+            is_secure=True,
             credentials=Credentials(
                 ca=files.authority,
                 certificate=files.agent_cert,
@@ -114,7 +116,7 @@ def guarded(files: Files, tmp_path: Path) -> Iterator[Guarded]:
             ),
         )
         agent = StreamExporter(
-            destination, AgentIdentity("honest", "n"), Spool("", Bounds(1 << 20, 60))
+            endpoint, AgentIdentity("honest", "n"), Spool("", Bounds(1 << 20, 60))
         )
         agent.publish(story_window())
         eventually(lambda: agent.statistics().acknowledged == 1)

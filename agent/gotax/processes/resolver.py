@@ -86,7 +86,11 @@ class Resolver:
         except (ProcessGoneError, ReadError) as error:
             if known is not None:
                 self._table.retire(known)
-            return self._table.find_ended(pid) or self._table.miss(pid, error)
+            ended = self._table.find_ended(pid)
+            if ended is None:
+                return self._table.miss(pid, error)
+            ended.cpu.fall_behind()
+            return ended
         sight = self._table.identify(pid, stat)
         if sight is Sight.SAME:
             assert known is not None

@@ -1,4 +1,4 @@
-"""The address of a backend, and the credentials for it."""
+"""The address of a remote service, and the credentials for it."""
 
 from __future__ import annotations
 
