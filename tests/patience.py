@@ -1,15 +1,15 @@
-"""How long tests wait for something that is certain to happen."""
+"""How long tests wait for what is sure to come."""
 
 import pytest
 
 PATIENCE_S = 600.0
-"""A guard against waiting forever, and not a measurement: on a host with 60 busy programs, a
-command of two seconds takes minutes. Time limits are tested with the marker ``timing``, on a quiet
-host."""
+"""A guard against waiting for ever, and no measure of anything: where 60 programs want the CPU, a
+command of two seconds takes minutes. What is promised within a time is tested with the marker
+``timing``, on a quiet host."""
 
 
 def promised(seconds: float) -> pytest.MarkDecorator:
-    """Runs the test twice: with ``within_s`` as a mere guard, and as the promised time (timing)."""
+    """Runs the test twice: ``within_s`` is once no measure, and once what is promised (timing)."""
     return pytest.mark.parametrize(
         "within_s",
         [

@@ -1,4 +1,4 @@
-"""Limits for every input, whatever it contains."""
+"""What no input may cost, whatever it says of itself."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ CPU_SECONDS = 2.0
 MEMORY_BYTES = 64 << 20
 READS = 100_000
 READ_FACTOR = 64
-"""All reads together may be this many times the size of the input (plus a megabyte)."""
+"""All reads together may be so many times the input (and a megabyte)."""
 
 Target = Callable[[bytes], None]
 
 
 class LimitError(BaseException):
-    """Not an Exception, so that no code on the way can catch it by mistake."""
+    """No Exception, so that nothing on the way can catch it by mistake."""
 
 
 class CountingReader(BytesReader):
-    """Limits and counts reads, so that an endless loop that reads ends."""
+    """Bounded steps: whoever loops reads, and who reads is counted."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
@@ -43,10 +43,10 @@ class CountingReader(BytesReader):
 
 
 def judge(target: Target, data: bytes) -> str:
-    """The reason why the target refuses the input, "" if it does not.
+    """The reason for which the target refuses the input, "" if it does not.
 
-    Raises everything except the errors that gotax raises on purpose: other exceptions, MemoryError
-    for more than 64 MB, LimitError for more than two seconds of CPU time or too many reads.
+    Raises what escapes: any exception but those gotax raises on purpose, MemoryError for more
+    than 64 MB, LimitError for more than two seconds of CPU time or too many reads.
     """
     with _cpu_limit(), _memory_limit():
         try:
@@ -60,7 +60,7 @@ def judge(target: Target, data: bytes) -> str:
 
 @contextmanager
 def _cpu_limit() -> Iterator[None]:
-    # CPU time, not wall clock time: a busy or paused machine is no endless loop.
+    # The CPU's clock, not the wall's: a busy or paused machine is no endless loop.
     before = signal.signal(signal.SIGPROF, _out_of_time)
     signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
     try:
@@ -76,8 +76,7 @@ def _out_of_time(_number: int, _frame: types.FrameType | None) -> None:
 
 @contextmanager
 def _memory_limit() -> Iterator[None]:
-    """Limits the address space to the present size plus a margin: a larger allocation fails at
-    once."""
+    """Address space beyond what there is now: an allocation that needs more fails at once."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_bytes().split()[0])
     room = pages * resource.getpagesize() + MEMORY_BYTES

@@ -1,4 +1,4 @@
-"""The fuzz targets: one function of bytes for each kind of hostile input."""
+"""What is fuzzed: one function of bytes for each kind of hostile input."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MAX_PC = 1 << 33
 
 
 def elf(data: bytes) -> None:
-    """Headers, sections, symbols, relocations, notes, and everything read from them."""
+    """Headers, sections, symbols, relocations, notes, and all that is looked up in them."""
     file = parse_elf(CountingReader(data))
     file.build_id()
     for address in (0, file.entry, 1 << 63, (1 << 64) - 1, *_ends(file)):
@@ -48,7 +48,7 @@ def _ends(file: Elf) -> list[int]:
 
 
 def _refused(ask: Callable[[int], object], argument: int) -> None:
-    """Each operation may be refused separately."""
+    """Each question by itself may be refused."""
     try:
         ask(argument)
     except ParseError:
@@ -64,7 +64,7 @@ def buildinfo(data: bytes) -> None:
 
 
 def pclntab(data: bytes) -> None:
-    """A whole binary: every operation of gotax on it."""
+    """A whole binary: everything gotax asks of one."""
     file = parse_elf(CountingReader(data))
     build = parse_buildinfo(file)
     _interrogate(parse_pclntab(file, build.version if build else ""), file)
@@ -72,7 +72,7 @@ def pclntab(data: bytes) -> None:
 
 def _interrogate(table: Pclntab, file: Elf) -> None:
     _walk(table, 60)
-    _walk(table, 2)  # small batches take another path through the reader
+    _walk(table, 2)  # few at a time take another way through the reader
     names = gomaxprocs.FUNCTIONS | {"main.main", "runtime.sigreturn"}
     _ask(lambda: list(table.function_ranges(names)), [])
     _ask(lambda: [find_gomaxprocs(file, table)], [])
@@ -106,7 +106,7 @@ def _ask(question: Callable[[], Sequence[object]], otherwise: list[object]) -> S
 
 
 def pctables(data: bytes) -> None:
-    """Tables by program counter: decoded all at once, compared with the runtime's step by step."""
+    """Tables by program counter: decoded at once as the runtime reads them step by step."""
     if len(data) < 4:
         return
     quantum = 4 if data[0] & 1 else 1
@@ -218,8 +218,7 @@ _TEXTS: tuple[Callable[[bytes], object], ...] = (
 
 
 def texts(data: bytes) -> None:
-    """Files of the kernel under /proc and /sys, with names that users choose. First byte: which
-    file."""
+    """What the kernel writes under /proc and /sys, with names that users choose. First: which."""
     if data:
         _TEXTS[data[0] % len(_TEXTS)](data[1:])
 
