@@ -40,7 +40,7 @@ def test_expensive_inputs_are_refused_or_cheap(name: str) -> None:
 
 @functools.cache
 def starts(target: str) -> tuple[bytes, ...]:
-    # Seeds from real binaries need toolchains: `make fuzz` uses them.
+    # What is cut out of real binaries needs toolchains: `make fuzz` has it.
     return tuple(by_hand()) if target in ("elf", "buildinfo", "pclntab") else tuple(seeds(target))
 
 
