@@ -14,8 +14,8 @@ import pytest
 pytest.importorskip("gotax_collector.ingest.server")
 
 from gotax.exporters.credentials import Credentials
-from gotax.exporters.stream.connection import Destination
-from gotax.exporters.stream.exporter import Identity, StreamExporter
+from gotax.exporters.endpoint import Endpoint
+from gotax.exporters.stream.exporter import AgentIdentity, StreamExporter
 from gotax.exporters.stream.spool import Bounds, Spool
 
 from tests.attacks import peers
@@ -51,12 +51,10 @@ class Collector(Contained):
 
     def check_it_is_well(self, token: str = "") -> None:
         """A report of an honest agent is stored, and the probe is answered."""
-        destination = Destination(
-            f"127.0.0.1:{self.stream_port}",
-            plaintext=True,
-            credentials=Credentials(token_file=token),
+        endpoint = Endpoint(
+            *("127.0.0.1", self.stream_port, False), credentials=Credentials(token_file=token)
         )
-        agent = StreamExporter(destination, Identity("h", "h"), Spool("", Bounds(1 << 20, 60)))
+        agent = StreamExporter(endpoint, AgentIdentity("h", "h"), Spool("", Bounds(1 << 20, 60)))
         try:
             agent.publish(story_window())
             wait_until(lambda: agent.statistics().acknowledged == 1, "an honest report's Ack")

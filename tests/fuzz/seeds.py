@@ -1,4 +1,4 @@
-"""What fuzzing starts from: specimens of every layout, and code and texts that were seen."""
+"""The seeds of fuzzing: specimens of every layout, and real code and texts."""
 
 from __future__ import annotations
 
