@@ -182,6 +182,9 @@ class Report:
     the collector's. One hit stands for ``period_ns``. ``lost`` counts the hits that could not be
     attributed, by reason. ``dropped`` counts the windows since the start of the epoch that never
     reached a collector. The reports of a stream share ``categories`` until it grows.
+
+    ``rows_bytes`` is an upper bound of its rows in the table ``windows``, ``stacks_bytes`` of those
+    in ``stacks``.
     """
 
     sender: Sender
@@ -202,6 +205,8 @@ class Report:
     samples: Samples
     stacks: Stacks
     wire_bytes: int
+    rows_bytes: int = 0
+    stacks_bytes: int = 0
 
     @property
     def key(self) -> tuple[str, int, int]:

@@ -80,14 +80,14 @@ class Setup:
 
     limits: Limits = Limits()
     guard: Guard | None = None
-    listening: Callable[[str], Listening] = Listening
+    listening: Callable[[tuple[str, int]], Listening] = Listening
     port: int = 0
 
 
 @contextmanager
 def collecting(store: MemoryStore, setup: Setup | None = None) -> Iterator[Collecting]:
     setup = setup or Setup()
-    listening = setup.listening(f"127.0.0.1:{setup.port}")
+    listening = setup.listening(("127.0.0.1", setup.port))
     running = Collecting(listening)
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gotax.wire.addresses import AddressError, joined, parse_listen
-from gotax.wire.listening import EVERY
 
 from gotax_collector.cli.logs import Logfmt
 from gotax_collector.errors import CollectorError
@@ -108,10 +107,7 @@ def run(arguments: Sequence[str]) -> int:
             },
         )
 
-    host, port = options.listen
-    # gRPC listens on both families here, or only on IPv4 if there is no IPv6.
-    place = joined("::" if host in EVERY else host, port)
-    listening = Listening(place, certificates, options.drain_seconds)
+    listening = Listening(options.listen, certificates, options.drain_seconds)
     parts = Parts(
         Identification(options.name, version("gotax")), store, _limits(options), tokens, ready
     )

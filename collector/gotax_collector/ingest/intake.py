@@ -26,9 +26,10 @@ _RETRY_FIRST_S, _RETRY_MAX_S = 0.25, 10.0
 
 
 def footprint(report: Report) -> int:
-    """Estimated bytes in memory."""
+    """Estimated bytes in memory: as it is, or as the rows of its batch, if these are larger."""
     samples, stacks = len(report.samples), len(report.stacks.hashes)
-    return 4096 + 24 * samples + 16 * stacks + 2048 * len(report.containers) + report.wire_bytes
+    now = 4096 + 24 * samples + 16 * stacks + 2048 * len(report.containers) + report.wire_bytes
+    return max(now, report.rows_bytes)
 
 
 @dataclass(slots=True)
