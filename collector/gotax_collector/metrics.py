@@ -118,7 +118,7 @@ class Exposition(Collector):
             labels=["port", "reason"],
         )
         for port, relay in self._relays.items():
-            open_.add_metric([port], relay.open)
+            open_.add_metric([port], relay.connections)
             accepted.add_metric([port], relay.counters.accepted)
             unread.add_metric([port], relay.unread_bytes)
             for reason in REASONS:

@@ -21,7 +21,8 @@ from gotax.wire.addresses import AddressError, Form, parse_url
 from gotax_collector.cli import tables
 from gotax_collector.errors import CollectorError
 from gotax_collector.http.api import SORTS, Api, Parameters
-from gotax_collector.query.questions import ANSWER_MAX_S, Questions
+from gotax_collector.query.database import ANSWER_MAX_S, WAIT_MAX_S
+from gotax_collector.query.questions import Questions
 from gotax_collector.query.selection import FIELDS, parse_selection
 from gotax_collector.storage.clickhouse import Connections, parse_address
 from gotax_collector.storage.store import check
@@ -90,7 +91,7 @@ class Remote:
         if self._token:
             request.add_header("Authorization", f"Bearer {self._token}")
         try:
-            with urllib.request.urlopen(request, timeout=ANSWER_MAX_S + 15) as response:
+            with urllib.request.urlopen(request, timeout=ANSWER_MAX_S + 2 * WAIT_MAX_S) as response:
                 return bytes(response.read(_ANSWER_BYTES_MAX))
         except urllib.error.HTTPError as error:
             raise FleetError(_complaint(error, self._url)) from error

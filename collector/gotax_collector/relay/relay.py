@@ -96,7 +96,7 @@ class Relay:
         self._sweeping: asyncio.Task[None] | None = None
 
     @property
-    def open(self) -> int:
+    def connections(self) -> int:
         return len(self._by_name)
 
     @property

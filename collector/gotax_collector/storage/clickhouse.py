@@ -29,6 +29,12 @@ MEMORY_BYTES = 1 << 30
 """The memory limit of the embedded engine, with its queries and merges."""
 MEMORY_BYTES_MIN = 256 << 20  # with less the engine does not start, or never merges
 
+# https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp: what cannot be
+# parsed, is of the wrong type or out of its range, or of columns that the table does not have.
+_OF_DATA = frozenset(
+    {*(6, 16, 20, 25, 26, 27, 33, 38, 41, 53, 69, 70, 72, 117, 128, 130, 131, 321, 349, 467, 691)}
+)
+
 _FORM = Form(
     "a folder, http://HOST:8123/DATABASE or https://HOST:8443/DATABASE",
     {"http": 8123, "https": 8443},
@@ -43,6 +49,21 @@ class StoreUnavailableError(CollectorError):
 
 class QueryError(CollectorError):
     """A query failed. The text is the message of the database, in one line."""
+
+    @property
+    def code(self) -> int:
+        """ClickHouse's number of the error; 0: it has none."""
+        found = re.search(r"[Cc]ode: (\d{1,5})\b", str(self))
+        return int(found[1]) if found else 0
+
+    @property
+    def is_of_memory(self) -> bool:
+        return self.code == 241
+
+    @property
+    def is_of_data(self) -> bool:
+        """The rows are at fault: the same insert would fail again."""
+        return self.code in _OF_DATA
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +210,15 @@ class Connections:
             client.raw_insert(
                 table, columns, body, settings=dict(settings), fmt="JSONCompactEachRow"
             )
+
+    def stop(self, token: str) -> None:
+        """Stop the queries whose text contains the token, which has only hexadecimal digits.
+
+        A server may not allow it. Then max_execution_time ends them.
+        """
+        statement = f"KILL QUERY WHERE query LIKE '%{token}%' ASYNC"
+        with contextlib.suppress(QueryError):
+            self.command(statement)
 
     def close(self) -> None:
         with self._lock:
