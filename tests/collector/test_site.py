@@ -16,7 +16,8 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import pytest
-from gotax_collector.http.application import Served, Site
+from gotax_collector.http.application import Served
+from gotax_collector.http.site import Site
 from gotax_collector.query.questions import Questions
 from gotax_collector.security.tokens import Tokens
 

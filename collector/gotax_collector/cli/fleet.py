@@ -20,7 +20,8 @@ from gotax.wire.addresses import AddressError, Form, parse_url
 
 from gotax_collector.cli import tables
 from gotax_collector.errors import CollectorError
-from gotax_collector.http.api import SORTS, Api, Parameters
+from gotax_collector.http.api import Api
+from gotax_collector.http.parameters import SORTS, Parameters
 from gotax_collector.query.database import ANSWER_MAX_S, WAIT_MAX_S
 from gotax_collector.query.questions import Questions
 from gotax_collector.query.selection import FIELDS, parse_selection
