@@ -150,6 +150,11 @@ class Exposition(Collector):
         yield _counter("batches", "Batches stored.", counters.batches)
         yield _counter("insert_seconds", "Time spent on inserting batches.", counters.insert_s)
         yield _counter("store_failures", "Failed inserts of batches.", counters.failures)
+        yield _counter(
+            "quarantined_batches",
+            "Batches of the journal that could not be used, and were set aside.",
+            intake.quarantined,
+        )
         yield _gauge(
             "store_failing_seconds",
             "For how long the store has failed to take a batch.",

@@ -220,6 +220,10 @@ class StoreError(CollectorError):
 class Store(Protocol):
     """A store of reports. Only one thread calls it."""
 
+    @property
+    def quarantined(self) -> int:
+        """Batches that it could not use, and has set aside."""
+
     def insert(self, batch: Sequence[Report]) -> None:
         """Store the batch. After the return it survives the end of this process.
 

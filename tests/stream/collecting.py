@@ -29,6 +29,7 @@ class MemoryStore:
     calls: Counter[tuple[str, int, int]] = field(default_factory=Counter)
     failing: bool = False
     slow_s: float = 0.0
+    quarantined: int = 0
 
     def insert(self, batch: Sequence[Report]) -> None:
         time.sleep(self.slow_s)

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from gotax.wire.addresses import AddressError, Form, parse_url
 
 from gotax_collector.cli import tables
+from gotax_collector.cli.credentials import store_password
 from gotax_collector.errors import CollectorError
 from gotax_collector.http.api import Api
 from gotax_collector.http.parameters import SORTS, Parameters
@@ -139,7 +140,7 @@ def run(arguments: Sequence[str]) -> int:
     if options.store is None:
         return int(options.ask(options, Remote(options.collector, _token(options))))
     try:
-        address = parse_address(options.store)
+        address = parse_address(options.store, password=store_password(options.store_password_file))
     except ValueError as error:
         raise FleetError(f"--store: {error}") from error
     if address.folder is not None and not (address.folder / "clickhouse").is_dir():
@@ -254,6 +255,11 @@ def _question(
         "--store",
         metavar="FOLDER|URL",
         help="query a store directly; a folder only if no collector runs",
+    )
+    command.add_argument(
+        "--store-password-file",
+        metavar="FILE",
+        help="password of a ClickHouse server (or $GOTAX_STORE_PASSWORD)",
     )
     command.add_argument(
         "--token-file", metavar="FILE", help="token for a collector that requires one"

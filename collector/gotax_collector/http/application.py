@@ -253,7 +253,7 @@ class _Pages:
         if _is_for_programs(request):
             return _json({"error": str(error)}, 503)
         parameters = readable(request.query_params.multi_items())
-        return self._page("failed.html", parameters, {"text": str(error)}, 503)
+        return self._page("failed.html", parameters, {"is_busy": isinstance(error, BusyError)}, 503)
 
     def _page(
         self,

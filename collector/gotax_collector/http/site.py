@@ -81,7 +81,7 @@ class Site:
 
     def _config(self, app: ASGIApp) -> uvicorn.Config:
         tls = self._options.tls
-        config = uvicorn.Config(
+        return uvicorn.Config(
             app,
             http=_Protocol,
             log_config=None,
@@ -94,7 +94,6 @@ class Site:
             ws="none",
             ssl_context_factory=(lambda *_: tls.context) if tls else None,
         )
-        return config
 
     async def _serve(self) -> None:
         inner = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -76,6 +76,10 @@ class Intake:
     def waiting_bytes(self) -> int:
         return self._bytes
 
+    @property
+    def quarantined(self) -> int:
+        return self._store.quarantined
+
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._thread.start()

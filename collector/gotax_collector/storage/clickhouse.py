@@ -25,6 +25,8 @@ from gotax_collector.errors import CollectorError
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
+PASSWORD_VARIABLE = "GOTAX_STORE_PASSWORD"
+
 MEMORY_BYTES = 1 << 30
 """The memory limit of the embedded engine, with its queries and merges."""
 MEMORY_BYTES_MIN = 256 << 20  # with less the engine does not start, or never merges
@@ -91,10 +93,11 @@ class Address:
         return f"{scheme}://{joined(self.host, self.port)}/{self.database}"
 
 
-def parse_address(text: str, memory_bytes: int = MEMORY_BYTES) -> Address:
-    """A folder, or ``http[s]://[user[:password]@]host[:port][/database][?cluster=NAME]``.
+def parse_address(text: str, memory_bytes: int = MEMORY_BYTES, password: str = "") -> Address:
+    """A folder, or ``http[s]://[user@]host[:port][/database][?cluster=NAME]``.
 
-    ValueError: a URL of another kind, or with a name that is not plain.
+    ``password`` is that of a file or of the environment. ValueError: a URL of another kind, with a
+    name that is not plain, or with a password: every user of this machine can read arguments.
     """
     # A folder with a colon in its first name is rare, and ./ before it says so; a server's address
     # without its scheme is not rare, and would be a new, empty folder.
@@ -103,6 +106,11 @@ def parse_address(text: str, memory_bytes: int = MEMORY_BYTES) -> Address:
             raise ValueError(f"a store is a folder, or a URL: write {_FORM.example}")
         return Address(folder=Path(text), memory_bytes=memory_bytes)
     url = parse_url(text, _FORM)
+    if url.password:
+        raise ValueError(
+            "a password in an argument can be read by every user of this machine:"
+            f" put it into a file (--store-password-file) or into ${PASSWORD_VARIABLE}"
+        )
     options = parse_qs(url.query)
     if set(options) - {"cluster"}:
         raise ValueError(
@@ -113,7 +121,7 @@ def parse_address(text: str, memory_bytes: int = MEMORY_BYTES) -> Address:
         port=url.port,
         secure=url.scheme == "https",
         user=url.user,
-        password=url.password,
+        password=password,
         database=url.path.strip("/") or "gotax",
         cluster=options.get("cluster", [""])[0],
     )

@@ -158,6 +158,10 @@ class ClickHouseStore:
     def __post_init__(self) -> None:
         self._journal = Journal(self.folder / "journal")
 
+    @property
+    def quarantined(self) -> int:
+        return self._journal.quarantined
+
     def insert(self, batch: Sequence[Report]) -> None:
         start = time.monotonic()
         try:
@@ -191,10 +195,21 @@ class ClickHouseStore:
         while entry := self._journal.read():
             if self._is_overtaken(entry):
                 log.info("batch %s: another replica has stored its reports", entry.token)
-            else:
-                self._send(entry)
-                self.counters.replayed += 1
+            elif not self._replay(entry):
+                continue
             self._journal.remove(entry)
+
+    def _replay(self, entry: JournaledBatch) -> bool:
+        """False: the store can never take it."""
+        try:
+            self._send(entry)
+        except QueryError as error:
+            if not error.is_of_data:
+                raise
+            self._journal.quarantine(entry.token, str(error))
+            return False
+        self.counters.replayed += 1
+        return True
 
     def _is_overtaken(self, entry: JournaledBatch) -> bool:
         """Whether another replica has stored the batch instead: none of it is in the store.
@@ -256,11 +271,31 @@ class ClickHouseStore:
         del lines
         entry = JournaledBatch(f"{token:016x}", body)
         self._journal.write(entry)
-        self._send(entry)
+        try:
+            self._send(entry)
+        except QueryError as error:
+            if not error.is_of_data:
+                raise
+            self._keep_usable(reports, entry, error)
+            return
         self._journal.remove(entry)
         self.counters.rows += count
         for report in reports:
             self._stored.add(report.key)
+
+    def _keep_usable(
+        self, reports: Sequence[Report], entry: JournaledBatch, error: QueryError
+    ) -> None:
+        """Find the report that the store can never take. It counts as stored, so that its agent
+        does not send it for ever."""
+        if len(reports) > 1:
+            self._journal.remove(entry)
+            middle = len(reports) // 2
+            self._keep(reports[:middle])
+            self._keep(reports[middle:])
+            return
+        self._journal.quarantine(entry.token, str(error))
+        self._stored.add(reports[0].key)
 
     def _send(self, entry: JournaledBatch) -> None:
         settings = {**_INSERT, "insert_deduplication_token": entry.token}
