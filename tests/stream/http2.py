@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST, SETTINGS, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 7, 8
-END_HEADERS, ACK = 4, 1
+END_STREAM, END_HEADERS, ACK = 1, 4, 1
 METHOD = "/gotax.wire.v1.IngestService/Stream"
 
 
@@ -94,7 +94,7 @@ class Client:
                 self._windows[stream] += int.from_bytes(body, "big")
             elif kind == SETTINGS and not flags & ACK:
                 self._write(frame(SETTINGS, ACK, 0))
-            elif kind == HEADERS:
+            elif kind == HEADERS and flags & END_STREAM:
                 self.trailers += body
 
     def wait_for_end(self, attempts: int) -> bool:
@@ -104,6 +104,14 @@ class Client:
             if not self.is_open:
                 return True
         return False
+
+    def wait_for_trailers(self, attempts: int) -> bytes:
+        """The status of the stream, b"" if none came."""
+        for _ in range(attempts):
+            if self.trailers:
+                break
+            self.read()
+        return self.trailers
 
     def close(self) -> None:
         self._socket.close()
