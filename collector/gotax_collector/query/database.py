@@ -135,8 +135,12 @@ class Database:
                 try:
                     return ask(text, {**self._settings, **memory})
                 except QueryError as error:
-                    if question is not None:
-                        question.check()
-                    if parts == PARTS or not error.is_of_memory:
+                    is_cancelled = question is not None and question.is_cancelled
+                    is_final = parts == PARTS or not error.is_of_memory
+                    if is_final and not is_cancelled:
                         raise
+            # Outside of the handler: an error that refers to the one above would keep its frames,
+            # and the engine's query with them.
+            if question is not None:
+                question.check()
         raise AssertionError("the last attempt returns or raises")
