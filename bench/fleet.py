@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from gotax.linux.cgroup import Hierarchies, find_hierarchies
+from gotax.linux.cgroups.hierarchies import Hierarchies, find_hierarchies
 
 SOURCE = Path(__file__).parent / "load"
 BUILD = Path(__file__).parent.parent / "build" / "bench"

@@ -92,7 +92,7 @@ def _hours_query(fleet: Fleet, first: int, last: int, end: int) -> str:
     start = end - fleet.hours * 3600
     return f"""
 INSERT INTO hours (hour, namespace, kind, workload, container, program, gomaxprocs, go, image, node,
- windows, duration_ns, cpu_ns, scheduler_ns, gc_ns, service_ns, user_ns, hits, periods,
+ windows, duration_ns, cpu_ns, scheduler_ns, gc_ns, service_ns, user_ns, samples, periods,
  throttled_periods, throttled_ns, saving_low, saving_mid, saving_high, limit_cores, recommended,
  target, cpu_count, findings, category_ns)
 WITH {first} + number % {last - first} AS hour_number, intDiv(number, {last - first}) AS c,
@@ -113,12 +113,12 @@ FROM numbers({count})"""
 
 _WORKLOAD_HOURS = """
 INSERT INTO workload_hours (hour, namespace, kind, workload, gomaxprocs, go, image, windows,
- duration_ns, cpu_ns, scheduler_ns, gc_ns, service_ns, user_ns, hits, periods, throttled_periods,
+ duration_ns, cpu_ns, scheduler_ns, gc_ns, service_ns, user_ns, samples, periods, throttled_periods,
  throttled_ns, saving_low, saving_mid, saving_high, limit_cores, recommended, target, cpu_count,
  findings, category_ns)
 SELECT hour, namespace, kind, workload, gomaxprocs, go, image, sum(windows),
  sum(duration_ns), sum(cpu_ns), sum(scheduler_ns), sum(gc_ns), sum(service_ns), sum(user_ns),
- sum(hits), sum(periods), sum(throttled_periods), sum(throttled_ns), sum(saving_low),
+ sum(samples), sum(periods), sum(throttled_periods), sum(throttled_ns), sum(saving_low),
  sum(saving_mid), sum(saving_high), max(limit_cores), max(recommended), max(target),
  max(cpu_count), groupUniqArrayArray(findings), sumMap(category_ns)
 FROM hours GROUP BY hour, namespace, kind, workload, gomaxprocs, go, image"""
@@ -127,13 +127,13 @@ FROM hours GROUP BY hour, namespace, kind, workload, gomaxprocs, go, image"""
 def _stack_hours_query(first: int, last: int) -> str:
     """A tail as samples have it: few stacks have most of the time."""
     return f"""
-INSERT INTO stack_hours (hour, namespace, kind, workload, gomaxprocs, go, image, stack, hits,
+INSERT INTO stack_hours (hour, namespace, kind, workload, gomaxprocs, go, image, stack, samples,
  cpu_ns)
 SELECT hour, namespace, kind, workload, gomaxprocs, go, image,
- {_stack("substring(workload, 9)", f"rank % {STACKS}")} AS stack, hits, cpu_ns FROM (
+ {_stack("substring(workload, 9)", f"rank % {STACKS}")} AS stack, samples, cpu_ns FROM (
  SELECT hour, namespace, kind, workload, gomaxprocs, go, image,
   n + if(n > 150, intHash32(n + toUInt32(hour)) % {STACKS}, 0) AS rank,
-  greatest(1, toUInt64(hits / 6 / (1 + n))) AS hits, toUInt64(cpu_ns / 6 / (1 + n)) AS cpu_ns
+  greatest(1, toUInt64(samples / 6 / (1 + n))) AS samples, toUInt64(cpu_ns / 6 / (1 + n)) AS cpu_ns
  FROM workload_hours ARRAY JOIN range({STACKS_AN_HOUR}) AS n
  WHERE toUInt32(substring(workload, 9)) BETWEEN {first} AND {last - 1})"""
 
@@ -164,7 +164,7 @@ def _nodes_query(fleet: Fleet, day: int, end: int) -> str:
     start = end - fleet.hours * 3600 + day * 86_400
     return f"""
 INSERT INTO windows (stored, batch, agent, epoch, sequence, ordinal, node, version, start, received,
- duration_ns, period_ns, cpu_count, kind, name, hits)
+ duration_ns, period_ns, cpu_count, kind, name, samples)
 WITH toUInt32(number % {fleet.nodes}) AS node_number, intDiv(number, {fleet.nodes}) AS minute,
  concat('node-', leftPad(toString(node_number), 4, '0')) AS node,
  toDateTime({start} + minute * 60) AS start
@@ -181,9 +181,9 @@ def _windows_query(fleet: Fleet, minute: int, end: int) -> str:
 INSERT INTO windows (stored, batch, agent, epoch, sequence, ordinal, node, version, start, received,
  duration_ns, period_ns, cpu_count, namespace, kind, workload, pod, container, container_id, name,
  image, go, program, process_count, gomaxprocs, origin, expected, recommended, limit_cores,
- usage_ns, periods, throttled_periods, throttled_ns, hits, cpu_ns, scheduler_ns, gc_ns, service_ns,
- user_ns, category, category_ns, verdict, finding, finding_severity, finding_title, finding_remedy,
- saving_low, saving_mid, saving_high, target, stack, stack_hits)
+ usage_ns, periods, throttled_periods, throttled_ns, samples, cpu_ns, scheduler_ns, gc_ns,
+ service_ns, user_ns, category, category_ns, verdict, finding, finding_severity, finding_title,
+ finding_remedy, saving_low, saving_mid, saving_high, target, stack, stack_samples)
 WITH number AS c, {fleet.hours} - 1 AS hour_number, {minute} AS minute, {_container(fleet)},
  {_PARTS} AS weights, arraySum(weights) AS total, cityHash64(c, minute) AS noise,
  toUInt64(60e9 * 0.35 * (0.8 + 0.4 * (noise % 1000) / 1000)) AS cpu,

@@ -129,8 +129,8 @@ def measure(options: argparse.Namespace) -> None:
                     profiler.enable()
             total_ms = sum(spent.values()) / 1e6
             print(
-                f"window of {window.duration_s:.0f} s: {window.hits.drained} hits,"
-                f" {len(window.profile)} samples, {len(window.profile.stacks)} stacks,"
+                f"window of {window.duration_s:.0f} s: {window.samples.drained} samples,"
+                f" {len(window.profile)} stack counts, {len(window.profile.stacks)} stacks,"
                 f" {len(window.reports)} containers, {total_ms:.1f} ms,"
                 f" PSS {read_pss_bytes('/proc', os.getpid()) / 1e6:.1f} MB",
                 file=sys.stderr,

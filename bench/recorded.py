@@ -1,8 +1,8 @@
 """Windows of a real node, recorded once: 30 Go containers of the load of bench.fleet.
 
-A window of 12 s at five times the agent's frequency has as many hits as one of a minute at 19 Hz,
-and takes a fifth of the time; "dense" has ten times more, as on a node of ten times the cores. It
-is kept in build/, pickled: for this checkout only.
+A window of 12 s at five times the agent's frequency has as many samples as one of a minute at 19
+Hz, and takes a fifth of the time; "dense" has ten times more, as on a node of ten times the cores.
+It is kept in build/, pickled: for this checkout only.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ from gotax_collector.storage.store import ClickHouseStore, prepare
 from bench.fleet_queries import sizes
 
 CONTAINERS, WORKLOADS, POOL = 30, 300, 600
-HITS = 400  # 0.35 cores at 19 Hz, a minute
+SAMPLES = 400  # 0.35 cores at 19 Hz, a minute
 FLEET_REPORTS_S = 1000 / 60
 WARM_UP = 5
 SECOND = 1_000_000_000
@@ -108,8 +108,8 @@ class Agent:
         )
         for index, pool in enumerate(self.pools):
             self._observe(new, window.containers.add(), index, pool)
-        attributed = sum(sum(each.category_hits) for each in window.containers)
-        window.hits_drained = window.hits_attributed = attributed
+        attributed = sum(sum(each.category_samples) for each in window.containers)
+        window.samples_drained = window.samples_attributed = attributed
         report = wire.Report(epoch=7, sequence=self.sequence, dictionary=new, window=window)
         packed = zlib.compress(report.SerializeToString(), 6)
         return ingest_pb2.StreamRequest(zlib_report=packed).SerializeToString()
@@ -133,21 +133,21 @@ class Agent:
     def _observe(
         self, new: wire.Dictionary, seen: wire.Observation, index: int, pool: Pool
     ) -> None:
-        drawn = self.noise.multinomial(self.noise.poisson(HITS), pool.weights)
-        hits: dict[int, int] = {}
+        drawn = self.noise.multinomial(self.noise.poisson(SAMPLES), pool.weights)
+        samples: dict[int, int] = {}
         by_category: dict[int, int] = {}
         for rank in np.flatnonzero(drawn).tolist():
             stack = self._stack(new, pool, rank)
-            hits[stack] = hits.get(stack, 0) + int(drawn[rank])
+            samples[stack] = samples.get(stack, 0) + int(drawn[rank])
             category = pool.categories[rank] + 1
             by_category[category] = by_category.get(category, 0) + int(drawn[rank])
-        ids = sorted(hits)
+        ids = sorted(samples)
         seen.container = index + 1
         seen.cpu_ns = int(drawn.sum()) * (SECOND // 19)
         seen.category.extend(sorted(by_category))
-        seen.category_hits.extend(by_category[category] for category in sorted(by_category))
+        seen.category_samples.extend(by_category[category] for category in sorted(by_category))
         seen.stack.extend(np.diff([0, *ids]).tolist())
-        seen.stack_hits.extend(hits[stack] for stack in ids)
+        seen.stack_samples.extend(samples[stack] for stack in ids)
         seen.process_count = 1
         seen.gomaxprocs.value = 64 if index % 3 == 0 else 2
         seen.gomaxprocs.recommended = 1
@@ -209,7 +209,7 @@ class Spent:
     decode_s: float = 0.0
     insert_s: float = 0.0
     reports: int = 0
-    samples: int = 0
+    stack_counts: int = 0
     wire_bytes: int = 0
     resident_mib: float = 0.0
 
@@ -237,7 +237,7 @@ def run(agents: Sequence[Agent], rounds: int, batch: int, store: ClickHouseStore
         spent.decode_s += between - before
         spent.insert_s += after - between
         spent.reports += len(received)
-        spent.samples += sum(len(each.samples) for each in received)
+        spent.stack_counts += sum(len(each.stack_counts) for each in received)
         spent.wire_bytes += sum(len(message) for message in messages)
         spent.resident_mib = max(spent.resident_mib, resident_mib())
     return spent
@@ -276,7 +276,10 @@ def _tell(spent: Spent, merge_s: float, batch: int) -> None:
     fleet = FLEET_REPORTS_S / spent.reports
     rows = spent.reports * (CONTAINERS + 1)
     busy = spent.decode_s + spent.insert_s
-    print(f"{spent.reports} reports, {batch} to a batch: {rows:,} rows, {spent.samples:,} samples")
+    print(
+        f"{spent.reports} reports, {batch} to a batch: {rows:,} rows,"
+        f" {spent.stack_counts:,} stack counts"
+    )
     print(
         f"on the wire {spent.wire_bytes / spent.reports / CONTAINERS:,.0f} bytes a container-minute"
     )

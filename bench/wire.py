@@ -80,21 +80,21 @@ def as_pprof(windows: Sequence[Window]) -> list[int]:
 def lean(window: Window) -> Window:
     """Go containers only, functions without addresses; samples that are then the same are one."""
     names: dict[Stack, Stack] = {}
-    hits: Counter[tuple[int, Stack, int]] = Counter()
+    samples: Counter[tuple[int, Stack, int]] = Counter()
     profile = window.profile
     for process, stack, category, count in zip(
         profile.process.tolist(),
         profile.stack.tolist(),
         profile.category.tolist(),
-        profile.hits.tolist(),
+        profile.samples.tolist(),
         strict=True,
     ):
         if window.processes[process].is_go:
             original = profile.stacks[stack]
             short = names.get(original) or names.setdefault(original, _functions(original))
-            hits[process, short, category] += count
-    stacks = {stack: number for number, stack in enumerate(dict.fromkeys(s for _, s, _ in hits))}
-    rows = [(process, stacks[stack], category) for process, stack, category in hits]
+            samples[process, short, category] += count
+    stacks = {stack: number for number, stack in enumerate(dict.fromkeys(s for _, s, _ in samples))}
+    rows = [(process, stacks[stack], category) for process, stack, category in samples]
     columns = np.array(rows, np.int64).reshape(-1, 3)
     return replace(
         window,
@@ -102,7 +102,7 @@ def lean(window: Window) -> Window:
             process=columns[:, 0].astype(np.int32),
             stack=columns[:, 1].astype(np.int32),
             category=columns[:, 2].astype(np.uint8),
-            hits=np.array(list(hits.values()), np.int64),
+            samples=np.array(list(samples.values()), np.int64),
             stacks=tuple(stacks),
         ),
     )
@@ -135,12 +135,12 @@ def main() -> int:
     options = parser.parse_args()
     for name in ("usual", "dense"):
         windows = recorded.windows(name)
-        hits = sum(report.hits for window in windows for report in window.reports)
-        per_minute = hits / len(windows) / len(windows[0].reports)
+        samples = sum(report.samples for window in windows for report in window.reports)
+        per_minute = samples / len(windows) / len(windows[0].reports)
         stacks = sum(len(window.profile.stacks) for window in windows) / len(windows)
         print(
-            f"\n{name}: {len(windows[0].reports)} containers, {per_minute:.0f} hits per container"
-            f" and minute, {stacks:.0f} distinct stacks a window"
+            f"\n{name}: {len(windows[0].reports)} containers, {per_minute:.0f} samples per"
+            f" container and minute, {stacks:.0f} distinct stacks a window"
         )
         print(f"{'bytes per container-minute':28}{'first':>8}{'then':>8}{'mean':>8}{'ratio':>8}")
         sizes = measure(windows)

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Count, per timer interrupt, what was on the CPU: hits per (cgroup, process, user stack, kernel
+// Count, per timer interrupt, what was on the CPU: samples per (cgroup, process, user stack, kernel
 // stack). Compiled by BCC against the tiny header tree in include/, never against the
 // headers of the running kernel. The bpf_get_stack helper is GPL-only, hence the licence.
 //
 // The loader defines:
-//   SAMPLES_MAX, STACKS_MAX  capacity of one buffer
+//   STACK_COUNTS_MAX, STACKS_MAX  capacity of one buffer
 //   MAP_FLAGS                BPF_F_NO_PREALLOC (1) where perf programs may use it (Linux >= 6.1)
 //   HASH_SEED                random per load, so that collisions cannot be provoked
 //   TARGET_TGIDS             count only processes in `targets`            (optional)
@@ -19,7 +19,7 @@
 //
 // Two buffers: programs write the active one while user space drains the other. User space flips
 // `control`, waits for an RCU grace period (every running program has then ended), and reads a
-// buffer that no program writes to, so that no hit is lost between a lookup and a delete.
+// buffer that no program writes to, so that no sample is lost between a lookup and a delete.
 
 #include <uapi/linux/ptrace.h>
 #include <uapi/linux/bpf_perf_event.h>
@@ -27,15 +27,15 @@
 #define MAX_FRAMES 127
 #define USER_STACK (1ULL << 8) /* BPF_F_USER_STACK */
 
-struct sample_key {
+struct stack_count_key {
     u64 cgroup_id;
     u64 user_stack;   /* hash of the stack, 0: none */
     u64 kernel_stack; /* hash of the stack, 0: the CPU was in user mode. 1 without KERNEL_STACKS */
     u32 tgid;
-    u32 flags;        /* SAMPLE_* */
+    u32 flags;        /* FLAG_* */
 };
 
-#define SAMPLE_STACK_LOST 1 /* there was no room for a stack of it */
+#define FLAG_STACK_LOST 1 /* there was no room for a stack of it */
 
 struct new_process {
     u64 cgroup_id;
@@ -55,17 +55,17 @@ enum {
     COUNTER_INTERRUPTS,   /* all of the timer, idle ones too */
     COUNTER_IDLE,
     COUNTER_FILTERED,     /* outside the target */
-    COUNTER_SAMPLES_FULL, /* hit lost: no room in `samples` */
-    COUNTER_STACKS_FULL,  /* hit kept, a stack of it lost: no room for it */
-    COUNTER_OUTSIDE,      /* hit lost: its process has no PID in PID_NAMESPACE */
+    COUNTER_STACK_COUNTS_FULL, /* sample lost: no room in `stack_counts` */
+    COUNTER_STACKS_FULL,  /* sample kept, a stack of it lost: no room for it */
+    COUNTER_OUTSIDE,      /* sample lost: its process has no PID in PID_NAMESPACE */
     COUNTERS
 };
 
 BPF_ARRAY(control, u32, 1); /* [0]: the active buffer */
 BPF_PERCPU_ARRAY(counters, u64, COUNTERS);
 BPF_PERCPU_ARRAY(scratch, struct stack, 1);
-BPF_F_TABLE("hash", struct sample_key, u64, samples_0, SAMPLES_MAX, MAP_FLAGS);
-BPF_F_TABLE("hash", struct sample_key, u64, samples_1, SAMPLES_MAX, MAP_FLAGS);
+BPF_F_TABLE("hash", struct stack_count_key, u64, stack_counts_0, STACK_COUNTS_MAX, MAP_FLAGS);
+BPF_F_TABLE("hash", struct stack_count_key, u64, stack_counts_1, STACK_COUNTS_MAX, MAP_FLAGS);
 /* User and kernel stacks apart: a map without preallocation starts with one spare element per
  * CPU (kernel/bpf/memalloc.c:prefill_mem_cache) and gets more only after the interrupt. */
 BPF_F_TABLE("hash", u64, struct stack, user_stacks_0, STACKS_MAX, MAP_FLAGS);
@@ -172,19 +172,19 @@ ALWAYS_INLINE bool store_kernel_stack(u32 buffer, u64 hash, struct stack *stack)
     return no_room(kernel_stacks_0.insert(&hash, stack));
 }
 
-ALWAYS_INLINE void count(u32 buffer, struct sample_key *key) {
+ALWAYS_INLINE void count(u32 buffer, struct stack_count_key *key) {
     u64 one = 1;
-    if (!(buffer ? samples_1.insert(key, &one) : samples_0.insert(key, &one)))
+    if (!(buffer ? stack_counts_1.insert(key, &one) : stack_counts_0.insert(key, &one)))
         return;
-    u64 *hits = buffer ? samples_1.lookup(key) : samples_0.lookup(key);
-    if (hits)
-        __sync_fetch_and_add(hits, 1);
+    u64 *samples = buffer ? stack_counts_1.lookup(key) : stack_counts_0.lookup(key);
+    if (samples)
+        __sync_fetch_and_add(samples, 1);
     else
-        add(COUNTER_SAMPLES_FULL);
+        add(COUNTER_STACK_COUNTS_FULL);
 }
 
 /* Once; where there is no room, at one of its next interrupts. */
-ALWAYS_INLINE void announce(const struct sample_key *key) {
+ALWAYS_INLINE void announce(const struct stack_count_key *key) {
     struct new_process process = {.cgroup_id = key->cgroup_id, .tgid = key->tgid};
     u8 yes = 1;
     if (announced.lookup(&process) || announced.insert(&process, &yes))
@@ -234,7 +234,7 @@ ALWAYS_INLINE u32 tgid_in_namespace(void) {
 
 int sample(struct bpf_perf_event_data *ctx) {
     add(COUNTER_INTERRUPTS);
-    struct sample_key key = {};
+    struct stack_count_key key = {};
     key.tgid = bpf_get_current_pid_tgid() >> 32;
     if (!key.tgid) {
         add(COUNTER_IDLE);
@@ -280,7 +280,7 @@ int sample(struct bpf_perf_event_data *ctx) {
             stack->depth = (u64)kernel_bytes / sizeof(u64);
             key.kernel_stack = hash_stack(stack);
             if (store_kernel_stack(buffer, key.kernel_stack, stack))
-                key.flags |= SAMPLE_STACK_LOST;
+                key.flags |= FLAG_STACK_LOST;
         }
 #endif
     }
@@ -290,7 +290,7 @@ int sample(struct bpf_perf_event_data *ctx) {
         stack->caller = caller_word(ctx, stack->ip[0], in_kernel);
         key.user_stack = hash_stack(stack);
         if (store_user_stack(buffer, key.user_stack, stack))
-            key.flags |= SAMPLE_STACK_LOST;
+            key.flags |= FLAG_STACK_LOST;
     }
     if (key.flags)
         add(COUNTER_STACKS_FULL);

@@ -67,7 +67,7 @@ class Pair:
     def situation(self) -> Situation:
         row = self.before
         room = min(row.procs, CPUS, row.limit_cores or math.inf)
-        return Situation(row.hits, row.procs, row.cpu_s / row.duration_s / room)
+        return Situation(row.samples, row.procs, row.cpu_s / row.duration_s / room)
 
 
 def _cpu_per_unit(row: Row) -> float:

@@ -51,8 +51,8 @@ class Row:
     periods: int
     throttled_periods: int
     throttled_s: float
-    neighbours_s: float  # CPU of other processes meanwhile, by their hits
-    hits: tuple[int, ...]  # by category
+    neighbours_s: float  # CPU of other processes meanwhile, by their samples
+    samples: tuple[int, ...]  # by category
 
 
 @functools.cache
@@ -115,8 +115,8 @@ def measure(session: Session, cell: Cell, procs: int) -> Row:
         periods=usage.periods or 0,
         throttled_periods=usage.throttled_periods or 0,
         throttled_s=(after.throttled_ns - before.throttled_ns) / 1e9,
-        neighbours_s=window.cpu_s(window.hits.attributed - report.hits),
-        hits=tuple(int(report.category_hits[c]) for c in Category),
+        neighbours_s=window.cpu_s(window.samples.attributed - report.samples),
+        samples=tuple(int(report.category_samples[c]) for c in Category),
     )
 
 

@@ -1,4 +1,4 @@
-"""The table of runs: CSV, one run a line, its hits by category in the last columns."""
+"""The table of runs: CSV, one run a line, its samples by category in the last columns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gotax.profile import Category
 from calibration.measure import Row
 
 DATA = Path(__file__).parent / "data"
-_PLAIN = tuple(field.name for field in fields(Row) if field.name != "hits")
+_PLAIN = tuple(field.name for field in fields(Row) if field.name != "samples")
 HEADER = (*_PLAIN, *(category.label for category in Category))
 _WHOLE = frozenset({"fits", "procs", "periods", "throttled_periods"})
 
@@ -25,8 +25,8 @@ def append(path: Path, rows: Iterable[Row]) -> None:
         if is_new:
             writer.writerow(HEADER)
         for row in rows:
-            plain, hits = astuple(row)[:-1], row.hits
-            writer.writerow([*(_cell(value) for value in plain), *hits])
+            plain, samples = astuple(row)[:-1], row.samples
+            writer.writerow([*(_cell(value) for value in plain), *samples])
 
 
 def _cell(value: object) -> str:
@@ -48,7 +48,7 @@ def read(path: Path) -> list[Row]:
 
 def _row(line: list[str]) -> Row:
     plain = dict(zip(_PLAIN, line, strict=False))
-    hits = tuple(int(text) for text in line[len(_PLAIN) :])
+    samples = tuple(int(text) for text in line[len(_PLAIN) :])
     values: dict[str, object] = {}
     for name, text in plain.items():
         if name in ("workload", "version"):
@@ -57,4 +57,4 @@ def _row(line: list[str]) -> Row:
             values[name] = int(text)
         else:
             values[name] = None if text == "none" else float(text)
-    return Row(**values, hits=hits)  # type: ignore[arg-type]
+    return Row(**values, samples=samples)  # type: ignore[arg-type]

@@ -57,13 +57,13 @@ def context_of(row: Row) -> Context:
     report = ContainerReport(
         container=_CONTAINER,
         processes=(Process(7, 1, row.workload, _CONTAINER, gomaxprocs=found),),
-        category_hits=np.array(row.hits, np.int64),
+        category_samples=np.array(row.samples, np.int64),
         functions=(),
         limit=CpuLimit(row.limit_cores, "/run", row.limit_cores),
         usage=CpuUsage(None, row.periods, row.throttled_periods, round(row.throttled_s * 1e9)),
         verdict=Verdict.UNREADABLE,
         cpu_ns=round(row.cpu_s * 1e9),
-        process_hits=(sum(row.hits),),
+        process_samples=(sum(row.samples),),
     )
     return Context(report, row.duration_s, CPUS, Thresholds())
 

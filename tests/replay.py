@@ -41,7 +41,7 @@ from gotax.golang.pclntab import parse_pclntab
 from gotax.linux.elf import PF_X, FileReader, parse_elf
 from gotax.pipeline import Pipeline, Span
 from gotax.processes.resolver import Resolver
-from gotax.sampling.sampler import SAMPLE, Drain, NewProcess, Stacks
+from gotax.sampling.sampler import STACK_COUNT, Drain, NewProcess, Stacks
 from gotax.sampling.sampler import Counter as KernelCounter
 from gotax.window import Window
 
@@ -55,7 +55,8 @@ _VERSIONS = ("1.22.12", "1.26.8")
 _POD = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod"
 _UID = "0f3c1a52_3333_4222_8333_94445556666{}"
 _OF_ITSELF = re.compile(
-    r"^gotax_(own_cpu_seconds_total|resident_memory_bytes|(tick|drain)_seconds_sum) .*\n", re.M
+    r"^gotax_(own_cpu_seconds_total|resident_memory_bytes|(processing|drain)_seconds_sum) .*\n",
+    re.M,
 )
 
 
@@ -143,15 +144,15 @@ class Recording:
             for number, address in enumerate(others, 2):
                 stacks[10 * binary + number] = [address, main]
         stacks[30] = [0x7F0000001000, 5]
-        samples = np.zeros(self.random.randrange(1, 60), SAMPLE)
-        for sample in samples:
+        stack_counts = np.zeros(self.random.randrange(1, 60), STACK_COUNT)
+        for row in stack_counts:
             pid = self.random.choice([*self.alive, 99])
             cgroup = self.alive.get(pid, ("/", False))[0]
-            sample["tgid"] = pid
-            sample["cgroup_id"] = self.cgroups.get(cgroup, 1)
-            sample["user_stack"] = self.random.choice([*stacks, 0])
-            sample["kernel_stack"] = self.random.choice((0, 0, 0, 1))
-        counts = np.array([self.random.randrange(1, 40) for _ in samples], np.int64)
+            row["tgid"] = pid
+            row["cgroup_id"] = self.cgroups.get(cgroup, 1)
+            row["user_stack"] = self.random.choice([*stacks, 0])
+            row["kernel_stack"] = self.random.choice((0, 0, 0, 1))
+        counts = np.array([self.random.randrange(1, 40) for _ in stack_counts], np.int64)
         lengths = [len(ips) for _, ips in sorted(stacks.items())]
         user = Stacks(
             hashes=np.array(sorted(stacks), np.uint64),
@@ -163,10 +164,12 @@ class Recording:
             np.zeros(0, np.uint64), np.zeros(1, np.int64), np.zeros(0, np.uint64), np.zeros(0, "u8")
         )
         full = self.random.choice((0, 0, 3))
-        return Drain(samples, counts, user, nothing, {KernelCounter.SAMPLES_FULL: full}, cpus=16)
+        return Drain(
+            stack_counts, counts, user, nothing, {KernelCounter.STACK_COUNTS_FULL: full}, cpus=16
+        )
 
     def new_processes(self, drain: Drain) -> list[NewProcess]:
-        rows = sorted({(int(s["cgroup_id"]), int(s["tgid"])) for s in drain.samples})
+        rows = sorted({(int(s["cgroup_id"]), int(s["tgid"])) for s in drain.stack_counts})
         return [NewProcess(*row) for row in rows]
 
 

@@ -21,29 +21,31 @@ from gotax.window import OUTSIDE_NAMESPACE, Unjudged, go_processes
 
 _BLOCKS_MAX = 512
 _LOST_IN_KERNEL = {
-    KernelCounter.SAMPLES_FULL: "samples-full",
+    KernelCounter.STACK_COUNTS_FULL: "stack-counts-full",
     KernelCounter.OUTSIDE: OUTSIDE_NAMESPACE,
 }
 
 
 @dataclass(slots=True)
 class _Blocks:
-    """Hits by index of the process, in blocks of equally many drains."""
+    """Samples by index of the process, in blocks of equally many drains."""
 
-    hits: list[Counter[int]] = field(default_factory=list)
+    samples: list[Counter[int]] = field(default_factory=list)
     stride: int = 1
     filled: int = 0  # drains in the last block
 
     def next_drain(self, is_early: bool) -> Counter[int]:
-        """Where the hits of a new drain are counted: those of an early one with the next."""
-        if not self.hits or self.filled == self.stride:
-            if len(self.hits) == _BLOCKS_MAX:
-                self.hits = [a + b for a, b in zip(self.hits[::2], self.hits[1::2], strict=True)]
+        """Where the samples of a new drain are counted: those of an early one with the next."""
+        if not self.samples or self.filled == self.stride:
+            if len(self.samples) == _BLOCKS_MAX:
+                self.samples = [
+                    a + b for a, b in zip(self.samples[::2], self.samples[1::2], strict=True)
+                ]
                 self.stride *= 2
-            self.hits.append(Counter())
+            self.samples.append(Counter())
             self.filled = 0
         self.filled += not is_early
-        return self.hits[-1]
+        return self.samples[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +53,13 @@ class Member:
     """A Go process of a container. ``tracked`` is its present state, also after an exec."""
 
     process: Process
-    hits: int
+    samples: int
     tracked: TrackedProcess
 
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """The Go processes of a container: most hits first, and their indices in the profile."""
+    """The Go processes of a container: most samples first, and their indices in the profile."""
 
     ranked: tuple[Member, ...]
     indices: tuple[int, ...]
@@ -67,7 +69,7 @@ class Members:
 class Accumulator:
     """``add`` every drain; then the other methods answer for all of them."""
 
-    hits: Counter[tuple[int, int, int]] = field(default_factory=Counter)
+    samples: Counter[tuple[int, int, int]] = field(default_factory=Counter)
     """By (index of the process, index of the stack, category)."""
     tracked: list[TrackedProcess] = field(default_factory=list)
     lost: Counter[str] = field(default_factory=Counter)
@@ -88,18 +90,18 @@ class Accumulator:
         kernel_stack: Callable[[int, UInt64Array], Stack] | None,
         is_early: bool,
     ) -> int:
-        """How many hits have a stack that was cut off. ``kernel_stack`` None: without them."""
+        """How many samples have a stack that was cut off. ``kernel_stack`` None: without them."""
         truncated = 0
-        kernel_hashes = drain.samples["kernel_stack"]
+        kernel_hashes = drain.stack_counts["kernel_stack"]
         kernel_indices = drain.kernel_stacks.find(kernel_hashes).tolist()
         of_process = self._blocks.next_drain(is_early)
-        for owner, user, user_hash, kernel_hash, kernel_index, hits in zip(
+        for owner, user, user_hash, kernel_hash, kernel_index, samples in zip(
             owners,
             user_stacks,
-            drain.samples["user_stack"].tolist(),
+            drain.stack_counts["user_stack"].tolist(),
             kernel_hashes.tolist(),
             kernel_indices,
-            drain.hits.tolist(),
+            drain.samples.tolist(),
             strict=True,
         ):
             if owner is None:
@@ -116,18 +118,18 @@ class Accumulator:
                     stack = kernel_stack(kernel_hash, addresses) + stack
                 self._stacks.append(stack)
             index = self._index(owner)
-            self.hits[index, number, int(_classify(owner, user, kernel_hash))] += hits
-            of_process[index] += hits
+            self.samples[index, number, int(_classify(owner, user, kernel_hash))] += samples
+            of_process[index] += samples
             if user.truncated:
-                truncated += hits
+                truncated += samples
             if not owner.alive:
-                owner.cpu.add_late(hits)
+                owner.cpu.add_late(samples)
         self.cpus = drain.cpus
-        self.drained += int(drain.hits.sum())
+        self.drained += int(drain.samples.sum())
         for counter, reason in _LOST_IN_KERNEL.items():
-            if hits := drain.counters.get(counter, 0):
-                self.lost[reason] += hits
-                self.drained += hits
+            if samples := drain.counters.get(counter, 0):
+                self.lost[reason] += samples
+                self.drained += samples
         return truncated
 
     def _index(self, tracked: TrackedProcess) -> int:
@@ -137,20 +139,20 @@ class Accumulator:
         return index
 
     def profile(self) -> Profile:
-        keys = np.array(list(self.hits), np.int64).reshape(-1, 3)
+        keys = np.array(list(self.samples), np.int64).reshape(-1, 3)
         return Profile(
             process=keys[:, 0].astype(np.int32),
             stack=keys[:, 1].astype(np.int32),
             category=keys[:, 2].astype(np.uint8),
-            hits=np.array(list(self.hits.values()), np.int64),
+            samples=np.array(list(self.samples.values()), np.int64),
             stacks=tuple(self._stacks),
         )
 
     def containers(self, alive: Iterable[TrackedProcess]) -> list[Members]:
-        """The containers with a Go process that had a hit, or is one of those ``alive``."""
+        """The containers with a Go process that had a sample, or is one of those ``alive``."""
         own = Counter[int]()
-        for (index, _, _), hits in self.hits.items():
-            own[index] += hits
+        for (index, _, _), samples in self.samples.items():
+            own[index] += samples
         sampled = [tracked for tracked in self.tracked if tracked.is_go]
         latest = {(e.process.pid, e.process.start_ticks): e for e in (*sampled, *alive)}
         processes = [tracked.process for tracked in self.tracked]
@@ -168,21 +170,21 @@ class Accumulator:
                 idle = Member(tracked.process, 0, tracked)
                 members.setdefault(tracked.process.container.key, []).append(idle)
         for ranked in members.values():
-            ranked.sort(key=lambda member: (-member.hits, member.process.pid))
+            ranked.sort(key=lambda member: (-member.samples, member.process.pid))
         return [Members(tuple(r), tuple(indices.get(key, ()))) for key, r in members.items()]
 
-    def drain_hits(self, indices: Sequence[int]) -> tuple[int, ...]:
+    def drain_samples(self, indices: Sequence[int]) -> tuple[int, ...]:
         """Of these processes, without the last block, which may be shorter."""
-        return tuple(sum(block[i] for i in indices) for block in self._blocks.hits[:-1])
+        return tuple(sum(block[i] for i in indices) for block in self._blocks.samples[:-1])
 
     def unjudged(self, processes: Counter[str]) -> tuple[Unjudged, ...]:
         """``processes``: how many there are, by why it is unknown whether they are Go."""
-        hits = Counter[str]()
-        for (index, _, _), number in self.hits.items():
-            hits[self.tracked[index].problem] += number
-        del hits[""]
-        reasons = processes.keys() | hits.keys()
-        found = (Unjudged(reason, processes[reason], hits[reason]) for reason in reasons)
+        samples = Counter[str]()
+        for (index, _, _), number in self.samples.items():
+            samples[self.tracked[index].problem] += number
+        del samples[""]
+        reasons = processes.keys() | samples.keys()
+        found = (Unjudged(reason, processes[reason], samples[reason]) for reason in reasons)
         return tuple(sorted(found, key=lambda each: (-each.processes, each.reason)))
 
 

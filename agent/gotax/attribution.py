@@ -18,23 +18,24 @@ _UNKNOWN = Symbolized((), Category.UNKNOWN, Category.UNKNOWN)
 def find_owners(
     drain: Drain, processes: Resolver, lost: Counter[str]
 ) -> list[TrackedProcess | None]:
-    """The owner of every sample; None where there is none, and its hits are added to ``lost``."""
+    """The owner of every sample; None where there is none, and its samples are added to
+    ``lost``."""
     by_tgid: dict[int, TrackedProcess | str] = {}
     owners: list[TrackedProcess | None] = []
     rows = zip(
-        drain.samples["tgid"].tolist(),
-        drain.samples["cgroup_id"].tolist(),
-        drain.hits.tolist(),
+        drain.stack_counts["tgid"].tolist(),
+        drain.stack_counts["cgroup_id"].tolist(),
+        drain.samples.tolist(),
         strict=True,
     )
-    for tgid, cgroup_id, hits in rows:
+    for tgid, cgroup_id, samples in rows:
         owner = by_tgid.get(tgid)
         if owner is None:
             owner = by_tgid[tgid] = processes.resolve(tgid)
         if isinstance(owner, str):
             reason, owner = owner, processes.resolve_by_cgroup(cgroup_id, owner)
             if owner is None:
-                lost[reason] += hits
+                lost[reason] += samples
         owners.append(owner)
     return owners
 
@@ -48,7 +49,7 @@ def find_user_stacks(
     """
     found: list[Symbolized | None] = []
     new: dict[tuple[int, int], NewStack] = {}
-    hashes = drain.samples["user_stack"]
+    hashes = drain.stack_counts["user_stack"]
     indices = drain.user_stacks.find(hashes).tolist()
     for owner, stack_hash, index in zip(owners, hashes.tolist(), indices, strict=True):
         if owner is None or not (owner.is_go or native_frames):

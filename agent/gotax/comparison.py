@@ -15,7 +15,7 @@ class Observation:
     """The measurements of one workload over some time, in one window or a sum of windows.
 
     ``duration_s`` is profiled time, of several containers the sum of theirs; ``cpu_ns`` is of its
-    Go processes; ``category_hits`` has ``CATEGORY_COUNT`` entries. ``periods``,
+    Go processes; ``category_samples`` has ``CATEGORY_COUNT`` entries. ``periods``,
     ``throttled_periods`` and ``throttled_ns`` are deltas, None where the kernel does not count.
     The time falls into ``blocks`` of about the same length; ``cores_variance`` is the variance of
     their mean CPU, 0 for fewer than two.
@@ -23,7 +23,7 @@ class Observation:
 
     duration_s: float
     cpu_ns: int
-    category_hits: tuple[int, ...]
+    category_samples: tuple[int, ...]
     usage: CpuUsage = CpuUsage()
     limit_cores: float | None = None
     gomaxprocs: int | None = None
@@ -33,19 +33,19 @@ class Observation:
     cores_variance: float = 0.0
 
     @property
-    def hits(self) -> int:
-        return sum(self.category_hits)
+    def samples(self) -> int:
+        return sum(self.category_samples)
 
     @property
     def cores(self) -> float:
         return self.cpu_ns / 1e9 / self.duration_s if self.duration_s > 0 else 0.0
 
-    def hits_of(self, *groups: Group) -> int:
-        return sum(self.category_hits[c] for c in Category if c.group in groups)
+    def samples_of(self, *groups: Group) -> int:
+        return sum(self.category_samples[c] for c in Category if c.group in groups)
 
     @property
     def runtime_share(self) -> float:
-        return self.hits_of(*RUNTIME_GROUPS) / self.hits if self.hits else 0.0
+        return self.samples_of(*RUNTIME_GROUPS) / self.samples if self.samples else 0.0
 
     @property
     def throttled_share(self) -> float | None:
@@ -108,10 +108,10 @@ class Work:
 class Comparison:
     """One workload before and after a change.
 
-    ``shares`` has a ``Delta`` for every group and ``categories`` for every category with hits,
-    of shares of the hits. ``cpu_per_unit`` is in seconds. ``saving`` is what was saved, in cores:
-    for the work before the change if ``work`` is known, else as measured; ``predicted`` is the
-    prediction of the findings before. ``caveats`` say what the numbers do not show.
+    ``shares`` has a ``Delta`` for every group and ``categories`` for every category with samples,
+    of shares of the samples. ``cpu_per_unit`` is in seconds. ``saving`` is what was saved, in
+    cores: for the work before the change if ``work`` is known, else as measured; ``predicted`` is
+    the prediction of the findings before. ``caveats`` say what the numbers do not show.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""How sure a share of so many hits is."""
+"""How sure a share of so many samples is."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from functools import cache
 from gotax.wire.significance import quantile, welch
 
 
-def interval(hits: int, total: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % interval of the share ``hits`` / ``total``; (0, 1) of nothing.
+def interval(samples: int, total: int, z: float = 1.96) -> tuple[float, float]:
+    """The 95 % interval of the share ``samples`` / ``total``; (0, 1) of nothing.
 
     Another ``z``, the normal quantile, gives another confidence.
 
-    Wilson's score interval (JASA 22, 1927): it also holds for few hits and for shares near 0 or 1.
+    Wilson's score interval (JASA 22, 1927): it also holds for few samples and for shares near 0 or
+    1.
     """
     if total <= 0:
         return 0.0, 1.0
-    share, scale = hits / total, 1 + z * z / total
+    share, scale = samples / total, 1 + z * z / total
     middle = share + z * z / (2 * total)
     reach = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
     return max(0.0, (middle - reach) / scale), min(1.0, (middle + reach) / scale)
 
 
 def difference(before: tuple[int, int], after: tuple[int, int]) -> tuple[float, float]:
-    """The 95 % interval of the delta of a share, from (hits, total) before and after.
+    """The 95 % interval of the delta of a share, from (samples, total) before and after.
 
     Newcombe's hybrid of two score intervals (Statistics in Medicine 17, 1998, p. 873, method 10):
-    it also holds for few hits and for shares near 0 or 1. (-1, 1) of nothing.
+    it also holds for few samples and for shares near 0 or 1. (-1, 1) of nothing.
     """
     low1, high1 = interval(*before)
     low2, high2 = interval(*after)

@@ -14,8 +14,8 @@ class Roots:
 
 
 @dataclass(frozen=True, slots=True)
-class Silence:
-    """A finding that is not reported (diagnosis/silence.py).
+class Suppression:
+    """A finding that is not reported (diagnosis/suppression.py).
 
     ``cause``: "" for any. ``pattern``: a glob for a name of the container.
     """
@@ -37,21 +37,21 @@ class Thresholds:
     ``saving_share``, ``saving_cores``: predicted saving from which a mismatch is costly. A saving
     of 15 % is surely worth a change. The default is about half of that, because the prediction may
     be that far off. ``runtime_share``: share of scheduler and GC from which a mismatch is costly if
-    there is no prediction. ``min_hits``: samples needed for a statement about shares.
+    there is no prediction. ``min_samples``: samples needed for a statement about shares.
     ``coordination_told``: share of channels and locks in the CPU time of coordination, from which
     the finding names them as the reason.
     ``throttled_share``: share of the enforcement periods. ``saturation``: share of a limit from
     which it counts as used up. ``large_node_cpus``, ``headroom``, ``unlimited_least``: without a
     limit, on hosts with at least so many CPUs, GOMAXPROCS should be ``headroom`` times the highest
     usage, and at least ``unlimited_least``. ``settle_s``: time after a change of GOMAXPROCS until
-    it is compared with the time before. ``silences``: findings that are not reported.
+    it is compared with the time before. ``suppressions``: findings that are not reported.
     """
 
     mismatch_ratio: float = 1.5
     saving_share: float = 0.08
     saving_cores: float = 0.005
     runtime_share: float = 0.20
-    min_hits: int = 50
+    min_samples: int = 50
     throttled_share: float = 0.10
     saturation: float = 0.85
     gc_share: float = 0.25
@@ -64,14 +64,14 @@ class Thresholds:
     unlimited_least: int = 2
     release: float = 0.6
     settle_s: float = 90.0
-    silences: tuple[Silence, ...] = ()
+    suppressions: tuple[Suppression, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Detail:
     """How much detail windows have. The daemon needs least, a recorded profile most.
 
-    ``names``: stacks with function names; without them hits have only a category, and the other
+    ``names``: stacks with function names; without them samples have only a category, and the other
     settings have no effect. ``functions``: length of the table of top functions, 0 for none.
     ``native_frames``: symbolize processes that are not Go, too. ``kernel_frames``: name kernel
     functions. ``lines``: files and line numbers; without them far fewer addresses are looked up.

@@ -13,6 +13,7 @@ from gotax.comparison import Change
 from gotax.errors import GotaxError, TransientError
 from gotax.exporters import Exporter
 from gotax.exporters.comparison import sentence
+from gotax.exporters.metrics.http import HttpCounts
 from gotax.exporters.prometheus import PrometheusExporter
 from gotax.httpserver import Endpoint, Pulse, open_server
 from gotax.linux import heap
@@ -34,14 +35,14 @@ def run(
 
     It closes the ``further`` exporters at the end.
     """
-    metrics = PrometheusExporter(endpoint.exposition, further)
+    counts = HttpCounts()
+    metrics = PrometheusExporter(endpoint.exposition, (*further, counts))
     exporters: Sequence[Exporter] = (metrics, *further)
     pulse = Pulse(window_s)
     changes: tuple[Change, ...] = ()
-    server = open_server(endpoint.address, metrics, pulse)
-    thread = threading.Thread(target=server.serve_forever, name="http", daemon=True)
+    server = open_server(endpoint.address, metrics, pulse, counts)
     try:
-        thread.start()
+        server.start()
         with ExitStack() as stack:
             session = _begin(plan, pulse, stop, stack)
             if session is None:
@@ -51,10 +52,10 @@ def run(
                 "sampling at %d Hz, a window every %g s; metrics on port %d",
                 plan.hz,
                 window_s,
-                server.server_address[1],
+                server.port,
             )
             for window in session.windows(window_s, stop):
-                if window.hits.outside and not pulse.windows:
+                if window.samples.outside and not pulse.windows:
                     log.warning(
                         "this node is a container: programs outside its PID namespace are only"
                         " counted, as outside-namespace (if it is not a container, set hostPID:"
@@ -69,9 +70,7 @@ def run(
                 heap.give_back()
                 pulse.beat()
     finally:
-        if thread.is_alive():
-            server.shutdown()
-        server.server_close()
+        server.close()
         _close(exporters)
     log.info("stopped after %d windows", pulse.windows)
 

@@ -23,12 +23,12 @@ from gotax.processes.tracked_process import TrackedProcess
 from gotax.profile import Profile
 from gotax.sampling.sampler import Drain, NewProcess
 from gotax.symbols.symbolizer import Symbolizer
-from gotax.window import HitCount, Window
+from gotax.window import SampleCount, Window
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """When the hits of a window were counted, and what one is worth."""
+    """When the samples of a window were counted, and what one is worth."""
 
     start_unix_ns: int
     duration_s: float
@@ -53,7 +53,7 @@ class Pipeline:
         self._detail = detail
         self._reports = Reports(thresholds, detail.functions, processes.errors)
         self._changes = ChangeWatch(Settings.settling(thresholds.settle_s))
-        self._samples = Accumulator()
+        self._accumulator = Accumulator()
 
     def scan(self, pids: Collection[int] | None = None) -> None:
         """Read these processes, or all of the host, so that idle Go programs are reported too."""
@@ -69,14 +69,14 @@ class Pipeline:
         """Read processes sampled for the first time; returns the PIDs of those that run."""
         started = time.thread_time()
         admitted = self._processes.read_new([(n.cgroup_id, n.tgid) for n in new_processes])
-        self._samples.work_s += time.thread_time() - started
+        self._accumulator.work_s += time.thread_time() - started
         return admitted
 
     def read_again(self, pids: Iterable[int]) -> dict[int, bool]:
         """Those of these PIDs that still run, and whether they are Go programs by now."""
         started = time.thread_time()
         running = self._processes.read_again(pids)
-        self._samples.work_s += time.thread_time() - started
+        self._accumulator.work_s += time.thread_time() - started
         return running
 
     def absorb(self, drain: Drain, drain_s: float, is_early: bool = False) -> None:
@@ -85,52 +85,52 @@ class Pipeline:
         ``is_early``: a drain out of turn, for a process that may end soon.
         """
         started = time.thread_time()
-        samples, errors = self._samples, self._processes.errors
+        accumulated, errors = self._accumulator, self._processes.errors
         kernel_stack = self._symbolizer.kernel_stack if self._detail.kernel_frames else None
         self._processes.begin_round(is_early)
-        owners = find_owners(drain, self._processes, samples.lost)
+        owners = find_owners(drain, self._processes, accumulated.lost)
         native = self._detail.native_frames
         user_stacks = find_user_stacks(drain, owners, self._symbolizer, native)
-        truncated = samples.add(drain, owners, user_stacks, kernel_stack, is_early)
+        truncated = accumulated.add(drain, owners, user_stacks, kernel_stack, is_early)
         self._processes.end_round()
         if truncated:
             errors["stack-truncated"] += truncated
         if drain.missed:
             errors["timer-restarted"] += drain.restarted
             errors["timer-missed"] += drain.missed
-        samples.drain_s += drain_s
-        samples.work_s += time.thread_time() - started
+        accumulated.drain_s += drain_s
+        accumulated.work_s += time.thread_time() - started
 
     def window(self, span: Span) -> Window:
         """Everything absorbed since the last window."""
         started = time.thread_time()
-        samples, self._samples = self._samples, Accumulator()
+        accumulated, self._accumulator = self._accumulator, Accumulator()
         processes = self._processes
         processes.begin_round()
         bounds: ReadBounds = {}
         for tracked in processes.go_processes():
             processes.refresh_go(tracked, bounds)
-        self._name([*samples.tracked, *processes.go_processes()])
-        profile = samples.profile()
-        measured = self._measure(samples, profile, span.period_ns)
-        reports = self._reports.of_window(measured, profile, span.duration_s, samples.cpus)
-        unjudged, judged = samples.unjudged(processes.unjudged()), processes.judged()
+        self._name([*accumulated.tracked, *processes.go_processes()])
+        profile = accumulated.profile()
+        measured = self._measure(accumulated, profile, span.period_ns)
+        reports = self._reports.of_window(measured, profile, span.duration_s, accumulated.cpus)
+        unjudged, judged = accumulated.unjudged(processes.unjudged()), processes.judged()
         processes.end_window()
         processes.end_round()
-        work_s = samples.work_s + time.thread_time() - started
-        attributed = int(profile.hits.sum())
+        work_s = accumulated.work_s + time.thread_time() - started
+        attributed = int(profile.samples.sum())
         window = Window(
             host=self._host,
             start_unix_ns=span.start_unix_ns,
             duration_s=span.duration_s,
             period_ns=span.period_ns,
-            cpu_count=samples.cpus,
-            hits=HitCount(samples.drained, attributed, dict(samples.lost)),
-            processes=tuple(tracked.process for tracked in samples.tracked),
+            cpu_count=accumulated.cpus,
+            samples=SampleCount(accumulated.drained, attributed, dict(accumulated.lost)),
+            processes=tuple(tracked.process for tracked in accumulated.tracked),
             profile=profile,
             reports=reports,
-            other_hits=attributed - sum(report.hits for report in reports),
-            health=health_of(processes, self._symbolizer, self._names, samples.drain_s, work_s),
+            other_samples=attributed - sum(report.samples for report in reports),
+            health=health_of(processes, self._symbolizer, self._names, accumulated.drain_s, work_s),
             unjudged=unjudged,
             judged=judged,
         )
@@ -147,20 +147,20 @@ class Pipeline:
                 tracked.process = replace(tracked.process, container=container.named(pod.path, pod))
 
     def _measure(
-        self, samples: Accumulator, profile: Profile, period_ns: int
+        self, accumulated: Accumulator, profile: Profile, period_ns: int
     ) -> Iterator[Measured]:
         """Every container with a Go process, also if it was idle or has ended."""
-        for members in samples.containers(self._processes.go_processes()):
+        for members in accumulated.containers(self._processes.go_processes()):
             cpu_ns = 0
             for member in members.ranked:
                 taken = self._processes.take_cpu_ns(member.tracked, period_ns)
-                cpu_ns += member.hits * period_ns if taken is None else taken
+                cpu_ns += member.samples * period_ns if taken is None else taken
             main = members.ranked[0].tracked
             yield Measured(
                 processes=tuple(member.process for member in members.ranked),
-                process_hits=tuple(member.hits for member in members.ranked),
+                process_samples=tuple(member.samples for member in members.ranked),
                 rows=profile.rows_of(members.indices),
-                drain_hits=samples.drain_hits(members.indices),
+                drain_samples=accumulated.drain_samples(members.indices),
                 cpu_ns=cpu_ns,
                 limit=main.limit,
                 counters=self._processes.usage(main),

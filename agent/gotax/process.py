@@ -229,7 +229,7 @@ class PodContainer:
 
     ``kind`` is container, init, sidecar (an init container that keeps running) or ephemeral.
     ``desired`` is what the pod's spec asks for, ``current`` what the kubelet has set (they differ
-    while an in-place resize is pending). ``silence`` is the value of the pod's gotax annotation.
+    while an in-place resize is pending). ``suppress`` is the value of the pod's gotax annotation.
     ``ended``: it was replaced, or its pod has ended.
     """
 
@@ -243,7 +243,7 @@ class PodContainer:
     workload: Workload
     desired: CpuResources = CpuResources()
     current: CpuResources = CpuResources()
-    silence: str = ""
+    suppress: str = ""
     ended: bool = False
 
     @property

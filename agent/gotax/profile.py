@@ -35,7 +35,7 @@ class Group(Enum):
 
 
 class Category(IntEnum):
-    """What the CPU time of a hit was spent on. Each hit has exactly one category.
+    """What the CPU time of a sample was spent on. Each sample has exactly one category.
 
     The values index columns and never leave the process; ``label`` is the stable public name.
     docs/categories.md lists what belongs to each, with its source in Go's runtime.
@@ -124,16 +124,16 @@ Stack: TypeAlias = tuple[Location, ...]
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The samples of a window, columnar; all arrays have one entry per sample.
+    """The stack counts of a window, columnar; all arrays have one entry per stack count.
 
     ``process`` and ``stack`` index ``Window.processes`` and ``stacks``; ``category`` holds
-    ``Category`` values; ``hits`` is at least 1.
+    ``Category`` values; ``samples`` is at least 1.
     """
 
     process: Int32Array
     stack: Int32Array
     category: UInt8Array
-    hits: Int64Array
+    samples: Int64Array
     stacks: tuple[Stack, ...]
     _order: Int64Array = field(init=False, repr=False, compare=False)  # of rows, by process
     _sorted: Int32Array = field(init=False, repr=False, compare=False)
@@ -144,7 +144,7 @@ class Profile:
         object.__setattr__(self, "_sorted", self.process[order])
 
     def __len__(self) -> int:
-        return len(self.hits)
+        return len(self.samples)
 
     def rows_of(self, processes: Sequence[int]) -> Int64Array:
         """Rows of these processes, in order."""
@@ -157,8 +157,8 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class FunctionShare:
-    """``flat_hits``: the function was the leaf; ``cumulative_hits``: it was on the stack."""
+    """``flat_samples``: the function was the leaf; ``cumulative_samples``: it was on the stack."""
 
     function: str
-    flat_hits: int
-    cumulative_hits: int
+    flat_samples: int
+    cumulative_samples: int

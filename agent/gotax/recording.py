@@ -20,7 +20,9 @@ from gotax.profile import CATEGORY_COUNT, Category
 MAX_BYTES = 256 << 20
 MAX_CONTAINERS = 10_000
 MAX_BLOCKS = 100_000
-_SCHEMAS = {"gotax.record": 1, "gotax.check": 2, "gotax.explain": 2}
+_SCHEMAS = {"gotax.record": 2, "gotax.check": 3, "gotax.explain": 3}
+_BEFORE = {"samples": "hits", "drain_samples": "drain_hits"}
+"""Keys of a container, and their names one version earlier, which is read too."""
 _COUNT_MAX = 1 << 62
 
 Kind = TypeVar("Kind")
@@ -53,7 +55,7 @@ def read_recording(path: str) -> Recording:
 
 
 def parse_recording(data: bytes) -> Recording:
-    """Reads gotax.record/v1, gotax.check/v2 and gotax.explain/v2.
+    """Reads gotax.record/v2, gotax.check/v3 and gotax.explain/v3, and the version before each.
 
     ParseError: ``recording-syntax`` (not JSON, or truncated), ``recording-schema`` (another schema
     or version), ``recording-old`` (without containers), ``recording-empty`` (no Go container),
@@ -65,7 +67,7 @@ def parse_recording(data: bytes) -> Recording:
         raise ParseError(
             "recording-syntax", "is not a recording: not JSON, or truncated"
         ) from error
-    name = _schema(document)
+    name, is_before = _schema(document)
     if name == "gotax.explain":
         found = [_get(document, "container", dict)]
     elif "containers" not in document:
@@ -78,6 +80,8 @@ def parse_recording(data: bytes) -> Recording:
         raise ParseError("recording-empty", "contains no Go container")
     if len(found) > MAX_CONTAINERS:
         _bad(f"more than {MAX_CONTAINERS} containers")
+    if is_before:
+        found = [_renamed(each) for each in found]
     duration_s = _number(document, "duration_s")
     if duration_s <= 0:
         _bad("duration_s is not above 0")
@@ -95,8 +99,19 @@ def _refuse_constant(text: str) -> NoReturn:
     raise ValueError(text)  # NaN and Infinity are not JSON
 
 
-def _schema(document: object) -> str:
-    """The name of the schema; ParseError if its version is not supported."""
+def _renamed(container: Any) -> Any:
+    """A container of the version before, with the keys of this one."""
+    if not isinstance(container, dict):
+        return container
+    names = {old: new for new, old in _BEFORE.items()}
+    return {names.get(key, key): value for key, value in container.items()}
+
+
+def _schema(document: object) -> tuple[str, bool]:
+    """The name of the schema, and whether it is the version before this gotax's.
+
+    ParseError if its version is not supported.
+    """
     text = document.get("schema") if isinstance(document, dict) else None
     name, _, version = text.partition("/v") if isinstance(text, str) else ("", "", "")
     if name not in _SCHEMAS or not (version.isascii() and version.isdigit()):
@@ -110,11 +125,11 @@ def _schema(document: object) -> str:
             f"has a newer schema ({name}/v{version[:8]}) than this gotax supports"
             f" (v{_SCHEMAS[name]}): use the gotax that wrote it",
         )
-    if int(version) < _SCHEMAS[name]:
+    if int(version) < _SCHEMAS[name] - 1:
         raise ParseError(
             "recording-schema", f"has an older schema ({name}/v{version}): record again"
         )
-    return name
+    return name, int(version) < _SCHEMAS[name]
 
 
 def _subject(container: object, duration_s: float) -> Subject:
@@ -136,7 +151,7 @@ def _subject(container: object, duration_s: float) -> Subject:
 
 
 def _observation(container: dict[str, Any], duration_s: float) -> Observation:
-    hits = _count(container, "hits")
+    samples = _count(container, "samples")
     gomaxprocs = _get(container, "gomaxprocs", dict) if container.get("gomaxprocs") else {}
     cpu_s = _number(container, "cpu_seconds")
     blocks = _blocks(container, cpu_s / duration_s)
@@ -145,7 +160,7 @@ def _observation(container: dict[str, Any], duration_s: float) -> Observation:
     return Observation(
         duration_s=duration_s,
         cpu_ns=round(cpu_s * 1e9),
-        category_hits=_category_hits(_get(container, "shares", dict), hits),
+        category_samples=_category_samples(_get(container, "shares", dict), samples),
         usage=CpuUsage(
             periods=_optional_count(container, "periods"),
             throttled_periods=_optional_count(container, "throttled_periods"),
@@ -161,11 +176,11 @@ def _observation(container: dict[str, Any], duration_s: float) -> Observation:
 
 
 def _blocks(container: dict[str, Any], cores: float) -> list[float]:
-    """The mean CPU of blocks of about the same length, in proportion to their hits."""
-    hits = container.get("drain_hits") or []
-    if not isinstance(hits, list) or len(hits) > MAX_BLOCKS:
-        _bad("drain_hits is not an array, or too long")
-    counts = [_finite(each, "drain_hits") for each in hits]
+    """The mean CPU of blocks of about the same length, in proportion to their samples."""
+    samples = container.get("drain_samples") or []
+    if not isinstance(samples, list) or len(samples) > MAX_BLOCKS:
+        _bad("drain_samples is not an array, or too long")
+    counts = [_finite(each, "drain_samples") for each in samples]
     return [cores * count * len(counts) / sum(counts) for count in counts] if sum(counts) else []
 
 
@@ -175,10 +190,10 @@ def _variance(values: list[float]) -> float:
         return 0.0
     mean = sum(values) / len(values)
     found = sum((value - mean) * (value - mean) for value in values) / (len(values) - 1)
-    return _finite(found, "drain_hits")
+    return _finite(found, "drain_samples")
 
 
-def _category_hits(shares: dict[str, Any], hits: int) -> tuple[int, ...]:
+def _category_samples(shares: dict[str, Any], samples: int) -> tuple[int, ...]:
     """Shares are not rounded, so this gives the exact counts."""
     of_label = {category.label: category for category in Category}
     counts = [0] * CATEGORY_COUNT
@@ -186,7 +201,7 @@ def _category_hits(shares: dict[str, Any], hits: int) -> tuple[int, ...]:
         ratio = _finite(share, "shares")
         if ratio > 1:
             _bad("a share is above 1")
-        counts[of_label.get(label, Category.UNKNOWN)] += round(ratio * hits)
+        counts[of_label.get(label, Category.UNKNOWN)] += round(ratio * samples)
     return tuple(counts)
 
 

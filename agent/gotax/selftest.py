@@ -16,7 +16,7 @@ from pathlib import Path
 from gotax.config import Roots
 from gotax.errors import GotaxError, ProcessGoneError, ReadError
 from gotax.linux import pidnamespace
-from gotax.linux.cgroup import find_hierarchies
+from gotax.linux.cgroups.hierarchies import find_hierarchies
 from gotax.linux.procfs import (
     list_pids,
     read_environment,
@@ -201,13 +201,13 @@ def _is_readable(proc: str, pid: int) -> bool:
 def _sampling(roots: Roots) -> Check:
     """Loads the real BPF program and samples gotax itself."""
     try:
-        hits = _sample_ourselves(roots)
+        samples = _sample_ourselves(roots)
     except (GotaxError, OSError) as error:
         return Check("sampling", False, "failed", str(error))
     return Check(
         "sampling",
-        hits > 0,
-        f"{hits} hits in {_TRY_S:g} s",
+        samples > 0,
+        f"{samples} samples in {_TRY_S:g} s",
         "another profiler or the hypervisor may block the CPU timers: please report this",
     )
 
@@ -231,7 +231,7 @@ def _sample_ourselves(roots: Roots) -> int:
         time.sleep(_TRY_S)
         stop.set()
         thread.join()
-        return int(sampler.drain().hits.sum())
+        return int(sampler.drain().samples.sum())
 
 
 def _text(path: str, limit: int = 4096) -> str | None:

@@ -15,7 +15,7 @@ from gotax.config import Detail, Roots, Thresholds
 from gotax.errors import ReadError, UserError
 from gotax.linux import pidnamespace
 from gotax.linux.access import require_access
-from gotax.linux.cgroup import find_hierarchies
+from gotax.linux.cgroups.hierarchies import find_hierarchies
 from gotax.linux.procfs import list_pids
 from gotax.names import NOBODY, Names
 from gotax.pipeline import Pipeline, Span

@@ -18,7 +18,7 @@ OUTSIDE_NAMESPACE = "outside-namespace"
 
 
 @dataclass(frozen=True, slots=True)
-class HitCount:
+class SampleCount:
     """Conservation: ``drained == attributed + sum(lost.values())``."""
 
     drained: int
@@ -27,46 +27,46 @@ class HitCount:
 
     @property
     def outside(self) -> int:
-        """Hits of programs outside this PID namespace."""
+        """Samples of programs outside this PID namespace."""
         return self.lost.get(OUTSIDE_NAMESPACE, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerReport:
-    """One Go container in one window. ``category_hits`` has ``CATEGORY_COUNT`` entries.
+    """One Go container in one window. ``category_samples`` has ``CATEGORY_COUNT`` entries.
 
-    ``process_hits`` has one entry per process. The verdict and the findings are based on this
+    ``process_samples`` has one entry per process. The verdict and the findings are based on this
     window and earlier ones, back to the last change of the container. ``held_s``: how long the
     verdict has held.
     """
 
     container: Container
     processes: tuple[Process, ...]
-    category_hits: Int64Array
+    category_samples: Int64Array
     functions: tuple[FunctionShare, ...]
     limit: CpuLimit
     usage: CpuUsage  # deltas of the kernel's counters in this window
     verdict: Verdict
     findings: tuple[Finding, ...] = ()
     cpu_ns: int | None = None  # of its Go processes, by the kernel's account
-    process_hits: tuple[int, ...] = ()
+    process_samples: tuple[int, ...] = ()
     held_s: float = 0.0
-    drain_hits: tuple[int, ...] = ()  # of each drain, in order: shows how even the load was
-    silenced: tuple[str, ...] = ()  # codes of silenced findings
+    drain_samples: tuple[int, ...] = ()  # of each drain, in order: shows how even the load was
+    suppressed: tuple[str, ...] = ()  # codes of suppressed findings
     saving: Saving | None = None  # of the recommended GOMAXPROCS, with or without a finding
 
     @property
-    def hits(self) -> int:
-        return int(self.category_hits.sum())
+    def samples(self) -> int:
+        return int(self.category_samples.sum())
 
     @property
     def main_process(self) -> Process:
-        """The Go process with the most hits: ``processes`` is sorted that way."""
+        """The Go process with the most samples: ``processes`` is sorted that way."""
         return self.processes[0]
 
     def share(self, *categories: Category) -> float:
-        total = self.hits
-        return sum(int(self.category_hits[c]) for c in categories) / total if total else 0.0
+        total = self.samples
+        return sum(int(self.category_samples[c]) for c in categories) / total if total else 0.0
 
     def group_share(self, *groups: Group) -> float:
         return self.share(*(c for c in Category if c.group in groups))
@@ -91,13 +91,13 @@ class Health:
 class Unjudged:
     """Programs that could not be read, so it is unknown if they are Go: ``reason`` is why.
 
-    ``hits``: their hits. For programs that ended before they were read (``process-gone``),
-    ``processes`` counts those with hits in the window.
+    ``samples``: their samples. For programs that ended before they were read (``process-gone``),
+    ``processes`` counts those with samples in the window.
     """
 
     reason: str
     processes: int
-    hits: int
+    samples: int
 
 
 def go_processes(processes: Sequence[Process]) -> dict[str, list[int]]:
@@ -118,14 +118,16 @@ class Window:
     duration_s: float
     period_ns: int
     cpu_count: int
-    hits: HitCount
+    samples: SampleCount
     processes: tuple[Process, ...]
     profile: Profile
-    reports: tuple[ContainerReport, ...]  # Go containers, most hits first
-    other_hits: int  # hits of processes not known to be Go
+    reports: tuple[ContainerReport, ...]  # Go containers, most samples first
+    other_samples: int  # samples of processes not known to be Go
     health: Health = Health()
     changes: tuple[Change, ...] = ()  # of GOMAXPROCS, made in the last hour, newest first
-    unjudged: tuple[Unjudged, ...] = ()  # most processes first; their hits are in other_hits, too
+    unjudged: tuple[
+        Unjudged, ...
+    ] = ()  # most processes first; their samples are in other_samples, too
     judged: int = 0  # programs that were read, Go or not
 
     def report_rows(self) -> list[Int64Array]:
@@ -134,27 +136,27 @@ class Window:
         return [self.profile.rows_of(members.get(r.container.key, ())) for r in self.reports]
 
     @property
-    def native_hits(self) -> int:
-        """Hits of programs known not to be Go."""
-        return self.other_hits - sum(found.hits for found in self.unjudged)
+    def native_samples(self) -> int:
+        """Samples of programs known not to be Go."""
+        return self.other_samples - sum(found.samples for found in self.unjudged)
 
     @property
     def hz(self) -> float:
         return 1e9 / self.period_ns
 
     def cpu_ns_of(self, report: ContainerReport) -> int:
-        """CPU time of a container's Go processes, from the kernel or else from the hits.
+        """CPU time of a container's Go processes, from the kernel or else from the samples.
 
-        Hits show what the time was spent on. The kernel's own count is more exact, because timer
+        Samples show what the time was spent on. The kernel's own count is more exact, because timer
         interrupts come a little late and miss the ends of short runs.
         """
-        return report.hits * self.period_ns if report.cpu_ns is None else report.cpu_ns
+        return report.samples * self.period_ns if report.cpu_ns is None else report.cpu_ns
 
     def cores_of(self, report: ContainerReport) -> float:
         return self.cpu_ns_of(report) / 1e9 / self.duration_s if self.duration_s else 0.0
 
-    def cpu_s(self, hits: int) -> float:
-        return hits * self.period_ns / 1e9
+    def cpu_s(self, samples: int) -> float:
+        return samples * self.period_ns / 1e9
 
-    def cpu_cores(self, hits: int) -> float:
-        return self.cpu_s(hits) / self.duration_s if self.duration_s else 0.0
+    def cpu_cores(self, samples: int) -> float:
+        return self.cpu_s(samples) / self.duration_s if self.duration_s else 0.0

@@ -86,8 +86,8 @@ func indexWords(rate float64) {
 					}
 					index[word] = found
 				}
-				hits := append([]posting(nil), index[query[0]]...)
-				sort.Slice(hits, func(i, j int) bool { return hits[i].position < hits[j].position })
+				samples := append([]posting(nil), index[query[0]]...)
+				sort.Slice(samples, func(i, j int) bool { return samples[i].position < samples[j].position })
 				done.Add(1)
 			}
 		}()

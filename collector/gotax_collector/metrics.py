@@ -129,7 +129,9 @@ class Exposition(Collector):
         counters = self._receiver.counters
         yield _counter("reports", "Reports decoded.", counters.reports)
         yield _counter("containers", "Containers in those reports.", counters.containers)
-        yield _counter("samples", "Samples in those reports.", counters.samples)
+        yield _counter(
+            "stack_counts", "Stacks with a count in those reports.", counters.stack_counts
+        )
         yield _counter("received_bytes", "Bytes of reports as sent.", counters.received_bytes)
         yield _counter("decode_seconds", "CPU time spent on decoding.", counters.decode_s)
         yield _counter("acknowledged", "Reports acknowledged.", counters.acknowledged)

@@ -18,7 +18,7 @@ class Reason(Enum):
     COUNT = "count"  # a number out of range, or too many of something
     REFERENCE = "reference"  # an id that is not in the dictionary
     TEXT = "text"  # too long, or with characters that are not allowed
-    CONSERVATION = "conservation"  # hits that do not add up
+    CONSERVATION = "conservation"  # samples that do not add up
     SEQUENCE = "sequence"
     RATE = "rate"  # too many reports or bytes
     UNAUTHENTICATED = "unauthenticated"

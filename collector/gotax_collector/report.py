@@ -117,7 +117,7 @@ class Finding:
 class Observation:
     """One Go container in one window.
 
-    ``category`` indexes ``Report.categories``. ``category_hits`` and ``category_cpu_ns`` have an
+    ``category`` indexes ``Report.categories``. ``category_samples`` and ``category_cpu_ns`` have an
     entry for each category. ``category_cpu_ns`` adds up to ``cpu_ns`` exactly. ``gomaxprocs`` None:
     unreadable.
     ``origin`` is environment, automaxprocs, call, container-default, cpu-count, fixed-default or
@@ -130,7 +130,7 @@ class Observation:
     identity: ContainerIdentity
     cpu_ns: int
     category: Int32Array
-    category_hits: Int64Array
+    category_samples: Int64Array
     category_cpu_ns: Int64Array
     process_count: int
     gomaxprocs: int | None
@@ -156,22 +156,22 @@ class Category:
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
-    """All samples of a report as columns, sorted by container.
+class StackCounts:
+    """The stack counts of a report as columns, sorted by container.
 
     ``container`` indexes ``Report.containers``. ``category`` indexes ``Report.categories``.
-    ``stack_hash`` is one of ``Report.stacks.hashes``. ``hits`` is at least 1. No combination of
-    the three occurs twice. There may be fewer hits here than in the categories, because the agent
-    omits stacks if there are too many.
+    ``stack_hash`` is one of ``Report.stacks.hashes``. ``samples`` is at least 1. No combination of
+    the three occurs twice. There may be fewer samples here than in the categories, because the
+    agent omits stacks if there are too many.
     """
 
     container: Int32Array
     category: Int32Array
     stack_hash: UInt64Array
-    hits: Int64Array
+    samples: Int64Array
 
     def __len__(self) -> int:
-        return len(self.hits)
+        return len(self.samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +179,8 @@ class Report:
     """One window of one node, decoded. (``sender.agent``, ``epoch``, ``sequence``) identifies it.
 
     ``start_unix_ns`` is the node's clock, which may be wrong by any amount. ``received_unix_ns`` is
-    the collector's. One hit stands for ``period_ns``. ``lost`` counts the hits that could not be
-    attributed, by reason. ``dropped`` counts the windows since the start of the epoch that never
+    the collector's. One sample stands for ``period_ns``. ``lost`` counts the samples that could not
+    be attributed, by reason. ``dropped`` counts the windows since the start of the epoch that never
     reached a collector. The reports of a stream share ``categories`` until it grows.
 
     ``rows_bytes`` is an upper bound of its rows in the table ``windows``, ``stacks_bytes`` of those
@@ -195,14 +195,14 @@ class Report:
     duration_ns: int
     period_ns: int
     cpu_count: int
-    hits_drained: int
-    hits_attributed: int
-    hits_other: int
+    samples_drained: int
+    samples_attributed: int
+    samples_other: int
     lost: tuple[tuple[str, int], ...]
     dropped: tuple[tuple[str, int], ...]
     categories: tuple[Category, ...]
     containers: tuple[Observation, ...]
-    samples: Samples
+    stack_counts: StackCounts
     stacks: Stacks
     wire_bytes: int
     rows_bytes: int = 0

@@ -20,7 +20,7 @@ from tests.backends.receivers import listening
 from tests.kernel.conftest import _patient, group, load, samples  # noqa: F401
 from tests.kernel.load import GUARD_S, Group, Load, gotax, wait_until
 from tests.toolchains import VERSIONS
-from tests.unit.exporters.otlpsamples import hits_received
+from tests.unit.exporters.otlpsamples import samples_received
 
 pytestmark = [
     pytest.mark.kernel,
@@ -43,7 +43,7 @@ def sent(text: str) -> dict[str, int]:
     return {name: int(float(value)) for name, value in found}
 
 
-def pprof_hits(lines: list[str], cgroup: str) -> tuple[Counter[str], Counter[str]]:
+def pprof_samples(lines: list[str], cgroup: str) -> tuple[Counter[str], Counter[str]]:
     """By function of the leaf and by category."""
     functions: Counter[str] = Counter()
     categories: Counter[str] = Counter()
@@ -68,7 +68,7 @@ def test_all_three_receive_what_the_agent_sampled(
     load: Callable[..., Load],  # noqa: F811
     group: Callable[[str], Group],  # noqa: F811
 ) -> None:
-    """The program's functions in their ratio, and the same hits at each of the three."""
+    """The program's functions in their ratio, and the same samples at each of the three."""
     own = group("backends")
     load(go_binary("knownwork", VERSIONS[-1]), group=own)
     with (
@@ -106,13 +106,13 @@ def test_all_three_receive_what_the_agent_sampled(
     functions: Counter[str] = Counter()
     categories: Counter[str] = Counter()
     for request in requests:
-        for (cgroup, category, _, stack), count in hits_received(request).items():
+        for (cgroup, category, _, stack), count in samples_received(request).items():
             if cgroup == own.path:
                 functions[stack[0][1][0][0]] += count
                 categories[category] += count
     assert functions.total() > 100
-    assert (functions, categories) == pprof_hits(pushes, own.path)
-    assert (functions, categories) == pprof_hits(writes, own.path)
+    assert (functions, categories) == pprof_samples(pushes, own.path)
+    assert (functions, categories) == pprof_samples(writes, own.path)
     assert categories["user"] > 0.8 * categories.total()
     share = {name: functions[f"main.{name}"] / functions.total() for name in ("sixty", "thirty")}
     assert share == pytest.approx({"sixty": 0.6, "thirty": 0.3}, abs=0.12)

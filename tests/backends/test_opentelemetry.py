@@ -19,7 +19,7 @@ from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 i
 )
 
 from tests.backends.collector import Collector, collecting
-from tests.unit.exporters.otlpsamples import Key, hits_received, hits_sent, resource
+from tests.unit.exporters.otlpsamples import Key, resource, samples_received, samples_sent
 from tests.unit.exporters.windows import (
     PARSE,
     Run,
@@ -44,8 +44,8 @@ def settle(delivery: Delivery, seconds: float = 180) -> None:
         time.sleep(0.02)
 
 
-def all_hits(requests: list[Request]) -> Counter[Key]:
-    return sum((hits_received(request) for request in requests), Counter())
+def all_samples(requests: list[Request]) -> Counter[Key]:
+    return sum((samples_received(request) for request in requests), Counter())
 
 
 def began(request: Request) -> int:
@@ -63,7 +63,7 @@ def wide_window(stacks: int) -> Window:
 
 
 def test_the_collectors_output_holds_the_same_samples(tmp_path: Path) -> None:
-    """Container, category, process and stack with files and lines of every hit, and no other."""
+    """Container, category, process and stack with files and lines of every sample, and no other."""
     window = story_window()
     with collecting(tmp_path) as collector:
         delivery = delivery_to(collector)
@@ -72,7 +72,7 @@ def test_the_collectors_output_holds_the_same_samples(tmp_path: Path) -> None:
         delivery.close()
         requests = collector.stop()
     assert delivery.account().sent == len(window.reports)
-    assert all_hits(requests) == hits_sent(window)
+    assert all_samples(requests) == samples_sent(window)
     named = {
         resource(added, request.dictionary.string_table)["container.id"]: resource(
             added, request.dictionary.string_table
@@ -98,7 +98,7 @@ def test_a_window_beyond_the_message_limit_arrives_in_parts(tmp_path: Path) -> N
         delivery.close()
         requests = collector.stop()
     assert len(requests) > 1
-    assert all_hits(requests) == hits_sent(window)
+    assert all_samples(requests) == samples_sent(window)
     assert not delivery.account().dropped
 
 
@@ -116,7 +116,7 @@ def test_a_lower_limit_of_the_receiver_is_learnt(tmp_path: Path) -> None:
     account = delivery.account()
     assert set(account.dropped) == {"too-large"}
     assert account.dropped["too-large"] == account.failures["too-large"]
-    assert all_hits(last) == hits_sent(window)
+    assert all_samples(last) == samples_sent(window)
 
 
 def test_nothing_is_lost_while_the_collector_is_killed_and_restarted(tmp_path: Path) -> None:
@@ -144,7 +144,9 @@ def test_nothing_is_lost_while_the_collector_is_killed_and_restarted(tmp_path: P
     assert account.sent == 12 * len(window.reports)
     assert not account.dropped
     assert account.failures["unavailable"] > 0
-    assert all_hits(requests) == Counter({key: 12 * n for key, n in hits_sent(window).items()})
+    assert all_samples(requests) == Counter(
+        {key: 12 * n for key, n in samples_sent(window).items()}
+    )
 
 
 def test_a_collector_without_profiles_says_so(

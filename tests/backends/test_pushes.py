@@ -63,7 +63,7 @@ def assert_holds(window: Window, found: list[dict[str, Any]]) -> None:
         for one in found
     } == {
         (r.container.name, r.container.container_id and r.container.container_id[:12]): {
-            c.label: int(r.category_hits[c]) for c in Category if r.category_hits[c]
+            c.label: int(r.category_samples[c]) for c in Category if r.category_samples[c]
         }
         for r in window.reports
     }
@@ -87,9 +87,9 @@ def assert_pprof_opens(found: list[dict[str, Any]], window: Window, folder: Path
         cwd=folder,
     )
     [groups] = [part for part in done.stdout.split("\n\n") if part.startswith(" group:")]
-    for group, hits in (("gc", 51), ("scheduler", 86), ("user", 96)):
+    for group, samples in (("gc", 51), ("scheduler", 86), ("user", 96)):
         [spent] = re.findall(rf"([\d.]+)ms \([\d.%\s]+\): {group}$", groups, re.M)
-        assert float(spent) == pytest.approx(hits * window.period_ns / 1e6, rel=1e-3)
+        assert float(spent) == pytest.approx(samples * window.period_ns / 1e6, rel=1e-3)
     done = subprocess.run(
         [go, "tool", "pprof", "-top", "-unit=ms", "-tagfocus=group=gc", str(path)],
         capture_output=True,
@@ -101,7 +101,7 @@ def assert_pprof_opens(found: list[dict[str, Any]], window: Window, folder: Path
     assert "main.parse" not in done.stdout
     total = re.search(r"([\d.]+)ms total", done.stdout)
     assert total
-    assert float(total[1]) == pytest.approx(report.hits * window.period_ns / 1e6, rel=1e-3)
+    assert float(total[1]) == pytest.approx(report.samples * window.period_ns / 1e6, rel=1e-3)
 
 
 @pytest.mark.usefixtures("pyroscope")

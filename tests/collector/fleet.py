@@ -30,7 +30,7 @@ def filled(folder: Path) -> ClickHouseStore:
 
 
 def share(runtime: int, noise: random.Random) -> tuple[Sampled, ...]:
-    """100 hits, about ``runtime`` of them the scheduler's and the GC's."""
+    """100 samples, about ``runtime`` of them the scheduler's and the GC's."""
     runtime += noise.randint(-3, 3)
     return (
         Sampled("main.main;main.serve;encoding/json.Marshal", 0, 100 - runtime),

@@ -15,8 +15,8 @@ from gotax_collector.report import (
     Frame,
     Observation,
     Report,
-    Samples,
     Sender,
+    StackCounts,
     UInt64Array,
 )
 
@@ -47,11 +47,11 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """``stack`` is root first, names with ; between; hits of ``category``, an index."""
+    """``stack`` is root first, names with ; between; samples of ``category``, an index."""
 
     stack: str
     category: int
-    hits: int
+    samples: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Seen:
     """A container of a report, as far as tests care."""
 
     identity: ContainerIdentity
-    samples: tuple[Sampled, ...]
+    stack_counts: tuple[Sampled, ...]
     gomaxprocs: int | None = 4
     recommended: int | None = 1
     limit_cores: float | None = 1.0
@@ -114,18 +114,18 @@ def report(
     known: dict[int, tuple[Frame, ...]] = {}
     containers, columns = [], []
     for index, one in enumerate(seen):
-        for sampled in sorted(one.samples, key=lambda s: s.stack):
+        for sampled in sorted(one.stack_counts, key=lambda s: s.stack):
             number = stack_hash(sampled.stack)
             known[number] = frames(sampled.stack)
-            columns.append((index, sampled.category, number, sampled.hits))
+            columns.append((index, sampled.category, number, sampled.samples))
         containers.append(_observation(one, period))
-    samples = Samples(
+    stack_counts = StackCounts(
         np.array([c[0] for c in columns], np.int32),
         np.array([c[1] for c in columns], np.int32),
         np.array([c[2] for c in columns], np.uint64),
         np.array([c[3] for c in columns], np.int64),
     )
-    hits = int(samples.hits.sum())
+    samples = int(stack_counts.samples.sum())
     return Report(
         sender=source,
         epoch=epoch,
@@ -135,14 +135,14 @@ def report(
         duration_ns=duration_s * SECOND,
         period_ns=period,
         cpu_count=cpu_count,
-        hits_drained=hits + 3,
-        hits_attributed=hits,
-        hits_other=0,
+        samples_drained=samples + 3,
+        samples_attributed=samples,
+        samples_other=0,
         lost=(("process-gone", 3),),
         dropped=(),
         categories=CATEGORIES,
         containers=tuple(containers),
-        samples=samples,
+        stack_counts=stack_counts,
         stacks=Known(known),
         wire_bytes=1000,
     )
@@ -150,11 +150,11 @@ def report(
 
 def _observation(one: Seen, period: int) -> Observation:
     by_category = [0] * len(CATEGORIES)
-    for sampled in one.samples:
-        by_category[sampled.category] += sampled.hits
+    for sampled in one.stack_counts:
+        by_category[sampled.category] += sampled.samples
     total = sum(by_category)
     cpu_ns = total * period if one.cpu_ns is None else one.cpu_ns
-    present = [index for index, hits in enumerate(by_category) if hits]
+    present = [index for index, samples in enumerate(by_category) if samples]
     costs = [by_category[index] * cpu_ns // total for index in present]
     if costs:
         costs[0] += cpu_ns - sum(costs)
@@ -162,7 +162,7 @@ def _observation(one: Seen, period: int) -> Observation:
         identity=one.identity,
         cpu_ns=cpu_ns,
         category=np.array(present, np.int32),
-        category_hits=np.array([by_category[index] for index in present], np.int64),
+        category_samples=np.array([by_category[index] for index in present], np.int64),
         category_cpu_ns=np.array(costs, np.int64),
         process_count=1,
         gomaxprocs=one.gomaxprocs,

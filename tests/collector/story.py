@@ -1,7 +1,7 @@
 """A fleet with a story: what a page must not get wrong.
 
 Its agents reported for some hours, then for three days not at all, and now they do again, up to
-this minute. ``EACH`` cores are what most containers use all the time.
+half past. ``EACH`` cores are what most containers use all the time.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from gotax_collector.storage.store import ClickHouseStore, prepare
 from tests.collector.fleet import FINE
 from tests.collector.reports import OVERSIZED, SECOND, Sampled, Seen, report, sender, web
 
-UNTIL = int(time.time()) // 60 * 60
-"""When the last window ended."""
 HOUR = 3600
+UNTIL = (int(time.time()) - HOUR // 2) // HOUR * HOUR + HOUR // 2
+"""When the last window ended: at half past, so that what happened in the last minutes is in the
+same hour whenever the tests run."""
 BEGUN = UNTIL // HOUR * HOUR - 90 * HOUR + 50 * 60  # ten minutes of its first hour
 STOPPED = BEGUN + 10 * 60 + 9 * HOUR
 RETURNED = STOPPED + 72 * HOUR

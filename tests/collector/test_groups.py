@@ -10,7 +10,7 @@ from gotax_collector.query.answers import document
 from gotax_collector.query.flamegraph import boxes, tree
 from gotax_collector.query.questions import Questions
 from gotax_collector.query.selection import parse_selection
-from gotax_collector.report import Category, Report, Samples
+from gotax_collector.report import Category, Report, StackCounts
 from gotax_collector.storage.store import ClickHouseStore
 
 from tests.collector.reports import NOW, Sampled, Seen, report, sender, web
@@ -35,16 +35,16 @@ def minute(number: int, seen: Seen, agent: str = "a1") -> Report:
 
 
 def without_stack(made: Report, category: int) -> Report:
-    """An agent cuts off stacks of which there are too many: the category's hits stay."""
-    samples = made.samples
-    kept = samples.category != category
-    left = Samples(
-        samples.container[kept],
-        samples.category[kept],
-        samples.stack_hash[kept],
-        samples.hits[kept],
+    """An agent cuts off stacks of which there are too many: the category's samples stay."""
+    columns = made.stack_counts
+    kept = columns.category != category
+    left = StackCounts(
+        columns.container[kept],
+        columns.category[kept],
+        columns.stack_hash[kept],
+        columns.samples[kept],
     )
-    return dataclasses.replace(made, samples=left)
+    return dataclasses.replace(made, stack_counts=left)
 
 
 def test_a_category_of_a_newer_agent_has_its_group(store: ClickHouseStore) -> None:
@@ -71,7 +71,7 @@ def test_a_category_of_a_newer_agent_has_its_group(store: ClickHouseStore) -> No
 def test_a_category_without_stacks_has_the_group_that_others_say(store: ClickHouseStore) -> None:
     seen = Seen(web(), ALL)
     cut = without_stack(without_stack(minute(1, seen), 1), 3)
-    assert sorted(np.unique(cut.samples.category)) == [0, 2]
+    assert sorted(np.unique(cut.stack_counts.category)) == [0, 2]
     store.insert([cut, minute(1, Seen(web("other"), ALL[:2]), "a2")])
     selection = parse_selection(["workload=web"], NOW + 3600)
     answer = Questions(store.connections).workload(selection)

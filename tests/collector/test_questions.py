@@ -41,7 +41,7 @@ def test_a_collector_that_has_run_for_minutes(store: ClickHouseStore, terms: tup
 
 
 def test_a_workload_that_came_later_is_measured_from_then(store: ClickHouseStore) -> None:
-    late = Seen(web("late"), BUSY.samples, cpu_ns=30 * SECOND)
+    late = Seen(web("late"), BUSY.stack_counts, cpu_ns=30 * SECOND)
     store.insert(
         [
             report(sender(), 1 + n, [BUSY, late] if n >= 30 else [BUSY], start_s=NOW + n * 60)
@@ -102,7 +102,9 @@ def test_a_pod_that_is_gone_takes_its_findings_with_it(
 ) -> None:
     """An idle container may be left out of a window, so one is waited for."""
     bad, good = replace(BUSY, findings=(OVERSIZED,)), Seen(web("web", "n1", image="web:2"), ())
-    good = replace(good, identity=replace(good.identity, pod="other"), samples=BUSY.samples)
+    good = replace(
+        good, identity=replace(good.identity, pod="other"), stack_counts=BUSY.stack_counts
+    )
     store.insert(
         [
             report(sender(), 1 + n, [bad] if n < 3 else [good], start_s=NOW + n * 60)

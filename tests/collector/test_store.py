@@ -37,12 +37,12 @@ def count(store: ClickHouseStore, table: str, what: str = "count()") -> int:
 
 
 def sums(store: ClickHouseStore) -> tuple[int, ...]:
-    """Windows, those of the hourly sums, and hits of the stacks' sums."""
+    """Windows, those of the hourly sums, and samples of the stacks' sums."""
     return (
         count(store, "windows", "countIf(ordinal > 0)"),
         count(store, "hours", "sum(windows)"),
         count(store, "workload_hours", "sum(windows)"),
-        count(store, "stack_hours", "sum(hits)"),
+        count(store, "stack_hours", "sum(samples)"),
         count(store, "ledger FINAL"),
     )
 
@@ -55,7 +55,7 @@ def test_a_report_is_kept_with_all_that_follows_from_it(store: ClickHouseStore) 
     assert found["cpu_ns"] == found["scheduler_ns"] + found["gc_ns"] + found["user_ns"]
     assert found["finding"] == ["GT001"]
     assert found["saving_mid"] == pytest.approx(0.2)
-    assert sorted(found["stack_hits"]) == [10, 20, 70]
+    assert sorted(found["stack_samples"]) == [10, 20, 70]
 
 
 def test_what_comes_twice_is_kept_once(store: ClickHouseStore) -> None:

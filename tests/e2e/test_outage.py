@@ -28,7 +28,7 @@ RUN_S = 5  # less than a window of 15 s: most of the runs start and end between 
 CRASHING, RESIZED = "crashing", "resized"
 EXACT = 0.05  # of the kernel's account: the two are read some tenths of a second apart
 ESTIMATED = 0.25  # of runs of seconds: some hundred samples
-LOST = 0.02  # of the hits; the tests themselves start some short programs every second
+LOST = 0.02  # of the samples; the tests themselves start some short programs every second
 
 WINDOW = "gotax_last_window_timestamp_seconds"
 
@@ -240,7 +240,7 @@ def test_no_time_goes_unprofiled(story: Story) -> None:
         return story.after.scrape.total(name) - story.before.scrape.total(name)
 
     assert growth("gotax_profiled_seconds_total") == pytest.approx(growth(WINDOW), rel=0.01)
-    assert growth("gotax_lost_hits_total") <= LOST * growth("gotax_hits_total")
+    assert growth("gotax_lost_samples_total") <= LOST * growth("gotax_samples_total")
 
 
 def test_container_replaced_in_the_outage_is_named_afterwards(story: Story) -> None:

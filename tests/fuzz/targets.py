@@ -14,7 +14,8 @@ from gotax.golang.gomaxprocs import find_custom, find_gomaxprocs, find_value
 from gotax.golang.machinecode import Code
 from gotax.golang.pclntab import Pclntab, parse_pclntab
 from gotax.golang.pcvalue import read_pc_tables
-from gotax.linux import cgroup, kallsyms, procfs
+from gotax.linux import kallsyms, procfs
+from gotax.linux.cgroups import cpu, hierarchies, identity
 from gotax.linux.elf import EM_AARCH64, EM_X86_64, Elf, parse_elf
 
 from tests.fuzz.limits import CountingReader, Target
@@ -207,11 +208,11 @@ _TEXTS: tuple[Callable[[bytes], object], ...] = (
     procfs.parse_cpu_list,
     procfs.parse_allowed_cpus,
     procfs.parse_pss,
-    cgroup.parse_mountinfo,
-    cgroup.parse_cpu_max,
-    lambda data: cgroup.parse_cfs_quota(*data.partition(b"\n")[::2]),
-    cgroup.parse_cpu_stat,
-    lambda data: cgroup.identify(data.decode("utf-8", "surrogateescape")),
+    hierarchies.parse_mountinfo,
+    cpu.parse_cpu_max,
+    lambda data: cpu.parse_cfs_quota(*data.partition(b"\n")[::2]),
+    cpu.parse_cpu_stat,
+    lambda data: identity.identify(data.decode("utf-8", "surrogateescape")),
     lambda data: kallsyms.parse_kallsyms((data + b"\n",)),
 )
 

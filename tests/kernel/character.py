@@ -61,28 +61,28 @@ class Account:
 
     version: str
     kind: str
-    ours: Counter[Category]  # gotax's hits
+    ours: Counter[Category]  # gotax's samples
     own: Counter[Category]  # samples of its own profile, by the same table
     classes: dict[str, float]  # seconds by /cpu/classes
     cpu_s: float  # getrusage
     waited_s: float  # its threads were ready to run, and had no CPU
-    untold: Counter[str]  # hits by stack, where no frame tells or outer frames are missing
+    untold: Counter[str]  # samples by stack, where no frame tells or outer frames are missing
     own_untold: Counter[str]  # the former alone
 
     @property
-    def hits(self) -> int:
+    def samples(self) -> int:
         return self.ours.total()
 
     def share(self, category: Category) -> float:
-        return self.ours[category] / self.hits
+        return self.ours[category] / self.samples
 
     def own_share(self, category: Category) -> float:
         return self.own[category] / self.own.total()
 
     def deviation(self, category: Category) -> float:
         """The standard deviation that chance gives the difference of the two shares."""
-        p = (self.ours[category] + self.own[category] + 1) / (self.hits + self.own.total() + 2)
-        return math.sqrt(p * (1 - p) * (1 / self.hits + 1 / self.own.total()))
+        p = (self.ours[category] + self.own[category] + 1) / (self.samples + self.own.total() + 2)
+        return math.sqrt(p * (1 - p) * (1 / self.samples + 1 / self.own.total()))
 
     def marking(self) -> Iterator[tuple[str, float, float]]:
         """(class, our share, Go's) of CPU time, where both tell it apart, and of all together."""
@@ -100,7 +100,7 @@ class Account:
 
     @property
     def untold_share(self) -> float:
-        return self.untold.total() / self.hits
+        return self.untold.total() / self.samples
 
     def details(self) -> Iterator[str]:
         """Every category, and every class of Go's."""
@@ -147,7 +147,7 @@ def measure(plan: Plan, kinds: Sequence[str]) -> list[Account]:
         window = walk.window()
         accounts = []
         for number, (kind, program) in enumerate(zip(kinds, programs, strict=True)):
-            ours, untold = own_hits(window, program.pid)
+            ours, untold = own_samples(window, program.pid)
             own, own_untold = read_profile(folder / kind)
             first, last = before[number], after[number]
             classes = {n: s - first["classes"][n] for n, s in last["classes"].items()}
@@ -179,15 +179,15 @@ def waited(pid: int) -> float:
     return sum(int(file.read_text().split()[1]) for file in files) / 1e9
 
 
-def own_hits(window: Window, pid: int) -> tuple[Counter[Category], Counter[str]]:
-    """A process's hits by category, and by stack those that are unknown or truncated."""
+def own_samples(window: Window, pid: int) -> tuple[Counter[Category], Counter[str]]:
+    """A process's samples by category, and by stack those that are unknown or truncated."""
     counted, untold = Counter[Category](), Counter[str]()
     columns = window.profile
-    for process, stack, number, hits in zip(
+    for process, stack, number, samples in zip(
         columns.process.tolist(),
         columns.stack.tolist(),
         columns.category.tolist(),
-        columns.hits.tolist(),
+        columns.samples.tolist(),
         strict=True,
     ):
         if window.processes[process].pid != pid:
@@ -195,10 +195,10 @@ def own_hits(window: Window, pid: int) -> tuple[Counter[Category], Counter[str]]
         category = _CATEGORIES[number]
         if category is Category.SYSCALL:
             category = in_user(columns.stacks[stack])
-        counted[category] += hits
+        counted[category] += samples
         frames = [f.function for place in columns.stacks[stack] for f in place.frames]
         if category is Category.UNKNOWN or frames[-1:] == ["[truncated]"]:
-            untold[" < ".join(frames) or "(no frames)"] += hits
+            untold[" < ".join(frames) or "(no frames)"] += samples
     return counted, untold
 
 
@@ -234,7 +234,7 @@ def read_profile(path: Path) -> tuple[Counter[Category], Counter[str]]:
 def table(accounts: Sequence[Account]) -> Iterator[str]:
     """The rows of docs/accuracy.md."""
     yield (
-        "| Go | program | hits | own samples | marking: dedicated | idle | assist | together"
+        "| Go | program | samples | own samples | marking: dedicated | idle | assist | together"
         " | most different category | unknown, truncated |"
     )
     yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |"
@@ -244,7 +244,7 @@ def table(accounts: Sequence[Account]) -> Iterator[str]:
         worst = account.worst_category()
         shares = _beside((account.share(worst), account.own_share(worst)))
         yield (
-            f"| {account.version} | {account.kind} | {account.hits} | {account.own.total()}"
+            f"| {account.version} | {account.kind} | {account.samples} | {account.own.total()}"
             f" | {' | '.join(marking)} | `{worst.label}` {shares} | {account.untold_share:.2%} |"
         )
 
@@ -255,10 +255,10 @@ def _beside(shares: tuple[float, float] | None) -> str:
 
 
 def cases(account: Account) -> Iterator[str]:
-    """The stacks that do not tell everything, each with its hits."""
+    """The stacks that do not tell everything, each with its samples."""
     for name, stacks in (("gotax", account.untold), ("own profile", account.own_untold)):
-        for stack, hits in stacks.most_common():
-            yield f"{account.version} {account.kind}, {name}: {hits} x {stack}"
+        for stack, samples in stacks.most_common():
+            yield f"{account.version} {account.kind}, {name}: {samples} x {stack}"
 
 
 def main() -> int:

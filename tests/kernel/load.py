@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from gotax.config import Detail, Roots, Thresholds
-from gotax.linux.cgroup import find_hierarchies
+from gotax.linux.cgroups.hierarchies import find_hierarchies
 from gotax.pipeline import Pipeline, Span
 from gotax.processes.resolver import Resolver
 from gotax.sampling.sampler import EVERYTHING, Drain, Sampler, Target
@@ -216,37 +216,37 @@ class Walk:
     def counted(self, counter: KernelCounter) -> int:
         return sum(drain.counters[counter] for drain in self.drains)
 
-    def hits(self) -> int:
-        return sum(int(drain.hits.sum()) for drain in self.drains)
+    def samples(self) -> int:
+        return sum(int(drain.samples.sum()) for drain in self.drains)
 
 
 def check_books(window: Window) -> None:
-    hits = window.hits
-    assert hits.drained == hits.attributed + sum(hits.lost.values())
-    assert hits.attributed == int(window.profile.hits.sum())
-    assert hits.attributed == sum(r.hits for r in window.reports) + window.other_hits
+    samples = window.samples
+    assert samples.drained == samples.attributed + sum(samples.lost.values())
+    assert samples.attributed == int(window.profile.samples.sum())
+    assert samples.attributed == sum(r.samples for r in window.reports) + window.other_samples
 
 
-def hits_by_process(window: Window) -> Counter[tuple[int, int]]:
-    """Hits by (PID, start time)."""
+def samples_by_process(window: Window) -> Counter[tuple[int, int]]:
+    """Samples by (PID, start time)."""
     counted = Counter[tuple[int, int]]()
     profile = window.profile
-    for index, hits in zip(profile.process.tolist(), profile.hits.tolist(), strict=True):
+    for index, samples in zip(profile.process.tolist(), profile.samples.tolist(), strict=True):
         process = window.processes[index]
-        counted[process.pid, process.start_ticks] += hits
+        counted[process.pid, process.start_ticks] += samples
     return counted
 
 
 def functions(window: Window, pid: int) -> Counter[str]:
-    """Cumulative hits by function of one process."""
+    """Cumulative samples by function of one process."""
     counted = Counter[str]()
     profile = window.profile
-    for process, stack, hits in zip(
-        profile.process.tolist(), profile.stack.tolist(), profile.hits.tolist(), strict=True
+    for process, stack, samples in zip(
+        profile.process.tolist(), profile.stack.tolist(), profile.samples.tolist(), strict=True
     ):
         if window.processes[process].pid == pid:
             names = {f.function for location in profile.stacks[stack] for f in location.frames}
-            counted.update(dict.fromkeys(names, hits))
+            counted.update(dict.fromkeys(names, samples))
     return counted
 
 

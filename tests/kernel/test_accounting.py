@@ -31,8 +31,8 @@ pytestmark = [pytest.mark.kernel, pytest.mark.toolchain]
 DEVIATIONS = 4.5
 SHARE_BOUND = 0.02
 CPU_BOUND = 0.05
-HITS_MIN = math.ceil((DEVIATIONS / SHARE_BOUND) ** 2 / 4)
-"""For shares: 12,657 hits. For CPU seconds 8,100 would do."""
+SAMPLES_MIN = math.ceil((DEVIATIONS / SHARE_BOUND) ** 2 / 4)
+"""For shares: 12,657 samples. For CPU seconds 8,100 would do."""
 NAMES = ("main.sixty", "main.thirty", "main.ten", "main.allocate")
 
 
@@ -56,7 +56,7 @@ class Run:
 
 @pytest.fixture(scope="module")
 def run(go_binary: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """Sampled at 999 Hz from one of its reports to a later one, until there are enough hits."""
+    """Sampled at 999 Hz from one of its reports to a later one, until there are enough samples."""
     path = tmp_path_factory.mktemp("knownwork") / "own.pb.gz"
     flags = ("-busy", "0.6", "-allocate", "0.5", "-cpuprofile", path, "-profrate", "200")
     with (
@@ -73,19 +73,19 @@ def run(go_binary: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
         before_first = group.usage_ns()
         walk.window()
         after_first = group.usage_ns()
-        hits, deadline = 0, time.monotonic() + GUARD_S
-        while hits < 1.3 * HITS_MIN:
+        samples, deadline = 0, time.monotonic() + GUARD_S
+        while samples < 1.3 * SAMPLES_MIN:
             last = program.report()
             cgroup_now_ns, process_now_ns = group.usage_ns(), program.cpu_ns()
             drain = walk.drain()
-            hits += int(drain.hits[drain.samples["tgid"] == program.pid].sum())
-            assert time.monotonic() < deadline, f"{hits} hits only: is the host that busy?"
+            samples += int(drain.samples[drain.stack_counts["tgid"] == program.pid].sum())
+            assert time.monotonic() < deadline, f"{samples} samples only: is the host that busy?"
         before_last = group.usage_ns()
         window = walk.window()
         after_last = group.usage_ns()
         program.end()
         (report,) = [r for r in window.reports if r.container.cgroup == group.path]
-        profile, samples = read_profile(path)
+        profile, own_samples = read_profile(path)
         yield Run(
             window=window,
             report=report,
@@ -96,7 +96,7 @@ def run(go_binary: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
             cgroup_ns=cgroup_ns + cgroup_now_ns,
             window_ns=(before_last - after_first, after_last - before_first),
             profile=profile,
-            profile_samples=samples,
+            profile_samples=own_samples,
         )
 
 
@@ -118,10 +118,10 @@ def read_profile(path: Path) -> tuple[Counter[str], int]:
 
 
 def test_cpu_seconds_agree_with_the_kernel(run: Run) -> None:
-    """Hits times the period are within 5 % of what the kernel accounted to the cgroup, and to the
-    process. (The program wants 1.1 cores; what it gets is up to the neighbours.)"""
-    assert run.report.hits >= HITS_MIN
-    sampled_ns = run.report.hits * run.window.period_ns
+    """Samples times the period are within 5 % of what the kernel accounted to the cgroup, and to
+    the process. (The program wants 1.1 cores; what it gets is up to the neighbours.)"""
+    assert run.report.samples >= SAMPLES_MIN
+    sampled_ns = run.report.samples * run.window.period_ns
     assert sampled_ns == pytest.approx(run.cgroup_ns, rel=CPU_BOUND)
     assert sampled_ns == pytest.approx(run.process_ns, rel=CPU_BOUND)
 
@@ -145,7 +145,7 @@ def test_shares_are_the_truth(run: Run, name: str) -> None:
     """The share of each function is within 2 points of its thread's own clock."""
     counted = functions(run.window, run.pid)
     truth = run.function_ns[name] / run.own_ns
-    assert counted[name] / run.report.hits == pytest.approx(truth, abs=SHARE_BOUND)
+    assert counted[name] / run.report.samples == pytest.approx(truth, abs=SHARE_BOUND)
 
 
 def test_split_is_60_30_10(run: Run) -> None:
@@ -164,15 +164,15 @@ def test_shares_agree_with_its_own_profile(run: Run, name: str) -> None:
     assert run.profile_samples > 500
     counted = functions(run.window, run.pid)
     by_chance = DEVIATIONS * math.sqrt(1 / (4 * run.profile_samples))
-    assert counted[name] / run.report.hits == pytest.approx(
+    assert counted[name] / run.report.samples == pytest.approx(
         run.profile[name] / run.profile_samples, abs=SHARE_BOUND + by_chance
     )
 
 
 def test_table_of_functions_counts_the_same(run: Run) -> None:
-    """The report's own table has these functions with the hits that the profile's rows give."""
+    """The report's own table has these functions with the samples that the profile's rows give."""
     counted = functions(run.window, run.pid)
-    table = {f.function: f.cumulative_hits for f in run.report.functions}
+    table = {f.function: f.cumulative_samples for f in run.report.functions}
     for name in NAMES:
         assert table[name] == counted[name]
 
@@ -180,10 +180,10 @@ def test_table_of_functions_counts_the_same(run: Run) -> None:
 def test_collector_and_allocator_are_seen(run: Run) -> None:
     """A program that allocates all the time spends some on allocation and on the GC, and little is
     of unknown kind."""
-    labels = {c.label: n for c, n in zip(Category, run.report.category_hits, strict=True)}
+    labels = {c.label: n for c, n in zip(Category, run.report.category_samples, strict=True)}
     assert labels["alloc"] > 0
     assert sum(n for label, n in labels.items() if label.startswith("gc/")) > 0
-    assert labels["unknown"] < 0.01 * run.report.hits
+    assert labels["unknown"] < 0.01 * run.report.samples
 
 
 @pytest.mark.slow
@@ -192,7 +192,7 @@ def test_cpu_seconds_at_99_hz_over_a_minute(
     load: Callable[..., Load],
     group: Callable[[str], Group],
 ) -> None:
-    """At the default frequency over 60 s: within 5 %, with at least 2,970 hits (a relative
+    """At the default frequency over 60 s: within 5 %, with at least 2,970 samples (a relative
     deviation of at most 1.8 % by chance if they were independent; regular ones have less)."""
     own = group("minute")
     program = load(go_binary("knownwork", VERSIONS[-1]), "-busy", "0.8", group=own)
@@ -209,6 +209,6 @@ def test_cpu_seconds_at_99_hz_over_a_minute(
         usage_ns += usage_now_ns
         window = walk.window()
     (report,) = [r for r in window.reports if r.container.cgroup == own.path]
-    assert report.hits > 0.5 * 99 * 60
-    assert report.hits * window.period_ns == pytest.approx(usage_ns, rel=CPU_BOUND)
-    assert walk.counted(KernelCounter.SAMPLES_FULL) == 0
+    assert report.samples > 0.5 * 99 * 60
+    assert report.samples * window.period_ns == pytest.approx(usage_ns, rel=CPU_BOUND)
+    assert walk.counted(KernelCounter.STACK_COUNTS_FULL) == 0

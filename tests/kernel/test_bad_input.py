@@ -31,7 +31,7 @@ from tests.kernel.load import (
     Walk,
     functions,
     gotax,
-    hits_by_process,
+    samples_by_process,
     wait_until,
 )
 from tests.kernel.test_leftovers import held
@@ -65,9 +65,9 @@ def test_pid_that_ends_while_it_is_sampled(
         output, errors = process.communicate(timeout=GUARD_S)
     assert errors == ""
     assert process.returncode in (0, 1)
-    hits = json.loads(output)["hits"]
-    assert hits["drained"] > 0
-    assert hits["drained"] == hits["attributed"] + sum(hits["lost"].values())
+    samples = json.loads(output)["samples"]
+    assert samples["drained"] > 0
+    assert samples["drained"] == samples["attributed"] + sum(samples["lost"].values())
 
 
 def test_binary_replaced_while_it_runs(go_binary: GoBinary, load: Loads, tmp_path: Path) -> None:
@@ -190,8 +190,8 @@ def test_hostile_binaries_that_run(go_binary: GoBinary, load: Loads, tmp_path: P
         for _ in range(4):
             walk.drain_for(0.2, *running.values())
         window = walk.window()
-    assert window.hits.lost == {}
-    counted = {pids[pid] for pid, _ in hits_by_process(window)}
+    assert window.samples.lost == {}
+    counted = {pids[pid] for pid, _ in samples_by_process(window)}
     assert counted == set(made)
     entry = "_rt0_amd64_linux" if platform.machine() == "x86_64" else "_rt0_arm64_linux"
     assert user_names(window, running["sound"].pid) == {entry}
@@ -235,20 +235,21 @@ os.execv({str(path)!r}, ["knownwork"])
         between = walk.window()
         walk.drain_for(0.7, program)
         after = walk.window()
-    assert hits_by_process(before).keys() == {identity}
+    assert samples_by_process(before).keys() == {identity}
     assert not named(before, program.pid) & WORK
     assert not before.reports
-    assert between.hits.drained > 0
+    assert between.samples.drained > 0
     assert not named(between, program.pid)
-    assert hits_by_process(after).keys() == {identity}
+    assert samples_by_process(after).keys() == {identity}
     assert named(after, program.pid) & WORK
-    assert [report.hits for report in after.reports] == [after.hits.attributed]
+    assert [report.samples for report in after.reports] == [after.samples.attributed]
 
 
 def test_cgroup_that_vanishes_between_two_reads(
     go_binary: GoBinary, load: Loads, group: Callable[[str], Group]
 ) -> None:
-    """The process is moved and its cgroup removed: hits stay whole, and it is told where it is."""
+    """The process is moved and its cgroup removed: samples stay whole, and it is told where it
+    is."""
     own, other = group("vanishing"), group("staying")
     program = load(go_binary("knownwork", VERSIONS[-1]), group=own)
     program.report()
@@ -265,8 +266,8 @@ def test_cgroup_that_vanishes_between_two_reads(
     assert [r.container.cgroup for r in first.reports] == [own.path]
     for window in (second, third):
         assert [r.container.cgroup for r in window.reports] == [other.path]
-        assert window.hits.lost == {}
-        assert window.reports[0].hits == window.hits.attributed > 0
+        assert window.samples.lost == {}
+        assert window.reports[0].samples == window.samples.attributed > 0
 
 
 def with_pid(wanted: int, *command: str) -> subprocess.Popen[bytes] | None:
@@ -288,8 +289,8 @@ def with_pid(wanted: int, *command: str) -> subprocess.Popen[bytes] | None:
     reason="this kernel gives nobody a PID of his choice (CONFIG_CHECKPOINT_RESTORE)",
 )
 def test_reused_pid_is_another_process(go_binary: GoBinary, load: Loads) -> None:
-    """A Go process gets the PID of one that ended: none of its hits go to the one before, none of
-    its functions either, and after a drain it has all its own."""
+    """A Go process gets the PID of one that ended: none of its samples go to the one before, none
+    of its functions either, and after a drain it has all its own."""
     path = str(go_binary("knownwork", VERSIONS[-1]))
     first = load("python3", "-c", SPIN)
     old = (first.pid, first.start_ticks())
@@ -312,10 +313,10 @@ def test_reused_pid_is_another_process(go_binary: GoBinary, load: Loads) -> None
             second.kill()
             second.wait()
     assert old != new
-    assert hits_by_process(before).keys() == {old}
-    assert not {old, new} & hits_by_process(between).keys()
+    assert samples_by_process(before).keys() == {old}
+    assert not {old, new} & samples_by_process(between).keys()
     assert not named(between, second.pid)
-    assert hits_by_process(after).keys() == {new}
+    assert samples_by_process(after).keys() == {new}
     assert named(after, second.pid) & WORK
 
 
@@ -344,18 +345,19 @@ def test_names_that_are_no_text(
 
 
 def test_storm_of_short_processes(load: Loads) -> None:
-    """Hundreds of processes that live for milliseconds: each hit is attributed or lost by name."""
+    """Hundreds of processes that live for milliseconds: each sample is attributed or lost by
+    name."""
     load("/bin/sh", "-c", "while :; do /bin/true; done")
     with Walk(999, detail=Detail(native_frames=True, kernel_frames=True)) as walk:
         for _ in range(4):
             walk.drain_for(0.3)
         window = walk.window()  # checks the books
-    assert set(window.hits.lost) <= {"process-gone", "process-exec", "pid-reused"}
-    assert window.hits.drained > 0
+    assert set(window.samples.lost) <= {"process-gone", "process-exec", "pid-reused"}
+    assert window.samples.drained > 0
 
 
 def test_stopped_process_is_no_trouble(go_binary: GoBinary, load: Loads) -> None:
-    """A stopped process has no hits, and is read as before."""
+    """A stopped process has no samples, and is read as before."""
     program = load(go_binary("knownwork", VERSIONS[-1]))
     program.report()
     program.process.send_signal(signal.SIGSTOP)
@@ -366,6 +368,6 @@ def test_stopped_process_is_no_trouble(go_binary: GoBinary, load: Loads) -> None
         walk.drain_for(0.3)
         window = walk.window()
     (report,) = window.reports
-    assert report.hits == 0
+    assert report.samples == 0
     assert report.main_process.gomaxprocs is not None
     assert report.main_process.gomaxprocs.value == os.cpu_count()

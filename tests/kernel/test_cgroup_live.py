@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from gotax.errors import ProcessGoneError
-from gotax.linux.cgroup import Cgroups, Hierarchy, find_hierarchies
+from gotax.linux.cgroups.hierarchies import Hierarchy, find_hierarchies
+from gotax.linux.cgroups.tree import Cgroups
 
 from tests.patience import PATIENCE_S
 
@@ -127,7 +128,8 @@ def test_id_is_the_inode(cgroups: Cgroups) -> None:
 
 INSIDE = """
 import os
-from gotax.linux.cgroup import Cgroups, find_hierarchies
+from gotax.linux.cgroups.hierarchies import find_hierarchies
+from gotax.linux.cgroups.tree import Cgroups
 cgroups = Cgroups(find_hierarchies("/proc", "/sys/fs/cgroup"))
 print(open("/proc/1/cgroup").read().count("/.."))
 print(cgroups.cpu_path(cgroups.read_entries("/proc", os.getpid())))

@@ -44,11 +44,11 @@ def check(account: Account) -> Iterator[str]:
     # CPU is in the first alone.
     waited = account.waited_s / account.cpu_s
     for name, ours, go in account.marking():
-        chance = DEVIATIONS * math.sqrt((ours + 1 / account.hits) / account.hits)
+        chance = DEVIATIONS * math.sqrt((ours + 1 / account.samples) / account.samples)
         if not go - waited - BOUND - chance <= ours <= go + BOUND + chance:
             yield f"{account.kind}: {name} {ours:.1%}, not {go:.1%}; {waited:.1%} waiting"
-    # A profile's hits are few here: one alone is not over the bar.
-    if account.untold.total() > 1 + UNTOLD * account.hits:
+    # A profile's samples are few here: one alone is not over the bar.
+    if account.untold.total() > 1 + UNTOLD * account.samples:
         yield f"{account.kind}: {account.untold_share:.2%} untold: {list(cases(account))}"
 
 
@@ -69,7 +69,7 @@ def test_shares_are_those_of_the_programs_own_accounts() -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_shares_over_a_minute(version: str, kind: str) -> None:
-    """At 99 Hz over 60 s, alone: within three points, less than one hit in a hundred untold."""
+    """At 99 Hz over 60 s, alone: within three points, less than one sample in a hundred untold."""
     (account,) = measure(Plan(version, busy=0.9, hz=99, seconds=60.0), [kind])
     print("\n".join(table([account])))
     print("\n".join(cases(account)))

@@ -1,4 +1,5 @@
-"""No hit vanishes between the timer interrupt and the window, under more stacks than any cache."""
+"""No sample vanishes between the timer interrupt and the window, under more stacks than any
+cache."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from gotax.sampling import kernel, sampler
-from gotax.sampling.sampler import SAMPLE_STACK_LOST, Counter, Drain, Sampler
+from gotax.sampling.sampler import FLAG_STACK_LOST, Counter, Drain, Sampler
 
 from tests.kernel.load import SPIN, Load, Walk, wait_until
 from tests.toolchains import VERSIONS
@@ -31,16 +32,16 @@ def close_the_books(walk: Walk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampler, "online_cpus", set)
     for _ in range(3):
         last = walk.drain()
-    assert not len(last.samples)
+    assert not len(last.stack_counts)
     assert last.counters[Counter.INTERRUPTS] == 0
 
 
 def check_every_stack_is_there(drain: Drain) -> None:
     """Each hash a sample names is in the drain's table, unless the sample says that it was lost."""
-    kept = drain.samples["flags"] & SAMPLE_STACK_LOST == 0
+    kept = drain.stack_counts["flags"] & FLAG_STACK_LOST == 0
     for hashes, stacks in (
-        (drain.samples["user_stack"], drain.user_stacks),
-        (drain.samples["kernel_stack"], drain.kernel_stacks),
+        (drain.stack_counts["user_stack"], drain.user_stacks),
+        (drain.stack_counts["kernel_stack"], drain.kernel_stacks),
     ):
         wanted = hashes[kept & (hashes > 1)]  # 1: in the kernel, which could not be walked there
         assert (stacks.find(wanted) >= 0).all()
@@ -56,8 +57,8 @@ def test_every_interrupt_is_accounted_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Over the life of a sampler drained at odd times: interrupts = idle + filtered + lost for
-    want of room + hits drained, exactly; each stack is found; hits drained = attributed + lost,
-    with less than 0.1 % lost; and the load shows many distinct stacks."""
+    want of room + samples drained, exactly; each stack is found; samples drained = attributed +
+    lost, with less than 0.1 % lost; and the load shows many distinct stacks."""
     program = load(go_binary("stacks", VERSIONS[-1]), "-goroutines", "2", "-busy", "0.7")
     program.report()
     seconds = SECONDS * (0.5 if hz == 999 else 1)
@@ -71,22 +72,24 @@ def test_every_interrupt_is_accounted_for(
         close_the_books(walk, monkeypatch)
         window = walk.window()
     interrupts = walk.counted(Counter.INTERRUPTS)
-    elsewhere = [Counter.IDLE, Counter.FILTERED, Counter.SAMPLES_FULL]
-    assert interrupts == sum(map(walk.counted, elsewhere)) + walk.hits()
-    assert window.hits.drained == walk.hits() + walk.counted(Counter.SAMPLES_FULL)
-    assert sum(window.hits.lost.values()) < 0.001 * window.hits.drained
+    elsewhere = [Counter.IDLE, Counter.FILTERED, Counter.STACK_COUNTS_FULL]
+    assert interrupts == sum(map(walk.counted, elsewhere)) + walk.samples()
+    assert window.samples.drained == walk.samples() + walk.counted(Counter.STACK_COUNTS_FULL)
+    assert sum(window.samples.lost.values()) < 0.001 * window.samples.drained
     assert walk.counted(Counter.STACKS_FULL) == 0
     seen = set()
     for drain in walk.drains:
         check_every_stack_is_there(drain)
-        seen.update(drain.samples["user_stack"][drain.samples["tgid"] == program.pid].tolist())
+        seen.update(
+            drain.stack_counts["user_stack"][drain.stack_counts["tgid"] == program.pid].tolist()
+        )
     assert len(seen) > DISTINCT_PER_CPU_S * cpu_ns / 1e9
 
 
 def test_maps_that_are_too_small_lose_by_name(
     monkeypatch: pytest.MonkeyPatch, go_binary: Callable[..., Path], load: Callable[..., Load]
 ) -> None:
-    """With room for 16 samples and stacks the books still balance to the hit, and say what was
+    """With room for 16 samples and stacks the books still balance to the sample, and say what was
     lost."""
     program = load(go_binary("stacks", VERSIONS[-1]), "-goroutines", "2")
     program.report()
@@ -96,12 +99,12 @@ def test_maps_that_are_too_small_lose_by_name(
         walk.drain_for(1.0)
         close_the_books(walk, monkeypatch)
         window = walk.window()
-    full = walk.counted(Counter.SAMPLES_FULL)
+    full = walk.counted(Counter.STACK_COUNTS_FULL)
     assert full > 0
-    assert window.hits.lost["samples-full"] == full
+    assert window.samples.lost["stack-counts-full"] == full
     interrupts = walk.counted(Counter.INTERRUPTS)
     idle = walk.counted(Counter.IDLE)
-    assert interrupts == idle + full + walk.hits()
+    assert interrupts == idle + full + walk.samples()
     for drain in walk.drains:
         check_every_stack_is_there(drain)
 
@@ -201,4 +204,4 @@ def test_an_idle_moment_is_an_empty_drain() -> None:
 
 def _empty(running: Sampler) -> Drain | None:
     drain = running.drain()
-    return drain if not len(drain.samples) else None
+    return drain if not len(drain.stack_counts) else None

@@ -196,7 +196,7 @@ def test_the_finding_is_made_and_the_near_miss_is_not(code: str, seen: dict[str,
 
 def told(subject: Seen) -> str:
     lines = [f"{f.code} {f.title}: {[e.text for e in f.evidence]}" for f in subject.report.findings]
-    return f"{subject.report.hits} hits; " + ("; ".join(lines) or "no finding")
+    return f"{subject.report.samples} samples; " + ("; ".join(lines) or "no finding")
 
 
 def test_locks_are_told_from_channels(seen: dict[str, Seen]) -> None:

@@ -14,14 +14,14 @@ from tests.toolchains import VERSIONS, go_binary
 
 pytestmark = [pytest.mark.kernel, pytest.mark.toolchain]
 
-HITS = 150
+SAMPLES = 150
 CATEGORIES = tuple(Category)
 GENERATED = "[generated code]"
 Stacks = Counter[tuple[tuple[str, ...], Category]]
 
 
 def watch(program: Load) -> tuple[Stacks, Window]:
-    """Hits by functions, leaf first, and category; and the last window."""
+    """Samples by functions, leaf first, and category; and the last window."""
     found: Stacks = Counter()
     last: list[Window] = []
     with Walk(499) as walk:
@@ -31,19 +31,19 @@ def watch(program: Load) -> tuple[Stacks, Window]:
             window = walk.window()
             last[:] = [window]
             columns = window.profile
-            for process, stack, category, hits in zip(
+            for process, stack, category, samples in zip(
                 columns.process.tolist(),
                 columns.stack.tolist(),
                 columns.category.tolist(),
-                columns.hits.tolist(),
+                columns.samples.tolist(),
                 strict=True,
             ):
                 if window.processes[process].pid == program.pid:
                     names = [f.function for place in columns.stacks[stack] for f in place.frames]
-                    found[tuple(names), CATEGORIES[category]] += hits
-            return found.total() > HITS
+                    found[tuple(names), CATEGORIES[category]] += samples
+            return found.total() > SAMPLES
 
-        wait_until(enough, f"{HITS} hits")
+        wait_until(enough, f"{SAMPLES} samples")
     return found, last[0]
 
 
@@ -80,7 +80,7 @@ def test_c_code_is_cgo_whoever_linked_it(variant: str) -> None:
     def is_ours(frames: tuple[str, ...]) -> bool:
         return frames[0].startswith("spend")
 
-    in_c = sum(hits for (frames, _), hits in stacks.items() if is_ours(frames))
+    in_c = sum(samples for (frames, _), samples in stacks.items() if is_ours(frames))
     assert in_c > stacks.total() // 2
     of_c = {category for frames, category in stacks if is_ours(frames)}
     assert of_c == {Category.CGO}

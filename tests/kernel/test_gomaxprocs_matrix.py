@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gotax.linux.cgroup import Hierarchy, find_hierarchies
+from gotax.linux.cgroups.hierarchies import Hierarchy, find_hierarchies
 
 from tests.kernel.load import GUARD_S, Group, Load, Walk, check_json, gotax, wait_until
 from tests.toolchains import VERSIONS, minor

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
-from gotax.linux.cgroup import find_hierarchies
+from gotax.linux.cgroups.hierarchies import find_hierarchies
 
 from tests.kernel.load import Group, Load, check_json, wait_until
 from tests.toolchains import VERSIONS
@@ -124,6 +124,35 @@ def test_each_part_is_judged_by_its_own_limit(
     (row,) = check_json("-d", "1.5", *both)["containers"]
     assert sorted(row["pids"]) == sorted([tight.pid, fitting.pid])
     assert (row["cpu_limit_cores"], row["nested_cgroup"]) == (None, None)
+
+
+@pytest.mark.parametrize("limit", [None, 0.5], ids=["without a limit", "with a limit"])
+def test_a_container_cannot_claim_the_id_of_another(
+    go_binary: Callable[..., Path],
+    group: Callable[[str], Group],
+    part: Callable[[Group, str], Part],
+    load: Callable[..., Load],
+    limit: float | None,
+) -> None:
+    """It makes a pod's cgroup below its own, with the id of the other container."""
+    own, victim = "a" * 64, "b" * 64
+    pod = "kubepods/pod0f3c1a52-3333-4222-8333-944455556666"
+    top = group("claims")
+    honest = part(top, f"{pod}/{victim}")
+    hostile = part(top, f"docker/{own}/{pod}/{victim}")
+    if limit is not None:
+        hostile.limit(limit)
+    path = go_binary("knownwork", VERSIONS[-1])
+    first = load(path, "-busy", "0.2", group=honest, env={"GOMAXPROCS": "2"})
+    second = load(path, "-busy", "0.2", group=hostile, env={"GOMAXPROCS": "3"})
+    for program in (first, second):
+        program.report()
+    document = check_json("-d", "1.5", "--pid", str(first.pid), "--pid", str(second.pid))
+    rows = by_gomaxprocs(document)
+    assert [rows[2]["pids"], rows[3]["pids"]] == [[first.pid], [second.pid]]
+    assert [rows[2]["container_id"], rows[3]["container_id"]] == [victim, own]
+    assert rows[3]["pod_uid"] is None
+    assert rows[3]["nested_cgroup"] == (None if limit is None else f"{pod}/{victim}")
 
 
 def test_a_cgroup_of_the_cpuset_tree_alone_is_a_target(

@@ -32,7 +32,7 @@ LIVES_S = (4.0, 3.0, 2.0)
 USED_NS = 150_000_000
 SLACK, DEVIATIONS = 0.10, 4.5
 """How far off the reported time may be: a tenth for what runs in the cgroup before and after the
-program (a shell, the kernel that tears it down), and what chance does to so few hits."""
+program (a shell, the kernel that tears it down), and what chance does to so few samples."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ def is_admitted(session: Session, pid: int) -> bool:
 def test_no_cpu_time_of_a_short_life_is_lost(crashes: Crashes, number: int) -> None:
     """What the kernel has accounted to the cgroup is reported of its container, and no more."""
     life = crashes.lives[number]
-    hits = life.used_ns / crashes.window.period_ns
-    bound = SLACK + DEVIATIONS / math.sqrt(hits)
+    samples = life.used_ns / crashes.window.period_ns
+    bound = SLACK + DEVIATIONS / math.sqrt(samples)
     assert bound < 0.75  # else it would hold for anything
     assert crashes.reported_ns(life) == pytest.approx(life.used_ns, rel=bound)
 
@@ -122,7 +122,7 @@ def test_most_of_a_life_of_seconds_is_classified(crashes: Crashes) -> None:
         for r in crashes.window.reports
         if r.container.container_id == crashes.lives[0].container_id
     ]
-    assert report.category_hits[Category.USER] > 0.5 * report.hits
+    assert report.category_samples[Category.USER] > 0.5 * report.samples
 
 
 def test_new_processes_are_announced_without_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,24 +16,24 @@ from tests.toolchains import VERSIONS, go_binary
 
 pytestmark = [pytest.mark.kernel, pytest.mark.toolchain]
 
-HITS = 60
+SAMPLES = 60
 each_version = pytest.mark.parametrize("version", [VERSIONS[1], VERSIONS[-1]])
 
 
 @dataclass
 class Seen:
-    """Hits by the innermost function of the programs' own code, and the process as last seen."""
+    """Samples by the innermost function of the programs' own code, and the process as last seen."""
 
     functions: Counter[str] = field(default_factory=Counter)
     process: Process | None = None
 
     def add(self, window: Window, pid: int) -> None:
         columns = window.profile
-        for number, stack, category, hits in zip(
+        for number, stack, category, samples in zip(
             columns.process.tolist(),
             columns.stack.tolist(),
             columns.category.tolist(),
-            columns.hits.tolist(),
+            columns.samples.tolist(),
             strict=True,
         ):
             if window.processes[number].pid != pid:
@@ -42,7 +42,7 @@ class Seen:
             names = [f.function for place in columns.stacks[stack] for f in place.frames]
             own = next((name for name in names if "spinIn" in name or name.endswith(".Spin")), "")
             if category == Category.USER:
-                self.functions[own] += hits
+                self.functions[own] += samples
 
 
 def watch(program: Load, wanted: tuple[str, ...]) -> Seen:
@@ -53,9 +53,9 @@ def watch(program: Load, wanted: tuple[str, ...]) -> Seen:
         def often() -> bool:
             walk.drain_for(0.3)
             seen.add(walk.window(), program.pid)
-            return all(seen.functions[name] > HITS for name in wanted)
+            return all(seen.functions[name] > SAMPLES for name in wanted)
 
-        wait_until(often, f"{HITS} hits of {wanted}")
+        wait_until(often, f"{SAMPLES} samples of {wanted}")
     return seen
 
 

@@ -57,7 +57,7 @@ def test_pids_are_those_of_its_own_proc(
     go_binary: Callable[..., Path], load: Callable[..., Load], group: Callable[[str], Group]
 ) -> None:
     """A busy process outside has the PID that an idle Go program has inside: the idle one stays
-    idle. Busy ones in the namespace, and in one below it, have their hits and names."""
+    idle. Busy ones in the namespace, and in one below it, have their samples and names."""
     program = go_binary("knownwork", VERSIONS[-1])
     groups = [group(name) for name in ("idle", "busy", "deep")]
     outside = load("python3", "-c", SPIN)
@@ -71,15 +71,15 @@ def test_pids_are_those_of_its_own_proc(
     found = json.loads(done.stdout)
     containers = {container["cgroup"]: container for container in found["containers"]}
     idle, busy, deep = (containers[one.path] for one in groups)
-    hits = found["hits"]
+    samples = found["samples"]
     assert idle["pids"] == [outside.pid]
-    assert idle["hits"] * 10 < hits["lost"]["outside-namespace"]
+    assert idle["samples"] * 10 < samples["lost"]["outside-namespace"]
     for container in (busy, deep):
-        assert container["hits"] > 4 * idle["hits"]
-        assert container["hits"] > 0
+        assert container["samples"] > 4 * idle["samples"]
+        assert container["samples"] > 0
         assert any(f["function"].startswith("main.") for f in container["functions"])
         assert container["processes"][0]["pid"] != outside.pid
-    assert hits["drained"] == hits["attributed"] + sum(hits["lost"].values())
+    assert samples["drained"] == samples["attributed"] + sum(samples["lost"].values())
 
 
 def check(script: str) -> tuple[int, str]:
@@ -151,4 +151,4 @@ def test_the_hosts_proc_in_a_namespace_needs_no_translation(
     )
     (container,) = json.loads(done.stdout)["containers"]
     assert container["pids"] == [program.pid]
-    assert container["hits"] > 0
+    assert container["samples"] > 0

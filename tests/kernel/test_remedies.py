@@ -26,7 +26,7 @@ from gotax.config import Roots, Thresholds
 from gotax.diagnosis import rules
 from gotax.diagnosis.context import Context
 from gotax.findings import Cause, Finding, Verdict
-from gotax.linux.cgroup import find_hierarchies
+from gotax.linux.cgroups.hierarchies import find_hierarchies
 from gotax.process import Automaxprocs, CpuUsage, Gomaxprocs, Origin, RuntimeState
 from gotax.processes.resolver import Resolver
 from gotax.profile import CATEGORY_COUNT, Category
@@ -114,17 +114,17 @@ class Running:
         else:
             self.table.scan([pid])
         (tracked,) = (e for e in self.table.go_processes() if e.process.pid == pid)
-        hits = np.zeros(CATEGORY_COUNT, np.int64)
-        hits[Category.SCHED_FIND_WORK], hits[Category.USER] = 600, 400
+        samples = np.zeros(CATEGORY_COUNT, np.int64)
+        samples[Category.SCHED_FIND_WORK], samples[Category.USER] = 600, 400
         report = ContainerReport(
             container=tracked.process.container,
             processes=(tracked.process,),
-            category_hits=hits,
+            category_samples=samples,
             functions=(),
             limit=tracked.limit,
             usage=CpuUsage(),
             verdict=Verdict.UNREADABLE,
-            process_hits=(1000,),
+            process_samples=(1000,),
         )
         return Seen(report, self.printed)
 
@@ -613,9 +613,9 @@ def test_gt008_says_when_fewer_ps_would_help_as_well() -> None:
 
 
 def collecting(seen: Seen) -> Seen:
-    hits = np.zeros(CATEGORY_COUNT, np.int64)
-    hits[Category.GC_MARK_DEDICATED], hits[Category.USER] = 500, 500
-    return replace(seen, report=replace(seen.report, category_hits=hits))
+    samples = np.zeros(CATEGORY_COUNT, np.int64)
+    samples[Category.GC_MARK_DEDICATED], samples[Category.USER] = 500, 500
+    return replace(seen, report=replace(seen.report, category_samples=samples))
 
 
 def cycles_of(start: Start) -> tuple[int, RuntimeState, Seen]:
@@ -681,7 +681,7 @@ def test_gt012_divided_they_fit() -> None:
         seen = look(each)
         main = seen.report.main_process
         pair = (main, replace(main, pid=main.pid + 1))
-        report = replace(seen.report, processes=pair, process_hits=(500, 500))
+        report = replace(seen.report, processes=pair, process_samples=(500, 500))
         return judged(replace(seen, report=report), rules.SEVERAL_PROCESSES)
 
     assert both(start) is not None
@@ -689,9 +689,11 @@ def test_gt012_divided_they_fit() -> None:
 
 
 def test_gt014_longer_is_enough() -> None:
-    """What 49 hits leave open 1000 decide."""
+    """What 49 samples leave open 1000 decide."""
     seen = look(Start(go_binary("gomaxprocs", OLD), limit=1.0, env=env(GOMAXPROCS="16")))
-    few = replace(seen, report=replace(seen.report, category_hits=seen.report.category_hits // 21))
+    few = replace(
+        seen, report=replace(seen.report, category_samples=seen.report.category_samples // 21)
+    )
     finding = judged(few, rules.TOO_FEW_SAMPLES)
     assert finding is not None
     assert "Measure longer" in finding.remedy.text

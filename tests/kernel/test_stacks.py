@@ -16,9 +16,9 @@ from tests.toolchains import VERSIONS, go_binary, minor
 pytestmark = [pytest.mark.kernel, pytest.mark.toolchain]
 
 Stacks = Counter[tuple[tuple[str, ...], Category]]
-"""Hits by the functions of the user's part of a stack, innermost first, and its category."""
+"""Samples by the functions of the user's part of a stack, innermost first, and its category."""
 
-HITS = 1200
+SAMPLES = 1200
 FEW = 5
 CATEGORIES = tuple(Category)
 HANDLERS = {Category.SCHED_PREEMPT, Category.SYSCALL, Category.SCHED_WAKE, Category.RUNTIME_OTHER}
@@ -53,14 +53,14 @@ def stacks(build: tuple[str, Variants]) -> Stacks:
             walk.drain_for(0.5)
             window = walk.window()
             found.update(dict(stacks_of(window, program.pid)))
-            if found.total() < HITS:
+            if found.total() < SAMPLES:
                 return False
-            # Truncated hits are counted by name, those of other processes on this host included.
-            cut = sum(hits for (frames, _), hits in found.items() if is_cut(frames))
+            # Truncated samples are counted by name, those of other processes on this host included.
+            cut = sum(samples for (frames, _), samples in found.items() if is_cut(frames))
             assert walk.processes.errors["stack-truncated"] >= cut
             return True
 
-        wait_until(enough, f"{HITS} hits")
+        wait_until(enough, f"{SAMPLES} samples")
     return found
 
 
@@ -73,17 +73,17 @@ def with_c(build: tuple[str, Variants]) -> None:
 def stacks_of(window: Window, pid: int) -> Iterator[tuple[tuple[tuple[str, ...], Category], int]]:
     merged: Stacks = Counter()
     columns = window.profile
-    for process, number, category, hits in zip(
+    for process, number, category, samples in zip(
         columns.process.tolist(),
         columns.stack.tolist(),
         columns.category.tolist(),
-        columns.hits.tolist(),
+        columns.samples.tolist(),
         strict=True,
     ):
         if window.processes[process].pid == pid:
             frames = [f for place in columns.stacks[number] for f in place.frames]
             names = tuple(f.function for f in frames if f.kind is not FrameKind.KERNEL)
-            merged[names, CATEGORIES[category]] += hits
+            merged[names, CATEGORIES[category]] += samples
     return iter(merged.items())
 
 
@@ -91,29 +91,29 @@ def is_cut(frames: tuple[str, ...]) -> bool:
     return frames[-1:] == ("[truncated]",)
 
 
-def hits_of(stacks: Stacks, wanted: Callable[[tuple[str, ...]], bool]) -> int:
-    return sum(hits for (frames, _), hits in stacks.items() if wanted(frames))
+def samples_of(stacks: Stacks, wanted: Callable[[tuple[str, ...]], bool]) -> int:
+    return sum(samples for (frames, _), samples in stacks.items() if wanted(frames))
 
 
 def test_a_walk_gets_to_the_end(stacks: Stacks) -> None:
     """All but one in a hundred, but for what calls from C (whose frames are C's to keep), and for
-    recursion deeper than the kernel walks. Nearly every hit has a category."""
+    recursion deeper than the kernel walks. Nearly every sample has a category."""
     ours = Counter(
         {
-            key: hits
-            for key, hits in stacks.items()
+            key: samples
+            for key, samples in stacks.items()
             if "crosscall2" not in key[0] and "main.goDeep" not in key[0]
         }
     )
-    cut = Counter({key: hits for key, hits in ours.items() if is_cut(key[0])})
+    cut = Counter({key: samples for key, samples in ours.items() if is_cut(key[0])})
     assert cut.total() <= FEW + ours.total() // 100, cut.most_common(9)
-    unknown = Counter({k: hits for k, hits in stacks.items() if k[1] is Category.UNKNOWN})
+    unknown = Counter({k: samples for k, samples in stacks.items() if k[1] is Category.UNKNOWN})
     assert unknown.total() <= FEW + stacks.total() // 100, unknown.most_common(9)
 
 
 def test_recursion_beyond_the_kernels_limit_says_so(stacks: Stacks) -> None:
     """The innermost frames, then the mark; and the category is that of the innermost."""
-    deep = Counter({k: hits for k, hits in stacks.items() if "main.goDeep" in k[0]})
+    deep = Counter({k: samples for k, samples in stacks.items() if "main.goDeep" in k[0]})
     assert deep.total() > FEW
     # Up to Go 1.24 a walk goes on beyond mcall, where a stack ends, into the goroutine that waits.
     running = [f for f, _ in deep if "runtime.mcall" not in f]
@@ -129,7 +129,7 @@ def test_the_caller_of_a_leaf_without_a_frame_is_there(stacks: Stacks) -> None:
     leaves = Counter(
         {k: h for k, h in stacks.items() if k[0][:1] == ("runtime.memmove",) and main_of(k[0])}
     )
-    good = hits_of(leaves, lambda f: f[1] == "main.copyBlocks")
+    good = samples_of(leaves, lambda f: f[1] == "main.copyBlocks")
     assert good > FEW
     # Until its prologue is done, a caller with a frame has lost its own caller; not this one.
     assert leaves.total() - good <= 1 + leaves.total() // 50, leaves.most_common(9)
@@ -151,7 +151,7 @@ def test_a_signal_handlers_stack_goes_on_below_it(stacks: Stacks) -> None:
     """The handler of a signal, the kernel's frame, and what was interrupted or its caller."""
     handlers = Counter({k: h for k, h in stacks.items() if "runtime.sigtramp" in k[0]})
     if not handlers:
-        pytest.skip("no hit found a signal's handler")
+        pytest.skip("no sample found a signal's handler")
     for frames, category in handlers:
         below = frames[frames.index("runtime.sigtramp") + 1 :]
         # The address in the kernel's frame, Go's own or with cgo the C library's. While sigtramp
@@ -169,7 +169,7 @@ def test_preemption_is_the_schedulers(stacks: Stacks) -> None:
     preempted = Counter({k: h for k, h in stacks.items() if "runtime.asyncPreempt" in k[0]})
     for frames, category in preempted:
         assert category is not Category.USER, frames
-    spinning = hits_of(stacks, lambda f: "main.spin" in f)
+    spinning = samples_of(stacks, lambda f: "main.spin" in f)
     assert spinning > FEW
 
 
@@ -194,7 +194,7 @@ def test_the_scheduler_is_not_the_parked_goroutines(
         # Letting go of the channel that the goroutine waits for is part of the channel's work.
         assert (category is Category.CHAN) == ("runtime.chanparkcommit" in before), frames
         assert "[unknown]" not in frames
-    ends = hits_of(behind, lambda f: f[-1] == "runtime.mcall")
+    ends = samples_of(behind, lambda f: f[-1] == "runtime.mcall")
     # A leaf in mcall itself has not switched yet.
     assert ends >= behind.total() * 0.9 if minor(build[0]) >= 25 else ends < behind.total()
 
@@ -213,7 +213,7 @@ def test_c_code_is_cgo_with_the_go_frames_that_called_it(stacks: Stacks) -> None
     in_c = Counter({k: h for k, h in stacks.items() if k[0][:1] == ("spin_in_c",)})
     assert in_c.total() > FEW
     assert {category for _, category in in_c} == {Category.CGO}
-    called = hits_of(in_c, lambda f: "runtime.cgocall" in f and "main.callC" in f)
+    called = samples_of(in_c, lambda f: "runtime.cgocall" in f and "main.callC" in f)
     assert called >= in_c.total() * 0.9, in_c.most_common(9)
 
 
@@ -222,5 +222,5 @@ def test_go_code_called_from_c_is_there_down_to_the_call(stacks: Stacks) -> None
     """An exported function called by C: all Go frames to crosscall2; the category is the code's."""
     called = Counter({k: h for k, h in stacks.items() if "main.workForC" in k[0]})
     assert called.total() > FEW
-    assert hits_of(called, lambda f: "crosscall2" in f) >= called.total() * 0.95, called
+    assert samples_of(called, lambda f: "crosscall2" in f) >= called.total() * 0.95, called
     assert {c for _, c in called} <= {Category.USER, Category.SYSCALL, Category.SCHED_PREEMPT}

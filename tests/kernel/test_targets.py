@@ -26,7 +26,7 @@ while os.getppid() == parent: pass  # ends with it
 
 
 def tgids(drain: Drain) -> set[int]:
-    return set(drain.samples["tgid"].tolist())
+    return set(drain.stack_counts["tgid"].tolist())
 
 
 def test_pids_are_a_target(load: Callable[..., Load]) -> None:
@@ -40,7 +40,7 @@ def test_pids_are_a_target(load: Callable[..., Load]) -> None:
         assert set().union(*map(tgids, walk.drains)) == {first.pid}
         assert walk.counted(Counter.FILTERED) > 0
         walk.sampler.follow({second.pid, 4_000_000})
-        walk.drain()  # has hits of before
+        walk.drain()  # has samples of before
         second.wait_for_work(0.1)
         assert tgids(walk.drain()) == {second.pid}
         walk.sampler.follow(set())
@@ -77,7 +77,7 @@ def test_cgroup_is_a_target_in_the_kernel(
         outside = [load(*PYTHON, group=beside), load(*PYTHON)]
         target = Target(cgroup_id=inside.unified.stat().st_ino, cgroup_level=1)
         with Walk(499, target=target) as walk:
-            wait_until(lambda: tgids(_later(walk)) == {first.pid, deep.pid}, "hits of both")
+            wait_until(lambda: tgids(_later(walk)) == {first.pid, deep.pid}, "samples of both")
             seen = set().union(*map(tgids, walk.drains))
             assert seen == {first.pid, deep.pid}
             assert walk.counted(Counter.FILTERED) > 0
@@ -104,7 +104,7 @@ def _removed(folder: Path) -> bool:
 def test_flags_of_the_command_line(
     go_binary: Callable[..., Path], load: Callable[..., Load], group: Callable[[str], Group]
 ) -> None:
-    """--cgroup and --pid report the Go processes they name, with hits, and no neighbour."""
+    """--cgroup and --pid report the Go processes they name, with samples, and no neighbour."""
     own = group("own")
     path = go_binary("knownwork", VERSIONS[-1])
     inside = [load(path, "-busy", "0.4", group=own) for _ in range(2)]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from gotax.golang.buildinfo import parse_buildinfo
+from gotax.golang.cgroupview import read_cgroup_view
 from gotax.golang.gomaxprocs import (
     GomaxprocsAddresses,
     LiveGomaxprocs,
@@ -21,9 +22,12 @@ from gotax.golang.gomaxprocs import (
     program_bias,
     read_gomaxprocs,
 )
-from gotax.golang.origin import Facts, origin, predict, read_cgroup_view
+from gotax.golang.origin import origin
 from gotax.golang.pclntab import parse_pclntab
-from gotax.linux.cgroup import Cgroups, find_hierarchies
+from gotax.golang.prediction import predict
+from gotax.golang.startup import Facts
+from gotax.linux.cgroups.hierarchies import find_hierarchies
+from gotax.linux.cgroups.tree import Cgroups
 from gotax.linux.elf import FileReader, parse_elf
 from gotax.linux.procfs import (
     read_allowed_cpus,

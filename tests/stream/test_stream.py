@@ -159,7 +159,7 @@ def test_a_refused_report_is_dropped_and_those_after_it_arrive(
     def spoil(window: Window, samples_max: int) -> report_pb2.Report:
         report = real(window, samples_max)
         if report.window.cpu_count == 3:
-            report.window.hits_drained += 1
+            report.window.samples_drained += 1
         return report
 
     monkeypatch.setattr(encoding, "encode", spoil)

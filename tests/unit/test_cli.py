@@ -18,7 +18,7 @@ from gotax import cli
 from gotax.cli import once
 from gotax.cli.output import EXIT_FAILED, EXIT_FINDINGS, EXIT_FINE
 from gotax.cli.stopping import StopSignal
-from gotax.config import Silence
+from gotax.config import Suppression
 from gotax.errors import GotaxError, UserError
 from gotax.session import Plan
 from gotax.window import Window
@@ -51,7 +51,7 @@ GARBAGE = [
     ["check", "--runtime-share", "20%"],
     ["check", "--runtime-share", "1.5"],
     ["check", "--mismatch-ratio", "0.5"],
-    ["check", "--min-hits", "0"],
+    ["check", "--min-samples", "0"],
     ["top", "--sort", "size"],
     ["top", "-i", "0"],
     ["record"],
@@ -123,7 +123,7 @@ def test_garbage_is_refused_in_one_sentence(
 @given(
     st.sampled_from(
         [
-            *(("check", flag) for flag in ("-d", "--hz", "-p", "--runtime-share", "--min-hits")),
+            *(("check", flag) for flag in ("-d", "--hz", "-p", "--runtime-share", "--min-samples")),
             *(("top", flag) for flag in ("-i", "-s", "--mismatch-ratio")),
             *(("agent", flag) for flag in ("--listen", "-i", "--log-level")),
         ]
@@ -250,15 +250,36 @@ def test_settings_reach_the_plan(measured: list[Plan]) -> None:
     """Flags end where they are used."""
     exit_code(
         *("check", "--hz", "7", "-p", "1", "-p", "2", "-g", "/a", "--proc", "/p", "--sys", "/s"),
-        *("--runtime-share", "0.5", "--mismatch-ratio", "3", "--min-hits", "9"),
-        *("--saving-cores", "0.25", "--silence", "GT002", "--silence", "GT001/call@shop/*"),
+        *("--runtime-share", "0.5", "--mismatch-ratio", "3", "--min-samples", "9"),
+        *("--saving-cores", "0.25", "--suppress", "GT002", "--suppress", "GT001/call@shop/*"),
     )
     (plan,) = measured
     assert (plan.hz, plan.scope.pids, plan.scope.cgroups) == (7, frozenset({1, 2}), ("/a",))
     assert (plan.roots.proc, plan.roots.sys) == ("/p", "/s")
     assert (plan.thresholds.runtime_share, plan.thresholds.mismatch_ratio) == (0.5, 3.0)
-    assert (plan.thresholds.min_hits, plan.thresholds.saving_cores) == (9, 0.25)
-    assert plan.thresholds.silences == (Silence("GT002"), Silence("GT001", "call", "shop/*"))
+    assert (plan.thresholds.min_samples, plan.thresholds.saving_cores) == (9, 0.25)
+    assert plan.thresholds.suppressions == (
+        Suppression("GT002"),
+        Suppression("GT001", "call", "shop/*"),
+    )
+
+
+def test_old_names_of_flags_work_and_warn(
+    measured: list[Plan], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For one release: beside the new name, in any form, and not shown by --help."""
+    exit_code("check", "--min-hits=9", "--silence", "GT002", "--suppress", "GT003")
+    (plan,) = measured
+    assert plan.thresholds.min_samples == 9
+    assert plan.thresholds.suppressions == (Suppression("GT002"), Suppression("GT003"))
+    error = capsys.readouterr().err
+    assert "warning: --min-hits is now called --min-samples" in error
+    assert "warning: --silence is now called --suppress" in error
+    exit_code("check", "--help")
+    shown = capsys.readouterr().out
+    assert "--min-samples" in shown
+    assert "--min-hits" not in shown
+    assert "--silence" not in shown
 
 
 @pytest.mark.parametrize(
@@ -269,11 +290,11 @@ def test_settings_reach_the_plan(measured: list[Plan]) -> None:
         ("GT001@", "has no name after the @"),
     ],
 )
-def test_a_silence_with_a_fault_is_refused(
+def test_a_suppression_with_a_fault_is_refused(
     flag: str, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """At once, with what is wrong: a typing error must not silence nothing without a word."""
-    assert exit_code("check", "--silence", flag) == EXIT_FAILED
+    """At once, with what is wrong: a typing error must not suppress nothing without a word."""
+    assert exit_code("check", "--suppress", flag) == EXIT_FAILED
     assert says in capsys.readouterr().err
 
 
@@ -347,7 +368,7 @@ DRIVER = """
 import sys
 from gotax import cli
 from gotax.cli import once
-from gotax.config import Silence
+from gotax.config import Suppression
 from tests.unit.exporters.windows import build_window, hostile_load, oversized_load
 once.sample_once = lambda *_: build_window(oversized_load(), hostile_load())
 sys.exit(cli.main(sys.argv[1:]))
@@ -541,7 +562,7 @@ def test_a_signal_never_finds_the_lock_taken() -> None:
 STORM = """
 import faulthandler, signal
 from gotax.cli import stopping
-from gotax.config import Silence
+from gotax.config import Suppression
 faulthandler.dump_traceback_later(20, exit=True)
 stop = stopping.stop_on_signals()
 signal.signal(signal.SIGALRM, signal.getsignal(signal.SIGTERM))

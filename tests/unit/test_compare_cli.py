@@ -32,8 +32,8 @@ def container(name: str = "web", **changes: Any) -> dict[str, Any]:
         "main_module": "example.com/web",
         "main_version": "v1.4.2",
         "go_version": "go1.26.8",
-        "hits": 740,
-        "drain_hits": [35] * 10 + [36] * 10,
+        "samples": 740,
+        "drain_samples": [35] * 10 + [36] * 10,
         "cpu_seconds": 7.5,
         "shares": {"user": 0.4, "scheduler/find-work": 0.3, "gc/mark-idle": 0.2, "alloc": 0.1},
         "gomaxprocs": {"value": 192, "expected": 192, "recommended": 1},
@@ -51,8 +51,8 @@ def fitting(name: str = "web", **changes: Any) -> dict[str, Any]:
     return container(
         name,
         **{
-            "hits": 370,
-            "drain_hits": [18] * 20,
+            "samples": 370,
+            "drain_samples": [18] * 20,
             "cpu_seconds": 3.7,
             "shares": {"user": 0.7, "scheduler/find-work": 0.1, "gc/mark-dedicated": 0.2},
             "gomaxprocs": {"value": 1, "expected": 1, "recommended": 1},
@@ -64,7 +64,7 @@ def fitting(name: str = "web", **changes: Any) -> dict[str, Any]:
 
 def document(*containers: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return {
-        "schema": "gotax.record/v1",
+        "schema": "gotax.record/v2",
         "host": "node-17",
         "cpu_count": 2,
         "start_unix_ns": 1_764_000_000_000_000_000,
@@ -129,7 +129,7 @@ def test_the_story_as_json_keeps_to_its_schema(run: Run) -> None:
     code, text, _ = run(before, document(fitting()), *flags)
     assert code == 0
     found = json.loads(text)
-    schema = schema_of("compare-v1.json")
+    schema = schema_of("compare-v2.json")
     assert found["schema"] == SCHEMA
     assert breaches(found, schema, schema) == []
     (comparison,) = found["comparisons"]
@@ -139,8 +139,8 @@ def test_the_story_as_json_keeps_to_its_schema(run: Run) -> None:
 
 
 def test_the_page_names_every_key_of_the_schema() -> None:
-    """docs/json.md documents exactly what gotax.compare/v1 has."""
-    schema = schema_of("compare-v1.json")
+    """docs/json.md documents exactly what gotax.compare/v2 has."""
+    schema = schema_of("compare-v2.json")
     page = (DOCS / "json.md").read_text()
     part = next(part for part in page.split("\n## ") if part.startswith("`gotax compare"))
     rows = re.findall(r"^\| `([\w.\[\]]+)` \|", part, re.MULTILINE)
@@ -149,8 +149,8 @@ def test_the_page_names_every_key_of_the_schema() -> None:
 
 def test_a_check_is_as_good_as_a_record(run: Run) -> None:
     """`gotax check --json` and `explain --json` hold the same container."""
-    before = document(container(), schema="gotax.check/v2", start_unix_s=1.7e9)
-    after = document(schema="gotax.explain/v2", container=fitting(), start_unix_s=1.7e9)
+    before = document(container(), schema="gotax.check/v3", start_unix_s=1.7e9)
+    after = document(schema="gotax.explain/v3", container=fitting(), start_unix_s=1.7e9)
     code, text, _ = run(before, after, "--json")
     assert code == 0
     assert json.loads(text)["after"]["start_unix_s"] == 1.7e9
@@ -163,6 +163,24 @@ def without(key: str) -> dict[str, Any]:
 WHOLE = json.dumps(document(container())).encode()
 
 
+def test_recordings_of_the_version_before_are_read(run: Run) -> None:
+    """A recording made before an upgrade of gotax, compared with one made after it."""
+
+    def old(one: dict[str, Any]) -> dict[str, Any]:
+        names = {"samples": "hits", "drain_samples": "drain_hits"}
+        return {names.get(key, key): value for key, value in one.items()}
+
+    whole = run(document(container()), document(fitting()), "--json")
+    assert whole[0] in (0, 1)
+    before = document(old(container()), schema="gotax.record/v1")
+    assert run(before, document(fitting()), "--json") == whole
+    before = document(old(container()), schema="gotax.check/v2")
+    assert run(before, document(fitting()), "--json") == whole
+    # The old names count in an old document only.
+    code, _, error = run(document(old(container())), document(fitting()))
+    assert (code, "samples is missing" in error or "samples" in error) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("before", "words"),
     [
@@ -172,13 +190,14 @@ WHOLE = json.dumps(document(container())).encode()
         (b"[" * 100_000, "not JSON, or truncated"),
         (b"[]", "is not a recording"),
         ({"schema": "other/v1"}, "is not a recording"),
-        (document(container(), schema="gotax.record/v2"), "newer schema"),
+        (document(container(), schema="gotax.record/v3"), "newer schema"),
         (document(container(), schema="gotax.record/v99999999"), "newer schema"),
         (document(container(), schema="gotax.check/v1"), "older schema"),
+        (document(container(), schema="gotax.record/v0"), "older schema"),
         (without("containers"), "older gotax"),
         (document(), "no Go container"),
         (document(container("other", main_module="m")), "no container in common"),
-        (document(container(hits=-1)), "hits is not a count"),
+        (document(container(samples=-1)), "samples is not a count"),
         (document(container(cpu_seconds="7")), "cpu_seconds is not a number"),
         (document(container(shares={"user": 2})), "share is above 1"),
         (document(container(), duration_s=0), "duration_s is not above 0"),
@@ -290,7 +309,7 @@ def test_no_value_makes_a_traceback(data: st.DataObject) -> None:
 
 def test_a_variance_beyond_all_numbers_is_refused() -> None:
     """CPU seconds over next to no time: the squares overflow."""
-    whole = document(container(drain_hits=[1, 3]), duration_s=1e-200)
+    whole = document(container(drain_samples=[1, 3]), duration_s=1e-200)
     with pytest.raises(ParseError, match="too large"):
         parse_recording(json.dumps(whole).encode())
 
@@ -303,11 +322,11 @@ def test_no_bytes_make_a_traceback(data: bytes) -> None:
 
 
 @given(st.integers(0, 10**7), st.data())
-def test_counts_come_back_from_ratios(hits: int, data: st.DataObject) -> None:
-    """A recording holds shares; the hits of each category are exactly what they were."""
-    part = data.draw(st.integers(0, hits))
-    shares = {"user": part / hits, "alloc": (hits - part) / hits} if hits else {}
-    whole = document(container(hits=hits, shares={c.label: 0.0 for c in Category} | shares))
+def test_counts_come_back_from_ratios(samples: int, data: st.DataObject) -> None:
+    """A recording holds shares; the samples of each category are exactly what they were."""
+    part = data.draw(st.integers(0, samples))
+    shares = {"user": part / samples, "alloc": (samples - part) / samples} if samples else {}
+    whole = document(container(samples=samples, shares={c.label: 0.0 for c in Category} | shares))
     (subject,) = parse_recording(json.dumps(whole).encode()).subjects
-    assert subject.observation.category_hits[Category.USER] == part
-    assert subject.observation.hits == hits
+    assert subject.observation.category_samples[Category.USER] == part
+    assert subject.observation.samples == samples

@@ -15,7 +15,7 @@ from gotax.cli import configuration
 from gotax.cli.command import CommandParser
 from gotax.cli.options import thresholds_of
 from gotax.cli.settings import KEYS, Setting, settings_of, unnamed
-from gotax.config import Silence, Thresholds
+from gotax.config import Suppression, Thresholds
 from gotax.errors import UserError
 from gotax.exporters.backends import KINDS
 
@@ -29,13 +29,13 @@ OTHER: dict[str, str] = {  # by key: a value that is not the default, as TOML
     "node": '"n1"',
     "kubelet": '"https://n1:10250"',
     "kubelet_insecure": "true",
-    "min_hits": "77",
+    "min_samples": "77",
     "large_node_cpus": "99",
     "settle_s": "33",
     "mismatch_ratio": "3",
     "headroom": "3.5",
     "saving_cores": "0.5",
-    "silence": '["GT001", "GT003@batch-*", "GT001/environment@\\u00e9\\u0022\\\\*"]',
+    "suppress": '["GT001", "GT003@batch-*", "GT001/environment@\\u00e9\\u0022\\\\*"]',
     "listen": '"[::1]:9000"',
     "drop_label": '["pod", "id"]',
     "max_series": "12345",
@@ -133,8 +133,8 @@ def test_without_a_file_the_options_are_the_flags_defaults() -> None:
 
 
 def test_a_list_of_defaults_is_no_ones_but_the_options() -> None:
-    options_of().silence.append("x")
-    assert options_of().silence == []
+    options_of().suppress.append("x")
+    assert options_of().suppress == []
 
 
 def test_every_key_sets_what_its_flag_sets(file: Path) -> None:
@@ -154,7 +154,7 @@ def test_every_key_sets_what_its_flag_sets(file: Path) -> None:
         assert by_file.sources[name].kind == "file"
         assert by_flags.sources[name].kind == "flag"
     assert by_file.listen == ("::1", 9000)
-    assert Silence("GT003", "", "batch-*") in thresholds_of(by_file).silences
+    assert Suppression("GT003", "", "batch-*") in thresholds_of(by_file).suppressions
 
 
 def test_a_flag_overrides_the_file(file: Path) -> None:
@@ -181,10 +181,10 @@ def test_what_is_printed_gives_the_same_options_again(
 ) -> None:
     """But for headers, whose values it does not show."""
     file.write_text(everything() if is_full else "")
-    text = printed(capsys, "--config", str(file), "--hz", "50", "--silence", "GT004")
+    text = printed(capsys, "--config", str(file), "--hz", "50", "--suppress", "GT004")
     again = tmp_path / "again.toml"
     again.write_text(text)
-    before = options_of("--config", str(file), "--hz", "50", "--silence", "GT004")
+    before = options_of("--config", str(file), "--hz", "50", "--suppress", "GT004")
     for kind in KINDS:
         setattr(before, f"{kind.name}_header", [])
     after = options_of("--config", str(again))
@@ -314,10 +314,10 @@ def test_a_key_without_its_destination_is_named_as_it_stands(
             "[findings]\ngc_share = true",
             "gc_share has to be a share from 0 to 1, not true or false",
         ),
-        ("[findings]\nsilence = 'GT001'", "silence has to be an array of: text in quotes"),
+        ("[findings]\nsuppress = 'GT001'", "suppress has to be an array of: text in quotes"),
         (
-            "[findings]\nsilence = ['GT001', 'GT01']",
-            "silence[1]: 'GT01' is not the code of a finding",
+            "[findings]\nsuppress = ['GT001', 'GT01']",
+            "suppress[1]: 'GT01' is not the code of a finding",
         ),
         (
             "[metrics]\ndrop_label = ['pods']",
@@ -350,7 +350,7 @@ def test_a_long_mistake_is_a_short_sentence(file: Path) -> None:
         f"[sampling]\n{long} = 1",
         f"[{long}]",
         f"{long} = 1",
-        f"[findings]\nsilence = ['{long}']",
+        f"[findings]\nsuppress = ['{long}']",
         f"[log]\nlevel = '{long}'",
     ):
         assert len(refusal(file, content)) < 700
@@ -437,7 +437,7 @@ def test_the_pages_example_is_taken(file: Path) -> None:
     (example,) = re.findall(r"^```toml\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     file.write_text(example)
     options = options_of("--config", str(file))
-    assert options.silence == [Silence("GT002"), Silence("GT001", "", "batch-*")]
+    assert options.suppress == [Suppression("GT002"), Suppression("GT001", "", "batch-*")]
     assert options.pyroscope_user == "123456"
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from gotax.errors import ProcessGoneError
-from gotax.linux import cgroup
-from gotax.linux.cgroup import Bounds, CgroupPosition, Cgroups, find_hierarchies, group_key
+from gotax.linux.cgroups import files
+from gotax.linux.cgroups.hierarchies import find_hierarchies
+from gotax.linux.cgroups.identity import group_key
+from gotax.linux.cgroups.position import Bounds, CgroupPosition
+from gotax.linux.cgroups.tree import Cgroups
 from gotax.linux.procfs import CgroupEntry, parse_cgroups
 from gotax.process import Container, CpuUsage, PodContainer, Workload
 from gotax.processes import containers as module
@@ -187,15 +191,54 @@ def test_a_limit_above_the_container_makes_no_group(trees: Trees) -> None:
     """The pod's, the slice's, a kind node's: the container is one, whatever is above it."""
     node = f"/docker/{B}/kubelet/kubepods/pod{UID}"
     for above, top in (
+        (f"/kubepods/pod{UID}", f"/kubepods/pod{UID}/{A}"),
         (f"/docker/{B}", f"{node}/{A}"),
         (node, f"{node}/{A}"),
         ("/a.slice", "/a.slice/x.service"),
     ):
+        of_node = frozenset({B} if B in above else ())
+        hierarchies = replace(trees.cgroups.hierarchies, node=of_node)
+        trees.containers = Containers(Cgroups(hierarchies), trees.errors)
         trees.limit(above, 0.5)
         _, bounds, found = trees.judged(trees.entries(f"{top}/child"))
         assert (found.nested, bounds.limit.limit_cgroup) == ("", above)
         assert found.key == trees.container(top).key
         trees.limit(above, None)
+
+
+def test_who_claims_another_container_is_judged_as_itself(trees: Trees) -> None:
+    """Its row, its key and the pod that Kubernetes knows stay its own; so does a part of it."""
+    own, claim = f"{SLICE}/cri-containerd-{A}.scope", f"/kubepods/pod{UID[::-1]}/{B}"
+    honest, hostile = trees.container(own), trees.container(own + claim)
+    assert replace(hostile, cgroup=honest.cgroup) == honest
+    trees.limit(own + claim, 0.5)
+    part = trees.container(own + claim)
+    assert (part.container_id, part.pod_uid) == (A, honest.pod_uid)
+    assert part.key.startswith(A)
+    assert B not in part.key[: len(A)]
+
+
+def test_who_is_a_user_cannot_claim_a_container(trees: Trees) -> None:
+    """Rootless containers have their path as key, and a name that says what they are called."""
+    path = f"/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{A}.scope"
+    rootless = trees.container(f"{path}/container")
+    assert (rootless.container_id, rootless.key) == (None, path)
+    assert rootless.name == f"libpod-{A[:12]}.scope"
+    assert rootless.runtime == "podman"
+    system = trees.container(f"/machine.slice/libpod-{A}.scope")
+    assert system.key == A
+    assert rootless.short_id != system.short_id
+
+
+def test_a_kind_node_seen_from_its_host_is_one_container(trees: Trees) -> None:
+    """Its pods with a limit are parts of it; the others are it."""
+    node = f"/docker/{B}"
+    pods = [f"{node}/kubelet/kubepods/pod{UID}/{each}" for each in (A, C)]
+    trees.limit(pods[0], 0.5)
+    first, second = (trees.container(pod) for pod in pods)
+    assert (first.container_id, second.container_id) == (B, B)
+    assert second.key == trees.container(node).key
+    assert first.nested == f"kubelet/kubepods/pod{UID}/{A}"
 
 
 def test_the_tightest_of_several_levels_is_the_group(trees: Trees) -> None:
@@ -342,13 +385,13 @@ def test_limits_are_read_once_for_all_of_a_cgroup(
     trees.limit(path, 0.5)
     place = trees.containers.place(trees.entries(path))
     reads: list[str] = []
-    original = cgroup._read
+    original = files.read
 
     def counted(file: str, most: int) -> bytes | None:
         reads.append(file)
         return original(file, most)
 
-    monkeypatch.setattr(cgroup, "_read", counted)
+    monkeypatch.setattr(files, "read", counted)
     read: ReadBounds = {}
     trees.containers.bounds(place, read)
     once = len(reads)
@@ -373,7 +416,7 @@ def test_a_limit_that_cannot_be_read_moves_nobody(trees: Trees) -> None:
 
 
 def test_a_removed_cgroup_is_remembered_for_who_ended_in_it(trees: Trees) -> None:
-    """For the living it is gone; the last hits of the dead go to the group that they were in."""
+    """For the living it is gone; the last samples of the dead go to the group that they were in."""
     path = f"/system.slice/docker-{A}.scope/x"
     trees.limit(path, 0.5)
     place, _, living = trees.judged(trees.entries(path))

@@ -10,13 +10,13 @@ import re
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from gotax.errors import UserError
+from gotax.exporters.metrics.http import HttpCounts
 from gotax.exporters.prometheus import PrometheusExporter
 from gotax.httpserver import Pulse, open_server
 from gotax.wire.listening import listening_socket
@@ -142,15 +142,12 @@ def asked(port: int, method: str, path: str, host: str = "127.0.0.1") -> Answer:
 @contextmanager
 def agent_answering(host: str = "") -> Iterator[tuple[int, Pulse]]:
     pulse = Pulse(1.0)
-    server = open_server((host, 0), PrometheusExporter(), pulse)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
+    server = open_server((host, 0), PrometheusExporter(), pulse, HttpCounts())
+    server.start()
     try:
-        yield server.server_address[1], pulse
+        yield server.port, pulse
     finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)
+        server.close()
 
 
 @needs_six
@@ -202,7 +199,7 @@ def test_an_agent_starts_without_asking_for_names(monkeypatch: pytest.MonkeyPatc
 def test_a_host_that_cannot_be_listened_on_is_a_sentence(host: str) -> None:
     """Names and numbers that are no address of this host, and a port that is taken."""
     with pytest.raises(UserError, match="cannot listen on"):
-        open_server((host, 0), PrometheusExporter(), Pulse(1.0))
+        open_server((host, 0), PrometheusExporter(), Pulse(1.0), HttpCounts())
 
 
 def test_a_port_that_is_taken_is_a_sentence() -> None:
@@ -212,7 +209,7 @@ def test_a_port_that_is_taken_is_a_sentence() -> None:
         socket.create_server(("127.0.0.1", 0)) as taken,
         pytest.raises(UserError, match=reason),
     ):
-        open_server(taken.getsockname(), PrometheusExporter(), Pulse(1.0))
+        open_server(taken.getsockname(), PrometheusExporter(), Pulse(1.0), HttpCounts())
 
 
 def test_the_collectors_page_answers_likewise() -> None:

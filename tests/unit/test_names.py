@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from gotax import cli
 from gotax.cli import explain, options
-from gotax.config import Detail, Silence, Thresholds
+from gotax.config import Detail, Suppression, Thresholds
 from gotax.errors import UserError
 from gotax.names import NOBODY
 from gotax.pipeline import Pipeline
@@ -19,7 +19,7 @@ from gotax.processes.resolver import Resolver
 from tests.toolchains import VERSIONS
 from tests.unit.exporters.windows import build_window, oversized_load
 from tests.unit.host import Host, Program
-from tests.unit.test_pipeline import SPAN, Hit, drain
+from tests.unit.test_pipeline import SPAN, StackCount, drain
 
 pytestmark = pytest.mark.toolchain
 
@@ -62,8 +62,8 @@ def program(go_binary: Callable[..., Path]) -> Program:
     return Program(path, f"00400000-00401000 r-xp 00000000 00:00 {{inode}} {path}\n")
 
 
-def pipeline(host: Host, told: Told, silences: tuple[Silence, ...] = ()) -> Pipeline:
-    thresholds = Thresholds(silences=silences)
+def pipeline(host: Host, told: Told, suppressions: tuple[Suppression, ...] = ()) -> Pipeline:
+    thresholds = Thresholds(suppressions=suppressions)
     return Pipeline(Resolver(host.roots), "host", thresholds, Detail(), told)
 
 
@@ -74,11 +74,11 @@ def test_names_are_filled_in_when_they_are_known(host: Host, program: Program) -
     for pid in (7, 8):
         host.start(pid, 100, program, f"{PODS}/{OLD}")
     stages = pipeline(host, told)
-    stages.absorb(drain([Hit(7), Hit(8)]), 0)
+    stages.absorb(drain([StackCount(7), StackCount(8)]), 0)
     (report,) = stages.window(SPAN).reports
     assert (report.container.name, report.container.pod) == (OLD[:12], None)
     told.pods[OLD] = POD
-    stages.absorb(drain([Hit(7)]), 0)
+    stages.absorb(drain([StackCount(7)]), 0)
     window = stages.window(SPAN)
     (report,) = window.reports
     assert (report.container.name, report.container.pod) == (POD.path, POD)
@@ -93,48 +93,48 @@ def test_a_container_that_ended_in_the_window_is_named(host: Host, program: Prog
     host.cgroup(f"{PODS}/{OLD}")
     host.start(7, 100, program, f"{PODS}/{OLD}")
     stages = pipeline(host, told)
-    stages.absorb(drain([Hit(7, hits=3)]), 0)
+    stages.absorb(drain([StackCount(7, samples=3)]), 0)
     host.end(7)
     told.pods[OLD] = replace(POD, ended=True)
     (report,) = stages.window(SPAN).reports
-    assert (report.container.name, report.hits) == (POD.path, 3)
+    assert (report.container.name, report.samples) == (POD.path, 3)
 
 
 def test_a_restarted_container_has_numbers_of_its_own(host: Host, program: Program) -> None:
-    """The same pod and name, another id: two reports, each with its own hits."""
+    """The same pod and name, another id: two reports, each with its own samples."""
     told = Told()
     told.pods = {OLD: replace(POD, ended=True), NEW: POD}
     for container in (OLD, NEW):
         host.cgroup(f"{PODS}/{container}")
     host.start(7, 100, program, f"{PODS}/{OLD}")
     stages = pipeline(host, told)
-    stages.absorb(drain([Hit(7, hits=5)]), 0)
+    stages.absorb(drain([StackCount(7, samples=5)]), 0)
     host.end(7)
     host.start(9, 200, program, f"{PODS}/{NEW}")
-    stages.absorb(drain([Hit(9, hits=2)]), 0)
+    stages.absorb(drain([StackCount(9, samples=2)]), 0)
     found = {r.container.container_id: r for r in stages.window(SPAN).reports}
-    assert {i: r.hits for i, r in found.items()} == {OLD: 5, NEW: 2}
+    assert {i: r.samples for i, r in found.items()} == {OLD: 5, NEW: 2}
     assert {r.container.name for r in found.values()} == {POD.path}
-    stages.absorb(drain([Hit(9, hits=1)]), 0)
+    stages.absorb(drain([StackCount(9, samples=1)]), 0)
     (report,) = stages.window(SPAN).reports
-    assert (report.container.container_id, report.hits) == (NEW, 1)
+    assert (report.container.container_id, report.samples) == (NEW, 1)
 
 
-def test_a_pods_annotation_silences_its_own_findings_only(host: Host, program: Program) -> None:
-    """An annotation that says nothing sensible is counted, and nothing is silenced."""
+def test_a_pods_annotation_suppresses_its_own_findings_only(host: Host, program: Program) -> None:
+    """An annotation that says nothing sensible is counted, and nothing is suppressed."""
     told = Told()
     host.cgroup(f"{PODS}/{OLD}")
     host.start(7, 100, program, f"{PODS}/{OLD}")
     stages = pipeline(host, told)
-    told.pods[OLD] = replace(POD, silence="GT015")  # memory is zeros here: unreadable
-    stages.absorb(drain([Hit(7, hits=90)]), 0)
+    told.pods[OLD] = replace(POD, suppress="GT015")  # memory is zeros here: unreadable
+    stages.absorb(drain([StackCount(7, samples=90)]), 0)
     (report,) = stages.window(SPAN).reports
-    assert report.silenced == ("GT015",)
-    told.pods[OLD] = replace(POD, silence="GT015@*, nonsense")
-    stages.absorb(drain([Hit(7, hits=90)]), 0)
+    assert report.suppressed == ("GT015",)
+    told.pods[OLD] = replace(POD, suppress="GT015@*, nonsense")
+    stages.absorb(drain([StackCount(7, samples=90)]), 0)
     window = stages.window(SPAN)
-    assert window.reports[0].silenced == ()
-    assert window.health.errors["silence"] == 1
+    assert window.reports[0].suppressed == ()
+    assert window.health.errors["suppression"] == 1
 
 
 def test_kubernetes_is_optional(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from gotax.config import Detail, Thresholds
 from gotax.errors import ParseError
+from gotax.exporters.prometheus import Exposition, PrometheusExporter
 from gotax.findings import Verdict
 from gotax.golang.classmap import ClassMapReader
 from gotax.golang.gomaxprocs import find_gomaxprocs
@@ -25,7 +26,7 @@ from gotax.process import PodContainer, Workload
 from gotax.processes.resolver import Resolver
 from gotax.processes.tracked_process import TrackedProcess
 from gotax.profile import Category
-from gotax.sampling.sampler import SAMPLE, Drain, NewProcess, Stacks
+from gotax.sampling.sampler import STACK_COUNT, Drain, NewProcess, Stacks
 from gotax.sampling.sampler import Counter as KernelCounter
 from gotax.symbols import symbolizer
 from gotax.window import Window
@@ -93,25 +94,26 @@ def pipeline(host: Host, detail: Detail = EVERYTHING) -> Pipeline:
 
 
 @dataclass(frozen=True)
-class Hit:
-    """One sample. ``stack`` names an entry of the stacks given to ``drain``, 0 none."""
+class StackCount:
+    """One stack with its count. ``stack`` names an entry of the stacks given to ``drain``, 0
+    none."""
 
     tgid: int
-    hits: int = 1
+    samples: int = 1
     stack: int = 0
     kernel: int = 0
     cgroup_id: int = 0
 
 
 def drain(
-    samples: Sequence[Hit], stacks: dict[int, list[int]] | None = None, full: int = 0
+    stack_counts: Sequence[StackCount], stacks: dict[int, list[int]] | None = None, full: int = 0
 ) -> Drain:
-    keys = np.zeros(len(samples), SAMPLE)
-    for key, sample in zip(keys, samples, strict=True):
-        key["cgroup_id"] = sample.cgroup_id
-        key["tgid"] = sample.tgid
-        key["user_stack"] = sample.stack
-        key["kernel_stack"] = sample.kernel
+    keys = np.zeros(len(stack_counts), STACK_COUNT)
+    for key, each in zip(keys, stack_counts, strict=True):
+        key["cgroup_id"] = each.cgroup_id
+        key["tgid"] = each.tgid
+        key["user_stack"] = each.stack
+        key["kernel_stack"] = each.kernel
     table = sorted((stacks or {}).items())
     lengths = [len(ips) for _, ips in table]
     user = Stacks(
@@ -123,32 +125,32 @@ def drain(
     nothing = Stacks(
         np.zeros(0, np.uint64), np.zeros(1, np.int64), np.zeros(0, np.uint64), np.zeros(0, "u8")
     )
-    hits = np.array([sample.hits for sample in samples], np.int64)
-    return Drain(keys, hits, user, nothing, {KernelCounter.SAMPLES_FULL: full}, cpus=4)
+    samples = np.array([each.samples for each in stack_counts], np.int64)
+    return Drain(keys, samples, user, nothing, {KernelCounter.STACK_COUNTS_FULL: full}, cpus=4)
 
 
 def check_books(window: Window, drained: int) -> None:
-    """Conservation: every hit is somewhere, and only there."""
-    assert window.hits.drained == drained
-    assert window.hits.attributed + sum(window.hits.lost.values()) == drained
-    assert all(hits > 0 for hits in window.hits.lost.values())
-    assert int(window.profile.hits.sum()) == window.hits.attributed
-    assert np.all(window.profile.hits > 0)
-    assert sum(report.hits for report in window.reports) + window.other_hits == drained - sum(
-        window.hits.lost.values()
+    """Conservation: every sample is somewhere, and only there."""
+    assert window.samples.drained == drained
+    assert window.samples.attributed + sum(window.samples.lost.values()) == drained
+    assert all(samples > 0 for samples in window.samples.lost.values())
+    assert int(window.profile.samples.sum()) == window.samples.attributed
+    assert np.all(window.profile.samples > 0)
+    assert sum(report.samples for report in window.reports) + window.other_samples == drained - sum(
+        window.samples.lost.values()
     )
     per_container = Counter[str]()
     others = 0
-    for index, hits in zip(
-        window.profile.process.tolist(), window.profile.hits.tolist(), strict=True
+    for index, samples in zip(
+        window.profile.process.tolist(), window.profile.samples.tolist(), strict=True
     ):
         process = window.processes[index]
         if process.is_go:
-            per_container[process.container.key] += hits
+            per_container[process.container.key] += samples
         else:
-            others += hits
-    assert window.other_hits == others
-    assert {r.container.key: r.hits for r in window.reports if r.hits} == per_container
+            others += samples
+    assert window.other_samples == others
+    assert {r.container.key: r.samples for r in window.reports if r.samples} == per_container
     rows = list(
         zip(
             window.profile.process.tolist(),
@@ -161,13 +163,13 @@ def check_books(window: Window, drained: int) -> None:
     assert all(0 <= stack < len(window.profile.stacks) for _, stack, _ in rows)
 
 
-def hits_by_process(window: Window) -> Counter[tuple[int, int]]:
-    """Hits per (PID, start time)."""
+def samples_by_process(window: Window) -> Counter[tuple[int, int]]:
+    """Samples per (PID, start time)."""
     counted = Counter[tuple[int, int]]()
     profile = window.profile
-    for index, hits in zip(profile.process.tolist(), profile.hits.tolist(), strict=True):
+    for index, samples in zip(profile.process.tolist(), profile.samples.tolist(), strict=True):
         process = window.processes[index]
-        counted[process.pid, process.start_ticks] += hits
+        counted[process.pid, process.start_ticks] += samples
     return counted
 
 
@@ -185,10 +187,10 @@ EVENTS = st.tuples(
 )
 NESTED = "/kubepods/pod1/" + "c" * 64 + "/docker/" + "d" * 64
 CGROUPS = ("/", "/a", "/kubepods/pod1/" + "c" * 64, NESTED)
-HITS = st.builds(
-    Hit,
+SAMPLES = st.builds(
+    StackCount,
     tgid=st.sampled_from([*PIDS, 999]),
-    hits=st.integers(1, 1000),
+    samples=st.integers(1, 1000),
     stack=st.integers(0, 6),
     kernel=st.sampled_from([0, 0, 5]),
     cgroup_id=st.integers(0, 5),
@@ -196,7 +198,7 @@ HITS = st.builds(
 ROUNDS = st.lists(
     st.tuples(
         st.lists(EVENTS, max_size=4),
-        st.lists(HITS, max_size=8, unique_by=lambda h: (h.tgid, h.stack, h.kernel, h.cgroup_id)),
+        st.lists(SAMPLES, max_size=8, unique_by=lambda h: (h.tgid, h.stack, h.kernel, h.cgroup_id)),
         st.sampled_from([0, 0, 0, 7]),
         st.booleans(),
     ),
@@ -237,11 +239,11 @@ class Play:
 
 @given(rounds=ROUNDS)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_no_hit_vanishes_and_none_goes_to_a_stranger(known: Known, rounds: list[Any]) -> None:
+def test_no_sample_vanishes_and_none_goes_to_a_stranger(known: Known, rounds: list[Any]) -> None:
     """Processes start, exec, end, reuse PIDs and have garbage in any file; stacks are missing.
 
     drained = attributed + lost, per window and per container; and a process that ended long
-    ago, or that was not there yet, never gets a hit.
+    ago, or that was not there yet, never gets a sample.
     """
     with tempfile.TemporaryDirectory() as folder:
         host = Host(Path(folder))
@@ -261,18 +263,20 @@ def test_no_hit_vanishes_and_none_goes_to_a_stranger(known: Known, rounds: list[
             4: [2**64 - 1],
             5: [known.main] * 127,
         }  # 6 is missing
-        for events, hits, full, closes in rounds:
+        for events, drawn, full, closes in rounds:
             for pid, event in events[:2]:
                 play.happen(pid, event)
             play.past.append(dict(play.alive))
-            admitted = walk.read_new([NewProcess(ids[h.cgroup_id], h.tgid) for h in hits])
+            admitted = walk.read_new([NewProcess(ids[h.cgroup_id], h.tgid) for h in drawn])
             for pid, event in events[2:]:
                 play.happen(pid, event)
-            samples = [Hit(h.tgid, h.hits, h.stack, h.kernel, ids[h.cgroup_id]) for h in hits]
+            counts = [
+                StackCount(h.tgid, h.samples, h.stack, h.kernel, ids[h.cgroup_id]) for h in drawn
+            ]
             play.past.append(dict(play.alive))
             walk.read_again(admitted)
-            walk.absorb(drain(samples, stacks, full), 0.0)
-            drained += sum(h.hits for h in hits) + full
+            walk.absorb(drain(counts, stacks, full), 0.0)
+            drained += sum(h.samples for h in drawn) + full
             if closes:
                 window = walk.window(SPAN)
                 check_books(window, drained)
@@ -282,57 +286,59 @@ def test_no_hit_vanishes_and_none_goes_to_a_stranger(known: Known, rounds: list[
 
 
 def check_strangers(window: Window, play: Play) -> None:
-    """Hits went only to who was there at one of this window's drains or of the four before, or when
-    new processes were read before one of them."""
+    """Samples went only to who was there at one of this window's drains or of the four before, or
+    when new processes were read before one of them."""
     seen = {(pid, start) for alive in play.past for pid, start in alive.items()}
-    for pid, start in hits_by_process(window):
+    for pid, start in samples_by_process(window):
         assert pid == 0 or (pid, start) in seen
 
 
 # ---------------------------------------------------------------------------------------------
-# Whose hits
+# Whose samples
 # ---------------------------------------------------------------------------------------------
 
 
 def test_ended_processes_of_two_cgroups_stay_apart(host: Host) -> None:
-    """Processes nobody saw alive are told by their cgroup: each cgroup gets its own hits."""
+    """Processes nobody saw alive are told by their cgroup: each cgroup gets its own samples."""
     first, second = host.cgroup("/first"), host.cgroup("/second")
     walk = pipeline(host)
-    walk.absorb(drain([Hit(71, 3, cgroup_id=first), Hit(72, 5, cgroup_id=second)]), 0.0)
+    walk.absorb(
+        drain([StackCount(71, 3, cgroup_id=first), StackCount(72, 5, cgroup_id=second)]), 0.0
+    )
     window = walk.window(SPAN)
     check_books(window, 8)
     by_cgroup = Counter[str]()
-    for index, hits in zip(window.profile.process, window.profile.hits, strict=True):
-        by_cgroup[window.processes[index].container.cgroup] += int(hits)
+    for index, samples in zip(window.profile.process, window.profile.samples, strict=True):
+        by_cgroup[window.processes[index].container.cgroup] += int(samples)
     assert by_cgroup == {"/first": 3, "/second": 5}
 
 
-def test_process_that_ended_keeps_its_last_hits(host: Host, native: Program) -> None:
+def test_process_that_ended_keeps_its_last_samples(host: Host, native: Program) -> None:
     """What was counted before its end and drained after it is still its own."""
     host.start(7, 100, native)
     walk = pipeline(host)
-    walk.absorb(drain([Hit(7, 2)]), 0.0)
+    walk.absorb(drain([StackCount(7, 2)]), 0.0)
     host.end(7)
-    walk.absorb(drain([Hit(7, 3)]), 0.0)
+    walk.absorb(drain([StackCount(7, 3)]), 0.0)
     window = walk.window(SPAN)
-    assert hits_by_process(window) == {(7, 100): 5}
+    assert samples_by_process(window) == {(7, 100): 5}
 
 
-def test_process_long_gone_gets_no_hits_of_a_short_lived_successor(
+def test_process_long_gone_gets_no_samples_of_a_short_lived_successor(
     host: Host, native: Program
 ) -> None:
     """A PID used again by a process that came and went between two drains is a named loss."""
     host.start(7, 100, native)
     walk = pipeline(host)
-    walk.absorb(drain([Hit(7, 2)]), 0.0)
+    walk.absorb(drain([StackCount(7, 2)]), 0.0)
     host.end(7)
     for _ in range(4):
         walk.absorb(drain([]), 0.0)
-    walk.absorb(drain([Hit(7, 3)]), 0.0)
+    walk.absorb(drain([StackCount(7, 3)]), 0.0)
     window = walk.window(SPAN)
     check_books(window, 5)
-    assert hits_by_process(window) == {(7, 100): 2}
-    assert window.hits.lost == {"process-gone": 3}
+    assert samples_by_process(window) == {(7, 100): 2}
+    assert window.samples.lost == {"process-gone": 3}
 
 
 def test_the_long_dead_are_not_kept_whole(host: Host, known: Known) -> None:
@@ -340,13 +346,13 @@ def test_the_long_dead_are_not_kept_whole(host: Host, known: Known) -> None:
     host.start(7, 100, known.program)
     processes = Resolver(host.roots)
     walk = Pipeline(processes, "host", Thresholds(), EVERYTHING)
-    walk.absorb(drain([Hit(7, 2, 1)], {1: [known.main]}), 0.0)
+    walk.absorb(drain([StackCount(7, 2, 1)], {1: [known.main]}), 0.0)
     tracked = processes.resolve(7)
     assert isinstance(tracked, TrackedProcess)
     assert tracked.space.program
     assert tracked.space.holds_mappings
     host.end(7)
-    walk.absorb(drain([Hit(7, 3, 1)], {1: [known.main]}), 0.0)
+    walk.absorb(drain([StackCount(7, 3, 1)], {1: [known.main]}), 0.0)
     for _ in range(5):
         walk.absorb(drain([]), 0.0)
     assert tracked.space.program is None
@@ -356,7 +362,7 @@ def test_the_long_dead_are_not_kept_whole(host: Host, known: Known) -> None:
     check_books(window, 5)
     (report,) = window.reports
     assert report.main_process.is_go
-    assert int(report.category_hits.sum()) == 5
+    assert int(report.category_samples.sum()) == 5
 
 
 @pytest.mark.parametrize("look", ["scan", "resolve"])
@@ -371,7 +377,7 @@ def test_a_process_that_ends_while_it_is_looked_at_again(
     processes.scan()
     assert processes.unjudged()["elf-magic"] == 1
     if look == "resolve":
-        processes.resolve(7)  # of the first hits; the next that is looked at are the second
+        processes.resolve(7)  # of the first samples; the next that is looked at are the second
     (host.proc / "7/exe").unlink()
     (host.proc / "7/exe").symlink_to(known.program.path)
     host.hide(7, "environ")
@@ -392,19 +398,19 @@ def test_a_process_that_ends_while_it_is_looked_at_again(
 
 @pytest.mark.parametrize("seen_ending", [True, False])
 def test_reused_pid_is_a_loss_once(host: Host, native: Program, seen_ending: bool) -> None:
-    """In the drain that finds another start time, the hits may be those of either process."""
+    """In the drain that finds another start time, the samples may be those of either process."""
     host.start(7, 100, native)
     walk = pipeline(host)
-    walk.absorb(drain([Hit(7, 2)]), 0.0)
+    walk.absorb(drain([StackCount(7, 2)]), 0.0)
     if seen_ending:
         host.end(7)
-        walk.absorb(drain([Hit(7, 1)]), 0.0)
+        walk.absorb(drain([StackCount(7, 1)]), 0.0)
     host.start(7, 200, native)
-    walk.absorb(drain([Hit(7, 3)]), 0.0)
-    walk.absorb(drain([Hit(7, 4)]), 0.0)
+    walk.absorb(drain([StackCount(7, 3)]), 0.0)
+    walk.absorb(drain([StackCount(7, 4)]), 0.0)
     window = walk.window(SPAN)
-    assert window.hits.lost == {"pid-reused": 3}
-    assert hits_by_process(window) == {(7, 100): 2 + seen_ending, (7, 200): 4}
+    assert window.samples.lost == {"pid-reused": 3}
+    assert samples_by_process(window) == {(7, 100): 2 + seen_ending, (7, 200): 4}
 
 
 def names(window: Window) -> set[str]:
@@ -422,16 +428,16 @@ def test_exec_names_nothing_of_the_program_before(
     """Addresses counted before an exec are not looked up in the program that came after it."""
     host.start(7, 100, native)
     walk = pipeline(host)
-    walk.absorb(drain([Hit(7, 1)]), 0.0)
+    walk.absorb(drain([StackCount(7, 1)]), 0.0)
     host.start(7, 100, known.program)
-    walk.absorb(drain([Hit(7, 2, stack=1)], {1: [known.main]}), 0.0)
+    walk.absorb(drain([StackCount(7, 2, stack=1)], {1: [known.main]}), 0.0)
     before = walk.window(SPAN)
     check_books(before, 3)
     assert "main.main" not in names(before)
-    walk.absorb(drain([Hit(7, 4, stack=1)], {1: [known.main]}), 0.0)
+    walk.absorb(drain([StackCount(7, 4, stack=1)], {1: [known.main]}), 0.0)
     after = walk.window(SPAN)
     assert "main.main" in names(after)
-    assert after.reports[0].hits == 4
+    assert after.reports[0].samples == 4
 
 
 @pytest.mark.parametrize("busy", [True, False])
@@ -440,14 +446,14 @@ def test_exec_of_the_same_file_is_noticed(host: Host, known: Known, busy: bool) 
     host.start(7, 100, known.program)
     set_memory(host, 7, known.gomaxprocs, b"\x04")
     walk = pipeline(host)
-    walk.absorb(drain([Hit(7)]), 0.0)
+    walk.absorb(drain([StackCount(7)]), 0.0)
     assert walk.window(SPAN).reports[0].main_process.gomaxprocs
     host.start(7, 100, known.program, stack=2)
     host.spoil(7, "environ", b"GOMAXPROCS=2\0")
     set_memory(host, 7, known.gomaxprocs, b"\x02")
     set_memory(host, 7, known.custom, b"\x01")
     if busy:
-        walk.absorb(drain([Hit(7)]), 0.0)
+        walk.absorb(drain([StackCount(7)]), 0.0)
     gomaxprocs = walk.window(SPAN).reports[0].main_process.gomaxprocs
     assert gomaxprocs is not None
     assert (gomaxprocs.value, gomaxprocs.origin.value) == (2, "environment")
@@ -461,13 +467,13 @@ RUN_ONE, RUN_TWO = (f"/kubepods/pod1/{digit * 64}" for digit in "ab")
 
 
 def by_container(window: Window) -> Counter[tuple[str | None, bool]]:
-    """Hits by container id, and whether they are of a Go program."""
+    """Samples by container id, and whether they are of a Go program."""
     counted = Counter[tuple[str | None, bool]]()
-    for index, hits in zip(
-        window.profile.process.tolist(), window.profile.hits.tolist(), strict=True
+    for index, samples in zip(
+        window.profile.process.tolist(), window.profile.samples.tolist(), strict=True
     ):
         process = window.processes[index]
-        counted[process.container.container_id, process.is_go] += hits
+        counted[process.container.container_id, process.is_go] += samples
     return counted
 
 
@@ -475,33 +481,38 @@ def remove(host: Host, cgroup: str) -> None:
     shutil.rmtree(host.cgroups / cgroup.strip("/"))
 
 
-def test_who_was_met_keeps_all_of_its_hits(host: Host, known: Known) -> None:
+def test_who_was_met_keeps_all_of_its_samples(host: Host, known: Known) -> None:
     """Two runs of a container that crashes, each over before the drain and its cgroup gone: each
-    has its own hits, as the Go program that it was."""
-    walk, hits = pipeline(host), []
+    has its own samples, as the Go program that it was."""
+    walk, samples = pipeline(host), []
     for pid, cgroup, count in ((7, RUN_ONE, 5), (8, RUN_TWO, 3)):
         number = host.cgroup(cgroup)
         host.start(pid, 100 + pid, known.program, cgroup)
         assert walk.read_new([NewProcess(number, pid)]) == [pid]
         host.end(pid)
         remove(host, cgroup)
-        hits.append(Hit(pid, count, cgroup_id=number))
-    walk.absorb(drain(hits), 0.0)
+        samples.append(StackCount(pid, count, cgroup_id=number))
+    walk.absorb(drain(samples), 0.0)
     window = walk.window(SPAN)
     check_books(window, 8)
     assert by_container(window) == {("a" * 64, True): 5, ("b" * 64, True): 3}
-    assert {r.container.container_id: r.hits for r in window.reports} == {"a" * 64: 5, "b" * 64: 3}
+    assert {r.container.container_id: r.samples for r in window.reports} == {
+        "a" * 64: 5,
+        "b" * 64: 3,
+    }
 
 
 def test_cgroup_of_who_was_met_is_known_afterwards(host: Host, known: Known) -> None:
-    """Also hits of a process that nobody looked at go to the container, not to the lost ones."""
+    """Also samples of a process that nobody looked at go to the container, not to the lost ones."""
     number = host.cgroup(RUN_ONE)
     host.start(7, 100, known.program, RUN_ONE)
     walk = pipeline(host)
     walk.read_new([NewProcess(number, 7)])
     host.end(7)
     remove(host, RUN_ONE)
-    walk.absorb(drain([Hit(7, 2, cgroup_id=number), Hit(9, 4, cgroup_id=number)]), 0.0)
+    walk.absorb(
+        drain([StackCount(7, 2, cgroup_id=number), StackCount(9, 4, cgroup_id=number)]), 0.0
+    )
     window = walk.window(SPAN)
     check_books(window, 6)
     assert by_container(window) == {("a" * 64, True): 2, ("a" * 64, False): 4}
@@ -513,7 +524,7 @@ def test_cgroup_outlives_who_was_announced(host: Host) -> None:
     walk = pipeline(host)
     assert walk.read_new([NewProcess(number, 7)]) == []
     remove(host, RUN_ONE)
-    walk.absorb(drain([Hit(7, 2, cgroup_id=number)]), 0.0)
+    walk.absorb(drain([StackCount(7, 2, cgroup_id=number)]), 0.0)
     window = walk.window(SPAN)
     check_books(window, 2)
     assert by_container(window) == {("a" * 64, False): 2}
@@ -528,10 +539,10 @@ def test_process_that_moved_does_not_name_the_cgroup_it_was_announced_in(
     walk = pipeline(host)
     walk.read_new([NewProcess(first, 7)])
     remove(host, RUN_ONE)
-    walk.absorb(drain([Hit(9, 2, cgroup_id=first)]), 0.0)
+    walk.absorb(drain([StackCount(9, 2, cgroup_id=first)]), 0.0)
     window = walk.window(SPAN)
     check_books(window, 2)
-    assert window.hits.lost == {"process-gone": 2}
+    assert window.samples.lost == {"process-gone": 2}
 
 
 @pytest.mark.parametrize("looks", [True, False])
@@ -547,7 +558,7 @@ def test_who_was_met_before_its_exec_is_what_it_became(
     if looks:
         assert walk.read_again([7]) == {7: True}
         host.end(7)
-    walk.absorb(drain([Hit(7, 2, cgroup_id=number)]), 0.0)
+    walk.absorb(drain([StackCount(7, 2, cgroup_id=number)]), 0.0)
     window = walk.window(SPAN)
     check_books(window, 2)
     assert by_container(window) == {("a" * 64, True): 2}
@@ -567,22 +578,22 @@ def test_runc_on_its_way_is_not_taken_for_the_containers_program(host: Host, kno
     assert walk.window(SPAN).reports[0].container.container_id == "a" * 64
 
 
-def test_hits_of_a_pid_used_again_are_not_given_to_the_new_process(
+def test_samples_of_a_pid_used_again_are_not_given_to_the_new_process(
     host: Host, native: Program
 ) -> None:
-    """Between two drains one process ended and another got its PID: neither gets the hits."""
+    """Between two drains one process ended and another got its PID: neither gets the samples."""
     number = host.cgroup(RUN_ONE)
     host.start(7, 100, native)
     walk = pipeline(host)
-    walk.absorb(drain([Hit(7, 2)]), 0.0)
+    walk.absorb(drain([StackCount(7, 2)]), 0.0)
     host.start(7, 200, native, RUN_ONE)
     walk.read_new([NewProcess(number, 7)])
     assert walk.read_again([7]) == {}
-    walk.absorb(drain([Hit(7, 3, cgroup_id=1 << 40)]), 0.0)
+    walk.absorb(drain([StackCount(7, 3, cgroup_id=1 << 40)]), 0.0)
     window = walk.window(SPAN)
     check_books(window, 5)
-    assert hits_by_process(window) == {(7, 100): 2}
-    assert window.hits.lost == {"pid-reused": 3}
+    assert samples_by_process(window) == {(7, 100): 2}
+    assert window.samples.lost == {"pid-reused": 3}
 
 
 def test_only_so_many_new_processes_are_read_between_two_drains(
@@ -626,24 +637,26 @@ def test_processes_of_the_host_wait_for_the_drain(host: Host, native: Program) -
         host.start(pid, 100, native, "/system.slice/cron.service")
         assert walk.read_new([NewProcess(number, pid)]) == []
         host.end(pid)
-    walk.absorb(drain([Hit(7, 1, cgroup_id=number), Hit(8, 2, cgroup_id=number)]), 0.0)
+    walk.absorb(
+        drain([StackCount(7, 1, cgroup_id=number), StackCount(8, 2, cgroup_id=number)]), 0.0
+    )
     window = walk.window(SPAN)
     check_books(window, 3)
-    assert hits_by_process(window) == {(7, 100): 1, (0, 0): 2}
+    assert samples_by_process(window) == {(7, 100): 1, (0, 0): 2}
 
 
 def test_nobody_ages_by_early_drains(host: Host, native: Program) -> None:
     """Drains out of turn do not make a process that ended a stranger, nor a load uneven."""
     host.start(7, 100, native)
     walk = pipeline(host)
-    walk.absorb(drain([Hit(7, 2)]), 0.0)
+    walk.absorb(drain([StackCount(7, 2)]), 0.0)
     host.end(7)
     for _ in range(8):
         walk.absorb(drain([]), 0.0, is_early=True)
-    walk.absorb(drain([Hit(7, 3)]), 0.0)
+    walk.absorb(drain([StackCount(7, 3)]), 0.0)
     window = walk.window(SPAN)
     check_books(window, 5)
-    assert hits_by_process(window) == {(7, 100): 5}
+    assert samples_by_process(window) == {(7, 100): 5}
 
 
 def use_cpu(host: Host, pid: int, ticks: int) -> None:
@@ -654,7 +667,9 @@ def use_cpu(host: Host, pid: int, ticks: int) -> None:
     host.spoil(pid, "stat", f"{head}) {' '.join(fields)}".encode())
 
 
-def test_cpu_time_of_who_ended_is_the_kernels_and_then_its_hits(host: Host, known: Known) -> None:
+def test_cpu_time_of_who_ended_is_the_kernels_and_then_its_samples(
+    host: Host, known: Known
+) -> None:
     """As far as it was seen its time is the kernel's; what it used after that was sampled only."""
     number = host.cgroup(RUN_ONE)
     walk = pipeline(host)
@@ -662,35 +677,42 @@ def test_cpu_time_of_who_ended_is_the_kernels_and_then_its_hits(host: Host, know
     use_cpu(host, 7, 30)
     walk.read_new([NewProcess(number, 7)])
     use_cpu(host, 7, 200)
-    walk.absorb(drain([Hit(7, 170, cgroup_id=number)]), 0.0, is_early=True)
+    walk.absorb(drain([StackCount(7, 170, cgroup_id=number)]), 0.0, is_early=True)
     host.end(7)
-    walk.absorb(drain([Hit(7, 50, cgroup_id=number)]), 0.0)
+    walk.absorb(drain([StackCount(7, 50, cgroup_id=number)]), 0.0)
     (report,) = walk.window(SPAN).reports
-    assert report.hits == 220
+    assert report.samples == 220
     assert report.cpu_ns == 2_000_000_000 + 50 * SPAN.period_ns
 
 
-def test_cpu_time_of_who_was_never_drained_alive_is_its_hits(host: Host, known: Known) -> None:
-    """What it had used when it was admitted is in the hits already."""
+def test_cpu_time_of_who_was_never_drained_alive_is_its_samples(host: Host, known: Known) -> None:
+    """What it had used when it was admitted is in the samples already."""
     number = host.cgroup(RUN_ONE)
     walk = pipeline(host)
     host.start(7, 1 << 40, known.program, RUN_ONE)
     use_cpu(host, 7, 30)
     walk.read_new([NewProcess(number, 7)])
     host.end(7)
-    walk.absorb(drain([Hit(7, 50, cgroup_id=number)]), 0.0)
+    walk.absorb(drain([StackCount(7, 50, cgroup_id=number)]), 0.0)
     (report,) = walk.window(SPAN).reports
     assert report.cpu_ns == 50 * SPAN.period_ns
 
 
 def test_early_drains_are_counted_with_the_next(host: Host, known: Known) -> None:
-    """``drain_hits`` are of about the same time each."""
+    """``drain_samples`` are of about the same time each."""
     host.start(7, 100, known.program)
     walk = pipeline(host)
-    for hits, is_early in ((1, True), (2, True), (4, False), (8, True), (16, False), (32, False)):
-        walk.absorb(drain([Hit(7, hits)]), 0.0, is_early)
+    for samples, is_early in (
+        (1, True),
+        (2, True),
+        (4, False),
+        (8, True),
+        (16, False),
+        (32, False),
+    ):
+        walk.absorb(drain([StackCount(7, samples)]), 0.0, is_early)
     (report,) = walk.window(SPAN).reports
-    assert report.drain_hits == (7, 24)  # and the last, which may be a shorter one
+    assert report.drain_samples == (7, 24)  # and the last, which may be a shorter one
 
 
 # ---------------------------------------------------------------------------------------------
@@ -705,20 +727,30 @@ def test_categories_and_names(host: Host, known: Known, native: Program) -> None
     stacks = {1: [known.main], 2: [known.schedule, known.main]}
     walk = pipeline(host)
     walk.absorb(
-        drain([Hit(7, 1, 1), Hit(7, 2, 2), Hit(7, 4, 3), Hit(7, 8), Hit(8, 16, 1)], stacks), 0.0
+        drain(
+            [
+                StackCount(7, 1, 1),
+                StackCount(7, 2, 2),
+                StackCount(7, 4, 3),
+                StackCount(7, 8),
+                StackCount(8, 16, 1),
+            ],
+            stacks,
+        ),
+        0.0,
     )
     window = walk.window(SPAN)
     check_books(window, 31)
     (report,) = window.reports
-    assert report.category_hits[Category.USER] == 1
+    assert report.category_samples[Category.USER] == 1
     assert report.group_share(Category.SCHED_SWITCH.group) == 2 / 15
-    assert report.category_hits[Category.UNKNOWN] == 12
-    assert window.other_hits == 16
+    assert report.category_samples[Category.UNKNOWN] == 12
+    assert window.other_samples == 16
     assert {"main.main", "runtime.schedule"} <= names(window)
 
 
 def test_idle_go_process_is_reported(host: Host, known: Known) -> None:
-    """A Go process found by a scan has a report with no hits, a GOMAXPROCS and a verdict."""
+    """A Go process found by a scan has a report with no samples, a GOMAXPROCS and a verdict."""
     host.cgroup("/a", "100000 100000")
     host.start(7, 100, known.program, "/a")
     set_memory(host, 7, known.gomaxprocs, b"\xc0")
@@ -750,13 +782,13 @@ def test_process_that_moves_takes_its_limit_along(host: Host, known: Known) -> N
     host.cgroup("/b", "300000 100000")
     host.start(7, 100, known.program, "/a")
     walk = pipeline(host)
-    walk.absorb(drain([Hit(7)]), 0.0)
+    walk.absorb(drain([StackCount(7)]), 0.0)
     assert walk.window(SPAN).reports[0].limit.limit_cores == 1.0
     host.spoil(7, "cgroup", b"0::/b\n")
     for name in ("cpu.max", "cpu.stat"):
         (host.cgroups / "a" / name).unlink()
     (host.cgroups / "a").rmdir()
-    walk.absorb(drain([Hit(7)]), 0.0)
+    walk.absorb(drain([StackCount(7)]), 0.0)
     (report,) = walk.window(SPAN).reports
     assert (report.limit.limit_cores, report.container.cgroup) == (3.0, "/b")
 
@@ -766,7 +798,7 @@ SLURM = "/system.slice/slurmstepd.scope"
 
 def test_parts_with_limits_of_their_own_are_judged_apart(host: Host, known: Known) -> None:
     """8 Ps at 0.5 CPU are too many, though a busier step of 2 CPU is below the same unit: two rows,
-    each with its own hits, and nobody says that they share one limit."""
+    each with its own samples, and nobody says that they share one limit."""
     for job, limit in ((1, "50000 100000"), (2, "200000 100000")):
         host.cgroup(f"{SLURM}/job_{job}/step_0", limit)
     host.start(7, 100, known.program, f"{SLURM}/job_1/step_0")
@@ -774,12 +806,12 @@ def test_parts_with_limits_of_their_own_are_judged_apart(host: Host, known: Know
     for pid, value in ((7, 8), (8, 2)):
         set_memory(host, pid, known.gomaxprocs, value.to_bytes(4, "little"))
     walk = pipeline(host)
-    walk.absorb(drain([Hit(7, 300), Hit(8, 900)]), 0.0)
+    walk.absorb(drain([StackCount(7, 300), StackCount(8, 900)]), 0.0)
     window = walk.window(SPAN)
     check_books(window, 1200)
     busy, small = window.reports
-    assert (busy.container.name, busy.hits) == ("slurmstepd.scope/job_2/step_0", 900)
-    assert (small.container.name, small.hits) == ("slurmstepd.scope/job_1/step_0", 300)
+    assert (busy.container.name, busy.samples) == ("slurmstepd.scope/job_2/step_0", 900)
+    assert (small.container.name, small.samples) == ("slurmstepd.scope/job_1/step_0", 300)
     assert (busy.limit.limit_cores, small.limit.limit_cores) == (2.0, 0.5)
     assert busy.verdict is Verdict.FITS
     assert small.verdict not in (Verdict.FITS, Verdict.UNLIMITED)
@@ -794,7 +826,7 @@ def test_processes_that_share_a_limit_are_still_told(host: Host, known: Known) -
         host.start(pid, 100, known.program, f"{SLURM}/job_1/task_{pid}")
         set_memory(host, pid, known.gomaxprocs, (4).to_bytes(4, "little"))
     walk = pipeline(host)
-    walk.absorb(drain([Hit(7, 300), Hit(8, 300)]), 0.0)
+    walk.absorb(drain([StackCount(7, 300), StackCount(8, 300)]), 0.0)
     (report,) = walk.window(SPAN).reports
     assert report.container.nested == "job_1"
     assert "GT012" in {finding.code for finding in report.findings}
@@ -802,7 +834,7 @@ def test_processes_that_share_a_limit_are_still_told(host: Host, known: Known) -
 
 def test_group_follows_a_limit_that_comes_and_goes(host: Host, known: Known) -> None:
     """systemctl set-property on a unit in a container: two rows while there is a limit, one else;
-    no hit is lost on the way, and who ended keeps the group it was last in."""
+    no sample is lost on the way, and who ended keeps the group it was last in."""
     top = "/system.slice/docker-" + "a" * 64 + ".scope"
     host.cgroup(top, "400000 100000")
     host.cgroup(f"{top}/x.service")
@@ -812,19 +844,19 @@ def test_group_follows_a_limit_that_comes_and_goes(host: Host, known: Known) -> 
     rows = []
     for limit in ("max 100000", "50000 100000", "max 100000"):
         host.cgroup(f"{top}/x.service", limit)
-        walk.absorb(drain([Hit(7, 3), Hit(8, 5)]), 0.0)
+        walk.absorb(drain([StackCount(7, 3), StackCount(8, 5)]), 0.0)
         window = walk.window(SPAN)
         check_books(window, 8)
-        rows.append({r.container.nested: (r.hits, r.limit.limit_cores) for r in window.reports})
+        rows.append({r.container.nested: (r.samples, r.limit.limit_cores) for r in window.reports})
     assert rows == [{"": (8, 4.0)}, {"": (5, 4.0), "x.service": (3, 0.5)}, {"": (8, 4.0)}]
     host.cgroup(f"{top}/x.service", "50000 100000")
-    walk.absorb(drain([Hit(7, 1)]), 0.0)
+    walk.absorb(drain([StackCount(7, 1)]), 0.0)
     assert len(walk.window(SPAN).reports) == 2
     host.end(7)
-    walk.absorb(drain([Hit(7, 2), Hit(8, 1)]), 0.0)
+    walk.absorb(drain([StackCount(7, 2), StackCount(8, 1)]), 0.0)
     window = walk.window(SPAN)
     check_books(window, 3)
-    assert {r.container.nested: r.hits for r in window.reports} == {"": 1, "x.service": 2}
+    assert {r.container.nested: r.samples for r in window.reports} == {"": 1, "x.service": 2}
 
 
 def test_counters_do_not_jump_when_another_process_is_the_busiest(host: Host, known: Known) -> None:
@@ -838,8 +870,8 @@ def test_counters_do_not_jump_when_another_process_is_the_busiest(host: Host, kn
         host.start(pid, 100, known.program, f"{top}/{part}")
     walk = pipeline(host)
     growth = []
-    for hits in (3, 5, 3, 5):
-        walk.absorb(drain([Hit(7, hits), Hit(8, 4)]), 0.0)
+    for samples in (3, 5, 3, 5):
+        walk.absorb(drain([StackCount(7, samples), StackCount(8, 4)]), 0.0)
         (report,) = walk.window(SPAN).reports
         growth.append((report.usage.usage_ns, report.usage.periods))
     assert growth == [(None, None), (0, 0), (0, 0), (0, 0)]
@@ -854,11 +886,40 @@ def test_who_ended_unseen_is_of_the_group_of_the_living(
     cgroup_id = host.cgroup(path, limit)
     host.start(7, 100, known.program, path)
     walk = pipeline(host)
-    walk.absorb(drain([Hit(7, 3), Hit(71, 2, cgroup_id=cgroup_id)]), 0.0)
+    walk.absorb(drain([StackCount(7, 3), StackCount(71, 2, cgroup_id=cgroup_id)]), 0.0)
     living, ended = walk.window(SPAN).processes
     assert (living.pid, ended.pid) == (7, 0)
     assert replace(ended.container, name="") == replace(living.container, name="")
     assert ended.container.name == living.container.name
+
+
+@pytest.mark.parametrize("dropped", [frozenset[str](), frozenset({"id"})])
+def test_equal_programs_in_the_root_cgroup_have_a_series_each(
+    host: Host, known: Known, dropped: frozenset[str]
+) -> None:
+    """Two processes of one program in no cgroup shared one series. The name stays with its process,
+    and is free again when that has ended."""
+    walk, exporter = pipeline(host), PrometheusExporter(Exposition(dropped))
+
+    def names(*pids: int) -> dict[int, str]:
+        walk.absorb(drain([StackCount(pid, 3) for pid in pids]), 0.0)
+        window = walk.window(SPAN)
+        exporter.publish(window)
+        return {report.main_process.pid: report.container.name for report in window.reports}
+
+    for pid in (7, 8):
+        host.start(pid, 100, known.program, "/")
+    name = known.program.path.name
+    first = {7: name, 8: f"{name} (PID 8)"}
+    assert names(7, 8) == names(8, 7) == first
+    text = exporter.expose().decode()
+    shown = re.findall(r'^gotax_runtime_share{.*container="([^"]*)"', text, re.MULTILINE)
+    assert sorted(shown) == sorted(first.values())
+    host.end(7)
+    for _ in range(2):
+        names(8)
+    host.start(9, 200, known.program, "/")
+    assert names(8, 9) == {8: f"{name} (PID 8)", 9: name}
 
 
 def test_pod_of_a_part_is_that_of_its_container(host: Host, known: Known) -> None:
@@ -879,7 +940,7 @@ def test_pod_of_a_part_is_that_of_its_container(host: Host, known: Known) -> Non
     host.start(8, 100, known.program, NESTED.partition("/docker")[0])
     walk = Pipeline(Resolver(host.roots), "host", Thresholds(), EVERYTHING, PodCache())
     for _ in range(2):
-        walk.absorb(drain([Hit(7, 3), Hit(8, 2)]), 0.0)
+        walk.absorb(drain([StackCount(7, 3), StackCount(8, 2)]), 0.0)
         reports = walk.window(SPAN).reports
         names = [report.container.name for report in reports]
         assert names == ["ns/web/app \u203a docker/dddddddddddd", "ns/web/app"]
@@ -888,17 +949,17 @@ def test_pod_of_a_part_is_that_of_its_container(host: Host, known: Known) -> Non
 
 def test_cgroup_removed_under_a_window(host: Host, known: Known) -> None:
     """The process still names a cgroup that is gone: it is reported once more, without a limit,
-    and its hits are kept."""
+    and its samples are kept."""
     host.cgroup("/a", "100000 100000")
     host.start(7, 100, known.program, "/a")
     walk = pipeline(host)
-    walk.absorb(drain([Hit(7, 3)]), 0.0)
+    walk.absorb(drain([StackCount(7, 3)]), 0.0)
     for name in ("cpu.max", "cpu.stat"):
         (host.cgroups / "a" / name).unlink()
     (host.cgroups / "a").rmdir()
     window = walk.window(SPAN)
     check_books(window, 3)
-    assert [report.hits for report in window.reports] == [3]
+    assert [report.samples for report in window.reports] == [3]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -911,12 +972,12 @@ def test_unreadable_entries_of_proc_are_survived(
     host.start(7, 100, known.program)
     walk = pipeline(host)
     if late:
-        walk.absorb(drain([Hit(7)], {}), 0.0)
+        walk.absorb(drain([StackCount(7)], {}), 0.0)
     (host.spoil if verb == "spoil" else host.hide)(7, name)
-    walk.absorb(drain([Hit(7, 2, stack=1)], {1: [known.main]}), 0.0)
+    walk.absorb(drain([StackCount(7, 2, stack=1)], {1: [known.main]}), 0.0)
     check_books(walk.window(SPAN), 2 + late)
     host.start(9, 100, known.program)
-    walk.absorb(drain([Hit(9, 4, stack=1)], {1: [known.main]}), 0.0)
+    walk.absorb(drain([StackCount(9, 4, stack=1)], {1: [known.main]}), 0.0)
     window = walk.window(SPAN)
     check_books(window, 4)
     assert "main.main" in names(window)
@@ -938,17 +999,17 @@ def test_mappings_that_make_no_sense_have_no_names(host: Host, known: Known, lin
     """A file mapped where its headers do not put it: unknown code, and no overflow."""
     host.start(7, 100, Program(known.program.path, lines))
     walk = pipeline(host)
-    walk.absorb(drain([Hit(7, 3, stack=1)], {1: [0x10010, 0x10020]}), 0.0)
+    walk.absorb(drain([StackCount(7, 3, stack=1)], {1: [0x10010, 0x10020]}), 0.0)
     window = walk.window(SPAN)
     check_books(window, 3)
     assert names(window) == {"[unreadable module]", "[truncated]"}
-    assert window.reports[0].category_hits[Category.UNKNOWN] == 3
+    assert window.reports[0].category_samples[Category.UNKNOWN] == 3
 
 
 def test_categories_do_not_need_names(
     host: Host, known: Known, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without names every hit has the category that it has with them, from the first drain, when
+    """Without names every sample has the category that it has with them, from the first drain, when
     functions are looked up one by one, to the last, when the binary has been read as a whole."""
     host.start(7, 100, known.program)
     named, nameless = pipeline(host), pipeline(host, Detail(names=False))
@@ -962,7 +1023,7 @@ def test_categories_do_not_need_names(
             number + 1: [*random.integers(*text, random.integers(1, 6)).tolist(), root]
             for number in range(turn * 100, turn * 100 + 100)
         }
-        seen = drain([Hit(7, hits=1, stack=number) for number in stacks], stacks)
+        seen = drain([StackCount(7, samples=1, stack=number) for number in stacks], stacks)
         windows = []
         for each in (named, nameless):
             each.absorb(seen, 0.0)
@@ -970,11 +1031,11 @@ def test_categories_do_not_need_names(
         with_names, without = windows
         check_books(without, 100)
         (a,), (b,) = with_names.reports, without.reports
-        assert a.category_hits.tolist() == b.category_hits.tolist()
-        assert np.count_nonzero(a.category_hits) > 5
+        assert a.category_samples.tolist() == b.category_samples.tolist()
+        assert np.count_nonzero(a.category_samples) > 5
         assert set(without.profile.stacks) == {()}
     monkeypatch.delattr(Pclntab, "_rounds")  # nothing can be looked up any more
-    nameless.absorb(drain([Hit(7, 9, 1)], {1: [text[1] - 1, root]}), 0.0)
+    nameless.absorb(drain([StackCount(7, 9, 1)], {1: [text[1] - 1, root]}), 0.0)
     check_books(nameless.window(SPAN), 9)
 
 
@@ -995,7 +1056,7 @@ def test_a_damaged_binary_is_read_as_a_whole_once(
     walk = pipeline(host, Detail(names=False))
     for number in range(8):
         stack = [known.schedule + number * 4096, known.main]
-        walk.absorb(drain([Hit(7, 1, number + 1)], {number + 1: stack}), 0.0)
+        walk.absorb(drain([StackCount(7, 1, number + 1)], {number + 1: stack}), 0.0)
     window = walk.window(SPAN)
     check_books(window, 8)
     assert len(reads) == 1
@@ -1024,13 +1085,13 @@ def test_a_large_binary_is_read_in_steps(
     assert whole > 20_000
     for _ in range(4 + whole // 8_000):
         stack = [next(addresses), known.main]
-        seen = drain([Hit(7, 1, stack[0])], {stack[0]: stack})
+        seen = drain([StackCount(7, 1, stack[0])], {stack[0]: stack})
         windows = []
         for each in (named, nameless):
             each.absorb(seen, 0.0)
             windows.append(each.window(SPAN))
         (a,), (b,) = windows[0].reports, windows[1].reports
-        assert a.category_hits.tolist() == b.category_hits.tolist()
+        assert a.category_samples.tolist() == b.category_samples.tolist()
     assert max(read) < whole // 2
     assert sum(read) == whole
 
@@ -1040,20 +1101,20 @@ def test_a_stack_is_symbolized_once(host: Host, known: Known) -> None:
     host.start(7, 100, known.program)
     walk = pipeline(host)
     for kernel in (0, 5):
-        walk.absorb(drain([Hit(7, 1, 1, kernel)], {1: [known.main]}), 0.0)
+        walk.absorb(drain([StackCount(7, 1, 1, kernel)], {1: [known.main]}), 0.0)
     window = walk.window(SPAN)
     assert window.health.cache_entries["stacks"] == 1
     assert len(window.profile.stacks) == 1
-    assert int(window.profile.hits.sum()) == 2
+    assert int(window.profile.samples.sum()) == 2
 
 
 def test_windows_are_independent(host: Host, known: Known) -> None:
     """What one window told, the next does not repeat."""
     host.start(7, 100, known.program)
     walk = pipeline(host)
-    walk.absorb(drain([Hit(7, 5)], full=2), 0.0)
+    walk.absorb(drain([StackCount(7, 5)], full=2), 0.0)
     first, second = walk.window(SPAN), walk.window(SPAN)
-    assert first.hits.lost == {"samples-full": 2}
-    assert (first.hits.drained, second.hits.drained) == (7, 0)
+    assert first.samples.lost == {"stack-counts-full": 2}
+    assert (first.samples.drained, second.samples.drained) == (7, 0)
     check_books(second, 0)
-    assert [report.hits for report in second.reports] == [0]
+    assert [report.samples for report in second.reports] == [0]

@@ -22,7 +22,7 @@ from gotax.window import Window
 
 from tests.toolchains import VERSIONS
 from tests.unit.host import Host, Program
-from tests.unit.test_pipeline import SPAN, Hit, drain
+from tests.unit.test_pipeline import SPAN, StackCount, drain
 
 pytestmark = pytest.mark.toolchain
 
@@ -68,20 +68,20 @@ def host(tmp_path: Path) -> Host:
 def window_of(
     host: Host, go: Go, line: str, leaf: int = AT, above: tuple[str, ...] = ("main.main",)
 ) -> Window:
-    """Of 100 hits of a stack of that leaf, the Go functions above it, and goexit."""
+    """Of 100 samples of a stack of that leaf, the Go functions above it, and goexit."""
     host.start(7, 100, Program(go.path, go.line + line))
     return sampled(host, [leaf, *(go.callers[name] for name in (*above, "runtime.goexit"))])
 
 
 def sampled(host: Host, stack: list[int]) -> Window:
     walk = Pipeline(Resolver(host.roots), "host", Thresholds(), Detail(functions=5))
-    walk.absorb(drain([Hit(7, 100, 1)], {1: stack}), 0.0)
+    walk.absorb(drain([StackCount(7, 100, 1)], {1: stack}), 0.0)
     return walk.window(SPAN)
 
 
 def category(window: Window) -> Category:
     (report,) = window.reports
-    (number,) = report.category_hits.nonzero()[0]
+    (number,) = report.category_samples.nonzero()[0]
     return tuple(Category)[number]
 
 

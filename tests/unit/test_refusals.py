@@ -35,8 +35,8 @@ from tests.unit.host import Host, Program, set_memory
 from tests.unit.test_pipeline import (
     EVERYTHING,
     SPAN,
-    Hit,
     Known,
+    StackCount,
     check_books,
     drain,
     host,  # noqa: F401
@@ -76,7 +76,7 @@ def auxv_of(path: Path, bias: int = 0) -> bytes:
 def one_window(host: Host, known: Known) -> Window:  # noqa: F811
     set_memory(host, 7, known.gomaxprocs, b"\x04")
     walk = Pipeline(Resolver(host.roots), "host", Thresholds(), EVERYTHING)
-    walk.absorb(drain([Hit(7, 20, stack=1)], {1: [known.main]}), 0.0)
+    walk.absorb(drain([StackCount(7, 20, stack=1)], {1: [known.main]}), 0.0)
     return walk.window(SPAN)
 
 
@@ -256,12 +256,12 @@ def spoilt(
     return host
 
 
-def hits() -> list[Hit]:
-    return [Hit(pid, 3, stack=1) for pid in range(FIRST_PID, FIRST_PID + len(CASES))]
+def samples() -> list[StackCount]:
+    return [StackCount(pid, 3, stack=1) for pid in range(FIRST_PID, FIRST_PID + len(CASES))]
 
 
 def walked(walk: Pipeline, known: Known) -> Window:  # noqa: F811
-    walk.absorb(drain(hits(), {1: [known.main]}), 0.0)
+    walk.absorb(drain(samples(), {1: [known.main]}), 0.0)
     return walk.window(SPAN)
 
 
@@ -291,9 +291,9 @@ def test_every_refusal_is_a_row_with_its_reason_or_counted_under_it(
         if case.is_open:
             open_cases[case.reason] = open_cases.get(case.reason, 0) + 1
     assert {found.reason: found.processes for found in window.unjudged} == open_cases
-    assert sum(found.hits for found in window.unjudged) == 3 * (sum(open_cases.values()) - 1)
-    assert window.hits.lost == {"procfs-stat": 3}
-    assert window.native_hits == 0
+    assert sum(found.samples for found in window.unjudged) == 3 * (sum(open_cases.values()) - 1)
+    assert window.samples.lost == {"procfs-stat": 3}
+    assert window.native_samples == 0
 
 
 WINDOWS = 5000

@@ -20,7 +20,7 @@ def profile(processes: list[int]) -> Profile:
         process=np.array(processes, np.int32),
         stack=np.zeros(count, np.int32),
         category=np.zeros(count, np.uint8),
-        hits=np.ones(count, np.int64),
+        samples=np.ones(count, np.int64),
         stacks=((),),
     )
 

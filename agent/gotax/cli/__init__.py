@@ -62,14 +62,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"gotax: {extras.sentence('this', error)}", file=sys.stderr)
         return EXIT_FAILED
     except BrokenPipeError:
-        _silence_output()
+        _discard_output()
         if was_closed:
             print("gotax: standard output is closed", file=sys.stderr)
         # Otherwise the reader has gone. It may have missed a finding, so this is a failure.
         return EXIT_FAILED
     except OSError as error:
         print(f"gotax: {error.strerror}: {error.filename or 'standard output'}", file=sys.stderr)
-        _silence_output()
+        _discard_output()
         return EXIT_FAILED
     except KeyboardInterrupt:
         return 130
@@ -111,7 +111,7 @@ def _open_closed_streams() -> bool:
     return was_closed
 
 
-def _silence_output() -> None:
+def _discard_output() -> None:
     """Discards buffered output, which the interpreter would try to write again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from gotax.config import Silence
-from gotax.diagnosis.silence import parse_silence
+from gotax.config import Suppression
+from gotax.diagnosis.suppression import parse_suppression
 from gotax.errors import ParseError, UserError
 from gotax.exporters.credentials import parse_header
 from gotax.wire.addresses import (
@@ -44,11 +44,11 @@ def pid(text: str) -> int:
     return int(number(text, int, 1, PID_MAX, "a whole number"))
 
 
-def silence(text: str) -> Silence:
+def suppression(text: str) -> Suppression:
     try:
-        return parse_silence(text)
+        return parse_suppression(text)
     except ParseError as error:
-        raise argparse.ArgumentTypeError(str(error).removeprefix("silence: ")) from error
+        raise argparse.ArgumentTypeError(str(error).removeprefix("suppression: ")) from error
 
 
 def share(text: str) -> float:

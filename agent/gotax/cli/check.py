@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
         print_json(report.check_document(window))
     elif window.reports:
         print(render_check(window, style_of(sys.stdout)))
-    elif not window.hits.outside:
+    elif not window.samples.outside:
         print(no_go(window))
     require_seen(window)
     return check_code(window)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,37 @@ class CommandParser(argparse.ArgumentParser):
         unset = argparse.Namespace(**dict.fromkeys(self.options()))
         given, rest = super().parse_known_args(args, unset)
         return self.complete(given), rest
+
+
+class _OldName(argparse.Action):
+    """An option under its old name: it works, and warns."""
+
+    def __init__(self, *names: Any, new: argparse.Action, **settings: Any) -> None:
+        super().__init__(*names, **settings)
+        self._new = new
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, name: str | None = None) -> None:
+        new = self._new.option_strings[-1]
+        print(
+            f"gotax: warning: {name} is now called {new}; the next release does not have the old"
+            " name",
+            file=sys.stderr,
+        )
+        self._new(parser, namespace, values, name)
+
+
+def add_old_name(group: Any, name: str, new: argparse.Action) -> None:
+    """The option ``new`` is also accepted as ``name``, which --help does not show."""
+    group.add_argument(
+        name,
+        action=_OldName,
+        new=new,
+        dest=new.dest,
+        type=new.type,
+        default=new.default,
+        metavar=new.metavar,
+        help=argparse.SUPPRESS,
+    )
 
 
 def add_command(

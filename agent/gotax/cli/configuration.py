@@ -12,7 +12,7 @@ from gotax.cli.command import CommandParser
 from gotax.cli.options import node_name_of
 from gotax.cli.settings import Setting, settings_of
 from gotax.cli.settingsfile import read_file
-from gotax.config import Silence
+from gotax.config import Suppression
 from gotax.wire.addresses import joined
 
 
@@ -109,7 +109,7 @@ def as_toml(value: Any) -> str:
         return repr(value)
     if isinstance(value, list):
         return f"[{', '.join(map(as_toml, value))}]"
-    if isinstance(value, Silence):
+    if isinstance(value, Suppression):
         cause = f"/{value.cause}" if value.cause else ""
         return _quoted(f"{value.code}{cause}@{value.pattern}")
     if isinstance(value, tuple):

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gotax.cli import arguments
+from gotax.cli.command import add_old_name
 from gotax.config import Detail, Roots, Thresholds
 from gotax.errors import UserError
 from gotax.extras import needed_by
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _INTERACTIVE_DRAIN_S = 1.0
 
+OLD_NAMES = {"--min-samples": "--min-hits", "--suppress": "--silence"}
+"""Flags of gotax 0.1 by their new names. The release after 0.2 drops them."""
 
 THRESHOLDS = (
     (
@@ -42,7 +45,7 @@ THRESHOLDS = (
         arguments.share,
         "share of scheduler and GC from which a mismatch is costly, without a prediction",
     ),
-    ("min_hits", arguments.pid, "samples needed for a statement about shares"),
+    ("min_samples", arguments.pid, "samples needed for a statement about shares"),
     (
         "throttled_share",
         arguments.share,
@@ -144,22 +147,25 @@ def add_thresholds(command: argparse.ArgumentParser) -> None:
     for name, kind, text in THRESHOLDS:
         default = getattr(usual, name)
         flag = "--" + name.replace("_", "-")
-        group.add_argument(
+        option = group.add_argument(
             flag,
             type=kind,
             default=default,
             metavar=kind.__name__.strip("_").upper() if kind is not arguments.pid else "N",
             help=f"{text} ({default:g})",
         )
-    group.add_argument(
-        "--silence",
-        type=arguments.silence,
+        if old := OLD_NAMES.get(flag):
+            add_old_name(group, old, option)
+    option = group.add_argument(
+        "--suppress",
+        type=arguments.suppression,
         action="append",
         default=[],
         metavar="CODE[/CAUSE][@NAME]",
         help="do not report this finding; optionally only with this cause, or only for containers"
         " whose name matches NAME, with the wildcards * and ? (repeatable)",
     )
+    add_old_name(group, OLD_NAMES["--suppress"], option)
 
 
 def add_settling(command: argparse.ArgumentParser) -> None:
@@ -176,7 +182,7 @@ def thresholds_of(options: argparse.Namespace) -> Thresholds:
     return Thresholds(
         **{name: getattr(options, name) for name, _, _ in THRESHOLDS},
         settle_s=vars(options).get("settle", Thresholds().settle_s),
-        silences=tuple(options.silence),
+        suppressions=tuple(options.suppress),
     )
 
 
@@ -186,7 +192,7 @@ def plan_of(options: argparse.Namespace, detail: Detail, scope: Scope | None = N
         drain_s=_INTERACTIVE_DRAIN_S,
         scope=scope or Scope(frozenset(options.pid), tuple(options.cgroup)),
         roots=Roots(options.proc, options.sys),
-        thresholds=thresholds_of(options) if "min_hits" in options else Thresholds(),
+        thresholds=thresholds_of(options) if "min_samples" in options else Thresholds(),
         detail=detail,
         host=node_name_of(options),
         names=names_of(options),

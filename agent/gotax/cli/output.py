@@ -29,7 +29,7 @@ def no_go(window: Window) -> str:
     """Why the table is empty. It says "no Go process" only if every program could be read."""
     from gotax.exporters.terminal.summary import unjudged
 
-    if window.hits.outside:
+    if window.samples.outside:
         return OUTSIDE
     unread = unjudged(window)
     if not unread:
@@ -39,7 +39,7 @@ def no_go(window: Window) -> str:
 
 def require_seen(window: Window) -> None:
     """Raises UserError if gotax cannot see the processes of the host."""
-    if window.hits.outside and not window.reports:
+    if window.samples.outside and not window.reports:
         raise UserError(OUTSIDE)
 
 

@@ -60,10 +60,10 @@ def run(options: argparse.Namespace) -> int:
         Path(output).write_bytes(data)
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror}") from error
-    lost = sum(window.hits.lost.values())
+    lost = sum(window.samples.lost.values())
     print(
-        f"{output}: {form}, {window.hits.attributed} hits"
-        f" ({window.cpu_s(window.hits.attributed):.2f} CPU seconds)"
+        f"{output}: {form}, {window.samples.attributed} samples"
+        f" ({window.cpu_s(window.samples.attributed):.2f} CPU seconds)"
         f" in {window.duration_s:.1f} s, {lost} lost",
         file=sys.stderr,
     )

@@ -25,7 +25,7 @@ KEYS: dict[str, dict[str, str]] = {
     "findings": {
         **{name: name for name, _, _ in THRESHOLDS},
         "settle_s": "settle",
-        "silence": "silence",
+        "suppress": "suppress",
     },
     "metrics": {"listen": "listen", "drop_label": "drop_label", "max_series": "max_series"},
     "log": {"level": "log_level"},

@@ -1,1 +1,1 @@
-"""From counted hits to a verdict. Pure: knows only the model."""
+"""From counted samples to a verdict. Pure: knows only the model."""

@@ -1,7 +1,7 @@
 """The remedy for a GOMAXPROCS that does not fit.
 
-``golang.origin`` computes what each change would give for this process (``Otherwise``). The remedy
-offers only changes that lead to a value that fits, and names that value.
+``golang.alternatives`` computes what each change would give for this process (``Otherwise``). The
+remedy offers only changes that lead to a value that fits, and names that value.
 """
 
 from __future__ import annotations

@@ -30,16 +30,16 @@ CHANGES_MAX = 100
 class Settings:
     """``settle_s``: how long a value has to hold before it is compared. ``memory_s``: the longest
     time with one value that is kept. It is at least twice ``settle_s``, because at times only half
-    of it is kept. ``patience_s``: how long a comparison waits for enough hits, or for the old
+    of it is kept. ``patience_s``: how long a comparison waits for enough samples, or for the old
     containers of a rollout to end, and how long an ended container is remembered. ``show_s``: how
-    long a finished comparison stays in the windows. ``min_hits``: needed on each side.
+    long a finished comparison stays in the windows. ``min_samples``: needed on each side.
     """
 
     settle_s: float = 90.0
     memory_s: float = 300.0
     patience_s: float = 900.0
     show_s: float = 3600.0
-    min_hits: int = 50
+    min_samples: int = 50
 
     @staticmethod
     def settling(settle_s: float) -> Settings:
@@ -75,7 +75,7 @@ class _Spell:
 
     def is_enough(self, settings: Settings) -> bool:
         total = self.total()
-        return total.duration_s >= settings.settle_s and total.hits >= settings.min_hits
+        return total.duration_s >= settings.settle_s and total.samples >= settings.min_samples
 
 
 @dataclass(slots=True)
@@ -291,7 +291,7 @@ def _subject(spells: Iterable[tuple[_Past, _Spell]]) -> Subject:
         observation=Observation(
             duration_s=total.duration_s,
             cpu_ns=total.cpu_ns,
-            category_hits=tuple(total.category_hits.tolist()),
+            category_samples=tuple(total.category_samples.tolist()),
             usage=replace(total.usage, usage_ns=None),  # not used in Observation
             limit_cores=report.limit.limit_cores,
             gomaxprocs=spell.value,

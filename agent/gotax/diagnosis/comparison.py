@@ -1,6 +1,6 @@
 """Compares one workload before and after: the changes, their certainty, and the prediction.
 
-The number of hits gives the uncertainty of shares. CPU time is exact, because it comes from the
+The number of samples gives the uncertainty of shares. CPU time is exact, because it comes from the
 kernel. But the next minute may differ from this one; the scatter between blocks of time shows by
 how much. Nothing shows whether the load was the same.
 """
@@ -16,7 +16,7 @@ from gotax.confidence import difference, mean_reach
 from gotax.findings import Saving
 from gotax.profile import RUNTIME_GROUPS, Category, Group
 
-MIN_HITS = 50  # as for a verdict: below, shares say little
+MIN_SAMPLES = 50  # as for a verdict: below, shares say little
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +118,14 @@ def compare(pair: Pair, work: Work | None = None) -> Comparison:
         runtime=share_delta(before, after, *RUNTIME_GROUPS),
         shares=tuple((group, share_delta(before, after, group)) for group in Group),
         categories=tuple(
-            (category, _delta_of_hits(before, after, category_hits))
+            (category, _delta_of_samples(before, after, category_samples))
             for category in Category
-            if any(category_hits := (before.category_hits[category], after.category_hits[category]))
+            if any(
+                category_samples := (
+                    before.category_samples[category],
+                    after.category_samples[category],
+                )
+            )
         ),
         work=work,
         cpu_per_unit=_mean_delta(before, after, (1 / work.before, 1 / work.after))
@@ -134,14 +139,14 @@ def compare(pair: Pair, work: Work | None = None) -> Comparison:
 
 
 def share_delta(before: Observation, after: Observation, *groups: Group) -> Delta:
-    """Of the share of these groups in the hits."""
-    return _delta_of_hits(before, after, (before.hits_of(*groups), after.hits_of(*groups)))
+    """Of the share of these groups in the samples."""
+    return _delta_of_samples(before, after, (before.samples_of(*groups), after.samples_of(*groups)))
 
 
-def _delta_of_hits(before: Observation, after: Observation, hits: tuple[int, int]) -> Delta:
-    totals = before.hits, after.hits
-    low, high = difference((hits[0], totals[0]), (hits[1], totals[1]))
-    shares = [part / total if total else 0.0 for part, total in zip(hits, totals, strict=True)]
+def _delta_of_samples(before: Observation, after: Observation, samples: tuple[int, int]) -> Delta:
+    totals = before.samples, after.samples
+    low, high = difference((samples[0], totals[0]), (samples[1], totals[1]))
+    shares = [part / total if total else 0.0 for part, total in zip(samples, totals, strict=True)]
     return Delta(shares[0], shares[1], low, high)
 
 
@@ -215,10 +220,10 @@ def _caveats(pair: Pair, work: Work | None) -> Iterable[str]:
                 f"{what} changed too, {old or 'unknown'} to {new or 'unknown'}: this also affects"
                 " the numbers"
             )
-    if min(before.hits, after.hits) < MIN_HITS:
+    if min(before.samples, after.samples) < MIN_SAMPLES:
         yield (
-            f"{min(before.hits, after.hits)} hits on one side are too few for reliable shares:"
-            " the intervals are wide"
+            f"{min(before.samples, after.samples)} samples on one side are too few for reliable"
+            " shares: the intervals are wide"
         )
 
 

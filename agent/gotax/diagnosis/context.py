@@ -30,7 +30,8 @@ class Cost(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """``report`` holds the hits, counters and CPU time of ``duration_s``, of one or many windows.
+    """``report`` holds the samples, counters and CPU time of ``duration_s``, of one or many
+    windows.
 
     ``peak_cores``: the highest CPU usage in one window. ``earlier_limit``: the previous limit of
     the main process, None if no change was seen. ``lenient``: use the release thresholds, which
@@ -110,20 +111,20 @@ class Context:
             return request_of_weight(limit.weight)
         return None
 
-    def hits(self, *categories: Category) -> int:
-        return int(self.report.category_hits[list(categories)].sum())
+    def samples(self, *categories: Category) -> int:
+        return int(self.report.category_samples[list(categories)].sum())
 
-    def group_hits(self, *groups: Group) -> int:
-        return self.hits(*(c for group in groups for c in _MEMBERS[group]))
+    def group_samples(self, *groups: Group) -> int:
+        return self.samples(*(c for group in groups for c in _MEMBERS[group]))
 
-    def reaches(self, hits: float, total: int, threshold: float) -> bool:
+    def reaches(self, samples: float, total: int, threshold: float) -> bool:
         """Proven by the interval; if lenient: not disproved by it."""
-        low, high = interval(round(hits), total)
+        low, high = interval(round(samples), total)
         return high >= threshold * self.thresholds.release if self.lenient else low >= threshold
 
-    def share_reaches(self, hits: int, threshold: float) -> bool:
-        enough = self.lenient or self.report.hits >= self.thresholds.min_hits
-        return enough and self.reaches(hits, self.report.hits, threshold)
+    def share_reaches(self, samples: int, threshold: float) -> bool:
+        enough = self.lenient or self.report.samples >= self.thresholds.min_samples
+        return enough and self.reaches(samples, self.report.samples, threshold)
 
     def saving(self, target: int) -> Saving | None:
         return predict_saving(self.report, target, self.host_cpus, self.duration_s)
@@ -131,32 +132,32 @@ class Context:
     def cost(self, target: int) -> tuple[Cost, Saving | None]:
         """The cost of a GOMAXPROCS above ``target``, with the saving it is based on; None if it is
         based on the share of scheduler and GC."""
-        hits, cores, thresholds = self.report.hits, self.cores, self.thresholds
-        if hits < thresholds.min_hits and not self.lenient:
+        samples, cores, thresholds = self.report.samples, self.cores, self.thresholds
+        if samples < thresholds.min_samples and not self.lenient:
             return Cost.UNDECIDED, None
         saving = self.saving(target)
         if saving is not None and cores:
-            wasted = min(1.0, max(0.0, saving.mid / cores)) * hits
+            wasted = min(1.0, max(0.0, saving.mid / cores)) * samples
             threshold = thresholds.saving_share
             if saving.mid < thresholds.saving_cores * (thresholds.release if self.lenient else 1):
                 return Cost.LITTLE, saving
         else:
-            wasted = self.group_hits(*RUNTIME_GROUPS)
+            wasted = self.group_samples(*RUNTIME_GROUPS)
             threshold = thresholds.runtime_share
-        if self.reaches(wasted, hits, threshold):
+        if self.reaches(wasted, samples, threshold):
             return Cost.PROVEN, saving
-        if interval(round(wasted), hits)[1] < threshold * _MIDDLE:
+        if interval(round(wasted), samples)[1] < threshold * _MIDDLE:
             return Cost.LITTLE, saving
         return Cost.UNDECIDED, saving
 
-    def share_evidence(self, what: str, hits: int) -> Evidence:
-        """A share of the CPU time, with its interval, the number of hits and the time."""
-        total = self.report.hits
-        low, high = interval(hits, total)
-        share = hits / total if total else 0.0
+    def share_evidence(self, what: str, samples: int) -> Evidence:
+        """A share of the CPU time, with its interval, the number of samples and the time."""
+        total = self.report.samples
+        low, high = interval(samples, total)
+        share = samples / total if total else 0.0
         text = (
             f"{what} {share:.1%} of its CPU time (95 % interval {low:.0%} to {high:.0%},"
-            f" {total} hits in {self.duration_s:.0f} s)"
+            f" {total} samples in {self.duration_s:.0f} s)"
         )
         return Evidence(text, share, "share", (low, high), self.duration_s)
 

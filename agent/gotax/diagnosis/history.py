@@ -19,9 +19,9 @@ from gotax.diagnosis.sums import (
     NO_WINDOWS,
     ProcessKey,
     WindowSum,
-    hits_of_processes,
     one_window,
     process_key,
+    samples_of_processes,
 )
 from gotax.findings import Finding, Saving, Verdict
 from gotax.process import Process
@@ -240,13 +240,13 @@ def _patience_s(code: str) -> float:
 
 def _main(report: ContainerReport, kept: _Kept | None) -> Process:
     """The process that the verdict is about: the same as before, if it still runs and has a good
-    part of the hits."""
+    part of the samples."""
     if kept is None:
         return report.main_process
-    hits = hits_of_processes(report)
-    for process, own in zip(report.processes, hits, strict=True):
+    samples = samples_of_processes(report)
+    for process, own in zip(report.processes, samples, strict=True):
         if process_key(process) == kept.main:
-            is_minor = report.hits > 0 and own * 4 < hits[0] and report.hits >= 50
+            is_minor = report.samples > 0 and own * 4 < samples[0] and report.samples >= 50
             return report.main_process if is_minor else process
     return report.main_process
 
@@ -260,16 +260,16 @@ def _subject(report: ContainerReport, main: Process) -> tuple[object, ...]:
 
 def _pooled(report: ContainerReport, total: WindowSum, main: ProcessKey) -> ContainerReport:
     """The report with the sums in place of one window's numbers, its main process first."""
-    hits = [total.process_hits.get(process_key(process), 0) for process in report.processes]
+    samples = [total.process_samples.get(process_key(process), 0) for process in report.processes]
     ranked = sorted(
-        zip(report.processes, hits, strict=True),
+        zip(report.processes, samples, strict=True),
         key=lambda pair: (process_key(pair[0]) != main, -pair[1], pair[0].pid),
     )
     return replace(
         report,
         processes=tuple(process for process, _ in ranked),
-        process_hits=tuple(own for _, own in ranked),
-        category_hits=total.category_hits,
+        process_samples=tuple(own for _, own in ranked),
+        category_samples=total.category_samples,
         usage=total.usage,
         cpu_ns=None if report.cpu_ns is None else total.cpu_ns,
     )

@@ -35,7 +35,7 @@ def variable_patch(
     if container.pod_uid is not None:
         return _kubernetes(container, limit, value, may_be_set)
     unit = container.unit
-    if container.container_id is not None:
+    if container.container_id is not None or container.runtime is not None:
         if container.runtime == "podman" and unit is not None:
             return Patch(quadlet_patch(unit, value))
         return Patch(engine_patch(container.runtime, value))

@@ -25,11 +25,12 @@ from gotax.window import ContainerReport
 
 Floats = npt.NDArray[np.float64]
 
-MIN_HITS = 50
+MIN_SAMPLES = 50
 """With fewer, a profile says nothing about shares."""
 
 CLUMPING = 2.0
-"""Variance of a share, relative to independent hits: a collection causes many hits in a row."""
+"""Variance of a share, relative to independent samples: a collection causes many samples in a
+row."""
 
 TERMS: dict[str, tuple[str, tuple[Category, ...]]] = {
     "find": ("idle Ps that look for work", (Category.SCHED_FIND_WORK,)),
@@ -87,18 +88,18 @@ for _row, (_, _members) in enumerate(TERMS.values()):
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What a prediction rests on. ``category_hits``: at least one hit. ``utilisation``: CPU used
-    over what GOMAXPROCS, the limit and the host allow, 0 to about 1."""
+    """What a prediction rests on. ``category_samples``: at least one sample. ``utilisation``: CPU
+    used over what GOMAXPROCS, the limit and the host allow, 0 to about 1."""
 
-    category_hits: tuple[int, ...]
+    category_samples: tuple[int, ...]
     value: int  # GOMAXPROCS
     utilisation: float
 
     @property
     def shares(self) -> Floats:
         """Of the terms, in their order."""
-        hits = np.asarray(self.category_hits, np.float64)
-        shares: Floats = _GROUPED @ hits / hits.sum()
+        samples = np.asarray(self.category_samples, np.float64)
+        shares: Floats = _GROUPED @ samples / samples.sum()
         return shares
 
 
@@ -208,7 +209,7 @@ def _predict(situation: Situation, target: int, way: str) -> Retained:
     own = calibrated.RANGE[way] * float(reach(np.array(middle), deviation[0]))
     # Of a multinomial: how the sum would scatter if the same window were sampled again.
     variance = max(0.0, float(retained**2 @ shares - (retained @ shares) ** 2))
-    scatter = math.sqrt(variance * CLUMPING / sum(situation.category_hits))
+    scatter = math.sqrt(variance * CLUMPING / sum(situation.category_samples))
     whole = math.hypot(own, 1.645 * scatter / max(0.03, float(retained @ shares)))
     return Retained(middle, whole, whole)
 
@@ -218,14 +219,14 @@ def predict_saving(
 ) -> Saving | None:
     """The CPU that GOMAXPROCS = ``target`` would have saved in this window of ``duration_s``.
 
-    None if GOMAXPROCS or the CPU time is unknown, if there are fewer than MIN_HITS samples, or if
-    ``target`` is above GOMAXPROCS: the runs measure what fewer Ps save, not what more Ps cost.
+    None if GOMAXPROCS or the CPU time is unknown, if there are fewer than MIN_SAMPLES samples, or
+    if ``target`` is above GOMAXPROCS: the runs measure what fewer Ps save, not what more Ps cost.
     """
     gomaxprocs = report.main_process.gomaxprocs
     if gomaxprocs is None or gomaxprocs.value is None or report.cpu_ns is None:
         return None
     value = gomaxprocs.value
-    if report.hits < MIN_HITS or duration_s <= 0 or not 1 <= target <= value:
+    if report.samples < MIN_SAMPLES or duration_s <= 0 or not 1 <= target <= value:
         return None
     if value == target:
         return Saving(0.0, 0.0, 0.0)
@@ -235,7 +236,7 @@ def predict_saving(
     if cpus is None or all(each is Binding.QUOTA for each in gomaxprocs.bound_by):
         cpus = host_cpus
     room = max(LEAST_ROOM, min(value, host_cpus, cpus, math.inf if limit is None else limit))
-    situation = Situation(tuple(report.category_hits.tolist()), value, cores / room)
+    situation = Situation(tuple(report.category_samples.tolist()), value, cores / room)
     kept = predict_retained(situation, target, host_cpus)
     low, mid, high = (cores * (1 - part) for part in (kept.high, kept.mid, kept.low))
     is_saturated = cores >= SATURATED * room
@@ -309,8 +310,8 @@ def _cautions(report: ContainerReport, target: int, load: _Load) -> tuple[str, .
 
 def _is_bursty(report: ContainerReport) -> bool:
     """Some parts of the window were far busier than the mean."""
-    blocks = report.drain_hits
-    if len(blocks) < BLOCKS_MIN or sum(blocks) < MIN_HITS:
+    blocks = report.drain_samples
+    if len(blocks) < BLOCKS_MIN or sum(blocks) < MIN_SAMPLES:
         return False
     mean = sum(blocks) / len(blocks)
     return max(blocks) > BURST * mean + 3 * math.sqrt(mean)

@@ -18,28 +18,30 @@ from gotax.profile import (
 )
 
 
-def category_hits(category: UInt8Array, hits: Int64Array) -> Int64Array:
-    """Hits per Category. Shapes: (n,), (n,) -> (CATEGORY_COUNT,)."""
-    return np.bincount(category, weights=hits, minlength=CATEGORY_COUNT).astype(np.int64)
+def category_samples(category: UInt8Array, samples: Int64Array) -> Int64Array:
+    """Samples per Category. Shapes: (n,), (n,) -> (CATEGORY_COUNT,)."""
+    return np.bincount(category, weights=samples, minlength=CATEGORY_COUNT).astype(np.int64)
 
 
 def top_functions(profile: Profile, rows: Int64Array, count: int) -> tuple[FunctionShare, ...]:
-    """The ``count`` functions with the most cumulative hits among these rows of the profile.
+    """The ``count`` functions with the most cumulative samples among these rows of the profile.
 
     Kernel time counts for the user function that caused it. A recursive function counts once per
     stack.
     """
     flat: Counter[str] = Counter()
     cumulative: Counter[str] = Counter()
-    hits_of_stack: Counter[int] = Counter()
-    for stack, hits in zip(profile.stack[rows].tolist(), profile.hits[rows].tolist(), strict=True):
-        hits_of_stack[stack] += hits
-    for stack, hits in hits_of_stack.items():
+    samples_of_stack: Counter[int] = Counter()
+    for stack, samples in zip(
+        profile.stack[rows].tolist(), profile.samples[rows].tolist(), strict=True
+    ):
+        samples_of_stack[stack] += samples
+    for stack, samples in samples_of_stack.items():
         names = list(_user_functions(profile.stacks[stack]))
         if names:
-            flat[names[0]] += hits
+            flat[names[0]] += samples
         for name in set(names):
-            cumulative[name] += hits
+            cumulative[name] += samples
     by_weight = sorted(cumulative, key=lambda name: (-cumulative[name], -flat[name], name))
     return tuple(FunctionShare(name, flat[name], cumulative[name]) for name in by_weight[:count])
 

@@ -1,4 +1,4 @@
-"""Comparisons as text and as gotax.compare/v1 (docs/json.md)."""
+"""Comparisons as text and as gotax.compare/v2 (docs/json.md)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from gotax.exporters.style import (
 )
 from gotax.exporters.text import columns, utf8
 
-SCHEMA = "gotax.compare/v1"
+SCHEMA = "gotax.compare/v2"
 _LABEL_WIDTH = 12
 _FIGURE = 10
 _NOTABLE_SHARE = 0.01  # categories below this on both sides are not shown
@@ -127,7 +127,7 @@ def _observation(seen: Observation) -> dict[str, Any]:
     usage = seen.usage
     return {
         "duration_s": seen.duration_s,
-        "hits": seen.hits,
+        "samples": seen.samples,
         "cpu_seconds": seen.cpu_ns / 1e9,
         "blocks": seen.blocks,
         "go_version": utf8(seen.go_version) or None,

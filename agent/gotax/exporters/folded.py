@@ -1,6 +1,6 @@
 """A window as folded stacks, for flamegraph.pl, inferno, speedscope and plain grep.
 
-A line is ``container;root;...;leaf hits``. The container is the first frame, so that one graph
+A line is ``container;root;...;leaf samples``. The container is the first frame, so that one graph
 shows a whole host. Kernel functions end in ``_[k]``, as perf's folding scripts have it; inlined
 functions stand like any other. With ``by_category`` the second frame is the category in square
 brackets: the graph then shows the tax first, but a function's subtree falls into several parts.
@@ -17,20 +17,21 @@ from gotax.window import Window
 
 
 def folded_lines(window: Window, by_category: bool = False) -> Iterator[str]:
-    """Sorted lines without line ends, each stack once; the numbers add up to the window's hits."""
+    """Sorted lines without line ends, each stack once; the numbers add up to the window's
+    samples."""
     columns = window.profile
     stacks = [folded_stack(stack) for stack in columns.stacks]
     roots = [folded_name(process.container.name) for process in window.processes]
     tags = [f";[{category.label}]" if by_category else "" for category in Category]
     totals: defaultdict[str, int] = defaultdict(int)
-    for process, stack, category, hits in zip(
+    for process, stack, category, samples in zip(
         columns.process.tolist(),
         columns.stack.tolist(),
         columns.category.tolist(),
-        columns.hits.tolist(),
+        columns.samples.tolist(),
         strict=True,
     ):
-        totals[roots[process] + tags[category] + stacks[stack]] += hits
+        totals[roots[process] + tags[category] + stacks[stack]] += samples
     for line in sorted(totals):
         yield f"{line} {totals[line]}"
 

@@ -27,10 +27,10 @@ COMPRESSION_LEVEL = 6
 
 
 def profile_bytes(window: Window, *, names_containers: bool = True) -> bytes:
-    """The gzipped profile: every attributed hit once, equal bytes for an equal window.
+    """The gzipped profile: every attributed sample once, equal bytes for an equal window.
 
     Values are ``samples`` (count) and ``cpu`` (nanoseconds); labels of a sample are ``category``,
-    ``group``, the number ``pid`` and, with ``names_containers``, ``container``. Hits that were
+    ``group``, the number ``pid`` and, with ``names_containers``, ``container``. Samples that were
     lost are only told of in a comment.
     """
     from gotax.wire.pprof import profile_pb2
@@ -44,16 +44,16 @@ def profile_bytes(window: Window, *, names_containers: bool = True) -> bytes:
     )
 
 
-def _modules_by_hits(window: Window) -> list[tuple[str, str]]:
-    """The module at the root of each stack, most hits first: mapping 0 is "the" program."""
-    hits: Counter[tuple[str, str]] = Counter()
+def _modules_by_samples(window: Window) -> list[tuple[str, str]]:
+    """The module at the root of each stack, most samples first: mapping 0 is "the" program."""
+    samples: Counter[tuple[str, str]] = Counter()
     columns = window.profile
-    for stack, n in zip(columns.stack.tolist(), columns.hits.tolist(), strict=True):
+    for stack, n in zip(columns.stack.tolist(), columns.samples.tolist(), strict=True):
         if columns.stacks[stack]:
             root = columns.stacks[stack][-1]
             if root.frames[-1].kind is not FrameKind.KERNEL:
-                hits[root.module, root.build_id] += n
-    return [module for module, _ in hits.most_common()]
+                samples[root.module, root.build_id] += n
+    return [module for module, _ in samples.most_common()]
 
 
 class _Encoding:
@@ -70,7 +70,7 @@ class _Encoding:
         self._locations: dict[Location, int] = {}
         self._location_by_identity: dict[int, int] = {}  # hashing a Location walks its frames
         self._add_head(window)
-        for module, build_id in _modules_by_hits(window):
+        for module, build_id in _modules_by_samples(window):
             self._mapping(module, build_id)
         self._add_samples(window)
         profile.string_table.extend(self._texts)
@@ -91,8 +91,8 @@ class _Encoding:
         comments = [
             f"gotax {gotax.__version__}",
             f"host {window.host}",
-            f"hits drained {window.hits.drained}, attributed {window.hits.attributed}",
-            *(f"hits lost: {reason} {n}" for reason, n in sorted(window.hits.lost.items())),
+            f"samples drained {window.samples.drained}, attributed {window.samples.attributed}",
+            *(f"samples lost: {reason} {n}" for reason, n in sorted(window.samples.lost.items())),
         ]
         profile.comment.extend(self._text(comment) for comment in comments)
 
@@ -108,15 +108,15 @@ class _Encoding:
             if self._names_containers
             else []
         )
-        for process, stack, category, hits in zip(
+        for process, stack, category, samples in zip(
             columns.process.tolist(),
             columns.stack.tolist(),
             columns.category.tolist(),
-            columns.hits.tolist(),
+            columns.samples.tolist(),
             strict=True,
         ):
             sample = self.profile.sample.add(
-                location_id=stacks[stack], value=(hits, hits * window.period_ns)
+                location_id=stacks[stack], value=(samples, samples * window.period_ns)
             )
             sample.label.add(key=category_key, str=categories[category])
             sample.label.add(key=group_key, str=groups[category])

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import gotax
-from gotax.exporters.report import container_document, hits_document
+from gotax.exporters.report import container_document, samples_document
 from gotax.exporters.text import utf8
 from gotax.process import Process
 from gotax.profile import Category, Frame, Location
 from gotax.window import Window
 
-SCHEMA = "gotax.record/v1"
+SCHEMA = "gotax.record/v2"
 
 
 def record_document(window: Window) -> dict[str, Any]:
-    """Every attributed hit, in tables that point into one another by index.
+    """Every attributed sample, in tables that point into one another by index.
 
-    ``samples`` → ``processes``, ``stacks``, ``categories``; ``stacks`` → ``locations`` →
+    ``stack_counts`` → ``processes``, ``stacks``, ``categories``; ``stacks`` → ``locations`` →
     ``frames``. Only built-in types, ready for ``json.dump``.
     """
     locations: dict[Location, int] = {}
@@ -36,18 +36,18 @@ def record_document(window: Window) -> dict[str, Any]:
         "hz": window.hz,
         "period_ns": window.period_ns,
         "cpu_count": window.cpu_count,
-        "hits": hits_document(window.hits),
+        "samples": samples_document(window.samples),
         "containers": [container_document(window, report) for report in window.reports],
         "categories": [category.label for category in Category],
         "processes": [_process(process) for process in window.processes],
         "frames": [_frame(frame) for frame in frames],
         "locations": location_table,
         "stacks": stacks,
-        "samples": {
+        "stack_counts": {
             "process": window.profile.process.tolist(),
             "stack": window.profile.stack.tolist(),
             "category": window.profile.category.tolist(),
-            "hits": window.profile.hits.tolist(),
+            "samples": window.profile.samples.tolist(),
         },
     }
 

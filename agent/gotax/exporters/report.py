@@ -1,7 +1,7 @@
 """The answers of ``gotax check --json`` and ``explain --json``, documented in docs/json.md.
 
 A key never changes its meaning within a schema; new keys may come. Ratios are of the
-container's hits, 0 to 1; nothing is rounded, so that sums stay sums.
+container's samples, 0 to 1; nothing is rounded, so that sums stay sums.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from gotax.exporters.text import utf8
 from gotax.findings import Evidence, Finding, Saving
 from gotax.process import CpuResources, Gomaxprocs, PodContainer, Process, RuntimeState
 from gotax.profile import Category, FunctionShare, Group
-from gotax.window import ContainerReport, HitCount, Window
+from gotax.window import ContainerReport, SampleCount, Window
 
-SCHEMA = "gotax.check/v2"
-EXPLAIN_SCHEMA = "gotax.explain/v2"
+SCHEMA = "gotax.check/v3"
+EXPLAIN_SCHEMA = "gotax.explain/v3"
 MAX_FUNCTIONS = 100
 
 
@@ -34,7 +34,7 @@ def check_document(window: Window) -> dict[str, Any]:
 def explain_document(report: ContainerReport, window: Window) -> dict[str, Any]:
     """As ``check_document``, of one container, and with how sure its shares are."""
     intervals = {
-        category.label: list(interval(int(report.category_hits[category]), report.hits))
+        category.label: list(interval(int(report.category_samples[category]), report.samples))
         for category in Category
     }
     return {
@@ -53,13 +53,13 @@ def _head(window: Window) -> dict[str, Any]:
         "duration_s": window.duration_s,
         "hz": window.hz,
         "cpu_count": window.cpu_count,
-        "hits": hits_document(window.hits),
-        "other_cpu_cores": window.cpu_cores(window.native_hits),
+        "samples": samples_document(window.samples),
+        "other_cpu_cores": window.cpu_cores(window.native_samples),
         "unjudged": [
             {
                 "reason": utf8(found.reason),
                 "programs": found.processes,
-                "cpu_cores": window.cpu_cores(found.hits),
+                "cpu_cores": window.cpu_cores(found.samples),
             }
             for found in window.unjudged
         ],
@@ -90,11 +90,11 @@ def _resources(resources: CpuResources) -> dict[str, float | None]:
     }
 
 
-def hits_document(hits: HitCount) -> dict[str, Any]:
+def samples_document(samples: SampleCount) -> dict[str, Any]:
     return {
-        "drained": hits.drained,
-        "attributed": hits.attributed,
-        "lost": dict(sorted(hits.lost.items())),
+        "drained": samples.drained,
+        "attributed": samples.attributed,
+        "lost": dict(sorted(samples.lost.items())),
     }
 
 
@@ -115,11 +115,11 @@ def container_document(window: Window, report: ContainerReport) -> dict[str, Any
         "go_version": _known(main.build.version if main.build else ""),
         "main_module": _known(main.build.main.path if main.build else ""),
         "main_version": _known(main.build.main.version if main.build else ""),
-        "hits": report.hits,
-        "drain_hits": list(report.drain_hits),
+        "samples": report.samples,
+        "drain_samples": list(report.drain_samples),
         "cpu_cores": window.cores_of(report),
         "cpu_seconds": window.cpu_ns_of(report) / 1e9,
-        "sampled_cpu_seconds": window.cpu_s(report.hits),
+        "sampled_cpu_seconds": window.cpu_s(report.samples),
         "cpu_usage_s": _seconds(usage.usage_ns),
         "shares": {category.label: report.share(category) for category in Category},
         "groups": {group.value: report.group_share(group) for group in Group},
@@ -136,11 +136,11 @@ def container_document(window: Window, report: ContainerReport) -> dict[str, Any
         "throttled_s": _seconds(usage.throttled_ns),
         "throttled_periods": usage.throttled_periods,
         "periods": usage.periods,
-        "functions": _functions(report.functions[:MAX_FUNCTIONS], report.hits),
+        "functions": _functions(report.functions[:MAX_FUNCTIONS], report.samples),
         "verdict": report.verdict.value,
         "held_s": report.held_s,
         "recommended_saving_cores": _saving(report.saving),
-        "silenced": [utf8(code) for code in report.silenced],
+        "suppressed": [utf8(code) for code in report.suppressed],
         "findings": [_finding(finding) for finding in report.findings],
         "processes": [_process(process) for process in report.processes],
     }
@@ -172,12 +172,12 @@ def _runtime(state: RuntimeState | None) -> dict[str, Any] | None:
     }
 
 
-def _functions(functions: Iterable[FunctionShare], hits: int) -> list[dict[str, Any]]:
+def _functions(functions: Iterable[FunctionShare], samples: int) -> list[dict[str, Any]]:
     return [
         {
             "function": utf8(share.function),
-            "flat": share.flat_hits / hits if hits else 0.0,
-            "cumulative": share.cumulative_hits / hits if hits else 0.0,
+            "flat": share.flat_samples / samples if samples else 0.0,
+            "cumulative": share.cumulative_samples / samples if samples else 0.0,
         }
         for share in functions
     ]

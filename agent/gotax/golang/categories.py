@@ -1,4 +1,4 @@
-"""Which part of Go's runtime a frame belongs to, and with it where a hit's CPU time went.
+"""Which part of Go's runtime a frame belongs to, and with it where a sample's CPU time went.
 
 Two steps, because the first is worth caching per function name and the second runs per stack:
 ``function_code`` names the role of one function, ``classify`` reads the roles of a stack.
@@ -49,7 +49,7 @@ GENERATED: Final = int(Category.USER)
 work, as Go's own profiler has it."""
 UNPLACED: Final = int(Category.UNKNOWN)
 """The code for an address that nothing is known of: as innermost frame that decides, it makes the
-hit unknown, whatever called it."""
+sample unknown, whatever called it."""
 
 
 class Set(NamedTuple):
@@ -554,10 +554,10 @@ _CATEGORY_COUNT: Final = len(_CATEGORIES)
 
 
 def classify(codes: Sequence[int], in_kernel: bool, native_leaf: bool) -> Category:
-    """Where a hit's CPU time went. Total: every sequence of codes has exactly one answer.
+    """Where a sample's CPU time went. Total: every sequence of codes has exactly one answer.
 
     ``codes`` are the ``function_code`` of the user frames, leaf first, inlined ones included
-    (``NATIVE`` for frames of C code). ``in_kernel``: the hit was in the kernel, below these
+    (``NATIVE`` for frames of C code). ``in_kernel``: the sample was in the kernel, below these
     frames: a system call, a page fault, an interrupt. ``native_leaf``: the innermost user frame is
     C code (not the vDSO, whose code is transparent).
 

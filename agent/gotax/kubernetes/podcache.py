@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from gotax.errors import ParseError
-from gotax.kubernetes.pods import parse_pod
+from gotax.kubernetes.pods import OLD_SUPPRESS, SUPPRESS, has_old_annotation, parse_pod
 from gotax.process import PodContainer
 
 log = logging.getLogger("gotax.kubernetes")
 
 MAX_PODS = 4096  # of one node; the kubelet's default is 110
-KEEP_S = 300.0  # how long the containers of a deleted pod keep their names: hits still arrive
+KEEP_S = 300.0  # how long the containers of a deleted pod keep their names: samples still arrive
 _SPARE = 16  # containers that ended of a pod that lives: so many, and as many as live
 
 
@@ -26,6 +26,7 @@ class PodCache:
         self._pods: dict[str, dict[str, PodContainer]] = {}  # by the pod's UID, oldest first
         self._gone: dict[str, tuple[float, dict[str, PodContainer]]] = {}
         self._unlisted: set[str] = set()
+        self._warned = False
         self.refused = 0
         """Pods that could not be read, or were beyond MAX_PODS."""
 
@@ -64,11 +65,21 @@ class PodCache:
             self.refused += 1
             log.warning("a pod was ignored: %s", error)
             return
+        if not self._warned and has_old_annotation(pod):
+            self._warned = True  # the first pod only: there may be hundreds
+            name = next(iter(containers.values())).pod if containers else uid
+            log.warning(
+                "pod %r: the annotation %s is now called %s; the next release does not read"
+                " the old name",
+                name,
+                OLD_SUPPRESS,
+                SUPPRESS,
+            )
         if uid not in self._pods and len(self._pods) >= MAX_PODS:
             self.refused += 1
             return
         self._unlisted.discard(uid)
-        # The status drops an ended container with its second successor, but its last hits may
+        # The status drops an ended container with its second successor, but its last samples may
         # still come.
         before = self._pods.get(uid, {})
         ended = {i: replace(c, ended=True) for i, c in before.items() if i not in containers}

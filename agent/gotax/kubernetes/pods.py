@@ -16,8 +16,10 @@ from gotax.kubernetes.quantities import parse_cores
 from gotax.kubernetes.workloads import find_workload
 from gotax.process import CpuResources, PodContainer
 
-SILENCE = "gotax.dev/silence"
+SUPPRESS = "gotax.dev/suppress"
 """Annotation of a pod: codes of findings to suppress, separated by commas."""
+OLD_SUPPRESS = "gotax.dev/silence"
+"""Its name up to gotax 0.1, read if the new one is absent. The release after 0.2 drops it."""
 
 MAX_CONTAINERS = 256  # of one pod; the kubelet's own limit is far below
 MAX_NAME = 256
@@ -38,6 +40,12 @@ def parse_pod(pod: Mapping[str, Any]) -> dict[str, PodContainer]:
         return dict(_containers(pod))
     except (TypeError, AttributeError, KeyError, ValueError) as error:
         raise ParseError("pod-shape", f"a pod of another shape: {error}") from error
+
+
+def has_old_annotation(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod that ``parse_pod`` accepts uses OLD_SUPPRESS."""
+    annotations = pod["metadata"].get("annotations") or {}
+    return OLD_SUPPRESS in annotations and SUPPRESS not in annotations
 
 
 def _containers(pod: Mapping[str, Any]) -> Iterator[tuple[str, PodContainer]]:
@@ -61,7 +69,7 @@ def _containers(pod: Mapping[str, Any]) -> Iterator[tuple[str, PodContainer]]:
                 workload=workload,
                 desired=_resources(container.get("resources")),
                 current=_resources(state.get("resources") or container.get("resources")),
-                silence=_text(annotations.get(SILENCE)),
+                suppress=_text(annotations.get(SUPPRESS, annotations.get(OLD_SUPPRESS))),
             )
             for container_id, ended in _ids(state):
                 yield container_id, replace(named, ended=ended)

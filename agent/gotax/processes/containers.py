@@ -7,17 +7,13 @@ container that have none (systemd's init.scope, crun's ``container``) are the co
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 from gotax.errors import ProcessGoneError, ReadError
-from gotax.linux.cgroup import (
-    Bounds,
-    CgroupPaths,
-    CgroupPosition,
-    Cgroups,
-    find_place,
-    identify_entries,
-)
+from gotax.linux.cgroups.identity import identify_entries
+from gotax.linux.cgroups.position import Bounds, CgroupPaths, CgroupPosition
+from gotax.linux.cgroups.tree import Cgroups
 from gotax.linux.procfs import CgroupEntry
 from gotax.lru import LruCache
 from gotax.process import Container, CpuUsage
@@ -27,6 +23,7 @@ PARTS_MAX = 128
 other containers out of the metrics. The rest is judged with the container, as
 ``cgroup-parts-full``."""
 _REMEMBERED = 2048
+_ID = re.compile(r"[0-9a-f]{64}")
 NOWHERE = CgroupPosition(
     identify_entries(()), CgroupPaths("/", "/", "/"), CgroupPaths("/", "/", "/")
 )
@@ -46,7 +43,7 @@ class Containers:
 
     def place(self, entries: tuple[CgroupEntry, ...]) -> CgroupPosition:
         """Where a process with these host entries is."""
-        return find_place(identify_entries(entries), self._cgroups.locate(entries))
+        return self._cgroups.find_place(entries)
 
     def bounds(self, place: CgroupPosition, read: ReadBounds) -> Bounds:
         """As the kernel has them now. ``read``: what has been read this round.
@@ -133,4 +130,6 @@ def _name_of(place: CgroupPosition, command: str) -> str:
         return identity.container_id[:12]
     if identity.unit:
         return identity.unit.rsplit("/", 1)[-1]
+    if identity.runtime:  # a container of a user, whose id may be another's
+        return _ID.sub(lambda found: found[0][:12], identity.cgroup.rsplit("/", 1)[-1])
     return place.paths.cpu.strip("/") or command

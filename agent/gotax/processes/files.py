@@ -7,8 +7,8 @@ its cgroups, is read elsewhere.
 
 from __future__ import annotations
 
+from gotax.golang.cgroupview import CgroupView, read_cgroup_view
 from gotax.golang.gomaxprocs import GomaxprocsAddresses, LiveGomaxprocs, read_gomaxprocs
-from gotax.golang.origin import CgroupView, read_cgroup_view
 from gotax.golang.runtimestate import StateAddresses, read_state
 from gotax.linux import procfs
 from gotax.linux.procfs import FileId, MappedFile, Mapping, Maps, TaskPath

@@ -14,8 +14,8 @@ import math
 from collections.abc import Iterable
 
 from gotax.errors import ProcessGoneError, ReadError
-from gotax.linux.cgroup import Cgroups, identify, identify_entries
-from gotax.linux.procfs import Stat
+from gotax.linux.cgroups.tree import Cgroups
+from gotax.linux.procfs import CgroupEntry, Stat
 from gotax.lru import LruCache
 from gotax.processes.counts import ErrorCounts
 from gotax.processes.inspection import Inspector
@@ -141,7 +141,7 @@ class FirstLook:
         """Look once. ``is_new``: the path of its cgroup was not known."""
         entries = self._cgroups.read_entries(self._proc, pid)
         self._cgroups.learn(cgroup_id, entries)
-        container_id = identify_entries(entries).container_id
+        container_id = self._cgroups.identify(entries).container_id
         is_new_place = is_new and self._cgroups.hierarchies.unified is not None
         if pid in self._table or not (container_id or is_new_place):
             return False
@@ -159,7 +159,7 @@ class FirstLook:
         """
         if pid in self._table:
             return False
-        container_id = identify(path).container_id
+        container_id = self._cgroups.identify((CgroupEntry(0, (), path),)).container_id
         if container_id is None:
             return bool(self._cgroups.hierarchies.legacy)
         return (self._looked.get(container_id) or 0) < _LOOKS_EACH
@@ -191,7 +191,7 @@ class FirstLook:
         Raises ProcessGoneError where it has ended, or is not new.
         """
         if self._table.find_ended(pid) is not None:
-            raise ProcessGoneError(f"hits of PID {pid} may be of another process")
+            raise ProcessGoneError(f"samples of PID {pid} may be of another process")
         if stat.command.startswith(_RUNC):
             return None
         tracked = self._inspector.admit(pid, stat)

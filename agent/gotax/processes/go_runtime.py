@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from gotax.errors import ParseError, ReadError, Refusal
-from gotax.golang import origin
+from gotax.golang.cgroupview import CgroupView
 from gotax.golang.gomaxprocs import LiveGomaxprocs
+from gotax.golang.origin import judge
+from gotax.golang.startup import Facts
 from gotax.process import CpuLimit, GoBuild, Gomaxprocs, Origin, RuntimeState
 from gotax.processes.address_space import AddressSpace
 from gotax.processes.binaries import Binary
@@ -15,8 +17,8 @@ from gotax.processes.files import ProcessFiles
 from gotax.processes.program import Program
 
 _VARIABLES = frozenset({"GOMAXPROCS", "GODEBUG"})
-_NO_VIEW = origin.CgroupView()
-_Asked = tuple[LiveGomaxprocs | Refusal, origin.Facts, float | None, Gomaxprocs | None]
+_NO_VIEW = CgroupView()
+_Asked = tuple[LiveGomaxprocs | Refusal, Facts, float | None, Gomaxprocs | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +75,10 @@ class GoRuntime:
         state = self._state(binary) if found.value is not None else None
         return GoFacts(binary.build, found, state)
 
-    def _facts(self, binary: Binary, limit: CpuLimit, online: frozenset[int]) -> origin.Facts:
+    def _facts(self, binary: Binary, limit: CpuLimit, online: frozenset[int]) -> Facts:
         assert binary.build is not None
         environment = self.environment or {}
-        return origin.Facts(
+        return Facts(
             build=binary.build,
             allowed_cpus=self._files.allowed_cpus(online),
             environment=environment.get("GOMAXPROCS"),
@@ -92,7 +94,7 @@ class GoRuntime:
 
     def _judge(self, asked: _Asked) -> Gomaxprocs:
         if self._judged is None or self._judged[0] != asked:  # hardly ever anything is new
-            self._judged = asked, origin.judge(*asked)
+            self._judged = asked, judge(*asked)
         found = self._judged[1]
         live = asked[0]
         if self.environment is None and not (isinstance(live, Refusal) or live.custom is False):

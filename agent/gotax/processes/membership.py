@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from gotax.errors import ProcessGoneError, ReadError
-from gotax.linux.cgroup import Bounds, CgroupPosition, Cgroups
+from gotax.linux.cgroups.position import Bounds, CgroupPosition
+from gotax.linux.cgroups.tree import Cgroups
 from gotax.linux.procfs import CgroupEntry, Stat
 from gotax.lru import LruCache
 from gotax.process import Container, CpuLimit

@@ -8,7 +8,9 @@ from collections.abc import Collection, Iterable
 from gotax.config import Roots
 from gotax.errors import ProcessGoneError, ReadError
 from gotax.linux import procfs
-from gotax.linux.cgroup import Bounds, Cgroups, find_hierarchies
+from gotax.linux.cgroups.hierarchies import find_hierarchies
+from gotax.linux.cgroups.position import Bounds
+from gotax.linux.cgroups.tree import Cgroups
 from gotax.lru import LruCache
 from gotax.process import CpuUsage
 from gotax.processes.binaries import BinaryTable
@@ -66,9 +68,9 @@ class Resolver:
         self._containers.end_window()
 
     def resolve(self, pid: int) -> TrackedProcess | str:
-        """The process behind the hits of this PID since the last round.
+        """The process behind the samples of this PID since the last round.
 
-        Else the reason of the loss: ``pid-reused`` (the hits may be those of either process),
+        Else the reason of the loss: ``pid-reused`` (the samples may be those of either process),
         ``process-exec`` (of either program), ``process-gone`` (ended, and not seen lately).
         """
         owner = self._owner(pid)

@@ -14,11 +14,11 @@ from gotax.processes.counts import GONE
 from gotax.processes.tracked_process import TrackedProcess
 
 ENDED = 2048
-"""How many processes are remembered after their end, for hits that were counted before it."""
+"""How many processes are remembered after their end, for samples that were counted before it."""
 _GRACE_ROUNDS = 4
-"""How many rounds (a drain is one, a window is one) after a process was last seen alive hits of its
-PID can still be its own: a process that ends while a drain is resolved may have hits in the next.
-Later hits are those of a short-lived process that got the PID."""
+"""How many rounds (a drain is one, a window is one) after a process was last seen alive samples of
+its PID can still be its own: a process that ends while a drain is resolved may have samples in the
+next. Later samples are those of a short-lived process that got the PID."""
 
 
 class Sight(enum.Enum):
@@ -27,7 +27,7 @@ class Sight(enum.Enum):
     SAME = enum.auto()
     NEW = enum.auto()
     REUSED = enum.auto()
-    """Another one, and hits of the PID may be of either."""
+    """Another one, and samples of the PID may be of either."""
     EXEC = enum.auto()
     """The same one with another program, or the same again."""
 
@@ -38,7 +38,9 @@ class ProcessTable:
     def __init__(self, proc: str) -> None:
         self._live: dict[int, TrackedProcess] = {}
         self._ended: LruCache[int, TrackedProcess] = LruCache(ENDED)
-        self._ending: deque[TrackedProcess] = deque()  # of those, which may still have hits to come
+        self._ending: deque[TrackedProcess] = (
+            deque()
+        )  # of those, which may still have samples to come
         self._missed: dict[int, str] = {}  # by PID, why it could not be looked at in this window
         # Every PID namespace has a process 1. Where it is not to be seen, no other one is
         # (hidepid=invisible), and what cannot be found has not ended.
@@ -127,7 +129,9 @@ class ProcessTable:
     def mark_fresh(self, tracked: TrackedProcess) -> None:
         """It was first seen between two drains."""
         tracked.life.is_fresh = True
-        tracked.cpu.see(0)  # its hits are not drained yet, and must not count beside the time read
+        tracked.cpu.see(
+            0
+        )  # its samples are not drained yet, and must not count beside the time read
 
     def clear_fresh(self, tracked: TrackedProcess) -> None:
         """Samples of it have been drained."""
@@ -146,7 +150,7 @@ class ProcessTable:
             self.retire(self._live[pid])
 
     def find_ended(self, pid: int) -> TrackedProcess | None:
-        """The last one under this PID, if hits of the PID can still be its own."""
+        """The last one under this PID, if samples of the PID can still be its own."""
         ended = self._ended.get(pid)
         return ended if ended is not None and self._is_recent(ended) else None
 
@@ -154,7 +158,7 @@ class ProcessTable:
         return self._round - ended.life.seen <= _GRACE_ROUNDS
 
     def miss(self, pid: int, error: ProcessGoneError | ReadError) -> str:
-        """There are hits of a process that cannot be read; returns why."""
+        """There are samples of a process that cannot be read; returns why."""
         reason = error.reason if isinstance(error, ReadError) else self._gone
         self._missed[pid] = reason
         return reason

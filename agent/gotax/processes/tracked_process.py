@@ -134,7 +134,7 @@ class TrackedProcess:
         )
 
     def trim(self) -> None:
-        """Let go of what only symbolizing needs: no hit of it will come any more."""
+        """Let go of what only symbolizing needs: no sample of it will come any more."""
         self.space.drop()
         self.program.drop()
         self.go.drop()

@@ -28,7 +28,7 @@ from gotax.sampling import preflight
 
 MAP_NAMES = (
     *("control", "counters"),
-    *("samples_0", "samples_1"),
+    *("stack_counts_0", "stack_counts_1"),
     *("user_stacks_0", "user_stacks_1"),
     *("kernel_stacks_0", "kernel_stacks_1"),
     *("announced", "new_processes"),

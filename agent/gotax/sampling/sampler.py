@@ -27,7 +27,7 @@ MAX_FRAMES = 127
 MIN_HZ, MAX_HZ = 1, 999
 
 # The structs of bpf/profile.c, name for name.
-SAMPLE = np.dtype(
+STACK_COUNT = np.dtype(
     [
         ("cgroup_id", "u8"),
         ("user_stack", "u8"),
@@ -36,7 +36,7 @@ SAMPLE = np.dtype(
         ("flags", "u4"),
     ]
 )
-SAMPLE_STACK_LOST = 1
+FLAG_STACK_LOST = 1
 NEW_PROCESS = np.dtype([("cgroup_id", "u8"), ("tgid", "u8")])
 STACK = np.dtype([("caller", "u8"), ("depth", "u8"), ("ip", "u8", (MAX_FRAMES,))])
 
@@ -47,13 +47,13 @@ class Counter(IntEnum):
     INTERRUPTS = 0
     IDLE = 1
     FILTERED = 2
-    SAMPLES_FULL = 3
+    STACK_COUNTS_FULL = 3
     STACKS_FULL = 4
     OUTSIDE = 5
 
 
 _BATCH_ENTRIES = 1024
-_SAMPLES_MIN, _SAMPLES_MAX = 4096, 1 << 18
+_STACK_COUNTS_MIN, _STACK_COUNTS_MAX = 4096, 1 << 18
 _ANNOUNCED_MAX = 4096
 
 
@@ -100,15 +100,15 @@ class Stacks:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """What the kernel counted since the last drain. ``hits[i]`` belongs to ``samples[i]``.
+    """What the kernel counted since the last drain. ``samples[i]`` belongs to ``stack_counts[i]``.
 
     ``counters`` is the delta of every ``Counter``, ``cpus`` the number of CPUs sampled.
     ``restarted`` timers had stopped, with their CPU, and ``missed`` is how many interrupts did not
     come at most, idle ones included: of CPUs that came back, or are new, before gotax noticed.
     """
 
-    samples: npt.NDArray[np.void]
-    hits: Int64Array
+    stack_counts: npt.NDArray[np.void]
+    samples: Int64Array
     user_stacks: Stacks
     kernel_stacks: Stacks
     counters: dict[Counter, int] = field(default_factory=dict)
@@ -182,8 +182,8 @@ class Sampler:
         self._announced_batch = kernel.Batch(
             np.empty(_BATCH_ENTRIES, NEW_PROCESS), np.empty(_BATCH_ENTRIES, "u1")
         )
-        self._samples_batch = kernel.Batch(
-            np.empty(_BATCH_ENTRIES, SAMPLE), np.empty(_BATCH_ENTRIES, "u8")
+        self._stack_counts_batch = kernel.Batch(
+            np.empty(_BATCH_ENTRIES, STACK_COUNT), np.empty(_BATCH_ENTRIES, "u8")
         )
         self._stacks_batch = kernel.Batch(
             np.empty(_BATCH_ENTRIES, "u8"), np.empty(_BATCH_ENTRIES, STACK)
@@ -225,10 +225,10 @@ class Sampler:
         # Twice the interrupts that can come between two drains: the maps cannot fill up unless
         # a drain is late by as much again.
         interrupts = len(online_cpus()) * self._hz * self._drain_interval_s
-        samples_max = min(max(int(2 * interrupts), _SAMPLES_MIN), _SAMPLES_MAX)
+        stack_counts_max = min(max(int(2 * interrupts), _STACK_COUNTS_MIN), _STACK_COUNTS_MAX)
         definitions = {
-            "SAMPLES_MAX": str(samples_max),
-            "STACKS_MAX": str(samples_max),
+            "STACK_COUNTS_MAX": str(stack_counts_max),
+            "STACKS_MAX": str(stack_counts_max),
             # Linux 6.1 lets perf programs use maps that allocate on demand; before it, all the
             # memory of a buffer is taken at once.
             "MAP_FLAGS": "1" if preflight.kernel_release() >= (6, 1) else "0",
@@ -272,7 +272,7 @@ class Sampler:
         return self._ring.fd
 
     def new_processes(self) -> list[NewProcess]:
-        """Processes whose first hit was counted since the last call, and is not yet drained.
+        """Processes whose first sample was counted since the last call, and is not yet drained.
 
         At most some 170: the ring holds no more. The others come with the next call, if they still
         run. Some are announced twice, because the kernel's map of announced processes is emptied
@@ -301,25 +301,27 @@ class Sampler:
         self._buffer = 1 - buffer
         kernel.map_write(maps["control"], bytes(4), struct.pack("=I", self._buffer))
         kernel.wait_for_running_programs()
-        samples, hits = self._take_samples(maps[f"samples_{buffer}"])
+        stack_counts, samples = self._take_stack_counts(maps[f"stack_counts_{buffer}"])
         user_stacks = self._take_stacks(maps[f"user_stacks_{buffer}"])
         kernel_stacks = self._take_stacks(maps[f"kernel_stacks_{buffer}"])
         counters, interrupts = self._read_counters(maps["counters"])
         cpus = len(self._timers)
         restarted, missed = self._timers.follow(online_cpus(), self._program.fd, interrupts)
-        return Drain(samples, hits, user_stacks, kernel_stacks, counters, cpus, restarted, missed)
+        return Drain(
+            stack_counts, samples, user_stacks, kernel_stacks, counters, cpus, restarted, missed
+        )
 
-    def _take_samples(self, fd: int) -> tuple[npt.NDArray[np.void], Int64Array]:
-        batch = self._samples_batch
+    def _take_stack_counts(self, fd: int) -> tuple[npt.NDArray[np.void], Int64Array]:
+        batch = self._stack_counts_batch
         keys: list[npt.NDArray[np.void]] = []
-        hits: list[Int64Array] = []
+        samples: list[Int64Array] = []
         done, first = False, True
         while not done:
             count, done = batch.take(fd, first)
             first = False
             keys.append(batch.keys[:count].copy())
-            hits.append(batch.values[:count].astype(np.int64))
-        return np.concatenate(keys), np.concatenate(hits)
+            samples.append(batch.values[:count].astype(np.int64))
+        return np.concatenate(keys), np.concatenate(samples)
 
     def _take_stacks(self, fd: int) -> Stacks:
         batch = self._stacks_batch

@@ -26,14 +26,14 @@ from gotax_collector.report import (
     Int64Array,
     Observation,
     Report,
-    Samples,
     Sender,
+    StackCounts,
     UInt64Array,
 )
 
 REPORT_BYTES_MAX = 16 << 20
 HELLO_TEXT_MAX = 256
-HITS_MAX = 1 << 40
+SAMPLES_MAX = 1 << 40
 TIME_MAX_NS = UCORES_MAX = 1 << 60
 DURATION_MAX_NS = 86_400 * 10**9
 PERIOD_MAX_NS = 10 * 10**9
@@ -165,7 +165,7 @@ class Decoder:
             raise RefusedError(Reason.COUNT, "a container that comes twice in one window")
         # Before anything is built: the report's own size says little of what it becomes.
         rows = rows_bytes(window, dictionary, self._sender)
-        samples, stacks, named = _samples(observations, dictionary)
+        stack_counts, stacks, named = _stack_counts(observations, dictionary)
         return Report(
             sender=self._sender,
             epoch=report.epoch,
@@ -175,14 +175,14 @@ class Decoder:
             duration_ns=window.duration_ns,
             period_ns=window.period_ns,
             cpu_count=window.cpu_count,
-            hits_drained=window.hits_drained,
-            hits_attributed=window.hits_attributed,
-            hits_other=window.hits_other,
+            samples_drained=window.samples_drained,
+            samples_attributed=window.samples_attributed,
+            samples_other=window.samples_other,
             lost=_losses(window.lost, dictionary),
             dropped=_losses(window.dropped, dictionary),
             categories=dictionary.categories,
             containers=tuple(_observation(each, dictionary) for each in observations),
-            samples=samples,
+            stack_counts=stack_counts,
             stacks=stacks,
             wire_bytes=wire_bytes,
             rows_bytes=rows,
@@ -204,7 +204,7 @@ def _at_most(most: int, *values: int) -> None:
 
 
 def _check_sequence(report: wire.Report) -> None:
-    if not 1 <= report.sequence <= HITS_MAX:
+    if not 1 <= report.sequence <= SAMPLES_MAX:
         raise RefusedError(Reason.SEQUENCE, "a sequence number that cannot be")
 
 
@@ -213,81 +213,83 @@ def _check_window(window: wire.Window) -> None:
     _at_most(DURATION_MAX_NS, window.duration_ns)
     _at_most(PERIOD_MAX_NS, window.period_ns)
     _at_most(CPUS_MAX, window.cpu_count)
-    _at_most(HITS_MAX, window.hits_drained, window.hits_attributed, window.hits_other)
+    _at_most(SAMPLES_MAX, window.samples_drained, window.samples_attributed, window.samples_other)
     lost = sum(loss.count for loss in window.lost)
-    if window.hits_drained != window.hits_attributed + lost:
-        raise RefusedError(Reason.CONSERVATION, "hits that were drained and went nowhere")
+    if window.samples_drained != window.samples_attributed + lost:
+        raise RefusedError(Reason.CONSERVATION, "samples that were drained and went nowhere")
 
 
 def _losses(
     losses: Sequence[wire.Loss], dictionary: DecodedDictionary
 ) -> tuple[tuple[str, int], ...]:
-    _at_most(HITS_MAX, *(loss.count for loss in losses))
+    _at_most(SAMPLES_MAX, *(loss.count for loss in losses))
     return tuple((dictionary.text(loss.reason), loss.count) for loss in losses)
 
 
-def _samples(
+def _stack_counts(
     observations: Sequence[wire.Observation], dictionary: DecodedDictionary
-) -> tuple[Samples, ReportStacks, int]:
+) -> tuple[StackCounts, ReportStacks, int]:
     """With the bytes of the rows that name the stacks."""
     counts = [len(observation.stack) for observation in observations]
     distances = np.zeros(sum(counts), np.int64)
-    hits = np.zeros(sum(counts), np.int64)
+    samples = np.zeros(sum(counts), np.int64)
     at = 0
     ids = np.zeros(sum(counts), np.int64)
     for observation, count in zip(observations, counts, strict=True):
-        if len(observation.stack_hits) != count:
+        if len(observation.stack_samples) != count:
             raise RefusedError(Reason.COUNT, "columns of different lengths")
         if not count:
             continue
         rows = slice(at, at + count)
         distances[rows] = observation.stack
-        if max(observation.stack_hits) > HITS_MAX:
+        if max(observation.stack_samples) > SAMPLES_MAX:
             raise RefusedError(Reason.COUNT, "a number that cannot be")
-        hits[rows] = observation.stack_hits
+        samples[rows] = observation.stack_samples
         np.cumsum(distances[rows], out=ids[rows])
         at += count
     if len(ids):
-        if int(distances.min()) < 1 or int(hits.min()) < 1:
-            raise RefusedError(Reason.COUNT, "a stack that comes twice, or without hits")
+        if int(distances.min()) < 1 or int(samples.min()) < 1:
+            raise RefusedError(Reason.COUNT, "a stack that comes twice, or without samples")
         if int(ids.max()) >= len(dictionary.stack_frame):
             raise RefusedError(Reason.REFERENCE, "a stack that was not introduced")
     named = stacks_bytes(dictionary.stack_bytes(ids))
     hashes = dictionary.hashes(ids)
     distinct, first = np.unique(hashes, return_index=True)
     leaves = dictionary.stack_frame.values[ids[first]].astype(np.int64)
-    samples = Samples(
+    stack_counts = StackCounts(
         container=np.repeat(np.arange(len(counts), dtype=np.int32), counts),
         category=dictionary.stack_category.values[ids].astype(np.int32),
         stack_hash=hashes,
-        hits=hits,
+        samples=samples,
     )
-    return samples, ReportStacks(distinct, leaves, dictionary), named
+    return stack_counts, ReportStacks(distinct, leaves, dictionary), named
 
 
 def _observation(observation: wire.Observation, dictionary: DecodedDictionary) -> Observation:
     category = np.array(observation.category, np.int32)
-    hits = list(observation.category_hits)
-    if len(category) != len(hits) or len(set(observation.category)) != len(hits):
+    samples = list(observation.category_samples)
+    if len(category) != len(samples) or len(set(observation.category)) != len(samples):
         raise RefusedError(Reason.COUNT, "columns of different lengths, or a category twice")
-    if hits and not 1 <= int(category.min()) <= int(category.max()) <= len(dictionary.categories):
+    if samples and not 1 <= int(category.min()) <= int(category.max()) <= len(
+        dictionary.categories
+    ):
         raise RefusedError(Reason.REFERENCE, "a category that was not introduced")
-    _at_most(HITS_MAX, *hits)
+    _at_most(SAMPLES_MAX, *samples)
     _at_most(TIME_MAX_NS, observation.cpu_ns)
-    _at_most(HITS_MAX, observation.process_count, observation.hits_without_stack)
-    if sum(observation.stack_hits) + observation.hits_without_stack != sum(hits):
+    _at_most(SAMPLES_MAX, observation.process_count, observation.samples_without_stack)
+    if sum(observation.stack_samples) + observation.samples_without_stack != sum(samples):
         raise RefusedError(Reason.CONSERVATION, "samples that don't add up to their categories")
     gomaxprocs, cpu = observation.gomaxprocs, observation.cpu
     _at_most(UCORES_MAX, cpu.limit_ucores, cpu.request_ucores)
     _at_most(TIME_MAX_NS, cpu.usage_ns, cpu.throttled_ns)
-    _at_most(HITS_MAX, cpu.periods, cpu.throttled_periods)
+    _at_most(SAMPLES_MAX, cpu.periods, cpu.throttled_periods)
     dictionary.text(gomaxprocs.reason)
     return Observation(
         identity=_identity(observation.container, dictionary),
         cpu_ns=observation.cpu_ns,
         category=category - 1,
-        category_hits=np.array(hits, np.int64),
-        category_cpu_ns=np.array(divided(observation.cpu_ns, hits), np.int64),
+        category_samples=np.array(samples, np.int64),
+        category_cpu_ns=np.array(divided(observation.cpu_ns, samples), np.int64),
         process_count=observation.process_count,
         gomaxprocs=gomaxprocs.value if gomaxprocs.HasField("value") else None,
         origin=_ORIGINS.get(gomaxprocs.origin, _UNKNOWN),
@@ -312,16 +314,16 @@ def _identity(number: int, dictionary: DecodedDictionary) -> ContainerIdentity:
     return identity
 
 
-def divided(total: int, hits: Sequence[int]) -> list[int]:
-    """Divide ``total`` in proportion to ``hits``, into whole numbers that add up to it.
+def divided(total: int, samples: Sequence[int]) -> list[int]:
+    """Divide ``total`` in proportion to ``samples``, into whole numbers that add up to it.
 
-    The running sums are rounded down. Without any hits the first part gets everything.
+    The running sums are rounded down. Without any samples the first part gets everything.
     """
-    every = sum(hits)
+    every = sum(samples)
     if not every:
-        return [total, *[0] * (len(hits) - 1)] if hits else []
+        return [total, *[0] * (len(samples) - 1)] if samples else []
     parts, before, seen = [], 0, 0
-    for count in hits:
+    for count in samples:
         seen += count
         end = total * seen // every
         parts.append(end - before)

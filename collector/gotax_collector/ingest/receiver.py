@@ -96,7 +96,7 @@ class ReceiverCounters:
     streams_ended: Counter[str] = field(default_factory=Counter)
     reports: int = 0
     containers: int = 0
-    samples: int = 0
+    stack_counts: int = 0
     received_bytes: int = 0
     decode_s: float = 0.0
     acknowledged: int = 0
@@ -274,7 +274,7 @@ class Receiver:
             self._keep_within_bounds()
             counters.reports += 1
             counters.containers += len(report.containers)
-            counters.samples += len(report.samples)
+            counters.stack_counts += len(report.stack_counts)
             began = time.monotonic()
             await self._intake.put(report, partial(self._stored, stream, began))
             del data, report

@@ -35,7 +35,7 @@ class Hour(NamedTuple):
     cpu_ns: int
     duration_ns: int
     runtime_ns: int
-    hits: int
+    samples: int
     containers: float
 
 
@@ -116,7 +116,7 @@ def changes_of(
     rows: Sequence[Mapping[str, Any]],
     covered: Mapping[int, float],
     work: tuple[float, float] | None,
-    min_hits: int,
+    min_samples: int,
 ) -> Found:
     """``rows`` are one container's, each with the hours of one variant as arrays; ``covered`` says
     how many seconds of an hour some agent reported."""
@@ -137,7 +137,7 @@ def changes_of(
                 [hour for at in hours if (hour := variants[variant].get(at)) is not None]
                 for variant, hours in ((turn.before, turn.first), (turn.after, turn.second))
             ]
-            sides = [[hour for hour in side if _is_sample(hour, min_hits)] for side in sides]
+            sides = [[hour for hour in side if _is_sample(hour, min_samples)] for side in sides]
             if all(sides):
                 changed.append((cpu_count, turn, sides))
             else:
@@ -171,18 +171,18 @@ Alike = dict[tuple[str, int], dict[Variant, dict[int, Hour]]]
 
 def _alike(rows: Sequence[Mapping[str, Any]], covered: Mapping[int, float]) -> Alike:
     found: Alike = defaultdict(lambda: defaultdict(dict))
-    columns = ("at", "cpu", "duration", "runtime", "hits", "limit")
+    columns = ("at", "cpu", "duration", "runtime", "samples", "limit")
     for row in rows:
         variants = found[row["program"], row["cpus"]]
         limits = {
             limit: variants[Variant(row["gomaxprocs"], row["go"], row["image"], round(limit, 3))]
             for limit in set(row["limit"])
         }
-        for at, cpu, duration, runtime, hits, limit in zip(
+        for at, cpu, duration, runtime, samples, limit in zip(
             *(row[name] for name in columns), strict=True
         ):
             containers = duration / 1e9 / max(1.0, covered.get(at, HOUR_S))
-            limits[limit][at] = Hour(at, cpu, duration, runtime, hits, containers)
+            limits[limit][at] = Hour(at, cpu, duration, runtime, samples, containers)
     return found
 
 
@@ -201,8 +201,8 @@ def _build(variant: Variant) -> tuple[str, str]:
     return variant.go, variant.image
 
 
-def _is_sample(hour: Hour, min_hits: int) -> bool:
-    return hour.hits >= min_hits and hour.duration_ns > 0 and hour.cpu_ns > 0
+def _is_sample(hour: Hour, min_samples: int) -> bool:
+    return hour.samples >= min_samples and hour.duration_ns > 0 and hour.cpu_ns > 0
 
 
 def _moved(key: Key, alike: Alike) -> Iterator[Uncompared]:

@@ -56,7 +56,7 @@ from gotax_collector.storage.clickhouse import Connections
 STACKS_MAX = 20_000
 """How many stacks of a selection are fetched, those with most CPU time first."""
 
-MIN_HITS = 50
+MIN_SAMPLES = 50
 """Samples of a profile below which a share says little, and is no sample of a mean."""
 
 NAMES_BYTES_MAX = 128 << 20
@@ -73,11 +73,12 @@ _BOX = "if(namespace = '', '', container) AS box"  # outside Kubernetes a name m
 _CHANGING = f"""
 SELECT namespace, kind, workload, box, program, cpus, gomaxprocs, go, image,
  groupArray(hour_) AS at, groupArray(cpu_) AS cpu, groupArray(duration_) AS duration,
- groupArray(runtime_) AS runtime, groupArray(hits_) AS hits, groupArray(limit_) AS limit
+ groupArray(runtime_) AS runtime, groupArray(samples_) AS samples, groupArray(limit_) AS limit
 FROM (
  SELECT namespace, kind, workload, {_BOX}, program, cpu_count AS cpus, gomaxprocs, go, image,
   toUnixTimestamp(hour) AS hour_, sum(cpu_ns) AS cpu_, sum(duration_ns) AS duration_,
-  sum(scheduler_ns) + sum(gc_ns) AS runtime_, sum(hours.hits) AS hits_, max(limit_cores) AS limit_
+  sum(scheduler_ns) + sum(gc_ns) AS runtime_, sum(hours.samples) AS samples_, max(limit_cores) AS
+  limit_
  FROM hours WHERE {{condition}} AND (namespace, kind, workload, box) IN (
   SELECT namespace, kind, workload, box FROM (
    SELECT namespace, kind, workload, {_BOX}, cpu_count,
@@ -241,7 +242,7 @@ class Questions:
             " (scheduler + gc) / cpu AS share, (scheduler + gc) / duration AS cost,"
             " max(cpu_count) AS cpus_, max(limit_cores) AS limit_"
             f" FROM {source.table} WHERE {condition.text} GROUP BY {one}"
-            f" HAVING sum(hits) >= {MIN_HITS} AND cpu > 0 AND duration > 0)"
+            f" HAVING sum(samples) >= {MIN_SAMPLES} AND cpu > 0 AND duration > 0)"
             " GROUP BY label ORDER BY n DESC LIMIT {limit:UInt32}",
             {**condition.parameters, "limit": limit},
         )
@@ -264,7 +265,7 @@ class Questions:
             key = row["namespace"], row["kind"], row["workload"], row["box"]
             by_container[key].append(row)
         found = [
-            changes_of(key, rows, covered.seconds, work, MIN_HITS)
+            changes_of(key, rows, covered.seconds, work, MIN_SAMPLES)
             for key, rows in by_container.items()
         ]
         rows = sorted((row for one in found for row in one.rows), key=lambda row: -row.at)
@@ -279,9 +280,10 @@ class Questions:
         condition = where_of(selection, source)
         if source is WINDOWS:
             times = (
-                "SELECT sample.1 AS stack, sum(toUInt64(sample.2 * (cpu_ns / hits))) AS ns"
-                " FROM windows ARRAY JOIN arrayZip(windows.stack, stack_hits) AS sample"
-                f" WHERE {condition.text} AND hits > 0 GROUP BY stack"
+                "SELECT stack_count.1 AS stack,"
+                " sum(toUInt64(stack_count.2 * (cpu_ns / samples))) AS ns"
+                " FROM windows ARRAY JOIN arrayZip(windows.stack, stack_samples) AS stack_count"
+                f" WHERE {condition.text} AND samples > 0 GROUP BY stack"
             )
         else:
             times = (

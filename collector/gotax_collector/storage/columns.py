@@ -61,7 +61,7 @@ class ContainerRow(Row):
 
     observation: Observation
     stacks: list[int]
-    stack_hits: list[int]
+    stack_samples: list[int]
     identity: ContainerIdentity = field(init=False)
     workload: Workload = field(init=False)
     labels: list[str] = field(init=False)
@@ -204,10 +204,10 @@ WINDOWS = (
     ),
     WindowColumn("throttled_ns", _UINT64, lambda row: row.observation.throttled_ns or 0),
     WindowColumn(
-        "hits",
+        "samples",
         _UINT64,
-        lambda row: int(row.observation.category_hits.sum()),
-        lambda row: row.report.hits_drained,
+        lambda row: int(row.observation.category_samples.sum()),
+        lambda row: row.report.samples_drained,
     ),
     WindowColumn("cpu_ns", _UINT64, lambda row: row.observation.cpu_ns),
     WindowColumn("scheduler_ns", _UINT64, lambda row: row.group_ns.get("scheduler", 0)),
@@ -232,7 +232,7 @@ WINDOWS = (
     WindowColumn("lost", _COUNTS, lambda _: {}, lambda row: dict(row.report.lost)),
     WindowColumn("dropped", _COUNTS, lambda _: {}, lambda row: dict(row.report.dropped)),
     WindowColumn("stack", "Array(UInt64) CODEC(ZSTD(3))", lambda row: row.stacks),
-    WindowColumn("stack_hits", _NUMBERS, lambda row: row.stack_hits),
+    WindowColumn("stack_samples", _NUMBERS, lambda row: row.stack_samples),
 )
 STACKS = (
     StackColumn("namespace", _TEXT, lambda row: row.workload.namespace),

@@ -37,22 +37,22 @@ def window_lines(report: Report, batch: Batch) -> Iterator[str]:
     node = Row(report, batch, 0, *times)
     yield _encode([column.of_node(node) for column in WINDOWS])
     stacks = stack_ids(report)
-    bounds = np.searchsorted(report.samples.container, np.arange(len(report.containers) + 1))
+    bounds = np.searchsorted(report.stack_counts.container, np.arange(len(report.containers) + 1))
     for index, seen in enumerate(report.containers):
-        samples = slice(bounds[index], bounds[index + 1])
+        rows = slice(bounds[index], bounds[index + 1])
         row = ContainerRow(
             *(report, batch, index + 1, *times, seen),
-            *(stacks[samples].tolist(), report.samples.hits[samples].tolist()),
+            *(stacks[rows].tolist(), report.stack_counts.samples[rows].tolist()),
         )
         yield _encode([value(row) for value in _OF_CONTAINER])
 
 
 def stack_ids(report: Report) -> UInt64Array:
-    """A number for each sample, made from the hash of its stack and its category."""
-    if not len(report.samples):
+    """A number for each stack count, made from the hash of its stack and its category."""
+    if not len(report.stack_counts):
         return np.zeros(0, np.uint64)
     salts = np.array([_salt(category.label) for category in report.categories], np.uint64)
-    ids: UInt64Array = report.samples.stack_hash ^ salts[report.samples.category]
+    ids: UInt64Array = report.stack_counts.stack_hash ^ salts[report.stack_counts.category]
     return ids
 
 

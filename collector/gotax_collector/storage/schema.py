@@ -16,11 +16,8 @@ from dataclasses import dataclass
 
 from gotax_collector.storage.columns import STACKS, WINDOWS, definitions
 
-VERSION = 1
+VERSION = 2
 """The version of the schema. To change a table, add 1 here and a step to MIGRATIONS."""
-
-MIGRATIONS: dict[int, tuple[str, ...]] = {}
-"""By version: statements that upgrade from the version before. Each must be idempotent."""
 
 DEDUPLICATION_WINDOW = 10_000
 """How many inserted blocks each table remembers, to ignore a repeated insert."""
@@ -86,7 +83,7 @@ _SUMS = f"""
   gc_ns {_SUM},
   service_ns {_SUM},
   user_ns {_SUM},
-  hits {_SUM},
+  samples {_SUM},
   periods {_SUM},
   throttled_periods {_SUM},
   throttled_ns {_SUM},
@@ -113,7 +110,7 @@ _SUMS_SELECT = """
   sum(w.gc_ns) AS gc_ns,
   sum(w.service_ns) AS service_ns,
   sum(w.user_ns) AS user_ns,
-  sum(w.hits) AS hits,
+  sum(w.samples) AS samples,
   sum(w.periods) AS periods,
   sum(w.throttled_periods) AS throttled_periods,
   sum(w.throttled_ns) AS throttled_ns,
@@ -194,7 +191,7 @@ def tables(retention: Retention) -> tuple[Table, ...]:
         ),
         Table(
             "stack_hours",
-            f"\n  {hour}{_typed(_SUM_KEYS)}\n  stack UInt64,\n  hits {_SUM},\n  cpu_ns {_SUM}",
+            f"\n  {hour}{_typed(_SUM_KEYS)}\n  stack UInt64,\n  samples {_SUM},\n  cpu_ns {_SUM}",
             f"{', '.join(_SUM_KEYS)}, hour, stack",
             "toYYYYMM(hour)",
             "cityHash64(workload)",
@@ -216,11 +213,12 @@ def views() -> tuple[View, ...]:
         _sums_view("workload_hours", _SUM_KEYS),
         View(
             "stack_hours",
-            # cpu_ns is measured by the kernel. Each hit gets an equal part of it.
-            f"SELECT toStartOfHour(w.start) AS hour, {keys}, sample.1 AS stack,"
-            " sum(sample.2) AS hits, sum(toUInt64(sample.2 * (w.cpu_ns / w.hits))) AS cpu_ns"
-            " FROM {source} AS w ARRAY JOIN arrayZip(w.stack, w.stack_hits) AS sample"
-            f" WHERE w.ordinal > 0 AND w.hits > 0 GROUP BY hour, {', '.join(_SUM_KEYS)}, stack",
+            # cpu_ns is measured by the kernel. Each sample gets an equal part of it.
+            f"SELECT toStartOfHour(w.start) AS hour, {keys}, stack_count.1 AS stack,"
+            " sum(stack_count.2) AS samples,"
+            " sum(toUInt64(stack_count.2 * (w.cpu_ns / w.samples))) AS cpu_ns"
+            " FROM {source} AS w ARRAY JOIN arrayZip(w.stack, w.stack_samples) AS stack_count"
+            f" WHERE w.ordinal > 0 AND w.samples > 0 GROUP BY hour, {', '.join(_SUM_KEYS)}, stack",
         ),
     )
 
@@ -242,6 +240,36 @@ def statements(layout: Layout) -> Iterator[str]:
             f" TO {local(view.target, layout)}"
             f" AS {view.select.format(source=local('windows', layout))}"
         )
+
+
+def _rename_hits(layout: Layout) -> Iterator[str]:
+    """A *hit* is called *sample* now. Until a view has its new query, inserts fail and come again:
+    none is missing in a sum."""
+    renamed = {"windows": {"hits": "samples", "stack_hits": "stack_samples"}}
+    renamed |= {sums: {"hits": "samples"} for sums in ("hours", "workload_hours", "stack_hours")}
+    for table, columns in renamed.items():
+        # On a cluster, the Distributed table has columns of its own.
+        for name in dict.fromkeys((local(table, layout), f"{layout.database}.{table}")):
+            for old, new in columns.items():
+                yield (
+                    f"ALTER TABLE {name}{layout.on_cluster} RENAME COLUMN IF EXISTS {old} TO {new}"
+                )
+    for view in views():
+        query = view.select.format(source=local("windows", layout))
+        yield (
+            f"ALTER TABLE {layout.database}.{view.target}_view{layout.on_cluster}"
+            f" MODIFY QUERY {query}"
+        )
+
+
+MIGRATIONS = {2: _rename_hits}
+"""By version: what makes the statements that upgrade from the version before."""
+
+
+def migrations(version: int, layout: Layout) -> Iterator[str]:
+    """Upgrade from ``version`` to VERSION. Each statement is idempotent."""
+    for step in range(version + 1, VERSION + 1):
+        yield from MIGRATIONS[step](layout)
 
 
 def local(table: str, layout: Layout) -> str:

@@ -83,12 +83,9 @@ def prepare(connections: Connections, retention: Retention) -> None:
     """Create or upgrade the tables. SchemaError: a newer gotax made the store. QueryError."""
     layout = layout_of(connections, retention)
     version = check(connections)
-    if version == 0:
-        for statement in schema.statements(layout):
-            connections.command(statement)
-    for step in range(version + 1, schema.VERSION + 1):
-        for statement in schema.MIGRATIONS.get(step, ()):
-            connections.command(statement.format(database=layout.database))
+    statements = schema.statements(layout) if version == 0 else schema.migrations(version, layout)
+    for statement in statements:
+        connections.command(statement)
     if version < schema.VERSION:
         table = f"{layout.database}.schema_versions"
         connections.command(f"INSERT INTO {table} (version) VALUES ({schema.VERSION})")
@@ -327,21 +324,21 @@ class ClickHouseStore:
         self.counters.stacks += len(lines)
 
     def _new_stacks(self, report: Report, day: str) -> Iterator[tuple[str, np.uint64]]:
-        samples = report.samples
-        if not len(samples):
+        stack_counts = report.stack_counts
+        if not len(stack_counts):
             return
         period = report.received_unix_ns // 10**9 // _STACKS_PERIOD_S
         workloads = [workload_of(seen.identity) for seen in report.containers]
         salts = np.array([rows.workload_salt(w, period) for w in workloads], np.uint64)
         ids = rows.stack_ids(report)
-        keys = ids ^ salts[samples.container]
+        keys = ids ^ salts[stack_counts.container]
         found: set[int] = set()
         for index in np.flatnonzero(self._known.unknown(keys)).tolist():
             key = keys[index]
             if int(key) not in found:
-                category: Category = report.categories[int(samples.category[index])]
-                stack = (int(ids[index]), int(samples.stack_hash[index]), category)
-                workload = workloads[int(samples.container[index])]
+                category: Category = report.categories[int(stack_counts.category[index])]
+                stack = (int(ids[index]), int(stack_counts.stack_hash[index]), category)
+                workload = workloads[int(stack_counts.container[index])]
                 found.add(int(key))
                 yield rows.stack_line(report, workload, stack, day), key
 

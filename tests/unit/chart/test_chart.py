@@ -141,8 +141,8 @@ def test_the_schema_takes_the_defaults_and_refuses_mistakes() -> None:
         ("agent.frequency", "19"),
         ("agent.dropLabels", ["pods"]),
         ("agent.config", {"finding": {}}),
-        ("agent.config", {"findings": {"silenced": ["GT001"]}}),
-        ("agent.config", {"findings": {"silence": "GT001"}}),
+        ("agent.config", {"findings": {"suppressed": ["GT001"]}}),
+        ("agent.config", {"findings": {"suppress": "GT001"}}),
         ("agent.config", {"sampling": {"hz": 19}}),  # agent.frequency
         ("resources.limts", {}),
         ("resources.limits", {"cpus": 1}),

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from gotax.cli import build_parser
-from gotax.config import Silence
+from gotax.config import Suppression
 
 from .rendering import EVERYTHING, Objects, only, rendered
 
@@ -187,10 +187,10 @@ def test_the_agents_file_is_made_of_the_values(tmp_path: Path) -> None:
         "collector.enabled": True,
         "kubelet.enabled": True,
         "kubelet.insecure": True,
-        "agent.extraArgs": ["--min-hits=9"],
+        "agent.extraArgs": ["--min-samples=9"],
         "agent.config": {
             "stream": {"name": "a", "spool_dir": "/spool", "spool_max_bytes": 1 << 28},
-            "findings": {"silence": ['GT001@<"\u00e9\\&*'], "gc_share": 1e-7, "min_hits": 7},
+            "findings": {"suppress": ['GT001@<"\u00e9\\&*'], "gc_share": 1e-7, "min_samples": 7},
             "pyroscope": {"endpoint": "https://p", "user": "123", "token_file": "/t"},
         },
     }
@@ -208,9 +208,9 @@ def test_the_agents_file_is_made_of_the_values(tmp_path: Path) -> None:
         1 << 28,
     )
     assert options.kubelet_insecure is True
-    assert options.silence == [Silence("GT001", "", '<"\u00e9\\&*')]
+    assert options.suppress == [Suppression("GT001", "", '<"\u00e9\\&*')]
     assert (options.pyroscope_endpoint, options.pyroscope_user) == ("https://p", "123")
-    assert options.min_hits == 9  # of extraArgs
+    assert options.min_samples == 9  # of extraArgs
     assert "$(" not in file_of(objects)
 
 
@@ -254,7 +254,7 @@ def test_pods_are_replaced_when_their_file_changes() -> None:
     usual = checksum({})
     assert usual == hashlib.sha256(file_of(rendered()).encode()).hexdigest()
     assert checksum({"agent.window": 16}) != usual
-    assert checksum({"agent.config": {"findings": {"min_hits": 60}}}) != usual
+    assert checksum({"agent.config": {"findings": {"min_samples": 60}}}) != usual
     assert checksum({"serviceMonitor.enabled": True}) == usual
 
 

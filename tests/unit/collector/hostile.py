@@ -148,8 +148,8 @@ def _bomb_of_stacks(report: wire.Report) -> None:
     dictionary.stack_category.append(1)
     seen = report.window.containers[0]
     seen.stack.append(len(dictionary.stack_frame) - sum(seen.stack))
-    seen.stack_hits.append(1)
-    seen.category_hits[0] += 1
+    seen.stack_samples.append(1)
+    seen.category_samples[0] += 1
 
 
 def _bomb_of_many_stacks(report: wire.Report) -> None:
@@ -173,8 +173,8 @@ def _bomb_of_many_stacks(report: wire.Report) -> None:
         dictionary.stack_frame.append(first + 250 + leaf)
         dictionary.stack_category.append(1)
         seen.stack.append(1 if leaf else len(dictionary.stack_frame) - before)
-        seen.stack_hits.append(1)
-    seen.category_hits[0] += 100
+        seen.stack_samples.append(1)
+    seen.category_samples[0] += 100
 
 
 def _many_findings(report: wire.Report) -> None:
@@ -219,10 +219,10 @@ CHANGES: dict[str, tuple[Change, Reason]] = {
     "a stack of 1100 frames": (_deep, Reason.COUNT),
     "a line of 4 billion": (_set("dictionary.frame_line.0", 2**32 - 1), Reason.COUNT),
     "a stack twice": (_set("window.containers.0.stack.1", 0), Reason.COUNT),
-    "a stack without hits": (_set("window.containers.0.stack_hits.0", 0), Reason.COUNT),
-    "hits that overflow": (_set("window.containers.0.stack_hits.0", 2**64 - 1), Reason.COUNT),
-    "category hits that overflow": (
-        _set("window.containers.0.category_hits.0", 2**64 - 1),
+    "a stack without samples": (_set("window.containers.0.stack_samples.0", 0), Reason.COUNT),
+    "samples that overflow": (_set("window.containers.0.stack_samples.0", 2**64 - 1), Reason.COUNT),
+    "category samples that overflow": (
+        _set("window.containers.0.category_samples.0", 2**64 - 1),
         Reason.COUNT,
     ),
     "CPU time that overflows": (_set("window.containers.0.cpu_ns", 2**64 - 1), Reason.COUNT),
@@ -249,9 +249,9 @@ CHANGES: dict[str, tuple[Change, Reason]] = {
     "65 findings": (_many_findings, Reason.COUNT),
     "65 losses": (_many_losses, Reason.COUNT),
     "a container twice": (_twice, Reason.COUNT),
-    "hits out of nothing": (_set("window.hits_drained", 0), Reason.CONSERVATION),
+    "samples out of nothing": (_set("window.samples_drained", 0), Reason.CONSERVATION),
     "samples that don't add up": (
-        _set("window.containers.0.stack_hits.0", 1),
+        _set("window.containers.0.stack_samples.0", 1),
         Reason.CONSERVATION,
     ),
     "no sequence number": (_set("sequence", 0), Reason.SEQUENCE),

@@ -85,7 +85,7 @@ def row(first: int, last: int, cpus: int, share: float = 0.1, **more: Any) -> di
         "cpu": [cpu] * count,
         "duration": [int(FULL)] * count,
         "runtime": [int(cpu * (share + hour % 2 / 1000)) for hour in range(first, last)],
-        "hits": [more.pop("hits", 1000)] * count,
+        "samples": [more.pop("samples", 1000)] * count,
         "limit": [more.pop("limit", 1.0)] * count,
     } | more
 
@@ -147,7 +147,7 @@ def test_unknown_in_between_hides_no_change() -> None:
 
 
 def test_too_few_samples_are_not_compared() -> None:
-    answer = changes(row(0, 6, 8, hits=10), row(6, 12, 8, gomaxprocs=1, hits=10))
+    answer = changes(row(0, 6, 8, samples=10), row(6, 12, 8, gomaxprocs=1, samples=10))
     assert answer.rows == ()
     assert [one.reason for one in answer.uncompared] == ["too-few-samples"]
 

@@ -95,7 +95,7 @@ def test_a_container_has_each_value_under_its_column() -> None:
         "periods": 600,
         "throttled_periods": 6,
         "throttled_ns": SECOND,
-        "hits": 10,
+        "samples": 10,
         "cpu_ns": 1000,
         **{f"{g}_ns": groups.get(g, 0) for g in ("scheduler", "gc", "service", "user")},
         "category": list(costs),
@@ -112,9 +112,9 @@ def test_a_container_has_each_value_under_its_column() -> None:
         "lost": {},
         "dropped": {},
         "stack": row["stack"],
-        "stack_hits": row["stack_hits"],
+        "stack_samples": row["stack_samples"],
     }
-    assert sorted(row["stack_hits"]) == [3, 7]
+    assert sorted(row["stack_samples"]) == [3, 7]
     assert len(set(row["stack"])) == 2
 
 
@@ -125,7 +125,7 @@ def test_a_node_has_its_own_values_and_zeros() -> None:
         "ordinal": 0,
         "kind": "Node",
         "name": "n1",
-        "hits": 13,
+        "samples": 13,
         "lost": {"ring": 4},
         "dropped": {"queue": 2},
     }
@@ -150,8 +150,8 @@ def test_the_tables_have_the_columns_in_the_order_of_the_rows() -> None:
 
 def test_a_stack_has_each_value_under_its_column() -> None:
     made = one_report()
-    stack_hash = int(made.samples.stack_hash[0])
-    category = made.categories[int(made.samples.category[0])]
+    stack_hash = int(made.stack_counts.stack_hash[0])
+    category = made.categories[int(made.stack_counts.category[0])]
     workload = workload_of(made.containers[0].identity)
     line = stack_line(made, workload, (11, stack_hash, category), "2026-11-25")
     names = [column.name for column in STACKS]

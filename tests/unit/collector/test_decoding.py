@@ -129,14 +129,14 @@ def test_reports_keep_their_dictionary_when_a_stream_starts_anew() -> None:
 
 
 @given(st.integers(0, 2**60), st.lists(st.integers(0, 2**40), max_size=28))
-def test_cpu_time_is_divided_without_a_rest(total: int, hits: list[int]) -> None:
+def test_cpu_time_is_divided_without_a_rest(total: int, samples: list[int]) -> None:
     """In proportion, to the nanosecond."""
-    parts = divided(total, hits)
-    assert len(parts) == len(hits)
-    assert sum(parts) == (total if hits else 0)
-    if sum(hits):
-        for part, count in zip(parts, hits, strict=True):
-            assert abs(part - total * count // sum(hits)) <= 1
+    parts = divided(total, samples)
+    assert len(parts) == len(samples)
+    assert sum(parts) == (total if samples else 0)
+    if sum(samples):
+        for part, count in zip(parts, samples, strict=True):
+            assert abs(part - total * count // sum(samples)) <= 1
 
 
 @settings(max_examples=300, deadline=None)

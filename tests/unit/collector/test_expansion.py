@@ -42,10 +42,12 @@ def written(report: Report) -> tuple[int, int]:
     windows = sum(len(line) + 1 for line in rows.window_lines(report, batch))
     ids = rows.stack_ids(report)
     stacks = 0
-    for index in range(len(report.samples)):
-        number, of = int(ids[index]), int(report.samples.stack_hash[index])
-        category = report.categories[int(report.samples.category[index])]
-        workload = workload_of(report.containers[int(report.samples.container[index])].identity)
+    for index in range(len(report.stack_counts)):
+        number, of = int(ids[index]), int(report.stack_counts.stack_hash[index])
+        category = report.categories[int(report.stack_counts.category[index])]
+        workload = workload_of(
+            report.containers[int(report.stack_counts.container[index])].identity
+        )
         line = rows.stack_line(report, workload, (number, of, category), batch.day)
         frames = json.loads(line)[6:9]
         stacks += sum(len(rows._encode(column)) - 2 for column in frames)

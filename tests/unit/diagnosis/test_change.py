@@ -22,7 +22,7 @@ from gotax.process import (
     Process,
 )
 from gotax.profile import CATEGORY_COUNT, Category, Profile
-from gotax.window import ContainerReport, HitCount, Window
+from gotax.window import ContainerReport, SampleCount, Window
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,14 +32,14 @@ EMPTY = Profile(
     process=np.zeros(0, np.int32),
     stack=np.zeros(0, np.int32),
     category=np.zeros(0, np.uint8),
-    hits=np.zeros(0, np.int64),
+    samples=np.zeros(0, np.int64),
     stacks=(),
 )
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One container in one window: GOMAXPROCS, runtime and user hits; each hit is 10 ms."""
+    """One container in one window: GOMAXPROCS, runtime and user samples; each sample is 10 ms."""
 
     value: int | None
     runtime: int = 20
@@ -50,8 +50,8 @@ class Seen:
     also: tuple[int, ...] = ()  # GOMAXPROCS of further processes of the program
 
     def report(self) -> ContainerReport:
-        hits = np.zeros(CATEGORY_COUNT, np.int64)
-        hits[Category.SCHED_FIND_WORK], hits[Category.USER] = self.runtime, self.user
+        samples = np.zeros(CATEGORY_COUNT, np.int64)
+        samples[Category.SCHED_FIND_WORK], samples[Category.USER] = self.runtime, self.user
         container = Container(
             f"/shop/{self.name}", self.name, f"/shop/{self.name}", self.container_id
         )
@@ -65,7 +65,7 @@ class Seen:
         return ContainerReport(
             container=container,
             processes=processes,
-            category_hits=hits,
+            category_samples=samples,
             functions=(),
             limit=CpuLimit(limit_cores=1.0),
             usage=CpuUsage(periods=150, throttled_periods=15, throttled_ns=10**8),
@@ -81,11 +81,11 @@ def window(seen: Sequence[Seen], number: int = 0) -> Window:
         duration_s=WINDOW_S,
         period_ns=10_000_000,
         cpu_count=4,
-        hits=HitCount(0, 0, {}),
+        samples=SampleCount(0, 0, {}),
         processes=(),
         profile=EMPTY,
         reports=tuple(each.report() for each in seen),
-        other_hits=0,
+        other_samples=0,
     )
 
 
@@ -113,7 +113,7 @@ def test_a_lasting_change_is_compared_once() -> None:
     before, after = found.comparison.before, found.comparison.after
     assert (before.gomaxprocs, after.gomaxprocs) == (192, 1)
     assert (before.duration_s, after.duration_s) == (9 * WINDOW_S, 4 * WINDOW_S)
-    assert (before.hits, after.hits) == (900, 160)
+    assert (before.samples, after.samples) == (900, 160)
     assert (before.runtime_share, after.runtime_share) == (0.6, 0.125)
     assert before.cores == pytest.approx(1 / 15)
     assert after.cores == pytest.approx(0.4 / 15)
@@ -148,8 +148,8 @@ def test_a_value_that_never_settles_is_passed_over() -> None:
 
 
 @pytest.mark.parametrize(("user", "count"), [(0, 0), (1, 0), (15, 1)])
-def test_few_hits_are_waited_for(user: int, count: int) -> None:
-    """50 hits on either side, or nothing is said; after 15 minutes it is too late."""
+def test_few_samples_are_waited_for(user: int, count: int) -> None:
+    """50 samples on either side, or nothing is said; after 15 minutes it is too late."""
     windows = [[Seen(192)]] * 8 + [[Seen(1, 0, user)]] * 8
     assert len(follow(windows)) == count
     late = [*windows[:8], *[[Seen(1, 0, 0)]] * 65, *[[Seen(1)]] * 10]
@@ -166,7 +166,7 @@ def test_a_restart_in_its_place_is_compared() -> None:
 
 
 def test_two_processes_of_one_program_with_different_values_are_no_change() -> None:
-    """Whichever has the most hits in a window, nothing changed."""
+    """Whichever has the most samples in a window, nothing changed."""
     windows = [[Seen(8, also=(2,))], [Seen(2, also=(8,))]] * 30
     assert follow(windows) == []
 
@@ -249,8 +249,8 @@ SPELLS = st.lists(
 
 @given(SPELLS)
 def test_any_history_is_compared_by_the_rules(spells: list[tuple[int, int, int]]) -> None:
-    """Whatever a container does: the two values differ, both sides held for 60 s with 50 hits, and
-    the side of after is the run of windows up to this one, less its first two."""
+    """Whatever a container does: the two values differ, both sides held for 60 s with 50 samples,
+    and the side of after is the run of windows up to this one, less its first two."""
     windows = [[Seen(value, 0, user)] for value, length, user in spells for _ in range(length)]
     values = [seen.value for (seen,) in windows]
     for number, found in follow(windows):
@@ -258,12 +258,12 @@ def test_any_history_is_compared_by_the_rules(spells: list[tuple[int, int, int]]
         assert before.gomaxprocs != after.gomaxprocs == values[number]
         assert before.gomaxprocs in values[:number]
         for side in (before, after):
-            assert side.hits >= SETTLE.min_hits
+            assert side.samples >= SETTLE.min_samples
             assert SETTLE.settle_s <= side.duration_s <= SETTLE.memory_s
         start = max(i for i in range(number) if values[i] != values[number]) + 1
         run = [seen for (seen,) in windows[start + 2 : number + 1]]
         if after.duration_s == len(run) * WINDOW_S:  # else it went on after a change back
-            assert after.hits == sum(seen.user for seen in run)
+            assert after.samples == sum(seen.user for seen in run)
 
 
 @given(st.sampled_from([1, 4, 192]), st.lists(st.integers(0, 200), max_size=60))

@@ -52,7 +52,7 @@ def test_difference_turns_with_its_sides(before: tuple[int, int], after: tuple[i
 
 @pytest.mark.parametrize(("p", "q"), [(0.1, 0.1), (0.45, 0.15), (0.02, 0.2), (0.5, 0.6)])
 def test_difference_covers_the_truth_in_about_95_percent(p: float, q: float) -> None:
-    """Counted out over all outcomes of 60 and 80 hits, not drawn."""
+    """Counted out over all outcomes of 60 and 80 samples, not drawn."""
     n, m = 60, 80
     covered = sum(
         binomial(a, n, p) * binomial(b, m, q)
@@ -68,7 +68,7 @@ def binomial(k: int, n: int, p: float) -> float:
 
 
 def test_nothing_on_one_side_says_nothing() -> None:
-    """Without hits the other share can be anything."""
+    """Without samples the other share can be anything."""
     assert difference((0, 0), (0, 0)) == (-1.0, 1.0)
     low, high = difference((0, 0), (50, 100))
     assert low < -0.3
@@ -103,7 +103,7 @@ def test_one_block_has_no_interval(sides: tuple[tuple[int, float], tuple[int, fl
     assert mean_reach(*sides) is None
 
 
-def hits_of(runtime: int, user: int) -> tuple[int, ...]:
+def samples_of(runtime: int, user: int) -> tuple[int, ...]:
     counts = [0] * CATEGORY_COUNT
     counts[Category.SCHED_FIND_WORK] = runtime
     counts[Category.USER] = user
@@ -115,7 +115,7 @@ def seen(cores: float, **changes: object) -> Observation:
     usual = Observation(
         duration_s=60.0,
         cpu_ns=round(cores * 60e9),
-        category_hits=hits_of(400, 600),
+        category_samples=samples_of(400, 600),
         usage=CpuUsage(periods=600, throttled_periods=60, throttled_ns=10**9),
         limit_cores=1.0,
         gomaxprocs=192,
@@ -135,11 +135,11 @@ def pair(before: Observation, after: Observation, predicted: Saving | None = Non
 
 
 BEFORE = seen(0.5)
-AFTER = seen(0.3, gomaxprocs=1, category_hits=hits_of(60, 540))
+AFTER = seen(0.3, gomaxprocs=1, category_samples=samples_of(60, 540))
 
 
 def test_shares_grow_with_their_intervals() -> None:
-    """Runtime share, groups and categories; a group without hits is there, a category is not."""
+    """Runtime share, groups and categories; a group without samples is there, a category is not."""
     found = compare(pair(BEFORE, AFTER))
     assert (found.runtime.before, found.runtime.after) == (0.4, 0.1)
     assert (found.runtime.low, found.runtime.high) == difference((400, 1000), (60, 600))
@@ -209,7 +209,7 @@ def test_predicted_beside_realised(
         ({"gomaxprocs": 192}, "GOMAXPROCS is 192 on both sides"),
         ({"go_version": "go1.27"}, "Go changed too, go1.26.8 to go1.27"),
         ({"limit_cores": None}, "the CPU limit changed too, 1 to none"),
-        ({"category_hits": hits_of(3, 4)}, "7 hits on one side are too few"),
+        ({"category_samples": samples_of(3, 4)}, "7 samples on one side are too few"),
     ],
 )
 def test_what_else_changed_is_named(changes: dict[str, object], words: str) -> None:
@@ -292,8 +292,8 @@ def test_shares_of_groups_add_up(
     """The groups' shares sum to one on either side, the runtime's is scheduler and GC."""
     found = compare(
         pair(
-            seen(cores, category_hits=hits_of(before[0], before[1])),
-            seen(later, category_hits=hits_of(after[0], after[1])),
+            seen(cores, category_samples=samples_of(before[0], before[1])),
+            seen(later, category_samples=samples_of(after[0], after[1])),
         )
     )
     assert sum(delta.before for _, delta in found.shares) == pytest.approx(1)

@@ -42,16 +42,16 @@ def context(
     usage: CpuUsage = NOTHING,
     cpu_ns: int | None = None,
     bound_by: tuple[Binding, ...] = (),
-    **hits: int,
+    **samples: int,
 ) -> Context:
     counted = np.zeros(CATEGORY_COUNT, np.int64)
-    for name, count in hits.items():
+    for name, count in samples.items():
         counted[Category[name]] = count
     gomaxprocs = Gomaxprocs(value, Origin.ENVIRONMENT, fits, bound_by=bound_by)
     report = ContainerReport(
         container=container,
         processes=(Process(7, 1, "api", container, gomaxprocs=gomaxprocs),),
-        category_hits=counted,
+        category_samples=counted,
         functions=(),
         limit=limit,
         usage=usage,
@@ -69,7 +69,7 @@ def with_saving(found: Context, mid: float, monkeypatch: pytest.MonkeyPatch) -> 
 
 # The threshold is 20 % of the CPU; a cost is little once it is surely below 30 %.
 @pytest.mark.parametrize(
-    ("runtime", "hits", "cost"),
+    ("runtime", "samples", "cost"),
     [
         (68, 280, Cost.LITTLE),  # 19.6 to 29.6 %
         (69, 280, Cost.UNDECIDED),  # 20.0 to 30.0 %: see the interval below
@@ -78,18 +78,18 @@ def with_saving(found: Context, mid: float, monkeypatch: pytest.MonkeyPatch) -> 
         (20, 100, Cost.LITTLE),  # 13.3 to 28.9 %
         (90, 280, Cost.PROVEN),
         (0, 50, Cost.LITTLE),
-        (49, 49, Cost.UNDECIDED),  # below the least number of hits nothing is said
+        (49, 49, Cost.UNDECIDED),  # below the least number of samples nothing is said
         (50, 50, Cost.PROVEN),
     ],
 )
-def test_a_cost_is_proven_little_or_open(runtime: int, hits: int, cost: Cost) -> None:
+def test_a_cost_is_proven_little_or_open(runtime: int, samples: int, cost: Cost) -> None:
     """By both ends of the interval, where no saving can be predicted."""
-    found = context(SCHED_FIND_WORK=runtime, USER=hits - runtime)
+    found = context(SCHED_FIND_WORK=runtime, USER=samples - runtime)
     assert found.cost(1) == (cost, None)
 
 
 @pytest.mark.parametrize(
-    ("mid", "hits", "cost"),
+    ("mid", "samples", "cost"),
     [
         (0.2, 1000, Cost.PROVEN),
         (0.1, 1000, Cost.PROVEN),  # 8.3 to 12.0 %
@@ -101,10 +101,10 @@ def test_a_cost_is_proven_little_or_open(runtime: int, hits: int, cost: Cost) ->
     ],
 )
 def test_a_predicted_saving_counts_as_a_share_of_the_use(
-    mid: float, hits: int, cost: Cost, monkeypatch: pytest.MonkeyPatch
+    mid: float, samples: int, cost: Cost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of one core in use; 8 % is the threshold, and surely below 12 % is little."""
-    found = with_saving(context(cpu_ns=10 * 10**9, USER=hits), mid, monkeypatch)
+    found = with_saving(context(cpu_ns=10 * 10**9, USER=samples), mid, monkeypatch)
     assert found.cost(1)[0] is cost
 
 
@@ -210,9 +210,9 @@ def test_evidence_of_throttling_has_share_interval_and_time() -> None:
 
 
 def test_evidence_of_a_share() -> None:
-    """40 of 100 hits, with Wilson's interval; of no hits anything is possible."""
+    """40 of 100 samples, with Wilson's interval; of no samples anything is possible."""
     evidence = context(USER=100).share_evidence("GC takes", 40)
-    expected = "GC takes 40.0% of its CPU time (95 % interval 31% to 50%, 100 hits in 10 s)"
+    expected = "GC takes 40.0% of its CPU time (95 % interval 31% to 50%, 100 samples in 10 s)"
     assert evidence.text == expected
     assert (evidence.value, evidence.unit, evidence.window_s) == (0.4, "share", 10.0)
     nothing = context().share_evidence("GC takes", 0)
@@ -274,21 +274,21 @@ def test_processors_that_a_limit_fills(limit: float, processors: int) -> None:
     assert whole(limit) == processors
 
 
-def test_hits_of_groups_and_of_categories() -> None:
+def test_samples_of_groups_and_of_categories() -> None:
     """A group is all of its categories."""
     found = context(SCHED_FIND_WORK=1, SCHED_WAKE=2, GC_MARK_IDLE=4, GC_SWEEP=8, USER=16)
-    assert found.group_hits(Group.SCHEDULER) == 3
-    assert found.group_hits(Group.GC) == 12
-    assert found.group_hits(Group.SCHEDULER, Group.GC) == 15
-    assert found.hits(Category.USER, Category.GC_SWEEP) == 24
+    assert found.group_samples(Group.SCHEDULER) == 3
+    assert found.group_samples(Group.GC) == 12
+    assert found.group_samples(Group.SCHEDULER, Group.GC) == 15
+    assert found.samples(Category.USER, Category.GC_SWEEP) == 24
 
 
 @pytest.mark.parametrize(
-    ("hits", "lenient", "reached"),
+    ("samples", "lenient", "reached"),
     [(49, False, False), (50, False, True), (49, True, True)],
 )
-def test_a_share_takes_enough_hits(hits: int, lenient: bool, reached: bool) -> None:
+def test_a_share_takes_enough_samples(samples: int, lenient: bool, reached: bool) -> None:
     """50 for something new."""
-    found = replace(context(USER=hits), lenient=lenient)
-    assert found.share_reaches(hits, 0.25) is reached
+    found = replace(context(USER=samples), lenient=lenient)
+    assert found.share_reaches(samples, 0.25) is reached
     assert not found.share_reaches(0, 0.25)

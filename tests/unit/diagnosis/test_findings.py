@@ -29,20 +29,20 @@ def report(
     recommended: int | None,
     *,
     runtime: int,
-    hits: int,
+    samples: int,
     limit: float | None = 1.0,
     origin: Origin = Origin.CPU_COUNT,
 ) -> ContainerReport:
-    """A container with ``runtime`` of its ``hits`` in the scheduler and the GC."""
-    category_hits = np.zeros(CATEGORY_COUNT, np.int64)
-    category_hits[Category.SCHED_FIND_WORK] = runtime - runtime // 3
-    category_hits[Category.GC_MARK_IDLE] = runtime // 3
-    category_hits[Category.USER] = hits - runtime
+    """A container with ``runtime`` of its ``samples`` in the scheduler and the GC."""
+    category_samples = np.zeros(CATEGORY_COUNT, np.int64)
+    category_samples[Category.SCHED_FIND_WORK] = runtime - runtime // 3
+    category_samples[Category.GC_MARK_IDLE] = runtime // 3
+    category_samples[Category.USER] = samples - runtime
     gomaxprocs = Gomaxprocs(value, origin, recommended)
     return ContainerReport(
         container=CONTAINER,
         processes=(Process(7, 1, "api", CONTAINER, gomaxprocs=gomaxprocs),),
-        category_hits=category_hits,
+        category_samples=category_samples,
         functions=(),
         limit=CpuLimit(limit_cores=limit, limit_cgroup="/kubepods/pod1/c"),
         usage=CpuUsage(),
@@ -91,8 +91,8 @@ def test_interval_ends_are_where_the_score_test_turns(counts: tuple[int, int]) -
 
 
 @given(COUNTS)
-def test_interval_narrows_with_more_hits(counts: tuple[int, int]) -> None:
-    """The same share of a hundred times as many hits has the narrower interval inside."""
+def test_interval_narrows_with_more_samples(counts: tuple[int, int]) -> None:
+    """The same share of a hundred times as many samples has the narrower interval inside."""
     successes, trials = counts
     low, high = interval(successes, trials)
     inner_low, inner_high = interval(100 * successes, 100 * trials)
@@ -100,7 +100,7 @@ def test_interval_narrows_with_more_hits(counts: tuple[int, int]) -> None:
 
 
 def test_nothing_says_nothing() -> None:
-    """No hits: the share can be anything."""
+    """No samples: the share can be anything."""
     assert interval(0, 0) == (0.0, 1.0)
 
 
@@ -138,19 +138,19 @@ def test_more_processors_never_fit_better(value: int, fits: int) -> None:
 @pytest.mark.parametrize(
     ("seen", "expected", "codes"),
     [
-        (report(2, 1, runtime=100, hits=1000), Verdict.FITS, ["GT005"]),
-        (report(1, 1, runtime=0, hits=0), Verdict.FITS, []),
-        (report(192, 1, runtime=150, hits=1000), Verdict.MISMATCH, ["GT002"]),
-        (report(192, 1, runtime=500, hits=1000), Verdict.OVERSIZED, ["GT001"]),
-        (report(192, 1, runtime=49, hits=49), Verdict.TOO_FEW_SAMPLES, ["GT014"]),
-        (report(192, 1, runtime=50, hits=50), Verdict.OVERSIZED, ["GT001"]),
-        (report(192, 1, runtime=0, hits=0), Verdict.TOO_FEW_SAMPLES, ["GT014"]),
-        # 22 % of 200 hits may well be below 20 %; of 20,000 it is not.
-        (report(192, 1, runtime=44, hits=200), Verdict.MISMATCH, ["GT002"]),
-        (report(192, 1, runtime=4400, hits=20_000), Verdict.OVERSIZED, ["GT001"]),
-        (report(4, 4, runtime=100, hits=1000, limit=None), Verdict.UNLIMITED, []),
-        (report(64, 4, runtime=900, hits=1000, limit=None), Verdict.OVERSIZED, ["GT001"]),
-        (report(None, 1, runtime=900, hits=1000), Verdict.UNREADABLE, ["GT015"]),
+        (report(2, 1, runtime=100, samples=1000), Verdict.FITS, ["GT005"]),
+        (report(1, 1, runtime=0, samples=0), Verdict.FITS, []),
+        (report(192, 1, runtime=150, samples=1000), Verdict.MISMATCH, ["GT002"]),
+        (report(192, 1, runtime=500, samples=1000), Verdict.OVERSIZED, ["GT001"]),
+        (report(192, 1, runtime=49, samples=49), Verdict.TOO_FEW_SAMPLES, ["GT014"]),
+        (report(192, 1, runtime=50, samples=50), Verdict.OVERSIZED, ["GT001"]),
+        (report(192, 1, runtime=0, samples=0), Verdict.TOO_FEW_SAMPLES, ["GT014"]),
+        # 22 % of 200 samples may well be below 20 %; of 20,000 it is not.
+        (report(192, 1, runtime=44, samples=200), Verdict.MISMATCH, ["GT002"]),
+        (report(192, 1, runtime=4400, samples=20_000), Verdict.OVERSIZED, ["GT001"]),
+        (report(4, 4, runtime=100, samples=1000, limit=None), Verdict.UNLIMITED, []),
+        (report(64, 4, runtime=900, samples=1000, limit=None), Verdict.OVERSIZED, ["GT001"]),
+        (report(None, 1, runtime=900, samples=1000), Verdict.UNREADABLE, ["GT015"]),
     ],
 )
 def test_verdicts(seen: ContainerReport, expected: Verdict, codes: list[str]) -> None:
@@ -161,7 +161,7 @@ def test_verdicts(seen: ContainerReport, expected: Verdict, codes: list[str]) ->
 
 def test_process_that_was_never_read_is_unreadable() -> None:
     """Without any GOMAXPROCS there is no verdict about it."""
-    seen = report(192, 1, runtime=900, hits=1000)
+    seen = report(192, 1, runtime=900, samples=1000)
     process = replace(seen.main_process, gomaxprocs=None)
     seen = replace(seen, processes=(process,))
     assert verdict(seen) is Verdict.UNREADABLE
@@ -171,19 +171,19 @@ def test_process_that_was_never_read_is_unreadable() -> None:
 @given(st.integers(50, 10**6).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_oversized_means_that_the_lower_end_reaches_the_threshold(counts: tuple[int, int]) -> None:
     """Never on a share that chance alone could have lifted over the threshold."""
-    runtime, hits = counts
-    seen = report(192, 1, runtime=runtime, hits=hits)
-    proven = interval(runtime, hits)[0] >= USUAL.runtime_share
+    runtime, samples = counts
+    seen = report(192, 1, runtime=runtime, samples=samples)
+    proven = interval(runtime, samples)[0] >= USUAL.runtime_share
     assert (verdict(seen) is Verdict.OVERSIZED) == proven
-    assert math.isclose(seen.runtime_share, runtime / hits)
+    assert math.isclose(seen.runtime_share, runtime / samples)
 
 
 @given(st.sampled_from(Category), st.integers(50, 5000))
-def test_only_scheduler_and_gc_are_a_cost(category: Category, hits: int) -> None:
+def test_only_scheduler_and_gc_are_a_cost(category: Category, samples: int) -> None:
     """A container that spends all its time in one category is oversized exactly if that is the
     runtime's own work; allocation, locks or system calls are the program's."""
-    seen = report(192, 1, runtime=0, hits=0)
-    seen.category_hits[category] = hits
+    seen = report(192, 1, runtime=0, samples=0)
+    seen.category_samples[category] = samples
     assert (verdict(seen) is Verdict.OVERSIZED) == (category.group in RUNTIME_GROUPS)
     assert {Group.SCHEDULER, Group.GC} == RUNTIME_GROUPS
 
@@ -193,13 +193,13 @@ def test_only_scheduler_and_gc_are_a_cost(category: Category, hits: int) -> None
     [
         (Thresholds(runtime_share=0.5), Verdict.MISMATCH),
         (Thresholds(runtime_share=0.0), Verdict.OVERSIZED),
-        (Thresholds(min_hits=1001), Verdict.TOO_FEW_SAMPLES),
+        (Thresholds(min_samples=1001), Verdict.TOO_FEW_SAMPLES),
         (Thresholds(mismatch_ratio=200.0), Verdict.FITS),
     ],
 )
 def test_thresholds_move_the_verdict(thresholds: Thresholds, expected: Verdict) -> None:
     """Each of the settings alone changes what is said of the same 40 %."""
-    seen = report(192, 1, runtime=400, hits=1000)
+    seen = report(192, 1, runtime=400, samples=1000)
     assert verdict(seen) is Verdict.OVERSIZED
     assert verdict(seen, thresholds) is expected
 
@@ -207,19 +207,19 @@ def test_thresholds_move_the_verdict(thresholds: Thresholds, expected: Verdict) 
 @pytest.mark.parametrize("origin", Origin)
 @pytest.mark.parametrize("limit", [1.0, 0.25, None])
 def test_a_finding_can_be_written_for_every_origin(origin: Origin, limit: float | None) -> None:
-    """Wherever GOMAXPROCS came from, the evidence names value, room, share and hits."""
-    seen = report(192, 1, runtime=400, hits=1000, origin=origin, limit=limit)
+    """Wherever GOMAXPROCS came from, the evidence names value, room, share and samples."""
+    seen = report(192, 1, runtime=400, samples=1000, origin=origin, limit=limit)
     finding = found(seen)[rules.COSTLY]
     text = " ".join(evidence.text for evidence in finding.evidence)
     assert "GOMAXPROCS is 192" in text
     assert "40.0%" in text
-    assert "1000 hits" in text
+    assert "1000 samples" in text
     assert ("a limit of" in text) == (limit is not None)
 
 
 def test_throttling_is_evidence_where_there_was_some() -> None:
     """Periods and seconds appear when the kernel counted any."""
-    seen = report(192, 1, runtime=400, hits=1000)
+    seen = report(192, 1, runtime=400, samples=1000)
     quiet = found(seen)[rules.COSTLY]
     usage = CpuUsage(periods=100, throttled_periods=60, throttled_ns=3_500_000_000)
     loud = found(replace(seen, usage=usage))[rules.COSTLY]
@@ -229,7 +229,7 @@ def test_throttling_is_evidence_where_there_was_some() -> None:
 
 def test_patch_is_for_whoever_runs_it() -> None:
     """A pod gets the lines of its template, a service a drop-in, anything else the variable."""
-    seen = report(192, 1, runtime=400, hits=1000)
+    seen = report(192, 1, runtime=400, samples=1000)
     assert "containers:" in found(seen)[rules.COSTLY].remedy.patch
     outside = replace(seen, container=replace(CONTAINER, pod_uid=None))
     assert found(outside)[rules.COSTLY].remedy.patch == "GOMAXPROCS=1\n"
@@ -240,14 +240,14 @@ def test_patch_is_for_whoever_runs_it() -> None:
 def test_more_throttled_periods_than_periods_are_no_error() -> None:
     """The kernel's two counters are not read at one moment: seen with a window of a second."""
     usage = CpuUsage(periods=10, throttled_periods=11, throttled_ns=5)
-    seen = replace(report(192, 1, runtime=400, hits=1000), usage=usage)
+    seen = replace(report(192, 1, runtime=400, samples=1000), usage=usage)
     assert "throttled in 10 of 10 periods" in found(seen)[rules.COSTLY].evidence[-1].text
 
 
 @pytest.mark.parametrize(("limit", "warned"), [(0.5, True), (1.0, False)])
 def test_below_one_cpu_fewer_ps_do_not_end_the_throttling(limit: float, warned: bool) -> None:
     """Half a CPU's quota is gone after half a period, with one P as with eight."""
-    bursty = report(8, 1, runtime=10, hits=1000, limit=limit)
+    bursty = report(8, 1, runtime=10, samples=1000, limit=limit)
     usage = CpuUsage(usage_ns=int(0.4 * limit * 15e9), periods=150, throttled_periods=40)
     finding = found(replace(bursty, usage=usage, cpu_ns=usage.usage_ns))[rules.BURSTS]
     assert ("even a single thread" in finding.remedy.text) is warned
@@ -273,7 +273,7 @@ def test_what_may_be_a_loss_is_no_warning(
     low: float, severity: Severity, expected: Verdict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor does it say that this costs CPU, nor end with exit code 1."""
-    context = predicted(report(192, 1, runtime=500, hits=1000), monkeypatch, low)
+    context = predicted(report(192, 1, runtime=500, samples=1000), monkeypatch, low)
     verdict, findings = judge(context)
     finding = {f.code: f for f in findings}[rules.COSTLY]
     assert (finding.severity, verdict) == (severity, expected)
@@ -287,7 +287,7 @@ def test_without_a_limit_too(
     low: float, severity: Severity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """GT003, whose verdict is then that there is no limit."""
-    context = predicted(report(64, 64, runtime=500, hits=1000, limit=None), monkeypatch, low)
+    context = predicted(report(64, 64, runtime=500, samples=1000, limit=None), monkeypatch, low)
     verdict, findings = judge(context)
     assert {f.code: f.severity for f in findings}[rules.UNLIMITED] is severity
     is_warned = severity is Severity.WARNING
@@ -296,7 +296,7 @@ def test_without_a_limit_too(
 
 def test_all_cpus_of_the_node_is_said_only_of_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """32 of 64 set by a variable are not all."""
-    seen = report(32, 64, runtime=500, hits=1000, limit=None, origin=Origin.ENVIRONMENT)
+    seen = report(32, 64, runtime=500, samples=1000, limit=None, origin=Origin.ENVIRONMENT)
     _, findings = judge(predicted(seen, monkeypatch, 0.1))
     finding = {f.code: f for f in findings}[rules.UNLIMITED]
     assert "far more than it uses" in finding.title
@@ -305,23 +305,23 @@ def test_all_cpus_of_the_node_is_said_only_of_all_of_them(monkeypatch: pytest.Mo
 
 def test_the_limit_of_the_cgroup_that_is_throttled_is_the_one_to_raise() -> None:
     """Periods are those of its own cgroup; an ancestor's tighter limit has its own."""
-    seen = report(1, 1, runtime=10, hits=1000, limit=0.5)
+    seen = report(1, 1, runtime=10, samples=1000, limit=0.5)
     limit = CpuLimit(0.5, "/kubepods/pod1", 0.7)
     usage = CpuUsage(periods=100, throttled_periods=60)
     finding = found(replace(seen, limit=limit, usage=usage, cpu_ns=10**9))[rules.LIMIT_TOO_LOW]
     assert "Raise the limit of 0.7 CPU" in finding.remedy.text
 
 
-def coordinating(**hits: int) -> Finding:
-    category_hits = np.zeros(CATEGORY_COUNT, np.int64)
-    for name, count in hits.items():
-        category_hits[Category[name]] = count
-    seen = replace(report(1, 1, runtime=0, hits=1000), category_hits=category_hits)
+def coordinating(**samples: int) -> Finding:
+    category_samples = np.zeros(CATEGORY_COUNT, np.int64)
+    for name, count in samples.items():
+        category_samples[Category[name]] = count
+    seen = replace(report(1, 1, runtime=0, samples=1000), category_samples=category_samples)
     return found(seen)[rules.COORDINATION]
 
 
 @pytest.mark.parametrize(
-    ("hits", "says"),
+    ("samples", "says"),
     [
         ({"CHAN": 60, "SCHED_WAKE": 440, "USER": 500}, "(channels)"),
         ({"LOCKS": 60, "SCHED_WAKE": 440, "USER": 500}, "(locks)"),
@@ -330,10 +330,10 @@ def coordinating(**hits: int) -> Finding:
     ],
 )
 def test_goroutines_wait_for_one_another_only_where_that_is_seen(
-    hits: dict[str, int], says: str
+    samples: dict[str, int], says: str
 ) -> None:
     """Timers and the network wake goroutines too, without a channel or a lock."""
-    assert says in coordinating(**hits).title
+    assert says in coordinating(**samples).title
 
 
 @pytest.mark.parametrize(
@@ -347,7 +347,7 @@ def test_goroutines_wait_for_one_another_only_where_that_is_seen(
 )
 def test_unreadable_says_what_this_reason_leaves_to_do(reason: str, says: str) -> None:
     """The capability only where it was refused."""
-    seen = report(None, 1, runtime=0, hits=100)
+    seen = report(None, 1, runtime=0, samples=100)
     gomaxprocs = Gomaxprocs(None, Origin.UNKNOWN, 1, reason=reason)
     process = replace(seen.main_process, gomaxprocs=gomaxprocs)
     text = found(replace(seen, processes=(process,)))[rules.UNREADABLE].remedy.text
@@ -357,7 +357,7 @@ def test_unreadable_says_what_this_reason_leaves_to_do(reason: str, says: str) -
 
 def test_a_cpuset_is_all_that_it_may_use() -> None:
     """4 Ps, a limit of 4 and one CPU: at a core it is saturated, and no less is promised."""
-    seen = report(4, 1, runtime=500, hits=1000, limit=4.0)
+    seen = report(4, 1, runtime=500, samples=1000, limit=4.0)
     bound = replace(seen.main_process.gomaxprocs or Gomaxprocs(4, Origin.CALL, 1))
     process = replace(seen.main_process, gomaxprocs=replace(bound, bound_by=(Binding.CPUSET,)))
     seen = replace(seen, processes=(process,), cpu_ns=15 * 10**9)

@@ -36,14 +36,14 @@ class Service:
     pid: int = 7
 
     def window(self, load: float, chance: random.Random) -> ContainerReport:
-        """Hits and periods as chance has them, the CPU time as the kernel counts it."""
+        """Samples and periods as chance has them, the CPU time as the kernel counts it."""
         cores = self.cores * load
-        hits = np.zeros(CATEGORY_COUNT, np.int64)
+        samples = np.zeros(CATEGORY_COUNT, np.int64)
         categories = list(self.shares)
         expected = cores * WINDOW_S * HZ
         count = max(0, round(chance.gauss(expected, expected**0.5)))
         for category in chance.choices(categories, [self.shares[c] for c in categories], k=count):
-            hits[category] += 1
+            samples[category] += 1
         periods = 150 if self.limit is not None else 0
         throttled = sum(chance.random() < self.throttled(load) for _ in range(periods))
         fits = 2 if self.limit is None else max(1, round(self.limit + 0.49))
@@ -51,13 +51,13 @@ class Service:
         return ContainerReport(
             container=CONTAINER,
             processes=(Process(self.pid, 1, "web", CONTAINER, gomaxprocs=gomaxprocs),),
-            category_hits=hits,
+            category_samples=samples,
             functions=(),
             limit=CpuLimit(self.limit, "/web", self.limit),
             usage=CpuUsage(None, periods, throttled, throttled * 10**7),
             verdict=Verdict.UNREADABLE,
             cpu_ns=round(cores * WINDOW_S * 1e9),
-            process_hits=(int(hits.sum()),),
+            process_samples=(int(samples.sum()),),
         )
 
 
@@ -233,12 +233,12 @@ def test_what_was_found_is_not_excluded_by_what_was_not(monkeypatch: pytest.Monk
     assert rules.GC_HEAVY in {finding.code for finding in rules.find_each(lenient)}
 
 
-def steady(report: ContainerReport, hits: dict[Category, int]) -> ContainerReport:
-    """The same container with exactly these hits."""
+def steady(report: ContainerReport, samples: dict[Category, int]) -> ContainerReport:
+    """The same container with exactly these samples."""
     counted = np.zeros(CATEGORY_COUNT, np.int64)
-    for category, count in hits.items():
+    for category, count in samples.items():
         counted[category] = count
-    return replace(report, category_hits=counted, process_hits=(int(counted.sum()),))
+    return replace(report, category_samples=counted, process_samples=(int(counted.sum()),))
 
 
 def test_after_its_first_minute_a_container_is_judged_once_a_minute() -> None:
@@ -261,22 +261,22 @@ def test_in_its_first_minute_a_container_is_judged_in_every_window() -> None:
 
 
 def pair(first: int, second: int, *, is_swapped: bool) -> ContainerReport:
-    """Two processes, 7 and 8, with these hits; the busier one comes first."""
+    """Two processes, 7 and 8, with these samples; the busier one comes first."""
     report = COSTLY.window(1.0, random.Random(1))
     seven = report.main_process
     eight = replace(seven, pid=8, gomaxprocs=Gomaxprocs(1, Origin.ENVIRONMENT, 1))
     report = steady(report, {Category.USER: first + second})
     if is_swapped:
-        return replace(report, processes=(eight, seven), process_hits=(second, first))
-    return replace(report, processes=(seven, eight), process_hits=(first, second))
+        return replace(report, processes=(eight, seven), process_samples=(second, first))
+    return replace(report, processes=(seven, eight), process_samples=(first, second))
 
 
 @pytest.mark.parametrize(
     ("first", "second", "pid"),
     [
-        (20, 80, 7),  # a quarter of the other's hits still is no minor part
+        (20, 80, 7),  # a quarter of the other's samples still is no minor part
         (19, 80, 8),
-        (10, 39, 7),  # 49 hits in all say nothing
+        (10, 39, 7),  # 49 samples in all say nothing
         (10, 41, 8),
         (9, 41, 8),
         (0, 49, 7),
@@ -286,7 +286,7 @@ def pair(first: int, second: int, *, is_swapped: bool) -> ContainerReport:
 def test_the_verdict_is_about_the_same_process_until_it_is_a_minor_one(
     first: int, second: int, pid: int
 ) -> None:
-    """Process 7, of 64 Ps, until it has less than a quarter of the hits of process 8, of 1."""
+    """Process 7, of 64 Ps, until it has less than a quarter of the samples of process 8, of 1."""
     history = History(Thresholds())
     history.judge(pair(900, 100, is_swapped=False), WINDOW_S, 2)
     after = history.judge(pair(first, second, is_swapped=True), WINDOW_S, 2)
@@ -299,17 +299,18 @@ def timed(report: ContainerReport, cpu_ns: int | None, usage: CpuUsage) -> Conta
 
 
 def test_windows_are_added_up() -> None:
-    """Hits, CPU time and the kernel's counters; what one window does not know counts as nothing."""
+    """Samples, CPU time and the kernel's counters; what one window does not know counts as
+    nothing."""
     history = History(Thresholds())
     base = replace(COSTLY, procs=1).window(1.0, random.Random(1))
-    hits = {Category.CGO: 30, Category.USER: 10}
-    first = timed(steady(base, hits), 3 * 10**9, CpuUsage(None, 100, 60, None))
-    second = timed(steady(base, hits), 5 * 10**9, CpuUsage(7, 100, 80, 10**9))
+    samples = {Category.CGO: 30, Category.USER: 10}
+    first = timed(steady(base, samples), 3 * 10**9, CpuUsage(None, 100, 60, None))
+    second = timed(steady(base, samples), 5 * 10**9, CpuUsage(7, 100, 80, 10**9))
     history.judge(first, WINDOW_S, 2)
     told = {finding.code: finding for finding in history.judge(second, WINDOW_S, 2).findings}
     cgo = told[rules.CGO_HEAVY].evidence[0]
     assert (cgo.value, cgo.window_s) == (0.75, 2 * WINDOW_S)
-    assert "80 hits in 30 s" in cgo.text
+    assert "80 samples in 30 s" in cgo.text
     throttled, used = told[rules.LIMIT_TOO_LOW].evidence[1:]
     assert throttled.text == "throttled in 140 of 200 periods, 1.0 s in all"
     assert used.value == pytest.approx(8 / 30)
@@ -325,7 +326,7 @@ def test_what_is_older_than_an_hour_is_forgotten() -> None:
     for _ in range(4):
         history.judge(cgo, WINDOW_S, 2)
     held = [rules.CGO_HEAVY in codes(history.judge(user, WINDOW_S, 2)) for _ in range(400)]
-    # 4000 hits against one in each window: they decide as long as they are there.
+    # 4000 samples against one in each window: they decide as long as they are there.
     gone_s = held.index(False) * WINDOW_S
     assert LONG_S - 300 <= gone_s <= LONG_S + 900 + 300 + 60
     assert not any(held[held.index(False) :])

@@ -46,7 +46,7 @@ def test_every_flag_is_explained_and_every_explained_flag_exists(
     assert explained <= offered
     # Some have no flags, or are of other pages.
     settings = {f.name for f in fields(Thresholds)} - {
-        *("release", "settle_s", "silences", "unlimited_least", "coordination_told")
+        *("release", "settle_s", "suppressions", "unlimited_least", "coordination_told")
     }
     assert {"--" + name.replace("_", "-") for name in settings} <= explained
 

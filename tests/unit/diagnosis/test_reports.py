@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
-from gotax.config import Silence, Thresholds
+from gotax.config import Suppression, Thresholds
 from gotax.diagnosis.reports import Measured, Reports
 from gotax.process import CpuUsage
 from gotax.window import Window
@@ -27,9 +27,9 @@ def measured(window: Window, counters: CpuUsage = COUNTERS) -> list[Measured]:
     return [
         Measured(
             processes=report.processes,
-            process_hits=(report.hits,),
+            process_samples=(report.samples,),
             rows=rows,
-            drain_hits=(1, 2),
+            drain_samples=(1, 2),
             cpu_ns=7 * 10**9,
             limit=report.limit,
             counters=counters,
@@ -39,15 +39,16 @@ def measured(window: Window, counters: CpuUsage = COUNTERS) -> list[Measured]:
 
 
 def test_a_report_counts_the_rows_of_its_container() -> None:
-    """Hits by category and by function; what was measured is handed on; most hits come first."""
+    """Samples by category and by function; what was measured is handed on; most samples come
+    first."""
     reports = Reports(Thresholds(), 2, Counter())
     found = reports.of_window(reversed(measured(WINDOW)), WINDOW.profile, 15.0, 8)
     assert [report.container for report in found] == [r.container for r in WINDOW.reports]
     for report, expected in zip(found, WINDOW.reports, strict=True):
-        assert np.array_equal(report.category_hits, expected.category_hits)
+        assert np.array_equal(report.category_samples, expected.category_samples)
         assert report.functions == expected.functions[:2]
-        assert (report.cpu_ns, report.drain_hits) == (7 * 10**9, (1, 2))
-        assert (report.limit, report.process_hits) == (expected.limit, (expected.hits,))
+        assert (report.cpu_ns, report.drain_samples) == (7 * 10**9, (1, 2))
+        assert (report.limit, report.process_samples) == (expected.limit, (expected.samples,))
 
 
 def test_functions_are_counted_only_if_wanted() -> None:
@@ -80,20 +81,20 @@ def test_counters_known_before_the_first_window_give_its_delta() -> None:
     assert report.usage == COUNTERS
 
 
-def silenced_codes(annotation: str, errors: Counter[str], *flags: Silence) -> tuple[str, ...]:
-    window = build_window(named(oversized_load(), "web", silence=annotation))
-    reports = Reports(replace(Thresholds(), silences=flags), 0, errors)
+def suppressed_codes(annotation: str, errors: Counter[str], *flags: Suppression) -> tuple[str, ...]:
+    window = build_window(named(oversized_load(), "web", suppress=annotation))
+    reports = Reports(replace(Thresholds(), suppressions=flags), 0, errors)
     (report,) = reports.of_window(measured(window), window.profile, 15.0, 8)
-    assert not {finding.code for finding in report.findings} & {*report.silenced}
-    return report.silenced
+    assert not {finding.code for finding in report.findings} & {*report.suppressed}
+    return report.suppressed
 
 
-def test_flags_and_annotation_silence_together() -> None:
+def test_flags_and_annotation_suppress_together() -> None:
     """An annotation that is wrong is counted, and the flags still hold."""
     errors = Counter[str]()
-    assert silenced_codes("", errors) == ()
-    assert silenced_codes("GT001", errors) == ("GT001",)
-    assert silenced_codes("GT005", errors, Silence("GT001", "", "*")) == ("GT001",)
+    assert suppressed_codes("", errors) == ()
+    assert suppressed_codes("GT001", errors) == ("GT001",)
+    assert suppressed_codes("GT005", errors, Suppression("GT001", "", "*")) == ("GT001",)
     assert errors == {}
-    assert silenced_codes("GT099", errors, Silence("GT001", "", "*")) == ("GT001",)
-    assert errors == {"silence": 1}
+    assert suppressed_codes("GT099", errors, Suppression("GT001", "", "*")) == ("GT001",)
+    assert errors == {"suppression": 1}

@@ -55,14 +55,16 @@ def test_used_up_is_85_percent_of_the_ps(cores: float, is_full: bool) -> None:
 
 
 def several(fits: int, *busy: tuple[int, int]) -> Context:
-    """Processes with (GOMAXPROCS, hits)."""
-    seen = context(busy[0][0], fits, USER=sum(hits for _, hits in busy))
+    """Processes with (GOMAXPROCS, samples)."""
+    seen = context(busy[0][0], fits, USER=sum(samples for _, samples in busy))
     main = seen.report.main_process
     processes = tuple(
         replace(main, pid=7 + i, gomaxprocs=Gomaxprocs(value, Origin.CPU_COUNT, fits))
         for i, (value, _) in enumerate(busy)
     )
-    report = replace(seen.report, processes=processes, process_hits=tuple(hits for _, hits in busy))
+    report = replace(
+        seen.report, processes=processes, process_samples=tuple(samples for _, samples in busy)
+    )
     return replace(seen, report=report)
 
 
@@ -71,7 +73,7 @@ def several(fits: int, *busy: tuple[int, int]) -> Context:
     [
         (2, ((2, 50), (2, 50)), True),  # 4 Ps where 2 fit
         (2, ((4, 100),), False),  # one alone
-        (2, ((2, 950), (2, 50)), True),  # a twentieth of the hits is busy
+        (2, ((2, 950), (2, 50)), True),  # a twentieth of the samples is busy
         (2, ((2, 951), (2, 49)), False),
         (2, ((2, 50), (1, 50)), False),  # 3 are not 2 more than 2
         (8, ((6, 50), (6, 50)), True),  # 12 are one and a half times 8
@@ -141,16 +143,16 @@ def test_target_of_a_remedy(go_line: int | None, cause: Cause, target: int) -> N
     assert advice.target_of(seen, cause) == target
 
 
-def of_a_thousand(category: str, hits: int) -> Context:
-    seen = context(1, USER=1000 - hits)
-    seen.report.category_hits[Category[category]] = hits
+def of_a_thousand(category: str, samples: int) -> Context:
+    seen = context(1, USER=1000 - samples)
+    seen.report.category_samples[Category[category]] = samples
     return seen
 
 
 @pytest.mark.parametrize(
     ("code", "category", "most", "first"),
     [
-        # Of 1000 hits: the lower end of the interval of the first is at the threshold or above.
+        # Of 1000 samples: the lower end of the interval of the first is at the threshold or above.
         (rules.GC_HEAVY, "GC_MARK_DEDICATED", 276, 277),
         (rules.ALLOCATION_HEAVY, "ALLOC", 276, 277),
         (rules.ALLOCATION_HEAVY, "GC_ASSIST", 276, 277),
@@ -180,7 +182,7 @@ def test_shares_from_which_a_finding_is_made(
     ],
 )
 def test_what_goroutines_wait_for_is_named_from_a_tenth(chan: int, locks: int, says: str) -> None:
-    """Of 1000 hits that coordination takes."""
+    """Of 1000 samples that coordination takes."""
     seen = context(1, CHAN=chan, LOCKS=locks, SCHED_WAKE=1000 - chan - locks)
     assert says in found(seen)[rules.COORDINATION].title
 
@@ -266,8 +268,8 @@ def test_without_a_limit_twice_the_use_is_enough(
 def test_c_code_is_known_by_any_of_its_builds() -> None:
     """One of two processes with cgo is enough."""
     seen = several(1, (1, 500), (1, 500))
-    hits = context(1, CGO=1000).report.category_hits
+    samples = context(1, CGO=1000).report.category_samples
     first, second = seen.report.processes
     second = replace(second, build=GoBuild("go1.27.3", cgo=True))
-    report = replace(seen.report, processes=(first, second), category_hits=hits)
+    report = replace(seen.report, processes=(first, second), category_samples=samples)
     assert "limits it only in part" in found(replace(seen, report=report))[rules.CGO_HEAVY].title

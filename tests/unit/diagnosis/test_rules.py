@@ -65,9 +65,9 @@ containers = st.builds(
 
 @st.composite
 def contexts(draw: st.DrawFn) -> Context:
-    hits = draw(st.lists(st.integers(0, 5000), min_size=CATEGORY_COUNT, max_size=CATEGORY_COUNT))
+    samples = draw(st.lists(st.integers(0, 5000), min_size=CATEGORY_COUNT, max_size=CATEGORY_COUNT))
     if draw(st.booleans()):
-        hits = [n // 500 for n in hits]
+        samples = [n // 500 for n in samples]
     container = draw(containers)
     processes = tuple(
         Process(7 + i, 1, "web", container, gomaxprocs=draw(gomaxprocs), runtime=draw(states))
@@ -76,14 +76,14 @@ def contexts(draw: st.DrawFn) -> Context:
     report = ContainerReport(
         container=container,
         processes=processes,
-        category_hits=np.array(hits, np.int64),
+        category_samples=np.array(samples, np.int64),
         functions=(),
         limit=CpuLimit(draw(cores), "/c", draw(cores), None, draw(few), draw(few)),
         usage=CpuUsage(draw(counts), draw(few), draw(few), draw(counts)),
         verdict=Verdict.UNREADABLE,
         cpu_ns=draw(counts),
-        process_hits=tuple(draw(st.integers(0, 5000)) for _ in processes),
-        drain_hits=tuple(draw(st.lists(st.integers(0, 900), max_size=9))),
+        process_samples=tuple(draw(st.integers(0, 5000)) for _ in processes),
+        drain_samples=tuple(draw(st.lists(st.integers(0, 900), max_size=9))),
     )
     return Context(
         report,
@@ -134,10 +134,12 @@ def test_what_excludes_one_another_is_not_found_together(context: Context) -> No
 
 def c_code(*builds: GoBuild | None) -> Finding:
     container = Container("c", "c", "/c")
-    hits = np.zeros(CATEGORY_COUNT, np.int64)
-    hits[Category.CGO], hits[Category.USER] = 800, 200
+    samples = np.zeros(CATEGORY_COUNT, np.int64)
+    samples[Category.CGO], samples[Category.USER] = 800, 200
     processes = tuple(Process(7, 1, "web", container, build=build) for build in builds)
-    report = ContainerReport(container, processes, hits, (), CpuLimit(), CpuUsage(), Verdict.FITS)
+    report = ContainerReport(
+        container, processes, samples, (), CpuLimit(), CpuUsage(), Verdict.FITS
+    )
     (rule,) = [rule for rule in rules.RULES if rule.code == rules.CGO_HEAVY]
     finding = rule.find(Context(report, 10.0, 4, Thresholds()))
     assert finding is not None

@@ -23,30 +23,32 @@ CONTAINER = Container("c", "web", "/web")
 RUNS = table.read(table.DATA / "fitted.csv")
 HELD_OUT = table.read(table.DATA / "held-out.csv")
 histograms = st.lists(st.integers(0, 500), min_size=CATEGORY_COUNT, max_size=CATEGORY_COUNT).filter(
-    lambda hits: sum(hits) >= saving.MIN_HITS
+    lambda samples: sum(samples) >= saving.MIN_SAMPLES
 )
 
 
-def report(hits: list[int], value: int | None = 64, limit: float | None = 1.0) -> ContainerReport:
-    """One core second for a hundred hits."""
+def report(
+    samples: list[int], value: int | None = 64, limit: float | None = 1.0
+) -> ContainerReport:
+    """One core second for a hundred samples."""
     gomaxprocs = Gomaxprocs(value, Origin.ENVIRONMENT, 1)
     return ContainerReport(
         container=CONTAINER,
         processes=(Process(7, 1, "web", CONTAINER, gomaxprocs=gomaxprocs),),
-        category_hits=np.array(hits, np.int64),
+        category_samples=np.array(samples, np.int64),
         functions=(),
         limit=CpuLimit(limit, "/web", limit),
         usage=CpuUsage(),
         verdict=Verdict.UNREADABLE,
-        cpu_ns=sum(hits) * 10_000_000,
+        cpu_ns=sum(samples) * 10_000_000,
     )
 
 
 def only(**shares: int) -> list[int]:
-    hits = [0] * CATEGORY_COUNT
+    samples = [0] * CATEGORY_COUNT
     for name, count in shares.items():
-        hits[Category[name]] = count
-    return hits
+        samples[Category[name]] = count
+    return samples
 
 
 def test_every_category_is_in_one_term() -> None:
@@ -59,20 +61,20 @@ def test_every_category_is_in_one_term() -> None:
     histograms, st.sampled_from([3, 4, 16, 64, 192]), st.floats(0.01, 1), st.sampled_from([2, 64])
 )
 def test_something_is_always_kept_and_nothing_is_certain(
-    hits: list[int], value: int, utilisation: float, cpus: int
+    samples: list[int], value: int, utilisation: float, cpus: int
 ) -> None:
     """Any profile: the range has its middle inside, above zero, and below a doubling."""
     for target in (1, 2):
-        kept = predict_retained(Situation(tuple(hits), value, utilisation), target, cpus)
+        kept = predict_retained(Situation(tuple(samples), value, utilisation), target, cpus)
         assert 0 < kept.low < kept.mid < kept.high
         assert kept.mid < 2
 
 
 @given(histograms)
-def test_fewer_hits_of_the_same_profile_are_less_sure(hits: list[int]) -> None:
-    """The range of a tenth as many hits holds that of all of them."""
-    many = predict_retained(Situation(tuple(10 * n for n in hits), 64, 0.3), 1, 2)
-    few = predict_retained(Situation(tuple(hits), 64, 0.3), 1, 2)
+def test_fewer_samples_of_the_same_profile_are_less_sure(samples: list[int]) -> None:
+    """The range of a tenth as many samples holds that of all of them."""
+    many = predict_retained(Situation(tuple(10 * n for n in samples), 64, 0.3), 1, 2)
+    few = predict_retained(Situation(tuple(samples), 64, 0.3), 1, 2)
     assert few.mid == pytest.approx(many.mid)
     assert few.low <= many.low
     assert few.high >= many.high
@@ -98,15 +100,15 @@ def test_a_larger_host_is_less_sure() -> None:
 
 def test_a_small_step_changes_less_on_a_larger_host() -> None:
     """From 9 to 8 is nearly nothing, from 64 to 8 is not."""
-    hits = tuple(only(SCHED_FIND_WORK=300, SCHED_WAKE=200, USER=500))
-    small, large = (predict_retained(Situation(hits, value, 0.3), 8, 64) for value in (9, 64))
+    samples = tuple(only(SCHED_FIND_WORK=300, SCHED_WAKE=200, USER=500))
+    small, large = (predict_retained(Situation(samples, value, 0.3), 8, 64) for value in (9, 64))
     assert large.mid < small.mid < 1.05
 
 
 @given(histograms, st.sampled_from([0.5, 4.0, 600.0]))
-def test_sources_add_up_to_the_middle(hits: list[int], duration_s: float) -> None:
+def test_sources_add_up_to_the_middle(samples: list[int], duration_s: float) -> None:
     """Largest first, and none is invented."""
-    found = predict_saving(report(hits), 1, 2, duration_s)
+    found = predict_saving(report(samples), 1, 2, duration_s)
     assert found is not None
     assert found.low <= found.mid <= found.high
     assert math.isclose(sum(s.cores for s in found.sources), found.mid, abs_tol=1e-9)
@@ -116,27 +118,28 @@ def test_sources_add_up_to_the_middle(hits: list[int], duration_s: float) -> Non
 
 
 def test_what_cannot_be_told_is_not() -> None:
-    """Unread, unaccounted, too few hits, no time, or a target above GOMAXPROCS; 0 for no change."""
-    hits = only(USER=500, SCHED_WAKE=500)
-    assert predict_saving(report(hits, value=None), 1, 2, 4.0) is None
-    assert predict_saving(replace(report(hits), cpu_ns=None), 1, 2, 4.0) is None
-    assert predict_saving(report(only(USER=saving.MIN_HITS - 1)), 1, 2, 4.0) is None
-    assert predict_saving(report(hits), 1, 2, 0.0) is None
-    assert predict_saving(report(hits, value=1), 2, 2, 4.0) is None
-    same = predict_saving(report(hits, value=1), 1, 2, 4.0)
+    """Unread, unaccounted, too few samples, no time, or a target above GOMAXPROCS; 0 for no
+    change."""
+    samples = only(USER=500, SCHED_WAKE=500)
+    assert predict_saving(report(samples, value=None), 1, 2, 4.0) is None
+    assert predict_saving(replace(report(samples), cpu_ns=None), 1, 2, 4.0) is None
+    assert predict_saving(report(only(USER=saving.MIN_SAMPLES - 1)), 1, 2, 4.0) is None
+    assert predict_saving(report(samples), 1, 2, 0.0) is None
+    assert predict_saving(report(samples, value=1), 2, 2, 4.0) is None
+    same = predict_saving(report(samples, value=1), 1, 2, 4.0)
     assert same is not None
     assert (same.low, same.mid, same.high) == (0, 0, 0)
 
 
 def cautions(
-    hits: list[int],
+    samples: list[int],
     duration_s: float,
     drains: tuple[int, ...] = (),
     value: int = 64,
     host_cpus: int = 2,
     bound_by: tuple[Binding, ...] = (),
 ) -> str:
-    seen = replace(report(hits, value), drain_hits=drains)
+    seen = replace(report(samples, value), drain_samples=drains)
     main = seen.main_process
     assert main.gomaxprocs is not None
     gomaxprocs = replace(main.gomaxprocs, recommended=1, bound_by=bound_by)

@@ -20,13 +20,13 @@ def total(*windows: WindowSum) -> WindowSum:
 
 
 def test_one_window_says_what_its_report_says() -> None:
-    """Hits, counters and CPU time of the window; its use is the sum and the peak at once."""
-    found = one_window(replace(REPORT, process_hits=(REPORT.hits,)), 10.0, 5 * 10**9)
+    """Samples, counters and CPU time of the window; its use is the sum and the peak at once."""
+    found = one_window(replace(REPORT, process_samples=(REPORT.samples,)), 10.0, 5 * 10**9)
     assert (found.windows, found.duration_s, found.cpu_ns) == (1, 10.0, 5 * 10**9)
-    assert found.hits == REPORT.hits
-    assert np.array_equal(found.category_hits, REPORT.category_hits)
+    assert found.samples == REPORT.samples
+    assert np.array_equal(found.category_samples, REPORT.category_samples)
     assert found.usage == REPORT.usage
-    assert found.process_hits == {MAIN: REPORT.hits}
+    assert found.process_samples == {MAIN: REPORT.samples}
     assert (found.peak_cores, found.cores, found.cores_squared) == (0.5, 0.5, 0.25)
 
 
@@ -37,30 +37,30 @@ def test_a_window_without_time_has_no_use() -> None:
 
 def test_windows_add_up() -> None:
     """Everything is a sum but the peak, and adding nothing changes nothing."""
-    low = one_window(replace(REPORT, process_hits=(3,)), 10.0, 10**10)
+    low = one_window(replace(REPORT, process_samples=(3,)), 10.0, 10**10)
     high = one_window(
-        replace(REPORT, process_hits=(4,), usage=CpuUsage(periods=7)), 20.0, 6 * 10**10
+        replace(REPORT, process_samples=(4,), usage=CpuUsage(periods=7)), 20.0, 6 * 10**10
     )
     both = total(low, high)
     assert (both.windows, both.duration_s, both.cpu_ns) == (2, 30.0, 7 * 10**10)
-    assert both.hits == 2 * REPORT.hits
-    assert both.process_hits == {MAIN: 7}
+    assert both.samples == 2 * REPORT.samples
+    assert both.process_samples == {MAIN: 7}
     assert both.peak_cores == 3.0
     assert both.usage == REPORT.usage + CpuUsage(periods=7)
     assert both.cores_variance == pytest.approx(2.0)  # of 1 and 3 cores
     assert low.cores_variance == NO_WINDOWS.cores_variance == 0.0
-    assert NO_WINDOWS.hits == 0
+    assert NO_WINDOWS.samples == 0
 
 
 def test_processes_kept_apart_are_bounded() -> None:
     """A container that starts a process every second does not grow its sum; known ones count."""
-    first, *more = [WindowSum(process_hits={(pid, 1): 1}) for pid in range(100)]
+    first, *more = [WindowSum(process_samples={(pid, 1): 1}) for pid in range(100)]
     both = total(first, *more, first)
-    assert len(both.process_hits) == 64
-    assert both.process_hits[0, 1] == 2
+    assert len(both.process_samples) == 64
+    assert both.process_samples[0, 1] == 2
     crowd = replace(
         REPORT,
         processes=tuple(replace(REPORT.main_process, pid=pid) for pid in range(100)),
-        process_hits=tuple(range(100)),
+        process_samples=tuple(range(100)),
     )
-    assert len(one_window(crowd, 1.0, 0).process_hits) == 64
+    assert len(one_window(crowd, 1.0, 0).process_samples) == 64

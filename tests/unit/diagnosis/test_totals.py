@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-from gotax.diagnosis.totals import category_hits, top_functions
+from gotax.diagnosis.totals import category_samples, top_functions
 from gotax.profile import CATEGORY_COUNT, Frame, FrameKind, Location, Profile, Stack
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +25,7 @@ def profile(stacks: list[Stack], rows: list[tuple[int, int, int]]) -> Profile:
         process=np.zeros(len(rows), np.int32),
         stack=table[:, 0].astype(np.int32),
         category=table[:, 1].astype(np.uint8),
-        hits=table[:, 2].astype(np.int64),
+        samples=table[:, 2].astype(np.int64),
         stacks=tuple(stacks),
     )
 
@@ -42,14 +42,14 @@ def profiles(draw: st.DrawFn) -> Profile:
 
 
 @given(profiles())
-def test_categories_add_up_to_the_hits(given_profile: Profile) -> None:
-    """Each hit is in exactly one category; the sum is exact up to 10^10 hits and beyond."""
-    counted = category_hits(given_profile.category, given_profile.hits)
+def test_categories_add_up_to_the_samples(given_profile: Profile) -> None:
+    """Each sample is in exactly one category; the sum is exact up to 10^10 samples and beyond."""
+    counted = category_samples(given_profile.category, given_profile.samples)
     truth = Counter[int]()
-    for category, hits in zip(
-        given_profile.category.tolist(), given_profile.hits.tolist(), strict=True
+    for category, samples in zip(
+        given_profile.category.tolist(), given_profile.samples.tolist(), strict=True
     ):
-        truth[category] += hits
+        truth[category] += samples
     assert counted.shape == (CATEGORY_COUNT,)
     assert counted.tolist() == [truth[category] for category in range(CATEGORY_COUNT)]
 
@@ -58,13 +58,13 @@ def test_categories_add_up_to_the_hits(given_profile: Profile) -> None:
 def test_functions_are_counted_flat_and_cumulative(
     given_profile: Profile, count: int, data: st.DataObject
 ) -> None:
-    """Flat: the innermost frame outside the kernel. Cumulative: once for each hit whose stack has
-    the function, however often. Kernel frames never count. Rows not asked for are left out."""
+    """Flat: the innermost frame outside the kernel. Cumulative: once for each sample whose stack
+    has the function, however often. Kernel frames never count. Rows not asked for are left out."""
     chosen = data.draw(st.sets(st.integers(0, max(len(given_profile) - 1, 0))))
     rows = np.array(sorted(r for r in chosen if r < len(given_profile)), np.int64)
     flat, cumulative = Counter[str](), Counter[str]()
     for row in rows:
-        hits = int(given_profile.hits[row])
+        samples = int(given_profile.samples[row])
         names = [
             frame.function
             for location in given_profile.stacks[int(given_profile.stack[row])]
@@ -72,14 +72,14 @@ def test_functions_are_counted_flat_and_cumulative(
             if frame.kind is not FrameKind.KERNEL
         ]
         if names:
-            flat[names[0]] += hits
-        cumulative.update(dict.fromkeys(names, hits))
+            flat[names[0]] += samples
+        cumulative.update(dict.fromkeys(names, samples))
     got = top_functions(given_profile, rows, count)
     assert len(got) == min(count, len(cumulative))
-    assert [f.cumulative_hits for f in got] == sorted(cumulative.values(), reverse=True)[:count]
+    assert [f.cumulative_samples for f in got] == sorted(cumulative.values(), reverse=True)[:count]
     for share in got:
-        assert share.cumulative_hits == cumulative[share.function]
-        assert share.flat_hits == flat[share.function]
+        assert share.cumulative_samples == cumulative[share.function]
+        assert share.flat_samples == flat[share.function]
 
 
 @given(profiles())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gotax.exporters.backends import metrics as backends
-from gotax.exporters.metrics import containers, host, own
+from gotax.exporters.metrics import containers, host, http, own
 from gotax.exporters.stream import metrics as stream
 
 METRICS = (
@@ -11,5 +11,6 @@ METRICS = (
     *host.METRICS,
     *stream.METRICS,
     *backends.METRICS,
+    *http.METRICS,
     *own.METRICS,
 )

@@ -44,7 +44,7 @@ def attributes(request: Request, indices: Sequence[int]) -> dict[str, Any]:
     return named
 
 
-def hits_received(request: Request) -> Counter[Key]:
+def samples_received(request: Request) -> Counter[Key]:
     """What the samples of a message say when all their indices are followed."""
     tables = request.dictionary
     text = tables.string_table
@@ -73,7 +73,7 @@ def hits_received(request: Request) -> Counter[Key]:
     return found
 
 
-def hits_sent(window: Window) -> Counter[Key]:
+def samples_sent(window: Window) -> Counter[Key]:
     found: Counter[Key] = Counter()
     columns = window.profile
     with_go = {report.container.key for report in window.reports}
@@ -90,7 +90,7 @@ def hits_sent(window: Window) -> Counter[Key]:
         )
         category = Category(columns.category[row])  # type: ignore[call-arg]
         found[process.container.cgroup, category.label, process.pid, stack] += int(
-            columns.hits[row]
+            columns.samples[row]
         )
     return found
 

@@ -40,44 +40,44 @@ def received(report: wire.Report) -> Report:
 
 
 def sampled(window: Window) -> Counter[tuple[str, str, tuple[str, ...]]]:
-    """Hits by container, category and functions, root first, of a window's Go containers."""
+    """Samples by container, category and functions, root first, of a window's Go containers."""
     found: Counter[tuple[str, str, tuple[str, ...]]] = Counter()
     profile = window.profile
-    rows = zip(profile.process, profile.stack, profile.category, profile.hits, strict=True)
-    for process, stack, category, hits in rows:
+    rows = zip(profile.process, profile.stack, profile.category, profile.samples, strict=True)
+    for process, stack, category, samples in rows:
         owner = window.processes[process]
         if owner.is_go:
             frames = [f.function for location in profile.stacks[stack] for f in location.frames]
-            found[owner.container.key, Category(category).label, tuple(reversed(frames))] += hits  # type: ignore[call-arg]
+            found[owner.container.key, Category(category).label, tuple(reversed(frames))] += samples  # type: ignore[call-arg]
     return found
 
 
 def resampled(report: Report) -> Counter[tuple[str, str, tuple[str, ...]]]:
     found: Counter[tuple[str, str, tuple[str, ...]]] = Counter()
-    samples = report.samples
-    columns = (samples.container, samples.category, samples.stack_hash, samples.hits)
-    for container, category, stack, hits in zip(*(c.tolist() for c in columns), strict=True):
+    of = report.stack_counts
+    columns = (of.container, of.category, of.stack_hash, of.samples)
+    for container, category, stack, samples in zip(*(c.tolist() for c in columns), strict=True):
         frames = report.stacks.frames(stack) if stack else ()
         key = report.containers[container].identity.key
         label = report.categories[category].label
-        found[key, label, tuple(frame.function for frame in frames)] += hits
+        found[key, label, tuple(frame.function for frame in frames)] += samples
     return found
 
 
 def test_a_collector_reads_what_the_window_said() -> None:
-    """Hits by container, category and stack; GOMAXPROCS, limits, findings, throttling."""
+    """Samples by container, category and stack; GOMAXPROCS, limits, findings, throttling."""
     window = story_window()
     report = received(report_of(window))
     assert resampled(report) == sampled(window)
-    assert report.hits_drained == window.hits.drained
-    assert dict(report.lost) == window.hits.lost
+    assert report.samples_drained == window.samples.drained
+    assert dict(report.lost) == window.samples.lost
     assert len(report.containers) == len(window.reports)
     for observed, original in zip(report.containers, window.reports, strict=True):
         main = original.main_process
         assert main.gomaxprocs is not None
         assert observed.cpu_ns == window.cpu_ns_of(original)
         assert int(observed.category_cpu_ns.sum()) == observed.cpu_ns
-        assert int(observed.category_hits.sum()) == original.hits
+        assert int(observed.category_samples.sum()) == original.samples
         assert observed.gomaxprocs == main.gomaxprocs.value
         assert observed.expected == main.gomaxprocs.expected
         assert observed.recommended == main.gomaxprocs.recommended
@@ -114,7 +114,7 @@ def test_a_collector_takes_every_window(window: Window) -> None:
     keys = [report.container.key for report in window.reports]
     report = received(report_of(window))
     assert len(report.containers) == len(keys)
-    assert int(report.samples.hits.sum()) == sum(each.hits for each in window.reports)
+    assert int(report.stack_counts.samples.sum()) == sum(each.samples for each in window.reports)
 
 
 @unhurried
@@ -154,20 +154,22 @@ def test_a_full_dictionary_starts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_too_many_samples_lose_their_stacks_and_are_counted() -> None:
-    """Those of the fewest hits; the hits of the categories stay whole."""
+    """Those of the fewest samples; the samples of the categories stay whole."""
     load = replace(
         oversized_load(),
         runs=tuple(Run(PARSE[cut:], Category.USER, 10 + cut) for cut in range(len(PARSE))),
     )
     window = build_window(load)
-    report = encoding.encode(window, samples_max=2)
+    report = encoding.encode(window, stack_counts_max=2)
     report.epoch, report.sequence = 1, 1
     kept = received(report)
-    assert len(kept.samples) == 2
-    assert sorted(kept.samples.hits.tolist()) == sorted(window.profile.hits.tolist())[-2:]
-    assert int(kept.containers[0].category_hits.sum()) == window.reports[0].hits
-    lost = report.window.containers[0].hits_without_stack
-    assert lost == window.reports[0].hits - int(kept.samples.hits.sum())
+    assert len(kept.stack_counts) == 2
+    assert (
+        sorted(kept.stack_counts.samples.tolist()) == sorted(window.profile.samples.tolist())[-2:]
+    )
+    assert int(kept.containers[0].category_samples.sum()) == window.reports[0].samples
+    lost = report.window.containers[0].samples_without_stack
+    assert lost == window.reports[0].samples - int(kept.stack_counts.samples.sum())
 
 
 def test_stacks_that_differ_by_addresses_only_are_one() -> None:
@@ -175,7 +177,7 @@ def test_stacks_that_differ_by_addresses_only_are_one() -> None:
     twin = tuple(replace(location, address=location.address + 4) for location in PARSE)
     runs = (Run(PARSE, Category.USER, 3), Run(twin, Category.USER, 4))
     report = received(report_of(build_window(replace(oversized_load(), runs=runs))))
-    assert report.samples.hits.tolist() == [7]
+    assert report.stack_counts.samples.tolist() == [7]
 
 
 def test_dropped_windows_are_told() -> None:

@@ -14,14 +14,14 @@ from .windows import Run, build_window, oversized_load, story_window
 
 @unhurried
 @given(windows())
-def test_folded_lines_add_up_to_the_hits(window: Window) -> None:
-    """Each line is one printable line ending in its number; the sum is the window's hits."""
+def test_folded_lines_add_up_to_the_samples(window: Window) -> None:
+    """Each line is one printable line ending in its number; the sum is the window's samples."""
     for by_category in (False, True):
         lines = list(folded_lines(window, by_category))
         assert all(line.isprintable() for line in lines)
         stacks = [line.rpartition(" ")[0] for line in lines]
         assert len(set(stacks)) == len(stacks)
-        assert sum(int(line.rpartition(" ")[2]) for line in lines) == window.hits.attributed
+        assert sum(int(line.rpartition(" ")[2]) for line in lines) == window.samples.attributed
 
 
 def test_folded_line_runs_from_the_container_to_the_kernel() -> None:
@@ -60,10 +60,10 @@ def test_record_document_gives_every_sample_back(window: Window) -> None:
     """The JSON text decodes to tables whose indices lead to the frames that went in."""
     document = json.loads(json.dumps(record_document(window), allow_nan=False).encode())
     assert document["schema"] == SCHEMA
-    samples = document["samples"]
-    assert sum(samples["hits"]) == document["hits"]["attributed"] == window.hits.attributed
-    assert {len(column) for column in samples.values()} == {len(window.profile)}
-    for process, number in zip(samples["process"], window.profile.process, strict=True):
+    counts = document["stack_counts"]
+    assert sum(counts["samples"]) == document["samples"]["attributed"] == window.samples.attributed
+    assert {len(column) for column in counts.values()} == {len(window.profile)}
+    for process, number in zip(counts["process"], window.profile.process, strict=True):
         assert document["processes"][process]["pid"] == window.processes[number].pid
     for stack, original in zip(document["stacks"], window.profile.stacks, strict=True):
         for index, location in zip(stack, original, strict=True):

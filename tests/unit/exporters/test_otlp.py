@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 i
     ExportProfilesServiceRequest as Request,
 )
 
-from .otlpsamples import Key, attributes, hits_received, hits_sent, resource
+from .otlpsamples import Key, attributes, resource, samples_received, samples_sent
 from .strategies import unhurried, windows
 from .windows import (
     PARSE,
@@ -41,28 +41,31 @@ def requests(window: Window, **how: Any) -> list[Request]:
 
 
 def test_the_receiver_has_the_windows_samples() -> None:
-    """Container, category, process and stack of every hit of a Go container, and no other hit."""
+    """Container, category, process and stack of every sample of a Go container, and no other
+    sample."""
     window = story_window()
     [request] = requests(window)
-    assert hits_received(request) == hits_sent(window)
-    assert sum(hits_received(request).values()) == sum(report.hits for report in window.reports)
+    assert samples_received(request) == samples_sent(window)
+    assert sum(samples_received(request).values()) == sum(
+        report.samples for report in window.reports
+    )
 
 
 @unhurried
 @given(windows())
-def test_no_hit_is_lost_in_any_window(window: Window) -> None:
-    """Whatever names and stacks there are: hits arrive once, by category."""
+def test_no_sample_is_lost_in_any_window(window: Window) -> None:
+    """Whatever names and stacks there are: samples arrive once, by category."""
     received: Counter[str] = Counter()
     for request in requests(window):
-        for (_, category, _, _), count in hits_received_by_category(request).items():
+        for (_, category, _, _), count in samples_received_by_category(request).items():
             received[category] += count
     sent: Counter[str] = Counter()
-    for (_, category, _, _), count in hits_sent(window).items():
+    for (_, category, _, _), count in samples_sent(window).items():
         sent[category] += count
     assert received == sent
 
 
-def hits_received_by_category(request: Request) -> Counter[tuple[str, str, int, int]]:
+def samples_received_by_category(request: Request) -> Counter[tuple[str, str, int, int]]:
     found: Counter[tuple[str, str, int, int]] = Counter()
     for added in request.resource_profiles:
         for profile in added.scope_profiles[0].profiles:
@@ -190,7 +193,7 @@ def test_a_value_times_the_period_is_cpu_time() -> None:
     assert profile.period == window.period_ns
     assert profile.time_unix_nano == window.start_unix_ns
     assert profile.duration_nano == 15_000_000_000
-    assert sum(s.values[0] for s in profile.samples) == window.reports[0].hits
+    assert sum(s.values[0] for s in profile.samples) == window.reports[0].samples
 
 
 def test_resource_attributes_follow_the_semantic_conventions() -> None:
@@ -273,11 +276,11 @@ def test_several_processes_of_a_container_are_told_apart() -> None:
     for sample in added.scope_profiles[0].profiles[0].samples:
         labels = attributes(request, sample.attribute_indices)
         per_pid[labels["process.pid"]] += sample.values[0]
-    assert per_pid == {4242: one.hits, 4243: two.hits}
+    assert per_pid == {4242: one.samples, 4243: two.samples}
 
 
 def test_plain_is_the_same_profile_without_what_only_gotax_knows() -> None:
-    """No attribute starts with gotax; hits and stacks are the same."""
+    """No attribute starts with gotax; samples and stacks are the same."""
     window = story_window()
     [full], [plain] = requests(window), requests(window, plain=True)
     keys = {plain.dictionary.string_table[e.key_strindex] for e in plain.dictionary.attribute_table}
@@ -298,20 +301,20 @@ def test_plain_is_the_same_profile_without_what_only_gotax_knows() -> None:
 
 @pytest.mark.parametrize("max_bytes", [200_000, 4000, 1500, 1])
 def test_what_is_too_large_goes_in_parts(max_bytes: int) -> None:
-    """Messages stay below the limit as long as they hold more than a sample; hits stay."""
+    """Messages stay below the limit as long as they hold more than a sample; samples stay."""
     window = story_window()
     batches = list(export_batches(window, max_bytes=max_bytes))
     received: Counter[Key] = Counter()
     ids = []
     for batch, request in zip(batches, decoded(batches), strict=True):
         assert_dictionary_rules(request)
-        received += hits_received(request)
+        received += samples_received(request)
         profiles = [a.scope_profiles[0].profiles[0] for a in request.resource_profiles]
         ids += [profile.profile_id for profile in profiles]
         assert batch.profiles == len(profiles)
         samples = sum(len(profile.samples) for profile in profiles)
         assert len(batch.body) <= max_bytes or samples == 1
-    assert received == hits_sent(window)
+    assert received == samples_sent(window)
     assert len(set(ids)) == len(ids), "a profile's id twice"
 
 
@@ -352,12 +355,12 @@ def test_a_container_without_an_id_is_a_service() -> None:
 
 
 def test_profiles_are_the_reports() -> None:
-    """One for each Go container that had a hit, with all of its hits."""
+    """One for each Go container that had a sample, with all of its samples."""
     window = story_window()
     found = container_profiles(window)
     assert [source.container for source in found] == [r.container for r in window.reports]
     for source in found:
-        assert int(window.profile.hits[source.rows].sum()) == source.report.hits
+        assert int(window.profile.samples[source.rows].sum()) == source.report.samples
     assert container_profiles(build_window()) == ()
     idle = replace(build_window(fitting_load()), profile=build_window().profile)
     assert container_profiles(idle) == ()

@@ -34,11 +34,11 @@ def decoded(data: bytes) -> Profile:
 
 @unhurried
 @given(windows())
-def test_every_attributed_hit_is_in_the_file_once(window: Window) -> None:
-    """The values of the samples add up to the window's hits and to its CPU time."""
+def test_every_attributed_sample_is_in_the_file_once(window: Window) -> None:
+    """The values of the samples add up to the window's samples and to its CPU time."""
     profile = decoded(profile_bytes(window))
-    assert sum(sample.value[0] for sample in profile.sample) == window.hits.attributed
-    assert sum(s.value[1] for s in profile.sample) == window.hits.attributed * window.period_ns
+    assert sum(sample.value[0] for sample in profile.sample) == window.samples.attributed
+    assert sum(s.value[1] for s in profile.sample) == window.samples.attributed * window.period_ns
 
 
 @unhurried
@@ -105,8 +105,8 @@ def test_head_says_what_was_measured_when_and_how() -> None:
     assert profile.duration_nanos == 15_000_000_000
     assert [text[comment] for comment in profile.comment][1:] == [
         "host node-17",
-        "hits drained 1249, attributed 1248",
-        "hits lost: no-process 1",
+        "samples drained 1249, attributed 1248",
+        "samples lost: no-process 1",
     ]
 
 
@@ -140,7 +140,7 @@ def test_the_first_mapping_is_the_program_not_the_kernel() -> None:
     assert MALLOC[0].frames[0].kind is FrameKind.GO
 
 
-def test_a_window_without_hits_is_a_valid_empty_profile() -> None:
+def test_a_window_without_samples_is_a_valid_empty_profile() -> None:
     """No sample, but a head."""
     profile = decoded(profile_bytes(build_window(setting=Setting(host=""))))
     assert len(profile.sample) == 0
@@ -167,7 +167,8 @@ def pprof(*arguments: str) -> str:
 
 @pytest.mark.toolchain
 def test_pprof_adds_up_functions_as_we_do(story_file: Path) -> None:
-    """``go tool pprof -top`` shows the flat and cumulative hits of the window, inlines marked."""
+    """``go tool pprof -top`` shows the flat and cumulative samples of the window, inlines
+    marked."""
     shown = {}
     for line in pprof(
         "-top", "-sample_index=samples", "-nodecount=500", str(story_file)
@@ -179,13 +180,16 @@ def test_pprof_adds_up_functions_as_we_do(story_file: Path) -> None:
     for report in story_window().reports:
         for share in report.functions:
             flat, cumulative = expected.get(share.function, (0, 0))
-            expected[share.function] = (flat + share.flat_hits, cumulative + share.cumulative_hits)
+            expected[share.function] = (
+                flat + share.flat_samples,
+                cumulative + share.cumulative_samples,
+            )
     assert shown == expected
 
 
 @pytest.mark.toolchain
 def test_pprof_shows_categories_and_containers_as_tags(story_file: Path) -> None:
-    """``-tags`` sums hits by category, container and pid."""
+    """``-tags`` sums samples by category, container and pid."""
     tags = pprof("-tags", "-sample_index=samples", str(story_file))
     assert "category: Total 1248" in tags
     for text in ("gc/mark-idle", "scheduler/find-work", "payments-api-v2", ": 4242"):

@@ -22,6 +22,7 @@ from gotax.exporters.metrics.containers import (
     SERIES_OF_CONTAINER,
 )
 from gotax.exporters.metrics.family import Family as OwnFamily
+from gotax.exporters.metrics.http import HttpCounts
 from gotax.exporters.metrics.own import read_resident_bytes
 from gotax.exporters.prometheus import Exposition, PrometheusExporter
 from gotax.exporters.stream import metrics as of_streams
@@ -112,9 +113,9 @@ def test_story_in_metrics() -> None:
     exporter = published(story_window())
     name = {"container": "payments-api", "id": "000000000000"}
     period_s = story_window().period_ns / 1e9
-    for category, hits in (("gc/mark-idle", 51), ("scheduler/wake", 40), ("user", 96)):
+    for category, samples in (("gc/mark-idle", 51), ("scheduler/wake", 40), ("user", 96)):
         found = values(exporter, "gotax_cpu_seconds_total", category=category, **name)
-        assert found == [pytest.approx(hits * period_s)]
+        assert found == [pytest.approx(samples * period_s)]
     assert values(exporter, "gotax_gomaxprocs", **name) == [192]
     assert values(exporter, "gotax_gomaxprocs_recommended", **name) == [1]
     assert values(exporter, "gotax_cpu_limit_cores", **name) == [1]
@@ -125,10 +126,10 @@ def test_story_in_metrics() -> None:
     assert values(exporter, "gotax_verdict", verdict="fits", **name) == [0]
     assert values(exporter, "gotax_finding", code="GT001", **name) == [1]
     assert values(exporter, "gotax_container_info", go_version="go1.22.5", **name) == [1]
-    assert values(exporter, "gotax_lost_hits_total", reason="no-process") == [1]
+    assert values(exporter, "gotax_lost_samples_total", reason="no-process") == [1]
     assert values(exporter, "gotax_other_cpu_seconds_total") == [pytest.approx(318 * period_s)]
     assert values(exporter, "gotax_cache_evictions_total", cache="frames") == [12]
-    assert values(exporter, "gotax_tick_seconds_sum") == [0.021]
+    assert values(exporter, "gotax_processing_seconds_sum") == [0.021]
 
 
 def test_a_service_outside_containers_is_known_by_its_cgroup() -> None:
@@ -143,7 +144,7 @@ def test_a_service_outside_containers_is_known_by_its_cgroup() -> None:
 @unhurried
 @given(st.lists(windows(), min_size=1, max_size=2))
 def test_cpu_seconds_are_conserved_over_windows(published_windows: list[Window]) -> None:
-    """Listed, unlisted and other CPU time add up to the attributed hits of all windows."""
+    """Listed, unlisted and other CPU time add up to the attributed samples of all windows."""
     bounds = Exposition(max_series=2 * SERIES_OF_CONTAINER, grace_s=1e9)
     exporter = published(*published_windows, exposition=bounds)
     total = sum(
@@ -151,11 +152,13 @@ def test_cpu_seconds_are_conserved_over_windows(published_windows: list[Window])
         for name in ("gotax_cpu", "gotax_unlisted_cpu", "gotax_other_cpu", "gotax_unjudged_cpu")
         for value in values(exporter, name + "_seconds_total")
     )
-    spent = sum(w.hits.attributed * w.period_ns / 1e9 for w in published_windows)
+    spent = sum(w.samples.attributed * w.period_ns / 1e9 for w in published_windows)
     assert total == pytest.approx(spent)
-    assert values(exporter, "gotax_hits_total") == [sum(w.hits.drained for w in published_windows)]
-    lost = sum(sum(w.hits.lost.values()) for w in published_windows)
-    assert sum(values(exporter, "gotax_lost_hits_total")) == lost
+    assert values(exporter, "gotax_samples_total") == [
+        sum(w.samples.drained for w in published_windows)
+    ]
+    lost = sum(sum(w.samples.lost.values()) for w in published_windows)
+    assert sum(values(exporter, "gotax_lost_samples_total")) == lost
 
 
 @unhurried
@@ -172,21 +175,25 @@ def test_no_series_is_there_twice_and_no_label_is_long(published_windows: list[W
 def test_counters_grow_by_each_window() -> None:
     """Publishing the same window thrice gives three times its seconds."""
     once, thrice = published(story_window()), published(*[story_window()] * 3)
-    for name in ("gotax_cpu_seconds_total", "gotax_cpu_periods_total", "gotax_hits_total"):
+    for name in ("gotax_cpu_seconds_total", "gotax_cpu_periods_total", "gotax_samples_total"):
         assert sum(values(thrice, name)) == pytest.approx(3 * sum(values(once, name)))
-    assert values(thrice, "gotax_tick_seconds_count") == [3]
+    assert values(thrice, "gotax_processing_seconds_count") == [3]
 
 
 def test_cpu_seconds_are_the_kernels_and_none_is_dropped() -> None:
-    """The kernel's account, divided as the hits fall; a window without hits waits for one."""
+    """The kernel's account, divided as the samples fall; a window without samples waits for one."""
     window = build_window(oversized_load())
     (report,) = window.reports
-    idle = replace(report, category_hits=np.zeros_like(report.category_hits), cpu_ns=2_000_000_000)
+    idle = replace(
+        report, category_samples=np.zeros_like(report.category_samples), cpu_ns=2_000_000_000
+    )
     busy = replace(report, cpu_ns=5_000_000_000)
     exporter = published(replace(window, reports=(idle,)), replace(window, reports=(busy,)))
     seconds = values(exporter, "gotax_cpu_seconds_total")
     assert sum(seconds) == pytest.approx(7.0, abs=1e-6)
-    assert max(seconds) == pytest.approx(7.0 * max(report.category_hits) / report.hits, abs=1e-6)
+    assert max(seconds) == pytest.approx(
+        7.0 * max(report.category_samples) / report.samples, abs=1e-6
+    )
 
 
 def test_a_container_vanishes_after_its_grace_and_not_before() -> None:
@@ -213,7 +220,7 @@ def test_containers_beyond_the_bound_are_added_up() -> None:
     )
     assert len(values(exporter, "gotax_gomaxprocs")) == 5
     assert values(exporter, "gotax_unlisted_containers") == [2]
-    one = fitting_load().hits * build_window().period_ns / 1e9
+    one = fitting_load().samples * build_window().period_ns / 1e9
     assert values(exporter, "gotax_unlisted_cpu_seconds_total") == [pytest.approx(2 * one)]
 
 
@@ -223,7 +230,7 @@ def test_two_containers_with_equal_labels_are_one_series() -> None:
     twin = replace(load.process.container, key="other", cgroup="/elsewhere")
     other = replace(load, process=replace(load.process, pid=1, container=twin))
     exporter = published(build_window(load, other))
-    spent = 2 * load.hits * build_window().period_ns / 1e9
+    spent = 2 * load.samples * build_window().period_ns / 1e9
     assert sum(values(exporter, "gotax_cpu_seconds_total")) == pytest.approx(spent)
     assert len(values(exporter, "gotax_gomaxprocs")) == 1
 
@@ -280,7 +287,7 @@ def test_a_restarted_container_starts_from_nothing() -> None:
     period_s = build_window().period_ns / 1e9
     for load, times, digit in ((first, 2, "a"), (second, 1, "b")):
         spent = sum(values(exporter, "gotax_cpu_seconds_total", id=digit * 12))
-        assert spent == pytest.approx(times * load.hits * period_s)
+        assert spent == pytest.approx(times * load.samples * period_s)
 
 
 @pytest.mark.parametrize(
@@ -339,7 +346,7 @@ def full_change(container: Container) -> Change:
     seen = Observation(
         duration_s=60.0,
         cpu_ns=10**9,
-        category_hits=(1,) * CATEGORY_COUNT,
+        category_samples=(1,) * CATEGORY_COUNT,
         usage=CpuUsage(periods=10, throttled_periods=1, throttled_ns=5),
         gomaxprocs=8,
     )
@@ -423,9 +430,9 @@ def test_the_text_is_made_once_per_window() -> None:
 
 
 def test_scrapes_during_publishing_see_whole_windows() -> None:
-    """Another thread never sees the hits of one window with the CPU time of another."""
+    """Another thread never sees the samples of one window with the CPU time of another."""
     exporter = published(build_window(fitting_load()))
-    ratio = values(exporter, "gotax_hits_total")[0] / sum(
+    ratio = values(exporter, "gotax_samples_total")[0] / sum(
         values(exporter, "gotax_cpu_seconds_total")
     )
     window = build_window(fitting_load())
@@ -439,13 +446,13 @@ def test_scrapes_during_publishing_see_whole_windows() -> None:
     while True:
         finished = not publisher.is_alive()
         families = scraped(exporter)
-        hits = families["gotax_hits"].samples[0].value
+        samples = families["gotax_samples"].samples[0].value
         seconds = sum(sample.value for sample in families["gotax_cpu_seconds"].samples)
-        assert hits / seconds == pytest.approx(ratio)
+        assert samples / seconds == pytest.approx(ratio)
         if finished:
             break
     publisher.join()
-    assert hits == 301 * fitting_load().hits
+    assert samples == 301 * fitting_load().samples
 
 
 def test_resident_memory_is_of_this_process(tmp_path: Path) -> None:
@@ -464,7 +471,7 @@ def full_exporter() -> PrometheusExporter:
     health = Health(0.1, 0.2, {"frames": 1}, {"frames": 1}, {"elf-truncated": 1})
     setting = Setting(lost={"no-process": 1}, health=health)
     window = build_window(oversized_load(), native_load(), setting=setting)
-    return published(window, others=[FixedStream(), Sent()])
+    return published(window, others=[FixedStream(), Sent(), HttpCounts()])
 
 
 def test_the_stream_to_a_collector_has_metrics_where_there_is_one() -> None:

@@ -95,9 +95,9 @@ def schema_of(name: str) -> dict[str, Any]:
 def test_documents_keep_to_their_schemas(window: Window) -> None:
     """Any window gives documents that the published schemas allow, also as UTF-8 text."""
     for document, name in (
-        (check_document(window), "check-v2.json"),
-        (record_document(window), "record-v1.json"),
-        *((explain_document(report, window), "explain-v2.json") for report in window.reports),
+        (check_document(window), "check-v3.json"),
+        (record_document(window), "record-v2.json"),
+        *((explain_document(report, window), "explain-v3.json") for report in window.reports),
     ):
         text = json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
         assert breaches(json.loads(text), schema_of(name), schema_of(name)) == []
@@ -106,7 +106,7 @@ def test_documents_keep_to_their_schemas(window: Window) -> None:
 def test_story_keeps_to_the_schema_with_every_optional_part_filled() -> None:
     """Findings, limits, throttling and processes are checked too, not only their absence."""
     document = check_document(story_window())
-    assert breaches(document, schema_of("check-v2.json"), schema_of("check-v2.json")) == []
+    assert breaches(document, schema_of("check-v3.json"), schema_of("check-v3.json")) == []
     oversized = next(c for c in document["containers"] if c["name"] == "payments-api")
     empty = [key for key, value in oversized.items() if value in (None, [], {})]
     assert empty == ["nested_cgroup", "unit", "kubernetes", "cpuset_cgroup", "cpu_shares"]
@@ -121,7 +121,7 @@ def test_a_pods_names_and_resources_are_told() -> None:
         current=CpuResources(0.5, 1.0),
     )
     document = check_document(build_window(load))
-    assert breaches(document, schema_of("check-v2.json"), schema_of("check-v2.json")) == []
+    assert breaches(document, schema_of("check-v3.json"), schema_of("check-v3.json")) == []
     told = document["containers"][0]["kubernetes"]
     assert (told["namespace"], told["pod"]) == ("shop", "payments-5d-x2")
     assert (told["workload_kind"], told["workload"]) == ("Deployment", "payments")
@@ -131,12 +131,12 @@ def test_a_pods_names_and_resources_are_told() -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("hz", 0), ("hits", {}), ("host", None), ("cpu_count", 1.5), ("new", 1), ("schema", "v2")],
+    [("hz", 0), ("samples", {}), ("host", None), ("cpu_count", 1.5), ("new", 1), ("schema", "v2")],
 )
 def test_the_schema_check_can_fail(key: str, value: object) -> None:
     """A wrong type, bound, constant or key is found."""
     document = check_document(story_window()) | {key: value}
-    assert breaches(document, schema_of("check-v2.json"), schema_of("check-v2.json"))
+    assert breaches(document, schema_of("check-v3.json"), schema_of("check-v3.json"))
 
 
 @unhurried
@@ -153,9 +153,9 @@ def test_shares_and_groups_sum_to_one(window: Window) -> None:
 
 
 def test_story_in_numbers() -> None:
-    """The oversized container's row: 285 hits of 1/19 s in 15 s are one core."""
+    """The oversized container's row: 285 samples of 1/19 s in 15 s are one core."""
     document = check_document(story_window())
-    assert document["hits"] == {"drained": 1249, "attributed": 1248, "lost": {"no-process": 1}}
+    assert document["samples"] == {"drained": 1249, "attributed": 1248, "lost": {"no-process": 1}}
     row = next(c for c in document["containers"] if c["name"] == "payments-api")
     assert row["cpu_cores"] == pytest.approx(1.0, abs=1e-6)
     assert row["cpu_seconds"] == pytest.approx(15.0, abs=1e-5)
@@ -212,8 +212,8 @@ def described(rule: dict[str, Any], schema: dict[str, Any]) -> set[str]:
 @pytest.mark.parametrize(
     ("name", "heading", "elsewhere"),
     [
-        ("check-v2.json", "gotax check", set()),
-        ("record-v1.json", "gotax record", {"drained", "attributed", "lost"}),
+        ("check-v3.json", "gotax check", set()),
+        ("record-v2.json", "gotax record", {"drained", "attributed", "lost"}),
     ],
 )
 def test_the_page_names_every_key_of_the_schema_and_no_other(
@@ -221,8 +221,8 @@ def test_the_page_names_every_key_of_the_schema_and_no_other(
 ) -> None:
     """docs/json.md documents exactly what the schema has."""
     schema = schema_of(name)
-    if name != "check-v2.json":
-        check = schema_of("check-v2.json")
+    if name != "check-v3.json":
+        check = schema_of("check-v3.json")
         elsewhere = elsewhere | described({"$ref": "#/$defs/container"}, check)
     assert documented(heading) | elsewhere == described(schema, schema)
 
@@ -236,14 +236,14 @@ def documented(heading: str) -> set[str]:
 
 def test_the_page_names_what_explain_has_and_check_has_not() -> None:
     """The explained container is a container of the check with more keys."""
-    explain, check = schema_of("explain-v2.json"), schema_of("check-v2.json")
+    explain, check = schema_of("explain-v3.json"), schema_of("check-v3.json")
     more = described(explain, explain) - described(check, check)
     assert documented("gotax explain") == more | {"schema", "gomaxprocs"}
     assert described(check, check) - described(explain, explain) == {"containers"}
 
 
 def test_intervals_hold_their_shares() -> None:
-    """A share lies in its interval, and more hits make the interval narrower."""
+    """A share lies in its interval, and more samples make the interval narrower."""
     window = story_window()
     for report in window.reports:
         container = explain_document(report, window)["container"]

@@ -47,16 +47,16 @@ def by_category(profile: Profile) -> Counter[str]:
 
 
 def test_each_container_is_a_series_of_its_own() -> None:
-    """With the hits of its report by category, and nothing of other containers."""
+    """With the samples of its report by category, and nothing of other containers."""
     window = story_window()
     found = all_series(window)
     assert len(found) == len(window.reports)
     for series, report in zip(found, window.reports, strict=True):
         assert dict(series.labels)["container"] == report.container.name
         assert by_category(decoded(series)) == {
-            category.label: int(report.category_hits[category])
+            category.label: int(report.category_samples[category])
             for category in Category
-            if report.category_hits[category]
+            if report.category_samples[category]
         }
 
 
@@ -76,11 +76,11 @@ def test_samples_say_what_the_labels_do_not() -> None:
 
 @unhurried
 @given(windows())
-def test_no_hit_is_lost_in_any_window(window: Window) -> None:
+def test_no_sample_is_lost_in_any_window(window: Window) -> None:
     """Whatever names there are; labels are what Prometheus allows."""
     found = all_series(window)
     total = sum(sum(by_category(decoded(series)).values()) for series in found)
-    assert total == sum(report.hits for report in window.reports)
+    assert total == sum(report.samples for report in window.reports)
     for series in found:
         names = [name for name, _ in series.labels]
         assert names == sorted(set(names))
@@ -138,7 +138,7 @@ def test_hostile_names_are_cut() -> None:
 
 @pytest.mark.parametrize("max_bytes", [100_000, 3000, 1300, 1])
 def test_batches_stay_below_the_limit(max_bytes: int) -> None:
-    """Unless a batch is one series with one sample; hits stay, and no id comes twice."""
+    """Unless a batch is one series with one sample; samples stay, and no id comes twice."""
     window = story_window()
     total = 0
     ids = []
@@ -149,7 +149,7 @@ def test_batches_stay_below_the_limit(max_bytes: int) -> None:
         if len(batch) > 1 or len(decoded(batch[0]).sample) > 1:
             assert len(push_request(batch)) <= max_bytes
             assert len(write_request(batch)) <= max_bytes
-    assert total == sum(report.hits for report in window.reports)
+    assert total == sum(report.samples for report in window.reports)
     assert len(set(ids)) == len(ids)
 
 
@@ -159,11 +159,11 @@ def test_a_window_without_go_has_no_series() -> None:
 
 
 def test_the_window_of_a_profile_stands_alone() -> None:
-    """Only its own processes, stacks and hits; the period and the time are the whole's."""
+    """Only its own processes, stacks and samples; the period and the time are the whole's."""
     window = story_window()
     for source in container_profiles(window):
         alone = window_of(source, window)
-        assert alone.hits.attributed == alone.hits.drained == source.report.hits
+        assert alone.samples.attributed == alone.samples.drained == source.report.samples
         assert alone.processes == source.processes
         assert set(alone.profile.stack.tolist()) == set(range(len(alone.profile.stacks)))
         assert (alone.period_ns, alone.start_unix_ns) == (window.period_ns, window.start_unix_ns)

@@ -127,6 +127,46 @@ def test_files_go_when_all_of_them_is_settled(tmp_path: Path) -> None:
     assert contents(Spool(str(tmp_path), BOUNDS)) == [29, 30]
 
 
+def test_files_beyond_their_bound_are_dropped_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest of ten thousand files were passed over: their records were neither sent, nor
+    counted, nor deleted, nor a part of the spool's size."""
+    monkeypatch.setattr(spool, "_FILE_BYTES_MIN", 1)
+    held = filled(tmp_path, *range(1, 10))
+    monkeypatch.setattr(held._segments, "_file_bytes", 500)  # three records a file
+    for sequence in range(10, 22):
+        held.append(record(sequence))
+    held.close()
+    files = sorted(tmp_path.glob("*.spool"))
+    monkeypatch.setattr(segments, "_FILES_MAX", 3)
+    again = Spool(str(tmp_path), FOREVER)
+    kept = contents(again)
+    assert kept == list(range(kept[0], 22))
+    assert again.dropped == {"spool-full": 21 - len(kept)}
+    assert sorted(tmp_path.glob("*.spool")) == files[-3:]
+    assert again.size == sum(file.stat().st_size for file in files[-3:])
+    again.close()
+    assert not Spool(str(tmp_path), FOREVER).dropped
+
+
+@pytest.mark.parametrize("damage", [b"", b"GTX1", b"garbage" * 20, b"GTX1" + b"\xff" * 60])
+def test_a_file_beyond_the_bound_may_be_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: bytes
+) -> None:
+    """What is whole at its beginning is counted."""
+    held = filled(tmp_path, 1, 2)
+    held.close()
+    (file,) = tmp_path.glob("*.spool")
+    with file.open("ab") as end:
+        end.write(damage)
+    filled(tmp_path, 3).close()
+    monkeypatch.setattr(segments, "_FILES_MAX", 1)
+    again = Spool(str(tmp_path), BOUNDS)
+    assert contents(again) == [3]
+    assert again.dropped["spool-full"] == 2
+
+
 def test_a_clock_set_forward_ages_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Within one boot, the time since then counts: an hour's step of the clock drops no window."""
     held = filled(tmp_path, 1)

@@ -246,7 +246,7 @@ def test_seconds_change_their_unit(value: float, shown: str) -> None:
     ("share", "shown"), [(0, "0%"), (0.001, "<1%"), (0.005, "<1%"), (0.48, "48%"), (1, "100%")]
 )
 def test_percent_is_whole(share: float, shown: str) -> None:
-    """Hits are few: decimals would be noise."""
+    """Samples are few: decimals would be noise."""
     assert percent(share) == shown
 
 

@@ -46,7 +46,7 @@ from gotax.profile import (
     Profile,
     Stack,
 )
-from gotax.window import ContainerReport, Health, HitCount, Window
+from gotax.window import ContainerReport, Health, SampleCount, Window
 
 PERIOD_NS = 52_631_578  # 19 Hz
 ROOT = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod"
@@ -63,7 +63,7 @@ class Run:
 
     stack: Stack
     category: Category
-    hits: int
+    samples: int
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,12 @@ class Load:
     verdict: Verdict = Verdict.UNLIMITED
     findings: tuple[Finding, ...] = ()
     held_s: float = 0.0
-    silenced: tuple[str, ...] = ()
-    drain_hits: tuple[int, ...] = ()
+    suppressed: tuple[str, ...] = ()
+    drain_samples: tuple[int, ...] = ()
 
     @property
-    def hits(self) -> int:
-        return sum(run.hits for run in self.runs)
+    def samples(self) -> int:
+        return sum(run.samples for run in self.runs)
 
 
 @dataclass(frozen=True)
@@ -100,67 +100,67 @@ def build_window(*loads: Load, setting: Setting | None = None) -> Window:
     setting = setting or Setting()
     stacks: dict[Stack, int] = {}
     rows = [
-        (number, stacks.setdefault(run.stack, len(stacks)), run.category, run.hits)
+        (number, stacks.setdefault(run.stack, len(stacks)), run.category, run.samples)
         for number, load in enumerate(loads)
         for run in load.runs
     ]
-    process, stack, category, hits = zip(*rows, strict=True) if rows else ((), (), (), ())
-    attributed = sum(hits)
+    process, stack, category, samples = zip(*rows, strict=True) if rows else ((), (), (), ())
+    attributed = sum(samples)
     go: dict[str, list[Load]] = {}
     for load in loads:
         if load.process.is_go:
             go.setdefault(load.process.container.key, []).append(load)
-    reports = sorted((build_report(group) for group in go.values()), key=lambda r: -r.hits)
+    reports = sorted((build_report(group) for group in go.values()), key=lambda r: -r.samples)
     return Window(
         host=setting.host,
         start_unix_ns=setting.start_unix_ns,
         duration_s=setting.duration_s,
         period_ns=setting.period_ns,
         cpu_count=setting.cpu_count,
-        hits=HitCount(attributed + sum(setting.lost.values()), attributed, setting.lost),
+        samples=SampleCount(attributed + sum(setting.lost.values()), attributed, setting.lost),
         processes=tuple(load.process for load in loads),
         profile=Profile(
             process=np.array(process, dtype=np.int32),
             stack=np.array(stack, dtype=np.int32),
             category=np.array(category, dtype=np.uint8),
-            hits=np.array(hits, dtype=np.int64),
+            samples=np.array(samples, dtype=np.int64),
             stacks=tuple(stacks),
         ),
         reports=tuple(reports),
-        other_hits=sum(load.hits for load in loads if not load.process.is_go),
+        other_samples=sum(load.samples for load in loads if not load.process.is_go),
         health=setting.health,
     )
 
 
 def build_report(loads: list[Load]) -> ContainerReport:
-    loads = sorted(loads, key=lambda load: -load.hits)
-    category_hits = np.zeros(CATEGORY_COUNT, dtype=np.int64)
+    loads = sorted(loads, key=lambda load: -load.samples)
+    category_samples = np.zeros(CATEGORY_COUNT, dtype=np.int64)
     flat: Counter[str] = Counter()
     cumulative: Counter[str] = Counter()
     for load in loads:
         for run in load.runs:
-            category_hits[run.category] += run.hits
+            category_samples[run.category] += run.samples
             names = [frame.function for location in run.stack for frame in location.frames]
-            flat.update(dict.fromkeys(names[:1], run.hits))
-            cumulative.update(dict.fromkeys(set(names), run.hits))
+            flat.update(dict.fromkeys(names[:1], run.samples))
+            cumulative.update(dict.fromkeys(set(names), run.samples))
     functions = sorted(
-        (FunctionShare(name, flat[name], hits) for name, hits in cumulative.items()),
-        key=lambda share: (-share.cumulative_hits, share.function),
+        (FunctionShare(name, flat[name], samples) for name, samples in cumulative.items()),
+        key=lambda share: (-share.cumulative_samples, share.function),
     )
     first = loads[0]
     return ContainerReport(
         container=first.process.container,
         processes=tuple(load.process for load in loads),
-        category_hits=category_hits,
+        category_samples=category_samples,
         functions=tuple(functions),
         limit=first.limit,
         usage=first.usage,
         verdict=first.verdict,
         findings=first.findings,
         held_s=first.held_s,
-        silenced=first.silenced,
+        suppressed=first.suppressed,
         saving=next((f.saving for f in first.findings if f.saving), None),
-        drain_hits=first.drain_hits,
+        drain_samples=first.drain_samples,
     )
 
 
@@ -337,8 +337,8 @@ def oversized_load() -> Load:
         verdict=Verdict.OVERSIZED,
         findings=(OVERSIZED_FINDING,),
         held_s=300.0,
-        silenced=("GT010",),
-        drain_hits=(90, 100, 95),
+        suppressed=("GT010",),
+        drain_samples=(90, 100, 95),
     )
 
 
@@ -450,7 +450,7 @@ def hostile_load() -> Load:
 
 
 def story_window() -> Window:
-    """Every verdict once, a program that is not Go, and one lost hit."""
+    """Every verdict once, a program that is not Go, and one lost sample."""
     return build_window(
         oversized_load(),
         fitting_load(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from gotax.kubernetes import podcache
 from gotax.kubernetes.podcache import KEEP_S, PodCache
 
@@ -55,7 +56,7 @@ def test_pods_are_bounded(monkeypatch: Any) -> None:
 
 
 def test_a_pod_that_is_gone_is_forgotten_after_a_while() -> None:
-    """Its last hits are named; then its memory is given back."""
+    """Its last samples are named; then its memory is given back."""
     known = PodCache()
     known.put(pod("one", A), 0)
     known.remove(pod("one", A, "2"), 10)
@@ -74,6 +75,29 @@ def test_pods_that_come_and_go_leave_nothing() -> None:
         known.remove(pod(f"job-{n}", numbered(n)), n + 0.5)
     assert len(known) <= KEEP_S + 2
     assert len(known._gone) <= KEEP_S + 2
+
+
+def test_the_old_name_of_the_annotation_is_read_with_one_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """For one release, and only where the new name is absent."""
+
+    def annotated(name: str, container: str, **annotations: str) -> dict[str, Any]:
+        made = pod(name, container)
+        made["metadata"]["annotations"] = {f"gotax.dev/{k}": v for k, v in annotations.items()}
+        return made
+
+    known = PodCache()
+    known.put(annotated("new", C, suppress="GT003"), 0)
+    known.put(annotated("both", B, silence="GT001", suppress="GT002"), 0)
+    assert not caplog.records
+    known.put(annotated("old", A, silence="GT001"), 0)
+    known.put(annotated("old", A, silence="GT001"), 1)
+    found = [known.find(each) for each in (A, B, C)]
+    assert [each.suppress for each in found if each] == ["GT001", "GT002", "GT003"]
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert "'old'" in warning
+    assert "gotax.dev/silence is now called gotax.dev/suppress" in warning
 
 
 def test_a_list_replaces_what_was_known() -> None:

@@ -24,7 +24,7 @@ def pod(**changes: Any) -> dict[str, Any]:
             "namespace": "shop",
             "uid": "1111",
             "labels": {"pod-template-hash": "5d89bdfbf9"},
-            "annotations": {"gotax.dev/silence": "GT001"},
+            "annotations": {"gotax.dev/suppress": "GT001"},
             "ownerReferences": [
                 {"kind": "ReplicaSet", "name": "web-5d89bdfbf9", "controller": True}
             ],
@@ -74,11 +74,11 @@ def test_resources_as_desired_and_as_current() -> None:
     web = parse_pod(pod())[A]
     assert web.desired == CpuResources(request_cores=1.5, limit_cores=1.5)
     assert web.current == CpuResources(request_cores=0.25, limit_cores=2.0)
-    assert (web.image, web.node, web.silence) == ("shop/web:1", "n1", "GT001")
+    assert (web.image, web.node, web.suppress) == ("shop/web:1", "n1", "GT001")
 
 
 def test_the_container_before_a_restart_keeps_its_name() -> None:
-    """Hits of the container that crashed are drained after its successor has started."""
+    """Samples of the container that crashed are drained after its successor has started."""
     crashed = pod()
     crashed["status"]["containerStatuses"][0]["lastState"] = {
         "terminated": {"containerID": f"containerd://{'e' * 64}", "exitCode": 1}

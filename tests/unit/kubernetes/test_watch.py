@@ -129,7 +129,7 @@ def test_an_expired_version_starts_anew(tmp_path: Path, server: ApiServer, way: 
             server.say(END)
         wait(lambda: name(pods, C))
         wait(lambda: pods.pod_cache.pods == 2)
-        assert name(pods, A) == "shop/one/web"  # its last hits may be to come
+        assert name(pods, A) == "shop/one/web"  # its last samples may be to come
         assert pods.counts == {"kubernetes-expired": 1}
         assert pods.starts == 2
 

@@ -14,8 +14,8 @@ from gotax.sampling.loader import MAP_NAMES
 from gotax.sampling.sampler import (
     MAX_FRAMES,
     NEW_PROCESS,
-    SAMPLE,
     STACK,
+    STACK_COUNT,
     Counter,
     Sampler,
     Stacks,
@@ -99,13 +99,15 @@ def test_names_and_layouts_are_those_of_the_bpf_program() -> None:
     assert enum
     assert re.findall(r"COUNTER_(\w+)", enum[1]) == [counter.name for counter in Counter]
 
-    key = re.search(r"struct sample_key \{(.*?)\};", PROGRAM, re.S)
+    key = re.search(r"struct stack_count_key \{(.*?)\};", PROGRAM, re.S)
     assert key
     fields = re.findall(r"u(32|64) (\w+);", key[1])
     assert [(name, f"u{int(bits) // 8}") for bits, name in fields] == [
-        (name, SAMPLE.fields[name][0].str[1:]) for name in SAMPLE.names or () if SAMPLE.fields
+        (name, STACK_COUNT.fields[name][0].str[1:])
+        for name in STACK_COUNT.names or ()
+        if STACK_COUNT.fields
     ]
-    assert _define("SAMPLE_STACK_LOST") == sampler.SAMPLE_STACK_LOST
+    assert _define("FLAG_STACK_LOST") == sampler.FLAG_STACK_LOST
 
     assert _define("MAX_FRAMES") == MAX_FRAMES
     stack = re.search(r"struct stack \{(.*?)\};", PROGRAM, re.S)

@@ -44,11 +44,13 @@ def saving_evidence(context: Context, saving: Saving, target: int) -> Evidence:
 
 
 def power_evidence(context: Context) -> Evidence:
-    hits, needed = context.report.hits, context.thresholds.min_hits
-    text = f"{hits} hits in {context.duration_s:.0f} s; a verdict needs at least {needed}"
-    if hits >= needed:
-        text = f"{hits} hits in {context.duration_s:.0f} s are not enough to determine the cost"
-    return Evidence(text, float(hits), "count", None, context.duration_s)
+    samples, needed = context.report.samples, context.thresholds.min_samples
+    text = f"{samples} samples in {context.duration_s:.0f} s; a verdict needs at least {needed}"
+    if samples >= needed:
+        text = (
+            f"{samples} samples in {context.duration_s:.0f} s are not enough to determine the cost"
+        )
+    return Evidence(text, float(samples), "count", None, context.duration_s)
 
 
 def if_called(context: Context, text: str) -> str:

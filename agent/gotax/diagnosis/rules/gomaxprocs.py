@@ -48,9 +48,9 @@ def _mismatch(context: Context, wanted: Cost) -> Finding | None:
         return None
     above = short_bound(context)
     evidence = [value_evidence(context), Evidence(f"cause: {cause_sentence(context, cause)}")]
-    if context.report.hits:
-        hits = context.group_hits(*RUNTIME_GROUPS)
-        evidence.append(context.share_evidence("scheduler and GC take", hits))
+    if context.report.samples:
+        samples = context.group_samples(*RUNTIME_GROUPS)
+        evidence.append(context.share_evidence("scheduler and GC take", samples))
     if saving is not None:
         evidence.append(saving_evidence(context, saving, target))
     if context.throttled[0]:
@@ -136,7 +136,7 @@ def unlimited(context: Context) -> Finding | None:
     if request is not None:
         evidence.append(Evidence(f"its CPU request is {request:.2f} cores", request, "cores"))
     evidence.append(
-        context.share_evidence("scheduler and GC take", context.group_hits(*RUNTIME_GROUPS))
+        context.share_evidence("scheduler and GC take", context.group_samples(*RUNTIME_GROUPS))
     )
     if saving is not None:
         evidence.append(saving_evidence(context, saving, target))

@@ -14,11 +14,11 @@ def several_processes(context: Context) -> Finding | None:
     report, limit = context.report, context.report.limit.limit_cores
     if limit is None or context.recommended is None:
         return None
-    hits = report.process_hits or (0,) * len(report.processes)
+    samples = report.process_samples or (0,) * len(report.processes)
     busy = [
         process
-        for process, own in zip(report.processes, hits, strict=True)
-        if own >= report.hits / 20 and own and process.gomaxprocs and process.gomaxprocs.value
+        for process, own in zip(report.processes, samples, strict=True)
+        if own >= report.samples / 20 and own and process.gomaxprocs and process.gomaxprocs.value
     ]
     total = sum(p.gomaxprocs.value or 0 for p in busy if p.gomaxprocs)
     thresholds = context.thresholds
@@ -51,8 +51,8 @@ def several_processes(context: Context) -> Finding | None:
 
 def cgo_heavy(context: Context) -> Finding | None:
     """GT013: C code, whose threads GOMAXPROCS does not count, uses much of the CPU."""
-    hits = context.hits(Category.CGO)
-    if not context.share_reaches(hits, context.thresholds.cgo_share):
+    samples = context.samples(Category.CGO)
+    if not context.share_reaches(samples, context.thresholds.cgo_share):
         return None
     if not any(process.build and process.build.cgo for process in context.report.processes):
         return Finding(
@@ -62,7 +62,7 @@ def cgo_heavy(context: Context) -> Finding | None:
             severity=Severity.INFO,
             confidence=Confidence.LOW,
             evidence=(
-                context.share_evidence("code that is not Go takes", hits),
+                context.share_evidence("code that is not Go takes", samples),
                 Evidence("the program was built without cgo"),
             ),
             remedy=Remedy(
@@ -76,7 +76,7 @@ def cgo_heavy(context: Context) -> Finding | None:
         title="C code uses much of the CPU, and GOMAXPROCS limits it only in part",
         severity=Severity.INFO,
         confidence=Confidence.HIGH,
-        evidence=(context.share_evidence("C code takes", hits),),
+        evidence=(context.share_evidence("C code takes", samples),),
         remedy=Remedy(
             "During a long call into C, Go runs another thread in its place, so more threads than"
             " GOMAXPROCS can run. Limit the number of concurrent calls in the program (with a"

@@ -26,8 +26,8 @@ def _is_settled(context: Context) -> bool:
 
 def gc_heavy(context: Context) -> Finding | None:
     """GT009: garbage collection uses much of the CPU, and GOMAXPROCS fits."""
-    hits = context.group_hits(Group.GC) - context.hits(Category.GC_MARK_IDLE)
-    if not _is_settled(context) or not context.share_reaches(hits, context.thresholds.gc_share):
+    samples = context.group_samples(Group.GC) - context.samples(Category.GC_MARK_IDLE)
+    if not _is_settled(context) or not context.share_reaches(samples, context.thresholds.gc_share):
         return None
     return Finding(
         code=codes.GC_HEAVY,
@@ -35,8 +35,8 @@ def gc_heavy(context: Context) -> Finding | None:
         severity=Severity.INFO,
         confidence=Confidence.HIGH,
         evidence=(
-            context.share_evidence("the GC without idle marking takes", hits),
-            context.share_evidence("allocation takes", context.hits(Category.ALLOC)),
+            context.share_evidence("the GC without idle marking takes", samples),
+            context.share_evidence("allocation takes", context.samples(Category.ALLOC)),
             Evidence(f"GC settings: {collector_settings(context.report.main_process.runtime)}"),
         ),
         remedy=Remedy("Allocate less." + _about_gogc(context.report.main_process.runtime)),
@@ -93,15 +93,15 @@ def _about_gogc(state: RuntimeState | None) -> str:
 
 def allocation_heavy(context: Context) -> Finding | None:
     """GT010: memory allocation uses much of the CPU."""
-    hits = context.hits(Category.ALLOC, Category.GC_ASSIST, Category.GC_SWEEP)
-    if not context.share_reaches(hits, context.thresholds.allocation_share):
+    samples = context.samples(Category.ALLOC, Category.GC_ASSIST, Category.GC_SWEEP)
+    if not context.share_reaches(samples, context.thresholds.allocation_share):
         return None
     return Finding(
         code=codes.ALLOCATION_HEAVY,
         title="Memory allocation uses much of the CPU",
         severity=Severity.INFO,
         confidence=Confidence.HIGH,
-        evidence=(context.share_evidence("allocation, assists and sweeping take", hits),),
+        evidence=(context.share_evidence("allocation, assists and sweeping take", samples),),
         remedy=Remedy(
             "Reuse buffers (sync.Pool, or append to a slice that you keep), create slices and maps"
             " with their final size, and keep values on the stack. `gotax explain` lists the"
@@ -112,16 +112,16 @@ def allocation_heavy(context: Context) -> Finding | None:
 
 def coordination(context: Context) -> Finding | None:
     """GT011: locks, channels and switching use much CPU; another GOMAXPROCS would not help."""
-    channels, locks = context.hits(Category.CHAN), context.hits(Category.LOCKS)
-    scheduler = context.group_hits(Group.SCHEDULER)
-    hits = channels + locks + scheduler
+    channels, locks = context.samples(Category.CHAN), context.samples(Category.LOCKS)
+    scheduler = context.group_samples(Group.SCHEDULER)
+    samples = channels + locks + scheduler
     if not _is_settled(context):
         return None
-    if not context.share_reaches(hits, context.thresholds.coordination_share):
+    if not context.share_reaches(samples, context.thresholds.coordination_share):
         return None
     kind = "locks" if locks > channels else "channels"
     title = f"Goroutines spend much CPU on waiting for each other ({kind})"
-    if channels + locks < context.thresholds.coordination_told * hits:
+    if channels + locks < context.thresholds.coordination_told * samples:
         title = "Waking and switching goroutines uses much of the CPU"
     return Finding(
         code=codes.COORDINATION,
@@ -129,7 +129,7 @@ def coordination(context: Context) -> Finding | None:
         severity=Severity.INFO,
         confidence=Confidence.MEDIUM,
         evidence=(
-            context.share_evidence("scheduler, channels and locks take", hits),
+            context.share_evidence("scheduler, channels and locks take", samples),
             context.share_evidence("channels alone take", channels),
             context.share_evidence("locks alone take", locks),
         ),

@@ -1,7 +1,7 @@
 """A profile of each Go container in a window, for the backends of others.
 
 Their formats have one profile per container where a window has one for the host. As in a report,
-a profile holds the Go processes of its container and nothing else; containers without a hit have
+a profile holds the Go processes of its container and nothing else; containers without a sample have
 none.
 """
 
@@ -14,12 +14,12 @@ import numpy as np
 
 from gotax.process import Container, Process
 from gotax.profile import Int64Array, Profile
-from gotax.window import ContainerReport, HitCount, Window
+from gotax.window import ContainerReport, SampleCount, Window
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerProfile:
-    """``rows`` are of ``window.profile``, at least one; ``processes`` are those that had a hit.
+    """``rows`` are of ``window.profile``, at least one; ``processes`` are those that had a sample.
 
     Of two profiles of one container and window ``part`` differs.
     """
@@ -34,7 +34,7 @@ class ContainerProfile:
         return self.report.container
 
     def halves(self) -> tuple[ContainerProfile, ContainerProfile]:
-        """The same hits as two profiles; of at least two rows."""
+        """The same samples as two profiles; of at least two rows."""
         middle = len(self.rows) // 2
         return (
             replace(self, rows=self.rows[:middle], part=2 * self.part + 1),
@@ -56,7 +56,7 @@ class Batch:
 
 
 def container_profiles(window: Window) -> tuple[ContainerProfile, ...]:
-    """In the order of the reports: most hits first."""
+    """In the order of the reports: most samples first."""
     found = []
     for report, rows in zip(window.reports, window.report_rows(), strict=True):
         if len(rows):
@@ -70,20 +70,20 @@ def window_of(source: ContainerProfile, window: Window) -> Window:
     columns = window.profile
     stacks, stack = np.unique(columns.stack[source.rows], return_inverse=True)
     processes, process = np.unique(columns.process[source.rows], return_inverse=True)
-    hits = columns.hits[source.rows]
-    total = int(hits.sum())
+    samples = columns.samples[source.rows]
+    total = int(samples.sum())
     return replace(
         window,
-        hits=HitCount(total, total, {}),
+        samples=SampleCount(total, total, {}),
         processes=tuple(window.processes[i] for i in processes.tolist()),
         profile=Profile(
             process=process.astype(np.int32),
             stack=stack.astype(np.int32),
             category=columns.category[source.rows],
-            hits=hits,
+            samples=samples,
             stacks=tuple(columns.stacks[i] for i in stacks.tolist()),
         ),
         reports=(source.report,),
-        other_hits=0,
+        other_samples=0,
         changes=(),
     )

@@ -5,7 +5,7 @@ container, one dictionary for all of a message. Its rules are in the comments of
 ProfilesDictionary: the first entry of every table is the zero value, no entry comes twice, none is
 without a reference. docs/backends.md lists the attributes.
 
-A value is a number of hits, with the period in nanoseconds of CPU time beside it: what the
+A value is a number of samples, with the period in nanoseconds of CPU time beside it: what the
 OpenTelemetry eBPF profiler sends, and what receivers know as CPU time.
 
 The package opentelemetry-proto is imported on first use: only who sends OTLP needs it.
@@ -114,14 +114,14 @@ def _add_profile(
     profile.profile_id = source.id(window)
 
     # Stack and set of attributes are a sample's identity: each comes once.
-    hits: Counter[tuple[int, tuple[int, ...]]] = Counter()
+    samples: Counter[tuple[int, tuple[int, ...]]] = Counter()
     attributes: dict[tuple[int, int], tuple[int, ...]] = {}
     columns, rows = window.profile, source.rows
     for process, stack, category, count in zip(
         columns.process[rows].tolist(),
         columns.stack[rows].tolist(),
         columns.category[rows].tolist(),
-        columns.hits[rows].tolist(),
+        columns.samples[rows].tolist(),
         strict=True,
     ):
         chosen = attributes.get((process, category))
@@ -131,8 +131,8 @@ def _add_profile(
                 tables.attribute(key, value)
                 for key, value in _sample_attributes(_CATEGORIES[category], of_process, plain)
             )
-        hits[tables.stack(columns.stacks[stack]), chosen] += count
-    for (stack_index, indices), count in hits.items():
+        samples[tables.stack(columns.stacks[stack]), chosen] += count
+    for (stack_index, indices), count in samples.items():
         profile.samples.add(stack_index=stack_index, attribute_indices=indices, values=(count,))
 
 
@@ -152,8 +152,8 @@ def resource_attributes(
 ) -> Iterator[tuple[str, Value]]:
     """Names and values by OpenTelemetry's semantic conventions; unknown ones are left out.
 
-    Of ``process.*`` only the PID is of one process alone, and is absent where several had a hit;
-    the others are those of the process with the most hits.
+    Of ``process.*`` only the PID is of one process alone, and is absent where several had a sample;
+    the others are those of the process with the most samples.
     """
     container, main = source.container, source.report.main_process
     pod = container.pod

@@ -41,7 +41,7 @@ RUNTIME_SHARE = _per_container(
     "Share of scheduler and GC in the CPU time of the last window, 0 to 1.",
 )
 GOMAXPROCS = _per_container(
-    "gotax_gomaxprocs", "gauge", "GOMAXPROCS of the process with the most hits."
+    "gotax_gomaxprocs", "gauge", "GOMAXPROCS of the process with the most samples."
 )
 GOMAXPROCS_RECOMMENDED = _per_container(
     "gotax_gomaxprocs_recommended", "gauge", "GOMAXPROCS that fits the container."

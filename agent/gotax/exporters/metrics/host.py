@@ -29,11 +29,11 @@ UNLISTED_CPU = Metric(
 UNLISTED = Metric(
     "gotax_unlisted_containers", "gauge", "Go containers of the last window beyond --max-series."
 )
-HITS = Metric("gotax_hits", "counter", "Hits read from the kernel.")
-LOST_HITS = Metric(
-    "gotax_lost_hits",
+SAMPLES = Metric("gotax_samples", "counter", "Samples read from the kernel.")
+LOST_SAMPLES = Metric(
+    "gotax_lost_samples",
     "counter",
-    "Hits that could not be attributed to a process, by reason.",
+    "Samples that could not be attributed to a process, by reason.",
     ("reason",),
 )
 PROFILED = Metric(
@@ -44,7 +44,9 @@ LAST_WINDOW = Metric(
 )
 FREQUENCY = Metric("gotax_sampling_frequency_hertz", "gauge", "Samples per second and CPU.")
 DRAIN = Metric("gotax_drain_seconds", "summary", "Time to read the counts from the kernel.")
-TICK = Metric("gotax_tick_seconds", "summary", "Time to process the counts into a window.")
+PROCESSING = Metric(
+    "gotax_processing_seconds", "summary", "Time to process the counts into a window."
+)
 CACHE_ENTRIES = Metric("gotax_cache_entries", "gauge", "Entries of a cache.", ("cache",))
 CACHE_EVICTIONS = Metric(
     "gotax_cache_evictions", "counter", "Entries removed from a full cache.", ("cache",)
@@ -62,13 +64,13 @@ METRICS = (
     OTHER_CPU,
     UNLISTED_CPU,
     UNLISTED,
-    HITS,
-    LOST_HITS,
+    SAMPLES,
+    LOST_SAMPLES,
     PROFILED,
     LAST_WINDOW,
     FREQUENCY,
     DRAIN,
-    TICK,
+    PROCESSING,
     CACHE_ENTRIES,
     CACHE_EVICTIONS,
     ERRORS,
@@ -88,8 +90,8 @@ def _host(totals: HostTotals, window: Window) -> Iterator[Family]:
     yield Family(OTHER_CPU, [((), totals.other_ns / 1e9)])
     yield Family(UNLISTED_CPU, [((), totals.unlisted_ns / 1e9)])
     yield Family(UNLISTED, [((), totals.unlisted)])
-    yield Family(HITS, [((), totals.hits)])
-    yield Family(LOST_HITS, (((reason,), n) for reason, n in sorted(totals.lost.items())))
+    yield Family(SAMPLES, [((), totals.samples)])
+    yield Family(LOST_SAMPLES, (((reason,), n) for reason, n in sorted(totals.lost.items())))
     yield Family(PROFILED, [((), totals.profiled_s)])
     yield Family(LAST_WINDOW, [((), window.start_unix_ns / 1e9 + window.duration_s)])
     yield Family(FREQUENCY, [((), window.hz)])
@@ -99,7 +101,7 @@ def _health(totals: HostTotals, window: Window) -> Iterator[Family]:
     """Health counts evictions and errors since the start."""
     health = window.health
     yield Family(DRAIN, [((), totals.windows), ((), totals.drain_s)])
-    yield Family(TICK, [((), totals.windows), ((), totals.work_s)])
+    yield Family(PROCESSING, [((), totals.windows), ((), totals.work_s)])
     for metric, counts in (
         (CACHE_ENTRIES, health.cache_entries),
         (CACHE_EVICTIONS, health.cache_evictions),

@@ -23,13 +23,13 @@ class ContainerTotals:
     last_seen_s: float
     cpu_ns: Int64Array = field(default_factory=lambda: np.zeros(CATEGORY_COUNT, dtype=np.int64))
     usage: CpuUsage = CpuUsage()
-    unseen_ns: int = 0  # CPU time of windows without hits: no category yet
+    unseen_ns: int = 0  # CPU time of windows without samples: no category yet
     now: list[tuple[ContainerReport, int]] = field(default_factory=list)
 
     def add(self, report: ContainerReport, cpu_ns: int) -> None:
         self.now.append((report, cpu_ns))
-        if report.hits:
-            self.cpu_ns += report.category_hits * (self.unseen_ns + cpu_ns) // report.hits
+        if report.samples:
+            self.cpu_ns += report.category_samples * (self.unseen_ns + cpu_ns) // report.samples
             self.unseen_ns = 0
         else:
             self.unseen_ns += cpu_ns
@@ -49,10 +49,10 @@ class Living:
 
     @property
     def runtime_share(self) -> float:
-        hits = sum(report.hits for report in self.reports)
-        if not hits:
+        samples = sum(report.samples for report in self.reports)
+        if not samples:
             return 0.0
-        return sum(report.runtime_share * report.hits for report in self.reports) / hits
+        return sum(report.runtime_share * report.samples for report in self.reports) / samples
 
 
 _SEVERITY = {verdict: place for place, verdict in enumerate(Verdict)}  # worst first
@@ -71,7 +71,7 @@ class HostTotals:
     """Since the agent started. Times are integers of nanoseconds, so that small additions count."""
 
     profiled_s: float = 0.0
-    hits: int = 0
+    samples: int = 0
     lost: Counter[str] = field(default_factory=Counter)
     other_ns: int = 0
     unjudged_ns: Counter[str] = field(default_factory=Counter)
@@ -83,11 +83,11 @@ class HostTotals:
 
     def add(self, window: Window) -> None:
         self.profiled_s += window.duration_s
-        self.hits += window.hits.drained
-        self.lost.update(window.hits.lost)
-        self.other_ns += window.native_hits * window.period_ns
+        self.samples += window.samples.drained
+        self.lost.update(window.samples.lost)
+        self.other_ns += window.native_samples * window.period_ns
         for found in window.unjudged:
-            self.unjudged_ns[found.reason] += found.hits * window.period_ns
+            self.unjudged_ns[found.reason] += found.samples * window.period_ns
         self.unlisted = 0
         self.windows += 1
         self.drain_s += window.health.drain_s

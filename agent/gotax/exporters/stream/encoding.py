@@ -30,8 +30,8 @@ from gotax.wire.v1 import report_pb2 as wire
 TEXT_MAX = 1024
 """Characters, so at most the wire's 4096 bytes."""
 DEPTH_MAX = 1024
-SAMPLES_MAX = 50_000
-"""Per report. Beyond that, those of the fewest hits lose their stacks, and are counted."""
+STACK_COUNTS_MAX = 50_000
+"""Per report. Beyond that, those of the fewest samples lose their stacks, and are counted."""
 CONTAINERS_MAX = 4096
 FINDINGS_MAX = 64
 LOSSES_MAX = 64
@@ -80,9 +80,9 @@ _CONFIDENCES = {
 _CATEGORIES = tuple(Category)
 
 
-def encode(window: Window, samples_max: int = SAMPLES_MAX) -> wire.Report:
+def encode(window: Window, stack_counts_max: int = STACK_COUNTS_MAX) -> wire.Report:
     """The report without its epoch, its sequence number, and what was dropped."""
-    return _Encoding(window, samples_max).report
+    return _Encoding(window, stack_counts_max).report
 
 
 def add_dropped(to: wire.Report, dropped: Mapping[str, int]) -> None:
@@ -96,7 +96,7 @@ def add_dropped(to: wire.Report, dropped: Mapping[str, int]) -> None:
 class _Encoding:
     """A report under construction, with the tables of what its dictionary has."""
 
-    def __init__(self, window: Window, samples_max: int) -> None:
+    def __init__(self, window: Window, stack_counts_max: int) -> None:
         self.report = wire.Report()
         self._dictionary = self.report.dictionary
         self._dictionary.reset = True
@@ -109,11 +109,11 @@ class _Encoding:
         self._has_files = self._has_kinds = self._has_lines = False
         self._add_head(window)
         reports = window.reports[:CONTAINERS_MAX]
-        samples = _Samples(window, len(reports), samples_max)
-        leaves = self._leaves(window.profile.stacks, samples.stack)
+        counts = _StackCounts(window, len(reports), stack_counts_max)
+        leaves = self._leaves(window.profile.stacks, counts.stack)
         for number, report in enumerate(reports):
             observation = self._add_observation(window, report)
-            self._add_samples(observation, *samples.of(number, leaves))
+            self._add_stack_counts(observation, *counts.of(number, leaves))
         self._drop_empty_columns()
 
     def _string(self, text: str) -> int:
@@ -131,10 +131,10 @@ class _Encoding:
         to.duration_ns = _bounded(round(window.duration_s * 1e9), DURATION_MAX_NS)
         to.period_ns = window.period_ns
         to.cpu_count = window.cpu_count
-        to.hits_drained = window.hits.drained
-        to.hits_attributed = window.hits.attributed
-        to.hits_other = window.other_hits
-        for reason, count in sorted(window.hits.lost.items())[:LOSSES_MAX]:
+        to.samples_drained = window.samples.drained
+        to.samples_attributed = window.samples.attributed
+        to.samples_other = window.other_samples
+        for reason, count in sorted(window.samples.lost.items())[:LOSSES_MAX]:
             to.lost.add(reason=self._string(reason), count=count)
 
     def _add_observation(self, window: Window, report: ContainerReport) -> wire.Observation:
@@ -145,10 +145,10 @@ class _Encoding:
             process_count=len(report.processes),
             verdict=_VERDICTS[report.verdict],
         )
-        for category, hits in enumerate(report.category_hits.tolist()):
-            if hits:
+        for category, samples in enumerate(report.category_samples.tolist()):
+            if samples:
                 to.category.append(self._category(category))
-                to.category_hits.append(hits)
+                to.category_samples.append(samples)
         self._add_gomaxprocs(to, main)
         self._add_cpu(to, report)
         for finding in report.findings[:FINDINGS_MAX]:
@@ -288,17 +288,17 @@ class _Encoding:
             self._has_kinds = self._has_kinds or frame.kind is not FrameKind.GO
         return known
 
-    def _add_samples(
-        self, to: wire.Observation, leaves: Int64Array, categories: Int64Array, hits: Int64Array
+    def _add_stack_counts(
+        self, to: wire.Observation, leaves: Int64Array, categories: Int64Array, samples: Int64Array
     ) -> None:
-        """Samples of one container; those that are the same but for addresses become one."""
+        """Stack counts of one container; those that are the same but for addresses become one."""
         keys, inverse = np.unique(leaves * CATEGORY_COUNT + categories, return_inverse=True)
-        sums = np.bincount(inverse, hits, len(keys)).astype(np.int64)
+        sums = np.bincount(inverse, samples, len(keys)).astype(np.int64)
         numbers = np.array([self._stack(key) for key in keys.tolist()], np.int64)
         order = np.argsort(numbers)
         to.stack.extend(np.diff(numbers[order], prepend=0).tolist())
-        to.stack_hits.extend(sums[order].tolist())
-        to.hits_without_stack = sum(to.category_hits) - int(sums.sum())
+        to.stack_samples.extend(sums[order].tolist())
+        to.samples_without_stack = sum(to.category_samples) - int(sums.sum())
 
     def _stack(self, key: int) -> int:
         known = self._stacks.get(key)
@@ -318,7 +318,7 @@ class _Encoding:
             self._dictionary.ClearField("frame_line")
 
 
-class _Samples:
+class _StackCounts:
     """The rows of a profile that belong to the first ``count`` reports: ``most`` at most."""
 
     def __init__(self, window: Window, count: int, most: int) -> None:
@@ -328,18 +328,18 @@ class _Samples:
             owner[rows] = number
         rows = np.flatnonzero(owner >= 0)
         if len(rows) > most:
-            kept = np.argpartition(-profile.hits[rows], most)[:most]
+            kept = np.argpartition(-profile.samples[rows], most)[:most]
             rows = rows[np.sort(kept)]
         rows = rows[np.argsort(owner[rows], kind="stable")]
         self.stack = profile.stack[rows]
         self._category = profile.category[rows].astype(np.int64)
-        self._hits = profile.hits[rows]
+        self._samples = profile.samples[rows]
         self._bounds = np.searchsorted(owner[rows], np.arange(count + 1))
 
     def of(self, number: int, leaves: Int64Array) -> tuple[Int64Array, Int64Array, Int64Array]:
-        """Leaf frames, categories and hits of one report's samples."""
+        """Leaf frames, categories and samples of one report's stack counts."""
         rows = slice(self._bounds[number], self._bounds[number + 1])
-        return leaves[self.stack[rows]], self._category[rows], self._hits[rows]
+        return leaves[self.stack[rows]], self._category[rows], self._samples[rows]
 
 
 def _ucores(cores: float) -> int:

@@ -220,8 +220,8 @@ class _Sender:
 
     def _encoded(self, window: Window) -> bytes | None:
         """None: too large even without stacks."""
-        for samples in (encoding.SAMPLES_MAX, encoding.SAMPLES_MAX // 10, 0):
-            report = encoding.encode(window, samples)
+        for most in (encoding.STACK_COUNTS_MAX, encoding.STACK_COUNTS_MAX // 10, 0):
+            report = encoding.encode(window, most)
             report.epoch, report.sequence = self._epoch, self._sequence
             encoding.add_dropped(report, self._spool.dropped)
             plain = report.SerializeToString()

@@ -150,13 +150,13 @@ class StreamDictionary:
 def _renumber_stacks(observation: wire.Observation, stacks: list[int]) -> None:
     ids = [stacks[id] for id in accumulate(observation.stack)]
     order = sorted(range(len(ids)), key=ids.__getitem__)
-    hits = list(observation.stack_hits)
+    samples = list(observation.stack_samples)
     before, distances = 0, []
     for row in order:
         distances.append(ids[row] - before)
         before = ids[row]
     observation.stack[:] = distances
-    observation.stack_hits[:] = [hits[row] for row in order]
+    observation.stack_samples[:] = [samples[row] for row in order]
 
 
 def _drop_empty_columns(dictionary: wire.Dictionary) -> None:

@@ -77,6 +77,8 @@ class Segments:
         self._lock = -1
         self.damaged = 0
         """Files that had something else than whole records at their end."""
+        self.surplus = 0
+        """Records of the oldest files, which went because there were too many files."""
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = _locked(self._folder / "lock")
@@ -172,6 +174,10 @@ class Segments:
     def _load(self) -> list[Found]:
         found: list[Found] = []
         names = sorted(path for path in self._folder.iterdir() if _FILE.match(path.name))
+        for path in names[:-_FILES_MAX]:
+            with open(path, "rb", buffering=0) as file:
+                self.surplus += _count_records(file.fileno())
+            path.unlink()
         for path in names[-_FILES_MAX:]:
             number = int(path.stem)
             self._writing = max(self._writing, number)
@@ -205,6 +211,20 @@ class Segments:
             records.append(Found(position, epoch, sequence, max(0.0, age_s)))
             at += len(data)
         return records, at
+
+
+def _count_records(descriptor: int) -> int:
+    """By their heads alone: reading that many files as a whole would take minutes."""
+    count = at = 0
+    while head := os.pread(descriptor, _HEAD_BYTES, at):
+        if len(head) < _HEAD_BYTES or not head.startswith(_MAGIC):
+            break
+        length = _REST.unpack_from(head, _START.size)[0]
+        if length > _RECORD_BYTES_MAX:
+            break
+        count += 1
+        at += _HEAD_BYTES + length
+    return count
 
 
 def _is_whole(data: bytes) -> bool:

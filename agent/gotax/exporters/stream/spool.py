@@ -116,6 +116,8 @@ class Spool:
         segments.found = []
         if segments.damaged:
             self.dropped[DAMAGED] += segments.damaged
+        if segments.surplus:
+            self.dropped[FULL] += segments.surplus
         if self._counter and (lost := self._counter.published - self._counter.settled):
             self.dropped[KILLED] += lost
             self._counter.settle(lost)

@@ -132,7 +132,7 @@ def _resources(resources: CpuResources) -> str:
 def _cpu(report: ContainerReport, window: Window) -> str:
     text = (
         f"{cores(window.cores_of(report))} cores: {window.cpu_ns_of(report) / 1e9:.1f} s of CPU"
-        f" time in {window.duration_s:.1f} s ({plural(report.hits, 'hit')})"
+        f" time in {window.duration_s:.1f} s ({plural(report.samples, 'sample')})"
     )
     if report.usage.usage_ns is not None:
         text += f"; the kernel counted {report.usage.usage_ns / 1e9:.1f} s"
@@ -208,31 +208,29 @@ def _bound(found: Gomaxprocs) -> str:
 
 
 def _category_bars(report: ContainerReport, window: Window, style: Style) -> list[str]:
-    """Categories with hits, largest first: bar, hits, CPU, share and interval."""
-    total = report.hits
+    """Categories with samples, largest first: bar, samples, CPU, share and interval."""
+    total = report.samples
     rows = sorted(
-        ((int(report.category_hits[c]), c) for c in Category if report.category_hits[c]),
+        ((int(report.category_samples[c]), c) for c in Category if report.category_samples[c]),
         key=lambda row: (-row[0], row[1]),
     )
-    most = max((hits for hits, _ in rows), default=0)
+    most = max((samples for samples, _ in rows), default=0)
     names = max((len(category.label) for _, category in rows), default=0)
     figures = 8 + 7 + 9 + 13
     length = max(0, min(style.room, MAX_TEXT) - 2 - names - 2 - figures)
     title = f"  {'Where the time goes':<{names + 2 + length}}"
-    head = (
-        f"{title[: 2 + names + 2 + length]}{'hits':>8}{'share':>7}{'cores':>9}{'95% interval':>13}"
-    )
-    lines = [painted(head, DIM, style)]
-    for hits, category in rows:
-        low, high = interval(hits, total)
-        bar = _bar(hits / most * length, style)
+    columns = f"{'samples':>8}{'share':>7}{'cores':>9}{'95% interval':>13}"
+    lines = [painted(f"{title[: 2 + names + 2 + length]}{columns}", DIM, style)]
+    for samples, category in rows:
+        low, high = interval(samples, total)
+        bar = _bar(samples / most * length, style)
         between = f"{100 * low:.0f}{dash(style)}{100 * high:.0f}%"
         lines.append(
             f"  {category.label:<{names}}  "
             + painted(bar, GROUP_PAINTS[category.group], style)
             + " " * (length - len(bar))
-            + f"{hits:>8,}{percent(hits / total):>7}"
-            + f"{cores(window.cores_of(report) * hits / total):>9}{between:>13}"
+            + f"{samples:>8,}{percent(samples / total):>7}"
+            + f"{cores(window.cores_of(report) * samples / total):>9}{between:>13}"
         )
     groups = (
         f"{group.value} {percent(report.group_share(group))}"
@@ -261,7 +259,7 @@ def _function_rows(report: ContainerReport, style: Style) -> list[str]:
     lines = [painted(f"  {'Functions':<{width}}{'flat':>8}{'cumulative':>12}", DIM, style)]
     for function in functions:
         name = padded(shortened(function.function, width, style), width, right=False)
-        total = report.hits or 1
-        flat = percent(function.flat_hits / total)
-        lines.append(f"  {name}{flat:>8}{percent(function.cumulative_hits / total):>12}")
+        total = report.samples or 1
+        flat = percent(function.flat_samples / total)
+        lines.append(f"  {name}{flat:>8}{percent(function.cumulative_samples / total):>12}")
     return lines

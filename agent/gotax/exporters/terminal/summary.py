@@ -24,7 +24,7 @@ def title_line(command: str, window: Window, style: Style) -> str:
         shortened(window.host, 30, style),
         f"{window.duration_s:.1f} s at {window.hz:.0f} Hz",
         plural(window.cpu_count, "CPU"),
-        plural(window.hits.drained, "hit"),
+        plural(window.samples.drained, "sample"),
     )
     rest = dot(style) + dot(style).join(fact for fact in facts if fact)
     return painted(command, BOLD, style) + elided(rest, style.room - len(command), ellipsis(style))
@@ -35,25 +35,26 @@ def totals(window: Window, style: Style) -> list[str]:
     containers = plural(len(window.reports), "container")
     cpu = (
         f"Go {cores(go_cores)} cores in {containers}",
-        f"other programs {cores(window.cpu_cores(window.native_hits))} cores",
+        f"other programs {cores(window.cpu_cores(window.native_samples))} cores",
         f"of {plural(window.cpu_count, 'CPU')}",
     )
-    hits = window.hits
-    lost = sum(hits.lost.values())
-    counts = [f"{hits.drained:,} drained", f"{hits.attributed:,} attributed"]
+    samples = window.samples
+    lost = sum(samples.lost.values())
+    counts = [f"{samples.drained:,} drained", f"{samples.attributed:,} attributed"]
     if lost:
         reasons = ", ".join(
             f"{word(reason, style)} {number:,}"
-            for reason, number in sorted(hits.lost.items(), key=lambda item: -item[1])
+            for reason, number in sorted(samples.lost.items(), key=lambda item: -item[1])
             if number
         )
-        counts.append(f"{lost:,} lost ({100 * lost / max(hits.drained, 1):.2f}%): {reasons}")
+        counts.append(f"{lost:,} lost ({100 * lost / max(samples.drained, 1):.2f}%): {reasons}")
     else:
         counts.append("none lost")
-    room = style.room - 6
+    width = len("Samples  ")
+    room = style.room - width
     return [
-        *labelled("CPU", paragraph(dot(style).join(cpu), room, style), 6, style),
-        *labelled("Hits", paragraph(dot(style).join(counts), room, style), 6, style),
+        *labelled("CPU", paragraph(dot(style).join(cpu), room, style), width, style),
+        *labelled("Samples", paragraph(dot(style).join(counts), room, style), width, style),
         *(line for text in unjudged(window) for line in paragraph(text, style.room, style)),
     ]
 
@@ -69,16 +70,17 @@ _WHY = {
 def unjudged(window: Window) -> list[str]:
     """A sentence for each reason why programs could not be read.
 
-    On every host some programs end before they are read: these are shown from 1 % of the hits on.
+    On every host some programs end before they are read: these are shown from 1 % of the samples
+    on.
     """
     texts = []
     for found in window.unjudged:
-        if found.reason == "process-gone" and found.hits * 100 < window.hits.drained:
+        if found.reason == "process-gone" and found.samples * 100 < window.samples.drained:
             continue
         are = "it is Go is" if found.processes == 1 else "they are Go is"
         why = f"{found.reason}: {_WHY[found.reason]}" if found.reason in _WHY else found.reason
         texts.append(
-            f"{plural(found.processes, 'program')} ({cores(window.cpu_cores(found.hits))} cores)"
+            f"{plural(found.processes, 'program')} ({cores(window.cpu_cores(found.samples))} cores)"
             f" could not be read ({why}): whether {are} not known."
         )
     return texts

@@ -40,10 +40,10 @@ def render_top(window: Window, style: Style, sort: Sort | str = Sort.CPU) -> str
 def sorted_reports(reports: Iterable[ContainerReport], sort: Sort) -> list[ContainerReport]:
     order = list(Verdict)
     keys: dict[Sort, Callable[[ContainerReport], tuple[float | str, ...]]] = {
-        Sort.CPU: lambda r: (-r.hits,),
-        Sort.RUNTIME: lambda r: (-r.runtime_share, -r.hits),
-        Sort.THROTTLED: lambda r: (-(r.usage.throttled_ns or 0), -r.hits),
-        Sort.VERDICT: lambda r: (order.index(r.verdict), -r.hits),
+        Sort.CPU: lambda r: (-r.samples,),
+        Sort.RUNTIME: lambda r: (-r.runtime_share, -r.samples),
+        Sort.THROTTLED: lambda r: (-(r.usage.throttled_ns or 0), -r.samples),
+        Sort.VERDICT: lambda r: (order.index(r.verdict), -r.samples),
         Sort.NAME: lambda r: (r.container.name, r.container.key),
     }
     return sorted(reports, key=keys[sort])

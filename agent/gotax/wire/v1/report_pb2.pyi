@@ -156,28 +156,28 @@ class Container(_message.Message):
     def __init__(self, name: _Optional[int] = ..., cgroup: _Optional[int] = ..., namespace: _Optional[int] = ..., pod: _Optional[int] = ..., container: _Optional[int] = ..., pod_uid: _Optional[int] = ..., workload_kind: _Optional[int] = ..., workload_name: _Optional[int] = ..., container_id: _Optional[int] = ..., image: _Optional[int] = ..., unit: _Optional[int] = ..., go_version: _Optional[int] = ..., main_module: _Optional[int] = ..., main_version: _Optional[int] = ..., main_package: _Optional[int] = ..., command: _Optional[int] = ..., key: _Optional[int] = ...) -> None: ...
 
 class Window(_message.Message):
-    __slots__ = ("start_unix_ns", "duration_ns", "period_ns", "cpu_count", "hits_drained", "hits_attributed", "lost", "hits_other", "containers", "dropped")
+    __slots__ = ("start_unix_ns", "duration_ns", "period_ns", "cpu_count", "samples_drained", "samples_attributed", "lost", "samples_other", "containers", "dropped")
     START_UNIX_NS_FIELD_NUMBER: _ClassVar[int]
     DURATION_NS_FIELD_NUMBER: _ClassVar[int]
     PERIOD_NS_FIELD_NUMBER: _ClassVar[int]
     CPU_COUNT_FIELD_NUMBER: _ClassVar[int]
-    HITS_DRAINED_FIELD_NUMBER: _ClassVar[int]
-    HITS_ATTRIBUTED_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_DRAINED_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_ATTRIBUTED_FIELD_NUMBER: _ClassVar[int]
     LOST_FIELD_NUMBER: _ClassVar[int]
-    HITS_OTHER_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_OTHER_FIELD_NUMBER: _ClassVar[int]
     CONTAINERS_FIELD_NUMBER: _ClassVar[int]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
     start_unix_ns: int
     duration_ns: int
     period_ns: int
     cpu_count: int
-    hits_drained: int
-    hits_attributed: int
+    samples_drained: int
+    samples_attributed: int
     lost: _containers.RepeatedCompositeFieldContainer[Loss]
-    hits_other: int
+    samples_other: int
     containers: _containers.RepeatedCompositeFieldContainer[Observation]
     dropped: _containers.RepeatedCompositeFieldContainer[Loss]
-    def __init__(self, start_unix_ns: _Optional[int] = ..., duration_ns: _Optional[int] = ..., period_ns: _Optional[int] = ..., cpu_count: _Optional[int] = ..., hits_drained: _Optional[int] = ..., hits_attributed: _Optional[int] = ..., lost: _Optional[_Iterable[_Union[Loss, _Mapping]]] = ..., hits_other: _Optional[int] = ..., containers: _Optional[_Iterable[_Union[Observation, _Mapping]]] = ..., dropped: _Optional[_Iterable[_Union[Loss, _Mapping]]] = ...) -> None: ...
+    def __init__(self, start_unix_ns: _Optional[int] = ..., duration_ns: _Optional[int] = ..., period_ns: _Optional[int] = ..., cpu_count: _Optional[int] = ..., samples_drained: _Optional[int] = ..., samples_attributed: _Optional[int] = ..., lost: _Optional[_Iterable[_Union[Loss, _Mapping]]] = ..., samples_other: _Optional[int] = ..., containers: _Optional[_Iterable[_Union[Observation, _Mapping]]] = ..., dropped: _Optional[_Iterable[_Union[Loss, _Mapping]]] = ...) -> None: ...
 
 class Loss(_message.Message):
     __slots__ = ("reason", "count")
@@ -188,32 +188,32 @@ class Loss(_message.Message):
     def __init__(self, reason: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
 
 class Observation(_message.Message):
-    __slots__ = ("container", "cpu_ns", "category", "category_hits", "process_count", "gomaxprocs", "cpu", "verdict", "findings", "stack", "stack_hits", "hits_without_stack")
+    __slots__ = ("container", "cpu_ns", "category", "category_samples", "process_count", "gomaxprocs", "cpu", "verdict", "findings", "stack", "stack_samples", "samples_without_stack")
     CONTAINER_FIELD_NUMBER: _ClassVar[int]
     CPU_NS_FIELD_NUMBER: _ClassVar[int]
     CATEGORY_FIELD_NUMBER: _ClassVar[int]
-    CATEGORY_HITS_FIELD_NUMBER: _ClassVar[int]
+    CATEGORY_SAMPLES_FIELD_NUMBER: _ClassVar[int]
     PROCESS_COUNT_FIELD_NUMBER: _ClassVar[int]
     GOMAXPROCS_FIELD_NUMBER: _ClassVar[int]
     CPU_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     FINDINGS_FIELD_NUMBER: _ClassVar[int]
     STACK_FIELD_NUMBER: _ClassVar[int]
-    STACK_HITS_FIELD_NUMBER: _ClassVar[int]
-    HITS_WITHOUT_STACK_FIELD_NUMBER: _ClassVar[int]
+    STACK_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_WITHOUT_STACK_FIELD_NUMBER: _ClassVar[int]
     container: int
     cpu_ns: int
     category: _containers.RepeatedScalarFieldContainer[int]
-    category_hits: _containers.RepeatedScalarFieldContainer[int]
+    category_samples: _containers.RepeatedScalarFieldContainer[int]
     process_count: int
     gomaxprocs: Gomaxprocs
     cpu: Cpu
     verdict: Verdict
     findings: _containers.RepeatedCompositeFieldContainer[Finding]
     stack: _containers.RepeatedScalarFieldContainer[int]
-    stack_hits: _containers.RepeatedScalarFieldContainer[int]
-    hits_without_stack: int
-    def __init__(self, container: _Optional[int] = ..., cpu_ns: _Optional[int] = ..., category: _Optional[_Iterable[int]] = ..., category_hits: _Optional[_Iterable[int]] = ..., process_count: _Optional[int] = ..., gomaxprocs: _Optional[_Union[Gomaxprocs, _Mapping]] = ..., cpu: _Optional[_Union[Cpu, _Mapping]] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ..., stack: _Optional[_Iterable[int]] = ..., stack_hits: _Optional[_Iterable[int]] = ..., hits_without_stack: _Optional[int] = ...) -> None: ...
+    stack_samples: _containers.RepeatedScalarFieldContainer[int]
+    samples_without_stack: int
+    def __init__(self, container: _Optional[int] = ..., cpu_ns: _Optional[int] = ..., category: _Optional[_Iterable[int]] = ..., category_samples: _Optional[_Iterable[int]] = ..., process_count: _Optional[int] = ..., gomaxprocs: _Optional[_Union[Gomaxprocs, _Mapping]] = ..., cpu: _Optional[_Union[Cpu, _Mapping]] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ..., stack: _Optional[_Iterable[int]] = ..., stack_samples: _Optional[_Iterable[int]] = ..., samples_without_stack: _Optional[int] = ...) -> None: ...
 
 class Gomaxprocs(_message.Message):
     __slots__ = ("value", "origin", "expected", "recommended", "reason")

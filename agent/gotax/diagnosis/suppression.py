@@ -1,4 +1,4 @@
-"""Findings that a flag or an annotation silences.
+"""Findings that a flag or an annotation suppresses.
 
 GT002                    this code everywhere
 GT001/environment        only with this cause
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from gotax.config import Silence
+from gotax.config import Suppression
 from gotax.diagnosis.rules import CODES
 from gotax.errors import ParseError
 from gotax.findings import Cause, Finding
@@ -20,51 +20,51 @@ _MAX_TEXT = 4096
 _CAUSES = frozenset(cause.value for cause in Cause)
 
 
-def covers(silence: Silence, finding: Finding, report: ContainerReport) -> bool:
-    if finding.code != silence.code:
+def covers(suppression: Suppression, finding: Finding, report: ContainerReport) -> bool:
+    if finding.code != suppression.code:
         return False
-    if silence.cause and (finding.cause is None or finding.cause.value != silence.cause):
+    if suppression.cause and (finding.cause is None or finding.cause.value != suppression.cause):
         return False
-    return any(matches(silence.pattern, name) for name in names(report))
+    return any(matches(suppression.pattern, name) for name in names(report))
 
 
-def parse_silence(text: str) -> Silence:
-    """Parses CODE[/CAUSE][@NAME-GLOB]. Raises ParseError ``silence``."""
+def parse_suppression(text: str) -> Suppression:
+    """Parses CODE[/CAUSE][@NAME-GLOB]. Raises ParseError ``suppression``."""
     subject, at, pattern = text.strip().partition("@")
     code, slash, cause = subject.partition("/")
     if code not in CODES:
-        raise ParseError("silence", f"{code!r} is not the code of a finding")
+        raise ParseError("suppression", f"{code!r} is not the code of a finding")
     if slash and cause not in _CAUSES:
-        raise ParseError("silence", f"{cause!r} is not a cause: {', '.join(sorted(_CAUSES))}")
+        raise ParseError("suppression", f"{cause!r} is not a cause: {', '.join(sorted(_CAUSES))}")
     if at and not 0 < len(pattern) <= _MAX_TEXT:
-        raise ParseError("silence", f"{text[:100]!r} has no name after the @")
-    return Silence(code, cause, pattern or "*")
+        raise ParseError("suppression", f"{text[:100]!r} has no name after the @")
+    return Suppression(code, cause, pattern or "*")
 
 
-def parse_annotation(text: str) -> tuple[Silence, ...]:
-    """Parses the annotation gotax.dev/silence of a pod. Raises ParseError ``silence``.
+def parse_annotation(text: str) -> tuple[Suppression, ...]:
+    """Parses the annotation gotax.dev/suppress of a pod. Raises ParseError ``suppression``.
 
     It contains codes, with optional causes, separated by commas.
     """
     if len(text) > _MAX_TEXT:
-        raise ParseError("silence", f"{len(text)} characters")
+        raise ParseError("suppression", f"{len(text)} characters")
     words = [word for part in text.split(",") if (word := part.strip())]
     if any("@" in word for word in words):
-        raise ParseError("silence", "an annotation is only for its own pod: remove @NAME")
-    return tuple(parse_silence(word) for word in words)
+        raise ParseError("suppression", "an annotation is only for its own pod: remove @NAME")
+    return tuple(parse_suppression(word) for word in words)
 
 
-def silenced(report: ContainerReport, silences: Iterable[Silence]) -> ContainerReport:
-    """The report without the silenced findings; their codes are added to ``silenced``."""
-    rules = tuple(silences)
+def suppressed(report: ContainerReport, suppressions: Iterable[Suppression]) -> ContainerReport:
+    """The report without the suppressed findings; their codes are added to ``suppressed``."""
+    rules = tuple(suppressions)
     if not rules or not report.findings:
         return report
     covered = [f for f in report.findings if any(covers(s, f, report) for s in rules)]
     if not covered:
         return report
     left = tuple(f for f in report.findings if f not in covered)
-    codes = tuple(sorted({*report.silenced, *(f.code for f in covered)}))
-    return replace(report, findings=left, silenced=codes)
+    codes = tuple(sorted({*report.suppressed, *(f.code for f in covered)}))
+    return replace(report, findings=left, suppressed=codes)
 
 
 def names(report: ContainerReport) -> list[str]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from gotax.config import Silence
+from gotax.config import Suppression
 from gotax.diagnosis.findings import judge
-from gotax.diagnosis.silence import (
+from gotax.diagnosis.suppression import (
     covers,
     matches,
     names,
     parse_annotation,
-    parse_silence,
-    silenced,
+    parse_suppression,
+    suppressed,
 )
 from gotax.errors import ParseError
 from gotax.process import GoBuild, Module
@@ -78,34 +78,34 @@ def test_patterns_mean_what_they_are_defined_as(pattern: str, name: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "silence"),
+    ("text", "suppression"),
     [
-        ("GT002", Silence("GT002", "", "*")),
-        (" GT001/environment ", Silence("GT001", "environment", "*")),
-        ("GT001@pay-*", Silence("GT001", "", "pay-*")),
-        ("GT001@x", Silence("GT001", "", "x")),
-        ("GT001/call@a@b", Silence("GT001", "call", "a@b")),
-        ("GT001@" + "x" * 4096, Silence("GT001", "", "x" * 4096)),
+        ("GT002", Suppression("GT002", "", "*")),
+        (" GT001/environment ", Suppression("GT001", "environment", "*")),
+        ("GT001@pay-*", Suppression("GT001", "", "pay-*")),
+        ("GT001@x", Suppression("GT001", "", "x")),
+        ("GT001/call@a@b", Suppression("GT001", "call", "a@b")),
+        ("GT001@" + "x" * 4096, Suppression("GT001", "", "x" * 4096)),
     ],
 )
-def test_what_can_be_silenced(text: str, silence: Silence) -> None:
+def test_what_can_be_suppressed(text: str, suppression: Suppression) -> None:
     """CODE, /CAUSE and @NAME."""
-    assert parse_silence(text) == silence
+    assert parse_suppression(text) == suppression
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "GT999", "gt001", "GT001/", "GT001/none", "GT001@", "GT001@" + "x" * 4097, "/call"],
 )
-def test_what_cannot_be_silenced(text: str) -> None:
+def test_what_cannot_be_suppressed(text: str) -> None:
     """Each is refused, not passed over."""
     with pytest.raises(ParseError):
-        parse_silence(text)
+        parse_suppression(text)
 
 
 def test_an_annotation_is_a_list_about_its_own_pod() -> None:
     """Empty words are none; a name or a text without end is refused."""
-    both = (Silence("GT002", "", "*"), Silence("GT001", "call", "*"))
+    both = (Suppression("GT002", "", "*"), Suppression("GT001", "call", "*"))
     assert parse_annotation("GT002, GT001/call") == both
     assert parse_annotation(" , GT002,, GT001/call,") == both
     assert parse_annotation("") == ()
@@ -134,22 +134,22 @@ def test_findings_are_left_out_by_code_cause_and_name() -> None:
     told = replace(seen.report, findings=judge(seen)[1])
     assert [finding.code for finding in told.findings] == ["GT001", "GT013"]
     costly, cgo = told.findings
-    assert covers(Silence("GT001"), costly, told)
-    assert covers(Silence("GT001", "environment"), costly, told)
-    assert not covers(Silence("GT001", "call"), costly, told)
-    assert not covers(Silence("GT013", "call"), cgo, told)
-    assert not covers(Silence("GT013"), costly, told)
-    assert covers(Silence("GT001", "", "ap?"), costly, told)
-    assert not covers(Silence("GT001", "", "web"), costly, told)
+    assert covers(Suppression("GT001"), costly, told)
+    assert covers(Suppression("GT001", "environment"), costly, told)
+    assert not covers(Suppression("GT001", "call"), costly, told)
+    assert not covers(Suppression("GT013", "call"), cgo, told)
+    assert not covers(Suppression("GT013"), costly, told)
+    assert covers(Suppression("GT001", "", "ap?"), costly, told)
+    assert not covers(Suppression("GT001", "", "web"), costly, told)
 
-    without = silenced(told, [Silence("GT013")])
-    assert (without.findings, without.silenced) == ((costly,), ("GT013",))
-    again = silenced(without, [Silence("GT013"), Silence("GT001")])
-    assert (again.findings, again.silenced) == ((), ("GT001", "GT013"))
+    without = suppressed(told, [Suppression("GT013")])
+    assert (without.findings, without.suppressed) == ((costly,), ("GT013",))
+    again = suppressed(without, [Suppression("GT013"), Suppression("GT001")])
+    assert (again.findings, again.suppressed) == ((), ("GT001", "GT013"))
     many = tuple(f"GT{number:03}" for number in range(2, 13))
-    more = silenced(replace(told, silenced=many[::-1]), [Silence("GT013")])
-    assert more.silenced == (*many, "GT013")
-    assert silenced(told, []) is told
-    assert silenced(told, [Silence("GT002")]) is told
+    more = suppressed(replace(told, suppressed=many[::-1]), [Suppression("GT013")])
+    assert more.suppressed == (*many, "GT013")
+    assert suppressed(told, []) is told
+    assert suppressed(told, [Suppression("GT002")]) is told
     quiet = replace(told, findings=())
-    assert silenced(quiet, [Silence("GT001")]) is quiet
+    assert suppressed(quiet, [Suppression("GT001")]) is quiet
