@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-from gotax_collector.http.application import Served, Site
+from gotax_collector.http.application import Served
+from gotax_collector.http.site import Site
 from gotax_collector.query.flamegraph import boxes, tree
 from gotax_collector.query.questions import Questions
 from gotax_collector.query.selection import parse_selection

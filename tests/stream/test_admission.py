@@ -211,6 +211,38 @@ def test_a_slow_store_is_not_the_agents_fault(limited: Callable[..., None]) -> N
         agent.close()
 
 
+def test_no_more_is_decoded_than_the_store_has_room_for() -> None:
+    """What a report becomes is larger than what was sent: it stays as it was sent until then."""
+    store = MemoryStore(failing=True)
+    with collecting(store, Setup(limits=Limits(waiting_bytes=1))) as running:
+        agents = [streaming(running, f"a{number}") for number in range(5)]
+        for agent in agents:
+            agent.publish(story_window())
+        eventually(lambda: sum(agent.statistics().in_flight for agent in agents) == 5)
+        eventually(lambda: running.metric("store_failures_total") >= 2)
+        assert running.metric("reports_total") == 1
+        store.failing = False
+        eventually(lambda: len(store.kept) == 5)
+        for agent in agents:
+            agent.close()
+
+
+def test_a_refused_stream_gives_its_connection_no_more_time(
+    tmp_path: Path, limited: Callable[..., None]
+) -> None:
+    """Otherwise one could ask with wrong tokens for ever."""
+    limited(new_s=0.5)
+    with (
+        collecting(MemoryStore(), Setup(guard=guard(tmp_path))) as running,
+        _channel(running) as channel,
+    ):
+        while closed(running, "new") == 0:
+            call = _opened(channel)(iter([HELLO]), timeout=PATIENCE_S)
+            with pytest.raises(grpc.RpcError):
+                list(call)
+            time.sleep(0.05)
+
+
 def test_streams_without_a_hello_are_no_agents() -> None:
     """They use up no place of --max-agents."""
     with (

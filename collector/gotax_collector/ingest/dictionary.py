@@ -128,7 +128,10 @@ class DecodedDictionary:
 
     def stack_bytes(self, stacks: Int64Array) -> Int64Array:
         """The sizes of stacks in rows of the store. The ids must be in range."""
-        return self._frame_bytes.values[self.stack_frame.values[stacks]].astype(np.int64)
+        found: Int64Array = self._frame_bytes.values[self.stack_frame.values[stacks]].astype(
+            np.int64
+        )
+        return found
 
     def hashes(self, stacks: Int64Array) -> UInt64Array:
         """The hashes of stacks. The ids must be in range."""

@@ -84,11 +84,15 @@ class Intake:
         self._loop = asyncio.get_running_loop()
         self._thread.start()
 
-    async def put(self, report: Report, done: Callable[[], None]) -> None:
-        """Wait for room, then queue the report. ``done`` is called once it is stored."""
+    async def room(self) -> None:
+        """Wait until less than the maximum waits for the store."""
         while self._bytes >= self._bytes_max:
             self._room.clear()
             await self._room.wait()
+
+    async def put(self, report: Report, done: Callable[[], None]) -> None:
+        """Wait for room, then queue the report. ``done`` is called once it is stored."""
+        await self.room()
         waiting = _Waiting(report, done, footprint(report))
         with self._changed:
             self._queue.append(waiting)

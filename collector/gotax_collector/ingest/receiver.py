@@ -139,6 +139,7 @@ class Receiver:
         self._streams: OrderedDict[Stream, None] = OrderedDict()  # least recently used first
         self._dictionaries = DictionaryPool()
         self._large = ThreadPoolExecutor(1, "decoder")
+        self._decoding = asyncio.Lock()
         self.namesakes = Namesakes()
         self.counters = ReceiverCounters()
 
@@ -266,8 +267,15 @@ class Receiver:
         while (data := await stream.next_report()) is not None:
             counters.received_bytes += len(data)
             rate_limiter.take(len(data), time.monotonic())
-            report = await self._decode(decoder, data)
-            rate_limiter.take_expanded(report.rows_bytes + report.stacks_bytes, time.monotonic())
+            # One at a time, and only with room behind it. Otherwise a thousand streams could each
+            # hold a decoded report, which is larger than what was sent.
+            async with self._decoding:
+                await self._intake.room()
+                report = await self._decode(decoder, data)
+                expanded = report.rows_bytes + report.stacks_bytes
+                rate_limiter.take_expanded(expanded, time.monotonic())
+                began = time.monotonic()
+                await self._intake.put(report, partial(self._stored, stream, began))
             self._streams.move_to_end(stream)
             self.namesakes.note(stream)
             stream.dictionary_bytes = decoder.dictionary_bytes
@@ -275,8 +283,6 @@ class Receiver:
             counters.reports += 1
             counters.containers += len(report.containers)
             counters.stack_counts += len(report.stack_counts)
-            began = time.monotonic()
-            await self._intake.put(report, partial(self._stored, stream, began))
             del data, report
             stream.taken()
             if stream.unanswered >= 2 * self._limits.reports_in_flight:

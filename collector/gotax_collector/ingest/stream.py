@@ -50,8 +50,9 @@ class Stream:
             self._connection.accept()
 
     def leave(self) -> None:
-        """The connection is a new one again. Another stream may follow."""
-        if self._connection is not None:
+        """The connection is a new one again. Another stream may follow. One that was never accepted
+        gets no more time."""
+        if self._connection is not None and self.agent:
             self._connection.renew()
 
     def taken(self) -> None:

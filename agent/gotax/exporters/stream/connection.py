@@ -137,6 +137,7 @@ class Connection:
             _OPTIONS,
         )
         self.send(ingest_pb2.StreamRequest(hello=hello))
+        method: grpc.StreamStreamMultiCallable[ingest_pb2.StreamRequest, bytes]
         method = self._channel.stream_stream(
             _METHOD,
             request_serializer=ingest_pb2.StreamRequest.SerializeToString,
