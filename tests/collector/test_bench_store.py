@@ -30,7 +30,7 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Questions]:
 
 @pytest.fixture(scope="module")
 def end(questions: Questions) -> int:
-    rows = questions._connections.rows("SELECT toUnixTimestamp(max(start)) AS at FROM windows")
+    rows = questions.database.rows("SELECT toUnixTimestamp(max(start)) AS at FROM windows", {})
     return int(rows[0]["at"]) + 60
 
 

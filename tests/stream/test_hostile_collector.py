@@ -111,6 +111,7 @@ def hostile(answers: Answers) -> Iterator[int]:
 
     with ThreadPoolExecutor(4) as pool:
         server = grpc.server(pool, options=(("grpc.so_reuseport", 0),))
+        method: grpc.RpcMethodHandler[bytes, bytes]
         method = grpc.stream_stream_rpc_method_handler(stream)
         server.add_generic_rpc_handlers(
             (

@@ -131,7 +131,11 @@ def _site_guard(options: argparse.Namespace) -> Guard | None:
     if not options.http_token_file:
         return None
     tokens = Tokens(options.http_token_file, time.time)
-    return lambda authorization: tokens.check(authorization, "")
+
+    def check(authorization: str) -> None:
+        tokens.check(authorization, "")
+
+    return check
 
 
 def _check_security(options: argparse.Namespace) -> None:

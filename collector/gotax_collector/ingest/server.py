@@ -26,13 +26,14 @@ from gotax_collector.security.certificates import Certificates
 
 log = logging.getLogger(__name__)
 
-NEW_CONNECTIONS = 256
-"""Connections that have not said hello."""
+NEW_CONNECTIONS = 1024
+"""Connections that have not said hello. After a restart, so many agents come in ten seconds."""
 NEW_BYTES_MAX = 128 << 10
 """What they may send: a TLS handshake with certificates, headers, a hello, and what the window of
 a stream holds of the message behind it."""
 _OVERHEAD = 256 << 10  # of TLS and HTTP/2 around a message of maximum size
-_BACKLOG = 512
+_BACKLOG = 1024
+_NEW_S = 30.0
 _FRAMING = 64  # overhead around a report of maximum size
 _OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX + _FRAMING),
@@ -131,8 +132,9 @@ def _bind(server: grpc.aio.Server, certificates: Certificates | None, path: str)
 
 def _relay_limits(limits: Limits) -> RelayLimits:
     return RelayLimits(
-        connections=limits.streams + 2 * NEW_CONNECTIONS,
+        connections=limits.streams + NEW_CONNECTIONS,
         new=NEW_CONNECTIONS,
+        new_s=_NEW_S,
         new_bytes=NEW_BYTES_MAX,
         unread_bytes=MESSAGE_BYTES_MAX + _OVERHEAD,
         unread_total_bytes=limits.unread_bytes,

@@ -59,7 +59,7 @@ STACKS_MAX = 20_000
 MIN_SAMPLES = 50
 """Samples of a profile below which a share says little, and is no sample of a mean."""
 
-NAMES_BYTES_MAX = 128 << 20
+NAMES_BYTES_MAX = 64 << 20
 """Memory of the names of these stacks. Rarer ones beyond it are not fetched either."""
 
 _NAME_BYTES = 57  # of a Python string, beside its characters, and of a reference to it

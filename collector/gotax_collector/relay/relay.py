@@ -179,6 +179,8 @@ class Relay:
         if connection.is_new:
             if connection.unread > limits.new_bytes:
                 self.close_one(connection, "bytes")
+            elif self._unread_total > limits.unread_total_bytes:
+                self._close_largest()
             return
         if connection.unread <= _SMALL_BYTES:
             return
@@ -188,7 +190,10 @@ class Relay:
         if connection.unread > limits.unread_bytes:
             self.close_one(connection, "unread")
         elif self._unread_total > limits.unread_total_bytes:
-            self.close_one(max(self._names, key=lambda each: each.unread), "unread")
+            self._close_largest()
+
+    def _close_largest(self) -> None:
+        self.close_one(max(self._names, key=lambda each: each.unread), "unread")
 
     def count(self, connection: Relayed, size: int) -> None:
         if connection in self._names:
