@@ -12,7 +12,7 @@ NODES_MAX = 4000
 
 DEPTH_MAX = 1100
 
-BUILT_MAX = 100_000
+BUILT_MAX = 200_000
 """Nodes of a tree. Stacks come with most time first: beyond it a rare one ends where it leaves
 those that are known. Its time counts for the last common function."""
 
