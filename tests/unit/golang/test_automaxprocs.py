@@ -101,6 +101,20 @@ def test_a_fork_has_no_version_of_automaxprocs(
 
 
 @pytest.mark.parametrize(
+    ("facts", "what"),
+    [
+        (replaced(Module("example.com/fork", "v1.6.0")), "a fork of automaxprocs: "),
+        (automatic("", cgroup=CgroupView(1)), "automaxprocs: "),
+    ],
+)
+def test_the_rule_says_whether_it_is_a_fork(facts: Facts, what: str) -> None:
+    """Of neither the version is known."""
+    prediction = predict(facts)
+    assert prediction.value is None
+    assert prediction.rule.startswith(what)
+
+
+@pytest.mark.parametrize(
     ("value", "source"),
     [(2, Origin.AUTOMAXPROCS), (3, Origin.AUTOMAXPROCS), (5, Origin.CALL)],
 )

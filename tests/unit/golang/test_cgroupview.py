@@ -54,6 +54,11 @@ def test_how_a_process_sees_its_cgroup(
     assert view_cgroup(entries, mounts, private) == view
 
 
+def test_without_a_look_the_whole_tree_of_version_2_is_assumed() -> None:
+    """As a process of systemd's sees it."""
+    assert view_cgroup(_v2("/x.service"), _mounted("/"), private=False) == CgroupView()
+
+
 def process(root: Path, pid: str, namespace: str, mounted: str = "/") -> None:
     """A /proc/PID of a process in the cgroup /pod, in a cgroup namespace that is a file's inode."""
     folder = root / pid

@@ -175,3 +175,24 @@ def test_a_value_that_nothing_in_the_program_can_change(version: str, source: Or
     code = GomaxprocsAddresses(1, None, "exchange", can_be_called=False)
     facts = Facts(GoBuild(version), allowed_cpus=8, code=code)
     assert judged(facts, 3).origin is source
+
+
+@pytest.mark.parametrize(
+    ("facts", "live", "source"),
+    [
+        # Go 1.5 is the first that starts with the CPUs it has; it had 12.
+        (replace(OLD, build=GoBuild("go1.5")), LiveGomaxprocs(12, None, 12), Origin.CPU_COUNT),
+        # The limit gives the number of the CPUs at the start: it is the limit that counts now.
+        (PLAIN, LiveGomaxprocs(4, False, 4), Origin.CONTAINER),
+    ],
+)
+def test_a_value_with_two_reasons(facts: Facts, live: LiveGomaxprocs, source: Origin) -> None:
+    """The default of the version goes before what may have been at the start."""
+    assert origin(live, facts) is source
+
+
+def test_nothing_is_ignored_where_the_environment_is_unknown() -> None:
+    """It may be the variable that decides, and not the age of the runtime."""
+    unread = judge(LiveGomaxprocs(8, None, 8), replace(OLD, environment_read=False), 4.0)
+    assert (unread.ignored, unread.otherwise) == (None, Otherwise())
+    assert judge(LiveGomaxprocs(8, None, 8), OLD, 4.0).ignored is Ignored.OLD_GO
