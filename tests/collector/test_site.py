@@ -210,7 +210,7 @@ def test_with_tokens_only_who_has_one_sees_the_fleet(
     tokens = Tokens(str(file), time.time)
     guarded = Site(
         ("127.0.0.1", 0),
-        replace(SERVED[0], guard=lambda authorization: tokens.check(authorization, "") and None),
+        replace(SERVED[0], guard=tokens.admit),
     )
     try:
         url = f"http://127.0.0.1:{guarded.port}"
