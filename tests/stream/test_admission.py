@@ -190,7 +190,7 @@ def test_a_report_that_takes_too_long_ends_its_connection(limited: Callable[...,
         client = Client(running.port)
         client.open_stream()
         client.send(message(HELLO))
-        client.read()
+        eventually(lambda: running.metric("agents") == 1)
         client.send(message(b"\n" * (256 << 10), 4 * MIB))
         assert client.wait_for_end(200)
         assert closed(running, "slow") == 1
