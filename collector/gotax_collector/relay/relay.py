@@ -29,6 +29,7 @@ from gotax_collector.relay.pipe import Pipe
 log = logging.getLogger(__name__)
 
 _SWEEP_S = 0.25
+_STEP_MAX_S = 1.0
 _SMALL_BYTES = 64 << 10
 """Unread bytes of one connection that do no harm: pings, window updates, a small message."""
 
@@ -92,6 +93,8 @@ class Relay:
         self._of_group: Counter[str] = Counter()
         self._watched: set[Relayed] = set()  # with a deadline, beside the new ones
         self._unread_total = 0
+        self._clock_s = 0.0
+        """Time in which this loop has run. On a host that gives it no CPU, peers are not late."""
         self._server: asyncio.Server | None = None
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -185,7 +188,7 @@ class Relay:
         if connection.unread <= _SMALL_BYTES:
             return
         if connection.unread_since_s is None and not connection.is_busy:
-            connection.unread_since_s = _now()
+            connection.unread_since_s = self._clock_s
             self._watched.add(connection)
         if connection.unread > limits.unread_bytes:
             self.close_one(connection, "unread")
@@ -211,7 +214,7 @@ class Relay:
 
     def _become_new(self, connection: Relayed) -> None:
         connection.is_new = True
-        connection.since_s = _now()
+        connection.since_s = self._clock_s
         self._new.setdefault(connection.group, OrderedDict())[connection] = None
 
     def _forget_new(self, connection: Relayed) -> None:
@@ -232,14 +235,19 @@ class Relay:
         peer.abort()
 
     def stalled(self, connection: Relayed, is_stalled: bool) -> None:
-        connection.stalled_since_s = _now() if is_stalled else None
+        connection.stalled_since_s = self._clock_s if is_stalled else None
         if is_stalled:
             self._watched.add(connection)
 
     async def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        before = loop.time()
         while True:
             await asyncio.sleep(_SWEEP_S)
-            self._close_overdue(_now())
+            now = loop.time()
+            self._clock_s += min(now - before, _STEP_MAX_S)
+            before = now
+            self._close_overdue(self._clock_s)
 
     def _close_overdue(self, now: float) -> None:
         limits = self._limits
@@ -256,10 +264,6 @@ class Relay:
                     break
                 if connection.stalled_since_s is None:
                     self.close_one(connection, "new")
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def _is_over(since_s: float | None, most_s: float, now_s: float) -> bool:
