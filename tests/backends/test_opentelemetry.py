@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from gotax.exporters.backends import KINDS, open_delivery
 from gotax.exporters.backends.delivery import Delivery, Patience
-from gotax.exporters.backends.endpoint import parse_endpoint
 from gotax.exporters.backends.opentelemetry import OtlpBackend
+from gotax.exporters.endpoint import parse_endpoint
 from gotax.profile import Category
 from gotax.window import Window
 from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import (

@@ -14,9 +14,10 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from gotax.exporters.stream.connection import Destination
+from gotax.exporters.endpoint import Endpoint
 from gotax.exporters.stream.exporter import Identity, StreamExporter
 from gotax.exporters.stream.spool import Bounds, Spool
+from gotax.wire.addresses import parse_destination
 
 from tests.patience import PATIENCE_S
 from tests.unit.exporters.windows import story_window
@@ -44,7 +45,7 @@ def run(task: Task) -> None:
     ledger = os.open(folder / "ledger", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     number = int((folder / "next").read_text()) if (folder / "next").exists() else FIRST
     exporter = StreamExporter(
-        Destination(task.address, plaintext=True),
+        Endpoint(*parse_destination(task.address), is_secure=False),
         Identity(task.name, task.name),
         Spool(task.spool, Bounds(task.spool_bytes, 86_400)),
     )

@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("chdb", reason="no embedded ClickHouse for this platform")
 
 from gotax.exporters.credentials import Credentials
-from gotax.exporters.stream.connection import Destination
+from gotax.exporters.endpoint import Endpoint
 from gotax.exporters.stream.exporter import Identity, StreamExporter
 from gotax.exporters.stream.spool import Bounds, Spool
 
@@ -103,13 +103,15 @@ def test_it_receives_shows_its_metrics_and_ends_when_told(
         eventually(lambda: "collector ready" in log.read_text() or process.poll() is not None)
         ready = log.read_text()
         port, http = (int(re.findall(rf"{kind}_port=(\d+)", ready)[0]) for kind in ("grpc", "http"))
-        destination = Destination(
-            f"127.0.0.1:{port}",
+        endpoint = Endpoint(
+            "127.0.0.1",
+            port,
+            is_secure=True,
             credentials=Credentials(
                 ca=files.authority, certificate=files.agent_cert, key=files.agent_key
             ),
         )
-        agent = StreamExporter(destination, Identity("a", "a"), Spool("", Bounds(1 << 20, 60)))
+        agent = StreamExporter(endpoint, Identity("a", "a"), Spool("", Bounds(1 << 20, 60)))
         agent.publish(story_window())
         eventually(lambda: agent.statistics().acknowledged == 1)
         with urllib.request.urlopen(
@@ -150,8 +152,8 @@ def test_a_store_that_does_not_return_does_not_keep_it(tmp_path: Path, within_s:
     try:
         eventually(lambda: "collector ready" in log.read_text() or process.poll() is not None)
         port = int(re.findall(r"grpc_port=(\d+)", log.read_text())[0])
-        destination = Destination(f"127.0.0.1:{port}", plaintext=True)
-        agent = StreamExporter(destination, Identity("a", "a"), Spool("", Bounds(1 << 20, 60)))
+        endpoint = Endpoint("127.0.0.1", port, is_secure=False)
+        agent = StreamExporter(endpoint, Identity("a", "a"), Spool("", Bounds(1 << 20, 60)))
         agent.publish(story_window())
         eventually(lambda: "inserting" in log.read_text())
         began = time.monotonic()

@@ -16,7 +16,7 @@ from pathlib import Path
 import grpc
 import pytest
 from gotax.exporters.credentials import Credentials
-from gotax.exporters.stream.connection import Destination
+from gotax.exporters.endpoint import Endpoint
 from gotax.exporters.stream.exporter import Identity, StreamExporter
 from gotax.exporters.stream.spool import Bounds, Spool
 from gotax.wire.v1 import ingest_pb2
@@ -110,8 +110,10 @@ def guarded(files: Files, tmp_path: Path) -> Iterator[Guarded]:
     )
     store = MemoryStore()
     with collecting(store, setup) as running:
-        destination = Destination(
-            f"127.0.0.1:{running.port}",
+        endpoint = Endpoint(
+            "127.0.0.1",
+            running.port,
+            is_secure=True,
             credentials=Credentials(
                 ca=files.authority,
                 certificate=files.agent_cert,
@@ -119,7 +121,7 @@ def guarded(files: Files, tmp_path: Path) -> Iterator[Guarded]:
                 token_file=str(tmp_path / "token"),
             ),
         )
-        agent = StreamExporter(destination, Identity("honest", "n"), Spool("", Bounds(1 << 20, 60)))
+        agent = StreamExporter(endpoint, Identity("honest", "n"), Spool("", Bounds(1 << 20, 60)))
         agent.publish(story_window())
         eventually(lambda: agent.statistics().acknowledged == 1)
         yield Guarded(running, store, files)

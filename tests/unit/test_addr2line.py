@@ -57,7 +57,7 @@ def test_packed_by_upx_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="packed by UPX"):
         open_binary(str(path))
     path.write_bytes(make_elf([(1, 5, 0, 0x400000, 3000)], [], info.replace(b"UPX!", b"none")))
-    assert not open_binary(str(path)).is_go
+    assert not open_binary(str(path)).build
 
 
 @pytest.mark.parametrize("name", ["", "missing", "\0"])

@@ -9,7 +9,15 @@ import pytest
 from gotax import cli
 from gotax.cli import arguments
 from gotax.cli.output import EXIT_FAILED
-from gotax.wire.addresses import AddressError, Form, Url, parse_destination, parse_listen, parse_url
+from gotax.wire.addresses import (
+    AddressError,
+    Form,
+    Url,
+    joined,
+    parse_destination,
+    parse_listen,
+    parse_url,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -157,7 +165,7 @@ def test_a_destination_has_a_host_and_a_port(text: str) -> None:
 def test_a_destination_of_six_gets_its_brackets() -> None:
     """gRPC wants them."""
     for text in ("[fd00::5]:9746", "fd00::5:9746"):
-        assert arguments.collector_address(text) == "[fd00::5]:9746"
+        assert joined(*arguments.destination(text)) == "[fd00::5]:9746"
 
 
 @given(st.text(st.sampled_from("ah:/@[]%.?#1 0\u00fc\n\\-_*"), max_size=24))

@@ -8,7 +8,8 @@ from gotax.cli import agent
 from gotax.errors import UserError
 from gotax.exporters.backends import KINDS, open_delivery
 from gotax.exporters.backends.delivery import Delivery
-from gotax.exporters.backends.endpoint import Endpoint
+from gotax.exporters.credentials import Credentials
+from gotax.exporters.endpoint import Endpoint
 
 
 def deliveries(*flags: str) -> list[Delivery]:
@@ -51,6 +52,30 @@ def test_all_flags_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
     assert otlp.credentials.headers == ()
 
 
+def test_all_flags_of_the_collector_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With TLS and without it."""
+    seen: list[Endpoint] = []
+
+    def keep(endpoint: Endpoint, *_: object) -> None:
+        seen.append(endpoint)
+
+    monkeypatch.setattr("gotax.exporters.stream.exporter.StreamExporter", keep)
+    for flags in (
+        ("--collector", "[fd00::5]:9746", "--collector-plaintext"),
+        (
+            *("--collector", "C.example:1", "--collector-token-file", "t", "--collector-ca", "ca"),
+            *("--collector-cert", "c", "--collector-key", "k"),
+        ),
+    ):
+        agent._stream(cli.build_parser().parse_args(["agent", *flags]))
+    credentials = Credentials(ca="ca", certificate="c", key="k", token_file="t")
+    assert seen == [
+        Endpoint("fd00::5", 9746, is_secure=False),
+        Endpoint("c.example", 1, is_secure=True, credentials=credentials),
+    ]
+    assert [each.authority for each in seen] == ["[fd00::5]:9746", "c.example:1"]
+
+
 @pytest.mark.parametrize(
     ("flags", "text"),
     [
@@ -58,6 +83,19 @@ def test_all_flags_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
             ("--otlp-endpoint", "otel:4317"),
             "does not begin with http:// or https://: write http://HOST:PORT",
         ),
+        (
+            ("--collector", "c:1", "--collector-key", "k"),
+            "--collector-cert and --collector-key go together",
+        ),
+        (
+            ("--collector", "c:1", "--collector-plaintext", "--collector-ca", "ca"),
+            "--collector-plaintext has no use for certificates",
+        ),
+        (
+            ("--collector", "c:1", "--collector-token-file", "/nonexistent"),
+            "cannot read /nonexistent: No such file or directory",
+        ),
+        (("--collector-name", "n"), "--collector-name needs --collector"),
         (("--otlp-ca", "x"), "--otlp-ca needs --otlp-endpoint"),
         (("--parca-header", "a=b"), "--parca-header needs --parca-endpoint"),
         (("--parca-token-file", "x"), "--parca-token-file needs --parca-endpoint"),

@@ -38,10 +38,11 @@ KNOWS: dict[str, set[str]] = {
     "diagnosis": {"errors", *VALUES, "config", "confidence"},
     "kubernetes": {"errors", "process"},
     "exporters": {"", "errors", "extras", *VALUES, "wire", "confidence"},
-    "processes": {"errors", "profile", "process", "config", "lru", "linux", "golang"},
+    "reader": {"errors", "profile", "process", "lru", "linux", "golang"},
+    "processes": {"errors", "profile", "process", "config", "lru", "linux", "golang", "reader"},
     "symbols": {
-        *("profile", "process", "lru", "runs", "linux", "golang"),
-        "processes",
+        *("errors", "profile", "process", "lru", "runs", "linux", "golang"),
+        *("reader", "processes"),
     },
     "attribution": {"profile", "sampling", "processes", "symbols"},
     "accumulator": {"process", "profile", "window", "sampling", "processes", "symbols"},
@@ -52,27 +53,31 @@ KNOWS: dict[str, set[str]] = {
     },
     "session": {
         *("errors", *VALUES, "config", "names", "sampling", "linux"),
-        *("processes", "pipeline"),
+        *("reader", "processes", "pipeline"),
     },
     "forked": set(),
-    "addr2line": {"errors", "profile", "linux", "forked", "golang", "processes"},
+    "addr2line": {"errors", "profile", "linux", "forked", "golang", "reader"},
     "selftest": {"errors", "config", "linux", "sampling"},
     "recording": {"errors", *VALUES, "diagnosis"},
     "httpserver": {"errors", "exporters", "wire"},
     "daemon": {"errors", *VALUES, "config", "exporters", "session", "linux", "httpserver"},
     "cli": {
         *("", "errors", "extras", *VALUES, "config", "names", "diagnosis", "kubernetes"),
-        *("exporters", "wire", "linux", "session", "addr2line", "recording", "selftest", "daemon"),
-        "httpserver",
+        *("exporters", "wire", "linux", "reader", "session", "addr2line", "recording", "selftest"),
+        *("daemon", "httpserver"),
     },
     "__main__": {"cli"},
 }
 # The same within a package: a module knows those before it.
 WITHIN: dict[str, tuple[str, ...]] = {
     "processes": (
-        *("__init__", "counts", "opened", "files", "binaries", "containers", "membership"),
+        *("__init__", "counts", "files", "binaries", "containers", "membership"),
         *("address_space", "layout", "program", "go_runtime", "tracked_process", "table"),
         *("inspection", "first_look", "resolver"),
+    ),
+    "reader": (
+        *("__init__", "message", "confinement", "opened", "binary", "facts", "work", "worker"),
+        *("asking", "server", "pool"),
     ),
     "symbols": ("__init__", "classified", "ranges", "walks", "kernel", "symbolizer"),
 }
@@ -88,6 +93,8 @@ CONTAINERS_FILES = {
         "read_cgroup_view",
     ),
 }
+KERNELS_FILES = {"read_exe_link", "read_allowed_cpus"}
+"""Of these what no file system and no memory of the process is asked for: processes/files.py."""
 # The rooms of the collector, likewise. Of the agent they know gotax.wire and nothing else.
 SHARED = {"errors", "refusal", "report"}
 KNOWS_COLLECTOR: dict[str, set[str]] = {
@@ -256,15 +263,15 @@ def inner_arrows(package: Path) -> list[str]:
 
 
 def other_ways_to_files(package: Path) -> list[str]:
-    """Reads of what containers own that do not pass through ProcessFiles."""
+    """Reads of what containers own that no reader makes, but for what the kernel says itself."""
     return [
         f"{path.relative_to(package)}: {name}"
-        for folder in WITHIN
+        for folder in ("reader", "processes", "symbols")
         for path in sources(package / folder)
-        if path != package / "processes" / "files.py"
+        if path != package / "reader" / "work.py"
         for node in ast.walk(tree(path))
         if (name := getattr(node, "attr", getattr(node, "id", getattr(node, "name", ""))))
-        in CONTAINERS_FILES
+        in (CONTAINERS_FILES - (KERNELS_FILES if path.stem == "files" else set()))
     ]
 
 
@@ -486,10 +493,12 @@ def test_imports_within_a_package_have_an_order() -> None:
 
 
 def test_files_of_containers_are_read_one_way() -> None:
-    """So that this reading can move to a process of its own."""
+    """In a process of its own, which can be stopped."""
     assert other_ways_to_files(AGENT) == []
+    work = ast.unparse(tree(AGENT / "reader" / "work.py"))
+    assert all(name in work for name in CONTAINERS_FILES - {"read_memory_parts"} - KERNELS_FILES)
     files = ast.unparse(tree(AGENT / "processes" / "files.py"))
-    assert all(name in files for name in CONTAINERS_FILES - {"read_memory_parts"})
+    assert all(name in files for name in KERNELS_FILES)
 
 
 def test_modules_and_classes_are_small() -> None:

@@ -14,12 +14,13 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from gotax.config import Detail, Thresholds
-from gotax.errors import ParseError
+from gotax.errors import ParseError, ProcessGoneError
 from gotax.exporters.prometheus import Exposition, PrometheusExporter
 from gotax.findings import Verdict
 from gotax.golang.classmap import ClassMapReader
 from gotax.golang.gomaxprocs import find_gomaxprocs
 from gotax.golang.pclntab import Chains, Pclntab, parse_pclntab
+from gotax.linux import procfs
 from gotax.linux.elf import PF_X, FileReader, parse_elf
 from gotax.pipeline import Pipeline, Span
 from gotax.process import PodContainer, Workload
@@ -386,7 +387,7 @@ def test_a_process_that_ends_while_it_is_looked_at_again(
     else:
         tracked = processes.get(7)
         assert tracked
-        tracked.program.exe = None  # else it has called exec
+        tracked.program.link = ""  # else it has called exec
         assert processes.resolve(7) is tracked
     assert processes.get(7) is None
     assert not processes.unjudged()
@@ -564,6 +565,20 @@ def test_who_was_met_before_its_exec_is_what_it_became(
     assert by_container(window) == {("a" * 64, True): 2}
 
 
+def test_exec_seen_at_a_look_is_still_an_exec_at_the_drain(host: Host, known: Known) -> None:
+    """Samples of a process that was drained before are of its old program or of its new one."""
+    number = host.cgroup(RUN_ONE)
+    host.start(7, 100, known.program, RUN_ONE)
+    walk = pipeline(host)
+    walk.absorb(drain([StackCount(7, 2, cgroup_id=number)]), 0.0)
+    host.start(7, 100, known.program, RUN_ONE, stack=2)
+    assert walk.read_again([7]) == {7: True}
+    walk.absorb(drain([StackCount(7, 3, cgroup_id=1 << 40)]), 0.0)
+    window = walk.window(SPAN)
+    check_books(window, 5)
+    assert window.samples.lost == {"process-exec": 3}
+
+
 def test_runc_on_its_way_is_not_taken_for_the_containers_program(host: Host, known: Known) -> None:
     """runc's own process is a Go program too, but a look later it is the container's."""
     number = host.cgroup(RUN_ONE)
@@ -696,6 +711,96 @@ def test_cpu_time_of_who_was_never_drained_alive_is_its_samples(host: Host, know
     walk.absorb(drain([StackCount(7, 50, cgroup_id=number)]), 0.0)
     (report,) = walk.window(SPAN).reports
     assert report.cpu_ns == 50 * SPAN.period_ns
+
+
+def test_cpu_time_read_at_a_look_between_drains_is_not_counted_twice(
+    host: Host, known: Known
+) -> None:
+    """Samples of the time up to the look are drained after it. They count, the ticks do not."""
+    number = host.cgroup(RUN_ONE)
+    walk = pipeline(host)
+    host.start(7, 1 << 40, known.program, RUN_ONE)  # after the window began
+    use_cpu(host, 7, 200)
+    walk.absorb(drain([StackCount(7, 200, cgroup_id=number)]), 0.0)
+    use_cpu(host, 7, 230)
+    assert walk.read_again([7]) == {7: True}
+    host.end(7)
+    walk.absorb(drain([StackCount(7, 50, cgroup_id=number)]), 0.0)
+    (report,) = walk.window(SPAN).reports
+    assert report.samples == 250
+    assert report.cpu_ns == 2_000_000_000 + 50 * SPAN.period_ns
+
+
+def test_cpu_time_of_a_new_process_read_at_a_second_look_is_not_counted_twice(
+    host: Host, known: Known
+) -> None:
+    """Neither where no sample of the process was drained before the look."""
+    number = host.cgroup(RUN_ONE)
+    walk = pipeline(host)
+    host.start(7, 1 << 40, known.program, RUN_ONE)
+    walk.read_new([NewProcess(number, 7)])
+    use_cpu(host, 7, 30)
+    assert walk.read_again([7]) == {7: True}
+    host.end(7)
+    walk.absorb(drain([StackCount(7, 50, cgroup_id=number)]), 0.0)
+    (report,) = walk.window(SPAN).reports
+    assert report.cpu_ns == 50 * SPAN.period_ns
+
+
+def test_cpu_time_of_a_process_that_lives_on_after_a_look_is_the_kernels(
+    host: Host, known: Known
+) -> None:
+    """The next drain sees all its ticks, those of before the look too."""
+    number = host.cgroup(RUN_ONE)
+    walk = pipeline(host)
+    host.start(7, 1 << 40, known.program, RUN_ONE)
+    walk.read_new([NewProcess(number, 7)])
+    use_cpu(host, 7, 30)
+    walk.read_again([7])
+    use_cpu(host, 7, 80)
+    walk.absorb(drain([StackCount(7, 75, cgroup_id=number)]), 0.0)
+    (report,) = walk.window(SPAN).reports
+    assert report.cpu_ns == 800_000_000
+
+
+def test_cpu_time_of_a_process_that_ends_while_its_drain_is_resolved_is_the_kernels(
+    host: Host, known: Known
+) -> None:
+    """Its ticks were read after the drain, so that the drain's samples are in them."""
+    number = host.cgroup(RUN_ONE)
+    walk = pipeline(host)
+    host.start(7, 1 << 40, known.program, RUN_ONE)
+    use_cpu(host, 7, 80)
+    host.hide(7, "status")
+    walk.absorb(drain([StackCount(7, 75, cgroup_id=number)]), 0.0)
+    host.end(7)
+    walk.absorb(drain([StackCount(7, 5, cgroup_id=number)]), 0.0)
+    (report,) = walk.window(SPAN).reports
+    assert report.samples == 80
+    assert report.cpu_ns == 800_000_000 + 5 * SPAN.period_ns
+
+
+def test_cpu_time_of_a_process_that_ends_before_its_ticks_are_read_is_its_samples(
+    host: Host, known: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends between two reads of one drain: seen alive, with the ticks never read."""
+    read, pids = procfs.read_stat, list[int]()
+
+    def read_once(root: str, pid: int) -> procfs.Stat:
+        pids.append(pid)
+        if pids != [7]:
+            raise ProcessGoneError(f"PID {pid}")
+        return read(root, pid)
+
+    number = host.cgroup(RUN_ONE)
+    walk = pipeline(host)
+    host.start(7, 1 << 40, known.program, RUN_ONE)
+    use_cpu(host, 7, 80)
+    monkeypatch.setattr(procfs, "read_stat", read_once)
+    walk.absorb(drain([StackCount(7, 75, cgroup_id=number)]), 0.0)
+    (report,) = walk.window(SPAN).reports
+    assert pids == [7, 7]
+    assert report.cpu_ns == 75 * SPAN.period_ns
 
 
 def test_early_drains_are_counted_with_the_next(host: Host, known: Known) -> None:

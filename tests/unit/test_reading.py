@@ -92,7 +92,6 @@ def looked_at(pid: int, roots: Roots = REAL) -> tuple[Resolver, TrackedProcess]:
     tracked = table.resolve(pid)
     assert isinstance(tracked, TrackedProcess)
     table.refresh_go(tracked, {})
-    table.end_round()
     return table, tracked
 
 
@@ -139,8 +138,8 @@ def test_a_process_whose_main_thread_has_ended(
         assert isinstance(again, TrackedProcess)
         assert again.serial == serial  # it has not called exec
         ((binary, bias),) = tracked.program.located_runtimes()
-        assert binary.pclntab is not None
-        text = binary.pclntab.text_start + bias
+        assert binary.table is not None
+        text = binary.table.text_start + bias
         (mapping,) = [m for m in tracked.space.mappings() if m.start <= text < m.end]
         assert tracked.space.binary(mapping) is binary
 
@@ -326,7 +325,7 @@ def test_a_program_on_an_overlayfs(go_binary: GoBinary, tmp_path: Path, layout: 
         _, tracked = looked_at(pid)
         assert value_of(tracked) == 5
         assert tracked.space.program is not None
-        assert tracked.space.program.pclntab is not None
-        main = np.uint64(tracked.space.program.pclntab.text_start)
+        assert tracked.space.program.table is not None
+        main = np.uint64(tracked.space.program.table.text_start)
         (mapping,) = [m for m in tracked.space.mappings() if m.start <= int(main) < m.end]
         assert tracked.space.binary(mapping) is tracked.space.program

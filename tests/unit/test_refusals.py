@@ -316,7 +316,6 @@ def test_nothing_grows_in_five_thousand_windows_of_refusals(
             for tracked in table.go_processes():
                 table.refresh_go(tracked, {})
             table.end_window()
-            table.end_round()
         for _ in range(count // 25):  # and the whole way, which is slower
             walked(walk, known)
         gc.collect()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from gotax.config import Detail, Roots, Thresholds
 from gotax.errors import UserError
 from gotax.extras import needed_by
 from gotax.names import NOBODY, Names
+from gotax.reader.server import ForkServer
 from gotax.session import Plan, Scope
 
 if TYPE_CHECKING:
@@ -187,6 +189,10 @@ def thresholds_of(options: argparse.Namespace) -> Thresholds:
 
 
 def plan_of(options: argparse.Namespace, detail: Detail, scope: Scope | None = None) -> Plan:
+    """Forks the server of readers, before the watch of the pods begins its thread. It ends with
+    this process."""
+    server = ForkServer()
+    atexit.register(server.close)
     return Plan(
         hz=options.hz,
         drain_s=_INTERACTIVE_DRAIN_S,
@@ -196,6 +202,7 @@ def plan_of(options: argparse.Namespace, detail: Detail, scope: Scope | None = N
         detail=detail,
         host=node_name_of(options),
         names=names_of(options),
+        server=server,
     )
 
 

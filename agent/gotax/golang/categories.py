@@ -407,8 +407,9 @@ MEANING: Final[dict[Category, Meaning]] = {
 }
 
 
-_CLOSURE = re.compile(
-    r"(?:\.func\d+|\.\d+|\.gowrap\d+|\.deferwrap\d+|-range\d+|\.abi0|\.abiinternal|-fm)+$"
+# What ends the name of a closure, from its end to its beginning: so one pass finds all of it.
+_CLOSURE_REVERSED = re.compile(
+    r"(?:\d+(?:cnuf\.|parwog\.|parwrefed\.|egnar-|\.)|0iba\.|lanretniiba\.|mf-)*"
 )
 _BRACKETS = re.compile(r"\[[^\[\]]*\]")
 _NESTING_MAX = 8  # of type arguments in brackets; deeper names match nothing
@@ -480,7 +481,7 @@ def function_code(name: str) -> int:
         code = _runtime_code(name[dot + 1 :])
         return UNLISTED if code is None else code
     if package in _ELSEWHERE_PACKAGES:
-        code = _ELSEWHERE_NAMES.find(_CLOSURE.sub("", name))
+        code = _ELSEWHERE_NAMES.find(_without_closures(name))
         if code is not None:
             return code
     code = _WHOLE_PACKAGES.get(package)
@@ -489,7 +490,7 @@ def function_code(name: str) -> int:
     if package == "_":
         # Go 1.27 calls a closure of an inlined function "_.goready.func1", and may do so to a
         # user's "main" or "init" as well: only names that could hardly be others' are believed.
-        code = _RUNTIME_NAMES.whole(_CLOSURE.sub("", name[2:]))
+        code = _RUNTIME_NAMES.whole(_without_closures(name[2:]))
         return _USER if code is None or code == _OTHER else code
     for tree, tree_code in _PACKAGE_TREES:
         if package.startswith(tree):
@@ -499,12 +500,18 @@ def function_code(name: str) -> int:
     return _USER
 
 
+def _without_closures(name: str) -> str:
+    """The function that a closure or a wrapper was made for."""
+    found = _CLOSURE_REVERSED.match(name[::-1])
+    return name[: len(name) - found.end()] if found else name
+
+
 def _runtime_code(name: str) -> int | None:
     """The code of ``name``, which is relative to package runtime; None when no set has it."""
     code = _RUNTIME_NAMES.whole(name)
     if code is not None:
         return code
-    name = _CLOSURE.sub("", name)
+    name = _without_closures(name)
     code = _RUNTIME_NAMES.whole(name)
     if code is not None:
         return code

@@ -33,6 +33,7 @@ process 65,530 (vm.max_map_count)."""
 _MAX_ENVIRONMENT_BYTES = 1 << 20
 _MAX_MEMORY_BYTES = 1 << 20
 _MAX_MAPPINGS = 4096
+_MAX_PATHS_BYTES = 256 * 1024  # of the mappings of one process; of a database 10 KB
 _MAX_FDS = 64
 _MAX_THREADS = 256  # looked at for one that lives; ended ones vanish by themselves
 _MAX_AUXV_BYTES = 4096
@@ -207,12 +208,23 @@ def read_status_line(root: str, process: str, name: str) -> str:
 def parse_maps(data: bytes) -> tuple[Mapping, ...]:
     """The executable mappings in address order, at most 4096 of them; other lines are passed.
 
-    If there are more, the last one is ``UNLISTED``: from there to the end of all addresses.
+    If there are more, or their paths are too long, the last one is ``UNLISTED``: from there to the
+    end of all addresses.
     """
-    found = tuple(_mapping(m) for m in islice(_executable(data), _MAX_MAPPINGS + 1))
-    if len(found) <= _MAX_MAPPINGS:
-        return found
-    return (*found[:-1], _unlisted(found[-1].start))
+    found: list[Mapping] = []
+    paths: dict[str, str] = {}
+    size = 0
+    for match in _executable(data):
+        mapping = _mapping(match)
+        if mapping.path not in paths:
+            paths[mapping.path] = mapping.path
+            size += len(mapping.path)
+        if len(found) == _MAX_MAPPINGS or size > _MAX_PATHS_BYTES:
+            found.append(_unlisted(mapping.start))
+            break
+        path = paths[mapping.path]
+        found.append(mapping if path is mapping.path else replace(mapping, path=path))
+    return tuple(found)
 
 
 def _executable(data: bytes) -> Iterator[re.Match[bytes]]:

@@ -200,7 +200,7 @@ def test_the_agents_file_is_made_of_the_values(tmp_path: Path) -> None:
     assert (options.max_series, options.log_level) == (1_000_000, "debug")
     assert (options.drop_label, options.gc_share) == (["pod", "id"], 1e-7)
     assert (options.collector, options.collector_plaintext) == (
-        "gotax-collector.gotax.svc:9746",
+        ("gotax-collector.gotax.svc", 9746),
         True,
     )
     assert (options.collector_name, options.spool_dir, options.spool_max_bytes) == (
@@ -240,7 +240,7 @@ def test_the_agents_certificates_are_where_they_are_mounted(tmp_path: Path) -> N
     (mount,) = (m for m in container["volumeMounts"] if m["name"] == "tls")
     files = (options.collector_ca, options.collector_cert, options.collector_key)
     assert files == tuple(f"{mount['mountPath']}/{n}" for n in ("ca.crt", "tls.crt", "tls.key"))
-    assert (options.collector, options.collector_plaintext) == ("c:1", False)
+    assert (options.collector, options.collector_plaintext) == (("c", 1), False)
 
 
 def test_pods_are_replaced_when_their_file_changes() -> None:

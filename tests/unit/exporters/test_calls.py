@@ -17,10 +17,10 @@ import pytest
 import trustme
 from gotax.errors import UserError
 from gotax.exporters.backends.delivery import DeliveryError
-from gotax.exporters.backends.endpoint import parse_endpoint
 from gotax.exporters.backends.grpccall import GZIP, GrpcCall
 from gotax.exporters.backends.httpcall import HttpCall
 from gotax.exporters.credentials import Credentials
+from gotax.exporters.endpoint import parse_endpoint
 
 from tests.patience import PATIENCE_S
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 from gotax.errors import UserError
-from gotax.exporters.backends.endpoint import Endpoint, parse_endpoint
 from gotax.exporters.credentials import Credentials
+from gotax.exporters.endpoint import Endpoint, parse_endpoint
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from gotax.errors import ParseError
@@ -133,6 +135,9 @@ def test_an_endless_table_is_not_read_to_the_end_of_the_file() -> None:
         def read(self, offset: int, length: int) -> bytes:
             self.furthest = max(self.furthest, offset + length)
             return b"\1" * length
+
+        def extents(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
+            yield offset, offset + length
 
     reader = Endless()
     with pytest.raises(ParseError):

@@ -49,9 +49,14 @@ def test_nothing_is_guessed(tmp_path: Path) -> None:
         pidnamespace.read_pid_namespace(str(tmp_path))
 
 
-def test_others_are_neither_we_nor_our_ancestors(tmp_path: Path) -> None:
-    for name, parent in (("1", 0), ("20", 1), ("30", 20), ("40", 1)):
+def test_others_are_neither_we_nor_our_ancestors_nor_our_readers(tmp_path: Path) -> None:
+    for name, parent in (("1", 0), ("20", 1), ("30", 20), ("40", 1), ("41", 30)):
         process(tmp_path, name, name, 4026532178, parent)
+    for name, parent in (("50", 30), ("51", 50)):
+        process(tmp_path, name, name, 4026532178, parent)
+        status = tmp_path / name / "status"
+        status.write_text(status.read_text().replace("Name:\tx", "Name:\tgotax-reader"))
     (tmp_path / "self").symlink_to("30")
     assert pidnamespace.read_own_pid(str(tmp_path)) == 30
-    assert pidnamespace.read_others(str(tmp_path)) == [40]
+    # A shell that started programs and then became gotax is their parent.
+    assert pidnamespace.read_others(str(tmp_path)) == [40, 41]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from gotax.exporters.backends.delivery import Delivery
-from gotax.exporters.backends.endpoint import Endpoint
 from gotax.exporters.credentials import require_readable
+from gotax.exporters.endpoint import Endpoint
 from gotax.extras import needed_by
 
 

@@ -10,8 +10,8 @@ import grpc
 import gotax
 from gotax.errors import UserError
 from gotax.exporters.backends.delivery import DeliveryError
-from gotax.exporters.backends.endpoint import Endpoint
 from gotax.exporters.credentials import Stamp, read_headers, stamp
+from gotax.exporters.endpoint import Endpoint
 from gotax.exporters.grpcchannel import open_channel
 
 GZIP = grpc.Compression.Gzip
@@ -83,14 +83,9 @@ class GrpcCall:
         if self._channel is None or (now != self._stamp and not self._is_aborted):
             if self._channel is not None:
                 self._channel.close()
-            self._channel = self._new_channel()
+            self._channel = open_channel(self._endpoint, _OPTIONS, self._compression)
             self._stamp = now
         return self._channel
-
-    def _new_channel(self) -> grpc.Channel:
-        endpoint = self._endpoint
-        credentials = endpoint.credentials if endpoint.is_secure else None
-        return open_channel(endpoint.authority, credentials, _OPTIONS, self._compression)
 
     def _explained(self, code: grpc.StatusCode, details: str) -> DeliveryError:
         reason = code.name.lower().replace("_", "-")

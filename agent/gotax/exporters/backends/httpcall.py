@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import gotax
 from gotax.errors import UserError
 from gotax.exporters.backends.delivery import DeliveryError
-from gotax.exporters.backends.endpoint import Endpoint
 from gotax.exporters.credentials import Headers, Stamp, read_headers, stamp
+from gotax.exporters.endpoint import Endpoint
 from gotax.wire.addresses import AddressError, Form, Url, parse_url
 
 if TYPE_CHECKING:

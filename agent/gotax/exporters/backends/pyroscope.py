@@ -10,9 +10,9 @@ import uuid
 from collections.abc import Iterable, Iterator
 
 from gotax.exporters.backends.containerprofile import Batch
-from gotax.exporters.backends.endpoint import Endpoint
 from gotax.exporters.backends.httpcall import HttpCall
 from gotax.exporters.backends.series import Series, series_groups
+from gotax.exporters.endpoint import Endpoint
 from gotax.window import Window
 
 PATH = "/push.v1.PusherService/Push"

@@ -17,13 +17,8 @@ import grpc
 
 import gotax
 from gotax.errors import UserError
-from gotax.exporters.credentials import (
-    Credentials,
-    Headers,
-    read_file,
-    read_headers,
-    read_token,
-)
+from gotax.exporters.credentials import Credentials, Headers, read_headers, read_token
+from gotax.exporters.endpoint import Endpoint
 from gotax.exporters.grpcchannel import open_channel
 from gotax.wire.parsing import parsed
 from gotax.wire.v1 import ingest_pb2
@@ -41,24 +36,6 @@ _OPTIONS = (
 )
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _GRACE_S = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """``address`` is HOST:PORT. Without ``plaintext`` it is TLS."""
-
-    address: str
-    plaintext: bool = False
-    credentials: Credentials = Credentials()
-
-    def check(self) -> None:
-        """UserError for what cannot work."""
-        if self.credentials.is_half:
-            raise UserError("--collector-cert and --collector-key go together")
-        if self.plaintext and self.credentials.tls_files:
-            raise UserError("--collector-plaintext has no use for certificates")
-        for name in self.credentials.files:
-            read_file(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +99,7 @@ class Connection:
     def __init__(
         self,
         number: int,
-        destination: Destination,
+        endpoint: Endpoint,
         hello: ingest_pb2.Hello,
         arrivals: SimpleQueue[Arrival | None],
     ) -> None:
@@ -131,11 +108,7 @@ class Connection:
         self._is_open = False  # something has come
         self._sent = 0
         self._requests: SimpleQueue[ingest_pb2.StreamRequest | None] = SimpleQueue()
-        self._channel = open_channel(
-            destination.address,
-            None if destination.plaintext else destination.credentials,
-            _OPTIONS,
-        )
+        self._channel = open_channel(endpoint, _OPTIONS)
         self.send(ingest_pb2.StreamRequest(hello=hello))
         method: grpc.StreamStreamMultiCallable[ingest_pb2.StreamRequest, bytes]
         method = self._channel.stream_stream(
@@ -145,7 +118,7 @@ class Connection:
             response_deserializer=None,
         )
         self._call = method(
-            self._iterate(), metadata=_metadata(destination.credentials), wait_for_ready=False
+            self._iterate(), metadata=_metadata(endpoint.credentials), wait_for_ready=False
         )
         self._reader = threading.Thread(target=self._read, name="collector", daemon=True)
         self._reader.start()

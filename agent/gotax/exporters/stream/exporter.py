@@ -19,14 +19,14 @@ from queue import Empty, SimpleQueue
 
 from gotax.errors import UserError
 from gotax.exporters.backoff import BackOff
-from gotax.exporters.credentials import Stamp, stamp
+from gotax.exporters.credentials import Stamp, read_file, stamp
+from gotax.exporters.endpoint import Endpoint
 from gotax.exporters.metrics.family import Family
 from gotax.exporters.stream import encoding, metrics
 from gotax.exporters.stream.connection import (
     Ack,
     Arrival,
     Connection,
-    Destination,
     Ended,
     Goodbye,
     Welcome,
@@ -71,17 +71,18 @@ class Identity:
 
 
 class StreamExporter:
-    """An ``Exporter``. UserError where a file or the spool cannot be used."""
+    """An ``Exporter``. UserError where a file of the credentials cannot be read."""
 
-    def __init__(self, destination: Destination, identity: Identity, spool: Spool) -> None:
-        destination.check()
+    def __init__(self, endpoint: Endpoint, identity: Identity, spool: Spool) -> None:
+        for name in endpoint.credentials.files:
+            read_file(name)
         self._windows = WindowQueue(WINDOWS_MAX)
         self._arrivals: SimpleQueue[Arrival | None] = SimpleQueue()
         self._overrun = 0  # windows that publish had no room for
         self._overrun_told = 0
         self._is_woken = False
         self._spool = spool
-        self._sender = _Sender(destination, identity, spool, self._arrivals)
+        self._sender = _Sender(endpoint, identity, spool, self._arrivals)
         self._is_closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="stream", daemon=True)
         self._thread.start()
@@ -165,12 +166,12 @@ class _Sender:
 
     def __init__(
         self,
-        destination: Destination,
+        endpoint: Endpoint,
         identity: Identity,
         spool: Spool,
         arrivals: SimpleQueue[Arrival | None],
     ) -> None:
-        self._destination = destination
+        self._endpoint = endpoint
         self._epoch = random.SystemRandom().getrandbits(64)
         self._hello = hello(identity.agent, identity.node, self._epoch)
         self._spool = spool
@@ -278,10 +279,10 @@ class _Sender:
     def _connect(self) -> None:
         self._begin()
         self.connections += 1
-        self._stamp, self._stamp_at_s = stamp(self._destination.credentials.files), time.monotonic()
+        self._stamp, self._stamp_at_s = stamp(self._endpoint.credentials.files), time.monotonic()
         try:
             self._connection = Connection(
-                self.connections, self._destination, self._hello, self._arrivals
+                self.connections, self._endpoint, self._hello, self._arrivals
             )
         except UserError as error:
             self._lose("files", str(error))
@@ -357,7 +358,7 @@ class _Sender:
         self._disconnect()
         log.warning(
             "no stream to the collector %s (%s: %s); next try in %.1f s; %d windows wait",
-            self._destination.address,
+            self._endpoint.authority,
             reason,
             ascii(text)[1:-1][:200],
             wait_s,
@@ -373,4 +374,4 @@ class _Sender:
         if now - self._stamp_at_s < _FILES_EVERY_S:
             return False
         self._stamp_at_s = now
-        return stamp(self._destination.credentials.files) != self._stamp
+        return stamp(self._endpoint.credentials.files) != self._stamp

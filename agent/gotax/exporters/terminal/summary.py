@@ -64,6 +64,9 @@ _WHY = {
     "procfs-hidden": "/proc is mounted with hidepid, and gotax lacks CAP_SYS_PTRACE",
     "process-gone": "they ended before gotax could read them",
     "elf-packed": "packed by UPX",
+    "binary-hostile": "their files or memory held up the process that reads them",
+    "binary-pending": "there was no time to read them yet",
+    "reader-stuck": "files and memory of other programs do not answer",
 }
 
 

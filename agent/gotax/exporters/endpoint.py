@@ -1,4 +1,4 @@
-"""Where a backend is, and who gotax is to it."""
+"""Where a remote service is, and the credentials for it."""
 
 from __future__ import annotations
 
