@@ -13,8 +13,8 @@ from pathlib import Path
 import grpc
 import pytest
 from gotax.exporters.credentials import Credentials
+from gotax.exporters.endpoint import Endpoint
 from gotax.exporters.stream import exporter as exporter_module
-from gotax.exporters.stream.connection import Destination
 from gotax.exporters.stream.exporter import Identity, StreamExporter
 from gotax.exporters.stream.spool import Bounds, Spool
 from gotax.wire.v1 import ingest_pb2
@@ -63,10 +63,9 @@ def guard(folder: Path, now: Callable[[], float] = time.time, text: str = TOKEN)
 
 
 def streaming(running: Collecting, name: str = "honest", token_file: str = "") -> StreamExporter:
-    destination = Destination(
-        f"127.0.0.1:{running.port}", plaintext=True, credentials=Credentials(token_file=token_file)
-    )
-    return StreamExporter(destination, Identity(name, name), Spool("", Bounds(8 << 20, 3600)))
+    credentials = Credentials(token_file=token_file)
+    endpoint = Endpoint("127.0.0.1", running.port, is_secure=False, credentials=credentials)
+    return StreamExporter(endpoint, Identity(name, name), Spool("", Bounds(8 << 20, 3600)))
 
 
 def delivers(agent: StreamExporter) -> None:

@@ -131,8 +131,8 @@ def test_time_in_which_the_collector_had_no_cpu_is_not_the_peers(
 
 def test_unread_bytes_of_new_connections_count_together() -> None:
     async def test(relay: Relay, _: Echo) -> None:
-        ends = [await connected(relay) for _ in range(4)]
-        for _, writer in ends:
+        ends = [await connected(relay) for _number in range(4)]
+        for _reader, writer in ends:
             writer.write(bytes(50_000))
         await until(lambda: relay.counters.closed["unread"] == 2)
         assert relay.unread_bytes == 100_000
