@@ -17,9 +17,9 @@ from gotax.errors import ReadError, UserError
 from gotax.forked import forked
 from gotax.golang.pclntab import Pclntab, Symbols
 from gotax.linux.procfs import FileId
-from gotax.processes.binaries import PASSING, Binary
-from gotax.processes.opened import BorrowedFile
 from gotax.profile import Frame, UInt64Array
+from gotax.reader.binary import PASSING, ParsedBinary
+from gotax.reader.opened import BorrowedFile
 
 _BATCH_BYTES = 1 << 20  # some hundred thousand addresses: of each function tables are read once
 _MAX_LINE_BYTES = 4096
@@ -47,7 +47,7 @@ _PROBLEMS = {
 """For people; the names are those of the metrics (docs/metrics.md)."""
 
 
-def open_binary(path: str) -> Binary:
+def open_binary(path: str) -> ParsedBinary:
     """Raises UserError for what cannot be read, or is neither Go nor has symbols."""
     try:
         status = os.stat(path)
@@ -57,7 +57,7 @@ def open_binary(path: str) -> Binary:
     if not stat.S_ISREG(status.st_mode):
         raise UserError(f"{path} is no regular file")
     file_id = FileId(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
-    binary = Binary(BorrowedFile(file_id, path), path, serial=1, for_processes=False)
+    binary = ParsedBinary(BorrowedFile(file_id, path), path, for_processes=False)
     is_small = binary.elf is not None and binary.elf.bits != 64
     if problem := "elf-unsupported" if is_small else binary.problem:
         why = _PROBLEMS.get(problem, "is damaged")
@@ -66,10 +66,10 @@ def open_binary(path: str) -> Binary:
 
 
 def available_lines(fd: int) -> Iterator[list[str]]:
-    """The lines of a file, terminal, pipe or socket, as many at a time as are there already.
+    """The lines of a file, terminal, pipe or socket: at each step all that are available.
 
-    Waits only while there is none: whoever writes one line gets its answer before the next one.
-    What is longer than an address can be need not end to be a line.
+    Waits only if there is none, so that a client that writes one line gets its answer at once.
+    A line that is too long for an address is returned before its end.
     """
     rest = b""
     ended = False
@@ -91,7 +91,7 @@ def available_lines(fd: int) -> Iterator[list[str]]:
         yield b"\n".join(lines).decode("utf-8", "replace").split("\n") if lines else []
 
 
-def addr2line(binary: Binary, texts: Sequence[str]) -> Iterator[str]:
+def addr2line(binary: ParsedBinary, texts: Sequence[str]) -> Iterator[str]:
     """Per hexadecimal address one line per inline level, innermost first, tab-separated.
 
     address as given, function, file, line, ``inline`` or ``outer``; ``?`` for what is unknown, and
@@ -140,7 +140,7 @@ def _with_unknown(found: _Answers) -> _Answers:
     )
 
 
-def _answers(binary: Binary, addresses: UInt64Array) -> _Answers:
+def _answers(binary: ParsedBinary, addresses: UInt64Array) -> _Answers:
     """What is said of each address, which is unique."""
     go = _in_go(binary, addresses)
     # What is outside Go code, or cannot be read, as ``calls`` will say.
@@ -163,7 +163,7 @@ def _answers(binary: Binary, addresses: UInt64Array) -> _Answers:
     )
 
 
-def _in_go(binary: Binary, addresses: UInt64Array) -> _Answers:
+def _in_go(binary: ParsedBinary, addresses: UInt64Array) -> _Answers:
     """As ``_pieces`` has them, without a Frame for each line; none outside Go code."""
     none, nowhere = _texts(()), np.zeros(len(addresses), np.intp)
     if binary.pclntab is None:

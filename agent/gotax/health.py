@@ -22,6 +22,7 @@ def health_of(
             "binaries": len(binaries),
             "cgroup-ids": len(processes.cgroups),
             "pod-containers": len(names),
+            "hostile-subjects": processes.reader.hostile,
         },
         cache_evictions={
             **{name: cache.evictions for name, cache in caches.items()},
@@ -29,4 +30,7 @@ def health_of(
             "cgroup-ids": processes.cgroups.evictions,
         },
         errors={**processes.errors, **names.counts},
+        reader_restarts=dict(processes.reader.restarts),
+        reader_cpu_s=processes.reader.cpu_s(),
+        readers_stuck=processes.reader.abandoned,
     )

@@ -16,7 +16,7 @@ from gotax.config import Detail, Thresholds
 from gotax.diagnosis.change import ChangeWatch, Settings
 from gotax.diagnosis.reports import Measured, Reports
 from gotax.health import health_of
-from gotax.names import NOBODY, Names
+from gotax.names import NO_NAMES, Names
 from gotax.processes.containers import ReadBounds
 from gotax.processes.resolver import Resolver
 from gotax.processes.tracked_process import TrackedProcess
@@ -44,16 +44,19 @@ class Pipeline:
         host: str,
         thresholds: Thresholds,
         detail: Detail,
-        names: Names = NOBODY,
+        names: Names = NO_NAMES,
     ) -> None:
         self._processes = processes
         self._names = names
-        self._symbolizer = Symbolizer(processes.proc_root, detail.lines, detail.names)
+        self._symbolizer = Symbolizer(
+            processes.proc_root, detail.lines, detail.names, processes.errors
+        )
         self._host = host
         self._detail = detail
         self._reports = Reports(thresholds, detail.functions, processes.errors)
         self._changes = ChangeWatch(Settings.settling(thresholds.settle_s))
         self._accumulator = Accumulator()
+        self._pending = 1 << 32
 
     def scan(self, pids: Collection[int] | None = None) -> None:
         """Read these processes, or all of the host, so that idle Go programs are reported too."""
@@ -63,7 +66,13 @@ class Pipeline:
             key = tracked.process.container.key
             if key not in self._reports.counters:
                 self._reports.counters[key] = self._processes.usage(tracked)
-        self._processes.end_round()
+
+    def read_pending(self) -> bool:
+        """Go on with what there was no time to read. Whether that helped, and there is more."""
+        before = self._pending
+        self._processes.begin_round(is_early=True)
+        self._pending = self._processes.read_pending()
+        return 0 < self._pending < before
 
     def read_new(self, new_processes: Sequence[NewProcess]) -> list[int]:
         """Read processes sampled for the first time; returns the PIDs of those that run."""
@@ -88,11 +97,11 @@ class Pipeline:
         accumulated, errors = self._accumulator, self._processes.errors
         kernel_stack = self._symbolizer.kernel_stack if self._detail.kernel_frames else None
         self._processes.begin_round(is_early)
+        self._processes.read_pending()
         owners = find_owners(drain, self._processes, accumulated.lost)
         native = self._detail.native_frames
         user_stacks = find_user_stacks(drain, owners, self._symbolizer, native)
         truncated = accumulated.add(drain, owners, user_stacks, kernel_stack, is_early)
-        self._processes.end_round()
         if truncated:
             errors["stack-truncated"] += truncated
         if drain.missed:
@@ -116,7 +125,6 @@ class Pipeline:
         reports = self._reports.of_window(measured, profile, span.duration_s, accumulated.cpus)
         unjudged, judged = accumulated.unjudged(processes.unjudged()), processes.judged()
         processes.end_window()
-        processes.end_round()
         work_s = accumulated.work_s + time.thread_time() - started
         attributed = int(profile.samples.sum())
         window = Window(

@@ -17,10 +17,12 @@ from gotax.linux import pidnamespace
 from gotax.linux.access import require_access
 from gotax.linux.cgroups.hierarchies import find_hierarchies
 from gotax.linux.procfs import list_pids
-from gotax.names import NOBODY, Names
+from gotax.names import NO_NAMES, Names
 from gotax.pipeline import Pipeline, Span
 from gotax.processes.first_look import LookSchedule
 from gotax.processes.resolver import Resolver
+from gotax.reader.pool import ROUND_WAIT_S, Pool
+from gotax.reader.server import ForkServer
 from gotax.sampling import preflight
 from gotax.sampling.loader import Watch
 from gotax.sampling.sampler import EVERYTHING, Sampler, Target
@@ -28,6 +30,8 @@ from gotax.window import Window
 
 _SCAN_INTERVAL_S = 60.0
 _CGROUP_DIRECTORIES_MAX = 4096
+_WAIT_SHARE, _LEAST_WAIT_S = 0.2, 0.4
+"""A round waits for readers for this share of the time between two drains, or so long."""
 
 
 class Stop(Protocol):
@@ -58,8 +62,9 @@ class Scope:
 class Plan:
     """How to sample.
 
-    ``drain_s``: how often the kernel's counts are fetched at least. ``names``: who knows the
-    containers' pods.
+    ``drain_s``: how often the kernel's counts are fetched at least. ``names``: the source of
+    the pods of containers. ``server`` forks readers; without it a session starts one, which a
+    process with threads must not do.
     """
 
     hz: int
@@ -69,7 +74,8 @@ class Plan:
     thresholds: Thresholds = Thresholds()
     detail: Detail = Detail()
     host: str = ""
-    names: Names = NOBODY
+    names: Names = NO_NAMES
+    server: ForkServer | None = None
 
 
 class Session:
@@ -79,7 +85,12 @@ class Session:
         """``watch`` is called while the BPF program is compiled, and may raise to give up."""
         self._plan = plan
         self._cgroups = _CgroupScope(plan.scope.cgroups, plan.roots)
-        self._processes = Resolver(plan.roots)
+        target = replace(self._target(), pid_namespace=_nested_namespace(plan.roots))
+        server = plan.server or ForkServer()
+        self._own_server = None if plan.server else server
+        wait_s = min(ROUND_WAIT_S, max(_LEAST_WAIT_S, _WAIT_SHARE * plan.drain_s))
+        self._readers = Pool(server, wait_s)
+        self._processes = Resolver(plan.roots, self._readers)
         self._pipeline = Pipeline(
             self._processes,
             plan.host or socket.gethostname(),
@@ -87,7 +98,6 @@ class Session:
             plan.detail,
             plan.names,
         )
-        target = replace(self._target(), pid_namespace=_nested_namespace(plan.roots))
         self._sampler = Sampler(plan.hz, plan.drain_s, target, plan.detail.kernel_frames, watch)
         self._schedule = LookSchedule()
         self._scanned = 0.0
@@ -104,17 +114,17 @@ class Session:
         return Target(tgids=scope.pids | self._cgroups.tgids())
 
     def __enter__(self) -> Self:
-        preflight.require()
-        scope = self._plan.scope
-        require_access(
-            self._plan.roots.proc,
-            None if scope.is_host else scope.pids | self._cgroups.tgids(),
-        )
-        self._sampler.__enter__()
         try:
+            preflight.require()
+            scope = self._plan.scope
+            require_access(
+                self._plan.roots.proc,
+                None if scope.is_host else scope.pids | self._cgroups.tgids(),
+            )
+            self._sampler.__enter__()
             self._scan()
         except BaseException:
-            self._sampler.close()
+            self._close()
             raise
         return self
 
@@ -124,13 +134,22 @@ class Session:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._close()
+
+    def _close(self) -> None:
         self._sampler.close()
+        self._readers.close()
+        if self._own_server is not None:
+            self._own_server.close()
 
     def windows(self, window_s: float, stop: Stop) -> Iterator[Window]:
         """A window every ``window_s`` seconds, on a fixed schedule; the last one is cut short.
 
         Ends once ``stop`` is set: with a last window of what was counted until then.
         """
+        self._readers.is_stopping = stop.is_set
+        while not stop.is_set() and self._pipeline.read_pending():
+            pass
         started = due = time.monotonic()
         started_unix_ns = time.time_ns()
         while not stop.is_set():

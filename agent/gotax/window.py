@@ -85,6 +85,9 @@ class Health:
     cache_entries: dict[str, int] = field(default_factory=dict)
     cache_evictions: dict[str, int] = field(default_factory=dict)
     errors: dict[str, int] = field(default_factory=dict)
+    reader_restarts: dict[str, int] = field(default_factory=dict)
+    reader_cpu_s: float = 0.0
+    readers_stuck: int = 0
 
 
 @dataclass(frozen=True, slots=True)

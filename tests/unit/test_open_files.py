@@ -1,4 +1,4 @@
-"""Between two rounds the agent holds no file of anybody: neither descriptor nor what was read."""
+"""Between two requests a reader has no file open."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def times_open(path: Path) -> int:
         try:
             found += os.readlink(f"/proc/self/fd/{name}") == str(path)
         except FileNotFoundError:
-            continue  # of the listing itself
+            continue  # the descriptor of the listing itself
     return found
 
 
-def test_an_executable_is_closed_in_the_end_of_every_round(go_binary: Callable[..., Path]) -> None:
-    """Also in those after the first, in which new functions of a process known already are read."""
+def test_an_executable_is_closed_after_every_question(go_binary: Callable[..., Path]) -> None:
+    """Also after questions about new functions of a known process."""
     path = go_binary("symbols", "1.27.3")
     with subprocess.Popen(
         [path],
@@ -37,7 +37,7 @@ def test_an_executable_is_closed_in_the_end_of_every_round(go_binary: Callable[.
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        before = times_open(path)  # by other tests
+        before = times_open(path)  # opened by other tests
         table = Resolver(Roots())
         for number in range(3):
             table.begin_round()
@@ -46,9 +46,7 @@ def test_an_executable_is_closed_in_the_end_of_every_round(go_binary: Callable[.
             (mapping,) = [one for one in tracked.space.mappings() if one.path == str(path)]
             binary = tracked.space.binary(mapping)
             assert binary is not None
-            assert binary.pclntab is not None
-            binary.calls(np.array([binary.pclntab.text_start + 4096 * number], np.uint64), False)
-            assert times_open(path) == before + 1
-            table.end_round()
+            assert binary.table is not None
+            binary.calls(np.array([binary.table.text_start + 4096 * number], np.uint64), False)
             assert times_open(path) == before
         process.communicate()

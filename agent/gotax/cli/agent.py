@@ -28,9 +28,10 @@ from gotax.errors import UserError
 from gotax.exporters import Exporter
 from gotax.exporters.backends import KINDS, Kind, open_delivery
 from gotax.exporters.backends.delivery import Delivery
-from gotax.exporters.backends.endpoint import Endpoint, parse_endpoint
 from gotax.exporters.credentials import Credentials
+from gotax.exporters.endpoint import Endpoint, parse_endpoint
 from gotax.extras import needed_by
+from gotax.reader.server import ForkServer
 from gotax.session import Plan
 
 
@@ -62,9 +63,6 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from gotax import daemon, httpserver
-    from gotax.exporters.prometheus import Exposition
-
     if options.print_config:
         _require_sense(options)
         print(written(options), end="")
@@ -75,6 +73,14 @@ def run(options: argparse.Namespace) -> int:
         stream=sys.stderr,
     )
     _require_sense(options)
+    with ForkServer() as server:  # before anything has a thread
+        return _run(options, server)
+
+
+def _run(options: argparse.Namespace, server: ForkServer) -> int:
+    from gotax import daemon, httpserver
+    from gotax.exporters.prometheus import Exposition
+
     sent_to = deliveries(options)
     plan = Plan(
         hz=options.hz,
@@ -87,6 +93,7 @@ def run(options: argparse.Namespace) -> int:
         detail=Detail(kernel_frames=True, lines=True)
         if sent_to
         else Detail(names=bool(options.collector)),
+        server=server,
     )
     further = [*([_stream(options)] if options.collector else []), *sent_to]
     exposition = Exposition(frozenset(options.drop_label), options.max_series)
@@ -119,7 +126,7 @@ def _add_stream(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--collector",
         metavar="HOST:PORT",
-        type=arguments.collector_address,
+        type=arguments.destination,
         help="send every window to this collector",
     )
     group.add_argument(
@@ -211,24 +218,28 @@ def _stream_options(options: argparse.Namespace) -> list[str]:
 def _stream(options: argparse.Namespace) -> Exporter:
     """Imports gRPC only here, because it takes about 20 MB of memory."""
     with needed_by("--collector"):
-        from gotax.exporters.stream.connection import Destination
-        from gotax.exporters.stream.exporter import Identity, StreamExporter
+        from gotax.exporters.stream.exporter import AgentIdentity, StreamExporter
         from gotax.exporters.stream.spool import Bounds, Spool
 
-    destination = Destination(
-        address=options.collector,
-        plaintext=options.collector_plaintext,
-        credentials=Credentials(
-            ca=options.collector_ca,
-            certificate=options.collector_cert,
-            key=options.collector_key,
-            token_file=options.collector_token_file,
-        ),
-    )
-    destination.check()
+    endpoint = _collector(options)
     spool = Spool(options.spool_dir, Bounds(options.spool_max_bytes, options.spool_max_age))
     node = options.collector_name or node_name_of(options) or socket.gethostname()
-    return StreamExporter(destination, Identity(node, node), spool)
+    return StreamExporter(endpoint, AgentIdentity(node, node), spool)
+
+
+def _collector(options: argparse.Namespace) -> Endpoint:
+    credentials = Credentials(
+        ca=options.collector_ca,
+        certificate=options.collector_cert,
+        key=options.collector_key,
+        token_file=options.collector_token_file,
+    )
+    if credentials.is_half:
+        raise UserError("--collector-cert and --collector-key go together")
+    if options.collector_plaintext and credentials.tls_files:
+        raise UserError("--collector-plaintext has no use for certificates")
+    host, port = options.collector
+    return Endpoint(host, port, not options.collector_plaintext, credentials=credentials)
 
 
 def deliveries(options: argparse.Namespace) -> list[Delivery]:

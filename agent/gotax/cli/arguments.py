@@ -12,7 +12,6 @@ from gotax.exporters.credentials import parse_header
 from gotax.wire.addresses import (
     AddressError,
     Form,
-    joined,
     parse_destination,
     parse_listen,
     parse_url,
@@ -85,9 +84,9 @@ def node_name(text: str) -> str:
     return text
 
 
-def collector_address(text: str) -> str:
+def destination(text: str) -> tuple[str, int]:
     try:
-        return joined(*parse_destination(text))
+        return parse_destination(text)
     except AddressError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 

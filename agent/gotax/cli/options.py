@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,7 +13,8 @@ from gotax.cli.command import add_old_name
 from gotax.config import Detail, Roots, Thresholds
 from gotax.errors import UserError
 from gotax.extras import needed_by
-from gotax.names import NOBODY, Names
+from gotax.names import NO_NAMES, Names
+from gotax.reader.server import ForkServer
 from gotax.session import Plan, Scope
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 _INTERACTIVE_DRAIN_S = 1.0
 
 OLD_NAMES = {"--min-samples": "--min-hits", "--suppress": "--silence"}
-"""Flags of gotax 0.1 by their new names. The release after 0.2 drops them."""
+"""Flags of gotax 0.1 by their new names. The release after 0.2 removes them."""
 
 THRESHOLDS = (
     (
@@ -187,6 +189,10 @@ def thresholds_of(options: argparse.Namespace) -> Thresholds:
 
 
 def plan_of(options: argparse.Namespace, detail: Detail, scope: Scope | None = None) -> Plan:
+    """Forks the server of readers, before the watch of the pods begins its thread. It ends with
+    this process."""
+    server = ForkServer()
+    atexit.register(server.close)
     return Plan(
         hz=options.hz,
         drain_s=_INTERACTIVE_DRAIN_S,
@@ -196,6 +202,7 @@ def plan_of(options: argparse.Namespace, detail: Detail, scope: Scope | None = N
         detail=detail,
         host=node_name_of(options),
         names=names_of(options),
+        server=server,
     )
 
 
@@ -205,22 +212,22 @@ def node_name_of(options: argparse.Namespace) -> str:
 
 
 def names_of(options: argparse.Namespace) -> Names:
-    """A running watch of the pods, or NOBODY without Kubernetes.
+    """A running watch of the pods, or NO_NAMES without Kubernetes.
 
-    Raises UserError if a flag asks for Kubernetes and it cannot be reached. That is no error if
-    the node's name comes only from the environment.
+    Raises UserError if a flag asks for Kubernetes and it cannot be reached. That is no error if the
+    node's name comes only from the environment.
     """
     node = node_name_of(options)
     if not node:
         if options.kubelet:
             raise UserError("--kubelet needs --node, the name of this node")
-        return NOBODY
+        return NO_NAMES
     try:
         names = _watch(node, options.kubelet, options.kubelet_insecure)
     except UserError:
         if options.node or options.kubelet:
             raise
-        return NOBODY
+        return NO_NAMES
     names.start()
     return names
 

@@ -111,7 +111,7 @@ class PrometheusExporter:
             yield from containers.families(self._listed, self._window)
             yield from host.families(self._totals, self._window)
         yield from _united(self._others)
-        yield from own.families()
+        yield from own.families(self._window.health.reader_cpu_s if self._window else 0.0)
 
     def _converted(self, family: Family) -> metrics_core.Metric:
         metric = family.metric

@@ -10,6 +10,8 @@ from gotax.golang.startup import Facts, Prediction, capped, counted
 from gotax.process import Automaxprocs, Module, Origin
 
 _AUTOMAXPROCS = "go.uber.org/automaxprocs"
+DEPENDENCIES = frozenset({_AUTOMAXPROCS})
+"""Of a binary, that the rules ask for."""
 
 
 def find_automaxprocs(facts: Facts) -> tuple[Automaxprocs, tuple[int, ...]]:

@@ -23,9 +23,13 @@ _MAGIC_WORD = int.from_bytes(_MAGIC[:8], "little")
 _ALIGNMENT = 16
 _HEADER_BYTES = 32
 _INLINE_STRINGS = 2  # flag, Go 1.18 and later
-_SCAN_BYTES = 1 << 20
 _MAX_VERSION_BYTES = 256
-_MAX_MODINFO_BYTES = 8 << 20
+_MAX_MODINFO_BYTES = 1 << 20  # Kubernetes has 30 KB
+_MAX_LINES = 8192
+_MAX_SETTINGS = 256
+_MAX_FIELDS = 4
+_MAX_FIELD_CHARS = 1024
+_MAX_VERSION_WORDS = 1 << 16
 _SENTINEL_BYTES = 16  # cmd/go/internal/modload: infoStart, infoEnd
 _MAX_VERSION_TEXTS = 4096
 _MAX_BLOBS = 16  # one is real; more would be bait
@@ -86,8 +90,8 @@ def _blob_places(elf: Elf) -> Iterator[int]:
 
 def _scan(elf: Elf, segment: Segment) -> Iterator[int]:
     size = segment.file_size // _ALIGNMENT * _ALIGNMENT
-    for low in range(0, size, _SCAN_BYTES):
-        data = elf.reader.read(segment.offset + low, min(_SCAN_BYTES, size - low))
+    for low, length in elf.scan(segment.offset, size):
+        data = elf.reader.read(segment.offset + low, length)
         alike = np.frombuffer(data, "<u8")[::2] == np.uint64(_MAGIC_WORD)
         for place in np.flatnonzero(alike).tolist():
             at = place * _ALIGNMENT
@@ -155,8 +159,8 @@ def parse_modinfo(version: str, modinfo: bytes) -> GoBuild:
     main = Module("", "")
     dependencies: list[Module] = []
     settings: list[tuple[str, str]] = []
-    for line in modinfo.decode("utf-8", "replace").split("\n"):
-        kind, *fields = line.split("\t")
+    for line in modinfo.decode("utf-8", "replace").split("\n", _MAX_LINES)[:_MAX_LINES]:
+        kind, *fields = [field[:_MAX_FIELD_CHARS] for field in line.split("\t", _MAX_FIELDS)]
         match kind, fields:
             case "path", [path]:
                 package = path
@@ -167,7 +171,7 @@ def parse_modinfo(version: str, modinfo: bytes) -> GoBuild:
             case "=>", [path, module_version, *_] if dependencies:
                 replaced = Module(path, module_version)
                 dependencies[-1] = replace(dependencies[-1], replaced_by=replaced)
-            case "build", [setting]:
+            case "build", [setting] if len(settings) < _MAX_SETTINGS:
                 key, _, value = setting.partition("=")
                 settings.append((_unquoted(key), _unquoted(value)))
             case _:
@@ -204,15 +208,18 @@ def _version_in_data(elf: Elf) -> str:
     texts = np.unique(np.fromiter(islice(places, _MAX_VERSION_TEXTS), np.uint64))
     if not len(texts):
         return ""
+    tried = 0
     for segment in elf.loads:
         if not segment.writable:
             continue
         size = segment.file_size // 8 * 8
-        for low in range(0, size, _SCAN_BYTES):
-            address = segment.address + low
-            words = elf.read_words(address, min(_SCAN_BYTES + 8, size - low) // 8)
+        for low, length in elf.scan(segment.offset, size, overlap=8):
+            words = elf.read_words(segment.address + low, length // 8)
             alike = np.isin(words[:-1], texts) & (words[1:] <= np.uint64(_MAX_VERSION_BYTES))
             for at in np.flatnonzero(alike).tolist():
+                tried += 1
+                if tried > _MAX_VERSION_WORDS:
+                    return ""
                 text = elf.read_va(int(words[at]), int(words[at + 1]))
                 if _VERSION.fullmatch(text):
                     return text.decode()
@@ -221,8 +228,7 @@ def _version_in_data(elf: Elf) -> str:
 
 def _version_texts(elf: Elf, segment: Segment) -> Iterator[int]:
     """Addresses of what starts like a version."""
-    for low in range(0, segment.file_size, _SCAN_BYTES):
-        length = min(_SCAN_BYTES + 8, segment.file_size - low)
+    for low, length in elf.scan(segment.offset, segment.file_size, overlap=8):
         data = elf.reader.read(segment.offset + low, length)
         for match in _VERSION.finditer(data):
             yield segment.address + low + match.start()

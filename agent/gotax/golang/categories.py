@@ -215,7 +215,7 @@ RUNTIME: Final[tuple[Set, ...]] = (
     Set("env_posix.go, runtime.go, extern.go, pinner.go", _H, "gogetenv getenv getgoroot makeStringSlice argv_index setCrashFD setPanicOnFault setenv_c unsetenv_c clearenv_c envKeyEqual lowerASCII GOROOT Version KeepAlive (*Pinner).* (*pinner).* (*pinnerBits).* (*pinState).* setPinned isPinned pinnerGet* (*mspan).incPinCounter (*mspan).decPinCounter (*mspan).newPinnerBits (*mspan).getPinnerBits (*mspan).setPinnerBits (*mspan).refreshPinnerBits (*mspan).pinnerBitSize os_runtime_args syscall_Getpagesize syscall_runtime_envs gotraceback fipstls_runtime_arg0 (*godebugInc).* boring_* fips_* crypto_* Breakpoint getAuxv"),  # noqa: E501
     Set("rand.go", _H, "rand rand32 randn rand_* cheaprand* fastrand* legacy_fastrand* sync_fastrand* net_fastrand* os_fastrand* maps_rand extendRandom vgetrandom* allZero"),  # noqa: E501
 
-    # --- whoever calls them ----------------------------------------------------------------------
+    # --- the caller ------------------------------------------------------------------------------
     # 1.24: lock_spinbit.go
     Set("lock_futex.go, lock_sema.go, lock_spinbit.go, lockrank*.go", _T, "lock lock2 lockWithRank* unlock unlock2 unlock2Wake unlockWithRank lockInit lockVerifyMSize mutex* key8 key32 getLockRank acquireLockRank* releaseLockRank* checkRanks checkLockHeld checkWorldStopped worldStopped worldStarted printHeldLocks assert* lockRank.* lockRankMay* noteclear notetsleep notetsleep_internal semasleep semawakeup semacreate beforeIdle checkTimeouts (*rwmutex).* (*mLockProfile).* (*lockTimer).*"),  # noqa: E501
     Set("os_linux.go, sys_linux_*.s", _T, "futex* usleep* osyield* procyield* nanotime* cputicks walltime* unixnanotime time_now ticksPerSecond tickspersecond (*ticksType).* clone gettid getpid tgkill raise raiseproc kill madvise mmap munmap mincore mprotect brk0 sbrk0 sysMmap sysMunmap callCgo* read write write1 open closeonexec closefd pipe2 fcntl pipe create libcCall thr* getthrid* issetugid* clock_gettime_trampoline close* exit_trampoline fcntl_trampoline madvise_trampoline mmap_trampoline munmap_trampoline open_trampoline pipe2_trampoline raiseproc_trampoline read_trampoline setitimer_trampoline sigaction_trampoline sigaltstack_trampoline write_trampoline kevent_trampoline sched_yield_trampoline setNonblock nonblockingPipe access connect socket exit exit1 rt_sigaction sigaction sysSigaction sigprocmask rtsigprocmask sigaltstack sigreturn* sigreturn__sigaction setitimer timer_* settls sched_getaffinity sched_yield osRelax osPreempt* osStackAlloc osStackFree getsig setsig setSignalstackSP valgrind* setsigstack setsigsegv signalstack sigblock unblocksig unblocksignals msigrestore sigaddset sigdelset sigfillset (*sigctxt).* (*sigTabT).* sigprocmask* updatesigmask runPerThreadSyscall getrlimit memlimit setVMAName* pause prefetch* eventfd* probeFutex* kernelVersion.* getKernelVersion parseRelease fixSigactionForCgo configure64bits* timespec.* (*timespec).* (*timeval).* get_random_data"),  # noqa: E501
@@ -403,12 +403,13 @@ MEANING: Final[dict[Category, Meaning]] = {
         "no set below names"
     ),
     Category.NATIVE: Meaning("a process that is not Go"),
-    Category.UNKNOWN: Meaning("no frame of the stack tells: it is missing or broken"),
+    Category.UNKNOWN: Meaning("no frame with a known purpose: the stack is missing or broken"),
 }
 
 
-_CLOSURE = re.compile(
-    r"(?:\.func\d+|\.\d+|\.gowrap\d+|\.deferwrap\d+|-range\d+|\.abi0|\.abiinternal|-fm)+$"
+# What ends the name of a closure, from its end to its beginning: so one pass finds all of it.
+_CLOSURE_REVERSED = re.compile(
+    r"(?:\d+(?:cnuf\.|parwog\.|parwrefed\.|egnar-|\.)|0iba\.|lanretniiba\.|mf-)*"
 )
 _BRACKETS = re.compile(r"\[[^\[\]]*\]")
 _NESTING_MAX = 8  # of type arguments in brackets; deeper names match nothing
@@ -480,7 +481,7 @@ def function_code(name: str) -> int:
         code = _runtime_code(name[dot + 1 :])
         return UNLISTED if code is None else code
     if package in _ELSEWHERE_PACKAGES:
-        code = _ELSEWHERE_NAMES.find(_CLOSURE.sub("", name))
+        code = _ELSEWHERE_NAMES.find(_without_closures(name))
         if code is not None:
             return code
     code = _WHOLE_PACKAGES.get(package)
@@ -489,7 +490,7 @@ def function_code(name: str) -> int:
     if package == "_":
         # Go 1.27 calls a closure of an inlined function "_.goready.func1", and may do so to a
         # user's "main" or "init" as well: only names that could hardly be others' are believed.
-        code = _RUNTIME_NAMES.whole(_CLOSURE.sub("", name[2:]))
+        code = _RUNTIME_NAMES.whole(_without_closures(name[2:]))
         return _USER if code is None or code == _OTHER else code
     for tree, tree_code in _PACKAGE_TREES:
         if package.startswith(tree):
@@ -499,12 +500,18 @@ def function_code(name: str) -> int:
     return _USER
 
 
+def _without_closures(name: str) -> str:
+    """The function that a closure or a wrapper was made for."""
+    found = _CLOSURE_REVERSED.match(name[::-1])
+    return name[: len(name) - found.end()] if found else name
+
+
 def _runtime_code(name: str) -> int | None:
     """The code of ``name``, which is relative to package runtime; None when no set has it."""
     code = _RUNTIME_NAMES.whole(name)
     if code is not None:
         return code
-    name = _CLOSURE.sub("", name)
+    name = _without_closures(name)
     code = _RUNTIME_NAMES.whole(name)
     if code is not None:
         return code

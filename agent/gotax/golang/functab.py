@@ -67,6 +67,8 @@ class FunctionTable:
         for entries in self.chunks():
             if int(entries.pcs[0]) < end or (entries.ends < entries.pcs).any():
                 raise ParseError("functab-malformed", "not sorted")
+            if len(entries.pcs) == _CHUNK and entries.pcs[0] == entries.ends[-1]:
+                raise ParseError("functab-malformed", f"{_CHUNK} functions without a byte")
             starts.append(entries.pcs[::_INDEX_STEP].copy())
             end = int(entries.ends[-1])
         self._starts = np.concatenate(starts)

@@ -17,7 +17,6 @@ import numpy as np
 from gotax.errors import ParseError, ReadError
 from gotax.linux.elf import Elf
 
-_SCAN_BYTES = 1 << 20
 _MINPC, _MAXPC, _TEXT = 160, 168, 176
 _WORDS = 52
 _MAX_CANDIDATES = 256
@@ -68,8 +67,7 @@ def _candidates(elf: Elf, pclntab: int, names: int) -> Iterator[int]:
         if not segment.writable:
             continue
         size = segment.file_size // 8 * 8
-        for low in range(0, size, _SCAN_BYTES):
-            length = min(_SCAN_BYTES + 8, size - low)  # a word more: the pair may straddle
+        for low, length in elf.scan(segment.offset, size, overlap=8):  # the pair may straddle
             data = elf.reader.read(segment.offset + low, length)
             words = np.frombuffer(data, "<u8")
             pair = (words[:-1] == np.uint64(pclntab)) & (words[1:] == np.uint64(pclntab + names))

@@ -22,8 +22,7 @@ from gotax.golang.inline import InlineLayout
 from gotax.linux.elf import EM_AARCH64, Elf, gather
 
 MAX_ADDRESS_BITS = 62  # so that no sum of two leaves 64 bits; programs have 47, at most 56
-_MAX_FUNCTIONS = 1 << 24
-_SCAN_BYTES = 1 << 20
+_MAX_FUNCTIONS = 1 << 22  # the largest programs have some hundred thousand
 _MAX_CANDIDATES = 16
 _HEADER_BYTES = 72  # of the longest
 _SAMPLED_RECORDS = 1024
@@ -132,8 +131,8 @@ def _candidates(elf: Elf) -> Iterator[tuple[int, int]]:
     tail = int.from_bytes(bytes((0, 0, quantum, 8)), "little")
     for segment in elf.loads:
         size = segment.file_size // 8 * 8
-        for low in range(0, size, _SCAN_BYTES):
-            data = elf.reader.read(segment.offset + low, min(_SCAN_BYTES, size - low))
+        for low, length in elf.scan(segment.offset, size):
+            data = elf.reader.read(segment.offset + low, length)
             words = np.frombuffer(data, "<u4")
             alike = (words[1::2] == tail) & (words[0::2] >= 0xFFFFFF00)
             for place in np.flatnonzero(alike).tolist():

@@ -30,6 +30,7 @@ from gotax.profile import Frame, FrameKind, Int32Array, Int64Array, UInt64Array
 
 _NAME_BYTES = 256  # few names are longer, and on average they have a quarter
 _MAX_NAME_BYTES = 1 << 16  # names of generic functions can be long
+_KEPT_NAME_CHARS = 1024  # without type arguments they are not
 _MAX_TEXT_BYTES = 8 << 20  # of all names of a round, and _NAME_BYTES more for each
 _MAX_INLINE_DEPTH = 64  # the Go compiler itself has seven
 _MAX_MEAN_DEPTH = 8  # of many pcs; usual is below two
@@ -133,7 +134,7 @@ class _Round:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _SourcePosition:
     """Columns: what the tables say at program counters; ``index`` is of the inline tree."""
 
     index: Int64Array
@@ -203,8 +204,10 @@ class Pclntab:
                 offsets: Int64Array,
                 tables: PcTables = tables,
                 numbers: list[Int64Array] = numbers,
-            ) -> _Place:
-                return _Place(*(tables.at(n[of], offsets).astype(np.int64) for n in numbers))
+            ) -> _SourcePosition:
+                return _SourcePosition(
+                    *(tables.at(n[of], offsets).astype(np.int64) for n in numbers)
+                )
 
             activations = self._activations(part.offsets, functions, part.of, place_at)
             found.append(replace(activations, query=part.places[activations.query]))
@@ -316,9 +319,9 @@ class Pclntab:
         """The frames at these offsets in functions whose pcinline is among the tables."""
         numbers = tables.numbers(functions.pcinline)
 
-        def place_at(of: npt.NDArray[np.intp], offsets: Int64Array) -> _Place:
+        def place_at(of: npt.NDArray[np.intp], offsets: Int64Array) -> _SourcePosition:
             inline = tables.at(numbers[of], offsets).astype(np.int64)
-            return _Place(inline, np.full_like(inline, -1), np.full_like(inline, -1))
+            return _SourcePosition(inline, np.full_like(inline, -1), np.full_like(inline, -1))
 
         found = self._activations(offsets, functions, of, place_at)
         none = np.zeros_like(found.line)  # up to Go 1.11 inlined calls have lines of their own
@@ -403,7 +406,9 @@ class Pclntab:
         functions, function = self._strings(self.header.names + found.name)
         if self.format.whole_names:
             functions = [shortened(name) if "[" in name else name for name in functions]
+        functions = [cut(name) for name in functions]
         files, file = self._strings(found.file)
+        files = [cut(name) for name in files]
         return Symbols(
             query=found.query[order],
             function=function[order],
@@ -421,7 +426,7 @@ class Pclntab:
         offsets: Int64Array,
         functions: Functions,
         of: npt.NDArray[np.intp],
-        place_at: Callable[[npt.NDArray[np.intp], Int64Array], _Place],
+        place_at: Callable[[npt.NDArray[np.intp], Int64Array], _SourcePosition],
     ) -> _Activations:
         """Round by round: the innermost frame of every pc, then the callers of inlined ones.
 
@@ -459,7 +464,7 @@ class Pclntab:
             query, of = query[called], of[called]
             before = np.column_stack((before[called], place.index[called]))
             if layout.parent_pc is None:
-                place = _Place(callees.parents, callees.files, callees.lines)
+                place = _SourcePosition(callees.parents, callees.files, callees.lines)
             else:
                 # -1 (no instruction of the caller's is left) counts as the entry, as in Go.
                 place = place_at(of, np.maximum(callees.parent_pcs, 0))
@@ -467,7 +472,7 @@ class Pclntab:
             again = repeated.any(axis=1)
             if again.any():
                 sound[query[again]] = np.maximum(repeated[again].argmax(axis=1), 1)
-                place = _Place(*np.where(again, [[-1], [-1], [0]], astuple(place)))
+                place = _SourcePosition(*np.where(again, [[-1], [-1], [0]], astuple(place)))
         if (sound < _MAX_INLINE_DEPTH).any():
             for number, part in enumerate(rounds[1:], 1):
                 kept = ~part.inlined | (number < sound[part.query])
@@ -667,6 +672,11 @@ def _together(parts: Sequence[Sizes]) -> Sizes:
         np.concatenate([part.ends for part in parts]),
         np.concatenate([part.values for part in parts]),
     )
+
+
+def cut(name: str) -> str:
+    """No longer than is kept in thousands."""
+    return name if len(name) <= _KEPT_NAME_CHARS else f"{name[: _KEPT_NAME_CHARS - 1]}…"
 
 
 def shortened(name: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 
 from gotax.errors import ProcessGoneError, ReadError, UserError
 from gotax.linux import pidnamespace
-from gotax.linux.procfs import list_pids, read_exe_id, read_stat, read_status_line
+from gotax.linux.procfs import list_pids, read_exe_link, read_stat, read_status_line
 
 _CAP_SYS_PTRACE = 19  # include/uapi/linux/capability.h
 
@@ -56,7 +56,7 @@ def _programs(root: str, pids: Collection[int]) -> Iterator[tuple[int, bool]]:
         try:
             if pid == ours or read_stat(root, pid).is_kernel_thread:
                 continue
-            read_exe_id(root, pid)
+            read_exe_link(root, pid)  # not the file, whose file system might not answer
         except ProcessGoneError:
             continue
         except ReadError:

@@ -7,6 +7,7 @@ mapped: docs/decisions/0002-pread-not-mmap.md.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from collections import OrderedDict
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -41,15 +42,21 @@ FEW = 48
 """Up to so many reads from a reader's cache are quicker than finding out which belong together."""
 _GATHER_GAP_BYTES = 32 * 1024  # reading this much for nothing is cheaper than another pread
 _GATHER_SPAN_BYTES = 128 * 1024  # what is made of it fits the caches of a CPU
-_MAX_SEGMENTS = 4096
-_MAX_SECTIONS = 65536
+_MAX_SEGMENTS = 256  # real files have some ten of either
+_MAX_SECTIONS = 4096
 _MAX_NAMES_BYTES = 4 << 20
 _MAX_SECTION_NAME_BYTES = 256
 _MAX_NOTES_BYTES = 64 * 1024
+_MAX_ALL_NOTES_BYTES = 1 << 20
 _MAX_NOTES = 1024
-_MAX_SYMBOLS = 2_000_000
-_MAX_SYMBOL_NAME_BYTES = 4096
-_MAX_RELOCATIONS = 4_000_000
+_MAX_SYMBOLS = 1 << 20
+_MAX_SYMBOL_NAME_BYTES = 1024
+_MAX_RELOCATIONS = 1 << 21
+_RELOCATIONS_AT_ONCE = 8192
+_SCAN_BYTES = 1 << 20
+_MAX_SCANNED_BYTES = 1 << 30
+"""Of one file, by all searches together: a CPU second. The largest Go programs have half of it."""
+_LEAST_SCANNED_BYTES = 1 << 16  # a part counts so much, for it costs two system calls
 _MAX_DYNAMIC_ENTRIES = 4096
 _MAX_PACKER_BYTES = 256
 _PACKER_MAGIC = b"UPX!"
@@ -76,6 +83,12 @@ class Reader(Protocol):
     def read(self, offset: int, length: int) -> bytes:
         """Exactly ``length`` bytes, or ``ParseError("elf-truncated")``."""
 
+    def extents(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
+        """[start, end) of the parts of this range that are no holes, in order.
+
+        A hole takes no disk and reads as zeros: a file of 4 KB can have one of 64 TiB.
+        """
+
 
 class BytesReader:
     """A reader of bytes already in memory."""
@@ -91,6 +104,9 @@ class BytesReader:
         if offset < 0 or length < 0 or offset + length > len(self._data):
             raise ParseError("elf-truncated", f"{length} bytes at {offset:#x}")
         return self._data[offset : offset + length]
+
+    def extents(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
+        yield offset, offset + length
 
 
 class FileReader:
@@ -122,7 +138,7 @@ class FileReader:
             self._fd = -1
         self._blocks.clear()
 
-    def __enter__(self) -> FileReader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -138,6 +154,22 @@ class FileReader:
         if len(data) < length:
             data += self._block(number + 1)[: length - len(data)]
         return data
+
+    def extents(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
+        end = min(offset + length, self._size)
+        while 0 <= offset < end:
+            try:
+                start = os.lseek(self._fd, offset, os.SEEK_DATA)
+                if start >= end:
+                    return
+                offset = os.lseek(self._fd, start, os.SEEK_HOLE)
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # nothing but a hole up to the end
+                    return
+                if error.errno != errno.EINVAL:
+                    raise AccessError("elf-unreadable", str(error)) from error
+                start, offset = offset, end  # the file system does not know
+            yield start, min(offset, end)
 
     def _block(self, number: int) -> bytes:
         block = self._blocks.get(number)
@@ -303,6 +335,7 @@ class Elf:
         self._sections = sections
         self.sections = {section.name: section for section in reversed(sections)}
         self._loads = tuple(s for s in segments if s.type == PT_LOAD)
+        self._scanned_bytes = 0
 
     @property
     def loads(self) -> tuple[Segment, ...]:
@@ -325,6 +358,26 @@ class Elf:
         if segment is None or va + length > segment.address + segment.file_size:
             raise ParseError("elf-unmapped", f"{length} bytes at address {va:#x}")
         return self.reader.read(segment.offset + va - segment.address, length)
+
+    def scan(self, offset: int, size: int, overlap: int = 0) -> Iterator[tuple[int, int]]:
+        """(start, length) of parts of a range of the file that hold all of it but its holes.
+
+        ``start`` counts from ``offset`` and is a multiple of 16. A part is up to 1 MiB and reaches
+        ``overlap`` bytes into the next one, and none reaches beyond the range. What is searched
+        for must not be zeros. Raises ParseError("elf-too-large") once all scans of this file have
+        come to 1 GiB.
+        """
+        done = 0
+        for low, high in self.reader.extents(offset, size):
+            start = max(done, (low - offset) // 16 * 16)
+            while start < high - offset:
+                step = min(_SCAN_BYTES, -(-(high - offset - start) // 16) * 16)
+                self._scanned_bytes += max(step, _LEAST_SCANNED_BYTES)
+                if self._scanned_bytes > _MAX_SCANNED_BYTES:
+                    raise ParseError("elf-too-large", f"over {_MAX_SCANNED_BYTES} bytes to search")
+                yield start, min(step + overlap, size - start)
+                start += step
+            done = start
 
     def offsets_of(self, addresses: UInt64Array) -> Int64Array:
         """File offsets of many addresses, -1 where no byte of the file is mapped."""
@@ -359,10 +412,12 @@ class Elf:
     def notes(self) -> tuple[Note, ...]:
         """Of all PT_NOTE segments, some thousand; a malformed note ends its segment."""
         notes: list[Note] = []
+        size = 0
         for segment in self.segments:
-            if len(notes) >= _MAX_NOTES:
+            if len(notes) >= _MAX_NOTES or size > _MAX_ALL_NOTES_BYTES:
                 break
             if segment.type == PT_NOTE and segment.file_size <= _MAX_NOTES_BYTES:
+                size += segment.file_size
                 try:
                     data = self.reader.read(segment.offset, segment.file_size)
                 except ReadError:
@@ -393,7 +448,7 @@ class Elf:
     def function_symbols(self) -> SymbolTable | None:
         """Of .symtab, else .dynsym; None when the file is stripped of both.
 
-        At most 2 million symbols are read, the rest is ignored.
+        At most a million symbols are read, the rest is ignored.
         """
         for symbols, strings in self._symbol_tables():
             count = min(symbols.size // _SYMBOL.itemsize, _MAX_SYMBOLS)
@@ -434,9 +489,7 @@ class Elf:
     def _find_string(self, strings: Section, wanted: bytes) -> int | None:
         """Offset of a whole string in a string table, or None."""
         pattern = b"\0" + wanted + b"\0"
-        step = 1 << 20
-        for low in range(0, strings.size, step):
-            length = min(step + len(pattern), strings.size - low)
+        for low, length in self.scan(strings.offset, strings.size, overlap=len(pattern)):
             at = self.reader.read(strings.offset + low, length).find(pattern)
             if at >= 0:
                 return low + at + 1
@@ -444,24 +497,39 @@ class Elf:
 
     @cached_property
     def relative_relocations(self) -> tuple[UInt64Array, UInt64Array]:
-        """(address, addend) of the R_*_RELATIVE entries of DT_RELA, sorted by address."""
+        """(address, addend) of the R_*_RELATIVE entries of DT_RELA, sorted by address.
+
+        A large table: ``forget`` drops it. What lies in holes is no entry, since type 0 is none.
+        """
         empty = np.empty(0, np.uint64)
         tags = self._dynamic()
         table, size = tags.get(7, 0), tags.get(8, 0)  # DT_RELA, DT_RELASZ
         count = size // _RELA.itemsize
-        if not table or not count:
+        wanted = _RELATIVE.get(self.machine)
+        if not table or not count or wanted is None:
             return empty, empty
         if count > _MAX_RELOCATIONS:
             raise ParseError("elf-relocations", f"{count} of them")
-        kept = []
-        for low in range(0, count, 8192):
-            length = min(8192, count - low) * _RELA.itemsize
+        where, addends = [empty], [empty]
+        for low in range(0, count, _RELOCATIONS_AT_ONCE):
+            length = min(_RELOCATIONS_AT_ONCE, count - low) * _RELA.itemsize
+            if self._is_hole(table + low * _RELA.itemsize, length):
+                continue
             data = np.frombuffer(self.read_va(table + low * _RELA.itemsize, length), _RELA)
-            relative = data["info"] & 0xFFFFFFFF == _RELATIVE.get(self.machine, 0)
-            kept.append(data[["where", "addend"]][relative])
-        entries = np.concatenate(kept)
-        order = np.argsort(entries["where"], kind="stable")
-        return entries["where"][order].copy(), entries["addend"][order].copy()
+            relative = data["info"] & 0xFFFFFFFF == wanted
+            where.append(data["where"][relative])
+            addends.append(data["addend"][relative])
+        found = np.concatenate(where)
+        order = np.argsort(found, kind="stable")
+        return found[order], np.concatenate(addends)[order]
+
+    def _is_hole(self, va: int, length: int) -> bool:
+        offset = self.offset_of(va)
+        return offset is not None and next(self.reader.extents(offset, length), None) is None
+
+    def forget(self) -> None:
+        """Drop what is large and can be read again."""
+        self.__dict__.pop("relative_relocations", None)
 
     @property
     def program_headers_address(self) -> int | None:
@@ -496,6 +564,7 @@ class Elf:
                 if tag == 0:
                     break
                 yield tag, value
+            return  # a program has one
 
 
 def parse_elf(reader: Reader) -> Elf:

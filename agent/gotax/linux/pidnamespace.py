@@ -17,6 +17,8 @@ from gotax.linux.procfs import list_pids, read_status_line
 INITIAL = 0xEFFFFFFC
 """Inode of the initial PID namespace: include/linux/proc_ns.h PROC_PID_INIT_INO."""
 
+READER = "gotax-reader"
+"""What processes are called that read for gotax."""
 _LINK = re.compile(r"pid:\[([0-9]{1,10})\]")
 _TRIES_MAX = 4096
 
@@ -55,14 +57,23 @@ def shares_ours(root: str) -> bool:
 
 
 def read_others(root: str) -> list[int]:
-    """Processes that are neither we nor started us."""
+    """Processes that are neither we nor started us, nor our readers."""
     found = set(list_pids(root))
-    pid = read_own_pid(root)
+    pid = own = read_own_pid(root)
     while pid:
         found.discard(pid)
-        line = read_status_line(root, str(pid), "PPid:")
-        pid = int(line) if line.isdecimal() and int(line) in found else None
-    return sorted(found)
+        parent = _read_parent(root, pid)
+        pid = parent if parent in found else None
+    ours = {own}
+    for pid in sorted(found):  # a child has a higher number, unless numbers have started over
+        if _read_parent(root, pid) in ours and read_status_line(root, str(pid), "Name:") == READER:
+            ours.add(pid)
+    return sorted(found - ours)
+
+
+def _read_parent(root: str, pid: int) -> int | None:
+    line = read_status_line(root, str(pid), "PPid:")
+    return int(line) if line.isdecimal() else None
 
 
 def _processes(root: str) -> Iterator[str]:

@@ -17,7 +17,7 @@ from gotax.linux.procfs import UNLISTED, FileId, MappedFile, Mapping
 from gotax.processes.binaries import Binary, BinaryTable
 from gotax.processes.counts import ErrorCounts
 from gotax.processes.files import ProcessFiles
-from gotax.processes.opened import read_head
+from gotax.reader.asking import NOT_NOW
 
 _HEAD_BYTES = 4096  # a page: ELF header, program headers and, of what linkers make, the notes
 _MAX_HEADS = 64  # of one process, that are looked at in memory
@@ -37,12 +37,14 @@ class AddressSpace:
     """Which file is mapped where in one process.
 
     ``program`` is the executable; its reader says so. ``refused`` is why the mappings
-    could not be read, "" where they could.
+    could not be read, "" where they could. ``is_late``: there was no time for something that was
+    asked since it was last False.
     """
 
     __slots__ = (
-        *("_bias", "_binaries", "_errors", "_files", "_mappings", "_proofs", "_unread_drains"),
-        *("program", "refused"),
+        *("_bias", "_binaries", "_errors", "_files", "_first", "_mappings", "_proofs"),
+        "_unread_drains",
+        *("is_late", "program", "refused"),
     )
 
     def __init__(self, files: ProcessFiles, binaries: BinaryTable, errors: ErrorCounts) -> None:
@@ -53,8 +55,10 @@ class AddressSpace:
         self._unread_drains = 0  # in which a long list of mappings is not read again
         self._bias: int | None = None  # of the program, once found
         self._proofs: dict[FileKey, bool] = {}  # whether a path leads to what is mapped
+        self._first: dict[FileKey, int] | None = None
         self.program: Binary | None = None
         self.refused = ""
+        self.is_late = False
 
     @property
     def is_unreadable(self) -> bool:
@@ -66,11 +70,11 @@ class AddressSpace:
         return self._mappings is not None
 
     def drop_mappings(self) -> None:
-        self._mappings = None
+        self._mappings = self._first = None
 
     def drop(self) -> None:
         """Keep nothing that only symbolizing needs."""
-        self.program, self._mappings, self._proofs = None, None, {}
+        self.program, self._mappings, self._proofs, self._first = None, None, {}, None
 
     def mappings(self, again: bool = False) -> tuple[Mapping, ...]:
         """The executable mappings; () when they cannot be read any more."""
@@ -88,21 +92,26 @@ class AddressSpace:
                 self._errors.note(error)
                 self._mappings = self._mappings or ()
                 self.refused = error.reason if isinstance(error, ReadError) else ""
+                self.is_late |= self.refused in NOT_NOW
             self._proofs.clear()
+            self._first = None
         return self._mappings
 
     def binary(self, mapping: Mapping) -> Binary | None:
         """The file behind a mapping; None when there is none or it cannot be opened."""
         if self.is_program(mapping):
             assert self.program is not None
-            path = None if self._files.has_ended else self._files.exe_path()
-            self._binaries.use(self.program, path)
+            if not self._files.has_ended:
+                self.program.lend(self._files.exe_path())
             return self.program
         try:
-            return self._find(mapping, self._binaries.get)
+            binary = self._find(mapping, self._binaries.get)
         except ReadError as error:
             self._errors.note(error)
+            self.is_late |= error.reason in NOT_NOW
             return None
+        self.is_late |= binary is not None and binary.is_pending
+        return binary
 
     def go_binary(self, mapping: Mapping) -> Binary | None:
         """The Go file behind a mapping; ReadError: there is a file that cannot be had or read."""
@@ -111,7 +120,7 @@ class AddressSpace:
     def _find(
         self,
         mapping: Mapping,
-        get: Callable[[FileId, str, Callable[[], str]], Binary | None],
+        get: Callable[[FileId, str, str, Callable[[], str]], Binary | None],
     ) -> Binary | None:
         if not mapping.inode:
             return None
@@ -120,10 +129,30 @@ class AddressSpace:
             raise AccessError("library-unreadable", mapping.path)
         key = file_key(mapping)
         if key not in self._proofs:
-            self._proofs[key] = is_mapped_file(self._files, mapping, found)
+            self._proofs[key] = found.is_proven or self._is_mapped(mapping, found)
         if not self._proofs[key]:  # another file has that name now
             raise AccessError("library-unreadable", mapping.path)
-        return get(found.id, found.path, lambda: mapping.path)
+        return get(found.id, found.path, self._files.group, lambda: mapping.path)
+
+    def _is_mapped(self, mapping: Mapping, found: MappedFile) -> bool:
+        """Whether a file that has the path of what is mapped is what is mapped, by its first page.
+
+        ReadError: memory or file cannot be read.
+        """
+        address = self.first_addresses().get(file_key(mapping))
+        if address is None:
+            return False
+        length = min(_HEAD_BYTES, found.id.size)
+        return length > 0 and self._files.head(found.path, length) == self._files.memory(
+            address, length
+        )
+
+    def first_addresses(self) -> dict[FileKey, int]:
+        """Where the first byte of each mapped file lies. Read once with the mappings: the list of
+        all can be long, and is asked for each file. Raises ReadError, ProcessGoneError."""
+        if self._first is None:
+            self._first = self._files.first_addresses()
+        return self._first
 
     def is_program(self, mapping: Mapping) -> bool:
         """By its place in memory: what lies where the program's segment lies is that segment."""
@@ -162,20 +191,6 @@ def find_program_bias(files: ProcessFiles, elf: Elf, mappings: Iterable[Mapping]
             if bias is not None:
                 return bias
     return None
-
-
-def is_mapped_file(files: ProcessFiles, mapping: Mapping, found: MappedFile) -> bool:
-    """Whether a file that has the path of what is mapped is what is mapped.
-
-    If the numbers do not say so, by its first page. ReadError: memory or file cannot be read.
-    """
-    if found.is_proven:
-        return True
-    address = files.first_addresses().get(file_key(mapping))
-    if address is None:
-        return False
-    length = min(_HEAD_BYTES, found.id.size)
-    return length > 0 and read_head(found.path, length) == files.memory(address, length)
 
 
 def is_go_in_memory(files: ProcessFiles, addresses: Iterable[int]) -> bool:

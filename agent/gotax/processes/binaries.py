@@ -1,100 +1,92 @@
-"""Executable files seen on this host, read once each, by identity of their content."""
+"""Executable files seen on this host, known once each, by identity of their content.
+
+A reader parses them. What the agent keeps of a binary are its facts.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from functools import cached_property
-from pathlib import PurePath
-
-import numpy as np
+from typing import Any
 
 from gotax.errors import ParseError, ReadError, Refusal
-from gotax.golang import gomaxprocs, runtimestate
-from gotax.golang.buildinfo import parse_buildinfo
-from gotax.golang.classmap import ClassMapReader
-from gotax.golang.gomaxprocs import GomaxprocsAddresses, find_gomaxprocs, load_bias
-from gotax.golang.pclntab import Calls, Pclntab, Sizes, parse_pclntab
-from gotax.golang.runtimestate import StateAddresses, find_state
-from gotax.linux.elf import Elf, SymbolTable, parse_elf
+from gotax.golang.classmap import ClassMap
+from gotax.golang.gomaxprocs import GomaxprocsAddresses, load_bias
+from gotax.golang.pclntab import Calls, Sizes
+from gotax.golang.runtimestate import StateAddresses
+from gotax.linux.elf import Elf
 from gotax.linux.procfs import FileId, Mapping
 from gotax.lru import LruCache
 from gotax.process import GoBuild
-from gotax.processes.opened import BorrowedFile
-from gotax.profile import Frame, FrameKind, UInt64Array
+from gotax.profile import UInt64Array
+from gotax.reader.asking import HOSTILE, NOT_NOW, Reader, Subject
+from gotax.reader.binary import PASSING
+from gotax.reader.facts import BinaryFacts, BinaryPlace, CallColumns, ClassPart, Table
 
 _BINARIES = 128
 _NOT_GO = 2048
-PASSING = frozenset({"binary-gone", "binary-changed", "elf-unreadable"})
-"""What can be otherwise in the next round, when another process shows the same file."""
-_CGO = "crosscall2"  # the way back from C, in package runtime/cgo
-UNJUDGED = PASSING | {"elf-packed", "elf-truncated", "elf-malformed", "elf-unsupported"}
+_PASSING = PASSING | NOT_NOW
+UNJUDGED = _PASSING | {
+    *("elf-packed", "elf-truncated", "elf-malformed", "elf-unsupported", "elf-too-large"),
+    *("elf-relocations", HOSTILE),
+}
 """What leaves it open whether a library is Go. A mapped file that is no ELF file is none."""
 _NO_FILE = FileId(0, 0, 0, 0)
-_SIGRETURN = frozenset({"runtime.sigreturn__sigaction", "runtime.sigreturn"})  # 1.20 and older
 
 
 class Binary:
     """One executable or library.
 
     ``problem`` names what kept it from being understood ("" for nothing): an unreadable file has
-    neither ``build`` nor frames, a Go binary with a strange pclntab has a ``build`` only.
+    neither ``build`` nor names, a Go binary with a strange pclntab has a ``build`` only.
     ``refused`` is what was in the way at first, and stays; ``problem`` may come later.
-    ``module`` is its path as its process sees it. Unless it is ``for_processes``, gotax does not
-    look for the variables of the runtime in it, which takes a pass over all names.
+    ``module`` is its path as its process sees it. ``table`` is that of its Go functions.
     """
 
     def __init__(
-        self, file: BorrowedFile, module: str, serial: int, for_processes: bool = True
+        self, where: BinaryPlace, serial: int, reader: Reader | None, group: str = ""
     ) -> None:
-        self.file = file
-        self.module = module
+        """Reads it, if there is a reader. ``group`` is the container that it was met in."""
+        self._where = where
+        self._subject = Subject(where.id, group)
+        self._reader = reader
         self.serial = serial
         self.problem = ""
         self.elf: Elf | None = None
         self.build: GoBuild | None = None
         self.build_id = ""
-        self.pclntab: Pclntab | None = None
+        self.table: Table | None = None
         self.gomaxprocs: GomaxprocsAddresses | Refusal = Refusal("binary-unread")
         self.state = StateAddresses()
         self.sigreturn = 0
-        try:
-            self._understand(for_processes)
-        except ReadError as error:
-            self.problem = error.reason
-            self.gomaxprocs = error.refusal
-        self.refused = self.problem
-        self.file.close()  # many may be new in one round
-
-    def _understand(self, for_processes: bool) -> None:
-        self.elf = elf = parse_elf(self.file)
-        self.build = parse_buildinfo(elf)
-        self.build_id = elf.build_id()
-        if self.build is None:
-            if elf.is_packed:
-                raise ParseError("elf-packed", "by UPX: what runs is not in the file")
-            return
-        if elf.bits != 64:
-            raise ParseError("elf-unsupported", "a Go program for a 32-bit machine")
-        if self.build.setting("-compiler") == "gccgo":
-            raise ParseError("compiler-gccgo", "it has another runtime, without Go's own tables")
-        self.pclntab = parse_pclntab(elf, self.build.version)
-        if not for_processes:
-            return
-        # One pass over the names for all that need one.
-        ranges = self.pclntab.function_ranges(
-            gomaxprocs.FUNCTIONS | runtimestate.FUNCTIONS | _SIGRETURN | {_CGO}
-        )
-        # Go 1.18 and newer, the go command's builds; Bazel's, for one, say nothing.
-        setting = self.build.setting("CGO_ENABLED")
-        self.build = replace(self.build, cgo=setting == "1" or (not setting and _CGO in ranges))
-        self.sigreturn = next((ranges[name][0] for name in _SIGRETURN if name in ranges), 0)
-        try:
-            self.gomaxprocs = find_gomaxprocs(elf, self.pclntab)
-            self.state = find_state(elf, self.pclntab)
-        except ReadError as error:
-            if isinstance(self.gomaxprocs, Refusal):
+        if reader is not None:
+            try:
+                self._learn(self._ask("describe"))
+            except ReadError as error:
+                self.problem = error.reason
                 self.gomaxprocs = error.refusal
+        self.refused = self.problem
+
+    @property
+    def module(self) -> str:
+        return self._where.module
+
+    def _ask(self, question: str, *arguments: Any) -> Any:
+        assert self._reader is not None
+        return self._reader.ask(self._subject, question, self._where, *arguments)
+
+    def _learn(self, facts: BinaryFacts) -> None:
+        facts.check()
+        if facts.headers is not None:
+            self.elf = facts.headers.parse_elf()
+        self.build, self.build_id = facts.build, facts.build_id
+        self.table = facts.table
+        self.gomaxprocs = facts.addresses
+        self.state, self.sigreturn = facts.state, facts.sigreturn
+        self.problem = facts.problem
+
+    def lend(self, path: str) -> None:
+        """From now on the file can be had at ``path``."""
+        self._where = self._where._replace(path=path)
 
     @property
     def is_go(self) -> bool:
@@ -103,19 +95,24 @@ class Binary:
     @property
     def is_settled(self) -> bool:
         """Whether another look would show the same."""
-        return self.refused not in PASSING
+        return self.refused not in _PASSING
+
+    @property
+    def is_pending(self) -> bool:
+        """There was no time to read it."""
+        return self.refused in NOT_NOW
 
     def bias(self, mapping: Mapping) -> int | None:
         """Runtime minus link-time addresses of this file in one of its mappings."""
         return load_bias(self.elf, mapping) if self.elf is not None else None
 
     def in_go_text(self, address: int) -> bool:
-        table = self.pclntab
+        table = self.table
         return table is not None and table.text_start <= address < table.text_end
 
     def may_be_go(self, address: int) -> bool:
         """Of an address without a Go name: whether that is because the tables cannot be read."""
-        if self.pclntab is None:
+        if self.table is None:
             return self.is_go
         return bool(self.problem) and self.in_go_text(address)
 
@@ -123,79 +120,47 @@ class Binary:
         """Ranges that cover the link-time addresses, with the inline chain in each, innermost
         first and never empty, and with pcsp, -1 where there is none.
 
-        With lines every address is a range of its own. Ranges are empty when the tables could
-        not be read just now. The addresses are unique.
+        With lines every address is a range of its own. Raises ReadError if there is no answer.
         """
-        calls, sizes = self._go_calls(addresses, with_lines)
-        chains = [
-            chain or (self._native_frame(start),)
-            for start, chain in zip(calls.starts.tolist(), calls.chains, strict=True)
-        ]
-        return replace(calls, chains=chains), sizes
-
-    def _go_calls(self, addresses: UInt64Array, with_lines: bool) -> tuple[Calls, Sizes]:
-        chains: list[tuple[Frame, ...]] = [()] * len(addresses)
-        sizes = np.full(len(addresses), -1, np.int32)
-        width = 1
-        if self.pclntab is not None:
-            try:
-                if not with_lines:
-                    return self.pclntab.calls(addresses)
-                chains = self.pclntab.frames(addresses)
-                sizes = self.pclntab.frame_sizes(addresses)
-            except ReadError as error:
-                self.problem = error.reason
-                width = error.reason not in PASSING
-        ends = addresses + np.uint64(width)
-        return Calls(addresses, ends, chains), Sizes(addresses, ends, sizes)
-
-    def read_classes(self, reader: ClassMapReader, pairs: int) -> int:
-        """Go on with the class map of this binary; returns how many pairs of tables were read."""
         try:
-            return reader.go_on(pairs)
+            columns: CallColumns = self._ask("calls", addresses, with_lines)
+            found = columns.parse()
         except ReadError as error:
-            self.problem = error.reason
-            return pairs
+            self._refuse_later(error)
+            raise
+        self.problem = columns.problem
+        return found
 
-    def _native_frame(self, address: int) -> Frame:
-        """By the symbol table where there is one, else module + offset."""
+    def read_classes(self, pairs: int) -> tuple[int, bool, ClassMap | None]:
+        """Go on with the class map of this binary.
+
+        (How many pairs of tables were read, whether that is the end, the map if there is one.)
+        """
         try:
-            found = self._symbols.lookup(address) if self._symbols else None
+            part: ClassPart = self._ask("classes", pairs)
+            part.check()
         except ReadError as error:
-            self.problem = error.reason
-            found = None
-        return Frame(found[0] if found else self.unnamed(address), kind=FrameKind.NATIVE)
+            self._refuse_later(error)
+            return pairs, error.reason not in NOT_NOW, None
+        self.problem = part.problem
+        return part.pairs, part.is_done, part.whole
 
-    def unnamed(self, address: int) -> str:
-        """What stands for the name of code that has none."""
-        return f"{self._base}+{address:#x}"
-
-    @cached_property
-    def _base(self) -> str:
-        return PurePath(self.module).name
-
-    @cached_property
-    def _symbols(self) -> SymbolTable | None:
-        try:
-            return self.elf.function_symbols() if self.elf else None
-        except ReadError as error:
-            self.problem = error.reason
-            return None
-
-    def release(self) -> None:
-        """For now, and in the end of the round: close the file, drop what can be read again."""
-        self.file.close()
-        self.__dict__.pop("_symbols", None)
+    def _refuse_later(self, error: ReadError) -> None:
+        """It was understood at first, and turns out to be one that cannot be read."""
+        if error.reason not in NOT_NOW:
+            self.problem = self.refused = error.reason
+            self.gomaxprocs = error.refusal
+            self.table = None
 
 
 class BinaryTable:
     """The binaries seen lately: at most 256; live processes keep theirs."""
 
-    def __init__(self) -> None:
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
         self._binaries: LruCache[FileId, Binary] = LruCache(_BINARIES)
         self._not_go: LruCache[FileId, bool] = LruCache(_NOT_GO)
         self._serial = 0
-        self._touched: list[Binary] = []  # what may be open
 
     def __len__(self) -> int:
         return len(self._binaries)
@@ -204,23 +169,23 @@ class BinaryTable:
     def evictions(self) -> int:
         return self._binaries.evictions
 
-    def get(self, file_id: FileId, path: str, module: Callable[[], str]) -> Binary:
-        """The binary with this content, to be had at ``path``; ``module()`` names a new one."""
+    def get(self, file_id: FileId, path: str, group: str, module: Callable[[], str]) -> Binary:
+        """The binary with this content, to be had at ``path``; ``module()`` names a new one.
+
+        ``group`` is the container of the process that runs it.
+        """
         binary = self._binaries.get(file_id)
         if binary is None or not binary.is_settled:
             self._serial += 1
-            binary = Binary(BorrowedFile(file_id, path), module(), self._serial)
+            where = BinaryPlace(file_id, path, module())
+            binary = Binary(where, self._serial, self.reader, group)
             self._binaries.put(file_id, binary)
-        self.use(binary, path)
+        binary.lend(path)
         return binary
 
-    def use(self, binary: Binary, path: str | None) -> None:
-        """It may be read until the end of the round; ``path``, if not None, leads to it now."""
-        if path is not None:
-            binary.file.lend(path)
-        self._touched.append(binary)
-
-    def get_go(self, file_id: FileId, path: str, module: Callable[[], str]) -> Binary | None:
+    def get_go(
+        self, file_id: FileId, path: str, group: str, module: Callable[[], str]
+    ) -> Binary | None:
         """As ``get``, but None for what is not Go, of which nothing but that is kept.
 
         ReadError: it could not be read, so that it is not known.
@@ -229,33 +194,25 @@ class BinaryTable:
             return None
         known = self._binaries.get(file_id)
         if known is not None and known.is_settled:
-            binary = self.get(file_id, path, module)
+            binary = self.get(file_id, path, group, module)
             if binary.build is None and binary.refused in UNJUDGED:
                 raise ParseError(binary.refused, path)
             return binary if binary.is_go else None
-        binary = Binary(BorrowedFile(file_id, path), module(), self._serial + 1)
+        binary = Binary(BinaryPlace(file_id, path, module()), self._serial + 1, self.reader, group)
         if not binary.is_go:
-            binary.release()
             if binary.refused in UNJUDGED:
                 raise ParseError(binary.refused, path)
             self._not_go.put(file_id, True)
             return None
         self._serial += 1
         self._binaries.put(file_id, binary)
-        self._touched.append(binary)
         return binary
 
     def unread_go(self, module: str, reason: str) -> Binary:
         """A Go binary of which nothing is known, because its file cannot be read."""
         self._serial += 1
-        binary = Binary(BorrowedFile(_NO_FILE, ""), module, self._serial)
+        binary = Binary(BinaryPlace(_NO_FILE, "", module), self._serial, None)
         binary.build = GoBuild("")
         binary.problem = binary.refused = reason
         binary.gomaxprocs = Refusal(reason)
         return binary
-
-    def release(self) -> None:
-        """Close all files: between two rounds gotax holds no file of anybody."""
-        for binary in self._touched:
-            binary.release()
-        self._touched.clear()

@@ -1,18 +1,24 @@
 """The one way to what a container's processes own: their memory and their files below /proc.
 
-``opened.py`` beside it opens the files that are read at length. All of it may be written by an
-attacker, and may be gone at any time. What the kernel itself says of a process, as its state and
-its cgroups, is read elsewhere.
+All of it may be written by an attacker, and may be gone or not answer at any time. So a reader
+looks at it. What the kernel itself says of a process, without a file system or memory of the
+process, is read here: the link of its executable, and its status.
 """
 
 from __future__ import annotations
 
-from gotax.golang.cgroupview import CgroupView, read_cgroup_view
-from gotax.golang.gomaxprocs import GomaxprocsAddresses, LiveGomaxprocs, read_gomaxprocs
-from gotax.golang.runtimestate import StateAddresses, read_state
+import itertools
+from typing import Any
+
+from gotax.golang.cgroupview import CgroupView
+from gotax.golang.gomaxprocs import GomaxprocsAddresses, LiveGomaxprocs
+from gotax.golang.runtimestate import StateAddresses
 from gotax.linux import procfs
 from gotax.linux.procfs import FileId, MappedFile, Mapping, Maps, TaskPath
 from gotax.process import RuntimeState
+from gotax.reader.asking import Reader, Subject
+
+_numbers = itertools.count()
 
 
 class ProcessFiles:
@@ -22,56 +28,86 @@ class ProcessFiles:
     Every method raises ReadError for what cannot be read, and ProcessGoneError.
     """
 
-    __slots__ = ("_proc", "has_ended", "place")
+    __slots__ = ("_proc", "_reader", "_subject", "has_ended", "place")
 
-    def __init__(self, proc: str, place: TaskPath, has_ended: bool = False) -> None:
+    def __init__(self, reader: Reader, proc: str, place: TaskPath, has_ended: bool = False) -> None:
+        self._reader = reader
         self._proc = proc
+        self._subject = Subject(f"process {next(_numbers)}", "")
         self.place = place
         self.has_ended = has_ended
+
+    def _ask(self, question: str, *arguments: Any) -> Any:
+        return self._reader.ask(self._subject, question, self._proc, str(self.place), *arguments)
+
+    @property
+    def group(self) -> str:
+        """The container, by its key; "" before it is known."""
+        return self._subject.group
+
+    @group.setter
+    def group(self, key: str) -> None:
+        self._subject = self._subject._replace(group=key)
 
     def exe_path(self) -> str:
         """What to open to read the executable; never raises."""
         return procfs.exe_path(self._proc, self.place)
 
     def exe_id(self) -> FileId:
-        return procfs.read_exe_id(self._proc, self.place)
+        found: FileId = self._ask("exe_id")
+        return found
 
     def exe_link(self) -> str:
         """The path of the executable, as the process sees it."""
         return procfs.read_exe_link(self._proc, self.place)
 
     def maps(self) -> Maps:
-        return procfs.read_maps(self._proc, self.place)
+        found: Maps = self._ask("maps").parse()
+        return found
 
     def first_addresses(self) -> dict[tuple[int, int, str], int]:
         """Where the first byte of each mapped file lies, by device, inode and path."""
-        return procfs.read_first_addresses(self._proc, self.place)
+        found: dict[tuple[int, int, str], int] = self._ask("first_addresses")
+        return found
 
     def find_mapped(self, mapping: Mapping) -> MappedFile | None:
-        return procfs.find_mapped_file(self._proc, self.place, mapping)
+        found: MappedFile | None = self._ask("find_mapped", mapping)
+        return found
+
+    def head(self, path: str, length: int) -> bytes:
+        """The first bytes of a file that it has mapped, at a path of ``find_mapped``."""
+        found: bytes = self._reader.ask(self._subject, "head", path, length)
+        return found
 
     def auxiliary(self) -> procfs.Auxiliary:
-        return procfs.read_auxv(self._proc, self.place)
+        found: procfs.Auxiliary = self._ask("auxiliary")
+        return found
 
     def memory(self, address: int, length: int) -> bytes:
-        return procfs.read_memory(self._proc, self.place, address, length)
+        found: bytes = self._ask("memory", address, length)
+        return found
 
     def environment(self, names: frozenset[str]) -> dict[str, str]:
-        return procfs.read_environment(self._proc, self.place, names)
+        found: dict[str, str] = self._ask("environment", names)
+        return found
 
     def cgroup_fds(self) -> tuple[str, ...]:
         """Open files of cgroups that say a limit."""
-        return procfs.read_cgroup_fds(self._proc, self.place)
+        found: tuple[str, ...] = self._ask("cgroup_fds")
+        return found
 
     def cgroup_view(self) -> CgroupView:
         """What its cgroup mount shows the process."""
-        return read_cgroup_view(self._proc, self.place)
+        found: CgroupView = self._ask("cgroup_view")
+        return found
 
     def allowed_cpus(self, online: frozenset[int]) -> int:
         return procfs.read_allowed_cpus(self._proc, self.place, online)
 
     def gomaxprocs(self, addresses: GomaxprocsAddresses, bias: int) -> LiveGomaxprocs:
-        return read_gomaxprocs(self._proc, self.place, addresses, bias)
+        found: LiveGomaxprocs = self._ask("gomaxprocs", addresses, bias)
+        return found
 
     def runtime_state(self, addresses: StateAddresses, bias: int) -> RuntimeState:
-        return read_state(self._proc, self.place, addresses, bias)
+        found: RuntimeState = self._ask("runtime_state", addresses, bias)
+        return found

@@ -173,17 +173,25 @@ class FirstLook:
                 stat = self._inspector.read_stat(pid)
                 if known is not None and known.process.start_ticks != stat.start_ticks:
                     continue
-                if known is None or (known.life.is_fresh and self._table.has_changed(known, stat)):
+                changed = known is not None and self._table.has_changed(known, stat)
+                if known is None or (known.life.is_fresh and changed):
                     known = self._admit(pid, stat)
-                running[pid] = known is not None and known.is_go
-                if known is not None and known.is_go and not known.has_gomaxprocs:
+                elif known.is_go and not known.has_gomaxprocs and not changed:
                     # At the first look its runtime had not started.
-                    self._inspector.refresh(known, {})
+                    self._refresh(known)
+                running[pid] = known is not None and known.is_go
             except ProcessGoneError:
                 continue
             except ReadError as error:
                 self._errors.note(error)
         return running
+
+    def _refresh(self, known: TrackedProcess) -> None:
+        """Read again what can change, but not the CPU time: the samples of it are not drained
+        yet, and would count beside it if the process ends before they are."""
+        ticks = known.cpu.ticks
+        self._inspector.refresh(known, {})
+        known.cpu.see(ticks)
 
     def _admit(self, pid: int, stat: Stat) -> TrackedProcess | None:
         """Admit a new process; None where it is too early.

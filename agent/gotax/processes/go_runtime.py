@@ -15,6 +15,7 @@ from gotax.processes.binaries import Binary
 from gotax.processes.counts import ErrorCounts
 from gotax.processes.files import ProcessFiles
 from gotax.processes.program import Program
+from gotax.reader.asking import NOT_NOW
 
 _VARIABLES = frozenset({"GOMAXPROCS", "GODEBUG"})
 _NO_VIEW = CgroupView()
@@ -125,6 +126,9 @@ class GoRuntime:
                 failed.append((binary, error.refusal))
         if values:
             return max(values, key=lambda found: found[1].value)
+        late = next((refusal for _, refusal in failed if refusal.reason in NOT_NOW), None)
+        if late is not None:
+            raise late.error  # what was known stays
         return failed[0]
 
     def _read_value(self, binary: Binary, bias: int | None) -> LiveGomaxprocs:

@@ -56,7 +56,7 @@ class Inspector:
         return tracked
 
     def _read(self, pid: int, stat: Stat) -> TrackedProcess:
-        files = ProcessFiles(self._roots.proc, stat.place)
+        files = ProcessFiles(self._binaries.reader, self._roots.proc, stat.place)
         if stat.is_kernel_thread:
             return self._track(pid, stat, files, Membership(Container("kernel", "kernel", "/")))
         membership = self._memberships.find(
@@ -70,6 +70,7 @@ class Inspector:
     def _track(
         self, pid: int, stat: Stat, files: ProcessFiles, membership: Membership
     ) -> TrackedProcess:
+        files.group = membership.container.key
         process = Process(pid, stat.start_ticks, stat.command, membership.container)
         return TrackedProcess(process, files, membership, self._binaries, self._errors)
 
@@ -78,7 +79,7 @@ class Inspector:
         membership = self._memberships.of_cgroup(path)
         tracked = TrackedProcess(
             Process(0, 0, command, membership.container),
-            ProcessFiles(self._roots.proc, 0, has_ended=True),
+            ProcessFiles(self._binaries.reader, self._roots.proc, 0, has_ended=True),
             membership,
             self._binaries,
             self._errors,

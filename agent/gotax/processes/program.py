@@ -8,6 +8,7 @@ from gotax.processes.address_space import AddressSpace, FileKey, file_key, is_go
 from gotax.processes.binaries import Binary, BinaryTable
 from gotax.processes.counts import ErrorCounts
 from gotax.processes.files import ProcessFiles
+from gotax.reader.asking import NOT_NOW
 
 _MAX_LIBRARIES = 512  # of one process that are looked into for a Go runtime
 
@@ -22,8 +23,8 @@ class Program:
     """
 
     __slots__ = (
-        *("_binaries", "_command", "_errors", "_files", "_looks", "_space"),
-        *("exe", "problem", "runtimes"),
+        *("_binaries", "_command", "_errors", "_files", "_has_pending_library", "_looks", "_space"),
+        *("exe", "link", "problem", "runtimes"),
     )
 
     def __init__(
@@ -39,8 +40,10 @@ class Program:
         self._space = space
         self._binaries = binaries
         self._errors = errors
+        self._has_pending_library = False
         self._looks = 0  # asked for, while no Go is found in it
         self.exe: FileId | None = None
+        self.link = ""  # the path of the executable
         self.problem = ""
         self.runtimes: Runtimes = ()
 
@@ -51,7 +54,7 @@ class Program:
     @property
     def is_blind(self) -> bool:
         """It is unknown what this Go process spent its CPU time on."""
-        tables = [binary.pclntab for binary, _ in self.runtimes]
+        tables = [binary.table for binary, _ in self.runtimes]
         return bool(tables) and (not any(tables) or self._space.is_unreadable)
 
     def bias(self, binary: Binary, bias: int | None) -> int | None:
@@ -62,6 +65,11 @@ class Program:
         """The Go runtimes with their biases, as far as those are known."""
         found = [(binary, self.bias(binary, bias)) for binary, bias in self.runtimes]
         return [(binary, bias) for binary, bias in found if bias is not None]
+
+    @property
+    def is_pending(self) -> bool:
+        """There was no time to read all that says whether it is Go."""
+        return self.problem in NOT_NOW or self._has_pending_library
 
     def refuse(self, reason: str) -> None:
         """It cannot be read."""
@@ -74,8 +82,11 @@ class Program:
         """Look which program this is; returns whether it is found to be Go."""
         self.problem = ""
         try:
+            self.link = link = self._files.exe_link()
             self.exe = self._files.exe_id()
-            binary = self._binaries.get(self.exe, self._files.exe_path(), self._files.exe_link)
+            binary = self._binaries.get(
+                self.exe, self._files.exe_path(), self._files.group, lambda: link
+            )
         except ReadError as error:
             self._errors.note(error)
             self.problem = error.reason
@@ -92,7 +103,7 @@ class Program:
         if not binary.refused:
             return False
         self.problem = binary.refused
-        return self._is_go_in_memory()
+        return not binary.is_pending and self._is_go_in_memory()
 
     def _is_go_in_memory(self) -> bool:
         """A program that looks like Go in memory is a Go process, if only an unreadable one."""
@@ -112,7 +123,7 @@ class Program:
         unpacked = [m.start for m in mappings if not m.inode and not m.path]
         try:
             path = self._files.exe_link()
-            first = self._files.first_addresses()
+            first = self._space.first_addresses()
         except (ReadError, ProcessGoneError):
             return unpacked
         return [at for (_, _, name), at in first.items() if name == path] + unpacked
@@ -126,6 +137,8 @@ class Program:
         """
         if self.has_go_executable or (self.exe is None and not self.problem):  # a kernel thread
             return False
+        if self.is_pending:
+            return True
         self._looks += 1
         return not self._looks & (self._looks - 1)
 
@@ -152,7 +165,11 @@ class Program:
             binary = known.get(key)
             if binary is not None and (binary, binary.bias(mapping)) not in runtimes:
                 runtimes.append((binary, binary.bias(mapping)))
-        runtimes += self._unread_libraries(refused)
+        pending = {key for key, reason in refused.items() if reason in NOT_NOW}
+        self._has_pending_library = bool(pending)
+        runtimes += self._unread_libraries(
+            {key: reason for key, reason in refused.items() if key not in pending}
+        )
         if not runtimes:
             self._space.drop_mappings()  # of hundreds of processes; nothing else needs them
             return False
@@ -166,7 +183,7 @@ class Program:
         known = {binary.module: binary for binary, bias in self.runtimes if bias is None}
         found: list[tuple[Binary, int | None]] = []
         try:
-            first = self._files.first_addresses() if refused else {}
+            first = self._space.first_addresses() if refused else {}
             for key, reason in refused.items():
                 self._errors[reason] += 1
                 if key in first and is_go_in_memory(self._files, [first[key]]):

@@ -21,6 +21,7 @@ from gotax.processes.inspection import Inspector
 from gotax.processes.membership import Memberships
 from gotax.processes.table import ENDED, ProcessTable, Sight
 from gotax.processes.tracked_process import TrackedProcess
+from gotax.reader.asking import InProcess, Reader
 
 _UNSEEN = frozenset({"procfs-denied", "procfs-hidden"})
 
@@ -29,10 +30,11 @@ class Resolver:
     """The entry point: connects the parts and calls them. ``errors`` counts what went wrong, by
     reason."""
 
-    def __init__(self, roots: Roots) -> None:
+    def __init__(self, roots: Roots, reader: Reader | None = None) -> None:
         self.proc_root = roots.proc
         self.errors = ErrorCounts()
-        self.binaries = BinaryTable()
+        self.reader = reader or InProcess()
+        self.binaries = BinaryTable(self.reader)
         self.cgroups = Cgroups(find_hierarchies(roots.proc, f"{roots.sys}/fs/cgroup"))
         self._containers = Containers(self.cgroups, self.errors)
         self._table = ProcessTable(roots.proc)
@@ -54,14 +56,21 @@ class Resolver:
 
     def begin_round(self, is_early: bool = False) -> None:
         """``is_early``: a drain out of turn, by which nothing grows older."""
+        self.reader.begin_round()
         if not is_early:
             self._table.begin_round()
             self._first_look.begin_round()
         self.cgroups.refresh()
         self._inspector.begin_round()
 
-    def end_round(self) -> None:
-        self.binaries.release()
+    def read_pending(self) -> int:
+        """Go on with the processes that there was no time to read; returns how many are left."""
+        left = 0
+        for tracked in self._table.live():
+            if tracked.program.is_pending:
+                self._inspector.look_on(tracked)
+                left += tracked.alive and tracked.program.is_pending
+        return left
 
     def end_window(self) -> None:
         self._table.end_window()
@@ -86,7 +95,11 @@ class Resolver:
         except (ProcessGoneError, ReadError) as error:
             if known is not None:
                 self._table.retire(known)
-            return self._table.find_ended(pid) or self._table.miss(pid, error)
+            ended = self._table.find_ended(pid)
+            if ended is None:
+                return self._table.miss(pid, error)
+            ended.cpu.fall_behind()
+            return ended
         sight = self._table.identify(pid, stat)
         if sight is Sight.SAME:
             assert known is not None
@@ -143,15 +156,13 @@ class Resolver:
 
     def read_new(self, new_processes: Iterable[tuple[int, int]]) -> list[int]:
         """Look at processes (cgroup id, PID) between two drains; see ``FirstLook``."""
-        admitted = self._first_look.read_new(new_processes)
-        self.binaries.release()
-        return admitted
+        self.reader.begin_round()
+        return self._first_look.read_new(new_processes)
 
     def read_again(self, pids: Iterable[int]) -> dict[int, bool]:
         """Those of these PIDs that still run, and whether they are Go programs by now."""
-        running = self._first_look.read_again(pids)
-        self.binaries.release()
-        return running
+        self.reader.begin_round()
+        return self._first_look.read_again(pids)
 
     def go_processes(self) -> list[TrackedProcess]:
         """The Go processes that live, as far as seen."""

@@ -95,11 +95,13 @@ class ProcessTable:
         """The process called exec: same PID and start time, another program or the same again."""
         if stat.start_stack != known.life.start_stack:
             return bool(stat.start_stack)  # else it is ending, and has given its memory back
-        if known.program.exe is None:
+        if not known.program.link:
             return False  # a kernel thread, or an executable that may not be seen
         known.files.place = stat.place
         try:
-            return known.files.exe_id() != known.program.exe
+            # By its path, which the kernel knows: a file system might not answer. Nor is a program
+            # another one when its file is touched.
+            return known.files.exe_link() != known.program.link
         except (ProcessGoneError, ReadError):
             return False
 

@@ -19,15 +19,25 @@ _NS_PER_TICK = 10_000_000
 class CpuTime:
     """Of one process, as the kernel accounts it, in ticks of 1/100 s."""
 
-    __slots__ = ("_before", "_late_samples", "_ticks")
+    __slots__ = ("_before", "_is_behind", "_late_samples", "_ticks")
 
     def __init__(self) -> None:
         self._ticks = 0
+        self._is_behind = True  # the ticks do not cover the samples of the last drain
         self._before: int | None = None  # when the window began; None: not known
         self._late_samples = 0  # drained after its end: later than the ticks
 
+    @property
+    def ticks(self) -> int:
+        return self._ticks
+
     def see(self, ticks: int) -> None:
         self._ticks = ticks
+        self._is_behind = False
+
+    def fall_behind(self) -> None:
+        """Its samples were drained, and its ticks cannot be read any more."""
+        self._is_behind = True
 
     def count_from(self, ticks: int) -> None:
         """What comes after so many is of this window."""
@@ -37,8 +47,9 @@ class CpuTime:
         self._before = self._ticks
 
     def add_late(self, samples: int) -> None:
-        """These were sampled after the ticks were last seen."""
-        self._late_samples += samples
+        """Samples of a process that has ended: they count if they are later than the ticks."""
+        if self._is_behind:
+            self._late_samples += samples
 
     def take_ns(self, period_ns: int) -> int | None:
         """Since this was last asked; None where it is not known, as of a new process.

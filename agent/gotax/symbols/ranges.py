@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from gotax.golang.classmap import ClassMap, ClassMapReader
+from gotax.golang.classmap import ClassMap
 from gotax.processes.binaries import Binary
 from gotax.profile import UInt64Array
 from gotax.runs import Runs
@@ -32,7 +32,7 @@ class KnownRanges:
         self.whole: ClassMap | None = None
         self.classes = np.empty(0, object)  # the locations of its chains
         self.drains = 0  # that had something new
-        self.reader: ClassMapReader | None = None  # of the whole: once, even if it comes to nothing
+        self.is_read = False  # as a whole: once, even if it comes to nothing
         self.expected = 0  # ranges, while it is being read
         self.used = 0  # the last drain
 

@@ -14,18 +14,20 @@ in each drain, as a map of classes (``golang/classmap.py``).
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
+from gotax.errors import ReadError
 from gotax.golang import categories
-from gotax.golang.classmap import ClassMapReader
 from gotax.lru import LruCache
 from gotax.processes.binaries import Binary
 from gotax.processes.tracked_process import TrackedProcess
 from gotax.profile import Category, Frame, FrameKind, Location, Stack, UInt64Array
+from gotax.reader.asking import NOT_NOW
 from gotax.symbols.classified import TRUNCATED, ClassifiedLocation, beyond, classified_location
 from gotax.symbols.kernel import KernelStacks
 from gotax.symbols.ranges import KnownBinaries
@@ -39,6 +41,8 @@ _WHOLE_AFTER = 3  # drains with something new: a process that ends soon is not w
 _WHOLE_PAIRS = 1_000_000  # of tables, read for all class maps in one drain: half a second
 _RANGES_PER_FUNCTION = 2  # of a class map, as large as that many ranges with a value
 _NAMES = 8192
+_ASKED_AT_ONCE = 4096  # addresses; and of a class map, pairs: a tenth of a second
+_PAIRS_AT_ONCE = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,16 @@ class Symbolizer:
     """Knows at most 16384 stacks, 65536 address ranges (262144 without names) and 16384 function
     names at a time."""
 
-    def __init__(self, proc_root: str, with_lines: bool, with_names: bool = True) -> None:
+    def __init__(
+        self,
+        proc_root: str,
+        with_lines: bool,
+        with_names: bool = True,
+        errors: Counter[str] | None = None,
+    ) -> None:
+        """``errors`` counts what could not be read, by reason."""
+        self._errors: Counter[str] = Counter() if errors is None else errors
+        self._late: set[int] = set()  # binaries that there was no time for in this drain
         self._with_lines = with_lines
         self._with_names = with_names
         self._classes: dict[tuple[int, ...], ClassifiedLocation] = {}
@@ -97,6 +110,8 @@ class Symbolizer:
         for stack in new:
             by_process.setdefault(stack.tracked.serial, []).append(stack)
         groups = list(by_process.values())
+        for group in groups:
+            group[0].tracked.space.is_late = False
         walkers = [_walker(group) for group in groups]
         walks = [walker.walks(group) for walker, group in zip(walkers, groups, strict=True)]
         leaves = [walker.frameless(group) for walker, group in zip(walkers, groups, strict=True)]
@@ -104,6 +119,11 @@ class Symbolizer:
         hidden = self._hidden_callers(itertools.chain.from_iterable(leaves))
         learnt = {}
         for group, walk, of_group in zip(groups, walks, leaves, strict=True):
+            is_late = (
+                group[0].tracked.space.is_late
+                or group[0].tracked.program.is_pending
+                or any(binary.serial in self._late for _, binary in walk.binaries())
+            )
             locations = self._locations(walk)
             callers = {leaf.stack: hidden[leaf] for leaf in of_group if leaf in hidden}
             end = 0
@@ -114,7 +134,8 @@ class Symbolizer:
                     of_stack.insert(1, callers[number])
                 key = (stack.tracked.serial, stack.hash)
                 learnt[key] = self._compose(of_stack, in_go=stack.tracked.is_go)
-                self._stacks.put(key, learnt[key])
+                if not is_late:
+                    self._stacks.put(key, learnt[key])
         self._binaries.end_drain()
         return learnt
 
@@ -151,40 +172,46 @@ class Symbolizer:
                 ask(binary, walk.addresses[walk.mapping == number])
         for leaf in itertools.chain.from_iterable(leaves):
             ask(leaf.binary, np.array([leaf.caller], np.uint64))
+        self._late.clear()
         read_whole = 0
         for binary, parts in wanted.values():
             addresses = np.concatenate(parts)
             if not self._with_names:
                 read_whole += self._learn_whole(binary, _WHOLE_PAIRS - read_whole)
                 addresses = self._binaries.of(binary).unknown(addresses)
-            if len(addresses):
-                self._learn_ranges(binary, np.unique(addresses))
-            binary.release()  # of fifty binaries at once, what was read is not kept fifty times
+            addresses = np.unique(addresses)
+            for low in range(0, len(addresses), _ASKED_AT_ONCE):
+                self._learn_ranges(binary, addresses[low : low + _ASKED_AT_ONCE])
 
     def _learn_whole(self, binary: Binary, room: int) -> int:
         """Go on reading a binary's class map once that pays; returns how much it read."""
-        known, table = self._binaries.of(binary), binary.pclntab
+        known, table = self._binaries.of(binary), binary.table
         known.drains += 1
-        if known.drains < _WHOLE_AFTER or room <= 0 or table is None:
+        if known.drains < _WHOLE_AFTER or room <= 0 or table is None or known.is_read:
             return 0
-        if known.reader is None:
+        if not known.expected:
             expected = table.function_count * _RANGES_PER_FUNCTION
             if not self._binaries.has_room(expected):
                 return 0
             known.expected = expected
-            known.reader = ClassMapReader(table, categories.function_code)
-        elif known.reader.is_done:
-            return 0
-        read = binary.read_classes(known.reader, room)
-        if known.reader.is_done:
-            known.expected = 0
-            whole = known.reader.take()
+        read = 0
+        while read < room and not known.is_read:
+            pairs, known.is_read, whole = binary.read_classes(min(_PAIRS_AT_ONCE, room - read))
+            read += pairs
             if whole is not None:
                 known.learn_whole(whole, [self._class_location(codes) for codes in whole.chains])
+        if known.is_read:
+            known.expected = 0
         return read
 
     def _learn_ranges(self, binary: Binary, addresses: UInt64Array) -> None:
-        calls, sizes = binary.calls(addresses, self._with_lines)
+        try:
+            calls, sizes = binary.calls(addresses, self._with_lines)
+        except ReadError as error:
+            self._errors[error.reason] += 1
+            if error.reason in NOT_NOW:
+                self._late.add(binary.serial)
+            return
         # By identity of the chain: one for all of its ranges.
         locations: dict[int, ClassifiedLocation] = {}
         for start, chain in zip(calls.starts.tolist(), calls.chains, strict=True):

@@ -279,6 +279,14 @@ def _way_to_read(reason: str) -> str:
         )
     if reason == "gomaxprocs-machine":
         return "There is no fix: gotax reads programs for amd64 and arm64 only."
+    if reason == "binary-hostile":
+        return (
+            "The file or the memory of this program held up or ended the process that reads it, and"
+            " gotax does not read it again until it is restarted. Find out where the program comes"
+            " from: no compiler makes such a file, and usual file systems answer."
+        )
+    if reason in ("binary-pending", "reader-stuck"):
+        return "Try again: other programs on this node take the time to read this one."
     if reason in ("gomaxprocs-range", "not read"):
         return "Try again: a process that has just started or is ending has no value."
     return (

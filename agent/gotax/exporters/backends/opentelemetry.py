@@ -1,4 +1,4 @@
-"""To an OpenTelemetry Collector, or what else takes OTLP: ProfilesService/Export over gRPC.
+"""Sends to an OpenTelemetry Collector, or another OTLP receiver: ProfilesService/Export over gRPC.
 
 opentelemetry-proto is an extra: pip install 'gotax[otlp]'.
 """
@@ -13,9 +13,9 @@ from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 i
 )
 
 from gotax.exporters.backends.containerprofile import Batch
-from gotax.exporters.backends.endpoint import Endpoint
 from gotax.exporters.backends.grpccall import GZIP, GrpcCall
 from gotax.exporters.backends.otlp import MAX_BYTES, export_batches
+from gotax.exporters.endpoint import Endpoint
 from gotax.window import Window
 
 METHOD = "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export"

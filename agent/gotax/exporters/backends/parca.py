@@ -1,13 +1,13 @@
-"""To Parca: parca.profilestore.v1alpha1.ProfileStoreService/WriteRaw over gRPC."""
+"""Sends to Parca: parca.profilestore.v1alpha1.ProfileStoreService/WriteRaw over gRPC."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 from gotax.exporters.backends.containerprofile import Batch
-from gotax.exporters.backends.endpoint import Endpoint
 from gotax.exporters.backends.grpccall import GrpcCall
 from gotax.exporters.backends.series import Series, series_groups
+from gotax.exporters.endpoint import Endpoint
 from gotax.window import Window
 
 METHOD = "/parca.profilestore.v1alpha1.ProfileStoreService/WriteRaw"

@@ -57,6 +57,17 @@ ERRORS = Metric(
     "Errors when reading processes, binaries, cgroups or Kubernetes, by kind.",
     ("kind",),
 )
+READER_RESTARTS = Metric(
+    "gotax_reader_restarts",
+    "counter",
+    "Processes that read files and memory of containers and were replaced, by reason.",
+    ("reason",),
+)
+READERS_STUCK = Metric(
+    "gotax_stuck_readers",
+    "gauge",
+    "Such processes that were killed and have not ended, since a file or memory does not answer.",
+)
 
 METRICS = (
     UNJUDGED,
@@ -74,6 +85,8 @@ METRICS = (
     CACHE_ENTRIES,
     CACHE_EVICTIONS,
     ERRORS,
+    READER_RESTARTS,
+    READERS_STUCK,
 )
 """In the order in which they are exposed."""
 
@@ -106,5 +119,7 @@ def _health(totals: HostTotals, window: Window) -> Iterator[Family]:
         (CACHE_ENTRIES, health.cache_entries),
         (CACHE_EVICTIONS, health.cache_evictions),
         (ERRORS, health.errors),
+        (READER_RESTARTS, health.reader_restarts),
     ):
         yield Family(metric, (((name,), n) for name, n in sorted(counts.items())))
+    yield Family(READERS_STUCK, [((), health.readers_stuck)])

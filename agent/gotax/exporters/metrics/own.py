@@ -10,7 +10,7 @@ from pathlib import Path
 import gotax
 from gotax.exporters.metrics.family import Family, Metric
 
-OWN_CPU = Metric("gotax_own_cpu_seconds", "counter", "CPU time of gotax itself.")
+OWN_CPU = Metric("gotax_own_cpu_seconds", "counter", "CPU time of gotax itself and of its readers.")
 MEMORY = Metric("gotax_resident_memory_bytes", "gauge", "Resident memory of gotax itself.")
 BUILD_INFO = Metric("gotax_build_info", "gauge", "Always 1; version of gotax.", ("version",))
 
@@ -22,8 +22,9 @@ METRICS = (
 """In the order in which they are exposed."""
 
 
-def families() -> Iterator[Family]:
-    yield Family(OWN_CPU, [((), time.process_time())])
+def families(reader_cpu_s: float) -> Iterator[Family]:
+    """``reader_cpu_s``: what its readers have taken so far."""
+    yield Family(OWN_CPU, [((), time.process_time() + reader_cpu_s)])
     yield Family(MEMORY, [((), read_resident_bytes())])
     yield Family(BUILD_INFO, [((gotax.__version__,), 1)])
 

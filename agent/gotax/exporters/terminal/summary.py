@@ -64,14 +64,17 @@ _WHY = {
     "procfs-hidden": "/proc is mounted with hidepid, and gotax lacks CAP_SYS_PTRACE",
     "process-gone": "they ended before gotax could read them",
     "elf-packed": "packed by UPX",
+    "binary-hostile": "their files or memory held up the process that reads them",
+    "binary-pending": "there was no time to read them yet",
+    "reader-stuck": "files and memory of other programs do not answer",
 }
 
 
 def unjudged(window: Window) -> list[str]:
     """A sentence for each reason why programs could not be read.
 
-    On every host some programs end before they are read: these are shown from 1 % of the samples
-    on.
+    On every host some programs end before they are read: these are shown only from 1 % of the
+    samples.
     """
     texts = []
     for found in window.unjudged:

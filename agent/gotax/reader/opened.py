@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 from gotax.errors import AccessError
 from gotax.linux.elf import FileReader
 from gotax.linux.procfs import FileId
 
-_CACHE_BYTES = 512 * 1024  # of each open file, until the end of the round
+_CACHE_BYTES = 512 * 1024  # of each open file, until the answer
 
 
 def read_head(path: str, length: int) -> bytes:
@@ -27,7 +28,7 @@ class BorrowedFile:
     """A reader that is open only while it is being read.
 
     A descriptor kept open would pin a container's file system after the container is gone. So it
-    is opened through a process that runs the file, closed at the end of the round, and opened again
+    is opened through a process that runs the file, closed after each question, and opened again
     through whichever process runs it then; the content is proven to be the same by ``FileId``.
     """
 
@@ -49,6 +50,11 @@ class BorrowedFile:
         if self._file is None:
             self._file = self._open()
         return self._file.read(offset, length)
+
+    def extents(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
+        if self._file is None:
+            self._file = self._open()
+        return self._file.extents(offset, length)
 
     def _open(self) -> FileReader:
         try:
