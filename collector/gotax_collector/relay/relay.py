@@ -181,8 +181,8 @@ class Relay:
         limits = self._limits
         self.count(connection, size)
         if connection.is_new:
-            # What an accepted peer had sent before it heard of the end may still come. Closing would
-            # cost it the reason of the end.
+            # What an accepted peer had sent before it heard of the end may still come. Closing
+            # would cost it the reason of the end.
             most = limits.unread_bytes if connection.was_accepted else limits.new_bytes
             if connection.unread > most:
                 self.close_one(connection, "bytes")
