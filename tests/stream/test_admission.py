@@ -15,7 +15,7 @@ import pytest
 from gotax.exporters.credentials import Credentials
 from gotax.exporters.endpoint import Endpoint
 from gotax.exporters.stream import exporter as exporter_module
-from gotax.exporters.stream.exporter import Identity, StreamExporter
+from gotax.exporters.stream.exporter import AgentIdentity, StreamExporter
 from gotax.exporters.stream.spool import Bounds, Spool
 from gotax.wire.v1 import ingest_pb2
 from gotax_collector.ingest import receiver, server
@@ -65,7 +65,7 @@ def guard(folder: Path, now: Callable[[], float] = time.time, text: str = TOKEN)
 def streaming(running: Collecting, name: str = "honest", token_file: str = "") -> StreamExporter:
     credentials = Credentials(token_file=token_file)
     endpoint = Endpoint("127.0.0.1", running.port, is_secure=False, credentials=credentials)
-    return StreamExporter(endpoint, Identity(name, name), Spool("", Bounds(8 << 20, 3600)))
+    return StreamExporter(endpoint, AgentIdentity(name, name), Spool("", Bounds(8 << 20, 3600)))
 
 
 def delivers(agent: StreamExporter) -> None:

@@ -17,7 +17,7 @@ pytest.importorskip("chdb", reason="no embedded ClickHouse for this platform")
 
 from gotax.exporters.credentials import Credentials
 from gotax.exporters.endpoint import Endpoint
-from gotax.exporters.stream.exporter import Identity, StreamExporter
+from gotax.exporters.stream.exporter import AgentIdentity, StreamExporter
 from gotax.exporters.stream.spool import Bounds, Spool
 
 from tests.patience import PATIENCE_S, promised
@@ -111,7 +111,7 @@ def test_it_receives_shows_its_metrics_and_ends_when_told(
                 ca=files.authority, certificate=files.agent_cert, key=files.agent_key
             ),
         )
-        agent = StreamExporter(endpoint, Identity("a", "a"), Spool("", Bounds(1 << 20, 60)))
+        agent = StreamExporter(endpoint, AgentIdentity("a", "a"), Spool("", Bounds(1 << 20, 60)))
         agent.publish(story_window())
         eventually(lambda: agent.statistics().acknowledged == 1)
         with urllib.request.urlopen(
@@ -153,7 +153,7 @@ def test_a_store_that_does_not_return_does_not_keep_it(tmp_path: Path, within_s:
         eventually(lambda: "collector ready" in log.read_text() or process.poll() is not None)
         port = int(re.findall(r"grpc_port=(\d+)", log.read_text())[0])
         endpoint = Endpoint("127.0.0.1", port, is_secure=False)
-        agent = StreamExporter(endpoint, Identity("a", "a"), Spool("", Bounds(1 << 20, 60)))
+        agent = StreamExporter(endpoint, AgentIdentity("a", "a"), Spool("", Bounds(1 << 20, 60)))
         agent.publish(story_window())
         eventually(lambda: "inserting" in log.read_text())
         began = time.monotonic()

@@ -15,7 +15,7 @@ import pytest
 from gotax.exporters.endpoint import Endpoint
 from gotax.exporters.stream import exporter as module
 from gotax.exporters.stream.connection import _ended
-from gotax.exporters.stream.exporter import Identity, StreamExporter
+from gotax.exporters.stream.exporter import AgentIdentity, StreamExporter
 from gotax.exporters.stream.spool import Bounds, Spool
 from gotax.wire.v1 import ingest_pb2
 
@@ -137,7 +137,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def streaming(port: int) -> StreamExporter:
     endpoint = Endpoint("127.0.0.1", port, is_secure=False)
-    return StreamExporter(endpoint, Identity("a", "a"), Spool("", Bounds(8 << 20, 3600)))
+    return StreamExporter(endpoint, AgentIdentity("a", "a"), Spool("", Bounds(8 << 20, 3600)))
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -17,7 +17,7 @@ import grpc
 import pytest
 from gotax.exporters.credentials import Credentials
 from gotax.exporters.endpoint import Endpoint
-from gotax.exporters.stream.exporter import Identity, StreamExporter
+from gotax.exporters.stream.exporter import AgentIdentity, StreamExporter
 from gotax.exporters.stream.spool import Bounds, Spool
 from gotax.wire.v1 import ingest_pb2
 from gotax_collector.ingest.limits import Limits
@@ -121,7 +121,9 @@ def guarded(files: Files, tmp_path: Path) -> Iterator[Guarded]:
                 token_file=str(tmp_path / "token"),
             ),
         )
-        agent = StreamExporter(endpoint, Identity("honest", "n"), Spool("", Bounds(1 << 20, 60)))
+        agent = StreamExporter(
+            endpoint, AgentIdentity("honest", "n"), Spool("", Bounds(1 << 20, 60))
+        )
         agent.publish(story_window())
         eventually(lambda: agent.statistics().acknowledged == 1)
         yield Guarded(running, store, files)

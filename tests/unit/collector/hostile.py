@@ -279,7 +279,7 @@ MESSAGES: dict[str, tuple[bytes, Reason]] = {
     "a window twice": (raw(field(4, b"") * 2), Reason.SYNTAX),
     "an empty message": (b"", Reason.PROTOCOL),
     "a NaN for a count": (
-        # Field 2 of a window is a varint; a double there is a field nobody knows, so this is a
+        # Field 2 of a window is a varint; a double there is an unknown field, so this is a
         # window without length, and what refuses it is that it begins without a reset.
         raw(field(4, varint(2 << 3 | 1) + struct.pack("<d", float("nan")))),
         Reason.PROTOCOL,
