@@ -8,7 +8,8 @@
 # Nothing depends on the machine: --platform linux/amd64,linux/arm64 builds both. An image that can be
 # the collector as well: --build-arg EXTRAS="kubernetes otlp collector".
 
-ARG BASE=docker.io/library/debian:bookworm-slim
+# bookworm-20260824-slim, for every machine. apt-get upgrade adds what Debian has mended since.
+ARG BASE=docker.io/library/debian:bookworm-slim@sha256:88200866dfff7ea7f5cbcb6ec7c8a701889efe6fe859fe64d6990e4b07ea4171
 
 FROM ${BASE} AS build
 RUN apt-get update \
@@ -17,16 +18,14 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv --system-site-packages /opt/gotax
 WORKDIR /source
-# What gotax depends on changes rarely: a layer of its own, without the tests of the libraries.
-COPY pyproject.toml ./
+# What gotax depends on changes rarely: a layer of its own, without the tests of the libraries. Each
+# file is checked by its hash.
+COPY locks locks
 ARG EXTRAS="kubernetes otlp"
-RUN EXTRAS="${EXTRAS}" python3 -c 'import os, tomllib; \
-p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-extras = [p["optional-dependencies"][e] for e in os.environ["EXTRAS"].split()]; \
-print(*p["dependencies"], *sum(extras, []), sep="\n")' > dependencies.txt \
- && /opt/gotax/bin/pip install --no-cache-dir --no-compile -r dependencies.txt \
+RUN case " ${EXTRAS} " in *" collector "*) lock=collector ;; *) lock=agent ;; esac \
+ && /opt/gotax/bin/pip install --no-cache-dir --no-compile --require-hashes -r "locks/${lock}.txt" \
  && find /opt/gotax/lib -type d -name tests -prune -exec rm -rf {} +
-COPY README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE ./
 COPY bpf bpf
 COPY agent agent
 COPY collector collector
@@ -38,6 +37,7 @@ RUN /opt/gotax/bin/pip install --no-cache-dir --no-compile --no-deps --no-build-
 FROM ${BASE}
 # Only what python3-bpfcc needs; no recommended kernel headers, which gotax's program does without.
 RUN apt-get update \
+ && apt-get upgrade -y \
  && apt-get install -y --no-install-recommends python3-bpfcc tini \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/* \
  && python3 -m compileall -q /usr/lib/python3/dist-packages/bcc

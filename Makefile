@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 # One after the other also under make -j: what is timed needs the host for itself.
 .NOTPARALLEL:
-.PHONY: help run demo test test-correctness test-timing e2e corpus backends lint format bench calibrate fuzz soak mutants proto proto-check golden clean
+.PHONY: help run demo test test-correctness test-timing e2e corpus backends lint format bench calibrate fuzz soak mutants attacks proto proto-check golden lock audit sbom clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ soak: $(VENV)/.ready-test ## memory of the agent under load, at the end as after
 mutants: $(VENV)/.ready-test ## small changes of the diagnosis that no test notices, FILES='context.py history.py' (long)
 	@$(VENV)/bin/python -m tests.mutants $(FILES)
 
+attacks: $(VENV)/.ready-test ## live attacks on the agent and the collector, the long ones too
+	@$(VENV)/bin/python -m pytest tests/attacks --runslow $(PYTEST)
+
 golden: $(VENV)/.ready-test ## rewrite the golden files; review the diff
 	@GOTAX_UPDATE=1 $(VENV)/bin/python -m pytest -q tests/unit --update-golden
 
@@ -75,9 +78,19 @@ proto: ## generate agent/gotax/wire from proto/ with the pinned compiler
 proto-check: ## lint the wire format, and find changes that break older agents or collectors
 	@./setup proto-check
 
+lock: ## the newest versions that pyproject.toml allows, with their hashes, into locks/
+	@./setup lock
+
+audit: ## known vulnerabilities of what locks/ names (needs the network)
+	@./setup audit
+
+# An image that is there already: make sbom IMAGE=docker:gotax
+sbom: $(if $(IMAGE),,$(VENV)/.ready-e2e) ## what the image is made of, as CycloneDX: build/gotax.cdx.json
+	@image='$(IMAGE)'; ./setup sbom "$${image:-docker-archive:$$($(VENV)/bin/python -m tests.e2e.cluster.images)}"
+
 clean: ## forget everything that was set up or built inside this clone
 	@rm -rf $(VENV) build *.egg-info agent/*.egg-info .mypy_cache .ruff_cache .pytest_cache
 
-$(VENV)/.ready-%: setup pyproject.toml
+$(VENV)/.ready-%: setup pyproject.toml $(wildcard locks/*.txt)
 	@./setup $*
 	@touch $@

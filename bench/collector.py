@@ -1,10 +1,10 @@
-"""What a collector carries: ``python -m bench.collector --agents 1000 --minutes 10``.
+"""The load that a collector can take: ``python -m bench.collector --agents 1000 --minutes 10``.
 
-Simulated agents on this machine stream to `gotax collector` with its embedded store, each over a
-connection of its own. Their reports are those of recorded windows (bench.recorded), interned as an
-agent does it, each agent with names, counts, an epoch and a phase of its own. Measured: how long a
-report waits for its acknowledgement, whether any is not acknowledged or not in the store, and what
-the collector takes.
+Simulated agents on this machine stream to `gotax collector` with its embedded store, each over its
+own connection. Their reports are those of recorded windows (bench.recorded), interned as in an
+agent; each agent has its own names, counts, epoch and phase. Measured: how long a report waits for
+its acknowledgement, whether any is missing in the acknowledgements or the store, and the resources
+of the collector.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import Any
 
 import grpc
 from gotax.exporters.stream import encoding
-from gotax.exporters.stream.interning import StreamDictionary
+from gotax.exporters.stream.interning import SentDictionary
 from gotax.window import Window
 from gotax.wire.v1 import ingest_pb2
 from gotax.wire.v1 import report_pb2 as wire
@@ -37,15 +37,16 @@ from gotax.wire.v1 import report_pb2 as wire
 from bench import recorded
 
 METHOD = "/gotax.wire.v1.IngestService/Stream"
-_ROUNDS = 2  # of the recorded windows: the second finds everything in the dictionary
+_ROUNDS = 2  # of the recorded windows: the second finds all its entries in the dictionary
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
 class Load:
-    """``every_s``: between two reports of an agent. ``replicas``: collectors, a store each.
+    """``every_s``: between two reports of an agent. ``replicas``: collectors, each with its own
+    store.
 
-    ``dictionary_bytes``: the collectors' bound over all dictionaries, 0 for the usual one.
+    ``dictionary_bytes``: the collectors' limit for all dictionaries, 0 for the default.
     """
 
     agents: int
@@ -54,13 +55,13 @@ class Load:
     every_s: float
     replicas: int
     recording: str
-    port: int  # of the first; of the others those after it
+    port: int  # of the first collector; the others have the next ones
     dictionary_bytes: int = 0
 
 
 @dataclass
 class Tally:
-    """What the agents have seen; latencies in seconds."""
+    """The counts of the agents; latencies in seconds."""
 
     sent: int = 0
     acknowledged: int = 0
@@ -71,10 +72,10 @@ class Tally:
 
 
 class Script:
-    """The reports of a stream, interned once: those of one agent differ from another's in names."""
+    """The reports of a stream, interned once: the agents' reports differ only in names."""
 
     def __init__(self, windows: Sequence[Window], offset: int, containers: int) -> None:
-        dictionary = StreamDictionary()
+        dictionary = SentDictionary()
         turned = [*windows[offset:], *windows[:offset]]
         self._reports = []
         for window in turned * _ROUNDS:
@@ -88,7 +89,7 @@ class Script:
         self._own_strings = self._strings_of_containers()
 
     def _strings_of_containers(self) -> set[int]:
-        """Strings that name one container: an agent's own."""
+        """Strings that name one container: each agent has its own."""
         return {
             value
             for report in self._reports
@@ -136,8 +137,8 @@ async def stream(
     tally: Tally,
     times: tuple[float, float],
 ) -> float:
-    """Until the end, or a goodbye: then another one follows, in an epoch of its own. When the
-    next report is due."""
+    """Streams until the end, or until the collector says goodbye: then another stream follows, in a
+    new epoch. Returns when the next report is due."""
     call: Any = channel.stream_stream(
         METHOD, response_deserializer=ingest_pb2.StreamResponse.FromString
     )()
@@ -155,20 +156,20 @@ async def stream(
         tally.bytes += len(data)
         try:
             await call.write(data)
-        except asyncio.InvalidStateError:  # it ended meanwhile
+        except asyncio.InvalidStateError:  # it ended in the meantime
             break
         due += load.every_s
         await asyncio.sleep(max(0.0, min(due, end_s) - time.monotonic()))
     if not reader.done():
         await call.done_writing()
     acknowledged = await asyncio.wait_for(reader, 60)
-    # What the collector no longer read is for the next stream, which makes its own.
+    # Reports that the collector did not read belong to the next stream, which interns them again.
     tally.sent -= len(sent) - acknowledged
     return due
 
 
 async def _read(call: Any, sent: list[float], tally: Tally) -> int:
-    """How many were acknowledged, when the stream has ended."""
+    """The number of acknowledged reports at the end of the stream."""
     acknowledged, has_goodbye = 0, False
     try:
         async for response in call:
@@ -200,7 +201,7 @@ async def drive(load: Load, scripts: Sequence[Script]) -> Tally:
 
 
 class Watch:
-    """CPU and memory of the collectors, looked at every second; one that is full lasts longer."""
+    """CPU and memory of the collectors, read every second."""
 
     def __init__(self, processes: Sequence[subprocess.Popen[bytes]]) -> None:
         self._pids = [process.pid for process in processes]
@@ -277,7 +278,7 @@ def quantile(values: Sequence[float], q: float) -> float:
 
 
 async def measured(load: Load, scripts: Sequence[Script], watch: Watch) -> tuple[Tally, float]:
-    """The tally, and the collectors' CPU time while the agents ran."""
+    """The counts, and the collectors' CPU time while the agents ran."""
     watching = asyncio.create_task(watch.run())
     before = watch.cpu_s()
     tally = await drive(load, scripts)

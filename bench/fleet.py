@@ -1,7 +1,7 @@
-"""A busy node: 20 Go processes of 12 binaries, each in a cgroup of its own, 1.25 cores in all.
+"""A busy node: 20 Go processes of 12 binaries, each in its own cgroup, 1.25 cores in total.
 
-Every process paces itself by its own CPU clock (load/main.go), so the load is the same whatever
-runs beside it. A third of the processes has a CPU limit and a third a GOMAXPROCS that is too high.
+Every process paces itself by its own CPU clock (load/main.go), so the load does not depend on other
+processes. A third of the processes has a CPU limit and a third a GOMAXPROCS that is too high.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _libc = ctypes.CDLL(None)
 
 
 class BenchError(Exception):
-    """The benchmark cannot go on; the text is one sentence with the remedy."""
+    """The benchmark cannot continue; the text is one sentence with the remedy."""
 
 
 def build_load(folder: Path = BUILD) -> list[Path]:
@@ -56,13 +56,13 @@ def build_load(folder: Path = BUILD) -> list[Path]:
 
 
 def die_with_parent() -> None:
-    """Between fork and exec: even a killed benchmark leaves no process behind."""
+    """Between fork and exec, so that even a killed benchmark leaves no process behind."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """The same cgroup path in every tree that matters; no folders where none may be made."""
+    """The same cgroup path in every relevant tree; without folders where none can be created."""
 
     folders: tuple[Path, ...]
 
@@ -72,7 +72,7 @@ class _Group:
 
 
 class Fleet:
-    """A context manager: the processes run inside of it."""
+    """A context manager: the processes run inside it."""
 
     def __init__(self, binaries: list[Path], count: int = PROCESSES, cores: float = CORES) -> None:
         self._binaries = binaries
@@ -155,15 +155,16 @@ class Fleet:
 
 
 def process_cpu_s(pid: int) -> float:
-    """User and system time of a process with all its threads, also those that ended."""
+    """User and system time of a process with all its threads, including ended ones."""
     fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _trees(hierarchies: Hierarchies) -> list[Path]:
-    """Roots of the trees that limit, account and identify, each once; v1 can do without the last.
+    """Roots of the trees for limits, accounting and identity, each once; with v1 the last is
+    optional.
 
-    A tree mounted read-only is left alone: where that is the limiting one, making a group fails.
+    A tree mounted read-only is skipped; if it is the one for limits, creating a group fails.
     """
     limiting = hierarchies.of("cpu")
     found = [limiting, hierarchies.of("cpuacct"), hierarchies.unified]
@@ -186,7 +187,7 @@ def _set_limit(folder: Path, cores: float) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """The kernel says EBUSY for a moment after the last process of a cgroup ended."""
+    """The kernel returns EBUSY for a moment after the last process of a cgroup ended."""
     end = time.monotonic() + _GONE_WITHIN_S
     while time.monotonic() < end:
         try:
@@ -200,7 +201,7 @@ def _remove(folder: Path) -> None:
 
 
 def interruptible() -> None:
-    """SIGTERM and SIGHUP as an exception, so that everything is cleared away on the way out."""
+    """SIGTERM and SIGHUP as an exception, so that everything is removed on the way out."""
 
     def stop(number: int, _: object) -> None:
         raise SystemExit(128 + number)

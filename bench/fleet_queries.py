@@ -1,14 +1,13 @@
-"""Questions of a fleet of 1,000 nodes and 30,000 Go containers over 7 days, on the embedded engine.
+"""Queries of a fleet of 1,000 nodes and 30,000 Go containers over 7 days, on the embedded engine.
 
-    python -m bench.fleet_queries build FOLDER    makes the store; takes minutes
-    python -m bench.fleet_queries ask FOLDER      asks it, and says how long each answer took
+python -m bench.fleet_queries build FOLDER creates the store; this takes minutes. python -m
+bench.fleet_queries ask FOLDER runs the queries, and prints the time of each.
 
-The hourly sums of the 7 days are made inside ClickHouse: a row for each container and hour as the
-views would have made them. The last hour is there in windows as well, a row per container and
-minute with its stacks, and passes through the views as a report does. 7 days of windows would be
-302 million rows; no question over 7 days reads them, unless it asks for one pod or for the stacks
-of one node. The nodes' own rows, a minute each, are there for all 7 days: they say when agents
-reported.
+The hourly sums of the 7 days are generated inside ClickHouse: a row for each container and hour, as
+the views would have created them. The last hour also has windows, a row per container and minute
+with its stacks, which pass through the views as a report does. 7 days of windows would be 302
+million rows; no query over 7 days reads them, except for one pod or for the stacks of one node. The
+nodes' own rows, one a minute, exist for all 7 days: they show when agents reported.
 
 GOMAXPROCS of every third workload follows the node's CPUs, and each workload gets another image
 after 90 hours: no GOMAXPROCS changes.
@@ -34,7 +33,7 @@ from gotax_collector.storage.schema import Retention
 from gotax_collector.storage.store import prepare
 
 STACKS, STACKS_AN_HOUR, STACKS_A_MINUTE = 2000, 400, 40
-FAMILIES = (4, 16, 64, 192)  # kinds of node by CPUs, GOMAXPROCS follows them
+FAMILIES = (4, 16, 64, 192)  # kinds of node by CPUs, which determine GOMAXPROCS
 _CHUNK_HOURS = 12
 _ASKED = 5
 _NAMED_LEAST = 0.999
@@ -42,7 +41,7 @@ _NAMED_LEAST = 0.999
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """``minutes`` of its last hour are there in windows."""
+    """``minutes`` of its last hour have windows."""
 
     nodes: int = 1000
     per_node: int = 30
@@ -65,12 +64,12 @@ _PARTS = "[34, s * 0.5, s * 0.2, s * 0.15, s * 0.1, g * 0.7, g * 0.2, g * 0.1, 9
 
 
 def _stack(workload: str, number: str) -> str:
-    """A stack's hash. sipHash64 of a UInt16 is another than that of a UInt32 of the same value."""
+    """A stack's hash. sipHash64 of a UInt16 differs from that of a UInt32 with the same value."""
     return f"sipHash64(toUInt32({workload}), toUInt32({number}))"
 
 
 def _container(fleet: Fleet) -> str:
-    """What a container c is; s and g are the scheduler's and the GC's weight in its time."""
+    """The properties of container c; s and g are the weights of scheduler and GC in its time."""
     return f"""
  toUInt32(c % {fleet.nodes}) AS node_number,
  toUInt32(intHash32(c) % {fleet.workloads}) AS w,
@@ -125,7 +124,7 @@ FROM hours GROUP BY hour, namespace, kind, workload, gomaxprocs, go, image"""
 
 
 def _stack_hours_query(first: int, last: int) -> str:
-    """A tail as samples have it: few stacks have most of the time."""
+    """A distribution like that of real samples: few stacks have most of the time."""
     return f"""
 INSERT INTO stack_hours (hour, namespace, kind, workload, gomaxprocs, go, image, stack, samples,
  cpu_ns)
@@ -175,7 +174,7 @@ SELECT toDate(start), {day}, node, 0, {day} * 1440 + minute + 1, 0, node, '0.1.0
 
 
 def _windows_query(fleet: Fleet, minute: int, end: int) -> str:
-    """One minute of the whole fleet, the way a batch comes."""
+    """One minute of the whole fleet, inserted like a batch."""
     start = end - fleet.minutes * 60 + minute * 60
     return f"""
 INSERT INTO windows (stored, batch, agent, epoch, sequence, ordinal, node, version, start, received,
@@ -233,7 +232,7 @@ def steps(end: int, fleet: Fleet) -> Iterator[Step]:
 
 
 def build(folder: Path, seconds: float, fleet: Fleet) -> None:
-    """As far as ``seconds`` reach; the next call goes on from there."""
+    """Runs for about ``seconds``; the next call continues."""
     deadline = time.monotonic() + seconds
     folder.mkdir(parents=True, exist_ok=True)
     progress = folder / "progress"
@@ -269,47 +268,47 @@ def sizes(connections: Connections) -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Query:
     name: str
     bar_s: float | None
     ask: Callable[[], int]
 
 
-def asked(questions: Questions, end: int) -> tuple[Asked, ...]:
+def queries(questions: Questions, end: int) -> tuple[Query, ...]:
     def selected(*terms: str) -> Selection:
         return parse_selection(terms, end)
 
     week, one = "since=7d", "workload=service-000"
     return (
-        Asked("top, 7 days", 1.0, lambda: len(questions.top(selected(week)).rows)),
-        Asked(
+        Query("top, 7 days", 1.0, lambda: len(questions.top(selected(week)).rows)),
+        Query(
             "top of one node, 7 days",
             None,
             lambda: len(questions.top(selected(week, "node=node-0007")).rows),
         ),
-        Asked("top, last hour", None, lambda: len(questions.top(selected("since=1h")).rows)),
-        Asked(
+        Query("top, last hour", None, lambda: len(questions.top(selected("since=1h")).rows)),
+        Query(
             "flame graph of one workload, 7 days",
             2.0,
             lambda: len(boxes(tree(questions.profile(selected(week, one))))),
         ),
-        Asked(
+        Query(
             "flame graph of the whole fleet, 7 days",
             None,
             lambda: len(boxes(tree(questions.profile(selected(week))))),
         ),
-        Asked(
+        Query(
             "functions of one workload, last hour",
             None,
             lambda: len(questions.functions(selected("since=1h", one)).rows),
         ),
-        Asked(
+        Query(
             "compare by GOMAXPROCS, 7 days",
             None,
             lambda: len(questions.compare(selected(week, one)).sides),
         ),
-        Asked("changes, 7 days", None, lambda: len(questions.changes(selected(week)).rows)),
-        Asked(
+        Query("changes, 7 days", None, lambda: len(questions.changes(selected(week)).rows)),
+        Query(
             "workload page's sums, 7 days",
             None,
             lambda: 1 if questions.workload(selected(week, one)) else 0,
@@ -333,7 +332,7 @@ def ask(folder: Path, memory_bytes: int) -> int:
             raise SystemExit(f"only {part:.1%} of the time is in stacks whose functions are known")
         missed = 0
         print(f"\n{'question':<42}{'first':>9}{'median':>9}{'worst':>9}   bar")
-        for one in asked(questions, newest + 3600):
+        for one in queries(questions, newest + 3600):
             times = []
             for _ in range(_ASKED):
                 start = time.perf_counter()

@@ -1,7 +1,7 @@
-"""A Go binary of 200 MB, made of generated functions, and others of its size with other names.
+"""A Go binary of 200 MB with generated functions, and others of its size with other names.
 
 The functions differ in length, call functions that the compiler inlines, use maps, strings,
-interfaces and fmt, so that their tables are like those of a program that people wrote.
+interfaces and fmt, so that their tables resemble those of a real program.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bench.fleet import BUILD, BenchError
 PACKAGES = 64
 FUNCTIONS = 560
 TOKEN = b"k0000"
-"""Part of the path of every package; another one of its length makes another binary."""
+"""Part of the path of every package; another one of the same length gives another binary."""
 
 _MAIN = """package main
 
@@ -125,7 +125,7 @@ _STATEMENTS = """\
 
 
 def build_large(folder: Path = BUILD) -> Path:
-    """The binary; made once, in about two minutes of CPU time."""
+    """The binary; built once, in about two minutes of CPU time."""
     target = folder / "large"
     if target.exists():
         return target
@@ -181,7 +181,7 @@ def _functions(package: str) -> str:
 
 
 def write_other(large: Path, number: int, target: Path) -> None:
-    """The same program with other names for its packages: nothing it shares is remembered."""
+    """The same program with other names for its packages, so that no cache can be reused."""
     data = large.read_bytes().replace(TOKEN, b"k%04d" % number)
     target.write_bytes(data)
     target.chmod(0o755)

@@ -1,14 +1,14 @@
-"""What the agent costs on a busy node, beside other profilers on the same load in the same run.
+"""The agent's cost on a busy node, compared with other profilers on the same load in the same run.
 
-    .venv/bin/python -m bench [--warm-up 120] [--seconds 60] [--json]
+.venv/bin/python -m bench [--warm-up 120] [--seconds 60] [--json]
 
 Twenty Go processes use 1.25 cores (bench.fleet). First the agent runs with its defaults, scraped
-every 15 s: after the warm-up it is measured. Then every peer, one after the other. At last the
-agent's BPF program and bcc's walk run in turns, a few seconds each, because what a sample costs
-depends on the minute. No two sample at once: of two timers that fire when a CPU wakes up
-the second finds the caches warm.
+every 15 s, and is measured after the warm-up. Then the peers follow, one after the other. At the
+end the agent's BPF program and bcc's walk run alternately, a few seconds each, because the cost of
+a sample changes from minute to minute. No two sample at the same time: if two timers fire when a
+CPU wakes up, the second finds the caches warm.
 
-README.md says what each column means. Leaves nothing behind, however it ends.
+README.md explains the columns. The benchmark leaves nothing behind, however it ends.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ BARS = {"cpu_s_per_minute": 0.15, "pss_mb": 90.0, "kernel_ratio": 1.3}
 
 @dataclass(frozen=True, slots=True)
 class ProgramStats:
-    """What the kernel has counted for a process's BPF programs."""
+    """The kernel's counters of a process's BPF programs."""
 
     run_ns: int = 0
     runs: int = 0
@@ -79,7 +79,7 @@ class ProgramStats:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """One profiler over one phase. ``cpu_s_per_minute`` is its processes', user and system."""
+    """One profiler in one phase. ``cpu_s_per_minute`` is its processes', user and system."""
 
     name: str
     cpu_s_per_minute: float
@@ -91,7 +91,7 @@ class Cost:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--hz", type=int, default=19, help="of everybody (19)")
+    parser.add_argument("--hz", type=int, default=19, help="of all profilers (19)")
     parser.add_argument("--warm-up", type=float, default=120.0, help="seconds (120)")
     parser.add_argument("--seconds", type=float, default=60.0, help="for each profiler (60)")
     parser.add_argument("--turns", type=int, default=6, help="of each BPF program; 0 for none (6)")
@@ -161,7 +161,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def take_turns(walk: Peer, options: argparse.Namespace, folder: Path) -> dict[str, list[float]]:
-    """Kernel time per sample of three programs in turns."""
+    """Kernel time per sample of three programs that run alternately."""
     seconds = options.turn_seconds
     turns: dict[str, list[float]] = {AGENTS_WALK: [], FULL_WALK: [], BCCS_WALK: []}
     for number in range(options.turns):
@@ -174,7 +174,7 @@ def take_turns(walk: Peer, options: argparse.Namespace, folder: Path) -> dict[st
 
 
 def time_sampler(hz: int, seconds: float, with_kernel_stacks: bool) -> float:
-    """Microseconds per sample of the agent's own sampler, drained as the agent does."""
+    """Microseconds per sample of the agent's own sampler, drained as in the agent."""
     with Sampler(hz, seconds, with_kernel_stacks=with_kernel_stacks) as sampler:
         time.sleep(seconds)
         sampler.drain()
@@ -188,7 +188,7 @@ def say(text: str) -> None:
 
 @contextlib.contextmanager
 def bpf_stats() -> Iterator[None]:
-    """Makes the kernel time every BPF program until the descriptor is closed, even by SIGKILL."""
+    """Lets the kernel time every BPF program until the descriptor is closed, even by SIGKILL."""
     libc = ctypes.CDLL(None, use_errno=True)
     attributes = ctypes.create_string_buffer(struct.pack("=I", 0), 4)  # BPF_STATS_RUN_TIME
     fd = libc.syscall(kernel._BPF, _BPF_ENABLE_STATS, attributes, 4)
@@ -206,7 +206,7 @@ def process_cpu_s(pid: int) -> float:
 
 
 def program_stats(pid: int) -> ProgramStats:
-    """The sum over all BPF programs that a process has descriptors of."""
+    """The sum over all BPF programs of which a process has descriptors."""
     run_ns = runs = 0
     seen: set[str] = set()
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
@@ -300,7 +300,7 @@ def _us(stats: ProgramStats) -> float | None:
 
 
 def watch_pss(pid: int, seconds: float) -> float:
-    """The most memory in MB that a process had, looked at once in five seconds."""
+    """The highest memory in MB of a process, read every five seconds."""
     end_at = time.monotonic() + seconds
     most = 0.0
     while (left := end_at - time.monotonic()) > 0:
@@ -310,7 +310,7 @@ def watch_pss(pid: int, seconds: float) -> float:
 
 
 def measure_peer(peer: Peer, seconds: float, folder: Path) -> Cost:
-    """Run a peer: from when it samples until it has ended, its report included."""
+    """Runs a peer: from its first sample to its end, including its report."""
     log = folder / "peer.log"
     children = _children_s()
     with log.open("wb") as errors:
@@ -328,7 +328,7 @@ def measure_peer(peer: Peer, seconds: float, folder: Path) -> Cost:
         _wait_until_sampling(peer, process, log)
         start_cpu_s = process_cpu_s(process.pid)
         stats, began = program_stats(process.pid), time.monotonic()
-        # A little short of a tool that ends by itself, whose programs could not be read any more.
+        # Shortly before a tool ends by itself, because its programs could not be read afterwards.
         pss = watch_pss(process.pid, seconds - 3)
         passed = time.monotonic() - began
         stats = program_stats(process.pid).since(stats)
@@ -375,7 +375,7 @@ def end(process: subprocess.Popen[bytes], number: int) -> None:
 
 
 def table(document: dict[str, Any]) -> str:
-    """The one table, and whether the bars hold."""
+    """The table, and whether the bounds are met."""
     profilers, turns = document["profilers"], document["turns_us_per_sample"]
     machine, load = document["machine"], document["load"]
     title = (

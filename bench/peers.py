@@ -1,4 +1,4 @@
-"""The profilers that a distribution packages, at the agent's frequency, on the whole host."""
+"""The profilers packaged by a distribution, at the agent's frequency, on the whole host."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ BPFTRACE = (
     "profile:hz:{hz} {{ @[ustack, kstack, pid] = count(); }}"
     " interval:s:15 {{ print(@); clear(@); }}"
 )
-# What bcc's tools/profile.py needs of the kernel's headers beyond bpf/include, for x86_64 and
+# Kernel headers that bcc's tools/profile.py needs in addition to bpf/include, for x86_64 and
 # four-level pages (include/linux/sched.h, arch/x86/include/asm/page_types.h).
 _SCHED_H = "#define TASK_COMM_LEN 16\n#define PAGE_OFFSET 0xffff888000000000ULL\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """``is_walk``: its BPF program is what the agent's is measured against."""
+    """``is_walk``: the agent's BPF program is compared with its BPF program."""
 
     name: str
     command: tuple[str, ...]
@@ -41,7 +41,7 @@ class Missing:
 
 @contextmanager
 def find_peers(hz: int, seconds: float, folder: Path) -> Iterator[list[Peer | Missing]]:
-    """What there is to compare with; files that they need or write are in ``folder``."""
+    """The available profilers; files that they need or write are in ``folder``."""
     with header_tree() as headers:
         yield [
             Peer(
@@ -74,7 +74,7 @@ def _tool(peer: Peer, remedy: str) -> Peer | Missing:
 
 
 def _bcc_profile(hz: int, seconds: float, headers: Path, folder: Path) -> Peer | Missing:
-    """bcc's tools/profile.py. It prints at its end, so it runs for as long as it is measured."""
+    """bcc's tools/profile.py. It prints at its end, so it runs for exactly the measured time."""
     environment = {}
     if not Path("/lib/modules", platform.release(), "build").exists():
         tree = folder / "headers"

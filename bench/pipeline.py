@@ -1,10 +1,10 @@
-"""Where the agent's own CPU time goes, stage by stage, on the busy node of bench.fleet.
+"""The agent's own CPU time, stage by stage, on the busy node of bench.fleet.
 
-    .venv/bin/python -m bench.pipeline [--warm-up 60] [--windows 8] [--functions 15]
+.venv/bin/python -m bench.pipeline [--warm-up 60] [--windows 8] [--functions 15]
 
 Runs the daemon's loop in this process: sample, publish, expose. Every stage is timed by the CPU
-clock of its thread, without the stages inside of it, so the stages add up. Prints milliseconds
-per window (median and mean) and what that is in CPU seconds a minute.
+clock of its thread, without its inner stages, so the stages add up. Prints milliseconds per window
+(median and mean) and the CPU seconds a minute.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ STAGES: tuple[tuple[str, type, str], ...] = (
 
 
 class StageClock:
-    """CPU time of nested stages of one thread, each without what is inside of it."""
+    """CPU time of nested stages of one thread, each without its inner stages."""
 
     def __init__(self) -> None:
         self.spent_ns: defaultdict[str, int] = defaultdict(int)
-        self._inside: list[int] = []  # time that belongs to inner stages, per open stage
+        self._inside: list[int] = []  # time of inner stages, per open stage
 
     def watch(self, stage: str, owner: type, method: str) -> None:
         original: Callable[..., Any] = getattr(owner, method)

@@ -1,8 +1,8 @@
 """Windows of a real node, recorded once: 30 Go containers of the load of bench.fleet.
 
 A window of 12 s at five times the agent's frequency has as many samples as one of a minute at 19
-Hz, and takes a fifth of the time; "dense" has ten times more, as on a node of ten times the cores.
-It is kept in build/, pickled: for this checkout only.
+Hz, and takes a fifth of the time; "dense" has ten times more, as on a node with ten times the
+cores. The recording is pickled in build/, and valid only for this checkout.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _WARM_UP = 1  # windows
 
 
 def windows(name: str = "usual", count: int = 8) -> tuple[Window, ...]:
-    """``usual`` or ``dense``; recorded if they are not there yet, which needs root and go."""
+    """``usual`` or ``dense``; recorded if they do not exist yet, which needs root and go."""
     path = BUILD / f"windows-{name}.pickle"
     if not path.exists():
         record(path, HZ * 10 if name == "dense" else HZ, count)
@@ -44,7 +44,7 @@ def record(path: Path, hz: int, count: int) -> None:
         with Session(plan) as session:
             for number, window in enumerate(session.windows(WINDOW_S, StopSignal())):
                 if number >= _WARM_UP:
-                    # What a minute at the agent's own frequency would have been.
+                    # The values of a minute at the agent's own frequency.
                     found.append(
                         replace(
                             window,

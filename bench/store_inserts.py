@@ -1,11 +1,13 @@
-"""What taking a fleet's reports costs: decoded, checked, and kept in the embedded engine.
+"""The cost of storing a fleet's reports: decoding, checking, and inserting into the embedded
+engine.
 
-    python -m bench.store_inserts [--agents 100] [--rounds 20] [--batch 8]
+python -m bench.store_inserts [--agents 100] [--rounds 20] [--batch 8]
 
 Every agent has 30 Go containers of 0.35 cores, sampled 19 times a second, and reports each minute:
-real messages of the wire with their dictionary, interned per stream. A container's stacks are drawn
-from 600 with Zipf's law. 1,000 agents send 16.7 reports a second; what that costs is said in cores,
-from the CPU time of the whole process, merges in the background included. The network is not in it.
+real messages of the wire format with their dictionary, interned per stream. A container's stacks
+are drawn from 600 with Zipf's law. 1,000 agents send 16.7 reports a second; their cost is given in
+cores, from the CPU time of the whole process, including merges in the background and without the
+network.
 """
 
 from __future__ import annotations
@@ -80,7 +82,7 @@ _CATEGORY_WEIGHTS = [0.45, 0.15, 0.05, 0.05, 0.08, 0.03, 0.08, 0.03, 0.06, 0.02]
 
 
 class Agent:
-    """Encodes as the agent does: what it has said once it says by its id."""
+    """Encodes like the agent: entries that were sent before are referred to by their ids."""
 
     def __init__(self, number: int, pools: dict[int, Pool]) -> None:
         self.number = number
@@ -95,7 +97,7 @@ class Agent:
         self.stacks: dict[tuple[int, int], int] = {}
 
     def report(self, start_s: int) -> bytes:
-        """A StreamRequest as it is on the wire."""
+        """A StreamRequest in the wire format."""
         self.sequence += 1
         new = wire.Dictionary(reset=self.sequence == 1)
         if self.sequence == 1:

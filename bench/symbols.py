@@ -1,11 +1,11 @@
-"""What symbols of large Go binaries cost: time beside Go's own tools, and the agent's memory.
+"""The cost of symbols of large Go binaries: time compared with Go's tools, and memory.
 
-    .venv/bin/python -m bench.symbols [--rounds 5] [--no-memory] [--json]
+.venv/bin/python -m bench.symbols [--rounds 5] [--no-memory] [--json]
 
-All on one generated binary of some 200 MB (large.py). *First stack*: from the start of a process
-to twenty addresses with function, file and line, the file out of the page cache. *Addresses*:
-100,000 distinct ones. Every tool answers the same questions in the same run, one after the other,
-each as a process of its own, its start included. *Memory*: the agent's proportional set size
+Everything uses one generated binary of about 200 MB (large.py). *First stack*: from the start of a
+process to twenty addresses with function, file and line, with the file not in the page cache.
+*Addresses*: 100,000 distinct ones. Every tool answers the same questions in the same run, one after
+the other, each as a new process, including its start. *Memory*: the agent's proportional set size
 before and after 50 processes of 50 distinct binaries of that size ran, and again after 50 others.
 """
 
@@ -59,7 +59,7 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one tool, medians over the rounds. ``rss_mb``: the most memory it had."""
+    """Of one tool, medians over the rounds. ``rss_mb``: its highest memory."""
 
     tool: str
     task: str
@@ -132,7 +132,7 @@ def time_tools(large: Path, rounds: int) -> Iterator[Cost]:
 def find_tools(large: Path) -> list[Tool]:
     go = shutil.which("go")
     assert go is not None  # the large binary was built with it
-    # Since Go 1.25 the tool is built when it is first asked for, and found by the same question.
+    # Since Go 1.25 the tool is built at its first use, so ask one question before measuring.
     subprocess.run([go, "tool", "addr2line", str(large)], input=b"", check=False)
     found = subprocess.run([go, "tool", "-n", "addr2line"], capture_output=True, text=True)
     tools = [Tool(GOTAX, (sys.executable, "-P", "-m", "gotax", "addr2line", str(large)))]
@@ -157,7 +157,7 @@ def forget(path: Path) -> None:
 
 
 def time_once(tool: Tool, question: bytes) -> tuple[float, float, float]:
-    """(seconds by the wall's clock, of CPU, megabytes) of one process."""
+    """(wall clock seconds, CPU seconds, megabytes) of one process."""
     with tempfile.TemporaryFile() as asked:
         asked.write(question)
         asked.seek(0)
@@ -181,7 +181,7 @@ def time_once(tool: Tool, question: bytes) -> tuple[float, float, float]:
 
 
 def measure_memory(large: Path, count: int, seconds: float) -> Iterator[float]:
-    """The agent's PSS beside one such process, and after each wave of others, in MB."""
+    """The agent's PSS with one such process, and after each wave of others, in MB."""
     if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 2 * count:
         raise BenchError("too few open files are allowed: ulimit -n 1024")
     with contextlib.ExitStack() as stack:
@@ -200,7 +200,7 @@ def measure_memory(large: Path, count: int, seconds: float) -> Iterator[float]:
 
 
 def settled_pss_mb(pid: int) -> float:
-    """The most of a few looks over the length of a window."""
+    """The highest of several readings over the length of a window."""
     looks = []
     for _ in range(4):
         looks.append(read_pss_bytes("/proc", pid) / 1e6)
@@ -210,7 +210,7 @@ def settled_pss_mb(pid: int) -> float:
 
 @contextlib.contextmanager
 def wave(large: Path, numbers: list[int], share: float, folder: Path) -> Iterator[None]:
-    """A process of its own binary for each number; gone, with the files, in the end."""
+    """A process with its own binary for each number; processes and files are removed at the end."""
     processes: list[subprocess.Popen[bytes]] = []
     paths = [folder / f"large-{number}" for number in numbers]
     try:

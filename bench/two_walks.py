@@ -1,6 +1,6 @@
-"""bcc's way to profile, reduced to the kernel side: two get_stackid and a count per interrupt.
+"""bcc's method of profiling, reduced to the kernel side: two get_stackid and a count per interrupt.
 
-    two_walks.py HZ
+two_walks.py HZ
 
 The program is that of bcc's tools/profile.py without its filters. Runs until a signal.
 """

@@ -23,7 +23,7 @@ import numpy as np
 from gotax.exporters import pprof
 from gotax.exporters.backends import otlp
 from gotax.exporters.stream import encoding
-from gotax.exporters.stream.interning import StreamDictionary
+from gotax.exporters.stream.interning import SentDictionary
 from gotax.profile import Location, Profile, Stack
 from gotax.window import Window
 from gotax.wire.v1 import ingest_pb2
@@ -53,7 +53,7 @@ class Size:
 
 
 def gotax(windows: Sequence[Window]) -> list[int]:
-    dictionary = StreamDictionary()
+    dictionary = SentDictionary()
     sizes = []
     for number, window in enumerate(windows, 1):
         report = encoding.encode(window)
@@ -78,7 +78,7 @@ def as_pprof(windows: Sequence[Window]) -> list[int]:
 
 
 def lean(window: Window) -> Window:
-    """Go containers only, functions without addresses; samples that are then the same are one."""
+    """Go containers only, functions without addresses; samples that are then equal are combined."""
     names: dict[Stack, Stack] = {}
     samples: Counter[tuple[int, Stack, int]] = Counter()
     profile = window.profile

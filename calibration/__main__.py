@@ -1,4 +1,4 @@
-"""``python -m calibration run | fit | validate``: runs that are missing, the model, its worth."""
+"""``python -m calibration run | fit | validate``: missing runs, the model, its quality."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from calibration.measure import HZ, Row, RunError, build, measure
 from calibration.validation import judge, judge_left_out, score
 
 NEIGHBOURS_MAX_CORES = 0.7
-"""What else may run: a busy host hides the cost, because threads that find no core cannot spin."""
+"""The highest usage by other processes: a busy host hides the cost, because threads without a free
+core cannot spin."""
 ATTEMPTS = 4
 PATIENCE_S = 15.0
 ROUNDS = 2
@@ -37,7 +38,7 @@ def main() -> int:
 
 
 def validate() -> int:
-    """Prints what predictions and verdicts are worth on workloads that were not seen."""
+    """Prints the quality of predictions and verdicts on held-out workloads."""
     fitted, held_out = (table.read(table.DATA / f"{name}.csv") for name in ("fitted", "held-out"))
     print("fitted, each left out once:", score(list(judge_left_out(fitted))))
     print("held out:", score(list(judge(held_out))))
@@ -45,7 +46,7 @@ def validate() -> int:
 
 
 def run(chosen: str, seconds: float) -> int:
-    """The missing cells. A cell's runs follow each other, so that they are comparable."""
+    """Makes the missing runs. Those of a cell follow each other, so that they are comparable."""
     workloads = FITTED if chosen == "fitted" else HELD_OUT
     path = table.DATA / f"{chosen}.csv"
     present = {key(row) for row in table.read(path)}
@@ -90,14 +91,14 @@ def measure_alone(session: Session, cell: Cell, procs: int) -> Row:
 
 
 def wait_for_calm() -> None:
-    """Wait until other processes use little CPU. Gives up after a while."""
+    """Waits until other processes use little CPU. Gives up after a while."""
     deadline = time.monotonic() + PATIENCE_S
     while read_busy_cores(0.4) > NEIGHBOURS_MAX_CORES and time.monotonic() < deadline:
         time.sleep(0.5)
 
 
 def read_busy_cores(seconds: float) -> float:
-    """CPU that the whole host uses in the next ``seconds``."""
+    """CPU usage of the whole host in the next ``seconds``."""
 
     def read() -> float:
         # proc_stat(5): user nice system idle iowait irq softirq, in clock ticks

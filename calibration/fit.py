@@ -3,7 +3,7 @@
 docs/saving.md says what is fitted and why. Per way (down to one P, down to several):
 
 - what each term retains, by least squares on relative errors, within physical bounds and drawn
-  towards what one would expect where the runs do not tell two terms apart;
+  towards what one would expect where the runs do not distinguish two terms;
 - what that gets wrong, run by run: the points of the Gaussian process;
 - the factor of the ranges: each workload is left out once, predicted from the others, and the
   factor is the one whose ranges hold COVERAGE of the truth.
@@ -45,7 +45,7 @@ EXPECTED = {
     "syscall": 0.6,
     "user": 0.9,
 }
-"""What a term retains going down to one P, roughly; of its root going down to two."""
+"""The rough part of a term that is retained at one P; at two, the root of it."""
 RETAINED_MAX = 1.2
 PULL = 0.3
 SWEEPS = 200
@@ -53,7 +53,7 @@ SWEEPS = 200
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two runs that differ in GOMAXPROCS alone, ``after`` with fewer Ps."""
+    """Two runs that differ only in GOMAXPROCS; ``after`` has fewer Ps."""
 
     before: Row
     after: Row
@@ -75,7 +75,7 @@ def _cpu_per_unit(row: Row) -> float:
 
 
 def pairs(rows: Sequence[Row], target: int) -> Iterator[Pair]:
-    """Within each cell, from every higher value to ``target``."""
+    """In each cell, from every higher value to ``target``."""
     for _, cell in groupby(sorted(rows, key=_cell), key=_cell):
         runs = list(cell)
         for after in (row for row in runs if row.procs == target):
@@ -88,7 +88,7 @@ def _cell(row: Row) -> tuple[str, str, float, float]:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Columns over pairs: shares and features (2-D), log of the part retained, workload, weight."""
+    """Columns over pairs: shares and features (2-D), log of the retained part, workload, weight."""
 
     shares: Floats
     points: Floats
@@ -111,7 +111,8 @@ class Sample:
 
 
 def fit_retained(sample: Sample, expected: Floats) -> Floats:
-    """What each term retains. All workloads weigh the same, however many runs they have."""
+    """The retained part of each term. All workloads have the same weight, whatever their number of
+    runs."""
     weight = np.array([1 / math.sqrt((sample.names == name).sum()) for name in sample.names])
     rows = sample.shares / np.exp(sample.kept)[:, None] * weight[:, None]
     gram = rows.T @ rows + PULL * np.eye(rows.shape[1])
@@ -125,7 +126,7 @@ def fit_retained(sample: Sample, expected: Floats) -> Floats:
 
 
 def predict_left_out(sample: Sample, expected: Floats) -> tuple[Floats, Floats]:
-    """(middle, reach) of every pair by a model that has not seen its workload."""
+    """(middle, reach) of every pair, by a model that was fitted without its workload."""
     middle, far = np.zeros(len(sample.kept)), np.zeros(len(sample.kept))
     for name in sorted(set(sample.names)):
         out = sample.names == name
@@ -148,19 +149,19 @@ def main() -> int:
         expected = np.array([EXPECTED[name] for name in TERMS]) ** (1 / target)
         retained[way] = fit_retained(sample, expected)
         middle, far = predict_left_out(sample, expected)
-        # Ranges are for what findings are about: from well above what fits to what fits.
-        told = np.array(
+        # Ranges are for the cases of findings: from well above the recommended value to it.
+        kept = np.array(
             [p.before.fits == target and p.before.procs >= target + 2 for p in found], bool
         )
         off = np.abs(sample.kept - middle)
-        ranges[way] = float(np.quantile((off / far)[told], COVERAGE))
+        ranges[way] = float(np.quantile((off / far)[kept], COVERAGE))
         rest = sample.kept - plain(sample.shares, retained[way])
         runs[way] = np.column_stack([sample.points, rest])
         width = np.exp(middle + ranges[way] * far) - np.exp(middle - ranges[way] * far)
         print(
-            f"{way}: {len(found)} pairs, {told.sum()} of them as in findings; left out, the middle"
-            f" is off by {np.median(np.expm1(off[told])):.1%} in the median, and the ranges that"
-            f" hold {COVERAGE:.0%} are {np.mean(width[told]):.2f} of the CPU wide in the mean"
+            f"{way}: {len(found)} pairs, {kept.sum()} of them as in findings; left out, the middle"
+            f" is off by {np.median(np.expm1(off[kept])):.1%} in the median, and the ranges that"
+            f" hold {COVERAGE:.0%} are {np.mean(width[kept]):.2f} of the CPU kept in the mean"
         )
     OUTPUT.write_text("\n".join([*parts, *_body(retained, ranges, runs)]) + "\n")
     return 0

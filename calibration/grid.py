@@ -1,4 +1,5 @@
-"""Which runs are made: workloads x limits x Go versions x GOMAXPROCS, a balanced fraction."""
+"""The runs of the calibration: workloads x limits x Go versions x GOMAXPROCS, a balanced
+fraction."""
 
 from __future__ import annotations
 
@@ -14,11 +15,11 @@ TURNS = (
     (0.5, 1.5, 1.0, None),
     (1.5, 1.0, None, 0.5),
 )
-"""Limits (None: none) by workload and round: within two rounds each workload meets one that fits
-1 and one that fits 2."""
-CPUS = 2  # of the machine the grid is made for
+"""Limits (None: none) by workload and round: within two rounds each workload has one that fits 1
+and one that fits 2."""
+CPUS = 2  # of the machine for which the grid is
 LOADS = (0.12, 0.22, 0.35, 0.5)
-"""Shares of what fits the limit (or the machine) that a right-sized process would use."""
+"""The load, as shares of what a right-sized process can use under the limit (or on the machine)."""
 
 UNITS_PER_CPU_S = {
     "http": 27_000,
@@ -61,8 +62,8 @@ UNITS_PER_CPU_S = {
     "gateway": 17_000,
     "tls": 49_000,
 }
-"""What one CPU second does with GOMAXPROCS=1, so that loads can be given as shares. Rounded; a
-closed loop does not need any."""
+"""The work of one CPU second with GOMAXPROCS=1, so that loads can be given as shares. Rounded; not
+needed for a closed loop."""
 
 FITTED = (
     *("http", "fanout", "tickers", "trees", "digest", "saturate"),
@@ -83,7 +84,7 @@ ABOVE_TWO = (3, 4, 8, 16, 64, 192)
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Runs that differ in GOMAXPROCS alone. ``procs`` has what fits the limit first."""
+    """Runs that differ only in GOMAXPROCS. ``procs`` has the value that fits the limit first."""
 
     workload: str
     version: str
@@ -105,9 +106,9 @@ class Cell:
 
 
 def cells(workloads: tuple[str, ...], rounds: int) -> Iterator[Cell]:
-    """A cell per workload in each round, in random order; what varies is spread evenly.
+    """A cell per workload in each round, in random order; the variables are spread evenly.
 
-    What a cell is does not depend on the other workloads: more can be added to a table.
+    A cell does not depend on the other workloads, so that more can be added to a table.
     """
     for turn in range(rounds):
         found = []

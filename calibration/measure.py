@@ -1,4 +1,4 @@
-"""One run: a workload in a cgroup with a limit, watched by gotax; one row of the table."""
+"""One run: a workload in a cgroup with a limit, sampled by gotax; one row of the table."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _libc = ctypes.CDLL(None)
 
 
 class RunError(Exception):
-    """A run did not give a row. The text says why."""
+    """A run gave no row. The text has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One run as it is in the table. ``cpu_s`` is the kernel's account of the cgroup."""
+    """One run as a row of the table. ``cpu_s`` is the kernel's CPU time of the cgroup."""
 
     workload: str
     version: str
@@ -46,12 +46,12 @@ class Row:
     procs: int
     duration_s: float
     cpu_s: float
-    process_cpu_s: float  # what the report of gotax says
+    process_cpu_s: float  # from the report of gotax
     work: float  # units a second
     periods: int
     throttled_periods: int
     throttled_s: float
-    neighbours_s: float  # CPU of other processes meanwhile, by their samples
+    neighbours_s: float  # CPU of other processes, by their samples
     samples: tuple[int, ...]  # by category
 
 
@@ -75,7 +75,7 @@ def build(version: str) -> Path:
 
 
 def measure(session: Session, cell: Cell, procs: int) -> Row:
-    """Starts the cell's workload with GOMAXPROCS = ``procs``, watches it and ends it."""
+    """Starts the cell's workload with GOMAXPROCS = ``procs``, samples it and ends it."""
     with limited_groups(("run",), cell.limit_cores) as (group,), tempfile.TemporaryFile() as lines:
         process = subprocess.Popen(
             [str(build(cell.version)), "-kind", cell.workload, "-rate", str(cell.rate)],
@@ -121,7 +121,7 @@ def measure(session: Session, cell: Cell, procs: int) -> Row:
 
 
 def _enter(group: Group) -> Callable[[], None]:
-    """Between fork and exec: into the cgroup, and not to outlive us."""
+    """Between fork and exec: enters the cgroup, and ends with the parent."""
 
     def prepare() -> None:
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -142,7 +142,7 @@ def _report_of(window: Window, pid: int) -> ContainerReport:
 
 
 def _work_rate(lines: str, span: tuple[int, int]) -> float:
-    """Units a second between the first and the last line of the time watched."""
+    """Units a second between the first and the last line of the sampled time."""
     points = [tuple(map(int, line.split())) for line in lines.splitlines(keepends=True)[:-1]]
     inside = [point for point in points if span[0] <= point[0] <= span[1]]
     if len(inside) < 2:

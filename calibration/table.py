@@ -36,7 +36,7 @@ def _cell(value: object) -> str:
 
 
 def read(path: Path) -> list[Row]:
-    """All rows; none when there is no such table yet."""
+    """All rows; none if the table does not exist yet."""
     if not path.exists():
         return []
     with path.open(newline="") as file:

@@ -1,7 +1,7 @@
-"""What the predictions and the verdicts are worth: on workloads that the model has not seen.
+"""The quality of predictions and verdicts, on workloads that the model was not fitted to.
 
-``judge`` is for the table of workloads that no fit ever used, ``judge_left_out`` for the fitted:
-each is judged by a model without it. Runs go through the real rules, as a window of gotax would.
+``judge`` is for the table of held-out workloads, ``judge_left_out`` for the fitted ones: each is
+judged by a model without it. Runs go through the real rules, as a window of gotax would.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _CONTAINER = Container("run", "run", "/run")
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A run, and what the rules say of it. ``saved``: the part of its CPU that what fits the limit
-    saved at the same work; ``low``, ``mid``, ``high``: what was predicted, None for nothing."""
+    """A run, and the result of the rules. ``saved``: the part of its CPU that the recommended value
+    saved at the same work; ``low``, ``mid``, ``high``: the prediction, None without one."""
 
     row: Row
     saved: float
     warned: bool
-    told: frozenset[str]
+    codes: frozenset[str]
     low: float | None
     mid: float | None
     high: float | None
@@ -47,8 +47,8 @@ class Judged:
 
     @property
     def is_told(self) -> bool:
-        """As a cost: with a warning, or without one where the saving may be a loss."""
-        return self.warned or not self.told.isdisjoint((rules.COSTLY, rules.UNLIMITED))
+        """As a cost: with a warning, or without one if the saving may be a loss."""
+        return self.warned or not self.codes.isdisjoint((rules.COSTLY, rules.UNLIMITED))
 
 
 def context_of(row: Row) -> Context:
@@ -69,7 +69,7 @@ def context_of(row: Row) -> Context:
 
 
 def judge(rows: Sequence[Row]) -> Iterator[Judged]:
-    """Every run whose cell has the run that fits."""
+    """Every run whose cell has the run with the value that fits."""
     fitting = {_key(row): row for row in rows if row.procs == row.fits}
     for row in rows:
         best = fitting.get(_key(row))
@@ -98,7 +98,7 @@ def _key(row: Row) -> tuple[str, str, float, float]:
 
 
 def judge_left_out(rows: Sequence[Row]) -> Iterator[Judged]:
-    """As ``judge``, each workload by a model that was fitted to the others."""
+    """Like ``judge``, each workload by a model that was fitted to the others."""
     samples = {}
     for way, target in WAYS.items():
         found = list(pairs(rows, target))
@@ -134,20 +134,20 @@ class Score:
         return (
             f"{self.runs} runs; matched {self.matched}, false alarms {self.false_alarms};"
             f" worth {WORTHWHILE:.0%} and more {self.worthwhile}, missed {self.missed},"
-            f" told without a warning {self.not_warned};"
+            f" reported without a warning {self.not_warned};"
             f" predicted {self.predicted}: {self.within:.0%} within the range, the middle off by"
             f" {self.off:.1%} in the median, ranges {self.width:.2f} of the CPU wide in the mean"
         )
 
 
 def score(judged: Sequence[Judged]) -> Score:
-    """GOMAXPROCS=2 at a limit of 1 and less is Go's own choice: told, but neither a mismatch nor a
-    match."""
+    """GOMAXPROCS=2 at a limit of 1 and less is Go's own choice: reported, but neither a mismatch
+    nor a match."""
     matched = [each for each in judged if each.row.procs <= each.row.fits]
     above = [each for each in judged if each.is_mismatch]
     worthwhile = [e for e in above if e.saved >= WORTHWHILE and e.row.procs > 2]
     predicted = [e for e in above if e.low is not None and e.row.procs > 2]
-    # The CPU that is used after the change, beside the one that was predicted.
+    # The CPU usage after the change, beside the predicted one.
     off = [abs((1 - (e.mid or 0.0)) / (1 - e.saved) - 1) for e in predicted]
     within = [(e.low or 0.0) <= e.saved <= (e.high or 0.0) for e in predicted]
     width = [(e.high or 0.0) - (e.low or 0.0) for e in predicted]

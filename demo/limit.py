@@ -1,8 +1,8 @@
-"""Cgroups with a CPU limit, made on this host and taken away again.
+"""Cgroups with a CPU limit, created on this host and removed again.
 
-Cgroup v1 has one tree per controller; the limit is in ``cpu`` and the account in ``cpuacct``. A
-hybrid host has the unified tree beside them, without the controllers; a group is made there too,
-because a process's cgroup id comes from it. Cgroup v2 has one tree for all.
+Cgroup v1 has one tree per controller; the limit is in ``cpu`` and the counters in ``cpuacct``. A
+hybrid host also has the unified tree, without these controllers; a group is created there too,
+because a process's cgroup id comes from it. Cgroup v2 has one tree for everything.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _GONE_WITHIN_S = 3.0
 
 
 class LimitError(Exception):
-    """No cgroup with a CPU limit can be made here. The text is one sentence."""
+    """No cgroup with a CPU limit can be created here. The text is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mounts:
-    """Where the trees are. Either ``cpu`` and ``cpuacct`` (v1), or only ``unified`` (v2)."""
+    """The paths of the trees. Either ``cpu`` and ``cpuacct`` (v1), or only ``unified`` (v2)."""
 
     cpu: Path | None = None
     cpuacct: Path | None = None
@@ -36,14 +36,14 @@ class Mounts:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What the kernel has counted for a group since it was made."""
+    """The kernel's counters of a group since its creation."""
 
     cpu_ns: int
     throttled_ns: int
 
 
 def parse_mounts(mountinfo: str) -> Mounts:
-    """Understands /proc/self/mountinfo (proc(5)); the first mount of each tree counts."""
+    """Parses /proc/self/mountinfo (proc(5)); the first mount of each tree counts."""
     found: dict[str, Path] = {}
     for line in mountinfo.splitlines():
         fields = line.split()
@@ -63,7 +63,7 @@ def parse_mounts(mountinfo: str) -> Mounts:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One limited cgroup: the same path in every tree that matters."""
+    """One limited cgroup: the same path in every relevant tree."""
 
     mounts: Mounts
     path: str
@@ -92,7 +92,7 @@ class Group:
 def limited_groups(names: tuple[str, ...], cores: float | None) -> Iterator[list[Group]]:
     """Sibling cgroups, each limited to ``cores`` (None: no limit); removed at the end.
 
-    Raises LimitError when the host has no CPU controller or does not let us use it.
+    Raises LimitError if the host has no CPU controller, or if it must not be used.
     """
     parent = f"{_PREFIX}{os.getpid()}"
     mounts = parse_mounts(Path("/proc/self/mountinfo").read_text())
@@ -129,7 +129,7 @@ def limited_groups(names: tuple[str, ...], cores: float | None) -> Iterator[list
 
 
 def _enable_cpu(folder: Path) -> None:
-    """Lets the children of a v2 cgroup have CPU limits; harmless where they already may."""
+    """Allows CPU limits for the children of a v2 cgroup; no effect if they are allowed already."""
     control = folder / "cgroup.subtree_control"
     if "cpu" not in control.read_text().split():
         control.write_text("+cpu")
@@ -150,7 +150,7 @@ def _make(group: Group, cores: float | None) -> None:
 
 
 def _remove_orphans(tree: Path) -> None:
-    """Removes what a run that was killed outright (SIGKILL) had to leave behind."""
+    """Removes the groups of an earlier run that was killed (SIGKILL)."""
     for folder in tree.glob(f"{_PREFIX}*"):
         pid = folder.name.removeprefix(_PREFIX)
         if pid.isdecimal() and not Path("/proc", pid).exists():
@@ -159,7 +159,8 @@ def _remove_orphans(tree: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Removes an empty cgroup; the kernel says EBUSY for a moment after its last process ended."""
+    """Removes an empty cgroup; the kernel returns EBUSY for a moment after its last process
+    ended."""
     if not folder.exists():
         return
     deadline = time.monotonic() + _GONE_WITHIN_S

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The production story on this host: one Go service, run twice, and gotax's table of both.
+"""The production example on this host: one Go service, run twice, and gotax's table of both.
 
-Builds demo/service, makes two sibling cgroups with a limit of one CPU, runs the service in each,
-one after the other, first with GOMAXPROCS=192 and then with 1, lets ``gotax check`` watch the
-host meanwhile, and prints what it saw beside the figures of the story. Leaves nothing behind.
+Builds demo/service, creates two sibling cgroups with a limit of one CPU, and runs the service in
+each, one after the other, first with GOMAXPROCS=192 and then with 1. ``gotax check`` watches the
+host, and the demo prints its results beside the production figures. Leaves nothing behind.
 
 Exit codes: 0 it ran, 2 it could not, 128 + n ended by signal n.
 """
@@ -37,18 +37,18 @@ BUILD = REPOSITORY / "build" / "demo"
 LIMIT_CORES = 1
 RUNS = (("oversized", 192), ("right-sized", 1))
 WARM_UP_S = 3  # the heap, the pool and the threads are there after a second
-HZ = 99  # the default of 19 would leave a few hundred samples of a run, and shares +-4 points
+HZ = 99  # the default of 19 would give a few hundred samples of a run, and shares with +-4 points
 END_WITHIN_S = 3
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
 
 class DemoError(Exception):
-    """The demo cannot go on, and the text says in one sentence what would help."""
+    """The demo cannot continue; the text is one sentence with the remedy."""
 
 
 class Interrupted(BaseException):
-    """A signal as an exception, so that everything is cleared away on the way out."""
+    """A signal as an exception, so that everything is removed on the way out."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -107,7 +107,7 @@ def watch_seconds(text: str) -> int:
 
 
 def interrupt(number: int, _frame: FrameType | None) -> None:
-    for each in SIGNALS:  # an impatient second Ctrl-C must not interrupt the clearing away
+    for each in SIGNALS:  # a second Ctrl-C must not interrupt the removal
         signal.signal(each, signal.SIG_IGN)
     raise Interrupted(number)
 
@@ -126,7 +126,7 @@ def run_story(duration_s: int) -> tuple[Result, Result]:
 
 
 def find_tools() -> Tools:
-    """Raises DemoError for whatever is missing: root, a Go toolchain, gotax."""
+    """Raises DemoError for anything missing: root, a Go toolchain, gotax."""
     if os.geteuid() != 0:
         raise DemoError("needs root for cgroups and perf events: run it with sudo")
     beside = Path(sys.executable).parent  # the virtual environment's own commands
@@ -143,8 +143,8 @@ def find_tools() -> Tools:
 
 
 def build_service(go: str) -> Path:
-    """The service's binary, built unless one of the same sources and toolchain is there."""
-    # No toolchain download because of go.mod's go line, no C compiler, no settings of the user's.
+    """The service's binary, built unless it exists for the same sources and toolchain."""
+    # No toolchain download because of go.mod's go line, no C compiler, no user settings.
     environment = {**os.environ, "GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOFLAGS": ""}
     environment["GOWORK"] = "off"
     digest = hashlib.sha256(run_go([go, "version"], environment).encode())
@@ -199,8 +199,8 @@ def run_once(binary: Path, gotax: str, group: Group, setting: tuple[int, int]) -
 
 @contextmanager
 def running_service(binary: Path, group: Group, procs: int) -> Iterator[subprocess.Popen[str]]:
-    """The service in its cgroup, killed at the end if it is still there."""
-    # Other settings of Go's runtime in the environment would change the experiment.
+    """The service in its cgroup; killed at the end if it still runs."""
+    # Settings of Go's runtime in the environment would change the experiment.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GO")}
     environment["GOMAXPROCS"] = str(procs)
     try:
@@ -209,7 +209,7 @@ def running_service(binary: Path, group: Group, procs: int) -> Iterator[subproce
             env=environment,
             stdout=subprocess.PIPE,
             text=True,
-            start_new_session=True,  # Ctrl-C is for us; we end it
+            start_new_session=True,  # Ctrl-C is for the demo, which ends the service
             preexec_fn=enter(group),
         )
     except (OSError, subprocess.SubprocessError) as error:
@@ -224,7 +224,7 @@ def running_service(binary: Path, group: Group, procs: int) -> Iterator[subproce
 
 
 def enter(group: Group) -> Callable[[], None]:
-    """What the child does between fork and exec; everything it needs is loaded before."""
+    """Runs in the child between fork and exec; everything it needs is loaded before."""
     prctl = ctypes.CDLL(None, use_errno=True).prctl
 
     def child() -> None:
@@ -249,7 +249,8 @@ def watch(gotax: str, duration_s: int) -> dict[str, Any]:
         if check.poll() is None:
             check.terminate()
             with suppress(subprocess.TimeoutExpired):
-                check.communicate(timeout=END_WITHIN_S)  # it still writes what it has: read on
+                # it still writes its results: continue to read
+                check.communicate(timeout=END_WITHIN_S)
             check.kill()
             check.wait()
     if check.returncode not in (0, 1):  # 0 fine, 1 findings
@@ -263,7 +264,7 @@ def watch(gotax: str, duration_s: int) -> dict[str, Any]:
 
 
 def stop_and_read(service: subprocess.Popen[str]) -> list[dict[str, Any]]:
-    """The lines of the service, one for each second of its life and one at its end."""
+    """The lines of the service, one for each second and one at its end."""
     service.terminate()
     try:
         output, _ = service.communicate(timeout=END_WITHIN_S)
@@ -295,7 +296,7 @@ def evaluate(
     ends: tuple[dict[str, Any], dict[str, Any]],
     kernel: tuple[tuple[Account, Account], float],
 ) -> Result:
-    """Joins what gotax, the service and the kernel say of the same run."""
+    """Combines the data of gotax, the service and the kernel about one run."""
     first, last = ends
     (before, after), elapsed_s = kernel
     served = last["requests"] - first["requests"]

@@ -1,4 +1,4 @@
-"""The demo's table: both runs beside the figures of the production story."""
+"""The demo's table: both runs beside the production figures."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One run as gotax and the service itself saw it. A share is a ratio; None is "not listed"."""
+    """One run as measured by gotax and the service itself. Shares are ratios; None is "not
+    listed"."""
 
     gomaxprocs: int | None
     recommended: int | None
     limit_cores: float | None
     go_version: str
     cpu_s_per_min: float  # by gotax's samples
-    kernel_s_per_min: float  # by the kernel's own account of the cgroup
+    kernel_s_per_min: float  # by the kernel's counters of the cgroup
     throttled_s_per_min: float
     requests_per_cpu_s: float
     requests_per_s: float
     live_heap_mb: float
-    neighbours_cores: float  # what everything else on the host used meanwhile
+    neighbours_cores: float  # usage of all other processes on the host
     schedule: float | None
     mark_worker: float | None
     scheduler: float
@@ -39,7 +40,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """Escape sequences, empty where they do not belong."""
+    """Escape sequences, empty if colour is off."""
 
     bold: str = ""
     red: str = ""
@@ -50,7 +51,7 @@ class Style:
 
 COLOURED = Style("\033[1m", "\033[31m", "\033[32m", "\033[2m", "\033[0m")
 
-# The figures of the story, by row: oversized, right-sized. It has no others.
+# The production figures, by row: oversized, right-sized. There are no others.
 _STORY = {
     "CPU seconds a minute": ("30", "17"),
     "requests per CPU second": ("6,700", "12,000"),
@@ -91,10 +92,10 @@ def render_table(oversized: Result, fitting: Result, cores: int, style: Style) -
         rule,
     ]
     for label, cells in rows:
-        told = _STORY.get(label, ("", ""))
+        production = _STORY.get(label, ("", ""))
         halves = [
             f"{cell:>{_CELL}}{style.dim}{figure:>{_CELL}}{style.off}"
-            for cell, figure in zip(cells, told, strict=True)
+            for cell, figure in zip(cells, production, strict=True)
         ]
         lines.append(f"{label:{_LABEL}}" + "   ".join(halves))
     lines.append(rule)
@@ -104,7 +105,7 @@ def render_table(oversized: Result, fitting: Result, cores: int, style: Style) -
 
 
 def render_summary(oversized: Result, fitting: Result, style: Style) -> str:
-    """What the table says, in a sentence or two; then the findings."""
+    """The result in a sentence or two; then the findings."""
     if not fitting.kernel_s_per_min:
         return "The right-sized run used no CPU: there is nothing to compare."
     ratio = oversized.kernel_s_per_min / fitting.kernel_s_per_min
@@ -119,7 +120,7 @@ def render_summary(oversized: Result, fitting: Result, style: Style) -> str:
         lines += [f"{name}: {code} {title}" for code, title in result.findings]
     neighbours = max(oversized.neighbours_cores, fitting.neighbours_cores)
     if neighbours >= _BUSY_NEIGHBOURS_CORES:
-        # Threads that find the other cores taken neither wake nor spin: the scheduler looks cheap.
+        # Threads that find the other cores busy neither wake nor spin: the scheduler looks cheap.
         lines.append(
             f"Other processes used {neighbours:.1f} cores meanwhile; on a quiet host the oversized"
             " run's scheduler share is higher."
@@ -147,7 +148,8 @@ def _flag(result: Result) -> list[str]:
 
 
 def _promise(predicted: tuple[float, float, float], oversized: Result, fitting: Result) -> str:
-    """Predicted from the oversized run alone, beside what the other one used at the same work."""
+    """The prediction from the oversized run alone, beside the usage of the other run at the same
+    work."""
     low, middle, high = predicted
     used, before = fitting.cpu_s_per_min, oversized.cpu_s_per_min
     if fitting.requests_per_s:

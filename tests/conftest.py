@@ -11,7 +11,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests import toolchains
 
-# An example takes as long as the host needs. In CI every run tries the same ones.
+# An example may take as long as the host needs. In CI every run uses the same ones.
 settings.register_profile(
     "gotax",
     deadline=None,
@@ -20,7 +20,7 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gotax"))
 
-SAMPLING = ("tests/kernel/",)
+SAMPLING = ("tests/kernel/", "tests/attacks/")
 GOLDEN = Path(__file__).parent / "golden"
 
 
@@ -37,14 +37,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Side by side (-n 2) run files, and one at a time of those that sample the host."""
+    """With -n 2: divides the tests by file, and runs only one at a time of those that sample the
+    host."""
     return SideBySide(config, log)
 
 
 class SideBySide(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
-        return next((folder for folder in SAMPLING if path.startswith(folder)), path)
+        return "sampling" if path.startswith(SAMPLING) else path
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -60,7 +61,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
-    """golden("check-80.txt", text) holds the text to that file of tests/golden/."""
+    """golden("check-80.txt", text) compares the text with that file of tests/golden/."""
 
     def compare(name: str, text: str) -> None:
         path = GOLDEN / name

@@ -1,11 +1,13 @@
 """How long tests wait for what is sure to come."""
 
+import os
+
 import pytest
 
-PATIENCE_S = 600.0
+PATIENCE_S = float(os.environ.get("GOTAX_PATIENCE_S", "600"))
 """A guard against waiting for ever, and no measure of anything: where 60 programs want the CPU, a
 command of two seconds takes minutes. What is promised within a time is tested with the marker
-``timing``, on a quiet host."""
+``timing``, on a quiet host. While a test is written, a shorter one shows sooner that it fails."""
 
 
 def promised(seconds: float) -> pytest.MarkDecorator:

@@ -24,7 +24,7 @@ from bench.overhead import Agent
 SETTLED_S = 300.0
 """By then every window of the longest history is full, and the tables have their size."""
 MINUTE_S, EVERY_S = 60.0, 5.0
-GROWTH_MAX, DESCRIPTORS_MORE_MAX = 0.05, 8  # files are open for moments
+GROWTH_MAX, DESCRIPTORS_MORE_MAX = 0.05, 8  # some files are open for a short time
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def soak(length_s: float) -> list[Reading]:
 
 
 def judge(readings: list[Reading]) -> tuple[str, bool]:
-    """What to print, and whether memory and descriptors are what they were."""
+    """The text to print, and whether memory and descriptors have not grown."""
     last_s = readings[-1].at_s
     settled = [r for r in readings if SETTLED_S <= r.at_s < SETTLED_S + MINUTE_S]
     ended = [r for r in readings if r.at_s > last_s - MINUTE_S]

@@ -1,10 +1,10 @@
-"""``python -m tests.stability --hours 2``: does what the agent says hold while the load changes?
+"""``python -m tests.stability --hours 2``: are the agent's findings stable while the load changes?
 
-Four programs whose load comes and goes run in cgroups with a limit of 1 CPU, and a real ``gotax
-agent`` watches the host. Its metrics are read after every window. What it says of a container may
-become more exact once (from too few samples to a verdict); a finding that goes and comes back, or a
-verdict that returns, is a flap. Ends with 1 if there was any. It needs root and takes a fraction of
-a CPU; other work on the host does not disturb it.
+Four programs with a varying load run in cgroups with a limit of 1 CPU, and a real ``gotax agent``
+watches the host. Its metrics are read after every window. A verdict may become more exact once
+(from too few samples to another); a finding that ends and comes back, or a verdict that returns, is
+a flap. Exits with 1 if there was any. It needs root and takes a fraction of a CPU; other work on
+the host does not disturb it.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ PROGRAMS = {
     "close": ("3", "pass", "1500"),
     "computing": ("16", "compute", "400"),
 }
-"""GOMAXPROCS, kind and requests a second at the most."""
+"""GOMAXPROCS, kind and the highest number of requests a second."""
 
 
 @dataclass(slots=True)
-class Story:
-    """What was said of one container, window by window."""
+class History:
+    """The verdicts and findings of one container, window by window."""
 
     verdicts: list[str] = field(default_factory=list)  # each only when it changed
     coming: dict[str, int] = field(default_factory=dict)  # by code, how often it appeared
     codes: frozenset[str] = frozenset()
 
-    def hear(self, verdict: str, codes: frozenset[str]) -> list[str]:
-        """What is new in it."""
+    def add(self, verdict: str, codes: frozenset[str]) -> list[str]:
+        """The changes."""
         news = []
         if not self.verdicts or self.verdicts[-1] != verdict:
             self.verdicts.append(verdict)
@@ -70,7 +70,7 @@ def main() -> int:
     parser.add_argument("--go", default="1.24.13", help="version of Go (1.24.13)")
     options = parser.parse_args()
     binary = go_binary("changing", options.go)
-    stories = {name: Story() for name in PROGRAMS}
+    histories = {name: History() for name in PROGRAMS}
     with ExitStack() as stack:
         groups = stack.enter_context(limited_groups(tuple(PROGRAMS), 1.0))
         for group, (procs, kind, rate) in zip(groups, PROGRAMS.values(), strict=True):
@@ -88,16 +88,16 @@ def main() -> int:
                 return 1
             windows += 1
             for name, verdict, codes in _said(paths):
-                if news := stories[name].hear(verdict, codes):
+                if news := histories[name].add(verdict, codes):
                     print(f"{elapsed / 60:6.1f} min  {name:10} {' '.join(news)}", flush=True)
     print(f"{windows} windows in {options.hours:g} h")
-    for name, story in stories.items():
-        path = " > ".join(story.verdicts) or "never seen"
+    for name, history in histories.items():
+        path = " > ".join(history.verdicts) or "never seen"
         print(
-            f"{name:10} {path}; {', '.join(sorted(story.codes)) or 'no finding'};"
-            f" {story.flaps} flaps"
+            f"{name:10} {path}; {', '.join(sorted(history.codes)) or 'no finding'};"
+            f" {history.flaps} flaps"
         )
-    return 1 if any(s.flaps or not s.verdicts for s in stories.values()) else 0
+    return 1 if any(s.flaps or not s.verdicts for s in histories.values()) else 0
 
 
 def _start(group: Group, procs: str, *command: str | Path) -> subprocess.Popen[bytes]:
@@ -114,11 +114,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _said(paths: dict[str, str]) -> Iterator[tuple[str, str, frozenset[str]]]:
-    """(name, verdict, codes of the findings) of every container that the agent speaks of."""
+    """(name, verdict, codes of the findings) of every container in the metrics."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/metrics", timeout=10) as answer:
             text = answer.read().decode()
-    except OSError:  # it has not begun to listen
+    except OSError:  # it does not listen yet
         return
     verdicts: dict[str, str] = {}
     codes: dict[str, set[str]] = {}

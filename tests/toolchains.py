@@ -21,7 +21,7 @@ from pathlib import Path
 
 PROGRAMS = Path(__file__).parent / "programs"
 VERSIONS = ("1.21.13", "1.22.12", "1.24.13", "1.25.12", "1.26.8", "1.27.3")
-"""What the tests use by default. Any release can be asked for."""
+"""The default releases of the tests. Any other release can be requested."""
 
 OLD_VERSIONS = ("1.5.4", "1.9.7", "1.12.17", "1.16.15", "1.18.10", "1.20.14")
 """One for each older layout of the tables."""
@@ -36,7 +36,7 @@ _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 class ToolchainError(Exception):
-    """A toolchain could not be had, or a program not be built with it."""
+    """A toolchain could not be downloaded, or a program could not be built with it."""
 
 
 def cache() -> Path:
@@ -114,7 +114,7 @@ def go_binary(program: str, version: str, *variants: str) -> Path:
 
 @contextmanager
 def _alone(made: Path) -> Iterator[None]:
-    """Of all processes that want the same, one makes it."""
+    """One process builds it, others wait."""
     locks = cache() / "locks"
     locks.mkdir(parents=True, exist_ok=True)
     with (locks / made.name).open("w") as lock:
@@ -123,7 +123,7 @@ def _alone(made: Path) -> Iterator[None]:
 
 
 def build(source: Path, version: str, target: Path) -> Path:
-    """A program in a folder of its own, with go.mod; not cached."""
+    """A program in its own folder, with go.mod; not cached."""
     _build(source, version, frozenset(), target)
     return target
 
@@ -145,7 +145,8 @@ def _build(source: Path, version: str, variants: frozenset[str], target: Path) -
     if "internal" in variants:
         ldflags.append("-linkmode=internal")
     if "cgo" in variants and minor(version) < 6:
-        # They know nothing of position-independent executables, which compilers make by default.
+        # Old releases do not support position-independent executables, which compilers make by
+        # default.
         environment["CGO_LDFLAGS"] = "-no-pie"
         ldflags.append("-extldflags=-no-pie")
     for mode in variants & {"pie", *LIBRARIES}:
@@ -168,7 +169,7 @@ def _build(source: Path, version: str, variants: frozenset[str], target: Path) -
 
 
 def wipe_section_headers(path: Path) -> None:
-    """What sstrip does: the program runs as before, tools lose sight of everything."""
+    """Like sstrip: the program runs as before, but tools find nothing."""
     with path.open("r+b") as file:
         file.seek(0x28)  # e_shoff
         file.write(bytes(8))

@@ -66,10 +66,10 @@ def open_binary(path: str) -> ParsedBinary:
 
 
 def available_lines(fd: int) -> Iterator[list[str]]:
-    """The lines of a file, terminal, pipe or socket, as many at a time as are there already.
+    """The lines of a file, terminal, pipe or socket: at each step all that are available.
 
-    Waits only while there is none: whoever writes one line gets its answer before the next one.
-    What is longer than an address can be need not end to be a line.
+    Waits only if there is none, so that a client that writes one line gets its answer at once.
+    A line that is too long for an address is returned before its end.
     """
     rest = b""
     ended = False

@@ -1,4 +1,4 @@
-"""Who can tell which pod a container belongs to. Optional: without, containers go by their ids."""
+"""An optional source of the names of containers. Without it, containers are named by their ids."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from gotax.process import PodContainer
 
 
 class Names(Protocol):
-    """Kubernetes' (kubernetes/watch.py), or nobody's. Asked by the thread that samples, once per
-    window and container: ``find`` must not wait for anything."""
+    """The names from Kubernetes (kubernetes/watch.py), or none. The sampling thread calls ``find``
+    once per window and container, so it must not block."""
 
     def find(self, container_id: str) -> PodContainer | None:
-        """What is known of a container by now."""
+        """What is known about a container so far."""
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """What went wrong since the start, by kind."""
+        """Errors since the start, by kind."""
 
     def __len__(self) -> int:
-        """Containers known."""
+        """The number of known containers."""
 
 
-class Nobody:
-    """Knows no names."""
+class NoNames:
+    """The source without names."""
 
     counts: Mapping[str, int] = {}
 
@@ -35,4 +35,4 @@ class Nobody:
         return 0
 
 
-NOBODY = Nobody()
+NO_NAMES = NoNames()

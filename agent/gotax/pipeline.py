@@ -16,7 +16,7 @@ from gotax.config import Detail, Thresholds
 from gotax.diagnosis.change import ChangeWatch, Settings
 from gotax.diagnosis.reports import Measured, Reports
 from gotax.health import health_of
-from gotax.names import NOBODY, Names
+from gotax.names import NO_NAMES, Names
 from gotax.processes.containers import ReadBounds
 from gotax.processes.resolver import Resolver
 from gotax.processes.tracked_process import TrackedProcess
@@ -44,7 +44,7 @@ class Pipeline:
         host: str,
         thresholds: Thresholds,
         detail: Detail,
-        names: Names = NOBODY,
+        names: Names = NO_NAMES,
     ) -> None:
         self._processes = processes
         self._names = names

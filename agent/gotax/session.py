@@ -17,7 +17,7 @@ from gotax.linux import pidnamespace
 from gotax.linux.access import require_access
 from gotax.linux.cgroups.hierarchies import find_hierarchies
 from gotax.linux.procfs import list_pids
-from gotax.names import NOBODY, Names
+from gotax.names import NO_NAMES, Names
 from gotax.pipeline import Pipeline, Span
 from gotax.processes.first_look import LookSchedule
 from gotax.processes.resolver import Resolver
@@ -62,9 +62,9 @@ class Scope:
 class Plan:
     """How to sample.
 
-    ``drain_s``: how often the kernel's counts are fetched at least. ``names``: who knows the
-    containers' pods. ``server`` forks readers; without it a session starts one, which a process
-    with threads must not do.
+    ``drain_s``: how often the kernel's counts are fetched at least. ``names``: the source of
+    the pods of containers. ``server`` forks readers; without it a session starts one, which a
+    process with threads must not do.
     """
 
     hz: int
@@ -74,7 +74,7 @@ class Plan:
     thresholds: Thresholds = Thresholds()
     detail: Detail = Detail()
     host: str = ""
-    names: Names = NOBODY
+    names: Names = NO_NAMES
     server: ForkServer | None = None
 
 

@@ -90,7 +90,7 @@ func callProcedures(rate float64) {
 			panic(err)
 		}
 		if opened == 23 {
-			os.RemoveAll(folder) // whoever kills the process leaves nothing behind
+			os.RemoveAll(folder) // a killed process leaves nothing behind
 		}
 		go func() {
 			in, out := gob.NewDecoder(bufio.NewReader(connection)), gob.NewEncoder(connection)

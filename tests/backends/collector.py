@@ -1,4 +1,4 @@
-"""A running OpenTelemetry Collector, and what it wrote."""
+"""A running OpenTelemetry Collector, and its output."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ service:
 
 
 class Collector:
-    """``more`` goes into the receiver's configuration, indented by eight."""
+    """``more`` is added to the receiver's configuration, indented by eight."""
 
     def __init__(self, folder: Path, *, signal: str = "profiles", more: str = "") -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -82,7 +82,7 @@ class Collector:
             self._process = None
 
     def stop(self) -> list[Request]:
-        """Everything it has received, from its file."""
+        """All data it has received, from its file."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait()
@@ -96,7 +96,7 @@ class Collector:
 
 
 def understood(document: dict[str, Any]) -> Request:
-    """OTLP's JSON is protobuf's JSON but for ids, which are in hex."""
+    """OTLP's JSON is protobuf's JSON, except that ids are in hex."""
     for added in document["resourceProfiles"]:
         for scope in added["scopeProfiles"]:
             for profile in scope["profiles"]:

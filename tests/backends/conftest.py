@@ -8,7 +8,7 @@ from tests.backends.receivers import is_built
 
 
 def require(request: pytest.FixtureRequest, name: str) -> None:
-    """Built already, or asked for with --runslow: the first build takes minutes."""
+    """Runs only if they are built, or with --runslow: the first build takes minutes."""
     if not is_built(name) and not request.config.getoption("--runslow"):
         pytest.skip(f"{name} is not built yet: make backends")
 

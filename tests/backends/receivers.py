@@ -1,9 +1,9 @@
-"""Receivers that are not ours, built from the registries and kept outside the clone.
+"""Third-party receivers, built from the registries and kept outside the clone.
 
 ``otelcol`` is an OpenTelemetry Collector of that project's own releases (Go module proxy).
 ``pyroscope`` serves with Pyroscope's published API module (Go module proxy), ``parca`` with the
-types that Parca publishes for its web page (npm): the servers themselves are in no registry that
-serves them. They need five minutes of two cores in all, once.
+types that Parca publishes for its web page (npm): no registry has the servers themselves. Building
+them takes five minutes of two cores, once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RECEIVERS = ("otelcol", "pyroscope", "parca")
 
 
 def path_of(name: str) -> Path:
-    """Where it is, or will be once it is built."""
+    """Its path, also before it is built."""
     digest = hashlib.sha256()
     for source in sorted(path for path in (HERE / name).iterdir() if path.is_file()):
         digest.update(f"{source.name}\0{source.stat().st_size}\0".encode() + source.read_bytes())
@@ -37,7 +37,7 @@ def is_built(name: str) -> bool:
 
 
 def built(name: str) -> Path:
-    """The program; raises ToolchainError where it cannot be built."""
+    """The program; raises ToolchainError if it cannot be built."""
     target = path_of(name)
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,8 @@ def _run(work: Path, environment: dict[str, str], *command: str) -> None:
 
 
 class Listener:
-    """A receiver that says its address on standard error first, and a line for each profile."""
+    """A receiver that first prints its address on standard error, and then a line for each
+    profile."""
 
     def __init__(self, name: str) -> None:
         self.process = subprocess.Popen(
@@ -94,13 +95,13 @@ class Listener:
         self.lines: list[str] = []
         self._threads = [
             threading.Thread(target=self.lines.extend, args=(self.process.stdout,)),
-            threading.Thread(target=self.process.stderr.read),  # or it would block
+            threading.Thread(target=self.process.stderr.read),  # otherwise it would block
         ]
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> list[str]:
-        """Everything it has received."""
+        """All data it has received."""
         self.process.terminate()
         self.process.wait()
         for thread in self._threads:

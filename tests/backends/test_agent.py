@@ -1,4 +1,4 @@
-"""The whole agent: a real program, sampled, and received by all three at once."""
+"""The whole agent: a real program is sampled, and all three receivers get the profile at once."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def pprof_samples(lines: list[str], cgroup: str) -> tuple[Counter[str], Counter[
     return functions, categories
 
 
-def test_all_three_receive_what_the_agent_sampled(
+def test_all_three_receive_the_samples_of_the_agent(
     tmp_path: Path,
     go_binary: Callable[..., Path],
     load: Callable[..., Load],  # noqa: F811

@@ -1,4 +1,4 @@
-"""OTLP against a real OpenTelemetry Collector."""
+"""OTLP with a real OpenTelemetry Collector."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from gotax.exporters.backends import KINDS, open_delivery
-from gotax.exporters.backends.delivery import Delivery, Patience
+from gotax.exporters.backends.delivery import Delivery, DeliveryLimits
 from gotax.exporters.backends.opentelemetry import OtlpBackend
 from gotax.exporters.endpoint import parse_endpoint
 from gotax.profile import Category
@@ -32,9 +32,9 @@ from tests.unit.exporters.windows import (
 pytestmark = pytest.mark.usefixtures("otelcol")
 
 
-def delivery_to(collector: Collector, patience: Patience | None = None) -> Delivery:
+def delivery_to(collector: Collector, limits: DeliveryLimits | None = None) -> Delivery:
     backend = OtlpBackend(parse_endpoint(f"http://127.0.0.1:{collector.port}", 4317))
-    return Delivery(backend, patience)
+    return Delivery(backend, limits)
 
 
 def settle(delivery: Delivery, seconds: float = 180) -> None:
@@ -62,7 +62,7 @@ def wide_window(stacks: int) -> Window:
     return build_window(replace(load, runs=runs))
 
 
-def test_the_collectors_output_holds_the_same_samples(tmp_path: Path) -> None:
+def test_the_output_of_the_collector_has_the_same_samples(tmp_path: Path) -> None:
     """Container, category, process and stack with files and lines of every sample, and no other."""
     window = story_window()
     with collecting(tmp_path) as collector:
@@ -88,8 +88,8 @@ def test_the_collectors_output_holds_the_same_samples(tmp_path: Path) -> None:
     assert "rejected" not in collector.log()
 
 
-def test_a_window_beyond_the_message_limit_arrives_in_parts(tmp_path: Path) -> None:
-    """The collector takes 4 MiB by default."""
+def test_a_window_beyond_the_message_limit_is_split(tmp_path: Path) -> None:
+    """The collector accepts 4 MiB by default."""
     window = wide_window(40_000)
     with collecting(tmp_path) as collector:
         delivery = delivery_to(collector)
@@ -103,7 +103,7 @@ def test_a_window_beyond_the_message_limit_arrives_in_parts(tmp_path: Path) -> N
 
 
 def test_a_lower_limit_of_the_receiver_is_learnt(tmp_path: Path) -> None:
-    """Its words for it are understood: one message is lost, the next ones are smaller."""
+    """Its error message is understood: one message is lost, the next ones are smaller."""
     more = "\n        max_recv_msg_size_mib: 1"
     window = wide_window(20_000)
     with collecting(tmp_path, more=more) as collector:
@@ -119,14 +119,14 @@ def test_a_lower_limit_of_the_receiver_is_learnt(tmp_path: Path) -> None:
     assert all_samples(last) == samples_sent(window)
 
 
-def test_nothing_is_lost_while_the_collector_is_killed_and_restarted(tmp_path: Path) -> None:
-    """Windows published meanwhile arrive afterwards. One taken right before kill -9 may not be in
-    the file: the collector had said yes, and kept it in memory."""
-    patience = Patience(first_delay_s=0.05, last_delay_s=0.2)
+def test_nothing_is_lost_when_the_collector_is_killed_and_restarted(tmp_path: Path) -> None:
+    """Windows published in the meantime arrive afterwards. One accepted right before kill -9 may be
+    missing: the collector had accepted it, and kept it in memory."""
+    limits = DeliveryLimits(first_delay_s=0.05, last_delay_s=0.2)
     window = story_window()
     windows = [replace(window, start_unix_ns=window.start_unix_ns + n) for n in range(12)]
     collector = Collector(tmp_path)
-    delivery = delivery_to(collector, patience)
+    delivery = delivery_to(collector, limits)
     for number, one in enumerate(windows):
         if number % 4 == 0:
             collector.start()
@@ -149,10 +149,10 @@ def test_nothing_is_lost_while_the_collector_is_killed_and_restarted(tmp_path: P
     )
 
 
-def test_a_collector_without_profiles_says_so(
+def test_a_collector_without_profiles_is_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log names the gate; windows count as refused and nothing piles up."""
+    """The log names the feature gate; windows count as refused and the backlog stays empty."""
     with collecting(tmp_path, signal="traces") as collector:
         [kind] = [kind for kind in KINDS if kind.name == "otlp"]
         endpoint = parse_endpoint(f"http://127.0.0.1:{collector.port}", kind.port)

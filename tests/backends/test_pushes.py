@@ -1,4 +1,4 @@
-"""pprof pushes, against Pyroscope's own handler and Parca's own message types."""
+"""pprof pushes, with Pyroscope's own handler and Parca's own message types."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def by_category(data: bytes) -> Counter[str]:
 
 
 def assert_holds(window: Window, found: list[dict[str, Any]]) -> None:
-    """Each container's report is there, by category, under the container's labels."""
+    """Each container's report has arrived, by category, with the container's labels."""
     assert {
         (one["Labels"]["container"], one["Labels"].get("container_id")): by_category(
             base64.b64decode(one["Profile"])
@@ -71,7 +71,7 @@ def assert_holds(window: Window, found: list[dict[str, Any]]) -> None:
 
 
 def assert_pprof_opens(found: list[dict[str, Any]], window: Window, folder: Path) -> None:
-    """``go tool pprof`` has the CPU time of the report, and tells categories apart."""
+    """``go tool pprof`` shows the CPU time of the report, by category."""
     go = shutil.which("go")
     if go is None:
         pytest.skip("no go command on PATH")
@@ -105,8 +105,8 @@ def assert_pprof_opens(found: list[dict[str, Any]], window: Window, folder: Path
 
 
 @pytest.mark.usefixtures("pyroscope")
-def test_pyroscopes_handler_takes_the_pushes(tmp_path: Path) -> None:
-    """Labels, tenant, ids and profiles arrive through its own code, and pprof opens them."""
+def test_the_handler_of_pyroscope_accepts_the_pushes(tmp_path: Path) -> None:
+    """Labels, tenant, ids and profiles pass through its own code, and pprof opens them."""
     window = story_window()
     with listening("pyroscope") as listener:
         endpoint = parse_endpoint(f"http://{listener.address}", 4040, TENANT)
@@ -122,8 +122,8 @@ def test_pyroscopes_handler_takes_the_pushes(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("pyroscope")
-def test_pyroscopes_handler_takes_hostile_names() -> None:
-    """Escapes, line breaks, half surrogates and great length are valid labels by then."""
+def test_the_handler_of_pyroscope_accepts_hostile_names() -> None:
+    """Escapes, line breaks, lone surrogates and very long names have become valid labels."""
     with listening("pyroscope") as listener:
         endpoint = parse_endpoint(f"http://{listener.address}", 4040)
         delivery = pushed(PyroscopeBackend(endpoint), build_window(hostile_load()))
@@ -132,8 +132,8 @@ def test_pyroscopes_handler_takes_hostile_names() -> None:
 
 
 @pytest.mark.usefixtures("pyroscope")
-def test_pyroscopes_no_is_understood(caplog: pytest.LogCaptureFixture) -> None:
-    """An error of the Connect protocol: final, with its message in the log."""
+def test_a_refusal_of_pyroscope_is_final(caplog: pytest.LogCaptureFixture) -> None:
+    """An error of the Connect protocol, with its message in the log."""
 
     class Unnamed(PyroscopeBackend):
         def batches(self, window: Window) -> Any:
@@ -149,8 +149,9 @@ def test_pyroscopes_no_is_understood(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.usefixtures("parca")
-def test_parcas_types_understand_the_writes(tmp_path: Path) -> None:
-    """Labels and profiles arrive, with link-time addresses said to be such; pprof opens them."""
+def test_the_types_of_parca_parse_the_writes(tmp_path: Path) -> None:
+    """Labels and profiles arrive, with addresses marked as link-time addresses; pprof opens
+    them."""
     window = story_window()
     with listening("parca") as listener:
         endpoint = parse_endpoint(f"http://{listener.address}", 7070)
@@ -163,8 +164,8 @@ def test_parcas_types_understand_the_writes(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("parca")
-def test_parcas_no_is_understood(caplog: pytest.LogCaptureFixture) -> None:
-    """INVALID_ARGUMENT is final."""
+def test_a_refusal_of_parca_is_final(caplog: pytest.LogCaptureFixture) -> None:
+    """INVALID_ARGUMENT."""
 
     class Unnamed(ParcaBackend):
         def batches(self, window: Window) -> Any:

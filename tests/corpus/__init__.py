@@ -1,1 +1,1 @@
-"""Go binaries of every release, and well-known programs: what gotax is held to. docs/corpus.md."""
+"""Go binaries of every release, and well-known programs, to check gotax with. docs/corpus.md."""

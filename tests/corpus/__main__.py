@@ -1,4 +1,5 @@
-"""Build the corpus, and hold gotax to it: python -m tests.corpus [--check] [--only PATTERN]."""
+"""Builds the corpus, and checks gotax with it: python -m tests.corpus [--check] [--only
+PATTERN]."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ PROGRAM = "symbols"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One binary to be judged, and its twins without symbols."""
+    """One binary to check, and its twins without symbols."""
 
     name: str
     version: str
@@ -36,7 +37,7 @@ def entries(only: str = "") -> list[Build | Application]:
 
 
 def build(wanted: Build | Application) -> Entry:
-    """What is there already is not built again. Raises ToolchainError."""
+    """Existing binaries are not built again. Raises ToolchainError."""
     if isinstance(wanted, Application):
         path, twin = application(wanted), application(wanted, stripped=True)
         return Entry(wanted.name, wanted.version, path, (twin,))

@@ -1,8 +1,8 @@
 """Well-known programs from the Go module proxy, with an oracle inside.
 
-A module's source is copied and built as its own main module, at the versions its go.mod names.
-Files of the program ``symbols`` join its main package: with GOTAX_ANSWERS set it answers, as that
-one does, what its own runtime says of program counters, and otherwise it is what it was.
+A module's source is copied and built as its own main module, at the versions in its go.mod. Files
+of the program ``symbols`` join its main package: with GOTAX_ANSWERS set it prints what its own
+runtime knows about program counters; otherwise the program is unchanged.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _digest(wanted: Application) -> str:
 
 
 def _source(wanted: Application) -> Path:
-    """The module's source with the answers in it, writable."""
+    """The module's source with these files, writable."""
     target = _folder() / "source" / f"{wanted.name}-{_digest(wanted)}"
     if target.exists():
         return target
@@ -85,7 +85,7 @@ def _source(wanted: Application) -> Path:
 
 
 def _replaced_by_folders(wanted: Application, source: Path) -> list[str]:
-    """Modules that live beside this one in its repository, which a module's source has not."""
+    """Modules of the same repository, which are not part of a module's source."""
     described: dict[str, Any] = json.loads(_go(wanted, ["mod", "edit", "-json"], source))
     return [
         replace["Old"]["Path"]

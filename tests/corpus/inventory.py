@@ -1,4 +1,5 @@
-"""What is in the corpus: every minor release's last version, the ways to build, the programs."""
+"""The contents of the corpus: every minor release's last version, the ways to build, the
+programs."""
 
 from __future__ import annotations
 
@@ -27,12 +28,12 @@ TWINS: tuple[Variants, ...] = (("stripped",), ("stripped", "nosections"))
 
 
 def can_build(version: str, variants: Variants) -> bool:
-    """What a release can link on a present-day system."""
+    """The targets that a release can link on a present-day system."""
     chosen = frozenset(variants)
     if "arm64" in chosen and minor(version) < 5:
         return False  # no such port
     if {"arm64", "pie"} <= chosen:
-        return minor(version) >= 16  # before, only with a linker for that machine
+        return minor(version) >= 16  # earlier, only with a linker for that machine
     if "pie" in chosen:
         return minor(version) >= (6 if "cgo" in chosen else 8)
     return True
@@ -81,7 +82,7 @@ func main() {
 	}
 }
 """
-# Each with the newest Go it was released for, or a later one.
+# Each with the newest Go at its release, or a later one.
 APPLICATIONS = (
     Application("etcd", "1.26.8", "go.etcd.io/etcd/server/v3@v3.7.3", "."),
     Application(

@@ -1,8 +1,8 @@
-"""What the toolchain and the running program say of program counters, beside what gotax says.
+"""Program counters by the toolchain and the running program, compared with gotax.
 
 Three judges. ``go tool addr2line`` of the release that built the binary: the outermost function,
-the innermost file and line. The program's own runtime (runtime.CallersFrames, and what
-runtime/pprof expands inlined calls with): the whole chain. The twin without symbols: gotax itself.
+the innermost file and line. The program's own runtime (runtime.CallersFrames, with which
+runtime/pprof expands inlined calls): the whole chain. The twin without symbols: gotax itself.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def opened(path: Path, version: str) -> Iterator[Program]:
 
 @dataclass(frozen=True)
 class Questions:
-    """Program counters, sorted, and which of them are bytes of a function, not of a gap."""
+    """Program counters, sorted, and which of them are in a function, not in a gap."""
 
     pcs: UInt64Array
     inside: npt.NDArray[np.bool_]
@@ -72,7 +72,7 @@ class Questions:
 def questions(program: Program, count: int = PCS) -> Questions:
     """Every function's first byte and ``count`` others of the text (all, if it has less).
 
-    Functions are those of the ELF symbol table, not of the table on trial.
+    Functions are those of the ELF symbol table, not of the table under test.
     """
     symbols = program.elf.function_symbols()
     assert symbols is not None
@@ -94,7 +94,7 @@ def questions(program: Program, count: int = PCS) -> Questions:
 
 @dataclass(frozen=True)
 class Opinion:
-    """What came of one judge: how often asked (``asked`` 0: it does not speak) and agreed."""
+    """The result of one judge: how often asked (``asked`` 0: it is not available) and agreed."""
 
     asked: int
     agreed: int
@@ -147,7 +147,7 @@ def by_addr2line(
     program: Program, pcs: UInt64Array, frames: Sequence[tuple[Frame, ...]]
 ) -> Opinion:
     if program.elf.type == ET_DYN and minor(program.version) <= 19:
-        return SILENT  # a PIE: this release's addr2line takes addresses for others, or knows none
+        return SILENT  # a PIE: this release's addr2line confuses addresses, or knows none
     right = 0
     wrong = []
     answers = addr2line(program.version, program.path, pcs)
@@ -191,13 +191,13 @@ def addr2line(version: str, path: Path, pcs: UInt64Array) -> list[tuple[str, str
 
 
 def by_runtime(program: Program, asked: Questions, frames: Sequence[tuple[Frame, ...]]) -> Opinion:
-    # It takes return addresses: one at a function's start is of the function before. And it
-    # throws when asked for a byte that no instruction has.
+    # It takes return addresses: one at a function's start belongs to the previous function. And it
+    # fails for a byte without an instruction.
     numbers = np.flatnonzero(asked.inside)
     numbers = numbers[numbers + 1 < len(asked.inside)]
     last = ~np.isin(asked.pcs[numbers] + np.uint64(1), asked.pcs[_starts(program, asked)])
     numbers = numbers[last]
-    # And it never comes back from a tree that leads in a circle: gotax has no line at its end.
+    # And it never returns from a tree with a cycle: gotax has no line at its end.
     endless = np.array([len(chain) > 1 and not chain[-1].file for chain in frames])
     numbers = numbers[~endless[numbers]]
     answers = runtime_answers(program, asked.pcs[numbers])
@@ -224,11 +224,11 @@ def _starts(program: Program, asked: Questions) -> npt.NDArray[np.bool_]:
 def agrees_with_runtime(
     program: Program, chain: tuple[Frame, ...], answer: Chain, *, wrapper: bool
 ) -> bool:
-    """Whether the runtime's chain is gotax's.
+    """Whether the runtime's chain is that of gotax.
 
-    It leaves out inlined calls' outermost function if that is a wrapper which the compiler made,
-    as its tracebacks do. It has no name for the function whose name is the table's first, and no
-    file between functions.
+    The runtime omits the outermost function of inlined calls if that is a wrapper which the
+    compiler made, as in its tracebacks. It has no name for the function whose name is the table's
+    first, and no file between functions.
     """
     mine = [(frame.function, frame.file, frame.line) for frame in chain]
     if minor(program.version) < 7:
@@ -246,10 +246,10 @@ def agrees_with_runtime(
 
 
 def in_wrappers(program: Program, pcs: UInt64Array) -> npt.NDArray[np.bool_]:
-    """Which pcs are in functions that tracebacks leave out, read from the records alone.
+    """Which pcs are in functions that tracebacks omit, from the records alone.
 
-    Those have the funcID of runtime.deferreturn (cmd/internal/objabi/funcid.go); since Go 1.14,
-    the first release that leaves something out where this asks.
+    Those have the funcID of runtime.deferreturn (cmd/internal/objabi/funcid.go); since Go 1.14, the
+    first release with such functions.
     """
     if minor(program.version) < 14:
         return np.zeros(len(pcs), np.bool_)
@@ -270,13 +270,13 @@ def in_wrappers(program: Program, pcs: UInt64Array) -> npt.NDArray[np.bool_]:
 
 
 def runtime_answers(program: Program, pcs: UInt64Array) -> list[Chain] | None:
-    """What the running program says of link-time addresses; None when it does not run here."""
+    """The running program's data about link-time addresses; None if it does not run here."""
     command = [str(program.path)]
     if program.elf.machine == EM_AARCH64:
         emulator = shutil.which("qemu-aarch64")
         interpreted = any(segment.type == PT_INTERP for segment in program.elf.segments)
         if emulator is None or interpreted or minor(program.version) < 9:
-            return None  # there is no dynamic linker for it; older runtimes do not start
+            return None  # it needs a dynamic linker that is missing; older runtimes do not start
         command.insert(0, emulator)
     extent = program.pclntab.function_range("main.gotaxAnchor")
     assert extent is not None

@@ -32,7 +32,7 @@ class Agent:
         self.wait_until_ready()
 
     def wait_until_ready(self) -> None:
-        # `helm --wait` is content with a DaemonSet of which one pod may be unavailable.
+        # `helm --wait` accepts a DaemonSet with one unavailable pod.
         self.kubectl("rollout", "status", f"daemonset/{self.release}", "--timeout=90s")
         self._address = self.pod()["status"]["podIP"]
 
@@ -50,7 +50,7 @@ class Agent:
         return only
 
     def gotax(self, *arguments: str, check: bool = True) -> str:
-        """The command inside the agent's container."""
+        """A command inside the agent's container."""
         inside = ("exec", f"daemonset/{self.release}", "--", "gotax", *arguments)
         return self.cluster.kubectl("--namespace", self.namespace, *inside, check=check)
 
@@ -63,7 +63,7 @@ class Agent:
         return parse_scrape(self.cluster.fetch(f"http://{self._address}:{PORT}/metrics"))
 
     def scrape_new(self, timeout_s: float = 40) -> Scrape:
-        """The next window, right after it came."""
+        """The next window, right after it was published."""
         before = self.scrape().value(_LAST_WINDOW)
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""One cluster for all tests of this folder; it is gone when they end, however they end."""
+"""One cluster for all tests of this folder; it is removed when they end, however they end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def parts() -> Parts:
 
 @pytest.fixture(scope="session")
 def cluster(parts: Parts) -> Iterator[Cluster]:
-    """Also holds that the host is afterwards as it was before."""
+    """Also checks that the host is in its earlier state afterwards."""
     with (cache() / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one cluster at a time
         before = read_traces()
@@ -42,7 +42,7 @@ def cluster(parts: Parts) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def agent(cluster: Cluster) -> Agent:
-    """The chart as it comes, with its default values."""
+    """The chart with its default values."""
     agent = Agent(cluster, "gotax")
     agent.install()
     return agent
@@ -50,7 +50,7 @@ def agent(cluster: Cluster) -> Agent:
 
 @pytest.fixture(scope="session")
 def busy_shop(cluster: Cluster, agent: Agent) -> str:
-    """The namespace where the demo's Deployments run, seen by the agent from their first moment."""
+    """The namespace of the demo's Deployments, seen by the agent from their start."""
     agent.wait_until_ready()
     cluster.apply(namespace(SHOP), *shop())
     return SHOP

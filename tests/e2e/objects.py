@@ -20,7 +20,7 @@ def namespace(name: str) -> dict[str, Any]:
 
 
 def shop() -> list[dict[str, Any]]:
-    """The production story: the same service, sized for a node of 192 CPUs and for its limit."""
+    """The production example: the same service, sized for a node of 192 CPUs and for its limit."""
     return [
         deployment(OVERSIZED, [container("service", env=[{"name": "GOMAXPROCS", "value": "192"}])]),
         deployment(

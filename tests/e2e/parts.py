@@ -1,4 +1,4 @@
-"""What a cluster for gotax is made of. Everything is built once and kept outside the clone."""
+"""The parts of a cluster for gotax. Everything is built once and kept outside the clone."""
 
 from __future__ import annotations
 

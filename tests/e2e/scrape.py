@@ -1,4 +1,4 @@
-"""/metrics as a thing that can be asked."""
+"""One response of /metrics, with queries."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ class Scrape:
         return sum(value for _, value in self.select(name, **labels))
 
     def value(self, name: str, **labels: str) -> float | None:
-        """The one value. None: there is no such series. Raises ValueError if there are several."""
+        """The one value; None if there is no such series. Raises ValueError if there are
+        several."""
         found = [value for _, value in self.select(name, **labels)]
         if len(found) > 1:
             raise ValueError(f"{len(found)} series {name} with {labels}")
         return found[0] if found else None
 
     def codes(self, **labels: str) -> set[str]:
-        """Of the findings that hold."""
+        """Of the present findings."""
         return {found["code"] for found, value in self.select("gotax_finding", **labels) if value}
 
 

@@ -1,7 +1,7 @@
-"""The smallest set of capabilities, by experiment: without each one something breaks.
+"""The smallest set of capabilities, by experiment: without each one something fails.
 
 docs/security.md has the result as a table. Each experiment is the chart's own container with one
-thing changed, which runs `gotax selftest` and then `gotax check`.
+change, which runs `gotax selftest` and then `gotax check`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from tests.e2e.objects import OVERSIZED, RIGHT_SIZED, namespace
 from tests.e2e.truth import Names
 
 NAMESPACE = "experiments"
-# As a shell script, because both are to run whatever the first says.
+# As a shell script, because the second command has to run even if the first fails.
 SCRIPT = "gotax selftest --json; echo ---; gotax check -d 6 --json; true"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What failed of the selftest, why `gotax check` did, and the GOMAXPROCS that it read, by
+    """The failures of the selftest, the error of `gotax check`, and the GOMAXPROCS that it read, by
     container id (None: unreadable)."""
 
     missing: frozenset[str]
@@ -122,7 +122,7 @@ def _parse(log: str) -> Outcome:
 
 
 def _document(text: str) -> dict[str, Any] | None:
-    """The JSON document in a log, where standard error is, too."""
+    """The JSON document in a log that also contains standard error."""
     start = text.find("{\n")
     if start < 0:
         return None

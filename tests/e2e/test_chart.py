@@ -1,4 +1,4 @@
-"""Must show 5: the chart is sound for three releases of Kubernetes, and leaves nothing behind."""
+"""Must show 5: the chart is valid for three releases of Kubernetes, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _set(values: tuple[str, ...]) -> list[str]:
 def _helm(
     parts: Parts, *arguments: str, release: str = RELEASES[-1]
 ) -> subprocess.CompletedProcess[str]:
-    """Without a cluster helm has to be told what it would find there."""
+    """Without a cluster helm needs a list of the available APIs."""
     command = [str(parts.helm), *arguments, f"--kube-version={release}", str(CHART)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
@@ -78,8 +78,8 @@ def _rendered(parts: Parts, kind: str, *values: str) -> list[dict[str, Any]]:
     return [o for o in yaml.safe_load_all(done.stdout) if o and o["kind"] == kind]
 
 
-def test_collector_asks_for_a_token_that_nobody_else_has(parts: Parts) -> None:
-    """The chart makes one of its own at each installation, and mounts it where it is read."""
+def test_the_token_of_the_collector_is_random(parts: Parts) -> None:
+    """The chart creates a new one at each installation, and mounts it where it is read."""
     made = set()
     for _ in range(2):
         (secret,) = _rendered(parts, "Secret", "collector.enabled=true")
@@ -90,13 +90,13 @@ def test_collector_asks_for_a_token_that_nobody_else_has(parts: Parts) -> None:
     _require_mounted(parts, secret["metadata"]["name"], "collector.enabled=true")
 
 
-def test_collectors_token_may_be_ones_own(parts: Parts) -> None:
+def test_the_token_of_the_collector_may_be_given(parts: Parts) -> None:
     own = ("collector.enabled=true", "collector.httpToken.existingSecret=mine")
     assert _rendered(parts, "Secret", *own) == []
     _require_mounted(parts, "mine", *own)
 
 
-def test_collector_without_a_token_is_a_decision(parts: Parts) -> None:
+def test_a_collector_without_a_token_has_to_be_requested(parts: Parts) -> None:
     values = ("collector.enabled=true", "collector.httpToken.enabled=false")
     assert _rendered(parts, "Secret", *values) == []
     (stateful,) = _rendered(parts, "StatefulSet", *values)
@@ -115,7 +115,7 @@ def _require_mounted(parts: Parts, secret: str, *values: str) -> None:
 
 @pytest.mark.parametrize("release", ["gotax", "x" * 53, "1.2"])
 def test_unit_tests_render_as_helm_does(parts: Parts, release: str) -> None:
-    """Theirs is a program of a page (tests/programs/charttemplate), and helm is not."""
+    """Unit tests use a small Go program (tests/programs/charttemplate) instead of helm."""
     everything = [f"{path}={str(value).lower()}" for path, value in EVERY_PART.items()]
     done = subprocess.run(
         [
@@ -131,12 +131,12 @@ def test_unit_tests_render_as_helm_does(parts: Parts, release: str) -> None:
     ours = rendered(EVERY_PART, release)
     for found in (*theirs, *ours):
         if found["kind"] == "Secret":
-            found["data"] = {}  # a token, another each time
+            found["data"] = {}  # a token, different each time
     assert sorted(ours, key=str) == sorted(theirs, key=str)
 
 
-def test_schemas_can_refuse(parts: Parts) -> None:
-    """The check above is worth something."""
+def test_schemas_refuse_invalid_objects(parts: Parts) -> None:
+    """So the check above has an effect."""
     definitions = close_definitions(json.loads(parts.definitions[RELEASES[-1]].read_text()))
     done = _helm(parts, "template")
     (found,) = [o for o in yaml.safe_load_all(done.stdout) if o and o["kind"] == "DaemonSet"]
@@ -156,7 +156,7 @@ def _require_valid(found: dict[str, Any], definitions: dict[str, Any]) -> None:
 
 
 def test_upgrade_rollback_uninstall(cluster: Cluster) -> None:
-    """Beside another release, as somebody trying a new version would have it."""
+    """Beside another release, as for a trial of a new version."""
     before = _everything(cluster)
     trial = Agent(cluster, "trial", release="gotax-trial")
     trial.install("--set", "agent.window=15")
@@ -177,7 +177,7 @@ def test_upgrade_rollback_uninstall(cluster: Cluster) -> None:
 
 
 def _configuration(agent: Agent) -> tuple[str, str]:
-    """What the running pod was made for, and the file that it has."""
+    """The checksum annotation of the running pod, and its file."""
     made_for: str = agent.pod()["metadata"]["annotations"]["checksum/config"]
     path = "/etc/gotax/config/gotax.toml"
     file = agent.kubectl("exec", f"daemonset/{agent.release}", "--", "cat", path)
@@ -186,7 +186,7 @@ def _configuration(agent: Agent) -> tuple[str, str]:
 
 
 def _everything(cluster: Cluster) -> set[str]:
-    """Kind, namespace and name of all objects but those that come and go by themselves."""
+    """Kind, namespace and name of all objects except those created by controllers."""
     kinds = cluster.kubectl("api-resources", "--verbs=list", "--output=name").split()
     passing = ("events", "events.events.k8s.io", "leases.coordination.k8s.io")
     asked = ",".join(kind for kind in kinds if kind not in passing)

@@ -1,7 +1,8 @@
-"""The collector's image and StatefulSet: agents of the cluster send, the API knows their workloads.
+"""The collector's image and StatefulSet: agents of the cluster send, and the API knows their
+workloads.
 
-Nothing else in this cluster resolves names, so Services that agents ask for are told to a small
-name server (cluster/dns.py).
+This cluster has no other DNS, so the Services that agents look up are given to a small name server
+(cluster/dns.py).
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ class Collector:
 
 @pytest.fixture(scope="module")
 def collector(cluster: Cluster, parts: Parts, busy_shop: str) -> Iterator[Collector]:
-    """A release of its own, with agents of its own: the others must stay as they come."""
-    del busy_shop  # whose workloads are to be seen
+    """A separate release with its own agents: the other agents must not change."""
+    del busy_shop  # the namespaces of their workloads
     cluster.import_image(parts.collector)
     cluster.helm("install", RELEASE, str(CHART), *WHERE, "--create-namespace", *VALUES)
     try:
@@ -88,7 +89,7 @@ def test_agents_of_the_chart_reach_the_collector_of_the_chart(
 
 
 def test_page_and_api_ask_for_the_token(collector: Collector) -> None:
-    """Probes and metrics do not."""
+    """Probes and metrics need no token."""
     for path in ("/", "/api/v1/top"):
         with pytest.raises(SandboxError, match="401"):
             collector.fetch(path)
@@ -107,8 +108,8 @@ def test_an_upgrade_keeps_the_token(collector: Collector, cluster: Cluster) -> N
     )
 
 
-def test_collector_runs_with_nothing(collector: Collector, cluster: Cluster) -> None:
-    """Not root, no capability, nothing to write to but its store and /tmp."""
+def test_the_collector_has_no_privileges(collector: Collector, cluster: Cluster) -> None:
+    """Not root, no capability, and it can write only to its store and /tmp."""
     del collector
     inside = ("exec", f"{NAME}-0", *WHERE, "--")
     status = cluster.kubectl(*inside, "cat", "/proc/self/status")

@@ -1,4 +1,4 @@
-"""Must show 2 and 3: the demo is named and judged, and the patch that gotax prints mends it."""
+"""Must show 2 and 3: the demo is named and judged, and the printed patch fixes it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _labels(cluster: Cluster, app: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def judged(agent: Agent, cluster: Cluster, busy_shop: str) -> Scrape:
-    """The first scrape with a verdict on both, in time."""
+    """The first scrape with a verdict on both, within the time limit."""
     assert busy_shop == SHOP
     started_s = time.monotonic()
     found: list[Scrape] = []
@@ -67,8 +67,8 @@ def test_only_the_oversized_one_is_flagged(judged: Scrape, cluster: Cluster) -> 
     assert judged.value("gotax_verdict", verdict="oversized", **_labels(cluster, RIGHT_SIZED)) == 0
 
 
-def test_printed_patch_mends_it(agent: Agent, cluster: Cluster, judged: Scrape) -> None:
-    """Applied as it is printed, on the first try: the flag goes away, and CPU falls."""
+def test_the_printed_patch_fixes_it(agent: Agent, cluster: Cluster, judged: Scrape) -> None:
+    """Applied without changes, at the first try: the finding ends, and CPU usage falls."""
     before = _labels(cluster, OVERSIZED)
     assert judged.codes(**before)
     cores_before = _cores(agent, agent.scrape(), before)
@@ -99,7 +99,7 @@ def _cores(agent: Agent, first: Scrape, labels: dict[str, str]) -> float:
 
 
 def _patch(agent: Agent, pod: str) -> str:
-    """From the finding that `gotax explain` shows, which also prints it."""
+    """From the finding that `gotax explain` prints."""
     document = agent.document("explain", pod, "-d", "8")
     (finding,) = [f for f in document["container"]["findings"] if f["code"] == "GT001"]
     patch: str = finding["remedy"]["patch"]

@@ -1,4 +1,5 @@
-"""Must show 1: the image of our Dockerfile runs from `helm install` as it comes, and has little."""
+"""Must show 1: the image of our Dockerfile runs with `helm install` and default values, with few
+privileges."""
 
 from __future__ import annotations
 
@@ -45,7 +46,7 @@ def test_agent_is_not_privileged(agent: Agent, container: dict[str, Any]) -> Non
 
 
 def test_process_holds_four_capabilities(agent: Agent) -> None:
-    """What the kernel says of the process, whatever the manifest says."""
+    """By the kernel's status of the process."""
     status = agent.kubectl("exec", f"daemonset/{agent.release}", "--", "cat", "/proc/self/status")
     wanted = sum(1 << bit for bit in CAPABILITIES.values())
     for name in ("CapEff", "CapPrm", "CapBnd"):
@@ -61,7 +62,7 @@ def test_root_file_system_is_read_only(agent: Agent) -> None:
 
 
 def test_selftest_finds_nothing_missing(agent: Agent) -> None:
-    """In the image, with the chart's capabilities: a table for people, a document for programs."""
+    """In the image, with the chart's capabilities, as a table and as a document."""
     found = agent.document("selftest")
     assert found["ok"], json.dumps(found["checks"], indent=1)
     table = agent.gotax("selftest").splitlines()
@@ -69,7 +70,7 @@ def test_selftest_finds_nothing_missing(agent: Agent) -> None:
     assert len([line for line in table if not line.startswith("     ")]) == len(found["checks"])
 
 
-def test_service_account_may_watch_pods_and_nothing_else(agent: Agent, cluster: Cluster) -> None:
+def test_the_service_account_may_only_watch_pods(agent: Agent, cluster: Cluster) -> None:
     name = f"system:serviceaccount:{agent.namespace}:{agent.release}"
 
     def may(*question: str) -> bool:
@@ -86,8 +87,8 @@ def test_service_account_may_watch_pods_and_nothing_else(agent: Agent, cluster: 
     assert not may("list", "nodes")
 
 
-def test_pod_stops_when_it_is_told(agent: Agent, cluster: Cluster) -> None:
-    """The signal goes through PID 1 to the agent. The container is stopped as a kubelet does it."""
+def test_the_pod_stops_on_request(agent: Agent, cluster: Cluster) -> None:
+    """PID 1 passes the signal to the agent. The container is stopped as a kubelet does it."""
     (state,) = agent.pod()["status"]["containerStatuses"]
     container_id = state["containerID"].partition("://")[2]
     (task,) = [

@@ -1,7 +1,7 @@
-"""Without the API server's consent: the node's kubelet names the pods, asked over HTTPS.
+"""Without permission from the API server: the pods come from the node's kubelet, over HTTPS.
 
-The chart's agent, with the token of its own service account, which may ask the kubelet for its pods
-and the API server for nothing. The kubelet has both checked by the API server (webhooks).
+The chart's agent uses the token of its own service account, which may ask the kubelet for its pods
+and may not ask the API server for anything. The kubelet checks both with the API server (webhooks).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def refused(cluster: Cluster, busy_shop: str) -> Iterator[Agent]:
 
 
 def test_kubelet_names_the_pods(refused: Agent, cluster: Cluster) -> None:
-    """Its certificate is checked; workloads are told by the pods' owners."""
+    """Its certificate is checked; workloads are derived from the pods' owners."""
 
     def are_named() -> bool:
         infos = refused.scrape().select("gotax_container_info", namespace="shop")
@@ -60,7 +60,7 @@ def test_kubelet_names_the_pods(refused: Agent, cluster: Cluster) -> None:
 
 
 def test_api_server_has_refused(refused: Agent) -> None:
-    """Else the names above would have come from there."""
+    """Otherwise the names above could come from there."""
     failures = refused.scrape().value("gotax_errors_total", kind="kubernetes-api")
     assert failures
     assert "verb watch on pods" in refused.kubectl("logs", f"daemonset/{refused.release}")

@@ -1,6 +1,5 @@
-"""Must show 4: a minute without the API server, pods that come and go, a container that crashes,
-a pod of three, a resize in place. No CPU time is lost, nothing has another's name.
-"""
+"""Must show 4: a minute without the API server, pods that start and end, a container that crashes,
+a pod of three, an in-place resize. No CPU time is lost, and no container has another's name."""
 
 from __future__ import annotations
 
@@ -21,12 +20,12 @@ from tests.e2e.scrape import CPU, Scrape
 from tests.e2e.truth import Name, Names, Runs, pids_of, read_cpu_s
 
 OUTAGE_S = 60
-KUBELET_WITHIN_S = 120  # client-go asks again after a minute at the latest
-NAMED_WITHIN_S = 75  # the agent asks again after 30 s at the latest, and a window takes 15
+KUBELET_WITHIN_S = 120  # client-go retries after a minute at the latest
+NAMED_WITHIN_S = 75  # the agent retries after 30 s at the latest, and a window takes 15
 TRIO = {"first": "1600", "second": "1600", "third": "3200"}  # requests a second
 RUN_S = 5  # less than a window of 15 s: most of the runs start and end between two drains
 CRASHING, RESIZED = "crashing", "resized"
-EXACT = 0.05  # of the kernel's account: the two are read some tenths of a second apart
+EXACT = 0.05  # of the kernel's CPU time: the two are read some tenths of a second apart
 ESTIMATED = 0.25  # of runs of seconds: some hundred samples
 LOST = 0.02  # of the samples; the tests themselves start some short programs every second
 
@@ -35,17 +34,18 @@ WINDOW = "gotax_last_window_timestamp_seconds"
 
 @dataclass(slots=True)
 class Record:
-    """Scrapes one after the other, each held to what must hold for all of them."""
+    """A sequence of scrapes; each has to satisfy the general conditions."""
 
     agent: Agent
     last: Scrape | None = None
     named: dict[str, Name] = field(default_factory=dict)  # by container id
     windows: set[float | None] = field(default_factory=set)
     cpu_s: dict[str, float] = field(default_factory=dict)
-    """By the label ``id``, as last seen: the counters of who ended stay for some minutes only."""
+    """By the label ``id``, the last values: the counters of ended containers stay only for some
+    minutes."""
     counted: dict[str, Name] = field(default_factory=dict)
-    """By the label ``id``, once named: these counters have names also of runs that no window's end
-    has seen alive, which ``gotax_container_info`` leaves out."""
+    """By the label ``id``, once named: these counters also have names of runs that had ended before
+    each window's end, which ``gotax_container_info`` does not include."""
 
     def look(self, new: bool = False) -> Scrape:
         scrape = self.agent.scrape_new() if new else self.agent.scrape()
@@ -56,7 +56,7 @@ class Record:
             known = self.named.setdefault(labels["container_id"], name)
             assert known == name, f"{labels['container_id']} was {known} and is now {name}"
         self.windows.add(scrape.value(WINDOW))
-        cpu_s = defaultdict[str, float](float)  # before it is named its series is another
+        cpu_s = defaultdict[str, float](float)  # before it is named it has another series
         for labels, value in scrape.select(CPU):
             cpu_s[labels["id"]] += value
             if labels["pod"]:
@@ -78,22 +78,22 @@ def _require_monotonic(before: Scrape, after: Scrape) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A window, and the kernel's accounts right after it."""
+    """A window, and the kernel's CPU times right after it."""
 
     scrape: Scrape
     kernel_s: dict[str, float | None]  # by container id
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
-    """What was seen before, during and after the outage."""
+class Timeline:
+    """The data before, during and after the outage."""
 
     names: Names
     record: Record
     before: Moment
     after: Moment
     windows_in_outage: int
-    killed: str  # id of a container that the kubelet replaced while nobody could be told
+    killed: str  # id of a container that the kubelet replaced during the outage
     replacement: str
     deleted: str  # name of a pod that was deleted after the outage
     successor: str
@@ -103,7 +103,7 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(agent: Agent, cluster: Cluster, busy_shop: str) -> Story:
+def outage(agent: Agent, cluster: Cluster, busy_shop: str) -> Timeline:
     names, record = Names(cluster), Record(agent)
     cluster.apply(
         pod("trio", [container(name, "-rate", rate) for name, rate in TRIO.items()]),
@@ -118,7 +118,7 @@ def story(agent: Agent, cluster: Cluster, busy_shop: str) -> Story:
         crashes.look()
 
     def wait_for(what: str, is_true: Callable[[], object], timeout_s: float = 60) -> None:
-        """The runs that crash come and go meanwhile."""
+        """The crashing runs start and end in the meantime."""
 
         def look_and_see() -> object:
             look()
@@ -164,7 +164,7 @@ def story(agent: Agent, cluster: Cluster, busy_shop: str) -> Story:
     after = _moment(record, followed)
     names.look()
     crashes.look()
-    return Story(
+    return Timeline(
         names,
         record,
         before,
@@ -189,7 +189,7 @@ def _moment(record: Record, followed: set[str]) -> Moment:
 
 
 def _resize(cluster: Cluster) -> str:
-    """Halve the limit of a running container; returns why not, where that cannot be done."""
+    """Halves the limit of a running container; returns the reason if that is impossible."""
     resources = {"limits": {"cpu": "500m", "memory": "128Mi"}}
     patch = {"spec": {"containers": [{"name": "service", "resources": resources}]}}
     where = ("--namespace", SHOP)
@@ -210,74 +210,77 @@ def _resize(cluster: Cluster) -> str:
     return "" if found == "done" else found
 
 
-def test_nothing_is_misnamed(story: Story) -> None:
-    """All names that gotax ever gave, by container id, are those that the kubelet gave."""
-    assert story.record.named.items() <= story.names.by_id.items()
-    assert len(story.record.named) > len(TRIO) + 3
+def test_no_container_has_a_wrong_name(outage: Timeline) -> None:
+    """All names in gotax, by container id, are those of the kubelet."""
+    assert outage.record.named.items() <= outage.names.by_id.items()
+    assert len(outage.record.named) > len(TRIO) + 3
 
 
-def test_agent_works_through_the_outage(story: Story) -> None:
-    """A window every 15 s, and not one restart."""
-    assert story.windows_in_outage >= OUTAGE_S // 15
-    (state,) = story.record.agent.pod()["status"]["containerStatuses"]
+def test_the_agent_works_during_the_outage(outage: Timeline) -> None:
+    """A window every 15 s, and no restart."""
+    assert outage.windows_in_outage >= OUTAGE_S // 15
+    (state,) = outage.record.agent.pod()["status"]["containerStatuses"]
     assert "running" in state["state"]
 
 
-def test_no_cpu_time_is_lost(story: Story) -> None:
-    """Containers that lived throughout: gotax's growth is the kernel's growth."""
-    for container_id, kernel_before_s in story.before.kernel_s.items():
-        kernel_after_s = story.after.kernel_s[container_id]
+def test_no_cpu_time_is_lost(outage: Timeline) -> None:
+    """For containers that ran all the time, gotax's CPU time is the kernel's."""
+    for container_id, kernel_before_s in outage.before.kernel_s.items():
+        kernel_after_s = outage.after.kernel_s[container_id]
         assert kernel_before_s is not None
         assert kernel_after_s is not None
-        _, name, part = story.names.by_id[container_id]
+        _, name, part = outage.names.by_id[container_id]
         series = {"namespace": SHOP, "pod": name, "container": part}
-        grown = story.after.scrape.total(CPU, **series) - story.before.scrape.total(CPU, **series)
+        grown = outage.after.scrape.total(CPU, **series) - outage.before.scrape.total(CPU, **series)
         assert grown == pytest.approx(kernel_after_s - kernel_before_s, rel=EXACT), part
 
 
-def test_no_time_goes_unprofiled(story: Story) -> None:
+def test_no_time_is_without_a_window(outage: Timeline) -> None:
     def growth(name: str) -> float:
-        return story.after.scrape.total(name) - story.before.scrape.total(name)
+        return outage.after.scrape.total(name) - outage.before.scrape.total(name)
 
     assert growth("gotax_profiled_seconds_total") == pytest.approx(growth(WINDOW), rel=0.01)
     assert growth("gotax_lost_samples_total") <= LOST * growth("gotax_samples_total")
 
 
-def test_container_replaced_in_the_outage_is_named_afterwards(story: Story) -> None:
-    assert story.replacement != story.killed
-    assert story.record.named[story.replacement] == (SHOP, "trio", "second")
+def test_container_replaced_in_the_outage_is_named_afterwards(outage: Timeline) -> None:
+    assert outage.replacement != outage.killed
+    assert outage.record.named[outage.replacement] == (SHOP, "trio", "second")
 
 
-def test_restarted_container_does_not_inherit(story: Story) -> None:
-    """Its CPU time is its own: no more than it can have used, by the kernel."""
-    used_s = read_cpu_s(story.replacement)
+def test_a_restarted_container_has_its_own_counters(outage: Timeline) -> None:
+    """Its CPU time is at most what it can have used, by the kernel."""
+    used_s = read_cpu_s(outage.replacement)
     assert used_s is not None
-    found = story.after.scrape.total(CPU, namespace=SHOP, pod="trio", id=story.replacement[:12])
+    found = outage.after.scrape.total(CPU, namespace=SHOP, pod="trio", id=outage.replacement[:12])
     assert 0 < found <= used_s
 
 
-def test_successor_of_a_deleted_pod_is_named(story: Story) -> None:
-    assert story.successor != story.deleted
-    for name in (story.deleted, story.successor):
-        assert (SHOP, name, "service") in story.record.named.values()
+def test_successor_of_a_deleted_pod_is_named(outage: Timeline) -> None:
+    assert outage.successor != outage.deleted
+    for name in (outage.deleted, outage.successor):
+        assert (SHOP, name, "service") in outage.record.named.values()
 
 
-def test_crashing_container_keeps_its_account(story: Story) -> None:
-    """All of its runs, by the program's own getrusage; what nobody could name goes by its id."""
-    assert len(story.crashes) >= 3
-    story.record.look(new=True)
-    story.crashes.look()
-    story.names.look()
-    runs = [i for i, name in story.names.by_id.items() if name == (SHOP, CRASHING, "service")]
-    found = sum(story.record.cpu_s.get(container_id[:12], 0.0) for container_id in runs)
-    assert found == pytest.approx(story.crashes.cpu_s, rel=ESTIMATED)
+def test_the_cpu_time_of_a_crashing_container_is_complete(outage: Timeline) -> None:
+    """All its runs, by the program's own getrusage; runs without a name are counted by their
+    ids."""
+    assert len(outage.crashes) >= 3
+    outage.record.look(new=True)
+    outage.crashes.look()
+    outage.names.look()
+    runs = [i for i, name in outage.names.by_id.items() if name == (SHOP, CRASHING, "service")]
+    found = sum(outage.record.cpu_s.get(container_id[:12], 0.0) for container_id in runs)
+    assert found == pytest.approx(outage.crashes.cpu_s, rel=ESTIMATED)
     own = {container_id[:12] for container_id in runs}
-    named = {i: name for i, name in story.record.counted.items() if i in own or name[1] == CRASHING}
+    named = {
+        i: name for i, name in outage.record.counted.items() if i in own or name[1] == CRASHING
+    }
     assert set(named.values()) == {(SHOP, CRASHING, "service")}
     assert named.keys() <= own
 
 
-def test_resize_in_place_shows(story: Story) -> None:
-    if story.resize_refused:
-        pytest.skip(f"this kubelet does not resize in place: {story.resize_refused}")
-    assert story.resized == (1.0, 0.5)
+def test_an_in_place_resize_is_reported(outage: Timeline) -> None:
+    if outage.resize_refused:
+        pytest.skip(f"this kubelet does not resize in place: {outage.resize_refused}")
+    assert outage.resized == (1.0, 0.5)

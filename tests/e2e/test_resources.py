@@ -1,7 +1,7 @@
-"""What the packaged agent takes, by its cgroup, beside what the chart asks for.
+"""The resources of the packaged agent, from its cgroup, compared with the chart's requests.
 
-The last of all: the agent has by then seen the demo, the outage and what was between. Prints what
-it measured, which is what the comment in values.yaml says.
+It runs last: by then the agent has seen the demo, the outage and everything between. Prints the
+measured values for the comment in values.yaml.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
 ROOM = 1.25  # how much more than the peak the limit must be
 
 
-def test_requests_and_limits_rest_on_what_the_agent_takes(
+def test_requests_and_limits_match_the_usage_of_the_agent(
     agent: Agent, cluster: Cluster, busy_shop: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The request holds what it cannot give back; below the limit is room beyond the peak, which is
-    that of the BPF compiler at its start. CPU: far below a core, and about the request."""
+    """The request covers the memory that cannot be reclaimed. The limit has headroom above the
+    peak, which is that of the BPF compiler at the start. CPU: far below a core, and about the
+    request."""
     del busy_shop, cluster
     (status,) = agent.pod()["status"]["containerStatuses"]
     container_id = status["containerID"].partition("://")[2]

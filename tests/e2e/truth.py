@@ -1,4 +1,4 @@
-"""What Kubernetes and the kernel say of containers, past gotax."""
+"""Data about containers from Kubernetes and the kernel, independent of gotax."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.e2e.objects import SHOP
 Name = tuple[str, str, str]
 """Namespace, pod, container."""
 
-# containerd pkg/cri: what it notes of a container that the kubelet asked for.
+# containerd pkg/cri: its labels for a container that the kubelet requested.
 _NAMESPACE, _POD = "io.kubernetes.pod.namespace", "io.kubernetes.pod.name"
 _CONTAINER = "io.kubernetes.container.name"
 
 
 class Names:
-    """Every container that containerd has known, by its id. Needs no API server."""
+    """Every container that containerd has had, by its id. Needs no API server."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -32,12 +32,12 @@ class Names:
             if container_id not in self.by_id:
                 found = self._cluster.run(*ask, "info", container_id, check=False)
                 labels = json.loads(found)["Labels"] if found else {}
-                if _CONTAINER in labels:  # else what holds a pod's network
+                if _CONTAINER in labels:  # otherwise a pause container
                     name = (labels[_NAMESPACE], labels[_POD], labels[_CONTAINER])
                     self.by_id[container_id] = name
 
     def running(self, pod: str) -> dict[str, str]:
-        """Ids of the pod's running containers by their names, as the API server has them."""
+        """Ids of the pod's running containers by their names, from the API server."""
         found = self._cluster.get("pod", pod, "--namespace", SHOP)
         return {
             status["name"]: status["containerID"].partition("://")[2]
@@ -46,14 +46,14 @@ class Names:
         }
 
     def pods(self, app: str) -> list[str]:
-        """Names of a Deployment's pods that are not about to end."""
+        """Names of a Deployment's pods that are not terminating."""
         found = self._cluster.get("pods", "--namespace", SHOP, "--selector", f"app={app}")
         names = (p["metadata"] for p in found["items"])
         return [name["name"] for name in names if "deletionTimestamp" not in name]
 
 
 def read_cpu_s(container_id: str) -> float | None:
-    """CPU seconds since the container's start by its cgroup; None: it is gone."""
+    """CPU seconds since the container's start, from its cgroup; None if that is removed."""
     for folder in _cgroups(container_id):
         usage, stat = folder / "cpuacct.usage", folder / "cpu.stat"
         if usage.exists():  # v1
@@ -68,15 +68,16 @@ def read_cpu_s(container_id: str) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """``peak_bytes``: the most that was charged to it, files in the page cache among that.
-    ``anonymous_bytes``: what it has now that could not be dropped."""
+    """``peak_bytes``: the highest charge, including files in the page cache. ``anonymous_bytes``:
+    the present memory that cannot be dropped."""
 
     peak_bytes: int
     anonymous_bytes: int
 
 
 def read_memory(container_id: str) -> Memory | None:
-    """By the container's cgroup; None: it is gone, or the kernel keeps no peak (v2 before 5.19)."""
+    """From the container's cgroup; None if that is removed, or if the kernel has no peak (v2 before
+    5.19)."""
     for folder in _cgroups(container_id):
         for peak, anonymous in (("memory.max_usage_in_bytes", "rss"), ("memory.peak", "anon")):
             if (folder / peak).exists():
@@ -87,7 +88,7 @@ def read_memory(container_id: str) -> Memory | None:
 
 
 def pids_of(container_id: str) -> list[int]:
-    """Its processes, by the host's numbers."""
+    """Its processes, by the PIDs of the host."""
     for folder in _cgroups(container_id):
         found = (folder / "cgroup.procs").read_text().split()
         if found:
@@ -101,7 +102,7 @@ def _cgroups(container_id: str) -> Iterator[Path]:
 
 
 class Runs:
-    """CPU seconds of every run of a container of the demo's, by its own last word.
+    """CPU seconds of every run of a container of the demo, from its own last line.
 
     The kubelet keeps the logs of two runs, so ``look`` must be called more often than it restarts.
     """

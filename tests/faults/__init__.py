@@ -1,1 +1,1 @@
-"""Agents and a collector whose world breaks: nothing that was acknowledged is lost or doubled."""
+"""Agents and a collector under faults: nothing that was acknowledged is lost or stored twice."""

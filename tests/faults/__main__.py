@@ -1,9 +1,9 @@
-"""``python -m tests.faults --minutes 30``: two agents, one collector, and all that can go wrong.
+"""``python -m tests.faults --minutes 30``: two agents, one collector, and many kinds of faults.
 
-One agent has recorded windows with known numbers; the other is ``gotax agent`` (left out where
-it may not sample). While both stream, through a network that can be cut: the collector is killed 20
-times, the agents too, the network is cut and goes silent, the disk under a spool is full, clocks
-are set by an hour. At the end all is let run, and the store is compared with what was published.
+One agent has recorded windows with known numbers; the other is ``gotax agent`` (omitted on a host
+without sampling). While both stream through a network that can be cut: the collector is killed 20
+times, the agents too, the network is cut and stalls, the disk under a spool is full, clocks are set
+by an hour. At the end all run without faults, and the store is compared with the published windows.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ KNOWN, REAL = "known", "real"
 
 @dataclass(frozen=True)
 class Course:
-    """How long, and how often what happens. ``window_s``: of both agents."""
+    """The duration, and the number of each fault. ``window_s``: of both agents."""
 
     seconds: float
     collector_kills: int = 20
@@ -53,7 +53,7 @@ class Course:
 
 
 def can_sample() -> bool:
-    """This host lets `gotax agent` do its work."""
+    """Whether `gotax agent` can sample on this host."""
     try:
         with Sampler(19, 1.0) as sampler:
             sampler.drain()
@@ -63,8 +63,8 @@ def can_sample() -> bool:
 
 
 def run_for(seconds: float) -> None:
-    """Sleep that long, not counting time in which this process was stopped (SIGSTOP, a paused
-    machine): then its children were, too."""
+    """Sleeps this long, without the time in which this process was stopped (SIGSTOP, a paused
+    machine): its children were stopped too."""
     while seconds > 0:
         at = time.monotonic()
         time.sleep(min(seconds, 0.25))
@@ -80,7 +80,7 @@ def wait_for(process: subprocess.Popen[bytes], seconds: float) -> int:
 
 
 class World:
-    """The processes, and what can be done to them. Everything is below ``folder``."""
+    """The processes, and the faults. All files are below ``folder``."""
 
     def __init__(self, folder: Path, course: Course) -> None:
         self.folder = folder
@@ -131,7 +131,7 @@ class World:
         (self.folder / "faketime").write_text(f"{seconds:+d}s\n")
 
     def fill_disk(self, for_s: float) -> None:
-        """With the network cut, so that the spool has something to write."""
+        """Cuts the network, so that the spool has something to write."""
         if not self._mounted:
             return
         self.note(f"disk full for {for_s:.1f} s")
@@ -145,10 +145,11 @@ class World:
         self.proxy.set(Mode.OPEN)
 
     def end(self) -> bool:
-        """Let all settle, then end all in good order. False: something did not end well."""
+        """Waits until everything is stored, then ends all processes properly. False if one did not
+        end well."""
         self.proxy.set(Mode.OPEN)
         self.step_clocks(0)
-        run_for(5 if self._course.seconds < 120 else 70)  # an agent's longest wait, and some
+        run_for(5 if self._course.seconds < 120 else 70)  # an agent's longest delay, and a margin
         codes = []
         for process in (*self.agents.values(), self.collector):
             process.send_signal(signal.SIGTERM)
@@ -221,7 +222,7 @@ def _free_port() -> int:
 
 
 def plan(course: Course, world: World) -> list[tuple[float, Callable[[], None]]]:
-    """(second, what happens then), in order; the last fifth is quiet."""
+    """(second, fault), in order; the last fifth has no faults."""
     random.seed(course.seed)
     span = course.seconds * 0.8
     unit = min(1.0, course.seconds / 1800)
@@ -243,7 +244,7 @@ def plan(course: Course, world: World) -> list[tuple[float, Callable[[], None]]]
 
 
 def run(course: Course, folder: Path) -> dict[str, object]:
-    """What came of it; ``failures`` is a list of sentences."""
+    """The result; ``failures`` is a list of sentences."""
     world = World(folder, course)
     try:
         began = time.monotonic()
@@ -268,9 +269,9 @@ def judge(world: World, ended_well: bool) -> dict[str, object]:
     failures = [] if ended_well else ["a process did not end well"]
     if stored.doubled:
         failures.append(f"{stored.doubled} rows are there more than once")
-    # A killed process may have counted a window as in hand that was already in its spool.
+    # A killed process may have counted a window as pending that was already in its spool.
     if not len(missing) <= dropped <= len(missing) + account.processes:
-        failures.append(f"{len(missing)} windows are missing, and {dropped} were told dropped")
+        failures.append(f"{len(missing)} windows are missing, and {dropped} were reported dropped")
     if account.waiting:
         failures.append(f"{account.waiting} windows still wait")
     holes = {str(key): gaps(found) for key, found in stored.sequences.items() if gaps(found)}

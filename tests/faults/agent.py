@@ -1,7 +1,7 @@
-"""An agent whose windows are known: the real exporter, spool and connection, without a kernel.
+"""An agent with known windows: the real exporter, spool and connection, without a kernel.
 
-Every window has a number, which it carries as its ``period_ns``. A line of the ledger says that it
-was published; another how the stream is doing, as a scrape would.
+Every window has a number, in its ``period_ns``. A line of the ledger records its publication;
+another line has the state of the stream, as in a scrape.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from gotax.exporters.endpoint import Endpoint
-from gotax.exporters.stream.exporter import Identity, StreamExporter
+from gotax.exporters.stream.exporter import AgentIdentity, StreamExporter
 from gotax.exporters.stream.spool import Bounds, Spool
 from gotax.wire.addresses import parse_destination
 
@@ -28,7 +28,7 @@ FIRST = 1_000_000
 
 @dataclass(frozen=True)
 class Task:
-    """``folder`` has the ledger, ``clock`` (seconds the wall clock is off), and ``stop``."""
+    """``folder`` has the ledger, ``clock`` (seconds that the wall clock is off), and ``stop``."""
 
     folder: str
     spool: str
@@ -41,12 +41,12 @@ class Task:
 def run(task: Task) -> None:
     folder = Path(task.folder)
     real = time.time
-    time.time = lambda: real() + _offset(folder)  # what is read of it below, in spool and exporter
+    time.time = lambda: real() + _offset(folder)  # used below, in spool and exporter
     ledger = os.open(folder / "ledger", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     number = int((folder / "next").read_text()) if (folder / "next").exists() else FIRST
     exporter = StreamExporter(
         Endpoint(*parse_destination(task.address), is_secure=False),
-        Identity(task.name, task.name),
+        AgentIdentity(task.name, task.name),
         Spool(task.spool, Bounds(task.spool_bytes, 86_400)),
     )
     stopping: list[int] = []
@@ -55,7 +55,7 @@ def run(task: Task) -> None:
     process = os.getpid()
     while not stopping:
         start_ns = int(time.time() * 1e9)
-        # The number is used up before the window exists: a killed agent never uses one twice.
+        # The number is used before the window exists, so that a killed agent never uses it twice.
         (folder / "next").write_text(str(number + 1))
         exporter.publish(replace(window, start_unix_ns=start_ns, period_ns=number))
         statistics = asdict(exporter.statistics())

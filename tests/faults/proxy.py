@@ -1,4 +1,4 @@
-"""A network between agents and collector that can be cut in two ways."""
+"""A network between agents and collector that can fail in two ways."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.patience import PATIENCE_S
 class Mode(Enum):
     OPEN = "open"
     CUT = "cut"  # connections are reset, new ones too
-    BLACK = "black"  # nothing comes through, without an error
+    BLACK = "black"  # no data passes, without an error
 
 
 class Proxy:

@@ -1,4 +1,4 @@
-"""A short course of ``python -m tests.faults``."""
+"""A short run of ``python -m tests.faults``."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ pytest.importorskip("chdb", reason="no embedded ClickHouse for this platform")
 from tests.faults.__main__ import Course, can_sample, run
 
 
-@pytest.mark.timing  # all has to settle within seconds after the last fault
-def test_what_is_acknowledged_is_stored_once_whatever_breaks(tmp_path: Path) -> None:
-    """Kills of both sides, a cut and a silent network, a full disk, and clocks set by hours."""
+@pytest.mark.timing  # everything has to be stored within seconds after the last fault
+def test_acknowledged_windows_are_stored_once_under_faults(tmp_path: Path) -> None:
+    """Kills of both sides, a cut and a stalled network, a full disk, and clocks set by hours."""
     course = Course(
         seconds=40,
         collector_kills=3,

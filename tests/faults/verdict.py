@@ -1,4 +1,4 @@
-"""What the store has, beside what was published."""
+"""The contents of the store, compared with the published windows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gotax_collector.storage.clickhouse import Address, Connections
 
 @dataclass(frozen=True)
 class Stored:
-    """``rows``: how often each (agent, epoch, sequence, ordinal) is there; ``numbers``: windows'
+    """``rows``: how often each (agent, epoch, sequence, ordinal) is stored; ``numbers``: windows'
     numbers by agent; ``sequences`` by (agent, epoch)."""
 
     rows: Counter[tuple[str, int, int, int]]
@@ -44,7 +44,7 @@ def read_store(folder: Path) -> Stored:
 @dataclass
 class Account:
     """Of an agent with a ledger. ``missing``: published, not stored. ``dropped``: by reason, as
-    its processes told; a process that was killed told it last before."""
+    reported last by its processes."""
 
     published: set[int] = field(default_factory=set)
     dropped: Counter[str] = field(default_factory=Counter)
@@ -71,5 +71,5 @@ def read_ledger(path: Path) -> Account:
 
 
 def gaps(sequences: set[int]) -> list[int]:
-    """What is missing between 1 and the highest."""
+    """The missing numbers between 1 and the highest."""
     return sorted(set(range(1, max(sequences, default=0) + 1)) - sequences)

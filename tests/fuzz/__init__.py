@@ -1,1 +1,1 @@
-"""Hostile input by the million, kept away from everything else: see __main__."""
+"""Fuzzing with millions of hostile inputs, separate from the other tests: see __main__."""

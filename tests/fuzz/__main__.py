@@ -25,7 +25,7 @@ from pathlib import Path
 
 from tests.toolchains import cache
 
-NAMES = ("elf", "buildinfo", "pclntab", "pctables", "inlines", "scanner", "texts")
+NAMES = ("elf", "buildinfo", "pclntab", "holes", "pctables", "inlines", "scanner", "texts")
 LONGEST = 16384
 TURN_MINUTES = 2.0
 """Atheris 3.0 leaks arrays that are compared, some 30 KB a run: a fresh process now and then."""

@@ -1,4 +1,5 @@
-"""Inputs too large for a fixture and too regular to be found by chance: little that costs much."""
+"""Inputs that are too large for a fixture and too regular for fuzzing to find: small but
+expensive."""
 
 from __future__ import annotations
 
@@ -45,7 +46,7 @@ def endless_section_names() -> bytes:
 
 
 def overlapping_segments() -> bytes:
-    """The same megabyte is mapped two thousand times, each time to be searched."""
+    """The same megabyte is mapped two thousand times, and searched each time."""
     head = 64 + 56 * 2000
     data = bytes(1 << 20)
     return make_elf([(1, 6, head, 0x400000, len(data))] * 2000, [], data)
@@ -97,4 +98,4 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
     "a-long-table-for-all": (lambda: shared_tables(4000, 20_000), "all_functions"),
     "as-many-pairs-as-may-be": (lambda: shared_tables(26, 20_000), "all_functions"),
 }
-"""What is written, and the target it goes for."""
+"""The input, and its target."""

@@ -15,8 +15,10 @@ from gotax.linux.elf import BytesReader
 CPU_SECONDS = 2.0
 MEMORY_BYTES = 64 << 20
 READS = 100_000
-READ_FACTOR = 64
-"""All reads together may be so many times the input (and a megabyte)."""
+READ_BYTES = 96 << 20
+"""Of all reads together, however large the input is or says that it is."""
+HOLE_BYTES = 64 << 40
+"""What a sparse input has behind its data: it takes no disk, and reads as zeros."""
 
 Target = Callable[[bytes], None]
 
@@ -26,20 +28,37 @@ class LimitError(BaseException):
 
 
 class CountingReader(BytesReader):
-    """Bounded steps: whoever loops reads, and who reads is counted."""
+    """Bounded steps: every loop reads, and every read is counted. ``hole``: bytes behind the data
+    that are not there."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, hole: int = 0) -> None:
         super().__init__(data)
+        self._written = len(data)
+        self._hole = hole
         self.reads = 0
         self.bytes = 0
 
+    @property
+    def size(self) -> int:
+        return self._written + self._hole
+
     def read(self, offset: int, length: int) -> bytes:
-        data = super().read(offset, length)
         self.reads += 1
-        self.bytes += length
-        if self.reads > READS or self.bytes > READ_FACTOR * self.size + (1 << 20):
+        self.bytes += max(length, 0)
+        if self.reads > READS or self.bytes > READ_BYTES:
             raise LimitError(f"{self.reads} reads, {self.bytes} bytes of {self.size}")
-        return data
+        if not self._hole or offset + length <= self._written:
+            return super().read(offset, length)
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise ParseError("elf-truncated", f"{length} bytes at {offset:#x}")
+        found = (
+            super().read(offset, max(0, self._written - offset)) if offset < self._written else b""
+        )
+        return found.ljust(length, b"\0")
+
+    def extents(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
+        if offset < self._written:
+            yield offset, min(offset + length, self._written)
 
 
 def judge(target: Target, data: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Mutations where formats hurt: in their sizes, offsets and counts, which are whole words."""
+"""Mutations of the sensitive parts of formats: sizes, offsets and counts, which are whole words."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _word(rng: random.Random, old: int, data: bytearray, size: int) -> int:
             return (1 << rng.choice(_POWERS)) + near
         case 3:
             return len(data) + near
-        case 4:  # what another word says: offsets that cross, sizes of something else
+        case 4:  # the value of another word: offsets that cross, sizes of another part
             at = rng.randrange(len(data) // size) * size
             return int.from_bytes(data[at : at + size], "little") + near
         case _:

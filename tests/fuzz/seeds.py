@@ -1,4 +1,4 @@
-"""What fuzzing starts from: specimens of every layout, and code and texts that were seen."""
+"""The seeds of fuzzing: specimens of every layout, and real code and texts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 def seeds(target: str) -> Iterator[bytes]:
     match target:
-        case "elf" | "buildinfo" | "pclntab":
+        case "elf" | "buildinfo" | "pclntab" | "holes":
             yield from by_hand()
             yield from from_binaries()
         case "inlines":

@@ -43,7 +43,7 @@ class Layout:
 
     @property
     def built_with(self) -> str:
-        """A release among those the tests use anyway whose tables are alike."""
+        """One release for each layout, of those that other tests use."""
         return {"go1.15.15": "1.12.17"}.get(self.version, self.version.removeprefix("go"))
 
     @property
@@ -56,7 +56,7 @@ class Layout:
 
     @property
     def is_first(self) -> bool:
-        """Up to Go 1.15 everything is counted from the table's start."""
+        """Up to Go 1.15 all offsets count from the table's start."""
         return self.magic == 0xFFFFFFFB
 
     @property
@@ -121,7 +121,7 @@ def _varint(number: int) -> bytes:
 
 
 class _Pool:
-    """Bytes that others point into, at ``base``; the first is a zero, so that none is 0."""
+    """Bytes with offsets from ``base``; the first is a zero, so that no offset is 0."""
 
     def __init__(self, base: int = 0) -> None:
         self.data = bytearray(b"\0")
@@ -136,7 +136,7 @@ class _Pool:
 
 
 def write(specimen: Specimen) -> bytes:
-    """The file. Records, tables and strings as the layout wants them."""
+    """The file, with records, tables and strings in the form of the layout."""
     layout = specimen.layout
     form = layout.format
     names = _Pool(_functab_end(specimen) if layout.is_first else 0)
@@ -234,7 +234,7 @@ def _table(specimen: Specimen, names: _Pool, trees: list[int], address: int) -> 
     size = struct.calcsize(word)
     functab_bytes = 0 if first else (2 * len(rows) + 1) * size
     functab_bytes += -functab_bytes % 8
-    origin = 0 if first else at  # what records are counted from
+    origin = 0 if first else at  # the origin of the records' offsets
     at += functab_bytes
     functab, records = b"", b""
     start = 0 if relative else _TEXT
@@ -399,7 +399,7 @@ def cut(path: Path, layout: Layout, count: int = 6) -> Specimen:
 
 
 def _function(table: Pclntab, functions: Functions, number: int, size: int) -> Function | None:
-    """None for what is long."""
+    """None for a function that is too long."""
     reader, header, layout = table._reader, table.header, table.format.inline
     quantum = header.quantum
 
@@ -438,7 +438,7 @@ def _function(table: Pclntab, functions: Functions, number: int, size: int) -> F
             place = table._trees + int(functions.tree[number]) + at * layout.entry_bytes
             entry = reader.read(place, layout.entry_bytes)
             (name,) = struct.unpack_from("<i", entry, layout.name)
-            if layout.file is not None:  # of the one table of files, which is left behind
+            if layout.file is not None:  # of the single table of files, which is omitted
                 entry = entry[: layout.file] + b"\1\0\0\0" + entry[layout.file + 4 :]
             tree.append((entry, table._string(header.names + name).encode()))
     name_place = header.names + int(functions.name[number])

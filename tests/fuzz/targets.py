@@ -18,7 +18,7 @@ from gotax.linux import kallsyms, procfs
 from gotax.linux.cgroups import cpu, hierarchies, identity
 from gotax.linux.elf import EM_AARCH64, EM_X86_64, Elf, parse_elf
 
-from tests.fuzz.limits import CountingReader, Target
+from tests.fuzz.limits import HOLE_BYTES, CountingReader, Target
 from tests.fuzz.specimens import LAYOUTS, Function, Specimen, encode, write
 
 _MAX_PC = 1 << 33
@@ -26,7 +26,10 @@ _MAX_PC = 1 << 33
 
 def elf(data: bytes) -> None:
     """Headers, sections, symbols, relocations, notes, and all that is looked up in them."""
-    file = parse_elf(CountingReader(data))
+    _elf(parse_elf(CountingReader(data)))
+
+
+def _elf(file: Elf) -> None:
     file.build_id()
     for address in (0, file.entry, 1 << 63, (1 << 64) - 1, *_ends(file)):
         file.offset_of(address)
@@ -66,6 +69,14 @@ def buildinfo(data: bytes) -> None:
 def pclntab(data: bytes) -> None:
     """A whole binary: everything gotax asks of one."""
     file = parse_elf(CountingReader(data))
+    build = parse_buildinfo(file)
+    _interrogate(parse_pclntab(file, build.version if build else ""), file)
+
+
+def holes(data: bytes) -> None:
+    """As ``elf`` and ``pclntab``, of a file that has 64 TiB more, all of it holes."""
+    _elf(parse_elf(CountingReader(data, HOLE_BYTES)))
+    file = parse_elf(CountingReader(data, HOLE_BYTES))
     build = parse_buildinfo(file)
     _interrogate(parse_pclntab(file, build.version if build else ""), file)
 
@@ -227,6 +238,7 @@ TARGETS: dict[str, Target] = {
     "elf": elf,
     "buildinfo": buildinfo,
     "pclntab": pclntab,
+    "holes": holes,
     "pctables": pctables,
     "inlines": inlines,
     "scanner": scanner,

@@ -1,4 +1,4 @@
-"""What fuzzing found stays found, and a few hundred new mutations at each run of the tests."""
+"""Inputs that fuzzing found, and a few hundred new mutations at each run of the tests."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ FINDINGS = sorted((FIXTURES / "fuzz").glob("*/*.b64"))
 
 
 @pytest.mark.parametrize("path", FINDINGS, ids=lambda p: f"{p.parent.name}-{p.stem}")
-def test_what_was_found_once_is_survived(path: Path) -> None:
-    """Refused by name, or answered; within the limits."""
+def test_earlier_findings_are_survived(path: Path) -> None:
+    """Refused with a reason, or answered; within the limits."""
     judge(TARGETS[path.parent.name], base64.b64decode(path.read_bytes()))
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_what_costs_much_is_refused_or_cheap(name: str) -> None:
-    """Sizes that are each allowed do not multiply."""
+def test_expensive_inputs_are_refused_or_cheap(name: str) -> None:
+    """Sizes that are allowed one by one do not multiply."""
     write, target = BOMBS[name]
     judge(getattr(targets, target), write())
 
@@ -41,17 +41,21 @@ def test_what_costs_much_is_refused_or_cheap(name: str) -> None:
 @functools.cache
 def starts(target: str) -> tuple[bytes, ...]:
     # What is cut out of real binaries needs toolchains: `make fuzz` has it.
-    return tuple(by_hand()) if target in ("elf", "buildinfo", "pclntab") else tuple(seeds(target))
+    return (
+        tuple(by_hand())
+        if target in ("elf", "buildinfo", "pclntab", "holes")
+        else tuple(seeds(target))
+    )
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_seeds_are_understood(target: str) -> None:
-    """Fuzzing begins behind the first checks, not before them: no seed is refused."""
+def test_seeds_are_valid(target: str) -> None:
+    """Fuzzing starts after the first checks of a parser: no seed is refused."""
     for seed in starts(target):
         assert not judge(TARGETS[target], seed)
 
 
-def test_specimens_hold_what_they_were_made_of() -> None:
+def test_specimens_contain_their_parts() -> None:
     """A specimen of each layout is read back: version, function, file, lines."""
     for layout, data in zip(LAYOUTS, by_hand(), strict=True):
         elf = parse_elf(BytesReader(data))
@@ -72,7 +76,8 @@ def test_specimens_hold_what_they_were_made_of() -> None:
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_mutations_are_survived(target: str, data: st.DataObject) -> None:
-    """Whatever one to eight words of a sound input say: an answer or a reason, within limits."""
+    """With any values in one to eight words of a valid input: an answer or a reason, within
+    limits."""
     mutated = data.draw(st.sampled_from(starts(target)))
     for seed in data.draw(st.lists(st.integers(0, 1 << 32), min_size=1, max_size=8)):
         mutated = mutate_words(mutated, seed)
@@ -88,12 +93,12 @@ def _burn(_: bytes) -> None:
     ("breach", "error"),
     [
         (_burn, LimitError),
-        # Blocks too large for what the process may have freed before.
+        # Blocks too large for memory that the process has freed before.
         (lambda _: [bytearray(1 << 26) for _ in range(4)], MemoryError),
         (lambda data: data[0], IndexError),
     ],
 )
-def test_a_breach_is_noticed(
+def test_a_violation_of_a_limit_is_detected(
     monkeypatch: pytest.MonkeyPatch, breach: object, error: type[BaseException]
 ) -> None:
     """Endless loops, more than 64 MB, and exceptions that are not gotax's own."""

@@ -1,4 +1,4 @@
-"""gotax beside Go's own two accounts of a program's CPU time, as shares by category.
+"""Compares gotax with Go's own two measurements of a program's CPU time, as shares by category.
 
 tests/programs/character works, gotax samples it, and for the same window it takes a profile of
 itself (runtime/pprof) and reads its ``/cpu/classes`` (runtime/metrics).
@@ -47,7 +47,7 @@ MARKING: dict[str, frozenset[Category]] = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is measured: ``busy`` cores for each program, ``seconds`` at ``hz``."""
+    """The settings of a measurement: ``busy`` cores for each program, ``seconds`` at ``hz``."""
 
     version: str
     busy: float
@@ -65,9 +65,9 @@ class Account:
     own: Counter[Category]  # samples of its own profile, by the same table
     classes: dict[str, float]  # seconds by /cpu/classes
     cpu_s: float  # getrusage
-    waited_s: float  # its threads were ready to run, and had no CPU
-    untold: Counter[str]  # samples by stack, where no frame tells or outer frames are missing
-    own_untold: Counter[str]  # the former alone
+    waited_s: float  # its threads were runnable, and had no CPU
+    unclear: Counter[str]  # samples by stack, of unknown category or truncated
+    own_unclear: Counter[str]  # only the unknown ones
 
     @property
     def samples(self) -> int:
@@ -80,27 +80,27 @@ class Account:
         return self.own[category] / self.own.total()
 
     def deviation(self, category: Category) -> float:
-        """The standard deviation that chance gives the difference of the two shares."""
+        """The standard deviation of the difference of the two shares by chance."""
         p = (self.ours[category] + self.own[category] + 1) / (self.samples + self.own.total() + 2)
         return math.sqrt(p * (1 - p) * (1 / self.samples + 1 / self.own.total()))
 
     def marking(self) -> Iterator[tuple[str, float, float]]:
-        """(class, our share, Go's) of CPU time, where both tell it apart, and of all together."""
-        told = {name: sum(map(self.share, categories)) for name, categories in MARKING.items()}
+        """(class, our share, Go's) of CPU time, for each class that both have, and the sum."""
+        by_class = {name: sum(map(self.share, categories)) for name, categories in MARKING.items()}
         background = self.share(Category.GC_MARK_BACKGROUND)
         go = {name: self.classes[f"gc/{name}"] / self.cpu_s for name in MARKING}
-        if told["mark/dedicated"] + told["mark/idle"] > background:
-            yield "mark/dedicated", told["mark/dedicated"], go["mark/dedicated"]
-            yield "mark/idle", told["mark/idle"], go["mark/idle"]
-        yield "mark/assist", told["mark/assist"], go["mark/assist"]
-        yield "mark", sum(told.values()) + background, sum(go.values())
+        if by_class["mark/dedicated"] + by_class["mark/idle"] > background:
+            yield "mark/dedicated", by_class["mark/dedicated"], go["mark/dedicated"]
+            yield "mark/idle", by_class["mark/idle"], go["mark/idle"]
+        yield "mark/assist", by_class["mark/assist"], go["mark/assist"]
+        yield "mark", sum(by_class.values()) + background, sum(go.values())
 
     def worst_category(self) -> Category:
         return max(Category, key=lambda c: abs(self.share(c) - self.own_share(c)))
 
     @property
-    def untold_share(self) -> float:
-        return self.untold.total() / self.samples
+    def unclear_share(self) -> float:
+        return self.unclear.total() / self.samples
 
     def details(self) -> Iterator[str]:
         """Every category, and every class of Go's."""
@@ -126,7 +126,7 @@ def measure(plan: Plan, kinds: Sequence[str]) -> list[Account]:
                     go_binary("character", plan.version),
                     *("-kind", kind, "-profile", folder / kind),
                     *("-busy", str(plan.busy), "-profrate", str(PROFILE_HZ)),
-                    # The timers of its release, although its go.mod must be for the oldest.
+                    # The timers of its release, although its go.mod has to name the oldest.
                     env={"GODEBUG": "asynctimerchan=0"},
                 )
             )
@@ -147,8 +147,8 @@ def measure(plan: Plan, kinds: Sequence[str]) -> list[Account]:
         window = walk.window()
         accounts = []
         for number, (kind, program) in enumerate(zip(kinds, programs, strict=True)):
-            ours, untold = own_samples(window, program.pid)
-            own, own_untold = read_profile(folder / kind)
+            ours, unclear = own_samples(window, program.pid)
+            own, own_unclear = read_profile(folder / kind)
             first, last = before[number], after[number]
             classes = {n: s - first["classes"][n] for n, s in last["classes"].items()}
             accounts.append(
@@ -160,8 +160,8 @@ def measure(plan: Plan, kinds: Sequence[str]) -> list[Account]:
                     classes=classes,
                     cpu_s=(last["process_ns"] - first["process_ns"]) / 1e9,
                     waited_s=waited_s[number],
-                    untold=untold,
-                    own_untold=own_untold,
+                    unclear=unclear,
+                    own_unclear=own_unclear,
                 )
             )
         return accounts
@@ -174,14 +174,14 @@ def ask(programs: Sequence[Load], word: str) -> list[dict[str, Any]]:
 
 
 def waited(pid: int) -> float:
-    """Seconds that threads were ready to run without a CPU: Documentation/scheduler/sched-stats."""
+    """Seconds that threads were runnable without a CPU: Documentation/scheduler/sched-stats."""
     files = Path(f"/proc/{pid}/task").glob("*/schedstat")
     return sum(int(file.read_text().split()[1]) for file in files) / 1e9
 
 
 def own_samples(window: Window, pid: int) -> tuple[Counter[Category], Counter[str]]:
-    """A process's samples by category, and by stack those that are unknown or truncated."""
-    counted, untold = Counter[Category](), Counter[str]()
+    """A process's samples by category, and its unknown and truncated ones by stack."""
+    counted, unclear = Counter[Category](), Counter[str]()
     columns = window.profile
     for process, stack, number, samples in zip(
         columns.process.tolist(),
@@ -198,12 +198,12 @@ def own_samples(window: Window, pid: int) -> tuple[Counter[Category], Counter[st
         counted[category] += samples
         frames = [f.function for place in columns.stacks[stack] for f in place.frames]
         if category is Category.UNKNOWN or frames[-1:] == ["[truncated]"]:
-            untold[" < ".join(frames) or "(no frames)"] += samples
-    return counted, untold
+            unclear[" < ".join(frames) or "(no frames)"] += samples
+    return counted, unclear
 
 
 def in_user(stack: Stack) -> Category:
-    """What a stack would be if the CPU had not been in the kernel: no profile knows that it was."""
+    """A stack without its kernel frames, because Go's profile does not have them."""
     frames = [frame for place in stack for frame in place.frames]
     codes = [function_code(f.function) for f in frames if f.kind is FrameKind.GO]
     return classify(codes, in_kernel=False, native_leaf=False)
@@ -212,7 +212,7 @@ def in_user(stack: Stack) -> Category:
 def read_profile(path: Path) -> tuple[Counter[Category], Counter[str]]:
     """Samples of a runtime/pprof CPU profile by category; those of unknown category by stack.
 
-    It does not say what was in the kernel: page faults of the program are ``user`` here.
+    It does not show kernel time: page faults of the program are ``user`` here.
     """
     profile = profile_pb2.Profile.FromString(gzip.decompress(path.read_bytes()))
     names = {f.id: profile.string_table[f.name] for f in profile.function}
@@ -239,13 +239,13 @@ def table(accounts: Sequence[Account]) -> Iterator[str]:
     )
     yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |"
     for account in accounts:
-        told = {name: (ours, go) for name, ours, go in account.marking()}
-        marking = (_beside(told.get(name)) for name in (*MARKING, "mark"))
+        by_class = {name: (ours, go) for name, ours, go in account.marking()}
+        marking = (_beside(by_class.get(name)) for name in (*MARKING, "mark"))
         worst = account.worst_category()
         shares = _beside((account.share(worst), account.own_share(worst)))
         yield (
             f"| {account.version} | {account.kind} | {account.samples} | {account.own.total()}"
-            f" | {' | '.join(marking)} | `{worst.label}` {shares} | {account.untold_share:.2%} |"
+            f" | {' | '.join(marking)} | `{worst.label}` {shares} | {account.unclear_share:.2%} |"
         )
 
 
@@ -255,8 +255,8 @@ def _beside(shares: tuple[float, float] | None) -> str:
 
 
 def cases(account: Account) -> Iterator[str]:
-    """The stacks that do not tell everything, each with its samples."""
-    for name, stacks in (("gotax", account.untold), ("own profile", account.own_untold)):
+    """The unknown and truncated stacks, each with its samples."""
+    for name, stacks in (("gotax", account.unclear), ("own profile", account.own_unclear)):
         for stack, samples in stacks.most_common():
             yield f"{account.version} {account.kind}, {name}: {samples} x {stack}"
 

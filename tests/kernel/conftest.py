@@ -15,7 +15,7 @@ from tests.patience import PATIENCE_S
 
 @pytest.fixture(scope="session")
 def _patient() -> Iterator[None]:
-    """The compiler of the BPF program gets the time that it needs on a busy host."""
+    """The compiler of the BPF program may need longer on a busy host."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loader, "_LOAD_TIMEOUT_S", PATIENCE_S)
         yield
@@ -23,7 +23,7 @@ def _patient() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def samples(_patient: None) -> None:
-    """A host that cannot be sampled skips these tests; where CI=true says it must, they fail."""
+    """Skips these tests on a host that cannot be sampled; with CI=true they fail."""
     try:
         with Sampler(99, 1.0) as sampler:
             sampler.drain()
@@ -35,7 +35,7 @@ def samples(_patient: None) -> None:
 
 @pytest.fixture
 def group() -> Iterator[Callable[[str], Group]]:
-    """group("a") is a new cgroup in every tree that counts; removed after the test."""
+    """group("a") is a new cgroup in every tree with counters; removed after the test."""
     with ExitStack() as stack:
         yield lambda name: stack.enter_context(Group(name))
 
@@ -43,6 +43,6 @@ def group() -> Iterator[Callable[[str], Group]]:
 @pytest.fixture
 def load(group: Callable[[str], Group]) -> Iterator[Callable[..., Load]]:
     """load(path, *arguments, group=None) starts a program that is killed after the test."""
-    del group  # only to end before it does: a cgroup with a process in it cannot be removed
+    del group  # ends before it: a cgroup with a process cannot be removed
     with ExitStack() as stack:
         yield lambda *arguments, **options: stack.enter_context(Load(*arguments, **options))

@@ -27,7 +27,7 @@ from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 GUARD_S = PATIENCE_S
-"""How long a test waits for something that takes a moment, before it fails."""
+"""How long a test waits for a short operation before it fails."""
 SPIN = "while True: pass"
 
 
@@ -41,7 +41,7 @@ def wait_until(happened: Any, what: str) -> Any:
 
 
 class Group:
-    """A cgroup of one name at the top of the trees of cpu, cpuacct and cgroup v2."""
+    """A cgroup with one name at the top of the trees of cpu, cpuacct and cgroup v2."""
 
     def __init__(self, name: str) -> None:
         self.name = f"gotax-test-{os.getpid()}-{name}"
@@ -73,7 +73,7 @@ class Group:
                     folder.rmdir()
                 except FileNotFoundError:
                     continue
-                except OSError:  # the kernel still has a dead process in it
+                except OSError:  # the kernel still has an ended process in it
                     return False
             return True
 
@@ -89,7 +89,7 @@ class Group:
                 (folder / "cpu.cfs_quota_us").write_text(str(quota))
 
     def favour(self) -> None:
-        """Before everybody else on a busy host: for what has to get the CPU it asks for."""
+        """Gives it priority on a busy host, so that it gets the CPU it asks for."""
         for folder in self.folders:
             if (folder / "cpu.weight").exists():
                 (folder / "cpu.weight").write_text("10000")
@@ -97,7 +97,7 @@ class Group:
                 (folder / "cpu.shares").write_text("262144")
 
     def usage_ns(self) -> int:
-        """What the kernel has accounted to it."""
+        """The CPU time in the kernel's counter."""
         if not self._is_v2:
             return int((self._accounting / "cpuacct.usage").read_text())
         line = (self._accounting / "cpu.stat").read_text().splitlines()[0]
@@ -147,7 +147,7 @@ class Load:
         return found
 
     def end(self) -> None:
-        """Ask it to end, and wait until it has."""
+        """Asks it to end, and waits for its end."""
         self.process.send_signal(signal.SIGTERM)
         self.process.communicate(timeout=GUARD_S)
 
@@ -156,7 +156,7 @@ class Load:
         return time.clock_gettime_ns(~self.pid << 3 | 2)  # CPUCLOCK_SCHED, linux/posix-timers.h
 
     def wait_for_work(self, cpu_s: float) -> None:
-        """Until it has had that much of a CPU from now on."""
+        """Waits until it has used this much CPU time from now on."""
         enough_ns = self.cpu_ns() + int(cpu_s * 1e9)
         wait_until(lambda: self.cpu_ns() >= enough_ns, f"PID {self.pid} to get {cpu_s:g} s of CPU")
 
@@ -165,7 +165,7 @@ class Load:
 
 
 class Walk:
-    """A Session without its clock: the test says when to drain. Keeps every drain."""
+    """A Session without a clock: the test decides when to drain. Keeps every drain."""
 
     def __init__(
         self, hz: int, *, target: Target = EVERYTHING, detail: Detail | None = None
@@ -197,8 +197,8 @@ class Walk:
         return drain
 
     def drain_for(self, seconds: float, *programs: Load) -> None:
-        """Once at the end, which is not before each of the programs had a quarter of the time on a
-        CPU: where many want it that takes longer."""
+        """Drains once at the end, when each program has had a quarter of the time on a CPU. On a
+        busy host this takes longer."""
         began = {program: program.cpu_ns() for program in programs}
         time.sleep(seconds)
         for program, cpu_ns in began.items():
@@ -268,7 +268,7 @@ def gotax(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def check_json(*arguments: str) -> dict[str, Any]:
-    """What `gotax check --json` prints; fails on any word on standard error."""
+    """The output of `gotax check --json`; fails on any output on standard error."""
     with gotax("check", "--json", *arguments) as process:
         output, errors = process.communicate(timeout=GUARD_S)
     assert errors == ""

@@ -1,10 +1,10 @@
-"""Samples against the kernel's own books, the program's own clock, and its own profile.
+"""Samples compared with the kernel's counters, the program's own clock, and its own profile.
 
-How far chance may take them. A share of ``n`` independent samples has a standard deviation of at
-most ``sqrt(1 / (4 n))``; regular samples of work in random slices have less. CPU seconds from
-samples have a relative one of at most ``sqrt(1 / n)`` (and next to none for a process that never
-pauses). The bounds are the acceptance bounds; ``n`` is large enough for chance to stay 4.5
-deviations inside them: once in 150,000 runs.
+The error by chance: a share of ``n`` independent samples has a standard deviation of at most
+``sqrt(1 / (4 n))``; regular samples of work in random slices have less. CPU seconds from samples
+have a relative one of at most ``sqrt(1 / n)`` (and almost none for a process that never pauses).
+The bounds are the acceptance bounds; ``n`` is large enough for them to be 4.5 deviations: chance
+exceeds them once in 150,000 runs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DEVIATIONS = 4.5
 SHARE_BOUND = 0.02
 CPU_BOUND = 0.05
 SAMPLES_MIN = math.ceil((DEVIATIONS / SHARE_BOUND) ** 2 / 4)
-"""For shares: 12,657 samples. For CPU seconds 8,100 would do."""
+"""For shares: 12,657 samples. For CPU seconds 8,100 would be enough."""
 NAMES = ("main.sixty", "main.thirty", "main.ten", "main.allocate")
 
 
@@ -44,12 +44,12 @@ class Run:
     report: ContainerReport
     pid: int
     function_ns: dict[str, int]  # by the program's own thread clocks
-    own_ns: int  # by getrusage, beside them
+    own_ns: int  # by getrusage
     process_ns: int  # by its clock, from drain to drain
     cgroup_ns: int  # by the kernel, from drain to drain
     window_ns: tuple[
         int, int
-    ]  # from window to window, at least and at most: reading takes a moment
+    ]  # from window to window, at least and at most: each reading takes time
     profile: Counter[str]  # its own runtime/pprof: cumulative samples by function
     profile_samples: int
 
@@ -67,7 +67,7 @@ def run(go_binary: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
         walk.pipeline.scan()
         program.report()  # while it starts
         first = program.report()
-        # At once before: a drain begins with what the kernel has counted.
+        # At once before: a drain begins with the samples so far.
         cgroup_ns, process_ns = -group.usage_ns(), -program.cpu_ns()
         walk.drain()
         before_first = group.usage_ns()
@@ -118,38 +118,38 @@ def read_profile(path: Path) -> tuple[Counter[str], int]:
 
 
 def test_cpu_seconds_agree_with_the_kernel(run: Run) -> None:
-    """Samples times the period are within 5 % of what the kernel accounted to the cgroup, and to
-    the process. (The program wants 1.1 cores; what it gets is up to the neighbours.)"""
+    """Samples times the period are within 5 % of the kernel's CPU time of the cgroup, and of the
+    process. (The program wants 1.1 cores; how much it gets depends on other programs.)"""
     assert run.report.samples >= SAMPLES_MIN
     sampled_ns = run.report.samples * run.window.period_ns
     assert sampled_ns == pytest.approx(run.cgroup_ns, rel=CPU_BOUND)
     assert sampled_ns == pytest.approx(run.process_ns, rel=CPU_BOUND)
 
 
-def test_cpu_time_of_the_report_is_the_kernels(run: Run) -> None:
-    """What a report says a container used is exact: to 2 %, and the 20 ms of two readings."""
+def test_cpu_time_of_the_report_is_that_of_the_kernel(run: Run) -> None:
+    """The CPU time in a report is exact: to 2 %, and the 20 ms of two readings."""
     least, most = run.window_ns
     assert run.report.cpu_ns is not None
     assert 0.98 * least - 20_000_000 <= run.report.cpu_ns <= 1.02 * most + 20_000_000
 
 
-def test_usage_in_the_report_is_the_kernels(run: Run) -> None:
-    """The growth of usage that a report carries is what we read from the same file beside it."""
+def test_usage_in_the_report_is_that_of_the_kernel(run: Run) -> None:
+    """The usage in a report is the difference in the file that the test reads too."""
     least, most = run.window_ns
     assert run.report.usage.usage_ns is not None
     assert least <= run.report.usage.usage_ns <= most
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_shares_are_the_truth(run: Run, name: str) -> None:
+def test_shares_match_the_clocks_of_the_threads(run: Run, name: str) -> None:
     """The share of each function is within 2 points of its thread's own clock."""
     counted = functions(run.window, run.pid)
     truth = run.function_ns[name] / run.own_ns
     assert counted[name] / run.report.samples == pytest.approx(truth, abs=SHARE_BOUND)
 
 
-def test_split_is_60_30_10(run: Run) -> None:
-    """Among the three functions: 60, 30 and 10 %, within 2 points."""
+def test_the_split_is_60_30_10(run: Run) -> None:
+    """Of the three functions: 60, 30 and 10 %, within 2 points."""
     counted = functions(run.window, run.pid)
     three = {name: counted[name] for name in NAMES[:3]}
     for name, share in zip(NAMES, (0.6, 0.3, 0.1), strict=False):
@@ -159,8 +159,8 @@ def test_split_is_60_30_10(run: Run) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_shares_agree_with_its_own_profile(run: Run, name: str) -> None:
-    """Within 2 points of runtime/pprof, and what chance allows to its fewer samples."""
+def test_shares_match_the_programs_own_profile(run: Run, name: str) -> None:
+    """Within 2 points of runtime/pprof, plus the error of its fewer samples."""
     assert run.profile_samples > 500
     counted = functions(run.window, run.pid)
     by_chance = DEVIATIONS * math.sqrt(1 / (4 * run.profile_samples))
@@ -169,17 +169,17 @@ def test_shares_agree_with_its_own_profile(run: Run, name: str) -> None:
     )
 
 
-def test_table_of_functions_counts_the_same(run: Run) -> None:
-    """The report's own table has these functions with the samples that the profile's rows give."""
+def test_the_table_of_functions_has_the_same_counts(run: Run) -> None:
+    """The report's own table has these functions with the samples of the profile's rows."""
     counted = functions(run.window, run.pid)
     table = {f.function: f.cumulative_samples for f in run.report.functions}
     for name in NAMES:
         assert table[name] == counted[name]
 
 
-def test_collector_and_allocator_are_seen(run: Run) -> None:
-    """A program that allocates all the time spends some on allocation and on the GC, and little is
-    of unknown kind."""
+def test_gc_and_allocation_are_found(run: Run) -> None:
+    """A program that allocates all the time spends some of it on allocation and GC, and little is
+    unknown."""
     labels = {c.label: n for c, n in zip(Category, run.report.category_samples, strict=True)}
     assert labels["alloc"] > 0
     assert sum(n for label, n in labels.items() if label.startswith("gc/")) > 0
@@ -193,7 +193,7 @@ def test_cpu_seconds_at_99_hz_over_a_minute(
     group: Callable[[str], Group],
 ) -> None:
     """At the default frequency over 60 s: within 5 %, with at least 2,970 samples (a relative
-    deviation of at most 1.8 % by chance if they were independent; regular ones have less)."""
+    deviation of at most 1.8 % by chance for independent samples; regular ones have less)."""
     own = group("minute")
     program = load(go_binary("knownwork", VERSIONS[-1]), "-busy", "0.8", group=own)
     program.report()

@@ -1,4 +1,4 @@
-"""Processes that end, exec, lie or are replaced while they are sampled."""
+"""Processes that end, call exec, contain invalid data or are replaced while they are sampled."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def named(window: Window, pid: int) -> set[str]:
     return set(functions(window, pid))
 
 
-def test_pid_that_ends_while_it_is_sampled(
+def test_a_pid_that_ends_while_it_is_sampled(
     go_binary: GoBinary, load: Loads, group: Callable[[str], Group]
 ) -> None:
-    """`gotax check --pid` of a process that is killed meanwhile: what was counted is told, the
-    books balance, and there is no word on standard error."""
+    """`gotax check --pid` of a process that is killed during the window: its samples are reported,
+    none is lost without a reason, and standard error is empty."""
     own = group("ends")
     own.favour()
     program = load(go_binary("knownwork", VERSIONS[-1]), group=own)
@@ -70,9 +70,9 @@ def test_pid_that_ends_while_it_is_sampled(
     assert samples["drained"] == samples["attributed"] + sum(samples["lost"].values())
 
 
-def test_binary_replaced_while_it_runs(go_binary: GoBinary, load: Loads, tmp_path: Path) -> None:
-    """The file at the path is another program by now (an upgrade): names come from the one that
-    runs, and the other's process beside it has its own."""
+def test_a_binary_replaced_while_it_runs(go_binary: GoBinary, load: Loads, tmp_path: Path) -> None:
+    """The path has another program now (an upgrade): names come from the running one, and a process
+    of the new program has its own."""
     path = tmp_path / "server"
     shutil.copy(go_binary("knownwork", VERSIONS[-1]), path)
     old = load(path)
@@ -90,9 +90,9 @@ def test_binary_replaced_while_it_runs(go_binary: GoBinary, load: Loads, tmp_pat
     assert not named(window, new.pid) & WORK
 
 
-def test_file_cut_behind_its_segments(go_binary: GoBinary, load: Loads, tmp_path: Path) -> None:
-    """Without section headers and symbols, because the end of the file is missing, it still runs,
-    and still has all its names."""
+def test_a_file_cut_after_its_segments(go_binary: GoBinary, load: Loads, tmp_path: Path) -> None:
+    """Without section headers and symbols at the end of the file, it still runs, and still has all
+    its names."""
     path = tmp_path / "cut"
     shutil.copy(go_binary("knownwork", VERSIONS[-1]), path)
     with FileReader(path) as reader:
@@ -109,8 +109,8 @@ def test_file_cut_behind_its_segments(go_binary: GoBinary, load: Loads, tmp_path
 
 
 def spinning(source: Path, target: Path) -> tuple[int, int]:
-    """A copy of a Go binary that jumps to itself at its entry: whatever is wrong with the rest, the
-    kernel runs it. Where its pclntab begins and ends in the file."""
+    """A copy of a Go binary with a jump to itself at its entry, so that it runs whatever else is
+    damaged. Returns where its pclntab begins and ends in the file."""
     shutil.copy(source, target)
     with FileReader(target) as reader:
         elf = parse_elf(reader)
@@ -128,7 +128,7 @@ def write(path: Path, offset: int, data: bytes) -> None:
 
 
 def hostile(source: Path, folder: Path) -> dict[str, Path]:
-    """Binaries that claim to be Go, damaged in many ways, by what was done to them."""
+    """Binaries that claim to be Go, damaged in many ways, by the kind of damage."""
     draw = random.Random(3)
     made = {}
 
@@ -160,8 +160,8 @@ def hostile(source: Path, folder: Path) -> dict[str, Path]:
 
 
 def end_segments_at(path: Path, offset: int) -> None:
-    """Let the segment that this offset is in end there. (A file that really ends there the kernel
-    does not run, and one that runs cannot be cut.)"""
+    """Ends the segment of this offset there. (The kernel does not run a file that really ends
+    there, and a running one cannot be cut.)"""
     data = path.read_bytes()
     (table,) = struct.unpack_from("<Q", data, 0x20)  # e_phoff
     size, count = struct.unpack_from("<HH", data, 0x36)
@@ -175,9 +175,9 @@ def executable(program: Load) -> Path:
     return Path(f"/proc/{program.pid}/exe").readlink()
 
 
-def test_hostile_binaries_that_run(go_binary: GoBinary, load: Loads, tmp_path: Path) -> None:
-    """Each is counted as the process it is. The sound one has its name; no other has that of a
-    function it does not have; the pipeline survives them all, with every detail asked for."""
+def test_running_hostile_binaries(go_binary: GoBinary, load: Loads, tmp_path: Path) -> None:
+    """Each has its samples. The undamaged one has its name; no other has a function that it does
+    not contain; the pipeline survives all of them, with every detail requested."""
     made = hostile(go_binary("knownwork", VERSIONS[-1]), tmp_path)
     running = {name: load(path) for name, path in made.items()}
     for name, program in running.items():
@@ -214,8 +214,8 @@ def user_names(window: Window, pid: int) -> set[str]:
 
 
 def test_exec_changes_the_program(go_binary: GoBinary, load: Loads) -> None:
-    """The same PID and start time before and after: stacks are named by the program they were
-    counted in, and those of the drain between, which may be of either, by none."""
+    """PID and start time stay the same: stacks are named by the program in which they were counted.
+    Those of the drain with the exec may belong to either, and have no names."""
     path = go_binary("knownwork", VERSIONS[-1])
     code = f"""
 import os, select, sys
@@ -245,11 +245,11 @@ os.execv({str(path)!r}, ["knownwork"])
     assert [report.samples for report in after.reports] == [after.samples.attributed]
 
 
-def test_cgroup_that_vanishes_between_two_reads(
+def test_a_cgroup_that_is_removed_between_two_reads(
     go_binary: GoBinary, load: Loads, group: Callable[[str], Group]
 ) -> None:
-    """The process is moved and its cgroup removed: samples stay whole, and it is told where it
-    is."""
+    """The process is moved and its cgroup removed: its samples are complete, and it is reported in
+    its new cgroup."""
     own, other = group("vanishing"), group("staying")
     program = load(go_binary("knownwork", VERSIONS[-1]), group=own)
     program.report()
@@ -271,7 +271,7 @@ def test_cgroup_that_vanishes_between_two_reads(
 
 
 def with_pid(wanted: int, *command: str) -> subprocess.Popen[bytes] | None:
-    """A process that has this PID; None when somebody else was faster (or the kernel refuses)."""
+    """A process with this PID; None if another process got it first (or the kernel refuses)."""
     try:
         Path("/proc/sys/kernel/ns_last_pid").write_text(str(wanted - 1))
     except OSError:
@@ -286,11 +286,11 @@ def with_pid(wanted: int, *command: str) -> subprocess.Popen[bytes] | None:
 
 @pytest.mark.skipif(
     not Path("/proc/sys/kernel/ns_last_pid").exists(),
-    reason="this kernel gives nobody a PID of his choice (CONFIG_CHECKPOINT_RESTORE)",
+    reason="this kernel does not allow choosing a PID (CONFIG_CHECKPOINT_RESTORE)",
 )
-def test_reused_pid_is_another_process(go_binary: GoBinary, load: Loads) -> None:
-    """A Go process gets the PID of one that ended: none of its samples go to the one before, none
-    of its functions either, and after a drain it has all its own."""
+def test_a_reused_pid_is_another_process(go_binary: GoBinary, load: Loads) -> None:
+    """A Go process gets the PID of an ended one: none of its samples or functions go to the earlier
+    process, and after a drain it has all its own."""
     path = str(go_binary("knownwork", VERSIONS[-1]))
     first = load("python3", "-c", SPIN)
     old = (first.pid, first.start_ticks())
@@ -320,11 +320,11 @@ def test_reused_pid_is_another_process(go_binary: GoBinary, load: Loads) -> None
     assert named(after, second.pid) & WORK
 
 
-def test_names_that_are_no_text(
+def test_names_that_are_not_text(
     go_binary: GoBinary, load: Loads, group: Callable[[str], Group]
 ) -> None:
-    """A cgroup and a program named in escapes and bytes that are no UTF-8: every command prints
-    its table and its JSON, and no escape reaches the terminal."""
+    """A cgroup and a program with escapes and invalid UTF-8 in their names: every command prints
+    its table and its JSON, and no escape sequence reaches the terminal."""
     own = group(os.fsdecode(b"\xff\x1b[31m\xe2\x80\xae"))
     program = load(go_binary("knownwork", VERSIONS[-1]), group=own)
     program.report()
@@ -344,20 +344,20 @@ def test_names_that_are_no_text(
         assert "\u202e" not in output
 
 
-def test_storm_of_short_processes(load: Loads) -> None:
-    """Hundreds of processes that live for milliseconds: each sample is attributed or lost by
-    name."""
+def test_many_short_processes(load: Loads) -> None:
+    """Hundreds of processes that run for milliseconds: each sample is attributed, or lost with a
+    reason."""
     load("/bin/sh", "-c", "while :; do /bin/true; done")
     with Walk(999, detail=Detail(native_frames=True, kernel_frames=True)) as walk:
         for _ in range(4):
             walk.drain_for(0.3)
-        window = walk.window()  # checks the books
+        window = walk.window()  # checks the sums
     assert set(window.samples.lost) <= {"process-gone", "process-exec", "pid-reused"}
     assert window.samples.drained > 0
 
 
-def test_stopped_process_is_no_trouble(go_binary: GoBinary, load: Loads) -> None:
-    """A stopped process has no samples, and is read as before."""
+def test_a_stopped_process_is_no_problem(go_binary: GoBinary, load: Loads) -> None:
+    """It has no samples, and is read as before."""
     program = load(go_binary("knownwork", VERSIONS[-1]))
     program.report()
     program.process.send_signal(signal.SIGSTOP)

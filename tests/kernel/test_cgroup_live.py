@@ -1,4 +1,5 @@
-"""Cgroups of the running kernel: needs root and a cgroup v1 cpu or a v2 tree to make groups in."""
+"""Cgroups of the running kernel: needs root, and a cgroup v1 cpu tree or a v2 tree for new
+groups."""
 
 from __future__ import annotations
 
@@ -74,7 +75,7 @@ def busy_child(group: Path) -> subprocess.Popen[bytes]:
 
 
 def test_limit_and_usage_of_a_child_process(cgroups: Cgroups, tree: Hierarchy, group: Path) -> None:
-    """The quota written by hand is the limit read; usage grows and throttling is counted."""
+    """The limit read is the quota written; usage grows and throttling is counted."""
     set_quota(group, not tree.controllers, 5_000)  # 5 % of a core: throttled at once
     child = busy_child(group)
     try:
@@ -100,7 +101,7 @@ def test_limit_and_usage_of_a_child_process(cgroups: Cgroups, tree: Hierarchy, g
 
 
 def test_removed_group_is_gone(cgroups: Cgroups, group: Path) -> None:
-    """Once it is removed, limit and usage raise instead of saying unlimited."""
+    """After its removal, limit and usage raise an error, and are not "unlimited"."""
     path = f"/{NAME}/leaf"
     cgroups.read_limit(path)
     group.rmdir()
@@ -111,7 +112,8 @@ def test_removed_group_is_gone(cgroups: Cgroups, group: Path) -> None:
 
 
 def test_id_is_the_inode(cgroups: Cgroups) -> None:
-    """The inode of a directory in the unified tree leads back to its path, and outlives it."""
+    """The inode of a directory in the unified tree leads to its path, and to its last path after
+    its removal."""
     unified = cgroups.hierarchies.unified
     if unified is None or unified.root != "/" or os.geteuid():
         pytest.skip("needs root and a unified tree")
@@ -139,7 +141,7 @@ print(cgroups.read_limit(cgroups.cpu_path(cgroups.read_entries("/proc", os.getpi
 
 
 def test_private_cgroup_namespace(cgroups: Cgroups, group: Path) -> None:
-    """From inside a namespace with the host's tree mounted, host paths and limits are the same."""
+    """In a namespace with the host's tree mounted, host paths and limits are the same."""
     outside = cgroups.cpu_path(cgroups.read_entries("/proc", 1))
     enter = f"echo 0 > {group}/cgroup.procs && exec unshare -C {sys.executable} -"
     run = subprocess.run(
@@ -147,7 +149,7 @@ def test_private_cgroup_namespace(cgroups: Cgroups, group: Path) -> None:
     )
     assert not run.returncode, run.stderr
     ups, own, of_init, limit = run.stdout.split()
-    assert int(ups) >= 1  # the kernel does show relative paths here
+    assert int(ups) >= 1  # the kernel shows relative paths here
     assert own == f"/{NAME}/leaf"
     assert of_init == outside
     assert float(limit) == 1.5

@@ -1,5 +1,4 @@
-"""No sample vanishes between the timer interrupt and the window, under more stacks than any
-cache."""
+"""No sample is lost between the timer interrupt and the window, with more stacks than any cache."""
 
 from __future__ import annotations
 
@@ -25,9 +24,10 @@ PERF_EVENT_IOC_DISABLE = 0x2401
 
 
 def close_the_books(walk: Walk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take the timers away as if every CPU went offline; then both buffers, until nothing is left.
+    """Removes the timers as if every CPU went offline, then drains both buffers until they are
+    empty.
 
-    The first drain reads one buffer and stops the timers; what came meanwhile is in the other.
+    The first drain reads one buffer and stops the timers; later samples are in the other.
     """
     monkeypatch.setattr(sampler, "online_cpus", set)
     for _ in range(3):
@@ -37,13 +37,15 @@ def close_the_books(walk: Walk, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check_every_stack_is_there(drain: Drain) -> None:
-    """Each hash a sample names is in the drain's table, unless the sample says that it was lost."""
+    """Each hash of a sample is in the drain's table, unless the sample has the mark of a lost
+    stack."""
     kept = drain.stack_counts["flags"] & FLAG_STACK_LOST == 0
     for hashes, stacks in (
         (drain.stack_counts["user_stack"], drain.user_stacks),
         (drain.stack_counts["kernel_stack"], drain.kernel_stacks),
     ):
-        wanted = hashes[kept & (hashes > 1)]  # 1: in the kernel, which could not be walked there
+        # 1: in the kernel, whose stack could not be read there
+        wanted = hashes[kept & (hashes > 1)]
         assert (stacks.find(wanted) >= 0).all()
     depths = drain.user_stacks.offsets[1:] - drain.user_stacks.offsets[:-1]
     assert (depths > 0).all()
@@ -56,9 +58,9 @@ def test_every_interrupt_is_accounted_for(
     load: Callable[..., Load],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Over the life of a sampler drained at odd times: interrupts = idle + filtered + lost for
-    want of room + samples drained, exactly; each stack is found; samples drained = attributed +
-    lost, with less than 0.1 % lost; and the load shows many distinct stacks."""
+    """Over the life of a sampler drained at irregular times: interrupts = idle + filtered + lost
+    for lack of room + samples drained, exactly; each stack is found; samples drained = attributed +
+    lost, with less than 0.1 % lost; and the load has many distinct stacks."""
     program = load(go_binary("stacks", VERSIONS[-1]), "-goroutines", "2", "-busy", "0.7")
     program.report()
     seconds = SECONDS * (0.5 if hz == 999 else 1)
@@ -86,11 +88,10 @@ def test_every_interrupt_is_accounted_for(
     assert len(seen) > DISTINCT_PER_CPU_S * cpu_ns / 1e9
 
 
-def test_maps_that_are_too_small_lose_by_name(
+def test_small_maps_lose_samples_with_a_reason(
     monkeypatch: pytest.MonkeyPatch, go_binary: Callable[..., Path], load: Callable[..., Load]
 ) -> None:
-    """With room for 16 samples and stacks the books still balance to the sample, and say what was
-    lost."""
+    """With room for 16 samples and stacks the sums are still exact, and the losses have reasons."""
     program = load(go_binary("stacks", VERSIONS[-1]), "-goroutines", "2")
     program.report()
     monkeypatch.setattr(sampler, "_SAMPLES_MIN", 16)
@@ -110,8 +111,8 @@ def test_maps_that_are_too_small_lose_by_name(
 
 
 def test_cpus_come_and_go(monkeypatch: pytest.MonkeyPatch, load: Callable[..., Load]) -> None:
-    """A CPU that goes offline is left alone, and sampled again when it is back: hot-plug, told by a
-    list of CPUs instead of a CPU that really goes (other people's work is on it)."""
+    """An offline CPU is not sampled, and is sampled again when it is back. The test changes the
+    list of CPUs instead of a real CPU (other processes run on it)."""
     everyone = sampler.online_cpus()
     if len(everyone) < 2:
         pytest.skip("this host has one CPU")
@@ -128,7 +129,7 @@ def test_cpus_come_and_go(monkeypatch: pytest.MonkeyPatch, load: Callable[..., L
         assert only.drain().cpus == len(everyone)
         assert cpus({kept}) == 1
         with_one = rate(only)
-        with monkeypatch.context() as gone:  # listed, and gone before its timer was made
+        with monkeypatch.context() as gone:  # listed, and offline before its timer was created
             gone.setattr(kernel, "open_cpu_clock", refuse)
             assert cpus(everyone) == 1
         assert cpus(everyone) == len(everyone)
@@ -137,10 +138,10 @@ def test_cpus_come_and_go(monkeypatch: pytest.MonkeyPatch, load: Callable[..., L
     assert with_all > 1.5 * with_one
 
 
-def test_a_timer_that_stopped_with_its_cpu_is_seen() -> None:
-    """A CPU that goes and comes back between two drains leaves a timer behind that never fires
-    again, as one does that is switched off here. It is replaced, and what it missed is counted,
-    also when drains come faster than it should have fired."""
+def test_a_timer_that_stopped_with_its_cpu_is_replaced() -> None:
+    """A CPU that goes offline and comes back between two drains has a timer that never fires again;
+    here a timer is switched off. It is replaced, and the missed interrupts are counted, also if
+    drains come faster than the timer should have fired."""
     with Sampler(99, 2.0) as sampling:
         everyone = sampling.drain().cpus
         assert drained(sampling, 0.3) == (0, 0)
@@ -159,8 +160,8 @@ def test_a_timer_that_stopped_with_its_cpu_is_seen() -> None:
         assert not any(map(kernel.is_stopped, sampling._timers._events.values()))
 
 
-def test_a_cpu_that_is_new_has_missed_interrupts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It ran unseen for as long as the drain took to come, at most."""
+def test_a_new_cpu_has_missed_interrupts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most for the time since the last drain."""
     everyone = sampler.online_cpus()
     if len(everyone) < 2:
         pytest.skip("this host has one CPU")
@@ -175,7 +176,7 @@ def test_a_cpu_that_is_new_has_missed_interrupts(monkeypatch: pytest.MonkeyPatch
 
 
 def drained(sampling: Sampler, seconds: float) -> tuple[int, int]:
-    """Timers that had stopped, and interrupts that did not come."""
+    """Timers that had stopped, and missed interrupts."""
     time.sleep(seconds)
     drain = sampling.drain()
     return drain.restarted, drain.missed
@@ -194,8 +195,8 @@ def rate(running: Sampler) -> float:
     return interrupts / (time.monotonic() - started)
 
 
-def test_an_idle_moment_is_an_empty_drain() -> None:
-    """Two drains one after the other: the second has next to nothing, and its tables are whole."""
+def test_a_drain_without_work_is_almost_empty() -> None:
+    """Two drains one after the other: the second has almost nothing, and its tables are valid."""
     with Sampler(1, 1.0) as slow:
         drain = wait_until(lambda: _empty(slow), "a drain without samples")
     assert len(drain.user_stacks.hashes) == 0

@@ -1,8 +1,8 @@
-"""Each finding on a real process that has it, and on a near miss that has not.
+"""Each finding on a real process that has it, and on a similar one that does not.
 
-Programs run side by side in cgroups with limits, as many at once as the CPUs can serve, and one
-window of a real session judges all of them. What only larger hardware has is put into the report
-afterwards: see ``on_a_large_node``.
+Programs run at the same time in cgroups with limits, as many as the CPUs can serve, and one window
+of a real session judges all of them. Larger hardware is simulated in the report afterwards: see
+``on_a_large_node``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Program:
 
 @dataclass(frozen=True)
 class Subject:
-    """What runs in one cgroup with ``limit`` cores."""
+    """The programs in one cgroup with ``limit`` cores."""
 
     limit: float | None
     programs: tuple[Program, ...]
@@ -53,7 +53,7 @@ def one(limit: float | None, procs: int, flags: str, program: str = "findings") 
 
 
 TOGETHER: tuple[dict[str, Subject], ...] = (
-    {  # about one CPU in all
+    {  # about one CPU in total
         "oversized": one(1.0, 64, "-rate 40000", "changing"),
         "fitting": one(1.0, 1, "-rate 40000", "changing"),
         "hardly-seen": one(1.0, 64, "-rate 20", "changing"),
@@ -68,7 +68,7 @@ TOGETHER: tuple[dict[str, Subject], ...] = (
         "computing": one(1.0, 1, "-work 10 -rest 90"),
         "c-code": Subject(1.0, (Program(1, "-kind c -work 10 -rest 90", variants=("cgo",)),)),
     },
-    {  # without a rest, as far as they may
+    {  # without a pause, as far as the limit allows
         "below-the-limit": one(2.0, 1, ""),
         "too-much-work": one(0.3, 1, ""),
         "spinning": one(0.5, 64, ""),
@@ -78,7 +78,7 @@ TOGETHER: tuple[dict[str, Subject], ...] = (
         "below-but-idle": one(2.0, 1, "-work 5 -rest 95"),
         "rounded-down-idle": one(1.5, 1, "-work 5 -rest 95"),
     },
-    # Longer than a period of the limit (100 ms): wherever it begins in one it spends a quota.
+    # Longer than a period of the limit (100 ms): it uses up a quota in any case.
     {"in-bursts": one(1.0, 8, "-threads 4 -work 150 -rest 280 -together")},
     {
         "in-bursts-one-by-one": one(1.0, 1, "-threads 4 -work 80 -rest 220 -together"),
@@ -88,7 +88,7 @@ TOGETHER: tuple[dict[str, Subject], ...] = (
 
 
 @dataclass(frozen=True)
-class Seen:
+class Watched:
     report: ContainerReport
     duration_s: float
     cpus: int
@@ -101,21 +101,21 @@ class Seen:
 @pytest.fixture(scope="module")
 def seen(
     go_binary: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Seen]:
-    """Every subject by its name, after all of them were watched."""
+) -> dict[str, Watched]:
+    """Every subject by its name, after all of them were sampled."""
 
     def binary(program: Program) -> Path:
         if program.variants == ("obfuscated",):
             return obfuscated(go_binary(program.program, GO), tmp_path_factory.mktemp("obfuscated"))
         return go_binary(program.program, GO, *program.variants)
 
-    found: dict[str, Seen] = {}
+    found: dict[str, Watched] = {}
     for subjects in TOGETHER:
         found |= watch(subjects, binary)
     return found
 
 
-def watch(subjects: dict[str, Subject], binary: Callable[[Program], Path]) -> dict[str, Seen]:
+def watch(subjects: dict[str, Subject], binary: Callable[[Program], Path]) -> dict[str, Watched]:
     with ExitStack() as stack:
         paths, pids = {}, set()
         for name, subject in subjects.items():
@@ -136,13 +136,13 @@ def watch(subjects: dict[str, Subject], binary: Callable[[Program], Path]) -> di
             next(session.windows(0.1, StopSignal()))  # the kernel's counters grow from here
             window = next(windows)
     return {
-        paths[report.container.cgroup]: Seen(report, window.duration_s, window.cpu_count)
+        paths[report.container.cgroup]: Watched(report, window.duration_s, window.cpu_count)
         for report in window.reports
     }
 
 
 def obfuscated(binary: Path, folder: Path) -> Path:
-    """As obfuscators leave it: the runtime's functions have other names."""
+    """As after obfuscation: the runtime's functions have other names."""
     content = binary.read_bytes()
     for name in (b"runtime.GOMAXPROCS", b"runtime.procresize", b"runtime.schedinit"):
         assert content.count(name + b"\0")
@@ -172,11 +172,11 @@ TRIGGERS = {
 
 
 def test_every_code_has_a_trigger_here() -> None:
-    """All but GT003, which has a test of its own below."""
+    """All except GT003, which has its own test below."""
     assert {*TRIGGERS, rules.UNLIMITED} == set(rules.CODES)
 
 
-# They rest on how much CPU a program gets that wants all it may have: on a busy host, less.
+# They depend on how much CPU a program gets; on a busy host it gets less.
 NEEDS_ITS_SHARE = {"GT004", "GT006", "GT007"}
 
 
@@ -187,27 +187,27 @@ NEEDS_ITS_SHARE = {"GT004", "GT006", "GT007"}
         for code in TRIGGERS
     ],
 )
-def test_the_finding_is_made_and_the_near_miss_is_not(code: str, seen: dict[str, Seen]) -> None:
-    """On one window of four seconds each."""
+def test_the_finding_is_made_only_for_its_subject(code: str, seen: dict[str, Watched]) -> None:
+    """In one window of four seconds each."""
     with_it, without = TRIGGERS[code]
-    assert code in seen[with_it].findings, told(seen[with_it])
-    assert code not in seen[without].findings, told(seen[without])
+    assert code in seen[with_it].findings, summary(seen[with_it])
+    assert code not in seen[without].findings, summary(seen[without])
 
 
-def told(subject: Seen) -> str:
+def summary(subject: Watched) -> str:
     lines = [f"{f.code} {f.title}: {[e.text for e in f.evidence]}" for f in subject.report.findings]
     return f"{subject.report.samples} samples; " + ("; ".join(lines) or "no finding")
 
 
-def test_locks_are_told_from_channels(seen: dict[str, Seen]) -> None:
-    """Both are coordination; the title says which."""
+def test_locks_are_distinguished_from_channels(seen: dict[str, Watched]) -> None:
+    """Both are coordination; the title names the cause."""
     assert "(channels)" in seen["passing"].findings["GT011"].title
     assert "(locks)" in seen["locking"].findings["GT011"].title
 
 
 @pytest.mark.timing
-def test_only_what_is_wrong_is_a_warning(seen: dict[str, Seen]) -> None:
-    """Of all these subjects two have a GOMAXPROCS that costs them something."""
+def test_only_costly_findings_are_warnings(seen: dict[str, Watched]) -> None:
+    """Two of all these subjects have a costly GOMAXPROCS."""
     warned = {
         name
         for name, subject in seen.items()
@@ -216,8 +216,8 @@ def test_only_what_is_wrong_is_a_warning(seen: dict[str, Seen]) -> None:
     assert warned - {"without-a-limit"} == {"oversized", "in-bursts"}
 
 
-def test_the_finding_says_why_and_what_to_do(seen: dict[str, Seen]) -> None:
-    """Cause, confidence, the saving as a range, where it comes from, and the patch."""
+def test_the_finding_has_cause_and_remedy(seen: dict[str, Watched]) -> None:
+    """Cause, confidence, the saving as a range, its sources, and the patch."""
     finding = seen["oversized"].findings["GT001"]
     assert finding.cause is Cause.ENVIRONMENT
     assert finding.confidence is Confidence.HIGH
@@ -228,9 +228,9 @@ def test_the_finding_says_why_and_what_to_do(seen: dict[str, Seen]) -> None:
     assert sum(source.cores for source in saving.sources) == pytest.approx(saving.mid)
 
 
-def on_a_large_node(subject: Seen, cpus: int) -> Context:
-    """The same process where there are more CPUs: it fits all of them, as it was started with one P
-    for each. Machines of this size have too few for a node to be called large."""
+def on_a_large_node(subject: Watched, cpus: int) -> Context:
+    """The same process on a host with more CPUs, which it fits: it was started with one P for each.
+    The test machine is too small to count as a large node."""
     main = subject.report.main_process
     assert main.gomaxprocs is not None
     gomaxprocs = replace(main.gomaxprocs, value=cpus, recommended=cpus)
@@ -238,8 +238,8 @@ def on_a_large_node(subject: Seen, cpus: int) -> Context:
     return Context(report, subject.duration_s, cpus, Thresholds())
 
 
-def test_no_limit_on_a_large_node(seen: dict[str, Seen]) -> None:
-    """GT003 with 64 CPUs; not with 7 of them, and not where there is a limit."""
+def test_no_limit_on_a_large_node(seen: dict[str, Watched]) -> None:
+    """GT003 with 64 CPUs; not with 7 of them, and not with a limit."""
     subject = seen["without-a-limit"]
     found = {f.code: f for f in rules.find_all(on_a_large_node(subject, 64))}
     assert rules.UNLIMITED in found

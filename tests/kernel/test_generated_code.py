@@ -1,4 +1,4 @@
-"""Code that is not Go's: what a program makes itself is its own work, C code needs a C file."""
+"""Code outside Go: generated code belongs to the program, C code comes from a C file."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def codes(window: Window, pid: int) -> set[str]:
 
 @pytest.mark.parametrize("how", ["anonymous", "shared", "memfd", "file", "deleted"])
 def test_generated_code_is_the_programs_own_work(how: str) -> None:
-    """With a frame and without, in whatever memory; with the Go functions that called it."""
+    """With a frame and without, in any kind of memory; with the Go functions that called it."""
     with Load(go_binary("generated", VERSIONS[-1]), how) as program:
         assert program.line() == "ready"
         stacks, window = watch(program)
@@ -71,7 +71,7 @@ def test_generated_code_is_the_programs_own_work(how: str) -> None:
 
 
 @pytest.mark.parametrize("variant", ["cgo", "internal"])
-def test_c_code_is_cgo_whoever_linked_it(variant: str) -> None:
+def test_c_code_is_cgo_with_any_linker(variant: str) -> None:
     """Go's linker lists C functions beside Go's in the table, without a package."""
     binary = go_binary("findings", VERSIONS[-1], variant)
     with Load(binary, "-kind", "c", "-work", "10", "-rest", "0") as program:

@@ -19,8 +19,8 @@ BUILDS = {"plain": (), "stripped": ("stripped",)}
 def test_value_of_every_release_and_build(
     go_binary: Callable[..., Path], load: Callable[..., Load], group: Callable[[str], Group]
 ) -> None:
-    """One `gotax check` over all of them, each in a cgroup of its own: the value, where it came
-    from and the version are what each process says, stripped or not."""
+    """One `gotax check` of all of them, each in a cgroup of its own: value, origin and version
+    match the output of each process, stripped or not."""
     expected, flags = {}, []
     for version in VERSIONS:
         for build, variants in BUILDS.items():
@@ -45,10 +45,10 @@ def test_value_of_every_release_and_build(
 
 
 @pytest.mark.parametrize("variants", [(), ("pie", "stripped")], ids=["plain", "pie-stripped"])
-def test_value_that_the_program_changes(
+def test_a_value_changed_by_the_program(
     go_binary: Callable[..., Path], load: Callable[..., Load], variants: tuple[str, ...]
 ) -> None:
-    """After runtime.GOMAXPROCS(n) in the program the new value is told, as set by a call."""
+    """After runtime.GOMAXPROCS(n) the new value is reported, with origin call."""
     program = load(go_binary("gomaxprocs", VERSIONS[-1], *variants))
     program.line()
     program.tell("set 7")

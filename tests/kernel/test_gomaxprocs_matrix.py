@@ -1,10 +1,10 @@
 """GOMAXPROCS of real processes in this host's cgroups, through the whole command line.
 
-The oracle is the process itself: it prints runtime.GOMAXPROCS(0) when it starts, which is what the
-rules must expect, and after it was told to change it, which is the value now. Where the value came
-from is known from how the process was started.
+The process itself gives the truth: it prints runtime.GOMAXPROCS(0) when it starts (the value that
+the rules must expect), and after a change on request (the current value). The origin is known from
+the way the process was started.
 
-    python -m pytest tests/kernel/test_gomaxprocs_matrix.py --runslow -s
+python -m pytest tests/kernel/test_gomaxprocs_matrix.py --runslow -s
 
 runs every combination and prints the table.
 """
@@ -38,9 +38,9 @@ GoBinary = Callable[..., Path]
 
 @dataclass(frozen=True)
 class Case:
-    """One process. ``leaf`` and ``above``: limits in cores of its cgroup and of the one above.
+    """One process. ``leaf`` and ``above``: limits in cores of its cgroup and of the parent.
 
-    ``wants``: the origin, and a word of the rule. ``tell``: said to it after it has started.
+    ``wants``: the origin, and a word of the rule. ``tell``: command to the process after its start.
     """
 
     program: str
@@ -49,7 +49,7 @@ class Case:
     env: tuple[tuple[str, str], ...] = ()
     leaf: float | None = None
     above: float | None = None
-    cpus: int | None = None  # taskset to that many
+    cpus: int | None = None  # CPUs of its taskset
     tell: str = ""
     origin_then: str = ""  # after ``tell``
     stripped: bool = False
@@ -87,7 +87,8 @@ BY_AUTOMAXPROCS = ("automaxprocs", "automaxprocs")
 
 
 def by_limit(case: Case) -> Case:
-    """What a runtime that follows the limit does: never less than 2, and only below the CPUs."""
+    """The choice of a runtime that follows the limit: at least 2, and only below the number of
+    CPUs."""
     if case.leaf is not None and max(2, math.ceil(case.leaf)) < case.allowed:
         return replace(case, wants=("container-default", "container default"))
     return case
@@ -132,12 +133,13 @@ def automaxprocs(version: str) -> Iterator[Case]:
     for leaf in (0.5, 1.0, 1.5, 3.0):
         yield replace(linked, leaf=leaf)
     yield replace(linked, leaf=1.0, above=3.0)
-    yield replace(linked, leaf=3.0, cpus=1)  # it does not look at the CPUs
+    yield replace(linked, leaf=3.0, cpus=1)  # it does not use the number of CPUs
     yield replace(linked, wants=BY_CPUS)
-    yield replace(linked, wants=BY_CPUS, above=1.0)  # nor at the cgroups above
+    yield replace(linked, wants=BY_CPUS, above=1.0)  # nor the parent cgroups
     yield replace(linked, wants=BY_CPUS, leaf=1.0, env=(("GOMAXPROCS", ""),))
     yield replace(linked, wants=BY_VARIABLE, leaf=1.0, env=(("GOMAXPROCS", "3"),))
-    if version == VERSIONS[-1] and tree().controllers:  # they know cgroup v1 only, or v2 badly
+    # they support only cgroup v1, or v2 incompletely
+    if version == VERSIONS[-1] and tree().controllers:
         for release, leaf in itertools.product(("1.1.0", "1.2.0", "1.5.1"), (0.5, 1.5)):
             yield replace(linked, program=f"automaxprocs-{release}", leaf=leaf)
 
@@ -151,7 +153,7 @@ def calls(version: str) -> Iterator[Case]:
 
 
 def settings(version: str) -> Iterator[Case]:
-    """What switches the container's limit off, and on; and giving a choice back."""
+    """Settings that switch the container's limit off and on, and a reset of the value."""
     plain = Case("container", version, BY_CPUS, leaf=1.5)
     old = replace(plain, program="container-1.24")
     yield by_limit(replace(plain, env=(("GODEBUG", "updatemaxprocs=0"),)))
@@ -160,7 +162,7 @@ def settings(version: str) -> Iterator[Case]:
     yield replace(plain, program="container-off")  # a //go:debug line
     yield old  # go 1.24 in go.mod
     yield by_limit(replace(old, env=(("GODEBUG", "containermaxprocs=1"),)))
-    yield replace(plain, leaf=None, tell=f"set {CPUS}", origin_then="call")  # to what it was
+    yield replace(plain, leaf=None, tell=f"set {CPUS}", origin_then="call")  # to its initial value
     yield replace(plain, leaf=None, tell="default", cpus=1)
     yield replace(
         plain,
@@ -173,7 +175,7 @@ def settings(version: str) -> Iterator[Case]:
 
 
 def alternating(found: Iterator[Case]) -> list[Case]:
-    """Every other one stripped, in the other half of every other release."""
+    """Every second one stripped; the other half in every second release."""
     return [replace(case, stripped=index % 2 == 1) for index, case in enumerate(found)]
 
 
@@ -205,7 +207,7 @@ class Started:
 
 @dataclass
 class Host:
-    """Starts processes, each in a cgroup of its own two levels down."""
+    """Starts processes, each in its own cgroup two levels down."""
 
     go_binary: GoBinary
     group: Callable[[str], Group]
@@ -227,7 +229,7 @@ class Host:
         path = self.go_binary(case.program, case.version, *variants)
         cpus = sorted(os.sched_getaffinity(0))[: case.allowed]
         pin = ("taskset", "-c", ",".join(map(str, cpus))) if case.cpus else ()
-        # Not even the test's own environment may choose.
+        # The test's own environment must not affect them.
         clean = ("env", "-u", "GOMAXPROCS", "-u", "GODEBUG", *(f"{k}={v}" for k, v in case.env))
         program = self.load(*clean, *pin, path, group=group or self.place(case))
         return program, int(program.line())
@@ -251,7 +253,7 @@ def judged(gomaxprocs: dict[str, Any]) -> tuple[int, str, int, int]:
 
 
 def check_all(started: list[Started]) -> list[str]:
-    """The table: a line for each, those that are wrong marked."""
+    """The table: a line for each, with marks for wrong ones."""
     flags = itertools.chain.from_iterable(("--pid", str(one.pid)) for one in started)
     document = check_json("-d", "0.5", *flags)
     found = {container["pids"][0]: container for container in document["containers"]}
@@ -279,7 +281,7 @@ def test_few_releases_in_every_situation(host: Host) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("stripped", [False, True], ids=["plain", "stripped"])
 def test_every_release_in_every_situation(host: Host, stripped: bool) -> None:
-    """More than a hundred combinations, as they are and stripped."""
+    """More than a hundred combinations, stripped and not."""
     found = [replace(case, stripped=stripped) for case in cases(VERSIONS)]
     lines = check_all([host.run(case) for case in found])
     print("", *lines, f"{len(lines)} combinations", sep="\n")
@@ -288,8 +290,8 @@ def test_every_release_in_every_situation(host: Host, stripped: bool) -> None:
 
 
 @pytest.mark.parametrize("version", FEW)
-def test_explain_tells_the_rule_of_one_process(host: Host, version: str) -> None:
-    """`gotax explain --pid N --json`: value, origin, expected value, and the rule that gave it."""
+def test_explain_shows_the_rule_of_one_process(host: Host, version: str) -> None:
+    """`gotax explain --pid N --json`: value, origin, expected value, and the rule behind it."""
     one = host.run(Case("automaxprocs", version, BY_AUTOMAXPROCS, leaf=1.5, stripped=True))
     with gotax("explain", "--json", "-d", "0.2", "--pid", str(one.pid)) as process:
         output, _ = process.communicate(timeout=GUARD_S)
@@ -300,7 +302,7 @@ def test_explain_tells_the_rule_of_one_process(host: Host, version: str) -> None
 
 
 def windows_of(walk: Walk, pid: int) -> tuple[int | None, str, int | None]:
-    """What the next window says of the process: value, origin, expected."""
+    """Value, origin and expected value of the process in the next window."""
     walk.processes.scan({pid})
     for report in walk.window().reports:
         for process in report.processes:
@@ -319,8 +321,8 @@ two_cpus = pytest.mark.skipif(CPUS < 2, reason="needs two CPUs")
 
 @two_cpus
 @pytest.mark.parametrize("version", [v for v in VERSIONS if minor(v) >= FOLLOWS])
-def test_a_runtime_that_updates_itself_is_read_anew(host: Host, version: str) -> None:
-    """From one CPU to two: Go 1.25 and newer follow while they run; the next window says so."""
+def test_a_runtime_that_updates_itself_is_read_again(host: Host, version: str) -> None:
+    """From one CPU to two: Go 1.25 and newer follow at run time; the next window shows it."""
     case = Case("container", version, BY_CPUS, cpus=1)
     program, at_start = host.start(case)
     assert at_start == 1
@@ -329,7 +331,7 @@ def test_a_runtime_that_updates_itself_is_read_anew(host: Host, version: str) ->
         allow(program.pid, set(sorted(os.sched_getaffinity(0))[:2]))
 
         def grown() -> bool:
-            program.tell("")  # the runtime looks again only while it runs
+            program.tell("")  # the runtime checks again only while it runs
             return int(program.line()) == 2
 
         wait_until(grown, "the runtime to see both CPUs")
@@ -346,10 +348,10 @@ def test_a_runtime_that_updates_itself_is_read_anew(host: Host, version: str) ->
         ("container", "1.27.3", (("GODEBUG", "updatemaxprocs=0"),)),
     ],
 )
-def test_a_runtime_that_does_not_update_itself_had_fewer_cpus_at_its_start(
+def test_a_runtime_that_does_not_update_itself_had_fewer_cpus_at_start(
     host: Host, program: str, version: str, variables: tuple[tuple[str, str], ...]
 ) -> None:
-    """Its own count of the CPUs at the start tells the default of then from a call."""
+    """The runtime's number of CPUs at its start distinguishes the old default from a call."""
     case = Case(program, version, BY_CPUS, variables, cpus=1)
     running, at_start = host.start(case)
     assert at_start == 1
@@ -360,7 +362,7 @@ def test_a_runtime_that_does_not_update_itself_had_fewer_cpus_at_its_start(
 
 
 def test_automaxprocs_stays_when_the_limit_is_raised(host: Host) -> None:
-    """It looks once. Who saw the process before knows that the value is still its."""
+    """It reads the limit once. An agent that saw the process before knows the origin."""
     case = Case("automaxprocs", VERSIONS[-1], BY_AUTOMAXPROCS, leaf=1.0)
     group = host.place(case)
     program, at_start = host.start(case, group)

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.toolchain]
 
 
 class Part(Group):
-    """A cgroup below a ``Group``, with all that lead to it."""
+    """A cgroup below a ``Group``, with its parents."""
 
     def __init__(self, top: Group, path: str) -> None:
         super().__init__("part")
@@ -51,7 +51,7 @@ class Part(Group):
 
 
 def _is_removed(folder: Path) -> bool:
-    """Or of another part still, which removes it in its turn."""
+    """Or of another part, which removes it later."""
     try:
         folder.rmdir()
     except FileNotFoundError:
@@ -96,8 +96,8 @@ def test_each_part_is_judged_by_its_own_limit(
     second: str,
     name: str,
 ) -> None:
-    """8 Ps at 0.5 CPU do not fit, though 2 Ps at 2 CPU beside them do; once the limits are gone the
-    two are one row, and a part can be asked for by its cgroup."""
+    """8 Ps at 0.5 CPU do not fit, although 2 Ps at 2 CPU beside them do. Without the limits the two
+    are one row. A part can be selected by its cgroup."""
     top = group("parts")
     small, large = part(top, f"{whole}/{first}"), part(top, f"{whole}/{second}")
     small.limit(0.5)
@@ -155,10 +155,10 @@ def test_a_container_cannot_claim_the_id_of_another(
     assert rows[3]["nested_cgroup"] == (None if limit is None else f"{pod}/{victim}")
 
 
-def test_a_cgroup_of_the_cpuset_tree_alone_is_a_target(
+def test_a_cgroup_of_only_the_cpuset_tree_is_a_target(
     go_binary: Callable[..., Path], load: Callable[..., Load]
 ) -> None:
-    """Slurm of v1 has its jobs there and nowhere else: --cgroup finds them, with their CPUs."""
+    """Slurm with v1 has its jobs only there: --cgroup finds them, with their CPUs."""
     tree = find_hierarchies("/proc", "/sys/fs/cgroup").of("cpuset")
     if tree is None or not tree.controllers:
         pytest.skip("cpuset is in the one tree of cgroup v2")

@@ -1,4 +1,4 @@
-"""However gotax ends, the kernel keeps nothing of it: no program, no map, no timer."""
+"""However gotax ends, it leaves nothing in the kernel: no program, no map, no timer."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ONCE = {
 
 @dataclass(frozen=True)
 class Held:
-    """What a process holds in the kernel."""
+    """The objects of a process in the kernel."""
 
     ids: frozenset[tuple[str, int]]  # ("prog" or "map", id)
     timers: int
@@ -69,12 +69,13 @@ def held(pid: int) -> Held:
                 assert found
                 ids.add((kind[1], int(found[1])))
         except FileNotFoundError:
-            continue  # closed since
+            continue  # closed in the meantime
     return Held(frozenset(ids), timers)
 
 
 def exists(kind: str, number: int) -> bool:
-    """Whether the kernel still has it. A timer keeps its program: no program, no timer."""
+    """Whether the kernel still has the object. A timer keeps its program: without a program there
+    is no timer."""
     attributes = ctypes.create_string_buffer(struct.pack("=III", number, 0, 0), 12)
     command = ctypes.c_int(FD_BY_ID[kind])
     try:
@@ -94,14 +95,14 @@ def children(pid: int) -> list[int]:
 
 
 def check_nothing_is_left(before: Held) -> None:
-    """All of it was there, and is gone."""
+    """Everything existed, and is gone now."""
     assert before.is_complete
     wait_until(lambda: not [i for i in before.ids if exists(*i)], "programs and maps to be freed")
 
 
 @pytest.fixture(params=COMMANDS)
 def running(request: pytest.FixtureRequest) -> Iterator[tuple[subprocess.Popen[str], Held]]:
-    """A command that samples, and what it holds."""
+    """A command that samples, and its kernel objects."""
     with gotax(*COMMANDS[request.param]) as process:
         wait_until(lambda: held(process.pid).is_complete, "the timers to run")
         before = held(process.pid)
@@ -114,7 +115,7 @@ def running(request: pytest.FixtureRequest) -> Iterator[tuple[subprocess.Popen[s
 def test_a_signal_ends_it(
     running: tuple[subprocess.Popen[str], Held], number: signal.Signals, within_s: float
 ) -> None:
-    """Ctrl-C and SIGTERM: it ends by itself, in time, without a traceback, and leaves nothing."""
+    """Ctrl-C and SIGTERM: it ends in time, without a traceback, and leaves nothing."""
     process, before = running
     started = time.monotonic()
     process.send_signal(number)
@@ -122,14 +123,14 @@ def test_a_signal_ends_it(
     took_s = time.monotonic() - started
     if process.returncode == 2:
         assert errors == STOPPED
-    else:  # a verdict of what was measured until then
+    else:  # a verdict from the samples so far
         assert "Traceback" not in errors
         assert process.returncode in (0, 1)
     check_nothing_is_left(before)
     assert took_s <= within_s
 
 
-def test_a_kill_leaves_nothing_either(running: tuple[subprocess.Popen[str], Held]) -> None:
+def test_a_killed_command_leaves_nothing(running: tuple[subprocess.Popen[str], Held]) -> None:
     """SIGKILL: the kernel frees everything with the descriptors."""
     process, before = running
     process.kill()
@@ -139,7 +140,7 @@ def test_a_kill_leaves_nothing_either(running: tuple[subprocess.Popen[str], Held
 
 @pytest.mark.parametrize("command", ONCE)
 def test_a_normal_end_leaves_nothing(command: str) -> None:
-    """A command that has done its work."""
+    """A command that ends by itself."""
     with gotax(*ONCE[command]) as process:
         wait_until(lambda: held(process.pid).is_complete, "the timers to run")
         before = held(process.pid)
@@ -151,7 +152,7 @@ def test_a_normal_end_leaves_nothing(command: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_while_compiling(number: signal.Signals) -> None:
-    """The compiler is a child in a session of its own: it ends as well, and takes all along."""
+    """The compiler is a child in its own session: it ends too, with its children."""
     with gotax("check", "-d", "600") as process:
         (child,) = wait_until(lambda: compilers(process.pid), "the compiler to start")
         process.send_signal(number)
@@ -194,7 +195,7 @@ def flags_by_descriptor(pid: int) -> dict[int, int]:
         try:
             line = re.search(r"^flags:\s*(\d+)$", path.read_text(), re.M)
         except FileNotFoundError:
-            continue  # closed since
+            continue  # closed in the meantime
         assert line
         found[int(path.name)] = int(line[1], 8)
     return found

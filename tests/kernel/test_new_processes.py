@@ -1,4 +1,4 @@
-"""A container that crashes, and crashes again, all between two drains: its time stays its own."""
+"""A container that crashes repeatedly between two drains keeps its CPU time."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ pytestmark = [pytest.mark.kernel, pytest.mark.toolchain]
 HZ = 999
 DRAIN_S = 20.0
 LIVES_S = (4.0, 3.0, 2.0)
-"""Of one process each, in a cgroup of its own, at least: on a busy host one lives until it has used
-``USED_NS`` and was admitted. When all are over the window ends."""
+"""For one process, in its own cgroup, at least: on a busy host a process runs until it has used
+``USED_NS`` and was admitted. The window ends after all of them."""
 USED_NS = 150_000_000
 SLACK, DEVIATIONS = 0.10, 4.5
-"""How far off the reported time may be: a tenth for what runs in the cgroup before and after the
-program (a shell, the kernel that tears it down), and what chance does to so few samples."""
+"""Tolerance of the reported time: a tenth for the shell before the program and the kernel's work at
+its end, plus the error of so few samples."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class Crashes:
 
 @pytest.fixture(scope="module")
 def crashes(go_binary: Callable[..., Path]) -> Crashes:
-    """One window with a single regular drain at its end, as the agent's are (on a host that is so
-    busy that it takes longer, with some more)."""
+    """One window with a single regular drain at its end, as in the agent (more drains on a host so
+    busy that it takes longer)."""
     binary = go_binary("knownwork", VERSIONS[-1])
     lives: list[Life] = []
     stop = StopSignal()
@@ -86,23 +86,23 @@ def crashes(go_binary: Callable[..., Path]) -> Crashes:
 
 
 def is_admitted(session: Session, pid: int) -> bool:
-    """As what it has become: first it is the shell that starts it."""
+    """As its final program: at first it is the shell that starts it."""
     tracked = session._processes.get(pid)
     return tracked is not None and tracked.is_go
 
 
 @pytest.mark.parametrize("number", range(len(LIVES_S)))
-def test_no_cpu_time_of_a_short_life_is_lost(crashes: Crashes, number: int) -> None:
-    """What the kernel has accounted to the cgroup is reported of its container, and no more."""
+def test_no_cpu_time_of_a_short_process_is_lost(crashes: Crashes, number: int) -> None:
+    """The report of the container has the kernel's CPU time of the cgroup, and no more."""
     life = crashes.lives[number]
     samples = life.used_ns / crashes.window.period_ns
     bound = SLACK + DEVIATIONS / math.sqrt(samples)
-    assert bound < 0.75  # else it would hold for anything
+    assert bound < 0.75  # otherwise any time would be within the tolerance
     assert crashes.reported_ns(life) == pytest.approx(life.used_ns, rel=bound)
 
 
-def test_each_life_is_a_go_program_of_its_own(crashes: Crashes) -> None:
-    """The crashed program is reported as what it was, with the GOMAXPROCS that it had."""
+def test_each_run_is_a_separate_go_program(crashes: Crashes) -> None:
+    """The crashed program is reported as itself, with its GOMAXPROCS."""
     mine = {life.container_id for life in crashes.lives}
     found = [r for r in crashes.window.reports if r.container.container_id in mine]
     assert len(found) == len(LIVES_S)
@@ -114,9 +114,9 @@ def test_each_life_is_a_go_program_of_its_own(crashes: Crashes) -> None:
 
 
 @pytest.mark.timing
-def test_most_of_a_life_of_seconds_is_classified(crashes: Crashes) -> None:
-    """Its stacks were symbolized while its file could be read: it is known what for. Without the
-    drains out of turn not one would be; how many depends on how soon those come."""
+def test_most_of_a_run_of_seconds_is_classified(crashes: Crashes) -> None:
+    """Its stacks were symbolized while its file could be read. Without early drains none would be;
+    how many depends on how soon those come."""
     (report,) = [
         r
         for r in crashes.window.reports
@@ -125,8 +125,8 @@ def test_most_of_a_life_of_seconds_is_classified(crashes: Crashes) -> None:
     assert report.category_samples[Category.USER] > 0.5 * report.samples
 
 
-def test_new_processes_are_announced_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many more than the kernel remembers as announced: it is emptied in time."""
+def test_new_processes_are_always_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many more than the kernel's table of announced processes holds: it is cleared in time."""
     monkeypatch.setattr(sampler, "_ANNOUNCED_MAX", 64)
     with Sampler(HZ, DRAIN_S) as sampling:
         for _ in range(200):

@@ -1,4 +1,4 @@
-"""Go code that is not the executable's: a library in a program of another language, a plugin."""
+"""Go code outside the executable: a library in a program of another language, a plugin."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ each_version = pytest.mark.parametrize("version", [VERSIONS[1], VERSIONS[-1]])
 
 
 @dataclass
-class Seen:
-    """Samples by the innermost function of the programs' own code, and the process as last seen."""
+class Watched:
+    """Samples by the innermost function of the programs' own code, and the last state of the
+    process."""
 
     functions: Counter[str] = field(default_factory=Counter)
     process: Process | None = None
@@ -45,9 +46,9 @@ class Seen:
                 self.functions[own] += samples
 
 
-def watch(program: Load, wanted: tuple[str, ...]) -> Seen:
-    """Until each of these functions has been seen often enough."""
-    seen = Seen()
+def watch(program: Load, wanted: tuple[str, ...]) -> Watched:
+    """Until each of these functions has enough samples."""
+    seen = Watched()
     with Walk(499) as walk:
 
         def often() -> bool:
@@ -61,7 +62,8 @@ def watch(program: Load, wanted: tuple[str, ...]) -> Seen:
 
 @each_version
 def test_a_go_library_in_a_program_that_is_not_go(version: str) -> None:
-    """Python loads a c-shared library: its functions by name, and its runtime's GOMAXPROCS."""
+    """Python loads a c-shared library: its functions have names, and its runtime's GOMAXPROCS is
+    read."""
     path = go_binary("library", version, "c-shared")
     code = f"import ctypes; spin = ctypes.CDLL({str(path)!r}).Spin\nwhile True: spin(100, 3)"
     with Load(sys.executable, "-c", code) as program:
@@ -75,9 +77,9 @@ def test_a_go_library_in_a_program_that_is_not_go(version: str) -> None:
 
 @each_version
 def test_a_plugin_in_a_go_program(version: str) -> None:
-    """Functions of both images by name, and the GOMAXPROCS of the one runtime, the host's.
+    """Functions of both images have names, and GOMAXPROCS is that of the only runtime, the host's.
 
-    The plugin brings a runtime's code, too, whose variables nobody has set.
+    The plugin also contains a runtime's code, whose variables are never set.
     """
     host, part = go_binary("pluginhost", version, "cgo"), go_binary("pluginpart", version, "plugin")
     with Load(host, part) as program:

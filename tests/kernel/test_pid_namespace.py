@@ -24,7 +24,7 @@ WITHOUT_BTF = "mount -t tmpfs none /sys/kernel/btf && "
 
 
 def nested(script: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """A shell as PID 1 of a namespace with a /proc of its own; all of it ends with the shell."""
+    """A shell as PID 1 of a namespace with its own /proc; everything ends with the shell."""
     unshare = shutil.which("unshare")
     assert unshare, "util-linux is part of every Debian"
     return subprocess.run(
@@ -37,8 +37,8 @@ def nested(script: str, *arguments: str | Path) -> subprocess.CompletedProcess[s
     )
 
 
-# $1: a PID of the initial namespace, $2: the Go program, then for each of three cgroups the
-# folders where a process enters it.
+# $1: a PID of the initial namespace, $2: the Go program, then for each of three cgroups the folders
+# where a process enters it.
 NODE = f"""
 taken=$1 program=$2; shift 2
 join() {{ for folder in $1; do echo 0 > $folder/cgroup.procs; done; }}
@@ -53,10 +53,10 @@ exec {GOTAX} check --json -d 3
 
 
 @pytest.mark.toolchain
-def test_pids_are_those_of_its_own_proc(
+def test_pids_are_those_of_the_own_proc(
     go_binary: Callable[..., Path], load: Callable[..., Load], group: Callable[[str], Group]
 ) -> None:
-    """A busy process outside has the PID that an idle Go program has inside: the idle one stays
+    """A busy process outside has the same PID as an idle Go program inside: the idle one stays
     idle. Busy ones in the namespace, and in one below it, have their samples and names."""
     program = go_binary("knownwork", VERSIONS[-1])
     groups = [group(name) for name in ("idle", "busy", "deep")]
@@ -90,7 +90,7 @@ def check(script: str) -> tuple[int, str]:
 
 
 def selftest(script: str) -> tuple[int, dict[str, Any]]:
-    """Its exit code, and what it says of the namespace."""
+    """Its exit code, and its message about the namespace."""
     done = nested(script + f"{GOTAX} selftest --json; exit $?")
     checks = json.loads(done.stdout)["checks"]
     return done.returncode, next(c for c in checks if c["name"] == "PID namespace")
@@ -104,7 +104,7 @@ def selftest(script: str) -> tuple[int, dict[str, Any]]:
         pytest.param(WITH_OTHERS, "no Go process runs in the PID namespace of gotax", id="no Go"),
     ],
 )
-def test_what_cannot_be_seen_is_refused(
+def test_an_invisible_host_is_refused(
     load: Callable[..., Load], before: str, sentence: str
 ) -> None:
     """One sentence and exit code 2, never "No Go process runs on this host"."""
@@ -123,7 +123,7 @@ def test_the_agent_refuses_too(agent_alone: bool) -> None:
 
 
 def test_selftest_says_the_same() -> None:
-    """hostPID is the remedy where gotax is alone, and none in a nested node."""
+    """The remedy is hostPID in a container; in a nested node there is none."""
     code, alone = selftest("")
     assert (code, alone["ok"], "hostPID" in alone["remedy"]) == (2, False, True)
     code, blind = selftest(WITHOUT_BTF + WITH_OTHERS)
@@ -136,7 +136,7 @@ def test_selftest_says_the_same() -> None:
 def test_the_hosts_proc_in_a_namespace_needs_no_translation(
     go_binary: Callable[..., Path], load: Callable[..., Load]
 ) -> None:
-    """--proc: what counts is the namespace of that /proc, not the one that gotax runs in."""
+    """--proc: the namespace of that /proc counts, not the one of gotax."""
     program = load(go_binary("knownwork", VERSIONS[-1]), "-busy", "0.5")
     program.report()
     unshare = shutil.which("unshare")

@@ -1,10 +1,10 @@
-"""Every remedy is followed on a real process, and then gotax looks again.
+"""Every remedy is applied to a real process, and then gotax looks again.
 
-Each way that a remedy offers is a sentence with a number: the program is started as the sentence
-says, and has that number. A way that no action here follows fails the test. Whether CPU is saved is
-not asked here, so nothing is sampled: the profile is made up, what is read of processes is not.
+Each way of a remedy is a sentence with a number: the program is started as the sentence says, and
+must have that number. A way without an action here fails the test. These tests do not ask whether
+CPU is saved, so nothing is sampled: the profile is artificial, and the data of processes is real.
 
-A host of two CPUs gives no Go program more than 2 by itself. Where the number of CPUs is what does
+On a host of two CPUs no Go program has more than 2 by itself. If the number of CPUs is what does
 not fit, the process is judged as if it had been started on 16 (``on_sixteen``); after the remedy
 its open limit file proves that the runtime follows the limit.
 """
@@ -46,8 +46,9 @@ SIXTEEN = 16
 class Start:
     """A program and the way it is started.
 
-    ``limit`` is that of its own cgroup, ``above`` that of the one above; ``cpuset`` and ``taskset``
-    leave it one CPU. ``tell``: said to it when it runs. ``hidden``: it sees no cgroup files.
+    ``limit`` is that of its own cgroup, ``above`` that of the parent; ``cpuset`` and ``taskset``
+    leave it one CPU. ``tell``: a command to the running program. ``hidden``: it has no access to
+    cgroup files.
     """
 
     binary: Path
@@ -65,7 +66,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Watched:
     report: ContainerReport
     printed: int
 
@@ -77,7 +78,7 @@ class Seen:
 
 
 class Running:
-    """The process, its cgroups, and the one table that looks at it."""
+    """The process, its cgroups, and the process table."""
 
     def __init__(self, start: Start, stack: ExitStack) -> None:
         outer = stack.enter_context(Group("remedy"))
@@ -105,7 +106,7 @@ class Running:
             self.printed = int(self.load.line())
         self.table = Resolver(Roots())
 
-    def look(self) -> Seen:
+    def look(self) -> Watched:
         self.table.begin_round()
         pid = self.load.pid
         known = [e for e in self.table.go_processes() if e.process.pid == pid]
@@ -126,7 +127,7 @@ class Running:
             verdict=Verdict.UNREADABLE,
             process_samples=(1000,),
         )
-        return Seen(report, self.printed)
+        return Watched(report, self.printed)
 
 
 def one_cpu(group: Group, stack: ExitStack) -> None:
@@ -155,31 +156,31 @@ def running(start: Start) -> Iterator[Running]:
         yield Running(start, stack)
 
 
-def look(start: Start) -> Seen:
+def look(start: Start) -> Watched:
     with running(start) as process:
         seen = process.look()
     assert seen.found.value == seen.printed
     return seen
 
 
-def on_sixteen(seen: Seen) -> Seen:
-    """As if it had found 16 CPUs when it started."""
+def on_sixteen(seen: Watched) -> Watched:
+    """As if it had found 16 CPUs at its start."""
     return with_value(seen, SIXTEEN)
 
 
-def with_value(seen: Seen, value: int) -> Seen:
+def with_value(seen: Watched, value: int) -> Watched:
     main = seen.report.main_process
     changed = replace(main, gomaxprocs=replace(seen.found, value=value))
     return replace(seen, report=replace(seen.report, processes=(changed,)))
 
 
-def findings(seen: Seen, earlier_limit: float | None = None) -> dict[str, Finding]:
+def findings(seen: Watched, earlier_limit: float | None = None) -> dict[str, Finding]:
     context = Context(seen.report, DURATION_S, SIXTEEN, Thresholds(), earlier_limit=earlier_limit)
     return {finding.code: finding for finding in rules.find_all(context)}
 
 
 def of_patch(start: Start, patch: str) -> Start:
-    """The program as the patch has it started; every form that a bare cgroup can get."""
+    """The program, started as the patch says; in every form that works in a bare cgroup."""
     lines = [line for line in patch.splitlines() if not line.startswith("#")]
     assert len(lines) == 1, patch
     if lines[0].startswith("go "):
@@ -192,17 +193,17 @@ def of_patch(start: Start, patch: str) -> Start:
 def with_source(
     start: Start, go_line: str = "", debug: str | None = None, version: str = NEW
 ) -> Start:
-    """Built again from its source, with another go line or another //go:debug line."""
+    """Rebuilt from its source, with another go line or another //go:debug line."""
     return replace(start, binary=SOURCES[start.binary](go_line, debug, version))
 
 
 SOURCES: dict[Path, Callable[[str, str | None, str], Path]] = {}
-"""How the programs of this module are built again."""
+"""How the programs of this module are rebuilt."""
 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """A program of tests/programs, which can be built again with another go line."""
+    """A program of tests/programs, which can be rebuilt with another go line."""
     built: dict[tuple[str, str, str | None, str], Path] = {}
 
     def variant(name: str, go_line: str, debug: str | None, version: str) -> Path:
@@ -233,13 +234,13 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 
 def without_call(start: Start) -> Start:
-    """Not told to call; "container" is "calling" without the call."""
+    """Without the command to call; "container" is "calling" without the call."""
     if start.tell:
         return replace(start, tell="")
     return replace(start, binary=go_binary("container", NEW))
 
 
-# Each way that a text may offer, and how it is followed. The group is the number it promises.
+# Each way that a text may offer, and its action. The group is the number in the text.
 Follow = Callable[[Start], Start]
 WAYS: dict[str, Follow] = {
     r"Set (?:the variable )?GOMAXPROCS to (\d+)": lambda start: start,  # the patch does it
@@ -277,7 +278,7 @@ WAYS: dict[str, Follow] = {
 
 
 def follow_text(text: str, start: Start) -> None:
-    """Every way in the text is followed but the one that is the patch."""
+    """Applies every way in the text except the one of the patch."""
     ways = 0
     for pattern, follow in WAYS.items():
         match = re.search(pattern, text)
@@ -301,7 +302,7 @@ def follow_text(text: str, start: Start) -> None:
 
 @dataclass(frozen=True)
 class Trial:
-    """``says`` and ``not_says``: words of the finding; ``binds``: what its title names."""
+    """``says`` and ``not_says``: words of the finding; ``binds``: the bound in its title."""
 
     name: str
     version: str
@@ -432,10 +433,8 @@ TRIALS = {
 
 
 @pytest.mark.parametrize("name", TRIALS)
-def test_the_remedy_is_followed_and_the_finding_is_gone(
-    name: str, program: Callable[..., Path]
-) -> None:
-    """By the patch, and by every other way that the text offers."""
+def test_after_the_remedy_the_finding_is_gone(name: str, program: Callable[..., Path]) -> None:
+    """By the patch, and by every other way in the text."""
     trial = TRIALS[name]
     start = trial.start(program(trial.name, trial.version))
     seen = look(start)
@@ -443,11 +442,11 @@ def test_the_remedy_is_followed_and_the_finding_is_gone(
     finding = before[rules.COSTLY]
     assert finding.cause is trial.cause
     assert f"above the {trial.binds}" in finding.title
-    told = " ".join((*(e.text for e in finding.evidence), finding.remedy.text))
+    text = " ".join((*(e.text for e in finding.evidence), finding.remedy.text))
     for words in trial.says:
-        assert words in told, told
+        assert words in text, text
     for words in trial.not_says:
-        assert words not in told, told
+        assert words not in text, text
     assert finding.remedy.patch.strip().splitlines()[-1] == trial.patch
     again = look(of_patch(start, finding.remedy.patch))
     assert again.found.value == finding.remedy.gomaxprocs
@@ -458,12 +457,12 @@ def test_the_remedy_is_followed_and_the_finding_is_gone(
     follow_text(finding.remedy.text, start)
 
 
-def costly(seen: Seen, earlier_limit: float | None = None) -> Finding:
+def costly(seen: Watched, earlier_limit: float | None = None) -> Finding:
     return findings(seen, earlier_limit)[rules.COSTLY]
 
 
-def test_a_call_that_won_over_the_variable_is_taken_out_of_the_program() -> None:
-    """It is proven that the variable does not help: no patch, and the text says so."""
+def test_a_call_that_overrides_the_variable_has_to_be_removed() -> None:
+    """The variable is known to have no effect: there is no patch, and the text says so."""
     start = Start(go_binary("container", NEW), limit=1.0, env=env(GOMAXPROCS="1"), tell="set 64")
     finding = costly(look(start))
     assert finding.cause is Cause.CALL
@@ -474,8 +473,9 @@ def test_a_call_that_won_over_the_variable_is_taken_out_of_the_program() -> None
     follow_text(finding.remedy.text, start)
 
 
-def test_a_patch_that_a_call_overrides_is_told_as_such_at_the_second_look() -> None:
-    """First the variable, with the word that the call may win; then that it has."""
+def test_a_patch_that_a_call_overrides_is_withdrawn_at_the_second_look() -> None:
+    """First the variable, with a note that the call may override it; then the text says that it
+    does."""
     start = Start(go_binary("gomaxprocs", OLD), limit=1.0, tell="set 64")
     first = costly(look(start))
     assert "the call overrides the variable" in first.remedy.text
@@ -485,7 +485,7 @@ def test_a_patch_that_a_call_overrides_is_told_as_such_at_the_second_look() -> N
 
 
 def test_after_a_resize_a_restart_is_enough_for_automaxprocs() -> None:
-    """4 fitted the limit of before; a process of today gets 1."""
+    """4 fitted the earlier limit; a new process gets 1."""
     start = Start(go_binary("automaxprocs", OLD), limit=4.0)
     with running(start) as process:
         assert process.look().found.value == 4
@@ -498,7 +498,7 @@ def test_after_a_resize_a_restart_is_enough_for_automaxprocs() -> None:
 
 
 def test_after_a_resize_a_restart_is_not_enough_for_a_variable() -> None:
-    """The variable stays what it was."""
+    """The variable keeps its value."""
     start = Start(go_binary("gomaxprocs", OLD), limit=1.0, env=env(GOMAXPROCS="4"))
     finding = costly(look(start), earlier_limit=4.0)
     assert finding.cause is Cause.RESIZE
@@ -506,8 +506,8 @@ def test_after_a_resize_a_restart_is_not_enough_for_a_variable() -> None:
     assert look(of_patch(start, finding.remedy.patch)).found.value == 1
 
 
-def test_a_fork_of_automaxprocs_is_not_judged_by_its_rules(tmp_path: Path) -> None:
-    """A local folder in its place, which rounds up and adds one: nothing is expected of it."""
+def test_a_fork_of_automaxprocs_has_no_expected_value(tmp_path: Path) -> None:
+    """A local folder replaces it, and rounds up and adds one."""
     shutil.copytree(PROGRAMS / "automaxprocs", tmp_path / "program")
     fork = tmp_path / "fork"
     fork.mkdir()
@@ -528,22 +528,22 @@ def test_a_fork_of_automaxprocs_is_not_judged_by_its_rules(tmp_path: Path) -> No
     assert "does not help" in costly(again).remedy.text
 
 
-# Findings about something else than a GOMAXPROCS above what fits
+# Findings that are not about a GOMAXPROCS above what fits
 
 
-def judged(seen: Seen, code: str) -> Finding | None:
+def judged(seen: Watched, code: str) -> Finding | None:
     context = Context(seen.report, DURATION_S, SIXTEEN, Thresholds())
     return {f.code: f for f in rules.find_all(context)}.get(code)
 
 
-def busy(seen: Seen, cores: float, throttled: int = 0) -> Seen:
+def busy(seen: Watched, cores: float, throttled: int = 0) -> Watched:
     usage = CpuUsage(None, 600, throttled, throttled * 10**7)
     report = replace(seen.report, cpu_ns=round(cores * DURATION_S * 1e9), usage=usage)
     return replace(seen, report=report)
 
 
-def test_gt003_the_number_is_what_it_then_has() -> None:
-    """And a limit is offered only where this program follows one."""
+def test_gt003_gives_the_number_of_the_remedy() -> None:
+    """And a limit is recommended only if this program follows one."""
     free = Start(go_binary("container", NEW))
     old = Start(go_binary("gomaxprocs", OLD))
     for start, follows in ((free, True), (old, False)):
@@ -560,7 +560,7 @@ def test_gt003_the_number_is_what_it_then_has() -> None:
     assert look(replace(free, limit=1.0)).found.ignored is None
 
 
-def test_gt004_the_number_lets_it_use_the_limit() -> None:
+def test_gt004_the_number_allows_using_the_limit() -> None:
     """1 of 2, and used up."""
     start = Start(go_binary("gomaxprocs", OLD), limit=2.0, env=env(GOMAXPROCS="1"))
     finding = judged(busy(look(start), 1.0), rules.BELOW_LIMIT)
@@ -579,8 +579,10 @@ def test_gt004_the_number_lets_it_use_the_limit() -> None:
         ("gomaxprocs", OLD, "2", "set by the GOMAXPROCS environment variable"),
     ],
 )
-def test_gt005_two_for_one(program: str, version: str, variable: str | None, why: str) -> None:
-    """By design only where the runtime follows the limit; 1 is what the patch gives."""
+def test_gt005_two_where_one_fits(
+    program: str, version: str, variable: str | None, why: str
+) -> None:
+    """By design only if the runtime follows the limit; 1 is the value of the patch."""
     start = Start(go_binary(program, version), limit=1.0).with_env(GOMAXPROCS=variable)
     finding = judged(look(start), rules.TWO_FOR_ONE)
     assert finding is not None
@@ -591,16 +593,16 @@ def test_gt005_two_for_one(program: str, version: str, variable: str | None, why
     assert judged(again, rules.TWO_FOR_ONE) is None
 
 
-def test_gt006_a_whole_number_as_the_limit_ends_the_choice() -> None:
-    """2 Ps at 1.5 CPU are throttled; at 2 nothing is to be rounded."""
+def test_gt006_a_whole_number_as_the_limit_needs_no_rounding() -> None:
+    """2 Ps at 1.5 CPU are throttled; at 2 nothing is rounded."""
     start = Start(go_binary("gomaxprocs", OLD), limit=1.5, env=env(GOMAXPROCS="2"))
     assert judged(busy(look(start), 1.0, throttled=120), rules.FRACTIONAL) is not None
     whole = look(replace(start, limit=2.0))
     assert judged(busy(whole, 1.0, throttled=120), rules.FRACTIONAL) is None
 
 
-def test_gt008_says_when_fewer_ps_would_help_as_well() -> None:
-    """2 at a limit of 1, throttled below the limit: it is not only the limit."""
+def test_gt008_says_if_fewer_ps_would_help_as_well() -> None:
+    """2 at a limit of 1, throttled below the limit: the limit is not the only cause."""
     start = Start(go_binary("gomaxprocs", OLD), limit=1.0, env=env(GOMAXPROCS="2"))
     two = judged(busy(look(start), 0.5, throttled=120), rules.LIMIT_TOO_LOW)
     one = judged(busy(look(start.with_env(GOMAXPROCS="1")), 0.5, 120), rules.LIMIT_TOO_LOW)
@@ -612,14 +614,14 @@ def test_gt008_says_when_fewer_ps_would_help_as_well() -> None:
     assert judged(raised, rules.LIMIT_TOO_LOW) is None
 
 
-def collecting(seen: Seen) -> Seen:
+def collecting(seen: Watched) -> Watched:
     samples = np.zeros(CATEGORY_COUNT, np.int64)
     samples[Category.GC_MARK_DEDICATED], samples[Category.USER] = 500, 500
     return replace(seen, report=replace(seen.report, category_samples=samples))
 
 
-def cycles_of(start: Start) -> tuple[int, RuntimeState, Seen]:
-    """Cycles for the same work, as the runtime itself has counted them."""
+def cycles_of(start: Start) -> tuple[int, RuntimeState, Watched]:
+    """GC cycles for the same work, as counted by the runtime itself."""
     with running(start) as process:
         seen = process.look()
     state = seen.report.main_process.runtime
@@ -630,7 +632,7 @@ def cycles_of(start: Start) -> tuple[int, RuntimeState, Seen]:
 
 @pytest.mark.parametrize(("gogc", "twice"), [("100", 200), ("200", 400)])
 def test_gt009_twice_the_gogc_halves_the_cycles(gogc: str, twice: int) -> None:
-    """Twice what it has, whatever that is."""
+    """Twice the current value."""
     start = Start(go_binary("marking", NEW), limit=1.0, env=env(GOMAXPROCS="1", GOGC=gogc))
     before, _, seen = cycles_of(start)
     finding = judged(collecting(seen), rules.GC_HEAVY)
@@ -642,8 +644,8 @@ def test_gt009_twice_the_gogc_halves_the_cycles(gogc: str, twice: int) -> None:
 
 
 @pytest.mark.parametrize("gogc", ["100", "200", "off"])
-def test_gt009_a_memory_limit_is_what_to_raise(gogc: str) -> None:
-    """Under one no advice is about GOGC; without it the same work takes fewer cycles."""
+def test_gt009_near_a_memory_limit_the_limit_should_be_raised(gogc: str) -> None:
+    """There is no advice about GOGC; without the limit the same work takes fewer cycles."""
     start = Start(go_binary("marking", NEW), limit=1.0).with_env(
         GOMAXPROCS="1", GOGC=gogc, GOMEMLIMIT="24MiB"
     )
@@ -657,8 +659,8 @@ def test_gt009_a_memory_limit_is_what_to_raise(gogc: str) -> None:
     assert after < 0.7 * before
 
 
-def test_gt009_says_nothing_of_gogc_where_it_is_off_or_unread() -> None:
-    """Then only calls start the collector; and what was not read is told as that."""
+def test_gt009_has_no_advice_about_gogc_if_it_is_off_or_unread() -> None:
+    """If it is off, only calls start the GC; if it could not be read, the text says so."""
     start = Start(go_binary("marking", NEW), limit=1.0, env=env(GOMAXPROCS="1", GOGC="off"))
     _, _, seen = cycles_of(start)
     finding = judged(collecting(seen), rules.GC_HEAVY)
@@ -673,7 +675,7 @@ def test_gt009_says_nothing_of_gogc_where_it_is_off_or_unread() -> None:
     assert "could not be read" in finding.evidence[-1].text
 
 
-def test_gt012_divided_they_fit() -> None:
+def test_gt012_divided_processors_fit() -> None:
     """Two with 2 each at a limit of 1; with 1 each the finding is gone."""
     start = Start(go_binary("gomaxprocs", OLD), limit=1.0, env=env(GOMAXPROCS="2"))
 
@@ -688,8 +690,8 @@ def test_gt012_divided_they_fit() -> None:
     assert both(start.with_env(GOMAXPROCS="1")) is None
 
 
-def test_gt014_longer_is_enough() -> None:
-    """What 49 samples leave open 1000 decide."""
+def test_gt014_more_samples_decide() -> None:
+    """49 samples are not enough, 1000 are."""
     seen = look(Start(go_binary("gomaxprocs", OLD), limit=1.0, env=env(GOMAXPROCS="16")))
     few = replace(
         seen, report=replace(seen.report, category_samples=seen.report.category_samples // 21)
@@ -711,12 +713,12 @@ FOLLOWED_BY_SAMPLING = {
 }
 
 
-def test_every_code_is_followed_somewhere() -> None:
+def test_every_code_has_a_test() -> None:
     """Here by its name, or on sampled programs."""
     here = {name[5:10].upper() for name in globals() if name.startswith("test_gt")}
     assert here | FOLLOWED_BY_SAMPLING.keys() | {rules.COSTLY} == set(rules.CODES)
 
 
-def test_every_cause_is_followed_somewhere() -> None:
-    """But the unknown one, whose remedy is the variable and another look."""
+def test_every_cause_has_a_test() -> None:
+    """Except the unknown one, whose remedy is the variable and another look."""
     assert {t.cause for t in TRIALS.values()} | {Cause.RESIZE, Cause.UNKNOWN} == set(Cause)

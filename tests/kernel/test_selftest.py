@@ -1,4 +1,4 @@
-"""gotax selftest on this host, and on hosts that lack something."""
+"""gotax selftest on this host, and on hosts with missing features."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def gotax(*arguments: str, prefix: tuple[str, ...] = ()) -> subprocess.Completed
 
 
 def test_a_host_that_can_be_sampled_passes() -> None:
-    """Where the kernel tests run at all, nothing that gotax needs is missing."""
+    """Wherever the kernel tests run, no required feature is missing."""
     done = selftest("--json")
     result = json.loads(done.stdout)
     assert (done.returncode, result["ok"]) == (0, True), done.stdout
@@ -42,7 +42,7 @@ def test_a_host_that_can_be_sampled_passes() -> None:
 
 
 def test_missing_capabilities_are_named() -> None:
-    """Root without SYS_PTRACE and BPF is told which capabilities to add, and for what."""
+    """Root without SYS_PTRACE and BPF gets the capabilities to add, and their purpose."""
     drop = shutil.which("setpriv")
     assert drop, "util-linux is part of every Debian"
     bounded = (drop, "--bounding-set=-sys_ptrace,-bpf,-perfmon,-sys_admin", "--inh-caps=-all")
@@ -53,8 +53,8 @@ def test_missing_capabilities_are_named() -> None:
     assert all(name in line for name in ("BPF", "PERFMON", "SYS_PTRACE"))
 
 
-def test_another_pid_namespace_is_noticed() -> None:
-    """A container without hostPID would count by PIDs that it cannot look up."""
+def test_another_pid_namespace_is_detected() -> None:
+    """A container without hostPID would count PIDs that it cannot look up."""
     unshare = shutil.which("unshare")
     assert unshare, "util-linux is part of every Debian"
     done = selftest(prefix=(unshare, "--pid", "--fork", "--mount-proc"))
@@ -67,7 +67,7 @@ def test_another_pid_namespace_is_noticed() -> None:
 WITHOUT_PTRACE = ("--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace")
 HIDDEN = 'mount -t proc -o hidepid=2 proc /proc && exec "$@"'
 WITH_BPF = ("--inh-caps=+bpf,+perfmon", "--ambient-caps=+bpf,+perfmon")
-NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *WITH_BPF)
+UNPRIVILEGED = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *WITH_BPF)
 AGENT = ("agent", "--listen", "127.0.0.1:0")
 
 
@@ -77,24 +77,24 @@ AGENT = ("agent", "--listen", "127.0.0.1:0")
     [
         pytest.param(("setpriv", *WITHOUT_PTRACE), "add the capability SYS_PTRACE", id="dropped"),
         pytest.param(
-            ("unshare", "-m", "sh", "-c", HIDDEN, "sh", *NOBODY),
+            ("unshare", "-m", "sh", "-c", HIDDEN, "sh", *UNPRIVILEGED),
             "hides the processes",
             id="hidepid",
         ),
     ],
 )
-def test_programs_that_may_not_be_read_are_no_all_clear(
+def test_unreadable_programs_are_an_error(
     command: tuple[str, ...], prefix: tuple[str, ...], sentence: str
 ) -> None:
-    """Exit code 2 and one sentence, where it was "No Go process runs on this host" and 0."""
+    """Exit code 2 and one sentence, instead of "No Go process runs on this host" and 0."""
     done = gotax(*command, prefix=prefix)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
     assert sentence in done.stderr
 
 
-def test_only_the_programs_asked_for_have_to_be_readable() -> None:
-    """--pid with a program of the same user and no more rights does without SYS_PTRACE."""
+def test_only_the_selected_programs_have_to_be_readable() -> None:
+    """--pid for a program of the same user without more capabilities needs no SYS_PTRACE."""
     own = 'sleep 1000 & pid=$!; "$@" --pid $pid; code=$?; kill $pid; exit $code'
     prefix = ("setpriv", *WITHOUT_PTRACE, "sh", "-c", own, "sh")
     done = gotax("check", "-d", "0.2", prefix=prefix)
@@ -102,7 +102,7 @@ def test_only_the_programs_asked_for_have_to_be_readable() -> None:
 
 
 def test_a_host_without_btf_works(tmp_path: Path) -> None:
-    """BTF and kernel symbols are liked, not needed."""
+    """BTF and kernel symbols are optional."""
     checks = {check.name: check for check in run_checks(Roots(sys=str(tmp_path)))}
     assert checks["BTF"].is_good is None
     assert checks["BTF"].remedy

@@ -1,4 +1,4 @@
-"""A compiler that takes its time, hangs, or is killed: small nodes that start, little memory."""
+"""A compiler that is slow, hangs, or is killed: small nodes that start, little memory."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tests.kernel.load import GUARD_S, ROOT, wait_until
 
 pytestmark = pytest.mark.kernel
 
-# The command with another bound and another "Python" for the compiler's process; SIGUSR1 gives
-# both back what they were.
+# The command with another timeout and another "Python" for the compiler's process; SIGUSR1 restores
+# both.
 PATCHED = """
 import signal, sys
 from gotax import daemon
 from gotax.cli import main
 from gotax.sampling import loader
 real = sys.executable, loader._LOAD_TIMEOUT_S
-def mend(*_):
+def restore(*_):
     sys.executable, loader._LOAD_TIMEOUT_S = real
-signal.signal(signal.SIGUSR1, mend)
+signal.signal(signal.SIGUSR1, restore)
 daemon._RETRY_FIRST_S = daemon._RETRY_MAX_S = 0.05
 sys.executable, loader._LOAD_TIMEOUT_S = sys.argv[1] or real[0], float(sys.argv[2])
 sys.exit(main(sys.argv[3:]))
@@ -36,7 +36,7 @@ sys.exit(main(sys.argv[3:]))
 
 @pytest.fixture
 def compiler(tmp_path: Path) -> Callable[[str], str]:
-    """compiler("exec sleep 1000") is a program that does that instead of compiling."""
+    """compiler("exec sleep 1000") is a program that runs this command instead of compiling."""
 
     def write(script: str) -> str:
         path = tmp_path / "compiler"
@@ -59,13 +59,14 @@ def patched(compiler: str, bound_s: float, *command: str) -> list[str]:
         pytest.param("", 300.0, "could not be started", id="no process left"),
     ],
 )
-def test_a_command_says_so_in_one_sentence(
+def test_a_command_reports_it_in_one_sentence(
     compiler: Callable[[str], str], script: str, bound_s: float, sentence: str
 ) -> None:
-    """Once, not twice: a kernel without bpf_task_pt_regs() is not what it is about."""
+    """Only once: a kernel without bpf_task_pt_regs() is not the cause, so there is no second
+    attempt."""
     path = compiler(script)
     if not script:
-        Path(path).chmod(0)  # fork and exec fail by the same exception
+        Path(path).chmod(0)  # failures of fork and exec raise the same exception
     done = subprocess.run(
         patched(path, bound_s, "check", "-d", "0.1"),
         capture_output=True,
@@ -80,7 +81,7 @@ def test_a_command_says_so_in_one_sentence(
 
 
 def test_control_c_ends_the_wait(compiler: Callable[[str], str], tmp_path: Path) -> None:
-    """And nothing of the compiler is left."""
+    """And the compiler's processes end."""
     pid = tmp_path / "pid"
     command = patched(compiler(f"echo $$ > {pid}; exec sleep 1000"), 1000.0, "check")
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as running:
@@ -100,7 +101,7 @@ class Agent:
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
 
     def ask(self, path: str) -> tuple[int, str]:
-        """Status and text; (0, "") while nobody listens."""
+        """Status and text; (0, "") before the agent listens."""
         try:
             with urllib.request.urlopen(f"http://{self._address}{path}", timeout=GUARD_S) as answer:
                 return answer.status, answer.read().decode()
@@ -147,7 +148,7 @@ def test_the_agent_tries_again(
     bound_s: float,
     reason: str,
 ) -> None:
-    """Alive, not ready, and it says why; and once the compiler can, it samples."""
+    """It is running but not ready, with the reason; when the compiler works, it samples."""
     started = agent(compiler(script) if script else "", bound_s)
     wait_until(lambda: started.says(503, reason), "the reason")
     assert started.ask("/healthz")[0] == 200
@@ -163,7 +164,7 @@ def test_the_agent_tries_again(
 def test_the_agent_ends_while_it_compiles(
     agent: Callable[[str, float], Agent], compiler: Callable[[str], str]
 ) -> None:
-    """SIGTERM is heard, however long the compiler would take."""
+    """SIGTERM is handled, however long the compiler takes."""
     started = agent(compiler("exec sleep 1000"), 1000.0)
     wait_until(lambda: started.says(503, "compiling the BPF program"), "the reason")
     assert started.ask("/healthz")[0] == 200

@@ -1,4 +1,4 @@
-"""Stacks of running programs: whole where Go's ABI breaks a frame-pointer walk, or marked."""
+"""Stacks of running programs: complete where Go's ABI breaks a frame-pointer walk, or marked."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def build(request: pytest.FixtureRequest) -> tuple[str, Variants]:
 
 @pytest.fixture(scope="module")
 def stacks(build: tuple[str, Variants]) -> Stacks:
-    """What a program does that is hard to walk, each way some twenty times."""
+    """Program actions whose stacks are hard to walk, about twenty samples of each."""
     version, variants = build
     found: Stacks = Counter()
     with Load(go_binary("unwinding", version, *variants)) as program, Walk(997) as walk:
@@ -55,7 +55,7 @@ def stacks(build: tuple[str, Variants]) -> Stacks:
             found.update(dict(stacks_of(window, program.pid)))
             if found.total() < SAMPLES:
                 return False
-            # Truncated samples are counted by name, those of other processes on this host included.
+            # Truncated samples are counted, including those of other processes on this host.
             cut = sum(samples for (frames, _), samples in found.items() if is_cut(frames))
             assert walk.processes.errors["stack-truncated"] >= cut
             return True
@@ -95,8 +95,8 @@ def samples_of(stacks: Stacks, wanted: Callable[[tuple[str, ...]], bool]) -> int
     return sum(samples for (frames, _), samples in stacks.items() if wanted(frames))
 
 
-def test_a_walk_gets_to_the_end(stacks: Stacks) -> None:
-    """All but one in a hundred, but for what calls from C (whose frames are C's to keep), and for
+def test_nearly_every_walk_is_complete(stacks: Stacks) -> None:
+    """All but one in a hundred, except calls from C (whose frames C compilers may omit), and
     recursion deeper than the kernel walks. Nearly every sample has a category."""
     ours = Counter(
         {
@@ -111,11 +111,11 @@ def test_a_walk_gets_to_the_end(stacks: Stacks) -> None:
     assert unknown.total() <= FEW + stacks.total() // 100, unknown.most_common(9)
 
 
-def test_recursion_beyond_the_kernels_limit_says_so(stacks: Stacks) -> None:
-    """The innermost frames, then the mark; and the category is that of the innermost."""
+def test_recursion_beyond_the_kernels_limit_is_marked(stacks: Stacks) -> None:
+    """The innermost frames, then the mark; the category is that of the innermost."""
     deep = Counter({k: samples for k, samples in stacks.items() if "main.goDeep" in k[0]})
     assert deep.total() > FEW
-    # Up to Go 1.24 a walk goes on beyond mcall, where a stack ends, into the goroutine that waits.
+    # Up to Go 1.24 a walk goes on beyond mcall, where a stack ends, into the waiting goroutine.
     running = [f for f, _ in deep if "runtime.mcall" not in f]
     whole = [f for f in running if f.count("main.goDeep") > 100 and not is_cut(f)]
     assert not whole, whole
@@ -124,14 +124,14 @@ def test_recursion_beyond_the_kernels_limit_says_so(stacks: Stacks) -> None:
     )
 
 
-def test_the_caller_of_a_leaf_without_a_frame_is_there(stacks: Stacks) -> None:
+def test_the_caller_of_a_leaf_without_a_frame_is_included(stacks: Stacks) -> None:
     """memmove < main.copyBlocks < main.copyAll, where a plain walk has no copyBlocks."""
     leaves = Counter(
         {k: h for k, h in stacks.items() if k[0][:1] == ("runtime.memmove",) and main_of(k[0])}
     )
     good = samples_of(leaves, lambda f: f[1] == "main.copyBlocks")
     assert good > FEW
-    # Until its prologue is done, a caller with a frame has lost its own caller; not this one.
+    # In its prologue a caller with a frame has no caller of its own yet; this one has.
     assert leaves.total() - good <= 1 + leaves.total() // 50, leaves.most_common(9)
 
 
@@ -139,24 +139,25 @@ def main_of(frames: tuple[str, ...]) -> bool:
     return any(name in ("main.copyAll", "main.workForC") for name in frames)
 
 
-def test_the_vdso_is_the_clock_of_its_caller(stacks: Stacks) -> None:
-    """The kernel's clock in user space is a leaf with its caller, and that caller's own work."""
+def test_the_vdso_belongs_to_its_caller(stacks: Stacks) -> None:
+    """The kernel's clock in user space is a leaf with its caller, and counts as the caller's
+    work."""
     clock = Counter({k: h for k, h in stacks.items() if "main.readClock" in k[0]})
     within = Counter({k: h for k, h in clock.items() if k[0][0] == "[vdso]"})
     assert within.total() > FEW
     assert all(category in (Category.USER, Category.SYSCALL) for _, category in within)
 
 
-def test_a_signal_handlers_stack_goes_on_below_it(stacks: Stacks) -> None:
-    """The handler of a signal, the kernel's frame, and what was interrupted or its caller."""
+def test_the_stack_below_a_signal_handler_is_included(stacks: Stacks) -> None:
+    """The handler of a signal, the kernel's frame, and the interrupted function or its caller."""
     handlers = Counter({k: h for k, h in stacks.items() if "runtime.sigtramp" in k[0]})
     if not handlers:
         pytest.skip("no sample found a signal's handler")
     for frames, category in handlers:
         below = frames[frames.index("runtime.sigtramp") + 1 :]
-        # The address in the kernel's frame, Go's own or with cgo the C library's. While sigtramp
-        # itself runs, it still saves registers: its frame is not linked yet, and the walk goes on
-        # at the caller of what was interrupted.
+        # The address in the kernel's frame is Go's own, or the C library's with cgo. While sigtramp
+        # itself runs, it still saves registers: its frame is not linked yet, and the walk continues
+        # at the caller of the interrupted function.
         if frames[0] != "runtime.sigtramp":
             assert below[0].startswith(("runtime.sigreturn", "libc.so", "__restore_rt")), frames
             below = below[1:]
@@ -164,8 +165,8 @@ def test_a_signal_handlers_stack_goes_on_below_it(stacks: Stacks) -> None:
         assert category in HANDLERS, frames
 
 
-def test_preemption_is_the_schedulers(stacks: Stacks) -> None:
-    """asyncPreempt stands on the loop that it interrupts, and is not that loop's work."""
+def test_preemption_counts_as_scheduler(stacks: Stacks) -> None:
+    """asyncPreempt is above the loop that it interrupts, and is not the loop's work."""
     preempted = Counter({k: h for k, h in stacks.items() if "runtime.asyncPreempt" in k[0]})
     for frames, category in preempted:
         assert category is not Category.USER, frames
@@ -174,7 +175,8 @@ def test_preemption_is_the_schedulers(stacks: Stacks) -> None:
 
 
 def test_the_goroutine_is_found_beyond_systemstack(stacks: Stacks) -> None:
-    """A mark worker's and an allocation's work on the thread's stack has its goroutine's frames."""
+    """Work of a mark worker and of an allocation on the thread's stack has its goroutine's
+    frames."""
     switched = Counter({k: h for k, h in stacks.items() if "runtime.systemstack" in k[0]})
     assert switched.total() > FEW
     workers = {f for f, _ in switched if any(name == "runtime.gcBgMarkWorker" for name in f)}
@@ -182,16 +184,16 @@ def test_the_goroutine_is_found_beyond_systemstack(stacks: Stacks) -> None:
     assert all(frames[-1].startswith("runtime.goexit") for frames in workers)
 
 
-def test_the_scheduler_is_not_the_parked_goroutines(
+def test_the_scheduler_does_not_belong_to_the_parked_goroutine(
     stacks: Stacks, build: tuple[str, Variants]
 ) -> None:
-    """Up to Go 1.24 a walk goes on behind mcall, into a goroutine that runs no more."""
+    """Up to Go 1.24 a walk continues beyond mcall, into a goroutine that no longer runs."""
     behind = Counter({k: h for k, h in stacks.items() if "runtime.mcall" in k[0]})
     assert behind.total() > FEW
     for frames, category in behind:
         before = frames[: frames.index("runtime.mcall")]
         assert category not in (Category.USER, Category.UNKNOWN), frames
-        # Letting go of the channel that the goroutine waits for is part of the channel's work.
+        # Releasing the channel that the goroutine waits for is part of the channel's work.
         assert (category is Category.CHAN) == ("runtime.chanparkcommit" in before), frames
         assert "[unknown]" not in frames
     ends = samples_of(behind, lambda f: f[-1] == "runtime.mcall")
@@ -199,8 +201,8 @@ def test_the_scheduler_is_not_the_parked_goroutines(
     assert ends >= behind.total() * 0.9 if minor(build[0]) >= 25 else ends < behind.total()
 
 
-def test_growing_stacks_are_seen_as_that(stacks: Stacks) -> None:
-    """newstack and copystack run on the thread's stack, under morestack."""
+def test_growing_stacks_have_their_category(stacks: Stacks) -> None:
+    """newstack and copystack run on the thread's stack, above morestack."""
     grown = Counter({k: h for k, h in stacks.items() if "runtime.morestack" in k[0]})
     assert grown.total() > FEW
     growth = sum(h for (_, c), h in grown.items() if c is Category.STACK_GROWTH)
@@ -218,7 +220,7 @@ def test_c_code_is_cgo_with_the_go_frames_that_called_it(stacks: Stacks) -> None
 
 
 @pytest.mark.usefixtures("with_c")
-def test_go_code_called_from_c_is_there_down_to_the_call(stacks: Stacks) -> None:
+def test_go_code_called_from_c_is_complete_down_to_the_call(stacks: Stacks) -> None:
     """An exported function called by C: all Go frames to crosscall2; the category is the code's."""
     called = Counter({k: h for k, h in stacks.items() if "main.workForC" in k[0]})
     assert called.total() > FEW

@@ -1,4 +1,4 @@
-"""A target counts what it should, and nothing else, in the kernel."""
+"""A target counts the selected processes, and no others, in the kernel."""
 
 from __future__ import annotations
 
@@ -30,8 +30,7 @@ def tgids(drain: Drain) -> set[int]:
 
 
 def test_pids_are_a_target(load: Callable[..., Load]) -> None:
-    """Only the processes that are followed; others are counted as filtered, and can be followed
-    later."""
+    """Only the selected processes; others are counted as filtered, and can be added later."""
     first, second = load(*PYTHON), load(*PYTHON)
     target = Target(tgids=frozenset({first.pid}))
     with Walk(499, target=target) as walk:
@@ -40,7 +39,7 @@ def test_pids_are_a_target(load: Callable[..., Load]) -> None:
         assert set().union(*map(tgids, walk.drains)) == {first.pid}
         assert walk.counted(Counter.FILTERED) > 0
         walk.sampler.follow({second.pid, 4_000_000})
-        walk.drain()  # has samples of before
+        walk.drain()  # has earlier samples
         second.wait_for_work(0.1)
         assert tgids(walk.drain()) == {second.pid}
         walk.sampler.follow(set())
@@ -50,7 +49,7 @@ def test_pids_are_a_target(load: Callable[..., Load]) -> None:
 
 
 def test_children_do_not_belong_to_a_pid(load: Callable[..., Load]) -> None:
-    """A PID is a process with its threads; what it forks has a PID of its own."""
+    """A PID is a process with its threads; its children have their own PIDs."""
     parent = load("python3", "-c", FORK)
     child = int(parent.line())
     with Walk(499, target=Target(tgids=frozenset({parent.pid}))) as walk:
@@ -65,7 +64,7 @@ def test_children_do_not_belong_to_a_pid(load: Callable[..., Load]) -> None:
 def test_cgroup_is_a_target_in_the_kernel(
     load: Callable[..., Load], group: Callable[[str], Group]
 ) -> None:
-    """A v2 cgroup and what is below it, told by the kernel itself: not its neighbours."""
+    """A v2 cgroup and its descendants, checked by the kernel itself: not its siblings."""
     inside, beside = group("inside"), group("inside-not")
     if inside.unified is None:
         pytest.skip("no cgroup v2 tree here")
@@ -104,7 +103,7 @@ def _removed(folder: Path) -> bool:
 def test_flags_of_the_command_line(
     go_binary: Callable[..., Path], load: Callable[..., Load], group: Callable[[str], Group]
 ) -> None:
-    """--cgroup and --pid report the Go processes they name, with samples, and no neighbour."""
+    """--cgroup and --pid report the selected Go processes, with samples, and no siblings."""
     own = group("own")
     path = go_binary("knownwork", VERSIONS[-1])
     inside = [load(path, "-busy", "0.4", group=own) for _ in range(2)]

@@ -34,7 +34,7 @@ from tests.mutants.operators import Mutant, mutants
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 TIMEOUT_S = 60
-"""Of processor time: a mutant that runs for longer loops, and counts as found."""
+"""CPU time: a mutant that runs longer loops, and counts as killed."""
 PYTEST = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:faulthandler"]
 
 
@@ -73,7 +73,7 @@ def _examples() -> None:
 
 
 def in_fork(work: Callable[[], Any]) -> Any:
-    """What ``work`` returns in a child; None if that has died."""
+    """The result of ``work`` in a child; None if that has died."""
     reader, writer = os.pipe()
     sys.stdout.flush()
     pid = os.fork()
@@ -101,7 +101,7 @@ def limited() -> None:
 
 
 class Loop:
-    """In place of pytest's loop over the tests: measures once, then tries mutants in forks."""
+    """Replaces pytest's loop over the tests: measures once, then tries mutants in forks."""
 
     def __init__(self, path: Path, tried: Sequence[Mutant]) -> None:
         self._path, self._tried = path, tried
@@ -187,7 +187,7 @@ def run(item: pytest.Item) -> bool:
 
 
 def replace_code(path: Path, tree: ast.Module) -> None:
-    """The functions that are loaded get the code they would have with this tree."""
+    """The loaded functions get the code that they would have with this tree."""
     codes: dict[tuple[str, int], types.CodeType] = {}
     waiting = [compile(tree, str(path), "exec", dont_inherit=True)]
     while waiting:
@@ -203,7 +203,7 @@ def replace_code(path: Path, tree: ast.Module) -> None:
 
 
 class Chosen:
-    """Runs the tests named, in this order."""
+    """Runs the named tests, in this order."""
 
     def __init__(self, tests: Sequence[str]) -> None:
         self._order = {test: i for i, test in enumerate(tests)}

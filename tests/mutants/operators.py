@@ -1,4 +1,4 @@
-"""The changes that are tried: each is one that a hurried hand could make."""
+"""The changes that are tried: each is a plausible mistake."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Path = tuple[tuple[str, int | None], ...]
 """From the module to a node: a field, and the place in it where it is a list."""
 
 _LIST_MAX = 40
-"""Elements of one display that are left out one by one: of a longer one every nth."""
+"""Elements of one display that are omitted one by one: of a longer one every nth."""
 
 _COMPARED: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Lt: (ast.LtE, ast.GtE),
@@ -89,7 +89,7 @@ def _places(
 
 
 def _is_left_out(node: ast.AST, field: str) -> bool:
-    """Types, decorators, texts for people, and what only tells the type checker something."""
+    """Types, decorators, texts for people, and what is only for the type checker."""
     return (
         field in ("annotation", "returns", "decorator_list", "format_spec", "bases")
         or isinstance(node, ast.Assert | ast.Import | ast.ImportFrom | ast.JoinedStr)

@@ -1,7 +1,7 @@
-"""The table of categories against the sources and binaries of real Go releases.
+"""The table of categories compared with the sources and binaries of real Go releases.
 
-The oracle is independent of the table: what a function is for follows from the file of Go's
-runtime in which it is defined, and which functions there are from the sources and the linker.
+The oracle is independent of the table: the purpose of a function follows from the file of Go's
+runtime that defines it, and the list of functions comes from the sources and the linker.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ SCHEDULER = {
     C.SCHED_PREEMPT,
     C.SCHED_SYSMON,
 }
-# What a file's functions may be, besides transparent. The comments name who is not of the file's
-# main trade.
+# Other categories that functions of a file may have, besides transparent. The comments name these
+# functions.
 EXPECTED: dict[str, set[int]] = {
     "chan.go": {C.CHAN},
     "select.go": {C.CHAN},
@@ -119,7 +119,7 @@ EXPECTED: dict[str, set[int]] = {
         CUT_MSTART,
     },
 }
-# The functions that every release since 1.21 runs most. A release that renames one shows here.
+# The most frequent functions of every release since 1.21. A release that renames one fails here.
 HOT = {
     "runtime.findRunnable": C.SCHED_FIND_WORK,
     "runtime.stealWork": C.SCHED_FIND_WORK,
@@ -202,8 +202,8 @@ def sources(version: str) -> list[Path]:
 
 
 @pytest.mark.parametrize("version", [*OLD_VERSIONS, *VERSIONS])
-def test_functions_are_what_their_source_file_is_for(version: str) -> None:
-    """Go's own division into files agrees with the table, function by function."""
+def test_functions_have_the_category_of_their_source_file(version: str) -> None:
+    """Go's own division into files matches the table, function by function."""
     wrong, checked = [], 0
     for file in sources(version):
         if file.name not in EXPECTED:
@@ -211,7 +211,8 @@ def test_functions_are_what_their_source_file_is_for(version: str) -> None:
         allowed = EXPECTED[file.name] | {TRANSPARENT}
         for name in functions(file):
             checked += 1
-            # What the runtime gives to other packages may be theirs as well: maps.clone.
+            # Functions that the runtime implements for other packages may belong to these:
+            # maps.clone.
             theirs = set() if name.startswith("runtime.") else {C.USER, HELPER}
             if function_code(name) not in allowed | theirs:
                 wrong.append(f"{file.name}: {name} is {function_code(name)}")
@@ -221,7 +222,7 @@ def test_functions_are_what_their_source_file_is_for(version: str) -> None:
 
 @pytest.mark.parametrize("version", [*OLD_VERSIONS, *VERSIONS])
 def test_source_functions_are_listed(version: str) -> None:
-    """Every function that the runtime's sources define for Linux has its place in the table."""
+    """Every function that the runtime's sources define for Linux has an entry in the table."""
     names = [
         name
         for file in sources(version)
@@ -234,7 +235,7 @@ def test_source_functions_are_listed(version: str) -> None:
 
 @pytest.mark.parametrize("version", [*OLD_VERSIONS, *VERSIONS])
 def test_linked_functions_are_listed(version: str) -> None:
-    """So has every function in a built binary: closures, wrappers and assembly included."""
+    """Also every function in a built binary: closures, wrappers and assembly included."""
     listing = subprocess.run(
         ["go", "tool", "nm", go_binary("symbols", version)],
         check=True,
@@ -254,5 +255,5 @@ def test_linked_functions_are_listed(version: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(HOT))
 def test_hot_function(name: str) -> None:
-    """The functions that profiles are made of have their category."""
+    """The most frequent functions of profiles have their category."""
     assert function_code(name) == HOT[name]

@@ -1,4 +1,4 @@
-"""The corpus with a tenth of the addresses; with all of them: make corpus."""
+"""The corpus with a tenth of the addresses; `make corpus` uses all of them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ ROOT = Path(__file__).parents[2]
 PCS = 20_000
 
 
-def test_every_release_and_known_programs_are_in_it() -> None:
-    """One of each minor release from 1.2 to 1.27, and names that tell binaries apart."""
+def test_the_corpus_has_every_release_and_known_programs() -> None:
+    """One of each minor release from 1.2 to 1.27, and unique names of binaries."""
     assert [version.split(".")[1] for version in RELEASES] == [str(n) for n in range(2, 28)]
     assert len(APPLICATIONS) >= 8
     names = [entry.name for entry in entries()]
     assert len(set(names)) == len(names)
 
 
-def test_nothing_binary_is_in_git() -> None:
-    """Of what is built, only how: no file that git holds is an ELF file."""
+def test_git_has_no_binary() -> None:
+    """The repository has only the instructions to build them, and no ELF file."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True)
     if listed.returncode:
         pytest.skip("not a clone")
@@ -35,8 +35,8 @@ def test_nothing_binary_is_in_git() -> None:
     assert [path for path in present if path.read_bytes()[:4] == b"\x7fELF"] == []
 
 
-def test_one_disagreement_shows() -> None:
-    """In the table and in the verdict, whichever judge it is of; silence is no agreement."""
+def test_a_single_disagreement_is_reported() -> None:
+    """In the table and in the verdict, for each judge; no answer is no agreement."""
     most, every = Opinion(10, 9, ("0x1: a, not b",)), Opinion(10, 10)
     assert not Verdict("x", 3, 10, most, every, every).unanimous
     assert not Verdict("x", 3, 10, every, most, every).unanimous
@@ -51,8 +51,8 @@ def test_one_disagreement_shows() -> None:
 @pytest.mark.slow
 @pytest.mark.toolchain
 @pytest.mark.parametrize("wanted", entries(), ids=lambda entry: entry.name)
-def test_symbols_are_what_go_says(wanted: Build | Application) -> None:
-    """Names, files, lines and inlined calls of this binary, by every judge that speaks."""
+def test_symbols_match_go(wanted: Build | Application) -> None:
+    """Names, files, lines and inlined calls of this binary, by every available judge."""
     if isinstance(wanted, Application) and not is_built(wanted, stripped=True):
         pytest.skip("not built: make corpus")
     entry = build(wanted)

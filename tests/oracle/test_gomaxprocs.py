@@ -1,4 +1,4 @@
-"""GOMAXPROCS read from outside against what the processes themselves say."""
+"""GOMAXPROCS read from outside, compared with the output of the processes."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def look_at(path: Path, version: str) -> Binary:
 
 
 class Running:
-    """A program of tests/programs that prints its GOMAXPROCS whenever it is asked."""
+    """A program of tests/programs that prints its GOMAXPROCS on request."""
 
     def __init__(self, path: Path, version: str, process: subprocess.Popen[str]) -> None:
         self.binary = look_at(path, version)
@@ -114,7 +114,7 @@ class Running:
         return read_gomaxprocs("/proc", self.pid, self.binary.addresses, self._bias)
 
     def facts(self) -> Facts:
-        """All from the outside, as the agent does it."""
+        """Everything from outside, as in the agent."""
         environment = read_environment("/proc", self.pid, VARIABLES)
         online = read_online_cpus("/sys")
         cgroups = Cgroups(find_hierarchies("/proc", "/sys/fs/cgroup"))
@@ -152,7 +152,7 @@ def running(path: Path, version: str, *wrapper: str, **variables: str) -> Iterat
 
 
 @builds
-def test_the_value_read_is_the_value_the_process_prints(
+def test_the_value_read_is_the_value_of_the_process(
     go_binary: GoBinary, version: str, variants: tuple[str, ...]
 ) -> None:
     """With the variable at 1, 2, 7 and 192, and with the default."""
@@ -168,7 +168,7 @@ def test_the_value_read_is_the_value_the_process_prints(
 
 
 @builds
-def test_a_call_is_seen_at_once_and_told_from_the_variable(
+def test_a_call_is_detected_and_distinguished_from_the_variable(
     go_binary: GoBinary, version: str, variants: tuple[str, ...]
 ) -> None:
     path = go_binary("gomaxprocs", version, *variants)
@@ -183,10 +183,10 @@ def test_a_call_is_seen_at_once_and_told_from_the_variable(
 
 @pytest.mark.parametrize("version", VERSIONS + OLD_VERSIONS)
 @pytest.mark.parametrize("machine", ["amd64", "arm64"])
-def test_the_address_found_is_the_symbols_also_without_sections(
+def test_the_address_is_that_of_the_symbol_also_without_sections(
     go_binary: GoBinary, version: str, machine: str
 ) -> None:
-    """Wiping the section headers moves nothing, so both files must give the same address."""
+    """Removing the section headers moves nothing, so both files must give the same address."""
     variants = ("arm64",) if machine == "arm64" else ()
     plain = look_at(go_binary("gomaxprocs", version, *variants), version)
     wiped = look_at(go_binary("gomaxprocs", version, *variants, "nosections"), version)
@@ -199,8 +199,8 @@ def test_the_address_found_is_the_symbols_also_without_sections(
 
 @pytest.mark.parametrize("version", [v for v in VERSIONS if minor(v) >= 24])
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="built for this machine only")
-def test_values_the_runtime_ignores_are_ignored(go_binary: GoBinary, version: str) -> None:
-    """Every spelling is judged as the process judges it."""
+def test_values_ignored_by_the_runtime_are_ignored(go_binary: GoBinary, version: str) -> None:
+    """Every spelling has the same effect as in the process."""
     path = go_binary("gomaxprocs", version)
     for text in ("", "0", "-2", "+4", " 4", "4 ", "4x", "0x4", "1_0", "007", "2147483648"):
         with running(path, version, GOMAXPROCS=text) as program:
@@ -257,7 +257,7 @@ def test_the_container_default_of_a_real_cgroup(
 ) -> None:
     """The limit counts from two CPUs on, and only below the number of CPUs.
 
-    The open limit file gives away that the runtime follows it.
+    The open limit file shows that the runtime follows it.
     """
     path = go_binary("container", version)
     with running(path, version, *limited(quota_us)) as program:
@@ -273,7 +273,7 @@ def test_the_container_default_of_a_real_cgroup(
 
 @pytest.mark.kernel
 @pytest.mark.parametrize("version", [v for v in VERSIONS if minor(v) >= FLAGGED])
-def test_an_old_go_line_turns_the_container_default_off(
+def test_an_old_go_line_disables_the_container_default(
     go_binary: GoBinary, limited: Limited, version: str
 ) -> None:
     """GOPATH mode counts as go 1.20: DefaultGODEBUG says so, and no limit file is open."""
@@ -296,7 +296,7 @@ def test_an_old_go_line_turns_the_container_default_off(
 def test_automaxprocs_in_a_real_cgroup(
     go_binary: GoBinary, limited: Limited, version: str, quota_us: int
 ) -> None:
-    """It rounds down, to no less than 1, and does not mind the number of CPUs."""
+    """It rounds down, to at least 1, and ignores the number of CPUs."""
     path = go_binary("automaxprocs", version)
     with running(path, version, *limited(quota_us)) as program:
         assert program.printed == max(1, quota_us // 100_000)

@@ -1,6 +1,6 @@
-"""Damaged and truncated Go binaries: an answer or a named reason, never another exception.
+"""Damaged and truncated Go binaries: an answer or a reason, never another exception.
 
-The real binaries of each layout are damaged where it hurts: in the ELF headers, the pclntab's
+The real binaries of each layout are damaged in sensitive parts: in the ELF headers, the pclntab's
 header, function table and records, the tables by program counter, and the moduledata.
 """
 
@@ -33,7 +33,7 @@ each_layout = pytest.mark.parametrize(
     ("version", "variants"), CASES, ids=["-".join((v, *w)) for v, w in CASES]
 )
 DAMAGES = 80
-READ_LIMIT = 30  # times the file's size, for everything asked of it
+READ_LIMIT = 30  # times the file's size, for all operations
 
 
 class CountingReader(BytesReader):
@@ -60,7 +60,7 @@ class Answer:
 
 
 def interrogate(data: bytes) -> Answer:
-    """Everything gotax asks of a binary."""
+    """All operations of gotax on a binary."""
     reader = CountingReader(data)
     reasons = []
     frames: list[tuple[Frame, ...]] = []
@@ -90,7 +90,7 @@ def data(go_binary: Callable[..., Path], version: str, variants: tuple[str, ...]
 
 
 def places(data: bytes) -> Iterator[tuple[str, int, int]]:
-    """(what, file offset, length) of what is worth damaging."""
+    """(what, file offset, length) of the parts to damage."""
     elf = parse_elf(BytesReader(data))
     build = parse_buildinfo(elf)
     assert build is not None
@@ -126,12 +126,12 @@ def test_damage_is_refused_or_survived(data: bytes) -> None:
             reasons.setdefault(what, set()).add(answer.reason)
             assert answer.reader.bytes < READ_LIMIT * len(data), what
             assert answer.reader.count < 100_000, what
-    assert all(found - {""} for what, found in reasons.items()), reasons  # it did hurt
+    assert all(found - {""} for what, found in reasons.items()), reasons  # the damage had an effect
 
 
 @each_layout
 def test_truncation_is_refused_or_harmless(data: bytes) -> None:
-    """A file cut off anywhere: ParseError, or the whole file's answers."""
+    """A file cut at any offset: ParseError, or the answers of the whole file."""
     whole = interrogate(data)
     assert not whole.reason
     rng = np.random.default_rng(5)
@@ -147,7 +147,7 @@ def test_truncation_is_refused_or_harmless(data: bytes) -> None:
 
 @pytest.mark.parametrize("version", ["1.18.10", "1.24.13", "1.27.3"])
 def test_text_in_several_sections_is_refused(go_binary: Callable[..., Path], version: str) -> None:
-    """One that is moved makes maxpc another than the function table's: no address is certain."""
+    """If one is moved, maxpc differs from the function table's: no address is certain."""
     data = bytearray(go_binary("symbols", version).read_bytes())
     elf = parse_elf(BytesReader(bytes(data)))
     table = parse_pclntab(elf, f"go{version}")

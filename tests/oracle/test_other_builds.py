@@ -1,4 +1,4 @@
-"""Builds out of the ordinary, against addr2line and the running program, and GOMAXPROCS in them."""
+"""Unusual builds, compared with addr2line and the running program, and GOMAXPROCS in them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STATIC_PIE = "-linkmode=external -extldflags=-static-pie"
 
 @dataclass(frozen=True)
 class Way:
-    """Arguments of ``go build``, its environment, and what is done to the binary."""
+    """Arguments of ``go build``, its environment, and changes of the binary."""
 
     name: str
     version: str
@@ -124,7 +124,7 @@ def program(way: Way) -> Iterator[Program]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_symbols_and_gomaxprocs_are_what_go_says(program: Program) -> None:
+def test_symbols_and_gomaxprocs_match_go(program: Program) -> None:
     """Names, lines and inlined calls by both judges; GOMAXPROCS by the symbol's address."""
     asked = oracle.questions(program, PCS)
     frames = program.pclntab.frames(asked.pcs)
@@ -174,8 +174,8 @@ def garbled() -> Path:
 
 
 @pytest.mark.slow
-def test_what_garble_made_is_refused_by_name(tmp_path: Path) -> None:
-    """It changes the table's magic number and hides the entries: nothing in it is guessed."""
+def test_a_binary_of_garble_is_refused(tmp_path: Path) -> None:
+    """garble changes the table's magic number and hides the entries: gotax does not guess."""
     path = tmp_path / "garbled"
     shutil.copy(garbled(), path)
     with pytest.raises(UserError, match=r"garble.*\(pclntab-magic\)"):

@@ -1,4 +1,4 @@
-"""What is read of a runtime besides GOMAXPROCS against what the runtime itself says."""
+"""The state of a runtime besides GOMAXPROCS, compared with the runtime's own values."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ builds = pytest.mark.parametrize(
 
 @functools.cache
 def look_at(path: Path, version: str) -> tuple[StateAddresses, dict[str, range]]:
-    """Addresses, and where the symbols of the variables are that they are parts of."""
+    """Addresses, and the symbols of the variables that contain them."""
     with FileReader(path) as reader:
         elf = parse_elf(reader)
         symbols = {name: elf.symbol(name) for name in VARIABLES}
@@ -52,7 +52,7 @@ class Running:
     bias: int
 
     def ask(self, line: str) -> tuple[int, RuntimeState]:
-        """GOMAXPROCS, and the rest, as the program says it."""
+        """GOMAXPROCS, and the rest, as printed by the program."""
         assert self.process.stdin is not None
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
@@ -67,7 +67,7 @@ class Running:
         return read_state("/proc", self.process.pid, self.addresses, self.bias)
 
     def wait_for_idle(self, wanted: int) -> None:
-        """Once nobody looks for work any more."""
+        """Once no thread searches for work any more."""
         deadline = time.monotonic() + PATIENCE_S
         while (found := self.read().idle_ps) != wanted:
             assert time.monotonic() < deadline, f"{found} idle Ps, not {wanted}"
@@ -97,7 +97,7 @@ def without_idle(state: RuntimeState) -> tuple[int | None, int | None, int | Non
 
 
 @builds
-def test_gc_settings_and_cycles_are_what_the_runtime_says(
+def test_gc_settings_and_cycles_match_the_runtime(
     go_binary: GoBinary, version: str, variants: tuple[str, ...]
 ) -> None:
     """From the environment, and after every change; GOGC since 1.18, the limit since 1.19."""
@@ -117,7 +117,7 @@ def test_gc_settings_and_cycles_are_what_the_runtime_says(
 def test_idle_ps_are_those_without_work(
     go_binary: GoBinary, version: str, variants: tuple[str, ...]
 ) -> None:
-    """All while the program waits for input; with three busy goroutines of eight Ps five."""
+    """All while the program waits for input; five of eight Ps with three busy goroutines."""
     path = go_binary("runtimestate", version, *variants)
     with running(path, version, GOMAXPROCS="8", GOGC="off") as program:
         program.wait_for_idle(8)
@@ -127,10 +127,10 @@ def test_idle_ps_are_those_without_work(
 
 @pytest.mark.parametrize("version", VERSIONS + OLDER)
 @pytest.mark.parametrize("machine", ["amd64", "arm64"])
-def test_addresses_lie_in_their_variables_also_without_sections(
+def test_addresses_are_within_their_variables_also_without_sections(
     go_binary: GoBinary, version: str, machine: str
 ) -> None:
-    """As the symbols say where there are any; both files must give the same addresses."""
+    """By the symbols if there are any; both files must give the same addresses."""
     variants = ("arm64",) if machine == "arm64" else ()
     found, extents = look_at(go_binary("gomaxprocs", version, *variants), version)
     wiped, none = look_at(go_binary("gomaxprocs", version, *variants, "nosections"), version)

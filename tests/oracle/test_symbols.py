@@ -1,4 +1,4 @@
-"""Go's own tools, the program's own runtime, and DWARF as judges of the symbolizer.
+"""The symbolizer compared with Go's own tools, the program's own runtime, and DWARF.
 
 The same with every release, all builds and a hundred times the addresses: tests/corpus.
 """
@@ -54,7 +54,7 @@ def sampled_pcs(program: Program) -> UInt64Array:
 
 @every_build
 def test_addr2line_agrees(program: Program) -> None:
-    """The outermost function, and the innermost file and line, are what addr2line says."""
+    """The outermost function, and the innermost file and line, are those of addr2line."""
     pcs = oracle.questions(program, PCS).pcs
     opinion = oracle.by_addr2line(program, pcs, program.pclntab.frames(pcs))
     if not opinion.asked:
@@ -64,7 +64,7 @@ def test_addr2line_agrees(program: Program) -> None:
 
 @every_build
 def test_the_running_program_agrees(program: Program) -> None:
-    """Whole chains of inlined calls are what the runtime says inside the process."""
+    """Whole chains of inlined calls are those of the runtime inside the process."""
     asked = oracle.questions(program, PCS)
     opinion = oracle.by_runtime(program, asked, program.pclntab.frames(asked.pcs))
     if not opinion.asked:
@@ -73,7 +73,7 @@ def test_the_running_program_agrees(program: Program) -> None:
 
 
 def test_go_1_2_leaves_no_version(go_binary: Callable[..., Path]) -> None:
-    """Up to Go 1.3 a binary does not say its version: its table is known by its records."""
+    """Up to Go 1.3 a binary has no version: its table is recognised by its records."""
     path = go_binary("symbols", "1.2.2")
     twins = [go_binary("symbols", "1.2.2", *lost) for lost in (("stripped",), ("nosections",))]
     verdict = oracle.judge("go1.2.2", "1.2.2", path, twins, PCS)
@@ -82,7 +82,7 @@ def test_go_1_2_leaves_no_version(go_binary: Callable[..., Path]) -> None:
 
 
 def test_a_wrong_name_is_a_disagreement(go_binary: Callable[..., Path]) -> None:
-    """The judges can say no: to another function, line or chain, and to one that is missing."""
+    """The judges detect another function, line or chain, and a missing one."""
     version = VERSIONS[-1]
     with oracle.opened(go_binary("symbols", version), version) as program:
         asked = oracle.questions(program, PCS)
@@ -97,7 +97,7 @@ def test_a_wrong_name_is_a_disagreement(go_binary: Callable[..., Path]) -> None:
 
 
 @every_build
-def test_the_class_map_says_what_the_symbols_say(program: Program) -> None:
+def test_the_class_map_matches_the_symbols(program: Program) -> None:
     """At every address the codes of its frames, and whether there is one."""
     table = program.pclntab
     reader = ClassMapReader(table, function_code)
@@ -116,7 +116,7 @@ def test_the_class_map_says_what_the_symbols_say(program: Program) -> None:
 
 
 def code_of(frame: Frame) -> int:
-    """Marks of the linker, which no code stands behind, look like C functions."""
+    """Marks of the linker without code look like C functions."""
     return NATIVE if frame.kind is FrameKind.NATIVE else function_code(frame.function)
 
 
@@ -161,8 +161,8 @@ def test_dwarf_agrees_on_inlined_calls(program: Program) -> None:
         if mine != chain:
             wrong.append((hex(pc), mine, chain))
     assert deep > 100
-    # About one in four thousand: DWARF's line at a function's end, or a wrapper it leaves out,
-    # where addr2line and the runtime side with the table.
+    # About one in four thousand: DWARF's line at a function's end, or a wrapper that it omits;
+    # addr2line and the runtime agree with the table.
     assert len(wrong) <= len(pcs) // 1000, wrong
 
 
@@ -176,14 +176,17 @@ def twin_frames(version: str, variants: Variants) -> tuple[list[tuple[Frame, ...
 
 @every_build
 @pytest.mark.parametrize("lost", [("stripped",), ("stripped", "nosections")])
-def test_a_stripped_twin_answers_alike(version: str, variants: Variants, lost: Variants) -> None:
+def test_a_stripped_twin_gives_the_same_answers(
+    version: str, variants: Variants, lost: Variants
+) -> None:
     """Neither the symbol table nor the section headers are needed."""
     assert twin_frames(version, (*variants, *lost)) == twin_frames(version, variants)
 
 
 @pytest.mark.parametrize("version", [v for v in (*OLD_VERSIONS, *VERSIONS) if minor(v) >= 16])
 def test_relocations_are_applied(go_binary: Callable[..., Path], version: str) -> None:
-    """A PIE whose relocated words are zero in the file, as lld leaves them, answers alike."""
+    """A PIE whose relocated words are zero in the file, as lld writes them, gives the same
+    answers."""
     path = go_binary("symbols", version, "pie", "stripped")
     data = bytearray(path.read_bytes())
     elf = parse_elf(BytesReader(bytes(data)))

@@ -17,7 +17,7 @@ import grpc
 import pytest
 from gotax.exporters.credentials import Credentials
 from gotax.exporters.endpoint import Endpoint
-from gotax.exporters.stream.exporter import Identity, StreamExporter
+from gotax.exporters.stream.exporter import AgentIdentity, StreamExporter
 from gotax.exporters.stream.spool import Bounds, Spool
 from gotax.wire.v1 import ingest_pb2
 from gotax_collector.ingest.limits import Limits
@@ -41,6 +41,12 @@ TOKENS = f"""
 """
 METHOD = "/gotax.wire.v1.IngestService/Stream"
 HELLO = ingest_pb2.StreamRequest(hello=ingest_pb2.Hello(agent="stranger")).SerializeToString()
+
+
+def _channel(running: Collecting) -> grpc.Channel:
+    """A connection of its own."""
+    options = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_send_message_length", -1))
+    return grpc.insecure_channel(f"127.0.0.1:{running.port}", options=options)
 
 
 def _opened(channel: grpc.Channel) -> grpc.StreamStreamMultiCallable[bytes, bytes]:
@@ -115,7 +121,9 @@ def guarded(files: Files, tmp_path: Path) -> Iterator[Guarded]:
                 token_file=str(tmp_path / "token"),
             ),
         )
-        agent = StreamExporter(endpoint, Identity("honest", "n"), Spool("", Bounds(1 << 20, 60)))
+        agent = StreamExporter(
+            endpoint, AgentIdentity("honest", "n"), Spool("", Bounds(1 << 20, 60))
+        )
         agent.publish(story_window())
         eventually(lambda: agent.statistics().acknowledged == 1)
         yield Guarded(running, store, files)
@@ -278,12 +286,12 @@ def test_more_agents_than_a_collector_takes() -> None:
     """One stream too many is refused as UNAVAILABLE."""
     with (
         collecting(MemoryStore(), Setup(limits=Limits(streams=1))) as running,
-        grpc.insecure_channel(f"127.0.0.1:{running.port}") as channel,
+        _channel(running) as channel,
+        _channel(running) as other,
     ):
-        stream = _opened(channel)
-        held = stream(_endless([HELLO]), timeout=PATIENCE_S)
+        held = _opened(channel)(_endless([HELLO]), timeout=PATIENCE_S)
         next(held)
-        second = stream(iter([HELLO]), timeout=PATIENCE_S)
+        second = _opened(other)(iter([HELLO]), timeout=PATIENCE_S)
         with pytest.raises(grpc.RpcError):
             list(second)
         assert second.code() is grpc.StatusCode.UNAVAILABLE

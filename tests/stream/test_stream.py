@@ -15,7 +15,7 @@ from gotax.exporters.credentials import Credentials
 from gotax.exporters.endpoint import Endpoint
 from gotax.exporters.stream import encoding
 from gotax.exporters.stream import exporter as module
-from gotax.exporters.stream.exporter import Identity, StreamExporter
+from gotax.exporters.stream.exporter import AgentIdentity, StreamExporter
 from gotax.exporters.stream.spool import Bounds, Spool
 from gotax.window import Window
 from gotax.wire.v1 import report_pb2
@@ -36,7 +36,7 @@ BOUNDS = Bounds(8 << 20, 3600)
 
 def exporter(port: int, folder: str = "", name: str = "a") -> StreamExporter:
     endpoint = Endpoint("127.0.0.1", port, is_secure=False)
-    return StreamExporter(endpoint, Identity(name, name), Spool(folder, BOUNDS))
+    return StreamExporter(endpoint, AgentIdentity(name, name), Spool(folder, BOUNDS))
 
 
 def publish(agent: StreamExporter, *windows: Window) -> None:
@@ -229,7 +229,7 @@ def test_an_agent_takes_renewed_certificates(
                 ca=own.authority, certificate=own.agent_cert, key=own.agent_key
             ),
         )
-        agent = StreamExporter(endpoint, Identity("a", "a"), Spool("", BOUNDS))
+        agent = StreamExporter(endpoint, AgentIdentity("a", "a"), Spool("", BOUNDS))
         agent.publish(story_window())
         eventually(lambda: agent.statistics().acknowledged == 1)
         time.sleep(0.05)  # another time of modification

@@ -1,4 +1,4 @@
-"""A host as a folder: /proc, /sys and cgroup v2 with as many processes as a test wants."""
+"""A host as a folder: /proc, /sys and cgroup v2 with any number of processes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Program:
 
 
 class Host:
-    """Roots below ``folder``. Processes come, change and go by its methods."""
+    """Roots below ``folder``. Its methods start, change and end processes."""
 
     def __init__(self, folder: Path, cpus: str = "0-3") -> None:
         self.proc = folder / "proc"
@@ -37,17 +37,17 @@ class Host:
         self.cgroups = self.sys / "fs/cgroup"
         self.roots = Roots(str(self.proc), str(self.sys))
         self._mounts = f"31 23 0:27 / {self.cgroups} rw,nosuid shared:9 - cgroup2 cgroup2 rw\n"
-        for who in ("self", "1"):
-            (self.proc / who / "ns").mkdir(parents=True)
-            (self.proc / who / "ns/cgroup").write_bytes(b"")
-            (self.proc / who / "mountinfo").write_text(self._mounts)
-            (self.proc / who / "cgroup").write_text("0::/\n")
+        for pid in ("self", "1"):
+            (self.proc / pid / "ns").mkdir(parents=True)
+            (self.proc / pid / "ns/cgroup").write_bytes(b"")
+            (self.proc / pid / "mountinfo").write_text(self._mounts)
+            (self.proc / pid / "cgroup").write_text("0::/\n")
         (self.sys / "devices/system/cpu").mkdir(parents=True)
         (self.sys / "devices/system/cpu/online").write_text(f"{cpus}\n")
         self.cgroups.mkdir(parents=True)
 
     def cgroup(self, path: str, cpu_max: str = "max 100000") -> int:
-        """Make a cgroup; its id."""
+        """Creates a cgroup; returns its id."""
         folder = self.cgroups / path.strip("/")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "cpu.max").write_text(f"{cpu_max}\n")
@@ -60,8 +60,8 @@ class Host:
     def start(
         self, pid: int, start_ticks: int, program: Program | None, cgroup: str = "/", stack: int = 1
     ) -> None:
-        """A process; a kernel thread without a program. Also what exec does to one that is there
-        (``stack`` is where the kernel put its stack)."""
+        """Starts a process; without a program, a kernel thread. Also replaces an existing one, as
+        exec does. (``stack`` is the address of its stack.)"""
         folder = self.proc / str(pid)
         self.end(pid)
         (folder / "fd").mkdir(parents=True)
@@ -85,14 +85,14 @@ class Host:
         shutil.rmtree(self.proc / str(pid), ignore_errors=True)
 
     def spoil(self, pid: int, name: str, data: bytes = b"\xff\0garbage") -> None:
-        """Replace one file of a process by what nobody expects."""
+        """Replaces one file of a process by invalid content."""
         self.hide(pid, name)
         path = self.proc / str(pid) / name
         if path.parent.exists():
             path.write_bytes(data)
 
     def hide(self, pid: int, name: str) -> None:
-        """Make one file of a process vanish, as if it ended while it was read."""
+        """Removes one file of a process, as if it ended while it was read."""
         path = self.proc / str(pid) / name
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

@@ -1,4 +1,4 @@
-"""`gotax addr2line` with files that are no Go binaries, and lines that are no addresses."""
+"""`gotax addr2line` with invalid binaries and invalid addresses."""
 
 from __future__ import annotations
 
@@ -38,10 +38,8 @@ HEADER_32 = b"\x7fELF\x01\x01\x01".ljust(16, b"\0") + struct.pack(
         (HEADER.replace(b"\x02\x01", b"\x02\x02") + bytes(100), "32-bit or big-endian"),
     ],
 )
-def test_a_file_that_is_no_binary_is_told_in_a_sentence(
-    tmp_path: Path, content: bytes, said: str
-) -> None:
-    """With its path, and the name that the metrics have for it."""
+def test_an_invalid_binary_is_one_sentence(tmp_path: Path, content: bytes, said: str) -> None:
+    """With its path, and the reason as in the metrics."""
     path = tmp_path / "file"
     path.write_bytes(content)
     with pytest.raises(UserError, match=said) as refusal:
@@ -49,8 +47,8 @@ def test_a_file_that_is_no_binary_is_told_in_a_sentence(
     assert str(path) in str(refusal.value)
 
 
-def test_packed_by_upx_is_said(tmp_path: Path) -> None:
-    """The layout that UPX leaves: no sections, and its l_info behind the program headers."""
+def test_a_binary_packed_by_upx_is_named_as_such(tmp_path: Path) -> None:
+    """UPX leaves no sections, and its l_info after the program headers."""
     info = b"\x1a\x2b\x3c\x4dUPX!\x40\x08\x0e\x16" + bytes(3000)
     path = tmp_path / "packed"
     path.write_bytes(make_elf([(1, 5, 0, 0x400000, 3000)], [], info))
@@ -61,23 +59,24 @@ def test_packed_by_upx_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "missing", "\0"])
-def test_what_is_not_there_or_no_file(tmp_path: Path, name: str) -> None:
-    """A folder, a path that leads nowhere, and one that no path can be."""
+def test_a_missing_file_or_folder_is_an_error(tmp_path: Path, name: str) -> None:
+    """A folder, a missing path, and an invalid path."""
     with pytest.raises(UserError):
         open_binary(f"{tmp_path}/{name}")
 
 
 @pytest.mark.toolchain
 @pytest.mark.parametrize("text", ["zz", "-5", "1_0", "0x", "1" * 17, "\u0663", "1 2", "+1"])
-def test_a_line_that_is_no_address_is_unknown(go_binary: Callable[..., Path], text: str) -> None:
-    """Python's own idea of a number has underscores and other people's digits."""
+def test_an_invalid_address_is_unknown(go_binary: Callable[..., Path], text: str) -> None:
+    """Python's own numbers may have underscores and non-ASCII digits."""
     binary = open_binary(str(go_binary("symbols", "1.27.3")))
     assert "".join(addr2line(binary, [text])) == f"{text}\t?\t?\t?\touter\n"
 
 
 @pytest.mark.toolchain
-def test_what_has_no_name_is_a_question_mark(go_binary: Callable[..., Path]) -> None:
-    """Below the first function, beyond the last, and the highest address; blank lines go."""
+def test_an_unknown_address_is_a_question_mark(go_binary: Callable[..., Path]) -> None:
+    """Below the first function, beyond the last, and the highest address; blank lines are
+    ignored."""
     binary = open_binary(str(go_binary("symbols", "1.27.3")))
     assert binary.pclntab is not None
     start = f"0x{binary.pclntab.text_start:x}"
@@ -89,8 +88,8 @@ def test_what_has_no_name_is_a_question_mark(go_binary: Callable[..., Path]) -> 
 
 
 @pytest.mark.toolchain
-def test_what_is_around_a_bad_line_is_answered(go_binary: Callable[..., Path]) -> None:
-    """As Go's addr2line does: an answer does not depend on what was there with it."""
+def test_an_invalid_line_does_not_affect_others(go_binary: Callable[..., Path]) -> None:
+    """As in Go's addr2line: an answer does not depend on the other lines."""
     binary = open_binary(str(go_binary("symbols", "1.27.3")))
     assert binary.pclntab is not None
     good = f"{binary.pclntab.text_start:x}"
@@ -118,7 +117,7 @@ def command(path: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def read_answer(process: subprocess.Popen[bytes], length: int) -> str:
-    """So many bytes; fails when they do not come."""
+    """Reads this many bytes; fails if they do not come."""
     assert process.stdout is not None
     answer = b""
     while len(answer) < length:
@@ -132,7 +131,7 @@ def read_answer(process: subprocess.Popen[bytes], length: int) -> str:
 
 @pytest.mark.toolchain
 def test_a_client_that_waits_for_each_answer_gets_it(go_binary: Callable[..., Path]) -> None:
-    """As pprof speaks to addr2line: an address, its answer, and only then the next address."""
+    """As pprof uses addr2line: an address, its answer, and only then the next address."""
     path = go_binary("symbols", "1.27.3")
     binary = open_binary(str(path))
     assert binary.pclntab is not None
@@ -148,7 +147,7 @@ def test_a_client_that_waits_for_each_answer_gets_it(go_binary: Callable[..., Pa
 def test_many_addresses_through_a_pipe_are_each_answered_once(
     go_binary: Callable[..., Path],
 ) -> None:
-    """More than are read at a time, the last one without the end of its line."""
+    """More than are read at a time; the last line has no line break."""
     path = go_binary("symbols", "1.27.3")
     binary = open_binary(str(path))
     assert binary.pclntab is not None
@@ -160,10 +159,10 @@ def test_many_addresses_through_a_pipe_are_each_answered_once(
 
 
 @pytest.mark.toolchain
-def test_two_processes_say_what_one_says(
+def test_two_processes_give_the_same_answers(
     go_binary: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the order of the questions, unknown addresses and one asked twice included."""
+    """In the order of the questions, including unknown and repeated addresses."""
     binary = open_binary(str(go_binary("symbols", "1.27.3")))
     assert binary.pclntab is not None
     start = binary.pclntab.text_start
@@ -176,8 +175,8 @@ def test_two_processes_say_what_one_says(
     assert alone.count("\n") >= len(asked)
 
 
-def test_what_is_damaged_takes_nothing_with_it(tmp_path: Path) -> None:
-    """Of five functions one has a table outside of the file: the other four have their lines."""
+def test_a_damaged_function_does_not_affect_others(tmp_path: Path) -> None:
+    """The table of one of five functions is outside the file: the other four have their lines."""
     tables = encode([(0, 1)], 1), encode([(1, 1)], 1), encode([(9, 1)], 1)
     functions = [Function(b"f%d" % n, 1, *tables, b"", (), (b"", b"file.go"), 1) for n in range(5)]
     data = bytearray(write(Specimen(LAYOUTS[-1], tuple(functions))))
@@ -192,8 +191,8 @@ def test_what_is_damaged_takes_nothing_with_it(tmp_path: Path) -> None:
     assert known == [True, True, True, False, True]
 
 
-def test_lines_come_as_they_are_there() -> None:
-    """Whole ones only, wherever a write or a read ends; the last one need not end."""
+def test_available_lines_are_complete_lines() -> None:
+    """Wherever a write or a read ends; the last line needs no line break."""
     reading, writing = os.pipe()
     try:
         lines = available_lines(reading)
@@ -212,8 +211,8 @@ def test_lines_come_as_they_are_there() -> None:
             os.close(writing)
 
 
-def test_a_line_without_end_is_not_collected() -> None:
-    """It is no address long before: what was read of it comes as it is, to be refused."""
+def test_an_endless_line_is_not_buffered() -> None:
+    """It is too long for an address: it is passed on in parts, and refused."""
     with open("/dev/zero", "rb") as zeros:
         (line,) = next(available_lines(zeros.fileno()))
     assert len(line) < 2 << 20

@@ -36,7 +36,7 @@ SECRET = "hunter2"
         ("https://[10.0.0.5]:10250", ("https", "10.0.0.5", 10250, "")),
         ("https://[FD00::5]:10250", ("https", "fd00::5", 10250, "")),
         ("https://[fd00::5]", ("https", "fd00::5", 10250, "")),
-        # What the chart's https://$(NODE_IP):10250 becomes on a node of IPv6.
+        # The chart's https://$(NODE_IP):10250 on a node with IPv6.
         ("https://fd00::5:10250", ("https", "fd00::5", 10250, "")),
         ("https://2001:db8:0:0:0:0:0:5:443", ("https", "2001:db8:0:0:0:0:0:5", 443, "")),
         ("https://::ffff:10.0.0.5:10250", ("https", "::ffff:10.0.0.5", 10250, "")),
@@ -48,13 +48,13 @@ SECRET = "hunter2"
         ("https://a_b.c-d", ("https", "a_b.c-d", 10250, "")),
     ],
 )
-def test_what_is_a_url(text: str, expected: tuple[str, str, int, str]) -> None:
+def test_valid_urls(text: str, expected: tuple[str, str, int, str]) -> None:
     """Clients get ASCII, IPv6 without brackets, and always a port."""
     assert parse_url(text, FORM) == Url(*expected)
 
 
-def test_a_url_is_written_as_clients_take_it() -> None:
-    """IPv6 in brackets, and nothing of a login or a query, because it goes into logs."""
+def test_the_text_of_a_url() -> None:
+    """IPv6 in brackets, and no login or query, because it is logged."""
     assert str(parse_url("https://fd00::5:10250/a", FORM)) == "https://[fd00::5]:10250/a"
     url = parse_url(f"http://me:{SECRET}%40@h/db?cluster=main", LOGIN)
     assert (url.user, url.password, url.query) == ("me", f"{SECRET}@", "cluster=main")
@@ -92,7 +92,7 @@ def test_a_url_is_written_as_clients_take_it() -> None:
         ("https://[node]:1", "no address in its brackets"),
         ("https://[::1]1", "no address in its brackets"),
         ("https://[fe80::1%a b]:1", "no address in its brackets"),
-        # Port 5 of fd00::1, or the address fd00::1:5? Nobody can tell.
+        # Port 5 of fd00::1, or the address fd00::1:5? It is ambiguous.
         ("https://fd00::1:5", "write [fd00::1]:5 or [fd00::1:5]"),
         ("https://fd00::5:x", "too many colons"),
         ("https://a:b:c", "too many colons"),
@@ -109,8 +109,8 @@ def test_a_url_is_written_as_clients_take_it() -> None:
         (f"me:{SECRET}@node", "does not begin with"),
     ],
 )
-def test_what_is_no_url_is_a_sentence(text: str, says: str) -> None:
-    """With what is wrong and the form that is right, and never with a secret."""
+def test_an_invalid_url_is_one_sentence(text: str, says: str) -> None:
+    """With the error and the right form, and never with a secret."""
     with pytest.raises(AddressError) as caught:
         parse_url(text, FORM)
     said = str(caught.value)
@@ -128,12 +128,12 @@ def test_what_is_no_url_is_a_sentence(text: str, says: str) -> None:
         ("0.0.0.0:9745", ("0.0.0.0", 9745)),
         ("localhost:1", ("localhost", 1)),
         ("[::]:9745", ("::", 9745)),
-        (":::9745", ("::", 9745)),  # as netstat has it
+        (":::9745", ("::", 9745)),  # as in netstat
         ("[fe80::1%eth0]:65535", ("fe80::1%eth0", 65535)),
-        ("::1:9745", ("::1", 9745)),  # there has to be a port, so that is what the end is
+        ("::1:9745", ("::1", 9745)),  # a port is required, so the last part is one
     ],
 )
-def test_what_can_be_listened_on(text: str, expected: tuple[str, int]) -> None:
+def test_valid_listen_addresses(text: str, expected: tuple[str, int]) -> None:
     """A host, an address of either family, or nothing for all addresses."""
     assert parse_listen(text) == expected
 
@@ -146,8 +146,8 @@ def test_what_can_be_listened_on(text: str, expected: tuple[str, int]) -> None:
         *("unix:/run/x", f"me:{SECRET}@host:1", f"host:{SECRET}", "256.0.0.1:1", ":1\n"),
     ],
 )
-def test_what_cannot_be_listened_on_is_a_sentence(text: str) -> None:
-    """The same holds for where an agent sends to."""
+def test_an_invalid_listen_address_is_one_sentence(text: str) -> None:
+    """The same holds for the address of a collector."""
     for parse in (parse_listen, parse_destination):
         with pytest.raises(AddressError, match="write ") as caught:
             parse(text)
@@ -156,21 +156,21 @@ def test_what_cannot_be_listened_on_is_a_sentence(text: str) -> None:
 
 @pytest.mark.parametrize("text", [":9746", "collector:0"])
 def test_a_destination_has_a_host_and_a_port(text: str) -> None:
-    """Unlike what is listened on."""
+    """Unlike a listen address."""
     parse_listen(text)
     with pytest.raises(AddressError):
         parse_destination(text)
 
 
-def test_a_destination_of_six_gets_its_brackets() -> None:
-    """gRPC wants them."""
+def test_an_ipv6_destination_is_in_brackets() -> None:
+    """gRPC requires them."""
     for text in ("[fd00::5]:9746", "fd00::5:9746"):
         assert joined(*arguments.destination(text)) == "[fd00::5]:9746"
 
 
 @given(st.text(st.sampled_from("ah:/@[]%.?#1 0\u00fc\n\\-_*"), max_size=24))
-def test_no_text_makes_anything_but_a_sentence(text: str) -> None:
-    """And what is understood once is understood again as it is written then."""
+def test_any_text_is_an_address_or_an_error(text: str) -> None:
+    """And the text of a parsed address parses to the same address."""
     for given_text in (text, f"http://{text}"):
         try:
             url = parse_url(given_text, FORM)
@@ -203,8 +203,9 @@ TAKES: dict[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {
     ("agent", "--listen"): ((), PLACES),
     ("agent", "--collector"): ((), (*PLACES, ":1", "h:0")),
     **{("agent", f"--{name}-endpoint"): ((), URLS) for name in ("otlp", "pyroscope", "parca")},
-    ("collector", "--listen"): (("--plaintext",), PLACES),
-    ("collector", "--http"): (("--plaintext",), PLACES),
+    ("collector", "--listen"): (("--plaintext", "--insecure-agents"), PLACES),
+    ("collector", "--http"): (("--plaintext", "--insecure-http"), PLACES),
+    ("collector", "--probes"): (QUIET, PLACES),
     ("collector", "--store"): (QUIET, (*URLS, "", "clickhouse:8123")),
     **{
         (f"fleet {name}", flag): (more, URLS)
@@ -215,11 +216,11 @@ TAKES: dict[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {
         for flag in ("--collector", "--store")
     },
 }
-"""By command and flag: what else it needs, and what it must refuse."""
+"""By command and flag: further required flags, and values that it must refuse."""
 
 
 def flags(parser: argparse.ArgumentParser, name: str) -> Iterator[tuple[str, str]]:
-    """Those that take a URL or an address, by how the help calls that."""
+    """The flags that take a URL or an address, by their help."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for inner, below in action.choices.items():
@@ -228,24 +229,24 @@ def flags(parser: argparse.ArgumentParser, name: str) -> Iterator[tuple[str, str
             yield name, action.option_strings[-1]
 
 
-def test_the_table_has_every_flag_that_takes_an_address() -> None:
-    """A new one belongs into it."""
-    collector = pytest.importorskip("gotax_collector.cli.collector")
+def test_the_table_has_every_flag_with_an_address() -> None:
+    """Add a new one to it."""
+    options = pytest.importorskip("gotax_collector.cli.options")
     from gotax_collector.cli import fleet
 
     found = [
         *flags(cli.build_parser(), ""),
-        *flags(collector._parser(), "collector"),
+        *flags(options.parser(), "collector"),
         *flags(fleet._parser(), "fleet"),
     ]
     assert sorted(set(found)) == sorted(TAKES)
 
 
 @pytest.mark.parametrize("where", TAKES, ids=" ".join)
-def test_no_flag_makes_a_traceback_of_a_bad_address(
+def test_no_flag_gives_a_traceback_for_an_invalid_address(
     where: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A kubelet URL of IPv6 was one. One sentence, exit code 2, the flag's name, no secret."""
+    """An IPv6 URL of a kubelet did. One sentence, exit code 2, the flag's name, no secret."""
     command, flag = where
     if command.split()[0] in cli.COLLECTOR_COMMANDS:
         pytest.importorskip("gotax_collector.cli.command")

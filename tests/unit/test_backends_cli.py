@@ -17,12 +17,12 @@ def deliveries(*flags: str) -> list[Delivery]:
 
 
 def test_without_a_flag_nothing_is_sent() -> None:
-    """And the agent looks no closer than it has to."""
+    """And the agent collects no more details than for metrics."""
     assert deliveries() == []
 
 
 def test_each_flag_makes_a_delivery() -> None:
-    """All three at once, if somebody wants that."""
+    """Also all three together."""
     found = deliveries(
         *("--otlp-endpoint", "http://otel", "--pyroscope-endpoint", "https://p/below"),
         *("--parca-endpoint", "http://parca:1"),
@@ -30,8 +30,8 @@ def test_each_flag_makes_a_delivery() -> None:
     assert [delivery.name for delivery in found] == ["otlp", "pyroscope", "parca"]
 
 
-def test_all_flags_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Port, header, files and user of the one backend they are for."""
+def test_all_flags_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Port, header, files and user go to the right backend."""
     seen: list[Endpoint] = []
 
     def keep(_: object, endpoint: Endpoint) -> None:
@@ -106,18 +106,18 @@ def test_all_flags_of_the_collector_arrive(monkeypatch: pytest.MonkeyPatch) -> N
         ),
     ],
 )
-def test_mistakes_are_told_in_a_sentence(
+def test_mistakes_are_one_sentence(
     flags: tuple[str, ...], text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With the remedy, before anything is sampled, with exit code 2."""
+    """With the remedy, before sampling, with exit code 2."""
     assert cli.main(["agent", *flags]) == 2
     error = capsys.readouterr().err
     assert text in error
     assert error.count("\n") == 1
 
 
-def test_a_header_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """By the parser, as any other flag."""
+def test_an_invalid_header_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """By the parser, as for any other flag."""
     with pytest.raises(SystemExit) as caught:
         cli.main(["agent", "--otlp-endpoint", "http://o", "--otlp-header", "nonsense"])
     assert caught.value.code == 2
@@ -132,7 +132,7 @@ def test_a_header_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) ->
         ("parca", "grpc", "pip install gotax"),
     ],
 )
-def test_what_is_not_installed_is_named(
+def test_a_missing_package_is_named(
     kind: str, library: str, remedy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the command that installs it."""
@@ -149,8 +149,8 @@ def test_what_is_not_installed_is_named(
     assert remedy in str(caught.value)
 
 
-def test_pyroscope_needs_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is HTTP, which Python has."""
+def test_pyroscope_needs_no_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It uses HTTP, which Python includes."""
     monkeypatch.setitem(sys.modules, "grpc", None)
     [kind] = [k for k in KINDS if k.name == "pyroscope"]
     assert open_delivery(kind, Endpoint("host", 1, False)).name == "pyroscope"

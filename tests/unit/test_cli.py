@@ -78,7 +78,7 @@ def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
 
 
 def exit_code(*arguments: str) -> int:
-    """What the process would end with."""
+    """The exit code of the process."""
     try:
         return cli.main(arguments)
     except SystemExit as end:
@@ -96,7 +96,8 @@ def sentence(text: str) -> str:
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
-    """Every command gets the window of the production story; the plans it asked with."""
+    """Every command gets the window of the production example; returns the plans of the
+    commands."""
     plans: list[Plan] = []
 
     def sample(plan: Plan, seconds: float) -> Window:
@@ -109,10 +110,10 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
 
 
 @pytest.mark.parametrize("arguments", GARBAGE, ids=" ".join)
-def test_garbage_is_refused_in_one_sentence(
+def test_invalid_values_are_refused_in_one_sentence(
     arguments: list[str], capsys: pytest.CaptureFixture[str], measured: list[Plan]
 ) -> None:
-    """Exit code 2, a sentence on standard error, nothing on standard output or measured."""
+    """Exit code 2, a sentence on standard error, nothing on standard output, no sampling."""
     assert exit_code(*arguments) == EXIT_FAILED
     output = capsys.readouterr()
     assert sentence(output.err)
@@ -130,8 +131,8 @@ def test_garbage_is_refused_in_one_sentence(
     ),
     st.text(st.characters(exclude_characters="\0"), max_size=12),
 )
-def test_no_value_of_a_flag_makes_a_traceback(where: tuple[str, str], value: str) -> None:
-    """Parsing gives options or ends with 2, whatever the text."""
+def test_no_value_of_a_flag_gives_a_traceback(where: tuple[str, str], value: str) -> None:
+    """Parsing gives options or exit code 2, for any text."""
     command, flag = where
     code = 0
     try:
@@ -144,8 +145,8 @@ def test_no_value_of_a_flag_makes_a_traceback(where: tuple[str, str], value: str
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_help_is_there_for_every_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """--help prints the usage and ends with 0; no line is wider than a terminal needs."""
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """--help prints the usage and ends with 0; no line is too wide for a terminal."""
     assert exit_code(*filter(None, [command]), "--help") == 0
     text = capsys.readouterr().out
     assert text.startswith(f"usage: gotax {command}".rstrip())
@@ -153,45 +154,45 @@ def test_help_is_there_for_every_command(command: str, capsys: pytest.CaptureFix
         assert name in text
 
 
-def test_no_command_is_a_question_for_help(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a command the help is printed, and nothing was measured."""
+def test_without_a_command_the_help_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is sampled."""
     assert exit_code() == EXIT_FAILED
     assert "commands:" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("target", ["0", "4194305", "9999999", "²", "٣"])
-def test_a_target_that_is_no_pid_is_a_sentence(
+def test_a_target_that_is_no_pid_is_one_sentence(
     target: str, capsys: pytest.CaptureFixture[str], measured: list[Plan]
 ) -> None:
-    """Digits that cannot be a PID are taken for a name or the beginning of a container id."""
+    """Digits that cannot be a PID are a name or the beginning of a container id."""
     code = exit_code("explain", target)
     assert measured[0].scope.is_host
-    if target != "0":  # the ids of the story's containers do begin with it
+    if target != "0":  # the ids of the example's containers begin with it
         assert code == EXIT_FAILED
         assert "no Go process matches" in sentence(capsys.readouterr().err)
 
 
-def test_explain_wants_a_target(capsys: pytest.CaptureFixture[str], measured: list[Plan]) -> None:
-    """Neither target nor --pid nor --cgroup: it says what to give."""
+def test_explain_needs_a_target(capsys: pytest.CaptureFixture[str], measured: list[Plan]) -> None:
+    """Without a target, --pid or --cgroup the message lists them."""
     assert exit_code("explain") == EXIT_FAILED
     assert "name what to explain" in sentence(capsys.readouterr().err)
     assert measured == []
 
 
-def test_explain_of_nobody_points_to_check(
+def test_explain_without_a_match_points_to_check(
     capsys: pytest.CaptureFixture[str], measured: list[Plan]
 ) -> None:
-    """A target that matches no container: the sentence says how to list them."""
+    """The message says how to list the containers."""
     assert exit_code("explain", "no-such-service") == EXIT_FAILED
     assert measured
     assert "`gotax check` lists" in sentence(capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("output", ["/nonexistent/cpu.pb.gz", "/", "/dev/full"])
-def test_unwritable_output_is_a_sentence(
+def test_unwritable_output_is_one_sentence(
     output: str, capsys: pytest.CaptureFixture[str], measured: list[Plan]
 ) -> None:
-    """A folder that is not there or a full device; the first two before anything is measured."""
+    """A missing folder or a full device; the first two are found before sampling."""
     assert exit_code("record", "-o", output) == EXIT_FAILED
     assert "cannot write" in sentence(capsys.readouterr().err)
     assert bool(measured) == (output == "/dev/full")
@@ -212,7 +213,7 @@ def test_unwritable_output_is_a_sentence(
 def test_format_follows_the_name(
     tmp_path: Path, name: str, start: bytes, measured: list[Plan]
 ) -> None:
-    """The ending chooses; pprof else. A profile is never coarse: all frames are asked for."""
+    """By its ending; pprof otherwise. A profile has all frames."""
     assert exit_code("record", "-o", str(tmp_path / name)) == EXIT_FINE
     assert (tmp_path / name).read_bytes().startswith(start)
     assert measured[0].detail.native_frames
@@ -225,7 +226,7 @@ def test_format_follows_the_name(
 def test_an_unknown_ending_is_refused(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], measured: list[Plan]
 ) -> None:
-    """`record -o x.html` wrote pprof without a word. --format writes it all the same."""
+    """`record -o x.html` wrote pprof without a message. With --format any ending is allowed."""
     output = str(tmp_path / name)
     assert exit_code("record", "-o", output) == EXIT_FAILED
     said = sentence(capsys.readouterr().err)
@@ -239,7 +240,7 @@ def test_an_unknown_ending_is_refused(
 def test_findings_are_exit_code_one(
     capsys: pytest.CaptureFixture[str], measured: list[Plan]
 ) -> None:
-    """The story's window has an oversized container: check says so by its exit code."""
+    """The example's window has an oversized container, so the exit code of check is 1."""
     assert exit_code("check") == EXIT_FINDINGS
     assert exit_code("check", "--json") == EXIT_FINDINGS
     assert len(measured) == 2
@@ -247,7 +248,7 @@ def test_findings_are_exit_code_one(
 
 
 def test_settings_reach_the_plan(measured: list[Plan]) -> None:
-    """Flags end where they are used."""
+    """Each flag sets its setting."""
     exit_code(
         *("check", "--hz", "7", "-p", "1", "-p", "2", "-g", "/a", "--proc", "/p", "--sys", "/s"),
         *("--runtime-share", "0.5", "--mismatch-ratio", "3", "--min-samples", "9"),
@@ -267,7 +268,7 @@ def test_settings_reach_the_plan(measured: list[Plan]) -> None:
 def test_old_names_of_flags_work_and_warn(
     measured: list[Plan], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """For one release: beside the new name, in any form, and not shown by --help."""
+    """For one release: beside the new name, in any form, and hidden from --help."""
     exit_code("check", "--min-hits=9", "--silence", "GT002", "--suppress", "GT003")
     (plan,) = measured
     assert plan.thresholds.min_samples == 9
@@ -290,19 +291,19 @@ def test_old_names_of_flags_work_and_warn(
         ("GT001@", "has no name after the @"),
     ],
 )
-def test_a_suppression_with_a_fault_is_refused(
+def test_an_invalid_suppression_is_refused(
     flag: str, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """At once, with what is wrong: a typing error must not suppress nothing without a word."""
+    """At once, with the error: a typing error must not silently suppress nothing."""
     assert exit_code("check", "--suppress", flag) == EXIT_FAILED
     assert says in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("error", [UserError("no."), GotaxError("no.")])
-def test_expected_errors_are_sentences(
+def test_expected_errors_are_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: GotaxError
 ) -> None:
-    """What gotax raises on purpose is printed and ends with 2."""
+    """Errors that gotax raises on purpose are printed, and the exit code is 2."""
 
     def refuse(*_: object) -> Window:
         raise error
@@ -312,8 +313,8 @@ def test_expected_errors_are_sentences(
     assert capsys.readouterr().err == "gotax: no.\n"
 
 
-def test_pid_that_is_gone_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    """A PID that nobody has, before anything is loaded."""
+def test_a_missing_pid_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    """A PID without a process, before anything is loaded."""
     child = subprocess.Popen(["true"])
     child.wait()
     assert exit_code("check", "--pid", str(child.pid)) == EXIT_FAILED
@@ -321,10 +322,8 @@ def test_pid_that_is_gone_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize("path", ["/gotax-no-such-cgroup", "/../../etc", "relative/x", "\n", "/\0"])
-def test_cgroup_that_is_not_there_is_a_sentence(
-    path: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A path without a cgroup, one that leads outside the tree included."""
+def test_a_missing_cgroup_is_one_sentence(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A path without a cgroup, or one outside the tree."""
     assert exit_code("check", "-d", "0.1", "--cgroup", path) == EXIT_FAILED
     assert "no cgroup has the path" in sentence(
         capsys.readouterr().err.replace("\n (", " (").replace("path \n", "path ")
@@ -332,16 +331,16 @@ def test_cgroup_that_is_not_there_is_a_sentence(
 
 
 @pytest.mark.parametrize("flag", ["--proc", "--sys"])
-def test_roots_that_are_not_there_are_a_sentence(
+def test_missing_roots_are_one_sentence(
     flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An empty folder for /proc or /sys cannot be measured, and says so."""
+    """An empty folder for /proc or /sys is an error."""
     assert exit_code("check", "-d", "0.1", flag, str(tmp_path)) == EXIT_FAILED
     assert sentence(capsys.readouterr().err)
 
 
-def test_without_root_it_says_what_is_missing(tmp_path: Path) -> None:
-    """As nobody: exit code 2 and one sentence with the remedy, for each command that samples."""
+def test_without_root_the_message_has_the_remedy(tmp_path: Path) -> None:
+    """As uid nobody: exit code 2 and one sentence, for each command that samples."""
     prefix = []
     if os.geteuid() == 0:
         prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
@@ -363,7 +362,7 @@ def test_without_root_it_says_what_is_missing(tmp_path: Path) -> None:
         assert done.stdout == ""
 
 
-# The real process with a window that needs no kernel.
+# The real process, with a window that needs no kernel.
 DRIVER = """
 import sys
 from gotax import cli
@@ -401,8 +400,9 @@ def drive(arguments: list[str], stdout: int, **variables: str) -> subprocess.Com
 
 @printing
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
-def test_names_that_workloads_choose_can_be_printed(arguments: list[str], encoding: str) -> None:
-    """Escapes, bytes that are no text, and letters the terminal lacks: no traceback, no escape."""
+def test_names_chosen_by_workloads_can_be_printed(arguments: list[str], encoding: str) -> None:
+    """Escapes, invalid bytes, and letters that the terminal lacks: no traceback, no escape
+    sequence."""
     done = drive(arguments, subprocess.PIPE, PYTHONIOENCODING=encoding)
     assert done.stderr == ""
     assert done.returncode in (EXIT_FINE, EXIT_FINDINGS)
@@ -412,8 +412,8 @@ def test_names_that_workloads_choose_can_be_printed(arguments: list[str], encodi
 
 
 @printing
-def test_a_reader_that_goes_away_is_no_finding(arguments: list[str]) -> None:
-    """`gotax check | true`: no word on standard error, and neither fine nor findings."""
+def test_a_closed_pipe_is_a_failure(arguments: list[str]) -> None:
+    """`gotax check | true`: nothing on standard error, and neither exit code 0 nor 1."""
     read, write = os.pipe()
     os.close(read)
     try:
@@ -437,8 +437,8 @@ def test_a_reader_that_goes_away_is_no_finding(arguments: list[str]) -> None:
     ],
     ids=" ".join,
 )
-def test_a_closed_output_is_no_finding(arguments: list[str]) -> None:
-    """`gotax check >&-`: one sentence, of whatever is wrong first, and exit code 2."""
+def test_a_closed_output_is_a_failure(arguments: list[str]) -> None:
+    """`gotax check >&-`: one sentence about the first error, and exit code 2."""
     command = [sys.executable, "-c", DRIVER, *arguments]
     done = subprocess.run(
         ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *command],
@@ -482,8 +482,8 @@ sys.exit(main())
 @pytest.mark.parametrize(
     "module", ["gotax.cli", "argparse", "gotax.errors", "gotax.cli.check", "numpy"]
 )
-def test_ctrl_c_while_modules_are_loaded_is_no_traceback(module: str) -> None:
-    """From the first of them on: exit code 130 and not a word."""
+def test_ctrl_c_during_imports_is_no_traceback(module: str) -> None:
+    """At any import: exit code 130 and no output."""
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED, module, "check", "-d", "0.1"],
         capture_output=True,
@@ -495,13 +495,13 @@ def test_ctrl_c_while_modules_are_loaded_is_no_traceback(module: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
-def test_the_command_starts_where_ctrl_c_is_handled() -> None:
+def test_the_entry_point_handles_ctrl_c() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["scripts"]["gotax"] == "gotax.__main__:main"
 
 
 @printing
-def test_a_full_disk_is_a_sentence(arguments: list[str]) -> None:
+def test_a_full_disk_is_one_sentence(arguments: list[str]) -> None:
     """`gotax check > /dev/full`: exit code 2 and the reason."""
     full = os.open("/dev/full", os.O_WRONLY)
     try:
@@ -513,7 +513,7 @@ def test_a_full_disk_is_a_sentence(arguments: list[str]) -> None:
 
 
 class Stopped:
-    """A session that is told to end before its first window."""
+    """A session that is stopped before its first window."""
 
     def __init__(self, plan: Plan, watch: Callable[[float], None]) -> None:
         del plan, watch
@@ -532,10 +532,10 @@ class Stopped:
 
 
 @pytest.mark.parametrize("arguments", [["check"], ["explain", "api"], ["record", "-o", "-"]])
-def test_ctrl_c_while_loading_is_a_sentence(
+def test_ctrl_c_during_loading_is_one_sentence(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Stopped before anything was counted: no traceback, and not the exit code of a measurement."""
+    """Stopped before the first sample: no traceback, and not the exit code of a measurement."""
     monkeypatch.setattr(once, "Session", Stopped)
     before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -546,8 +546,8 @@ def test_ctrl_c_while_loading_is_a_sentence(
     assert "stopped" in sentence(capsys.readouterr().err)
 
 
-def test_a_signal_never_finds_the_lock_taken() -> None:
-    """Signals that arrive in a storm while the main thread waits: it ends, each time."""
+def test_a_signal_handler_does_not_deadlock() -> None:
+    """Many signals arrive while the main thread waits: it ends each time."""
     done = subprocess.run(
         [sys.executable, "-c", STORM],
         capture_output=True,
@@ -576,13 +576,13 @@ print("ended")
 """
 
 
-def test_waiting_ends_for_a_descriptor_with_something_to_read() -> None:
-    """``also`` ends the wait, and so does a stop while there is nothing to read."""
+def test_waiting_ends_when_a_descriptor_is_readable() -> None:
+    """``also`` ends the wait, and so does a stop."""
     stop, long_s = StopSignal(), PATIENCE_S
     started = time.monotonic()
     read, write = os.pipe()
     try:
-        stop.wait(0.01, read)  # nothing: until the time is over
+        stop.wait(0.01, read)  # nothing to read: returns after the timeout
         os.write(write, b"x")
         stop.wait(long_s, read)
         os.read(read, 1)

@@ -1,4 +1,4 @@
-"""gotax compare on recordings, good and bad, up to its exit code."""
+"""gotax compare with valid and invalid recordings, including its exit code."""
 
 from __future__ import annotations
 
@@ -108,8 +108,8 @@ def run(
 Run = Callable[..., tuple[int, str, str]]
 
 
-def test_the_story_as_text(run: Run) -> None:
-    """CPU, shares, GOMAXPROCS, and predicted beside realised, at the same work."""
+def test_the_example_as_text(run: Run) -> None:
+    """CPU, shares, GOMAXPROCS, and predicted and realised saving, at the same work."""
     flags = ("--throughput", "3333", "3333")
     code, text, _ = run(document(container()), document(fitting()), *flags)
     assert code == 0
@@ -122,7 +122,7 @@ def test_the_story_as_text(run: Run) -> None:
     assert re.search(r"CPU per unit of work, (µ|u)s +102 +50\.5", text)
 
 
-def test_the_story_as_json_keeps_to_its_schema(run: Run) -> None:
+def test_the_example_as_json_matches_its_schema(run: Run) -> None:
     """Every part is there, and documented in docs/json.md."""
     flags = ("--json", "--work-before", "73326", "--work-after", "73326")
     before = document(container(), container("idle", main_module="example.com/idle"))
@@ -139,7 +139,7 @@ def test_the_story_as_json_keeps_to_its_schema(run: Run) -> None:
 
 
 def test_the_page_names_every_key_of_the_schema() -> None:
-    """docs/json.md documents exactly what gotax.compare/v2 has."""
+    """docs/json.md documents exactly the keys of gotax.compare/v2."""
     schema = schema_of("compare-v2.json")
     page = (DOCS / "json.md").read_text()
     part = next(part for part in page.split("\n## ") if part.startswith("`gotax compare"))
@@ -147,8 +147,8 @@ def test_the_page_names_every_key_of_the_schema() -> None:
     assert {row.replace("[]", "").split(".")[-1] for row in rows} == described(schema, schema)
 
 
-def test_a_check_is_as_good_as_a_record(run: Run) -> None:
-    """`gotax check --json` and `explain --json` hold the same container."""
+def test_a_check_can_be_compared_like_a_record(run: Run) -> None:
+    """`gotax check --json` and `explain --json` contain the same container."""
     before = document(container(), schema="gotax.check/v3", start_unix_s=1.7e9)
     after = document(schema="gotax.explain/v3", container=fitting(), start_unix_s=1.7e9)
     code, text, _ = run(before, after, "--json")
@@ -163,7 +163,7 @@ def without(key: str) -> dict[str, Any]:
 WHOLE = json.dumps(document(container())).encode()
 
 
-def test_recordings_of_the_version_before_are_read(run: Run) -> None:
+def test_recordings_of_the_previous_version_are_read(run: Run) -> None:
     """A recording made before an upgrade of gotax, compared with one made after it."""
 
     def old(one: dict[str, Any]) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def test_recordings_of_the_version_before_are_read(run: Run) -> None:
     assert run(before, document(fitting()), "--json") == whole
     before = document(old(container()), schema="gotax.check/v2")
     assert run(before, document(fitting()), "--json") == whole
-    # The old names count in an old document only.
+    # The old names are valid only in an old document.
     code, _, error = run(document(old(container())), document(fitting()))
     assert (code, "samples is missing" in error or "samples" in error) == (2, True)
 
@@ -207,8 +207,8 @@ def test_recordings_of_the_version_before_are_read(run: Run) -> None:
     ],
     ids=str,
 )
-def test_bad_input_is_one_sentence(run: Run, before: object, words: str) -> None:
-    """Exit code 2, a sentence that says what is wrong, nothing on standard output."""
+def test_invalid_input_is_one_sentence(run: Run, before: object, words: str) -> None:
+    """Exit code 2, a sentence with the error, nothing on standard output."""
     code, text, error = run(before, document(fitting()))
     assert (code, text) == (2, "")
     assert words in error
@@ -218,15 +218,17 @@ def test_bad_input_is_one_sentence(run: Run, before: object, words: str) -> None
     assert (code, text, words in again) == (2, "", True)
 
 
-def test_a_file_that_is_not_there_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_file_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["compare", "/nowhere/a.json", "/nowhere/b.json"]) == 2
     assert capsys.readouterr().err == (
         "gotax: cannot read /nowhere/a.json: No such file or directory\n"
     )
 
 
-def test_a_recording_too_large_is_a_sentence(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not even parsed."""
+def test_a_recording_that_is_too_large_is_one_sentence(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not parsed."""
     monkeypatch.setattr(recording, "MAX_BYTES", 100)
     code, _, error = run(document(container()), document(fitting()))
     assert code == 2
@@ -245,15 +247,15 @@ def test_a_recording_too_large_is_a_sentence(run: Run, monkeypatch: pytest.Monke
     ],
     ids=str,
 )
-def test_flags_that_do_not_go_together(run: Run, flags: tuple[str, ...], words: str) -> None:
+def test_contradicting_flags(run: Run, flags: tuple[str, ...], words: str) -> None:
     """Exit code 2 and a sentence."""
     code, text, error = run(document(container()), document(fitting()), *flags)
     assert (code, text) == (2, "")
     assert words in error
 
 
-def test_work_is_of_one_container(run: Run) -> None:
-    """With two pairs it must be said which."""
+def test_work_needs_a_single_container(run: Run) -> None:
+    """With two pairs --container is required."""
     both = document(container("a"), container("b", main_module="example.com/b"))
     after = document(fitting("a"), fitting("b", main_module="example.com/b"))
     code, _, error = run(both, after, "--throughput", "1", "1")
@@ -264,8 +266,8 @@ def test_work_is_of_one_container(run: Run) -> None:
 
 
 @pytest.mark.parametrize("name", ["web", "/shop/web", "example.com/web", "server", "0123"])
-def test_a_container_is_named_by_any_of_its_names(run: Run, name: str) -> None:
-    """Name, cgroup, module, command, the beginning of the id; one name on each side if told."""
+def test_a_container_is_found_by_any_of_its_names(run: Run, name: str) -> None:
+    """Name, cgroup, module, command, the beginning of the id; each side may have its own name."""
     own = {"container_id": "0123456789abcdef"}
     before = document(container(**own), container("b", main_module="m", processes=[]))
     after = document(fitting("new"), fitting("b", main_module="m", processes=[]))
@@ -283,8 +285,8 @@ JSON = st.recursive(
 
 
 @given(st.data())
-def test_no_value_makes_a_traceback(data: st.DataObject) -> None:
-    """Any value in any place of a recording is understood or refused with a reason."""
+def test_no_value_gives_a_traceback(data: st.DataObject) -> None:
+    """Any value at any position of a recording is accepted, or refused with a reason."""
     whole = document(container())
     place: Any = whole
     while True:
@@ -307,23 +309,23 @@ def test_no_value_makes_a_traceback(data: st.DataObject) -> None:
         assert subject.observation.cores_variance >= 0
 
 
-def test_a_variance_beyond_all_numbers_is_refused() -> None:
-    """CPU seconds over next to no time: the squares overflow."""
+def test_an_infinite_variance_is_refused() -> None:
+    """CPU seconds over a very short time: the squares overflow."""
     whole = document(container(drain_samples=[1, 3]), duration_s=1e-200)
     with pytest.raises(ParseError, match="too large"):
         parse_recording(json.dumps(whole).encode())
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_make_a_traceback(data: bytes) -> None:
-    """Garbage is refused."""
+def test_no_bytes_give_a_traceback(data: bytes) -> None:
+    """Invalid bytes are refused."""
     with pytest.raises(ParseError):
         parse_recording(data)
 
 
 @given(st.integers(0, 10**7), st.data())
-def test_counts_come_back_from_ratios(samples: int, data: st.DataObject) -> None:
-    """A recording holds shares; the samples of each category are exactly what they were."""
+def test_counts_are_restored_from_ratios(samples: int, data: st.DataObject) -> None:
+    """A recording has shares; the restored samples of each category are exact."""
     part = data.draw(st.integers(0, samples))
     shares = {"user": part / samples, "alloc": (samples - part) / samples} if samples else {}
     whole = document(container(samples=samples, shares={c.label: 0.0 for c in Category} | shares))

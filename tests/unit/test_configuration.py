@@ -97,7 +97,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def refusal(file: Path, content: str | bytes) -> str:
-    """The sentence, without the file's name, which it begins with."""
+    """The message without the file's name, with which it begins."""
     file.write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(UserError) as caught:
         options_of("--config", str(file))
@@ -108,13 +108,14 @@ def refusal(file: Path, content: str | bytes) -> str:
 
 
 def test_every_flag_of_the_agent_has_a_key() -> None:
-    """A new flag without one fails here; so does a key of a flag that is gone, or two for one."""
+    """A new flag without a key fails here; so does a key without a flag, or two keys for one
+    flag."""
     assert unnamed(agent_parser()) == set()
     assert len(VALUES) == len(SETTINGS) == sum(map(len, KEYS.values())) > 50
     assert agent_parser().options().keys() - {"config", "print_config"} == VALUES
 
 
-def test_a_key_is_named_as_its_flag() -> None:
+def test_a_key_has_the_name_of_its_flag() -> None:
     """With the unit, and without the section."""
     for setting in SETTINGS:
         dest = setting.action.dest
@@ -125,19 +126,19 @@ def test_a_key_is_named_as_its_flag() -> None:
             assert setting.key == f"{dest}_s"
 
 
-def test_without_a_file_the_options_are_the_flags_defaults() -> None:
+def test_without_a_file_the_options_are_the_defaults() -> None:
     options = options_of()
     assert held(options) == {s.action.dest: s.action.default for s in SETTINGS}
     assert thresholds_of(options) == Thresholds()
     assert {source.kind for source in options.sources.values()} == {"default"}
 
 
-def test_a_list_of_defaults_is_no_ones_but_the_options() -> None:
+def test_default_lists_are_not_shared() -> None:
     options_of().suppress.append("x")
     assert options_of().suppress == []
 
 
-def test_every_key_sets_what_its_flag_sets(file: Path) -> None:
+def test_every_key_sets_the_value_of_its_flag(file: Path) -> None:
     """To the same value of the same type."""
     flags: list[str] = []
     for setting in SETTINGS:
@@ -158,7 +159,7 @@ def test_every_key_sets_what_its_flag_sets(file: Path) -> None:
 
 
 def test_a_flag_overrides_the_file(file: Path) -> None:
-    """Also with what happens to be the default, also a switch; a list is replaced, not extended."""
+    """Also a flag with the default value, and a switch; a list is replaced, not extended."""
     file.write_text(everything())
     options = options_of(
         *("--config", str(file), "--hz", "19", "--drop-label", "workload"),
@@ -176,10 +177,10 @@ def printed(capsys: pytest.CaptureFixture[str], *flags: str) -> str:
 
 
 @pytest.mark.parametrize("is_full", [False, True])
-def test_what_is_printed_gives_the_same_options_again(
+def test_the_printed_settings_give_the_same_options(
     is_full: bool, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """But for headers, whose values it does not show."""
+    """Except headers, whose values are not shown."""
     file.write_text(everything() if is_full else "")
     text = printed(capsys, "--config", str(file), "--hz", "50", "--suppress", "GT004")
     again = tmp_path / "again.toml"
@@ -192,7 +193,7 @@ def test_what_is_printed_gives_the_same_options_again(
     assert text.isascii()
 
 
-def test_print_config_says_where_each_value_comes_from(
+def test_print_config_shows_the_source_of_each_value(
     file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file.write_text("[metrics]\nmax_series = 500\n")
@@ -205,10 +206,11 @@ def test_print_config_says_where_each_value_comes_from(
     assert '# node = "n\\u00e9"  # environment NODE_NAME' in lines
 
 
-def test_a_nodes_name_of_the_environment_stays_a_hint(
+def test_a_node_name_from_the_environment_stays_optional(
     file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Printed and read again it must not become a wish, without which the agent does not start."""
+    """Printed and read again, it must not become a required name, without which the agent does not
+    start."""
     monkeypatch.setenv("NODE_NAME", "n1")
     file.write_text(printed(capsys))
     assert options_of("--config", str(file)).node is None
@@ -216,7 +218,7 @@ def test_a_nodes_name_of_the_environment_stays_a_hint(
 
 @pytest.mark.parametrize("kind", [kind.name for kind in KINDS])
 def test_no_secret_is_printed(kind: str, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of headers the names; a token's file is a path, and is not opened."""
+    """Only the names of headers; a token file is a path, and is not opened."""
     file.write_text(
         f'[{kind}]\nendpoint = "https://b"\nheader = ["Authorization=Bearer hush=hush"]\n'
         'token_file = "/nonexistent"\n'
@@ -242,13 +244,13 @@ def test_no_secret_is_printed(kind: str, file: Path, capsys: pytest.CaptureFixtu
         '[kubernetes]\nkubelet = "https://u:hush@host"',
     ],
 )
-def test_no_secret_is_in_a_refusal(content: str, file: Path) -> None:
+def test_no_secret_is_in_an_error(content: str, file: Path) -> None:
     """A wrong header, a password in a URL, a secret at the wrong key."""
     assert "hush" not in refusal(file, content)
 
 
 @pytest.mark.parametrize("flags", [(), ("--print-config",)])
-def test_a_password_in_a_backends_url_is_refused_unseen(
+def test_a_password_in_a_backends_url_is_refused_without_showing_it(
     flags: tuple[str, ...], file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file.write_text('[parca]\nendpoint = "http://u:hush@h"')
@@ -260,10 +262,10 @@ def test_a_password_in_a_backends_url_is_refused_unseen(
 
 
 @pytest.mark.parametrize("section", ["otlp", "stream"])
-def test_a_key_without_its_destination_is_named_as_it_stands(
+def test_a_key_without_its_destination_is_named_as_in_the_file(
     section: str, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In the file, not as a flag that was never given."""
+    """Not as a flag that was never given."""
     file.write_text(f'[{section}]\nca = "ca.pem"')
     assert cli.main(["agent", "--config", str(file)]) == 2
     assert f"{file}, line 2: [{section}] ca needs --" in capsys.readouterr().err
@@ -339,12 +341,12 @@ def test_a_key_without_its_destination_is_named_as_it_stands(
     ids=lambda value: repr(value)[:40],
 )
 def test_a_mistake_is_one_sentence(content: str | bytes, sentence: str, file: Path) -> None:
-    """It names file, key, and what is allowed, as the flag's own check has it."""
+    """With file, key, and the allowed values, from the flag's own check."""
     assert sentence in refusal(file, content)
 
 
-def test_a_long_mistake_is_a_short_sentence(file: Path) -> None:
-    """With nothing that a terminal would take for a command."""
+def test_a_long_mistake_is_shortened(file: Path) -> None:
+    """Without control characters for the terminal."""
     long = "x" * 500_000
     for content in (
         f"[sampling]\n{long} = 1",
@@ -358,8 +360,8 @@ def test_a_long_mistake_is_a_short_sentence(file: Path) -> None:
     assert "\\x1b[2J" in refusal(file, '[log]\n"\\u001b[2J" = 1')
 
 
-def test_a_line_is_named_only_where_it_is_certain(file: Path) -> None:
-    """A text of several lines may look like a key."""
+def test_a_line_is_named_only_if_it_is_certain(file: Path) -> None:
+    """A line of a multi-line text may look like a key."""
     text = '[sampling]\nproc = """\nhz = 5\n"""\nhz = 5000\n'
     assert refusal(file, text).startswith(": [sampling] hz: ")
 
@@ -388,7 +390,7 @@ def test_a_file_that_cannot_be_read_is_one_sentence(
     assert error.count("\n") == 1
 
 
-def test_a_pipe_is_a_file_as_well() -> None:
+def test_a_pipe_can_be_read() -> None:
     """`gotax agent --config <(…)`."""
     read, write = os.pipe()
     os.write(write, b"[sampling]\nhz = 7")
@@ -405,13 +407,13 @@ def test_a_flag_that_is_not_utf_8_is_no_toml(capsys: pytest.CaptureFixture[str])
     tomllib.loads(text)
 
 
-def test_only_the_agent_loads_it() -> None:
+def test_only_the_agent_loads_the_settings() -> None:
     """Other commands have no file."""
     assert "config" not in vars(cli.build_parser("check").parse_args(["check"]))
 
 
 def table() -> str:
-    """The last part of the page."""
+    """The last section of the page."""
     kinds = {bool: "true or false", int: "whole number", float: "number", str: "text"}
     lines = ["| section | key | flag | value | default |", "| --- | --- | --- | --- | --- |"]
     for setting in SETTINGS:
@@ -433,7 +435,7 @@ def test_the_page_lists_every_key(pytestconfig: pytest.Config) -> None:
     assert PAGE.read_text() == head + mark + table()
 
 
-def test_the_pages_example_is_taken(file: Path) -> None:
+def test_the_example_of_the_page_is_valid(file: Path) -> None:
     (example,) = re.findall(r"^```toml\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     file.write_text(example)
     options = options_of("--config", str(file))
@@ -441,8 +443,8 @@ def test_the_pages_example_is_taken(file: Path) -> None:
     assert options.pyroscope_user == "123456"
 
 
-def test_the_pages_mistakes_are_told_as_it_says(file: Path) -> None:
-    told = [
+def test_the_mistakes_of_the_page_give_its_messages(file: Path) -> None:
+    messages = [
         refusal(file, content)
         for content in (
             "[sampling]\n\nhertz = 5",
@@ -451,4 +453,4 @@ def test_the_pages_mistakes_are_told_as_it_says(file: Path) -> None:
         )
     ]
     lines = re.findall(r"^    gotax: gotax.toml(.*)$", PAGE.read_text(), re.MULTILINE)
-    assert lines == told
+    assert lines == messages

@@ -1,4 +1,4 @@
-"""Which processes are judged together: cgroup trees of all layouts, with limits at any level."""
+"""Grouping of processes: cgroup trees of all layouts, with limits at any level."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ POD = PodContainer("default", "web-1", "app", UID, "n1", "web:1", "container", W
 
 
 class Trees:
-    """Cgroup trees below a folder. v1 has cpu, cpuacct and cpuset apart, so that paths may differ;
-    hybrid has an empty unified tree beside them."""
+    """Cgroup trees below a folder. v1 has separate trees for cpu, cpuacct and cpuset, so that paths
+    may differ; hybrid also has an empty unified tree."""
 
     def __init__(self, folder: Path, version: str) -> None:
         self.version = version
@@ -45,9 +45,9 @@ class Trees:
             (self.sys / name).mkdir(parents=True, exist_ok=True)
             point = str(self.sys / name).rstrip("/")
             lines.append(f"31 23 0:28 / {point} rw - {kind} {kind} rw,{name}\n")
-        for who in ("self", "1"):
-            (folder / "proc" / who).mkdir(parents=True)
-            (folder / "proc" / who / "cgroup").write_text("0::/\n")
+        for pid in ("self", "1"):
+            (folder / "proc" / pid).mkdir(parents=True)
+            (folder / "proc" / pid / "cgroup").write_text("0::/\n")
         (folder / "proc/self/mountinfo").write_text("".join(lines).replace("rw,\n", "rw\n"))
         self.cpus("/", "0-7")
         self.errors = Counter[str]()
@@ -141,8 +141,8 @@ NESTED = {
 
 
 @pytest.mark.parametrize("layout", NESTED)
-def test_who_has_a_limit_of_its_own_is_a_group_of_its_own(trees: Trees, layout: str) -> None:
-    """Two below one container: each has its own limit, and both say whose they are."""
+def test_a_process_with_a_limit_of_its_own_is_a_group(trees: Trees, layout: str) -> None:
+    """Two below one container: each has its own limit, and both have the container's id."""
     top, (first, second), name = NESTED[layout]
     whole = trees.container(top)
     trees.limit(top + first, 0.5)
@@ -160,7 +160,7 @@ def test_who_has_a_limit_of_its_own_is_a_group_of_its_own(trees: Trees, layout: 
     for part in (one, two):
         assert part.container_id == whole.container_id
         assert (part.pod_uid, part.unit) == (whole.pod_uid, whole.unit)
-    # Who is in the cgroup itself and who is further down share the limit.
+    # Processes in the cgroup itself and in its children share the limit.
     assert trees.container(top + first).key == one.key
 
 
@@ -175,10 +175,10 @@ def test_who_has_a_limit_of_its_own_is_a_group_of_its_own(trees: Trees, layout: 
     ],
 )
 @pytest.mark.parametrize("own", [None, 1.0, 4.0])
-def test_who_has_no_tighter_limit_stays_with_the_container(
+def test_a_process_without_a_tighter_limit_belongs_to_the_container(
     trees: Trees, top: str, child: str, own: float | None
 ) -> None:
-    """A child without a limit, with the container's own over again, or with a looser one."""
+    """A child without a limit, with the container's own limit, or with a higher one."""
     trees.limit(top, 1.0)
     trees.limit(top + child, own)
     _, bounds, found = trees.judged(trees.entries(top + child))
@@ -188,7 +188,7 @@ def test_who_has_no_tighter_limit_stays_with_the_container(
 
 
 def test_a_limit_above_the_container_makes_no_group(trees: Trees) -> None:
-    """The pod's, the slice's, a kind node's: the container is one, whatever is above it."""
+    """The limit of a pod, a slice or a kind node: the container stays one group."""
     node = f"/docker/{B}/kubelet/kubepods/pod{UID}"
     for above, top in (
         (f"/kubepods/pod{UID}", f"/kubepods/pod{UID}/{A}"),
@@ -206,7 +206,7 @@ def test_a_limit_above_the_container_makes_no_group(trees: Trees) -> None:
         trees.limit(above, None)
 
 
-def test_who_claims_another_container_is_judged_as_itself(trees: Trees) -> None:
+def test_a_claim_of_another_container_is_ignored(trees: Trees) -> None:
     """Its row, its key and the pod that Kubernetes knows stay its own; so does a part of it."""
     own, claim = f"{SLICE}/cri-containerd-{A}.scope", f"/kubepods/pod{UID[::-1]}/{B}"
     honest, hostile = trees.container(own), trees.container(own + claim)
@@ -218,7 +218,7 @@ def test_who_claims_another_container_is_judged_as_itself(trees: Trees) -> None:
     assert B not in part.key[: len(A)]
 
 
-def test_who_is_a_user_cannot_claim_a_container(trees: Trees) -> None:
+def test_a_user_cannot_claim_a_container(trees: Trees) -> None:
     """Rootless containers have their path as key, and a name that says what they are called."""
     path = f"/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{A}.scope"
     rootless = trees.container(f"{path}/container")
@@ -241,7 +241,7 @@ def test_a_kind_node_seen_from_its_host_is_one_container(trees: Trees) -> None:
     assert first.nested == f"kubelet/kubepods/pod{UID}/{A}"
 
 
-def test_the_tightest_of_several_levels_is_the_group(trees: Trees) -> None:
+def test_the_tightest_of_several_limits_defines_the_group(trees: Trees) -> None:
     """A job of 2 with steps of 1, none and 2: the last two share the job's limit."""
     top = "/system.slice/slurmstepd.scope"
     trees.limit(f"{top}/job_1", 2.0)
@@ -253,7 +253,7 @@ def test_the_tightest_of_several_levels_is_the_group(trees: Trees) -> None:
 
 
 def test_a_cpuset_of_its_own_makes_a_group(trees: Trees) -> None:
-    """Other CPUs than the container's: a group; the same over again or none: the container."""
+    """Other CPUs than the container's give a group; the same CPUs or none do not."""
     top = f"{SLICE}/cri-containerd-{A}.scope"
     trees.cpus(top, "0-3")
     for part, cpus in (("a", "0-1"), ("a/below", "0-1"), ("b", "0-3"), ("c", "")):
@@ -270,7 +270,7 @@ def test_a_cpuset_of_its_own_makes_a_group(trees: Trees) -> None:
 
 
 def test_quota_and_cpuset_at_different_levels(trees: Trees) -> None:
-    """The lower of the two names the group, and who shares only the quota is not in it."""
+    """The lower of the two names the group; processes that share only the quota are not in it."""
     top = "/system.slice/slurmstepd.scope"
     trees.limit(f"{top}/job_1", 2.0)
     for step, cpus in (("0", "0-1"), ("1", "2-3")):
@@ -281,7 +281,7 @@ def test_quota_and_cpuset_at_different_levels(trees: Trees) -> None:
 
 
 @pytest.mark.parametrize("version", ["v1", "hybrid"])
-def test_slurm_of_v1_has_its_jobs_in_the_trees_it_uses(tmp_path: Path, version: str) -> None:
+def test_slurm_with_v1_has_its_jobs_only_in_some_trees(tmp_path: Path, version: str) -> None:
     """Its cpusets are in /slurm, while cpu and systemd's tree have slurmd.service."""
     trees = Trees(tmp_path, version)
     jobs = []
@@ -303,8 +303,8 @@ def test_slurm_of_v1_has_its_jobs_in_the_trees_it_uses(tmp_path: Path, version: 
 
 
 @pytest.mark.parametrize("version", ["v1", "hybrid"])
-def test_quota_in_a_tree_that_does_not_know_the_unit(tmp_path: Path, version: str) -> None:
-    """v1 without CPU accounting of systemd's: somebody else's cgroups in the cpu tree bound it."""
+def test_a_quota_in_a_tree_without_the_unit(tmp_path: Path, version: str) -> None:
+    """v1 without CPU accounting of systemd: other cgroups in the cpu tree give the limit."""
     trees = Trees(tmp_path, version)
     trees.limit("/jobs/1", 0.5)
     trees.make("/jobs/1/x")
@@ -316,8 +316,9 @@ def test_quota_in_a_tree_that_does_not_know_the_unit(tmp_path: Path, version: st
 
 
 @pytest.mark.parametrize("version", ["v1", "hybrid"])
-def test_a_tree_that_ends_above_the_unit_bounds_all_of_it(tmp_path: Path, version: str) -> None:
-    """systemd of v1 leaves a unit in its slice's cpu cgroup: that limit is one above the unit."""
+def test_a_limit_in_a_tree_that_ends_above_the_unit(tmp_path: Path, version: str) -> None:
+    """systemd with v1 leaves a unit in the cpu cgroup of its slice: this limit is above the
+    unit."""
     trees = Trees(tmp_path, version)
     trees.limit("/system.slice", 0.5)
     lines = b"2:cpu:/system.slice\n1:name=systemd:/system.slice/run.service\n"
@@ -326,8 +327,9 @@ def test_a_tree_that_ends_above_the_unit_bounds_all_of_it(tmp_path: Path, versio
     assert bounds.limit.limit_cores == 0.5
 
 
-def test_limits_come_and_go(trees: Trees) -> None:
-    """systemctl set-property, scontrol update: the group follows, and comes back by its key."""
+def test_limits_appear_and_disappear(trees: Trees) -> None:
+    """systemctl set-property, scontrol update: the group follows, and has the same key when it
+    returns."""
     top, part = "/system.slice/slurmstepd.scope", "/system.slice/slurmstepd.scope/job_1"
     keys = []
     for cores in (None, 0.5, None, 0.5):
@@ -337,15 +339,16 @@ def test_limits_come_and_go(trees: Trees) -> None:
 
 
 def test_the_root_cgroup_has_no_parts(trees: Trees) -> None:
-    """Who is in no group is alone, whatever the root's CPUs are; bare cgroups have no parts."""
+    """Processes without a container are single, whatever the root's CPUs are; bare cgroups have no
+    parts."""
     assert trees.container("/").key == "alone"
     trees.limit("/x/y", 1.0)
     assert trees.container("/x/y").key == "/x/y"
     assert trees.container("/x/y").nested == ""
 
 
-def test_counters_are_those_of_the_groups_cgroup(trees: Trees) -> None:
-    """Not of the cgroup below it in which the busiest process happens to be."""
+def test_counters_are_those_of_the_cgroup_of_the_group(trees: Trees) -> None:
+    """Not those of the lower cgroup that contains the busiest process."""
     top = f"/system.slice/docker-{A}.scope"
     trees.used(top, 100, 4)
     trees.used(f"{top}/a", 50, 3)
@@ -377,10 +380,8 @@ def test_each_path_has_its_own_cpuset_in_one_round(tmp_path: Path, version: str)
     assert seen == [2, 5]
 
 
-def test_limits_are_read_once_for_all_of_a_cgroup(
-    trees: Trees, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A hundred processes cost one read, and those that no limit is asked of none."""
+def test_limits_are_read_once_per_cgroup(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One read serves a hundred processes, and there is none for processes that need no limit."""
     path = f"/system.slice/docker-{A}.scope/x"
     trees.limit(path, 0.5)
     place = trees.containers.place(trees.entries(path))
@@ -402,8 +403,8 @@ def test_limits_are_read_once_for_all_of_a_cgroup(
     assert len(set(reads)) == once  # no file twice
 
 
-def test_a_limit_that_cannot_be_read_moves_nobody(trees: Trees) -> None:
-    """The group is kept, its limit is unknown and not another's, and the reason is counted."""
+def test_an_unreadable_limit_does_not_change_the_group(trees: Trees) -> None:
+    """The group stays, its limit is unknown, and the reason is counted."""
     path = f"/system.slice/docker-{A}.scope/x"
     trees.limit(path, 0.5)
     before = trees.container(path)
@@ -415,8 +416,8 @@ def test_a_limit_that_cannot_be_read_moves_nobody(trees: Trees) -> None:
     assert trees.errors == {"cgroup-quota": 1}
 
 
-def test_a_removed_cgroup_is_remembered_for_who_ended_in_it(trees: Trees) -> None:
-    """For the living it is gone; the last samples of the dead go to the group that they were in."""
+def test_a_removed_cgroup_is_remembered_for_ended_processes(trees: Trees) -> None:
+    """Running processes are no longer in it; the last samples of ended ones go to their group."""
     path = f"/system.slice/docker-{A}.scope/x"
     trees.limit(path, 0.5)
     place, _, living = trees.judged(trees.entries(path))
@@ -433,11 +434,11 @@ def test_a_removed_cgroup_is_remembered_for_who_ended_in_it(trees: Trees) -> Non
     assert trees.containers.last_bounds(unseen) == Bounds()
 
 
-def test_a_container_has_only_so_many_groups(
+def test_the_groups_of_a_container_are_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who may make cgroups cannot fill the metrics: the first keep their places, also when others
-    come before them in the next window."""
+    """A container that can create cgroups cannot fill the metrics. The first groups stay, even if
+    others come before them in the next window."""
     monkeypatch.setattr(module, "PARTS_MAX", 2)
     trees = Trees(tmp_path, "v2")
     top = f"/system.slice/docker-{A}.scope"
@@ -454,14 +455,15 @@ def test_a_container_has_only_so_many_groups(
     trees.containers.end_window()
     assert nested("a") == ["a"]
     trees.containers.end_window()
-    assert nested("dab") == ["d", "a", ""]  # b was not there in the window before
+    assert nested("dab") == ["d", "a", ""]  # b was absent in the previous window
     trees.containers.end_window()
     trees.containers.end_window()
     assert trees.containers._parts == {}
 
 
-def test_names_of_a_part_in_kubernetes(trees: Trees) -> None:
-    """The pod's name first; in a label no character that Kubernetes or the wire would refuse."""
+def test_the_names_of_parts_in_kubernetes(trees: Trees) -> None:
+    """The pod's name first; labels have only characters that Kubernetes and the wire format
+    allow."""
     top = f"{SLICE}/cri-containerd-{A}.scope"
     trees.limit(f"{top}/docker/{B}", 0.5)
     trees.limit(f"{top}/odd name", 0.5)

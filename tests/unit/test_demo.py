@@ -1,4 +1,4 @@
-"""The demo's pure parts: which cgroup trees a host has, and the table."""
+"""The pure parts of the demo: finding the cgroup trees of a host, and the table."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ DEMO = Path(__file__).resolve().parents[2] / "demo"
 
 
 def load(name: str) -> ModuleType:
-    """A file of demo/, which is a folder of scripts and not a package."""
+    """A module of demo/, which is a folder of scripts and not a package."""
     spec = importlib.util.spec_from_file_location(f"demo_{name}", DEMO / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
+    sys.modules[spec.name] = module  # dataclasses look up their module
     spec.loader.exec_module(module)
     return module
 
@@ -53,7 +53,7 @@ V2 = "26 22 0:23 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdele
 def test_trees_are_found_on_v1_hybrid_and_v2_hosts(
     mountinfo: str, cpu: str | None, cpuacct: str | None, unified: str | None
 ) -> None:
-    """Each tree is where mountinfo says, whether the controllers are mounted together or apart."""
+    """Each tree is where mountinfo says, for controllers mounted together or separately."""
     root = Path("/sys/fs/cgroup")
     expected = [None if name is None else root / name for name in (cpu, cpuacct, unified)]
     mounts = limit.parse_mounts(mountinfo)
@@ -67,7 +67,7 @@ def test_escaped_mount_points_are_read() -> None:
 
 
 def test_a_group_of_jointly_mounted_controllers_is_one_folder() -> None:
-    """A folder is made once even though it serves two controllers."""
+    """A folder is created once even if it serves two controllers."""
     group = limit.Group(limit.parse_mounts(TMPFS + V1), "a/b")
     assert group.folders() == [Path("/sys/fs/cgroup/cpu,cpuacct/a/b")]
 
@@ -98,8 +98,8 @@ def result(**changes: Any) -> Any:
     return table.Result(**{**values, **changes})
 
 
-def test_columns_stand_below_each_other() -> None:
-    """Every line ends where the rules end, whatever is unknown, with colour or without."""
+def test_columns_are_aligned() -> None:
+    """Every line has the width of the rules, with unknown values too, with colour or without."""
     oversized = result()
     fitting = result(
         gomaxprocs=None, limit_cores=None, verdict="fits", findings=(), flagged_after_s=None
@@ -119,15 +119,15 @@ def test_columns_stand_below_each_other() -> None:
 
 
 def test_busy_neighbours_are_named() -> None:
-    """A reader learns that the figures were taken on a host that was busy with other things."""
+    """The table says that other programs of the host were busy."""
     quiet = table.render_summary(result(), result(), table.Style())
     busy = table.render_summary(result(), result(neighbours_cores=1.24), table.Style())
     assert "Other processes" not in quiet
     assert "Other processes used 1.2 cores" in busy
 
 
-def test_the_prediction_stands_beside_what_came_of_it() -> None:
-    """At the work of the oversized run, and whether the range held it."""
+def test_the_prediction_is_compared_with_the_result() -> None:
+    """At the work of the oversized run, and whether the range contains it."""
     fitting = result(cpu_s_per_min=17.0, findings=(), predicted_s_per_min=None)
     text = table.render_summary(result(), fitting, table.Style())
     assert "Flagged 25 s after the service had started, cause: environment." in text
@@ -137,14 +137,14 @@ def test_the_prediction_stands_beside_what_came_of_it() -> None:
     assert "  predicted with the patch" in table.render_table(result(), fitting, 2, table.Style())
 
 
-def test_a_run_that_is_not_flagged_is_told() -> None:
-    """Silence would look like success."""
+def test_a_run_without_a_finding_is_reported() -> None:
+    """No message would look like success."""
     calm = result(flagged_after_s=None, cause=None, predicted_s_per_min=None)
     assert "gotax did not flag" in table.render_summary(calm, calm, table.Style())
 
 
-def test_what_a_patch_leaves_is_drawn_from_the_first_warning() -> None:
-    """The more it saves the less is left; information is no promise."""
+def test_the_rest_after_a_patch_comes_from_the_first_warning() -> None:
+    """The more it saves the less is left; findings of severity info are ignored."""
     costly = {"saving_cores": {"low": 0.1, "mid": 0.2, "high": 0.25}}
     assert table.predicted_use(0.5, [costly]) == pytest.approx((15.0, 18.0, 24.0))
     assert table.predicted_use(0.5, []) is None

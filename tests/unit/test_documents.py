@@ -13,8 +13,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 UNAMBIGUOUS = (".csv", ".md", ".proto", ".py", ".toml", ".tsv")
-"""A name with such an ending is a file of this repository. Other endings (.go, .json, .yaml) are
-also those of Go's sources and a user's files: they count only with a folder of the repository."""
+"""A name with one of these endings is a file of this repository. Other endings (.go, .json, .yaml)
+are also those of Go's sources and of users' files: they count only with a folder of the
+repository."""
 
 EXCEPTIONS: dict[str, str] = {}
 """Names that look like paths of this repository and are none, each with the reason."""
@@ -39,7 +40,7 @@ def documents(root: Path) -> list[Path]:
 
 
 def prose(document: Path) -> str:
-    """Without blocks of code, which hold a user's commands and files."""
+    """Without blocks of code, which contain a user's commands and files."""
     text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.S | re.M)
     return re.sub(r"^    .*$", "", text, flags=re.M)
 
@@ -80,7 +81,7 @@ def missing_paths(root: Path) -> list[str]:
     return [
         f"{document.relative_to(root)}: {word}"
         for document in documents(root)
-        if document.name != "CHANGELOG.md"  # speaks of files as they were
+        if document.name != "CHANGELOG.md"  # describes files of the past
         for word in re.findall(r"`([^`\n]+)`", prose(document))
         if is_path(word, top) and word not in EXCEPTIONS and not exists(word, paths)
     ]
@@ -115,13 +116,13 @@ def missing_targets(root: Path) -> list[str]:
 
 
 def test_paths_in_the_documents_exist() -> None:
-    """What stands in backticks and is a path (see is_path) is a file or folder of the tree."""
+    """A path in backticks (see is_path) is a file or folder of the tree."""
     assert len(documents(ROOT)) > 20
     assert missing_paths(ROOT) == []
 
 
 def test_modules_and_targets_in_the_documents_exist() -> None:
-    """`python -m NAME` and `make NAME` can be typed as they are written."""
+    """`python -m NAME` and `make NAME` work as written."""
     assert missing_modules(ROOT) == []
     assert missing_targets(ROOT) == []
 
@@ -186,3 +187,11 @@ def test_a_missing_path_is_found(tmp_path: Path) -> None:
     assert missing_paths(tmp_path) == lost
     assert missing_modules(tmp_path) == ["README.md: gotax.b"]
     assert missing_targets(tmp_path) == ["README.md: make walk"]
+
+
+def test_every_promise_of_security_names_a_test_that_is_there() -> None:
+    """docs/security.md: each `tests/FILE.py::NAME` is a function of that file."""
+    named = re.findall(r"(tests/[\w/]+\.py)::(\w+)", (ROOT / "docs/security.md").read_text())
+    assert len(named) > 20
+    for path, name in named:
+        assert f"def {name}(" in (ROOT / path).read_text(), f"{path}::{name}"

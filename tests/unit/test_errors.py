@@ -1,4 +1,4 @@
-"""What the errors keep of themselves."""
+"""The data that errors keep."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from gotax.errors import AccessError, ParseError, ReadError
 
 
 @pytest.mark.parametrize("kind", [ParseError, AccessError])
-def test_a_refusal_gives_the_same_kind_of_error_again(kind: type[ReadError]) -> None:
+def test_a_cached_refusal_is_raised_with_its_kind(kind: type[ReadError]) -> None:
     """With its reason, and without the text, which may be long."""
     again = kind("some-reason", "at 0x10").refusal.error
     assert type(again) is kind

@@ -1,4 +1,4 @@
-"""What `make run` installs is enough for every --help, and the rest says how to install it."""
+"""Every --help works with what `make run` installs; other commands say how to install the rest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EVERYTHING = tuple(sorted(frozenset[str]().union(*extras.EXTRAS.values())))
 
-# Each case is the modules that nobody has installed, and the arguments of a command.
+# Each case is the missing modules, and the arguments of a command.
 DRIVER = """
 import contextlib, io, json, sys
 
@@ -67,8 +67,8 @@ def run(*cases: Case) -> list[Ended]:
     return found
 
 
-def test_the_table_of_extras_is_that_of_the_project() -> None:
-    """Each library of an extra is in the table with the module that it brings."""
+def test_the_table_of_extras_matches_the_project() -> None:
+    """Each library of an extra is in the table with its module."""
     found = {
         module: {name.lower().replace("_", "-") for name in distributions}
         for module, distributions in packages_distributions().items()
@@ -115,12 +115,12 @@ BASE: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("grpc", ("agent", "--collector", "h:1", "--collector-plaintext")),
     ("prometheus_client", ("agent",)),
     ("google", ("record", "-o", "-")),
-    ("numpy", ("check",)),  # the last, for it cannot be loaded twice
+    ("numpy", ("check",)),  # last, because it cannot be loaded twice
 )
 
 
 def sentence(ended: Ended) -> str:
-    """The only line that was written, of a command that could not do what it was asked."""
+    """The only line of output, of a command that failed."""
     code, output, errors = ended
     assert (code, output) == (2, ""), ended
     (line,) = errors.splitlines()
@@ -128,7 +128,7 @@ def sentence(ended: Ended) -> str:
     return line
 
 
-def test_what_is_missing_is_one_sentence_with_the_remedy(tmp_path: Path) -> None:
+def test_a_missing_library_is_one_sentence_with_the_remedy(tmp_path: Path) -> None:
     """For each flag and command that needs an extra."""
     cases = []
     for blocked, arguments, _, _ in NEEDS:
@@ -139,8 +139,8 @@ def test_what_is_missing_is_one_sentence_with_the_remedy(tmp_path: Path) -> None
         assert line.endswith(f"{sys.executable} -m pip install 'gotax[{extra}]'")
 
 
-def test_a_library_that_everybody_should_have_is_told_the_same_way() -> None:
-    """What `pip install gotax` brings, and somebody has removed."""
+def test_a_missing_required_library_has_the_same_message() -> None:
+    """One that `pip install gotax` installs, and that was removed."""
     found = run(*(((module,), arguments) for module, arguments in BASE))
     for (module, _), ended in zip(BASE, found, strict=True):
         line = sentence(ended)
@@ -148,20 +148,20 @@ def test_a_library_that_everybody_should_have_is_told_the_same_way() -> None:
         assert line.endswith(f"{sys.executable} -m pip install gotax")
 
 
-def test_a_collector_can_be_asked_without_any_extra() -> None:
-    """A question to a running collector is HTTP and JSON, which Python has."""
+def test_a_collector_can_be_queried_without_any_extra() -> None:
+    """A query to a running collector is HTTP and JSON, which Python includes."""
     (ended,) = run((EVERYTHING, ("fleet", "top", "--collector", "http://127.0.0.1:9")))
     assert "no collector answers at http://127.0.0.1:9 " in sentence(ended)
 
 
-def test_a_library_that_is_too_old_is_a_sentence() -> None:
-    """It is there, and lacks what gotax imports of it."""
+def test_a_library_that_is_too_old_is_one_sentence() -> None:
+    """It exists, and lacks something that gotax imports from it."""
     says = r"cannot use the installed json.* -U "
     with pytest.raises(UserError, match=says), extras.needed_by("this"):
         from json import no_such_name  # type: ignore[attr-defined]  # noqa: F401
 
 
-def test_a_module_of_gotax_itself_is_no_library() -> None:
-    """A fault of ours stays a traceback: no installation mends it."""
+def test_a_missing_module_of_gotax_is_a_traceback() -> None:
+    """It is a bug of gotax: no installation helps."""
     with pytest.raises(ModuleNotFoundError), extras.needed_by("this"):
         import_module("gotax.no_such_module")

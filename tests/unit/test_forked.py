@@ -16,7 +16,7 @@ PARENT = os.getpid()
 
 
 def test_another_process_answers() -> None:
-    """With more than a pipe holds; nothing is left of it."""
+    """With more data than a pipe holds; the process leaves nothing behind."""
     with forked(lambda: (os.getpid(), "x" * 1_000_000)) as answer:
         pid, text = answer()
     assert pid != PARENT
@@ -25,14 +25,14 @@ def test_another_process_answers() -> None:
         os.waitpid(pid, os.WNOHANG)
 
 
-def test_who_does_not_wait_for_the_answer_is_not_held_up() -> None:
-    """A child that would never end is ended."""
+def test_a_child_whose_answer_is_not_needed_is_killed() -> None:
+    """A child that would never end does not block the caller."""
     with pytest.raises(KeyboardInterrupt), forked(signal.pause):
         raise KeyboardInterrupt
 
 
-def test_a_child_that_was_killed_is_replaced() -> None:
-    """By this process."""
+def test_without_its_child_the_parent_computes_the_answer() -> None:
+    """The child was killed."""
 
     def question() -> int:
         if os.getpid() != PARENT:
@@ -43,8 +43,8 @@ def test_a_child_that_was_killed_is_replaced() -> None:
         assert answer() == PARENT
 
 
-def test_a_child_that_is_killed_while_it_answers_is_replaced() -> None:
-    """It waits for the pipe to be emptied; what is there by then is no answer."""
+def test_a_child_killed_during_its_answer_is_replaced() -> None:
+    """It waits for the pipe to be emptied; the partial answer is ignored."""
     pids = []
 
     def question() -> str:
@@ -75,10 +75,10 @@ def wait_until(happened: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("call", ["fork", "pipe"])
-def test_without_room_for_a_child_there_is_an_answer(
+def test_an_answer_without_resources_for_a_child(
     call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No process, no descriptor: and none is left open."""
+    """No process or no descriptor is available, and none is left open."""
 
     def refuse() -> int:
         raise BlockingIOError
@@ -90,8 +90,8 @@ def test_without_room_for_a_child_there_is_an_answer(
     assert os.listdir("/proc/self/fd") == before
 
 
-def test_nobody_has_to_be_told_of_the_childs_end() -> None:
-    """Some supervisors leave SIGCHLD ignored: then nobody can be waited for."""
+def test_the_status_of_the_child_may_be_unavailable() -> None:
+    """Some supervisors leave SIGCHLD ignored: then waiting for a child fails."""
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
         with forked(os.getpid) as answer:
@@ -101,7 +101,7 @@ def test_nobody_has_to_be_told_of_the_childs_end() -> None:
 
 
 def test_an_error_is_raised_here(capfd: pytest.CaptureFixture[str]) -> None:
-    """As if the question had been asked here; the child says nothing."""
+    """As if it was computed in this process; the child prints nothing."""
 
     def question() -> None:
         raise ParseError("elf-truncated")
@@ -110,6 +110,6 @@ def test_an_error_is_raised_here(capfd: pytest.CaptureFixture[str]) -> None:
         answer()
     out, said = capfd.readouterr()
     assert out == ""
-    # gRPC, where an earlier test has used it, has a word of its own at every fork.
+    # gRPC, if an earlier test has used it, prints a message at every fork.
     assert "Traceback" not in said
     assert "ParseError" not in said

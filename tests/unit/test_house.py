@@ -1,4 +1,4 @@
-"""The rules of the house, as far as a program can read them."""
+"""The rules of the code, as far as a program can check them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[2]
 AGENT = ROOT / "agent" / "gotax"
 COLLECTOR = ROOT / "collector" / "gotax_collector"
 
-# Who may know whom: a sample's way is the order of this table, and arrows point upwards. "" is
-# the package itself, for its version.
+# Which package may import which: in the order of this table, a later one may import earlier ones.
+# "" is the package itself, for its version.
 VALUES = ("profile", "process", "findings", "comparison", "window")
 KNOWS: dict[str, set[str]] = {
     "": set(),
@@ -68,7 +68,7 @@ KNOWS: dict[str, set[str]] = {
     },
     "__main__": {"cli"},
 }
-# The same within a package: a module knows those before it.
+# The same within a package: a module may import those before it.
 WITHIN: dict[str, tuple[str, ...]] = {
     "processes": (
         *("__init__", "counts", "files", "binaries", "containers", "membership"),
@@ -81,7 +81,7 @@ WITHIN: dict[str, tuple[str, ...]] = {
     ),
     "symbols": ("__init__", "classified", "ranges", "walks", "kernel", "symbolizer"),
 }
-# What containers own, as linux and golang read it: processes/files.py alone may ask for it.
+# Reads of files that containers own, in linux and golang: only processes/files.py may call them.
 CONTAINERS_FILES = {
     *("read_exe_id", "read_exe_link", "read_maps", "read_first_addresses"),
     *("find_mapped_file", "read_auxv", "read_environment", "read_cgroup_fds", "read_memory"),
@@ -94,21 +94,22 @@ CONTAINERS_FILES = {
     ),
 }
 KERNELS_FILES = {"read_exe_link", "read_allowed_cpus"}
-"""Of these what no file system and no memory of the process is asked for: processes/files.py."""
-# The rooms of the collector, likewise. Of the agent they know gotax.wire and nothing else.
+"""Reads in processes/files.py that ask neither a file system nor the memory of the process."""
+# The same for the packages of the collector. Of the agent they may import only gotax.wire.
 SHARED = {"errors", "refusal", "report"}
 KNOWS_COLLECTOR: dict[str, set[str]] = {
     "": set(),
     "errors": set(),
     "refusal": {"errors"},
     "report": {"errors"},
+    "relay": set(),
     "security": {"errors", "refusal"},
-    "ingest": {*SHARED, "security"},
+    "ingest": {*SHARED, "relay", "security"},
     "storage": {"errors", "report"},
     "query": {"errors", "storage"},
-    "metrics": {"refusal", "security", "ingest"},
-    "http": {"errors", "refusal", "query", "metrics"},
-    "cli": {*SHARED, "security", "ingest", "storage", "query", "metrics", "http"},
+    "metrics": {"refusal", "relay", "security", "ingest"},
+    "http": {"errors", "refusal", "relay", "query", "metrics"},
+    "cli": {*SHARED, "relay", "security", "ingest", "storage", "query", "metrics", "http"},
 }
 ONLY_COLLECTOR: dict[str, str | tuple[str, ...]] = {
     "clickhouse_connect": "storage/clickhouse.py",
@@ -124,7 +125,7 @@ ONLY_COLLECTOR: dict[str, str | tuple[str, ...]] = {
 }
 MODULE_LINES_MAX = 400
 CLASS_LINES_MAX, CLASS_METHODS_MAX = 300, 25
-ONLY: dict[str, str | tuple[str, ...]] = {  # who alone may import a library
+ONLY: dict[str, str | tuple[str, ...]] = {  # the only module that may import a library
     "bcc": "sampling/loader.py",
     "prometheus_client": ("exporters/prometheus.py", "exporters/textformat.py"),
     "google": "wire/",
@@ -176,7 +177,7 @@ HARMLESS = {
         "itertools",
     ),
     *("hashlib", "json", "math", "numpy", "re", "shlex", "struct", "typing", "unicodedata"),
-    "opentelemetry",  # generated types; ONLY says whose
+    "opentelemetry",  # generated types; ONLY has their importers
 }
 # sys: one constant of this machine each (byteorder, intern), no streams and no arguments.
 HARMLESS_NAMES = {"sys": {"byteorder", "intern", "maxsize"}}
@@ -191,7 +192,7 @@ LARGE = {
     # Flat tables, and all of one format:
     *("diagnosis/calibrated.py", "golang/categories.py", "linux/elf.py"),
     *("golang/pclntab.py", "golang/pclntab.py: Pclntab"),
-    # Still too large; a change that divides one takes it off this list. Exporters:
+    # Still too large; remove a module from this list when you divide it. Exporters:
     # Linux and Go:
     "linux/procfs.py",
 }
@@ -217,14 +218,14 @@ def imports(module: ast.Module) -> Iterator[str]:
 
 
 def part(relative: Path) -> str:
-    """The entry of KNOWS a file belongs to."""
+    """The entry of KNOWS for a file."""
     return relative.parts[0] if len(relative.parts) > 1 else relative.stem.replace("__init__", "")
 
 
 def arrows(
     package: Path, name_of_package: str = "gotax", knows: Mapping[str, set[str]] = KNOWS
 ) -> list[str]:
-    """Imports against the direction of ``knows``."""
+    """Imports against the order of ``knows``."""
     found = []
     for path in sources(package):
         relative = path.relative_to(package)
@@ -246,7 +247,7 @@ def arrows(
 
 
 def inner_arrows(package: Path) -> list[str]:
-    """Imports within a package against the order of WITHIN, and modules that it does not name."""
+    """Imports within a package against the order of WITHIN, and modules that it does not list."""
     found = []
     for name, order in WITHIN.items():
         for path in sources(package / name):
@@ -262,7 +263,7 @@ def inner_arrows(package: Path) -> list[str]:
 
 
 def other_ways_to_files(package: Path) -> list[str]:
-    """Reads of what containers own that no reader makes, but for what the kernel says itself."""
+    """Reads of files that containers own that no reader makes."""
     return [
         f"{path.relative_to(package)}: {name}"
         for folder in ("reader", "processes", "symbols")
@@ -275,7 +276,7 @@ def other_ways_to_files(package: Path) -> list[str]:
 
 
 def large(package: Path) -> list[str]:
-    """Modules and classes that are too large to be understood at once."""
+    """Modules and classes that are too large."""
     found = []
     for path in sources(package):
         relative = str(path.relative_to(package))
@@ -304,7 +305,7 @@ def arrows_of_rooms(package: Path) -> list[str]:
 
 
 def foreign(package: Path, only: Mapping[str, str | tuple[str, ...]] = ONLY) -> list[str]:
-    """Libraries imported outside the one place that may."""
+    """Libraries imported outside of the only allowed place."""
     return [
         f"{path.relative_to(package)}: imports {name}"
         for path in sources(package)
@@ -315,7 +316,7 @@ def foreign(package: Path, only: Mapping[str, str | tuple[str, ...]] = ONLY) -> 
 
 
 def impurities(package: Path) -> list[str]:
-    """What pure modules import beyond the harmless, and parse_ functions that reach outside."""
+    """Forbidden imports of pure modules, and parse_ functions with side effects."""
     found = []
     for path in (p for pattern in PURE for p in sorted(package.glob(pattern))):
         module = tree(path)
@@ -338,7 +339,7 @@ def impurities(package: Path) -> list[str]:
 
 
 def catch_alls(package: Path) -> list[str]:
-    """``except Exception`` and its bare brother, and ``except BaseException`` that goes on."""
+    """``except Exception``, bare ``except``, and ``except BaseException`` that does not raise."""
     found = []
     for path in sources(package):
         for node in ast.walk(tree(path)):
@@ -360,7 +361,7 @@ def vague_names(package: Path) -> list[str]:
 
 
 def long_signatures(package: Path) -> list[str]:
-    """Functions with more than five parameters (self is none)."""
+    """Functions with more than five parameters (without self)."""
     found = []
     for path in sources(package):
         for node in ast.walk(tree(path)):
@@ -396,7 +397,7 @@ def hidden_builtins(package: Path) -> list[str]:
 
 
 def too_large(package: Path) -> list[str]:
-    """Modules and classes that are more than one person keeps in mind."""
+    """Modules and classes of the collector that are too large."""
     found = []
     for path in sources(package):
         relative = path.relative_to(package)
@@ -465,7 +466,7 @@ def broken_links(root: Path) -> list[str]:
 
 
 def broken_mentions(root: Path) -> list[str]:
-    """Documents that sources refer to and that are not there."""
+    """Missing documents that sources refer to."""
     folders = [
         root / name for name in ("agent", "bpf", "collector", "proto", "tests", "bench", "demo")
     ]
@@ -479,20 +480,20 @@ def broken_mentions(root: Path) -> list[str]:
     ]
 
 
-def test_imports_follow_the_samples_way() -> None:
-    """No module knows one that comes later than itself."""
+def test_imports_follow_the_order_of_the_packages() -> None:
+    """No package imports a later one."""
     assert arrows(AGENT) == []
 
 
 def test_imports_within_a_package_have_an_order() -> None:
-    """Its modules have no circle either, and each is in the list."""
+    """There is no cycle, and each module is in the list."""
     assert inner_arrows(AGENT) == []
     for name, order in WITHIN.items():
         assert sorted(path.stem for path in sources(AGENT / name)) == sorted(order)
 
 
-def test_files_of_containers_are_read_one_way() -> None:
-    """In a process of its own, which can be stopped."""
+def test_files_of_containers_are_read_in_one_place() -> None:
+    """In a separate process, which can be stopped."""
     assert other_ways_to_files(AGENT) == []
     work = ast.unparse(tree(AGENT / "reader" / "work.py"))
     assert all(name in work for name in CONTAINERS_FILES - {"read_memory_parts"} - KERNELS_FILES)
@@ -501,12 +502,12 @@ def test_files_of_containers_are_read_one_way() -> None:
 
 
 def test_modules_and_classes_are_small() -> None:
-    """And what is not, is in the list of those that may be; the list names nothing else."""
+    """The exceptions are in a list, and the list has no other entries."""
     assert {*large(AGENT), *large(COLLECTOR)} == LARGE
 
 
-def test_every_part_is_in_the_table_once() -> None:
-    """The table of arrows speaks of modules that exist, and has no cycle."""
+def test_every_package_is_in_the_table_once() -> None:
+    """The table has only existing modules, and no cycle."""
     parts = {part(path.relative_to(AGENT)) for path in sources(AGENT)}
     assert set(KNOWS) == parts
     order = list(KNOWS)
@@ -514,8 +515,8 @@ def test_every_part_is_in_the_table_once() -> None:
         assert all(order.index(name) < order.index(own) for name in known), own
 
 
-def test_the_rooms_of_the_collector_are_apart() -> None:
-    """Storage does not know http, ingest does not know query; of the agent only gotax.wire."""
+def test_the_packages_of_the_collector_are_separate() -> None:
+    """Storage does not import http, ingest does not import query; of the agent only gotax.wire."""
     assert arrows_of_rooms(COLLECTOR) == []
     assert set(KNOWS_COLLECTOR) == {part(p.relative_to(COLLECTOR)) for p in sources(COLLECTOR)}
     order = list(KNOWS_COLLECTOR)
@@ -523,18 +524,18 @@ def test_the_rooms_of_the_collector_are_apart() -> None:
         assert all(order.index(name) < order.index(own) for name in known), own
 
 
-def test_the_collectors_modules_are_of_a_size_to_read() -> None:
+def test_modules_of_the_collector_are_small() -> None:
     """400 lines a module; 300 lines and 25 methods a class."""
     assert too_large(COLLECTOR) == []
 
 
 def test_no_name_of_the_collector_hides_a_builtin() -> None:
-    """``except ConnectionError`` meant another one than the reader thought."""
+    """``except ConnectionError`` meant another class than the reader thought."""
     assert hidden_builtins(COLLECTOR) == []
 
 
-def test_libraries_of_the_collector_stay_in_their_room() -> None:
-    """The database's client, gRPC, the web server and the metrics have one room each."""
+def test_libraries_of_the_collector_are_imported_in_one_package() -> None:
+    """The database client, gRPC, the web server and the metrics."""
     assert foreign(COLLECTOR, ONLY_COLLECTOR) == []
     used = {n.split(".")[0] for p in sources(COLLECTOR) for n in imports(tree(p))}
     assert set(ONLY_COLLECTOR) <= used
@@ -546,46 +547,46 @@ def test_the_collector_keeps_the_rules_of_the_agent() -> None:
     assert long_signatures(COLLECTOR) == []
 
 
-def test_libraries_stay_in_their_place() -> None:
+def test_libraries_are_imported_in_one_place() -> None:
     """bcc, the protobuf runtime and prometheus-client have one importer each."""
     assert foreign(AGENT) == []
 
 
 def test_pure_modules_are_pure() -> None:
-    """No file, clock, environment or thread below; parse_ functions understand and never open."""
+    """They use no file, clock, environment or thread; parse_ functions open nothing."""
     assert impurities(AGENT) == []
     assert all(list(AGENT.glob(pattern)) for pattern in PURE)
 
 
 def test_errors_are_caught_by_name() -> None:
-    """At most two places in the tree catch everything."""
+    """At most two places catch everything."""
     assert len(catch_alls(AGENT)) <= CATCH_ALL_MAX
 
 
 def test_modules_have_names_of_the_domain() -> None:
-    """Nothing is called utils, common, manager and the like."""
+    """No module is called utils, common, manager and the like."""
     assert vague_names(AGENT) == []
 
 
 def test_parameters_are_five_at_most() -> None:
-    """More is a missing type."""
+    """A function with more needs a type."""
     assert long_signatures(AGENT) == []
 
 
 def test_values_are_frozen_and_slotted() -> None:
-    """What travels between stages cannot be changed on its way."""
+    """Data between stages cannot be changed."""
     assert [loose_values(AGENT / f"{name}.py") for name in VALUES] == [[]] * len(VALUES)
     assert loose_values(AGENT / "config.py") == []
 
 
-def test_links_of_the_documents_lead_somewhere() -> None:
+def test_links_of_the_documents_are_valid() -> None:
     """Every relative link has its file, and every anchor its heading."""
     assert documents(ROOT)
     assert broken_links(ROOT) == []
 
 
 def test_sources_refer_to_documents_that_exist() -> None:
-    """A comment that sends its reader to docs/ sends him to a file."""
+    """A comment that refers to docs/ refers to an existing file."""
     assert broken_mentions(ROOT) == []
 
 
@@ -624,8 +625,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_breach_is_found(tmp_path: Path, case: str) -> None:
-    """Each rule does fail on a tree that breaks it, and not on the same tree without the breach."""
+def test_a_violation_is_found(tmp_path: Path, case: str) -> None:
+    """Each rule fails for a tree that violates it, and not for the same tree without the
+    violation."""
 
     def breaches() -> list[str]:
         rules = [arrows, inner_arrows, foreign, impurities, vague_names, long_signatures]
@@ -672,8 +674,8 @@ BAD_ROOMS = {
 
 
 @pytest.mark.parametrize("case", BAD_ROOMS)
-def test_a_breach_of_the_rooms_is_found(tmp_path: Path, case: str) -> None:
-    """Each rule of the collector fails on a tree that breaks it, and not without the breach."""
+def test_a_violation_of_the_collectors_rules_is_found(tmp_path: Path, case: str) -> None:
+    """Each rule fails for a tree that violates it, and not without the violation."""
 
     def breaches() -> list[str]:
         rules = (arrows_of_rooms, hidden_builtins, too_large)
@@ -694,7 +696,7 @@ def test_a_breach_of_the_rooms_is_found(tmp_path: Path, case: str) -> None:
     assert breaches() != []
 
 
-def test_a_loose_value_is_found(tmp_path: Path) -> None:
+def test_a_mutable_value_is_found(tmp_path: Path) -> None:
     """Frozen without slots is not enough."""
     path = tmp_path / "model.py"
     path.write_text("@dataclass(frozen=True)\nclass A:\n    x: int\n")
@@ -702,7 +704,7 @@ def test_a_loose_value_is_found(tmp_path: Path) -> None:
 
 
 def test_a_broken_link_is_found(tmp_path: Path) -> None:
-    """A missing file and a missing heading are both told; code, the web and what is there not."""
+    """A missing file and a missing heading are reported; code, URLs and valid links are not."""
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs/a.md").write_text("# One two\n```\n[x](gone.md)\n```\n")
     (tmp_path / "README.md").write_text(

@@ -1,4 +1,4 @@
-"""What the build of an image is told of this host (tests/e2e/cluster/images.py)."""
+"""The settings of this host that a build of an image gets (tests/e2e/cluster/images.py)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.e2e.cluster.images import pip_settings, trusted_certificates
 
 
-def test_a_build_trusts_whom_pip_is_told_to_trust(tmp_path: Path) -> None:
+def test_a_build_trusts_the_same_authorities_as_pip(tmp_path: Path) -> None:
     for name in ("weak", "strong", "programs"):
         (tmp_path / name).touch()
     listed = f"global.cert='{tmp_path}/weak'\n"
@@ -22,15 +22,15 @@ def test_a_build_trusts_whom_pip_is_told_to_trust(tmp_path: Path) -> None:
 
 
 def test_a_build_does_not_cover_a_file_of_the_package_ca_certificates() -> None:
-    """The package moves its own bundle there, which fails where something is mounted."""
+    """The package moves its own bundle there, which fails if something is mounted at this path."""
     assert "cert = /mnt/" in pip_settings("", with_ca=True)
 
 
-def test_a_host_without_settings_gives_none() -> None:
+def test_a_host_without_settings_passes_none() -> None:
     assert pip_settings("", with_ca=False) == "[global]\n"
 
 
-def test_a_build_installs_from_where_this_host_does() -> None:
+def test_a_build_uses_the_package_index_of_this_host() -> None:
     listed = (
         ":env:.default-timeout='180'\n"
         ":env:.find-links='/opt/wheels'\n"

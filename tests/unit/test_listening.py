@@ -1,4 +1,5 @@
-"""What agent and collector listen on, of both families and of IPv4 alone, and how they answer."""
+"""The listeners of agent and collector, with both families and with IPv4 alone, and their
+answers."""
 
 from __future__ import annotations
 
@@ -25,10 +26,10 @@ ROOT = Path(__file__).parents[2]
 SIX = "::1"
 HAS_SIX = socket.has_ipv6 and Path("/proc/net/if_inet6").exists()
 needs_six = pytest.mark.skipif(not HAS_SIX, reason="this kernel has no IPv6")
-NUMBERS = {"x86_64": 41, "aarch64": 198}  # of the system call socket
+NUMBERS = {"x86_64": 41, "aarch64": 198}  # number of the system call socket
 
-# A kernel without IPv6 (ipv6.disable=1), as seccomp can show it to one process. The filter is that
-# of seccomp(2): load nr, compare; load the first argument, compare; EAFNOSUPPORT, or allow.
+# A kernel without IPv6 (ipv6.disable=1), which seccomp can simulate for one process. The filter
+# (seccomp(2)): load nr, compare; load the first argument, compare; EAFNOSUPPORT, or allow.
 WITHOUT_SIX = f"""
 import ctypes, errno, socket, struct
 NR = {NUMBERS.get(platform.machine(), -1)}
@@ -73,22 +74,22 @@ def reaches(host: str, port: int) -> bool:
         *(("::1", True, False), ("127.0.0.1", False, True)),
     ],
 )
-def test_every_address_is_of_both_families(host: str, six: bool, four: bool) -> None:
-    """A pod of an IPv6-only cluster was never probed: the agent listened on 0.0.0.0."""
+def test_all_addresses_includes_both_families(host: str, six: bool, four: bool) -> None:
+    """Probes of a pod in an IPv6-only cluster failed: the agent listened on 0.0.0.0."""
     with listening_socket((host, 0), 5) as made:
         port = made.getsockname()[1]
         assert (reaches(SIX, port), reaches("127.0.0.1", port)) == (six, four)
 
 
 @needs_six
-def test_both_families_whatever_the_system_prefers() -> None:
-    """The socket says it itself, and does not leave it to net.ipv6.bindv6only."""
+def test_both_families_with_any_system_setting() -> None:
+    """The socket sets the option itself, and does not depend on net.ipv6.bindv6only."""
     with listening_socket(("", 0), 5) as made:
         assert made.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 0
 
 
-def test_a_taken_port_is_not_a_reason_to_listen_on_less() -> None:
-    """IPv4 has it already: both families is an error, not half of it."""
+def test_a_taken_port_is_an_error_for_both_families() -> None:
+    """If IPv4 has it already, gotax does not listen on IPv6 alone."""
     reason = os.strerror(errno.EADDRINUSE)
     with (
         socket.create_server(("0.0.0.0", 0)) as taken,
@@ -99,8 +100,8 @@ def test_a_taken_port_is_not_a_reason_to_listen_on_less() -> None:
 
 @pytest.mark.skipif(platform.machine() not in NUMBERS, reason="no number of the system call")
 @pytest.mark.parametrize("host", ["", "::"])
-def test_without_ipv6_it_is_ipv4(host: str) -> None:
-    """Also the collector's gRPC port, whose library does that by itself."""
+def test_without_ipv6_ipv4_is_used(host: str) -> None:
+    """Also for the collector's gRPC port, whose library does that by itself."""
     code = f"""
 from gotax.wire.listening import listening_socket
 made = listening_socket(({host!r}, 0), 5)
@@ -152,15 +153,15 @@ def agent_answering(host: str = "") -> Iterator[tuple[int, Pulse]]:
 
 @needs_six
 def test_the_agent_answers_on_both_families() -> None:
-    """On an address of IPv6 a probe succeeds, as on one of IPv4."""
+    """A probe over IPv6 succeeds, as one over IPv4."""
     with agent_answering() as (port, _):
         for host in ("127.0.0.1", SIX):
             assert asked(port, "GET", "/healthz", host)[0] == 200
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/healthz", "/readyz", "/healthz?x=1", "/nothing"])
-def test_head_has_the_answer_of_get_without_its_body(path: str) -> None:
-    """It was 501. Status and headers are the same, also of a probe that fails."""
+def test_head_has_the_headers_of_get_without_its_body(path: str) -> None:
+    """It gave 501. Status and headers are the same, also for a probe that fails."""
     with agent_answering() as (port, pulse):
         for windows in (0, 1):
             pulse.windows = windows
@@ -173,8 +174,8 @@ def test_head_has_the_answer_of_get_without_its_body(path: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"])
-def test_other_methods_are_refused_with_those_that_are_not(method: str) -> None:
-    """405 and Allow for what is there, 404 for what is not."""
+def test_other_methods_are_refused(method: str) -> None:
+    """405 and Allow for an existing path, 404 for another."""
     with agent_answering() as (port, _):
         status, headers, body = asked(port, method, "/metrics")
         assert (status, headers["Allow"], body) == (405, "GET, HEAD", b"GET or HEAD\n")
@@ -182,8 +183,8 @@ def test_other_methods_are_refused_with_those_that_are_not(method: str) -> None:
         assert (status, headers["Allow"]) == (404, None)
 
 
-def test_an_agent_starts_without_asking_for_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python's own server looks its host's name up, which takes as long as DNS likes."""
+def test_an_agent_starts_without_name_resolution(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's own server looks up its host's name, which may take long."""
 
     def fail(*_: object) -> str:
         raise AssertionError("looked up")
@@ -196,14 +197,14 @@ def test_an_agent_starts_without_asking_for_names(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     "host", ["256.1.1.1", "no-such-host.invalid", "x" * 70 + ".y", "::g", "a b"]
 )
-def test_a_host_that_cannot_be_listened_on_is_a_sentence(host: str) -> None:
-    """Names and numbers that are no address of this host, and a port that is taken."""
+def test_an_unavailable_host_is_one_sentence(host: str) -> None:
+    """Names and addresses that this host does not have, and a taken port."""
     with pytest.raises(UserError, match="cannot listen on"):
         open_server((host, 0), PrometheusExporter(), Pulse(1.0), HttpCounts())
 
 
-def test_a_port_that_is_taken_is_a_sentence() -> None:
-    """The reason is the system's own."""
+def test_a_taken_port_is_one_sentence() -> None:
+    """With the system's reason."""
     reason = re.escape(os.strerror(errno.EADDRINUSE))
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
@@ -212,7 +213,7 @@ def test_a_port_that_is_taken_is_a_sentence() -> None:
         open_server(taken.getsockname(), PrometheusExporter(), Pulse(1.0), HttpCounts())
 
 
-def test_the_collectors_page_answers_likewise() -> None:
+def test_the_collectors_page_answers_in_the_same_way() -> None:
     """Both families, HEAD, and 405 with Allow."""
     application = pytest.importorskip("gotax_collector.http.application")
     served = application.Served(None, lambda: b"up 1\n", lambda: 0.0)

@@ -1,4 +1,4 @@
-"""When new processes are read again: times only."""
+"""The schedule of reading new processes again: only times."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import math
 from gotax.processes.first_look import DRAIN_FROM_S, LOOK_AT_S, YOUNG_MAX, LookSchedule
 
 
-def test_each_age_is_looked_at_once() -> None:
-    """At each age one look, from a second on with a drain, and then never again."""
+def test_each_age_gives_one_look() -> None:
+    """One look at each age; from one second on with a drain, and then no more."""
     young = LookSchedule()
     young.add([7], 100.0)
     seen = []
@@ -20,8 +20,8 @@ def test_each_age_is_looked_at_once() -> None:
     assert len(young) == 0
 
 
-def test_a_late_look_stands_for_those_that_were_missed() -> None:
-    """After a pause (a suspended host) nobody is looked at several times in a row."""
+def test_a_late_look_replaces_the_missed_ones() -> None:
+    """After a pause (a suspended host) no process is read several times in a row."""
     young = LookSchedule()
     young.add([7], 0.0)
     assert young.take_due(2.5) == {7: True}
@@ -31,21 +31,22 @@ def test_a_late_look_stands_for_those_that_were_missed() -> None:
     assert young.next_look_s == math.inf
 
 
-def test_who_is_forgotten_is_not_looked_at() -> None:
+def test_a_forgotten_process_is_not_looked_at() -> None:
     young = LookSchedule()
     young.add([7, 8], 0.0)
     young.drop([7, 9])
     assert young.take_due(0.5) == {8: False}
 
 
-def test_the_young_are_bounded() -> None:
+def test_new_processes_are_bounded() -> None:
     young = LookSchedule()
     young.add(range(10 * YOUNG_MAX), 0.0)
     assert len(young) == YOUNG_MAX
 
 
-def test_a_flood_is_listened_to_once_a_second() -> None:
-    """The first few are heard quickly; then a pause of a second, until the next regular drain."""
+def test_many_new_processes_are_drained_once_a_second() -> None:
+    """The first few are drained quickly; then there is a pause of a second, until the next regular
+    drain."""
     young, now = LookSchedule(), 0.0
     for _ in range(100):
         now = max(now, young.listen_at_s)

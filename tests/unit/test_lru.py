@@ -13,7 +13,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-def test_agrees_with_a_dictionary_and_keeps_what_was_used_last(
+def test_keeps_the_last_used_entries_like_a_dictionary(
     steps: list[tuple[str, int]],
 ) -> None:
     """It never returns an old value, holds at most twice its capacity, and still has each of the
@@ -40,8 +40,8 @@ def test_agrees_with_a_dictionary_and_keeps_what_was_used_last(
 
 
 @given(STEPS)
-def test_every_entry_is_held_removed_or_counted_as_evicted(steps: list[tuple[str, int]]) -> None:
-    """Entries put = entries held + removed + evictions: none goes without a count."""
+def test_every_entry_is_kept_removed_or_counted_as_evicted(steps: list[tuple[str, int]]) -> None:
+    """Entries put = entries kept + removed + evictions."""
     cache: LruCache[int, int] = LruCache(CAPACITY)
     put = removed = 0
     for serial, (verb, _) in enumerate(steps):
@@ -55,8 +55,8 @@ def test_every_entry_is_held_removed_or_counted_as_evicted(steps: list[tuple[str
     assert put == len(cache) + removed + cache.evictions
 
 
-def test_a_key_never_seen_is_none() -> None:
-    """A miss changes nothing and is None."""
+def test_an_unknown_key_is_none() -> None:
+    """A miss changes nothing."""
     cache: LruCache[str, int] = LruCache(1)
     assert cache.get("a") is None
     assert (len(cache), cache.evictions) == (0, 0)

@@ -19,14 +19,14 @@ from tests.mutants.operators import mutants
         ("def f(a, b):\n    return not a", {"a", "True", "False"}),
     ],
 )
-def test_a_returned_value_is_changed(source: str, changed: set[str]) -> None:
-    """A term left out, an edge moved, an answer that is always the same."""
+def test_returned_values_are_changed(source: str, changed: set[str]) -> None:
+    """Omits a term, moves an edge, or returns a constant."""
     found = {ast.unparse(mutant.tree).split("return ")[1] for mutant in mutants(source)}
     assert found == changed
 
 
 def test_numbers_and_tables_of_a_module_are_changed() -> None:
-    """By a fourth, by one, by an element; they need the module to be loaded again."""
+    """By a fourth, by one, by an element; the module is loaded again for these."""
     source = "RATIO = 1.5\nNAMES = {'a': 1, 'b': True}\n"
     found = list(mutants(source))
     assert not any(mutant.is_in_function for mutant in found)
@@ -41,14 +41,14 @@ def test_numbers_and_tables_of_a_module_are_changed() -> None:
     }
 
 
-def test_types_texts_and_assertions_are_left() -> None:
-    """What tells people or the type checker something does nothing."""
+def test_types_texts_and_assertions_are_not_changed() -> None:
+    """Text for people or the type checker has no effect at run time."""
     source = "def f(a: int | None = None) -> int:\n    assert a or 1\n    raise E(a)"
     assert list(mutants(source)) == []
 
 
-def test_only_one_thing_is_another() -> None:
-    """Of a statement with a body the rest stays."""
+def test_a_mutant_has_one_change() -> None:
+    """The rest of a statement with a body stays."""
     source = "class C:\n    def f(self, a):\n        if a:\n            a += 1\n        a.g()\n"
     names = {mutant.name for mutant in mutants(source)}
     assert names == {

@@ -1,4 +1,4 @@
-"""From a container's id to its pod: whenever Kubernetes tells, and never another's."""
+"""From a container's id to its pod, whenever Kubernetes has the name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gotax import cli
 from gotax.cli import explain, options
 from gotax.config import Detail, Suppression, Thresholds
 from gotax.errors import UserError
-from gotax.names import NOBODY
+from gotax.names import NO_NAMES
 from gotax.pipeline import Pipeline
 from gotax.process import PodContainer, Workload
 from gotax.processes.resolver import Resolver
@@ -37,8 +37,8 @@ POD = PodContainer(
 )
 
 
-class Told:
-    """Names as they become known."""
+class FakeNames:
+    """Names that become known during the test."""
 
     def __init__(self) -> None:
         self.pods: dict[str, PodContainer] = {}
@@ -62,22 +62,23 @@ def program(go_binary: Callable[..., Path]) -> Program:
     return Program(path, f"00400000-00401000 r-xp 00000000 00:00 {{inode}} {path}\n")
 
 
-def pipeline(host: Host, told: Told, suppressions: tuple[Suppression, ...] = ()) -> Pipeline:
+def pipeline(host: Host, names: FakeNames, suppressions: tuple[Suppression, ...] = ()) -> Pipeline:
     thresholds = Thresholds(suppressions=suppressions)
-    return Pipeline(Resolver(host.roots), "host", thresholds, Detail(), told)
+    return Pipeline(Resolver(host.roots), "host", thresholds, Detail(), names)
 
 
-def test_names_are_filled_in_when_they_are_known(host: Host, program: Program) -> None:
-    """By its id until then; in the same window for all processes of the container."""
-    told = Told()
+def test_names_are_used_as_soon_as_they_are_known(host: Host, program: Program) -> None:
+    """Until then the id is the name; all processes of the container get the name in the same
+    window."""
+    names = FakeNames()
     host.cgroup(f"{PODS}/{OLD}")
     for pid in (7, 8):
         host.start(pid, 100, program, f"{PODS}/{OLD}")
-    stages = pipeline(host, told)
+    stages = pipeline(host, names)
     stages.absorb(drain([StackCount(7), StackCount(8)]), 0)
     (report,) = stages.window(SPAN).reports
     assert (report.container.name, report.container.pod) == (OLD[:12], None)
-    told.pods[OLD] = POD
+    names.pods[OLD] = POD
     stages.absorb(drain([StackCount(7)]), 0)
     window = stages.window(SPAN)
     (report,) = window.reports
@@ -88,26 +89,27 @@ def test_names_are_filled_in_when_they_are_known(host: Host, program: Program) -
 
 
 def test_a_container_that_ended_in_the_window_is_named(host: Host, program: Program) -> None:
-    """Kubernetes tells of a short life after it: the name is looked up at the window's end."""
-    told = Told()
+    """Kubernetes reports a short-lived container late: the name is looked up at the end of the
+    window."""
+    names = FakeNames()
     host.cgroup(f"{PODS}/{OLD}")
     host.start(7, 100, program, f"{PODS}/{OLD}")
-    stages = pipeline(host, told)
+    stages = pipeline(host, names)
     stages.absorb(drain([StackCount(7, samples=3)]), 0)
     host.end(7)
-    told.pods[OLD] = replace(POD, ended=True)
+    names.pods[OLD] = replace(POD, ended=True)
     (report,) = stages.window(SPAN).reports
     assert (report.container.name, report.samples) == (POD.path, 3)
 
 
 def test_a_restarted_container_has_numbers_of_its_own(host: Host, program: Program) -> None:
     """The same pod and name, another id: two reports, each with its own samples."""
-    told = Told()
-    told.pods = {OLD: replace(POD, ended=True), NEW: POD}
+    names = FakeNames()
+    names.pods = {OLD: replace(POD, ended=True), NEW: POD}
     for container in (OLD, NEW):
         host.cgroup(f"{PODS}/{container}")
     host.start(7, 100, program, f"{PODS}/{OLD}")
-    stages = pipeline(host, told)
+    stages = pipeline(host, names)
     stages.absorb(drain([StackCount(7, samples=5)]), 0)
     host.end(7)
     host.start(9, 200, program, f"{PODS}/{NEW}")
@@ -121,16 +123,16 @@ def test_a_restarted_container_has_numbers_of_its_own(host: Host, program: Progr
 
 
 def test_a_pods_annotation_suppresses_its_own_findings_only(host: Host, program: Program) -> None:
-    """An annotation that says nothing sensible is counted, and nothing is suppressed."""
-    told = Told()
+    """An invalid annotation is counted, and suppresses nothing."""
+    names = FakeNames()
     host.cgroup(f"{PODS}/{OLD}")
     host.start(7, 100, program, f"{PODS}/{OLD}")
-    stages = pipeline(host, told)
-    told.pods[OLD] = replace(POD, suppress="GT015")  # memory is zeros here: unreadable
+    stages = pipeline(host, names)
+    names.pods[OLD] = replace(POD, suppress="GT015")  # memory is zeros here: unreadable
     stages.absorb(drain([StackCount(7, samples=90)]), 0)
     (report,) = stages.window(SPAN).reports
     assert report.suppressed == ("GT015",)
-    told.pods[OLD] = replace(POD, suppress="GT015@*, nonsense")
+    names.pods[OLD] = replace(POD, suppress="GT015@*, nonsense")
     stages.absorb(drain([StackCount(7, samples=90)]), 0)
     window = stages.window(SPAN)
     assert window.reports[0].suppressed == ()
@@ -138,22 +140,23 @@ def test_a_pods_annotation_suppresses_its_own_findings_only(host: Host, program:
 
 
 def test_kubernetes_is_optional(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A node's name in the environment is a hint; --node is a wish, and fails with a remedy."""
+    """A node's name in the environment is a hint; --node is a requirement, and fails with a
+    remedy."""
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     monkeypatch.delenv("NODE_NAME", raising=False)
     parse = cli.build_parser().parse_args
-    assert options.names_of(parse(["agent"])) is NOBODY
+    assert options.names_of(parse(["agent"])) is NO_NAMES
     monkeypatch.setenv("NODE_NAME", "n1")
-    assert options.names_of(parse(["check"])) is NOBODY
-    with pytest.raises(UserError, match="leave --node away"):
+    assert options.names_of(parse(["check"])) is NO_NAMES
+    with pytest.raises(UserError, match="omit --node"):
         options.names_of(parse(["agent", "--node", "n1"]))
     monkeypatch.delenv("NODE_NAME")
     with pytest.raises(UserError, match="--kubelet needs --node"):
         options.names_of(parse(["agent", "--kubelet", "https://n1:10250"]))
 
 
-def test_the_kubelet_alone_will_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without a service account there may still be its read-only port."""
+def test_the_kubelet_alone_is_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without a service account, its read-only port may be available."""
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     arguments = ["agent", "--node", "n1", "--kubelet", "http://127.0.0.1:1"]
     names = options.names_of(cli.build_parser().parse_args(arguments))
@@ -161,14 +164,14 @@ def test_the_kubelet_alone_will_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     names.close()  # type: ignore[attr-defined]
 
 
-def test_explain_takes_the_names_people_use() -> None:
+def test_explain_accepts_the_usual_names() -> None:
     """The pod, with or without its namespace, and the workload."""
     assert {"shop/web-5d-x2", "web-5d-x2", "Deployment/web", "shop/web", POD.path} <= POD.names
     assert "web" not in POD.names  # a container, a pod and a workload of any namespace
 
 
-def test_explain_can_print_nothing_but_the_patch() -> None:
-    """Of the first finding that has one; none is an error with a reason."""
+def test_explain_can_print_only_the_patch() -> None:
+    """Of the first finding with one; none is an error with a reason."""
     (report,) = build_window(oversized_load()).reports
     assert explain.patch_of([report]) == report.findings[0].remedy.patch != ""
     with pytest.raises(UserError, match="no finding has a patch"):

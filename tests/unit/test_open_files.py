@@ -1,4 +1,4 @@
-"""Between two questions a reader has no file open."""
+"""Between two requests a reader has no file open."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def times_open(path: Path) -> int:
         try:
             found += os.readlink(f"/proc/self/fd/{name}") == str(path)
         except FileNotFoundError:
-            continue  # of the listing itself
+            continue  # the descriptor of the listing itself
     return found
 
 
 def test_an_executable_is_closed_after_every_question(go_binary: Callable[..., Path]) -> None:
-    """Also after those in which new functions of a process known already are read."""
+    """Also after questions about new functions of a known process."""
     path = go_binary("symbols", "1.27.3")
     with subprocess.Popen(
         [path],
@@ -37,7 +37,7 @@ def test_an_executable_is_closed_after_every_question(go_binary: Callable[..., P
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        before = times_open(path)  # by other tests
+        before = times_open(path)  # opened by other tests
         table = Resolver(Roots())
         for number in range(3):
             table.begin_round()

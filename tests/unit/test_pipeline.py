@@ -46,7 +46,7 @@ GARBAGE_IP = 0x7F0000001000
 
 @dataclass(frozen=True)
 class Known:
-    """A Go binary with the addresses a test uses."""
+    """A Go binary, with the addresses that tests use."""
 
     program: Program
     main: int
@@ -96,7 +96,7 @@ def pipeline(host: Host, detail: Detail = EVERYTHING) -> Pipeline:
 
 @dataclass(frozen=True)
 class StackCount:
-    """One stack with its count. ``stack`` names an entry of the stacks given to ``drain``, 0
+    """One stack with its count. ``stack`` names an entry of the stacks given to ``drain``; 0 is
     none."""
 
     tgid: int
@@ -131,7 +131,7 @@ def drain(
 
 
 def check_books(window: Window, drained: int) -> None:
-    """Conservation: every sample is somewhere, and only there."""
+    """Checks that every sample is in exactly one place."""
     assert window.samples.drained == drained
     assert window.samples.attributed + sum(window.samples.lost.values()) == drained
     assert all(samples > 0 for samples in window.samples.lost.values())
@@ -209,7 +209,7 @@ ROUNDS = st.lists(
 
 @dataclass
 class Play:
-    """Carries out what hypothesis draws, and keeps the truth."""
+    """Carries out the steps that hypothesis draws, and records the expected result."""
 
     host: Host
     programs: dict[str, Program | None]
@@ -240,11 +240,11 @@ class Play:
 
 @given(rounds=ROUNDS)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_no_sample_vanishes_and_none_goes_to_a_stranger(known: Known, rounds: list[Any]) -> None:
+def test_no_sample_is_lost_or_given_to_another_process(known: Known, rounds: list[Any]) -> None:
     """Processes start, exec, end, reuse PIDs and have garbage in any file; stacks are missing.
 
-    drained = attributed + lost, per window and per container; and a process that ended long
-    ago, or that was not there yet, never gets a sample.
+    drained = attributed + lost, per window and per container. A process that ended long ago, or
+    that had not started yet, never gets a sample.
     """
     with tempfile.TemporaryDirectory() as folder:
         host = Host(Path(folder))
@@ -287,20 +287,21 @@ def test_no_sample_vanishes_and_none_goes_to_a_stranger(known: Known, rounds: li
 
 
 def check_strangers(window: Window, play: Play) -> None:
-    """Samples went only to who was there at one of this window's drains or of the four before, or
-    when new processes were read before one of them."""
+    """Samples went only to processes that existed at one of this window's drains or of the four
+    before, or when new processes were read before one of them."""
     seen = {(pid, start) for alive in play.past for pid, start in alive.items()}
     for pid, start in samples_by_process(window):
         assert pid == 0 or (pid, start) in seen
 
 
 # ---------------------------------------------------------------------------------------------
-# Whose samples
+# Attribution of samples to processes
 # ---------------------------------------------------------------------------------------------
 
 
-def test_ended_processes_of_two_cgroups_stay_apart(host: Host) -> None:
-    """Processes nobody saw alive are told by their cgroup: each cgroup gets its own samples."""
+def test_ended_processes_of_two_cgroups_are_separate(host: Host) -> None:
+    """Processes that were never read while running are identified by their cgroup: each cgroup gets
+    its own samples."""
     first, second = host.cgroup("/first"), host.cgroup("/second")
     walk = pipeline(host)
     walk.absorb(
@@ -314,8 +315,8 @@ def test_ended_processes_of_two_cgroups_stay_apart(host: Host) -> None:
     assert by_cgroup == {"/first": 3, "/second": 5}
 
 
-def test_process_that_ended_keeps_its_last_samples(host: Host, native: Program) -> None:
-    """What was counted before its end and drained after it is still its own."""
+def test_an_ended_process_gets_its_last_samples(host: Host, native: Program) -> None:
+    """They were counted before its end and drained after it."""
     host.start(7, 100, native)
     walk = pipeline(host)
     walk.absorb(drain([StackCount(7, 2)]), 0.0)
@@ -325,10 +326,11 @@ def test_process_that_ended_keeps_its_last_samples(host: Host, native: Program) 
     assert samples_by_process(window) == {(7, 100): 5}
 
 
-def test_process_long_gone_gets_no_samples_of_a_short_lived_successor(
+def test_a_process_that_ended_long_ago_gets_no_samples_of_a_successor(
     host: Host, native: Program
 ) -> None:
-    """A PID used again by a process that came and went between two drains is a named loss."""
+    """If a short-lived process reused the PID between two drains, the samples are lost, with a
+    reason."""
     host.start(7, 100, native)
     walk = pipeline(host)
     walk.absorb(drain([StackCount(7, 2)]), 0.0)
@@ -342,8 +344,9 @@ def test_process_long_gone_gets_no_samples_of_a_short_lived_successor(
     assert window.samples.lost == {"process-gone": 3}
 
 
-def test_the_long_dead_are_not_kept_whole(host: Host, known: Known) -> None:
-    """Of thousands that ended no binaries and mappings are kept; the window still tells of them."""
+def test_little_is_kept_of_ended_processes(host: Host, known: Known) -> None:
+    """Binaries and mappings of thousands of ended processes are freed; the window still reports
+    them."""
     host.start(7, 100, known.program)
     processes = Resolver(host.roots)
     walk = Pipeline(processes, "host", Thresholds(), EVERYTHING)
@@ -367,11 +370,11 @@ def test_the_long_dead_are_not_kept_whole(host: Host, known: Known) -> None:
 
 
 @pytest.mark.parametrize("look", ["scan", "resolve"])
-def test_a_process_that_ends_while_it_is_looked_at_again(
+def test_a_process_that_ends_during_a_second_look(
     host: Host, known: Known, native: Program, look: str
 ) -> None:
-    """It could not be read at first, turns out to be Go, and is gone before its environment is
-    read: that ends the process, and not the agent."""
+    """It could not be read at first, turns out to be Go, and ends before its environment is read:
+    this ends the process, not the agent."""
     host.start(7, 100, native)
     processes = Resolver(host.roots)
     processes.begin_round()
@@ -398,8 +401,8 @@ def test_a_process_that_ends_while_it_is_looked_at_again(
 
 
 @pytest.mark.parametrize("seen_ending", [True, False])
-def test_reused_pid_is_a_loss_once(host: Host, native: Program, seen_ending: bool) -> None:
-    """In the drain that finds another start time, the samples may be those of either process."""
+def test_a_reused_pid_loses_samples_once(host: Host, native: Program, seen_ending: bool) -> None:
+    """In the drain that finds another start time, the samples may belong to either process."""
     host.start(7, 100, native)
     walk = pipeline(host)
     walk.absorb(drain([StackCount(7, 2)]), 0.0)
@@ -423,10 +426,10 @@ def names(window: Window) -> set[str]:
     }
 
 
-def test_exec_names_nothing_of_the_program_before(
+def test_exec_does_not_name_addresses_of_the_earlier_program(
     host: Host, known: Known, native: Program
 ) -> None:
-    """Addresses counted before an exec are not looked up in the program that came after it."""
+    """Addresses counted before an exec are not looked up in the new program."""
     host.start(7, 100, native)
     walk = pipeline(host)
     walk.absorb(drain([StackCount(7, 1)]), 0.0)
@@ -442,8 +445,8 @@ def test_exec_names_nothing_of_the_program_before(
 
 
 @pytest.mark.parametrize("busy", [True, False])
-def test_exec_of_the_same_file_is_noticed(host: Host, known: Known, busy: bool) -> None:
-    """A program that starts itself again, with another environment: what was read is read anew."""
+def test_exec_of_the_same_file_is_detected(host: Host, known: Known, busy: bool) -> None:
+    """A program that starts itself again, with another environment: everything is read again."""
     host.start(7, 100, known.program)
     set_memory(host, 7, known.gomaxprocs, b"\x04")
     walk = pipeline(host)
@@ -482,9 +485,9 @@ def remove(host: Host, cgroup: str) -> None:
     shutil.rmtree(host.cgroups / cgroup.strip("/"))
 
 
-def test_who_was_met_keeps_all_of_its_samples(host: Host, known: Known) -> None:
-    """Two runs of a container that crashes, each over before the drain and its cgroup gone: each
-    has its own samples, as the Go program that it was."""
+def test_a_new_process_that_was_read_gets_all_its_samples(host: Host, known: Known) -> None:
+    """Two runs of a container that crashes, each ended before the drain, with its cgroup removed:
+    each has its own samples, as a Go program."""
     walk, samples = pipeline(host), []
     for pid, cgroup, count in ((7, RUN_ONE, 5), (8, RUN_TWO, 3)):
         number = host.cgroup(cgroup)
@@ -503,8 +506,8 @@ def test_who_was_met_keeps_all_of_its_samples(host: Host, known: Known) -> None:
     }
 
 
-def test_cgroup_of_who_was_met_is_known_afterwards(host: Host, known: Known) -> None:
-    """Also samples of a process that nobody looked at go to the container, not to the lost ones."""
+def test_the_cgroup_of_a_new_process_is_known_after_its_end(host: Host, known: Known) -> None:
+    """Samples of a process that was not read go to the container, and are not lost."""
     number = host.cgroup(RUN_ONE)
     host.start(7, 100, known.program, RUN_ONE)
     walk = pipeline(host)
@@ -519,8 +522,8 @@ def test_cgroup_of_who_was_met_is_known_afterwards(host: Host, known: Known) -> 
     assert by_container(window) == {("a" * 64, True): 2, ("a" * 64, False): 4}
 
 
-def test_cgroup_outlives_who_was_announced(host: Host) -> None:
-    """Who is gone by the time it is looked at: its cgroup is found while it is still there."""
+def test_the_cgroup_outlives_an_announced_process(host: Host) -> None:
+    """The process ended before it was read: its cgroup is looked up while it still exists."""
     number = host.cgroup(RUN_ONE)
     walk = pipeline(host)
     assert walk.read_new([NewProcess(number, 7)]) == []
@@ -531,9 +534,7 @@ def test_cgroup_outlives_who_was_announced(host: Host) -> None:
     assert by_container(window) == {("a" * 64, False): 2}
 
 
-def test_process_that_moved_does_not_name_the_cgroup_it_was_announced_in(
-    host: Host, native: Program
-) -> None:
+def test_a_process_that_moved_does_not_name_its_earlier_cgroup(host: Host, native: Program) -> None:
     """It was sampled in one cgroup and is read in another."""
     first, _ = host.cgroup(RUN_ONE), host.cgroup(RUN_TWO)
     host.start(7, 100, native, RUN_TWO)
@@ -547,10 +548,11 @@ def test_process_that_moved_does_not_name_the_cgroup_it_was_announced_in(
 
 
 @pytest.mark.parametrize("looks", [True, False])
-def test_who_was_met_before_its_exec_is_what_it_became(
+def test_a_process_read_before_its_exec_becomes_its_new_program(
     host: Host, known: Known, native: Program, looks: bool
 ) -> None:
-    """A shell that becomes the program of the container: seen at the next look, or at the drain."""
+    """A shell that becomes the program of the container: found at the next look, or at the
+    drain."""
     number = host.cgroup(RUN_ONE)
     host.start(7, 100, native, RUN_ONE)
     walk = pipeline(host)
@@ -566,7 +568,7 @@ def test_who_was_met_before_its_exec_is_what_it_became(
 
 
 def test_exec_seen_at_a_look_is_still_an_exec_at_the_drain(host: Host, known: Known) -> None:
-    """Samples of a process that was drained before are of its old program or of its new one."""
+    """Samples of a process that was drained before may belong to its old or its new program."""
     number = host.cgroup(RUN_ONE)
     host.start(7, 100, known.program, RUN_ONE)
     walk = pipeline(host)
@@ -579,7 +581,7 @@ def test_exec_seen_at_a_look_is_still_an_exec_at_the_drain(host: Host, known: Kn
     assert window.samples.lost == {"process-exec": 3}
 
 
-def test_runc_on_its_way_is_not_taken_for_the_containers_program(host: Host, known: Known) -> None:
+def test_runc_is_not_taken_for_the_program_of_the_container(host: Host, known: Known) -> None:
     """runc's own process is a Go program too, but a look later it is the container's."""
     number = host.cgroup(RUN_ONE)
     host.start(7, 100, known.program, RUN_ONE)
@@ -593,7 +595,7 @@ def test_runc_on_its_way_is_not_taken_for_the_containers_program(host: Host, kno
     assert walk.window(SPAN).reports[0].container.container_id == "a" * 64
 
 
-def test_samples_of_a_pid_used_again_are_not_given_to_the_new_process(
+def test_samples_of_a_reused_pid_are_not_given_to_the_new_process(
     host: Host, native: Program
 ) -> None:
     """Between two drains one process ended and another got its PID: neither gets the samples."""
@@ -611,11 +613,9 @@ def test_samples_of_a_pid_used_again_are_not_given_to_the_new_process(
     assert window.samples.lost == {"pid-reused": 3}
 
 
-def test_only_so_many_new_processes_are_read_between_two_drains(
-    host: Host, native: Program
-) -> None:
-    """A host that starts containers without end does not keep the agent busy; a drain later it
-    looks again."""
+def test_new_processes_read_between_two_drains_are_bounded(host: Host, native: Program) -> None:
+    """A host that starts containers all the time does not keep the agent busy; after the next drain
+    it reads new processes again."""
     flood = []
     for pid in range(100, 300):
         cgroup = f"/kubepods/pod1/{pid:064x}"
@@ -629,10 +629,10 @@ def test_only_so_many_new_processes_are_read_between_two_drains(
     assert len(walk.read_new(flood)) == len(admitted)
 
 
-def test_container_that_starts_processes_all_the_time_is_looked_at_at_first(
+def test_a_container_that_starts_processes_all_the_time_is_read_at_first(
     host: Host, native: Program
 ) -> None:
-    """Its first processes say what it is; those of probes and shells wait for the drain."""
+    """Its first processes identify it; those of probes and shells wait for the drain."""
     number = host.cgroup(RUN_ONE)
     walk = pipeline(host)
     admitted = []
@@ -645,7 +645,7 @@ def test_container_that_starts_processes_all_the_time_is_looked_at_at_first(
 
 
 def test_processes_of_the_host_wait_for_the_drain(host: Host, native: Program) -> None:
-    """Once the path of their cgroup is known nothing more is read of them."""
+    """Once the path of their cgroup is known, nothing more is read of them."""
     number = host.cgroup("/system.slice/cron.service")
     walk = pipeline(host)
     for pid in (7, 8):
@@ -660,8 +660,8 @@ def test_processes_of_the_host_wait_for_the_drain(host: Host, native: Program) -
     assert samples_by_process(window) == {(7, 100): 1, (0, 0): 2}
 
 
-def test_nobody_ages_by_early_drains(host: Host, native: Program) -> None:
-    """Drains out of turn do not make a process that ended a stranger, nor a load uneven."""
+def test_early_drains_do_not_age_processes(host: Host, native: Program) -> None:
+    """After them an ended process is still known, and the load does not look uneven."""
     host.start(7, 100, native)
     walk = pipeline(host)
     walk.absorb(drain([StackCount(7, 2)]), 0.0)
@@ -682,10 +682,10 @@ def use_cpu(host: Host, pid: int, ticks: int) -> None:
     host.spoil(pid, "stat", f"{head}) {' '.join(fields)}".encode())
 
 
-def test_cpu_time_of_who_ended_is_the_kernels_and_then_its_samples(
+def test_cpu_time_of_an_ended_process_is_completed_from_its_samples(
     host: Host, known: Known
 ) -> None:
-    """As far as it was seen its time is the kernel's; what it used after that was sampled only."""
+    """Up to the last reading its time is the kernel's; later time comes from the samples."""
     number = host.cgroup(RUN_ONE)
     walk = pipeline(host)
     host.start(7, 1 << 40, known.program, RUN_ONE)  # after the window began
@@ -700,8 +700,10 @@ def test_cpu_time_of_who_ended_is_the_kernels_and_then_its_samples(
     assert report.cpu_ns == 2_000_000_000 + 50 * SPAN.period_ns
 
 
-def test_cpu_time_of_who_was_never_drained_alive_is_its_samples(host: Host, known: Known) -> None:
-    """What it had used when it was admitted is in the samples already."""
+def test_cpu_time_of_a_process_never_drained_while_running_is_its_samples(
+    host: Host, known: Known
+) -> None:
+    """Its usage when it was admitted is included in the samples."""
     number = host.cgroup(RUN_ONE)
     walk = pipeline(host)
     host.start(7, 1 << 40, known.program, RUN_ONE)
@@ -734,7 +736,7 @@ def test_cpu_time_read_at_a_look_between_drains_is_not_counted_twice(
 def test_cpu_time_of_a_new_process_read_at_a_second_look_is_not_counted_twice(
     host: Host, known: Known
 ) -> None:
-    """Neither where no sample of the process was drained before the look."""
+    """Also if no sample of the process was drained before the look."""
     number = host.cgroup(RUN_ONE)
     walk = pipeline(host)
     host.start(7, 1 << 40, known.program, RUN_ONE)
@@ -747,10 +749,10 @@ def test_cpu_time_of_a_new_process_read_at_a_second_look_is_not_counted_twice(
     assert report.cpu_ns == 50 * SPAN.period_ns
 
 
-def test_cpu_time_of_a_process_that_lives_on_after_a_look_is_the_kernels(
+def test_cpu_time_of_a_process_still_running_after_a_look_is_the_kernels(
     host: Host, known: Known
 ) -> None:
-    """The next drain sees all its ticks, those of before the look too."""
+    """The next drain reads all its ticks, including those before the look."""
     number = host.cgroup(RUN_ONE)
     walk = pipeline(host)
     host.start(7, 1 << 40, known.program, RUN_ONE)
@@ -783,7 +785,7 @@ def test_cpu_time_of_a_process_that_ends_while_its_drain_is_resolved_is_the_kern
 def test_cpu_time_of_a_process_that_ends_before_its_ticks_are_read_is_its_samples(
     host: Host, known: Known, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It ends between two reads of one drain: seen alive, with the ticks never read."""
+    """It ends between two reads of one drain: it was running, and its ticks were never read."""
     read, pids = procfs.read_stat, list[int]()
 
     def read_once(root: str, pid: int) -> procfs.Stat:
@@ -804,7 +806,7 @@ def test_cpu_time_of_a_process_that_ends_before_its_ticks_are_read_is_its_sample
 
 
 def test_early_drains_are_counted_with_the_next(host: Host, known: Known) -> None:
-    """``drain_samples`` are of about the same time each."""
+    """Each of ``drain_samples`` covers about the same time."""
     host.start(7, 100, known.program)
     walk = pipeline(host)
     for samples, is_early in (
@@ -821,12 +823,13 @@ def test_early_drains_are_counted_with_the_next(host: Host, known: Known) -> Non
 
 
 # ---------------------------------------------------------------------------------------------
-# What is said of them
+# Reports
 # ---------------------------------------------------------------------------------------------
 
 
 def test_categories_and_names(host: Host, known: Known, native: Program) -> None:
-    """A Go stack is named and classified; a missing one is unknown; another program's is native."""
+    """A Go stack is named and classified; a missing one is unknown; that of another program is
+    native."""
     host.start(7, 100, known.program)
     host.start(8, 100, native)
     stacks = {1: [known.main], 2: [known.schedule, known.main]}
@@ -871,7 +874,7 @@ def test_idle_go_process_is_reported(host: Host, known: Known) -> None:
     assert report.verdict is Verdict.TOO_FEW_SAMPLES
 
 
-def test_scan_of_some_processes_meets_no_other(host: Host, known: Known) -> None:
+def test_a_scan_of_some_processes_reports_no_others(host: Host, known: Known) -> None:
     """With a target only its processes are reported."""
     host.start(7, 100, known.program)
     host.start(8, 100, known.program)
@@ -881,8 +884,8 @@ def test_scan_of_some_processes_meets_no_other(host: Host, known: Known) -> None
     assert [process.pid for process in report.processes] == [7]
 
 
-def test_process_that_moves_takes_its_limit_along(host: Host, known: Known) -> None:
-    """The cgroup is read at each window: one that was removed meanwhile is forgotten."""
+def test_a_process_that_moves_has_the_limit_of_its_new_cgroup(host: Host, known: Known) -> None:
+    """The cgroup is read for each window: a removed one is forgotten."""
     host.cgroup("/a", "100000 100000")
     host.cgroup("/b", "300000 100000")
     host.start(7, 100, known.program, "/a")
@@ -901,9 +904,9 @@ def test_process_that_moves_takes_its_limit_along(host: Host, known: Known) -> N
 SLURM = "/system.slice/slurmstepd.scope"
 
 
-def test_parts_with_limits_of_their_own_are_judged_apart(host: Host, known: Known) -> None:
-    """8 Ps at 0.5 CPU are too many, though a busier step of 2 CPU is below the same unit: two rows,
-    each with its own samples, and nobody says that they share one limit."""
+def test_parts_with_limits_of_their_own_are_separate(host: Host, known: Known) -> None:
+    """8 Ps at 0.5 CPU are too many, although a busier step of 2 CPU is below the same unit: two
+    rows, each with its own samples, and no finding that they share one limit."""
     for job, limit in ((1, "50000 100000"), (2, "200000 100000")):
         host.cgroup(f"{SLURM}/job_{job}/step_0", limit)
     host.start(7, 100, known.program, f"{SLURM}/job_1/step_0")
@@ -923,8 +926,8 @@ def test_parts_with_limits_of_their_own_are_judged_apart(host: Host, known: Know
     assert "GT012" not in {f.code for r in window.reports for f in r.findings}
 
 
-def test_processes_that_share_a_limit_are_still_told(host: Host, known: Known) -> None:
-    """Two in one step, in cgroups of their own without a limit: one row, and GT012."""
+def test_processes_that_share_a_limit_are_still_found(host: Host, known: Known) -> None:
+    """Two in one step, in cgroups without a limit: one row, and GT012."""
     host.cgroup(f"{SLURM}/job_1", "200000 100000")
     for pid in (7, 8):
         host.cgroup(f"{SLURM}/job_1/task_{pid}")
@@ -937,9 +940,9 @@ def test_processes_that_share_a_limit_are_still_told(host: Host, known: Known) -
     assert "GT012" in {finding.code for finding in report.findings}
 
 
-def test_group_follows_a_limit_that_comes_and_goes(host: Host, known: Known) -> None:
-    """systemctl set-property on a unit in a container: two rows while there is a limit, one else;
-    no sample is lost on the way, and who ended keeps the group it was last in."""
+def test_the_group_follows_a_limit_that_appears_and_disappears(host: Host, known: Known) -> None:
+    """systemctl set-property on a unit in a container: two rows while there is a limit, otherwise
+    one. No sample is lost, and an ended process keeps its last group."""
     top = "/system.slice/docker-" + "a" * 64 + ".scope"
     host.cgroup(top, "400000 100000")
     host.cgroup(f"{top}/x.service")
@@ -984,10 +987,10 @@ def test_counters_do_not_jump_when_another_process_is_the_busiest(host: Host, kn
 
 @pytest.mark.parametrize("limit", ["50000 100000", "max 100000"])
 @pytest.mark.parametrize("path", [NESTED, f"{SLURM}/job_1/step_0", "/a/b"])
-def test_who_ended_unseen_is_of_the_group_of_the_living(
+def test_a_process_known_only_by_its_cgroup_has_the_group_of_running_ones(
     host: Host, known: Known, path: str, limit: str
 ) -> None:
-    """A process known by its cgroup alone has the key of those that are seen alive there."""
+    """It has the key of the processes that were read in this cgroup."""
     cgroup_id = host.cgroup(path, limit)
     host.start(7, 100, known.program, path)
     walk = pipeline(host)
@@ -1027,8 +1030,8 @@ def test_equal_programs_in_the_root_cgroup_have_a_series_each(
     assert names(8, 9) == {8: f"{name} (PID 8)", 9: name}
 
 
-def test_pod_of_a_part_is_that_of_its_container(host: Host, known: Known) -> None:
-    """Docker in a pod goes by the pod's name, with the part after it."""
+def test_the_pod_of_a_part_is_that_of_its_container(host: Host, known: Known) -> None:
+    """Docker in a pod has the pod's name, followed by the part."""
     pod = PodContainer("ns", "web", "app", "u", "n", "i", "container", Workload("Pod", "web"))
 
     class PodCache:
@@ -1052,9 +1055,9 @@ def test_pod_of_a_part_is_that_of_its_container(host: Host, known: Known) -> Non
         assert [report.container.pod for report in reports] == [pod, pod]
 
 
-def test_cgroup_removed_under_a_window(host: Host, known: Known) -> None:
-    """The process still names a cgroup that is gone: it is reported once more, without a limit,
-    and its samples are kept."""
+def test_a_cgroup_removed_during_a_window(host: Host, known: Known) -> None:
+    """The process still names the removed cgroup: it is reported once more, without a limit, and
+    keeps its samples."""
     host.cgroup("/a", "100000 100000")
     host.start(7, 100, known.program, "/a")
     walk = pipeline(host)
@@ -1073,7 +1076,7 @@ def test_cgroup_removed_under_a_window(host: Host, known: Known) -> None:
 def test_unreadable_entries_of_proc_are_survived(
     host: Host, known: Known, name: str, verb: str, late: bool
 ) -> None:
-    """Garbage in, or the end of, any one file: the books balance, and the next window is fine."""
+    """Garbage in one file, or its removal: no sample is lost, and the next window is correct."""
     host.start(7, 100, known.program)
     walk = pipeline(host)
     if late:
@@ -1100,8 +1103,8 @@ def test_unreadable_entries_of_proc_are_survived(
         "00010000-00011000 r-xp ffffffffffffffff 00:00 {inode} /x\n",
     ],
 )
-def test_mappings_that_make_no_sense_have_no_names(host: Host, known: Known, lines: str) -> None:
-    """A file mapped where its headers do not put it: unknown code, and no overflow."""
+def test_inconsistent_mappings_give_no_names(host: Host, known: Known, lines: str) -> None:
+    """A file is not mapped where its headers put it: unknown code, and no overflow."""
     host.start(7, 100, Program(known.program.path, lines))
     walk = pipeline(host)
     walk.absorb(drain([StackCount(7, 3, stack=1)], {1: [0x10010, 0x10020]}), 0.0)
@@ -1114,8 +1117,8 @@ def test_mappings_that_make_no_sense_have_no_names(host: Host, known: Known, lin
 def test_categories_do_not_need_names(
     host: Host, known: Known, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without names every sample has the category that it has with them, from the first drain, when
-    functions are looked up one by one, to the last, when the binary has been read as a whole."""
+    """Without names every sample has the same category as with them, from the first drain, when
+    functions are looked up one by one, to the last, when the whole binary has been read."""
     host.start(7, 100, known.program)
     named, nameless = pipeline(host), pipeline(host, Detail(names=False))
     random = np.random.default_rng(1)
@@ -1139,16 +1142,16 @@ def test_categories_do_not_need_names(
         assert a.category_samples.tolist() == b.category_samples.tolist()
         assert np.count_nonzero(a.category_samples) > 5
         assert set(without.profile.stacks) == {()}
-    monkeypatch.delattr(Pclntab, "_rounds")  # nothing can be looked up any more
+    monkeypatch.delattr(Pclntab, "_rounds")  # lookups are impossible now
     nameless.absorb(drain([StackCount(7, 9, 1)], {1: [text[1] - 1, root]}), 0.0)
     check_books(nameless.window(SPAN), 9)
 
 
-def test_a_damaged_binary_is_read_as_a_whole_once(
+def test_a_damaged_binary_is_read_completely_once(
     host: Host, known: Known, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A table that cannot be read to its end is not tried again in every drain; what is sampled of
-    it goes on being looked up one by one."""
+    """If a table cannot be read completely, gotax does not try that again in every drain, and
+    continues to look up functions one by one."""
     reads = []
 
     def refuse(_: Pclntab) -> Iterator[Chains]:
@@ -1171,7 +1174,8 @@ def test_a_damaged_binary_is_read_as_a_whole_once(
 def test_a_large_binary_is_read_in_steps(
     host: Host, known: Known, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No drain reads more than its part, nothing is found in half a map, and in the end all is."""
+    """No drain reads more than its part, no lookup uses a partial map, and at the end all is
+    read."""
     monkeypatch.setattr(symbolizer, "_WHOLE_PAIRS", 8_000)
     read: list[int] = []
     go_on = ClassMapReader.go_on
@@ -1202,7 +1206,7 @@ def test_a_large_binary_is_read_in_steps(
 
 
 def test_a_stack_is_symbolized_once(host: Host, known: Known) -> None:
-    """The second drain with the same stack finds it in the cache, also under another category."""
+    """The second drain finds the same stack in the cache, also with another category."""
     host.start(7, 100, known.program)
     walk = pipeline(host)
     for kernel in (0, 5):
@@ -1214,7 +1218,7 @@ def test_a_stack_is_symbolized_once(host: Host, known: Known) -> None:
 
 
 def test_windows_are_independent(host: Host, known: Known) -> None:
-    """What one window told, the next does not repeat."""
+    """The next window does not repeat the samples of the last."""
     host.start(7, 100, known.program)
     walk = pipeline(host)
     walk.absorb(drain([StackCount(7, 5)], full=2), 0.0)

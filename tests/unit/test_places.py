@@ -1,4 +1,4 @@
-"""What an address counts as that is in no Go code: by where it lies, and by nothing else."""
+"""The category of an address outside Go code: it depends only on the mapping."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from tests.unit.test_pipeline import SPAN, StackCount, drain
 pytestmark = pytest.mark.toolchain
 
 AT = 0x7F0000001000
-WORDS = b"\x55\x48\x89\xe5\xc3" * 900  # machine code, and no ELF file
+WORDS = b"\x55\x48\x89\xe5\xc3" * 900  # machine code without an ELF header
 
 
 @dataclass(frozen=True)
 class Go:
-    """A Go program with return addresses in functions of its own."""
+    """A Go program, with return addresses in functions of its own."""
 
     path: Path
     line: str
@@ -68,7 +68,7 @@ def host(tmp_path: Path) -> Host:
 def window_of(
     host: Host, go: Go, line: str, leaf: int = AT, above: tuple[str, ...] = ("main.main",)
 ) -> Window:
-    """Of 100 samples of a stack of that leaf, the Go functions above it, and goexit."""
+    """Categories of 100 samples of a stack with this leaf, below Go functions and goexit."""
     host.start(7, 100, Program(go.path, go.line + line))
     return sampled(host, [leaf, *(go.callers[name] for name in (*above, "runtime.goexit"))])
 
@@ -92,7 +92,7 @@ def frames(window: Window) -> list[str]:
 
 
 def mapped(host: Host, name: str, data: bytes) -> str:
-    """A file at this path in the process's root; its device and inode as maps has them."""
+    """A file at this path in the process's root; returns its device and inode as in maps."""
     path = host.proc / "7/root" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
@@ -120,7 +120,7 @@ PLACES = {
 
 @pytest.mark.parametrize("name", PLACES)
 def test_an_address_without_a_file(host: Host, go: Go, name: str) -> None:
-    """Never C code: the Go frames that called it stay."""
+    """It is not C code: the Go frames that called it stay."""
     line, called, expected = PLACES[name]
     window = window_of(host, go, f"{AT:x}-{AT + 0x1000:x} {line}\n")
     assert (frames(window), category(window)) == ([called, "main.main", "runtime.goexit"], expected)
@@ -132,8 +132,8 @@ def test_an_address_in_no_mapping_is_unknown(host: Host, go: Go) -> None:
     assert category(window) == Category.UNKNOWN
 
 
-def test_an_address_beyond_the_list_is_unknown_and_told(host: Host, go: Go) -> None:
-    """What is listed before the bound keeps its place."""
+def test_an_address_beyond_the_listed_mappings_is_unknown(host: Host, go: Go) -> None:
+    """Mappings before the bound are used."""
     lines = [f"{AT + (i << 13):x}-{AT + (i << 13) + 4096:x} r-xp 0 00:00 0\n" for i in range(5000)]
     window = window_of(host, go, "".join(lines), leaf=AT + (4999 << 13))
     assert frames(window) == ["[mapping not listed]", "main.main", "runtime.goexit"]
@@ -167,7 +167,7 @@ def test_a_damaged_module_is_unreadable(host: Host, go: Go, data: bytes) -> None
 
 
 def test_a_library_that_was_read_is_c_code(host: Host, go: Go) -> None:
-    """Also for a program that was built without cgo, and loads it by itself."""
+    """Also in a program without cgo that loads the library by itself."""
     library = Path(shutil.which("true") or "/bin/true").resolve()
     with FileReader(library) as reader:
         text = next(load for load in parse_elf(reader).loads if load.flags & PF_X)
@@ -186,20 +186,18 @@ def test_a_library_that_was_read_is_c_code(host: Host, go: Go) -> None:
     [(0x7F00DEAD0000, Category.UNKNOWN), (AT, Category.USER)],
     ids=["unmapped", "generated"],
 )
-def test_behind_a_leaf_that_is_its_callers(
+def test_a_leaf_that_belongs_to_its_caller(
     host: Host, go: Go, middle: int, expected: Category
 ) -> None:
-    """memmove is its caller's work; of an allocation it does not matter who called."""
+    """memmove is the caller's work; for an allocation the caller does not matter."""
     host.start(7, 100, Program(go.path, go.line + f"{AT:x}-{AT + 0x1000:x} r-xp 0 00:00 0\n"))
     end = [middle + 1, go.callers["main.main"], go.callers["runtime.goexit"]]
     assert category(sampled(host, [go.callers["runtime.memmove"], *end])) == expected
     assert category(sampled(host, [go.callers["runtime.mallocgc"], *end])) == Category.ALLOC
 
 
-def test_go_code_without_a_table_that_can_be_read_is_unknown(
-    host: Host, go: Go, tmp_path: Path
-) -> None:
-    """An obfuscated program, for one: it was 100 % C code."""
+def test_go_code_with_an_unreadable_table_is_unknown(host: Host, go: Go, tmp_path: Path) -> None:
+    """An obfuscated program was 100 % C code."""
     path = tmp_path / "obfuscated"
     shutil.copy(go.path, path)
     with path.open("r+b") as file:
@@ -211,8 +209,8 @@ def test_go_code_without_a_table_that_can_be_read_is_unknown(
     assert window.health.errors["pclntab-magic"]
 
 
-def test_c_functions_that_gos_linker_lists_are_c_code(go_binary: Callable[..., Path]) -> None:
-    """One by one and in the map of the whole; a Go function without a package stays one."""
+def test_c_functions_in_the_pclntab_are_c_code(go_binary: Callable[..., Path]) -> None:
+    """Looked up one by one and in the whole map; a Go function without a package stays Go."""
     path = go_binary("findings", VERSIONS[-1], "internal")
     with FileReader(path) as reader:
         table = parse_pclntab(parse_elf(reader), f"go{VERSIONS[-1]}")

@@ -1,6 +1,6 @@
-"""Processes that are hard to read: each is read after all, or it is said that it was not.
+"""Processes that are hard to read: each is read, or reported as unreadable.
 
-Real processes, looked at without a sampler.
+Real processes, read without a sampler.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to mount, or
 REAL = Roots()
 GoBinary = Callable[..., Path]
 CC = shutil.which("gcc") or shutil.which("cc") or ""
-# The main thread ends at once; another one loads a Go library, or calls one that is linked in.
+# The main thread ends at once; another one loads a Go library, or calls a linked one.
 LEADER = """
 #include <dlfcn.h>
 #include <pthread.h>
@@ -74,7 +74,7 @@ def compiled(source: str, target: Path, *arguments: str) -> Path:
 
 @contextmanager
 def running(*command: str | Path, **options: Any) -> Iterator[int]:
-    """The PID of a program that has said something."""
+    """The PID of the program, after its first output."""
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options
     ) as process:
@@ -113,7 +113,7 @@ def wait_for_the_main_thread_to_end(pid: int) -> None:
 def test_a_process_whose_main_thread_has_ended(
     go_binary: GoBinary, tmp_path: Path, is_linked: bool
 ) -> None:
-    """Go in the program itself, or in a library: all of it is read through another thread."""
+    """Go in the program itself, or in a library: everything is read through another thread."""
     version = VERSIONS[-1]
     if is_linked:
         archive = go_binary("library", version, "c-archive")
@@ -136,7 +136,7 @@ def test_a_process_whose_main_thread_has_ended(
         serial = tracked.serial
         again = table.resolve(pid)
         assert isinstance(again, TrackedProcess)
-        assert again.serial == serial  # it has not called exec
+        assert again.serial == serial  # it has not called exec yet
         ((binary, bias),) = tracked.program.located_runtimes()
         assert binary.table is not None
         text = binary.table.text_start + bias
@@ -144,13 +144,13 @@ def test_a_process_whose_main_thread_has_ended(
         assert tracked.space.binary(mapping) is binary
 
 
-def test_a_process_whose_main_thread_has_ended_and_then_all() -> None:
-    """What nobody has waited for yet has ended, though /proc has its stat."""
+def test_a_process_whose_threads_have_all_ended() -> None:
+    """A zombie has ended, although /proc has its stat."""
     child = os.fork()
     if not child:
         os._exit(0)
     try:
-        # Handlers of a fork in libraries of this process may have started a thread in the child.
+        # Fork handlers in libraries of this process may have started a thread in the child.
         while not procfs.read_stat("/proc", child).has_ended:
             select.select([], [], [], 0.01)
         table = Resolver(Roots())
@@ -163,7 +163,7 @@ def test_a_process_whose_main_thread_has_ended_and_then_all() -> None:
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="a program for i386")
 def test_a_program_for_32_bits(go_binary: GoBinary) -> None:
-    """It is Go, and its runtime's memory is laid out in another way: unreadable, and why."""
+    """It is Go, but the layout of its runtime's memory is another: unreadable, with the reason."""
     path = go_binary("gomaxprocs", VERSIONS[-1], "386")
     with running(path) as pid:
         table, tracked = looked_at(pid)
@@ -175,7 +175,7 @@ def test_a_program_for_32_bits(go_binary: GoBinary) -> None:
 
 
 def gccgo_like(tmp_path: Path) -> Path:
-    """A C program that needs a library of the name of gccgo's runtime."""
+    """A C program that needs a library with the name of gccgo's runtime."""
     runtime = tmp_path / "libgo.so.21"
     compiled("int runtime_ready;", runtime, "-shared", "-fPIC", "-Wl,-soname,libgo.so.21")
     source = """
@@ -188,16 +188,16 @@ int main(void) { runtime_ready = 1; write(1, ".", 1); pause(); }
 
 
 def test_a_program_of_gccgo(tmp_path: Path) -> None:
-    """It has another runtime than Go's own: unreadable, with the reason."""
+    """Its runtime is not Go's own: unreadable, with the reason."""
     with running(gccgo_like(tmp_path)) as pid:
         _, tracked = looked_at(pid)
         assert tracked.is_go
         assert value_of(tracked) == "compiler-gccgo"
 
 
-def test_a_library_whose_file_is_gone(go_binary: GoBinary, tmp_path: Path) -> None:
-    """Without the right to map_files a deleted file is out of reach. Its first page is in memory,
-    and says that it is Go."""
+def test_a_library_whose_file_was_deleted(go_binary: GoBinary, tmp_path: Path) -> None:
+    """Without the right to use map_files a deleted file cannot be read. Its first page is in
+    memory, and shows that it is Go."""
     library = tmp_path / "libgone.so"
     shutil.copy(go_binary("library", VERSIONS[-1], "c-shared"), library)
     program = compiled(LEADER, tmp_path / "host")
@@ -208,14 +208,14 @@ def test_a_library_whose_file_is_gone(go_binary: GoBinary, tmp_path: Path) -> No
         assert tracked.is_go
         assert value_of(tracked) == "library-unreadable"
         assert table.errors["library-unreadable"] >= 1
-        # Another file of that name is not what is mapped.
+        # Another file with that name is not the mapped one.
         shutil.copy(go_binary("library", VERSIONS[0], "c-shared"), library)
         _, tracked = looked_at(pid, Roots(str(proc)))
         assert value_of(tracked) == "library-unreadable"
 
 
 def without_map_files(folder: Path, pid: int) -> Path:
-    """/proc as who lacks CAP_CHECKPOINT_RESTORE sees it: links to all but map_files."""
+    """/proc as seen without CAP_CHECKPOINT_RESTORE: links to everything except map_files."""
     proc = folder / "proc"
     shutil.rmtree(proc, ignore_errors=True)
     (proc / str(pid)).mkdir(parents=True)
@@ -229,8 +229,8 @@ def without_map_files(folder: Path, pid: int) -> Path:
 
 
 def test_a_library_by_its_path(go_binary: GoBinary, tmp_path: Path) -> None:
-    """Without map_files the file at the path is taken: as its numbers are those of maps, or as it
-    begins like what is in memory."""
+    """Without map_files the file at the path is used, if its numbers are those of maps, or if it
+    begins like the mapped memory."""
     library = tmp_path / "libgo.so"
     shutil.copy(go_binary("library", VERSIONS[-1], "c-shared"), library)
     program = compiled(LEADER, tmp_path / "host")
@@ -238,7 +238,7 @@ def test_a_library_by_its_path(go_binary: GoBinary, tmp_path: Path) -> None:
         proc = without_map_files(tmp_path, pid)
         _, tracked = looked_at(pid, Roots(str(proc)))
         assert value_of(tracked) == 3
-        # The same content at the path, but other numbers than maps has: a file of an overlayfs
+        # The same content at the path, but other numbers than in maps: a file of an overlayfs
         # before Linux 6.8, or of a subvolume of btrfs.
         shutil.copy(library, tmp_path / "copy")
         (tmp_path / "copy").rename(library)
@@ -248,7 +248,7 @@ def test_a_library_by_its_path(go_binary: GoBinary, tmp_path: Path) -> None:
         maps.write_text(text)
         _, tracked = looked_at(pid, Roots(str(proc)))
         assert value_of(tracked) == 3
-        # Another library at the path, where another mount has hidden the one that is mapped.
+        # Another library at the path, where another mount hides the mapped one.
         shutil.copy(go_binary("library", VERSIONS[0], "c-shared"), tmp_path / "copy")
         (tmp_path / "copy").rename(library)
         _, tracked = looked_at(pid, Roots(str(proc)))
@@ -256,8 +256,8 @@ def test_a_library_by_its_path(go_binary: GoBinary, tmp_path: Path) -> None:
 
 
 @as_root
-def test_a_process_of_somebody_else(go_binary: GoBinary) -> None:
-    """Without the right to look: not known, and not 'not Go'. Nobody else's programs are read."""
+def test_a_process_of_another_user(go_binary: GoBinary) -> None:
+    """Without permission it is unknown, not "not Go". Programs of other users are not read."""
     with running(go_binary("gomaxprocs", VERSIONS[-1])) as pid:
         code = (
             "import json, os, sys; from gotax.config import Roots;"
@@ -286,7 +286,7 @@ def mounted(kind: str, target: Path, options: str = "") -> Iterator[Path]:
 def test_a_program_and_a_library_of_the_same_inode_number(
     go_binary: GoBinary, tmp_path: Path
 ) -> None:
-    """On two file systems: each is its own file, with its own bias."""
+    """On two file systems: each is a separate file, with its own bias."""
     host = compiled(LEADER, tmp_path / "host")
     library = go_binary("library", VERSIONS[-1], "c-shared")
     with mounted("tmpfs", tmp_path / "a") as a, mounted("tmpfs", tmp_path / "b") as b:
@@ -308,7 +308,7 @@ def test_a_program_and_a_library_of_the_same_inode_number(
 @as_root
 @pytest.mark.parametrize("layout", ["unchanged", "changed", "xino"])
 def test_a_program_on_an_overlayfs(go_binary: GoBinary, tmp_path: Path, layout: str) -> None:
-    """As containers have it: of a layer, copied up by a chmod, and of two file systems."""
+    """As in containers: from a layer, copied up by chmod, and from two file systems."""
     source = go_binary("gomaxprocs", VERSIONS[-1])
     with ExitStack() as stack:
         lower = stack.enter_context(mounted("tmpfs", tmp_path / "lower"))

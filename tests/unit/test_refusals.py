@@ -1,4 +1,4 @@
-"""What cannot be read: on a host made of files, every kind of it at once."""
+"""Unreadable processes: on a host made of files, all kinds at once."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ GoBinary = Callable[..., Path]
 
 
 # ---------------------------------------------------------------------------------------------
-# Field cases: the numbers of the file are not those of the mapping
+# Field cases: file and mapping have different numbers
 # ---------------------------------------------------------------------------------------------
 
 FURTHER = 6
-"""Before Linux 6.8 stat said inode 6 for a file that was copied up on an overlayfs, and maps 12 of
-another device: those of the file below."""
+"""Before Linux 6.8, for a file that was copied up on an overlayfs, stat gave inode 6 and maps inode
+12 of another device: those of the lower file."""
 
 
 def of_another_file_system(program: Program, path: str) -> Program:
-    """The same mapping with the numbers that an overlayfs before Linux 6.8 has in maps."""
+    """The same mapping with the numbers that an overlayfs before Linux 6.8 gives in maps."""
     place, _, _ = program.maps.partition(" 00:00 ")
     inode = program.path.stat().st_ino + FURTHER
     return Program(program.path, f"{place} 00:1b {inode} {path}\n")
@@ -86,8 +86,8 @@ def test_a_program_on_an_overlayfs_before_linux_6_8(
     known: Known,  # noqa: F811
     how: str,
 ) -> None:
-    """Stat and maps have other inodes and devices. The program is found by what the kernel told its
-    start, or by its path; which one alone is enough."""
+    """Stat and maps have other inodes and devices. The program is found by the address that the
+    kernel gives for its code, or by its path; either alone is enough."""
     path = str(known.program.path) if how == "path" else "/seen/from/elsewhere"
     host.start(7, 100, of_another_file_system(known.program, path))
     if how == "auxv":
@@ -106,8 +106,8 @@ def test_another_file_of_the_same_inode_number(
     host: Host,  # noqa: F811
     known: Known,  # noqa: F811
 ) -> None:
-    """A mapping of another device with the program's inode number, before the program's own: it is
-    neither the program nor where the program is."""
+    """A mapping of another device with the program's inode number precedes the program's own: it is
+    not the program."""
     other = f"00200000-00300000 r-xp 00001000 00:2a {{inode}} /other\n{known.program.maps}"
     host.start(7, 100, Program(known.program.path, other))
     window = one_window(host, known)
@@ -118,13 +118,13 @@ def test_another_file_of_the_same_inode_number(
 
 
 # ---------------------------------------------------------------------------------------------
-# Every refusal there is
+# Every refusal
 # ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Case:
-    """How a process is spoilt. ``reason`` of its row, or with ``is_open`` of what is not known."""
+    """A damaged process. ``reason``: of its row, or, with ``is_open``, of the unjudged program."""
 
     name: str
     reason: str
@@ -156,7 +156,7 @@ FIRST_PID = 100
 LIBRARY_AT, UNPACKED_AT = 0x7F00000, 0x400000
 
 
-class Spoilt:
+class DamagedProcesses:
     """Writes the processes of CASES to a host, with PIDs from FIRST_PID on."""
 
     def __init__(self, host: Host, known: Known, folder: Path, small: Path) -> None:  # noqa: F811
@@ -208,7 +208,7 @@ class Spoilt:
             "no-environment": "environ",
             "no-mounts": "mountinfo",
         }
-        if name in file:  # EISDIR, as whatever a kernel may answer
+        if name in file:  # EISDIR, as an example of any error
             self._host.hide(pid, file[name])
             (folder / file[name]).mkdir()
         elif name == "short-memory":
@@ -226,7 +226,7 @@ class Spoilt:
 
 
 def minimal_elf(section: bytes = b".text") -> bytes:
-    """A C program of nothing but its headers."""
+    """A C program with only its headers."""
     names_of = b"\0" + section + b"\0"
     start = 64 + 56 + len(names_of)
     head = b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + struct.pack(
@@ -252,7 +252,7 @@ def spoilt(
     folder.mkdir()
     small = folder / "small"
     shutil.copy(go_binary("gomaxprocs", VERSIONS[-1], "386"), small)
-    Spoilt(host, known, folder, small).start()
+    DamagedProcesses(host, known, folder, small).start()
     return host
 
 
@@ -265,11 +265,11 @@ def walked(walk: Pipeline, known: Known) -> Window:  # noqa: F811
     return walk.window(SPAN)
 
 
-def test_every_refusal_is_a_row_with_its_reason_or_counted_under_it(
+def test_every_refusal_has_a_row_or_is_counted_with_its_reason(
     spoilt: Host,
     known: Known,  # noqa: F811
 ) -> None:
-    """None is "not a Go program", none of what could not be named is C code."""
+    """None is "not a Go program", and code without a name is not C code."""
     spoilt.cgroup("/")
     walk = Pipeline(Resolver(spoilt.roots), "host", Thresholds(), EVERYTHING)
     walk.scan()
@@ -297,14 +297,14 @@ def test_every_refusal_is_a_row_with_its_reason_or_counted_under_it(
 
 
 WINDOWS = 5000
-WARM_UP = 300  # until every cache has what it keeps
+WARM_UP = 300  # until the caches are full
 
 
-def test_nothing_grows_in_five_thousand_windows_of_refusals(
+def test_memory_stays_constant_in_five_thousand_windows_of_refusals(
     spoilt: Host,
     known: Known,  # noqa: F811
 ) -> None:
-    """Blocks of memory that Python has given out, before and after: the same within 2 %."""
+    """Python's allocated memory blocks, before and after: the same within 2 %."""
     table = Resolver(spoilt.roots)
     walk = Pipeline(table, "host", Thresholds(), EVERYTHING)
     walk.scan()
@@ -316,7 +316,7 @@ def test_nothing_grows_in_five_thousand_windows_of_refusals(
             for tracked in table.go_processes():
                 table.refresh_go(tracked, {})
             table.end_window()
-        for _ in range(count // 25):  # and the whole way, which is slower
+        for _ in range(count // 25):  # and the complete read, which is slower
             walked(walk, known)
         gc.collect()
         return sys.getallocatedblocks()
@@ -334,7 +334,7 @@ KEPT_ALIVE = (
 
 
 def reachable(root: object) -> Iterator[object]:
-    """What is kept alive by an object, without what every program has."""
+    """The objects that an object keeps alive, without those of every program."""
     seen: set[int] = set()
     waiting: list[object] = [root]
     while waiting:
@@ -353,7 +353,7 @@ def test_no_exception_frame_or_generator_is_kept(
     spoilt: Host,
     known: Known,  # noqa: F811
 ) -> None:
-    """They hold the stack they came from, and grow with every raise."""
+    """They keep the stack of their origin, and grow with every raise."""
     walk = Pipeline(Resolver(spoilt.roots), "host", Thresholds(), EVERYTHING)
     walk.scan()
     for _ in range(3):

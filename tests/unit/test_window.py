@@ -1,4 +1,4 @@
-"""Which rows of a window's profile belong to which report."""
+"""The rows of a window's profile by report."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_rows_of_processes(processes: list[int], wanted: list[int]) -> None:
 
 @given(windows())
 def test_each_row_of_a_go_process_belongs_to_one_report(window: Window) -> None:
-    """The rows are a partition: by the container of their process, and of Go processes only."""
+    """The rows are a partition, by the container of their process, of Go processes only."""
     by_report = window.report_rows()
     assert len(by_report) == len(window.reports)
     for report, rows in zip(window.reports, by_report, strict=True):
@@ -49,14 +49,14 @@ def test_each_row_of_a_go_process_belongs_to_one_report(window: Window) -> None:
     assert sum(map(len, by_report)) == expected
 
 
-def test_another_profile_has_rows_of_its_own() -> None:
-    """What was looked up of a window is not kept when its profile is replaced."""
+def test_a_replaced_profile_has_its_own_rows() -> None:
+    """The cached rows of a window are not kept when its profile is replaced."""
     window = build_window(oversized_load())
     assert len(window.report_rows()[0]) == len(window.profile)
     assert [len(rows) for rows in replace(window, profile=profile([])).report_rows()] == [0]
 
 
-def test_processes_that_are_not_go_have_no_place() -> None:
-    """They are in the profile, and in no report."""
+def test_processes_that_are_not_go_are_in_no_report() -> None:
+    """They are only in the profile."""
     window = build_window(native_load(), oversized_load())
     assert list(go_processes(window.processes).values()) == [[1]]

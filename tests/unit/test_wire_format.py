@@ -1,7 +1,7 @@
-"""The wire format stays what it was: for agents and collectors of other versions.
+"""The wire format stays compatible with agents and collectors of other versions.
 
-tests/fixtures/wire/v1.json is what `buf build` made of the first version of the .proto files; after
-an addition it is made anew (`buf build --exclude-source-info --exclude-imports -o` that file).
+tests/fixtures/wire/v1.json is what `buf build` made of the first version of the .proto files; write
+it again after an addition (`buf build --exclude-source-info --exclude-imports -o` that file).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def recorded(baseline: dict[str, Any]) -> tuple[Fields, dict[str, set[tuple[str,
 
 
 def test_no_field_was_removed_renumbered_or_retyped() -> None:
-    """Additions are fine; all else breaks those who don't know of it."""
+    """Additions are allowed; any other change breaks older versions."""
     fields, enums = generated()
     old_fields, old_enums = recorded(json.loads(BASELINE.read_text()))
     assert len(old_fields) > 80
@@ -69,8 +69,8 @@ def test_no_field_was_removed_renumbered_or_retyped() -> None:
         assert values <= enums[name]
 
 
-def test_generated_code_is_of_these_proto_files() -> None:
-    """Same messages, fields and numbers: nobody forgot `make proto`."""
+def test_generated_code_matches_the_proto_files() -> None:
+    """Same messages, fields and numbers; `make proto` generates the code."""
     declared: set[tuple[str, str, int]] = set()
     for path in sorted((ROOT / "proto/gotax/wire/v1").glob("*.proto")):
         message = ""
@@ -88,7 +88,7 @@ def test_generated_code_is_of_these_proto_files() -> None:
 
 
 @pytest.mark.parametrize("command", [["lint"], ["breaking", "--against", str(BASELINE)]])
-def test_buf_is_content(command: list[str]) -> None:
+def test_buf_finds_no_fault(command: list[str]) -> None:
     """Its standard rules, and its rules on breaking changes, without exceptions."""
     if not BUF.exists():
         pytest.skip("no buf: `make proto-check` takes it from npm")
@@ -97,8 +97,8 @@ def test_buf_is_content(command: list[str]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_buf_finds_a_breach(tmp_path: Path) -> None:
-    """The rules are in force: a field of another type is one."""
+def test_buf_finds_a_violation(tmp_path: Path) -> None:
+    """The rules are active: a field with another type is an error."""
     if not BUF.exists():
         pytest.skip("no buf: `make proto-check` takes it from npm")
     folder = tmp_path / "proto/gotax/wire/v1"

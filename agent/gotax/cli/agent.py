@@ -218,13 +218,13 @@ def _stream_options(options: argparse.Namespace) -> list[str]:
 def _stream(options: argparse.Namespace) -> Exporter:
     """Imports gRPC only here, because it takes about 20 MB of memory."""
     with needed_by("--collector"):
-        from gotax.exporters.stream.exporter import Identity, StreamExporter
+        from gotax.exporters.stream.exporter import AgentIdentity, StreamExporter
         from gotax.exporters.stream.spool import Bounds, Spool
 
     endpoint = _collector(options)
     spool = Spool(options.spool_dir, Bounds(options.spool_max_bytes, options.spool_max_age))
     node = options.collector_name or node_name_of(options) or socket.gethostname()
-    return StreamExporter(endpoint, Identity(node, node), spool)
+    return StreamExporter(endpoint, AgentIdentity(node, node), spool)
 
 
 def _collector(options: argparse.Namespace) -> Endpoint:

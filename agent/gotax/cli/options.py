@@ -13,7 +13,7 @@ from gotax.cli.command import add_old_name
 from gotax.config import Detail, Roots, Thresholds
 from gotax.errors import UserError
 from gotax.extras import needed_by
-from gotax.names import NOBODY, Names
+from gotax.names import NO_NAMES, Names
 from gotax.reader.server import ForkServer
 from gotax.session import Plan, Scope
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _INTERACTIVE_DRAIN_S = 1.0
 
 OLD_NAMES = {"--min-samples": "--min-hits", "--suppress": "--silence"}
-"""Flags of gotax 0.1 by their new names. The release after 0.2 drops them."""
+"""Flags of gotax 0.1 by their new names. The release after 0.2 removes them."""
 
 THRESHOLDS = (
     (
@@ -212,22 +212,22 @@ def node_name_of(options: argparse.Namespace) -> str:
 
 
 def names_of(options: argparse.Namespace) -> Names:
-    """A running watch of the pods, or NOBODY without Kubernetes.
+    """A running watch of the pods, or NO_NAMES without Kubernetes.
 
-    Raises UserError if a flag asks for Kubernetes and it cannot be reached. That is no error if
-    the node's name comes only from the environment.
+    Raises UserError if a flag asks for Kubernetes and it cannot be reached. That is no error if the
+    node's name comes only from the environment.
     """
     node = node_name_of(options)
     if not node:
         if options.kubelet:
             raise UserError("--kubelet needs --node, the name of this node")
-        return NOBODY
+        return NO_NAMES
     try:
         names = _watch(node, options.kubelet, options.kubelet_insecure)
     except UserError:
         if options.node or options.kubelet:
             raise
-        return NOBODY
+        return NO_NAMES
     names.start()
     return names
 

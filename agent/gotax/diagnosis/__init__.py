@@ -1,1 +1,1 @@
-"""From counted samples to a verdict. Pure: knows only the model."""
+"""From counted samples to a verdict. Pure: imports only the model."""

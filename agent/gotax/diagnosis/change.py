@@ -53,7 +53,7 @@ class Settings:
 
 
 @dataclass(slots=True)
-class _Spell:
+class _Period:
     """The time with one value of GOMAXPROCS: the current half of the memory and the one before."""
 
     value: int
@@ -67,8 +67,8 @@ class _Spell:
             self.earlier, self.recent = self.recent, NO_WINDOWS
         self.recent += one_window(report, window.duration_s, window.cpu_ns_of(report))
         self.report = report
-        foretold = [finding.saving for finding in report.findings if finding.saving]
-        self.saving = max(foretold, key=lambda saving: saving.mid, default=self.saving)
+        predicted = [finding.saving for finding in report.findings if finding.saving]
+        self.saving = max(predicted, key=lambda saving: saving.mid, default=self.saving)
 
     def total(self) -> WindowSum:
         return self.earlier + self.recent
@@ -87,9 +87,9 @@ class _Past:
     workload: str
     born_s: float
     seen_s: float
-    now: _Spell
+    now: _Period
     main: tuple[int, int]  # PID and start time, last seen
-    old: _Spell | None = None
+    old: _Period | None = None
     changed_s: float = 0.0
     is_fresh: bool = True  # the program may still warm up in the next window
     is_successor: bool = False  # may replace ended containers of its workload
@@ -142,7 +142,7 @@ class ChangeWatch:
                 workload=_workload(report.container, program),
                 born_s=self._clock_s,
                 seen_s=self._clock_s,
-                now=_Spell(value),
+                now=_Period(value),
                 main=identity,
                 is_successor=report.container.container_id is not None,
             )
@@ -185,7 +185,7 @@ class ChangeWatch:
         if past.now.is_enough(self._settings):
             past.old, past.changed_s = past.now, self._clock_s
             past.is_successor = False
-        past.now = _Spell(value)
+        past.now = _Period(value)
 
     def _compare_in_place(self, past: _Past) -> tuple[Subject, Subject, str] | None:
         """Before and after of a container in the same cgroup, if both sides have enough data."""
@@ -210,11 +210,11 @@ class ChangeWatch:
         if self._clock_s - past.born_s > self._settings.patience_s:
             past.is_successor = False
             return None
-        kin = [other for other in self._pasts.values() if other.workload == past.workload]
-        alive = [other for other in kin if other.seen_s == self._clock_s]
+        related = [other for other in self._pasts.values() if other.workload == past.workload]
+        running = [other for other in related if other.seen_s == self._clock_s]
         gone = [
             other
-            for other in kin
+            for other in related
             if other.seen_s < self._clock_s
             and other.born_s < past.born_s
             and other.container.container_id is not None
@@ -223,13 +223,13 @@ class ChangeWatch:
         if not gone:
             return None
         value = max(gone, key=lambda other: other.seen_s).now.value
-        if any(other.now.value == value for other in alive):
+        if any(other.now.value == value for other in running):
             past.is_successor = value != past.now.value
             return None
         before = [other for other in gone if other.now.value == value]
         after = [
             other
-            for other in alive
+            for other in running
             if other.now.value == past.now.value and other.now.is_enough(self._settings)
         ]
         for other in after:
@@ -276,15 +276,15 @@ def _is_mixed(report: ContainerReport, value: int) -> bool:
     )
 
 
-def _subject(spells: Iterable[tuple[_Past, _Spell]]) -> Subject:
+def _subject(periods: Iterable[tuple[_Past, _Period]]) -> Subject:
     """The mean of one or several containers, as one subject."""
-    spells = list(spells)
-    total = sum((spell.total() for _, spell in spells), start=NO_WINDOWS)
-    past, spell = spells[-1]
-    report = spell.report
-    assert report is not None  # a spell with enough data has windows
+    periods = list(periods)
+    total = sum((period.total() for _, period in periods), start=NO_WINDOWS)
+    past, period = periods[-1]
+    report = period.report
+    assert report is not None  # a period with enough data has windows
     main = report.main_process
-    savings = list(_savings(spells))
+    savings = list(_savings(periods))
     return Subject(
         name=past.container.name,
         cgroup=past.container.cgroup,
@@ -294,7 +294,7 @@ def _subject(spells: Iterable[tuple[_Past, _Spell]]) -> Subject:
             category_samples=tuple(total.category_samples.tolist()),
             usage=replace(total.usage, usage_ns=None),  # not used in Observation
             limit_cores=report.limit.limit_cores,
-            gomaxprocs=spell.value,
+            gomaxprocs=period.value,
             recommended=main.gomaxprocs.recommended if main.gomaxprocs else None,
             go_version=main.build.version if main.build else "",
             blocks=total.windows,
@@ -308,5 +308,5 @@ def _subject(spells: Iterable[tuple[_Past, _Spell]]) -> Subject:
     )
 
 
-def _savings(spells: Iterable[tuple[_Past, _Spell]]) -> Iterator[Saving]:
-    return (spell.saving for _, spell in spells if spell.saving is not None)
+def _savings(periods: Iterable[tuple[_Past, _Period]]) -> Iterator[Saving]:
+    return (period.saving for _, period in periods if period.saving is not None)

@@ -56,7 +56,7 @@ class _Kept:
     unjudged_s: float = 0.0
     saving: Saving | None = None
 
-    def begin_anew(self) -> None:
+    def restart(self) -> None:
         self.recent.clear()
         self.older.clear()
         self.holding.clear()
@@ -153,7 +153,7 @@ class History:
             elif kept.limit_cores != limit:
                 kept.earlier_limit = kept.limit_cores
             kept.subject, kept.main, kept.limit_cores = subject, process_key(main), limit
-            kept.begin_anew()
+            kept.restart()
         return kept
 
     def _limit_before(self, main: ProcessKey, limit: float | None) -> float | None:

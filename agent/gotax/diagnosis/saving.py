@@ -69,8 +69,8 @@ TERMS: dict[str, tuple[str, tuple[Category, ...]]] = {
 """Every category is in one term, so the shares of the terms add up to 1."""
 
 LENGTH, AMPLITUDE, NOISE = 0.5, 0.3, 0.25
-"""Of the Gaussian process: how far the kernel reaches, what it may correct, and what runs of one
-program scatter by."""
+"""Parameters of the Gaussian process: the reach of the kernel, the size of a correction, and the
+scatter of the runs of one program."""
 SATURATED = 0.93
 """From this share of the available CPU on, the usage says nothing about the demand."""
 LEAST_ROOM = 0.001

@@ -1,4 +1,4 @@
-"""Ways a Window leaves gotax. Each knows only the model (and the wire format it speaks)."""
+"""The outputs of a Window. Each imports only the model (and its wire format)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from gotax.window import Window
 
 
 class Exporter(Protocol):
-    """What the daemon asks of a way out. Exporters that make one file are plain functions."""
+    """The interface of an output for the daemon. Exporters that write one file are plain
+    functions."""
 
     def publish(self, window: Window) -> None:
-        """Take over a finished window. Called once per window; must not block on the network."""
+        """Takes a finished window. Called once per window; must not block on the network."""
 
     def close(self) -> None:
-        """Let go of everything held; ``publish`` is not called after it. Idempotent."""
+        """Releases all resources; ``publish`` is not called after it. Idempotent."""

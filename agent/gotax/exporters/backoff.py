@@ -8,7 +8,7 @@ import random
 class BackOff:
     """Delays that double from ``first_s`` to ``last_s`` with each failure in a row.
 
-    Half of a delay is random: agents that lost one service must not return all at once.
+    Half of a delay is random, so that agents do not all reconnect at the same time.
     """
 
     def __init__(self, first_s: float, last_s: float) -> None:
@@ -24,7 +24,7 @@ class BackOff:
         self.failures = 0
 
     def delay_s(self) -> float:
-        """From the last failure to the next try."""
+        """The time from the last failure to the next attempt."""
         doubled_s = self._first_s * 2.0 ** min(max(self.failures - 1, 0), 30)
         longest_s = min(doubled_s, self._last_s)
         return random.uniform(longest_s / 2, longest_s)

@@ -1,7 +1,7 @@
 """Credentials for a remote service: TLS files, headers, a token.
 
-Files are read again when they change, because what rotates certificates and tokens does not
-restart the agent.
+Files are read again when they change, because the agent is not restarted when certificates and
+tokens are rotated.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Stamp = tuple[tuple[int, int, int] | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Files of PEM and of a token, "" for none. ``headers`` go with every call.
+    """PEM files and a file with a token; "" for none. ``headers`` are sent with every call.
 
     Without ``ca`` the system's authorities are trusted. The token is sent as a bearer token, or as
     the password of ``user`` if there is one.
@@ -48,12 +48,12 @@ class Credentials:
 
     @property
     def is_half(self) -> bool:
-        """A certificate without its key, or a key without its certificate."""
+        """Whether there is a certificate without its key, or a key without its certificate."""
         return bool(self.certificate) != bool(self.key)
 
 
 def parse_header(text: str) -> tuple[str, str]:
-    """``NAME=VALUE``. Raises UserError for what HTTP does not take."""
+    """Parses ``NAME=VALUE``. Raises UserError for a header that HTTP does not allow."""
     name, separator, value = text.partition("=")
     if not separator or not _HEADER.fullmatch(name) or not _VISIBLE.fullmatch(value):
         raise UserError(f"{name!r}: a header is NAME=VALUE in printable ASCII")
@@ -61,7 +61,7 @@ def parse_header(text: str) -> tuple[str, str]:
 
 
 def read_headers(credentials: Credentials) -> Headers:
-    """All headers of a call, the token among them. Raises UserError if it cannot be read."""
+    """All headers of a call, including the token. Raises UserError if it cannot be read."""
     if not credentials.token_file:
         return credentials.headers
     token = read_token(credentials.token_file)
@@ -72,7 +72,7 @@ def read_headers(credentials: Credentials) -> Headers:
 
 
 def read_token(path: str) -> str:
-    """Raises UserError if the file cannot be read or holds anything else."""
+    """Raises UserError if the file cannot be read or does not contain exactly one token."""
     token = read_file(path).decode("latin-1").strip()
     if not token or not _VISIBLE.fullmatch(token):
         raise UserError(f"{path} holds no token: one line of printable ASCII is expected")
@@ -80,7 +80,7 @@ def read_token(path: str) -> str:
 
 
 def read_file(path: str) -> bytes:
-    """A small file. Raises UserError if it cannot be read, or is larger than a megabyte."""
+    """Reads a small file. Raises UserError if it cannot be read, or is larger than a megabyte."""
     try:
         with Path(path).open("rb") as file:
             content = file.read(_MAX_FILE + 1)
@@ -92,7 +92,7 @@ def read_file(path: str) -> bytes:
 
 
 def stamp(paths: Iterable[str]) -> Stamp:
-    """Differs once one of the files does; None for a file that is not there."""
+    """Changes when one of the files changes; contains None for a missing file."""
     found: list[tuple[int, int, int] | None] = []
     for path in paths:
         try:
@@ -105,7 +105,7 @@ def stamp(paths: Iterable[str]) -> Stamp:
 
 
 def require_readable(credentials: Credentials) -> None:
-    """Find out at the start, not at the first call. Raises UserError."""
+    """Checks the files at the start, not at the first call. Raises UserError."""
     read_headers(credentials)
     for path in credentials.tls_files:
         read_file(path)

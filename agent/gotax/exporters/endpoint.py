@@ -1,4 +1,4 @@
-"""Where a remote service is, and the credentials for it."""
+"""The address of a remote service, and the credentials for it."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Endpoint:
 def parse_endpoint(
     text: str, default_port: int, credentials: Credentials | None = None
 ) -> Endpoint:
-    """``http://host[:port]`` without TLS, ``https://host[:port]`` with it.
+    """Parses ``http://host[:port]`` (without TLS) or ``https://host[:port]`` (with TLS).
 
-    Raises UserError for anything else, and for TLS files where there is no TLS.
+    Raises UserError for anything else, and for TLS files without TLS.
     """
     ports = {"http": default_port, "https": default_port}
     try:

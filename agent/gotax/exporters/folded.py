@@ -1,9 +1,10 @@
 """A window as folded stacks, for flamegraph.pl, inferno, speedscope and plain grep.
 
 A line is ``container;root;...;leaf samples``. The container is the first frame, so that one graph
-shows a whole host. Kernel functions end in ``_[k]``, as perf's folding scripts have it; inlined
-functions stand like any other. With ``by_category`` the second frame is the category in square
-brackets: the graph then shows the tax first, but a function's subtree falls into several parts.
+shows a whole host. Kernel functions end in ``_[k]``, as in perf's folding scripts. Inlined
+functions look like any other. With ``by_category`` the second frame is the category in square
+brackets: the graph then shows the categories first, but divides a function's subtree into several
+parts.
 """
 
 from __future__ import annotations
@@ -51,5 +52,6 @@ def folded_frame(frame: Frame) -> str:
 
 
 def folded_name(name: str) -> str:
-    """One frame's name: no line break, no semicolon (Go writes one into some generic types)."""
+    """The name of one frame, without line breaks and semicolons (some generic types in Go have
+    one)."""
     return printable(name).replace(";", ",") or "?"

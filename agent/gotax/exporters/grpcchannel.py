@@ -1,6 +1,6 @@
 """A gRPC channel to a remote service, with TLS or without.
 
-grpcio takes some 20 MB: import this only where a flag asks for it.
+grpcio takes about 20 MB of memory: import this module only if a flag needs it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A window as a pprof file, for ``go tool pprof``, Pyroscope, Parca, Speedscope and the like.
 
-The format is proto/pprof/profile.proto. Protobuf is imported on first use: the daemon, which
-writes no files, never pays for it.
+The format is proto/pprof/profile.proto. Protobuf is imported on first use, so that the daemon does
+not load it if it writes no profiles.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from gotax.wire.pprof import profile_pb2
 
 WHOLE_ADDRESS_SPACE = 2**64 - 1
-"""Our addresses are link-time addresses. A mapping from 0 to here at file offset 0 is pprof's way
-to say so: its GetBase (internal/elfexec/elfexec.go) then leaves addresses alone. Two such
-mappings are never taken for neighbours and merged (profile.go, adjacent)."""
+"""Our addresses are link-time addresses. In pprof, a mapping from 0 to this address at file offset
+0 means the same: its GetBase (internal/elfexec/elfexec.go) then does not change addresses. pprof
+never merges two such mappings as neighbours (profile.go, adjacent)."""
 
 COMPRESSION_LEVEL = 6
 
@@ -30,8 +30,8 @@ def profile_bytes(window: Window, *, names_containers: bool = True) -> bytes:
     """The gzipped profile: every attributed sample once, equal bytes for an equal window.
 
     Values are ``samples`` (count) and ``cpu`` (nanoseconds); labels of a sample are ``category``,
-    ``group``, the number ``pid`` and, with ``names_containers``, ``container``. Samples that were
-    lost are only told of in a comment.
+    ``group``, the number ``pid`` and, with ``names_containers``, ``container``. Lost samples are
+    only counted in a comment.
     """
     from gotax.wire.pprof import profile_pb2
 

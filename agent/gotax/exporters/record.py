@@ -15,7 +15,7 @@ SCHEMA = "gotax.record/v2"
 
 
 def record_document(window: Window) -> dict[str, Any]:
-    """Every attributed sample, in tables that point into one another by index.
+    """Every attributed sample, in tables that refer to each other by index.
 
     ``stack_counts`` → ``processes``, ``stacks``, ``categories``; ``stacks`` → ``locations`` →
     ``frames``. Only built-in types, ready for ``json.dump``.

@@ -1,7 +1,7 @@
-"""The answers of ``gotax check --json`` and ``explain --json``, documented in docs/json.md.
+"""The documents of ``gotax check --json`` and ``explain --json``, described in docs/json.md.
 
-A key never changes its meaning within a schema; new keys may come. Ratios are of the
-container's samples, 0 to 1; nothing is rounded, so that sums stay sums.
+A key never changes its meaning within a schema; new keys may be added. Shares are of the
+container's samples, from 0 to 1. Nothing is rounded, so that the parts add up to the sums.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def check_document(window: Window) -> dict[str, Any]:
 
 
 def explain_document(report: ContainerReport, window: Window) -> dict[str, Any]:
-    """As ``check_document``, of one container, and with how sure its shares are."""
+    """The document of ``check_document`` for one container, with the intervals of its shares."""
     intervals = {
         category.label: list(interval(int(report.category_samples[category]), report.samples))
         for category in Category
@@ -147,7 +147,7 @@ def container_document(window: Window, report: ContainerReport) -> dict[str, Any
 
 
 def gomaxprocs_document(gomaxprocs: Gomaxprocs | None) -> dict[str, Any] | None:
-    """None when nothing was even tried, as for a program that is not Go."""
+    """None if gotax did not try to read it, as for a program that is not Go."""
     if gomaxprocs is None:
         return None
     return {
@@ -237,7 +237,7 @@ def _process(process: Process) -> dict[str, Any]:
 
 
 def _known(text: str) -> str | None:
-    """The model's "" for unknown is null in JSON."""
+    """Turns the model's "" for unknown into null."""
     return utf8(text) or None
 
 

@@ -215,7 +215,7 @@ RUNTIME: Final[tuple[Set, ...]] = (
     Set("env_posix.go, runtime.go, extern.go, pinner.go", _H, "gogetenv getenv getgoroot makeStringSlice argv_index setCrashFD setPanicOnFault setenv_c unsetenv_c clearenv_c envKeyEqual lowerASCII GOROOT Version KeepAlive (*Pinner).* (*pinner).* (*pinnerBits).* (*pinState).* setPinned isPinned pinnerGet* (*mspan).incPinCounter (*mspan).decPinCounter (*mspan).newPinnerBits (*mspan).getPinnerBits (*mspan).setPinnerBits (*mspan).refreshPinnerBits (*mspan).pinnerBitSize os_runtime_args syscall_Getpagesize syscall_runtime_envs gotraceback fipstls_runtime_arg0 (*godebugInc).* boring_* fips_* crypto_* Breakpoint getAuxv"),  # noqa: E501
     Set("rand.go", _H, "rand rand32 randn rand_* cheaprand* fastrand* legacy_fastrand* sync_fastrand* net_fastrand* os_fastrand* maps_rand extendRandom vgetrandom* allZero"),  # noqa: E501
 
-    # --- whoever calls them ----------------------------------------------------------------------
+    # --- the caller ------------------------------------------------------------------------------
     # 1.24: lock_spinbit.go
     Set("lock_futex.go, lock_sema.go, lock_spinbit.go, lockrank*.go", _T, "lock lock2 lockWithRank* unlock unlock2 unlock2Wake unlockWithRank lockInit lockVerifyMSize mutex* key8 key32 getLockRank acquireLockRank* releaseLockRank* checkRanks checkLockHeld checkWorldStopped worldStopped worldStarted printHeldLocks assert* lockRank.* lockRankMay* noteclear notetsleep notetsleep_internal semasleep semawakeup semacreate beforeIdle checkTimeouts (*rwmutex).* (*mLockProfile).* (*lockTimer).*"),  # noqa: E501
     Set("os_linux.go, sys_linux_*.s", _T, "futex* usleep* osyield* procyield* nanotime* cputicks walltime* unixnanotime time_now ticksPerSecond tickspersecond (*ticksType).* clone gettid getpid tgkill raise raiseproc kill madvise mmap munmap mincore mprotect brk0 sbrk0 sysMmap sysMunmap callCgo* read write write1 open closeonexec closefd pipe2 fcntl pipe create libcCall thr* getthrid* issetugid* clock_gettime_trampoline close* exit_trampoline fcntl_trampoline madvise_trampoline mmap_trampoline munmap_trampoline open_trampoline pipe2_trampoline raiseproc_trampoline read_trampoline setitimer_trampoline sigaction_trampoline sigaltstack_trampoline write_trampoline kevent_trampoline sched_yield_trampoline setNonblock nonblockingPipe access connect socket exit exit1 rt_sigaction sigaction sysSigaction sigprocmask rtsigprocmask sigaltstack sigreturn* sigreturn__sigaction setitimer timer_* settls sched_getaffinity sched_yield osRelax osPreempt* osStackAlloc osStackFree getsig setsig setSignalstackSP valgrind* setsigstack setsigsegv signalstack sigblock unblocksig unblocksignals msigrestore sigaddset sigdelset sigfillset (*sigctxt).* (*sigTabT).* sigprocmask* updatesigmask runPerThreadSyscall getrlimit memlimit setVMAName* pause prefetch* eventfd* probeFutex* kernelVersion.* getKernelVersion parseRelease fixSigactionForCgo configure64bits* timespec.* (*timespec).* (*timeval).* get_random_data"),  # noqa: E501
@@ -403,7 +403,7 @@ MEANING: Final[dict[Category, Meaning]] = {
         "no set below names"
     ),
     Category.NATIVE: Meaning("a process that is not Go"),
-    Category.UNKNOWN: Meaning("no frame of the stack tells: it is missing or broken"),
+    Category.UNKNOWN: Meaning("no frame with a known purpose: the stack is missing or broken"),
 }
 
 

@@ -71,23 +71,23 @@ def _layout(path: str, root: str, private: bool) -> CgroupLayout:
     return CgroupLayout.NAMESPACE if private else CgroupLayout.BIND
 
 
-def read_cgroup_view(proc_root: str, place: TaskPath) -> CgroupView:
+def read_cgroup_view(proc_root: str, task: TaskPath) -> CgroupView:
     """Raises ProcessGoneError, and ParseError where files cannot be read or understood.
 
     The namespace of the host's first process needs CAP_SYS_PTRACE to be seen; without it the
     reader is taken to be in the host's.
     """
-    entries = read_cgroups(proc_root, place)
+    entries = read_cgroups(proc_root, task)
     try:
-        with open(f"{proc_root}/{place}/mountinfo", "rb") as file:
+        with open(f"{proc_root}/{task}/mountinfo", "rb") as file:
             mounts = parse_mountinfo(file.read(_MAX_MOUNTINFO_BYTES))
-        own = _cgroup_namespace(proc_root, str(place))
+        own = _cgroup_namespace(proc_root, str(task))
         try:
             first = _cgroup_namespace(proc_root, "1")
         except PermissionError:
             first = _cgroup_namespace(proc_root, "self")
     except (FileNotFoundError, ProcessLookupError) as error:
-        raise ProcessGoneError(f"{proc_root}/{place}") from error
+        raise ProcessGoneError(f"{proc_root}/{task}") from error
     except OSError as error:
         raise AccessError("gomaxprocs-cgroup", str(error)) from error
     return view_cgroup(entries, mounts, private=own != first)

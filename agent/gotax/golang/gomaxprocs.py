@@ -201,7 +201,7 @@ def program_bias(elf: Elf, passed: Auxiliary) -> int | None:
 
 
 def read_gomaxprocs(
-    proc_root: str, place: TaskPath, addresses: GomaxprocsAddresses, bias: int
+    proc_root: str, task: TaskPath, addresses: GomaxprocsAddresses, bias: int
 ) -> LiveGomaxprocs:
     """What the process runs with now.
 
@@ -213,15 +213,15 @@ def read_gomaxprocs(
         wanted.append((addresses.custom_address + bias, 1))
     if addresses.cpus_address is not None:
         wanted.append((addresses.cpus_address + bias, 4))
-    parts = iter(read_memory_parts(proc_root, place, wanted))
+    parts = iter(read_memory_parts(proc_root, task, wanted))
     value = int.from_bytes(next(parts), "little", signed=True)
     custom = None
     if addresses.custom_address is not None:
         flag = next(parts)[0]
         if flag > 1:
-            raise ParseError("gomaxprocs-range", f"customGOMAXPROCS is {flag} in process {place}")
+            raise ParseError("gomaxprocs-range", f"customGOMAXPROCS is {flag} in process {task}")
         custom = bool(flag)
     if not 1 <= value <= MAX_GOMAXPROCS:
-        raise ParseError("gomaxprocs-range", f"GOMAXPROCS is {value} in process {place}")
+        raise ParseError("gomaxprocs-range", f"GOMAXPROCS is {value} in process {task}")
     cpus = int.from_bytes(next(parts, b""), "little", signed=True)
     return LiveGomaxprocs(value, custom, cpus if 1 <= cpus <= MAX_GOMAXPROCS else None)

@@ -134,7 +134,7 @@ class _Round:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _SourcePosition:
     """Columns: what the tables say at program counters; ``index`` is of the inline tree."""
 
     index: Int64Array
@@ -204,8 +204,10 @@ class Pclntab:
                 offsets: Int64Array,
                 tables: PcTables = tables,
                 numbers: list[Int64Array] = numbers,
-            ) -> _Place:
-                return _Place(*(tables.at(n[of], offsets).astype(np.int64) for n in numbers))
+            ) -> _SourcePosition:
+                return _SourcePosition(
+                    *(tables.at(n[of], offsets).astype(np.int64) for n in numbers)
+                )
 
             activations = self._activations(part.offsets, functions, part.of, place_at)
             found.append(replace(activations, query=part.places[activations.query]))
@@ -317,9 +319,9 @@ class Pclntab:
         """The frames at these offsets in functions whose pcinline is among the tables."""
         numbers = tables.numbers(functions.pcinline)
 
-        def place_at(of: npt.NDArray[np.intp], offsets: Int64Array) -> _Place:
+        def place_at(of: npt.NDArray[np.intp], offsets: Int64Array) -> _SourcePosition:
             inline = tables.at(numbers[of], offsets).astype(np.int64)
-            return _Place(inline, np.full_like(inline, -1), np.full_like(inline, -1))
+            return _SourcePosition(inline, np.full_like(inline, -1), np.full_like(inline, -1))
 
         found = self._activations(offsets, functions, of, place_at)
         none = np.zeros_like(found.line)  # up to Go 1.11 inlined calls have lines of their own
@@ -424,7 +426,7 @@ class Pclntab:
         offsets: Int64Array,
         functions: Functions,
         of: npt.NDArray[np.intp],
-        place_at: Callable[[npt.NDArray[np.intp], Int64Array], _Place],
+        place_at: Callable[[npt.NDArray[np.intp], Int64Array], _SourcePosition],
     ) -> _Activations:
         """Round by round: the innermost frame of every pc, then the callers of inlined ones.
 
@@ -462,7 +464,7 @@ class Pclntab:
             query, of = query[called], of[called]
             before = np.column_stack((before[called], place.index[called]))
             if layout.parent_pc is None:
-                place = _Place(callees.parents, callees.files, callees.lines)
+                place = _SourcePosition(callees.parents, callees.files, callees.lines)
             else:
                 # -1 (no instruction of the caller's is left) counts as the entry, as in Go.
                 place = place_at(of, np.maximum(callees.parent_pcs, 0))
@@ -470,7 +472,7 @@ class Pclntab:
             again = repeated.any(axis=1)
             if again.any():
                 sound[query[again]] = np.maximum(repeated[again].argmax(axis=1), 1)
-                place = _Place(*np.where(again, [[-1], [-1], [0]], astuple(place)))
+                place = _SourcePosition(*np.where(again, [[-1], [-1], [0]], astuple(place)))
         if (sound < _MAX_INLINE_DEPTH).any():
             for number, part in enumerate(rounds[1:], 1):
                 kept = ~part.inlined | (number < sound[part.query])

@@ -123,7 +123,7 @@ def _only(addresses: set[int], is_variable: _Test, alignment: int) -> int | None
 
 
 def read_state(
-    proc_root: str, place: TaskPath, addresses: StateAddresses, bias: int
+    proc_root: str, task: TaskPath, addresses: StateAddresses, bias: int
 ) -> RuntimeState:
     """What the process has now; a value that no runtime can have is left out.
 
@@ -138,7 +138,7 @@ def read_state(
     places = {key: (at + bias, size) for key, (at, size) in wanted.items() if at is not None}
     if not places:
         return RuntimeState()
-    parts = read_memory_parts(proc_root, place, places.values())
+    parts = read_memory_parts(proc_root, task, places.values())
     values = {
         key: int.from_bytes(part, "little", signed=key != "gc_cycles")
         for key, part in zip(places, parts, strict=True)

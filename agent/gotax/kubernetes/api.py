@@ -1,8 +1,8 @@
-"""Over HTTP to the API server and to the kubelet: pods as they say them, one at a time.
+"""HTTP requests to the API server and the kubelet: yields pods as JSON, one at a time.
 
-lightkube knows the server's address, its CA and gotax's credentials (a service account
-whose token changes under way, or a kubeconfig). Its own watch is not used: that waits for ever on a
-connection that died, and holds whatever the server sends.
+lightkube finds the server's address, its CA and gotax's credentials (a service account with a token
+that changes, or a kubeconfig). lightkube's own watch is not used: it waits forever on a dead
+connection, and its memory is not bounded.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from lightkube.core.exceptions import ConfigError
 from gotax.errors import ParseError, UserError
 
 WATCH_S = 300  # how long the server holds one watch
-SILENCE_S = 90.0  # a server sends a bookmark every minute: after so long the connection is dead
+# a server sends a bookmark every minute: without data for this long the connection is dead
+SILENCE_S = 90.0
 _CONNECT_S = 10.0
 MAX_EVENT = 8 << 20  # etcd takes objects of 1.5 MiB
-MAX_LIST = 64 << 20  # of a kubelet
+MAX_LIST = 64 << 20  # of a list from a kubelet
 _GONE = 410  # the resource version is too old
-_TOO_LARGE_VERSION = 504  # and too new: another server of the cluster that lags behind
+# the resource version is too new: another server of the cluster lags behind
+_TOO_LARGE_VERSION = 504
 
 FAILURES = (
     *(httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError),
@@ -36,7 +38,7 @@ FAILURES = (
 
 
 class ExpiredError(Exception):
-    """The server does not know the changes since this version any more: list again."""
+    """The server no longer has the changes since this version: list again."""
 
 
 class Event(NamedTuple):
@@ -49,7 +51,7 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class KubeletAddress:
-    """``url``: https://NODE:10250, or http://NODE:10255 where that is open. The command line has
+    """``url``: https://NODE:10250, or http://NODE:10255 if that port is open. The command line has
     checked it.
 
     ``is_trusted``: its certificate is not checked; most kubelets sign their own.
@@ -60,27 +62,27 @@ class KubeletAddress:
 
 
 def connect(config: KubeConfig | None = None) -> httpx2.Client:
-    """To the API server, by the pod's service account or the user's kubeconfig.
+    """A client for the API server, with the pod's service account or the user's kubeconfig.
 
-    Raises UserError where there is neither.
+    Raises UserError if there is neither.
     """
     try:
         found = (config or KubeConfig.from_env()).get()
         if found is None or found.user is None:
             raise ConfigError("no current context")
         return client_adapter.Client(found, client_adapter.ConnectionParams(timeout=_timeout()))
-    # ImportError: a proxy of the environment's that needs another library.
+    # ImportError: the environment's proxy needs another library.
     except (*FAILURES, KeyError, AttributeError, ImportError) as error:
         raise UserError(
             f"no way to the Kubernetes API server: {_message(error)};"
-            " run in a pod with a service account, set KUBECONFIG, or leave --node away"
+            " run in a pod with a service account, set KUBECONFIG, or omit --node"
         ) from error
 
 
 def connect_kubelet(address: KubeletAddress, account: Path | None = None) -> httpx2.Client:
-    """To the kubelet of this node, by the pod's service account where there is one.
+    """A client for the kubelet of this node, with the pod's service account if there is one.
 
-    Raises UserError for an address that is none.
+    Raises UserError for an invalid address.
     """
     account = account or Path(SERVICE_ACCOUNT)
     token, ca = account / "token", account / "ca.crt"
@@ -89,13 +91,13 @@ def connect_kubelet(address: KubeletAddress, account: Path | None = None) -> htt
     cluster = Cluster(server=address.url, insecure=address.is_trusted)
     if address.url.startswith("https:") and not address.is_trusted and ca.exists():
         cluster.certificate_auth = str(ca)
-    # Plain HTTP checks no credentials, and others could read it.
+    # Plain HTTP checks no credentials, and would expose them.
     is_secret = address.url.startswith("https:") and token.exists()
     user = User(token_file=str(token)) if is_secret else User()
     try:
         config = KubeConfig.from_one(cluster=cluster, user=user).get()
         assert config is not None
-        # No proxy of the environment's: the kubelet is on this node.
+        # The environment's proxy is not used: the kubelet is on this node.
         params = client_adapter.ConnectionParams(timeout=_timeout(), trust_env=False)
         return client_adapter.Client(config, params)
     except FAILURES as error:
@@ -103,11 +105,11 @@ def connect_kubelet(address: KubeletAddress, account: Path | None = None) -> htt
 
 
 def watch_pods(http: httpx2.Client, node: str, version: str) -> Iterator[Event]:
-    """Pods of one node since ``version``; "0" first lists all, each as ADDED.
+    """The pods of one node since ``version``; "0" first lists all, each as ADDED.
 
-    Ends when the server has had enough. Such a start comes from the server's memory, one pod at a
-    time: a list would be read from etcd, by the agents of all nodes at once after an outage, and
-    would have to be held whole. Raises ExpiredError and FAILURES.
+    Ends when the server ends the watch. The server answers version "0" from its memory, one pod at
+    a time. An ordinary list would be read from etcd, by the agents of all nodes at once after an
+    outage, and the agent would hold all of it in memory. Raises ExpiredError and FAILURES.
     """
     with http.stream(
         "GET",
@@ -129,7 +131,7 @@ def watch_pods(http: httpx2.Client, node: str, version: str) -> Iterator[Event]:
 
 
 def list_pods(kubelet: httpx2.Client) -> list[Mapping[str, Any]]:
-    """All pods of this node, as the kubelet has them. Raises FAILURES."""
+    """All pods of this node, from the kubelet. Raises FAILURES."""
     with kubelet.stream("GET", "/pods", timeout=httpx2.Timeout(_CONNECT_S)) as answer:
         answer.raise_for_status()
         text = bytearray()
@@ -141,7 +143,7 @@ def list_pods(kubelet: httpx2.Client) -> list[Mapping[str, Any]]:
 
 
 def lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Whole lines. Raises ParseError("pod-too-large") rather than hold one without an end."""
+    """Whole lines. Raises ParseError("pod-too-large") for a line that is too long."""
     rest = bytearray()
     for chunk in chunks:
         rest += chunk
@@ -155,7 +157,8 @@ def lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def parse_event(line: bytes) -> Event:
-    """Raises ExpiredError where the server says so, ParseError("watch-event") for what is none."""
+    """Raises ExpiredError if the event says so, and ParseError("watch-event") for an invalid
+    event."""
     try:
         event = json.loads(line)
         kind, value = event["type"], event["object"]
@@ -169,7 +172,7 @@ def parse_event(line: bytes) -> Event:
 
 
 def parse_list(text: bytes) -> list[Mapping[str, Any]]:
-    """Raises ParseError("pod-list") for what is none."""
+    """Raises ParseError("pod-list") for an invalid list."""
     try:
         items = json.loads(text)["items"] or []
         return [pod for pod in items if isinstance(pod, dict)]

@@ -14,12 +14,14 @@ from gotax.process import PodContainer
 log = logging.getLogger("gotax.kubernetes")
 
 MAX_PODS = 4096  # of one node; the kubelet's default is 110
-KEEP_S = 300.0  # how long the containers of a deleted pod keep their names: samples still arrive
-_SPARE = 16  # containers that ended of a pod that lives: so many, and as many as live
+# how long the containers of a deleted pod keep their names, because samples still arrive
+KEEP_S = 300.0
+_SPARE = 16  # ended containers kept of an existing pod: this many, or as many as it has now
 
 
 class PodCache:
-    """One thread writes, any may read: ``find`` is one dictionary look-up and never waits."""
+    """One thread writes, any thread may read: ``find`` is one dictionary look-up and never
+    waits."""
 
     def __init__(self) -> None:
         self._containers: dict[str, PodContainer] = {}
@@ -28,7 +30,7 @@ class PodCache:
         self._unlisted: set[str] = set()
         self._warned = False
         self.refused = 0
-        """Pods that could not be read, or were beyond MAX_PODS."""
+        """Pods that could not be read, or that exceeded MAX_PODS."""
 
     def find(self, container_id: str) -> PodContainer | None:
         return self._containers.get(container_id)
@@ -41,7 +43,7 @@ class PodCache:
         return len(self._pods)
 
     def begin_list(self) -> None:
-        """A full list follows: pods that it does not name by ``end_list`` are gone."""
+        """A full list follows: pods that are not put before ``end_list`` are deleted."""
         self._unlisted = set(self._pods)
 
     def end_list(self, now_s: float) -> None:
@@ -51,7 +53,7 @@ class PodCache:
         self._expire(now_s)
 
     def replace(self, pods: Iterable[Mapping[str, Any]], now_s: float) -> None:
-        """A full list: pods that are not in it are gone."""
+        """Takes a full list: pods that are not in it are deleted."""
         self.begin_list()
         for pod in pods:
             self.put(pod, now_s)
@@ -66,7 +68,7 @@ class PodCache:
             log.warning("a pod was ignored: %s", error)
             return
         if not self._warned and has_old_annotation(pod):
-            self._warned = True  # the first pod only: there may be hundreds
+            self._warned = True  # only for the first pod: there may be hundreds
             name = next(iter(containers.values())).pod if containers else uid
             log.warning(
                 "pod %r: the annotation %s is now called %s; the next release does not read"
@@ -79,8 +81,8 @@ class PodCache:
             self.refused += 1
             return
         self._unlisted.discard(uid)
-        # The status drops an ended container with its second successor, but its last samples may
-        # still come.
+        # The status omits an ended container after its second successor, but its last samples may
+        # still arrive.
         before = self._pods.get(uid, {})
         ended = {i: replace(c, ended=True) for i, c in before.items() if i not in containers}
         spare = max(_SPARE, len(containers))
@@ -92,7 +94,7 @@ class PodCache:
         self._gone.pop(uid, None)
 
     def remove(self, pod: Mapping[str, Any], now_s: float) -> None:
-        """The pod is gone; its containers keep their names for KEEP_S."""
+        """The pod was deleted; its containers keep their names for KEEP_S."""
         self.put(pod, now_s)  # a deletion carries the last state
         try:
             self._remove(_uid(pod), now_s)

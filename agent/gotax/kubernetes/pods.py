@@ -1,7 +1,7 @@
-"""From a pod as the API server or the kubelet shows it (JSON) to its containers by id.
+"""Parses a pod from the API server or the kubelet (JSON) into its containers by id.
 
-A pod may be as hostile as its author: names are taken as they are and bounded by the exporters,
-what has another shape than the API's is passed over.
+A pod is as untrusted as its author. The exporters limit names; values that do not have the API's
+form are ignored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gotax.process import CpuResources, PodContainer
 SUPPRESS = "gotax.dev/suppress"
 """Annotation of a pod: codes of findings to suppress, separated by commas."""
 OLD_SUPPRESS = "gotax.dev/silence"
-"""Its name up to gotax 0.1, read if the new one is absent. The release after 0.2 drops it."""
+"""The name in gotax 0.1, read if the new one is absent. The release after 0.2 removes it."""
 
 MAX_CONTAINERS = 256  # of one pod; the kubelet's own limit is far below
 MAX_NAME = 256
@@ -32,9 +32,9 @@ _KINDS = (
 
 
 def parse_pod(pod: Mapping[str, Any]) -> dict[str, PodContainer]:
-    """Containers by their 64-digit id, those of them that the kubelet has given one.
+    """Containers by their 64-digit id; without those to which the kubelet has not given one yet.
 
-    Raises ParseError("pod-shape") for what is not a pod.
+    Raises ParseError("pod-shape") for anything else than a pod.
     """
     try:
         return dict(_containers(pod))
@@ -76,13 +76,13 @@ def _containers(pod: Mapping[str, Any]) -> Iterator[tuple[str, PodContainer]]:
 
 
 def _ids(state: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
-    """The container's id, and that of the one before it: its last samples may still be drained.
+    """The ids of the container and of its predecessor, whose last samples may still arrive.
 
-    With each whether it has ended.
+    Each with whether it has ended.
     """
     before = ((state.get("lastState") or {}).get("terminated") or {}).get("containerID")
     now = state.get("state") or {}
-    has_ended = bool(now) and "running" not in now  # waiting: the id is still that of the last one
+    has_ended = bool(now) and "running" not in now  # waiting: the id is still that of the ended one
     for text, ended in ((before, True), (state.get("containerID"), has_ended)):
         match = _CONTAINER_ID.match(text or "")
         if match is not None:
@@ -99,7 +99,7 @@ def _resources(resources: Mapping[str, Any] | None) -> CpuResources:
     limit = (resources.get("limits") or {}).get("cpu")
     request = (resources.get("requests") or {}).get("cpu")
     if request is None:
-        request = limit  # what the API server's defaults do
+        request = limit  # as the API server's defaults
     return CpuResources(_cores(request), _cores(limit))
 
 

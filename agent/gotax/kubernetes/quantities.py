@@ -25,7 +25,7 @@ _SUFFIXES = {
 
 
 def parse_cores(text: str) -> float | None:
-    """Cores of a CPU quantity; None for what is not one, or is not above 0."""
+    """Cores of a CPU quantity; None for an invalid one, or one that is not above 0."""
     match = _QUANTITY.match(text)
     if match is None:
         return None

@@ -1,8 +1,8 @@
-"""This node's pods, kept up to date by a watch in a thread of its own.
+"""This node's pods, kept up to date by a watch in its own thread.
 
 The agent works without it: containers are then named by their ids, and get their names when the API
-server is back. Known names stay known until then, and the kubelet may replace the server.
-``PodWatch.find`` never waits.
+server is available again. Known names stay known until then, and the kubelet may replace the
+server. ``PodWatch.find`` never waits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gotax.process import PodContainer
 
 log = logging.getLogger("gotax.kubernetes")
 
-START = "0"  # any version the server has at hand, and all pods of it first
+START = "0"  # any version that the server has in memory, starting with all pods
 _BACKOFF_S = (0.5, 30.0)
 
 Connect = Callable[[], httpx2.Client]
@@ -31,7 +31,7 @@ Connect = Callable[[], httpx2.Client]
 class PodWatch:
     """Fills a PodCache from ``start`` to ``close``.
 
-    ``server`` and ``kubelet`` connect; either may be None, and the kubelet is asked only while the
+    ``server`` and ``kubelet`` connect; either may be None. The kubelet is asked only while the
     server does not answer.
     """
 
@@ -42,21 +42,21 @@ class PodWatch:
         self._kubelet = kubelet
         self._closing = threading.Event()
         self._version = START
-        self._is_connected = False  # an event came over the open connection
+        self._is_connected = False  # an event came on the open connection
         self._last_message = ""
         self._failures = 0
         self._starts = 0
         self._expired = 0
         for connect in (server, kubelet):
             if connect is not None:
-                connect().close()  # a wrong configuration fails at once
+                connect().close()  # a wrong configuration is reported at once
         self._thread = threading.Thread(target=self._run, name="pods", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def close(self) -> None:
-        """Does not wait: a read that hangs must not delay the end of the agent."""
+        """Does not wait, so that a blocked read does not delay the end of the agent."""
         self._closing.set()
 
     def find(self, container_id: str) -> PodContainer | None:
@@ -64,7 +64,7 @@ class PodWatch:
 
     @property
     def counts(self) -> dict[str, int]:
-        """What went wrong since the start, by kind."""
+        """Errors since the start, by kind."""
         counts = {
             "kubernetes-api": self._failures,
             "kubernetes-expired": self._expired,
@@ -77,7 +77,7 @@ class PodWatch:
 
     @property
     def starts(self) -> int:
-        """How often all pods were listed, the first time included."""
+        """How often all pods were listed, including the first time."""
         return self._starts
 
     def _run(self) -> None:
@@ -87,13 +87,13 @@ class PodWatch:
             self._attempt()
             if self._is_connected:
                 delay_s = _BACKOFF_S[0]
-            # Half of it at random, so that a fleet does not come back all at once.
+            # Half of it is random, so that agents do not all reconnect at the same time.
             self._closing.wait(delay_s * random.uniform(0.5, 1.0))
             if not self._is_connected:
                 delay_s = min(2 * delay_s, _BACKOFF_S[1])
 
     def _attempt(self) -> None:
-        """Follow the server until it ends the watch or fails; ask the kubelet if it fails."""
+        """Follows the server until it ends the watch or fails; asks the kubelet if it fails."""
         if self._server is not None:
             try:
                 self._follow(self._server)
@@ -134,7 +134,7 @@ class PodWatch:
                     self._is_connected = True
                     self._starts += is_start
                     self._log_change(f"watching the pods of node {self._node}", logging.INFO)
-                # Up to the first bookmark the versions are those of the pods, in no order.
+                # Before the first bookmark the versions are those of the pods, in no order.
                 if event.kind == "BOOKMARK" or not is_start:
                     self._version = event.version
                 if event.kind == "BOOKMARK" and is_start:
@@ -142,7 +142,7 @@ class PodWatch:
                     is_start = False
 
     def _log_change(self, text: str, level: int = logging.WARNING) -> None:
-        """Once, until something else happens: an outage of an hour is one line."""
+        """Logs a message once, until it changes: an outage of an hour is one line."""
         if text != self._last_message and not self._closing.is_set():
             self._last_message = text
             log.log(level, "%s", text)

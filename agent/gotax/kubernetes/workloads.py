@@ -1,8 +1,8 @@
-"""From a pod's owner to what its user applied, out of the pod alone.
+"""Finds what the user deployed, from the pod alone.
 
-A pod names its direct owner only: a ReplicaSet, not the Deployment. Asking the API server for the
-ReplicaSet would need another permission and another watch, on every node; both controllers
-build the owner's name in a way that can be undone.
+A pod names only its direct owner: a ReplicaSet, not the Deployment. Asking the API server for the
+ReplicaSet would need another permission and another watch, on every node. But both controllers
+build the owner's name in a way that can be reversed.
 """
 
 from __future__ import annotations

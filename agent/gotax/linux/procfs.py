@@ -267,9 +267,9 @@ class Maps(NamedTuple):
     length: int
 
 
-def read_maps(root: str, place: TaskPath) -> Maps:
+def read_maps(root: str, task: TaskPath) -> Maps:
     """As ``parse_maps``, of the first 16 MiB of the list; none for a kernel thread."""
-    data = _read(f"{root}/{place}/maps", _MAX_MAPS_BYTES)
+    data = _read(f"{root}/{task}/maps", _MAX_MAPS_BYTES)
     if len(data) < _MAX_MAPS_BYTES:
         return Maps(parse_maps(data), len(data))
     data = data[: data.rfind(b"\n") + 1]
@@ -280,12 +280,12 @@ def read_maps(root: str, place: TaskPath) -> Maps:
     return Maps(found, len(data))
 
 
-def read_first_addresses(root: str, place: TaskPath) -> dict[tuple[int, int, str], int]:
+def read_first_addresses(root: str, task: TaskPath) -> dict[tuple[int, int, str], int]:
     """Where the first byte of each mapped file lies, by (device, inode, path) as maps has them.
 
     Of a file mapped several times the lowest; of the first 4096 files.
     """
-    data = _read(f"{root}/{place}/maps", _MAX_MAPS_BYTES)
+    data = _read(f"{root}/{task}/maps", _MAX_MAPS_BYTES)
     found: dict[tuple[int, int, str], int] = {}
     for mapping in map(_mapping, islice(_FIRST_MAPPING.finditer(data), _MAX_MAPPINGS)):
         if mapping.inode:
@@ -311,31 +311,31 @@ def parse_auxv(data: bytes) -> Auxiliary:
     return Auxiliary(pairs.get(_AT_ENTRY, 0), pairs.get(_AT_PHDR, 0))
 
 
-def read_auxv(root: str, place: TaskPath) -> Auxiliary:
+def read_auxv(root: str, task: TaskPath) -> Auxiliary:
     """Needs the right to trace, as maps does. Nothing for a process without memory."""
-    return parse_auxv(_read(f"{root}/{place}/auxv", _MAX_AUXV_BYTES))
+    return parse_auxv(_read(f"{root}/{task}/auxv", _MAX_AUXV_BYTES))
 
 
-def read_exe_id(root: str, place: TaskPath) -> FileId:
-    path = exe_path(root, place)
+def read_exe_id(root: str, task: TaskPath) -> FileId:
+    path = exe_path(root, task)
     try:
         return _file_id(path)
     except OSError as error:
         raise _translated(error, path) from error
 
 
-def read_exe_link(root: str, place: TaskPath) -> str:
+def read_exe_link(root: str, task: TaskPath) -> str:
     """The executable's path as the process sees it, also when it has been unlinked since."""
-    path = exe_path(root, place)
+    path = exe_path(root, task)
     try:
         return os.readlink(path).removesuffix(_DELETED)
     except OSError as error:
         raise _translated(error, path) from error
 
 
-def exe_path(root: str, place: TaskPath) -> str:
+def exe_path(root: str, task: TaskPath) -> str:
     """What to open to read the executable: works across mount namespaces and after unlink."""
-    return f"{root}/{place}/exe"
+    return f"{root}/{task}/exe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,7 +348,7 @@ class MappedFile:
     is_proven: bool
 
 
-def find_mapped_file(root: str, place: TaskPath, mapping: Mapping) -> MappedFile | None:
+def find_mapped_file(root: str, task: TaskPath, mapping: Mapping) -> MappedFile | None:
     """map_files is the mapped file itself, but needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN. Else
     the path seen through the process's root, which may be another file since. None: there is no
     file, or it was deleted and cannot be reached.
@@ -360,7 +360,7 @@ def find_mapped_file(root: str, place: TaskPath, mapping: Mapping) -> MappedFile
     if not mapping.inode:
         return None
     # Only processes have map_files; a thread can be asked for as if it was one, unlisted.
-    pid = str(place).rpartition("/")[2]
+    pid = str(task).rpartition("/")[2]
     direct = f"{root}/{pid}/map_files/{mapping.start:x}-{mapping.end:x}"
     try:
         return MappedFile(direct, _file_id(direct), True)
@@ -368,7 +368,7 @@ def find_mapped_file(root: str, place: TaskPath, mapping: Mapping) -> MappedFile
         pass
     if mapping.deleted or not mapping.path.startswith("/"):
         return None
-    path = f"{root}/{place}/root{mapping.path}"
+    path = f"{root}/{task}/root{mapping.path}"
     try:
         found = _file_id(path)
     except (OSError, ValueError):
@@ -401,9 +401,9 @@ def parse_cgroups(data: bytes) -> tuple[CgroupEntry, ...]:
     return tuple(entries)
 
 
-def read_cgroups(root: str, place: TaskPath) -> tuple[CgroupEntry, ...]:
+def read_cgroups(root: str, task: TaskPath) -> tuple[CgroupEntry, ...]:
     """Paths are relative to the reader's cgroup namespace: see ``cgroup.Cgroups.read_entries``."""
-    return parse_cgroups(_read(f"{root}/{place}/cgroup", _MAX_SMALL_BYTES))
+    return parse_cgroups(_read(f"{root}/{task}/cgroup", _MAX_SMALL_BYTES))
 
 
 def parse_environment(data: bytes, names: frozenset[str]) -> dict[str, str]:
@@ -422,12 +422,12 @@ def parse_environment(data: bytes, names: frozenset[str]) -> dict[str, str]:
     return found
 
 
-def read_environment(root: str, place: TaskPath, names: frozenset[str]) -> dict[str, str]:
+def read_environment(root: str, task: TaskPath, names: frozenset[str]) -> dict[str, str]:
     """The asked variables as the process was started with; looks at the first MiB only.
 
     Environments hold secrets: nothing but the asked values outlives the call.
     """
-    return parse_environment(_read(f"{root}/{place}/environ", _MAX_ENVIRONMENT_BYTES), names)
+    return parse_environment(_read(f"{root}/{task}/environ", _MAX_ENVIRONMENT_BYTES), names)
 
 
 def parse_cpu_list(data: bytes) -> frozenset[int]:
@@ -460,27 +460,27 @@ def parse_allowed_cpus(data: bytes) -> frozenset[int]:
     return frozenset(cpu for cpu in range(mask.bit_length()) if mask >> cpu & 1)
 
 
-def read_allowed_cpus(root: str, place: TaskPath, online: frozenset[int]) -> int:
+def read_allowed_cpus(root: str, task: TaskPath, online: frozenset[int]) -> int:
     """How many CPUs the process may run on, at least 1: what Go's runtime takes for NumCPU.
 
     The mask of an unrestricted process covers every CPU the kernel was built or booted for;
     sched_getaffinity(2) leaves out those that are not online, and so does this.
     """
-    allowed = parse_allowed_cpus(_read(f"{root}/{place}/status", _MAX_SMALL_BYTES))
+    allowed = parse_allowed_cpus(_read(f"{root}/{task}/status", _MAX_SMALL_BYTES))
     return max(1, len(allowed & online))
 
 
-def read_memory(root: str, place: TaskPath, address: int, length: int) -> bytes:
+def read_memory(root: str, task: TaskPath, address: int, length: int) -> bytes:
     """Exactly ``length`` bytes (at most 1 MiB) of the process's memory.
 
     AccessError("memory-unmapped"): not all of it is mapped. Needs CAP_SYS_PTRACE.
     """
-    return read_memory_parts(root, place, [(address, length)])[0]
+    return read_memory_parts(root, task, [(address, length)])[0]
 
 
-def read_memory_parts(root: str, place: TaskPath, parts: Iterable[tuple[int, int]]) -> list[bytes]:
+def read_memory_parts(root: str, task: TaskPath, parts: Iterable[tuple[int, int]]) -> list[bytes]:
     """As ``read_memory``, of several (address, length) at once: opening costs most of it."""
-    path = f"{root}/{place}/mem"
+    path = f"{root}/{task}/mem"
     wanted = list(parts)
     for address, length in wanted:
         if not 0 < length <= _MAX_MEMORY_BYTES or not 0 <= address < 1 << 63:
@@ -506,14 +506,14 @@ def read_memory_parts(root: str, place: TaskPath, parts: Iterable[tuple[int, int
     return found
 
 
-def read_cgroup_fds(root: str, place: TaskPath) -> tuple[str, ...]:
+def read_cgroup_fds(root: str, task: TaskPath) -> tuple[str, ...]:
     """Which CPU limit files the process keeps open: cpu.max or cpu.cfs_quota_us, as it sees them.
 
     Go >= 1.25 does so exactly when its runtime follows the container's limit
     (internal/runtime/cgroup OpenCPU). Only the 64 lowest file descriptors are looked at: the
     runtime opens its own before the program opens any.
     """
-    path = f"{root}/{place}/fd"
+    path = f"{root}/{task}/fd"
     found = []
     try:
         with os.scandir(path) as entries:

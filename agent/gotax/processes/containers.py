@@ -45,17 +45,17 @@ class Containers:
         """Where a process with these host entries is."""
         return self._cgroups.find_place(entries)
 
-    def bounds(self, place: CgroupPosition, read: ReadBounds) -> Bounds:
+    def bounds(self, position: CgroupPosition, read: ReadBounds) -> Bounds:
         """As the kernel has them now. ``read``: what has been read this round.
 
         ProcessGoneError: the cgroup was removed. Where they cannot be read no limit is known, and
         the process stays in the group it was in.
         """
-        key = place.paths, place.tops
+        key = position.paths, position.tops
         found = read.get(key)
         if found is None:
             try:
-                found = self._cgroups.read_bounds(place)
+                found = self._cgroups.read_bounds(position)
                 self._known.put(key, found)
             except ReadError as error:
                 self._errors[error.reason] += 1
@@ -64,24 +64,26 @@ class Containers:
             read[key] = found
         return found
 
-    def last_bounds(self, place: CgroupPosition) -> Bounds:
+    def last_bounds(self, position: CgroupPosition) -> Bounds:
         """As they were last known; read only if they never were."""
-        if not place.is_below:
+        if not position.is_below:
             return Bounds()
-        known = self._known.get((place.paths, place.tops))
+        known = self._known.get((position.paths, position.tops))
         if known is not None:
             return known
         try:
-            return self.bounds(place, {})
+            return self.bounds(position, {})
         except ProcessGoneError:
             return Bounds()
 
-    def container(self, place: CgroupPosition, bounds: Bounds, alone: tuple[str, str]) -> Container:
+    def container(
+        self, position: CgroupPosition, bounds: Bounds, alone: tuple[str, str]
+    ) -> Container:
         """``alone``: key and name for a process of the root cgroup, where all are on their own."""
-        identity, nested = place.identity, bounds.nested(place)
-        key = Bounds().key(place)
+        identity, nested = position.identity, bounds.nested(position)
+        key = Bounds().key(position)
         if nested and key is not None:
-            part = bounds.key(place)
+            part = bounds.key(position)
             if part is not None and self._admits(key, part):
                 key = part
             else:
@@ -89,19 +91,19 @@ class Containers:
         container = Container(
             key=alone[0] if key is None else key,
             name="",
-            cgroup=place.paths.cpu,
+            cgroup=position.paths.cpu,
             container_id=identity.container_id,
             pod_uid=identity.pod_uid,
             runtime=identity.runtime,
             unit=identity.unit,
             nested=nested,
         )
-        return container.named(_name_of(place, alone[1]))
+        return container.named(_name_of(position, alone[1]))
 
-    def usage(self, place: CgroupPosition, bounds: Bounds) -> CpuUsage:
+    def usage(self, position: CgroupPosition, bounds: Bounds) -> CpuUsage:
         """The kernel's counters of the group; nothing for the root and for one that is gone."""
         try:
-            return self._cgroups.read_group_usage(place, bounds)
+            return self._cgroups.read_group_usage(position, bounds)
         except (ReadError, ProcessGoneError):
             return CpuUsage()
 
@@ -124,12 +126,12 @@ class Containers:
         self._window += 1
 
 
-def _name_of(place: CgroupPosition, command: str) -> str:
-    identity = place.identity
+def _name_of(position: CgroupPosition, command: str) -> str:
+    identity = position.identity
     if identity.container_id:
         return identity.container_id[:12]
     if identity.unit:
         return identity.unit.rsplit("/", 1)[-1]
     if identity.runtime:  # a container of a user, whose id may be another's
         return _ID.sub(lambda found: found[0][:12], identity.cgroup.rsplit("/", 1)[-1])
-    return place.paths.cpu.strip("/") or command
+    return position.paths.cpu.strip("/") or command

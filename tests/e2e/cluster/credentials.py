@@ -1,4 +1,4 @@
-"""Who is who in the cluster: a certificate authority, two certificates, a token for each client."""
+"""Identities of the cluster: a certificate authority, two certificates, a token for each client."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ CLIENTS = {
     "scheduler": ("system:kube-scheduler", ""),
     "proxy": ("system:kube-proxy", ""),
 }
-"""User and group, as kubeadm names them."""
+"""User and group, with kubeadm's names."""
 
 
 def make_credentials(written: Path, seen: Path, address: str, service: str, node: str) -> None:
-    """Write them all to ``written``, which is ``seen`` for those who use them.
+    """Writes them all to ``written``, which has the path ``seen`` inside the sandbox.
 
     authority, apiserver, kubelet and kubelet-client (.crt, .key), accounts.key (which signs the
     tokens of service accounts), tokens.csv, and a kubeconfig for each of CLIENTS and node (.conf).
@@ -62,7 +62,7 @@ def _certify(folder: Path, name: str, subject: str, others: str) -> None:
 
 
 def _kubeconfig(server: str, authority: str, token: str) -> dict[str, object]:
-    """JSON is YAML as well."""
+    """JSON is also YAML."""
     return {
         "apiVersion": "v1",
         "kind": "Config",

@@ -1,4 +1,4 @@
-"""Names of Services: what CoreDNS would answer, for those that it is told of.
+"""Names of Services: the answers of CoreDNS, for a given list.
 
 python -m tests.e2e.cluster.dns ADDRESS NAME=ADDRESS..., on port 53 of the node. The kubelet gives
 pods the node as their server (resolv.conf in node.py).
@@ -17,7 +17,8 @@ _TTL_S = 5
 
 
 def answer(query: bytes, addresses: dict[str, IPv4Address]) -> bytes:
-    """To a query with one question. Raises IndexError or struct.error for what is none."""
+    """The answer to a query with one question. Raises IndexError or struct.error for an invalid
+    query."""
     labels, at = [], 12
     while length := query[at]:
         labels.append(query[at + 1 : at + 1 + length].decode("ascii", "replace").lower())

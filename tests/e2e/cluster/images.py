@@ -1,6 +1,6 @@
-"""Images without a registry: the base is made of Debian's packages, buildah builds.
+"""Images without a registry: the base consists of Debian's packages, buildah builds.
 
-Images, the layers of earlier builds among them, are kept in the cache beside the programs.
+Images, including the layers of earlier builds, are kept in the cache beside the programs.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 
 from tests.e2e.cluster.programs import cache, say
 
-REPOSITORY = "docker.io/library/gotax"  # what the chart's "gotax" means
+REPOSITORY = "docker.io/library/gotax"  # the chart's name "gotax"
 _ROOT = Path(__file__).resolve().parents[3]
-_HOST = "/mnt"  # where a build finds what it takes from this host
+_HOST = "/mnt"  # where a build finds files of this host
 _PIP_SETTINGS = (
     *("index-url", "extra-index-url", "trusted-host"),
     *("proxy", "timeout", "default-timeout", "retries"),
@@ -27,9 +28,10 @@ _PIP_SETTINGS = (
 _STATIC = 'FROM scratch\nCOPY program /program\nENTRYPOINT ["/program"]\n'
 _BASE = (
     *("mmdebstrap", "--mode=root", "--variant=minbase"),
-    # Not the package that merges /usr, which needs all of Perl, but the one that says it is merged.
+    # Not the package that merges /usr, which needs all of Perl, but the one that declares it
+    # merged.
     *("--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr", "--include=usr-is-merged"),
-    # What Debian's own slim images leave out (debuerreotype's .slimify-excludes).
+    # The files that Debian's own slim images omit (debuerreotype's .slimify-excludes).
     *(
         f"--dpkgopt=path-exclude=/usr/share/{folder}/*"
         for folder in ("doc", "groff", "info", "linda", "lintian", "locale", "man")
@@ -39,28 +41,30 @@ _BASE = (
 
 
 class ImageError(Exception):
-    """An image could not be made; the text has the builder's last words."""
+    """An image could not be built; the text has the builder's last lines."""
 
 
 def build_gotax(version: str) -> Path:
-    """The image of the Dockerfile as an archive; its name is what the chart's values say."""
+    """The image of the Dockerfile as an archive; its name is that of the chart's values."""
     return _build_dockerfile(f"{REPOSITORY}:{version}")
 
 
 def build_collector(version: str) -> Path:
-    """The same with what the collector needs, as docs/image.md says."""
+    """The same with the packages of the collector, as in docs/image.md."""
     extras = "--build-arg=EXTRAS=kubernetes otlp collector"
     return _build_dockerfile(f"{REPOSITORY}-collector:{version}", extras)
 
 
 def _build_dockerfile(name: str, *more: str) -> Path:
     dockerfile = (_ROOT / "Dockerfile").read_text()
-    base = re.search(r"^ARG BASE=(\S+)$", dockerfile, re.M)
+    # The digest is of a registry's image, which the one made here is not.
+    base = re.search(r"^ARG BASE=([^\s@]+)(?:@\S+)?$", dockerfile, re.M)
     if base is None:
         raise ImageError("the Dockerfile does not name its base in a line ARG BASE=")
     if not _id_of(base[1]):
         _make_base(base[1])
-    return _build(name, dockerfile, _ROOT, *_as_this_host_reaches_registries(), *more)
+    options = (f"--build-arg=BASE={base[1]}", *_as_this_host_reaches_registries(), *more)
+    return _build(name, dockerfile, _ROOT, *options)
 
 
 def _as_this_host_reaches_registries() -> list[str]:
@@ -81,9 +85,9 @@ def _as_this_host_reaches_registries() -> list[str]:
 
 
 def trusted_certificates(pip_config: str, environment: Mapping[str, str]) -> Path | None:
-    """The bundle that this host's programs are told to trust; None: none, and the image's will do.
+    """The bundle that this host's programs use; None for that of the image.
 
-    ``pip_config`` is what ``pip config list`` prints.
+    ``pip_config`` is the output of ``pip config list``.
     """
     named = [value for key, value in _settings_of(pip_config) if key == "cert"]
     named += [environment.get(name, "") for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")]
@@ -92,11 +96,11 @@ def trusted_certificates(pip_config: str, environment: Mapping[str, str]) -> Pat
 
 
 def pip_settings(pip_config: str, *, with_ca: bool) -> str:
-    """A pip.conf for the build: from where this host's pip installs, and whom it trusts there.
+    """A pip.conf for the build, with the index and the trusted hosts of this host's pip.
 
-    Paths of the host mean nothing in the build, so only the settings that have none go along.
+    Paths of the host are invalid in the build, so settings with paths are omitted.
     """
-    # The strongest comes last, and stays.
+    # The strongest comes last, and overrides the others.
     settings = {k: v for k, v in reversed(_settings_of(pip_config)) if k in _PIP_SETTINGS}
     if with_ca:
         settings["cert"] = f"{_HOST}/ca.crt"
@@ -113,7 +117,7 @@ def _settings_of(pip_config: str) -> list[tuple[str, str]]:
 
 
 def build_static(name: str, program: Path) -> Path:
-    """An image of one static program and nothing else."""
+    """An image with only one static program."""
     context = cache() / "build" / "static"
     shutil.rmtree(context, ignore_errors=True)
     context.mkdir(parents=True)
@@ -122,7 +126,7 @@ def build_static(name: str, program: Path) -> Path:
 
 
 def size_of(archive: Path) -> int:
-    """Bytes of the image as it is unpacked on a node: archives are not compressed."""
+    """The size of the unpacked image on a node: archives are not compressed."""
     return archive.stat().st_size
 
 
@@ -164,13 +168,13 @@ def _build(name: str, dockerfile: str, context: Path, *options: str) -> Path:
 
 
 def _id_of(name: str) -> str:
-    """The image's id, or "" where there is none."""
+    """The image's id, or "" if there is none."""
     return _buildah("images", "--quiet", "--no-trunc", name, check=False).replace("sha256:", "")
 
 
 def _buildah(*arguments: str, stdin: str = "", check: bool = True) -> str:
     storage = cache() / "storage"
-    # In mounts of its own: the overlay driver would leave one behind.
+    # In separate mounts: the overlay driver would leave one behind.
     return _run(
         *("unshare", "--mount", "buildah", "--storage-driver=overlay"),
         *(f"--root={storage}", f"--runroot={storage}-run"),
@@ -186,3 +190,7 @@ def _run(*command: str, stdin: str = "", check: bool = True) -> str:
         words = f"{done.stdout}\n{done.stderr}".strip()[-3000:]
         raise ImageError(f"{' '.join(command)}: {words}")
     return done.stdout.strip()
+
+
+if __name__ == "__main__":  # make sbom
+    print(build_gotax(version("gotax")))

@@ -15,7 +15,7 @@ from tests.e2e.cluster.programs import NAMES
 from tests.e2e.cluster.sandbox import ADDRESS, NAME, Sandbox, SandboxError
 
 NODE = "node1"
-PAUSE = "registry.k8s.io/pause:3.6"  # what containerd of Debian 12 asks for
+PAUSE = "registry.k8s.io/pause:3.6"  # the version for containerd of Debian 12
 _BIN = Path("/run/kubernetes")
 _KEYS = Path("/etc/kubernetes/keys")
 _PODS = "10.244.0.0/24"
@@ -29,7 +29,7 @@ _ENVIRONMENT = {"KUBECONFIG": str(_KEYS / "admin.conf"), "HOME": "/run/home"}
 
 
 class Cluster:
-    """Up when made, gone after ``close``. Raises SandboxError with the last lines of the logs."""
+    """Runs from its creation to ``close``. Raises SandboxError with the last lines of the logs."""
 
     def __init__(self, programs: Path, helm: Path, images: Sequence[Path], logs: Path) -> None:
         self.sandbox = Sandbox(logs)
@@ -45,7 +45,7 @@ class Cluster:
         self.sandbox.close()
 
     def environment(self) -> list[str]:
-        """What kubectl and helm need to be found and to find the cluster, as NAME=VALUE."""
+        """The environment with which kubectl and helm find the cluster, as NAME=VALUE."""
         path = f"{_BIN}:{os.environ['PATH']}"
         return [f"{name}={value}" for name, value in {**_ENVIRONMENT, "PATH": path}.items()]
 
@@ -69,7 +69,7 @@ class Cluster:
         return self.run("curl", "-sSf", "--max-time", str(timeout_s), url)
 
     def run(self, *command: str, stdin: str | None = None, check: bool = True) -> str:
-        """What ``command`` prints when it runs inside. Raises SandboxError if it fails."""
+        """The output of ``command`` inside. Raises SandboxError if it fails."""
         done = subprocess.run(
             self.sandbox.command(*command),
             input=stdin,
@@ -85,7 +85,7 @@ class Cluster:
         return done.stdout
 
     def wait_for(self, what: str, is_true: Callable[[], object], timeout_s: float = 60) -> None:
-        """Until ``is_true`` says so; a SandboxError of its own counts as no."""
+        """Waits until ``is_true``; a SandboxError counts as no."""
         deadline = time.monotonic() + timeout_s
         last: object = None
         while time.monotonic() < deadline:
@@ -106,13 +106,13 @@ class Cluster:
         return "\n".join(lines)
 
     def kill_control_plane(self) -> None:
-        """The API server as by a power cut; controllers and scheduler, which would lose their lease
-        and end, with it."""
+        """Kills the API server as a power failure would; also controllers and scheduler, which
+        would lose their lease and end."""
         for name in ("kube-apiserver", *_FOLLOWERS):
             self.sandbox.kill(name)
 
     def start_control_plane(self) -> None:
-        """Back when it returns."""
+        """Returns when it is back."""
         self.sandbox.start("kube-apiserver", *_API_SERVER)
         self.wait_for("the API server is ready", self.is_api_ready, 120)
         for name, command in _FOLLOWERS.items():
@@ -149,7 +149,7 @@ class Cluster:
             "there is a default service account",
             lambda: self.kubectl("get", "serviceaccount", "default", "--ignore-not-found"),
         )
-        # It answers 401 or 403: all that matters is that it answers.
+        # Any answer is enough, also 401 or 403.
         url = f"https://{_API_SERVICE}/version"
         self.wait_for("kube-proxy serves", lambda: self.run("curl", "-sk", "-m", "2", url))
         mark("ready")
@@ -179,7 +179,7 @@ def _write_files(root: Path, programs: Path, helm: Path) -> None:
     at("/etc/cni/net.d/10-e2e.conflist").write_text(json.dumps(_CNI))
     at("/etc/kubernetes/kubelet.yaml").write_text(json.dumps(_KUBELET_CONFIG))
     at("/etc/kubernetes/proxy.yaml").write_text(json.dumps(_PROXY_CONFIG))
-    # No pod resolves names; the host's file may be a link to where /run is another.
+    # No pod resolves names; the host's file may be a link to another /run.
     at("/etc/kubernetes/resolv.conf").write_text(f"nameserver {ADDRESS}\n")
 
 
@@ -210,7 +210,7 @@ _API_SERVER = (
     f"--service-account-signing-key-file={_key('accounts.key')}",
     "--authorization-mode=Node,RBAC",
     "--enable-admission-plugins=NodeRestriction",
-    "--allow-privileged=true",  # the baseline that the chart does without
+    "--allow-privileged=true",  # the baseline, which the chart does not need
 )
 _CONTROLLERS = (
     str(_BIN / "kube-controller-manager"),
@@ -247,12 +247,12 @@ _KUBELET_CONFIG = {
     "tlsCertFile": _key("kubelet.crt"),
     "tlsPrivateKeyFile": _key("kubelet.key"),
     "cgroupDriver": "cgroupfs",
-    "cgroupRoot": f"/{NAME}",  # so that all that may be left of a run is ours without doubt
+    "cgroupRoot": f"/{NAME}",  # so that objects of this run can be recognised
     "failCgroupV1": False,
     "failSwapOn": False,
     "containerRuntimeEndpoint": f"unix://{_CONTAINERD}",
     "resolvConf": "/etc/kubernetes/resolv.conf",
-    # A full disk of the host is none of the tests' business.
+    # A full disk of the host does not concern the tests.
     "imageGCHighThresholdPercent": 100,
     "imageGCLowThresholdPercent": 99,
     "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%"},
@@ -265,7 +265,7 @@ _PROXY_CONFIG = {
     "mode": "iptables",
     "hostnameOverride": NODE,
     "clusterCIDR": _PODS,
-    # They are settings of the whole host.
+    # These settings apply to the whole host.
     "conntrack": {
         "maxPerCore": 0,
         "min": 0,

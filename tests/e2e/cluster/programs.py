@@ -1,7 +1,7 @@
-"""A whole Kubernetes and helm, built from the Go module proxy and kept outside the clone.
+"""Kubernetes and helm, built from the Go module proxy and kept outside the clone.
 
-The first build takes some eight minutes of two cores; the results, 200 MB, are kept in the same
-cache as the toolchains of the other tests ($GOTAX_CACHE, or ~/.cache/gotax).
+The first build takes about eight minutes of two cores; the results, 200 MB, are in the same cache
+as the toolchains of the other tests ($GOTAX_CACHE, or ~/.cache/gotax).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NAMES = (
 
 
 class BuildError(Exception):
-    """A program could not be built; the text has the compiler's last words."""
+    """A program could not be built; the text has the compiler's last lines."""
 
 
 def cache() -> Path:
@@ -35,7 +35,7 @@ def cache() -> Path:
 
 
 def build_kubernetes(go: str) -> Path:
-    """The binary that is all of Kubernetes; ``NAMES`` are what it can be called."""
+    """One binary with all of Kubernetes; ``NAMES`` are the names by which it is called."""
     source = (HERE / "programs" / "main.go").read_text()
     target = cache() / f"programs-{KUBERNETES}-{_digest(source)}"
     if not target.exists():
@@ -91,7 +91,7 @@ def build_service(go: str) -> Path:
 
 
 def build_pause(go: str) -> Path:
-    """What holds a pod's network."""
+    """The pause program, which holds a pod's network."""
     return _build_small(go, "pause", HERE / "pause")
 
 
@@ -102,13 +102,13 @@ def forget_compiled() -> None:
 
 
 def download_module(go: str, module: str, modules: Path) -> Path:
-    """Where the sources of a module are, below ``modules``."""
+    """The folder of a module's sources, below ``modules``."""
     found = _go(go, None, "mod", "download", "-json", module, modules=modules)
     return Path(json.loads(found)["Dir"])
 
 
 def _build_small(go: str, name: str, source: Path) -> Path:
-    """Built at every call: Go knows by itself what has changed."""
+    """Built at every call: Go rebuilds only what has changed."""
     target = cache() / name
     target.parent.mkdir(parents=True, exist_ok=True)
     files = () if (source / "go.mod").exists() else ("main.go",)

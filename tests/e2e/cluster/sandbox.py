@@ -1,13 +1,13 @@
-"""A place of its own on this host, which leaves nothing behind however its maker ends.
+"""An isolated place on this host, which leaves nothing behind however its creator ends.
 
-Mounts and network are private, /etc, /var and /run can be written without the host's noticing, and
-the few settings of the kernel that a kubelet changes are files that only it sees. PIDs are the
+Mounts and network are private, /etc, /var and /run can be written without an effect on the host,
+and the few settings of the kernel that a kubelet changes are files that only it sees. PIDs are the
 host's, because a pod with hostPID must see those by which the kernel counts.
 
-A process inside, ``python -m tests.e2e.cluster.sandbox``, starts and kills programs as it is told
-on its standard input, one JSON document a line. When that input ends, because the tests are done,
-failed or were killed outright, it kills whatever is in the sandbox's cgroups and ends; mounts,
-network, files and iptables vanish with the last process.
+A process inside, ``python -m tests.e2e.cluster.sandbox``, starts and kills programs as requested on
+its standard input, one JSON document a line. When that input ends, because the tests have ended,
+failed or were killed, it kills all processes in the sandbox's cgroups and ends; mounts, network,
+files and iptables vanish with the last process.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from typing import Any
 NAME = "gotax-e2e"
 ADDRESS = "10.123.0.1"
 BASE = Path("/run/sandbox")
-"""Inside: a file system in memory, with what others have in /var/lib."""
+"""Inside: a file system in memory, for data that is usually in /var/lib."""
 
 _IN_MEMORY = ("/var/lib/containerd", "/var/lib/kubelet")
-# What the kubelet sets for the whole host (k8s.io/kubernetes pkg/kubelet/cm setupKernelTunables).
+# Settings of the kubelet for the whole host (k8s.io/kubernetes pkg/kubelet/cm setupKernelTunables).
 SETTINGS = (
     *("vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops"),
     *("kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes"),
@@ -39,7 +39,7 @@ _ROOT = Path(__file__).resolve().parents[3]
 
 
 class SandboxError(Exception):
-    """Something in the sandbox did not do what it should; the text says what."""
+    """Something in the sandbox failed; the text says what."""
 
 
 class Sandbox:
@@ -72,15 +72,15 @@ class Sandbox:
 
     @property
     def root(self) -> Path:
-        """The sandbox's / as it is seen from here."""
+        """The sandbox's / as seen from here."""
         return Path(f"/proc/{self._process.pid}/root")
 
     def start(self, name: str, *command: str) -> None:
-        """Start a program; what it prints goes to ``name``.log."""
+        """Starts a program; its output goes to ``name``.log."""
         self._ask(do="start", name=name, command=command)
 
     def kill(self, name: str) -> None:
-        """End it as a power cut would."""
+        """Kills it, as a power failure would."""
         self._ask(do="kill", name=name)
 
     def ended(self) -> dict[str, int]:
@@ -153,7 +153,7 @@ class _Programs:
 
 
 def _serve(logs: Path) -> None:
-    # Ends with its input and nothing else: the tests close it, or the kernel does when they die.
+    # It ends only with its input: the tests close it, or the kernel does when they die.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     programs = _Programs(logs)
@@ -212,11 +212,11 @@ def _make_mounts() -> None:
 
 
 def _make_network() -> None:
-    """A bridge that is always up, with the node's address; nothing leads to the outside."""
+    """A bridge that is always up, with the node's address; it has no route to the outside."""
     for line in (
         "link set lo up",
         "link add node0 type bridge",
-        # A bridge is up only with something plugged in.
+        # A bridge is up only with a connected interface.
         "link add plug0 type veth peer name plug1",
         "link set plug0 master node0",
         *(f"link set {link} up" for link in ("plug0", "plug1", "node0")),
@@ -256,7 +256,7 @@ def _make_cgroups() -> None:
 
 
 def _clear_cgroups() -> None:
-    """Kill all that is in our cgroups but ourselves, and remove them."""
+    """Kills all processes in our cgroups except ourselves, and removes the cgroups."""
     deadline = time.monotonic() + _GONE_WITHIN_S
     roots = [tree / NAME for tree in cgroup_trees()]
     while any(root.exists() for root in roots) and time.monotonic() < deadline:

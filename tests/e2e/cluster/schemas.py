@@ -1,4 +1,4 @@
-"""What objects of Kubernetes may look like, release by release: its OpenAPI as JSON schemas."""
+"""The schemas of Kubernetes objects, by release: its OpenAPI as JSON schemas."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from tests.e2e.cluster.programs import cache, download_module, say
 
 RELEASES = ("v1.27.16", "v1.31.14", "v1.34.4")
-"""The oldest that the chart names, the newest that is tested, and one between them."""
+"""The oldest release that the chart supports, the newest that is tested, and one between them."""
 
 _FILE = "api/openapi-spec/swagger.json"
 _KINDS = "x-kubernetes-group-version-kind"
@@ -32,7 +32,8 @@ def fetch_definitions(go: str, release: str) -> Path:
 
 
 def schema_of(definitions: dict[str, Any], api_version: str, kind: str) -> dict[str, Any] | None:
-    """The JSON schema of one kind, in which an unknown field is an error; None: no such kind."""
+    """The JSON schema of one kind, in which an unknown field is an error; None for an unknown
+    kind."""
     group, _, version = api_version.rpartition("/")
     wanted = {"group": group, "version": version, "kind": kind}
     for name, definition in definitions.items():
@@ -49,7 +50,7 @@ def close_definitions(definitions: dict[str, Any]) -> dict[str, Any]:
     for name, definition in definitions.items():
         if "properties" in definition:
             definition.setdefault("additionalProperties", False)
-        # OpenAPI 2 has no word for "a number or a string", so these are said to be strings.
+        # OpenAPI 2 cannot express "a number or a string", so these are declared as strings.
         if definition.get("format") == "int-or-string" or name.endswith(".resource.Quantity"):
             definition["type"] = ["number", "string"]
     return definitions

@@ -1,4 +1,4 @@
-"""What a cluster may leave on its host. Taken before and after, the two must be the same."""
+"""The traces that a cluster could leave on its host. They must be equal before and after."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _rules() -> list[str]:
 
 
 def _processes() -> list[str]:
-    """Those that run a program of a cluster, whoever started them."""
+    """Processes with a program of a cluster."""
     names = ("containerd", "containerd-shim", "runc", "kubelet", "etcd")
     found = []
     for process in Path("/proc").glob("[0-9]*"):

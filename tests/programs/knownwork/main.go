@@ -196,7 +196,7 @@ func main() {
 		os.Exit(2)
 	}
 	// Few collections: their threads run too shortly for a sampler to see them in proportion, and
-	// what they cost is in nobody's account but OtherNS.
+	// their cost is counted only in OtherNS.
 	debug.SetGCPercent(800)
 	finish, err := startProfile(*profile, *rate)
 	if err != nil {
@@ -234,7 +234,7 @@ func main() {
 			}
 		}
 		if err := lines.Encode(spent.report()); err != nil {
-			os.Exit(1) // nobody reads any more
+			os.Exit(1) // the reader has gone
 		}
 	}
 }

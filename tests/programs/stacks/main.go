@@ -182,7 +182,7 @@ func main() {
 			line.Distinct += n
 		}
 		if err := lines.Encode(line); err != nil {
-			os.Exit(1) // nobody reads any more
+			os.Exit(1) // the reader has gone
 		}
 	}
 }

@@ -1,4 +1,4 @@
-"""The chart's objects without helm: tests/programs/charttemplate does what helm does with it."""
+"""The chart's objects without helm: tests/programs/charttemplate renders them as helm does."""
 
 from __future__ import annotations
 

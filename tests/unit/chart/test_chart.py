@@ -1,4 +1,4 @@
-"""The chart, as far as it can be read without helm; tests/e2e installs it."""
+"""The chart, as far as it can be checked without helm; tests/e2e installs it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def at(values: Any, path: str) -> Any:
 
 
 def leaves(values: dict[str, Any], schema: dict[str, Any], path: str = "") -> Iterator[str]:
-    """Values that somebody could want to set: those below which the schema has no more names."""
+    """Values that a user may set: those below which the schema has no more names."""
     for name, value in values.items():
         inner = schema["properties"].get(name, {})
         if isinstance(value, dict) and "properties" in inner and name not in LUMPS:
@@ -78,13 +78,13 @@ def leaves(values: dict[str, Any], schema: dict[str, Any], path: str = "") -> It
             yield path + name
 
 
-LUMPS = {  # as Kubernetes has them, and the agent
+LUMPS = {  # as Kubernetes and the agent have them
     *("resources", "securityContext", "affinity", "updateStrategy", "config"),
 }
 
 
 def objects(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Everything in the schema that is an object."""
+    """All objects in the schema."""
     if schema.get("type") == "object":
         yield path, schema
     for name, inner in schema.get("properties", {}).items():
@@ -94,7 +94,7 @@ def objects(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[
 
 
 def test_the_readme_lists_every_value(pytestconfig: pytest.Config) -> None:
-    """Its table is what values.yaml says; --update-golden writes it anew."""
+    """Its table matches values.yaml; --update-golden writes it."""
     head, mark, _ = PAGE.read_text().partition("`values.schema.json`.\n")
     assert mark
     text = f"{head}{mark}\n{table()}\n"
@@ -105,7 +105,7 @@ def test_the_readme_lists_every_value(pytestconfig: pytest.Config) -> None:
 
 
 def test_the_schema_knows_the_values_and_no_others() -> None:
-    """What is in values.yaml is what may be set."""
+    """The values of values.yaml are exactly those that may be set."""
 
     def compare(values: Any, schema: dict[str, Any], path: str) -> None:
         if "properties" not in schema or path.rpartition(".")[2] in LUMPS:
@@ -118,7 +118,7 @@ def test_the_schema_knows_the_values_and_no_others() -> None:
 
 
 def test_a_typo_is_an_error_at_every_level() -> None:
-    """No object of the schema takes names that it does not know, but for maps of any names."""
+    """No object of the schema accepts unknown names, except maps with any names."""
     for path, schema in objects(SCHEMA):
         name = path.rpartition(".")[2]
         if name in FREE | ANYTHING or name == "ipBlock":
@@ -132,7 +132,7 @@ def test_a_typo_is_an_error_at_every_level() -> None:
 
 
 def test_the_schema_takes_the_defaults_and_refuses_mistakes() -> None:
-    """By jsonschema, as helm does it."""
+    """By jsonschema, as in helm."""
     jsonschema = pytest.importorskip("jsonschema", reason="jsonschema comes with ./setup e2e")
     check = jsonschema.Draft7Validator(SCHEMA)
     assert list(check.iter_errors(VALUES)) == []
@@ -175,7 +175,7 @@ def test_the_agents_arguments_exist(capsys: pytest.CaptureFixture[str]) -> None:
     """Those of the DaemonSet are options of `gotax agent`."""
     template = (CHART / "templates" / "daemonset.yaml").read_text()
     options = set(re.findall(r"- (--[a-z-]+)=?", template))
-    assert options == {"--config", "--node", "--kubelet"}  # the rest is in the file
+    assert options == {"--config", "--node", "--kubelet"}  # the others are in the file
     with pytest.raises(SystemExit):
         cli.main(["agent", "--help"])
     known = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
@@ -183,7 +183,7 @@ def test_the_agents_arguments_exist(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_schema_has_every_key_of_the_agents_file_once() -> None:
-    """Those that the chart writes itself, of other values, would stand in the file twice."""
+    """A key that the chart writes from other values would be in the file twice."""
     template = (CHART / "templates" / "_configuration.tpl").read_text()
     written: dict[str, set[str]] = {}
     for section, text in re.findall(r"^\[(\w+)\]\n((?:[^\[\n].*\n)+)", template, re.MULTILINE):
@@ -196,7 +196,7 @@ def test_the_schema_has_every_key_of_the_agents_file_once() -> None:
         if isinstance(action, argparse._SubParsersAction)
     ]
     types = {bool: "boolean", int: "integer", float: "number", str: "string"}
-    not_there = {("kubernetes", "node"), ("kubernetes", "kubelet")}  # flags, of the environment
+    not_there = {("kubernetes", "node"), ("kubernetes", "kubelet")}  # flags, from the environment
     not_there |= {("sampling", "proc"), ("sampling", "sys")}  # hostPID
     for setting in settings_of(parsers.choices["agent"]):
         place = setting.section, setting.key
@@ -220,13 +220,13 @@ def test_the_collectors_arguments_exist(capsys: pytest.CaptureFixture[str]) -> N
     assert options <= set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
 
 
-def test_the_collectors_page_is_not_open_by_default() -> None:
-    """It listens on every address, so it asks for a token unless somebody says otherwise."""
+def test_the_collectors_page_needs_a_token_by_default() -> None:
+    """It listens on every address."""
     assert VALUES["collector"]["httpToken"] == {"enabled": True, "existingSecret": ""}
 
 
-def test_the_rules_have_the_places_that_the_values_replace() -> None:
-    """A marker that was edited away would leave a value without effect."""
+def test_the_rules_have_the_markers_that_the_values_replace() -> None:
+    """Without its marker a value would have no effect."""
     rules = (CHART / "rules" / "gotax.rules.yaml").read_text()
     template = (CHART / "templates" / "prometheusrule.yaml").read_text()
     markers = re.findall(r'replace "([^"]+)"', template)
@@ -244,7 +244,7 @@ def expressions() -> list[str]:
 
 
 def test_the_dashboard_shows_metrics_and_labels_that_exist() -> None:
-    """A panel of a metric that was renamed would stay empty without a word."""
+    """A panel with a renamed metric would silently stay empty."""
     variables = [variable.get("definition", "") for variable in DASHBOARD["templating"]["list"]]
     text = "\n".join([*expressions(), *variables])
     used = set(re.findall(r"\bgotax_[a-z_]+", text))
@@ -257,7 +257,7 @@ def test_the_dashboard_shows_metrics_and_labels_that_exist() -> None:
 
 
 def test_the_dashboards_panels_are_laid_out() -> None:
-    """Each has an id of its own, a description, and room within the 24 columns."""
+    """Each has a unique id, a description, and fits into the 24 columns."""
     panels = DASHBOARD["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     cells: set[tuple[int, int]] = set()
@@ -277,7 +277,7 @@ def test_the_dashboards_panels_are_laid_out() -> None:
 
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool not found: ./setup test")
 @pytest.mark.parametrize("queries", [expressions, lambda: queries_of_the_page()])
-def test_every_query_is_one(queries: Callable[[], list[str]], tmp_path: Path) -> None:
+def test_every_query_is_valid(queries: Callable[[], list[str]], tmp_path: Path) -> None:
     """Of the dashboard and of docs/metrics.md, by Prometheus' own parser."""
     assert PROMTOOL is not None
     found = [
@@ -295,13 +295,14 @@ def test_every_query_is_one(queries: Callable[[], list[str]], tmp_path: Path) ->
 
 
 def queries_of_the_page() -> list[str]:
-    """Blocks of four spaces in docs/metrics.md; a line that is indented more goes on."""
+    """Blocks of four spaces in docs/metrics.md; a line with more indentation continues the
+    query."""
     blocks = re.findall(r"(?:^    .+\n)+", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE)
     return [block.strip() for block in blocks]
 
 
 def test_the_service_account_may_only_watch_pods() -> None:
-    """The kubelet's list is a permission of its own, where it was asked for."""
+    """The kubelet's list is a separate permission, only if requested."""
     text = (CHART / "templates" / "rbac.yaml").read_text()
     assert re.findall(r"verbs: (\[.*?\])", text) == ["[watch]", "[get]"]
     assert re.findall(r"resources: (\[.*?\])", text) == ["[pods]", "[nodes/pods]"]

@@ -1,4 +1,4 @@
-"""The lines of the documents that install the chart work as they are written."""
+"""The commands of the documents that install the chart work as written."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def blocks(document: Path) -> list[list[list[str]]]:
 
 
 def chart_commands(document: Path) -> list[tuple[list[list[str]], list[str]]]:
-    """Those that take the chart, with the commands before each in its block."""
+    """Those with the chart, and the commands before each in its block."""
     return [
         (block[:number], command)
         for block in blocks(document)
@@ -46,7 +46,7 @@ def chart_commands(document: Path) -> list[tuple[list[list[str]], list[str]]]:
 
 
 def parsed(command: list[str]) -> tuple[list[str], dict[str, list[str]]]:
-    """What stands by itself, and the flags. Fails for a flag that is not known here."""
+    """The positional arguments, and the flags. Fails for an unknown flag."""
     plain, flags = [], dict[str, list[str]]()
     rest = iter(command[2:])
     for word in rest:
@@ -81,7 +81,7 @@ def require_value(text: str) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_values_of_the_documents_commands_exist(document: Path) -> None:
-    """By the chart's own schema, which helm asks as well."""
+    """By the chart's own schema, which helm uses too."""
     for _, command in chart_commands(document):
         plain, flags = parsed(command)
         chart = plain[1]
@@ -92,8 +92,8 @@ def test_values_of_the_documents_commands_exist(document: Path) -> None:
 
 @pytest.mark.parametrize("name", ["README.md", "docs/kubernetes.md", "helm/gotax/README.md"])
 def test_installing_as_written_starts_agents(name: str) -> None:
-    """The image is pushed under the name that the chart pulls, and the namespace admits the pods
-    before there are any: without its label none is made."""
+    """The image is pushed under the name that the chart pulls, and the namespace gets its label
+    before there are pods: without it none is created."""
     [(before, command)] = [c for c in chart_commands(ROOT / name) if c[1][1] == "install"]
     _, flags = parsed(command)
     [namespace] = flags["--namespace"]

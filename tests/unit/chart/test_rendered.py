@@ -1,4 +1,4 @@
-"""Objects that the chart makes: names and labels within Kubernetes' limits, where it listens."""
+"""The chart's objects: names and labels within Kubernetes' limits, listen addresses, files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 SERVICE = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")  # RFC 1035, because it is a DNS name
 SUBDOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
-HASH = 11  # "-" and what the controller of StatefulSets puts behind their name into a label
+HASH = 11  # "-" and the suffix that the StatefulSet controller adds to the name in a label
 
 LENGTHS = [("ab-" * 18)[:length].strip("-") + "z" for length in range(33, RELEASE_MAX)]
 RELEASES = [
@@ -66,8 +66,8 @@ def require_names(objects: Objects, namespace: str) -> None:
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_names_and_labels_keep_kubernetes_limits(release: str) -> None:
-    """For every release name that helm takes. One of 48 characters made a StatefulSet without pods:
-    their label controller-revision-hash was too long."""
+    """For every release name that helm accepts. One of 48 characters gave a StatefulSet without
+    pods: their label controller-revision-hash was too long."""
     for namespace in ("n" * 63, "123"):
         objects = rendered(EVERYTHING, release, namespace)
         assert len(objects) > 12
@@ -82,21 +82,21 @@ def test_names_and_labels_keep_kubernetes_limits(release: str) -> None:
             assert wanted <= spec["template"]["metadata"]["labels"].items()
 
 
-def test_names_of_every_length_are_good() -> None:
-    """A cut may fall on a dash."""
+def test_shortened_names_are_valid() -> None:
+    """The cut may be at a dash."""
     for release in LENGTHS:
         require_names(rendered({"collector.enabled": True}, release), "gotax")
 
 
 @pytest.mark.parametrize("name", ["nameOverride", "fullnameOverride"])
 @pytest.mark.parametrize("value", ["a", "x" * 63, "x" * 32 + "-" + "y" * 30, "on"])
-def test_names_of_ones_own_are_cut_as_well(name: str, value: str) -> None:
-    """To what still fits behind them."""
+def test_names_given_by_the_user_are_shortened_too(name: str, value: str) -> None:
+    """So that the suffixes still fit."""
     require_names(rendered({**EVERYTHING, name: value}, "r" * RELEASE_MAX), "gotax")
 
 
 def test_two_releases_do_not_share_a_name() -> None:
-    """Also where they differ in what is cut away, or in where the namespace ends."""
+    """Also if they differ only in the part that is cut, or in the end of the namespace."""
     alike = ["platform-observability-production-eu-west-1-" + end for end in ("a", "b")]
     places = [(alike[0], "n" * 63), (alike[1], "n" * 63), ("b-c", "a"), ("c", "a-b")]
     seen = set()
@@ -125,7 +125,7 @@ def document(objects: Objects) -> dict[str, Any]:
 
 
 def options_of(objects: Objects, folder: Path, node_ip: str = "10.0.0.5") -> argparse.Namespace:
-    """What the agent makes of its file and its arguments, as Kubernetes fills those in."""
+    """The agent's options from its file and its arguments, as filled in by Kubernetes."""
     (mount,) = (
         mount
         for mount in only(objects, "DaemonSet")["spec"]["template"]["spec"]["containers"][0][
@@ -145,8 +145,8 @@ def options_of(objects: Objects, folder: Path, node_ip: str = "10.0.0.5") -> arg
     ("address", "written"),
     [("::", "[::]"), ("0.0.0.0", "0.0.0.0"), ("fd00::5", "[fd00::5]")],
 )
-def test_agent_and_collector_listen_where_the_value_says(address: str, written: str) -> None:
-    """By default on every address of both families: on IPv6-only clusters no probe succeeded."""
+def test_agent_and_collector_listen_at_the_given_address(address: str, written: str) -> None:
+    """By default on every address of both families: on IPv6-only clusters probes failed."""
     values: dict[str, Any] = {**EVERYTHING}
     if address != "::":
         values |= {"agent.listenAddress": address, "collector.listenAddress": address}
@@ -165,18 +165,18 @@ def test_agent_and_collector_listen_where_the_value_says(address: str, written: 
         ("2001:db8:1:2:3:4:5:6", "https://[2001:db8:1:2:3:4:5:6]:10250"),
     ],
 )
-def test_the_agent_takes_the_charts_arguments_on_every_node(
+def test_the_arguments_of_the_chart_are_valid_on_every_node(
     address: str, kubelet: str, tmp_path: Path
 ) -> None:
-    """As Kubernetes fills NODE_IP in, without brackets."""
+    """Kubernetes fills in NODE_IP without brackets."""
     options = options_of(rendered(EVERYTHING), tmp_path, address)
     assert options.kubelet == kubelet
     assert options.node == "node-1"
     assert options.listen == ("::", 9745)
 
 
-def test_the_agents_file_is_made_of_the_values(tmp_path: Path) -> None:
-    """Each arrives. A file knows no $(NODE_IP): what differs between nodes stays a flag."""
+def test_the_agents_file_contains_the_values(tmp_path: Path) -> None:
+    """A file cannot contain $(NODE_IP): settings that differ between nodes are flags."""
     values: dict[str, Any] = {
         "agent.frequency": 97,
         "agent.window": 30,
@@ -210,13 +210,13 @@ def test_the_agents_file_is_made_of_the_values(tmp_path: Path) -> None:
     assert options.kubelet_insecure is True
     assert options.suppress == [Suppression("GT001", "", '<"\u00e9\\&*')]
     assert (options.pyroscope_endpoint, options.pyroscope_user) == ("https://p", "123")
-    assert options.min_samples == 9  # of extraArgs
+    assert options.min_samples == 9  # from extraArgs
     assert "$(" not in file_of(objects)
 
 
 @pytest.mark.parametrize("page", ["configuration.md", "backends.md"])
-def test_the_documents_values_are_taken(page: str, tmp_path: Path) -> None:
-    """Those of the agent, as they are written."""
+def test_the_values_of_the_documents_are_valid(page: str, tmp_path: Path) -> None:
+    """Those of the agent, as written."""
     text = (ROOT / "docs" / page).read_text()
     (example,) = re.findall(r"^```yaml\n(agent:\n.*?)^```", text, re.MULTILINE | re.DOTALL)
     given = yaml.safe_load(example)["agent"]
@@ -227,7 +227,7 @@ def test_the_documents_values_are_taken(page: str, tmp_path: Path) -> None:
     assert str(Path(options.pyroscope_token_file).parent) in [m["mountPath"] for m in mounts]
 
 
-def test_a_value_that_was_taken_away_is_not_in_the_file(tmp_path: Path) -> None:
+def test_a_removed_value_is_not_in_the_file(tmp_path: Path) -> None:
     """`--set agent.config=null` deletes a default."""
     options = options_of(rendered({"agent.config": None, "agent.dropLabels": None}), tmp_path)
     assert options.drop_label == []
@@ -244,7 +244,7 @@ def test_the_agents_certificates_are_where_they_are_mounted(tmp_path: Path) -> N
 
 
 def test_pods_are_replaced_when_their_file_changes() -> None:
-    """The agent reads it once. Other objects do not matter to it."""
+    """The agent reads the file once. Other objects do not replace the pods."""
 
     def checksum(values: dict[str, Any]) -> str:
         template = only(rendered(values), "DaemonSet")["spec"]["template"]
@@ -278,8 +278,8 @@ def test_openshifts_constraints_allow_every_volume() -> None:
     assert {kind for volume in spec["volumes"] for kind in volume} - {"name"} <= allowed
 
 
-def test_probes_and_scrapes_go_to_the_pods_own_address() -> None:
-    """None names a host, which would be of one family."""
+def test_probes_and_scrapes_use_the_pods_own_address() -> None:
+    """None names a host, which would have only one family."""
     for found in rendered(EVERYTHING):
         if found["kind"] not in ("DaemonSet", "StatefulSet"):
             continue

@@ -32,7 +32,7 @@ def test_a_token_is_good_until_its_time_and_for_its_agents(tmp_path: Path) -> No
     now = 1_798_761_599.0  # a second before
     tokens = Tokens(str(path), lambda: now)
     tokens.check(f"Bearer {GOOD}", "node-1")
-    tokens.check(f"bearer {OTHER} ", "whoever")
+    tokens.check(f"bearer {OTHER} ", "anyone")
     assert refused(tokens, f"Bearer {GOOD}", "db-1") is Reason.FORBIDDEN
     now += 1
     assert refused(tokens, f"Bearer {GOOD}") is Reason.EXPIRED

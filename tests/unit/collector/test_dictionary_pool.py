@@ -21,7 +21,7 @@ SENDER = Sender("agent", "node", "1", "6.1", "amd64")
 
 
 class Owner:
-    """Whoever holds texts."""
+    """An owner of texts."""
 
 
 def test_a_text_is_kept_and_counted_once() -> None:

@@ -1,4 +1,4 @@
-"""What a remedy says, by where the value came from: only ways that lead to what fits."""
+"""The remedy for each origin: it offers only changes that lead to a value that fits."""
 
 from __future__ import annotations
 
@@ -89,10 +89,10 @@ def test_the_first_way(found: Gomaxprocs, cause: Cause, first: str) -> None:
         (COUNTED, Cause.ANCESTOR, "own_limit", "set the limit on its own cgroup"),
     ],
 )
-def test_another_way_is_offered_where_it_leads_to_what_fits(
+def test_another_way_is_offered_if_it_leads_to_a_value_that_fits(
     found: Gomaxprocs, cause: Cause, otherwise: str, way: str
 ) -> None:
-    """To 1, or to Go's 2; not to 3, and not where nothing is known."""
+    """To 1, or to Go's 2; not to 3, and not if the result is unknown."""
     assert way in says(of(found, **{otherwise: 1}), cause)
     assert way in says(of(found, **{otherwise: 2}), cause)
     assert way not in says(of(found, **{otherwise: 3}), cause)
@@ -111,22 +111,20 @@ def test_another_way_is_offered_where_it_leads_to_what_fits(
         (Cause.GO_MOD, {"go_line": 1}, "Without a rebuild"),
     ],
 )
-def test_a_way_is_not_offered_where_it_is_none(
-    cause: Cause, otherwise: dict[str, int], way: str
-) -> None:
-    """Each with another cause than its own, or beside a better one."""
+def test_useless_ways_are_not_offered(cause: Cause, otherwise: dict[str, int], way: str) -> None:
+    """For another cause, or beside a better way."""
     assert way not in says(of(COUNTED, **otherwise), cause)
 
 
-def test_a_new_go_line_has_a_way_without_a_build() -> None:
-    """GODEBUG gives the same at once."""
+def test_a_new_go_line_can_be_replaced_by_godebug() -> None:
+    """GODEBUG has the same effect without a build."""
     text = says(of(COUNTED, go_line=2, godebug=2), Cause.GO_MOD)
     assert "Without a rebuild: GODEBUG=containermaxprocs=1,updatemaxprocs=1" in text
     assert "the limit, 2 here" in text
 
 
-def test_the_patch_is_what_the_first_way_says() -> None:
-    """The go line, the variable, or nothing where the variable does not help."""
+def test_the_patch_is_that_of_the_first_way() -> None:
+    """The go line, the variable, or no patch if the variable does not help."""
     assert advise(of(COUNTED, go_line=2), Cause.GO_MOD).patch == "go 1.25.0\n"
     assert advise(of(COUNTED, go_line=3), Cause.GO_MOD).patch == "GOMAXPROCS=1\n"
     assert advise(of(COUNTED, go_line=2), Cause.OLD_GO).patch == "GOMAXPROCS=1\n"
@@ -141,7 +139,7 @@ def test_the_patch_is_what_the_first_way_says() -> None:
     ("automaxprocs", "offered"), [(Automaxprocs.NONE, True), (Automaxprocs.KNOWN, False)]
 )
 def test_a_restart_or_the_variable(automaxprocs: Automaxprocs, offered: bool) -> None:
-    """A newer Go follows by itself, where automaxprocs does not stand before it."""
+    """A newer Go updates GOMAXPROCS by itself, unless automaxprocs sets it."""
     found = replace(COUNTED, expected=1, automaxprocs=automaxprocs)
     text = says(of(found), Cause.RESIZE)
     assert "Or set GOMAXPROCS to 1 in the environment." in text
@@ -149,27 +147,27 @@ def test_a_restart_or_the_variable(automaxprocs: Automaxprocs, offered: bool) ->
 
 
 @pytest.mark.parametrize(
-    ("limit", "fits", "bound_by", "told"),
+    ("limit", "fits", "bound_by", "is_shown"),
     [
         (1.5, 2, (Binding.QUOTA,), True),
         (1.0, 1, (Binding.QUOTA,), False),
-        (0.5, 1, (Binding.QUOTA,), False),  # there is nothing to round down to
+        (0.5, 1, (Binding.QUOTA,), False),  # there is nothing to round down
         (2.5, 2, (Binding.QUOTA,), False),  # the target is not the limit rounded up
         (1.5, 2, (Binding.CPUSET,), False),
     ],
 )
-def test_rounding_is_explained_where_it_made_the_number(
-    limit: float, fits: int, bound_by: tuple[Binding, ...], told: bool
+def test_rounding_is_explained_if_it_gives_the_number(
+    limit: float, fits: int, bound_by: tuple[Binding, ...], is_shown: bool
 ) -> None:
-    """1.5 CPU: 2 is rounded up, 1 leaves half a CPU."""
+    """1.5 CPU: 2 is rounded up, 1 leaves half a CPU unused."""
     seen = of(replace(COUNTED, recommended=fits, bound_by=bound_by), limit)
     text = says(seen, Cause.OLD_GO)
-    assert ("rounded up, as Go and the" in text) is told
-    assert ("1 (rounded down, as automaxprocs does)" in text) is told
+    assert ("rounded up, as Go and the" in text) is is_shown
+    assert ("1 (rounded down, as automaxprocs does)" in text) is is_shown
 
 
 def test_a_resized_container_is_restarted_by_its_policy() -> None:
-    """Where its patch takes the value from the limit."""
+    """If its patch takes the value from the limit."""
     seen = context(limit=CpuLimit(1.0, "/kubepods/pod1/c", 1.0), container=CONTAINER)
     policy = "With the resizePolicy RestartContainer"
     assert policy in says(seen, Cause.RESIZE)
@@ -177,8 +175,9 @@ def test_a_resized_container_is_restarted_by_its_policy() -> None:
     assert policy not in says(of(SET), Cause.RESIZE)
 
 
-def test_the_variable_beside_a_call() -> None:
-    """The call wins: what the variable asks for is told, and that it does not help."""
+def test_the_variable_with_a_call_in_the_program() -> None:
+    """The call overrides the variable: the text has the variable's value, and that it has no
+    effect."""
     text = says(of(replace(CALLED, variable=4)), Cause.CALL)
     assert "The variable alone does not help: it is 4, and the call overrides it." in text
     enough = says(of(replace(CALLED, variable=4, expected=1)), Cause.CALL)

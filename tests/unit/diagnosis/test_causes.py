@@ -1,4 +1,4 @@
-"""Why GOMAXPROCS is above what fits, and what bounds it, in words."""
+"""The causes of a GOMAXPROCS above what fits, and its bounds, as text."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ CPUSET = replace(QUOTA, bound_by=(Binding.CPUSET,), ignored=None)
         (replace(CPUSET, origin=Origin.CONTAINER), OWN, None, Cause.FEWER_CPUS),
         (CPUSET, OWN, None, Cause.FEWER_CPUS),
         (replace(CPUSET, origin=Origin.CALL), OWN, None, Cause.CALL),
-        # It fitted the limit of before: exactly, rounded up, rounded down, as Go's least.
+        # It fitted the earlier limit: exactly, rounded up, rounded down, or as Go's minimum.
         (QUOTA, OWN, 8.0, Cause.RESIZE),
         (QUOTA, OWN, 7.5, Cause.RESIZE),
         (QUOTA, OWN, 8.5, Cause.RESIZE),
@@ -58,7 +58,7 @@ CPUSET = replace(QUOTA, bound_by=(Binding.CPUSET,), ignored=None)
         (CPUSET, OWN, 8.0, Cause.FEWER_CPUS),
         (replace(QUOTA, value=1), OWN, 1.5, Cause.RESIZE),
         (replace(CPUSET, origin=Origin.CONTAINER), CpuLimit(4.0, "/"), None, Cause.FEWER_CPUS),
-        # automaxprocs does not look at the CPUs at all.
+        # automaxprocs does not use the number of CPUs.
         (
             replace(CPUSET, origin=Origin.AUTOMAXPROCS, automaxprocs=Automaxprocs.KNOWN),
             OWN,
@@ -69,7 +69,7 @@ CPUSET = replace(QUOTA, bound_by=(Binding.CPUSET,), ignored=None)
         (QUOTA, CpuLimit(1.0, "/"), None, Cause.ANCESTOR),
         (QUOTA, CpuLimit(1.0, "/", 4.0), None, Cause.ANCESTOR),
         (QUOTA, CpuLimit(1.0, "/", 2.1), None, Cause.ANCESTOR),
-        (QUOTA, CpuLimit(1.0, "/", 2.0), None, Cause.OLD_GO),  # Go would have given 2 to either
+        (QUOTA, CpuLimit(1.0, "/", 2.0), None, Cause.OLD_GO),  # Go would have chosen 2 for either
         (replace(QUOTA, recommended=3), CpuLimit(3.0, "/", 3.0), None, Cause.OLD_GO),
         (replace(QUOTA, recommended=3), CpuLimit(2.5, "/", 3.0), None, Cause.OLD_GO),
         (replace(QUOTA, recommended=3), CpuLimit(2.5, "/", 3.1), None, Cause.ANCESTOR),
@@ -80,7 +80,7 @@ CPUSET = replace(QUOTA, bound_by=(Binding.CPUSET,), ignored=None)
 def test_causes(
     found: Gomaxprocs, limit: CpuLimit, earlier_limit: float | None, cause: Cause
 ) -> None:
-    """Each by what it was told from."""
+    """Each cause by its evidence."""
     assert find_cause(of(found, limit, earlier_limit)) is cause
 
 
@@ -118,10 +118,10 @@ AUTO = replace(QUOTA, automaxprocs=Automaxprocs.KNOWN)
         ),
     ],
 )
-def test_a_cause_says_what_is_known_of_this_case(
+def test_a_cause_has_the_details_of_its_context(
     found: Gomaxprocs, cause: Cause, detail: str
 ) -> None:
-    """After what is always true of it."""
+    """After the general sentence."""
     sentence = cause_sentence(of(found), cause)
     assert sentence.startswith(SENTENCES[cause])
     said = sentence.removeprefix(SENTENCES[cause])
@@ -170,21 +170,21 @@ def test_a_cause_says_what_is_known_of_this_case(
         ),
     ],
 )
-def test_what_bounds_it_in_words(
+def test_the_bounds_as_text(
     bound_by: tuple[Binding, ...], limit: CpuLimit, fits: int, short: str, long: str
 ) -> None:
-    """All that give the number; a limit that would give more is told beside."""
+    """All that give the number, and a limit that would give more."""
     seen = context(8, fits, limit=limit, bound_by=bound_by)
     assert (short_bound(seen), long_bound(seen)) == (short, long)
 
 
-def test_where_nothing_is_said_to_fit_it_is_one() -> None:
-    """A value without a recommendation."""
+def test_without_a_recommendation_the_text_says_one() -> None:
+    """The context has no recommended value."""
     seen = context(8, None, limit=CpuLimit(), bound_by=(Binding.HOST,))
     assert long_bound(seen) == "there is no CPU limit, and a host of 1 CPU fits 1"
 
 
 def test_every_cause_has_a_sentence() -> None:
-    """Of its own."""
+    """No two causes share one."""
     assert set(SENTENCES) == set(Cause)
     assert len(set(SENTENCES.values())) == len(Cause)

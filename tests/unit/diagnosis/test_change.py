@@ -1,4 +1,4 @@
-"""The agent's own before and after: when it speaks, and what of."""
+"""Changes of GOMAXPROCS seen by the agent: when it compares, and what."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ EMPTY = Profile(
 
 
 @dataclass(frozen=True)
-class Seen:
+class Interval:
     """One container in one window: GOMAXPROCS, runtime and user samples; each sample is 10 ms."""
 
     value: int | None
@@ -74,7 +74,7 @@ class Seen:
         )
 
 
-def window(seen: Sequence[Seen], number: int = 0) -> Window:
+def window(seen: Sequence[Interval], number: int = 0) -> Window:
     return Window(
         host="node",
         start_unix_ns=number * round(WINDOW_S * 1e9),
@@ -90,9 +90,9 @@ def window(seen: Sequence[Seen], number: int = 0) -> Window:
 
 
 def follow(
-    windows: Sequence[Sequence[Seen]], settings: Settings = SETTLE
+    windows: Sequence[Sequence[Interval]], settings: Settings = SETTLE
 ) -> list[tuple[int, Change]]:
-    """Every change with the number of the window that brought it."""
+    """Every change, with the number of the window that reported it."""
     watch = ChangeWatch(settings)
     found: list[tuple[int, Change]] = []
     before: tuple[Change, ...] = ()
@@ -106,7 +106,7 @@ def follow(
 def test_a_lasting_change_is_compared_once() -> None:
     """Windows 0 to 9 under 192, 10 to 29 under 1. The first window of the container, that of the
     change and the one after it belong to neither side; four windows make the 60 s."""
-    windows = [[Seen(192, 60, 40)]] * 10 + [[Seen(1, 5, 35)]] * 20
+    windows = [[Interval(192, 60, 40)]] * 10 + [[Interval(1, 5, 35)]] * 20
     ((number, found),) = follow(windows)
     assert number == 10 + 1 + 4
     assert found.unix_ns == (number + 1) * WINDOW_S * 1e9
@@ -119,64 +119,64 @@ def test_a_lasting_change_is_compared_once() -> None:
     assert after.cores == pytest.approx(0.4 / 15)
     assert (before.usage.periods, after.usage.throttled_periods) == (9 * 150, 4 * 15)
     assert found.comparison.saving.value == pytest.approx(0.6 / 15)
-    assert found.comparison.saving.low == pytest.approx(0.6 / 15)  # every window like the other
+    assert found.comparison.saving.low == pytest.approx(0.6 / 15)  # all windows have the same usage
     assert found.comparison.matched_by == "cgroup"
     assert (before.recommended, before.go_version, before.limit_cores) == (1, "go1.24.1", 1.0)
 
 
-def test_of_a_long_time_before_the_last_minutes_count() -> None:
+def test_only_the_last_minutes_before_a_change_count() -> None:
     """A service that cost 3 times as much an hour ago is compared with its last 2½ to 5 minutes."""
-    windows = [[Seen(192, 100, 200)]] * 240 + [[Seen(192)]] * 20 + [[Seen(1)]] * 10
+    windows = [[Interval(192, 100, 200)]] * 240 + [[Interval(192)]] * 20 + [[Interval(1)]] * 10
     ((_, found),) = follow(windows)
     assert found.comparison.before.cores == pytest.approx(1 / 15)
     assert 150 <= found.comparison.before.duration_s <= 300
 
 
-def test_a_change_back_before_it_settled_is_none() -> None:
-    """Four windows under another value, and the old one again: the old spell goes on."""
-    blip = [[Seen(192)]] * 8 + [[Seen(4)]] * 4 + [[Seen(192)]] * 20
+def test_a_value_that_returns_before_it_settled_is_no_change() -> None:
+    """Four windows with another value, then the old one again: the old period continues."""
+    blip = [[Interval(192)]] * 8 + [[Interval(4)]] * 4 + [[Interval(192)]] * 20
     assert follow(blip) == []
-    ((_, found),) = follow([*blip, *[[Seen(1)]] * 10])
+    ((_, found),) = follow([*blip, *[[Interval(1)]] * 10])
     assert found.comparison.before.gomaxprocs == 192
 
 
-def test_a_value_that_never_settles_is_passed_over() -> None:
-    """192, briefly 8, then 1: the comparison is of 192 with 1."""
-    windows = [[Seen(192)]] * 8 + [[Seen(8)]] * 3 + [[Seen(1)]] * 8
+def test_a_value_that_never_settles_is_ignored() -> None:
+    """192, briefly 8, then 1: 192 is compared with 1."""
+    windows = [[Interval(192)]] * 8 + [[Interval(8)]] * 3 + [[Interval(1)]] * 8
     ((_, found),) = follow(windows)
     assert (found.comparison.before.gomaxprocs, found.comparison.after.gomaxprocs) == (192, 1)
 
 
 @pytest.mark.parametrize(("user", "count"), [(0, 0), (1, 0), (15, 1)])
-def test_few_samples_are_waited_for(user: int, count: int) -> None:
-    """50 samples on either side, or nothing is said; after 15 minutes it is too late."""
-    windows = [[Seen(192)]] * 8 + [[Seen(1, 0, user)]] * 8
+def test_the_comparison_waits_for_enough_samples(user: int, count: int) -> None:
+    """50 samples on either side are needed; after 15 minutes there is no comparison."""
+    windows = [[Interval(192)]] * 8 + [[Interval(1, 0, user)]] * 8
     assert len(follow(windows)) == count
-    late = [*windows[:8], *[[Seen(1, 0, 0)]] * 65, *[[Seen(1)]] * 10]
+    late = [*windows[:8], *[[Interval(1, 0, 0)]] * 65, *[[Interval(1)]] * 10]
     assert follow(late) == []
 
 
-def test_a_restart_in_its_place_is_compared() -> None:
-    """The container is away for a minute, and the window it comes back in has both processes."""
-    away: list[list[Seen]] = [[]] * 4
-    windows = [[Seen(192)]] * 8 + away + [[Seen(1, also=(192,))]] + [[Seen(1)]] * 10
+def test_a_restart_in_the_same_cgroup_is_compared() -> None:
+    """The container is absent for a minute, and the window of its return has both processes."""
+    away: list[list[Interval]] = [[]] * 4
+    windows = [[Interval(192)]] * 8 + away + [[Interval(1, also=(192,))]] + [[Interval(1)]] * 10
     ((_, found),) = follow(windows)
     assert (found.comparison.before.gomaxprocs, found.comparison.after.gomaxprocs) == (192, 1)
     assert found.comparison.after.duration_s == 4 * WINDOW_S
 
 
 def test_two_processes_of_one_program_with_different_values_are_no_change() -> None:
-    """Whichever has the most samples in a window, nothing changed."""
-    windows = [[Seen(8, also=(2,))], [Seen(2, also=(8,))]] * 30
+    """The main process changes from window to window, and no value changed."""
+    windows = [[Interval(8, also=(2,))], [Interval(2, also=(8,))]] * 30
     assert follow(windows) == []
 
 
-def pod(name: str, value: int, runtime: int = 20, user: int = 80) -> Seen:
-    return Seen(value, runtime, user, name=name, container_id=name * 8)
+def pod(name: str, value: int, runtime: int = 20, user: int = 80) -> Interval:
+    return Interval(value, runtime, user, name=name, container_id=name * 8)
 
 
 def test_a_rollout_is_compared_when_the_last_old_container_has_ended() -> None:
-    """Two replicas are replaced one after the other: their means, once, and not before."""
+    """Two replicas are replaced one after the other: their means are compared, once."""
     windows = (
         [[pod("a", 192, 50, 50), pod("b", 192, 50, 150)]] * 10
         + [[pod("c", 1, 0, 50), pod("b", 192, 50, 150)]] * 10
@@ -202,40 +202,41 @@ def test_another_deployment_that_ends_is_no_rollout() -> None:
 
 
 def test_a_bare_cgroup_is_no_successor() -> None:
-    """A unit that ends and another that starts are two, even if they run the same program."""
-    windows = [[Seen(192, name="one.service")]] * 10 + [[Seen(1, name="two.service")]] * 30
+    """A unit that ends and another that starts are two, even with the same program."""
+    windows = [[Interval(192, name="one.service")]] * 10 + [[Interval(1, name="two.service")]] * 30
     assert follow(windows) == []
 
 
-def test_unreadable_windows_are_left_out() -> None:
-    """A window without a value says nothing, and breaks nothing."""
-    windows = [[Seen(192)]] * 8 + [[Seen(None)]] * 3 + [[Seen(1)]] * 8
+def test_unreadable_windows_are_ignored() -> None:
+    """A window without a value changes nothing."""
+    windows = [[Interval(192)]] * 8 + [[Interval(None)]] * 3 + [[Interval(1)]] * 8
     assert len(follow(windows)) == 1
-    assert follow([[Seen(192)], [Seen(None)]] * 20) == []
+    assert follow([[Interval(192)], [Interval(None)]] * 20) == []
 
 
-def test_it_is_bounded_in_containers_and_in_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who was seen longest ago is forgotten first; a hundred comparisons at most."""
+def test_containers_and_changes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The container not seen for the longest time is dropped first; at most a hundred
+    comparisons."""
     monkeypatch.setattr(change, "CONTAINERS_MAX", 5)
     monkeypatch.setattr(change, "CHANGES_MAX", 3)
     watch = ChangeWatch(SETTLE)
     for number in range(40):
-        watch.observe(window([Seen(1, name=f"once-{number}")], number))
+        watch.observe(window([Interval(1, name=f"once-{number}")], number))
         assert len(watch) <= 5
     crowd = [f"web-{i}" for i in range(5)]
     changes: tuple[Change, ...] = ()
     for value in (192, 1):
         for number in range(10):
-            changes = watch.observe(window([Seen(value, name=name) for name in crowd], number))
+            changes = watch.observe(window([Interval(value, name=name) for name in crowd], number))
             assert len(changes) <= 3
     assert len(changes) == 3
 
 
 def test_a_comparison_is_shown_for_an_hour() -> None:
-    """Then the windows are without it."""
+    """After it the windows no longer have it."""
     watch = ChangeWatch(SETTLE)
     shown = [
-        bool(watch.observe(window([Seen(192 if number < 10 else 1)], number)))
+        bool(watch.observe(window([Interval(192 if number < 10 else 1)], number)))
         for number in range(300)
     ]
     assert shown.index(True) == 15
@@ -248,10 +249,10 @@ SPELLS = st.lists(
 
 
 @given(SPELLS)
-def test_any_history_is_compared_by_the_rules(spells: list[tuple[int, int, int]]) -> None:
-    """Whatever a container does: the two values differ, both sides held for 60 s with 50 samples,
-    and the side of after is the run of windows up to this one, less its first two."""
-    windows = [[Seen(value, 0, user)] for value, length, user in spells for _ in range(length)]
+def test_any_history_follows_the_rules(spells: list[tuple[int, int, int]]) -> None:
+    """The two values differ, both sides held for 60 s with 50 samples, and the side after the
+    change is the sequence of windows up to this one, without its first two."""
+    windows = [[Interval(value, 0, user)] for value, length, user in spells for _ in range(length)]
     values = [seen.value for (seen,) in windows]
     for number, found in follow(windows):
         before, after = found.comparison.before, found.comparison.after
@@ -262,31 +263,31 @@ def test_any_history_is_compared_by_the_rules(spells: list[tuple[int, int, int]]
             assert SETTLE.settle_s <= side.duration_s <= SETTLE.memory_s
         start = max(i for i in range(number) if values[i] != values[number]) + 1
         run = [seen for (seen,) in windows[start + 2 : number + 1]]
-        if after.duration_s == len(run) * WINDOW_S:  # else it went on after a change back
+        if after.duration_s == len(run) * WINDOW_S:  # else it continued after a change back
             assert after.samples == sum(seen.user for seen in run)
 
 
 @given(st.sampled_from([1, 4, 192]), st.lists(st.integers(0, 200), max_size=60))
 def test_load_alone_is_no_change(value: int, loads: list[int]) -> None:
-    """However the CPU goes up and down under one value."""
-    assert follow([[Seen(value, 0, user)] for user in loads]) == []
+    """However the CPU usage changes under one value."""
+    assert follow([[Interval(value, 0, user)] for user in loads]) == []
 
 
 def test_the_settings_follow_a_long_settling_time() -> None:
-    """What is kept always holds twice the time that is asked for."""
+    """The memory is always at least twice the settling time."""
     long = Settings.settling(600.0)
     assert long.memory_s >= 2 * long.settle_s
-    windows = [[Seen(192)]] * 200 + [[Seen(1)]] * 60
+    windows = [[Interval(192)]] * 200 + [[Interval(1)]] * 60
     assert len(follow(windows, long)) == 1
     assert replace(Settings(), settle_s=20.0) == Settings.settling(20.0)
 
 
-def test_a_process_whose_cgroup_gets_a_limit_keeps_its_past() -> None:
-    """A limit for one part of a unit makes it a group of its own. GOMAXPROCS follows: before and
-    after are compared, as of a container that is resized; a bare cgroup is no part of another."""
+def test_a_process_whose_cgroup_gets_a_limit_keeps_its_history() -> None:
+    """A limit for one part of a unit makes it a group of its own, and GOMAXPROCS changes: before
+    and after are compared, as for a resized container. A bare cgroup is no part of another."""
 
     def seen(value: int, nested: str, unit: str | None = "x.service") -> ContainerReport:
-        report = Seen(value).report()
+        report = Interval(value).report()
         key = f"/x.service/{nested}".rstrip("/")
         container = Container(key, key, "/x.service/1", unit=unit, nested=nested)
         process = replace(report.main_process, container=container)
@@ -308,14 +309,15 @@ def test_a_process_whose_cgroup_gets_a_limit_keeps_its_past() -> None:
             assert len(watch) == 1
 
 
-def test_a_bare_cgroup_succeeds_no_container() -> None:
-    """A container of the program ends, and a unit of the same program starts: two things."""
-    windows = [[pod("a", 192)]] * 10 + [[Seen(1, name="two.service")]] * 30
+def test_a_bare_cgroup_replaces_no_container() -> None:
+    """A container of the program ends, and a unit of the same program starts: they are
+    unrelated."""
+    windows = [[pod("a", 192)]] * 10 + [[Interval(1, name="two.service")]] * 30
     assert follow(windows) == []
 
 
-def test_a_container_that_changed_in_place_succeeds_nothing() -> None:
-    """``b`` ran beside ``a``, and changed by itself; that ``a`` ends later is no rollout."""
+def test_a_container_that_changed_in_place_replaces_nothing() -> None:
+    """``b`` ran beside ``a``, and changed by itself; the later end of ``a`` is no rollout."""
     windows = (
         [[pod("a", 192)]]
         + [[pod("a", 192), pod("b", 64)]] * 10
@@ -327,8 +329,8 @@ def test_a_container_that_changed_in_place_succeeds_nothing() -> None:
     assert found.comparison.matched_by == "cgroup"
 
 
-def test_of_a_rollout_that_came_too_late_nothing_is_said() -> None:
-    """The old container ends 15 minutes after the new one was born: the load is another one."""
+def test_a_rollout_that_takes_too_long_is_not_compared() -> None:
+    """The old container ends 15 minutes after the new one started: the load may be different."""
     both = [[pod("a", 192), pod("b", 1)]]
     late = [[pod("a", 192)]] * 10 + both * 62 + [[pod("b", 1)]] * 10
     assert follow(late) == []

@@ -1,4 +1,4 @@
-"""Intervals of differences, who is who, and what a comparison claims."""
+"""Intervals of differences, matching, and the contents of a comparison."""
 
 from __future__ import annotations
 
@@ -34,16 +34,18 @@ COUNTS = st.integers(1, 10**6).flatmap(lambda n: st.tuples(st.integers(0, n), st
         ((0, 10), (10, 10), 0.6075, 1.0),
     ],
 )
-def test_difference_is_the_published_one(
+def test_difference_matches_the_published_values(
     before: tuple[int, int], after: tuple[int, int], low: float, high: float
 ) -> None:
-    """To the four digits of the paper, but for the rounding of z."""
+    """To the four digits of the paper, except for the rounding of z."""
     assert difference(before, after) == pytest.approx((low, high), abs=1e-4)
 
 
 @given(COUNTS, COUNTS)
-def test_difference_turns_with_its_sides(before: tuple[int, int], after: tuple[int, int]) -> None:
-    """What grew from here to there shrank from there to here; the estimate lies within."""
+def test_difference_changes_its_sign_with_the_sides(
+    before: tuple[int, int], after: tuple[int, int]
+) -> None:
+    """The estimate lies within the interval."""
     low, high = difference(before, after)
     back_low, back_high = difference(after, before)
     assert (low, high) == pytest.approx((-back_high, -back_low))
@@ -52,7 +54,7 @@ def test_difference_turns_with_its_sides(before: tuple[int, int], after: tuple[i
 
 @pytest.mark.parametrize(("p", "q"), [(0.1, 0.1), (0.45, 0.15), (0.02, 0.2), (0.5, 0.6)])
 def test_difference_covers_the_truth_in_about_95_percent(p: float, q: float) -> None:
-    """Counted out over all outcomes of 60 and 80 samples, not drawn."""
+    """Computed over all outcomes of 60 and 80 samples, not simulated."""
     n, m = 60, 80
     covered = sum(
         binomial(a, n, p) * binomial(b, m, q)
@@ -67,8 +69,8 @@ def binomial(k: int, n: int, p: float) -> float:
     return math.comb(n, k) * p**k * (1 - p) ** (n - k)
 
 
-def test_nothing_on_one_side_says_nothing() -> None:
-    """Without samples the other share can be anything."""
+def test_without_samples_a_share_is_unknown() -> None:
+    """If one side has no samples, its share can be anything."""
     assert difference((0, 0), (0, 0)) == (-1.0, 1.0)
     low, high = difference((0, 0), (50, 100))
     assert low < -0.3
@@ -76,7 +78,7 @@ def test_nothing_on_one_side_says_nothing() -> None:
 
 
 @pytest.mark.parametrize("freedom", [*range(1, 41), 75, 200, 5000])
-def test_student_holds_95_percent(freedom: int) -> None:
+def test_student_covers_95_percent(freedom: int) -> None:
     """The area of Student's density within the bounds, integrated, is 0.95."""
     t = np.linspace(0, student(freedom), 200_001)
     scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2))
@@ -84,22 +86,24 @@ def test_student_holds_95_percent(freedom: int) -> None:
     assert 2 * np.trapezoid(density, t) == pytest.approx(0.95, abs=5e-4)
 
 
-def test_student_is_that_of_the_printed_tables() -> None:
-    """NIST/SEMATECH e-Handbook, 1.3.6.7.2: three decimals, and no degree of freedom is made up."""
+def test_student_matches_the_printed_tables() -> None:
+    """NIST/SEMATECH e-Handbook, 1.3.6.7.2: three decimals; whole degrees of freedom are rounded
+    down."""
     printed = {1: 12.706, 2: 4.303, 3: 3.182, 9: 2.262, 14: 2.145, 17: 2.110, 29: 2.045, 30: 2.042}
     assert {freedom: student(freedom) for freedom in printed} == printed
     assert student(14.9) == 2.145
     assert student(30.99) == 2.042
 
 
-def test_equal_sides_have_students_own_interval() -> None:
-    """Of equal numbers and variances Welch's is the pooled t with 2 n - 2 degrees of freedom."""
+def test_equal_sides_have_the_interval_of_student() -> None:
+    """For equal numbers and variances Welch's interval is the pooled t with 2 n - 2 degrees of
+    freedom."""
     assert mean_reach((8, 0.5), (8, 0.5)) == pytest.approx(2.145 * math.sqrt(2 * 0.5 / 8))
 
 
 @pytest.mark.parametrize("sides", [((1, 0.0), (9, 1.0)), ((9, 1.0), (1, 0.0)), ((0, 0.0),) * 2])
 def test_one_block_has_no_interval(sides: tuple[tuple[int, float], tuple[int, float]]) -> None:
-    """One value does not tell how far the next may be."""
+    """One value does not show how much the next may differ."""
     assert mean_reach(*sides) is None
 
 
@@ -138,8 +142,9 @@ BEFORE = seen(0.5)
 AFTER = seen(0.3, gomaxprocs=1, category_samples=samples_of(60, 540))
 
 
-def test_shares_grow_with_their_intervals() -> None:
-    """Runtime share, groups and categories; a group without samples is there, a category is not."""
+def test_shares_change_with_their_intervals() -> None:
+    """Runtime share, groups and categories; groups without samples are included, categories are
+    not."""
     found = compare(pair(BEFORE, AFTER))
     assert (found.runtime.before, found.runtime.after) == (0.4, 0.1)
     assert (found.runtime.low, found.runtime.high) == difference((400, 1000), (60, 600))
@@ -151,7 +156,7 @@ def test_shares_grow_with_their_intervals() -> None:
     assert [c for c, _ in found.categories] == [Category.USER, Category.SCHED_FIND_WORK]
 
 
-def test_one_window_each_claims_no_interval_of_cpu() -> None:
+def test_single_windows_have_no_interval_of_cpu() -> None:
     """The saving is a number without one, and the caveats say why."""
     found = compare(pair(BEFORE, AFTER))
     assert found.saving.value == pytest.approx(0.2)
@@ -166,7 +171,7 @@ def varied(variance: float) -> tuple[Observation, Observation]:
 
 
 def test_blocks_give_an_interval() -> None:
-    """Even windows a narrow one, uneven ones a wide one that holds zero."""
+    """Similar windows give a narrow one, varying ones a wide one that includes zero."""
     even = compare(pair(*varied(1e-4)))
     assert even.cores.is_sure
     assert even.saving.low == pytest.approx(0.2 - 2.145 * math.sqrt(2e-4 / 8))
@@ -176,7 +181,7 @@ def test_blocks_give_an_interval() -> None:
     assert uneven.saving.low < 0 < uneven.saving.value
 
 
-def test_work_makes_the_saving_one_at_the_work_of_before() -> None:
+def test_the_saving_is_at_the_work_of_before() -> None:
     """0.3 cores for half the work are 0.6 for all of it: nothing was saved."""
     found = compare(pair(BEFORE, AFTER), Work(1000.0, 500.0))
     assert found.cpu_per_unit is not None
@@ -196,7 +201,7 @@ def test_work_makes_the_saving_one_at_the_work_of_before() -> None:
         (replace(AFTER, gomaxprocs=None), Saving(0.15, 0.18, 0.25), Outcome.NOT_APPLIED),
     ],
 )
-def test_predicted_beside_realised(
+def test_predicted_and_realised_saving(
     after: Observation, predicted: Saving | None, outcome: Outcome
 ) -> None:
     """0.2 cores were saved; a prediction for another GOMAXPROCS is not judged."""
@@ -212,8 +217,8 @@ def test_predicted_beside_realised(
         ({"category_samples": samples_of(3, 4)}, "7 samples on one side are too few"),
     ],
 )
-def test_what_else_changed_is_named(changes: dict[str, object], words: str) -> None:
-    """One caveat each, and none of it where nothing else changed."""
+def test_other_changes_are_caveats(changes: dict[str, object], words: str) -> None:
+    """One caveat for each, and none without other changes."""
     assert not any(words in text for text in compare(pair(BEFORE, AFTER)).caveats)
     found = compare(pair(BEFORE, replace(AFTER, **changes)))  # type: ignore[arg-type]
     assert any(words in text for text in found.caveats)
@@ -223,7 +228,7 @@ def matched(found: Matching) -> set[tuple[str, str, str]]:
     return {(p.before.name, p.after.name, p.matched_by) for p in found.pairs}
 
 
-def test_matching_goes_by_place_then_name_then_program() -> None:
+def test_matching_is_by_cgroup_then_name_then_program() -> None:
     """A restart in its cgroup, a pod of the same name elsewhere, a rollout under a new name."""
     before = [
         subject("a"),
@@ -240,8 +245,8 @@ def test_matching_goes_by_place_then_name_then_program() -> None:
     assert found.unmatched == ()
 
 
-def test_replicas_that_cannot_be_told_apart_are_not_matched() -> None:
-    """Two of before, two of after, all of other names: each of the four is told, with why."""
+def test_ambiguous_replicas_are_not_matched() -> None:
+    """Two before, two after, all with other names: each of the four is listed, with the reason."""
     before = [subject("web-1"), subject("web-2")]
     after = [subject("web-3"), subject("web-4")]
     found = match(before, after)
@@ -255,8 +260,8 @@ def test_replicas_that_cannot_be_told_apart_are_not_matched() -> None:
     assert all("2 containers run example.com/web" in why for _, _, why in found.unmatched)
 
 
-def test_another_program_in_the_same_cgroup_is_another() -> None:
-    """A place alone makes nobody the same."""
+def test_another_program_in_the_same_cgroup_is_not_matched() -> None:
+    """An equal cgroup alone is not enough."""
     found = match([subject("a")], [subject("a", "example.com/other")])
     assert found.pairs == ()
     assert {why for _, _, why in found.unmatched} == {
@@ -272,16 +277,16 @@ SUBJECTS = st.lists(
 
 
 @given(SUBJECTS, SUBJECTS)
-def test_matching_loses_and_doubles_nobody(before: list[Subject], after: list[Subject]) -> None:
-    """Everybody is in one pair or told as unmatched, and a pair runs one program."""
+def test_matching_loses_and_repeats_nothing(before: list[Subject], after: list[Subject]) -> None:
+    """Each container is in one pair or unmatched, and both sides of a pair run the same program."""
     found = match(before, after)
     sides = (
         ("before", before, [p.before for p in found.pairs]),
         ("after", after, [p.after for p in found.pairs]),
     )
-    for side, everybody, of_pairs in sides:
+    for side, every, of_pairs in sides:
         left = [name for where, name, _ in found.unmatched if where == side]
-        assert sorted([s.name for s in of_pairs] + left) == sorted(s.name for s in everybody)
+        assert sorted([s.name for s in of_pairs] + left) == sorted(s.name for s in every)
     assert all(p.before.program == p.after.program for p in found.pairs)
 
 
@@ -289,7 +294,7 @@ def test_matching_loses_and_doubles_nobody(before: list[Subject], after: list[Su
 def test_shares_of_groups_add_up(
     before: tuple[int, int], after: tuple[int, int], cores: float, later: float
 ) -> None:
-    """The groups' shares sum to one on either side, the runtime's is scheduler and GC."""
+    """The groups' shares sum to one on either side; the runtime's is scheduler and GC."""
     found = compare(
         pair(
             seen(cores, category_samples=samples_of(before[0], before[1])),

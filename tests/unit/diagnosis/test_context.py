@@ -1,4 +1,4 @@
-"""What a Context works out of its numbers, at the edges of each rule."""
+"""The values that a Context computes, at the edges of each rule."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def with_saving(found: Context, mid: float, monkeypatch: pytest.MonkeyPatch) -> 
     return found
 
 
-# The threshold is 20 % of the CPU; a cost is little once it is surely below 30 %.
+# The threshold is 20 % of the CPU; a cost is little if it is surely below 30 %.
 @pytest.mark.parametrize(
     ("runtime", "samples", "cost"),
     [
@@ -78,12 +78,12 @@ def with_saving(found: Context, mid: float, monkeypatch: pytest.MonkeyPatch) -> 
         (20, 100, Cost.LITTLE),  # 13.3 to 28.9 %
         (90, 280, Cost.PROVEN),
         (0, 50, Cost.LITTLE),
-        (49, 49, Cost.UNDECIDED),  # below the least number of samples nothing is said
+        (49, 49, Cost.UNDECIDED),  # too few samples for any result
         (50, 50, Cost.PROVEN),
     ],
 )
-def test_a_cost_is_proven_little_or_open(runtime: int, samples: int, cost: Cost) -> None:
-    """By both ends of the interval, where no saving can be predicted."""
+def test_a_cost_is_proven_little_or_undecided(runtime: int, samples: int, cost: Cost) -> None:
+    """By both ends of the interval, if no saving can be predicted."""
     found = context(SCHED_FIND_WORK=runtime, USER=samples - runtime)
     assert found.cost(1) == (cost, None)
 
@@ -97,13 +97,13 @@ def test_a_cost_is_proven_little_or_open(runtime: int, samples: int, cost: Cost)
         (0.1, 100, Cost.UNDECIDED),  # 5.5 to 17.4 %
         (0.05, 100, Cost.LITTLE),  # 2.2 to 11.2 %
         (-0.5, 1000, Cost.LITTLE),
-        (2.0, 1000, Cost.PROVEN),  # more than it uses is all that it uses
+        (2.0, 1000, Cost.PROVEN),  # limited to all that it uses
     ],
 )
-def test_a_predicted_saving_counts_as_a_share_of_the_use(
+def test_a_predicted_saving_counts_as_a_share_of_the_usage(
     mid: float, samples: int, cost: Cost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of one core in use; 8 % is the threshold, and surely below 12 % is little."""
+    """For a usage of one core; 8 % is the threshold, and surely below 12 % is little."""
     found = with_saving(context(cpu_ns=10 * 10**9, USER=samples), mid, monkeypatch)
     assert found.cost(1)[0] is cost
 
@@ -117,16 +117,16 @@ def test_a_predicted_saving_counts_as_a_share_of_the_use(
         (0.0029, True, Cost.LITTLE),
     ],
 )
-def test_a_saving_of_next_to_nothing_is_little(
+def test_a_very_small_saving_is_little(
     mid: float, lenient: bool, cost: Cost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Half of a hundredth of a core: 5 mCPU; 3 keep what was found."""
+    """Less than half a hundredth of a core (5 mCPU); an earlier finding stays from 3 mCPU."""
     found = with_saving(context(cpu_ns=10**8, USER=1000), mid, monkeypatch)
     assert replace(found, lenient=lenient).cost(1)[0] is cost
 
 
-def test_what_was_proven_stays_until_it_is_disproved() -> None:
-    """20 % proves it; it goes once the upper end is below 12 %."""
+def test_a_proven_cost_stays_until_it_is_disproved() -> None:
+    """20 % proves it; it ends when the upper end is below 12 %."""
     few = replace(context(SCHED_FIND_WORK=10, USER=90), lenient=True)
     assert few.cost(1)[0] is Cost.PROVEN  # up to 17.4 %
     none = replace(context(SCHED_FIND_WORK=5, USER=95), lenient=True)
@@ -142,19 +142,19 @@ def test_what_was_proven_stays_until_it_is_disproved() -> None:
         (8, 8, None, (), (Binding.HOST,)),
     ],
 )
-def test_something_always_bounds(
+def test_there_is_always_a_bound(
     value: int,
     fits: int,
     limit: float | None,
     bound_by: tuple[Binding, ...],
     binding: tuple[Binding, ...],
 ) -> None:
-    """Where it was not said what: the limit, else the host."""
+    """If the bounds are unknown: the limit, else the host."""
     assert context(value, fits, limit=CpuLimit(limit), bound_by=bound_by).bound_by == binding
 
 
-def test_use_is_the_kernels_account_over_the_time() -> None:
-    """5 s in 10 s are half a core; without time or without an account nothing is known."""
+def test_usage_is_the_cpu_time_of_the_kernel_over_the_duration() -> None:
+    """5 s in 10 s are half a core; without a duration or without CPU time the usage is unknown."""
     half = context(cpu_ns=5 * 10**9)
     assert half.cores == 0.5
     assert half.highest_cores == 0.5
@@ -166,13 +166,13 @@ def test_use_is_the_kernels_account_over_the_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("peak", "told"), [(0.5, False), (0.525, False), (0.53, True), (0.0, False)]
+    ("peak", "is_shown"), [(0.5, False), (0.525, False), (0.53, True), (0.0, False)]
 )
-def test_the_busiest_window_is_told_where_it_stands_out(peak: float, told: bool) -> None:
+def test_the_busiest_window_is_mentioned_if_it_stands_out(peak: float, is_shown: bool) -> None:
     """By more than a twentieth."""
     evidence = replace(context(cpu_ns=5 * 10**9), peak_cores=peak).cores_evidence()
     assert evidence.text.startswith("it used 0.50 cores over 10 s")
-    assert ("in its busiest window" in evidence.text) is told
+    assert ("in its busiest window" in evidence.text) is is_shown
     assert (evidence.value, evidence.window_s) == (0.5, 10.0)
 
 
@@ -188,10 +188,10 @@ def test_the_busiest_window_is_told_where_it_stands_out(peak: float, told: bool)
         (None, None, False),
     ],
 )
-def test_throttled_from_a_tenth_of_the_periods(
+def test_throttled_means_a_tenth_of_the_periods(
     throttled: int | None, periods: int | None, is_throttled: bool
 ) -> None:
-    """Surely a tenth: by the lower end."""
+    """The lower end of the interval has to reach a tenth."""
     usage = CpuUsage(periods=periods, throttled_periods=throttled, throttled_ns=2_500_000_000)
     found = context(usage=usage)
     assert found.throttled == (throttled or 0, periods or 0)
@@ -210,7 +210,7 @@ def test_evidence_of_throttling_has_share_interval_and_time() -> None:
 
 
 def test_evidence_of_a_share() -> None:
-    """40 of 100 samples, with Wilson's interval; of no samples anything is possible."""
+    """40 of 100 samples, with Wilson's interval; without samples any share is possible."""
     evidence = context(USER=100).share_evidence("GC takes", 40)
     expected = "GC takes 40.0% of its CPU time (95 % interval 31% to 50%, 100 samples in 10 s)"
     assert evidence.text == expected
@@ -226,13 +226,13 @@ def test_evidence_of_a_share() -> None:
 def test_a_mismatch_is_that_of_the_main_process(
     value: int | None, fits: int, mismatch: bool
 ) -> None:
-    """One and a half times what fits, and above 2."""
+    """One and a half times the recommended value, and above 2."""
     assert context(value, fits).is_mismatch is mismatch
     assert is_mismatch(Gomaxprocs(value, Origin.CALL, fits), USUAL) is mismatch
 
 
 def test_without_a_value_there_is_no_gomaxprocs() -> None:
-    """What was tried and not read is none, though what fits is known."""
+    """A value that could not be read is None, even if the recommended value is known."""
     unread = context(None, 3)
     assert unread.gomaxprocs is None
     assert (unread.value, unread.recommended) == (None, 3)
@@ -246,7 +246,7 @@ def test_without_a_value_there_is_no_gomaxprocs() -> None:
     ("container", "limit", "request_cores"),
     [
         (replace(CONTAINER, pod=replace(POD, current=CpuResources(0.25))), CpuLimit(), 0.25),
-        (replace(CONTAINER, pod=POD), CpuLimit(shares=2048), None),  # Kubernetes knows of none
+        (replace(CONTAINER, pod=POD), CpuLimit(shares=2048), None),  # Kubernetes has none
         (CONTAINER, CpuLimit(shares=512), 0.5),
         (CONTAINER, CpuLimit(shares=512, weight=1), 0.5),
         (CONTAINER, CpuLimit(weight=79), 1.9989),
@@ -256,20 +256,20 @@ def test_without_a_value_there_is_no_gomaxprocs() -> None:
     ],
 )
 def test_requests(container: Container, limit: CpuLimit, request_cores: float | None) -> None:
-    """What Kubernetes says; else what it wrote into the pod's cgroup."""
+    """The request from Kubernetes, else that in the pod's cgroup."""
     found = context(container=container, limit=limit).request_cores
     assert found == (None if request_cores is None else pytest.approx(request_cores, abs=1e-4))
 
 
 @pytest.mark.parametrize(("shares", "weight"), [(2, 1), (1024, 39), (262144, 10000)])
-def test_a_weight_is_turned_back_into_shares(shares: int, weight: int) -> None:
+def test_a_weight_is_converted_to_shares(shares: int, weight: int) -> None:
     """runc's table: 2 is 1, 1024 is 39, 262144 is 10000; the weight is rounded down."""
     assert request_of_weight(weight) * 1024 <= shares + 1e-6
     assert shares < request_of_weight(weight + 1) * 1024
 
 
 @pytest.mark.parametrize(("limit", "processors"), [(0.01, 1), (1.0, 1), (1.01, 2), (2.5, 3)])
-def test_processors_that_a_limit_fills(limit: float, processors: int) -> None:
+def test_processors_for_a_limit(limit: float, processors: int) -> None:
     """Rounded up."""
     assert whole(limit) == processors
 
@@ -287,8 +287,8 @@ def test_samples_of_groups_and_of_categories() -> None:
     ("samples", "lenient", "reached"),
     [(49, False, False), (50, False, True), (49, True, True)],
 )
-def test_a_share_takes_enough_samples(samples: int, lenient: bool, reached: bool) -> None:
-    """50 for something new."""
+def test_a_share_needs_enough_samples(samples: int, lenient: bool, reached: bool) -> None:
+    """A new finding needs 50."""
     found = replace(context(USER=samples), lenient=lenient)
     assert found.share_reaches(samples, 0.25) is reached
     assert not found.share_reaches(0, 0.25)

@@ -69,7 +69,7 @@ def found(seen: ContainerReport, thresholds: Thresholds = USUAL) -> dict[str, Fi
         (1, 29, 0.0061, 0.1718),
     ],
 )
-def test_interval_is_the_published_one(
+def test_interval_matches_the_published_values(
     successes: int, trials: int, low: float, high: float
 ) -> None:
     """To the four digits that Newcombe prints."""
@@ -77,8 +77,8 @@ def test_interval_is_the_published_one(
 
 
 @given(COUNTS)
-def test_interval_ends_are_where_the_score_test_turns(counts: tuple[int, int]) -> None:
-    """Both ends solve (p - share)^2 = z^2 p (1 - p) / n: Wilson's definition itself."""
+def test_interval_ends_solve_the_score_equation(counts: tuple[int, int]) -> None:
+    """Both ends solve (p - share)^2 = z^2 p (1 - p) / n: Wilson's definition."""
     successes, trials = counts
     share, z = Fraction(successes, trials), Fraction("1.96")
     low, high = interval(successes, trials)
@@ -92,15 +92,15 @@ def test_interval_ends_are_where_the_score_test_turns(counts: tuple[int, int]) -
 
 @given(COUNTS)
 def test_interval_narrows_with_more_samples(counts: tuple[int, int]) -> None:
-    """The same share of a hundred times as many samples has the narrower interval inside."""
+    """The same share of a hundred times as many samples has a narrower interval inside."""
     successes, trials = counts
     low, high = interval(successes, trials)
     inner_low, inner_high = interval(100 * successes, 100 * trials)
     assert low - 1e-12 <= inner_low <= inner_high <= high + 1e-12
 
 
-def test_nothing_says_nothing() -> None:
-    """No samples: the share can be anything."""
+def test_without_samples_the_interval_is_everything() -> None:
+    """The share can be anything."""
     assert interval(0, 0) == (0.0, 1.0)
 
 
@@ -108,7 +108,7 @@ def test_nothing_says_nothing() -> None:
     ("value", "fits", "is_one"),
     [
         (1, 1, False),
-        (2, 1, False),  # what Go >= 1.25 gives to a limit of 1 core
+        (2, 1, False),  # Go's choice since 1.25 for a limit of 1 core
         (3, 1, True),
         (192, 1, True),
         (3, 2, True),
@@ -117,19 +117,19 @@ def test_nothing_says_nothing() -> None:
         (8, 5, True),  # 1.6 times
         (6, 4, True),  # 1.5 times, exactly
         (5, 4, False),
-        (1, 8, False),  # too small is not what this finding is about
+        (1, 8, False),  # this finding is not about a value that is too small
         (None, 1, False),
         (192, None, False),
     ],
 )
 def test_mismatches(value: int | None, fits: int | None, is_one: bool) -> None:
-    """At least 1.5 times what fits, and more than Go itself gives to the smallest limit."""
+    """At least 1.5 times the recommended value, and more than Go chooses for the smallest limit."""
     assert is_mismatch(Gomaxprocs(value, Origin.UNKNOWN, fits), USUAL) is is_one
 
 
 @given(st.integers(1, 1 << 20), st.integers(1, 4096))
-def test_more_processors_never_fit_better(value: int, fits: int) -> None:
-    """A mismatch stays one when GOMAXPROCS grows, and when what fits shrinks."""
+def test_a_mismatch_is_monotonic(value: int, fits: int) -> None:
+    """A mismatch stays one if GOMAXPROCS grows, and if the recommended value shrinks."""
     if is_mismatch(Gomaxprocs(value, Origin.UNKNOWN, fits), USUAL):
         assert is_mismatch(Gomaxprocs(value + 1, Origin.UNKNOWN, fits), USUAL)
         assert fits == 1 or is_mismatch(Gomaxprocs(value, Origin.UNKNOWN, fits - 1), USUAL)
@@ -154,13 +154,13 @@ def test_more_processors_never_fit_better(value: int, fits: int) -> None:
     ],
 )
 def test_verdicts(seen: ContainerReport, expected: Verdict, codes: list[str]) -> None:
-    """Without the kernel's account of the CPU nothing is predicted: the runtime's share decides."""
+    """Without the kernel's CPU time nothing is predicted: the runtime's share decides."""
     assert verdict(seen) is expected
     assert sorted(found(seen)) == codes
 
 
-def test_process_that_was_never_read_is_unreadable() -> None:
-    """Without any GOMAXPROCS there is no verdict about it."""
+def test_a_process_that_was_not_read_is_unreadable() -> None:
+    """Without any GOMAXPROCS it has no other verdict."""
     seen = report(192, 1, runtime=900, samples=1000)
     process = replace(seen.main_process, gomaxprocs=None)
     seen = replace(seen, processes=(process,))
@@ -169,8 +169,8 @@ def test_process_that_was_never_read_is_unreadable() -> None:
 
 
 @given(st.integers(50, 10**6).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_oversized_means_that_the_lower_end_reaches_the_threshold(counts: tuple[int, int]) -> None:
-    """Never on a share that chance alone could have lifted over the threshold."""
+def test_oversized_needs_the_lower_end_above_the_threshold(counts: tuple[int, int]) -> None:
+    """A share that exceeds the threshold only by chance is not enough."""
     runtime, samples = counts
     seen = report(192, 1, runtime=runtime, samples=samples)
     proven = interval(runtime, samples)[0] >= USUAL.runtime_share
@@ -180,8 +180,8 @@ def test_oversized_means_that_the_lower_end_reaches_the_threshold(counts: tuple[
 
 @given(st.sampled_from(Category), st.integers(50, 5000))
 def test_only_scheduler_and_gc_are_a_cost(category: Category, samples: int) -> None:
-    """A container that spends all its time in one category is oversized exactly if that is the
-    runtime's own work; allocation, locks or system calls are the program's."""
+    """A container with all its time in one category is oversized exactly if this category is
+    scheduler or GC; allocation, locks and system calls belong to the program."""
     seen = report(192, 1, runtime=0, samples=0)
     seen.category_samples[category] = samples
     assert (verdict(seen) is Verdict.OVERSIZED) == (category.group in RUNTIME_GROUPS)
@@ -197,8 +197,8 @@ def test_only_scheduler_and_gc_are_a_cost(category: Category, samples: int) -> N
         (Thresholds(mismatch_ratio=200.0), Verdict.FITS),
     ],
 )
-def test_thresholds_move_the_verdict(thresholds: Thresholds, expected: Verdict) -> None:
-    """Each of the settings alone changes what is said of the same 40 %."""
+def test_thresholds_change_the_verdict(thresholds: Thresholds, expected: Verdict) -> None:
+    """Each setting alone changes the verdict about the same 40 %."""
     seen = report(192, 1, runtime=400, samples=1000)
     assert verdict(seen) is Verdict.OVERSIZED
     assert verdict(seen, thresholds) is expected
@@ -206,8 +206,8 @@ def test_thresholds_move_the_verdict(thresholds: Thresholds, expected: Verdict) 
 
 @pytest.mark.parametrize("origin", Origin)
 @pytest.mark.parametrize("limit", [1.0, 0.25, None])
-def test_a_finding_can_be_written_for_every_origin(origin: Origin, limit: float | None) -> None:
-    """Wherever GOMAXPROCS came from, the evidence names value, room, share and samples."""
+def test_every_origin_gives_a_finding(origin: Origin, limit: float | None) -> None:
+    """For every origin of GOMAXPROCS, the evidence has value, bound, share and samples."""
     seen = report(192, 1, runtime=400, samples=1000, origin=origin, limit=limit)
     finding = found(seen)[rules.COSTLY]
     text = " ".join(evidence.text for evidence in finding.evidence)
@@ -217,8 +217,8 @@ def test_a_finding_can_be_written_for_every_origin(origin: Origin, limit: float 
     assert ("a limit of" in text) == (limit is not None)
 
 
-def test_throttling_is_evidence_where_there_was_some() -> None:
-    """Periods and seconds appear when the kernel counted any."""
+def test_throttling_is_evidence_if_there_was_some() -> None:
+    """Periods and seconds are shown if the kernel counted any."""
     seen = report(192, 1, runtime=400, samples=1000)
     quiet = found(seen)[rules.COSTLY]
     usage = CpuUsage(periods=100, throttled_periods=60, throttled_ns=3_500_000_000)
@@ -227,8 +227,8 @@ def test_throttling_is_evidence_where_there_was_some() -> None:
     assert "throttled in 60 of 100 periods, 3.5 s in all" in [e.text for e in loud.evidence]
 
 
-def test_patch_is_for_whoever_runs_it() -> None:
-    """A pod gets the lines of its template, a service a drop-in, anything else the variable."""
+def test_the_patch_depends_on_the_kind_of_container() -> None:
+    """A pod gets lines for its template, a service a drop-in, anything else the variable."""
     seen = report(192, 1, runtime=400, samples=1000)
     assert "containers:" in found(seen)[rules.COSTLY].remedy.patch
     outside = replace(seen, container=replace(CONTAINER, pod_uid=None))
@@ -238,15 +238,15 @@ def test_patch_is_for_whoever_runs_it() -> None:
 
 
 def test_more_throttled_periods_than_periods_are_no_error() -> None:
-    """The kernel's two counters are not read at one moment: seen with a window of a second."""
+    """The kernel's two counters are not read at the same time: seen with a window of a second."""
     usage = CpuUsage(periods=10, throttled_periods=11, throttled_ns=5)
     seen = replace(report(192, 1, runtime=400, samples=1000), usage=usage)
     assert "throttled in 10 of 10 periods" in found(seen)[rules.COSTLY].evidence[-1].text
 
 
 @pytest.mark.parametrize(("limit", "warned"), [(0.5, True), (1.0, False)])
-def test_below_one_cpu_fewer_ps_do_not_end_the_throttling(limit: float, warned: bool) -> None:
-    """Half a CPU's quota is gone after half a period, with one P as with eight."""
+def test_below_one_cpu_fewer_ps_do_not_end_throttling(limit: float, warned: bool) -> None:
+    """The quota of half a CPU is used up after half a period, with one P as with eight."""
     bursty = report(8, 1, runtime=10, samples=1000, limit=limit)
     usage = CpuUsage(usage_ns=int(0.4 * limit * 15e9), periods=150, throttled_periods=40)
     finding = found(replace(bursty, usage=usage, cpu_ns=usage.usage_ns))[rules.BURSTS]
@@ -254,7 +254,7 @@ def test_below_one_cpu_fewer_ps_do_not_end_the_throttling(limit: float, warned: 
 
 
 def predicted(seen: ContainerReport, monkeypatch: pytest.MonkeyPatch, low: float) -> Context:
-    """The case with a saving of half a core, and more or less, of the one that it uses."""
+    """A context with a usage of one core, and a predicted saving of half a core with this range."""
     saving = Saving(low, 0.5, 0.7)
     monkeypatch.setattr("gotax.diagnosis.context.predict_saving", lambda *_: saving)
     return Context(replace(seen, cpu_ns=15 * 10**9), 15.0, 192, USUAL)
@@ -265,28 +265,29 @@ def predicted(seen: ContainerReport, monkeypatch: pytest.MonkeyPatch, low: float
     [
         (-0.97, Severity.INFO, Verdict.MISMATCH),
         (-0.001, Severity.INFO, Verdict.MISMATCH),
-        (0.0, Severity.WARNING, Verdict.OVERSIZED),  # it uses all it may, and would do more work
+        # it uses all that it may, and would do more work
+        (0.0, Severity.WARNING, Verdict.OVERSIZED),
         (0.2, Severity.WARNING, Verdict.OVERSIZED),
     ],
 )
-def test_what_may_be_a_loss_is_no_warning(
+def test_a_possible_loss_is_no_warning(
     low: float, severity: Severity, expected: Verdict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor does it say that this costs CPU, nor end with exit code 1."""
+    """The text does not claim a cost, and the exit code is not 1."""
     context = predicted(report(192, 1, runtime=500, samples=1000), monkeypatch, low)
     verdict, findings = judge(context)
     finding = {f.code: f for f in findings}[rules.COSTLY]
     assert (finding.severity, verdict) == (severity, expected)
     assert ("this costs CPU" in finding.title) is (severity is Severity.WARNING)
-    told = replace(context.report, findings=findings, verdict=verdict)
-    assert verdict_code([told]) == (1 if severity is Severity.WARNING else 0)
+    judged = replace(context.report, findings=findings, verdict=verdict)
+    assert verdict_code([judged]) == (1 if severity is Severity.WARNING else 0)
 
 
 @pytest.mark.parametrize(("low", "severity"), [(-0.1, Severity.INFO), (0.1, Severity.WARNING)])
-def test_without_a_limit_too(
+def test_a_possible_loss_is_no_warning_without_a_limit(
     low: float, severity: Severity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """GT003, whose verdict is then that there is no limit."""
+    """GT003; the verdict is then unlimited."""
     context = predicted(report(64, 64, runtime=500, samples=1000, limit=None), monkeypatch, low)
     verdict, findings = judge(context)
     assert {f.code: f.severity for f in findings}[rules.UNLIMITED] is severity
@@ -294,7 +295,7 @@ def test_without_a_limit_too(
     assert verdict is (Verdict.OVERSIZED if is_warned else Verdict.UNLIMITED)
 
 
-def test_all_cpus_of_the_node_is_said_only_of_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_cpus_of_the_node_means_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """32 of 64 set by a variable are not all."""
     seen = report(32, 64, runtime=500, samples=1000, limit=None, origin=Origin.ENVIRONMENT)
     _, findings = judge(predicted(seen, monkeypatch, 0.1))
@@ -303,8 +304,8 @@ def test_all_cpus_of_the_node_is_said_only_of_all_of_them(monkeypatch: pytest.Mo
     assert "Or set a CPU limit" not in finding.remedy.text  # the variable would stay
 
 
-def test_the_limit_of_the_cgroup_that_is_throttled_is_the_one_to_raise() -> None:
-    """Periods are those of its own cgroup; an ancestor's tighter limit has its own."""
+def test_the_remedy_names_the_limit_of_the_throttled_cgroup() -> None:
+    """Its periods are its own; an ancestor's tighter limit has other periods."""
     seen = report(1, 1, runtime=10, samples=1000, limit=0.5)
     limit = CpuLimit(0.5, "/kubepods/pod1", 0.7)
     usage = CpuUsage(periods=100, throttled_periods=60)
@@ -329,10 +330,10 @@ def coordinating(**samples: int) -> Finding:
         ({"SCHED_FIND_WORK": 500, "USER": 500}, "Waking and switching"),
     ],
 )
-def test_goroutines_wait_for_one_another_only_where_that_is_seen(
+def test_goroutines_that_wait_for_each_other_need_evidence(
     samples: dict[str, int], says: str
 ) -> None:
-    """Timers and the network wake goroutines too, without a channel or a lock."""
+    """Timers and the network also wake goroutines, without a channel or a lock."""
     assert says in coordinating(**samples).title
 
 
@@ -345,8 +346,8 @@ def test_goroutines_wait_for_one_another_only_where_that_is_seen(
         ("gomaxprocs-none", "docs/gomaxprocs.md explains each reason"),
     ],
 )
-def test_unreadable_says_what_this_reason_leaves_to_do(reason: str, says: str) -> None:
-    """The capability only where it was refused."""
+def test_unreadable_has_the_remedy_for_its_reason(reason: str, says: str) -> None:
+    """The capability is mentioned only if access was denied."""
     seen = report(None, 1, runtime=0, samples=100)
     gomaxprocs = Gomaxprocs(None, Origin.UNKNOWN, 1, reason=reason)
     process = replace(seen.main_process, gomaxprocs=gomaxprocs)
@@ -355,8 +356,9 @@ def test_unreadable_says_what_this_reason_leaves_to_do(reason: str, says: str) -
     assert ("CAP_SYS_PTRACE" in text) is (reason == "procfs-denied")
 
 
-def test_a_cpuset_is_all_that_it_may_use() -> None:
-    """4 Ps, a limit of 4 and one CPU: at a core it is saturated, and no less is promised."""
+def test_a_cpuset_limits_the_usage() -> None:
+    """4 Ps, a limit of 4 and one CPU: at a usage of one core it is saturated, and the saving may be
+    0."""
     seen = report(4, 1, runtime=500, samples=1000, limit=4.0)
     bound = replace(seen.main_process.gomaxprocs or Gomaxprocs(4, Origin.CALL, 1))
     process = replace(seen.main_process, gomaxprocs=replace(bound, bound_by=(Binding.CPUSET,)))

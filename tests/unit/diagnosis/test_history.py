@@ -1,4 +1,4 @@
-"""Verdicts that last: simulated hours of a load that comes and goes."""
+"""Stable verdicts: simulated hours of a varying load."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ PHASES = ((0.3, 10), (1.0, 16), (0.1, 14), (0.0, 6), (0.6, 20), (0.05, 10), (1.0
 
 @dataclass(frozen=True)
 class Service:
-    """What it does at full load: cores, and shares by category. ``throttled``: of its periods."""
+    """A service at full load: cores, and shares by category. ``throttled``: share of its
+    periods."""
 
     shares: dict[Category, float]
     cores: float = 0.3
@@ -36,7 +37,7 @@ class Service:
     pid: int = 7
 
     def window(self, load: float, chance: random.Random) -> ContainerReport:
-        """Samples and periods as chance has them, the CPU time as the kernel counts it."""
+        """Random samples and periods, and the CPU time as the kernel counts it."""
         cores = self.cores * load
         samples = np.zeros(CATEGORY_COUNT, np.int64)
         categories = list(self.shares)
@@ -71,7 +72,7 @@ def loads(hours: float) -> Iterator[float]:
 
 
 def mixed(runtime: float, **others: float) -> dict[Category, float]:
-    """Scheduler and idle marking of that share, the rest user code but for ``others``."""
+    """Scheduler and idle marking with that share; the rest is user code, except ``others``."""
     found = {
         Category.SCHED_FIND_WORK: runtime * 0.4,
         Category.SCHED_WAKE: runtime * 0.3,
@@ -100,8 +101,8 @@ SERVICES = {
 }
 
 
-def told(service: Service, hours: float, seed: int = 1) -> list[ContainerReport]:
-    """What is said window by window."""
+def verdicts_of(service: Service, hours: float, seed: int = 1) -> list[ContainerReport]:
+    """Verdict and findings of each window."""
     history, chance = History(Thresholds()), random.Random(seed)
     found = []
     for load in loads(hours):
@@ -116,10 +117,10 @@ def codes(report: ContainerReport) -> frozenset[str]:
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", SERVICES)
-def test_nothing_flaps_in_two_hours_of_changing_load(name: str, seed: int) -> None:
-    """No finding goes and comes back, and no verdict returns to what it was, also exactly at the
+def test_nothing_flaps_in_two_hours_of_varying_load(name: str, seed: int) -> None:
+    """No finding ends and comes back, and no verdict returns to an earlier one, also exactly at the
     thresholds."""
-    reports = told(SERVICES[name], 2.0, seed)
+    reports = verdicts_of(SERVICES[name], 2.0, seed)
     verdicts = [reports[0].verdict]
     came: dict[str, int] = {}
     for before, after in pairwise(reports):
@@ -131,9 +132,9 @@ def test_nothing_flaps_in_two_hours_of_changing_load(name: str, seed: int) -> No
     assert not {code for code, times in came.items() if times > 1}, came
 
 
-def test_a_costly_one_is_told_within_a_minute_of_load() -> None:
-    """And the finding says from then on for how long it has held."""
-    reports = told(COSTLY, 1.0)
+def test_a_costly_mismatch_is_found_within_a_minute_of_load() -> None:
+    """From then on the finding has the time for which it has held."""
+    reports = verdicts_of(COSTLY, 1.0)
     first = next(i for i, report in enumerate(reports) if "GT001" in codes(report))
     assert (first + 1) * WINDOW_S <= 60
     last = reports[-1]
@@ -143,19 +144,19 @@ def test_a_costly_one_is_told_within_a_minute_of_load() -> None:
     assert last.verdict is Verdict.OVERSIZED
 
 
-def test_what_is_mended_is_told_no_more() -> None:
-    """A new process with another GOMAXPROCS is judged by its own numbers alone, at once."""
+def test_a_fixed_mismatch_is_no_longer_reported() -> None:
+    """A new process with another GOMAXPROCS is judged only by its own numbers, at once."""
     history, chance = History(Thresholds()), random.Random(1)
     for _ in range(40):
         before = history.judge(COSTLY.window(1.0, chance), WINDOW_S, 2)
     assert before.verdict is Verdict.OVERSIZED
-    mended = replace(COSTLY, procs=1, pid=8, shares=mixed(0.1))
-    after = history.judge(mended.window(1.0, chance), WINDOW_S, 2)
+    fixed = replace(COSTLY, procs=1, pid=8, shares=mixed(0.1))
+    after = history.judge(fixed.window(1.0, chance), WINDOW_S, 2)
     assert (after.verdict, after.findings, after.held_s) == (Verdict.FITS, (), WINDOW_S)
 
 
-def test_what_gets_better_without_a_change_is_let_go_in_an_hour() -> None:
-    """The same process stops paying: the long memory lets go, and does so once."""
+def test_an_improvement_without_a_change_takes_an_hour() -> None:
+    """The same process no longer costs: the finding ends, once."""
     history, chance = History(Thresholds()), random.Random(1)
     better = replace(COSTLY, shares={Category.USER: 1.0}, cores=0.9)
     for _ in range(40):
@@ -168,7 +169,7 @@ def test_what_gets_better_without_a_change_is_let_go_in_an_hour() -> None:
     assert held == sorted(held, reverse=True)
 
 
-def test_containers_that_are_gone_are_forgotten() -> None:
+def test_ended_containers_are_forgotten() -> None:
     """Memory is bounded by the containers of the last window."""
     history, chance = History(Thresholds()), random.Random(1)
     history.judge(COSTLY.window(1.0, chance), WINDOW_S, 2)
@@ -179,9 +180,9 @@ def test_containers_that_are_gone_are_forgotten() -> None:
 
 
 @pytest.mark.parametrize(("pid", "cause"), [(7, Cause.RESIZE), (8, Cause.ENVIRONMENT)])
-def test_a_process_in_a_new_group_had_the_limit_of_the_one_before(pid: int, cause: Cause) -> None:
-    """Its cgroup was given a limit of its own: 4 Ps fitted the container's 4 CPUs. Of a process
-    that was not there before nothing is known."""
+def test_a_process_in_a_new_group_has_the_earlier_limit(pid: int, cause: Cause) -> None:
+    """Its cgroup got a limit of its own: 4 Ps fitted the container's 4 CPUs. A process that is new
+    has no earlier limit."""
     history, chance = History(Thresholds()), random.Random(1)
     history.judge(replace(COSTLY, procs=4, limit=4.0).window(1.0, chance), WINDOW_S, 8)
     history.end_window()
@@ -196,7 +197,8 @@ def test_a_process_in_a_new_group_had_the_limit_of_the_one_before(pid: int, caus
 
 
 def judged_with(lows: list[float], monkeypatch: pytest.MonkeyPatch) -> list[ContainerReport]:
-    """An hour or more of the costly service, the low end of its saving from minute to minute."""
+    """The low end of the costly service's predicted saving, from minute to minute, for an hour or
+    more."""
     history, chance = History(Thresholds()), random.Random(1)
     found = []
     for low in lows:
@@ -208,10 +210,10 @@ def judged_with(lows: list[float], monkeypatch: pytest.MonkeyPatch) -> list[Cont
     return found
 
 
-def test_a_warning_does_not_come_and_go_with_the_end_of_a_range(
+def test_a_warning_does_not_flap_with_the_end_of_a_range(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A low end that crosses 0 every other minute changes nothing; one that stays below does."""
+    """A low end that crosses 0 every other minute changes nothing; one that stays below 0 does."""
     crossing = judged_with([0.01, -0.01] * 30, monkeypatch)
     assert {report.verdict for report in crossing} == {Verdict.OVERSIZED}
     staying = judged_with([0.01] * 5 + [-0.01] * 30, monkeypatch)
@@ -220,9 +222,9 @@ def test_a_warning_does_not_come_and_go_with_the_end_of_a_range(
     assert codes(staying[-1]) == {"GT001"}
 
 
-def test_what_was_found_is_not_excluded_by_what_was_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    """GC-heavy at a harmless GOMAXPROCS stays while its cost is not proven: that a cost could stay,
-    had it been found, is no reason to let go of another finding."""
+def test_only_a_found_finding_excludes_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GC-heavy with a harmless GOMAXPROCS stays while the cost is not proven. A possible finding
+    that was not found does not end another one."""
     monkeypatch.setattr(
         "gotax.diagnosis.context.predict_saving", lambda *_: Saving(0.0, 0.09 * 0.3, 0.1)
     )
@@ -242,7 +244,8 @@ def steady(report: ContainerReport, samples: dict[Category, int]) -> ContainerRe
 
 
 def test_after_its_first_minute_a_container_is_judged_once_a_minute() -> None:
-    """C code takes all from the 5th window of 15 s on: the 8th ends the second minute and tells."""
+    """C code uses all CPU from the 5th window of 15 s on: it is found in the 8th, which ends the
+    second minute."""
     history = History(Thresholds())
     quiet = steady(replace(COSTLY, procs=1).window(1.0, random.Random(1)), {Category.USER: 100})
     loud = steady(quiet, {Category.CGO: 100})
@@ -252,7 +255,7 @@ def test_after_its_first_minute_a_container_is_judged_once_a_minute() -> None:
 
 
 def test_in_its_first_minute_a_container_is_judged_in_every_window() -> None:
-    """C code from the second window on is told in the second."""
+    """C code from the second window on is found in the second."""
     history = History(Thresholds())
     quiet = steady(replace(COSTLY, procs=1).window(1.0, random.Random(1)), {Category.USER: 60})
     loud = steady(quiet, {Category.CGO: 100})
@@ -274,16 +277,16 @@ def pair(first: int, second: int, *, is_swapped: bool) -> ContainerReport:
 @pytest.mark.parametrize(
     ("first", "second", "pid"),
     [
-        (20, 80, 7),  # a quarter of the other's samples still is no minor part
+        (20, 80, 7),  # a quarter of the other's samples is not minor
         (19, 80, 8),
-        (10, 39, 7),  # 49 samples in all say nothing
+        (10, 39, 7),  # 49 samples in total are too few
         (10, 41, 8),
         (9, 41, 8),
         (0, 49, 7),
         (0, 50, 8),
     ],
 )
-def test_the_verdict_is_about_the_same_process_until_it_is_a_minor_one(
+def test_the_verdict_stays_with_a_process_until_it_is_minor(
     first: int, second: int, pid: int
 ) -> None:
     """Process 7, of 64 Ps, until it has less than a quarter of the samples of process 8, of 1."""
@@ -299,34 +302,33 @@ def timed(report: ContainerReport, cpu_ns: int | None, usage: CpuUsage) -> Conta
 
 
 def test_windows_are_added_up() -> None:
-    """Samples, CPU time and the kernel's counters; what one window does not know counts as
-    nothing."""
+    """Samples, CPU time and the kernel's counters; unknown values of a window count as 0."""
     history = History(Thresholds())
     base = replace(COSTLY, procs=1).window(1.0, random.Random(1))
     samples = {Category.CGO: 30, Category.USER: 10}
     first = timed(steady(base, samples), 3 * 10**9, CpuUsage(None, 100, 60, None))
     second = timed(steady(base, samples), 5 * 10**9, CpuUsage(7, 100, 80, 10**9))
     history.judge(first, WINDOW_S, 2)
-    told = {finding.code: finding for finding in history.judge(second, WINDOW_S, 2).findings}
-    cgo = told[rules.CGO_HEAVY].evidence[0]
+    found = {finding.code: finding for finding in history.judge(second, WINDOW_S, 2).findings}
+    cgo = found[rules.CGO_HEAVY].evidence[0]
     assert (cgo.value, cgo.window_s) == (0.75, 2 * WINDOW_S)
     assert "80 samples in 30 s" in cgo.text
-    throttled, used = told[rules.LIMIT_TOO_LOW].evidence[1:]
+    throttled, used = found[rules.LIMIT_TOO_LOW].evidence[1:]
     assert throttled.text == "throttled in 140 of 200 periods, 1.0 s in all"
     assert used.value == pytest.approx(8 / 30)
     assert "0.33 in its busiest window" in used.text
 
 
-def test_what_is_older_than_an_hour_is_forgotten() -> None:
-    """A load that was C code for a minute, and never after: an hour later nothing of it is left in
-    the sums, and nothing more is said."""
+def test_windows_older_than_an_hour_are_dropped() -> None:
+    """A load that was C code for one minute: an hour later it is no longer in the sums, and the
+    finding has ended."""
     history = History(Thresholds())
     base = replace(COSTLY, procs=1).window(1.0, random.Random(1))
     cgo, user = steady(base, {Category.CGO: 1000}), steady(base, {Category.USER: 1})
     for _ in range(4):
         history.judge(cgo, WINDOW_S, 2)
     held = [rules.CGO_HEAVY in codes(history.judge(user, WINDOW_S, 2)) for _ in range(400)]
-    # 4000 samples against one in each window: they decide as long as they are there.
+    # 4000 samples, against one in each later window: they decide while they are in the sum.
     gone_s = held.index(False) * WINDOW_S
     assert LONG_S - 300 <= gone_s <= LONG_S + 900 + 300 + 60
     assert not any(held[held.index(False) :])
@@ -340,8 +342,8 @@ def test_what_is_older_than_an_hour_is_forgotten() -> None:
         {"pid": 8},
     ],
 )
-def test_another_subject_is_judged_by_its_own_numbers(changed: dict[str, int]) -> None:
-    """What was found of it before is gone at once, and its time begins again."""
+def test_a_changed_subject_is_judged_by_its_own_numbers(changed: dict[str, int]) -> None:
+    """Earlier findings end at once, and the time restarts."""
     history = History(Thresholds())
     before = replace(COSTLY, procs=1)
     loud = steady(before.window(1.0, random.Random(1)), {Category.CGO: 1000})
@@ -353,7 +355,7 @@ def test_another_subject_is_judged_by_its_own_numbers(changed: dict[str, int]) -
     assert found.held_s == WINDOW_S
 
 
-def test_the_same_process_started_again_is_another() -> None:
+def test_a_restarted_process_is_another() -> None:
     """A reused PID has another start time."""
     history = History(Thresholds())
     report = steady(replace(COSTLY, procs=1).window(1.0, random.Random(1)), {Category.CGO: 1000})
@@ -364,8 +366,8 @@ def test_the_same_process_started_again_is_another() -> None:
 
 
 @pytest.mark.parametrize(("earlier", "cause"), [(4.0, Cause.RESIZE), (8.0, Cause.ENVIRONMENT)])
-def test_the_limit_of_before_tells_a_resize(earlier: float, cause: Cause) -> None:
-    """4 Ps fitted a limit of 4; a limit of 8 they never fitted."""
+def test_the_earlier_limit_shows_a_resize(earlier: float, cause: Cause) -> None:
+    """4 Ps fitted an earlier limit of 4; they never fitted a limit of 8."""
     history, chance = History(Thresholds()), random.Random(1)
     history.judge(replace(COSTLY, procs=4, limit=earlier).window(1.0, chance), WINDOW_S, 8)
     for _ in range(8):
@@ -374,8 +376,8 @@ def test_the_limit_of_before_tells_a_resize(earlier: float, cause: Cause) -> Non
     assert found.findings[0].cause is cause
 
 
-def test_a_new_process_knows_of_no_earlier_limit() -> None:
-    """It was started under the limit that there is."""
+def test_a_new_process_has_no_earlier_limit() -> None:
+    """It was started under the present limit."""
     history, chance = History(Thresholds()), random.Random(1)
     history.judge(replace(COSTLY, procs=4, limit=4.0).window(1.0, chance), WINDOW_S, 8)
     for _ in range(8):

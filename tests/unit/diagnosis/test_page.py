@@ -1,4 +1,4 @@
-"""docs/findings.md against the code it explains."""
+"""docs/findings.md compared with the code."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def section(code: str) -> str:
 
 
 def test_every_code_has_its_section_and_its_row() -> None:
-    """One by one and in order, and no code that does not exist."""
+    """In order, and without codes that do not exist."""
     assert tuple(re.findall(r"^### (GT\d{3}): ", PAGE, re.M)) == CODES
     assert tuple(re.findall(r"^\| \[(GT\d{3})\]", PAGE, re.M)) == CODES
     assert set(re.findall(r"GT\d{3}", PAGE)) == set(CODES)
 
 
 def test_every_verdict_and_every_cause_has_its_row() -> None:
-    """With the words that the findings use."""
+    """With the words of the findings."""
     rows = re.findall(r"^\| `([\w.-]+)` \| (.*) \|$", PAGE, re.M)
     words = dict(rows)
     assert words.keys() == {v.value for v in Verdict} | {c.value for c in Cause}
@@ -38,13 +38,13 @@ def test_every_verdict_and_every_cause_has_its_row() -> None:
 def test_every_flag_is_explained_and_every_explained_flag_exists(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Thresholds that nobody can look up, and flags that the page made up."""
+    """No threshold is undocumented, and no documented flag is missing."""
     with pytest.raises(SystemExit):
         cli.main(["agent", "--help"])
     offered = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
     explained = set(re.findall(r"`(--[a-z-]+)`", PAGE))
     assert explained <= offered
-    # Some have no flags, or are of other pages.
+    # Some have no flags, or belong to other pages.
     settings = {f.name for f in fields(Thresholds)} - {
         *("release", "settle_s", "suppressions", "unlimited_least", "coordination_told")
     }
@@ -65,5 +65,5 @@ def test_every_flag_is_explained_and_every_explained_flag_exists(
     ],
 )
 def test_the_defaults_are_those_on_the_page(code: str, value: float) -> None:
-    """A threshold that is changed is changed on the page too."""
+    """A changed default must be changed on the page too."""
     assert f"{value:.0%}".replace("%", " %") in section(code)

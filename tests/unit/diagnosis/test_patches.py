@@ -1,4 +1,4 @@
-"""Patches that kubectl takes at the first try, for whatever keeps the pod."""
+"""Patches that work at the first try, for every manager of containers."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def env(document: Any, *path: str) -> Any:
         (1.5, 1, "1"),  # rounded down on purpose: the downward API would give 2
     ],
 )
-def test_the_value_is_the_limits_where_that_gives_it(
+def test_the_value_comes_from_the_limit_if_that_gives_it(
     cores: float, fits: int, expected: object
 ) -> None:
     """With divisor 1 the downward API rounds up: 1 for 500m, 2 for 1500m."""
@@ -71,7 +71,7 @@ def test_the_value_is_the_limits_where_that_gives_it(
 
 
 def test_a_limit_above_the_container_is_written_as_a_number() -> None:
-    """The downward API knows the container's own limit only."""
+    """The downward API has only the container's own limit."""
     above = CpuLimit(1.0, "/kubepods", None)
     patch = variable_patch(container(POD), above, 1, may_be_set=False).text
     assert env(yaml.safe_load(patch), "spec", "template", "spec", "containers") == (
@@ -94,8 +94,8 @@ def test_a_limit_above_the_container_is_written_as_a_number() -> None:
         ("Rollout", "spec template spec", "Rollout/web does not accept such a patch"),
     ],
 )
-def test_it_goes_where_the_template_is(kind: str, path: str, says: str) -> None:
-    """And its first line says what to do with it."""
+def test_the_patch_fits_the_workload(kind: str, path: str, says: str) -> None:
+    """Its first line says how to apply it."""
     pod = replace(POD, workload=Workload(kind, "web"))
     patch = kubernetes_patch(1, False, pod)
     assert env(yaml.safe_load(patch), *path.split(), "containers") == ("web", {"value": "1"})
@@ -115,8 +115,8 @@ NAMES = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]), 
 
 
 @given(NAMES | st.sampled_from(["1e3", "on", "null", "12", "0x1", "a: b", "n", "-"]))
-def test_any_name_stays_a_name(name: str) -> None:
-    """YAML would take some for a number or for nothing; none breaks out of its place."""
+def test_any_name_stays_text(name: str) -> None:
+    """YAML would read some names as a number or as null."""
     pod = replace(POD, container=name, namespace=name, workload=Workload("Deployment", name))
     found = yaml.safe_load(kubernetes_patch(1, False, pod))
     assert env(found, "spec", "template", "spec", "containers") == (name, {"value": "1"})
@@ -141,7 +141,7 @@ def deployment(*variables: dict[str, Any]) -> dict[str, Any]:
 
 
 def patched(tmp_path: Path, target: dict[str, Any], patch: str) -> list[dict[str, Any]]:
-    """What kubectl makes of it, as the API server would."""
+    """The result of the patch, as on the API server."""
     assert KUBECTL is not None
     (tmp_path / "target.json").write_text(json.dumps(target))
     (tmp_path / "patch.yaml").write_text(patch)
@@ -172,10 +172,10 @@ def patched(tmp_path: Path, target: dict[str, Any], patch: str) -> list[dict[str
         (2, [{"name": "GOMAXPROCS", "value": "192"}], {"value": "2"}),
     ],
 )
-def test_kubectl_takes_it(
+def test_kubectl_applies_it(
     tmp_path: Path, value: int | None, before: list[dict[str, Any]], after: dict[str, Any]
 ) -> None:
-    """The variable is set or replaced, whatever form it had; all else retained."""
+    """The variable is set or replaced, in either form; everything else is kept."""
     other = {"name": "HOME", "value": "/"}
     patch = kubernetes_patch(value, bool(before), POD)
     proxy, web = patched(tmp_path, deployment(other, *before), patch)
@@ -186,7 +186,7 @@ def test_kubectl_takes_it(
 
 
 def test_from_the_api_servers_pod_to_the_patch() -> None:
-    """The names in the patch are those of the pod that the watch has told."""
+    """The names in the patch are those of the pod in the watch."""
     pod = {
         "metadata": {
             "name": "web-5d89bdfbf9-x2x5v",
@@ -205,7 +205,7 @@ def test_from_the_api_servers_pod_to_the_patch() -> None:
     assert "      - name: api\n" in patch
 
 
-def test_a_part_of_a_container_gets_no_patch_of_the_whole() -> None:
+def test_a_part_of_a_container_gets_no_patch_of_the_container() -> None:
     """Docker in a pod, Garden below its service: a variable of the pod or unit does not reach it,
     and the downward API would give the limit of the pod's container."""
     part = replace(container(POD), nested="docker/" + "b" * 64)
@@ -214,7 +214,7 @@ def test_a_part_of_a_container_gets_no_patch_of_the_whole() -> None:
     assert variable_patch(unit, limited(0.5), 1).text == "GOMAXPROCS=1\n"
 
 
-# Outside Kubernetes: each form is read the way its tool reads it
+# Outside Kubernetes: each form is parsed as by its tool
 
 
 def of(**changes: Any) -> Container:
@@ -280,7 +280,7 @@ FORMS = {
 
 
 def variables_of(patch: str, form: str) -> dict[str, str]:
-    """What is in the environment of the program once the patch has been applied."""
+    """The environment of the program after the patch has been applied."""
     lines = [line for line in patch.splitlines() if not line.startswith("#")]
     if form in ("system", "user", "quadlet"):
         assert lines[0] == ("[Container]" if form == "quadlet" else "[Service]")
@@ -297,8 +297,8 @@ def variables_of(patch: str, form: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_each_form_sets_the_variable_where_the_program_starts(name: str) -> None:
-    """And nothing else; a drop-in only where the unit itself starts the program."""
+def test_each_form_sets_the_variable_at_the_start_of_the_program(name: str) -> None:
+    """And changes nothing else; a drop-in only if the unit itself starts the program."""
     container, form = FORMS[name]
     patch = variable_patch(container, CpuLimit(1.0, container.cgroup, 1.0), 3).text
     assert variables_of(patch, form) == {"GOMAXPROCS": "3"}
@@ -309,8 +309,8 @@ def test_each_form_sets_the_variable_where_the_program_starts(name: str) -> None
         assert f"# {folder[form]}{container.unit}.d/gomaxprocs.conf" in patch
 
 
-def test_an_environment_file_is_named_only_where_the_variable_may_be_in_one() -> None:
-    """systemd.exec(5): it wins over Environment=, in whatever file that is."""
+def test_an_environment_file_is_mentioned_only_if_it_may_set_the_variable() -> None:
+    """systemd.exec(5): it overrides Environment=, whichever file that is in."""
     container, _ = FORMS["a service"]
     texts = [
         variable_patch(container, CpuLimit(), 3, may_be_set).text for may_be_set in (True, False)
@@ -322,8 +322,8 @@ ANALYZE = shutil.which("systemd-analyze")
 
 
 @pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze not found")
-def test_systemd_takes_the_drop_in(tmp_path: Path) -> None:
-    """systemd's own parser has no word about it, and one about a misspelt section."""
+def test_systemd_accepts_the_drop_in(tmp_path: Path) -> None:
+    """systemd's own parser reports nothing for it, and one error for a misspelt section."""
     container, _ = FORMS["a service"]
     (tmp_path / "web.service").write_text("[Service]\nType=oneshot\nExecStart=/bin/true\n")
     folder = tmp_path / "web.service.d"
@@ -346,7 +346,7 @@ def test_systemd_takes_the_drop_in(tmp_path: Path) -> None:
     assert "Srvice" in verified(patch.replace("Service", "Srvice"))
 
 
-# In Kubernetes: the number, or the limit where the kubelet's rule gives the same number
+# In Kubernetes: the number, or the limit if the kubelet's rule gives the same number
 
 
 def given_by_kubelet(limit_cores: float | None, node_cpus: int = 64) -> int:
@@ -375,11 +375,11 @@ PLACES = {
 
 @pytest.mark.parametrize("name", PLACES)
 @pytest.mark.parametrize("is_named", [True, False])
-def test_the_pod_gets_the_number_that_fits(name: str, is_named: bool) -> None:
-    """Whatever the manifest's limit is, after the kubelet's arithmetic."""
+def test_the_pod_gets_the_recommended_number(name: str, is_named: bool) -> None:
+    """For any limit in the manifest, by the kubelet's arithmetic."""
     cgroup, limit, in_manifest, fits = PLACES[name]
     if not is_named and name == "a limit that Kubernetes did not set":
-        pytest.skip("without names nothing tells who has set it")
+        pytest.skip("without the names of fields, the owner of the variable is unknown")
     pod = replace(POD, current=CpuResources(None, in_manifest)) if is_named else None
     found = variable_patch(Container(ID, "web", cgroup, ID, "uid", pod=pod), limit, fits)
     spec = yaml.safe_load(found.text)["spec"]["template"]["spec"]

@@ -1,4 +1,4 @@
-"""From what was measured of a container to its report."""
+"""The report of a container, from its measurements."""
 
 from __future__ import annotations
 
@@ -39,8 +39,7 @@ def measured(window: Window, counters: CpuUsage = COUNTERS) -> list[Measured]:
 
 
 def test_a_report_counts_the_rows_of_its_container() -> None:
-    """Samples by category and by function; what was measured is handed on; most samples come
-    first."""
+    """Samples by category and by function; measurements are passed on; most samples come first."""
     reports = Reports(Thresholds(), 2, Counter())
     found = reports.of_window(reversed(measured(WINDOW)), WINDOW.profile, 15.0, 8)
     assert [report.container for report in found] == [r.container for r in WINDOW.reports]
@@ -59,7 +58,7 @@ def test_functions_are_counted_only_if_wanted() -> None:
 
 
 def test_usage_is_the_delta_since_the_last_window() -> None:
-    """Unknown in the first one, and again for a container that was away."""
+    """Unknown in the first window, and again after the container was absent."""
     reports = Reports(Thresholds(), 0, Counter())
 
     def usages(count: int, counters: CpuUsage) -> list[CpuUsage]:
@@ -73,7 +72,7 @@ def test_usage_is_the_delta_since_the_last_window() -> None:
 
 
 def test_counters_known_before_the_first_window_give_its_delta() -> None:
-    """A scan has read them when the window began."""
+    """A scan has read them at the beginning of the window."""
     reports = Reports(Thresholds(), 0, Counter())
     each = measured(WINDOW, COUNTERS)[:1]
     reports.counters[each[0].container.key] = CpuUsage(0, 0, 0, 0)
@@ -89,8 +88,8 @@ def suppressed_codes(annotation: str, errors: Counter[str], *flags: Suppression)
     return report.suppressed
 
 
-def test_flags_and_annotation_suppress_together() -> None:
-    """An annotation that is wrong is counted, and the flags still hold."""
+def test_flags_and_annotation_are_combined() -> None:
+    """An invalid annotation is counted, and the flags still apply."""
     errors = Counter[str]()
     assert suppressed_codes("", errors) == ()
     assert suppressed_codes("GT001", errors) == ("GT001",)

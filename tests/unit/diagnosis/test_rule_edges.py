@@ -1,4 +1,4 @@
-"""Where each finding begins: the last number without it, and the first with it."""
+"""The edges of each finding: the last number without it, and the first with it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def found(seen: Context) -> dict[str, Finding]:
     return {finding.code: finding for finding in rules.find_each(seen)}
 
 
-def test_idle_marking_is_no_burden_of_the_collector() -> None:
-    """Marking on Ps that had nothing else to do ends when there is something: 20 % of marking by
-    dedicated workers are below the threshold, however much is marked beside them."""
+def test_idle_marking_does_not_count_as_gc() -> None:
+    """Ps without other work do idle marking, and stop when there is work: 20 % of marking by
+    dedicated workers is below the threshold, with any amount of idle marking."""
     idle = context(1, GC_MARK_IDLE=600, GC_MARK_DEDICATED=200, USER=200)
     assert rules.GC_HEAVY not in found(idle)
     heavy = context(1, GC_MARK_IDLE=100, GC_MARK_DEDICATED=400, USER=500)
@@ -33,21 +33,21 @@ def test_idle_marking_is_no_burden_of_the_collector() -> None:
         (3, 4.0, 4, True),  # exactly one core unused
         (4, 4.0, 4, False),
         (3, 3.9, 4, False),  # nine tenths of one
-        (3, 5.0, 3, False),  # what fits is less than the limit: it may use no more CPUs
+        (3, 5.0, 3, False),  # the recommended value is less than the limit: it may use no more CPUs
         (2, 4.0, 4, True),
     ],
 )
 def test_below_the_limit_by_a_whole_core(
     value: int, limit: float, fits: int, is_below: bool
 ) -> None:
-    """GT004, of a program that uses all its Ps."""
+    """GT004, for a program that uses all its Ps."""
     seen = context(value, fits, limit=CpuLimit(limit, None, limit), cpu_ns=value * 10**10)
     assert (rules.BELOW_LIMIT in found(seen)) is is_below
 
 
 @pytest.mark.parametrize(("cores", "is_full"), [(1.69, False), (1.7, True)])
-def test_used_up_is_85_percent_of_the_ps(cores: float, is_full: bool) -> None:
-    """Of 2 Ps at a limit of 4; what was told before stays from 60 % of that."""
+def test_used_up_means_85_percent_of_the_ps(cores: float, is_full: bool) -> None:
+    """Of 2 Ps at a limit of 4; an earlier finding stays from 60 % of that."""
     seen = context(2, 4, limit=CpuLimit(4.0, None, 4.0), cpu_ns=round(cores * 10**10))
     assert (rules.BELOW_LIMIT in found(seen)) is is_full
     less = context(2, 4, limit=CpuLimit(4.0, None, 4.0), cpu_ns=round(cores * 0.6 * 10**10))
@@ -72,7 +72,7 @@ def several(fits: int, *busy: tuple[int, int]) -> Context:
     ("fits", "busy", "is_told"),
     [
         (2, ((2, 50), (2, 50)), True),  # 4 Ps where 2 fit
-        (2, ((4, 100),), False),  # one alone
+        (2, ((4, 100),), False),  # only one
         (2, ((2, 950), (2, 50)), True),  # a twentieth of the samples is busy
         (2, ((2, 951), (2, 49)), False),
         (2, ((2, 50), (1, 50)), False),  # 3 are not 2 more than 2
@@ -84,7 +84,7 @@ def several(fits: int, *busy: tuple[int, int]) -> Context:
 def test_two_busy_processes_share_a_limit(
     fits: int, busy: tuple[tuple[int, int], ...], is_told: bool
 ) -> None:
-    """GT012 from two on."""
+    """GT012, from two on."""
     seen = several(fits, *busy)
     assert (rules.SEVERAL_PROCESSES in found(seen)) is is_told
     if is_told:
@@ -97,7 +97,7 @@ def test_two_busy_processes_share_a_limit(
     ("value", "fits", "limit", "well"),
     [
         (1, 1, 1.0, True),
-        (2, 1, 1.0, True),  # Go's own reading of a limit of 1 gives 2
+        (2, 1, 1.0, True),  # Go itself gives 2 for a limit of 1
         (3, 1, 1.0, False),
         (2, 2, 1.5, True),
         (1, 2, 1.5, True),  # automaxprocs rounds down
@@ -110,16 +110,16 @@ def test_two_busy_processes_share_a_limit(
         (1, None, 1.0, False),
     ],
 )
-def test_what_a_remedy_may_lead_to(
+def test_values_that_a_remedy_may_lead_to(
     value: int | None, fits: int | None, limit: float | None, well: bool
 ) -> None:
-    """Not above what fits, but for Go's 2; a limit rounded down is no fault either."""
+    """At most the recommended value, except for Go's 2; a limit rounded down is fine too."""
     seen = context(8, fits, limit=CpuLimit(limit, None, limit))
     assert advice.fits_well(seen, value) is well
 
 
 def test_a_limit_that_does_not_bind_is_not_rounded_down() -> None:
-    """2 CPUs under a limit of 1.5 whose cpuset is said to be what counts."""
+    """2 CPUs under a limit of 1.5, with the cpuset as the bound."""
     seen = context(8, 2, limit=CpuLimit(1.5), bound_by=(Binding.CPUSET,))
     assert not advice.fits_well(seen, 1)
 
@@ -135,7 +135,7 @@ def test_a_limit_that_does_not_bind_is_not_rounded_down() -> None:
     ],
 )
 def test_target_of_a_remedy(go_line: int | None, cause: Cause, target: int) -> None:
-    """What fits, unless Go's own reading is the remedy and leads to 2."""
+    """The recommended value, unless Go's own choice is the remedy and leads to 2."""
     seen = context(8, 1)
     gomaxprocs = Gomaxprocs(8, Origin.CPU_COUNT, 1, otherwise=Otherwise(go_line=go_line))
     process = replace(seen.report.main_process, gomaxprocs=gomaxprocs)
@@ -152,7 +152,7 @@ def of_a_thousand(category: str, samples: int) -> Context:
 @pytest.mark.parametrize(
     ("code", "category", "most", "first"),
     [
-        # Of 1000 samples: the lower end of the interval of the first is at the threshold or above.
+        # Of 1000 samples: the lower end of the first interval is at the threshold or above.
         (rules.GC_HEAVY, "GC_MARK_DEDICATED", 276, 277),
         (rules.ALLOCATION_HEAVY, "ALLOC", 276, 277),
         (rules.ALLOCATION_HEAVY, "GC_ASSIST", 276, 277),
@@ -163,10 +163,8 @@ def of_a_thousand(category: str, samples: int) -> Context:
         (rules.CGO_HEAVY, "CGO", 328, 329),
     ],
 )
-def test_shares_from_which_a_finding_is_made(
-    code: str, category: str, most: int, first: int
-) -> None:
-    """25 % for the collector and for allocation, 35 % for coordination, 30 % for C."""
+def test_thresholds_of_shares(code: str, category: str, most: int, first: int) -> None:
+    """25 % for GC and for allocation, 35 % for coordination, 30 % for C."""
     assert code not in found(of_a_thousand(category, most))
     assert code in found(of_a_thousand(category, first))
 
@@ -181,8 +179,8 @@ def test_shares_from_which_a_finding_is_made(
         (99, 0, "Waking"),
     ],
 )
-def test_what_goroutines_wait_for_is_named_from_a_tenth(chan: int, locks: int, says: str) -> None:
-    """Of 1000 samples that coordination takes."""
+def test_the_cause_of_waiting_is_named_from_a_tenth(chan: int, locks: int, says: str) -> None:
+    """Of 1000 samples in coordination."""
     seen = context(1, CHAN=chan, LOCKS=locks, SCHED_WAKE=1000 - chan - locks)
     assert says in found(seen)[rules.COORDINATION].title
 
@@ -191,7 +189,7 @@ def test_what_goroutines_wait_for_is_named_from_a_tenth(chan: int, locks: int, s
     ("value", "limit", "is_told"),
     [(2, 1.0, True), (2, 0.5, True), (2, 1.1, False), (1, 1.0, False), (3, 1.0, False)],
 )
-def test_two_for_one(value: int, limit: float, is_told: bool) -> None:
+def test_two_where_one_fits(value: int, limit: float, is_told: bool) -> None:
     """GT005: 2 Ps at a limit of 1 CPU or less."""
     seen = context(value, 1, limit=CpuLimit(limit, None, limit))
     assert (rules.TWO_FOR_ONE in found(seen)) is is_told
@@ -233,10 +231,10 @@ def test_fractional_limits(
         (0.5, 5, set()),
     ],
 )
-def test_throttled_by_bursts_or_by_too_low_a_limit(
+def test_throttled_by_bursts_or_by_a_low_limit(
     cores: float, throttled: int, codes: set[str]
 ) -> None:
-    """GT007 and GT008: which of them depends on the demand."""
+    """GT007 or GT008, depending on the demand."""
     usage = CpuUsage(periods=100, throttled_periods=throttled)
     seen = context(8, 1, usage=usage, cpu_ns=round(cores * 10**10))
     assert {rules.BURSTS, rules.LIMIT_TOO_LOW} & found(seen).keys() == codes
@@ -255,7 +253,7 @@ def test_throttled_by_bursts_or_by_too_low_a_limit(
         (4, 8, 0.1, True),
     ],
 )
-def test_without_a_limit_twice_the_use_is_enough(
+def test_without_a_limit_twice_the_usage_is_enough(
     value: int, cpus: int, cores: float, is_told: bool
 ) -> None:
     """GT003, on nodes of 8 CPUs or more."""
@@ -265,8 +263,8 @@ def test_without_a_limit_twice_the_use_is_enough(
     assert (rules.UNLIMITED in found(seen)) is is_told
 
 
-def test_c_code_is_known_by_any_of_its_builds() -> None:
-    """One of two processes with cgo is enough."""
+def test_cgo_in_any_build_is_enough() -> None:
+    """One of two processes with cgo."""
     seen = several(1, (1, 500), (1, 500))
     samples = context(1, CGO=1000).report.category_samples
     first, second = seen.report.processes

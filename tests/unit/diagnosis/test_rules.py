@@ -1,4 +1,4 @@
-"""The rules over anything that may be read on a host."""
+"""The rules over any possible numbers."""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ def contexts(draw: st.DrawFn) -> Context:
 @settings(max_examples=300, deadline=None)
 @given(contexts())
 def test_no_numbers_make_a_rule_fail(context: Context) -> None:
-    """A limit of nothing, counters that disagree, no time at all: there is a verdict, every text is
-    one sentence or more, and every number is finite. A crash here would end the agent."""
+    """A limit of 0, counters that contradict each other, a duration of 0: there is a verdict, every
+    text has a sentence, and every number is finite. A crash here would end the agent."""
     found = rules.find_all(context)
     codes = [finding.code for finding in found]
     assert codes == sorted(codes)
@@ -123,8 +123,9 @@ def test_no_numbers_make_a_rule_fail(context: Context) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(contexts())
-def test_what_excludes_one_another_is_not_found_together(context: Context) -> None:
-    """A GOMAXPROCS that costs is told; what may be its effect is not blamed on the program."""
+def test_exclusive_findings_are_not_reported_together(context: Context) -> None:
+    """With a costly GOMAXPROCS, its possible effects are not reported as findings about the
+    program."""
     codes = {finding.code for finding in rules.find_all(replace(context, lenient=False))}
     for code, excluded in rules.EXCLUDES.items():
         assert not (code in codes and codes & set(excluded)), codes
@@ -147,7 +148,8 @@ def c_code(*builds: GoBuild | None) -> Finding:
 
 
 def test_c_code_is_certain_only_with_cgo_in_the_build() -> None:
-    """Without it the code is of a file that Go did not link: told, but not as if it were known."""
+    """Without it the code is from a file that Go did not link: it is reported with less
+    confidence."""
     with_cgo, without = GoBuild("go1.27.3", cgo=True), GoBuild("go1.27.3")
     assert c_code(with_cgo).confidence is Confidence.HIGH
     assert c_code(without, with_cgo).confidence is Confidence.HIGH

@@ -1,4 +1,4 @@
-"""The predicted saving: what it rests on, and what it is worth on the calibration's own runs."""
+"""The predicted saving: its inputs, and its quality on the calibration's own runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ histograms = st.lists(st.integers(0, 500), min_size=CATEGORY_COUNT, max_size=CAT
 def report(
     samples: list[int], value: int | None = 64, limit: float | None = 1.0
 ) -> ContainerReport:
-    """One core second for a hundred samples."""
+    """One core second per hundred samples."""
     gomaxprocs = Gomaxprocs(value, Origin.ENVIRONMENT, 1)
     return ContainerReport(
         container=CONTAINER,
@@ -52,7 +52,7 @@ def only(**shares: int) -> list[int]:
 
 
 def test_every_category_is_in_one_term() -> None:
-    """So that the shares of the terms add up to 1."""
+    """So the shares of the terms add up to 1."""
     members = [category for _, categories in TERMS.values() for category in categories]
     assert sorted(members) == sorted(Category)
 
@@ -60,10 +60,10 @@ def test_every_category_is_in_one_term() -> None:
 @given(
     histograms, st.sampled_from([3, 4, 16, 64, 192]), st.floats(0.01, 1), st.sampled_from([2, 64])
 )
-def test_something_is_always_kept_and_nothing_is_certain(
+def test_a_prediction_is_a_range_within_bounds(
     samples: list[int], value: int, utilisation: float, cpus: int
 ) -> None:
-    """Any profile: the range has its middle inside, above zero, and below a doubling."""
+    """Any profile: the middle is inside the range, above zero, and below a doubling."""
     for target in (1, 2):
         kept = predict_retained(Situation(tuple(samples), value, utilisation), target, cpus)
         assert 0 < kept.low < kept.mid < kept.high
@@ -71,8 +71,8 @@ def test_something_is_always_kept_and_nothing_is_certain(
 
 
 @given(histograms)
-def test_fewer_samples_of_the_same_profile_are_less_sure(samples: list[int]) -> None:
-    """The range of a tenth as many samples holds that of all of them."""
+def test_fewer_samples_give_a_wider_range(samples: list[int]) -> None:
+    """The range of a tenth of the samples contains that of all of them."""
     many = predict_retained(Situation(tuple(10 * n for n in samples), 64, 0.3), 1, 2)
     few = predict_retained(Situation(tuple(samples), 64, 0.3), 1, 2)
     assert few.mid == pytest.approx(many.mid)
@@ -80,8 +80,8 @@ def test_fewer_samples_of_the_same_profile_are_less_sure(samples: list[int]) -> 
     assert few.high >= many.high
 
 
-def test_looking_for_work_is_saved_and_computing_is_not() -> None:
-    """The two ends: a program that mostly looks for work, and one that mostly computes."""
+def test_searching_for_work_is_saved_and_computing_is_not() -> None:
+    """The two extremes: a program that mostly searches for work, and one that mostly computes."""
     idle = predict_retained(
         Situation(tuple(only(SCHED_FIND_WORK=400, SCHED_WAKE=300, USER=300)), 64, 0.4), 1, 2
     )
@@ -90,16 +90,17 @@ def test_looking_for_work_is_saved_and_computing_is_not() -> None:
     assert busy.mid > 0.85
 
 
-def test_a_larger_host_is_less_sure() -> None:
-    """Nobody has calibrated it: the range holds what fewer CPUs at once would do, and what not."""
+def test_a_larger_host_gives_a_wider_range() -> None:
+    """Larger hosts were not calibrated: the range includes the effect of fewer CPUs at once, and
+    its absence."""
     situation = Situation(tuple(only(SCHED_FIND_WORK=200, SCHED_WAKE=200, USER=600)), 64, 0.3)
     here, there = (predict_retained(situation, 2, cpus) for cpus in (2, 64))
     assert there.low < here.low
     assert there.high / there.low > here.high / here.low
 
 
-def test_a_small_step_changes_less_on_a_larger_host() -> None:
-    """From 9 to 8 is nearly nothing, from 64 to 8 is not."""
+def test_a_small_step_on_a_larger_host_saves_less() -> None:
+    """From 9 to 8 is almost nothing, from 64 to 8 is not."""
     samples = tuple(only(SCHED_FIND_WORK=300, SCHED_WAKE=200, USER=500))
     small, large = (predict_retained(Situation(samples, value, 0.3), 8, 64) for value in (9, 64))
     assert large.mid < small.mid < 1.05
@@ -107,7 +108,7 @@ def test_a_small_step_changes_less_on_a_larger_host() -> None:
 
 @given(histograms, st.sampled_from([0.5, 4.0, 600.0]))
 def test_sources_add_up_to_the_middle(samples: list[int], duration_s: float) -> None:
-    """Largest first, and none is invented."""
+    """Largest first, and no other ones."""
     found = predict_saving(report(samples), 1, 2, duration_s)
     assert found is not None
     assert found.low <= found.mid <= found.high
@@ -117,9 +118,9 @@ def test_sources_add_up_to_the_middle(samples: list[int], duration_s: float) -> 
     assert {source.name for source in found.sources} <= {name for name, _ in TERMS.values()}
 
 
-def test_what_cannot_be_told_is_not() -> None:
-    """Unread, unaccounted, too few samples, no time, or a target above GOMAXPROCS; 0 for no
-    change."""
+def test_no_prediction_without_enough_data() -> None:
+    """No GOMAXPROCS, no CPU time, too few samples, no duration, or a target above GOMAXPROCS; 0 for
+    no change."""
     samples = only(USER=500, SCHED_WAKE=500)
     assert predict_saving(report(samples, value=None), 1, 2, 4.0) is None
     assert predict_saving(replace(report(samples), cpu_ns=None), 1, 2, 4.0) is None
@@ -149,8 +150,8 @@ def cautions(
     return " ".join(found.cautions)
 
 
-def test_cautions_say_where_it_could_hurt() -> None:
-    """Each where it belongs, and none for a program with room that is even."""
+def test_cautions_say_where_a_change_could_hurt() -> None:
+    """Each for its kind of load, and none for an even load with headroom."""
     even = only(USER=500, SCHED_FIND_WORK=500)
     assert cautions(even, 40.0, (250,) * 4) == ""
     assert "bursts" in cautions(even, 40.0, (900, 30, 40, 30))
@@ -172,7 +173,7 @@ def test_cautions_say_where_it_could_hurt() -> None:
         (64, (Binding.QUOTA, Binding.CPUSET), False),
     ],
 )
-def test_two_is_offered_only_where_two_cpus_may_be_used(
+def test_two_is_recommended_only_with_two_cpus(
     host_cpus: int, bound_by: tuple[Binding, ...], offered: bool
 ) -> None:
     """The GC caution recommended GOMAXPROCS=2 on a node or a cpuset of one CPU."""
@@ -182,32 +183,32 @@ def test_two_is_offered_only_where_two_cpus_may_be_used(
     assert ("use GOMAXPROCS=2" in text) is offered
 
 
-def test_all_of_a_limit_in_use_promises_nothing_at_least() -> None:
-    """More work may be waiting: then it uses the same CPU for more of it."""
+def test_a_saturated_limit_promises_no_saving() -> None:
+    """More work may be waiting: then it uses the same CPU for more work."""
     found = predict_saving(report(only(USER=300, SCHED_FIND_WORK=700)), 1, 2, 10.0)
     assert found is not None
     assert found.low <= 0 < found.mid
 
 
 def test_the_numbers_are_those_of_the_runs() -> None:
-    """calibrated.py was written from the table that lies beside it."""
+    """calibrated.py was generated from the table in calibration/data."""
     assert f"from {len(RUNS)} runs" in (calibrated.__doc__ or "")
     above = [r for r in RUNS if r.procs > 1]
     lines = calibrated.RUNS["one"].strip().splitlines()
     assert len(lines) == len(above)
 
 
-def test_no_false_alarm_and_hardly_a_miss_on_the_runs_of_the_fit() -> None:
-    """At least 100 runs, matched and mismatched, through the real rules."""
+def test_no_false_alarm_and_few_misses_on_the_fitted_runs() -> None:
+    """At least 100 runs, with and without a mismatch, through the real rules."""
     found = score(list(judge(RUNS)))
     assert found.matched + found.worthwhile >= 100
     assert found.false_alarms == 0
     assert found.missed <= 0.02 * found.worthwhile
-    assert found.not_warned <= 0.10 * found.worthwhile  # the range of the saving holds a loss
+    assert found.not_warned <= 0.10 * found.worthwhile  # the range of the saving includes a loss
 
 
-def test_no_false_alarm_and_hardly_a_miss_on_workloads_that_were_held_out() -> None:
-    """None of them, nor a variant, is in the fit."""
+def test_no_false_alarm_and_few_misses_on_held_out_workloads() -> None:
+    """The fit includes neither these workloads nor variants of them."""
     assert not {row.workload for row in HELD_OUT} & {row.workload for row in RUNS}
     found = score(list(judge(HELD_OUT)))
     assert found.false_alarms == 0
@@ -216,16 +217,16 @@ def test_no_false_alarm_and_hardly_a_miss_on_workloads_that_were_held_out() -> N
     assert found.not_warned <= 0.12 * found.worthwhile
 
 
-def test_a_warning_never_promises_what_may_be_a_loss() -> None:
-    """ "1.05 cores, -0.97 to 1.70" is no warning, whatever else is found."""
+def test_a_warning_never_promises_a_possible_loss() -> None:
+    """ "1.05 cores, -0.97 to 1.70" is no warning, whatever other findings there are."""
     judged = [*judge(RUNS), *judge(HELD_OUT)]
-    in_doubt = [e for e in judged if e.told & {"GT001", "GT003"} and (e.low or 0.0) < 0]
+    in_doubt = [e for e in judged if e.codes & {"GT001", "GT003"} and (e.low or 0.0) < 0]
     assert in_doubt
-    assert not any(each.warned for each in in_doubt if "GT007" not in each.told)
+    assert not any(each.warned for each in in_doubt if "GT007" not in each.codes)
 
 
-def test_predictions_hold_on_workloads_that_were_held_out() -> None:
-    """Nearly as docs/saving.md has it: 91 % within the range, the middle off by 10.3 %."""
+def test_predictions_hold_on_held_out_workloads() -> None:
+    """Close to docs/saving.md: 91 % within the range, the middle off by 10.3 %."""
     found = score(list(judge(HELD_OUT)))
     assert found.predicted >= 40
     assert found.within >= 0.85

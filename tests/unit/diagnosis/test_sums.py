@@ -1,4 +1,4 @@
-"""Windows of one container, added up."""
+"""Sums of windows of one container."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def total(*windows: WindowSum) -> WindowSum:
     return sum(windows, start=NO_WINDOWS)
 
 
-def test_one_window_says_what_its_report_says() -> None:
-    """Samples, counters and CPU time of the window; its use is the sum and the peak at once."""
+def test_one_window_has_the_values_of_its_report() -> None:
+    """Samples, counters and CPU time of the window; its usage is both the sum and the peak."""
     found = one_window(replace(REPORT, process_samples=(REPORT.samples,)), 10.0, 5 * 10**9)
     assert (found.windows, found.duration_s, found.cpu_ns) == (1, 10.0, 5 * 10**9)
     assert found.samples == REPORT.samples
@@ -30,13 +30,13 @@ def test_one_window_says_what_its_report_says() -> None:
     assert (found.peak_cores, found.cores, found.cores_squared) == (0.5, 0.5, 0.25)
 
 
-def test_a_window_without_time_has_no_use() -> None:
-    """Nothing is divided by zero."""
+def test_a_window_of_no_duration_has_no_usage() -> None:
+    """No division by zero."""
     assert one_window(REPORT, 0.0, 10**9).cores == 0.0
 
 
 def test_windows_add_up() -> None:
-    """Everything is a sum but the peak, and adding nothing changes nothing."""
+    """Everything except the peak is a sum, and adding an empty sum changes nothing."""
     low = one_window(replace(REPORT, process_samples=(3,)), 10.0, 10**10)
     high = one_window(
         replace(REPORT, process_samples=(4,), usage=CpuUsage(periods=7)), 20.0, 6 * 10**10
@@ -52,8 +52,9 @@ def test_windows_add_up() -> None:
     assert NO_WINDOWS.samples == 0
 
 
-def test_processes_kept_apart_are_bounded() -> None:
-    """A container that starts a process every second does not grow its sum; known ones count."""
+def test_separately_counted_processes_are_bounded() -> None:
+    """A container that starts a process every second does not make its sum larger; known ones still
+    count."""
     first, *more = [WindowSum(process_samples={(pid, 1): 1}) for pid in range(100)]
     both = total(first, *more, first)
     assert len(both.process_samples) == 64

@@ -1,4 +1,4 @@
-"""Which findings are asked not to be told."""
+"""Suppression of findings by flags and annotations."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ from tests.unit.diagnosis.test_context import CONTAINER, POD, context
         ("a*?", "a", False),
     ],
 )
-def test_a_pattern_is_of_the_whole_name(pattern: str, name: str, is_whole: bool) -> None:
+def test_a_pattern_matches_the_whole_name(pattern: str, name: str, is_whole: bool) -> None:
     """* is any text, ? one character."""
     assert matches(pattern, name) is is_whole
 
 
 @given(st.text("ab*?", max_size=6), st.text("ab", max_size=6))
-def test_patterns_mean_what_they_are_defined_as(pattern: str, name: str) -> None:
-    """Against the definition itself, by its first character."""
+def test_patterns_follow_their_definition(pattern: str, name: str) -> None:
+    """Compared with a recursive definition by the first character."""
 
     def defined(p: str, n: str) -> bool:
         if not p:
@@ -88,7 +88,7 @@ def test_patterns_mean_what_they_are_defined_as(pattern: str, name: str) -> None
         ("GT001@" + "x" * 4096, Suppression("GT001", "", "x" * 4096)),
     ],
 )
-def test_what_can_be_suppressed(text: str, suppression: Suppression) -> None:
+def test_valid_suppressions(text: str, suppression: Suppression) -> None:
     """CODE, /CAUSE and @NAME."""
     assert parse_suppression(text) == suppression
 
@@ -97,14 +97,14 @@ def test_what_can_be_suppressed(text: str, suppression: Suppression) -> None:
     "text",
     ["", "GT999", "gt001", "GT001/", "GT001/none", "GT001@", "GT001@" + "x" * 4097, "/call"],
 )
-def test_what_cannot_be_suppressed(text: str) -> None:
-    """Each is refused, not passed over."""
+def test_invalid_suppressions(text: str) -> None:
+    """Each is refused, not ignored."""
     with pytest.raises(ParseError):
         parse_suppression(text)
 
 
-def test_an_annotation_is_a_list_about_its_own_pod() -> None:
-    """Empty words are none; a name or a text without end is refused."""
+def test_an_annotation_is_a_list_for_its_own_pod() -> None:
+    """Empty items are ignored; a name, or a text that is too long, is refused."""
     both = (Suppression("GT002", "", "*"), Suppression("GT001", "call", "*"))
     assert parse_annotation("GT002, GT001/call") == both
     assert parse_annotation(" , GT002,, GT001/call,") == both
@@ -115,8 +115,8 @@ def test_an_annotation_is_a_list_about_its_own_pod() -> None:
             parse_annotation(text)
 
 
-def test_a_container_answers_to_each_of_its_names() -> None:
-    """Those that it has; of a pod also the pod's path and its workload."""
+def test_a_container_matches_each_of_its_names() -> None:
+    """For a pod also the pod's path and its workload."""
     container = replace(
         CONTAINER, unit="api.service", container_id="0123", pod=POD, name="shop/api-1/api"
     )
@@ -128,28 +128,28 @@ def test_a_container_answers_to_each_of_its_names() -> None:
     assert names(context().report) == ["api", "/kubepods/pod1/c", "1", "api"]
 
 
-def test_findings_are_left_out_by_code_cause_and_name() -> None:
-    """And only those; their codes are kept, sorted and once."""
+def test_findings_are_suppressed_by_code_cause_and_name() -> None:
+    """The codes of the suppressed ones are kept, sorted and unique."""
     seen = context(SCHED_FIND_WORK=500, CGO=500)
-    told = replace(seen.report, findings=judge(seen)[1])
-    assert [finding.code for finding in told.findings] == ["GT001", "GT013"]
-    costly, cgo = told.findings
-    assert covers(Suppression("GT001"), costly, told)
-    assert covers(Suppression("GT001", "environment"), costly, told)
-    assert not covers(Suppression("GT001", "call"), costly, told)
-    assert not covers(Suppression("GT013", "call"), cgo, told)
-    assert not covers(Suppression("GT013"), costly, told)
-    assert covers(Suppression("GT001", "", "ap?"), costly, told)
-    assert not covers(Suppression("GT001", "", "web"), costly, told)
+    judged = replace(seen.report, findings=judge(seen)[1])
+    assert [finding.code for finding in judged.findings] == ["GT001", "GT013"]
+    costly, cgo = judged.findings
+    assert covers(Suppression("GT001"), costly, judged)
+    assert covers(Suppression("GT001", "environment"), costly, judged)
+    assert not covers(Suppression("GT001", "call"), costly, judged)
+    assert not covers(Suppression("GT013", "call"), cgo, judged)
+    assert not covers(Suppression("GT013"), costly, judged)
+    assert covers(Suppression("GT001", "", "ap?"), costly, judged)
+    assert not covers(Suppression("GT001", "", "web"), costly, judged)
 
-    without = suppressed(told, [Suppression("GT013")])
+    without = suppressed(judged, [Suppression("GT013")])
     assert (without.findings, without.suppressed) == ((costly,), ("GT013",))
     again = suppressed(without, [Suppression("GT013"), Suppression("GT001")])
     assert (again.findings, again.suppressed) == ((), ("GT001", "GT013"))
     many = tuple(f"GT{number:03}" for number in range(2, 13))
-    more = suppressed(replace(told, suppressed=many[::-1]), [Suppression("GT013")])
+    more = suppressed(replace(judged, suppressed=many[::-1]), [Suppression("GT013")])
     assert more.suppressed == (*many, "GT013")
-    assert suppressed(told, []) is told
-    assert suppressed(told, [Suppression("GT002")]) is told
-    quiet = replace(told, findings=())
+    assert suppressed(judged, []) is judged
+    assert suppressed(judged, [Suppression("GT002")]) is judged
+    quiet = replace(judged, findings=())
     assert suppressed(quiet, [Suppression("GT001")]) is quiet

@@ -59,7 +59,7 @@ def test_functions_are_counted_flat_and_cumulative(
     given_profile: Profile, count: int, data: st.DataObject
 ) -> None:
     """Flat: the innermost frame outside the kernel. Cumulative: once for each sample whose stack
-    has the function, however often. Kernel frames never count. Rows not asked for are left out."""
+    has the function, however often. Kernel frames never count. Other rows are ignored."""
     chosen = data.draw(st.sets(st.integers(0, max(len(given_profile) - 1, 0))))
     rows = np.array(sorted(r for r in chosen if r < len(given_profile)), np.int64)
     flat, cumulative = Counter[str](), Counter[str]()
@@ -84,6 +84,6 @@ def test_functions_are_counted_flat_and_cumulative(
 
 @given(profiles())
 def test_order_does_not_depend_on_the_order_of_rows(given_profile: Profile) -> None:
-    """The same table comes out of the same rows in another order: equal weights go by name."""
+    """The same rows in another order give the same table: equal weights are sorted by name."""
     rows = np.arange(len(given_profile), dtype=np.int64)
     assert top_functions(given_profile, rows, 9) == top_functions(given_profile, rows[::-1], 9)

@@ -1,4 +1,4 @@
-"""Samples of a window, and those that an OTLP message says, in a form that can be compared."""
+"""The samples of a window and of an OTLP message, in a form that can be compared."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Key = tuple[str, str, Any, tuple[tuple[int, tuple[tuple[str, str, int], ...]], .
 
 
 def value(any_value: Any, texts: Sequence[str] = ()) -> Any:
-    """Collectors put even the texts of a resource into the dictionary."""
+    """Resolves texts: Collectors move even the texts of a resource into the dictionary."""
     kind = any_value.WhichOneof("value")
     if kind == "array_value":
         return [value(item, texts) for item in any_value.array_value.values]
@@ -45,7 +45,7 @@ def attributes(request: Request, indices: Sequence[int]) -> dict[str, Any]:
 
 
 def samples_received(request: Request) -> Counter[Key]:
-    """What the samples of a message say when all their indices are followed."""
+    """The samples of a message, with all indices resolved."""
     tables = request.dictionary
     text = tables.string_table
     found: Counter[Key] = Counter()

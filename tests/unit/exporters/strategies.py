@@ -32,10 +32,10 @@ from hypothesis import strategies as st
 
 from .windows import Load, Run, Setting, build_window
 
-# Names as strangers choose them: a surrogate is what an undecodable byte becomes in Python.
+# Names as an attacker chooses them: an undecodable byte becomes a surrogate in Python.
 unhurried = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)  # a loaded machine is no failure
+)  # a slow, loaded machine is no failure
 
 NASTY = (
     "",

@@ -4,8 +4,10 @@ import pytest
 from gotax.exporters.backoff import BackOff
 
 
-def test_delays_double_up_to_the_last_and_begin_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half of each is drawn at random, and one success forgets all failures."""
+def test_delays_double_to_a_maximum_and_restart_after_success(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Half of each delay is random, and one success resets the failures."""
     drawn: list[tuple[float, float]] = []
 
     def uniform(low: float, high: float) -> float:
@@ -24,8 +26,8 @@ def test_delays_double_up_to_the_last_and_begin_again(monkeypatch: pytest.Monkey
     assert drawn[-1] == (0.25, 0.5)
 
 
-def test_a_service_that_is_away_for_years_has_the_last_delay() -> None:
-    """No power of two overflows."""
+def test_the_delay_stays_at_its_maximum_after_many_failures() -> None:
+    """The power of two does not overflow."""
     back_off = BackOff(0.5, 60.0)
     for _ in range(5000):
         back_off.fail()

@@ -35,7 +35,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture(autouse=True)
 def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever proxy this machine has, it is not for these."""
+    """The proxy settings of this machine do not apply to these tests."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -50,13 +50,13 @@ def pem(folder: Path, name: str, blob: trustme.Blob) -> str:
 
 
 class Answering(grpc.GenericRpcHandler):
-    """Answers with what it was sent, or as it was told; ``seen`` are the calls' headers."""
+    """Sends its request back, or what it is given; ``seen`` are the calls' headers."""
 
     def __init__(self) -> None:
         self.seen: list[dict[str, str | bytes]] = []
         self.code = grpc.StatusCode.OK
         self.details = ""
-        self.free = threading.Event()  # every answer waits for it
+        self.free = threading.Event()  # every response waits for it
         self.free.set()
 
     def service(self, details: grpc.HandlerCallDetails) -> Any:
@@ -114,7 +114,7 @@ def failure(call: GrpcCall | HttpCall, timeout_s: float = PATIENCE_S) -> Deliver
 def test_grpc_carries_bytes_and_headers(
     tmp_path: Path, grpc_server: Callable[..., GrpcServer]
 ) -> None:
-    """The body as it is, the token and the headers beside it."""
+    """The body is unchanged; token and headers are sent as metadata."""
     (tmp_path / "token").write_text("t0ken")
     server = grpc_server()
     call = grpc_call(
@@ -129,8 +129,8 @@ def test_grpc_carries_bytes_and_headers(
     call.abort()
 
 
-def test_grpc_without_a_server_is_unavailable_at_once() -> None:
-    """Not only after the deadline, which is far away: another reason would say so."""
+def test_grpc_without_a_server_fails_at_once() -> None:
+    """It does not wait for the deadline, which would give another reason."""
     with socket.socket() as free:
         free.bind((LOCAL, 0))
         port = free.getsockname()[1]
@@ -140,8 +140,8 @@ def test_grpc_without_a_server_is_unavailable_at_once() -> None:
     call.abort()
 
 
-def test_grpc_comes_back_after_a_restart(grpc_server: Callable[..., GrpcServer]) -> None:
-    """The same channel finds the server that took the place of the old one."""
+def test_grpc_reconnects_after_a_server_restart(grpc_server: Callable[..., GrpcServer]) -> None:
+    """The same channel finds the new server at the old address."""
     server = grpc_server()
     call = grpc_call(server.port)
     call(b"1", PATIENCE_S)
@@ -160,7 +160,7 @@ def test_grpc_comes_back_after_a_restart(grpc_server: Callable[..., GrpcServer])
 
 
 def test_grpc_has_a_deadline(grpc_server: Callable[..., GrpcServer]) -> None:
-    """A server that takes its time is left."""
+    """A call to a server that does not answer in time ends."""
     server = grpc_server()
     server.answering.free.clear()
     call = grpc_call(server.port)
@@ -186,7 +186,7 @@ def test_grpc_has_a_deadline(grpc_server: Callable[..., GrpcServer]) -> None:
         (grpc.StatusCode.UNIMPLEMENTED, "no", "unimplemented", True),
     ],
 )
-def test_grpc_codes_say_whether_to_try_again(
+def test_grpc_codes_decide_about_a_retry(
     grpc_server: Callable[..., GrpcServer],
     code: grpc.StatusCode,
     details: str,
@@ -203,10 +203,10 @@ def test_grpc_codes_say_whether_to_try_again(
     call.abort()
 
 
-def test_grpc_with_tls_and_a_certificate_of_our_own(
+def test_grpc_with_tls_and_a_client_certificate(
     tmp_path: Path, authority: trustme.CA, grpc_server: Callable[..., GrpcServer]
 ) -> None:
-    """Mutual TLS works, and without our certificate nothing does."""
+    """Mutual TLS works; without the client certificate the call fails."""
     server = grpc_server(server_credentials(authority, mutual=True))
     ca = pem(tmp_path, "ca.pem", authority.cert_pem)
     own = authority.issue_cert("agent.example")
@@ -229,13 +229,13 @@ def server_credentials(authority: trustme.CA, *, mutual: bool) -> grpc.ServerCre
     )
 
 
-def test_grpc_takes_up_certificates_that_were_rotated(
+def test_grpc_uses_rotated_certificates(
     tmp_path: Path, authority: trustme.CA, grpc_server: Callable[..., GrpcServer]
 ) -> None:
-    """Wrong ones first, right ones in their place: no restart."""
+    """The first ones are wrong. After they are replaced the call works without a restart."""
     server = grpc_server(server_credentials(authority, mutual=False))
-    stranger = trustme.CA()
-    ca = pem(tmp_path, "ca.pem", stranger.cert_pem)
+    other = trustme.CA()
+    ca = pem(tmp_path, "ca.pem", other.cert_pem)
     call = grpc_call(server.port, Credentials(ca=ca), "https")
     assert failure(call).reason == "unavailable"
     pem(tmp_path, "ca.pem", authority.cert_pem)
@@ -243,10 +243,10 @@ def test_grpc_takes_up_certificates_that_were_rotated(
     call.abort()
 
 
-def test_grpc_with_a_token_that_is_gone_waits_for_it(
+def test_grpc_without_its_token_file_is_retried(
     tmp_path: Path, grpc_server: Callable[..., GrpcServer]
 ) -> None:
-    """Not final: it is tried again with the next call."""
+    """The error is not final: the next call tries again."""
     server = grpc_server()
     call = grpc_call(server.port, Credentials(token_file=str(tmp_path / "token")))
     error = failure(call)
@@ -256,7 +256,7 @@ def test_grpc_with_a_token_that_is_gone_waits_for_it(
     call.abort()
 
 
-def test_grpc_ends_a_call_when_it_is_aborted(grpc_server: Callable[..., GrpcServer]) -> None:
+def test_grpc_abort_ends_a_call(grpc_server: Callable[..., GrpcServer]) -> None:
     """From another thread, and no call follows."""
     server = grpc_server()
     server.answering.free.clear()
@@ -269,10 +269,10 @@ def test_grpc_ends_a_call_when_it_is_aborted(grpc_server: Callable[..., GrpcServ
 
 
 @pytest.mark.parametrize(("compression", "fits"), [(GZIP, True), (None, False)])
-def test_grpc_compresses_where_it_is_worth_it(
+def test_grpc_compresses_only_otlp(
     grpc_server: Callable[..., GrpcServer], compression: grpc.Compression | None, fits: bool
 ) -> None:
-    """Counted on the wire: pprof is compressed already, OTLP is not."""
+    """Measured on the wire: pprof is compressed already, OTLP is not."""
     server = grpc_server()
     sent: list[int] = []
 
@@ -297,11 +297,11 @@ def copy(source: socket.socket, target: socket.socket, counts: list[int]) -> Non
             counts.append(len(data))
             target.sendall(data)
     except OSError:
-        pass  # one side has left
+        pass  # one side has closed the connection
 
 
-def test_grpc_has_no_paths() -> None:
-    """It would be ignored, so it is refused."""
+def test_grpc_refuses_a_path() -> None:
+    """It would have no effect."""
     with pytest.raises(UserError, match="no path"):
         GrpcCall(parse_endpoint("https://gateway/otlp", 4317), METHOD)
 
@@ -326,7 +326,7 @@ class HttpServer(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        pass  # a client that left is part of the tests
+        pass  # some tests close the connection early
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -369,7 +369,8 @@ def http_call(url: str, credentials: Credentials | None = None) -> HttpCall:
 def test_http_carries_bytes_and_headers(
     tmp_path: Path, http_server: Callable[..., HttpServer]
 ) -> None:
-    """Below the path of the endpoint; the protocol's headers win over the user's."""
+    """The request goes below the path of the endpoint; the protocol's headers override the
+    user's."""
     (tmp_path / "token").write_text("t0ken")
     server = http_server()
     headers = (("x-scope-orgid", "a"), ("content-type", "mine"))
@@ -383,7 +384,7 @@ def test_http_carries_bytes_and_headers(
 
 
 def test_http_a_login_page_is_no_success(http_server: Callable[..., HttpServer]) -> None:
-    """200 is not enough: whoever answers in another language has not taken anything."""
+    """Status 200 is not enough: the content type must be that of the protocol."""
     server = http_server()
     server.content_type, server.answer = "text/html", b"<html>Please log in"
     error = failure(http_call(f"http://{LOCAL}:{server.server_port}"))
@@ -396,10 +397,10 @@ STATUSES |= dict.fromkeys((408, 429, 502, 503, 504), False)
 
 
 @pytest.mark.parametrize(("status", "is_final"), STATUSES.items())
-def test_http_statuses_say_whether_to_try_again(
+def test_http_statuses_decide_about_a_retry(
     http_server: Callable[..., HttpServer], status: int, is_final: bool
 ) -> None:
-    """A redirection is not followed: it may lead anywhere, with our token."""
+    """A redirection is not followed: it could send the token to another server."""
     server = http_server()
     server.status = status
     server.answer = b'{"code":"some_code","message":"two\\nlines"}'
@@ -417,17 +418,17 @@ def test_http_statuses_say_whether_to_try_again(
 def test_http_retry_after(
     http_server: Callable[..., HttpServer], header: str, seconds: float
 ) -> None:
-    """Kept to within an hour; nonsense is nothing."""
+    """At most an hour; an invalid value counts as 0."""
     server = http_server()
     server.status, server.headers = 429, (("Retry-After", header),)
     assert failure(http_call(f"http://{LOCAL}:{server.server_port}")).after_s == seconds
 
 
 @pytest.mark.parametrize("answer", [b"", b"<html>" * 1000, b"\xff\xfe", b"[]", b"[" * 60000])
-def test_http_any_answer_makes_a_short_message(
+def test_http_any_response_gives_a_short_message(
     http_server: Callable[..., HttpServer], answer: bytes
 ) -> None:
-    """What a proxy says instead of the server is cut, and never an exception of ours."""
+    """The response of a proxy is shortened, and never raises another exception."""
     server = http_server()
     server.status, server.answer = 400, answer
     assert len(str(failure(http_call(f"http://{LOCAL}:{server.server_port}")))) < 700
@@ -436,7 +437,7 @@ def test_http_any_answer_makes_a_short_message(
 def test_http_with_tls_and_rotation(
     tmp_path: Path, authority: trustme.CA, http_server: Callable[..., HttpServer]
 ) -> None:
-    """Mutual TLS; a wrong authority is refused until its file changes."""
+    """Mutual TLS; a server with another authority is refused until the CA file changes."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(LOCAL).configure_cert(context)
     authority.configure_trust(context)
@@ -459,7 +460,7 @@ def test_http_with_tls_and_rotation(
 
 
 class Socket:
-    """A server that does what it is told with each connection."""
+    """A server that handles each connection with the given function."""
 
     def __init__(self, act: Callable[[socket.socket], None]) -> None:
         self._act = act
@@ -484,7 +485,7 @@ class Socket:
 
 
 def drip(connection: socket.socket) -> None:
-    """A byte at a time, for ever: no read ever times out."""
+    """Sends a byte at a time, forever: no single read times out."""
     connection.recv(65536)
     connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
     while True:
@@ -515,7 +516,7 @@ def garbage(connection: socket.socket) -> None:
     ],
 )
 def test_http_survives_any_server(act: Callable[[socket.socket], None], reason: str) -> None:
-    """A call ends at its deadline whatever the other side does."""
+    """A call ends at its deadline whatever the server does."""
     server = Socket(act)
     began = time.monotonic()
     error = failure(http_call(f"http://{LOCAL}:{server.port}"), 0.5)
@@ -524,7 +525,7 @@ def test_http_survives_any_server(act: Callable[[socket.socket], None], reason: 
     server.close()
 
 
-def test_http_ends_a_call_when_it_is_aborted() -> None:
+def test_http_abort_ends_a_call() -> None:
     """From another thread, and no call follows."""
     server = Socket(drip)
     call = http_call(f"http://{LOCAL}:{server.port}")
@@ -536,10 +537,10 @@ def test_http_ends_a_call_when_it_is_aborted() -> None:
     server.close()
 
 
-def test_http_goes_by_way_of_a_proxy(
+def test_http_uses_a_proxy(
     monkeypatch: pytest.MonkeyPatch, http_server: Callable[..., HttpServer]
 ) -> None:
-    """HTTP_PROXY is asked for the whole address; NO_PROXY excepts."""
+    """The request to HTTP_PROXY has the whole URL; NO_PROXY makes exceptions."""
     proxy = http_server()
     monkeypatch.setenv("http_proxy", f"http://{LOCAL}:{proxy.server_port}")
     http_call("http://pyroscope.invalid:4040")(b"1", PATIENCE_S)
@@ -550,10 +551,10 @@ def test_http_goes_by_way_of_a_proxy(
     assert (len(proxy.seen), len(server.seen)) == (1, 1)
 
 
-def test_a_proxy_may_want_a_login(
+def test_a_proxy_with_a_login(
     monkeypatch: pytest.MonkeyPatch, http_server: Callable[..., HttpServer]
 ) -> None:
-    """``NAME:PASSWORD@`` before its host, percent-encoded; the scheme may be left out."""
+    """``NAME:PASSWORD@`` before its host, percent-encoded; the scheme is optional."""
     proxy = http_server()
     monkeypatch.setenv("http_proxy", f"Aladdin:open%20sesame@{LOCAL}:{proxy.server_port}")
     http_call("http://pyroscope.invalid:4040")(b"1", 5)
@@ -564,19 +565,19 @@ def test_a_proxy_may_want_a_login(
 @pytest.mark.parametrize(
     "proxy", ["http://p:x", "socks5://p:1", "https://p:1", "http://", "http://me:hunter2@p:x"]
 )
-def test_a_proxy_that_is_none_is_a_sentence(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+def test_an_invalid_proxy_is_an_error(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     """At the start, with the variable's name and without the password."""
     monkeypatch.setenv("https_proxy", proxy)
     with pytest.raises(UserError, match=r"HTTPS_PROXY.* write http://PROXY:3128") as caught:
         http_call("https://pyroscope.invalid:4040")
     assert "hunter2" not in str(caught.value)
-    http_call("http://pyroscope.invalid:4040")  # it is not for this one
+    http_call("http://pyroscope.invalid:4040")  # it does not apply to this endpoint
 
 
 def test_https_tunnels_through_a_proxy(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, authority: trustme.CA
 ) -> None:
-    """HTTPS_PROXY sees the name of the host and nothing of what is said."""
+    """HTTPS_PROXY sees the name of the host, and the rest only encrypted."""
     asked: list[bytes] = []
 
     def refuse(connection: socket.socket) -> None:

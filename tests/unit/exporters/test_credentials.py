@@ -23,19 +23,19 @@ from gotax.exporters.credentials import (
     ],
 )
 def test_headers(text: str, expected: tuple[str, str]) -> None:
-    """Names are in lower case, as HTTP/2 wants them."""
+    """Names are in lower case, as HTTP/2 requires."""
     assert parse_header(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "a", "=b", "a b=c", "a=\r\nb: c", "a=\u00e9", "\u00e9=a"])
-def test_what_is_no_header_is_refused(text: str) -> None:
-    """A line break would begin another header."""
+def test_invalid_headers_are_refused(text: str) -> None:
+    """A line break would start another header."""
     with pytest.raises(UserError):
         parse_header(text)
 
 
-def test_a_token_is_read_anew_at_each_call(tmp_path: Path) -> None:
-    """Kubernetes rotates them in place."""
+def test_a_token_is_read_again_for_each_call(tmp_path: Path) -> None:
+    """Kubernetes rotates tokens in place."""
     file = tmp_path / "token"
     credentials = Credentials(token_file=str(file), headers=(("a", "b"),))
     file.write_text("one\n")
@@ -45,7 +45,7 @@ def test_a_token_is_read_anew_at_each_call(tmp_path: Path) -> None:
 
 
 def test_a_token_may_be_a_password(tmp_path: Path) -> None:
-    """As Grafana Cloud has it: a number as user, a token as password (RFC 7617's example)."""
+    """As for Grafana Cloud: a number as user, a token as password (RFC 7617's example)."""
     (tmp_path / "token").write_text("open sesame")
     credentials = Credentials(token_file=str(tmp_path / "token"), user="Aladdin")
     expected = ("authorization", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==")
@@ -54,14 +54,14 @@ def test_a_token_may_be_a_password(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"a\nb", b"\xff\xfe", b"x" * 9000])
 def test_a_file_without_a_token_is_an_error(tmp_path: Path, content: bytes) -> None:
-    """An empty header would be refused far away, without a reason; two lines would be two."""
+    """An empty header would be refused by the server without a reason; so would two lines."""
     (tmp_path / "token").write_bytes(content)
     with pytest.raises(UserError, match="holds no token"):
         read_headers(Credentials(token_file=str(tmp_path / "token")))
 
 
 def test_missing_files_are_found_at_the_start(tmp_path: Path) -> None:
-    """Not at the first call, minutes later."""
+    """Not only at the first call, minutes later."""
     gone = str(tmp_path / "gone")
     for credentials in (
         *(Credentials(ca=gone), Credentials(certificate=gone), Credentials(key=gone)),
@@ -72,8 +72,8 @@ def test_missing_files_are_found_at_the_start(tmp_path: Path) -> None:
     require_readable(Credentials())
 
 
-def test_a_file_that_is_too_large_is_not_cut(tmp_path: Path) -> None:
-    """Half a bundle of authorities would refuse some servers and not others."""
+def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    """It is not cut: half a bundle of authorities would refuse some servers."""
     file = tmp_path / "ca.pem"
     file.write_bytes(b"x" * (1 << 20))
     assert len(read_file(str(file))) == 1 << 20
@@ -84,7 +84,7 @@ def test_a_file_that_is_too_large_is_not_cut(tmp_path: Path) -> None:
 
 
 def test_the_stamp_changes_with_the_files(tmp_path: Path) -> None:
-    """Also when a file is replaced by one of the same size, or goes."""
+    """Also when a file is deleted, or replaced by one of the same size."""
     ca = tmp_path / "ca.pem"
     credentials = Credentials(ca=str(ca))
     ca.write_text("one")

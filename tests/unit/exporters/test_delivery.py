@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from gotax.exporters.backends.account import Account
 from gotax.exporters.backends.containerprofile import Batch
-from gotax.exporters.backends.delivery import Delivery, DeliveryError, Patience
+from gotax.exporters.backends.delivery import Delivery, DeliveryError, DeliveryLimits
 from gotax.exporters.backends.metrics import BACKEND_SENT, METRICS
 from gotax.exporters.metrics.family import Instrumented
 from gotax.window import Window
@@ -18,21 +18,22 @@ from tests.patience import PATIENCE_S
 
 from .windows import build_window, fitting_load, mismatch_load, native_load, oversized_load
 
-QUICK = Patience(
+QUICK = DeliveryLimits(
     call_s=1.0,
     first_delay_s=0.01,
     last_delay_s=0.05,
     windows=4,
     backlog_bytes=1000,
     age_s=30.0,
-    farewell_s=0.3,
+    close_s=0.3,
 )
 THREE = build_window(oversized_load(), fitting_load(), mismatch_load(), native_load())
 """Three profiles: the fourth container is not Go."""
 
 
 class Receiver:
-    """A backend in memory. ``answers`` are errors or counts of what is turned away; then all 0."""
+    """A backend in memory. ``answers`` are errors or numbers of refused profiles; after that all
+    0."""
 
     name = "receiver"
     max_bytes = 500
@@ -75,8 +76,8 @@ class Receiver:
 def opened() -> Iterator[Callable[..., Delivery]]:
     deliveries: list[Delivery] = []
 
-    def make(receiver: Receiver, patience: Patience = QUICK) -> Delivery:
-        deliveries.append(Delivery(receiver, patience))
+    def make(receiver: Receiver, limits: DeliveryLimits = QUICK) -> Delivery:
+        deliveries.append(Delivery(receiver, limits))
         return deliveries[-1]
 
     yield make
@@ -96,16 +97,16 @@ def settled(delivery: Delivery) -> Account:
     return delivery.account()
 
 
-def away(reason: str = "unavailable", after_s: float = 0.0) -> DeliveryError:
-    return DeliveryError(reason, "nobody there", after_s=after_s)
+def down(reason: str = "unavailable", after_s: float = 0.0) -> DeliveryError:
+    return DeliveryError(reason, "no answer", after_s=after_s)
 
 
 def final(reason: str = "invalid-argument") -> DeliveryError:
     return DeliveryError(reason, "never", is_final=True)
 
 
-def test_what_is_published_arrives_in_order(opened: Callable[..., Delivery]) -> None:
-    """Every profile counts as sent once the backend has taken it."""
+def test_published_windows_arrive_in_order(opened: Callable[..., Delivery]) -> None:
+    """Every profile counts as sent after the backend has accepted it."""
     receiver = Receiver()
     delivery = opened(receiver)
     for _ in range(3):
@@ -117,20 +118,20 @@ def test_what_is_published_arrives_in_order(opened: Callable[..., Delivery]) -> 
     assert [batch.body[0] for batch in receiver.taken] == [0, 1, 2]
 
 
-def test_a_delivery_has_its_metrics(opened: Callable[..., Delivery]) -> None:
-    """An exporter that /metrics asks, and the numbers are those of its account."""
+def test_a_delivery_has_metrics(opened: Callable[..., Delivery]) -> None:
+    """It is an instrumented exporter, and the values are those of its account."""
     delivery = opened(Receiver())
     delivery.publish(THREE)
     settled(delivery)
     assert isinstance(delivery, Instrumented)
-    told = {family.metric: list(family.samples) for family in delivery.families()}
-    assert tuple(told) == METRICS
-    assert told[BACKEND_SENT] == [(("receiver",), 3)]
+    families = {family.metric: list(family.samples) for family in delivery.families()}
+    assert tuple(families) == METRICS
+    assert families[BACKEND_SENT] == [(("receiver",), 3)]
 
 
-def test_a_backend_that_is_away_is_asked_again(opened: Callable[..., Delivery]) -> None:
-    """The same batch, until it is taken; each failed call counts under its reason."""
-    receiver = Receiver(away(), away("deadline-exceeded"), away())
+def test_a_failed_batch_is_sent_again(opened: Callable[..., Delivery]) -> None:
+    """The same batch, until it is accepted; each failed call counts under its reason."""
+    receiver = Receiver(down(), down("deadline-exceeded"), down())
     delivery = opened(receiver)
     delivery.publish(THREE)
     account = settled(delivery)
@@ -140,7 +141,7 @@ def test_a_backend_that_is_away_is_asked_again(opened: Callable[..., Delivery]) 
 
 
 def test_delays_grow_and_are_random(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Doubling from the first to the last, and half of each is drawn at random."""
+    """They double from the first to the last, and half of each is random."""
     drawn: list[tuple[float, float]] = []
 
     def uniform(low: float, high: float) -> float:
@@ -148,7 +149,7 @@ def test_delays_grow_and_are_random(monkeypatch: pytest.MonkeyPatch) -> None:
         return 0.0
 
     monkeypatch.setattr("random.uniform", uniform)
-    delivery = Delivery(Receiver(*[away()] * 5), replace(QUICK, last_delay_s=0.04))
+    delivery = Delivery(Receiver(*[down()] * 5), replace(QUICK, last_delay_s=0.04))
     delivery.publish(THREE)
     settled(delivery)
     delivery.close()
@@ -156,8 +157,8 @@ def test_delays_grow_and_are_random(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_backend_may_ask_for_more_time(opened: Callable[..., Delivery]) -> None:
-    """Retry-After is kept to."""
-    receiver = Receiver(away(after_s=0.3))
+    """Retry-After is respected."""
+    receiver = Receiver(down(after_s=0.3))
     delivery = opened(receiver)
     began = time.monotonic()
     delivery.publish(THREE)
@@ -165,8 +166,10 @@ def test_a_backend_may_ask_for_more_time(opened: Callable[..., Delivery]) -> Non
     assert time.monotonic() - began >= 0.3
 
 
-def test_a_final_no_is_not_asked_twice(opened: Callable[..., Delivery]) -> None:
-    """The batch counts as refused and the next one has its own chance."""
+def test_a_batch_that_is_refused_for_good_is_not_sent_again(
+    opened: Callable[..., Delivery],
+) -> None:
+    """The batch counts as refused, and the next one is sent."""
     receiver = Receiver(final(), final("too-large"))
     delivery = opened(receiver)
     for _ in range(3):
@@ -178,17 +181,17 @@ def test_a_final_no_is_not_asked_twice(opened: Callable[..., Delivery]) -> None:
     assert (account.sent, receiver.calls) == (3, 3)
 
 
-def test_what_a_backend_turns_away_is_not_sent(opened: Callable[..., Delivery]) -> None:
-    """OTLP's partial success: two of three were not taken."""
+def test_refused_profiles_do_not_count_as_sent(opened: Callable[..., Delivery]) -> None:
+    """OTLP's partial success: two of three were refused."""
     delivery = opened(Receiver(2))
     delivery.publish(THREE)
     account = settled(delivery)
     assert (account.sent, account.dropped) == (1, {"partial": 2})
 
 
-def test_a_dead_backend_keeps_a_bounded_backlog(opened: Callable[..., Delivery]) -> None:
-    """The oldest batches make room, and each profile of them is counted."""
-    receiver = Receiver(*[away()] * 100_000, size=300)
+def test_the_backlog_is_bounded(opened: Callable[..., Delivery]) -> None:
+    """The oldest batches are dropped, and each of their profiles is counted."""
+    receiver = Receiver(*[down()] * 100_000, size=300)
     delivery = opened(receiver)
     for number in range(1, 11):
         delivery.publish(THREE)
@@ -200,25 +203,25 @@ def test_a_dead_backend_keeps_a_bounded_backlog(opened: Callable[..., Delivery])
 
 
 def encoded(delivery: Delivery) -> int:
-    """Windows that became batches so far: waiting in the backlog, or dropped from it."""
+    """Batches made so far: waiting in the backlog, or dropped from it."""
     account = delivery.account()
     return account.backlog_bytes // 300 + account.dropped["backlog-full"] // 3
 
 
 def test_batches_expire(opened: Callable[..., Delivery]) -> None:
-    """What has waited for too long is worth nothing to anybody."""
-    delivery = opened(Receiver(*[away()] * 100_000), replace(QUICK, age_s=0.05))
+    """A batch that waited too long is dropped."""
+    delivery = opened(Receiver(*[down()] * 100_000), replace(QUICK, age_s=0.05))
     delivery.publish(THREE)
     assert settled(delivery).dropped == {"expired": 3}
 
 
 def test_publishing_never_waits(opened: Callable[..., Delivery]) -> None:
-    """While a call hangs, windows queue up to their number; then the oldest is dropped."""
+    """While a call blocks, windows queue up to the limit; then the oldest is dropped."""
     receiver = Receiver()
     receiver.free.clear()
     delivery = opened(receiver)
     delivery.publish(THREE)
-    receiver.encoding.wait(PATIENCE_S)  # in the thread's hand, no longer in the queue
+    receiver.encoding.wait(PATIENCE_S)  # taken by the thread, no longer in the queue
     longest = 0.0
     for _ in range(9):
         began = time.perf_counter()
@@ -233,7 +236,7 @@ def test_publishing_never_waits(opened: Callable[..., Delivery]) -> None:
 
 
 def test_a_batch_above_the_backends_limit_is_not_sent(opened: Callable[..., Delivery]) -> None:
-    """It would only be refused."""
+    """It would be refused."""
     receiver = Receiver(size=501)
     delivery = opened(receiver)
     delivery.publish(THREE)
@@ -241,8 +244,8 @@ def test_a_batch_above_the_backends_limit_is_not_sent(opened: Callable[..., Deli
     assert receiver.calls == 0
 
 
-def test_a_limit_lower_than_usual_is_learnt(opened: Callable[..., Delivery]) -> None:
-    """Half of what was too large, but not less than any backend takes."""
+def test_a_lower_limit_of_the_backend_is_learnt(opened: Callable[..., Delivery]) -> None:
+    """Half of the refused size, but not less than the lowest limit of any backend."""
     receiver = Receiver(final("too-large"), final("too-large"), size=300_000)
     receiver.max_bytes = 400_000
     delivery = opened(receiver, replace(QUICK, backlog_bytes=10**6))
@@ -256,7 +259,7 @@ def test_a_limit_lower_than_usual_is_learnt(opened: Callable[..., Delivery]) -> 
 
 
 def test_a_profile_in_two_parts_counts_twice(opened: Callable[..., Delivery]) -> None:
-    """More profiles than expected: the account stays even."""
+    """More profiles than expected: the numbers of the account still add up."""
     receiver = Receiver()
     receiver.profiles = 5
     delivery = opened(receiver)
@@ -266,10 +269,10 @@ def test_a_profile_in_two_parts_counts_twice(opened: Callable[..., Delivery]) ->
     assert (account.taken, account.waiting) == (5, 0)
 
 
-def test_a_fault_in_encoding_costs_one_window(
+def test_an_error_in_encoding_loses_one_window(
     opened: Callable[..., Delivery], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged with its place, counted, and the next window is sent."""
+    """It is logged with its position, counted, and the next window is sent."""
 
     class Faulty(Receiver):
         def batches(self, window: Window) -> Iterator[Batch]:
@@ -285,8 +288,8 @@ def test_a_fault_in_encoding_costs_one_window(
     assert "a fault of ours" in caplog.text
 
 
-def test_the_last_window_still_leaves() -> None:
-    """A backend that answers gets what was published right before the end."""
+def test_the_last_window_is_still_sent() -> None:
+    """It was published right before the end, to a backend that answers."""
     receiver = Receiver()
     delivery = Delivery(receiver, QUICK)
     delivery.publish(THREE)
@@ -296,8 +299,8 @@ def test_the_last_window_still_leaves() -> None:
     assert receiver.is_aborted
 
 
-def test_closing_does_not_wait_for_a_backend_that_hangs() -> None:
-    """What is left is counted, once, and nothing is counted afterwards."""
+def test_close_does_not_wait_for_a_blocked_backend() -> None:
+    """The rest is counted once, and nothing is counted afterwards."""
     receiver = Receiver()
     delivery = Delivery(receiver, QUICK)
     receiver.free.clear()
@@ -306,26 +309,26 @@ def test_closing_does_not_wait_for_a_backend_that_hangs() -> None:
     began = time.monotonic()
     delivery.close()
     delivery.close()
-    assert time.monotonic() - began < 60  # the call would hang for ten minutes
-    time.sleep(0.1)  # the thread comes back from its call
+    assert time.monotonic() - began < 60  # the call would block for ten minutes
+    time.sleep(0.1)  # the thread returns from its call
     delivery.publish(THREE)
     account = delivery.account()
     assert (account.taken, account.sent, account.waiting) == (9, 0, 0)
     assert account.dropped == {"stopped": 9}
 
 
-def test_closing_a_backend_that_is_away_is_quick() -> None:
-    """There is no last try for what failed a moment ago."""
-    delivery = Delivery(Receiver(*[away(after_s=600)] * 9), QUICK)
+def test_close_is_quick_while_a_backend_is_down() -> None:
+    """There is no last attempt after a recent failure."""
+    delivery = Delivery(Receiver(*[down(after_s=600)] * 9), QUICK)
     delivery.publish(THREE)
     eventually(lambda: delivery.account().failures.total() > 0)
     began = time.monotonic()
     delivery.close()
-    assert time.monotonic() - began < 60  # it would be asked again in ten minutes
+    assert time.monotonic() - began < 60  # the next attempt would be in ten minutes
     assert delivery.account().dropped == {"stopped": 3}
 
 
-def test_closing_what_never_sent_is_nothing() -> None:
+def test_close_without_a_window_does_nothing() -> None:
     """No window, no thread."""
     delivery = Delivery(Receiver(), QUICK)
     delivery.close()
@@ -333,25 +336,25 @@ def test_closing_what_never_sent_is_nothing() -> None:
     assert not [t for t in threading.enumerate() if t.name == "receiver" and t.is_alive()]
 
 
-def test_the_log_tells_of_changes_only(
+def test_only_changes_are_logged(
     opened: Callable[..., Delivery], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One line when a backend goes away, one when it is back."""
+    """One line when a backend fails, one when it is back."""
     caplog.set_level(logging.INFO, "gotax")
-    delivery = opened(Receiver(*[away()] * 5))
+    delivery = opened(Receiver(*[down()] * 5))
     delivery.publish(THREE)
     settled(delivery)
     eventually(lambda: "again" in caplog.text)
     assert [record.message for record in caplog.records] == [
-        "receiver: nobody there",
+        "receiver: no answer",
         "receiver takes profiles again",
     ]
 
 
 @pytest.mark.parametrize("reasons", [("unavailable",), ("unavailable", "http-503")])
 def test_calls_have_a_deadline(opened: Callable[..., Delivery], reasons: Sequence[str]) -> None:
-    """Every call, also the tries after the first."""
-    receiver = Receiver(*[away(reason) for reason in reasons])
+    """Every call has one, also later attempts."""
+    receiver = Receiver(*[down(reason) for reason in reasons])
     delivery = opened(receiver)
     delivery.publish(THREE)
     settled(delivery)

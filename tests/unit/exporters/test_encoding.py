@@ -1,4 +1,4 @@
-"""Windows as reports of the wire, judged by the collector's own reading of them."""
+"""Windows as reports of the wire format, decoded by the collector."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from gotax.exporters.stream import encoding
-from gotax.exporters.stream.interning import StreamDictionary
+from gotax.exporters.stream.interning import SentDictionary
 from gotax.process import CpuResources, PodContainer, Workload
 from gotax.profile import Category
 from gotax.window import Window
@@ -64,7 +64,7 @@ def resampled(report: Report) -> Counter[tuple[str, str, tuple[str, ...]]]:
     return found
 
 
-def test_a_collector_reads_what_the_window_said() -> None:
+def test_the_collector_decodes_the_contents_of_a_window() -> None:
     """Samples by container, category and stack; GOMAXPROCS, limits, findings, throttling."""
     window = story_window()
     report = received(report_of(window))
@@ -88,8 +88,8 @@ def test_a_collector_reads_what_the_window_said() -> None:
         assert observed.identity.go_version == (main.build.version if main.build else "")
 
 
-def test_a_pod_is_known_by_all_its_names() -> None:
-    """Namespace, pod, container, workload and image come from Kubernetes, the request too."""
+def test_a_pod_has_all_its_names() -> None:
+    """Namespace, pod, container, workload, image and request come from Kubernetes."""
     load = oversized_load()
     pod = PodContainer(
         *("shop", "web-5d9c-x2x5b", "web", "1c0f", "node-1", "registry.example.com/web:1.4"),
@@ -109,8 +109,8 @@ def test_a_pod_is_known_by_all_its_names() -> None:
 
 @unhurried
 @given(windows())
-def test_a_collector_takes_every_window(window: Window) -> None:
-    """Whatever names and numbers strangers have chosen: the agent sends what the wire allows."""
+def test_the_collector_accepts_every_window(window: Window) -> None:
+    """With any names and numbers: the agent sends only what the wire format allows."""
     keys = [report.container.key for report in window.reports]
     report = received(report_of(window))
     assert len(report.containers) == len(keys)
@@ -119,9 +119,9 @@ def test_a_collector_takes_every_window(window: Window) -> None:
 
 @unhurried
 @given(st.lists(windows(), min_size=1, max_size=4))
-def test_interned_reports_say_the_same(stream: list[Window]) -> None:
-    """One stream's reports, each as it was whole: but only what is new is sent."""
-    dictionary, decoder = StreamDictionary(), Decoder(SENDER)
+def test_interned_reports_have_the_same_contents(stream: list[Window]) -> None:
+    """The reports of one stream, decoded, equal the originals; only new entries are sent."""
+    dictionary, decoder = SentDictionary(), Decoder(SENDER)
     for number, window in enumerate(stream, 1):
         whole = report_of(window, number)
         short = dictionary.intern(whole)
@@ -133,9 +133,9 @@ def test_interned_reports_say_the_same(stream: list[Window]) -> None:
         assert np.array_equal(there.stacks.hashes, here.stacks.hashes)
 
 
-def test_what_a_stream_knows_is_not_sent_again() -> None:
+def test_known_entries_are_not_sent_again() -> None:
     """The second report of the same window has an empty dictionary."""
-    dictionary = StreamDictionary()
+    dictionary = SentDictionary()
     first = dictionary.intern(report_of(story_window()))
     second = dictionary.intern(report_of(story_window(), 2))
     assert first.dictionary.reset
@@ -143,18 +143,18 @@ def test_what_a_stream_knows_is_not_sent_again() -> None:
     assert len(second.SerializeToString()) < len(first.SerializeToString()) / 4
 
 
-def test_a_full_dictionary_starts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the report after it is complete in itself."""
+def test_a_full_dictionary_is_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report after it is complete in itself."""
     monkeypatch.setattr("gotax.exporters.stream.interning.ENTRIES_MAX", 10)
-    dictionary = StreamDictionary()
+    dictionary = SentDictionary()
     dictionary.intern(report_of(story_window()))
     again = dictionary.intern(report_of(story_window(), 2))
     assert again.dictionary.reset
     assert resampled(received(again)) == sampled(story_window())
 
 
-def test_too_many_samples_lose_their_stacks_and_are_counted() -> None:
-    """Those of the fewest samples; the samples of the categories stay whole."""
+def test_too_many_stacks_are_dropped_and_counted() -> None:
+    """Those with the fewest samples; the samples of the categories stay complete."""
     load = replace(
         oversized_load(),
         runs=tuple(Run(PARSE[cut:], Category.USER, 10 + cut) for cut in range(len(PARSE))),
@@ -172,16 +172,16 @@ def test_too_many_samples_lose_their_stacks_and_are_counted() -> None:
     assert lost == window.reports[0].samples - int(kept.stack_counts.samples.sum())
 
 
-def test_stacks_that_differ_by_addresses_only_are_one() -> None:
-    """What a flame graph shows is functions."""
+def test_stacks_that_differ_only_by_addresses_are_one() -> None:
+    """A flame graph shows functions."""
     twin = tuple(replace(location, address=location.address + 4) for location in PARSE)
     runs = (Run(PARSE, Category.USER, 3), Run(twin, Category.USER, 4))
     report = received(report_of(build_window(replace(oversized_load(), runs=runs))))
     assert report.stack_counts.samples.tolist() == [7]
 
 
-def test_dropped_windows_are_told() -> None:
-    """By reason, since the epoch began."""
+def test_dropped_windows_are_reported() -> None:
+    """By reason, since the start of the epoch."""
     report = report_of(story_window())
     encoding.add_dropped(report, {"spool-full": 3, "killed": 1})
     assert received(report).dropped == (("killed", 1), ("spool-full", 3))

@@ -17,12 +17,12 @@ from gotax.exporters.endpoint import Endpoint, parse_endpoint
     ],
 )
 def test_an_endpoint_is_a_url(text: str, expected: Endpoint) -> None:
-    """The scheme says whether there is TLS, and the port may be left out."""
+    """The scheme decides about TLS; the port is optional."""
     assert parse_endpoint(text, 4317) == expected
 
 
-def test_an_address_of_six_is_in_brackets() -> None:
-    """In the authority and in what people read."""
+def test_an_ipv6_address_is_in_brackets() -> None:
+    """In the authority and in messages."""
     assert parse_endpoint("http://[::1]:9", 1).authority == "[::1]:9"
     assert str(parse_endpoint("https://a/b", 1)) == "https://a:1/b"
 
@@ -35,8 +35,8 @@ def test_an_address_of_six_is_in_brackets() -> None:
         *("https://me:hunter2@otel", "https://otel/#x"),
     ],
 )
-def test_what_is_no_endpoint_is_told_in_a_sentence(text: str) -> None:
-    """And a secret in it is not repeated, because it would be in the log."""
+def test_an_invalid_endpoint_is_an_error(text: str) -> None:
+    """The message does not repeat a secret, because it would be in the log."""
     with pytest.raises(UserError) as caught:
         parse_endpoint(text, 4317)
     assert "hunter2" not in str(caught.value)
@@ -52,9 +52,7 @@ def test_what_is_no_endpoint_is_told_in_a_sentence(text: str) -> None:
         ("https", Credentials(user="a"), "needs a token file"),
     ],
 )
-def test_flags_that_do_not_fit_are_refused(
-    scheme: str, credentials: Credentials, text: str
-) -> None:
-    """Not ignored: somebody meant the connection to be safe."""
+def test_contradicting_flags_are_refused(scheme: str, credentials: Credentials, text: str) -> None:
+    """They are not ignored: the user wants a secure connection."""
     with pytest.raises(UserError, match=text):
         parse_endpoint(f"{scheme}://otel", 4317, credentials)

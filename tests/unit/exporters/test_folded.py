@@ -15,7 +15,7 @@ from .windows import Run, build_window, oversized_load, story_window
 @unhurried
 @given(windows())
 def test_folded_lines_add_up_to_the_samples(window: Window) -> None:
-    """Each line is one printable line ending in its number; the sum is the window's samples."""
+    """Each line is printable and ends in its number; the sum is the window's samples."""
     for by_category in (False, True):
         lines = list(folded_lines(window, by_category))
         assert all(line.isprintable() for line in lines)
@@ -37,15 +37,15 @@ def test_folded_line_runs_from_the_container_to_the_kernel() -> None:
     ) in lines
 
 
-def test_category_stands_after_the_container_when_asked_for() -> None:
-    """``by_category`` parts a container's graph by what the time counts as."""
+def test_the_category_follows_the_container_if_requested() -> None:
+    """``by_category`` divides a container's graph by category."""
     lines = list(folded_lines(story_window(), by_category=True))
     stack = "runtime.gcBgMarkWorker;runtime.gcDrain;runtime.scanobject"
     assert f"payments-api;[gc/mark-idle];{stack} 51" in lines
 
 
 def test_semicolons_and_line_breaks_in_names_do_not_make_frames() -> None:
-    """A generic type's name may hold a semicolon; it stays one frame of one line."""
+    """The name of a generic type may contain a semicolon; it stays one frame of one line."""
     name = "main.f[go.shape.struct { A int; B string }]\n"
     stack = (Location("m", "", 1, (Frame(name, kind=FrameKind.GO),)),)
     load = oversized_load()
@@ -56,8 +56,8 @@ def test_semicolons_and_line_breaks_in_names_do_not_make_frames() -> None:
 
 @unhurried
 @given(windows())
-def test_record_document_gives_every_sample_back(window: Window) -> None:
-    """The JSON text decodes to tables whose indices lead to the frames that went in."""
+def test_record_document_contains_every_sample(window: Window) -> None:
+    """The indices of the JSON tables lead to the original frames."""
     document = json.loads(json.dumps(record_document(window), allow_nan=False).encode())
     assert document["schema"] == SCHEMA
     counts = document["stack_counts"]

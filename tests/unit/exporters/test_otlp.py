@@ -54,7 +54,7 @@ def test_the_receiver_has_the_windows_samples() -> None:
 @unhurried
 @given(windows())
 def test_no_sample_is_lost_in_any_window(window: Window) -> None:
-    """Whatever names and stacks there are: samples arrive once, by category."""
+    """With any names and stacks, samples arrive once, by category."""
     received: Counter[str] = Counter()
     for request in requests(window):
         for (_, category, _, _), count in samples_received_by_category(request).items():
@@ -76,7 +76,7 @@ def samples_received_by_category(request: Request) -> Counter[tuple[str, str, in
 
 
 def assert_dictionary_rules(request: Request) -> None:
-    """The comments of profiles.proto, at ProfilesDictionary and Sample."""
+    """The rules in the comments of profiles.proto, at ProfilesDictionary and Sample."""
     tables = request.dictionary
     used: dict[str, set[int]] = {}
 
@@ -139,14 +139,14 @@ def assert_dictionary_rules(request: Request) -> None:
 
 @unhurried
 @given(windows())
-def test_the_dictionary_keeps_the_rules_of_the_wire(window: Window) -> None:
-    """Zero values first, nothing twice, nothing dangling, nothing without a reference."""
+def test_the_dictionary_keeps_the_rules_of_the_format(window: Window) -> None:
+    """Zero values first, unique entries, valid indices, no entry without a reference."""
     for request in requests(window):
         assert_dictionary_rules(request)
 
 
-def test_long_names_that_are_cut_alike_stay_one_entry() -> None:
-    """Bounding a text must not make two entries of the table equal."""
+def test_long_names_that_are_cut_to_the_same_text_are_one_entry() -> None:
+    """Limiting a text must not make two entries of the table equal."""
     load = oversized_load()
     long = "x" * 5000
     first = replace(PARSE[0], frames=(replace(PARSE[0].frames[0], function=long + "A" + long),))
@@ -168,7 +168,7 @@ def test_long_names_that_are_cut_alike_stay_one_entry() -> None:
 
 
 def test_only_go_containers_are_sent() -> None:
-    """A program that is not Go has no place in it, and a window without Go makes no message."""
+    """Other programs are not sent, and a window without Go gives no message."""
     assert requests(build_window(native_load())) == []
     [request] = requests(build_window(native_load(), oversized_load()))
     assert [resource(added)["service.name"] for added in request.resource_profiles] == [
@@ -177,7 +177,7 @@ def test_only_go_containers_are_sent() -> None:
 
 
 def test_a_value_times_the_period_is_cpu_time() -> None:
-    """Types and units are what receivers take for a CPU profile."""
+    """Types and units are those that receivers know for a CPU profile."""
     window = build_window(oversized_load())
     [request] = requests(window)
     [profile] = request.resource_profiles[0].scope_profiles[0].profiles
@@ -197,7 +197,7 @@ def test_a_value_times_the_period_is_cpu_time() -> None:
 
 
 def test_resource_attributes_follow_the_semantic_conventions() -> None:
-    """A pod, its container and its process as other tools name them, and GOMAXPROCS beside."""
+    """The names of pod, container and process are those of other tools; GOMAXPROCS is added."""
     load = oversized_load()
     pod = PodContainer(
         namespace="shop",
@@ -252,7 +252,7 @@ def test_resource_attributes_follow_the_semantic_conventions() -> None:
         ("", None, None),
     ],
 )
-def test_images_have_a_name_and_perhaps_a_tag(
+def test_images_have_a_name_and_an_optional_tag(
     image: str, name: str | None, tags: list[str] | None
 ) -> None:
     """A port is not a tag, and a digest is neither."""
@@ -265,8 +265,8 @@ def test_images_have_a_name_and_perhaps_a_tag(
     assert named.get("container.image.tags") == tags
 
 
-def test_several_processes_of_a_container_are_told_apart() -> None:
-    """Then the PID is of the sample, and the resource has none."""
+def test_the_processes_of_a_container_are_distinguished() -> None:
+    """Then each sample has a PID, and the resource has none."""
     one, two = oversized_load(), oversized_load()
     two = replace(two, process=replace(two.process, pid=4243))
     [request] = requests(build_window(one, two))
@@ -279,7 +279,7 @@ def test_several_processes_of_a_container_are_told_apart() -> None:
     assert per_pid == {4242: one.samples, 4243: two.samples}
 
 
-def test_plain_is_the_same_profile_without_what_only_gotax_knows() -> None:
+def test_plain_omits_only_the_attributes_of_gotax() -> None:
     """No attribute starts with gotax; samples and stacks are the same."""
     window = story_window()
     [full], [plain] = requests(window), requests(window, plain=True)
@@ -300,8 +300,8 @@ def test_plain_is_the_same_profile_without_what_only_gotax_knows() -> None:
 
 
 @pytest.mark.parametrize("max_bytes", [200_000, 4000, 1500, 1])
-def test_what_is_too_large_goes_in_parts(max_bytes: int) -> None:
-    """Messages stay below the limit as long as they hold more than a sample; samples stay."""
+def test_a_large_window_is_split(max_bytes: int) -> None:
+    """Messages stay below the limit unless they hold a single sample; no sample is lost."""
     window = story_window()
     batches = list(export_batches(window, max_bytes=max_bytes))
     received: Counter[Key] = Counter()
@@ -318,8 +318,8 @@ def test_what_is_too_large_goes_in_parts(max_bytes: int) -> None:
     assert len(set(ids)) == len(ids), "a profile's id twice"
 
 
-def test_equal_windows_make_equal_bytes() -> None:
-    """So that a message sent twice can be known as such, by its profile ids too."""
+def test_equal_windows_give_equal_bytes() -> None:
+    """So a message that was sent twice can be recognised, also by its profile ids."""
     assert list(export_batches(story_window())) == list(export_batches(story_window()))
     window = story_window()
     later = replace(window, start_unix_ns=window.start_unix_ns + 1)
@@ -329,8 +329,8 @@ def test_equal_windows_make_equal_bytes() -> None:
         assert a != b
 
 
-def test_hostile_names_pass_as_text() -> None:
-    """Half a surrogate pair is spelled out: protobuf would refuse it, and end the sending."""
+def test_hostile_names_become_valid_text() -> None:
+    """A lone surrogate is escaped: protobuf would refuse it."""
     load = hostile_load()
     container = replace(load.process.container, unit=None)
     [request] = requests(
@@ -342,7 +342,7 @@ def test_hostile_names_pass_as_text() -> None:
 
 
 def test_a_container_without_an_id_is_a_service() -> None:
-    """What systemd runs is named by its unit."""
+    """A unit of systemd is named by its unit."""
     load = oversized_load()
     container = Container(
         "/system.slice/a.service", "a", "/system.slice/a.service", unit="a.service"
@@ -354,8 +354,8 @@ def test_a_container_without_an_id_is_a_service() -> None:
     assert not {"container.id", "k8s.pod.uid", "gotax.cpu.limit_cores"} & set(named)
 
 
-def test_profiles_are_the_reports() -> None:
-    """One for each Go container that had a sample, with all of its samples."""
+def test_profiles_match_the_reports() -> None:
+    """One for each Go container that had a sample, with all its samples."""
     window = story_window()
     found = container_profiles(window)
     assert [source.container for source in found] == [r.container for r in window.reports]
@@ -366,7 +366,7 @@ def test_profiles_are_the_reports() -> None:
     assert container_profiles(idle) == ()
 
 
-def test_sending_is_not_paid_for_by_who_does_not_send() -> None:
+def test_the_flags_do_not_import_the_senders() -> None:
     """The command line knows the flags without importing grpc or OpenTelemetry's types."""
     code = (
         "import sys; from gotax import cli, daemon; cli.build_parser();"

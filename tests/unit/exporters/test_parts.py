@@ -1,4 +1,4 @@
-"""Parts of one container with limits of their own, in whatever leaves the agent: never one row."""
+"""Parts of one container with limits of their own have separate rows in every output."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def window(request: pytest.FixtureRequest) -> Window:
     return build_window(whole, *parts)
 
 
-def test_prometheus_has_a_series_of_each(window: Window) -> None:
-    """Docker in a pod: the container's own series has its name as ever, the parts have theirs."""
+def test_prometheus_has_series_for_each_part(window: Window) -> None:
+    """Docker in a pod: the container's own series keeps its name, the parts have other names."""
     exporter = PrometheusExporter()
     exporter.publish(window)
     families = {f.name: f for f in text_string_to_metric_families(exporter.expose().decode())}
@@ -58,8 +58,8 @@ def test_prometheus_has_a_series_of_each(window: Window) -> None:
     assert {each["id"] for each in labels} == {"000000000000"}
 
 
-def test_a_units_series_do_not_change_with_its_busiest_process() -> None:
-    """Processes of one unit in several cgroups: `id` is the unit's cgroup, whoever is busiest."""
+def test_the_series_of_a_unit_do_not_change_with_its_busiest_process() -> None:
+    """Processes of one unit in several cgroups: `id` is the unit's cgroup, not the process's."""
     load = service_load()
     exporter = PrometheusExporter()
     for leaf in ("a", "b"):
@@ -72,8 +72,8 @@ def test_a_units_series_do_not_change_with_its_busiest_process() -> None:
     assert sample.labels["id"] == "/system.slice/containerd.service"
 
 
-def test_backends_have_a_profile_of_each(window: Window) -> None:
-    """By labels and by the profile's id; what was sampled of each is in its own."""
+def test_backends_have_a_profile_for_each_part(window: Window) -> None:
+    """Labels and profile ids differ; each profile has only the samples of its part."""
     found = container_profiles(window)
     assert len(found) == 3
     assert len({labels_of(window, each) for each in found}) == 3
@@ -81,9 +81,9 @@ def test_backends_have_a_profile_of_each(window: Window) -> None:
     assert profile_bytes(window)
 
 
-def test_the_collector_takes_them_and_tells_them_apart(window: Window) -> None:
-    """Names that its own check of Kubernetes' names lets through, different for each part; the
-    request of the container is not taken for theirs."""
+def test_the_collector_distinguishes_the_parts(window: Window) -> None:
+    """Their names are valid and different for each part. They do not get the request of the
+    container."""
     report = encoding.encode(window)
     report.epoch, report.sequence = 7, 1
     received = Decoder(Sender("agent", "node", "1", "6.1", "amd64")).decode(report, 0, 0)
@@ -94,8 +94,8 @@ def test_the_collector_takes_them_and_tells_them_apart(window: Window) -> None:
         assert [each.request_cores for each in received.containers] == [1.5, None, None]
 
 
-def test_json_and_text_say_what_part_it_is(window: Window) -> None:
-    """nested_cgroup, null for the container itself; the text has it in its name."""
+def test_json_and_text_name_the_part(window: Window) -> None:
+    """nested_cgroup is null for the container itself; the text has it in its name."""
     rows = document.check_document(window)["containers"]
     assert [row["nested_cgroup"] for row in rows] == [None, *DOCKER]
     text = render_explain(window.reports[1], window, Style())
@@ -114,8 +114,8 @@ def test_json_and_text_say_what_part_it_is(window: Window) -> None:
     ],
 )
 def test_explain_finds_a_part_by_its_name(window: Window, target: str, parts: list[int]) -> None:
-    """By the id of the container in the container, by its path, by the whole's id with the whole;
-    each part by its own name and key."""
+    """By the id of the container in the container, or by its path; the outer id finds the whole
+    container. Each part is found by its own name and key."""
     assert [i for i, r in enumerate(window.reports) if _matches(r, target)] == parts
     for report in window.reports[1:]:
         for name in (report.container.name, report.container.key):

@@ -43,8 +43,8 @@ def test_every_attributed_sample_is_in_the_file_once(window: Window) -> None:
 
 @unhurried
 @given(windows())
-def test_samples_decode_to_the_stacks_that_went_in(window: Window) -> None:
-    """Following the ids of a sample gives names, files, lines, modules and labels back."""
+def test_samples_decode_to_the_original_stacks(window: Window) -> None:
+    """The ids of a sample lead to the original names, files, lines, modules and labels."""
     profile = decoded(profile_bytes(window))
     text = profile.string_table
     locations = {location.id: location for location in profile.location}
@@ -91,7 +91,7 @@ def test_tables_keep_the_rules_of_the_format(window: Window) -> None:
         assert len(set(ids)) == len(ids)
 
 
-def test_head_says_what_was_measured_when_and_how() -> None:
+def test_the_head_describes_the_measurement() -> None:
     """Types, period, time, duration and losses are in the head of the file."""
     window = story_window()
     profile = decoded(profile_bytes(window))
@@ -111,12 +111,12 @@ def test_head_says_what_was_measured_when_and_how() -> None:
 
 
 def test_equal_windows_give_equal_bytes() -> None:
-    """Nothing but the window is in the file: no clock, no order of a set."""
+    """The file depends only on the window: no clock, no order of a set."""
     assert profile_bytes(story_window()) == profile_bytes(story_window())
 
 
 def test_equal_locations_of_different_stacks_are_written_once() -> None:
-    """A location is shared by value, not only by identity."""
+    """Locations are shared if they are equal, not only if they are identical."""
     process = oversized_load().process
     load = oversized_load()
     one, other = go_location("main.run"), go_location("main.run")
@@ -130,7 +130,8 @@ def test_equal_locations_of_different_stacks_are_written_once() -> None:
 
 
 def test_the_first_mapping_is_the_program_not_the_kernel() -> None:
-    """Tools call mapping 0 the program, even if the first sample's leaf is in the kernel."""
+    """Tools treat mapping 0 as the program, even if the leaf of the first sample is in the
+    kernel."""
     load = oversized_load()
     runs = (Run((kernel_location("futex_wake"), *MALLOC), Category.SCHED_WAKE, 5),)
     profile = decoded(profile_bytes(build_window(type(load)(load.process, runs))))
@@ -141,14 +142,14 @@ def test_the_first_mapping_is_the_program_not_the_kernel() -> None:
 
 
 def test_a_window_without_samples_is_a_valid_empty_profile() -> None:
-    """No sample, but a head."""
+    """It has a head and no sample."""
     profile = decoded(profile_bytes(build_window(setting=Setting(host=""))))
     assert len(profile.sample) == 0
     assert len(profile.sample_type) == 2
 
 
 def test_importing_the_exporter_does_not_import_protobuf() -> None:
-    """The daemon may import it without paying for protobuf."""
+    """So the daemon can import it without loading protobuf."""
     code = "import gotax.exporters.pprof, sys; sys.exit('google.protobuf' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -166,7 +167,7 @@ def pprof(*arguments: str) -> str:
 
 
 @pytest.mark.toolchain
-def test_pprof_adds_up_functions_as_we_do(story_file: Path) -> None:
+def test_pprof_computes_the_same_totals(story_file: Path) -> None:
     """``go tool pprof -top`` shows the flat and cumulative samples of the window, inlines
     marked."""
     shown = {}

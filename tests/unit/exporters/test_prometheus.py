@@ -57,7 +57,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
 
 
 def scraped(exporter: PrometheusExporter) -> dict[str, Family]:
-    """What Prometheus would read, by family name."""
+    """Prometheus' view of the text, by family name."""
     return {f.name: f for f in text_string_to_metric_families(exporter.expose().decode())}
 
 
@@ -75,7 +75,7 @@ USUAL = Exposition()
 
 @dataclass(frozen=True)
 class FixedStream:
-    """A stream to a collector whose numbers stand still."""
+    """A stream to a collector with constant numbers."""
 
     def families(self) -> Iterator[OwnFamily]:
         now = Statistics(
@@ -108,7 +108,7 @@ def numbered(load: Load, number: int) -> Load:
     return replace(load, process=replace(load.process, container=container))
 
 
-def test_story_in_metrics() -> None:
+def test_metrics_of_the_example() -> None:
     """The oversized container's series hold the numbers of its report."""
     exporter = published(story_window())
     name = {"container": "payments-api", "id": "000000000000"}
@@ -132,8 +132,8 @@ def test_story_in_metrics() -> None:
     assert values(exporter, "gotax_processing_seconds_sum") == [0.021]
 
 
-def test_a_service_outside_containers_is_known_by_its_cgroup() -> None:
-    """There is no container id; a limit and throttling it has not are absent, not zero."""
+def test_a_service_outside_containers_has_its_cgroup_as_id() -> None:
+    """It has no container id. Without a limit or throttling these series are absent, not zero."""
     exporter = published(story_window())
     service = {"container": "containerd.service", "id": "/system.slice/containerd.service"}
     assert values(exporter, "gotax_gomaxprocs", **service) == [8]
@@ -163,8 +163,8 @@ def test_cpu_seconds_are_conserved_over_windows(published_windows: list[Window])
 
 @unhurried
 @given(st.lists(windows(), min_size=1, max_size=2))
-def test_no_series_is_there_twice_and_no_label_is_long(published_windows: list[Window]) -> None:
-    """A duplicate would make Prometheus refuse the whole scrape."""
+def test_series_are_unique_and_labels_are_short(published_windows: list[Window]) -> None:
+    """Prometheus would refuse the whole scrape for a duplicate."""
     exporter = published(*published_windows)
     samples = [sample for family in scraped(exporter).values() for sample in family.samples]
     series = [(sample.name, tuple(sorted(sample.labels.items()))) for sample in samples]
@@ -173,15 +173,16 @@ def test_no_series_is_there_twice_and_no_label_is_long(published_windows: list[W
 
 
 def test_counters_grow_by_each_window() -> None:
-    """Publishing the same window thrice gives three times its seconds."""
+    """Publishing the same window three times gives three times its seconds."""
     once, thrice = published(story_window()), published(*[story_window()] * 3)
     for name in ("gotax_cpu_seconds_total", "gotax_cpu_periods_total", "gotax_samples_total"):
         assert sum(values(thrice, name)) == pytest.approx(3 * sum(values(once, name)))
     assert values(thrice, "gotax_processing_seconds_count") == [3]
 
 
-def test_cpu_seconds_are_the_kernels_and_none_is_dropped() -> None:
-    """The kernel's account, divided as the samples fall; a window without samples waits for one."""
+def test_cpu_seconds_are_those_of_the_kernel() -> None:
+    """They are divided in proportion to the samples. The CPU time of a window without samples is
+    added to a later window."""
     window = build_window(oversized_load())
     (report,) = window.reports
     idle = replace(
@@ -196,8 +197,8 @@ def test_cpu_seconds_are_the_kernels_and_none_is_dropped() -> None:
     )
 
 
-def test_a_container_vanishes_after_its_grace_and_not_before() -> None:
-    """Between its end and then it keeps its counters; all that is of now is gone at once."""
+def test_an_ended_container_keeps_its_counters_for_the_grace_period() -> None:
+    """Its gauges are removed at once."""
     both = build_window(oversized_load(), fitting_load())
     one = build_window(fitting_load())
     exporter = published(both, one, one, exposition=Exposition(grace_s=30))
@@ -213,7 +214,7 @@ def test_a_container_vanishes_after_its_grace_and_not_before() -> None:
 
 
 def test_containers_beyond_the_bound_are_added_up() -> None:
-    """The busiest are listed; the rest is one number, and its time is not lost."""
+    """The busiest are listed; the CPU time of the others is in one number."""
     loads = [numbered(fitting_load(), number) for number in range(1, 8)]
     exporter = published(
         build_window(*loads), exposition=Exposition(max_series=6 * SERIES_OF_CONTAINER - 1)
@@ -224,8 +225,8 @@ def test_containers_beyond_the_bound_are_added_up() -> None:
     assert values(exporter, "gotax_unlisted_cpu_seconds_total") == [pytest.approx(2 * one)]
 
 
-def test_two_containers_with_equal_labels_are_one_series() -> None:
-    """Their times add up; the scrape stays valid."""
+def test_two_containers_with_equal_labels_share_their_series() -> None:
+    """Their times are added up; the scrape stays valid."""
     load = fitting_load()
     twin = replace(load.process.container, key="other", cgroup="/elsewhere")
     other = replace(load, process=replace(load.process, pid=1, container=twin))
@@ -235,7 +236,7 @@ def test_two_containers_with_equal_labels_are_one_series() -> None:
     assert len(values(exporter, "gotax_gomaxprocs")) == 1
 
 
-def test_pods_are_named_as_people_and_other_exporters_name_them() -> None:
+def test_pods_have_the_labels_of_other_exporters() -> None:
     """namespace, pod and container join with kube-state-metrics and cAdvisor."""
     exporter = published(build_window(named(oversized_load(), "payments-5d-x2")))
     name = {
@@ -254,8 +255,8 @@ def test_pods_are_named_as_people_and_other_exporters_name_them() -> None:
             assert not {"pid", "function", "image"} & set(metric.labels)
 
 
-def test_a_name_that_comes_later_counts_no_time_twice() -> None:
-    """What was counted under the id stays there, until it is forgotten; the sum only grows."""
+def test_a_late_name_counts_no_time_twice() -> None:
+    """Time counted under the id stays there until it expires; the sum only grows."""
     load = oversized_load()
     before, after = build_window(load), build_window(named(load, "payments-5d-x2"))
     exporter = published(before, before, exposition=Exposition(grace_s=20))
@@ -269,14 +270,14 @@ def test_a_name_that_comes_later_counts_no_time_twice() -> None:
 
 
 def restarted(load: Load, digit: str, ended: bool = False) -> Load:
-    """Another container of the same pod and name."""
+    """Another container with the same pod and name."""
     container = replace(load.process.container, key=digit, container_id=digit * 64)
     load = replace(load, process=replace(load.process, container=container))
     return named(load, "payments-5d-x2", ended=ended)
 
 
-def test_a_restarted_container_starts_from_nothing() -> None:
-    """It has series of its own, and only it has gauges: a join on the name finds one."""
+def test_a_restarted_container_has_new_series() -> None:
+    """Only the new one has gauges, so that a join by name finds one."""
     first, second = oversized_load(), fitting_load()
     exporter = published(
         build_window(restarted(first, "a")),
@@ -296,7 +297,8 @@ def test_a_restarted_container_starts_from_nothing() -> None:
     ids=lambda dropped: "+".join(sorted(dropped)),
 )
 def test_dropped_labels_add_up(dropped: set[str]) -> None:
-    """Counters are sums, the worst container speaks for the others, and no series is twice."""
+    """Counters are sums, the container with the worst verdict gives the other values, and series
+    are unique."""
     window = build_window(
         named(fitting_load(), "payments-a"),
         named(numbered(oversized_load(), 7), "payments-b"),
@@ -322,10 +324,10 @@ def test_dropped_labels_add_up(dropped: set[str]) -> None:
 
 @unhurried
 @given(st.lists(windows(), min_size=2, max_size=3), st.sets(st.sampled_from(CONTAINER_LABELS)))
-def test_counters_never_fall_while_their_series_is_there(
+def test_counters_never_decrease_while_their_series_exists(
     published_windows: list[Window], dropped: set[str]
 ) -> None:
-    """Whatever is named, renamed, merged or forgotten."""
+    """Also when containers are named, renamed, merged or removed."""
     exporter = PrometheusExporter(Exposition(frozenset(dropped), grace_s=20))
     before: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
     for window in published_windows:
@@ -335,14 +337,14 @@ def test_counters_never_fall_while_their_series_is_there(
             for family in scraped(exporter).values()
             if family.type == "counter" and family.name != "gotax_errors"
             for sample in family.samples
-            if "cache" not in sample.labels  # counted by the caches themselves
+            if "cache" not in sample.labels  # the caches count these themselves
         }
         assert all(now[key] >= value for key, value in before.items() if key in now)
         before = now
 
 
 def full_change(container: Container) -> Change:
-    """A change about which everything is known."""
+    """A change with all optional data."""
     seen = Observation(
         duration_s=60.0,
         cpu_ns=10**9,
@@ -370,8 +372,8 @@ def full_change(container: Container) -> Change:
     return Change(container, 10**18, comparison)
 
 
-def test_no_container_has_more_series_than_are_reckoned_with() -> None:
-    """One of which everything is known and that does everything; the bound holds for all."""
+def test_no_container_has_more_series_than_the_bound() -> None:
+    """A container with all optional data; the bound holds for all."""
     load = oversized_load()
     finding = load.findings[0]
     load = replace(
@@ -395,16 +397,16 @@ def test_no_container_has_more_series_than_are_reckoned_with() -> None:
     assert values(exporter, "gotax_unlisted_containers") == [24]
 
 
-def test_hostile_labels_come_through_escaped() -> None:
-    """Quotes, backslashes and line breaks in names end no label and no line."""
+def test_hostile_labels_are_escaped() -> None:
+    """Quotes, backslashes and line breaks in names do not end a label or a line."""
     container = Container(key="k", name='a"}\n1 \\', cgroup="\udcff/x")
     load = replace(hostile_load(), process=replace(hostile_load().process, container=container))
     exporter = published(build_window(load))
     assert values(exporter, "gotax_gomaxprocs", container='a"}\n1 \\', id="\\udcff/x") == [8]
 
 
-def test_before_the_first_window_there_is_only_gotax_itself() -> None:
-    """A scrape that comes too early gets a valid answer."""
+def test_before_the_first_window_only_gotax_itself_is_shown() -> None:
+    """An early scrape gets a valid answer."""
     assert set(scraped(PrometheusExporter())) == {
         "gotax_own_cpu_seconds",
         "gotax_resident_memory_bytes",
@@ -412,7 +414,7 @@ def test_before_the_first_window_there_is_only_gotax_itself() -> None:
     }
 
 
-def test_close_forgets_the_containers_and_may_be_called_twice() -> None:
+def test_close_removes_the_containers_and_may_be_called_twice() -> None:
     """After it nothing of the last window is shown."""
     exporter = published(story_window())
     exporter.close()
@@ -420,8 +422,8 @@ def test_close_forgets_the_containers_and_may_be_called_twice() -> None:
     assert "gotax_cpu_seconds" not in scraped(exporter)
 
 
-def test_the_text_is_made_once_per_window() -> None:
-    """Two scrapes of one window get the same bytes; a new window makes new ones."""
+def test_the_text_is_rendered_once_per_window() -> None:
+    """Two scrapes of one window get the same bytes; a new window gives new ones."""
     exporter = published(story_window())
     first = exporter.expose()
     assert exporter.expose() is first
@@ -429,7 +431,7 @@ def test_the_text_is_made_once_per_window() -> None:
     assert exporter.expose() != first
 
 
-def test_scrapes_during_publishing_see_whole_windows() -> None:
+def test_scrapes_during_publishing_see_complete_windows() -> None:
     """Another thread never sees the samples of one window with the CPU time of another."""
     exporter = published(build_window(fitting_load()))
     ratio = values(exporter, "gotax_samples_total")[0] / sum(
@@ -456,7 +458,7 @@ def test_scrapes_during_publishing_see_whole_windows() -> None:
 
 
 def test_resident_memory_is_of_this_process(tmp_path: Path) -> None:
-    """statm counts pages; an unreadable or odd file gives 0."""
+    """statm counts pages; 0 if it is missing or invalid."""
     block = np.ones(20_000_000, dtype=np.uint8)
     assert read_resident_bytes() > block.nbytes
     assert read_resident_bytes(tmp_path) == 0
@@ -474,8 +476,8 @@ def full_exporter() -> PrometheusExporter:
     return published(window, others=[FixedStream(), Sent(), HttpCounts()])
 
 
-def test_the_stream_to_a_collector_has_metrics_where_there_is_one() -> None:
-    """Drops are told by reason; without a collector there is none of it."""
+def test_the_stream_has_metrics_only_with_a_collector() -> None:
+    """Dropped windows are counted by reason."""
     exporter = published(story_window(), others=[FixedStream()])
     assert values(exporter, "gotax_stream_dropped_windows_total", reason="spool-full") == [7]
     assert values(exporter, "gotax_stream_connected") == [1]
@@ -485,7 +487,7 @@ def test_the_stream_to_a_collector_has_metrics_where_there_is_one() -> None:
 
 @dataclass(frozen=True)
 class Sent:
-    """As much of a Delivery as the metrics look at."""
+    """The part of a Delivery that the metrics use."""
 
     name: str = "otlp"
     sent: int = 4
@@ -495,8 +497,8 @@ class Sent:
         return of_backends.families(self.name, now)
 
 
-def test_what_became_of_profiles_for_a_backend() -> None:
-    """Sent, dropped by reason, failed calls by reason, and what is still on its way."""
+def test_metrics_of_a_delivery() -> None:
+    """Sent, dropped by reason, failed calls by reason, and waiting."""
     exporter = full_exporter()
     name = {"backend": "otlp"}
     assert values(exporter, "gotax_backend_sent_profiles_total", **name) == [4]
@@ -508,7 +510,7 @@ def test_what_became_of_profiles_for_a_backend() -> None:
 
 
 def test_two_backends_are_one_family_each() -> None:
-    """A metric that stands twice in the text spoils the scrape."""
+    """Prometheus refuses a scrape with the same metric twice."""
     others = (Sent(), Sent("parca", 1))
     text = published(story_window(), others=others).expose().decode()
     assert text.count("# TYPE gotax_backend_sent_profiles_total ") == 1
@@ -518,8 +520,8 @@ def test_two_backends_are_one_family_each() -> None:
     assert values(exporter, "gotax_backend_waiting_profiles") == [3, 6]
 
 
-def test_the_page_lists_every_metric_with_type_and_labels_and_no_other() -> None:
-    """docs/metrics.md says what METRICS says."""
+def test_the_page_lists_every_metric_with_type_and_labels() -> None:
+    """docs/metrics.md matches METRICS, and lists no other metric."""
     rows = re.findall(
         r"^\| `(gotax_\w+)` \| (\w+) \| [\w ]+ \|([^|]*)\| [^|]+ \|$",
         PAGE.read_text(),
@@ -539,7 +541,7 @@ def test_the_page_lists_every_metric_with_type_and_labels_and_no_other() -> None
 
 
 def test_exported_series_have_the_type_and_labels_of_their_metric() -> None:
-    """METRICS is what really comes out, each metric once."""
+    """METRICS matches the output, each metric once."""
     families = scraped(full_exporter())
     assert set(families) == {metric.name for metric in METRICS}
     for metric in METRICS:
@@ -550,8 +552,8 @@ def test_exported_series_have_the_type_and_labels_of_their_metric() -> None:
             assert set(sample.labels) == set(metric.labels)
 
 
-def test_the_pages_queries_use_only_metrics_and_labels_that_exist() -> None:
-    """A query on the page that names a metric nobody exports would be a lie."""
+def test_the_queries_of_the_page_use_existing_metrics_and_labels() -> None:
+    """A query in the documentation must not name a metric that does not exist."""
     queries = "\n".join(re.findall(r"^    (.+)$", PAGE.read_text(), re.MULTILINE))
     used = set(re.findall(r"gotax_\w+", queries))
     assert used <= {metric.series for metric in METRICS}
@@ -562,7 +564,7 @@ def test_the_pages_queries_use_only_metrics_and_labels_that_exist() -> None:
 
 
 def test_every_category_has_its_label_and_group_in_the_series() -> None:
-    """The label of a category leads to its group, so that groups can be summed by query."""
+    """The category determines the group, so that a query can sum groups."""
     load = oversized_load()
     runs = tuple(Run(load.runs[0].stack, category, 1) for category in Category)
     family = scraped(published(build_window(replace(load, runs=runs))))["gotax_cpu_seconds"]
@@ -571,7 +573,7 @@ def test_every_category_has_its_label_and_group_in_the_series() -> None:
 
 
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool not found: ./setup test")
-def test_promtool_finds_nothing_to_complain_about() -> None:
+def test_promtool_finds_no_fault() -> None:
     """Prometheus' own linter of metric names, units and help texts."""
     assert PROMTOOL is not None
     result = subprocess.run(

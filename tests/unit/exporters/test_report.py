@@ -33,7 +33,7 @@ TYPES: dict[str, tuple[type, ...]] = {
 def breaches(
     value: Any, rule: dict[str, Any], schema: dict[str, Any], path: str = "$"
 ) -> list[str]:
-    """What ``value`` does against ``rule``, for the part of JSON Schema our files use.
+    """The violations of ``rule`` by ``value``, for the part of JSON Schema that our files use.
 
     Stricter in one point: an object may have no key that the schema does not name.
     """
@@ -71,7 +71,7 @@ def breaches(
 
 
 def resolved(rule: dict[str, Any], schema: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The rule that a reference means, and the schema it is in: this one or another file's."""
+    """The rule at a reference, and its schema: this one or another file's."""
     if "$ref" not in rule:
         return rule, schema
     name, _, definition = rule["$ref"].partition("#/$defs/")
@@ -92,7 +92,7 @@ def schema_of(name: str) -> dict[str, Any]:
 
 @unhurried
 @given(windows())
-def test_documents_keep_to_their_schemas(window: Window) -> None:
+def test_documents_match_their_schemas(window: Window) -> None:
     """Any window gives documents that the published schemas allow, also as UTF-8 text."""
     for document, name in (
         (check_document(window), "check-v3.json"),
@@ -103,8 +103,8 @@ def test_documents_keep_to_their_schemas(window: Window) -> None:
         assert breaches(json.loads(text), schema_of(name), schema_of(name)) == []
 
 
-def test_story_keeps_to_the_schema_with_every_optional_part_filled() -> None:
-    """Findings, limits, throttling and processes are checked too, not only their absence."""
+def test_the_example_matches_the_schema_with_every_optional_part() -> None:
+    """So findings, limits, throttling and processes are checked, not only their absence."""
     document = check_document(story_window())
     assert breaches(document, schema_of("check-v3.json"), schema_of("check-v3.json")) == []
     oversized = next(c for c in document["containers"] if c["name"] == "payments-api")
@@ -112,8 +112,8 @@ def test_story_keeps_to_the_schema_with_every_optional_part_filled() -> None:
     assert empty == ["nested_cgroup", "unit", "kubernetes", "cpuset_cgroup", "cpu_shares"]
 
 
-def test_a_pods_names_and_resources_are_told() -> None:
-    """As desired and as current: they differ while a resize in place is pending."""
+def test_the_names_and_resources_of_a_pod() -> None:
+    """Desired and current values differ while an in-place resize is pending."""
     load = named(
         oversized_load(),
         "payments-5d-x2",
@@ -122,11 +122,11 @@ def test_a_pods_names_and_resources_are_told() -> None:
     )
     document = check_document(build_window(load))
     assert breaches(document, schema_of("check-v3.json"), schema_of("check-v3.json")) == []
-    told = document["containers"][0]["kubernetes"]
-    assert (told["namespace"], told["pod"]) == ("shop", "payments-5d-x2")
-    assert (told["workload_kind"], told["workload"]) == ("Deployment", "payments")
-    assert told["desired"] == {"cpu_request_cores": 0.5, "cpu_limit_cores": 2.0}
-    assert told["current"] == {"cpu_request_cores": 0.5, "cpu_limit_cores": 1.0}
+    shown = document["containers"][0]["kubernetes"]
+    assert (shown["namespace"], shown["pod"]) == ("shop", "payments-5d-x2")
+    assert (shown["workload_kind"], shown["workload"]) == ("Deployment", "payments")
+    assert shown["desired"] == {"cpu_request_cores": 0.5, "cpu_limit_cores": 2.0}
+    assert shown["current"] == {"cpu_request_cores": 0.5, "cpu_limit_cores": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_the_schema_check_can_fail(key: str, value: object) -> None:
 @unhurried
 @given(windows())
 def test_shares_and_groups_sum_to_one(window: Window) -> None:
-    """Every category and group is there, and the ratios of a container add up to 1."""
+    """Every category and group is there, and the shares of a container add up to 1."""
     for container in check_document(window)["containers"]:
         assert list(container["shares"]) == [category.label for category in Category]
         assert list(container["groups"]) == [group.value for group in Group]
@@ -152,7 +152,7 @@ def test_shares_and_groups_sum_to_one(window: Window) -> None:
         assert math.isclose(container["runtime_share"], groups["scheduler"] + groups["gc"])
 
 
-def test_story_in_numbers() -> None:
+def test_the_numbers_of_the_example() -> None:
     """The oversized container's row: 285 samples of 1/19 s in 15 s are one core."""
     document = check_document(story_window())
     assert document["samples"] == {"drained": 1249, "attributed": 1248, "lost": {"no-process": 1}}
@@ -183,7 +183,7 @@ def test_story_in_numbers() -> None:
 
 
 def test_functions_are_bounded() -> None:
-    """A container with many functions lists only the top ones."""
+    """Only the top functions of a container are listed."""
     load = oversized_load()
     runs = tuple(
         Run((go_location(f"main.f{number}"),), Category.USER, number + 1)
@@ -196,7 +196,7 @@ def test_functions_are_bounded() -> None:
 
 
 def described(rule: dict[str, Any], schema: dict[str, Any]) -> set[str]:
-    """Every key below ``rule`` that the page must name, the category labels left out."""
+    """Every key below ``rule`` that the page must name, except the category labels."""
     rule, schema = resolved(rule, schema)
     if rule.get("additionalProperties") is False:  # shares and groups: keys are values
         return set()
@@ -216,10 +216,10 @@ def described(rule: dict[str, Any], schema: dict[str, Any]) -> set[str]:
         ("record-v2.json", "gotax record", {"drained", "attributed", "lost"}),
     ],
 )
-def test_the_page_names_every_key_of_the_schema_and_no_other(
+def test_the_page_names_exactly_the_keys_of_the_schema(
     name: str, heading: str, elsewhere: set[str]
 ) -> None:
-    """docs/json.md documents exactly what the schema has."""
+    """docs/json.md documents exactly the keys of the schema."""
     schema = schema_of(name)
     if name != "check-v3.json":
         check = schema_of("check-v3.json")
@@ -234,22 +234,22 @@ def documented(heading: str) -> set[str]:
     return {row.replace("[]", "").split(".")[-1] for row in rows}
 
 
-def test_the_page_names_what_explain_has_and_check_has_not() -> None:
-    """The explained container is a container of the check with more keys."""
+def test_the_page_names_the_additional_keys_of_explain() -> None:
+    """The container of explain is a container of check with more keys."""
     explain, check = schema_of("explain-v3.json"), schema_of("check-v3.json")
     more = described(explain, explain) - described(check, check)
     assert documented("gotax explain") == more | {"schema", "gomaxprocs"}
     assert described(check, check) - described(explain, explain) == {"containers"}
 
 
-def test_intervals_hold_their_shares() -> None:
-    """A share lies in its interval, and more samples make the interval narrower."""
+def test_intervals_contain_their_shares() -> None:
+    """More samples make the interval narrower."""
     window = story_window()
     for report in window.reports:
         container = explain_document(report, window)["container"]
         for label, (low, high) in container["share_intervals"].items():
             assert low <= container["shares"][label] <= high
-    for bound in interval(96, 285):  # what Wilson's bounds solve
+    for bound in interval(96, 285):  # the equation of Wilson's bounds
         assert (96 / 285 - bound) ** 2 == pytest.approx(1.96**2 * bound * (1 - bound) / 285)
     few, many = interval(3, 10), interval(300, 1000)
     assert many[1] - many[0] < few[1] - few[0]

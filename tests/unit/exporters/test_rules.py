@@ -1,4 +1,4 @@
-"""The alert rules: of metrics that exist, and, where promtool is at hand, what fires when."""
+"""The alert rules use existing metrics, and, if promtool is installed, fire as intended."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ PROMTOOL = shutil.which("promtool", path=f"{Path(sys.executable).parent}:{os.env
 CASES = ROOT / "tests" / "fixtures" / "rules" / "gotax.rules.test.yaml"
 
 
-def test_rules_speak_of_metrics_and_codes_that_exist() -> None:
-    """A metric or a code that was renamed would silence an alert without a word."""
+def test_rules_use_existing_metrics_and_codes() -> None:
+    """After a renaming an alert would be silently off."""
     text = RULES.read_text()
     series = {metric.series for metric in METRICS}
     used = set(re.findall(r"\bgotax_[a-z_]+", text))
@@ -30,7 +30,7 @@ def test_rules_speak_of_metrics_and_codes_that_exist() -> None:
     assert set(re.findall(r"GT\d+", text)) <= set(CODES)
 
 
-def test_every_alert_is_tried() -> None:
+def test_every_alert_has_a_test() -> None:
     """Each has at least one case in the test file."""
     alerts = set(re.findall(r"- alert: (\w+)", RULES.read_text()))
     assert alerts == set(re.findall(r"alertname: (\w+)", CASES.read_text()))

@@ -47,7 +47,7 @@ def by_category(profile: Profile) -> Counter[str]:
 
 
 def test_each_container_is_a_series_of_its_own() -> None:
-    """With the samples of its report by category, and nothing of other containers."""
+    """It has the samples of its report by category, and nothing of other containers."""
     window = story_window()
     found = all_series(window)
     assert len(found) == len(window.reports)
@@ -60,8 +60,8 @@ def test_each_container_is_a_series_of_its_own() -> None:
         }
 
 
-def test_samples_say_what_the_labels_do_not() -> None:
-    """Category, group and PID; the container is the series already, and would clash with it."""
+def test_samples_have_labels_that_the_series_does_not_have() -> None:
+    """Category, group and PID; the container is a label of the series, which would clash."""
     [series] = all_series(build_window(oversized_load()))
     profile = decoded(series)
     text = profile.string_table
@@ -77,7 +77,7 @@ def test_samples_say_what_the_labels_do_not() -> None:
 @unhurried
 @given(windows())
 def test_no_sample_is_lost_in_any_window(window: Window) -> None:
-    """Whatever names there are; labels are what Prometheus allows."""
+    """With any names; labels are valid for Prometheus."""
     found = all_series(window)
     total = sum(sum(by_category(decoded(series)).values()) for series in found)
     assert total == sum(report.samples for report in window.reports)
@@ -93,7 +93,7 @@ def test_no_sample_is_lost_in_any_window(window: Window) -> None:
 
 
 def test_labels_of_a_pod() -> None:
-    """Names as people know them, and GOMAXPROCS with the limit beside: that is what to compare."""
+    """The usual names, and GOMAXPROCS beside the limit for comparison."""
     load = oversized_load()
     pod = PodContainer(
         *("shop", "payments-api-5d9c7-x2x5b", "api", "uid", "node-17", "image", "container"),
@@ -118,8 +118,8 @@ def test_labels_of_a_pod() -> None:
     }
 
 
-def test_a_container_without_a_name_has_a_service() -> None:
-    """Pyroscope demands one."""
+def test_a_container_without_a_name_has_a_service_name() -> None:
+    """Pyroscope requires one."""
     load = oversized_load()
     process = replace(load.process, container=Container("", "", "/"))
     window = build_window(replace(load, process=process))
@@ -128,7 +128,7 @@ def test_a_container_without_a_name_has_a_service() -> None:
 
 
 def test_hostile_names_are_cut() -> None:
-    """A megabyte of a name is not a label."""
+    """A name of a megabyte is shortened."""
     load = hostile_load()
     container = replace(load.process.container, name="\U0001f4a3" * 100_000, unit=None)
     window = build_window(replace(load, process=replace(load.process, container=container)))
@@ -138,7 +138,7 @@ def test_hostile_names_are_cut() -> None:
 
 @pytest.mark.parametrize("max_bytes", [100_000, 3000, 1300, 1])
 def test_batches_stay_below_the_limit(max_bytes: int) -> None:
-    """Unless a batch is one series with one sample; samples stay, and no id comes twice."""
+    """Unless a batch is one series with one sample; no sample is lost, and ids are unique."""
     window = story_window()
     total = 0
     ids = []
@@ -154,12 +154,12 @@ def test_batches_stay_below_the_limit(max_bytes: int) -> None:
 
 
 def test_a_window_without_go_has_no_series() -> None:
-    """And no batch either: an empty push would be an error."""
+    """And no batch: an empty push would be an error."""
     assert list(series_groups(build_window(native_load()), 1000)) == []
 
 
-def test_the_window_of_a_profile_stands_alone() -> None:
-    """Only its own processes, stacks and samples; the period and the time are the whole's."""
+def test_a_profile_as_a_window_contains_only_its_own_data() -> None:
+    """Its processes, stacks and samples; period and time are those of the whole window."""
     window = story_window()
     for source in container_profiles(window):
         alone = window_of(source, window)
@@ -169,7 +169,7 @@ def test_the_window_of_a_profile_stands_alone() -> None:
         assert (alone.period_ns, alone.start_unix_ns) == (window.period_ns, window.start_unix_ns)
 
 
-def test_requests_carry_labels_profile_and_id() -> None:
+def test_requests_contain_labels_profile_and_id() -> None:
     """In Pyroscope's form and in Parca's."""
     found = all_series(story_window())
     pushed = PushRequest.FromString(push_request(found))

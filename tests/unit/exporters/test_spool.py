@@ -1,4 +1,4 @@
-"""The spool: bounded, checksummed, and as good after kill -9 as before."""
+"""The spool is bounded, checksummed, and survives kill -9."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def record(sequence: int, size: int = 100) -> Record:
 
 
 def contents(held: Spool) -> list[int]:
-    """Sequence numbers, in order, each with the right bytes."""
+    """Sequence numbers, in order; checks the bytes of each."""
     found, number = [], 0
     while (after := held.after(number)) is not None:
         number = after
@@ -50,8 +50,8 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(tmp_path / "spool") if request.param == "disk" else ""
 
 
-def test_records_come_in_order_and_go_when_settled(where: str) -> None:
-    """Settled in any order; the numbers of the others stay."""
+def test_records_keep_their_order_and_are_removed_when_settled(where: str) -> None:
+    """In any order; the numbers of the others do not change."""
     held = Spool(where, BOUNDS)
     for sequence in (1, 2, 3):
         held.append(record(sequence))
@@ -66,8 +66,8 @@ def test_records_come_in_order_and_go_when_settled(where: str) -> None:
     assert contents(held) == [4]
 
 
-def test_the_oldest_go_when_there_are_too_many_bytes(where: str) -> None:
-    """What is dropped and what is there add up, and the bound holds all the time."""
+def test_the_oldest_records_are_dropped_above_the_byte_limit(where: str) -> None:
+    """Dropped and kept records add up, and the limit holds at all times."""
     held = Spool(where, BOUNDS)
     for sequence in range(1, 201):
         held.append(record(sequence, 20_000))
@@ -78,8 +78,8 @@ def test_the_oldest_go_when_there_are_too_many_bytes(where: str) -> None:
     assert held.dropped == {"spool-full": 200 - len(kept)}
 
 
-def test_there_is_a_bound_on_records_too(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is known of each takes memory."""
+def test_the_number_of_records_is_limited_too(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The data about each record takes memory."""
     monkeypatch.setattr(spool, "RECORDS_MAX", 10)
     held = Spool(where, BOUNDS)
     for sequence in range(1, 15):
@@ -88,8 +88,8 @@ def test_there_is_a_bound_on_records_too(where: str, monkeypatch: pytest.MonkeyP
     assert held.dropped == {"spool-full": 4}
 
 
-def test_the_old_expire(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a clock that nobody sets."""
+def test_old_records_expire(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the monotonic clock."""
     now = 1000.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     held = Spool(where, Bounds(1 << 20, 60))
@@ -104,18 +104,18 @@ def test_the_old_expire(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert held.dropped == {"spool-age": 1}
 
 
-def test_a_restart_finds_what_was_not_settled(tmp_path: Path) -> None:
-    """With its old epoch and sequence numbers; a file with settled ones comes whole."""
+def test_a_restart_finds_the_records_that_were_not_settled(tmp_path: Path) -> None:
+    """With their old epoch and sequence numbers. A file with some settled records is read whole."""
     held = filled(tmp_path, 1, 2, 3)
     held.settle(1)
     held.close()
     again = Spool(str(tmp_path), BOUNDS)
-    assert contents(again) == [1, 2, 3]  # 1 twice: the store knows it
+    assert contents(again) == [1, 2, 3]  # 1 is sent twice: the store recognises it
     assert not again.dropped
 
 
-def test_files_go_when_all_of_them_is_settled(tmp_path: Path) -> None:
-    """The disk is given back file by file."""
+def test_a_file_is_deleted_when_all_its_records_are_settled(tmp_path: Path) -> None:
+    """The space on disk is freed file by file."""
     held = Spool(str(tmp_path), Bounds(1 << 20, 3600))  # files of 64 KiB
     for sequence in range(1, 31):
         held.append(record(sequence, 10_000))
@@ -167,8 +167,10 @@ def test_a_file_beyond_the_bound_may_be_damaged(
     assert again.dropped["spool-full"] == 2
 
 
-def test_a_clock_set_forward_ages_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Within one boot, the time since then counts: an hour's step of the clock drops no window."""
+def test_setting_the_clock_forward_expires_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within one boot, the time since then counts: a step of the clock drops no window."""
     held = filled(tmp_path, 1)
     held.close()
     real = __import__("time").time
@@ -177,7 +179,8 @@ def test_a_clock_set_forward_ages_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     again.expire()
     assert contents(again) == [1]
     again.close()
-    monkeypatch.setattr(segments, "_boot_id", lambda: 1)  # another boot: only the clock is left
+    # another boot: only the wall clock is left
+    monkeypatch.setattr(segments, "_boot_id", lambda: 1)
     later = Spool(str(tmp_path), Bounds(1 << 20, 60))
     later.expire()
     assert contents(later) == []
@@ -188,10 +191,10 @@ def test_a_clock_set_forward_ages_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 @given(
     cut=st.integers(0, 500), flip=st.none() | st.tuples(st.integers(0, 440), st.integers(1, 255))
 )
-def test_a_damaged_file_gives_what_is_whole_before_the_damage(
+def test_a_damaged_file_gives_the_records_before_the_damage(
     tmp_path_factory: pytest.TempPathFactory, cut: int, flip: tuple[int, int] | None
 ) -> None:
-    """Cut off anywhere, or with a byte changed anywhere: whole records or nothing."""
+    """Cut at any byte, or with any byte changed: only whole records are read."""
     folder = tmp_path_factory.mktemp("spool")
     filled(folder, 1, 2, 3).close()
     (path,) = folder.glob("*.spool")
@@ -209,7 +212,7 @@ def test_a_damaged_file_gives_what_is_whole_before_the_damage(
     assert contents(again)[-1] == 9
 
 
-def test_damage_while_running_is_found_by_the_checksum(tmp_path: Path) -> None:
+def test_damage_at_run_time_is_found_by_the_checksum(tmp_path: Path) -> None:
     """A record that changed on disk is dropped, and not sent."""
     held = filled(tmp_path, 1, 2)
     (path,) = tmp_path.glob("*.spool")
@@ -240,7 +243,7 @@ print(found, dict(held.dropped), held.errors > 0)
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
 def test_a_full_disk_is_survived(tmp_path: Path) -> None:
-    """2 MB of disk for 10 MB: the rest waits in memory, 4 MB of it, and the rest is counted."""
+    """2 MB of disk for 10 MB: 4 MB of the rest wait in memory, and the others are counted."""
     script = 'mount -t tmpfs -o size=2m none "$1" && "$2" -c "$3" "$1"'
     command = ["unshare", "--mount", "sh", "-c", script, "sh", str(tmp_path), sys.executable]
     done = subprocess.run([*command, FULL_DISK], capture_output=True, text=True, timeout=PATIENCE_S)
@@ -254,10 +257,10 @@ def test_a_full_disk_is_survived(tmp_path: Path) -> None:
     assert found[-30:] == list(range(71, 101))
 
 
-def test_a_disk_without_room_for_the_counter_is_no_reason_not_to_start(
+def test_the_agent_starts_without_room_for_the_counter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a kill takes is then not counted, that is all."""
+    """Only windows lost by a kill are then not counted."""
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -282,8 +285,8 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_what_a_killed_agent_had_in_hand_is_counted_by_the_next(tmp_path: Path) -> None:
-    """kill -9 between a window's coming and its record's being written."""
+def test_windows_lost_by_a_kill_are_counted_by_the_next_agent(tmp_path: Path) -> None:
+    """kill -9 between the publication of a window and the writing of its record."""
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False, timeout=PATIENCE_S)
     again = Spool(str(tmp_path), BOUNDS)
     assert contents(again) == [1]
@@ -309,10 +312,10 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_what_waits_in_memory_because_the_disk_is_full_is_counted_after_a_kill(
+def test_reports_in_memory_are_counted_after_a_kill(
     tmp_path: Path,
 ) -> None:
-    """But for what was acknowledged by then."""
+    """They were in memory because the disk was full. Acknowledged ones are not counted."""
     subprocess.run(
         [sys.executable, "-c", FULL_AND_KILLED, str(tmp_path)], check=False, timeout=PATIENCE_S
     )
@@ -321,10 +324,10 @@ def test_what_waits_in_memory_because_the_disk_is_full_is_counted_after_a_kill(
     assert again.dropped == {"killed": 2}
 
 
-def test_what_waits_in_memory_goes_to_disk_when_there_is_room_again(
+def test_reports_in_memory_are_written_when_the_disk_has_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the same order as before, and a kill after that takes nothing."""
+    """In the same order, and a later kill loses nothing."""
 
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -345,8 +348,8 @@ def test_what_waits_in_memory_goes_to_disk_when_there_is_room_again(
     assert not again.dropped
 
 
-def test_one_agent_has_a_spool(tmp_path: Path) -> None:
-    """Two of them would take each other's records."""
+def test_a_spool_belongs_to_one_agent(tmp_path: Path) -> None:
+    """Two agents would take each other's records."""
     held = Spool(str(tmp_path), BOUNDS)
     with pytest.raises(UserError, match="another gotax agent keeps its spool in"):
         Spool(str(tmp_path), BOUNDS)
@@ -354,8 +357,8 @@ def test_one_agent_has_a_spool(tmp_path: Path) -> None:
     Spool(str(tmp_path), BOUNDS).close()
 
 
-def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
-    """One sentence, with the option that mends it."""
+def test_an_unusable_folder_is_an_error(tmp_path: Path) -> None:
+    """One sentence, with the option to change."""
     path = tmp_path / "spool"
     path.write_text("a file")
     with pytest.raises(UserError, match=r"cannot keep a spool in .*--spool-dir"):

@@ -38,39 +38,39 @@ styles = st.builds(
 
 
 @pytest.mark.parametrize("width", [80, 100, 120, 150])
-def test_check_looks_like_its_golden_file(golden: Golden, width: int) -> None:
-    """Every verdict, two findings and the totals, at the widths terminals have."""
+def test_check_matches_its_golden_file(golden: Golden, width: int) -> None:
+    """Every verdict, two findings and the totals, at common widths of a terminal."""
     golden(f"check-{width}.txt", render_check(story_window(), Style(width)))
 
 
-def test_check_in_ascii_and_in_colour_looks_like_its_golden_file(golden: Golden) -> None:
-    """Without Unicode nothing but ASCII; with colour the same columns."""
+def test_check_in_ascii_and_in_colour_matches_its_golden_file(golden: Golden) -> None:
+    """Without Unicode only ASCII; with colour the same columns."""
     text = render_check(story_window(), Style(100, unicode=False))
     assert text.isascii()
     golden("check-100-ascii.txt", text)
     golden("check-100-colour.txt", render_check(story_window(), Style(100, colour=True)))
 
 
-def test_check_of_a_host_without_go_looks_like_its_golden_file(golden: Golden) -> None:
+def test_check_of_a_host_without_go_matches_its_golden_file(golden: Golden) -> None:
     """It says so, and still gives the totals."""
     golden("check-no-go.txt", render_check(build_window(native_load()), Style(80)))
 
 
-def test_check_of_hostile_names_looks_like_its_golden_file(golden: Golden) -> None:
-    """Escape sequences, line breaks and marks that turn a line around are spelled out."""
+def test_check_of_hostile_names_matches_its_golden_file(golden: Golden) -> None:
+    """Escape sequences, line breaks and bidirectional marks are escaped."""
     golden("check-hostile.txt", render_check(build_window(hostile_load()), Style(120)))
 
 
 @pytest.mark.parametrize("verdict", [Verdict.OVERSIZED, Verdict.MISMATCH, Verdict.UNREADABLE])
-def test_explain_looks_like_its_golden_file(golden: Golden, verdict: Verdict) -> None:
-    """The chain of evidence, the remedy with its YAML whole."""
+def test_explain_matches_its_golden_file(golden: Golden, verdict: Verdict) -> None:
+    """All evidence, and the remedy with its complete YAML."""
     window = story_window()
     report = next(r for r in window.reports if r.verdict is verdict)
     golden(f"explain-{verdict.value}.txt", render_explain(report, window, Style(80)))
 
 
-def test_top_looks_like_its_golden_file(golden: Golden) -> None:
-    """A screen with room for two findings, and one too low for all containers."""
+def test_top_matches_its_golden_file(golden: Golden) -> None:
+    """A screen with room for two findings, and one with too few lines for all containers."""
     golden("top-100x24.txt", render_top(story_window(), Style(100, height=24), Sort.RUNTIME))
     golden("top-80x10.txt", render_top(story_window(), Style(80, height=10), "cpu"))
 
@@ -78,7 +78,7 @@ def test_top_looks_like_its_golden_file(golden: Golden) -> None:
 @unhurried
 @given(windows(), styles)
 def test_no_line_is_wider_than_the_terminal(window: Window, style: Style) -> None:
-    """Whatever the names: columns go, names lose their middle, lines never wrap."""
+    """With any names: columns are omitted, names lose their middle, lines never wrap."""
     texts = [render_check(window, style), render_top(window, style)]
     texts += [render_explain(report, window, style) for report in window.reports]
     for line in "\n".join(texts).split("\n"):
@@ -87,8 +87,8 @@ def test_no_line_is_wider_than_the_terminal(window: Window, style: Style) -> Non
 
 @unhurried
 @given(windows(), styles)
-def test_text_is_printable_whatever_the_names(window: Window, style: Style) -> None:
-    """No control character reaches the terminal but our own colours, and those only if asked."""
+def test_text_is_always_printable(window: Window, style: Style) -> None:
+    """The only control characters are our own colours, and only if requested."""
     texts = [render_check(window, style), render_top(window, style)]
     texts += [render_explain(report, window, style) for report in window.reports]
     for line in "\n".join(texts).split("\n"):
@@ -98,7 +98,7 @@ def test_text_is_printable_whatever_the_names(window: Window, style: Style) -> N
 
 
 def test_a_container_without_a_kind_is_explained() -> None:
-    """A pod's container whose kind nobody told, as a kubelet of another version may not."""
+    """The kind of a pod's container is unknown, as with a kubelet of another version."""
     window = build_window(named(fitting_load(), "payments-1", kind=""))
     (report,) = window.reports
     assert "shop/payments-1 of Deployment/payments" in render_explain(report, window, Style(120))
@@ -111,7 +111,7 @@ def test_top_fits_its_screen(window: Window, style: Style, sort: Sort) -> None:
     assert not style.height or render_top(window, style, sort).count("\n") < style.height
 
 
-def test_top_says_how_many_containers_it_leaves_out() -> None:
+def test_top_counts_the_containers_that_do_not_fit() -> None:
     """30 containers on 20 lines: the busiest are shown, the rest counted."""
     load = fitting_load()
     process = load.process
@@ -139,15 +139,15 @@ def test_top_says_how_many_containers_it_leaves_out() -> None:
     ],
 )
 def test_orders_of_top(sort: Sort, first: str) -> None:
-    """Each order puts its own container first and loses none."""
+    """Each order puts its own container first, and all containers stay."""
     reports = story_window().reports
     ordered = sorted_reports(reports, sort)
     assert ordered[0].container.name == first
     assert sorted(map(id, ordered)) == sorted(map(id, reports))
 
 
-def test_colours_change_nothing_but_colours() -> None:
-    """Taking the escape sequences out gives the plain text."""
+def test_colours_change_only_colours() -> None:
+    """Without the escape sequences it is the plain text."""
     window = story_window()
     for width in (80, 150):
         coloured = render_check(window, Style(width, colour=True))
@@ -156,7 +156,7 @@ def test_colours_change_nothing_but_colours() -> None:
 
 
 def test_names_keep_their_ends() -> None:
-    """Of a pod's name too long for its column both ends stay, so that siblings differ."""
+    """Both ends of a long pod name stay, so that similar names remain distinguishable."""
     container = pod_container("payments-settlement-worker-7f9c6d5b48-x2x5b", 1)
     load = oversized_load()
     load = replace(load, process=replace(load.process, container=container))
@@ -164,7 +164,7 @@ def test_names_keep_their_ends() -> None:
     assert re.search(r"payments-\S*…\S*-x2x5b", row)
 
 
-def test_losses_are_told_by_reason() -> None:
+def test_losses_are_shown_by_reason() -> None:
     """The totals name every reason with its number, most first."""
     lost = {"no-process": 2, "map-full": 40, "none": 0}
     text = render_check(build_window(native_load(), setting=Setting(lost=lost)), Style(100))
@@ -173,8 +173,8 @@ def test_losses_are_told_by_reason() -> None:
 
 @unhurried
 @given(names)
-def test_printable_text_is_printable_and_keeps_what_is_harmless(text: str) -> None:
-    """One line, ASCII on demand; plain text passes unchanged."""
+def test_printable_text_keeps_harmless_characters(text: str) -> None:
+    """One line, ASCII if requested; plain text is unchanged."""
     assert printable(text).isprintable()
     assert printable(text, unicode=False).isascii()
     assert printable(printable(text)) == printable(text)
@@ -195,7 +195,7 @@ def test_printable_text_is_printable_and_keeps_what_is_harmless(text: str) -> No
         ("\U000e0041", "\\U000e0041"),
     ],
 )
-def test_what_is_spelled_out(text: str, shown: str) -> None:
+def test_escaped_characters(text: str, shown: str) -> None:
     """Controls, bidirectional marks, right-to-left letters, joining marks, surrogates."""
     assert printable(text) == shown
 
@@ -203,7 +203,7 @@ def test_what_is_spelled_out(text: str, shown: str) -> None:
 @unhurried
 @given(names.map(printable), st.integers(0, 50), st.sampled_from(["…", ".."]))
 def test_elided_text_fits_and_short_text_stays(text: str, width: int, mark: str) -> None:
-    """At most the columns asked for, wide characters counted twice."""
+    """At most the given columns; wide characters count twice."""
     short = elided(text, width, mark)
     assert columns(short) <= width
     assert columns(text) > width or short == text
@@ -212,15 +212,15 @@ def test_elided_text_fits_and_short_text_stays(text: str, width: int, mark: str)
 @unhurried
 @given(names, st.integers(3, 50))
 def test_bounded_text_is_valid_utf8(text: str, length: int) -> None:
-    """At most so many characters, and it can be encoded."""
+    """At most the given number of characters, and it can be encoded."""
     assert len(bounded(text, length)) <= length
     bounded(text, length).encode()
 
 
 @unhurried
 @given(st.lists(st.floats(0, 1), max_size=6), st.integers(0, 60))
-def test_bars_have_the_length_asked_for(shares: list[float], length: int) -> None:
-    """Rounding gives no column away and takes none."""
+def test_bars_have_the_given_length(shares: list[float], length: int) -> None:
+    """Rounding neither adds nor removes a column."""
     parts = apportioned(shares, length)
     assert sum(parts) == (length if sum(shares) > 0 else 0)
     assert all(part >= 0 for part in parts)
@@ -238,7 +238,7 @@ def test_bars_have_the_length_asked_for(shares: list[float], length: int) -> Non
     ],
 )
 def test_seconds_change_their_unit(value: float, shown: str) -> None:
-    """Milliseconds below a second; what is not zero never looks like it."""
+    """Milliseconds below a second; a value above zero is never shown as zero."""
     assert seconds(value) == shown
 
 
@@ -246,12 +246,12 @@ def test_seconds_change_their_unit(value: float, shown: str) -> None:
     ("share", "shown"), [(0, "0%"), (0.001, "<1%"), (0.005, "<1%"), (0.48, "48%"), (1, "100%")]
 )
 def test_percent_is_whole(share: float, shown: str) -> None:
-    """Samples are few: decimals would be noise."""
+    """With few samples, decimals would be noise."""
     assert percent(share) == shown
 
 
-def test_a_pod_is_told_with_its_workload_and_a_resize_that_is_pending() -> None:
-    """What a person asks first; a container that is none of the ordinary is called what it is."""
+def test_a_pod_is_shown_with_its_workload_and_a_pending_resize() -> None:
+    """The most important facts first; a container of a special kind is labelled with its kind."""
     load = named(
         oversized_load(),
         "payments-5d-x2",

@@ -1,4 +1,4 @@
-"""The text format, held to the library's own."""
+"""The text format, compared with the library's own."""
 
 from collections.abc import Iterator
 
@@ -27,7 +27,7 @@ def families(draw: st.DrawFn) -> list[Family]:
 
 
 class Fixed:
-    """What a registry would hold."""
+    """The contents of a registry."""
 
     def __init__(self, made: list[Family]) -> None:
         self.made = made
@@ -37,8 +37,8 @@ class Fixed:
 
 
 @given(st.lists(families(), min_size=1, max_size=3))
-def test_every_rendering_is_what_the_library_writes(made: list[list[Family]]) -> None:
-    """Hostile label values too, and what is remembered of one rendering does not reach the next."""
+def test_every_rendering_equals_that_of_the_library(made: list[list[Family]]) -> None:
+    """Also with hostile label values; the cache of one rendering does not affect the next."""
     text_format = TextFormat()
     for each in made:
         assert text_format.render(each) == generate_latest(Fixed(each))

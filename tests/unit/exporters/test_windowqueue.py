@@ -7,7 +7,7 @@ from gotax.exporters.windowqueue import WindowQueue
 from .windows import story_window
 
 
-def test_the_oldest_window_makes_room() -> None:
+def test_a_full_queue_drops_the_oldest_window() -> None:
     """``put`` returns it, so that the caller can count the loss."""
     one, two, three = (replace(story_window(), start_unix_ns=n) for n in range(3))
     queue = WindowQueue(2)

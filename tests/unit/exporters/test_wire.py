@@ -33,8 +33,8 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_generated_code_says_what_the_proto_file_says(name: str) -> None:
-    """It was generated from the file that is there: same fields, numbers and types."""
+def test_generated_code_matches_the_proto_file(name: str) -> None:
+    """The same fields, numbers and types."""
     types = {3: "int64", 4: "uint64", 8: "bool", 9: "string", 12: "bytes"}  # FieldDescriptorProto
     generated = {
         message.name: {

@@ -1,7 +1,7 @@
 """Small windows for the exporters' tests, consistent by construction.
 
-What a test gives is who ran what how often; totals, shares and columns follow from it. The
-pipeline does the same folding for real, but exporters must not need it.
+A test states which process ran which stack how often; totals, shares and columns follow from it.
+The pipeline does the same, but tests of exporters must not need it.
 """
 
 from __future__ import annotations
@@ -239,7 +239,7 @@ def pod_container(name: str, number: int) -> Container:
 
 
 def named(load: Load, pod: str, workload: str = "payments", **facts: Any) -> Load:
-    """The load's container as Kubernetes tells of it, after its name outside."""
+    """The load's container with the names from Kubernetes, after its name outside."""
     container = load.process.container
     known = PodContainer(
         namespace="shop",
@@ -438,7 +438,8 @@ def native_load() -> Load:
 
 
 def hostile_load() -> Load:
-    """Names a workload may choose: escapes, line breaks, right-to-left marks, great length."""
+    """Names that an attacker may choose: escapes, line breaks, right-to-left marks, great
+    length."""
     load = service_load()
     container = replace(
         load.process.container,

@@ -1,4 +1,4 @@
-"""Facts that several tests begin with."""
+"""Facts for several tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def automatic(version: str, **changes: Any) -> Facts:
 
 
 def v1_automatic(version: str, limit: float, view: CgroupView | None = None) -> Facts:
-    """Go 1.22 with automaxprocs, or what stands in its place, on 8 CPUs with cgroup v1."""
+    """Go 1.22 with automaxprocs, or a replacement of it, on 8 CPUs with cgroup v1."""
     name = "go.uber.org/automaxprocs"
     fork = Module("example.com/fork", "v1.0.0") if version == "fork" else None
     module = Module(name, "v1.6.0" if fork else version, fork)

@@ -1,4 +1,4 @@
-"""automaxprocs by its versions, and what stands in its place."""
+"""automaxprocs by its versions, and its replacements."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.unit.golang.facts import AUTOMAXPROCS, PLAIN, automatic, v1_automatic
         ("v1.2.0", 2.5, 2),
         ("v1.6.0", 0.5, 1),
         ("v1.6.0", 20.0, 20),
-        ("(devel)", 2.5, None),  # as a go.work builds it: of which version is not known
+        ("(devel)", 2.5, None),  # as built with a go.work: the version is unknown
     ],
 )
 def test_automaxprocs_rounds_as_its_version_does(
@@ -55,12 +55,12 @@ def test_automaxprocs_finds_cgroup_v2_as_its_version_does(
     assert (prediction.origin is Origin.AUTOMAXPROCS) is sees
 
 
-def test_automaxprocs_wants_cgroup_v2_at_its_usual_place() -> None:
+def test_automaxprocs_needs_cgroup_v2_at_its_usual_place() -> None:
     view = CgroupView(2, CgroupLayout.HOST, usual_mount=False)
     assert predict(automatic("v1.6.0", cgroup=view)).origin is Origin.CPU_COUNT
 
 
-def test_automaxprocs_is_silenced_by_an_empty_variable() -> None:
+def test_automaxprocs_is_disabled_by_an_empty_variable() -> None:
     assert predict(automatic("v1.6.0", environment="")).origin is Origin.CPU_COUNT
 
 
@@ -72,7 +72,7 @@ def test_automaxprocs_in_the_code_counts_without_build_info() -> None:
 
 
 def replaced(by: Module) -> Facts:
-    """Go 1.22 under a limit of 2.5 with something in the place of automaxprocs 1.6.0."""
+    """Go 1.22 under a limit of 2.5 with a replacement of automaxprocs 1.6.0."""
     facts = automatic("v1.6.0", leaf_limit_cores=2.5, cgroup=CgroupView(1))
     (module,) = facts.build.dependencies
     return replace(
@@ -94,7 +94,7 @@ def replaced(by: Module) -> Facts:
 def test_a_fork_has_no_version_of_automaxprocs(
     by: Module, kind: Automaxprocs, expected: int | None
 ) -> None:
-    """v0.1.0 of a fork is not automaxprocs before 1.1; its own code of another version is."""
+    """v0.1.0 of a fork is not automaxprocs before 1.1; its code may be of another version."""
     seen = judge(LiveGomaxprocs(8, None, 8), replaced(by), 2.5)
     assert (seen.automaxprocs, seen.expected) == (kind, expected)
     assert seen.origin is Origin.CPU_COUNT
@@ -119,7 +119,7 @@ def test_the_rule_says_whether_it_is_a_fork(facts: Facts, what: str) -> None:
     [(2, Origin.AUTOMAXPROCS), (3, Origin.AUTOMAXPROCS), (5, Origin.CALL)],
 )
 def test_a_fork_may_round_either_way(value: int, source: Origin) -> None:
-    """What neither rounding gives was set by another call."""
+    """A value that neither rounding gives was set by another call."""
     facts = replaced(Module("example.com/fork", "v0.1.0"))
     assert origin(LiveGomaxprocs(value, None, 8), facts) is source
 
@@ -135,7 +135,7 @@ def test_a_fork_may_round_either_way(value: int, source: Origin) -> None:
         ("v1.0.9", 0.5, 2, Origin.AUTOMAXPROCS),
         ("v1.0.9", 0.5, 1, Origin.CALL),
         ("v1.2.0", 2.5, 2, Origin.AUTOMAXPROCS),
-        # What a fork does is not known: any way of rounding may be its own.
+        # The rounding of a fork is unknown.
         ("fork", 2.5, 2, Origin.AUTOMAXPROCS),
         ("fork", 2.5, 3, Origin.AUTOMAXPROCS),
         ("fork", 2.5, 4, Origin.CALL),
@@ -145,10 +145,10 @@ def test_a_fork_may_round_either_way(value: int, source: Origin) -> None:
         ("fork", 0.5, 3, Origin.CALL),
     ],
 )
-def test_a_value_of_automaxprocs_is_known_by_its_rounding(
+def test_a_value_of_automaxprocs_is_recognised_by_its_rounding(
     version: str, limit: float, value: int, source: Origin
 ) -> None:
-    """A value that it would not give comes from elsewhere."""
+    """A value that it would not give has another origin."""
     assert judge(LiveGomaxprocs(value, None), v1_automatic(version, limit), limit).origin is source
 
 
@@ -162,7 +162,7 @@ def test_a_value_of_automaxprocs_is_known_by_its_rounding(
     ],
 )
 def test_automaxprocs_needs_to_see_its_cgroup(view: CgroupView, value: int) -> None:
-    """Else there are as many as CPUs."""
+    """Otherwise it uses the number of CPUs."""
     assert predict(v1_automatic("v1.6.0", 2.5, view)).value == value
 
 
@@ -174,6 +174,6 @@ def test_automaxprocs_needs_to_see_its_cgroup(view: CgroupView, value: int) -> N
         ("v1.0.0", "automaxprocs: 2.5 cores rounded up, at least 2"),
     ],
 )
-def test_the_rule_says_how_it_rounds(version: str, rule: str) -> None:
-    """As its version does."""
+def test_the_rule_names_the_rounding(version: str, rule: str) -> None:
+    """That of its version."""
     assert predict(v1_automatic(version, 2.5)).rule == rule

@@ -54,13 +54,13 @@ def stacks(fixture: str) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("stack", "label"), stacks("user.txt"))
 def test_observed_stack(stack: str, label: str) -> None:
-    """Stacks seen in real programs have the category a reader of the runtime would give them."""
+    """Stacks seen in real programs have the category that a reader of the runtime would choose."""
     assert category(stack).label == label
 
 
 @pytest.mark.parametrize(("stack", "label"), stacks("kernel.txt"))
 def test_kernel_time_follows_the_user_stack(stack: str, label: str) -> None:
-    """Time in the kernel is the cost of what the user frames below were doing."""
+    """Kernel time is a cost of the user frames below."""
     assert category(stack, in_kernel=True).label == label
 
 
@@ -74,16 +74,17 @@ def test_c_leaf_is_cgo_wherever_it_is() -> None:
     assert classify(callback, False, False) is Category.USER
 
 
-def test_stack_without_a_telling_frame_is_unknown() -> None:
-    """No frames, only helpers, or only helpers up to goexit: nothing is guessed."""
+def test_a_stack_without_a_known_frame_is_unknown() -> None:
+    """No frames, only helpers, or only helpers up to goexit."""
     assert classify([], False, False) is Category.UNKNOWN
     assert classify([], True, False) is Category.UNKNOWN
     assert category("memmove") is Category.UNKNOWN
     assert category("memmove < goexit") is Category.UNKNOWN
 
 
-def test_unlisted_function_is_skipped_but_not_called_user_work() -> None:
-    """A runtime function of a future release yields to a listed caller, never to user code."""
+def test_an_unlisted_function_is_skipped_and_is_not_user_work() -> None:
+    """An unknown runtime function of a future release gives the category of a listed caller, never
+    user code."""
     assert function_code("runtime.inventedInGo9") == UNLISTED
     assert category("inventedInGo9 < gcDrain < gcDrainMarkWorkerIdle") is Category.GC_MARK_IDLE
     assert category("inventedInGo9 < main.f") is Category.RUNTIME_OTHER
@@ -120,7 +121,7 @@ USER_NAMES = [
 
 @pytest.mark.parametrize("name", USER_NAMES)
 def test_only_the_runtimes_own_packages_count(name: str) -> None:
-    """A user's function keeps its category whatever it is called."""
+    """A user's function is user code, whatever its name."""
     assert function_code(name) == Category.USER
 
 
@@ -179,14 +180,14 @@ def _names(sets: tuple[Set, ...]) -> Iterator[tuple[str, int]]:
 
 @pytest.mark.parametrize("sets", [RUNTIME, ELSEWHERE, BARE], ids=["runtime", "elsewhere", "bare"])
 def test_table_names_each_function_once(sets: tuple[Set, ...]) -> None:
-    """No name stands in two sets, and a beginning ends with its only asterisk."""
+    """No name is in two sets, and a prefix ends with its only asterisk."""
     names = [name for name, _ in _names(sets)]
     assert sorted(names) == sorted(set(names))
     for name in names:
         assert "*" not in name[:-1].replace("(*", "("), name
 
 
-def test_table_is_what_function_code_answers() -> None:
+def test_function_code_matches_the_table() -> None:
     """Every whole name of every set gets exactly its set's code."""
     for name, code in _names(RUNTIME):
         if not name.endswith("*"):
@@ -201,7 +202,7 @@ def test_table_is_what_function_code_answers() -> None:
 
 
 def test_every_category_has_a_meaning_and_functions() -> None:
-    """The published table leaves out no category, and none is beyond reach."""
+    """The published table has every category, and each can be reached."""
     assert set(MEANING) == set(Category)
     without = {c for c in Category if not any(names_of(int(c)))}
     assert without == {Category.USER, Category.NATIVE, Category.UNKNOWN}
@@ -214,7 +215,8 @@ codes = st.lists(st.sampled_from(CODES), max_size=40)
 def test_every_sequence_of_codes_has_one_category(
     codes: list[int], in_kernel: bool, native_leaf: bool
 ) -> None:
-    """classify answers anything, and never with the category of processes that are not Go."""
+    """classify accepts any sequence, and never returns the category of processes that are not
+    Go."""
     answer = classify(codes, in_kernel, native_leaf)
     assert isinstance(answer, Category)
     assert answer is not Category.NATIVE or int(Category.NATIVE) in codes
@@ -232,10 +234,10 @@ def test_transparent_frames_change_nothing(
 
 
 @given(codes, st.sampled_from(CUTS), codes, st.booleans())
-def test_nothing_beyond_a_cut_counts(
+def test_frames_beyond_a_cut_do_not_count(
     stack: list[int], cut: int, beyond: list[int], in_kernel: bool
 ) -> None:
-    """What an unwinder finds beyond mcall, morestack, mstart, goexit and rt0_go is ignored."""
+    """Frames beyond mcall, morestack, mstart, goexit and rt0_go are ignored."""
     assert classify([*stack, cut, *beyond], in_kernel, False) is classify(
         [*stack, cut], in_kernel, False
     )
@@ -250,7 +252,7 @@ def test_the_kernel_only_turns_user_work_into_system_calls(stack: list[int]) -> 
 
 @given(st.text(max_size=80))
 def test_any_text_has_a_code(name: str) -> None:
-    """Names come from files that may be hostile: no name raises."""
+    """Names come from untrusted files: no name raises."""
     assert function_code(name) in CODES
     assert function_code("runtime." + name) in CODES
 
@@ -291,7 +293,7 @@ def render() -> str:
     return "\n".join(lines) + "\n"
 
 
-def test_the_document_says_what_the_code_does() -> None:
+def test_the_document_matches_the_code() -> None:
     """The tables of docs/categories.md are those of the code."""
     prose, marker, tables = DOCUMENT.read_text().partition(MARKER)
     if os.environ.get("GOTAX_UPDATE"):

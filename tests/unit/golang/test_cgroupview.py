@@ -44,13 +44,14 @@ def _mounted(root: str, *controllers: str) -> tuple[CgroupMount, ...]:
         ((), _mounted("/"), False, CgroupView(None, CgroupLayout.HIDDEN, False)),
     ],
 )
-def test_how_a_process_sees_its_cgroup(
+def test_the_view_of_a_process(
     entries: tuple[CgroupEntry, ...],
     mounts: tuple[CgroupMount, ...],
     private: bool,
     view: CgroupView,
 ) -> None:
-    """The cpu controller's tree counts; the mount's root tells a bind mount from the host's."""
+    """The cpu controller's tree counts; the mount's root distinguishes a bind mount from the
+    host's."""
     assert view_cgroup(entries, mounts, private) == view
 
 
@@ -91,8 +92,8 @@ def test_a_view_is_read_from_proc(
 
 
 @pytest.mark.parametrize("missing", ["mountinfo", "ns/cgroup"])
-def test_a_process_that_ends_meanwhile_is_gone(missing: str, tmp_path: Path) -> None:
-    """Not: one without a cgroup."""
+def test_a_process_that_ends_during_the_read_is_gone(missing: str, tmp_path: Path) -> None:
+    """It is not a process without a cgroup."""
     process(tmp_path, "1", "host")
     process(tmp_path, "7", "host")
     (tmp_path / "7" / missing).unlink()
@@ -100,10 +101,10 @@ def test_a_process_that_ends_meanwhile_is_gone(missing: str, tmp_path: Path) -> 
         read_cgroup_view(str(tmp_path), 7)
 
 
-def test_reading_of_a_process_that_has_ended_is_refused_by_the_kernel(
+def test_the_kernel_refuses_reads_of_an_ended_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An open file of /proc then says ESRCH: the process is gone."""
+    """An open file of /proc then gives ESRCH: the process is gone."""
     process(tmp_path, "7", "host")
 
     def ended(_: bytes) -> None:

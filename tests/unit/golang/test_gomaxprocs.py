@@ -1,4 +1,4 @@
-"""The scanner against real machine code, and what must be refused."""
+"""The scanner with real machine code, and code that it must refuse."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ relative_codes = pytest.mark.parametrize(
 
 
 @captured_codes
-def test_the_code_of_procresize_gives_the_address_the_symbol_has(captured: Captured) -> None:
+def test_the_address_found_is_that_of_the_symbol(captured: Captured) -> None:
     address, how = find_value(captured.machine, captured.procresize, captured.is_variable)
     assert address == captured.value
     assert how in ("exchange", "release-store", "call")
@@ -95,7 +95,7 @@ def test_moved_code_gives_the_moved_address(captured: Captured) -> None:
 
 @captured_codes
 def test_code_without_the_store_is_refused(captured: Captured) -> None:
-    """The address comes from two roles: with the second half of the code gone, there is none."""
+    """The address needs two functions: with the second half of the code gone, there is none."""
     data = captured.procresize.data[:64]
     with pytest.raises(ParseError) as error:
         find_value(captured.machine, Code(0x401000, data), lambda _: True)
@@ -149,7 +149,7 @@ def test_any_bytes_give_an_address_or_a_parse_error(
     [b"\x48\x8d\x05\0\0\0\0", b"\xb8", b"\x8b\x05", b"\x00\x00\x00\x90", b"\xe0\x07\x00\xf9"],
     ids=["lea", "mov", "load", "adrp", "str"],
 )
-def test_the_largest_code_of_nothing_but_openings_ends(machine: int, unit: bytes) -> None:
+def test_the_largest_code_of_only_openings_ends(machine: int, unit: bytes) -> None:
     """The work is linear in the code, which has at most 64 KiB."""
     code = Code(0x401000, (unit * 65536)[: 64 * 1024])
     with pytest.raises(ParseError):
@@ -157,7 +157,7 @@ def test_the_largest_code_of_nothing_but_openings_ends(machine: int, unit: bytes
 
 
 @pytest.mark.parametrize("register", [r for r in range(16) if r != 4])  # 4 is rsp
-def test_amd64_exchange_is_seen_through_every_register(register: int) -> None:
+def test_amd64_exchange_is_recognised_with_every_register(register: int) -> None:
     """mov eax, [rip+a]; lea register, [rip+a]; xchg [register], ecx, as an assembler writes it."""
     low, high = register & 7, register >> 3
     exchange = (bytes([0x41]) if high else b"") + b"\x87"
@@ -208,7 +208,7 @@ class _Functions:
 
 
 def _elf_of(captured: Captured, machine: int | None = None) -> tuple[Elf, _Functions]:
-    """A file of nothing but the captured code, with the segments of the real one."""
+    """A file with only the captured code, with the segments of the real one."""
     codes = [captured.procresize]
     names = ["runtime.procresize" if captured.name != "1.2.2-amd64" else "procresize"]
     if captured.gomaxprocs is not None:
@@ -256,7 +256,7 @@ def test_impossible_functions_are_refused(ranges: dict[str, tuple[int, int]], re
     assert error.value.reason == reason
 
 
-def test_another_architecture_is_refused_by_name() -> None:
+def test_another_architecture_is_refused_with_a_reason() -> None:
     elf, functions = _elf_of(CAPTURED[-1], machine=243)  # RISC-V
     with pytest.raises(ParseError) as error:
         find_gomaxprocs(elf, functions)
@@ -278,10 +278,11 @@ def test_the_bias_of_a_moved_program_is_the_same_for_all_its_code() -> None:
     base = 0x5555_5555_4000
     assert load_bias(elf, _mapping(base + 0x1000, base + 0x5000, 0)) == base
     assert load_bias(elf, _mapping(base, base + 0x1000, 0x8000)) is None
-    # In pieces, as mprotect leaves them; the last has less of the code than of what follows.
+    # In pieces, as mprotect leaves them; the last one has less of the code than of the data after
+    # it.
     assert load_bias(elf, _mapping(base + 0x2000, base + 0x4000, 0x1000)) == base
     assert load_bias(elf, _mapping(base + 0x4000, base + 0x5000, 0x3000)) == base
-    # The data, which is executable where a program asks for an executable stack.
+    # The data, which is executable if a program requests an executable stack.
     data = Segment(PT_LOAD, 6, 0x3700, 0x5700, 0x3100, 0x9000)
     elf = Elf(BytesReader(b""), (3, EM_X86_64, 0), (*segments[:2], data), ())
     assert load_bias(elf, _mapping(base + 0x5000, base + 0x9000, 0x3000)) == base
@@ -293,9 +294,9 @@ def _headed(segments: tuple[Segment, ...], entry: int) -> Elf:
     return elf
 
 
-def test_the_bias_of_a_program_by_what_the_kernel_told_it() -> None:
-    """Entry and program headers must both fit the file; kernels before 5.18 told another place of
-    the headers where they are not in the first segment."""
+def test_the_bias_from_the_auxiliary_vector() -> None:
+    """Entry and program headers must both match the file; kernels before 5.18 gave another address
+    of the headers if they are not in the first segment."""
     base = 0x5555_5555_4000
     usual = _headed((Segment(PT_LOAD, 5, 0, 0, 0x3000, 0x3000),), 0x1234)
     assert program_bias(usual, Auxiliary(base + 0x1234, base + 0x40)) == base
@@ -331,7 +332,7 @@ def _process(tmp_path: Path, memory: bytes) -> str:
         (4, 2, None),
     ],
 )
-def test_only_possible_values_are_believed(
+def test_only_possible_values_are_accepted(
     tmp_path: Path, value: int, flag: int, read: LiveGomaxprocs | None
 ) -> None:
     root = _process(tmp_path, struct.pack("<4xiB", value, flag))
@@ -344,7 +345,7 @@ def test_only_possible_values_are_believed(
     assert error.value.reason == "gomaxprocs-range"
 
 
-def test_without_a_flag_nobody_is_said_to_have_chosen(tmp_path: Path) -> None:
+def test_without_a_flag_it_is_unknown_if_the_value_was_set(tmp_path: Path) -> None:
     root = _process(tmp_path, struct.pack("<i", 12))
     addresses = GomaxprocsAddresses(0, None, "call")
     assert read_gomaxprocs(root, 1, addresses, 0) == LiveGomaxprocs(12, None)

@@ -1,4 +1,4 @@
-"""Inlined calls whose tree is not as it should be. Of real trees: tests/oracle, tests/corpus."""
+"""Inlined calls with invalid trees. For valid trees: tests/oracle, tests/corpus."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ def names(table: Pclntab, offset: int) -> list[str]:
 
 @each_layout
 def test_calls_lead_outward(layout: Layout) -> None:
-    """f calls a, which calls b: as a tree ought to be."""
+    """f calls a, which calls b: a valid tree."""
     table = table_of(layout, [(-1, 16), (0, 16), (1, 32)], [(b"a", -1, 8), (b"b", 0, 16)])
     assert [names(table, at) for at in (0, 16, 32)] == [["f"], ["a", "f"], ["b", "a", "f"]]
 
 
 @each_layout
-def test_a_circle_ends_with_the_function(layout: Layout) -> None:
-    """The call site of b is the entry, where the first instruction is of a, whose call site that
-    is, too. So the linker left a package's init in many programs."""
+def test_a_cycle_ends_with_the_function(layout: Layout) -> None:
+    """The call site of b is its entry, where the first instruction belongs to a, whose call site is
+    the same. The linker wrote such a package init into many programs."""
     table = table_of(
         layout, [(0, 16), (1, 16), (2, 32)], [(b"a", 0, 0), (b"b", 0, 0), (b"c", 1, 16)]
     )
@@ -82,7 +82,7 @@ def test_a_circle_ends_with_the_function(layout: Layout) -> None:
 
 
 @each_layout
-def test_a_circle_of_two_keeps_the_innermost(layout: Layout) -> None:
-    """Calls that name each other: of which one is the other's caller, nothing is known."""
+def test_a_cycle_of_two_keeps_the_innermost(layout: Layout) -> None:
+    """Calls that name each other: which one is the caller is unknown."""
     table = table_of(layout, [(0, 16), (1, 48)], [(b"a", 1, 16), (b"b", 0, 0)])
     assert [names(table, at) for at in (0, 16)] == [["a", "f"], ["b", "f"]]

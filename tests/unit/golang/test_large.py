@@ -1,4 +1,5 @@
-"""A binary of 250 MB with a pclntab of 140 MB: no cap, and no more read than what is asked for."""
+"""A binary of 250 MB with a pclntab of 140 MB: there is no size limit, and only the needed parts
+are read."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ TRIED = (LAYOUTS[-1], pytest.param(LAYOUTS[3], marks=pytest.mark.slow))
 
 
 def large(layout: Layout) -> bytes:
-    """Names of 140 MB lie between those of two functions, and all other tables behind them."""
+    """140 MB of names lie between those of two functions, and before all other tables."""
     tables = {
         "pcsp": encode([(0, 8), (24, 56)], layout.quantum),
         "pcfile": encode([(1, 64)], layout.quantum),
@@ -35,16 +36,17 @@ def large(layout: Layout) -> bytes:
 
 
 @pytest.mark.parametrize("layout", TRIED, ids=["go1.27.3", "go1.16.15"])
-def test_a_large_table_is_read_piecemeal(
+def test_a_large_table_is_read_in_parts(
     layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Opened, indexed and asked in some megabytes of memory; answers from both of its ends."""
+    """Opening, indexing and questions take some megabytes of memory; answers come from both of its
+    ends."""
     monkeypatch.setattr(specimens, "_DATA", 0x4000_0000)  # behind so large a table
     path = tmp_path / "large"
     path.write_bytes(large(layout))
     assert path.stat().st_size > TABLE_BYTES
     with path.open("r+b") as file:
-        file.truncate(BINARY_BYTES)  # what is behind it, like debug information, is never read
+        file.truncate(BINARY_BYTES)  # the part behind it, like debug information, is never read
     tracemalloc.start()
     try:
         with FileReader(path) as reader:
@@ -64,8 +66,8 @@ def test_a_large_table_is_read_piecemeal(
     assert {chain[0].line for chain in frames} == {10, 12}
 
 
-def test_names_of_nine_megabytes_are_asked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As those of all functions of a large program have: they are many, not within each other."""
+def test_names_of_nine_megabytes_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for all functions of a large program: many separate names."""
     monkeypatch.setattr(specimens, "_DATA", 0x4000_0000)
     layout, count, width = LAYOUTS[-1], 8192, 1090
     tables = {

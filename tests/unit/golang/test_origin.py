@@ -1,4 +1,4 @@
-"""Where a value came from, and what is known of a process."""
+"""The origin of a value, and what is known about a process."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ NO_CALLS = GomaxprocsAddresses(0, None, "exchange", can_be_called=False)
     ],
 )
 def test_origin(facts: Facts, live: tuple[int, bool | None], source: Origin) -> None:
-    """The flag decides where there is one, then the variable, automaxprocs, the default."""
+    """The flag decides if there is one, then the variable, automaxprocs, the default."""
     assert origin(LiveGomaxprocs(*live), facts) is source
 
 
 @pytest.mark.parametrize(
     ("facts", "live", "source"),
     [
-        (OLD, LiveGomaxprocs(3, None, 3), Origin.CPU_COUNT),  # 8 are allowed by now
+        (OLD, LiveGomaxprocs(3, None, 3), Origin.CPU_COUNT),  # 8 are allowed now
         (OLD, LiveGomaxprocs(8, None, 3), Origin.CALL),
         (OLD, LiveGomaxprocs(16, None, 3), Origin.CALL),
         (replace(OLD, build=GoBuild("go1.8.7")), LiveGomaxprocs(256, None, 300), Origin.CPU_COUNT),
@@ -69,10 +69,10 @@ def test_origin(facts: Facts, live: tuple[int, bool | None], source: Origin) -> 
         (PLAIN, LiveGomaxprocs(6, False, 12), Origin.CONTAINER),
     ],
 )
-def test_the_cpus_at_the_start_are_the_default_of_then(
+def test_the_cpus_at_the_start_give_the_old_default(
     facts: Facts, live: LiveGomaxprocs, source: Origin
 ) -> None:
-    """They tell the default from a call when the CPUs allowed have changed since."""
+    """They distinguish the default from a call when the allowed CPUs have changed since."""
     assert origin(live, facts) is source
 
 
@@ -92,16 +92,17 @@ def test_the_cpus_at_the_start_are_the_default_of_then(
         (PLAIN, (4, True), (4, Origin.CONTAINER), Origin.CALL),
     ],
 )
-def test_a_value_that_stays_keeps_its_origin(
+def test_an_unchanged_value_keeps_its_origin(
     facts: Facts, live: tuple[int, bool | None], before: tuple[int, Origin], source: Origin
 ) -> None:
-    """automaxprocs looks once, and the limit of then is not known later; the window before was."""
+    """automaxprocs reads the limit once, and the old limit is unknown later; the previous window
+    had the origin."""
     earlier = Gomaxprocs(*before, recommended=1)
     assert judge(LiveGomaxprocs(*live), facts, 1.0, earlier).origin is source
 
 
-def test_judgement_compares_with_the_limit_the_kernel_enforces() -> None:
-    """The runtime looks at the leaf's 4 cores; an ancestor allows 1.5."""
+def test_judgement_uses_the_limit_that_the_kernel_enforces() -> None:
+    """The runtime reads the leaf's 4 cores; an ancestor allows 1.5."""
     verdict = judge(LiveGomaxprocs(4, False), PLAIN, 1.5)
     assert (verdict.value, verdict.expected, verdict.recommended) == (4, 4, 2)
     assert verdict.origin is Origin.CONTAINER
@@ -109,7 +110,7 @@ def test_judgement_compares_with_the_limit_the_kernel_enforces() -> None:
     assert "rounded up" in verdict.rule
 
 
-def test_an_unreadable_value_keeps_what_is_known() -> None:
+def test_an_unreadable_value_keeps_the_other_facts() -> None:
     verdict = judge(Refusal("memory-unmapped"), PLAIN, 2.0)
     assert (verdict.value, verdict.origin) == (None, Origin.UNKNOWN)
     assert (verdict.expected, verdict.recommended) == (4, 2)
@@ -126,15 +127,15 @@ def judged(facts: Facts, value: int = 8, flag: bool | None = None) -> Gomaxprocs
         (replace(PLAIN, build=GoBuild("go1.24")), False),
         (replace(PLAIN, build=GoBuild("go1.25")), True),
         (replace(PLAIN, build=GoBuild("go1.26")), True),
-        (replace(PLAIN, build=GoBuild("devel")), True),  # taken for the newest
+        (replace(PLAIN, build=GoBuild("devel")), True),  # treated as the newest
         (replace(PLAIN, godebug="updatemaxprocs=0"), False),
         (replace(PLAIN, godebug="updatemaxprocs=1"), True),
         (replace(PLAIN, godebug="updatemaxprocs=-1"), False),
         (replace(PLAIN, environment_read=False), False),
     ],
 )
-def test_a_runtime_looks_again_since_go_1_25(facts: Facts, updates: bool) -> None:
-    """Unless GODEBUG says otherwise; not said where its environment was not read."""
+def test_a_runtime_checks_again_since_go_1_25(facts: Facts, updates: bool) -> None:
+    """Unless GODEBUG disables it; unknown if its environment was not read."""
     assert judged(facts).updates is updates
 
 
@@ -147,16 +148,16 @@ def test_a_runtime_looks_again_since_go_1_25(facts: Facts, updates: bool) -> Non
         (replace(PLAIN, environment_read=False), None, None),
     ],
 )
-def test_what_is_known_of_the_variable(
+def test_the_states_of_the_variable(
     facts: Facts, is_set: bool | None, variable: int | None
 ) -> None:
-    """Not set, set to nothing, and not read are three things."""
+    """Not set, set to nothing, and not read are different."""
     found = judged(facts)
     assert (found.variable_is_set, found.variable) == (is_set, variable)
 
 
 def test_without_version_or_environment_no_way_is_offered() -> None:
-    """The rules cannot say what it would have."""
+    """The rules cannot predict the result."""
     unread = judged(replace(PLAIN, environment_read=False))
     assert (unread.ignored, unread.otherwise) == (None, Otherwise())
     unknown = judged(replace(PLAIN, build=GoBuild("devel"), environment="8"))
@@ -170,8 +171,8 @@ def test_without_version_or_environment_no_way_is_offered() -> None:
     ("version", "source"),
     [("go1.4", Origin.FIXED), ("go1.5", Origin.CPU_COUNT), ("go1.6", Origin.CPU_COUNT)],
 )
-def test_a_value_that_nothing_in_the_program_can_change(version: str, source: Origin) -> None:
-    """Without runtime.GOMAXPROCS in the code it is the default of then: 1 before Go 1.5."""
+def test_a_value_that_the_program_cannot_change(version: str, source: Origin) -> None:
+    """Without runtime.GOMAXPROCS in the code it is the old default: 1 before Go 1.5."""
     code = GomaxprocsAddresses(1, None, "exchange", can_be_called=False)
     facts = Facts(GoBuild(version), allowed_cpus=8, code=code)
     assert judged(facts, 3).origin is source
@@ -180,19 +181,19 @@ def test_a_value_that_nothing_in_the_program_can_change(version: str, source: Or
 @pytest.mark.parametrize(
     ("facts", "live", "source"),
     [
-        # Go 1.5 is the first that starts with the CPUs it has; it had 12.
+        # Go 1.5 is the first that starts with the number of CPUs; it had 12.
         (replace(OLD, build=GoBuild("go1.5")), LiveGomaxprocs(12, None, 12), Origin.CPU_COUNT),
         # The limit gives the number of the CPUs at the start: it is the limit that counts now.
         (PLAIN, LiveGomaxprocs(4, False, 4), Origin.CONTAINER),
     ],
 )
 def test_a_value_with_two_reasons(facts: Facts, live: LiveGomaxprocs, source: Origin) -> None:
-    """The default of the version goes before what may have been at the start."""
+    """The default of the version takes precedence over possible values at the start."""
     assert origin(live, facts) is source
 
 
-def test_nothing_is_ignored_where_the_environment_is_unknown() -> None:
-    """It may be the variable that decides, and not the age of the runtime."""
+def test_no_reason_if_the_environment_is_unknown() -> None:
+    """The variable may decide, and not the age of the runtime."""
     unread = judge(LiveGomaxprocs(8, None, 8), replace(OLD, environment_read=False), 4.0)
     assert (unread.ignored, unread.otherwise) == (None, Otherwise())
     assert judge(LiveGomaxprocs(8, None, 8), OLD, 4.0).ignored is Ignored.OLD_GO

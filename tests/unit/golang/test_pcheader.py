@@ -37,7 +37,7 @@ def header(magic: int, *words: int, quantum: int = 1) -> bytes:
 
 @pytest.mark.parametrize("magic", [0xFFFFFFF2, 0xFFFFFFEF, 0xFFFFFFFF, 0xFFFFFF00])
 def test_an_unknown_magic_is_refused(magic: int) -> None:
-    """A future layout gets a reason of its own; nothing is guessed."""
+    """A future layout has its own reason; gotax does not guess."""
     assert refusal(header(magic, 5, 5, 0, 72, 100, 200, 300, 400)) == "pclntab-magic"
 
 
@@ -60,13 +60,13 @@ def test_an_impossible_header_is_refused(words: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("version", ["", "go1.16", "go1.1", "devel +0123456789"])
 def test_the_first_layout_needs_its_version(version: str) -> None:
-    """Go 1.2 to 1.15 share a magic, so without a version there is no reading them."""
+    """Go 1.2 to 1.15 share a magic number, so without a version the table cannot be read."""
     data = header(0xFFFFFFFB, 1, 0x400000, 48, 0x400010) + bytes(4096)
     data = data[:104] + struct.pack("<I", 56) + data[108:]
     assert refusal(data, version) == "pclntab-version"
 
 
-def test_the_smallest_instruction_tells_machines_apart() -> None:
+def test_the_quantum_distinguishes_machines() -> None:
     """A table with another machine's quantum is not found by its first bytes."""
     data = header(0xFFFFFFF2, 5, quantum=4)
     assert refusal(data, machine=EM_AARCH64) == "pclntab-magic"
@@ -81,8 +81,8 @@ def test_the_smallest_instruction_tells_machines_apart() -> None:
         pytest.param(b"go1.", id="version"),
     ],
 )
-def test_bait_costs_no_more_than_reading_the_file_a_few_times(bait: bytes) -> None:
-    """A file full of what is looked for; every place tried would cost gigabytes."""
+def test_many_false_starts_cost_at_most_a_few_reads_of_the_file(bait: bytes) -> None:
+    """A file full of magic numbers; trying each fully would read gigabytes."""
     bait += bytes(-len(bait) % 8)
     data = bytes(64) + bait * (6_000_000 // len(bait))
     elf, reader = elf_of(data)

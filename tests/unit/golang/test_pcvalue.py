@@ -59,7 +59,7 @@ def step_by_step(data: bytes, at: int, pc: int, quantum: int) -> int:
 
 @st.composite
 def tables(draw: st.DrawFn, quantum: int) -> Pairs:
-    """Tables as compilers make them: neighbours differ, every value holds for some code."""
+    """Tables as compilers write them: neighbours differ, every value holds for some code."""
     lengths = draw(st.lists(st.integers(1, 1 << 20), min_size=1, max_size=8))
     pairs: Pairs = []
     for length in lengths:
@@ -71,10 +71,10 @@ def tables(draw: st.DrawFn, quantum: int) -> Pairs:
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), quantum=st.sampled_from([1, 4]), gap=st.integers(0, 40_000))
-def test_decoding_at_once_equals_the_runtime_step_by_step(
+def test_decoding_at_once_equals_the_runtimes_loop(
     data: st.DataObject, quantum: int, gap: int
 ) -> None:
-    """Any set of tables, with unasked bytes between them, gives what Go's own loop gives."""
+    """Any set of tables, with other bytes between them, gives the results of Go's own loop."""
     content, offsets, queries = b"\0", [0], []
     for pairs in data.draw(st.lists(tables(quantum), min_size=1, max_size=5)):
         offsets.append(len(content))

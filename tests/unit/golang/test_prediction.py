@@ -1,4 +1,4 @@
-"""Go's own rules at the edges of its versions, and what fits a limit."""
+"""Go's own rules at the edges of its versions, and the value that fits a limit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.unit.golang.facts import OLD, OLD_GO_LINE, PLAIN, built_with, debuggi
     ("limit", "cpus", "fits"), [(0.0, 8, 1), (1.0, 0, 1), (None, 0, 1), (2.0, 1, 1), (1.5, 2, 2)]
 )
 def test_one_always_fits(limit: float | None, cpus: int, fits: int) -> None:
-    """Also of a limit of nothing, and where no CPU is said to be allowed."""
+    """Also for a limit of 0, and if no CPU is allowed."""
     assert recommend(limit, cpus) == fits
 
 
@@ -57,7 +57,7 @@ def test_what_fits_is_never_more_than_the_cpus_nor_less_than_one(
 @pytest.mark.parametrize(
     ("limit", "allowed", "online", "cpuset", "bound"),
     [
-        (0.0, 8, 8, 8, (Binding.QUOTA,)),  # of nothing, too, 1 fits
+        (0.0, 8, 8, 8, (Binding.QUOTA,)),  # 1 also fits a limit of 0
         (4.0, 0, None, None, (Binding.HOST,)),
         (1.0, 0, None, None, (Binding.QUOTA, Binding.HOST)),
         (None, 4, None, None, (Binding.HOST,)),
@@ -68,14 +68,14 @@ def test_what_fits_is_never_more_than_the_cpus_nor_less_than_one(
         (None, 4, 5, None, (Binding.AFFINITY,)),
     ],
 )
-def test_what_gives_the_number(
+def test_the_bound_that_gives_the_number(
     limit: float | None,
     allowed: int,
     online: int | None,
     cpuset: int | None,
     bound: tuple[Binding, ...],
 ) -> None:
-    """The host where its CPUs are not known, for nothing says that it is anything else."""
+    """The host if its CPUs are unknown."""
     facts = replace(PLAIN, allowed_cpus=allowed, online_cpus=online, cpuset_cpus=cpuset)
     assert bindings(limit, facts) == bound
 
@@ -97,15 +97,15 @@ def test_what_gives_the_number(
         (0.1, 1, 1, (Binding.QUOTA, Binding.CPUSET)),
     ],
 )
-def test_what_binds_is_what_gives_the_number(
+def test_the_binding_limit_gives_the_number(
     limit: float | None, allowed: int, cpuset: int | None, bound: tuple[Binding, ...]
 ) -> None:
-    """On a host of 8 CPUs; two where two give the same."""
+    """On a host of 8 CPUs; both if two give the same."""
     facts = replace(PLAIN, allowed_cpus=allowed, cpuset_cpus=cpuset, online_cpus=8)
     assert judge(LiveGomaxprocs(64, True), facts, limit).bound_by == bound
 
 
-def test_an_open_limit_file_outweighs_what_is_inferred() -> None:
+def test_an_open_limit_file_overrides_what_is_inferred() -> None:
     """The runtime keeps the file open exactly when it follows the limit."""
     hidden = replace(PLAIN, cgroup=CgroupView(2, CgroupLayout.HIDDEN))
     assert predict(hidden).value == 8
@@ -185,8 +185,8 @@ def test_rules_count_one_as_one() -> None:
         (built_with("", version=""), None),
     ],
 )
-def test_why_a_limit_is_ignored(facts: Facts, reason: Ignored | None) -> None:
-    """Before 1.25 always; later by go.mod, by GODEBUG, or because the cgroup is not to be seen."""
+def test_the_reason_why_a_limit_is_ignored(facts: Facts, reason: Ignored | None) -> None:
+    """Before 1.25 always; later by go.mod, by GODEBUG, or because the cgroup is not visible."""
     assert judge(LiveGomaxprocs(8, False), facts, 1.0).ignored is reason
 
 
@@ -196,7 +196,7 @@ def test_why_a_limit_is_ignored(facts: Facts, reason: Ignored | None) -> None:
         (PLAIN, None),
         (debugging("containermaxprocs=0", None), Ignored.DEBUG_LINE),
         (debugging("containermaxprocs=0,updatemaxprocs=0", None), Ignored.GO_MOD),
-        # The variable says so too: to mend the build alone would not help.
+        # The variable disables it too: changing only the build would not help.
         (debugging("containermaxprocs=0,updatemaxprocs=0", "containermaxprocs=0"), Ignored.GODEBUG),
         (debugging("containermaxprocs=0,updatemaxprocs=0", "gctrace=1"), Ignored.GO_MOD),
         (debugging("", "containermaxprocs=0"), Ignored.GODEBUG),
@@ -213,13 +213,16 @@ def test_why_a_limit_is_ignored(facts: Facts, reason: Ignored | None) -> None:
         (replace(PLAIN, build=GoBuild("go1.24"), follows_limit=True), Ignored.OLD_GO),
     ],
 )
-def test_why_a_runtime_does_not_follow_its_limit(facts: Facts, reason: Ignored | None) -> None:
-    """None: it does."""
+def test_the_reason_why_a_runtime_does_not_follow_its_limit(
+    facts: Facts, reason: Ignored | None
+) -> None:
+    """None if it does."""
     assert judge(LiveGomaxprocs(8, None), facts, 4.0).ignored is reason
 
 
-def test_an_environment_that_could_not_be_read_is_not_an_empty_one() -> None:
-    """Nothing is expected, no call is blamed; that nothing was chosen the flag still says."""
+def test_an_unreadable_environment_is_not_an_empty_one() -> None:
+    """No value is expected, and the origin is not a call; the flag still shows that nothing was
+    set."""
     unread = replace(PLAIN, environment_read=False)
     chosen = judge(LiveGomaxprocs(64, True), unread, 4.0)
     assert (chosen.origin, chosen.expected) == (Origin.UNKNOWN, None)

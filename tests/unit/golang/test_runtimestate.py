@@ -69,14 +69,14 @@ captured_codes = pytest.mark.parametrize("captured", _captured(), ids=lambda c: 
 
 
 @captured_codes
-def test_the_code_gives_the_addresses_the_symbols_have(captured: Captured) -> None:
-    """Go 1.18 has no memory limit; what lies at its place there is another field."""
+def test_the_addresses_found_are_those_of_the_symbols(captured: Captured) -> None:
+    """Go 1.18 has no memory limit; another field is at its place."""
     assert captured.found(captured.codes) == captured.state
     assert (captured.state.memory_limit is None) == captured.name.startswith("1.18")
 
 
 @captured_codes
-def test_the_cpus_at_the_start_are_what_osinit_stores_and_schedinit_loads(
+def test_the_cpus_at_the_start_are_found_in_osinit_and_schedinit(
     captured: Captured,
 ) -> None:
     machine, osinit = captured.machine, captured.codes["runtime.osinit"]
@@ -88,8 +88,8 @@ def test_the_cpus_at_the_start_are_what_osinit_stores_and_schedinit_loads(
 
 
 @captured_codes
-def test_without_one_of_its_functions_a_variable_is_left_out(captured: Captured) -> None:
-    """Each rests on two things; with one of them gone nothing is guessed."""
+def test_without_one_of_its_functions_a_variable_is_omitted(captured: Captured) -> None:
+    """Each needs two functions; with one of them missing there is no address."""
     method = "runtime.(*gcControllerState).commit"
     for missing, lost in (
         ("runtime.pidleput", {"idle_ps"}),
@@ -107,8 +107,8 @@ def test_without_one_of_its_functions_a_variable_is_left_out(captured: Captured)
 
 
 @captured_codes
-def test_two_receivers_are_none(captured: Captured) -> None:
-    """Another variable that is passed to the same method makes the controller uncertain."""
+def test_two_candidates_give_no_address(captured: Captured) -> None:
+    """If another variable is passed to the same method, the controller is uncertain."""
     commit = captured.codes["runtime.(*gcControllerState).commit"].address
     caller = captured.codes["runtime.gcinit"]
     other = captured.writable[0][0] + 64 & ~7
@@ -163,13 +163,13 @@ def test_values_are_read_from_their_places(tmp_path: Path) -> None:
     assert read_state(root, 1, StateAddresses(), 0) == RuntimeState()
 
 
-def test_impossible_values_are_left_out(tmp_path: Path) -> None:
-    """A negative count or limit is none; GOGC goes down to -1."""
+def test_impossible_values_are_omitted(tmp_path: Path) -> None:
+    """A negative count or limit is invalid; GOGC goes down to -1."""
     root = _process(tmp_path, struct.pack("<iiqI", -1, -2, -1, 0))
     assert read_state(root, 1, ALL, -0x1000) == RuntimeState(gc_cycles=0)
 
 
-def test_memory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+def test_missing_memory_is_an_error(tmp_path: Path) -> None:
     root = _process(tmp_path, MEMORY[:18])
     with pytest.raises(AccessError) as error:
         read_state(root, 1, ALL, -0x1000)
@@ -179,7 +179,7 @@ def test_memory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("stored", "read"), [(2, 2), (0, None), (-1, None), (65537, None)])
-def test_an_impossible_number_of_cpus_is_not_known(
+def test_an_impossible_number_of_cpus_is_unknown(
     tmp_path: Path, stored: int, read: int | None
 ) -> None:
     root = _process(tmp_path, struct.pack("<ii", 4, stored))

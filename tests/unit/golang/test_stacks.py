@@ -20,7 +20,7 @@ def stack(*pcs: int) -> UInt64Array:
     return np.array(pcs, np.uint64)
 
 
-def test_caller_of_a_frameless_leaf_is_missed() -> None:
+def test_the_caller_of_a_frameless_leaf_is_missing() -> None:
     """memmove < main.spawn.func1 was really memmove < main.loadMemmove < main.spawn.func1; arm64
     chains that end at once still give the link register."""
     assert lost_caller(stack(MEMMOVE, SPAWN, GOEXIT), LOAD_MEMMOVE)
@@ -28,8 +28,8 @@ def test_caller_of_a_frameless_leaf_is_missed() -> None:
 
 
 @pytest.mark.parametrize("word", [SPAWN, 0, 1, -1, 1 << 47, 1 << 64])
-def test_nothing_is_missed_unless_it_can_be_a_caller(word: int) -> None:
-    """One that is there already, and words that are no address of code."""
+def test_only_a_possible_caller_is_missing(word: int) -> None:
+    """Not one that is included already, and not a word that is no address of code."""
     assert not lost_caller(stack(MEMMOVE, SPAWN, GOEXIT), word)
     assert not lost_caller(stack(), LOAD_MEMMOVE)
 
@@ -40,7 +40,8 @@ def test_return_addresses_become_calls_but_the_leaf_does_not() -> None:
 
 
 def test_return_address_into_sigreturn_stays() -> None:
-    """The kernel's signal frame returns to sigreturn's first byte; before it is a stranger."""
+    """The kernel's signal frame returns to sigreturn's first byte; the byte before it belongs to
+    another function."""
     walked = stack(100, 200, SIGRETURN, 300)
     calls = return_addresses_to_calls(walked, sigreturns=np.array([SIGRETURN], np.uint64))
     assert calls.tolist() == [100, 199, SIGRETURN, 299]
@@ -48,10 +49,10 @@ def test_return_address_into_sigreturn_stays() -> None:
 
 
 @given(st.lists(STACKS, max_size=6), st.sampled_from([[], [SIGRETURN], [SIGRETURN, 300]]))
-def test_stacks_in_a_row_are_mended_like_one_by_one(
+def test_stacks_are_corrected_together_as_one_by_one(
     stacks: list[list[int]], returns: list[int]
 ) -> None:
-    """Columnar use gives the same addresses as a loop, and leaves its input alone."""
+    """Columnar use gives the same addresses as a loop, and does not change its input."""
     sigreturns = np.array(returns, np.uint64)
     full = [s for s in stacks if s]
     row = stack(*(pc for s in full for pc in s))
@@ -68,7 +69,7 @@ def test_zero_does_not_wrap_around() -> None:
     assert return_addresses_to_calls(stack(100, 0, 300)).tolist() == [100, 0, 299]
 
 
-def test_what_cannot_be_code_is_told() -> None:
+def test_addresses_outside_of_code() -> None:
     """Zero, the first page, non-canonical and kernel addresses."""
     walked = stack(0x401000, 0, 0x10, 0x402000, 1 << 47, 0xFFFF_FFFF_8100_0000, (1 << 64) - 1)
     assert walked[plausible(walked)].tolist() == [0x401000, 0x402000]

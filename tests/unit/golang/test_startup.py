@@ -38,7 +38,7 @@ from tests.unit.golang.facts import PLAIN
         (None, 27, None),
     ],
 )
-def test_the_variable_is_read_as_that_version_reads_it(
+def test_the_variable_is_parsed_as_in_that_version(
     text: str | None, minor: int, value: int | None
 ) -> None:
     assert environment_value(text, minor) == value
@@ -61,17 +61,17 @@ def test_the_variable_is_read_as_that_version_reads_it(
         ("2147483647", 10, 2147483647),
         ("2147483648", 10, None),  # 1 << 31 is no int32
         ("2147483648", 8, None),
-        ("2147483648", 7, 256),  # Go 1.7 knows no such bound, but a greatest number of Ps
+        ("2147483648", 7, 256),  # Go 1.7 has no such bound, but a highest number of Ps
         ("257", 8, 256),
         ("1025", 9, 1024),
         ("1025", 10, 1025),
         ("0" * 4095 + "4", 26, 4),
-        ("0" * 4096 + "4", 26, None),  # longer than any int that Python turns quickly
+        ("0" * 4096 + "4", 26, None),  # longer than any int that Python converts quickly
         ("0" * 4095 + "4", 7, 4),
     ],
 )
 def test_the_variable_at_the_edges(text: str | None, minor: int, value: int | None) -> None:
-    """As each version's parser takes it."""
+    """By each version's parser."""
     assert environment_value(text, minor) == value
 
 
@@ -103,16 +103,16 @@ STORED = GomaxprocsAddresses(1, None, "exchange")
 @pytest.mark.parametrize(
     ("code", "value"),
     [
-        (STORED, 8),  # stores as Go does since 1.8, and has no flag, as before 1.25
+        (STORED, 8),  # has stores like Go since 1.8, and no flag, like Go before 1.25
         (None, None),
         (replace(STORED, how="call"), None),
         (replace(STORED, can_be_called=False), None),
         (replace(STORED, custom_address=2), None),
     ],
 )
-def test_a_hidden_version_is_told_by_the_code(
+def test_a_hidden_version_is_found_in_the_code(
     code: GomaxprocsAddresses | None, value: int | None
 ) -> None:
-    """Where it is: of 4 CPUs by the limit or 8 by their number, Go before 1.25 takes 8."""
+    """Of 4 CPUs by the limit or 8 by their number, Go before 1.25 uses 8."""
     facts = replace(PLAIN, build=GoBuild(""), code=code)
     assert predict(facts).value == value

@@ -1,4 +1,4 @@
-"""The rules against 85 real runs."""
+"""The rules compared with 85 real runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _minor(text: str) -> int:
 
 
 def _build(row: dict[str, Any]) -> GoBuild:
-    """The build info the go command writes for such a module."""
+    """The build info that the go command writes for such a module."""
     godebug = []
     if _minor(row["go"]) >= 25 and _minor(row["go_line"]) < 25:
         godebug += ["containermaxprocs=0", "updatemaxprocs=0"]
@@ -55,7 +55,7 @@ def _facts(row: dict[str, Any]) -> Facts:
 
 
 def _live(row: dict[str, Any], facts: Facts) -> LiveGomaxprocs:
-    """What would be read from the process: its flag is set by the variable or by a call."""
+    """The data read from the process: its flag is set by the variable or by a call."""
     chosen = predict(facts).origin in (Origin.ENVIRONMENT, Origin.AUTOMAXPROCS)
     return LiveGomaxprocs(row["observed"], chosen if _minor(row["go"]) >= 25 else None)
 
@@ -63,13 +63,13 @@ def _live(row: dict[str, Any], facts: Facts) -> LiveGomaxprocs:
 vectors = pytest.mark.parametrize("row", VECTORS, ids=lambda row: row["id"])
 
 
-def test_the_vectors_are_all_there() -> None:
+def test_the_vectors_are_complete() -> None:
     assert len(VECTORS) == 85
     assert all(row["verified"] and row["observed"] == row["expected"] for row in VECTORS)
 
 
 @vectors
-def test_prediction_is_what_a_real_process_got(row: dict[str, Any]) -> None:
+def test_prediction_matches_a_real_process(row: dict[str, Any]) -> None:
     assert predict(_facts(row)).value == row["observed"]
 
 
@@ -84,8 +84,8 @@ def test_the_origin_of_a_predicted_value_is_the_rule_that_predicted_it(
 @pytest.mark.parametrize(
     "row", [r for r in VECTORS if r["scenario"] == "resize"], ids=lambda row: row["id"]
 )
-def test_updates_follow_the_limit_unless_somebody_chose(row: dict[str, Any]) -> None:
-    """Quota 4, 2.5, none: seen by the runtime's default, not after a variable or automaxprocs."""
+def test_updates_follow_the_limit_unless_the_value_was_set(row: dict[str, Any]) -> None:
+    """Quota 4, 2.5, none: used by the runtime's default, not after a variable or automaxprocs."""
     start = _facts(row)
     settled = predict(start).origin in (Origin.ENVIRONMENT, Origin.AUTOMAXPROCS)
     values = [value for _, value in row["observed_timeline"]]
@@ -93,7 +93,7 @@ def test_updates_follow_the_limit_unless_somebody_chose(row: dict[str, Any]) -> 
         assert values == [predict(start).value]
         return
     limits = (4.0, 2.5, None) if row["quota_us"] else (None, 2.5, None)
-    build = replace(start.build, dependencies=())  # automaxprocs ran, saw no limit, and is over
+    build = replace(start.build, dependencies=())  # automaxprocs ran once, without a limit
     now = [replace(start, build=build, leaf_limit_cores=limit) for limit in limits]
     assert values == [predict(facts).value for facts in now]
     for value, facts in zip(values, now, strict=True):

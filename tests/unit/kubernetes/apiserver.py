@@ -1,8 +1,7 @@
-"""A small HTTP server that speaks the API server's watch protocol, and misbehaves when told.
+"""A small HTTP server with the API server's watch protocol, which misbehaves on request.
 
-A real one stands in tests/e2e. It cannot be made to forget versions, to refuse a token, to fall
-silent or to send garbage at a given moment, and it takes a minute to come up; those are the moments
-that these tests are about.
+tests/e2e uses a real one. That one cannot forget versions, refuse a token, fall silent or send
+garbage at a given moment, and takes a minute to start. These tests are about such moments.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 END = object()
-"""Queued: the server ends the watch, as it does after some minutes."""
+"""If queued, the server ends the watch, as it does after some minutes."""
 
 
 def pod(name: str, container_id: str, version: str = "1", **metadata: Any) -> dict[str, Any]:
@@ -55,7 +54,7 @@ def expired() -> bytes:
 
 
 class ApiServer:
-    """``state`` is told to whoever starts at version 0; ``say`` goes to the watch that is open."""
+    """``state`` is sent to a watch from version 0; ``say`` sends to the open watch."""
 
     def __init__(self, port: int = 0) -> None:
         self.state: list[dict[str, Any]] = []
@@ -64,7 +63,7 @@ class ApiServer:
         self.refuse: int | None = None  # a status for every request
         self.expired_versions: set[str] = set()  # answered with HTTP 410
         self.has_bookmarks = True
-        self.current: queue.Queue[Any] | None = None  # of the watch that was opened last
+        self.current: queue.Queue[Any] | None = None  # of the last watch that was opened
         self.watches = 0
         self.requests: list[dict[str, str]] = []
         self.tokens: list[str] = []
@@ -107,7 +106,7 @@ class _Server(ThreadingHTTPServer):
     api: ApiServer
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """The client has closed the connection; some tests are about that."""
+        """The client has closed the connection; some tests do that on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -154,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
                 break
             self._chunk(line)
         if self.server.is_stopping or api.current is not mine:
-            self.close_connection = True  # as when the process is killed: no last chunk
+            self.close_connection = True  # as when the process is killed: without a last chunk
         else:
             self.wfile.write(b"0\r\n\r\n")
 

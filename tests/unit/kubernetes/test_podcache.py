@@ -1,4 +1,4 @@
-"""Which containers are known, for how long, and how many at most."""
+"""Which containers the cache knows, for how long, and how many at most."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def numbered(n: int) -> str:
     return f"{n:064x}"
 
 
-def test_a_restarted_container_and_the_one_before_it_are_two() -> None:
-    """Both have the name; only the new one lives."""
+def test_a_restarted_container_and_its_predecessor_are_two() -> None:
+    """Both have the name; only the new one is running."""
     known = PodCache()
     known.put(pod("one", A), 0)
     known.put(pod("one", B, "2"), 1)
@@ -35,7 +35,7 @@ def test_a_restarted_container_and_the_one_before_it_are_two() -> None:
 
 
 def test_a_crash_loop_is_bounded() -> None:
-    """Of the containers that ended only the last ones keep their name."""
+    """Only the last of the ended containers keep their names."""
     known = PodCache()
     for n in range(10_000):
         known.put(pod("one", numbered(n)), n)
@@ -44,7 +44,7 @@ def test_a_crash_loop_is_bounded() -> None:
 
 
 def test_pods_are_bounded(monkeypatch: Any) -> None:
-    """What is beyond is counted, and room is made by those that go."""
+    """Pods beyond the bound are counted; deleted pods make room."""
     monkeypatch.setattr(podcache, "MAX_PODS", 3)
     known = PodCache()
     for n in range(5):
@@ -55,8 +55,8 @@ def test_pods_are_bounded(monkeypatch: Any) -> None:
     assert path(known, numbered(9)) == "shop/p9/web"
 
 
-def test_a_pod_that_is_gone_is_forgotten_after_a_while() -> None:
-    """Its last samples are named; then its memory is given back."""
+def test_a_deleted_pod_is_forgotten_after_a_while() -> None:
+    """Its last samples get its name; then its memory is freed."""
     known = PodCache()
     known.put(pod("one", A), 0)
     known.remove(pod("one", A, "2"), 10)
@@ -67,7 +67,7 @@ def test_a_pod_that_is_gone_is_forgotten_after_a_while() -> None:
     assert len(known) == 1
 
 
-def test_pods_that_come_and_go_leave_nothing() -> None:
+def test_short_lived_pods_leave_no_data() -> None:
     """A node with a new job every second, for a week."""
     known = PodCache()
     for n in range(20_000):
@@ -80,7 +80,7 @@ def test_pods_that_come_and_go_leave_nothing() -> None:
 def test_the_old_name_of_the_annotation_is_read_with_one_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """For one release, and only where the new name is absent."""
+    """For one release, and only if the new name is absent."""
 
     def annotated(name: str, container: str, **annotations: str) -> dict[str, Any]:
         made = pod(name, container)
@@ -100,8 +100,8 @@ def test_the_old_name_of_the_annotation_is_read_with_one_warning(
     assert "gotax.dev/silence is now called gotax.dev/suppress" in warning
 
 
-def test_a_list_replaces_what_was_known() -> None:
-    """Whoever is not in it has gone."""
+def test_a_list_replaces_the_contents() -> None:
+    """Pods that are not in the list are deleted."""
     known = PodCache()
     known.replace([pod("one", A), pod("two", B)], 0)
     known.replace([pod("two", B), pod("three", C)], 1)
@@ -111,8 +111,8 @@ def test_a_list_replaces_what_was_known() -> None:
     assert gone.ended
 
 
-def test_a_static_pod_whose_mirror_was_made_anew_keeps_its_name() -> None:
-    """The mirror has another UID then; the container is the same."""
+def test_a_static_pod_whose_mirror_was_recreated_keeps_its_name() -> None:
+    """The new mirror has another UID; the container is the same."""
     known = PodCache()
     known.put(pod("etcd", A, uid="old"), 0)
     known.put(pod("etcd", A, uid="new"), 1)
@@ -122,8 +122,8 @@ def test_a_static_pod_whose_mirror_was_made_anew_keeps_its_name() -> None:
     assert path(known, A) == "shop/etcd/web"
 
 
-def test_a_pod_that_comes_back_is_not_forgotten_with_its_past() -> None:
-    """The server's memory may be a little behind: a pod seems to go, and is there again."""
+def test_a_pod_that_reappears_is_not_forgotten() -> None:
+    """The server's cache may lag behind: a pod seems to be deleted, and appears again."""
     known = PodCache()
     known.put(pod("one", A), 0)
     known.remove(pod("one", A), 1)

@@ -1,4 +1,4 @@
-"""Pods as the API server shows them, to containers by id."""
+"""Pods in the API server's form, parsed to containers by id."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def pod(**changes: Any) -> dict[str, Any]:
 
 
 def test_every_kind_of_container_is_named() -> None:
-    """Containers, init containers, sidecars and ephemeral ones are told apart."""
+    """Containers, init containers, sidecars and ephemeral ones are distinguished."""
     found = parse_pod(pod())
     assert {i[0]: (c.path, c.kind) for i, c in found.items()} == {
         "a": ("shop/web-5d89bdfbf9-x2x5v/web", "container"),
@@ -69,8 +69,8 @@ def test_every_kind_of_container_is_named() -> None:
     }
 
 
-def test_resources_as_desired_and_as_current() -> None:
-    """While a resize in place is pending, the spec and the status differ."""
+def test_desired_and_current_resources() -> None:
+    """While an in-place resize is pending, the spec and the status differ."""
     web = parse_pod(pod())[A]
     assert web.desired == CpuResources(request_cores=1.5, limit_cores=1.5)
     assert web.current == CpuResources(request_cores=0.25, limit_cores=2.0)
@@ -78,7 +78,7 @@ def test_resources_as_desired_and_as_current() -> None:
 
 
 def test_the_container_before_a_restart_keeps_its_name() -> None:
-    """Samples of the container that crashed are drained after its successor has started."""
+    """Samples of the crashed container are drained after its successor has started."""
     crashed = pod()
     crashed["status"]["containerStatuses"][0]["lastState"] = {
         "terminated": {"containerID": f"containerd://{'e' * 64}", "exitCode": 1}
@@ -87,7 +87,7 @@ def test_the_container_before_a_restart_keeps_its_name() -> None:
     assert found["e" * 64].path == found[A].path
 
 
-def test_a_container_without_an_id_is_left_out() -> None:
+def test_a_container_without_an_id_is_omitted() -> None:
     """A pod that is being created has statuses without ids."""
     waiting = pod(status={"containerStatuses": [{"name": "web", "containerID": ""}]})
     assert parse_pod(waiting) == {}
@@ -154,13 +154,13 @@ def test_a_container_without_an_id_is_left_out() -> None:
         ),
     ],
 )
-def test_the_workload_behind_a_pod(metadata: dict[str, Any], workload: Workload) -> None:
-    """The owner that controls the pod, and what made that owner."""
+def test_the_workload_of_a_pod(metadata: dict[str, Any], workload: Workload) -> None:
+    """The owner that controls the pod, or the owner of that one."""
     assert find_workload(metadata) == workload
 
 
-def test_a_static_pod_goes_by_the_hash_in_its_cgroup() -> None:
-    """The cgroup of a static pod carries the manifest's hash, not the mirror pod's UID."""
+def test_a_static_pod_has_the_hash_of_its_cgroup() -> None:
+    """The cgroup of a static pod has the manifest's hash, not the mirror pod's UID."""
     static = pod()
     static["metadata"]["annotations"] = {"kubernetes.io/config.hash": "f" * 32}
     assert parse_pod(static)[A].pod_uid == "f" * 32
@@ -188,7 +188,7 @@ def test_a_static_pod_goes_by_the_hash_in_its_cgroup() -> None:
     ],
 )
 def test_quantities(text: str, cores: float | None) -> None:
-    """A CPU quantity in cores; None for what is not one or limits nothing."""
+    """A CPU quantity in cores; None if it is invalid or not above 0."""
     assert parse_cores(text) == cores
 
 
@@ -210,6 +210,6 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_a_pod_of_another_shape_is_refused(value: Any) -> None:
-    """Nothing but ParseError comes out, whatever the server sends."""
+    """Only ParseError is raised, whatever the server sends."""
     with suppress(ParseError):
         parse_pod(value)

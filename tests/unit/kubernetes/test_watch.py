@@ -1,4 +1,4 @@
-"""The watch of this node's pods, beside a server that does what API servers do on bad days."""
+"""The watch of this node's pods, with a server that fails as API servers do."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def name(pods: PodWatch, container_id: str) -> str | None:
     return found.path if found else None
 
 
-def test_pods_of_this_node_come_go_and_are_named(tmp_path: Path, server: ApiServer) -> None:
-    """All there are first, then every change; only those of this node are asked for."""
+def test_the_pods_of_this_node_are_followed(tmp_path: Path, server: ApiServer) -> None:
+    """First all existing pods, then every change; the request is only for this node."""
     server.state = [pod("one", A), pod("two", B)]
     with watching(tmp_path, server.url) as pods:
         wait(lambda: name(pods, B) == "shop/two/web")
@@ -90,7 +90,7 @@ def test_pods_of_this_node_come_go_and_are_named(tmp_path: Path, server: ApiServ
     assert {request["path"] for request in server.requests} == {"/api/v1/pods"}
 
 
-def test_a_watch_that_ends_goes_on_where_it_was(tmp_path: Path, server: ApiServer) -> None:
+def test_a_watch_that_ends_continues_from_its_version(tmp_path: Path, server: ApiServer) -> None:
     """The server ends every watch after some minutes: the next starts at the last version."""
     server.state = [pod("one", A)]
     with watching(tmp_path, server.url) as pods:
@@ -103,10 +103,10 @@ def test_a_watch_that_ends_goes_on_where_it_was(tmp_path: Path, server: ApiServe
         assert (pods.counts, pods.starts) == ({}, 1)
 
 
-def test_a_watch_that_ends_before_all_was_told_starts_anew(
+def test_a_watch_that_ends_before_the_first_bookmark_lists_again(
     tmp_path: Path, server: ApiServer
 ) -> None:
-    """The first events are in no order: the version of one of them is no place to go on from."""
+    """The first events are in no order, so their versions are no point to continue from."""
     server.state, server.has_bookmarks = [pod("one", A, "99")], False
     with watching(tmp_path, server.url) as pods:
         wait(lambda: name(pods, A))
@@ -116,8 +116,9 @@ def test_a_watch_that_ends_before_all_was_told_starts_anew(
 
 
 @pytest.mark.parametrize("way", ["event", "status"])
-def test_an_expired_version_starts_anew(tmp_path: Path, server: ApiServer, way: str) -> None:
-    """410 Gone, as an event or as a status: all pods are told anew, and who is missing is gone."""
+def test_an_expired_version_lists_again(tmp_path: Path, server: ApiServer, way: str) -> None:
+    """410 Gone, as an event or as a status: all pods are listed again, and missing ones are
+    deleted."""
     server.state = [pod("one", A), pod("two", B)]
     with watching(tmp_path, server.url) as pods:
         wait(lambda: name(pods, B))
@@ -129,12 +130,12 @@ def test_an_expired_version_starts_anew(tmp_path: Path, server: ApiServer, way: 
             server.say(END)
         wait(lambda: name(pods, C))
         wait(lambda: pods.pod_cache.pods == 2)
-        assert name(pods, A) == "shop/one/web"  # its last samples may be to come
+        assert name(pods, A) == "shop/one/web"  # its last samples may still arrive
         assert pods.counts == {"kubernetes-expired": 1}
         assert pods.starts == 2
 
 
-def test_a_token_that_was_rotated_is_read_again(tmp_path: Path, server: ApiServer) -> None:
+def test_a_rotated_token_is_read_again(tmp_path: Path, server: ApiServer) -> None:
     """The kubelet writes a new token every hour; the server refuses the old one."""
     server.state = [pod("one", A)]
     with watching(tmp_path, server.url) as pods:
@@ -149,10 +150,10 @@ def test_a_token_that_was_rotated_is_read_again(tmp_path: Path, server: ApiServe
         assert pods.counts == {}
 
 
-def test_names_stay_while_the_server_is_away_and_new_ones_come_with_it(
+def test_names_stay_during_an_outage_and_new_ones_come_after_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An outage costs nothing that is known, and is told once."""
+    """An outage loses no names, and is logged once."""
     with api_server() as first:
         first.state = [pod("one", A)]
         with watching(tmp_path, first.url) as pods:
@@ -161,18 +162,18 @@ def test_names_stay_while_the_server_is_away_and_new_ones_come_with_it(
                 first.stop()
                 wait(lambda: pods.counts.get("kubernetes-api", 0) > 4)
             assert name(pods, A) == "shop/one/web"
-            told = [r.message for r in caplog.records if r.levelno == logging.WARNING]
-            assert len(told) == len(set(told)) <= 2  # the broken watch, then the refused connection
+            messages = [r.message for r in caplog.records if r.levelno == logging.WARNING]
+            assert len(messages) == len(set(messages)) <= 2  # the watch, the connection
             with api_server(first.port) as second:
                 second.state = [pod("one", A, "300"), pod("two", B, "301")]
-                second.expired_versions = {"100"}  # it was away for long
+                second.expired_versions = {"100"}  # the outage was long
                 wait(lambda: name(pods, B) == "shop/two/web")
                 assert name(pods, A) == "shop/one/web"
             first.stop = lambda: None  # type: ignore[method-assign]
 
 
-def test_the_agent_may_be_there_before_the_server(tmp_path: Path) -> None:
-    """Containers go by their ids until then."""
+def test_the_agent_may_start_before_the_server(tmp_path: Path) -> None:
+    """Containers are named by their ids until then."""
     with api_server() as placeholder:
         port = placeholder.port
     with watching(tmp_path, f"http://127.0.0.1:{port}") as pods:
@@ -183,10 +184,10 @@ def test_the_agent_may_be_there_before_the_server(tmp_path: Path) -> None:
             wait(lambda: name(pods, A))
 
 
-def test_a_connection_that_died_unnoticed_is_replaced(
+def test_a_dead_connection_is_replaced(
     tmp_path: Path, server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing comes, not even a bookmark: the watch goes on over another connection."""
+    """No data comes, not even a bookmark: the watch continues on another connection."""
     monkeypatch.setattr(api, "SILENCE_S", 0.2)
     server.state = [pod("one", A)]
     with watching(tmp_path, server.url) as pods:
@@ -195,13 +196,14 @@ def test_a_connection_that_died_unnoticed_is_replaced(
         assert (name(pods, A), pods.counts) == ("shop/one/web", {})
 
 
-def test_the_kubelet_steps_in_while_the_server_refuses(tmp_path: Path, server: ApiServer) -> None:
-    """Without the permission the kubelet's own list names the pods, and is asked no longer."""
+def test_the_kubelet_is_used_while_the_server_refuses(tmp_path: Path, server: ApiServer) -> None:
+    """Without the permission, the pods come from the kubelet; it is asked only until the server
+    accepts."""
     account = tmp_path / "account"
     account.mkdir()
     with api_server() as kubelet:
         server.refuse = 403
-        kubelet.token = ""  # over plain HTTP no token is shown
+        kubelet.token = ""  # over plain HTTP no token is sent
         (account / "token").write_text("first")
         kubelet.state = [pod("one", A)]
         address = KubeletAddress(kubelet.url)
@@ -229,10 +231,10 @@ def test_the_kubelet_steps_in_while_the_server_refuses(tmp_path: Path, server: A
     ],
     ids=["garbage", "list", "no pod", "error", "deep", "endless"],
 )
-def test_what_is_no_event_costs_one_connection(
+def test_an_invalid_event_costs_one_connection(
     tmp_path: Path, server: ApiServer, line: bytes
 ) -> None:
-    """It is counted, and the watch goes on."""
+    """It is counted, and the watch continues."""
     server.state = [pod("one", A)]
     with watching(tmp_path, server.url) as pods:
         wait(lambda: name(pods, A))
@@ -243,8 +245,8 @@ def test_what_is_no_event_costs_one_connection(
         wait(lambda: name(pods, B))
 
 
-def test_a_pod_of_another_shape_costs_only_itself(tmp_path: Path, server: ApiServer) -> None:
-    """The watch does not break."""
+def test_an_invalid_pod_affects_only_itself(tmp_path: Path, server: ApiServer) -> None:
+    """The watch continues."""
     with watching(tmp_path, server.url) as pods:
         wait(lambda: server.watches)
         odd = {"metadata": {"uid": "u", "resourceVersion": "5", "ownerReferences": 7}}
@@ -254,8 +256,8 @@ def test_a_pod_of_another_shape_costs_only_itself(tmp_path: Path, server: ApiSer
 
 
 @promised(1)
-def test_asking_never_waits(tmp_path: Path, server: ApiServer, within_s: float) -> None:
-    """Nor does closing, with a server that accepts and says nothing."""
+def test_find_and_close_never_wait(tmp_path: Path, server: ApiServer, within_s: float) -> None:
+    """Also with a server that accepts the connection and sends nothing."""
     server.has_bookmarks = False
     with watching(tmp_path, server.url) as pods:
         wait(lambda: server.requests)
@@ -266,19 +268,19 @@ def test_asking_never_waits(tmp_path: Path, server: ApiServer, within_s: float) 
         assert time.monotonic() - began < within_s
 
 
-def test_a_mistake_of_the_users_shows_at_once(
+def test_a_wrong_configuration_is_reported_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No service account and no kubeconfig: one sentence with the remedy."""
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
-    with pytest.raises(UserError, match=r"KUBECONFIG.* or leave --node away"):
+    with pytest.raises(UserError, match=r"KUBECONFIG.* or omit --node"):
         PodWatch("n1", connect)
     with pytest.raises(UserError, match="https://NODE:10250"):
         PodWatch("n1", None, partial(connect_kubelet, KubeletAddress("n1:10250")))
 
 
 def test_lines_are_whole_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However the network cuts them."""
+    """However the network splits them."""
     assert list(lines([b"a", b"b\nc", b"\n\n", b"d"])) == [b"ab", b"c"]
     monkeypatch.setattr(api, "MAX_EVENT", 8)
     assert list(lines([b"123456789\n"])) == [b"123456789"]
@@ -286,8 +288,8 @@ def test_lines_are_whole_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         list(lines([b"12345", b"6789"]))
 
 
-def test_events_are_what_the_server_says() -> None:
-    """A bookmark has a version and no pod to speak of."""
+def test_events_are_parsed() -> None:
+    """A bookmark has a version and no useful pod."""
     assert parse_event(bookmark("7")).version == "7"
     assert parse_event(event("ADDED", pod("one", A, "3"))).kind == "ADDED"
     with pytest.raises(api.ExpiredError):

@@ -19,7 +19,7 @@ def test_cpu_max(text: bytes, cores: float | None) -> None:
 
 @pytest.mark.parametrize("text", [b"", b"50000", b"1 0", b"0 1", b"-1 1", b"a b"])
 def test_malformed_quota_is_refused(text: bytes) -> None:
-    """Anything else raises: no limit is made up."""
+    """Anything else raises: it is not "no limit"."""
     with pytest.raises(ParseError, match="cgroup-quota"):
         parse_cpu_max(text)
 
@@ -33,7 +33,7 @@ def test_cfs_quota() -> None:
 
 
 def test_cpu_stat_of_both_versions() -> None:
-    """v2 counts microseconds, v1 nanoseconds; what is not there is None."""
+    """v2 counts microseconds, v1 nanoseconds; missing counters are None."""
     v2 = b"usage_usec 7\nuser_usec 5\nnr_periods 3\nnr_throttled 2\nthrottled_usec 9\nnew x y\n"
     assert parse_cpu_stat(v2) == CpuUsage(7000, 3, 2, 9000)
     v1 = b"nr_periods 3\nnr_throttled 2\nthrottled_time 9\nwait_sum 1\n"

@@ -1,4 +1,4 @@
-"""Where hierarchies are mounted, and what an agent in a cgroup namespace sees of them."""
+"""Mounts of the hierarchies, and their view from an agent in a cgroup namespace."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def test_mountinfo_of_a_container() -> None:
 
 @given(st.binary(max_size=200))
 def test_mountinfo_parses_or_refuses(data: bytes) -> None:
-    """Whatever the bytes, parse_mountinfo returns mounts or raises ParseError."""
+    """For any bytes, parse_mountinfo returns mounts or raises ParseError."""
     with contextlib.suppress(ParseError):
         assert parse_mountinfo(b"1 2 3:4 / /x rw - cgroup2 c rw\n" + data)
 
 
 def test_private_namespace_with_the_hosts_tree(host: Host) -> None:
-    """Paths are seen from the agent's own cgroup; its place is found by its PID."""
+    """Paths are relative to the agent's own cgroup, which is found by its PID."""
     v2(host)
     host.mounts.clear()
     host.mount("", "cgroup2", "rw", root="/../..")
@@ -64,7 +64,7 @@ def test_private_namespace_with_the_hosts_tree(host: Host) -> None:
 
 
 def test_private_namespace_without_the_hosts_tree(host: Host) -> None:
-    """Containers can still be told apart by the paths, but no limit is made up for them."""
+    """Containers can still be distinguished by their paths, but their limit is unknown."""
     host.mount("", "cgroup2", "rw")
     host.put("", cpu__max="100000 100000\n")
     host.write(host.proc / "1/cgroup", "0::/../../../init.scope\n")
@@ -77,7 +77,8 @@ def test_private_namespace_without_the_hosts_tree(host: Host) -> None:
 
 
 def test_private_namespace_whose_place_is_not_found(host: Host) -> None:
-    """Without the agent's PID in the host's tree its paths cannot be placed: nothing is read."""
+    """If the agent's PID is not in the host's tree, its paths cannot be resolved: nothing is
+    read."""
     host.mount("", "cgroup2", "rw", root="/../..")
     host.put("kubepods.slice/other", cgroup__procs="1\n")
     assert not host.find().sees_host
@@ -97,14 +98,14 @@ NODE = "b" * 64
     ],
 )
 def test_the_node_may_be_a_container(host: Host, first: str, node: set[str]) -> None:
-    """kind, minikube and k3d without a cgroup namespace: PID 1 of the node tells."""
+    """kind, minikube and k3d without a cgroup namespace: PID 1 of the node shows it."""
     v2(host)
     host.write(host.proc / "1/cgroup", first)
     assert host.find().node == node
 
 
 def test_the_node_is_known_from_a_namespace_below_it(host: Host) -> None:
-    """PID 1 is in no container as the agent's own namespace shows it, but on the host it is."""
+    """PID 1 is in no container as seen from the agent's own namespace, but on the host it is."""
     host.mount("", "cgroup2", "rw", root="/../../../..")
     host.write(host.proc / "self/cgroup", "0::/\n")
     host.write(host.proc / "1/cgroup", "0::/../../init.scope\n")
@@ -119,7 +120,7 @@ def test_the_node_is_known_from_a_namespace_below_it(host: Host) -> None:
 
 
 def test_a_container_that_sees_only_itself_is_itself(host: Host) -> None:
-    """PID 1 is its own process: it keeps its id and its pod, and shows what it starts."""
+    """PID 1 is its own process: it keeps its id and its pod, and sees its children."""
     v2(host)
     host.write(host.proc / "1/cgroup", f"0::/{POD}/crio-{ID}.scope\n")
     cgroups = host.cgroups()
@@ -130,7 +131,7 @@ def test_a_container_that_sees_only_itself_is_itself(host: Host) -> None:
 
 
 def test_mounts_elsewhere_do_not_count(host: Host) -> None:
-    """Only what is mounted at or below the given root is used; nothing there is an error."""
+    """Only mounts at or below the given root are used; without any there is no error."""
     host.write(host.proc / "self/mountinfo", "1 2 3:4 / /elsewhere rw - cgroup2 c rw\n")
     with pytest.raises(AccessError, match="cgroup-not-mounted"):
         host.find()

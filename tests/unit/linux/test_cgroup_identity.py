@@ -1,4 +1,4 @@
-"""Cgroup paths of the wild, and hostile ones."""
+"""Real cgroup paths, and hostile ones."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def wild_paths() -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("row", wild_paths(), ids=lambda row: row["case"])
-def test_path_of_the_wild(row: dict[str, str]) -> None:
-    """Each path seen in the wild gives its container, pod, runtime and unit; each of the hostile
-    ones the container that its owner is in. ``node``: the container that the node itself is."""
+def test_real_and_hostile_paths(row: dict[str, str]) -> None:
+    """Each real path gives its container, pod, runtime and unit; each of the hostile ones the
+    container of its owner. ``node``: the container that the node itself is."""
     found = identify(row["path"], frozenset({row["node"]} - {"-"}))
     expected = {k: None if v == "-" else v for k, v in row.items()}
     assert found.container_id == expected["container_id"]
@@ -61,11 +61,11 @@ COMPONENT = st.sampled_from(
 
 @pytest.mark.parametrize("own", RUNTIMES)
 @given(below=st.lists(COMPONENT, max_size=6), of_node=st.booleans())
-def test_no_name_below_a_container_changes_who_it_is(
+def test_no_name_below_a_container_changes_its_identity(
     own: str, below: list[str], of_node: bool
 ) -> None:
-    """The innermost pod won: a container that makes cgroups took the name of another, its group
-    and its pod. Also where the name is that of the node."""
+    """The innermost pod won: a container that creates cgroups took the name of another, its group
+    and its pod. Also if the name is that of the node."""
     node = frozenset({VICTIM} if of_node else ())
     path = "/".join((own, *below))
     assert identify(path, node) == identify(own)
@@ -75,7 +75,7 @@ def test_no_name_below_a_container_changes_who_it_is(
 
 @given(below=st.lists(COMPONENT, max_size=6))
 def test_no_name_below_a_users_manager_is_an_id(below: list[str]) -> None:
-    """systemd gives each user a cgroup; it is not the host that has made what is in it."""
+    """systemd gives each user a cgroup; its contents are created by the user, not by the host."""
     path = "/".join(("/user.slice/user-1000.slice/user@1000.service", *below))
     found = identify(path)
     assert found.container_id is None
@@ -94,14 +94,14 @@ def test_identify_never_fails(path: str) -> None:
     ("lines", "key"),
     [
         (f"0::/{POD}/cri-containerd-{ID}.scope\n", ID),
-        # v1 without CPU accounting: only systemd's own tree knows the unit.
+        # v1 without CPU accounting: only systemd's own tree has the unit.
         (
             "3:cpu,cpuacct:/\n1:name=systemd:/system.slice/ssh.service\n",
             "/system.slice/ssh.service",
         ),
-        # kubernetes/kubernetes#18202: systemd's tree is behind the times.
+        # kubernetes/kubernetes#18202: systemd's tree is outdated.
         (f"3:cpu,cpuacct:/docker/{ID}\n1:name=systemd:/system.slice/docker.service\n", ID),
-        # A hybrid host where the runtime leaves the unified tree alone.
+        # A hybrid host whose runtime does not use the unified tree.
         (f"2:cpu:/docker/{ID}\n0::/system.slice/containerd.service\n", ID),
         # rancher/os#2967: the cpu tree has no container.
         (f"4:cpu:/\n2:memory:/docker/{ID}\n0::/\n", ID),
@@ -118,6 +118,7 @@ def test_group_key(lines: str, key: str | None) -> None:
 
 
 def test_identity_names_the_containers_own_cgroup() -> None:
-    """What crun or a container's systemd makes below is left out, so that limits are found."""
+    """Cgroups created below by crun or a container's systemd are omitted, so that limits are
+    found."""
     path = f"/{POD}/crio-{ID}.scope"
     assert identify_entries(parse_cgroups(f"0::{path}/container\n".encode())).cgroup == path

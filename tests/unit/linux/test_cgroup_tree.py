@@ -67,8 +67,8 @@ def test_hybrid_takes_the_limit_from_v1(host: Host) -> None:
     assert cgroups.path_of_id(inode) == "/docker/a"
 
 
-def test_vanished_cgroup_is_gone(host: Host) -> None:
-    """A cgroup that is not there is no unlimited cgroup: it raises."""
+def test_a_removed_cgroup_raises(host: Host) -> None:
+    """A missing cgroup is not an unlimited one."""
     v2(host)
     cgroups = host.cgroups()
     with pytest.raises(ProcessGoneError):

@@ -67,7 +67,7 @@ def test_reading_past_the_end_is_refused(reader: Reader, offset: int, length: in
 
 
 def test_a_file_that_shrinks_is_truncated(tmp_path: Path) -> None:
-    """A mapping would have killed the process; a read says so."""
+    """A mapping would have killed the process; a read returns an error."""
     path = tmp_path / "file"
     path.write_bytes(bytes(200_000))
     with FileReader(path) as reader:
@@ -99,8 +99,8 @@ def test_a_reader_of_a_descriptor_has_its_own(tmp_path: Path) -> None:
     offsets=st.lists(st.integers(0, 299_000), max_size=200),
     width=st.sampled_from([1, 4, 56, 999]),
 )
-def test_gathered_rows_are_what_single_reads_give(offsets: list[int], width: int) -> None:
-    """In the order asked for, whatever is read together."""
+def test_gathered_rows_equal_single_reads(offsets: list[int], width: int) -> None:
+    """In the given order, whichever rows are read together."""
     content = np.arange(75_000, dtype="<u4").tobytes()
     rows = gather(BytesReader(content), np.array(offsets, np.int64), width)
     assert rows.shape == (len(offsets), width)
@@ -109,7 +109,7 @@ def test_gathered_rows_are_what_single_reads_give(offsets: list[int], width: int
 
 
 @needs_binutils
-def test_a_real_program_agrees_with_readelf() -> None:
+def test_a_real_program_matches_readelf() -> None:
     """Type, entry, segments, sections and build id."""
     with FileReader(EXECUTABLE) as reader:
         elf = parse_elf(reader)
@@ -132,7 +132,7 @@ def test_a_real_program_agrees_with_readelf() -> None:
 
 
 @needs_binutils
-def test_function_symbols_agree_with_nm() -> None:
+def test_function_symbols_match_nm() -> None:
     """Every defined function is found by its first and its last byte."""
     with FileReader(EXECUTABLE) as reader:
         symbols = parse_elf(reader).function_symbols()
@@ -175,7 +175,7 @@ def test_function_symbols_agree_with_nm() -> None:
         (b"\x7fELF\x02\x01" + bytes(60), "elf-malformed"),
     ],
 )
-def test_other_files_are_refused_by_name(data: bytes, reason: str) -> None:
+def test_other_files_are_refused_with_a_reason(data: bytes, reason: str) -> None:
     with pytest.raises(ParseError) as refusal:
         parse_elf(BytesReader(data))
     assert refusal.value.reason == reason
@@ -184,7 +184,7 @@ def test_other_files_are_refused_by_name(data: bytes, reason: str) -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(st.integers(4, 1023), st.integers(0, 255)), min_size=1, max_size=8))
 def test_a_damaged_header_gives_an_answer_or_a_reason(damages: list[tuple[int, int]]) -> None:
-    """Any bytes in place of any in the headers: nothing is raised but ParseError."""
+    """Any bytes in the headers: only ParseError is raised."""
     original = bytearray(BEGINNING)
     for place, byte in damages:
         original[place] = byte

@@ -9,8 +9,8 @@ from gotax.linux.procfs import read_pss_bytes
 MEBIBYTE = 1 << 20
 
 
-def test_what_was_freed_between_what_is_kept_goes_back_to_the_kernel() -> None:
-    """glibc itself gives back the heap's end only, which here is never free."""
+def test_free_memory_between_used_blocks_goes_back_to_the_kernel() -> None:
+    """glibc itself returns only the end of the heap, which is never free here."""
     columns = [np.ones(MEBIBYTE // 16, np.uint8) for _ in range(16 * 64)]  # too small for a mapping
     kept = columns[::2]
     del columns

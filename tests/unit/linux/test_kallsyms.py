@@ -1,4 +1,4 @@
-"""Kernel symbols: the format, and the running kernel's own file read a second way."""
+"""Kernel symbols: the format, and the running kernel's own file parsed in a second way."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def test_padding_is_no_function() -> None:
     assert lookup(TEXT, 0xFFFFFFFF81001004) == ["startup_64"]
 
 
-def test_hidden_addresses_are_said_to_be_hidden() -> None:
-    """kptr_restrict shows zeros: the table is empty and says why."""
+def test_hidden_addresses_are_reported_as_hidden() -> None:
+    """kptr_restrict shows zeros: the table is empty and has the reason."""
     hidden = table(b"0000000000000000 T _stext\n0000000000000000 t x\n")
     assert (len(hidden), hidden.reason) == (0, "kallsyms-hidden")
     assert hidden.lookup(np.array([1, 2], np.uint64)) == ["", ""]
@@ -78,17 +78,17 @@ def test_hidden_addresses_are_said_to_be_hidden() -> None:
 @pytest.mark.parametrize(
     "text", [b"", b"\n", b"ffffffff81003000 D jiffies\n", b"c0008000 T _text\n"]
 )
-def test_no_function_is_said_to_be_empty(text: bytes) -> None:
+def test_a_table_without_functions_is_empty(text: bytes) -> None:
     """No lines, no text symbols, or a 32-bit kernel's lines."""
     assert table(text).reason == "kallsyms-empty"
 
 
-def test_unreadable_file(tmp_path: Path) -> None:
-    """A missing file is a reason, not an exception."""
+def test_a_missing_file_is_a_reason(tmp_path: Path) -> None:
+    """It is not an exception."""
     assert read_kallsyms(str(tmp_path)).reason == "kallsyms-unreadable"
 
 
-def test_file_longer_than_a_block(tmp_path: Path) -> None:
+def test_a_file_longer_than_a_block(tmp_path: Path) -> None:
     """Lines that lie across the reading blocks are whole; a cut last line is dropped."""
     lines = [b"%016x t f%d\n" % (0xFFFFFFFF81000000 + 16 * i, i) for i in range(20_000)]
     (tmp_path / "kallsyms").write_bytes(b"".join(lines) + b"ffffffffff000000 t cut")
@@ -106,7 +106,7 @@ def test_parse_never_raises(lines: list[bytes]) -> None:
     assert len(symbols.lookup(symbols.addresses)) == len(symbols)
 
 
-def test_running_kernel_read_a_second_way() -> None:
+def test_the_running_kernels_symbols_parsed_in_a_second_way() -> None:
     """Every function address has one of the names that a plain reading of the file gives it.
 
     The kernel's own, that is: modules and BPF programs may come and go between the two readings.

@@ -1,4 +1,4 @@
-"""By whose PIDs a /proc speaks, told by folders that look like one."""
+"""The PID namespace of a /proc, from folders in its form."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_our_own_namespace_where_we_have_one_pid(tmp_path: Path) -> None:
 
 
 def test_a_proc_of_an_outer_namespace_is_not_ours(tmp_path: Path) -> None:
-    """We have two PIDs there; a process with one tells, also past those that refuse."""
+    """We have two PIDs there; a process with one PID shows it, also after unreadable ones."""
     process(tmp_path, "self", "700\t7", 4026532178)
     process(tmp_path, "1", "1", None)
     (tmp_path / "1/ns/pid").symlink_to("refused")
@@ -35,13 +35,13 @@ def test_a_proc_of_an_outer_namespace_is_not_ours(tmp_path: Path) -> None:
 
 
 def test_a_kernel_without_pid_namespaces_has_the_initial_one(tmp_path: Path) -> None:
-    """CONFIG_PID_NS=n: neither the link nor NSpid is there."""
+    """CONFIG_PID_NS=n: there is neither the link nor NSpid."""
     (tmp_path / "self/ns").mkdir(parents=True)
     assert pidnamespace.read_pid_namespace(str(tmp_path)) == pidnamespace.INITIAL
 
 
-def test_nothing_is_guessed(tmp_path: Path) -> None:
-    """No /proc at all, and one in which only processes of deeper namespaces can be read."""
+def test_an_unreadable_namespace_is_unknown(tmp_path: Path) -> None:
+    """No /proc at all, and one with only processes of deeper namespaces readable."""
     with pytest.raises(AccessError, match="pid-namespace"):
         pidnamespace.read_pid_namespace(str(tmp_path))
     process(tmp_path, "5", "5\t1", 4026532999)

@@ -1,4 +1,4 @@
-"""/proc as the kernel writes it, and as nobody should."""
+"""/proc as the kernel writes it, and with invalid contents."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def pages(line: bytes, count: int, first: int = 0) -> bytes:
 
 
 def test_maps_are_bounded() -> None:
-    """Of more than 4096 executable mappings one stands for the rest: it is told, not forgotten."""
+    """With more than 4096 executable mappings, one stands for the rest."""
     assert len(procfs.parse_maps(pages(EXECUTABLE, 4096))) == 4096
     found = procfs.parse_maps(pages(EXECUTABLE, 5000))
     assert len(found) == 4097
@@ -103,7 +103,7 @@ def maps_file(root: Path, data: bytes) -> procfs.Maps:
 
 
 def test_a_list_of_sixty_thousand_mappings_is_read_to_its_end(tmp_path: Path) -> None:
-    """Libraries are mapped high, behind all that a program maps later."""
+    """Libraries are mapped at high addresses, after everything that a program maps later."""
     data = pages(PLAIN, 65_530, 1 << 20) + MAPS
     found = maps_file(
         tmp_path, MAPS + pages(b"%x-%x r--p 00000000 103:05 77 /srv/x xp \n", 9) + data
@@ -112,8 +112,8 @@ def test_a_list_of_sixty_thousand_mappings_is_read_to_its_end(tmp_path: Path) ->
     assert found.length > 3 << 20
 
 
-def test_what_is_behind_the_bound_of_a_list_is_told(tmp_path: Path) -> None:
-    """Its mappings are not known, and not absent. A line is read as a whole or not at all."""
+def test_mappings_beyond_the_bound_of_a_list_are_reported(tmp_path: Path) -> None:
+    """They are unknown, not absent. A line is read completely or not at all."""
     data = MAPS + pages(PLAIN, (17 << 20) // len(PLAIN % (0, 0)), 1 << 20)
     found = maps_file(tmp_path, data)
     assert [m.path for m in found.mappings[:-1]] == [m.path for m in procfs.parse_maps(MAPS)]
@@ -124,7 +124,7 @@ def test_what_is_behind_the_bound_of_a_list_is_told(tmp_path: Path) -> None:
     assert data[found.length - 1 : found.length] == b"\n"
 
 
-def test_executable_mappings_are_found_wherever_their_line_is() -> None:
+def test_executable_mappings_are_found_at_any_line() -> None:
     """The first one, the last one without an end, and behind paths that look like permissions."""
     line = b"00401000-0065e000 r-xp 00001000 fe:00 1310 /srv/api"
     decoy = b"00400000-00401000 r--p 00000000 fe:00 1310 /r-xp /x r-xp 0 xs "
@@ -135,7 +135,7 @@ def test_executable_mappings_are_found_wherever_their_line_is() -> None:
 
 @given(st.binary(max_size=300))
 def test_maps_never_raise(data: bytes) -> None:
-    """Lines that are no mapping are passed over."""
+    """Invalid lines are skipped."""
     procfs.parse_maps(data)
 
 
@@ -179,12 +179,12 @@ def test_cgroup_lines() -> None:
 
 
 def test_cgroup_line_without_a_path_is_refused() -> None:
-    """What is not the documented format raises."""
+    """Any other format raises."""
     with pytest.raises(ParseError, match="procfs-cgroup"):
         procfs.parse_cgroups(b"4:cpu\n")
 
 
-def test_environment_gives_the_asked_names_only() -> None:
+def test_environment_has_only_the_requested_names() -> None:
     """The first of two counts, a value that looks like a variable does not, a cut one neither."""
     names = frozenset({"GOMAXPROCS", "GODEBUG", "GOGC", "GOMEMLIMIT", "OMAXPROCS"})
     found = procfs.parse_environment(ENVIRONMENT, names)
@@ -193,7 +193,7 @@ def test_environment_gives_the_asked_names_only() -> None:
 
 
 def test_environment_of_a_real_process() -> None:
-    """What a child was given is what is read."""
+    """The values are those given to the child."""
     names = frozenset({"GOMAXPROCS", "ABSENT"})
     environment = {"SECRET": "x" * 100_000, "GOMAXPROCS": "3"}
     with subprocess.Popen(
@@ -294,7 +294,7 @@ def test_pids_hold_ours() -> None:
 
 
 def test_a_process_that_ended_is_gone() -> None:
-    """Each reader says so with the same error, before and after the process is reaped."""
+    """Each reader raises the same error, before and after the process is reaped."""
     with subprocess.Popen(["/bin/true"]) as child:
         child.wait()
     pid, online = child.pid, frozenset({0})

@@ -1,4 +1,4 @@
-"""Offsets out of type information, made by hand as include/uapi/linux/btf.h says."""
+"""Offsets from type information, written by hand in the format of include/uapi/linux/btf.h."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ def test_offsets_are_found_by_name() -> None:
     }
 
 
-def test_what_is_not_there_is_said() -> None:
-    """A kernel that has renamed one of them is refused, not guessed at."""
+def test_a_missing_field_is_an_error() -> None:
+    """A kernel that has renamed one of them is refused."""
     renamed = kernel().data().replace(b"\0thread_pid\0", b"\0thread_tid\0")
     with pytest.raises(ParseError, match="struct task_struct has no thread_pid"):
         parse_pid_layout(renamed)

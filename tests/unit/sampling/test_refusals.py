@@ -1,4 +1,4 @@
-"""What the loader's child writes when it fails, as sentences: taken from real failures."""
+"""Failures of the loader's child as sentences, from real failures."""
 
 from __future__ import annotations
 

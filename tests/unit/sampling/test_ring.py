@@ -1,4 +1,4 @@
-"""A ring buffer of the kernel's, written by hand: a file laid out as kernel/bpf/ringbuf.c does."""
+"""A ring buffer of the kernel, written by hand: a file with the layout of kernel/bpf/ringbuf.c."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Producer:
         self._write(at, struct.pack("=I", size))
 
     def _write(self, at: int, data: bytes) -> None:
-        """The data's page is mapped twice in a row; a file has to have it twice."""
+        """The data's pages are mapped twice in a row; a file must contain them twice."""
         for offset, byte in enumerate(data):
             place = (at + offset) % PAGE
             for copy in (2, 3):
@@ -60,8 +60,8 @@ def ring(producer: Producer) -> Iterator[Ring]:
     found.close()
 
 
-def test_records_come_once_and_in_order_all_around_the_ring(producer: Producer, ring: Ring) -> None:
-    """Many times around, with records that are cut at the end of the page."""
+def test_records_come_once_and_in_order_around_the_ring(producer: Producer, ring: Ring) -> None:
+    """Many times around, with records that cross the end of the pages."""
     assert ring.take() == []
     for number in range(400):
         sent = [struct.pack("=QQ", number, place) for place in range(number % 7)]
@@ -73,8 +73,8 @@ def test_records_come_once_and_in_order_all_around_the_ring(producer: Producer, 
     assert producer.position > 3 * PAGE
 
 
-def test_a_record_that_is_being_written_is_waited_for(producer: Producer, ring: Ring) -> None:
-    """And so are those behind it: the ring is read in order."""
+def test_an_unfinished_record_is_waited_for(producer: Producer, ring: Ring) -> None:
+    """Also by those behind it: the ring is read in order."""
     producer.put(b"first...")
     at = producer.put(b"second..", BUSY)
     producer.put(b"third...")
@@ -84,7 +84,7 @@ def test_a_record_that_is_being_written_is_waited_for(producer: Producer, ring: 
     assert ring.take() == [b"second..", b"third..."]
 
 
-def test_a_withdrawn_record_is_passed_over(producer: Producer, ring: Ring) -> None:
+def test_a_discarded_record_is_skipped(producer: Producer, ring: Ring) -> None:
     producer.put(b"nothing.", DISCARDED)
     producer.put(b"something")
     assert ring.take() == [b"something"]

@@ -32,7 +32,7 @@ TABLE = st.dictionaries(  # by hash: the caller word and the addresses
 
 
 def merge(table: dict[int, tuple[int, list[int]]], batch_size: int) -> Stacks:
-    """As the kernel hands the table over: in batches, each put in order by itself."""
+    """The table in the kernel's form: in batches, each with its own order."""
     entries = list(table.items())
     hashes, callers, depths, ips = [], [], [], []
     for start in range(0, max(len(entries), 1), batch_size):
@@ -46,10 +46,11 @@ def merge(table: dict[int, tuple[int, list[int]]], batch_size: int) -> Stacks:
 
 
 @given(TABLE, st.integers(1, 50), st.lists(WORDS, max_size=5))
-def test_every_stack_is_found_however_it_was_batched(
+def test_every_stack_is_found_with_any_batches(
     table: dict[int, tuple[int, list[int]]], batch_size: int, others: list[int]
 ) -> None:
-    """find() leads to the caller word and the addresses stored under a hash, -1 to nothing."""
+    """find() leads to the caller word and the addresses stored under a hash; -1 if it is
+    missing."""
     stacks = merge(table, batch_size)
     asked = [*table, *others, 0]
     found = stacks.find(np.array(asked, np.uint64)).tolist()
@@ -64,8 +65,8 @@ def test_every_stack_is_found_however_it_was_batched(
     assert np.all(stacks.hashes[:-1] < stacks.hashes[1:])
 
 
-def test_no_question_no_answer() -> None:
-    """An empty list of hashes has an empty answer, in an empty table too."""
+def test_an_empty_list_has_an_empty_answer() -> None:
+    """In an empty table too."""
     nothing: UInt64Array = np.zeros(0, np.uint64)
     assert merge({}, 1).find(nothing).shape == (0,)
     assert merge({7: (1, [1])}, 1).find(nothing).shape == (0,)
@@ -134,7 +135,7 @@ def _define(name: str) -> int:
 
 @pytest.mark.parametrize("hz", [-1, 0, 1000, 10**6])
 def test_frequencies_out_of_range_are_refused(hz: int) -> None:
-    """1 to 999 Hz; the sentence names the bounds and what was asked for."""
+    """1 to 999 Hz; the sentence has the bounds and the given value."""
     with pytest.raises(UserError, match=rf"1 to 999 Hz, not {hz}"):
         Sampler(hz, 1.0)
 
@@ -151,7 +152,7 @@ def test_frequencies_out_of_range_are_refused(hz: int) -> None:
     ],
 )
 def test_kernel_releases(release: str, version: tuple[int, int]) -> None:
-    """Two numbers at the start; (0, 0), so too old, when a release does not say."""
+    """Two numbers at the start; (0, 0), which is too old, for an invalid release."""
     assert preflight.kernel_release(release) == version
 
 
@@ -166,7 +167,7 @@ def test_kernel_releases(release: str, version: tuple[int, int]) -> None:
     ],
 )
 def test_lockdown_modes(tmp_path: Path, text: str | None, mode: str) -> None:
-    """The mode in brackets; none where the file is missing or empty."""
+    """The mode in brackets; none if the file is missing or empty."""
     if text is not None:
         (tmp_path / "kernel/security").mkdir(parents=True)
         (tmp_path / "kernel/security/lockdown").write_text(text)
@@ -192,7 +193,7 @@ ALLOWED: dict[str, object] = {
 def test_each_refusal_is_one_sentence_with_a_remedy(
     monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
-    """A host that cannot be sampled is told why before anything is loaded."""
+    """A host that cannot be sampled gives the reason before anything is loaded."""
     changes, words = REFUSALS[case]
     for name, value in {**ALLOWED, **changes}.items():
         monkeypatch.setattr(preflight, name, value)
@@ -201,8 +202,8 @@ def test_each_refusal_is_one_sentence_with_a_remedy(
     assert "\n" not in str(raised.value)
 
 
-def test_a_host_with_all_it_takes_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """CAP_BPF and CAP_PERFMON do without root, and lockdown=integrity is no obstacle."""
+def test_a_sufficient_host_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CAP_BPF and CAP_PERFMON are enough without root, and lockdown=integrity is no obstacle."""
     for name, value in ALLOWED.items():
         monkeypatch.setattr(preflight, name, value)
     preflight.require()

@@ -64,7 +64,7 @@ class Rule:
 def find_all(context: Context) -> tuple[Finding, ...]:
     """All findings of one container, in the order of the codes."""
     found = {finding.code: finding for finding in find_each(context)}
-    weaker = {code for told in found for code in EXCLUDES.get(told, ())}
+    weaker = {code for stronger in found for code in EXCLUDES.get(stronger, ())}
     return tuple(finding for code, finding in found.items() if code not in weaker)
 
 

@@ -1,6 +1,6 @@
-"""Other people's backends, by the name that their flags begin with.
+"""Profiling backends, by the name that their flags begin with.
 
-Each is imported only when it is asked for.
+The module of a backend is imported only if its flag is given.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gotax.extras import needed_by
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """``extra`` is what has to be installed with gotax for it, "" for nothing."""
+    """``extra`` is the extra of gotax that has to be installed for it, "" for none."""
 
     name: str
     title: str
@@ -39,9 +39,9 @@ KINDS = (
 
 
 def open_delivery(kind: Kind, endpoint: Endpoint) -> Delivery:
-    """Raises UserError when something is not installed or a file cannot be read.
+    """Raises UserError if a package is missing or a file cannot be read.
 
-    Connects only once there is something to send: a backend that is down is no error.
+    Connects only when there is something to send: a backend that is down is no error.
     """
     require_readable(endpoint.credentials)
     module, _, name = kind.backend.partition(".")

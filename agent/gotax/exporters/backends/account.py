@@ -1,4 +1,4 @@
-"""What became of what was sent to a backend."""
+"""Counters of the profiles sent to a backend."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Account:
-    """What became of the profiles. ``failures`` counts calls, by the reason they failed for."""
+    """Profiles by what happened to them. ``failures`` counts failed calls, by reason."""
 
     taken: int = 0
     sent: int = 0

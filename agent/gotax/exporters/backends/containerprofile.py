@@ -1,8 +1,8 @@
-"""A profile of each Go container in a window, for the backends of others.
+"""A profile of each Go container in a window, for profiling backends.
 
-Their formats have one profile per container where a window has one for the host. As in a report,
-a profile holds the Go processes of its container and nothing else; containers without a sample have
-none.
+Their formats have one profile per container; a window has one for the host. As in a report, a
+profile contains only the Go processes of its container. Containers without a sample have no
+profile.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from gotax.window import ContainerReport, SampleCount, Window
 
 @dataclass(frozen=True, slots=True)
 class ContainerProfile:
-    """``rows`` are of ``window.profile``, at least one; ``processes`` are those that had a sample.
+    """``rows`` are rows of ``window.profile``, at least one; ``processes`` are those with a sample.
 
-    Of two profiles of one container and window ``part`` differs.
+    ``part`` distinguishes several profiles of one container and window.
     """
 
     report: ContainerReport
@@ -34,7 +34,7 @@ class ContainerProfile:
         return self.report.container
 
     def halves(self) -> tuple[ContainerProfile, ContainerProfile]:
-        """The same samples as two profiles; of at least two rows."""
+        """The same samples as two profiles; needs at least two rows."""
         middle = len(self.rows) // 2
         return (
             replace(self, rows=self.rows[:middle], part=2 * self.part + 1),
@@ -42,14 +42,15 @@ class ContainerProfile:
         )
 
     def id(self, window: Window) -> bytes:
-        """16 bytes that are the same whenever this is sent, and no other profile has."""
+        """16 bytes: the same each time this profile is sent, and different from every other
+        profile."""
         text = f"{window.host}\0{window.start_unix_ns}\0{self.container.key}\0{self.part}"
         return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A message ready to be sent, and how many profiles it holds."""
+    """A message ready to send, and the number of profiles in it."""
 
     body: bytes
     profiles: int
@@ -66,7 +67,7 @@ def container_profiles(window: Window) -> tuple[ContainerProfile, ...]:
 
 
 def window_of(source: ContainerProfile, window: Window) -> Window:
-    """A window with this profile only."""
+    """A window with only this profile."""
     columns = window.profile
     stacks, stack = np.unique(columns.stack[source.rows], return_inverse=True)
     processes, process = np.unique(columns.process[source.rows], return_inverse=True)

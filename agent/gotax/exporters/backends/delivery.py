@@ -1,14 +1,14 @@
-"""Windows on their way to a backend: a thread of its own, a bounded backlog, and patience.
+"""Delivers windows to a backend: its own thread, a bounded backlog, and retries.
 
-Sampling never waits: ``publish`` puts the window on a short queue. The thread makes batches of it
-and sends them, oldest first, each with a deadline. A backend that is away is asked again after a
-growing, random delay; batches wait until they are too old or the backlog is full. Whatever does
-not arrive is counted under a reason, in profiles (one container in one window).
+Sampling never waits: ``publish`` only puts the window on a short queue. The thread encodes it into
+batches and sends them, oldest first, each with a deadline. If the backend does not answer, the
+thread tries again after a growing, random delay. Batches wait until they are too old or the backlog
+is full. All that does not arrive is counted by reason, in profiles (one container in one window).
 
-Reasons: ``queue-full`` (windows came faster than they could be encoded), ``not-encoded`` (a fault
-of gotax, in the log), ``backlog-full``, ``expired`` (waited too long), ``too-large`` (one profile
-is more than the backend takes), ``refused`` (the backend's last word), ``partial`` (taken, but not
-all of it), ``stopped`` (left at the end).
+Reasons: ``queue-full`` (windows came faster than they could be encoded), ``not-encoded`` (a bug of
+gotax, in the log), ``backlog-full``, ``expired`` (waited too long), ``too-large`` (one profile is
+larger than the backend accepts), ``refused`` (permanently), ``partial`` (the backend accepted only
+a part), ``stopped`` (not sent when the agent ended).
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ log = logging.getLogger("gotax")
 
 
 LEAST_BYTES = 64 * 1024
-"""No backend takes less."""
+"""The lowest limit of any backend."""
 
 
 class DeliveryError(Exception):
-    """The backend did not take a batch. ``reason`` is short and stable, the text for people.
+    """The backend did not accept a batch. ``reason`` is short and stable, the text is for people.
 
-    ``is_final``: the same batch would be refused again. ``after_s``: the backend asked to be left
-    alone for that long.
+    ``is_final``: the same batch would be refused again. ``after_s``: the backend asked for this
+    delay before the next attempt.
     """
 
     def __init__(
@@ -53,26 +53,26 @@ class DeliveryError(Exception):
 
 
 class Backend(Protocol):
-    """One kind of receiver. All but ``abort`` is called from one thread only."""
+    """One kind of backend. All methods except ``abort`` are called from one thread only."""
 
     name: str
     max_bytes: int
 
     def batches(self, window: Window) -> Iterable[Batch]:
-        """What to send of a window."""
+        """The messages for a window."""
 
     def send(self, batch: Batch, timeout_s: float) -> int:
-        """Returns how many of its profiles were turned away. Raises DeliveryError."""
+        """Returns how many of its profiles were refused. Raises DeliveryError."""
 
     def abort(self) -> None:
-        """End a call that is under way, from any thread; no other follows."""
+        """Ends a running call, from any thread. No call follows."""
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """Bounds of what waits and of waiting; docs/backends.md says what they come to.
+class DeliveryLimits:
+    """Limits of the backlog and of the waiting times; docs/backends.md explains their effect.
 
-    ``farewell_s``: what ``close`` allows for what is left. The agent has 2 s to end in all.
+    ``close_s``: the time that ``close`` has for the rest. The agent has 2 s to end.
     """
 
     call_s: float = 10.0
@@ -81,23 +81,23 @@ class Patience:
     windows: int = 4
     backlog_bytes: int = 8 * 1024 * 1024
     age_s: float = 600.0
-    farewell_s: float = 0.4
+    close_s: float = 0.4
 
 
 class Delivery:
     """An exporter. ``account`` may be called from any thread."""
 
-    def __init__(self, backend: Backend, patience: Patience | None = None) -> None:
+    def __init__(self, backend: Backend, limits: DeliveryLimits | None = None) -> None:
         self.backend = backend
-        self._patience = patience or Patience()
+        self._limits = limits or DeliveryLimits()
         self._changed = threading.Condition()  # guards these:
-        self._windows = WindowQueue(self._patience.windows)
-        self._backlog: deque[tuple[float, Batch]] = deque()  # with the time it came
+        self._windows = WindowQueue(self._limits.windows)
+        self._backlog: deque[tuple[float, Batch]] = deque()  # with its time of arrival
         self._account = Account()
         self._is_stopping = self._is_closed = False
         self._thread: threading.Thread | None = None
-        # The thread's own:
-        self._back_off = BackOff(self._patience.first_delay_s, self._patience.last_delay_s)
+        # Used only by the thread:
+        self._back_off = BackOff(self._limits.first_delay_s, self._limits.last_delay_s)
         self._resume_at = 0.0
 
     @property
@@ -105,7 +105,7 @@ class Delivery:
         return self.backend.name
 
     def account(self) -> Account:
-        """A copy, consistent in itself."""
+        """A consistent copy."""
         with self._changed:
             now = self._account
             return replace(now, dropped=Counter(now.dropped), failures=Counter(now.failures))
@@ -114,13 +114,14 @@ class Delivery:
         return metrics.families(self.name, self.account())
 
     def publish(self, window: Window) -> None:
-        """Queue the window; the oldest makes room if the thread does not keep up."""
+        """Queues the window; if the queue is full, the oldest window is dropped."""
         count = len(container_profiles(window))
         with self._changed:
             if self._is_stopping:
                 return
             if self._thread is None:
-                # Not before the first window: by then the BPF program has been loaded, by a child.
+                # The thread starts with the first window. By then a child process has loaded the
+                # BPF program.
                 self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
                 self._thread.start()
             self._account.taken += count
@@ -129,12 +130,12 @@ class Delivery:
             self._changed.notify()
 
     def close(self) -> None:
-        """Try for a moment to send what is left; the rest counts as dropped. Idempotent."""
+        """Tries for a moment to send the rest; what remains counts as dropped. Idempotent."""
         with self._changed:
             self._is_stopping = True
             self._changed.notify()
         if self._thread is not None:
-            self._thread.join(self._patience.farewell_s)
+            self._thread.join(self._limits.close_s)
         self.backend.abort()
         with self._changed:
             self._drop("stopped", self._account.waiting)
@@ -156,7 +157,7 @@ class Delivery:
                     return
             if window is not None:
                 self._encode(window)
-                continue  # windows first: they hold far more memory than what is made of them
+                continue  # windows first: they hold much more memory than batches
             with self._changed:
                 self._forget_expired()
                 oldest = self._backlog[0][1] if self._backlog else None
@@ -168,7 +169,7 @@ class Delivery:
         return bool(self._windows) or self._is_stopping or is_due
 
     def _idle_s(self) -> float | None:
-        """Until a delay ends; None for as long as nothing comes."""
+        """The time until the next attempt; None to wait for a window."""
         return max(0.0, self._resume_at - time.monotonic()) if self._backlog else None
 
     def _encode(self, window: Window) -> None:
@@ -178,10 +179,10 @@ class Delivery:
             for batch in self.backend.batches(window):
                 made += batch.profiles
                 with self._changed:
-                    # A profile cut in two, because it was too large, counts as two.
+                    # A profile that was too large and was split counts as two.
                     more = max(0, made - max(expected, made - batch.profiles))
                     self._keep(batch, more)
-        except Exception:  # one window that cannot be encoded must not end the sending of others
+        except Exception:  # one window that cannot be encoded must not stop the sending of others
             log.exception("%s: a window could not be encoded", self.name)
         with self._changed:
             self._drop("not-encoded", max(0, expected - made))
@@ -193,14 +194,14 @@ class Delivery:
         if len(batch.body) > self.backend.max_bytes:
             self._drop("too-large", batch.profiles)
             return
-        room = self._patience.backlog_bytes - len(batch.body)
+        room = self._limits.backlog_bytes - len(batch.body)
         while self._backlog and self._account.backlog_bytes > room:
             self._drop("backlog-full", self._pop().profiles)
         self._backlog.append((time.monotonic(), batch))
         self._account.backlog_bytes += len(batch.body)
 
     def _forget_expired(self) -> None:
-        oldest = time.monotonic() - self._patience.age_s
+        oldest = time.monotonic() - self._limits.age_s
         while self._backlog and self._backlog[0][0] < oldest:
             self._drop("expired", self._pop().profiles)
 
@@ -214,8 +215,8 @@ class Delivery:
             self._account.dropped[reason] += count
 
     def _attempt(self, batch: Batch) -> None:
-        """Send the oldest batch of the backlog."""
-        limit_s = self._patience.farewell_s if self._is_stopping else self._patience.call_s
+        """Sends the oldest batch of the backlog."""
+        limit_s = self._limits.close_s if self._is_stopping else self._limits.call_s
         try:
             turned_away = self.backend.send(batch, limit_s)
         except DeliveryError as error:
@@ -239,7 +240,7 @@ class Delivery:
                 is_too_large = error.reason == "too-large"
                 self._drop("too-large" if is_too_large else "refused", batch.profiles)
                 if is_too_large:
-                    # Its limit is lower than usual: the next messages are smaller.
+                    # Its limit is lower than usual: make the next messages smaller.
                     self.backend.max_bytes = max(LEAST_BYTES, len(batch.body) // 2)
             is_news = not self._back_off.failures and not self._is_stopping
         if is_news:
@@ -247,4 +248,4 @@ class Delivery:
         self._back_off.fail()
         if not error.is_final:
             delay_s = max(self._back_off.delay_s(), error.after_s)
-            self._resume_at = time.monotonic() + min(delay_s, self._patience.age_s)
+            self._resume_at = time.monotonic() + min(delay_s, self._limits.age_s)

@@ -1,6 +1,6 @@
 """One unary gRPC method of a remote service, with TLS, headers and a deadline.
 
-This module is imported only where a flag asks for it, because it imports grpcio.
+This module imports grpcio, so import it only if a flag needs it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from gotax.exporters.endpoint import Endpoint
 from gotax.exporters.grpcchannel import open_channel
 
 GZIP = grpc.Compression.Gzip
-"""Every gRPC server has it."""
+"""The limit that every gRPC server has by default."""
 
 _TRANSIENT = {
     grpc.StatusCode.CANCELLED,
@@ -26,21 +26,21 @@ _TRANSIENT = {
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DATA_LOSS,
 }
-"""What OTLP's specification calls retryable (otlp/#failures); the rest is final."""
+"""The codes that OTLP's specification calls retryable (otlp/#failures); all others are final."""
 
 _OPTIONS = (
     ("grpc.primary_user_agent", f"gotax/{gotax.__version__}"),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.max_receive_message_length", 64 * 1024),  # answers are a few bytes
-    ("grpc.enable_retries", 0),  # the delivery does it, and counts
+    ("grpc.enable_retries", 0),  # the delivery retries, and counts
     ("grpc.initial_reconnect_backoff_ms", 500),
     ("grpc.max_reconnect_backoff_ms", 10_000),
 )
 
 
 class GrpcCall:
-    """Connects at the first call, and again when a TLS file has changed."""
+    """Connects at the first call, and again after a TLS file has changed."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class GrpcCall:
         self._is_aborted = False
 
     def __call__(self, body: bytes, timeout_s: float) -> bytes:
-        """The answer. Raises DeliveryError."""
+        """Returns the response. Raises DeliveryError."""
         try:
             channel = self._connected()
             metadata = read_headers(self._endpoint.credentials)
@@ -70,7 +70,7 @@ class GrpcCall:
             return answer
         except grpc.RpcError as error:
             raise self._explained(error.code(), error.details() or "") from error
-        except ValueError as error:  # the channel was closed by ``abort``
+        except ValueError as error:  # ``abort`` has closed the channel
             raise DeliveryError("cancelled", str(error)) from error
 
     def abort(self) -> None:
@@ -92,7 +92,7 @@ class GrpcCall:
         text = f"{self._endpoint}: {reason}: {details[:500]}"
         is_final = code not in _TRANSIENT
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
-            reason, is_final = "too-large", True  # as grpc-go words it
+            reason, is_final = "too-large", True  # the wording of grpc-go
         if code is grpc.StatusCode.UNIMPLEMENTED:
             text += " (does it take profiles? a collector does with a pipeline for them, which"
             text += " --feature-gates=service.profilesSupport allows)"

@@ -1,6 +1,6 @@
-"""One POST to a remote service, with TLS, headers, a proxy and a deadline for all of it.
+"""One POST to a remote service, with TLS, headers, a proxy and one deadline for the whole call.
 
-A connection per call: calls are seconds apart, and each may so reach another server.
+Each call makes a connection: calls are seconds apart, and so each may reach another server.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ if TYPE_CHECKING:
     import ssl
 
 _TRANSIENT = {408, 429, 502, 503, 504}
-"""What OTLP's specification has servers of HTTP ask for another try with."""
+"""The status codes for which OTLP's specification asks for another attempt."""
 
 _ANSWER_MAX = 64 * 1024
 _PROXY = Form("http://PROXY:3128", {"http": 3128}, may_have_user=True)
 
 
 class HttpCall:
-    """``content_type`` is that of the body and of a good answer; ``headers`` are the protocol's."""
+    """``content_type`` is that of the body and of a good response; ``headers`` are the
+    protocol's."""
 
     def __init__(
         self, endpoint: Endpoint, path: str, content_type: str, headers: Headers = ()
@@ -48,11 +49,11 @@ class HttpCall:
         self._proxy = _proxy_for(endpoint)
 
     def __call__(self, body: bytes, timeout_s: float) -> bytes:
-        """The answer of a 200. Raises DeliveryError."""
+        """Returns the body of a response with status 200. Raises DeliveryError."""
         deadline = time.monotonic() + timeout_s
         connection, target = self._open(timeout_s)
         self._connection = connection
-        # The connection's own timeout is one for each read: a server may drip for ever.
+        # The connection's own timeout is for each read, so a slow server could exceed it forever.
         watch = threading.Timer(timeout_s, _cut, (connection,))
         watch.daemon = True
         watch.start()
@@ -67,7 +68,7 @@ class HttpCall:
         finally:
             watch.cancel()
             connection.close()
-        # An answer that was cut in its headers looks like one with few headers.
+        # A response that ends within its headers looks like one with few headers.
         if answer is None or time.monotonic() >= deadline:
             text = f"{self._endpoint}: no answer within {timeout_s:g} s"
             raise DeliveryError("deadline-exceeded", text)
@@ -75,7 +76,7 @@ class HttpCall:
             raise DeliveryError("cancelled", f"{self._endpoint}: stopped")
         if response.status == 200:
             if response.headers.get_content_type() != self._content_type:
-                # Not the service: a login page, a load balancer.
+                # Not the service: a login page, or a load balancer.
                 text = f"{self._endpoint} answered with something else: {_message(answer)}"
                 raise DeliveryError("not-the-service", text)
             return answer
@@ -96,13 +97,13 @@ class HttpCall:
             named = dict(read_headers(self._endpoint.credentials))
         except UserError as error:
             raise DeliveryError("credentials", str(error)) from error
-        # A tunnel has the proxy's login already: nothing of it may reach the service itself.
+        # The tunnel has authenticated at the proxy: its login must not reach the service.
         login = _login(self._proxy) if self._proxy and not self._endpoint.is_secure else ()
         agent = {"user-agent": f"gotax/{gotax.__version__}"}
         return {**agent, **named, **dict(self._headers), **dict(login)}
 
     def _open(self, timeout_s: float) -> tuple[HTTPConnection, str]:
-        """A connection that is not yet made, and what to ask it for."""
+        """A connection that is not open yet, and the request target."""
         if self._is_aborted:
             raise DeliveryError("cancelled", f"{self._endpoint}: stopped")
         endpoint, proxy = self._endpoint, self._proxy
@@ -133,9 +134,9 @@ class HttpCall:
 
 
 def _proxy_for(endpoint: Endpoint) -> Url | None:
-    """The one that the environment names (HTTPS_PROXY, HTTP_PROXY, NO_PROXY).
+    """The proxy from the environment (HTTPS_PROXY, HTTP_PROXY, NO_PROXY).
 
-    Raises UserError for one that is none. ``NAME:PASSWORD@`` before its host is a login.
+    Raises UserError if it is not valid. ``NAME:PASSWORD@`` before its host is a login.
     """
     scheme = "https" if endpoint.is_secure else "http"
     named = urllib.request.getproxies().get(scheme, "").strip()
@@ -155,13 +156,13 @@ def _login(proxy: Url) -> Headers:
 
 
 def _cut(connection: HTTPConnection) -> None:
-    """End whatever the connection's thread is waiting for."""
+    """Ends the read or write that the connection's thread is blocked in."""
     held = connection.sock
     if held is not None:
         try:
             held.shutdown(socket.SHUT_RDWR)
         except OSError:
-            pass  # it has ended by itself
+            pass  # it has already ended
 
 
 def _words(error: Exception) -> str:
@@ -169,7 +170,7 @@ def _words(error: Exception) -> str:
 
 
 def _message(answer: bytes) -> str:
-    """What a Connect error says, or the beginning of whatever came."""
+    """The message of a Connect error, or the beginning of the body."""
     try:
         found = json.loads(answer)
         text = f"{found['code']}: {found['message']}"
@@ -179,7 +180,7 @@ def _message(answer: bytes) -> str:
 
 
 def _seconds(retry_after: str | None) -> float:
-    """Of a Retry-After header with a number; a date or nonsense is 0."""
+    """The number in a Retry-After header; 0 for a date or an invalid value."""
     try:
         return min(max(0.0, float(retry_after or 0)), 3600.0)
     except ValueError:

@@ -1,4 +1,4 @@
-"""To an OpenTelemetry Collector, or what else takes OTLP: ProfilesService/Export over gRPC.
+"""Sends to an OpenTelemetry Collector, or another OTLP receiver: ProfilesService/Export over gRPC.
 
 opentelemetry-proto is an extra: pip install 'gotax[otlp]'.
 """

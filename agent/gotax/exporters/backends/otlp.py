@@ -1,14 +1,14 @@
-"""A window as OTLP profiles, for OpenTelemetry Collectors and what stands behind them.
+"""A window as OTLP profiles, for OpenTelemetry Collectors and the backends behind them.
 
-The wire is that of opentelemetry-proto 1.10 (profiles v1development): one ResourceProfiles per Go
-container, one dictionary for all of a message. Its rules are in the comments of profiles.proto, at
-ProfilesDictionary: the first entry of every table is the zero value, no entry comes twice, none is
-without a reference. docs/backends.md lists the attributes.
+The format is that of opentelemetry-proto 1.10 (profiles v1development): one ResourceProfiles per Go
+container, one dictionary per message. The comments at ProfilesDictionary in profiles.proto give its
+rules: the first entry of every table is the zero value, entries are unique, and each entry is
+referred to. docs/backends.md lists the attributes.
 
-A value is a number of samples, with the period in nanoseconds of CPU time beside it: what the
-OpenTelemetry eBPF profiler sends, and what receivers know as CPU time.
+A value is a number of samples; the period gives the nanoseconds of CPU time per sample. The
+OpenTelemetry eBPF profiler sends the same, and receivers treat it as CPU time.
 
-The package opentelemetry-proto is imported on first use: only who sends OTLP needs it.
+The package opentelemetry-proto is imported on first use: only an agent that sends OTLP needs it.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from opentelemetry.proto.profiles.v1development import profiles_pb2 as profiles
 
 MAX_BYTES = 4 * 1024 * 1024 - 64 * 1024
-"""Receivers take 4 MiB unless told otherwise (grpc-go's MaxRecvMsgSize, after decompression)."""
+"""Receivers accept 4 MiB by default (grpc-go's MaxRecvMsgSize, after decompression)."""
 
 MAX_TEXT = 4096
 WHOLE_ADDRESS_SPACE = 2**64 - 1
-"""Addresses are link-time addresses, which need no mapping to be understood."""
+"""Addresses are link-time addresses, which have a meaning without a mapping."""
 
 Value = str | int | float | tuple[str, ...]
 
@@ -55,8 +55,8 @@ def export_batches(
 ) -> Iterator[Batch]:
     """ExportProfilesServiceRequests of at most ``max_bytes``, equal bytes for an equal window.
 
-    ``plain`` leaves out what only gotax knows: the attributes that start with ``gotax.``. A single
-    sample that does not fit makes a batch that is too large.
+    ``plain`` omits what is specific to gotax: the attributes that start with ``gotax.``. A single
+    sample that does not fit gives a batch that is too large.
     """
     yield from _batches(window, container_profiles(window), plain, max_bytes)
 
@@ -72,7 +72,7 @@ def _batches(
         return
     if len(chosen) == 1:
         chosen = chosen[0].halves()
-    # As many parts as should do: each part that is still too large is encoded once more.
+    # The estimated number of parts: a part that is still too large is split again.
     count = -(-len(chosen) // (len(body) // max_bytes + 1))
     for first in range(0, len(chosen), count):
         yield from _batches(window, chosen[first : first + count], plain, max_bytes)
@@ -113,7 +113,7 @@ def _add_profile(
     profile.duration_nano = round(window.duration_s * 1e9)
     profile.profile_id = source.id(window)
 
-    # Stack and set of attributes are a sample's identity: each comes once.
+    # Stack and set of attributes identify a sample, so each combination appears once.
     samples: Counter[tuple[int, tuple[int, ...]]] = Counter()
     attributes: dict[tuple[int, int], tuple[int, ...]] = {}
     columns, rows = window.profile, source.rows
@@ -139,7 +139,7 @@ def _add_profile(
 def _sample_attributes(
     category: Category, process: Process | None, plain: bool
 ) -> Iterator[tuple[str, Value]]:
-    """``process`` is None where the resource has said all of it."""
+    """``process`` is None if the resource already identifies it."""
     if not plain:
         yield "gotax.category", category.label
         yield "gotax.group", category.group.value
@@ -150,10 +150,10 @@ def _sample_attributes(
 def resource_attributes(
     window: Window, source: ContainerProfile, plain: bool = False
 ) -> Iterator[tuple[str, Value]]:
-    """Names and values by OpenTelemetry's semantic conventions; unknown ones are left out.
+    """Names and values by OpenTelemetry's semantic conventions; unknown ones are omitted.
 
-    Of ``process.*`` only the PID is of one process alone, and is absent where several had a sample;
-    the others are those of the process with the most samples.
+    Of ``process.*`` only the PID belongs to a single process. It is absent if several had a sample.
+    The others describe the process with the most samples.
     """
     container, main = source.container, source.report.main_process
     pod = container.pod
@@ -218,7 +218,7 @@ def _set_value(target: common.AnyValue, value: Value) -> None:
 class _Tables:
     """The dictionary of a message under construction.
 
-    Each table knows its entries by their value; index 0 is the zero value, there from the start.
+    Each table finds its entries by value; index 0 is the zero value.
     """
 
     def __init__(self, dictionary: profiles.ProfilesDictionary) -> None:

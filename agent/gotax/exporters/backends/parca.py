@@ -1,4 +1,4 @@
-"""To Parca: parca.profilestore.v1alpha1.ProfileStoreService/WriteRaw over gRPC."""
+"""Sends to Parca: parca.profilestore.v1alpha1.ProfileStoreService/WriteRaw over gRPC."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""To Pyroscope: push.v1.PusherService/Push, in the Connect protocol over HTTP.
+"""Sends to Pyroscope: push.v1.PusherService/Push, in the Connect protocol over HTTP.
 
 The protocol is https://connectrpc.com/docs/protocol, unary calls: a POST of the message, and an
-error as JSON with a code. Pyroscope's own clients speak it; it passes any HTTP proxy.
+error as JSON with a code. Pyroscope's own clients use it, and it passes any HTTP proxy.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from gotax.window import Window
 PATH = "/push.v1.PusherService/Push"
 PORT = 4040
 MAX_BYTES = 1024 * 1024
-"""Half of what a tenant may send at once by default (ingestion burst size 2 MiB), while gzipped;
-the rate is what Pyroscope counts it by once it has been unpacked."""
+"""Limit of the gzipped size: half of what a tenant may send at once by default (ingestion burst
+size, 2 MiB). Pyroscope's rate limit counts the unpacked size."""
 
 
 class PyroscopeBackend:

@@ -1,6 +1,6 @@
-"""A window as labelled pprof profiles, one per Go container: what Pyroscope and Parca take.
+"""A window as labelled pprof profiles, one per Go container: the input of Pyroscope and Parca.
 
-Both know a profile by labels in Prometheus' form. Samples carry ``category``, ``group`` and
+Both identify a profile by labels in Prometheus' form. Samples have ``category``, ``group`` and
 ``pid`` as labels of pprof; docs/backends.md lists all.
 """
 
@@ -19,7 +19,7 @@ from gotax.exporters.text import bounded
 from gotax.window import Window
 
 NAME = "process_cpu"
-"""What Go's own CPU profiles are called there, so that they are shown alike."""
+"""The name of Go's own CPU profiles in these backends, so that they are shown in the same way."""
 
 MAX_VALUE = 500
 """Characters, of at most four bytes: Pyroscope refuses values of more than 2,048 bytes."""
@@ -39,9 +39,9 @@ class Series:
 
 
 def series_groups(window: Window, max_bytes: int) -> Iterator[list[Series]]:
-    """All series of a window, together in as few groups of ``max_bytes`` as come in order.
+    """All series of a window, in order, in as few groups of ``max_bytes`` as possible.
 
-    A single sample that does not fit makes a group that is too large.
+    A single sample that does not fit gives a group that is too large.
     """
     group: list[Series] = []
     size = 0
@@ -68,7 +68,7 @@ def _all_series(
 
 
 def labels_of(window: Window, source: ContainerProfile) -> tuple[tuple[str, str], ...]:
-    """Sorted; labels without a value are left out."""
+    """Sorted; labels without a value are omitted."""
     container, main = source.container, source.report.main_process
     pod, found = container.pod, main.gomaxprocs
     limit = source.report.limit.limit_cores

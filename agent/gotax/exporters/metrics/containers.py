@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from gotax.comparison import Change, Comparison
 from gotax.exporters.metrics.family import Family, Labels, Metric
-from gotax.exporters.metrics.totals import ContainerTotals, living_of
+from gotax.exporters.metrics.totals import ContainerTotals, running_of
 from gotax.exporters.text import bounded
 from gotax.findings import Finding, Verdict
 from gotax.process import Container
@@ -213,16 +213,18 @@ def _counters(listed: Listed) -> Iterator[Family]:
 
 
 def _gauges(listed: Listed) -> Iterator[Family]:
-    now = [(key, found) for key, entry in listed.items() if (found := living_of(entry))]
-    yield Family(RUNTIME_SHARE, ((k, living.runtime_share) for k, living in now))
-    yield Family(GOMAXPROCS, ((k, _gomaxprocs(living.speaker)) for k, living in now))
-    yield Family(GOMAXPROCS_RECOMMENDED, ((k, _recommended(living.speaker)) for k, living in now))
-    yield Family(LIMIT, ((k, living.speaker.limit.limit_cores) for k, living in now))
+    now = [(key, found) for key, entry in listed.items() if (found := running_of(entry))]
+    yield Family(RUNTIME_SHARE, ((k, running.runtime_share) for k, running in now))
+    yield Family(GOMAXPROCS, ((k, _gomaxprocs(running.representative)) for k, running in now))
+    yield Family(
+        GOMAXPROCS_RECOMMENDED, ((k, _recommended(running.representative)) for k, running in now)
+    )
+    yield Family(LIMIT, ((k, running.representative.limit.limit_cores) for k, running in now))
     yield Family(
         VERDICT,
         (
-            ((*k, verdict.value), float(living.speaker.verdict is verdict))
-            for k, living in now
+            ((*k, verdict.value), float(running.representative.verdict is verdict))
+            for k, running in now
             for verdict in Verdict
         ),
     )
@@ -230,23 +232,23 @@ def _gauges(listed: Listed) -> Iterator[Family]:
         FINDING,
         (
             ((*k, bounded(f.code, MAX_LABEL), f.severity.value, _cause(f)), 1)
-            for k, living in now
-            for f in _findings(living.reports)
+            for k, running in now
+            for f in _findings(running.reports)
         ),
     )
     yield Family(
         FINDING_HELD,
         (
             ((*k, bounded(f.code, MAX_LABEL)), f.held_s)
-            for k, living in now
-            for f in _findings(living.reports)
+            for k, running in now
+            for f in _findings(running.reports)
         ),
     )
     yield Family(
         SAVING,
-        (((*k, bound), cores) for k, living in now for bound, cores in _savings(living.reports)),
+        (((*k, bound), cores) for k, running in now for bound, cores in _savings(running.reports)),
     )
-    yield Family(CONTAINER_INFO, (((*k, *_info(living.speaker)), 1) for k, living in now))
+    yield Family(CONTAINER_INFO, (((*k, *_info(running.representative)), 1) for k, running in now))
 
 
 def _changes(listed: Listed, window: Window) -> Iterator[Family]:
@@ -299,7 +301,7 @@ def _gomaxprocs(report: ContainerReport) -> int | None:
 
 
 def _recommended(report: ContainerReport) -> int | None:
-    """The GOMAXPROCS of the best remedy; without a finding, what fits."""
+    """The GOMAXPROCS of the best remedy; without a finding, the recommended value."""
     best = _most_saving(report)
     if best is not None and best.remedy.gomaxprocs is not None:
         return best.remedy.gomaxprocs

@@ -21,7 +21,7 @@ REASONS = ("limit", "peer-limit", "request-timeout", "response-timeout")
 
 
 class HttpCounts:
-    """What the server has answered and dropped. All keys exist from the start: one thread counts
+    """Counts of answered and dropped requests. All keys exist from the start: one thread counts
     while another reads."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ from gotax.window import ContainerReport, Window
 class ContainerTotals:
     """Totals of the containers with the same labels, since they were first listed.
 
-    ``now``: their reports in the last window, with the CPU time.
+    ``now``: their reports of the last window, with the CPU time.
     """
 
     last_seen_s: float
@@ -37,14 +37,14 @@ class ContainerTotals:
 
 
 @dataclass(frozen=True, slots=True)
-class Living:
+class Running:
     """The running containers of one entry, as of the last window.
 
-    ``speaker`` is the one whose values are shown if values cannot be added up: the one with the
-    worst verdict, and among those the one with the most CPU time.
+    ``representative`` gives the values that cannot be added up: it is the one with the worst
+    verdict, and among those the one with the most CPU time.
     """
 
-    speaker: ContainerReport
+    representative: ContainerReport
     reports: tuple[ContainerReport, ...]
 
     @property
@@ -58,12 +58,12 @@ class Living:
 _SEVERITY = {verdict: place for place, verdict in enumerate(Verdict)}  # worst first
 
 
-def living_of(entry: ContainerTotals) -> Living | None:
-    living = [(r, ns) for r, ns in entry.now if not (r.container.pod and r.container.pod.ended)]
-    if not living:
+def running_of(entry: ContainerTotals) -> Running | None:
+    running = [(r, ns) for r, ns in entry.now if not (r.container.pod and r.container.pod.ended)]
+    if not running:
         return None
-    speaker, _ = min(living, key=lambda pair: (_SEVERITY[pair[0].verdict], -pair[1]))
-    return Living(speaker, tuple(report for report, _ in living))
+    representative, _ = min(running, key=lambda pair: (_SEVERITY[pair[0].verdict], -pair[1]))
+    return Running(representative, tuple(report for report, _ in running))
 
 
 @dataclass(slots=True)

@@ -1,6 +1,8 @@
-"""A window as a report of the wire, complete in itself; proto/gotax/wire/v1/report.proto says how.
+"""A window as a report of the wire format, complete in itself; proto/gotax/wire/v1/report.proto
+describes it.
 
-Stacks become paths of functions: addresses, and what differs by them alone, stay on the node.
+Stacks become paths of functions. Addresses are omitted, and stacks that differ only by them become
+one.
 """
 
 from __future__ import annotations
@@ -28,10 +30,10 @@ from gotax.window import ContainerReport, Window
 from gotax.wire.v1 import report_pb2 as wire
 
 TEXT_MAX = 1024
-"""Characters, so at most the wire's 4096 bytes."""
+"""In characters; so a text has at most the 4096 bytes of the wire format."""
 DEPTH_MAX = 1024
 STACK_COUNTS_MAX = 50_000
-"""Per report. Beyond that, those of the fewest samples lose their stacks, and are counted."""
+"""Per report. Beyond that, those with the fewest samples lose their stacks and are only counted."""
 CONTAINERS_MAX = 4096
 FINDINGS_MAX = 64
 LOSSES_MAX = 64
@@ -86,7 +88,7 @@ def encode(window: Window, stack_counts_max: int = STACK_COUNTS_MAX) -> wire.Rep
 
 
 def add_dropped(to: wire.Report, dropped: Mapping[str, int]) -> None:
-    """Say in a report that is complete in itself how many windows were dropped, by reason."""
+    """Adds to a complete report how many windows were dropped, by reason."""
     strings = to.dictionary.strings
     for reason, count in sorted(dropped.items())[:LOSSES_MAX]:
         strings.append(reason)
@@ -94,7 +96,7 @@ def add_dropped(to: wire.Report, dropped: Mapping[str, int]) -> None:
 
 
 class _Encoding:
-    """A report under construction, with the tables of what its dictionary has."""
+    """A report under construction, with tables of the entries in its dictionary."""
 
     def __init__(self, window: Window, stack_counts_max: int) -> None:
         self.report = wire.Report()
@@ -240,14 +242,14 @@ class _Encoding:
         return known
 
     def _leaves(self, stacks: tuple[Stack, ...], used: Int32Array) -> Int64Array:
-        """The frame that is the leaf, of every stack that is used; 0 for the others."""
+        """The leaf frame of every used stack; 0 for the others."""
         leaves = np.zeros(len(stacks), np.int64)
         for number in np.unique(used).tolist():
             leaves[number] = self._leaf(stacks[number])
         return leaves
 
     def _leaf(self, stack: Stack) -> int:
-        """The deepest ``DEPTH_MAX`` frames of a stack: the root is cut off where it is too deep."""
+        """The deepest ``DEPTH_MAX`` frames of a stack: a deeper stack loses its root."""
         path: list[tuple[int, int]] = []
         for location in reversed(stack):
             path.extend(self._chain(location))
@@ -291,7 +293,7 @@ class _Encoding:
     def _add_stack_counts(
         self, to: wire.Observation, leaves: Int64Array, categories: Int64Array, samples: Int64Array
     ) -> None:
-        """Stack counts of one container; those that are the same but for addresses become one."""
+        """The stack counts of one container; those that differ only by addresses become one."""
         keys, inverse = np.unique(leaves * CATEGORY_COUNT + categories, return_inverse=True)
         sums = np.bincount(inverse, samples, len(keys)).astype(np.int64)
         numbers = np.array([self._stack(key) for key in keys.tolist()], np.int64)
@@ -319,7 +321,7 @@ class _Encoding:
 
 
 class _StackCounts:
-    """The rows of a profile that belong to the first ``count`` reports: ``most`` at most."""
+    """The rows of a profile that belong to the first ``count`` reports, at most ``most`` rows."""
 
     def __init__(self, window: Window, count: int, most: int) -> None:
         profile = window.profile
@@ -347,5 +349,5 @@ def _ucores(cores: float) -> int:
 
 
 def _bounded(number: int, most: int) -> int:
-    """What the wire has no room for is nothing that was measured."""
+    """Limits a number to the range of the wire format, which is wider than any measured value."""
     return max(0, min(number, most))

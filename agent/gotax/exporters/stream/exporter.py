@@ -1,8 +1,8 @@
-"""The stream to a collector: windows go in, and are kept until a collector has stored them.
+"""The stream to a collector: keeps each window until a collector has stored it.
 
-``publish`` only leaves the window in a short queue. All else is done by one thread of its own: it
-makes a report of each window, puts it into the spool, and sends what is in the spool while there is
-a connection. It never waits for the network; what happens there comes to it through a queue.
+``publish`` only puts the window into a short queue. A separate thread does the rest: it encodes
+each window as a report, appends it to the spool, and sends the contents of the spool while it is
+connected. It never waits for the network; answers arrive in a queue.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from gotax.exporters.stream.connection import (
     Welcome,
     hello,
 )
-from gotax.exporters.stream.interning import StreamDictionary
+from gotax.exporters.stream.interning import SentDictionary
 from gotax.exporters.stream.segments import Record
 from gotax.exporters.stream.spool import DAMAGED, Spool
 from gotax.exporters.stream.statistics import Statistics
@@ -46,11 +46,11 @@ log = logging.getLogger("gotax")
 QUEUE_FULL, TOO_LARGE, REFUSED = "queue-full", "too-large", "refused"
 
 WINDOWS_MAX = 4
-"""That wait to become a report. More only where encoding takes longer than a window."""
+"""Windows that wait to be encoded. More come only if encoding takes longer than a window."""
 MESSAGE_BYTES_MAX = 4 << 20
 REPORT_BYTES_MAX = 16 << 20
 IN_FLIGHT_MAX = 16
-"""Reports without their acknowledgement, where the collector does not allow fewer."""
+"""Reports without an acknowledgement, unless the collector allows fewer."""
 _WELCOME_TIMEOUT_S = 15.0
 _ANSWER_TIMEOUT_S = 300.0
 _RETRY_FIRST_S, _RETRY_MAX_S = 0.5, 60.0
@@ -58,12 +58,12 @@ _END_TIMEOUT_S = 60.0
 _CONNECTION_AGE_S = 1800.0
 _FILES_EVERY_S = 30.0
 _IDLE_S = 5.0
-_FAREWELL_S = 1.0
+_CLOSE_S = 1.0
 _LEVEL = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class AgentIdentity:
     """``agent`` is unique in the fleet and stable; ``node`` is where it runs."""
 
     agent: str
@@ -71,15 +71,15 @@ class Identity:
 
 
 class StreamExporter:
-    """An ``Exporter``. UserError where a file of the credentials cannot be read."""
+    """An ``Exporter``. Raises UserError if a file of the credentials cannot be read."""
 
-    def __init__(self, endpoint: Endpoint, identity: Identity, spool: Spool) -> None:
+    def __init__(self, endpoint: Endpoint, identity: AgentIdentity, spool: Spool) -> None:
         for name in endpoint.credentials.files:
             read_file(name)
         self._windows = WindowQueue(WINDOWS_MAX)
         self._arrivals: SimpleQueue[Arrival | None] = SimpleQueue()
-        self._overrun = 0  # windows that publish had no room for
-        self._overrun_told = 0
+        self._overrun = 0  # windows for which publish had no room
+        self._overrun_counted = 0
         self._is_woken = False
         self._spool = spool
         self._sender = _Sender(endpoint, identity, spool, self._arrivals)
@@ -91,7 +91,7 @@ class StreamExporter:
         self._spool.count_published()
         if self._windows.put(window) is not None:
             self._overrun += 1
-        if not self._is_woken:  # a thread that is stuck needs no more than one call
+        if not self._is_woken:  # a blocked thread needs only one call
             self._is_woken = True
             self._arrivals.put(None)
 
@@ -100,10 +100,10 @@ class StreamExporter:
             return
         self._is_closing.set()
         self._arrivals.put(None)
-        self._thread.join(_FAREWELL_S + 0.7)
+        self._thread.join(_CLOSE_S + 0.7)
 
     def statistics(self) -> Statistics:
-        """Of any thread."""
+        """May be called from any thread."""
         sender, spool = self._sender, self._spool
         return Statistics(
             sent=sender.sent,
@@ -124,16 +124,16 @@ class StreamExporter:
 
     def _run(self) -> None:
         sender = self._sender
-        farewell_s = 0.0
+        close_until_s = 0.0
         while True:
             self._absorb()
             if self._is_closing.is_set():
-                farewell_s = farewell_s or time.monotonic() + _FAREWELL_S
-                if time.monotonic() >= farewell_s or not sender.is_delivering:
+                close_until_s = close_until_s or time.monotonic() + _CLOSE_S
+                if time.monotonic() >= close_until_s or not sender.is_delivering:
                     break
             wait_s = sender.step()
-            if farewell_s:
-                wait_s = min(wait_s, max(0.0, farewell_s - time.monotonic()))
+            if close_until_s:
+                wait_s = min(wait_s, max(0.0, close_until_s - time.monotonic()))
             self._await_arrivals(wait_s)
         sender.close()
         left = self._spool.records
@@ -146,28 +146,28 @@ class StreamExporter:
             arrival = self._arrivals.get(timeout=wait_s)
             while True:
                 if arrival is not None:
-                    self._sender.hear(arrival)
+                    self._sender.receive(arrival)
                 arrival = self._arrivals.get_nowait()
         except Empty:
             return
 
     def _absorb(self) -> None:
-        """Windows become records of the spool."""
+        """Turns windows into records of the spool."""
         self._is_woken = False
-        while self._overrun_told < self._overrun:
-            self._overrun_told += 1
+        while self._overrun_counted < self._overrun:
+            self._overrun_counted += 1
             self._spool.discard(QUEUE_FULL)
         while (window := self._windows.take()) is not None:
             self._sender.keep(window)
 
 
 class _Sender:
-    """What the exporter's thread knows and does. Numbers are the spool's."""
+    """The work and the state of the exporter's thread. Record numbers are the spool's."""
 
     def __init__(
         self,
         endpoint: Endpoint,
-        identity: Identity,
+        identity: AgentIdentity,
         spool: Spool,
         arrivals: SimpleQueue[Arrival | None],
     ) -> None:
@@ -187,13 +187,13 @@ class _Sender:
         self.failures: Counter[str] = Counter()
 
     def _begin(self) -> None:
-        """The state of a stream."""
-        self._dictionary = StreamDictionary()
+        """Resets the state of the stream."""
+        self._dictionary = SentDictionary()
         self._under_way: deque[int] = deque()  # sent and not acknowledged
         self._acknowledged = 0  # reports of this stream
         self._last_sent = 0
         self._allowed = 0  # under way; 0 until welcome
-        self._finished_s = 0.0  # when nothing more was to be sent
+        self._finished_s = 0.0  # when sending was finished
         self._began_s = self._answered_s = time.monotonic()
         self._age_s = _CONNECTION_AGE_S * random.uniform(0.8, 1.2)
 
@@ -207,11 +207,11 @@ class _Sender:
 
     @property
     def is_delivering(self) -> bool:
-        """There is something left that an open connection may still deliver."""
+        """Whether an open connection may still deliver something."""
         return self._connection is not None and self._allowed > 0 and self._spool.records > 0
 
     def keep(self, window: Window) -> None:
-        """Into the spool."""
+        """Appends the window to the spool."""
         self._sequence += 1
         data = self._encoded(window)
         if data is None:
@@ -220,7 +220,7 @@ class _Sender:
             self._spool.append(Record(self._epoch, self._sequence, data))
 
     def _encoded(self, window: Window) -> bytes | None:
-        """None: too large even without stacks."""
+        """None if it is too large even without stacks."""
         for most in (encoding.STACK_COUNTS_MAX, encoding.STACK_COUNTS_MAX // 10, 0):
             report = encoding.encode(window, most)
             report.epoch, report.sequence = self._epoch, self._sequence
@@ -233,7 +233,7 @@ class _Sender:
         return None
 
     def step(self) -> float:
-        """Do what can be done now; for how long there is nothing to do but to wait."""
+        """Does what is possible now, and returns how long to wait for the next step."""
         self._spool.expire()
         self._spool.retry()
         now = time.monotonic()
@@ -256,20 +256,20 @@ class _Sender:
             self._lose("end-timeout", "the collector does not end the stream")
         return _IDLE_S
 
-    def hear(self, arrival: Arrival) -> None:
+    def receive(self, arrival: Arrival) -> None:
         if self._connection is None or arrival.stream != self.connections:
-            return  # of an earlier one
+            return  # of an earlier stream
         answer = arrival.answer
         if isinstance(answer, Welcome):
             self._allowed = min(answer.reports_in_flight or IN_FLIGHT_MAX, IN_FLIGHT_MAX)
             self._answered_s = time.monotonic()
             log.info("streaming to the collector %s", ascii(answer.collector)[:80])
         elif isinstance(answer, Ack):
-            self._hear_ack(answer)
+            self._receive_ack(answer)
         elif isinstance(answer, Goodbye):
             self._finish()
         else:
-            self._hear_end(answer)
+            self._receive_end(answer)
 
     def close(self) -> None:
         if self._connection:
@@ -309,7 +309,7 @@ class _Sender:
             self._connection.send(request)
 
     def _request(self, record: Record) -> ingest_pb2.StreamRequest | None:
-        """What this stream knows already is left out. None: nothing that this gotax has written."""
+        """Omits what this stream already knows. None if the record is not a report."""
         try:
             plain = zlib.decompressobj().decompress(record.report, REPORT_BYTES_MAX)
         except zlib.error:
@@ -321,7 +321,7 @@ class _Sender:
         data = zlib.compress(short.SerializeToString(), _LEVEL)
         return ingest_pb2.StreamRequest(zlib_report=data)
 
-    def _hear_ack(self, ack: Ack) -> None:
+    def _receive_ack(self, ack: Ack) -> None:
         count = min(ack.reports - self._acknowledged, len(self._under_way))
         for _ in range(count):
             self._spool.settle(self._under_way.popleft())
@@ -331,7 +331,7 @@ class _Sender:
             self._answered_s = time.monotonic()
             self._back_off.succeed()
 
-    def _hear_end(self, ended: Ended) -> None:
+    def _receive_end(self, ended: Ended) -> None:
         if ended.refused_report is not None:
             index = ended.refused_report - self._acknowledged - 1
             if 0 <= index < len(self._under_way):
@@ -344,7 +344,7 @@ class _Sender:
             self._lose(ended.status, ended.text or reason)
 
     def _finish(self) -> None:
-        """End this stream in good order; another one follows."""
+        """Ends this stream properly; another one follows."""
         assert self._connection is not None
         if not self._finished_s:
             self._finished_s = time.monotonic()

@@ -1,7 +1,7 @@
-"""What a stream's dictionary already has need not be sent again.
+"""Removes from reports the dictionary entries that a stream already has.
 
-Takes reports that are complete in themselves and makes them short: their ids become the stream's,
-and only entries that are new to the stream stay in their dictionary.
+Takes complete reports: their ids become those of the stream, and only entries that are new to the
+stream stay in their dictionary.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from itertools import accumulate
 from gotax.wire.v1 import report_pb2 as wire
 
 ENTRIES_MAX = 65_536
-"""Of any kind; beyond that the dictionary starts anew. About 10 MB here."""
+"""Of one kind; beyond that the dictionary is reset. It takes about 10 MB here."""
 STRING_BYTES_MAX = 4 << 20
 
 _CONTAINER_TEXTS = tuple(field.name for field in wire.Container.DESCRIPTOR.fields)
 
 
-class StreamDictionary:
-    """The entries that one stream has been sent. Ids are the wire's: from 1."""
+class SentDictionary:
+    """The entries that were sent on one stream. Ids are those of the wire format: from 1."""
 
     def __init__(self) -> None:
         self._forget()
@@ -40,9 +40,10 @@ class StreamDictionary:
         return entries > ENTRIES_MAX or self._string_bytes > STRING_BYTES_MAX
 
     def intern(self, whole: wire.Report) -> wire.Report:
-        """``whole``, whose dictionary says reset, for this stream. It is not changed.
+        """Returns ``whole``, whose dictionary says reset, as a report for this stream; does not
+        change it.
 
-        The result must be sent, and in the order of the calls.
+        All results must be sent in the order of the calls.
         """
         if self.is_full:
             self._forget()

@@ -1,4 +1,4 @@
-"""Files of records that are only appended to: what of a spool is on disk.
+"""The files of a spool: records are only appended.
 
 A record is, little endian::
 
@@ -6,8 +6,8 @@ A record is, little endian::
       4s     u32     u32    u64     u64       u64    u64    u64
 
 crc32 is of all that follows it. A record is written by one call; what a killed process left half-
-written fails its checksum, and the file is cut there. ``boot`` tells one run of the machine from
-another, ``boot_s`` is the time since it began: a clock that is set wrong ages nothing.
+written fails its checksum, and the file is cut there. ``boot`` distinguishes runs of the machine,
+``boot_s`` is the time since its start: setting the clock does not expire records.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _FILES_MAX = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """``report`` is a serialized report that is complete in itself, compressed by zlib."""
+    """``report`` is a complete, serialized report, compressed by zlib."""
 
     epoch: int
     sequence: int
@@ -43,7 +43,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class RecordPosition:
-    """Where a record is: ``length`` is of its report."""
+    """The position of a record; ``length`` is that of its report."""
 
     file: int
     offset: int
@@ -52,7 +52,7 @@ class RecordPosition:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A record of an earlier process."""
+    """A record written by an earlier process."""
 
     position: RecordPosition
     epoch: int
@@ -61,9 +61,10 @@ class Found:
 
 
 class Segments:
-    """A folder of such files, by number; the highest is written to.
+    """A folder of these files, by number; records are appended to the last one.
 
-    UserError where the folder cannot be used, or another agent uses it. One thread at a time.
+    Raises UserError if the folder cannot be used, or if another agent uses it. One thread at a
+    time.
     """
 
     def __init__(self, folder: str, file_bytes: int) -> None:
@@ -71,12 +72,12 @@ class Segments:
         self._file_bytes = file_bytes
         self._boot = _boot_id()
         self._sizes: dict[int, int] = {}
-        self._live: dict[int, int] = {}  # records that are still needed
+        self._live: dict[int, int] = {}  # number of records that are still needed
         self._writer = -1
         self._writing = 0  # the file's number
         self._lock = -1
         self.damaged = 0
-        """Files that had something else than whole records at their end."""
+        """Files with something other than whole records at their end."""
         self.surplus = 0
         """Records of the oldest files, which went because there were too many files."""
         try:
@@ -90,16 +91,16 @@ class Segments:
 
     @property
     def size(self) -> int:
-        """Of all files, in bytes."""
+        """The size of all files, in bytes."""
         return sum(self._sizes.values())
 
     @property
     def oldest(self) -> int | None:
-        """The file that would go first."""
+        """The file that would be deleted first."""
         return next(iter(self._sizes), None)
 
     def append(self, record: Record) -> RecordPosition:
-        """OSError, after which the files are as they were."""
+        """After an OSError the files are as before."""
         if self._writer < 0 or self._sizes[self._writing] >= self._file_bytes:
             self._open_next()
         rest = _REST.pack(
@@ -115,7 +116,7 @@ class Segments:
         offset = self._sizes[self._writing]
         try:
             written = os.pwrite(self._writer, data, offset)
-            while written < len(data):  # nearly full, or a signal
+            while written < len(data):  # the disk is nearly full, or a signal came
                 more = os.pwrite(self._writer, data[written:], offset + written)
                 written += more
         except OSError:
@@ -126,7 +127,7 @@ class Segments:
         return RecordPosition(self._writing, offset, len(record.report))
 
     def read(self, position: RecordPosition) -> bytes:
-        """The report. OSError; ValueError where the file is not what was written."""
+        """Returns the report. Raises OSError, or ValueError if the file was changed."""
         with open(self._path(position.file), "rb", buffering=0) as file:
             size = _HEAD_BYTES + position.length
             data = os.pread(file.fileno(), size, position.offset)
@@ -135,14 +136,14 @@ class Segments:
         return data[_HEAD_BYTES:]
 
     def release(self, position: RecordPosition) -> None:
-        """The record is not needed any more. A file without needed records goes."""
+        """The record is no longer needed. A file without needed records is deleted."""
         if position.file not in self._live:
             return
         self._live[position.file] -= 1
         if self._live[position.file] > 0:
             return
         if position.file == self._writing and self._writer >= 0:
-            os.ftruncate(self._writer, 0)  # the usual case: each report is soon acknowledged
+            os.ftruncate(self._writer, 0)  # the usual case: reports are acknowledged soon
             self._sizes[position.file] = 0
         else:
             self._remove(position.file)
@@ -233,7 +234,7 @@ def _is_whole(data: bytes) -> bool:
 
 
 def _locked(path: Path) -> int:
-    """Held as long as the descriptor is open: a killed process holds none."""
+    """Held while the descriptor is open: the kernel releases it when the process is killed."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -250,7 +251,8 @@ def _boot_s() -> int:
 
 
 def _boot_id() -> int:
-    """Random for each boot; 0 where the kernel does not say, which then is one boot for ever."""
+    """A random number for each boot; 0 if the kernel does not give one, and then all boots are
+    equal."""
     try:
         text = Path("/proc/sys/kernel/random/boot_id").read_text()
     except OSError:

@@ -1,10 +1,10 @@
-"""Reports that no collector has yet, in the order in which they came: bounded, on disk or not.
+"""Reports that no collector has stored yet, in order of arrival, on disk or in memory. Bounded.
 
-Without a folder they are in memory, and a restart loses them. With one they are in files, as long
-as the disk has room; what it has no room for waits in memory, a little. Whatever is given up is
-counted, by reason. Which records are acknowledged is kept in memory only: after a restart those of
-a file that is still there are sent again, and the store knows them. Power loss may take the newest
-records: nothing is synced.
+Without a folder the reports are in memory, and a restart loses them. With a folder they are in
+files while the disk has room; a few more wait in memory. All that is dropped is counted, by reason.
+The acknowledged records are known in memory only: after a restart, those in files that still exist
+are sent again, and the collector's store recognises them. A power failure may lose the newest
+records, because nothing is synced.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from gotax.exporters.stream.segments import Record, RecordPosition, Segments
 FULL, AGE, DISK, KILLED, DAMAGED = "spool-full", "spool-age", "disk-full", "killed", "damaged"
 
 RECORDS_MAX = 20_000
-"""What is known of a record takes some 300 bytes of memory."""
+"""The data about a record takes about 300 bytes of memory."""
 MEMORY_BYTES = 4 << 20
-"""Of reports in memory: all of them without a folder, else those the disk has no room for."""
+"""Of reports in memory: all without a folder, otherwise those for which the disk has no room."""
 _FILES = 16
-"""About how many a full spool has: that is how much is given up at a time."""
+"""A full spool has about this many files. It drops one file at a time."""
 _FILE_BYTES_MIN, _FILE_BYTES_MAX = 64 << 10, 4 << 20
 _COUNTER = struct.Struct("<8sQQ")
 _COUNTER_MAGIC = b"gotaxsp1"
@@ -37,15 +37,15 @@ _PAGE = 4096
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """``bytes``: of the files."""
+    """``bytes``: limit for the files."""
 
     bytes: int
     age_s: float
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
-    """What is known of a record. ``report`` is None where it is on disk."""
+class _QueuedReport:
+    """The data about a record. ``report`` is None if it is on disk."""
 
     epoch: int
     sequence: int
@@ -55,16 +55,16 @@ class _Entry:
 
 
 class WindowCounter:
-    """How many windows were published, and how many of them sent or dropped: a page of a file.
+    """Counts published windows, and those sent or dropped, in a page of a file.
 
-    Publishing a window counts here before all else, without a system call; so what a killed
-    process had in hand is known to the next one.
+    Each published window is counted here first, without a system call. So the next process knows
+    how many windows a killed process lost.
     """
 
     def __init__(self, path: Path) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            # Writing to a page of a file for which the disk has no room would be the end (SIGBUS).
+            # Writing to a page for which the disk has no room would kill the process (SIGBUS).
             os.posix_fallocate(descriptor, 0, _PAGE)
             self._page = mmap.mmap(descriptor, _PAGE)
         finally:
@@ -87,16 +87,16 @@ class WindowCounter:
 
 
 class Spool:
-    """Records have numbers, from 1. One thread uses it, but for ``count_published``.
+    """Records have numbers, from 1. Use it from one thread, except for ``count_published``.
 
-    UserError where the folder cannot be used, or another agent uses it.
+    Raises UserError if the folder cannot be used, or if another agent uses it.
     """
 
     def __init__(self, folder: str, bounds: Bounds) -> None:
         self.dropped: Counter[str] = Counter()
         self.errors = 0
         self._bounds = bounds
-        self._entries: dict[int, _Entry] = {}
+        self._entries: dict[int, _QueuedReport] = {}
         self._last = 0
         self._memory_bytes = 0
         self._segments: Segments | None = None
@@ -108,11 +108,11 @@ class Spool:
             self._adopt(self._segments)
 
     def _adopt(self, segments: Segments) -> None:
-        """What an earlier process left."""
+        """Reads the records of earlier processes."""
         now = time.monotonic()
         for found in segments.found:
             born_s = now - found.age_s
-            self._add(_Entry(found.epoch, found.sequence, born_s, found.position, None))
+            self._add(_QueuedReport(found.epoch, found.sequence, born_s, found.position, None))
         segments.found = []
         if segments.damaged:
             self.dropped[DAMAGED] += segments.damaged
@@ -129,36 +129,36 @@ class Spool:
 
     @property
     def size(self) -> int:
-        """Of files and memory, in bytes."""
+        """In files and in memory, in bytes."""
         return self._memory_bytes + (self._segments.size if self._segments else 0)
 
     def count_published(self) -> None:
-        """A window has come. Of one thread, which need not be the spool's."""
+        """Counts a new window. Call it from one thread; this need not be the spool's."""
         if self._counter:
             self._counter.publish()
 
     def append(self, record: Record) -> None:
-        """Keep the report of a window that came; for that, older ones may be dropped."""
+        """Keeps the report of a counted window; drops older ones if there is no room."""
         now = time.monotonic()
         position = None
         if self._segments:
             try:
                 position = self._segments.append(record)
             except OSError:
-                self.errors += 1  # no room, or no disk: memory has some
+                self.errors += 1  # no room or no disk: memory has a little
         report = record.report if position is None else None
-        self._add(_Entry(record.epoch, record.sequence, now, position, report))
+        self._add(_QueuedReport(record.epoch, record.sequence, now, position, report))
         if position:
             self._settle_window()
         self._trim()
 
     def discard(self, reason: str) -> None:
-        """A window that came will be no report."""
+        """Counts a window that gets no report."""
         self.dropped[reason] += 1
         self._settle_window()
 
     def after(self, number: int) -> int | None:
-        """The first number above ``number`` that is still here."""
+        """The first number above ``number`` that is still kept."""
         first = next(iter(self._entries), None)
         if first is None:
             return None
@@ -168,7 +168,7 @@ class Spool:
         return None
 
     def read(self, number: int) -> Record | None:
-        """None: it could not be read, and is dropped."""
+        """None if it could not be read; then it is dropped."""
         entry = self._entries[number]
         report = entry.report
         if report is None:
@@ -182,13 +182,14 @@ class Spool:
         return Record(entry.epoch, entry.sequence, report)
 
     def settle(self, number: int) -> None:
-        """A collector has it. Nothing for a number that is not here any more."""
+        """A collector has stored the record. Does nothing for a number that is not kept any
+        more."""
         entry = self._entries.pop(number, None)
         if entry is None:
             return
         if entry.report is not None:
             self._memory_bytes -= len(entry.report)
-            self._settle_window()  # until now, a kill would have taken it
+            self._settle_window()  # up to here, a kill would have lost it
         elif self._segments and entry.position:
             try:
                 self._segments.release(entry.position)
@@ -201,7 +202,7 @@ class Spool:
             self.settle(number)
 
     def retry(self) -> None:
-        """What waits in memory goes to disk, if there is room by now."""
+        """Moves reports from memory to disk, if there is room now."""
         if not self._segments or not self._memory_bytes:
             return
         waiting = [number for number, entry in self._entries.items() if entry.report is not None]
@@ -218,7 +219,7 @@ class Spool:
         self._trim()
 
     def expire(self) -> None:
-        """Drop what is too old."""
+        """Drops records that are too old."""
         born_s = time.monotonic() - self._bounds.age_s
         while self._entries:
             number, entry = next(iter(self._entries.items()))
@@ -233,7 +234,7 @@ class Spool:
             self._counter.close()
         self._segments = self._counter = None
 
-    def _add(self, entry: _Entry) -> None:
+    def _add(self, entry: _QueuedReport) -> None:
         self._last += 1
         self._entries[self._last] = entry
         self._memory_bytes += len(entry.report or b"")
@@ -260,7 +261,7 @@ class Spool:
 
 
 def _opened_counter(folder: Path) -> WindowCounter | None:
-    """None: the disk is full, and has no page for it."""
+    """None if the disk is full and has no room for the page."""
     try:
         return WindowCounter(folder / "ledger")
     except OSError as error:

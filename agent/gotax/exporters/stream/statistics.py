@@ -1,4 +1,4 @@
-"""How the stream to a collector is doing: plain numbers, without what makes them."""
+"""The state of the stream to a collector, as plain numbers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Since the start; but how the spool and the connection are now.
+    """Counters since the start, and the current state of the spool and the connection.
 
-    ``failures`` are connections that ended badly, ``dropped`` windows that no collector will get;
-    both by reason. ``sent_bytes`` are of reports, compressed.
+    ``failures`` are connections that ended with an error, ``dropped`` windows that no collector
+    will get; both by reason. ``sent_bytes``: of compressed reports.
     """
 
     sent: int

@@ -73,8 +73,8 @@ _WHY = {
 def unjudged(window: Window) -> list[str]:
     """A sentence for each reason why programs could not be read.
 
-    On every host some programs end before they are read: these are shown from 1 % of the samples
-    on.
+    On every host some programs end before they are read: these are shown only from 1 % of the
+    samples.
     """
     texts = []
     for found in window.unjudged:

@@ -1,6 +1,7 @@
-"""The table of containers: its columns, their cells, and which of them fit.
+"""The table of containers: its columns, their cells, and which columns fit.
 
-What does not fit loses whole columns, the least important first, then the middle of its names.
+If the width is too small, whole columns are omitted, the least important first; then names lose
+their middle.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ from gotax.window import ContainerReport, Window
 GAP = "  "
 NAME_WIDTH = 16
 LONG_NAME_WIDTH = 28
-"""Before a name is made shorter than the first, a column of any rank goes; shorter than the
-second, a column above ``DETAIL_RANK``."""
+"""A column of any rank is omitted before a name gets shorter than the first; a column above
+``DETAIL_RANK``, before a name gets shorter than the second."""
 DETAIL_RANK = 2
 BAR_WIDTH = 23
 
@@ -55,7 +56,7 @@ class Sort(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """``rank`` 0 always stays; of the others the highest goes first when the width is short."""
+    """``rank`` 0 always stays; of the others the highest is omitted first."""
 
     title: str
     rank: int
@@ -152,7 +153,7 @@ def _gomaxprocs_cell(report: Row, _: Window, style: Style) -> Cell:
 
 
 def _align_gomaxprocs(row: list[Cell], cells: list[list[Cell]], style: Style) -> list[Cell]:
-    """Values stand flush right under one another, the arrows after them."""
+    """Aligns values to the right, and the arrows after them."""
     separator = f" {arrow(style)} "
     parts = [other[GOMAXPROCS].text.partition(separator) for other in cells]
     left = max(len(value) for value, _, _ in parts)
@@ -205,7 +206,7 @@ def _bar_cell(report: Row, _: Window, style: Style) -> Cell:
 
 
 def _legend(style: Style) -> Cell:
-    """The bars' title says what their parts are."""
+    """The title of the bars explains their parts."""
     return _spans(
         (text, paint)
         for i, (name, groups, mark, plain) in enumerate(_BAR_PARTS)
@@ -222,7 +223,7 @@ def _spans(spans: Iterable[tuple[str, str]]) -> Cell:
 
 
 def apportioned(shares: Sequence[float], length: int) -> list[int]:
-    """``length`` divided in proportion by the largest remainders; all 0 if the shares are."""
+    """Divides ``length`` in proportion, by the largest remainders; all 0 if the shares are."""
     total = sum(shares)
     if total <= 0:
         return [0] * len(shares)

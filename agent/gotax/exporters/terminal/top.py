@@ -19,7 +19,7 @@ def render_top(window: Window, style: Style, sort: Sort | str = Sort.CPU) -> str
     head = [title_line("gotax top", window, style), ""]
     foot = ["", *totals(window, style)]
     room = style.height - len(head) - len(foot) - 1 if style.height else len(reports)
-    if room < 3:  # a screen this low shows the table alone
+    if room < 3:  # a screen of so few lines shows only the table
         head, foot, room = [], [], style.height - 1
     shown = reports if len(reports) <= room else reports[: max(room - 1, 0)]
     lines = list(head)
@@ -50,7 +50,7 @@ def sorted_reports(reports: Iterable[ContainerReport], sort: Sort) -> list[Conta
 
 
 def _titles_of_findings(reports: Sequence[ContainerReport], room: int, style: Style) -> list[str]:
-    """One line per finding as far as ``room`` goes, behind an empty line."""
+    """One line per finding while there is room, after an empty line."""
     lines = []
     for report in reports:
         for finding in report.findings:

@@ -47,25 +47,25 @@ class Bounds:
     cpu: str | None = None
     cpuset: str | None = None
 
-    def nested(self, place: CgroupPosition) -> str:
+    def nested(self, position: CgroupPosition) -> str:
         """The part of the path that says which group of the container this is; "" for itself."""
-        cpu = _below(self.cpu, place.tops.cpu)
-        cpuset = _below(self.cpuset, place.tops.cpuset)
+        cpu = _below(self.cpu, position.tops.cpu)
+        cpuset = _below(self.cpuset, position.tops.cpuset)
         if not cpuset or (cpu + "/").startswith(cpuset + "/"):
             return cpu
         if (cpuset + "/").startswith(cpu + "/") or not cpu:
             return cpuset
-        return f"{cpu} {cpuset}"  # v1: a place in one tree says nothing of the other
+        return f"{cpu} {cpuset}"  # v1: a position in one tree says nothing of the other
 
-    def key(self, place: CgroupPosition) -> str | None:
+    def key(self, position: CgroupPosition) -> str | None:
         """As ``group_key``; the same for processes that the same cgroups bound."""
-        key = key_of(place.identity)
+        key = key_of(position.identity)
         if key is None or (self.cpu is None and self.cpuset is None):
             return key
         # With their leading slash, so that /a is not the a below the container.
         cpu, cpuset = (
             "" if path is None else "/" + path if top == "/" else path[len(top) :]
-            for path, top in ((self.cpu, place.tops.cpu), (self.cpuset, place.tops.cpuset))
+            for path, top in ((self.cpu, position.tops.cpu), (self.cpuset, position.tops.cpuset))
         )
         return key + cpu if cpu == cpuset or not cpuset else f"{key}{cpu}:cpuset:{cpuset}"
 

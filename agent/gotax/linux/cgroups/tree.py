@@ -45,9 +45,9 @@ class Cgroups:
         """How many cgroup ids are remembered."""
         return len(self._path_of_id)
 
-    def read_entries(self, proc_root: str, place: TaskPath) -> tuple[CgroupEntry, ...]:
+    def read_entries(self, proc_root: str, task: TaskPath) -> tuple[CgroupEntry, ...]:
         """A process's cgroups with host paths."""
-        return self.host_entries(read_cgroups(proc_root, place))
+        return self.host_entries(read_cgroups(proc_root, task))
 
     def host_entries(self, entries: tuple[CgroupEntry, ...]) -> tuple[CgroupEntry, ...]:
         """As ``Hierarchies.host_entries``."""
@@ -80,18 +80,18 @@ class Cgroups:
         paths = CgroupPaths(path, path, cpuset_path or path)
         return self.read_bounds(CgroupPosition(CgroupIdentity(path), paths, paths)).limit
 
-    def read_bounds(self, place: CgroupPosition) -> Bounds:
+    def read_bounds(self, position: CgroupPosition) -> Bounds:
         """The limit of a process, and which cgroups below its container's own make it another.
 
         Of equally tight quotas the one nearest to the container's own cgroup counts: a child that
         repeats the limit of its container has none of its own.
         """
-        limit = self._read_limit(place.paths.cpu, place.tops.cpu)
-        cpus, at = self._read_cpuset(place.paths.cpuset)
+        limit = self._read_limit(position.paths.cpu, position.tops.cpu)
+        cpus, at = self._read_cpuset(position.paths.cpuset)
         return Bounds(
             replace(limit, cpuset_cpus=cpus, cpuset_cgroup=at),
-            cpu=limit.limit_cgroup if is_below(limit.limit_cgroup, place.tops.cpu) else None,
-            cpuset=at if is_below(at, place.tops.cpuset) else None,
+            cpu=limit.limit_cgroup if is_below(limit.limit_cgroup, position.tops.cpu) else None,
+            cpuset=at if is_below(at, position.tops.cpuset) else None,
         )
 
     def _read_limit(self, path: str, top: str) -> CpuLimit:
@@ -170,16 +170,16 @@ class Cgroups:
             self._all_cpus = self._cpuset_of("/") or frozenset()
         return self._all_cpus
 
-    def read_group_usage(self, place: CgroupPosition, bounds: Bounds) -> CpuUsage:
+    def read_group_usage(self, position: CgroupPosition, bounds: Bounds) -> CpuUsage:
         """The counters of a group: CPU time of its own cgroup, throttling of the one whose quota
         counts. Nothing for the root of the tree.
         """
-        if place.paths.cpu == "/":
+        if position.paths.cpu == "/":
             return CpuUsage()
-        quota_at = group_cgroup(place.paths.cpu, place.tops.cpu, (bounds.cpu,))
+        quota_at = group_cgroup(position.paths.cpu, position.tops.cpu, (bounds.cpu,))
         own = bounds.cpu, bounds.cpuset
-        at = group_cgroup(place.paths.cpu, place.tops.cpu, own)
-        accounting_at = group_cgroup(place.paths.cpuacct, place.tops.cpuacct, own)
+        at = group_cgroup(position.paths.cpu, position.tops.cpu, own)
+        accounting_at = group_cgroup(position.paths.cpuacct, position.tops.cpuacct, own)
         usage = self.read_usage(quota_at, accounting_at)
         cpuacct = self.hierarchies.of("cpuacct")
         if at == quota_at or cpuacct is None or cpuacct is not self.hierarchies.unified:

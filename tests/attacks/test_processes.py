@@ -1,0 +1,89 @@
+"""Containers that start processes without end, or that call their cgroups like another's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.attacks.contained import TOO_HIGH, Agent, check_it_ends, check_it_is_well
+from tests.kernel.load import Group, Load, wait_until
+from tests.toolchains import VERSIONS
+
+pytestmark = [pytest.mark.kernel, pytest.mark.timing, pytest.mark.toolchain]
+
+GO = VERSIONS[2]
+STORM = "i=0; while :; do i=$((i+1)); cp -f $1 $2/$((i%50)); $2/$((i%50)) -kind none & wait; done"
+LOSSES = {"process-gone", "process-exec", "pid-reused", "samples-full"}
+VICTIM, OTHER = "a" * 64, "b" * 64
+POD = "pod01234567-89ab-cdef-0123-4567{:08x}"
+
+
+def test_a_storm_of_starts(
+    agent: Agent,
+    neighbour: Group,
+    attack: Callable[..., Load],
+    tmp_path: Path,
+    go_binary: Callable[..., Path],
+) -> None:
+    """Each is a Go program of its own file, and ends at once."""
+    attack(Path("/bin/sh"), "-c", STORM, "sh", go_binary("findings", GO), tmp_path)
+    attack(Path("/bin/sh"), "-c", "while :; do /bin/true; done")
+    agent.wait_for_windows(3)
+    check_it_is_well(agent, neighbour)
+    check_it_ends(agent)
+
+
+def test_a_cgroup_that_claims_to_be_another_container(
+    agent: Agent,
+    neighbour: Group,
+    go_binary: Callable[..., Path],
+) -> None:
+    """A container makes cgroups below its own that are called like another pod's: the outermost
+    counts, so that its CPU time stays its own and the other's verdict stays right."""
+    with ExitStack() as stack:
+        groups: dict[str, Group] = {}
+
+        def made(*parts: str) -> Group:
+            for end in range(len(parts) + 1):
+                path = "/".join(("node", *parts[:end]))
+                if path not in groups:
+                    groups[path] = stack.enter_context(Group(path))
+            return groups[path]
+
+        claimed = ("kubepods", POD.format(1), VICTIM)
+        own = ("kubepods", POD.format(2), OTHER)
+        victim = made(*claimed)
+        victim.limit(0.5)
+        made(*own).limit(0.5)
+        attacker = made(*own, *claimed)
+        program = go_binary("changing", GO)
+        stack.enter_context(Load(program, "-rate", "20000", group=victim, env={"GOMAXPROCS": "64"}))
+        stack.enter_context(
+            Load(program, "-rate", "20000", group=attacker, env={"GOMAXPROCS": "1"})
+        )
+
+        def verdicts() -> dict[str, set[str]]:
+            """By container id."""
+            metrics = agent.metrics()
+            ids = {
+                sample.labels["id"]: sample.labels["container_id"]
+                for sample in metrics.samples
+                if sample.name == "gotax_container_info" and sample.labels["container_id"]
+            }
+            found: dict[str, set[str]] = {}
+            high = dict.fromkeys(TOO_HIGH, "too high")
+            for sample in metrics.samples:
+                if sample.name == "gotax_verdict" and sample.value and sample.labels["id"] in ids:
+                    verdict = sample.labels["verdict"]
+                    verdict = high.get(verdict, verdict)
+                    found.setdefault(ids[sample.labels["id"]], set()).add(verdict)
+            return found
+
+        expected = {VICTIM: {"too high"}, OTHER: {"fits"}}
+        wait_until(lambda: verdicts() == expected, "the verdicts of both")
+        check_it_is_well(agent, neighbour)
+        assert verdicts() == expected
+    check_it_ends(agent)
