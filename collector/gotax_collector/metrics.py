@@ -14,6 +14,8 @@ from prometheus_client.registry import Collector
 from gotax_collector.ingest.intake import Intake
 from gotax_collector.ingest.receiver import Receiver
 from gotax_collector.refusal import Reason
+from gotax_collector.relay.limits import REASONS
+from gotax_collector.relay.relay import Relay
 from gotax_collector.security.certificates import Certificates
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -31,8 +33,13 @@ class Exposition(Collector):
         self._intake = intake
         self._certificates = certificates
         self._version = version
+        self._relays = {"grpc": receiver.relay}
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
+
+    def add(self, port: str, relay: Relay) -> None:
+        """Also show the connections of another port."""
+        self._relays[port] = relay
 
     def text(self) -> bytes:
         return generate_latest(self._registry)
@@ -44,13 +51,20 @@ class Exposition(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield from self._streams()
+        yield from self._connections()
         yield from self._reports()
         yield from self._store()
         yield from self._own()
 
     def _streams(self) -> Iterator[Metric]:
         counters = self._receiver.counters
-        yield _gauge("streams", "Open streams of agents.", counters.streams)
+        yield _gauge("streams", "Open streams.", counters.streams)
+        yield _gauge("agents", "Agents that are connected.", counters.agents)
+        namesakes = self._receiver.namesakes
+        yield _gauge("namesakes", "Names that more than one agent has now.", namesakes.count)
+        yield _counter(
+            "namesakes_found", "Times that two agents of one name were found.", namesakes.total
+        )
         yield _counter("streams_opened", "Streams opened.", counters.streams_opened)
         yield _counter(
             "streams_renewed",
@@ -86,6 +100,31 @@ class Exposition(Collector):
             refused.add_metric([reason.value], counters.refused[reason])
         yield refused
 
+    def _connections(self) -> Iterator[Metric]:
+        open_ = GaugeMetricFamily(
+            "gotax_collector_connections", "Open connections, by port.", labels=["port"]
+        )
+        accepted = CounterMetricFamily(
+            "gotax_collector_connections_accepted", "Connections accepted.", labels=["port"]
+        )
+        unread = GaugeMetricFamily(
+            "gotax_collector_unread_bytes",
+            "Bytes received of messages that are not complete.",
+            labels=["port"],
+        )
+        closed = CounterMetricFamily(
+            "gotax_collector_connections_closed",
+            "Connections that were closed because of a limit, by reason.",
+            labels=["port", "reason"],
+        )
+        for port, relay in self._relays.items():
+            open_.add_metric([port], relay.connections)
+            accepted.add_metric([port], relay.counters.accepted)
+            unread.add_metric([port], relay.unread_bytes)
+            for reason in REASONS:
+                closed.add_metric([port, reason], relay.counters.closed[reason])
+        yield from (open_, accepted, unread, closed)
+
     def _reports(self) -> Iterator[Metric]:
         counters = self._receiver.counters
         yield _counter("reports", "Reports decoded.", counters.reports)
@@ -113,6 +152,11 @@ class Exposition(Collector):
         yield _counter("batches", "Batches stored.", counters.batches)
         yield _counter("insert_seconds", "Time spent on inserting batches.", counters.insert_s)
         yield _counter("store_failures", "Failed inserts of batches.", counters.failures)
+        yield _counter(
+            "quarantined_batches",
+            "Batches of the journal that could not be used, and were set aside.",
+            intake.quarantined,
+        )
         yield _gauge(
             "store_failing_seconds",
             "For how long the store has failed to take a batch.",

@@ -13,6 +13,7 @@ class Reason(Enum):
     SYNTAX = "syntax"  # not a message of the wire
     PROTOCOL = "protocol"  # a message out of order: a report before the hello, a second hello
     SIZE = "size"  # of a message, as sent or after decompression
+    EXPANSION = "expansion"  # too large as rows of the store
     DICTIONARY = "dictionary"  # too many entries
     COUNT = "count"  # a number out of range, or too many of something
     REFERENCE = "reference"  # an id that is not in the dictionary

@@ -182,6 +182,9 @@ class Report:
     the collector's. One sample stands for ``period_ns``. ``lost`` counts the samples that could not
     be attributed, by reason. ``dropped`` counts the windows since the start of the epoch that never
     reached a collector. The reports of a stream share ``categories`` until it grows.
+
+    ``rows_bytes`` is an upper bound of its rows in the table ``windows``, ``stacks_bytes`` of those
+    in ``stacks``.
     """
 
     sender: Sender
@@ -202,6 +205,8 @@ class Report:
     stack_counts: StackCounts
     stacks: Stacks
     wire_bytes: int
+    rows_bytes: int = 0
+    stacks_bytes: int = 0
 
     @property
     def key(self) -> tuple[str, int, int]:
@@ -214,6 +219,10 @@ class StoreError(CollectorError):
 
 class Store(Protocol):
     """A store of reports. Only one thread calls it."""
+
+    @property
+    def quarantined(self) -> int:
+        """Batches that it could not use, and has set aside."""
 
     def insert(self, batch: Sequence[Report]) -> None:
         """Store the batch. After the return it survives the end of this process.

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-from gotax_collector.http.application import Served, Site
+from gotax_collector.http.application import Served
+from gotax_collector.http.site import Site
 from gotax_collector.query.flamegraph import boxes, tree
 from gotax_collector.query.questions import Questions
 from gotax_collector.query.selection import parse_selection
@@ -29,7 +30,7 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Questions]:
 
 @pytest.fixture(scope="module")
 def end(questions: Questions) -> int:
-    rows = questions._connections.rows("SELECT toUnixTimestamp(max(start)) AS at FROM windows")
+    rows = questions.database.rows("SELECT toUnixTimestamp(max(start)) AS at FROM windows", {})
     return int(rows[0]["at"]) + 60
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gotax_collector.http.application import Served, Site
+from gotax_collector.http.application import Served
+from gotax_collector.http.site import Site
 from gotax_collector.query.questions import Questions
 
 from tests.collector.conftest import Opener

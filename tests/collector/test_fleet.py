@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from gotax_collector.cli import command, tables
-from gotax_collector.http.application import Served, Site
+from gotax_collector.http.application import Served
+from gotax_collector.http.site import Site
 from gotax_collector.query.questions import Questions
 
 from tests.collector.fleet import filled

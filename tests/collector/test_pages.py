@@ -11,7 +11,8 @@ from urllib.parse import quote_plus
 from urllib.request import urlopen
 
 import pytest
-from gotax_collector.http.application import Served, Site
+from gotax_collector.http.application import Served
+from gotax_collector.http.site import Site
 from gotax_collector.query.questions import Questions
 
 from tests.collector import browser, story

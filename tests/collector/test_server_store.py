@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gotax_collector.cli.credentials import CredentialsError, store_password
 from gotax_collector.query.questions import Questions
 from gotax_collector.query.selection import parse_selection
 from gotax_collector.storage.clickhouse import (
@@ -75,7 +76,7 @@ def test_nobody_listens() -> None:
         ("/var/lib/gotax", Address(folder=Path("/var/lib/gotax"))),
         ("http://ch", Address(host="ch")),
         (
-            "https://me:p%40ss@ch/prod?cluster=main",
+            "https://me@ch/prod?cluster=main",
             Address(
                 *(None, "ch", 8443, True, "me", "p@ss", "prod", "main"),
             ),
@@ -83,7 +84,8 @@ def test_nobody_listens() -> None:
     ],
 )
 def test_addresses(text: str, address: Address) -> None:
-    assert parse_address(text) == address
+    password = address.password
+    assert parse_address(text, password=password) == address
     assert "p@ss" not in str(address)
     assert "p@ss" not in repr(address)
 
@@ -94,6 +96,27 @@ def test_addresses(text: str, address: Address) -> None:
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(ValueError, match=r"write a folder"):
         parse_address(text)
+
+
+def test_a_password_in_an_argument_is_refused() -> None:
+    """Every user of the machine can read it in /proc. The sentence does not repeat it."""
+    with pytest.raises(ValueError, match="--store-password-file") as caught:
+        parse_address("https://me:hunter2@ch/prod")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_password_comes_from_a_file_or_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOTAX_STORE_PASSWORD", "of the environment")
+    assert store_password(None) == "of the environment"
+    (tmp_path / "password").write_text("of the file\n")
+    assert store_password(str(tmp_path / "password")) == "of the file"
+    (tmp_path / "password").write_text("\n")
+    with pytest.raises(CredentialsError, match="no password in its first line"):
+        store_password(str(tmp_path / "password"))
+    with pytest.raises(CredentialsError, match="No such file"):
+        store_password(str(tmp_path / "none"))
 
 
 def test_the_tables_of_a_cluster_are_sql(open_store: Opener) -> None:

@@ -16,7 +16,8 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import pytest
-from gotax_collector.http.application import Served, Site
+from gotax_collector.http.application import Served
+from gotax_collector.http.site import Site
 from gotax_collector.query.questions import Questions
 from gotax_collector.security.tokens import Tokens
 
@@ -179,6 +180,25 @@ def test_price(site: str) -> None:
         ("/api/v1/changes?q=pod%3Dn1&since=7d", 400, "knows nothing of pod"),
         ("/api/v1/top?q=" + "x" * 20_000, 400, "at most 16384 characters"),
         ("/api/v1/compare?work_before=1", 200, "compare"),
+        # Each parameter has one form, and comes once.
+        ("/api/v1/top?limit=000000001" + "9" * 5000, 400, "limit is from 1 to 1000"),
+        ("/api/v1/top?limit=007", 400, "limit is from 1 to 1000"),
+        ("/api/v1/top?limit=%2B7", 400, "limit is from 1 to 1000"),
+        ("/api/v1/top?limit=%207", 400, "limit is from 1 to 1000"),
+        ("/api/v1/top?limit=%D9%A7", 400, "limit is from 1 to 1000"),  # a 7 of other digits
+        ("/api/v1/top?limit=1001", 400, "limit is from 1 to 1000"),
+        ("/api/v1/top?limit=1000", 200, "rows"),
+        ("/api/v1/top?limit=1&limit=2", 400, "limit comes twice"),
+        ("/api/v1/top?limt=5", 400, "there is no parameter 'limt'"),
+        ("/api/v1/top?price=1_0", 400, "price is a number above 0"),
+        ("/api/v1/top?price=inf", 400, "price is a number above 0"),
+        ("/api/v1/top?price=0x10", 400, "price is a number above 0"),
+        ("/api/v1/top?price=1e-05", 200, "price_per_core_hour"),
+        ("/api/v1/changes?work_before=1&work_after=%20", 400, "work_after is a number"),
+        ("/api/v1/top?since=24h%20workload=web", 400, "is no time"),
+        ("/api/v1/top?since=%D9%A7d", 400, "is no time"),
+        ("/api/v1/top?since=0001-01-01T00:00:00%2B23:59", 200, "rows"),
+        ("/api/v1/top?q=gomaxprocs%3D%D9%A7", 400, "is no number"),
         ("/api/v1/changes?work_before=1", 400, "go together"),
     ],
 )
@@ -187,6 +207,16 @@ def test_what_is_not_understood(site: str, path: str, status: int, says: str) ->
     assert (found, headers["Content-Type"]) == (status, "application/json")
     assert says in body
     json.loads(body)
+
+
+@pytest.mark.parametrize("path", ["/?sort=name", "/?since=never", "/?sort=cpu&sort=cpu"])
+def test_a_page_refuses_the_same(site: str, path: str) -> None:
+    status, _, body = get(site + path)
+    assert (status, "<form" in body) == (400, True)
+
+
+def test_a_page_ignores_the_parameters_of_others(site: str) -> None:
+    assert get(f"{site}/?since=7d&utm_source=x")[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -209,7 +239,7 @@ def test_with_tokens_only_who_has_one_sees_the_fleet(
     tokens = Tokens(str(file), time.time)
     guarded = Site(
         ("127.0.0.1", 0),
-        replace(SERVED[0], guard=lambda authorization: tokens.check(authorization, "")),
+        replace(SERVED[0], guard=tokens.admit),
     )
     try:
         url = f"http://127.0.0.1:{guarded.port}"

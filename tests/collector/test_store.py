@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gotax_collector.report import Report, StoreError
@@ -16,7 +18,12 @@ from gotax_collector.storage.clickhouse import (
     engine_options,
 )
 from gotax_collector.storage.columns import Batch
-from gotax_collector.storage.journal import Journal, JournaledBatch
+from gotax_collector.storage.journal import (
+    ENTRY_BYTES_MAX,
+    QUARANTINE_FILES_MAX,
+    Journal,
+    JournaledBatch,
+)
 from gotax_collector.storage.schema import VERSION, Retention
 from gotax_collector.storage.store import ClickHouseStore, SchemaError, prepare
 
@@ -140,14 +147,120 @@ def test_a_failed_insert_comes_again(store: ClickHouseStore) -> None:
 
 
 def test_a_torn_journal_never_was(tmp_path: Path) -> None:
+    """It is set aside, and counted."""
     journal = Journal(tmp_path)
-    journal.write(JournaledBatch("01", b"whole"))
-    path = tmp_path / "01.batch"
+    journal.write(JournaledBatch("0" * 16, b"whole"))
+    path = tmp_path / f"{'0' * 16}.batch"
     path.write_bytes(path.read_bytes()[:-1])
     (tmp_path / "02.part").write_bytes(b"half")
     journal = Journal(tmp_path)
     assert journal.read() is None
-    assert not list(tmp_path.iterdir())
+    assert [each.name for each in tmp_path.iterdir()] == ["quarantine"]
+    assert [each.name for each in (tmp_path / "quarantine").iterdir()] == [path.name]
+    assert journal.quarantined == 1
+
+
+@pytest.mark.parametrize("what", ["large", "name", "folder"])
+def test_a_batch_that_cannot_be_read_does_not_stop_the_next(tmp_path: Path, what: str) -> None:
+    """A journal of 1.1 GB, which an older gotax wrote, was read at every start."""
+    journal = Journal(tmp_path)
+    bad = tmp_path / f"{'0' * 15}{'z' if what == 'name' else '0'}.batch"
+    if what == "folder":
+        bad.mkdir()
+    else:
+        with bad.open("wb") as file:
+            file.truncate(ENTRY_BYTES_MAX + 1 if what == "large" else 10)
+    journal.write(JournaledBatch("1" * 16, b"good"))
+    assert journal.read() == JournaledBatch("1" * 16, b"good")
+    assert journal.quarantined == 1
+    assert not bad.exists()
+
+
+def test_the_quarantine_does_not_grow_without_end(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    for number in range(QUARANTINE_FILES_MAX + 5):
+        (tmp_path / f"{number:016x}.batch").write_bytes(b"damaged!")
+        assert journal.read() is None
+    assert len(list((tmp_path / "quarantine").iterdir())) == QUARANTINE_FILES_MAX
+    assert journal.quarantined == QUARANTINE_FILES_MAX + 5
+
+
+def test_a_batch_that_the_store_can_never_take_is_set_aside(open_store: Opener) -> None:
+    """Rows that are no rows: the store was stopped for ever, and now takes what follows."""
+    store = open_store()
+    store._journal.write(JournaledBatch("a" * 16, b'["2026-01-01", "no number"]'))
+    store.insert([report(sender(), 1, [SEEN])])
+    assert sums(store) == (1, 1, 1, 100, 1)
+    assert store.quarantined == 1
+
+
+def test_of_a_batch_only_the_report_at_fault_is_set_aside(
+    store: ClickHouseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And it does not come again and again."""
+    usual = rows.window_lines
+
+    def lines(each: Report, batch: Batch) -> Iterator[str]:
+        yield from ["[1, 2, 3, {"] if each.sequence == 3 else usual(each, batch)
+
+    monkeypatch.setattr(rows, "window_lines", lines)
+    source = sender()
+    reports = [report(source, number, [SEEN]) for number in range(1, 6)]
+    store.insert(reports)
+    assert sums(store) == (4, 4, 4, 400, 4)
+    assert store.quarantined == 1
+    store.insert(reports)
+    assert sums(store) == (4, 4, 4, 400, 4)
+    assert store.quarantined == 1
+
+
+def test_a_failure_that_may_pass_sets_nothing_aside(
+    store: ClickHouseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No memory, no disk, no answer: the batch stays in the journal, and comes again."""
+    usual = store.connections.insert
+
+    def insert(*_: object) -> None:
+        raise QueryError("Code: 241. DB::Exception: memory limit exceeded")
+
+    monkeypatch.setattr(store.connections, "insert", insert)
+    with pytest.raises(StoreError):
+        store.insert([report(sender(), 1, [SEEN])])
+    monkeypatch.setattr(store.connections, "insert", usual)
+    store.insert([report(sender(), 1, [SEEN])])
+    assert (sums(store), store.quarantined) == ((1, 1, 1, 100, 1), 0)
+
+
+def test_stacks_are_inserted_in_parts(
+    store: ClickHouseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long their names are, and each once."""
+    monkeypatch.setattr("gotax_collector.storage.store.STACK_LINES_BYTES_MAX", 1000)
+    sizes: list[int] = []
+    usual = store.connections.insert
+
+    def insert(table: str, columns: Sequence[str], body: bytes, settings: Any) -> None:
+        if table == "stacks":
+            sizes.append(len(body))
+        usual(table, columns, body, settings)
+
+    monkeypatch.setattr(store.connections, "insert", insert)
+    stacks = tuple(Sampled(f"main.main;{'x' * 300}{number}", 0, 1) for number in range(20))
+    store.insert([report(sender(), 1, [Seen(web(), stacks)])])
+    assert len(sizes) >= 5
+    assert max(sizes) < 2000
+    assert count(store, "stacks") == 20
+
+
+def test_a_batch_is_inserted_in_parts(
+    store: ClickHouseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what its reports become."""
+    monkeypatch.setattr("gotax_collector.storage.store.PART_BYTES_MAX", 1000)
+    reports = [replace(report(sender(), number, [SEEN]), rows_bytes=600) for number in range(1, 6)]
+    store.insert(reports)
+    assert sums(store) == (5, 5, 5, 500, 5)
+    assert count(store, "windows", "uniqExact(batch)") == 3
 
 
 def test_names_of_strangers_stay_names(store: ClickHouseStore) -> None:

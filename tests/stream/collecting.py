@@ -29,6 +29,7 @@ class MemoryStore:
     calls: Counter[tuple[str, int, int]] = field(default_factory=Counter)
     failing: bool = False
     slow_s: float = 0.0
+    quarantined: int = 0
 
     def insert(self, batch: Sequence[Report]) -> None:
         time.sleep(self.slow_s)
@@ -80,14 +81,14 @@ class Setup:
 
     limits: Limits = Limits()
     guard: Guard | None = None
-    listening: Callable[[str], Listening] = Listening
+    listening: Callable[[tuple[str, int]], Listening] = Listening
     port: int = 0
 
 
 @contextmanager
 def collecting(store: MemoryStore, setup: Setup | None = None) -> Iterator[Collecting]:
     setup = setup or Setup()
-    listening = setup.listening(f"127.0.0.1:{setup.port}")
+    listening = setup.listening(("127.0.0.1", setup.port))
     running = Collecting(listening)
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()

@@ -32,6 +32,19 @@ COMMAND = [sys.executable, "-m", "gotax", "collector"]
 @pytest.mark.parametrize(
     ("options", "says"),
     [
+        (["--plaintext", "--listen", ":0"], "need a token (--token-file) or a certificate"),
+        (["--plaintext", "--listen", "0.0.0.0:0"], "--insecure-agents accepts everyone"),
+        (["--http", ":0"], "readers of other machines need a token (--http-token-file)"),
+        (["--http", "[::]:0"], "--insecure-http lets everyone"),
+        (["--http-cert", "a"], "--http-cert and --http-key must be given together"),
+        (["--http-cert", "/none", "--http-key", "/none"], "cannot read /none: No such file"),
+        (["--store", "http://me:hunter2@ch/gotax"], "put it into a file (--store-password-file)"),
+        (["--store", "http://ch", "--store-password-file", "/none"], "cannot read /none"),
+        (["--max-agents", "0"], "'0' is not a whole number of 1 or more"),
+        (["--max-agents", "1_0"], "'1_0' is not a whole number of 1 or more"),
+        (["--max-bytes-per-second", "inf"], "'inf' is not a number above 0"),
+        (["--keep-hours", "0001" + "9" * 5000], "is not a number of days from 1 to 3650"),
+        (["--http", "127.0.0.1:000080" + "9" * 9], "has no port from 0 to 65535"),
         (["--listen", "0.0.0.0:0"], "need TLS (--cert, --key), or --plaintext"),
         (["--token-file", "x"], "need TLS (--cert, --key), or --plaintext"),
         (["--cert", "a"], "--cert and --key must be given"),
@@ -58,6 +71,7 @@ def test_what_cannot_work_is_one_sentence(options: list[str], says: str, tmp_pat
     assert done.returncode == 2
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+    assert "hunter2" not in done.stderr
 
 
 def test_without_its_libraries_it_says_how_to_get_them(tmp_path: Path) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from gotax.wire.listening import listening_socket
 from gotax_collector.ingest.intake import Intake
 from gotax_collector.ingest.limits import Limits
-from gotax_collector.ingest.receiver import Identification, Receiver
+from gotax_collector.ingest.receiver import Admission, Identification, Receiver
 from gotax_collector.metrics import Exposition
 from gotax_collector.refusal import Reason
+from gotax_collector.relay.limits import RelayLimits
+from gotax_collector.relay.relay import Relay
 from gotax_collector.security.certificates import CertificateFiles, Certificates
 
 from .collecting import MemoryStore
@@ -21,7 +24,8 @@ PAGE = Path(__file__).parents[2] / "docs/collector.md"
 def test_the_page_lists_every_metric_with_type_and_labels(files: Files) -> None:
     """Names, types and labels; and every reason for a refusal."""
     intake = Intake(MemoryStore(), Limits())
-    receiver = Receiver(Identification("c", "1"), intake, Limits(), None)
+    relay = Relay(listening_socket(("127.0.0.1", 0), 1), RelayLimits())
+    receiver = Receiver(Identification("c", "1"), intake, Limits(), Admission(None, relay))
     certificates = Certificates(CertificateFiles(files.server_cert, files.server_key))
     exposition = Exposition(receiver, intake, certificates, "1")
     own = {}

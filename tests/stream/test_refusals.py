@@ -43,6 +43,12 @@ METHOD = "/gotax.wire.v1.IngestService/Stream"
 HELLO = ingest_pb2.StreamRequest(hello=ingest_pb2.Hello(agent="stranger")).SerializeToString()
 
 
+def _channel(running: Collecting) -> grpc.Channel:
+    """A connection of its own."""
+    options = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_send_message_length", -1))
+    return grpc.insecure_channel(f"127.0.0.1:{running.port}", options=options)
+
+
 def _opened(channel: grpc.Channel) -> grpc.StreamStreamMultiCallable[bytes, bytes]:
     """Messages as bytes: not all of them are messages."""
     return channel.stream_stream(METHOD)
@@ -280,12 +286,12 @@ def test_more_agents_than_a_collector_takes() -> None:
     """One stream too many is refused as UNAVAILABLE."""
     with (
         collecting(MemoryStore(), Setup(limits=Limits(streams=1))) as running,
-        grpc.insecure_channel(f"127.0.0.1:{running.port}") as channel,
+        _channel(running) as channel,
+        _channel(running) as other,
     ):
-        stream = _opened(channel)
-        held = stream(_endless([HELLO]), timeout=PATIENCE_S)
+        held = _opened(channel)(_endless([HELLO]), timeout=PATIENCE_S)
         next(held)
-        second = stream(iter([HELLO]), timeout=PATIENCE_S)
+        second = _opened(other)(iter([HELLO]), timeout=PATIENCE_S)
         with pytest.raises(grpc.RpcError):
             list(second)
         assert second.code() is grpc.StatusCode.UNAVAILABLE

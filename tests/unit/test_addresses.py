@@ -203,8 +203,9 @@ TAKES: dict[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {
     ("agent", "--listen"): ((), PLACES),
     ("agent", "--collector"): ((), (*PLACES, ":1", "h:0")),
     **{("agent", f"--{name}-endpoint"): ((), URLS) for name in ("otlp", "pyroscope", "parca")},
-    ("collector", "--listen"): (("--plaintext",), PLACES),
-    ("collector", "--http"): (("--plaintext",), PLACES),
+    ("collector", "--listen"): (("--plaintext", "--insecure-agents"), PLACES),
+    ("collector", "--http"): (("--plaintext", "--insecure-http"), PLACES),
+    ("collector", "--probes"): (QUIET, PLACES),
     ("collector", "--store"): (QUIET, (*URLS, "", "clickhouse:8123")),
     **{
         (f"fleet {name}", flag): (more, URLS)
@@ -230,12 +231,12 @@ def flags(parser: argparse.ArgumentParser, name: str) -> Iterator[tuple[str, str
 
 def test_the_table_has_every_flag_with_an_address() -> None:
     """Add a new one to it."""
-    collector = pytest.importorskip("gotax_collector.cli.collector")
+    options = pytest.importorskip("gotax_collector.cli.options")
     from gotax_collector.cli import fleet
 
     found = [
         *flags(cli.build_parser(), ""),
-        *flags(collector._parser(), "collector"),
+        *flags(options.parser(), "collector"),
         *flags(fleet._parser(), "fleet"),
     ]
     assert sorted(set(found)) == sorted(TAKES)

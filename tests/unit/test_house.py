@@ -102,13 +102,14 @@ KNOWS_COLLECTOR: dict[str, set[str]] = {
     "errors": set(),
     "refusal": {"errors"},
     "report": {"errors"},
+    "relay": set(),
     "security": {"errors", "refusal"},
-    "ingest": {*SHARED, "security"},
+    "ingest": {*SHARED, "relay", "security"},
     "storage": {"errors", "report"},
     "query": {"errors", "storage"},
-    "metrics": {"refusal", "security", "ingest"},
-    "http": {"errors", "refusal", "query", "metrics"},
-    "cli": {*SHARED, "security", "ingest", "storage", "query", "metrics", "http"},
+    "metrics": {"refusal", "relay", "security", "ingest"},
+    "http": {"errors", "refusal", "relay", "query", "metrics"},
+    "cli": {*SHARED, "relay", "security", "ingest", "storage", "query", "metrics", "http"},
 }
 ONLY_COLLECTOR: dict[str, str | tuple[str, ...]] = {
     "clickhouse_connect": "storage/clickhouse.py",

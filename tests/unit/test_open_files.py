@@ -1,4 +1,4 @@
-"""Between two questions a reader has no file open."""
+"""Between two requests a reader has no file open."""
 
 from __future__ import annotations
 

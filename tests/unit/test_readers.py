@@ -55,6 +55,8 @@ def _head(_self, path: str, length: int) -> bytes:  # type: ignore[no-untyped-de
                 pass
         case ("fill", _, _):
             return bytes(1 << 30)
+        case ("collector", _, _):
+            return str(gc.isenabled()).encode()
         case ("exit", _, _):
             os._exit(3)
         case ("lie", _, _):
@@ -123,6 +125,11 @@ def test_a_reader_sees_what_the_agent_would_see(opened: Open) -> None:
     assert len(pool.pids()) == 2
     assert pool.cpu_s() > 0
     assert not pool.restarts
+
+
+def test_a_reader_collects_its_garbage(opened: Open) -> None:
+    """It lives as long as the agent. The server, which has nothing to collect, does not."""
+    assert opened().ask(Subject("x", "x"), "head", "collector:", 1) == b"True"
 
 
 def test_errors_arrive_as_what_they_are(opened: Open) -> None:

@@ -1,7 +1,7 @@
 """A process that forks readers: it is forked before the agent has threads, and reads nothing.
 
 A reader that broke its bounds is replaced by a fork. The agent itself cannot fork once it has
-threads (gRPC, HTTP), and a program started anew would take a second and 25 MB.
+threads (gRPC, HTTP), and a newly started program would take a second and 25 MB.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import socket
@@ -19,6 +20,7 @@ CPU_S = 5
 """That a question may take. The largest Go programs take half of one."""
 _NAME_BYTES = 32
 _IDLE_MS = 1000
+_COLLECTION = 20_000, 20, 20  # objects; nearly all are freed without the collector
 
 ANSWER, GONE, PARSE, ACCESS, MEMORY = b"agpsm"
 """The first byte of an answer; behind the last four is (reason, text)."""
@@ -71,6 +73,8 @@ def serve(connection: socket.socket) -> NoReturn:
     """In a process of its own. What it does not expect ends it, with a traceback."""
     try:
         confinement.be_the_first_to_die()
+        gc.enable()  # the server does without
+        gc.set_threshold(*_COLLECTION)
         work = Work()
         while True:
             if not select.select([connection], [], [], _IDLE_MS / 1000)[0]:

@@ -160,12 +160,12 @@ def _halves(text: str, example: str, is_port_needed: bool) -> tuple[str, str | N
 
 
 def _port(text: str | None, low: int, where: str, example: str) -> int:
-    if not text or not text.isascii() or not text.isdigit() or not low <= int(text[:6]) <= PORT_MAX:
+    if not re.fullmatch("[0-9]{1,5}", text or "") or not low <= int(text or "") <= PORT_MAX:
         raise AddressError(
             f"{_shown(where)} has no port from {low} to {PORT_MAX} after its last colon:"
             f" write {example}"
         )
-    return int(text)
+    return int(text or "")
 
 
 def _host(text: str, where: str, example: str) -> str:

@@ -19,9 +19,12 @@ from typing import Any, Protocol
 from gotax.wire.addresses import AddressError, Form, parse_url
 
 from gotax_collector.cli import tables
+from gotax_collector.cli.credentials import store_password
 from gotax_collector.errors import CollectorError
-from gotax_collector.http.api import SORTS, Api, Parameters
-from gotax_collector.query.questions import ANSWER_MAX_S, Questions
+from gotax_collector.http.api import Api
+from gotax_collector.http.parameters import SORTS, Parameters
+from gotax_collector.query.database import ANSWER_MAX_S, WAIT_MAX_S
+from gotax_collector.query.questions import Questions
 from gotax_collector.query.selection import FIELDS, parse_selection
 from gotax_collector.storage.clickhouse import Connections, parse_address
 from gotax_collector.storage.store import check
@@ -90,7 +93,7 @@ class Remote:
         if self._token:
             request.add_header("Authorization", f"Bearer {self._token}")
         try:
-            with urllib.request.urlopen(request, timeout=ANSWER_MAX_S + 15) as response:
+            with urllib.request.urlopen(request, timeout=ANSWER_MAX_S + 2 * WAIT_MAX_S) as response:
                 return bytes(response.read(_ANSWER_BYTES_MAX))
         except urllib.error.HTTPError as error:
             raise FleetError(_complaint(error, self._url)) from error
@@ -137,7 +140,7 @@ def run(arguments: Sequence[str]) -> int:
     if options.store is None:
         return int(options.ask(options, Remote(options.collector, _token(options))))
     try:
-        address = parse_address(options.store)
+        address = parse_address(options.store, password=store_password(options.store_password_file))
     except ValueError as error:
         raise FleetError(f"--store: {error}") from error
     if address.folder is not None and not (address.folder / "clickhouse").is_dir():
@@ -252,6 +255,11 @@ def _question(
         "--store",
         metavar="FOLDER|URL",
         help="query a store directly; a folder only if no collector runs",
+    )
+    command.add_argument(
+        "--store-password-file",
+        metavar="FILE",
+        help="password of a ClickHouse server (or $GOTAX_STORE_PASSWORD)",
     )
     command.add_argument(
         "--token-file", metavar="FILE", help="token for a collector that requires one"

@@ -7,20 +7,16 @@ and fields. Fields are only ever added.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
+from gotax_collector.http.parameters import SORTS, Parameters, choice, limit, number
 from gotax_collector.query.answers import Changed, document
 from gotax_collector.query.flamegraph import folded, folded_of_two
 from gotax_collector.query.questions import Questions
 from gotax_collector.query.selection import Selection, SelectionError, parse_selection
 
 HOURS_PER_MONTH = 730
-LIMIT_MAX = 1000
-SORTS = ("runtime", "cpu", "saving", "share")
-
-Parameters = Mapping[str, Sequence[str]]
-"""As a query string has them: a name may come several times."""
 
 
 class Api:
@@ -56,7 +52,7 @@ class Api:
 
     def price(self, parameters: Parameters) -> float | None:
         """Of a core-hour, None where it was not said."""
-        return _number(parameters, "price")
+        return number(parameters, "price")
 
     def sides(self, parameters: Parameters) -> tuple[Selection, Selection] | None:
         """The two selections of a difference; None where one is asked for."""
@@ -73,8 +69,8 @@ class Api:
         return "".join(line + "\n" for line in lines)
 
     def _top(self, parameters: Parameters) -> dict[str, Any]:
-        sort = _choice(parameters, "sort", SORTS)
-        top = self.questions.top(self.selection(parameters), _limit(parameters, 30), sort)
+        sort = choice(parameters, "sort", SORTS)
+        top = self.questions.top(self.selection(parameters), limit(parameters, 30), sort)
         found: dict[str, Any] = document(top)
         price = self.price(parameters)
         if price is not None:
@@ -91,17 +87,17 @@ class Api:
         return {"found": found is not None, **(document(found) if found else {})}
 
     def _compare(self, parameters: Parameters) -> dict[str, Any]:
-        by = _choice(parameters, "by", Questions.BY)
-        limit = _limit(parameters, 20)
-        compared = self.questions.compare(self.selection(parameters), by, limit)
+        by = choice(parameters, "by", Questions.BY)
+        most = limit(parameters, 20)
+        compared = self.questions.compare(self.selection(parameters), by, most)
         return dict(document(compared))
 
     def _changes(self, parameters: Parameters) -> dict[str, Any]:
-        work = _number(parameters, "work_before"), _number(parameters, "work_after")
+        work = number(parameters, "work_before"), number(parameters, "work_after")
         if (work[0] is None) != (work[1] is None):
             raise SelectionError("work_before and work_after go together")
         both = (work[0], work[1]) if work[0] and work[1] else None
-        changes = self.questions.changes(self.selection(parameters), both, _limit(parameters, 50))
+        changes = self.questions.changes(self.selection(parameters), both, limit(parameters, 50))
         if both and len({_what_does_work(row) for row in changes.rows}) > 1:
             raise SelectionError(
                 "work is of one container of one workload, on nodes of one size: say which with"
@@ -110,45 +106,16 @@ class Api:
         return dict(document(changes))
 
     def _functions(self, parameters: Parameters) -> dict[str, Any]:
-        limit = _limit(parameters, 50)
-        return dict(document(self.questions.functions(self.selection(parameters), limit)))
+        most = limit(parameters, 50)
+        return dict(document(self.questions.functions(self.selection(parameters), most)))
 
     def _profile(self, parameters: Parameters) -> dict[str, Any]:
         return dict(document(self.questions.profile(self.selection(parameters))))
 
     def _diff(self, parameters: Parameters) -> dict[str, Any]:
         sides = self.selection(parameters, "a"), self.selection(parameters, "b")
-        return dict(document(self.questions.difference(*sides, _limit(parameters, 50))))
+        return dict(document(self.questions.difference(*sides, limit(parameters, 50))))
 
 
 def _what_does_work(row: Changed) -> tuple[str, str, str, str, int]:
     return row.namespace, row.kind, row.workload, row.container, row.cpu_count
-
-
-def _choice(parameters: Parameters, name: str, choices: Sequence[str]) -> str:
-    """The first of them is usual."""
-    value = next(iter(parameters.get(name, ())), "") or choices[0]
-    if value not in choices:
-        raise SelectionError(f"{name} is one of {', '.join(choices)}, not {value[:40]!r}")
-    return value
-
-
-def _limit(parameters: Parameters, usual: int) -> int:
-    value = next(iter(parameters.get("limit", ())), "") or str(usual)
-    if not value.isascii() or not value.isdigit() or not 1 <= int(value[:9]) <= LIMIT_MAX:
-        raise SelectionError(f"limit is from 1 to {LIMIT_MAX}, not {value[:40]!r}")
-    return int(value)
-
-
-def _number(parameters: Parameters, name: str) -> float | None:
-    """Above 0, or None where it is not there."""
-    text = next(iter(parameters.get(name, ())), "")
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e15:
-        raise SelectionError(f"{name} is a number above 0, not {text[:40]!r}")
-    return value

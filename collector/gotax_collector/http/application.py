@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 from urllib.parse import urlencode
 
-import uvicorn
-from gotax.wire.listening import listening_socket
 from starlette.applications import Starlette
-from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -22,17 +19,20 @@ from starlette.routing import Route
 
 from gotax_collector.errors import CollectorError
 from gotax_collector.http import drawing
-from gotax_collector.http.api import HOURS_PER_MONTH, SORTS, Api, Parameters
+from gotax_collector.http.api import HOURS_PER_MONTH, Api
 from gotax_collector.http.authentication import Authentication, Guard
+from gotax_collector.http.hosts import Hosts
+from gotax_collector.http.parameters import SORTS, Parameters, choice, one, parsed, readable
+from gotax_collector.http.turns import RETRY_AFTER_S, TurnLimits, Turns
 from gotax_collector.metrics import CONTENT_TYPE
 from gotax_collector.query.answers import Changes
+from gotax_collector.query.database import BusyError, CancelledError
 from gotax_collector.query.questions import Questions
 from gotax_collector.query.selection import FIELDS, SelectionError, parse_time
 
 log = logging.getLogger(__name__)
 
 _STORE_FAILING_S = 60.0
-_QUERY_MAX = 16 << 10
 _HTML = "text/html; charset=utf-8"
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -45,6 +45,7 @@ _POLICY = (
     " frame-ancestors 'none'; base-uri 'none'"
 )
 _STATIC = {"site.css": "text/css; charset=utf-8", "flame.js": "text/javascript; charset=utf-8"}
+Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 USUAL_RANGE = "24h"
 RANGES = (("1h", "1 hour"), ("6h", "6 hours"), ("24h", "1 day"), ("7d", "7 days"), ("30d", "30 d"))
 
@@ -53,66 +54,79 @@ RANGES = (("1h", "1 hour"), ("6h", "6 hours"), ("24h", "1 day"), ("7d", "7 days"
 class Served:
     """What the site shows. ``metrics`` is for /metrics, ``store_failing_s`` for /readyz.
 
-    ``guard`` None: without a token. ``clock``: Unix time in seconds.
+    ``guard`` None: without a token, and only for this machine's addresses and for ``hosts``, which
+    are names of this collector. ``clock``: Unix time in seconds.
     """
 
     questions: Questions
     metrics: Callable[[], bytes]
     store_failing_s: Callable[[], float]
     guard: Guard | None = None
+    hosts: tuple[str, ...] = ()
+    turns: TurnLimits = TurnLimits()
     clock: Callable[[], float] = time.time
-
-
-class Site:
-    """Serves on a separate thread until ``close``. OSError: it cannot listen on the address."""
-
-    def __init__(self, address: tuple[str, int], served: Served) -> None:
-        self._socket = listening_socket(address, 128)  # earlier connections wait for the thread
-        self.port = int(self._socket.getsockname()[1])
-        config = uvicorn.Config(
-            application(served),
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            timeout_graceful_shutdown=1,
-            limit_concurrency=100,
-            ws="none",
-        )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(
-            target=self._server.run, args=([self._socket],), name="http", daemon=True
-        )
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.should_exit = True
-        self._thread.join(3)
-        self._socket.close()
 
 
 def application(served: Served) -> Starlette:
     pages = _Pages(served)
     return Starlette(
-        middleware=[Middleware(Authentication, guard=served.guard)] if served.guard else [],
-        routes=[Route(path, answer) for path, answer in pages.routes().items()],
+        middleware=_middleware(served),
+        routes=[
+            Route(path, answer)
+            for path, answer in {**pages.routes(), **_Probes(served).routes()}.items()
+        ],
         exception_handlers={
             SelectionError: pages.not_understood,
             CollectorError: pages.failed,
-            HTTPException: pages.not_there,
+            HTTPException: _not_there,
         },
     )
 
 
-class _Pages:
-    """Plain functions: each runs on a thread of a pool, because queries block."""
+def probes(served: Served) -> Starlette:
+    """The same without pages and without the API."""
+    own = _Probes(served)
+    return Starlette(
+        routes=[Route(path, answer) for path, answer in own.routes().items()],
+        exception_handlers={HTTPException: _not_there},
+    )
+
+
+def _middleware(served: Served) -> list[Middleware]:
+    if served.guard is not None:
+        return [Middleware(Authentication, guard=served.guard)]
+    return [Middleware(Hosts, names=served.hosts)]
+
+
+class _Probes:
+    """What the event loop answers at once."""
 
     def __init__(self, served: Served) -> None:
         self._served = served
-        self._api = Api(served.questions, served.clock)
 
-    def routes(self) -> dict[str, Callable[[Request], Response]]:
-        return {
+    def routes(self) -> dict[str, Endpoint]:
+        return {"/metrics": self._metrics, "/healthz": self._healthy, "/readyz": self._ready}
+
+    async def _metrics(self, _: Request) -> Response:
+        return Response(self._served.metrics(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def _healthy(self, _: Request) -> Response:
+        return _text("ok\n")
+
+    async def _ready(self, _: Request) -> Response:
+        is_ready = self._served.store_failing_s() < _STORE_FAILING_S
+        return _text("ok\n" if is_ready else "the store fails\n", status=200 if is_ready else 503)
+
+
+class _Pages:
+    """Plain functions that query: each has its turn, on a thread."""
+
+    def __init__(self, served: Served) -> None:
+        self._api = Api(served.questions, served.clock)
+        self._turns = Turns(served.questions.database, served.turns)
+
+    def routes(self) -> dict[str, Endpoint]:
+        asking = {
             "/": self._fleet,
             "/workload": self._workload,
             "/changes": self._changes,
@@ -120,21 +134,34 @@ class _Pages:
             "/flamegraph.html": self._standalone,
             "/flamegraph.folded": self._folded,
             "/api/v1/{name}": self._json,
-            "/static/{name}": self._static,
-            "/metrics": self._metrics,
-            "/healthz": lambda _: _text("ok\n"),
-            "/readyz": self._ready,
         }
+        found: dict[str, Endpoint] = {path: self._in_turn(work) for path, work in asking.items()}
+        return {**found, "/static/{name}": self._static}
+
+    def _in_turn(self, work: Callable[[Request], Response]) -> Endpoint:
+        async def answer(request: Request) -> Response:
+            self._parameters(request)  # what is refused needs no turn
+            peer = str(request.scope.get("peer", ""))
+            return await self._turns.answer(request, peer, lambda: work(request))
+
+        return answer
+
+    def _parameters(self, request: Request) -> dict[str, list[str]]:
+        """SelectionError."""
+        found = parsed(request.query_params.multi_items(), _is_for_programs(request))
+        if since := one(found, "since"):
+            parse_time(since, self._api.now)
+        return found
 
     def _fleet(self, request: Request) -> Response:
-        parameters = _parameters(request.query_params)
+        parameters = self._parameters(request)
         answer = self._api.questions.top(
-            self._api.selection(_timed(parameters)), 100, _sort(parameters)
+            self._api.selection(_timed(parameters)), 100, choice(parameters, "sort", SORTS)
         )
         price = self._api.price(parameters)
         values = {
             "top": answer,
-            "sort": _sort(parameters),
+            "sort": choice(parameters, "sort", SORTS),
             "sorts": SORTS,
             "price": price,
             "monthly": price * HOURS_PER_MONTH if price else None,
@@ -144,7 +171,7 @@ class _Pages:
         return self._page("fleet.html", parameters, values)
 
     def _workload(self, request: Request) -> Response:
-        parameters = _parameters(request.query_params)
+        parameters = self._parameters(request)
         selection = self._api.selection(_timed(parameters))
         answer = self._api.questions.workload(selection)
         if answer is None:
@@ -169,13 +196,13 @@ class _Pages:
             return None  # hourly sums have no pods
 
     def _changes(self, request: Request) -> Response:
-        parameters = _parameters(request.query_params)
+        parameters = self._parameters(request)
         answer = self._api.questions.changes(self._api.selection(_timed(parameters)))
         values = {"changes": answer, "terms_of": drawing.terms_of}
         return self._page("changes.html", parameters, values)
 
     def _flamegraph(self, request: Request) -> Response:
-        parameters = _parameters(request.query_params)
+        parameters = self._parameters(request)
         timed = _timed(parameters)
         values: dict[str, object] = {"flame": drawing.flame_of(self._api, timed)}
         if sides := self._api.sides(timed):
@@ -185,59 +212,48 @@ class _Pages:
         return self._page("flamegraph.html", parameters, values)
 
     def _standalone(self, request: Request) -> Response:
-        text = drawing.flamegraph_page(self._api, _timed(_parameters(request.query_params)))
+        text = drawing.flamegraph_page(self._api, _timed(self._parameters(request)))
         return _text(text, _HTML, drawing.standalone_policy())
 
     def _folded(self, request: Request) -> Response:
-        return _text(self._api.folded(_timed(_parameters(request.query_params))))
+        return _text(self._api.folded(_timed(self._parameters(request))))
 
     def _json(self, request: Request) -> Response:
         name = request.path_params["name"]
         if name not in self._api.names:
             known = ", ".join(self._api.names)
             return _json({"error": f"there is no query {name[:40]!r}: there are {known}"}, 404)
-        return _json(self._api.answer(name, _timed(_parameters(request.query_params))))
+        return _json(self._api.answer(name, _timed(self._parameters(request))))
 
-    def _static(self, request: Request) -> Response:
+    async def _static(self, request: Request) -> Response:
         name = request.path_params["name"]
         if name not in _STATIC:
             raise HTTPException(404)
         headers = {**_HEADERS, "Cache-Control": "max-age=300"}
         return Response(drawing.static(name), media_type=_STATIC[name], headers=headers)
 
-    def _metrics(self, _: Request) -> Response:
-        return Response(self._served.metrics(), headers={"Content-Type": CONTENT_TYPE})
-
-    def _ready(self, _: Request) -> Response:
-        is_ready = self._served.store_failing_s() < _STORE_FAILING_S
-        return _text("ok\n" if is_ready else "the store fails\n", status=200 if is_ready else 503)
-
     def not_understood(self, request: Request, error: Exception) -> Response:
         """The page with the error message; the form keeps the input."""
         if _is_for_programs(request):
             return _json({"error": str(error)}, 400)
-        try:
-            parameters = _parameters(request.query_params)
-        except SelectionError:
-            parameters = {}  # it is too long
+        parameters = readable(request.query_params.multi_items())
         values = {"text": str(error), "fields": FIELDS}
         return self._page("refused.html", parameters, values, 400)
 
     def failed(self, request: Request, error: Exception) -> Response:
-        log.warning("a query failed: %s", error)
+        if isinstance(error, BusyError):
+            answer = self._failed(request, error)
+            answer.headers["Retry-After"] = str(RETRY_AFTER_S)
+            return answer
+        if not isinstance(error, CancelledError):
+            log.warning("a query failed: %s", error)
+        return self._failed(request, error)
+
+    def _failed(self, request: Request, error: Exception) -> Response:
         if _is_for_programs(request):
             return _json({"error": str(error)}, 503)
-        return self._page("failed.html", _parameters(request.query_params), {}, 503)
-
-    def not_there(self, _: Request, error: Exception) -> Response:
-        status = error.status_code if isinstance(error, HTTPException) else 500
-        text = "There is no such page."
-        if status == 405:
-            text = "Pages can be read only: GET and HEAD."
-        answer = _text(drawing.render("error.html", {"text": text}), _HTML, _POLICY, status)
-        if status == 405:
-            answer.headers["Allow"] = "GET, HEAD"
-        return answer
+        parameters = readable(request.query_params.multi_items())
+        return self._page("failed.html", parameters, {"is_busy": isinstance(error, BusyError)}, 503)
 
     def _page(
         self,
@@ -273,15 +289,15 @@ class _Pages:
         return text
 
 
-def _parameters(query: QueryParams) -> dict[str, list[str]]:
-    """SelectionError for a query string that is too long."""
-    found: dict[str, list[str]] = {}
-    if sum(len(key) + len(value) for key, value in query.multi_items()) > _QUERY_MAX:
-        raise SelectionError(f"a query has at most {_QUERY_MAX} characters")
-    for key, value in query.multi_items():
-        if value:
-            found.setdefault(key, []).append(value)
-    return found
+def _not_there(_: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    text = "There is no such page."
+    if status == 405:
+        text = "Pages can be read only: GET and HEAD."
+    answer = _text(drawing.render("error.html", {"text": text}), _HTML, _POLICY, status)
+    if status == 405:
+        answer.headers["Allow"] = "GET, HEAD"
+    return answer
 
 
 def _timed(parameters: Parameters) -> Parameters:
@@ -297,11 +313,6 @@ def _timed(parameters: Parameters) -> Parameters:
         if not any("since=" in term for term in terms):
             found[name] = [*terms, *since[:1]]
     return found
-
-
-def _sort(parameters: Parameters) -> str:
-    value = next(iter(parameters.get("sort", ())), SORTS[0])
-    return value if value in SORTS else SORTS[0]
 
 
 def _text(

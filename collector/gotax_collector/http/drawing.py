@@ -18,7 +18,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from gotax_collector.http.api import Api, Parameters
+from gotax_collector.http.api import Api
+from gotax_collector.http.parameters import Parameters
 from gotax_collector.query.answers import (
     GROUPS,
     Gap,

@@ -17,6 +17,7 @@ from gotax.wire.v1 import report_pb2 as wire
 from gotax_collector.ingest.bounds import REPORT, REQUEST, check_bounds
 from gotax_collector.ingest.dictionary import DecodedDictionary, check_text
 from gotax_collector.ingest.dictionary_pool import DictionaryPool
+from gotax_collector.ingest.expansion import rows_bytes, stacks_bytes
 from gotax_collector.refusal import Reason, RefusedError
 from gotax_collector.report import (
     ContainerIdentity,
@@ -78,8 +79,13 @@ class ReportStacks:
         return self.dictionary.frames(int(self.leaves[index]))
 
 
-def parse_request(data: bytes) -> ingest_pb2.Hello | wire.Report:
-    """RefusedError: SYNTAX, SIZE, COUNT, DICTIONARY, PROTOCOL (neither hello nor report)."""
+def parse_request(
+    data: bytes, inflated_max: int = REPORT_BYTES_MAX
+) -> ingest_pb2.Hello | wire.Report | None:
+    """None: a report of more than ``inflated_max``, which this function then has not parsed.
+
+    RefusedError: SYNTAX, SIZE, COUNT, DICTIONARY, PROTOCOL (neither hello nor report).
+    """
     check_bounds(data, REQUEST)
     request = ingest_pb2.StreamRequest()
     _parse(request, data)
@@ -89,7 +95,9 @@ def parse_request(data: bytes) -> ingest_pb2.Hello | wire.Report:
     if kind == "report":
         return request.report
     if kind == "zlib_report":
-        inflated = inflate(request.zlib_report)
+        inflated = inflate(request.zlib_report, inflated_max)
+        if inflated is None:
+            return None
         check_bounds(inflated, REPORT)
         report = wire.Report()
         _parse(report, inflated)
@@ -107,13 +115,18 @@ def parse_hello(hello: ingest_pb2.Hello) -> tuple[Sender, int]:
     return Sender(*texts), hello.epoch
 
 
-def inflate(data: bytes) -> bytes:
-    """RefusedError: SYNTAX (not zlib, or cut off), SIZE (more than ``REPORT_BYTES_MAX``)."""
+def inflate(data: bytes, most: int = REPORT_BYTES_MAX) -> bytes | None:
+    """None: more than ``most``, which is less than a report may have.
+
+    RefusedError: SYNTAX (not zlib, or cut off), SIZE (more than ``REPORT_BYTES_MAX``).
+    """
     inflater = zlib.decompressobj()
     try:
-        report = inflater.decompress(data, REPORT_BYTES_MAX)
+        report = inflater.decompress(data, most)
     except zlib.error as error:
         raise RefusedError(Reason.SYNTAX, "a report that does not inflate") from error
+    if inflater.unconsumed_tail and most < REPORT_BYTES_MAX:
+        return None
     if inflater.unconsumed_tail:
         raise RefusedError(Reason.SIZE, "a report that is too long")
     if not inflater.eof or inflater.unused_data:
@@ -150,7 +163,9 @@ class Decoder:
         ids = [observation.container for observation in observations]
         if len(set(ids)) != len(ids):
             raise RefusedError(Reason.COUNT, "a container that comes twice in one window")
-        stack_counts, stacks = _stack_counts(observations, dictionary)
+        # Before anything is built: the report's own size says little of what it becomes.
+        rows = rows_bytes(window, dictionary, self._sender)
+        stack_counts, stacks, named = _stack_counts(observations, dictionary)
         return Report(
             sender=self._sender,
             epoch=report.epoch,
@@ -170,6 +185,8 @@ class Decoder:
             stack_counts=stack_counts,
             stacks=stacks,
             wire_bytes=wire_bytes,
+            rows_bytes=rows,
+            stacks_bytes=named,
         )
 
 
@@ -211,7 +228,8 @@ def _losses(
 
 def _stack_counts(
     observations: Sequence[wire.Observation], dictionary: DecodedDictionary
-) -> tuple[StackCounts, ReportStacks]:
+) -> tuple[StackCounts, ReportStacks, int]:
+    """With the bytes of the rows that name the stacks."""
     counts = [len(observation.stack) for observation in observations]
     distances = np.zeros(sum(counts), np.int64)
     samples = np.zeros(sum(counts), np.int64)
@@ -234,6 +252,7 @@ def _stack_counts(
             raise RefusedError(Reason.COUNT, "a stack that comes twice, or without samples")
         if int(ids.max()) >= len(dictionary.stack_frame):
             raise RefusedError(Reason.REFERENCE, "a stack that was not introduced")
+    named = stacks_bytes(dictionary.stack_bytes(ids))
     hashes = dictionary.hashes(ids)
     distinct, first = np.unique(hashes, return_index=True)
     leaves = dictionary.stack_frame.values[ids[first]].astype(np.int64)
@@ -243,7 +262,7 @@ def _stack_counts(
         stack_hash=hashes,
         samples=samples,
     )
-    return stack_counts, ReportStacks(distinct, leaves, dictionary)
+    return stack_counts, ReportStacks(distinct, leaves, dictionary), named
 
 
 def _observation(observation: wire.Observation, dictionary: DecodedDictionary) -> Observation:

@@ -18,6 +18,7 @@ from gotax.wire.v1 import report_pb2 as wire
 
 from gotax_collector.ingest import bounds
 from gotax_collector.ingest.dictionary_pool import DictionaryPool
+from gotax_collector.ingest.expansion import FRAME_BYTES, encoded_bytes, identity_bytes
 from gotax_collector.refusal import Reason, RefusedError
 from gotax_collector.report import Category, ContainerIdentity, Frame, Int64Array, UInt64Array
 
@@ -73,6 +74,9 @@ class DecodedDictionary:
         self.containers: list[ContainerIdentity | None] = [None]
         self.categories: tuple[Category, ...] = ()
         self._string_bytes = 0
+        self._text_bytes = GrowingArray(np.uint32, (encoded_bytes(""),))
+        self._container_bytes = GrowingArray(np.uint32)
+        self._category_bytes = [0]
         self._function_name = GrowingArray(np.uint32)
         self._function_file = GrowingArray(np.uint32)
         self._function_kind = GrowingArray(np.int32)
@@ -81,6 +85,7 @@ class DecodedDictionary:
         self._frame_function = GrowingArray(np.uint32)
         self._frame_depth = GrowingArray(np.uint16)
         self._frame_hash = GrowingArray(np.uint64)
+        self._frame_bytes = GrowingArray(np.uint32)  # of the names on the path to the root
         self._frame_line: GrowingArray | None = None
         self.stack_frame = GrowingArray(np.uint32)
         self.stack_category = GrowingArray(np.int16, (-1,))
@@ -97,15 +102,36 @@ class DecodedDictionary:
         self._add_frames(new)
         self._add_categories(new.categories)
         self._add_stacks(new)
-        for container in new.containers:
-            self.containers.append(self._identity(container))
-        _bound(len(self.containers), bounds.CONTAINERS)
+        self._add_containers(new.containers)
         self._memory.resize(self._own_bytes())
 
     def text(self, number: int) -> str:
         if number >= len(self.strings):
             raise RefusedError(Reason.REFERENCE, "a string that was not introduced")
         return self.strings[number]
+
+    def text_bytes(self, number: int) -> int:
+        """As it is in a row of the store. So are the next two."""
+        if number >= len(self._text_bytes):
+            raise RefusedError(Reason.REFERENCE, "a string that was not introduced")
+        return int(self._text_bytes.values[number])
+
+    def container_bytes(self, number: int) -> int:
+        if not 1 <= number < len(self._container_bytes):
+            raise RefusedError(Reason.REFERENCE, "a container that was not introduced")
+        return int(self._container_bytes.values[number])
+
+    def category_bytes(self, number: int) -> int:
+        if not 1 <= number < len(self._category_bytes):
+            raise RefusedError(Reason.REFERENCE, "a category that was not introduced")
+        return self._category_bytes[number]
+
+    def stack_bytes(self, stacks: Int64Array) -> Int64Array:
+        """The sizes of stacks in rows of the store. The ids must be in range."""
+        found: Int64Array = self._frame_bytes.values[self.stack_frame.values[stacks]].astype(
+            np.int64
+        )
+        return found
 
     def hashes(self, stacks: Int64Array) -> UInt64Array:
         """The hashes of stacks. The ids must be in range."""
@@ -116,6 +142,7 @@ class DecodedDictionary:
         columns = (
             *(self._function_name, self._function_file, self._function_kind, self._function_hash),
             *(self._frame_parent, self._frame_function, self._frame_depth, self._frame_hash),
+            *(self._frame_bytes, self._text_bytes, self._container_bytes),
             *(self.stack_frame, self.stack_category),
         )
         lines = self._frame_line.nbytes if self._frame_line else 0
@@ -144,6 +171,7 @@ class DecodedDictionary:
         if self._string_bytes > STRING_BYTES_MAX:
             raise RefusedError(Reason.DICTIONARY, "the strings of this stream are too long in all")
         self.strings += self._memory.share(new)
+        self._text_bytes.extend(np.array([encoded_bytes(text) for text in new], np.uint32))
 
     def _add_functions(self, new: wire.Dictionary) -> None:
         names = new.function_name
@@ -188,6 +216,7 @@ class DecodedDictionary:
         self._hash_frames(parents, self._function_hash.values[functions].tolist(), lines)
         self._frame_parent.extend(parents)
         self._frame_function.extend(functions)
+        self._add_paths(parents, functions)
 
     def _hash_frames(
         self, parents: Int64Array, functions: Sequence[int], lines: Sequence[int]
@@ -198,32 +227,35 @@ class DecodedDictionary:
         """
         first = len(self._frame_hash)
         old = parents[parents < first]
-        known = dict(
-            zip(
-                old.tolist(),
-                zip(
-                    self._frame_hash.values[old].tolist(),
-                    self._frame_depth.values[old].tolist(),
-                    strict=True,
-                ),
-                strict=True,
-            )
-        )
-        for number, (parent, function, line) in enumerate(
-            zip(parents.tolist(), functions, lines, strict=True), first
-        ):
-            above, depth = known[parent]
+        known = dict(zip(old.tolist(), self._frame_hash.values[old].tolist(), strict=True))
+        fresh: list[int] = []
+        for parent, function, line in zip(parents.tolist(), functions, lines, strict=True):
+            above = known[parent] if parent < first else fresh[parent - first]
             data = above.to_bytes(8, "little") + function.to_bytes(8, "little")
             if line:
                 data += line.to_bytes(4, "little")
             digest = blake2b(data, digest_size=8).digest()
-            known[number] = (int.from_bytes(digest, "little") or 1, depth + 1)
-        fresh = [known[number] for number in range(first, first + len(functions))]
-        depths = np.array([depth for _, depth in fresh], np.int64)
-        if int(depths.max()) > DEPTH_MAX:
-            raise RefusedError(Reason.COUNT, "a stack that is too deep")
-        self._frame_hash.extend(np.array([digest for digest, _ in fresh], np.uint64))
-        self._frame_depth.extend(depths)
+            fresh.append(int.from_bytes(digest, "little") or 1)
+        self._frame_hash.extend(np.array(fresh, np.uint64))
+
+    def _add_paths(self, parents: Int64Array, functions: Int64Array) -> None:
+        """The depth of each frame, and the size of its path to the root."""
+        first = len(self._frame_depth)
+        known = np.minimum(parents, first - 1)
+        # Of the frames' parents so far as they are old, and then of the frames themselves.
+        depths = self._frame_depth.values[known].tolist()
+        sizes = self._frame_bytes.values[known].tolist()
+        names, files = self._function_name.values, self._function_file.values
+        texts = self._text_bytes.values
+        own = (texts[names[functions]] + texts[files[functions]] + FRAME_BYTES).tolist()
+        for index, parent in enumerate((parents - first).tolist()):
+            above = parent if parent >= 0 else index
+            depths[index] = depths[above] + 1
+            sizes[index] = sizes[above] + own[index]
+            if depths[index] > DEPTH_MAX:
+                raise RefusedError(Reason.COUNT, "a stack that is too deep")
+        self._frame_depth.extend(np.array(depths, np.uint16))
+        self._frame_bytes.extend(np.array(sizes, np.uint32))
 
     def _add_categories(self, new: Sequence[wire.Category]) -> None:
         _bound(len(self.categories) + len(new), bounds.CATEGORIES)
@@ -236,6 +268,7 @@ class DecodedDictionary:
             labels = self._memory.share(category.label for category in new)
             groups = self._memory.share(category.group for category in new)
             self.categories += tuple(map(Category, labels, groups))
+            self._category_bytes += map(encoded_bytes, labels)
 
     def _add_stacks(self, new: wire.Dictionary) -> None:
         frames = np.array(new.stack_frame, np.int64)
@@ -251,6 +284,16 @@ class DecodedDictionary:
             raise RefusedError(Reason.REFERENCE, "a category that was not introduced")
         self.stack_frame.extend(frames)
         self.stack_category.extend(categories - 1)
+
+    def _add_containers(self, new: Sequence[wire.Container]) -> None:
+        _bound(len(self.containers) + len(new), bounds.CONTAINERS)
+        sizes = []
+        for container in new:
+            identity = self._identity(container)
+            self.containers.append(identity)
+            texts = (getattr(identity, name) for name in _CONTAINER_TEXTS)
+            sizes.append(identity_bytes(identity, texts))
+        self._container_bytes.extend(np.array(sizes, np.uint32))
 
     def _identity(self, container: wire.Container) -> ContainerIdentity:
         texts = {name: self.text(getattr(container, name)) for name in _CONTAINER_TEXTS}

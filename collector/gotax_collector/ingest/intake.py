@@ -26,11 +26,10 @@ _RETRY_FIRST_S, _RETRY_MAX_S = 0.25, 10.0
 
 
 def footprint(report: Report) -> int:
-    """Estimated bytes in memory."""
+    """Estimated bytes in memory: as it is, or as the rows of its batch, if these are larger."""
     stack_counts, stacks = len(report.stack_counts), len(report.stacks.hashes)
-    return (
-        4096 + 24 * stack_counts + 16 * stacks + 2048 * len(report.containers) + report.wire_bytes
-    )
+    now = 4096 + 24 * stack_counts + 16 * stacks + 2048 * len(report.containers) + report.wire_bytes
+    return max(now, report.rows_bytes)
 
 
 @dataclass(slots=True)
@@ -77,15 +76,23 @@ class Intake:
     def waiting_bytes(self) -> int:
         return self._bytes
 
+    @property
+    def quarantined(self) -> int:
+        return self._store.quarantined
+
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._thread.start()
 
-    async def put(self, report: Report, done: Callable[[], None]) -> None:
-        """Wait for room, then queue the report. ``done`` is called once it is stored."""
+    async def room(self) -> None:
+        """Wait until less than the maximum waits for the store."""
         while self._bytes >= self._bytes_max:
             self._room.clear()
             await self._room.wait()
+
+    async def put(self, report: Report, done: Callable[[], None]) -> None:
+        """Wait for room, then queue the report. ``done`` is called once it is stored."""
+        await self.room()
         waiting = _Waiting(report, done, footprint(report))
         with self._changed:
             self._queue.append(waiting)

@@ -1,7 +1,11 @@
 """The service of proto/gotax/wire/v1/ingest.proto: one stream per agent, on one event loop.
 
-One task reads a stream, another answers it. An error of a stream ends that stream and is counted.
-It does not affect other streams.
+One task reads a stream (stream.py), another answers it. An error of a stream ends that stream and
+is counted. It does not affect other streams.
+
+The token is checked before a byte of a message is read, and the agent's name after its hello. Until
+then the connection is a new one of the relay, with little time, few bytes and few places. Only
+agents that have said hello count against the maximum.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -17,21 +22,33 @@ from typing import Any, Protocol
 import grpc
 from gotax.wire.v1 import ingest_pb2
 
-from gotax_collector.ingest.decoding import Decoder, parse_hello, parse_request
+from gotax_collector.ingest.decoding import REPORT_BYTES_MAX, Decoder, parse_hello, parse_request
 from gotax_collector.ingest.dictionary_pool import DictionaryPool, to_restart
 from gotax_collector.ingest.intake import Intake
 from gotax_collector.ingest.limits import Limits, RateLimiter
+from gotax_collector.ingest.namesakes import Namesakes
+from gotax_collector.ingest.stream import Stream
 from gotax_collector.refusal import Reason, RefusedError
+from gotax_collector.relay.relay import Relay
 from gotax_collector.report import Report, Sender
+from gotax_collector.security.tokens import Grant
 
 log = logging.getLogger(__name__)
 
 SERVICE = ingest_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name
 HELLO_TIMEOUT_S = 10.0
 _LARGE_BYTES = 64 << 10
-"""Larger messages are decoded on a thread, so that the event loop can serve other streams."""
+"""Larger messages are decoded on a thread, so that the event loop can serve other streams. On one
+thread, because decoding the largest report takes 300 MB for a moment."""
+_LARGE_INFLATED_BYTES = 512 << 10
+_SILENT_S = 120.0
+"""If all places are taken, an agent that sent nothing for so long gives its place to another."""
+_CHECK_S = 1.0
+"""How often the tokens of open streams are checked."""
+_UNIX = "unix-abstract:"
 _RATE_LIMITERS_MAX = 20_000
 _ENDING = "this collector is shutting down"
+_SILENT = "this stream was silent, and the collector has its maximum number of agents"
 _RESTART = "the dictionaries of all agents take too much memory: start a new stream"
 
 _STATUS = {
@@ -54,15 +71,26 @@ _OF_ONE_REPORT = frozenset(Reason) - {
 class Guard(Protocol):
     """Decides which agents may stream."""
 
-    def check(self, authorization: str, agent: str) -> None:
+    def admit(self, authorization: str) -> None:
+        """Before the agent's name is known. RefusedError: UNAUTHENTICATED, EXPIRED."""
+
+    def check(self, authorization: str, agent: str) -> Grant:
         """RefusedError: UNAUTHENTICATED, EXPIRED, FORBIDDEN."""
+
+    def hold(self, grant: Grant) -> None:
+        """Whether a grant is still valid. The same errors."""
+
+    def refresh(self) -> None:
+        """Read what has changed."""
 
 
 @dataclass(slots=True)
 class ReceiverCounters:
-    """Counts since the start, for /metrics. ``streams`` is the number of open streams."""
+    """Counts since the start, for /metrics. ``streams`` is the number of open streams, ``agents``
+    of those that have said hello."""
 
     streams: int = 0
+    agents: int = 0
     streams_opened: int = 0
     streams_renewed: int = 0
     streams_ended: Counter[str] = field(default_factory=Counter)
@@ -84,19 +112,35 @@ class Identification:
     version: str
 
 
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Who may stream. ``guard`` None: everyone. ``relay`` knows the connections."""
+
+    guard: Guard | None
+    relay: Relay
+
+
 class Receiver:
     """The handler of the service. Its methods run on the event loop."""
 
     def __init__(
-        self, identification: Identification, intake: Intake, limits: Limits, guard: Guard | None
+        self,
+        identification: Identification,
+        intake: Intake,
+        limits: Limits,
+        admission: Admission,
     ) -> None:
         self._identification = identification
         self._intake = intake
         self._limits = limits
-        self._guard = guard
+        self._guard = admission.guard
+        self.relay = admission.relay
         self._rate_limiters: dict[str, RateLimiter] = {}
-        self._streams: OrderedDict[_Stream, None] = OrderedDict()  # least recently used first
+        self._streams: OrderedDict[Stream, None] = OrderedDict()  # least recently used first
         self._dictionaries = DictionaryPool()
+        self._large = ThreadPoolExecutor(1, "decoder")
+        self._decoding = asyncio.Lock()
+        self.namesakes = Namesakes()
         self.counters = ReceiverCounters()
 
     @property
@@ -119,9 +163,22 @@ class Receiver:
         for stream in self._streams:
             stream.say_goodbye(_ENDING)
 
+    async def check_tokens(self) -> None:
+        """End the streams whose token has expired or was removed, until this task is cancelled."""
+        while self._guard is not None:
+            await asyncio.sleep(_CHECK_S)
+            self._guard.refresh()
+            for stream in list(self._streams):
+                if stream.grant is not None:
+                    try:
+                        self._guard.hold(stream.grant)
+                    except RefusedError as error:
+                        stream.refuse(error)
+
     async def _stream(self, _: Any, context: Any) -> None:
         counters = self.counters
-        stream = _Stream(context)
+        peer = context.peer()  # gRPC crashes if this is called after the end of the call
+        stream = Stream(context, self.relay.find(peer.removeprefix(_UNIX)))
         self._streams[stream] = None
         counters.streams += 1
         counters.streams_opened += 1
@@ -136,6 +193,9 @@ class Receiver:
         finally:
             del self._streams[stream]
             counters.streams -= 1
+            counters.agents -= bool(stream.agent)
+            self.namesakes.remove(stream)
+            stream.leave()
             counters.streams_ended[ended] += 1
             log.info(
                 "stream ended",
@@ -148,9 +208,9 @@ class Receiver:
                 },
             )
 
-    async def _serve(self, stream: _Stream) -> None:
-        if self.counters.streams > self._limits.streams:
-            raise RefusedError(Reason.STREAMS, "this collector has its maximum number of agents")
+    async def _serve(self, stream: Stream) -> None:
+        if self._guard is not None:
+            self._guard.admit(stream.authorization())  # before anything is read
         sender = await self._greet(stream)
         answers = asyncio.create_task(stream.answer())
         try:
@@ -165,7 +225,7 @@ class Receiver:
             stream.end_answers()
             await asyncio.gather(answers, return_exceptions=True)
 
-    async def _greet(self, stream: _Stream) -> Sender:
+    async def _greet(self, stream: Stream) -> Sender:
         try:
             data = await asyncio.wait_for(stream.next_message(), HELLO_TIMEOUT_S)
         except TimeoutError as error:
@@ -175,10 +235,12 @@ class Receiver:
         hello = parse_request(data)
         if not isinstance(hello, ingest_pb2.Hello):
             raise RefusedError(Reason.PROTOCOL, "a report before the hello")
-        sender, _ = parse_hello(hello)
+        sender, stream.epoch = parse_hello(hello)
         if self._guard is not None:
-            self._guard.check(stream.authorization(), sender.agent)
-        stream.agent = sender.agent
+            stream.grant = self._guard.check(stream.authorization(), sender.agent)
+        self._make_place()
+        stream.accept(sender.agent)
+        self.counters.agents += 1
         welcome = ingest_pb2.Welcome(
             collector=self._identification.name,
             version=self._identification.version,
@@ -188,23 +250,41 @@ class Receiver:
         log.info("stream began", extra={"agent": sender.agent, "peer": stream.peer})
         return sender
 
-    async def _read_reports(self, stream: _Stream, sender: Sender) -> None:
+    def _make_place(self) -> None:
+        """RefusedError: STREAMS. A stream that is silent gives its place to another."""
+        agents = [stream for stream in self._streams if stream.agent and not stream.is_ending]
+        if len(agents) < self._limits.streams:
+            return
+        oldest = agents[0]
+        if time.monotonic() - oldest.used_s < _SILENT_S:
+            raise RefusedError(Reason.STREAMS, "this collector has its maximum number of agents")
+        oldest.say_goodbye(_SILENT)
+
+    async def _read_reports(self, stream: Stream, sender: Sender) -> None:
         decoder = Decoder(sender, self._dictionaries)
         rate_limiter = self._rate_limiter(sender.agent)
         counters = self.counters
-        while (data := await stream.next_message()) is not None:
+        while (data := await stream.next_report()) is not None:
             counters.received_bytes += len(data)
-            stream.read += 1
             rate_limiter.take(len(data), time.monotonic())
-            report = await self._decode(decoder, data)
+            # One at a time, and only with room behind it. Otherwise a thousand streams could each
+            # hold a decoded report, which is larger than what was sent.
+            async with self._decoding:
+                await self._intake.room()
+                report = await self._decode(decoder, data)
+                expanded = report.rows_bytes + report.stacks_bytes
+                rate_limiter.take_expanded(expanded, time.monotonic())
+                began = time.monotonic()
+                await self._intake.put(report, partial(self._stored, stream, began))
             self._streams.move_to_end(stream)
+            self.namesakes.note(stream)
             stream.dictionary_bytes = decoder.dictionary_bytes
             self._keep_within_bounds()
             counters.reports += 1
             counters.containers += len(report.containers)
             counters.stack_counts += len(report.stack_counts)
-            began = time.monotonic()
-            await self._intake.put(report, partial(self._stored, stream, began))
+            del data, report
+            stream.taken()
             if stream.unanswered >= 2 * self._limits.reports_in_flight:
                 await stream.some_stored()  # the agent ignores reports_in_flight: wait
 
@@ -222,20 +302,30 @@ class Receiver:
 
     async def _decode(self, decoder: Decoder, data: bytes) -> Report:
         if len(data) < _LARGE_BYTES:
-            return self._decode_now(decoder, data)
-        return await asyncio.to_thread(self._decode_now, decoder, data)
+            report = self._decode_now(decoder, data, _LARGE_INFLATED_BYTES)
+            if report is not None:
+                return report
+        loop = asyncio.get_running_loop()
+        decoded = await loop.run_in_executor(
+            self._large, self._decode_now, decoder, data, REPORT_BYTES_MAX
+        )
+        assert decoded is not None
+        return decoded
 
-    def _decode_now(self, decoder: Decoder, data: bytes) -> Report:
+    def _decode_now(self, decoder: Decoder, data: bytes, inflated_max: int) -> Report | None:
+        """None: it is larger than ``inflated_max``."""
         began = time.thread_time()
         try:
-            report = parse_request(data)
+            report = parse_request(data, inflated_max)
+            if report is None:
+                return None
             if isinstance(report, ingest_pb2.Hello):
                 raise RefusedError(Reason.PROTOCOL, "a second hello")
             return decoder.decode(report, len(data), time.time_ns())
         finally:
             self.counters.decode_s += time.thread_time() - began
 
-    def _stored(self, stream: _Stream, began: float) -> None:
+    def _stored(self, stream: Stream, began: float) -> None:
         self.counters.acknowledged += 1
         self.counters.ack_s += time.monotonic() - began
         stream.mark_stored()
@@ -248,7 +338,7 @@ class Receiver:
             del self._rate_limiters[next(iter(self._rate_limiters))]
         return known
 
-    async def _refuse(self, stream: _Stream, error: RefusedError) -> None:
+    async def _refuse(self, stream: Stream, error: RefusedError) -> None:
         log.warning(
             "refused",
             extra={
@@ -264,87 +354,3 @@ class Receiver:
             metadata.append(("gotax-refused-report", str(stream.read)))
         status = _STATUS.get(error.reason, grpc.StatusCode.INVALID_ARGUMENT)
         await stream.context.abort(status, str(error), tuple(metadata))
-
-
-class _Stream:
-    """One agent's stream: how many of its reports were read, and how many are stored."""
-
-    def __init__(self, context: Any) -> None:
-        self.context = context
-        self.peer: str = context.peer()  # gRPC crashes if this is called after the end of the call
-        self.agent = ""
-        self.read = 0
-        self.stored = 0
-        self.dictionary_bytes = 0
-        self._farewell = ""
-        self._changed = asyncio.Event()
-        self._goodbye = asyncio.Event()
-        self._has_ended = False
-
-    @property
-    def unanswered(self) -> int:
-        return self.read - self.stored
-
-    def authorization(self) -> str:
-        metadata = dict(self.context.invocation_metadata() or ())
-        value = metadata.get("authorization", "")
-        return value if isinstance(value, str) else ""
-
-    async def next_message(self) -> bytes | None:
-        """The next message. None at the end of the stream, or after a goodbye."""
-        read = asyncio.ensure_future(self.context.read())
-        goodbye = asyncio.ensure_future(self._goodbye.wait())
-        try:
-            await asyncio.wait((read, goodbye), return_when=asyncio.FIRST_COMPLETED)
-            if not read.done():
-                return None
-            message = read.result()
-            return None if message is grpc.aio.EOF else message
-        finally:
-            read.cancel()
-            goodbye.cancel()
-
-    @property
-    def is_ending(self) -> bool:
-        return self._goodbye.is_set()
-
-    def say_goodbye(self, reason: str) -> None:
-        self._farewell = self._farewell or reason
-        self._goodbye.set()
-        self._changed.set()
-
-    def mark_stored(self) -> None:
-        self.stored += 1
-        self._changed.set()
-
-    async def some_stored(self) -> None:
-        before = self.stored
-        while self.stored == before:
-            await asyncio.sleep(0.05)
-
-    async def all_stored(self) -> None:
-        while self.stored < self.read:
-            await asyncio.sleep(0.02)
-
-    def end_answers(self) -> None:
-        self._has_ended = True
-        self._changed.set()
-
-    async def answer(self) -> None:
-        """Send an Ack whenever more reports are stored, and a Goodbye once there is one."""
-        acknowledged = 0
-        has_said_goodbye = False
-        while True:
-            if self._goodbye.is_set() and not has_said_goodbye:
-                goodbye = ingest_pb2.Goodbye(reason=self._farewell)
-                await self.context.write(ingest_pb2.StreamResponse(goodbye=goodbye))
-                has_said_goodbye = True
-            if self.stored > acknowledged:
-                acknowledged = self.stored
-                ack = ingest_pb2.Ack(reports=acknowledged)
-                await self.context.write(ingest_pb2.StreamResponse(ack=ack))
-            elif self._has_ended:
-                return
-            else:
-                await self._changed.wait()
-                self._changed.clear()

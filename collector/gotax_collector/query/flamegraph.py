@@ -12,6 +12,10 @@ NODES_MAX = 4000
 
 DEPTH_MAX = 1100
 
+BUILT_MAX = 200_000
+"""Nodes of a tree. Stacks come with most time first: beyond it a rare one ends where it leaves
+those that are known. Its time counts for the last common function."""
+
 
 @dataclass(slots=True)
 class Node:
@@ -46,9 +50,9 @@ class Box:
 
 
 def tree(profile: Profile) -> Node:
-    root = Node("all", [0])
+    root, left = Node("all", [0]), BUILT_MAX
     for stack in _with_rest(profile):
-        _add(root, stack, 0)
+        left -= _add(root, stack, 0, left)
     return root
 
 
@@ -56,8 +60,9 @@ def tree_of_two(first: Profile, second: Profile) -> Node:
     """Of both, as wide as the second; what only the first has is not drawn, but counted."""
     root = Node("all", [0, 0])
     for side, profile in enumerate((first, second)):
+        left = BUILT_MAX // 2
         for stack in _with_rest(profile):
-            _add(root, stack, side)
+            left -= _add(root, stack, side, left)
     return root
 
 
@@ -118,15 +123,20 @@ def _with_rest(profile: Profile) -> Iterator[StackTime]:
         )
 
 
-def _add(root: Node, stack: StackTime, side: int) -> None:
-    node = root
+def _add(root: Node, stack: StackTime, side: int, most: int) -> int:
+    """Makes ``most`` nodes at most, and says how many."""
+    node, made = root, 0
     _count(node, stack.cpu_ns, side, stack.group)
     for name in stack.functions[:DEPTH_MAX] or (f"[{stack.category}]",):
         child = node.children.get(name)
         if child is None:
+            if made >= most:
+                break
+            made += 1
             child = node.children[name] = Node(name, [0] * len(root.times))
         node = child
         _count(node, stack.cpu_ns, side, stack.group)
+    return made
 
 
 def _count(node: Node, time: int, side: int, group: str) -> None:

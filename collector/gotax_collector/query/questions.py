@@ -5,9 +5,8 @@ sources.py chooses the table for a query.
 
 from __future__ import annotations
 
-import threading
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from gotax_collector.query.answers import (
@@ -30,6 +29,7 @@ from gotax_collector.query.answers import (
 from gotax_collector.query.changes import changes_of
 from gotax_collector.query.contrasts import contrast
 from gotax_collector.query.coverage import HOUR_S, coverage
+from gotax_collector.query.database import Database
 from gotax_collector.query.functions import differences_of, functions_of
 from gotax_collector.query.groups import groups_of
 from gotax_collector.query.latest import findings, open_findings
@@ -59,9 +59,10 @@ STACKS_MAX = 20_000
 MIN_SAMPLES = 50
 """Samples of a profile below which a share says little, and is no sample of a mean."""
 
-ANSWER_MAX_S = 30
-_AT_ONCE = 2  # queries; further ones wait, so that a page cannot use all memory
+NAMES_BYTES_MAX = 64 << 20
+"""Memory of the names of these stacks. Rarer ones beyond it are not fetched either."""
 
+_NAME_BYTES = 57  # of a Python string, beside its characters, and of a reference to it
 
 _CONSUMPTION = """
   sum(cpu_ns) AS cpu, sum(scheduler_ns) AS scheduler, sum(gc_ns) AS gc,
@@ -103,21 +104,12 @@ class Questions:
     """Queries a store. Thread-safe.
 
     SelectionError: no table knows a field that was asked for. QueryError: the database failed.
-    StoreUnavailableError: there is none.
+    StoreUnavailableError: there is none. BusyError, CancelledError (database.py).
     """
 
     def __init__(self, connections: Connections) -> None:
-        self._connections = connections
-        self._turn = threading.BoundedSemaphore(_AT_ONCE)
-        memory = connections.address.memory_bytes
-        self._settings: dict[str, Any] = {
-            "max_execution_time": ANSWER_MAX_S,
-            "max_memory_usage": memory // 2,
-            "max_bytes_before_external_group_by": memory // 8,
-            "max_bytes_before_external_sort": memory // 8,
-        }
-        if connections.address.cluster:
-            self._settings["distributed_product_mode"] = "global"
+        self.database = Database(connections)
+        self._rows, self._columns = self.database.rows, self.database.columns
 
     # --- the list ---------------------------------------------------------------------------
 
@@ -299,14 +291,24 @@ class Questions:
                 f" WHERE {condition.text} GROUP BY stack"
             )
         named = conditions_only(selection.only(frozenset({"namespace", "kind", "workload"})), "n")
-        parameters = {**condition.parameters, **named.parameters, "most": STACKS_MAX}
+        parameters = {
+            **condition.parameters,
+            **named.parameters,
+            "most": STACKS_MAX,
+            "bytes": NAMES_BYTES_MAX,
+        }
         most = f"SELECT stack, ns FROM ({times}) ORDER BY ns DESC, stack LIMIT {{most:UInt32}}"
         columns = self._columns(
-            f"SELECT t.ns, d.category, d.group_, d.functions FROM ({most}) AS t LEFT JOIN"
+            "SELECT ns, category, group_, functions FROM ("
+            " SELECT t.ns AS ns, t.stack AS stack, d.category AS category, d.group_ AS group_,"
+            "  d.functions AS functions,"
+            f"  sum(arraySum(f -> length(f) + {_NAME_BYTES}, d.functions)) OVER"
+            "   (ORDER BY t.ns DESC, t.stack ROWS UNBOUNDED PRECEDING) AS bytes"
+            f" FROM ({most}) AS t LEFT JOIN"
             " (SELECT stack, any(category) AS category, any(`group`) AS group_,"
             "  any(functions) AS functions FROM stacks"
             f"  WHERE {named.text} AND stack IN (SELECT stack FROM ({most})) GROUP BY stack) AS d"
-            " ON t.stack = d.stack ORDER BY t.ns DESC",
+            " ON t.stack = d.stack) WHERE bytes <= {bytes:UInt64} ORDER BY ns DESC, stack",
             parameters,
         )
         total = self._rows(
@@ -330,16 +332,6 @@ class Questions:
 
     def difference(self, first: Selection, second: Selection, limit: int = 50) -> Differences:
         return differences_of(self.profile(first), self.profile(second), limit)
-
-    # --- the database -----------------------------------------------------------------------
-
-    def _rows(self, query: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
-        with self._turn:
-            return self._connections.rows(query, parameters, self._settings)
-
-    def _columns(self, query: str, parameters: Mapping[str, Any]) -> list[Sequence[Any]]:
-        with self._turn:
-            return self._connections.columns(query, parameters, self._settings)
 
 
 def _consumption(row: Mapping[str, Any], span: Span) -> Consumption:

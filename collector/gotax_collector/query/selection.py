@@ -136,17 +136,17 @@ def parse_time(text: str, now: int) -> int:
     """``24h`` ago, ``now``, or a date and time of ISO 8601 (UTC unless it says). SelectionError."""
     if text == "now":
         return now
-    if found := re.fullmatch(r"(\d{1,9})([smhdw])", text):
+    if found := re.fullmatch(r"([0-9]{1,9})([smhdw])", text):
         return max(0, now - int(found[1]) * _UNITS[found[2]])
     try:
         time = datetime.fromisoformat(text)
-    except ValueError:
+        if time.tzinfo is None:
+            time = time.replace(tzinfo=UTC)
+        return max(0, min(int(time.timestamp()), _TIME_MAX))
+    except (ValueError, OverflowError):
         raise SelectionError(
             f"{text[:40]!r} is no time: say 90m, 24h, 7d, now, or 2026-11-25T09:00"
         ) from None
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=UTC)
-    return max(0, min(int(time.timestamp()), _TIME_MAX))
 
 
 def _split(term: str) -> tuple[str, bool, str]:
@@ -206,7 +206,7 @@ def _quoted(name: str, value: str) -> str:
 
 def _range(name: str, text: str) -> tuple[int, int]:
     """(least, most)."""
-    found = re.fullmatch(r"(\d{0,9})(\.\.)?(\d{0,9})", text)
+    found = re.fullmatch(r"([0-9]{0,9})(\.\.)?([0-9]{0,9})", text)
     if not found or not (found[1] or found[3]) or bool(found[3]) > bool(found[2]):
         term = f"{name}={text[:40]}"
         raise SelectionError(f"{term!r} is no number: say {name}=16, 16.. or 2..16")

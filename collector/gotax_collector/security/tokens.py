@@ -10,7 +10,6 @@ old tokens stay valid. At the start it is an error.
 
 from __future__ import annotations
 
-import hmac
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -80,6 +79,14 @@ def _parse_line(words: list[str]) -> Token:
     return Token(sha256(words[0].encode()).digest(), expires, agents)
 
 
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A token that was accepted, and for which agent. "" stands for a reader of the web page."""
+
+    digest: bytes
+    agent: str
+
+
 class Tokens:
     """The current tokens of a file."""
 
@@ -87,29 +94,49 @@ class Tokens:
         self._path = Path(path)
         self._unix_s = unix_s
         self._stamp: tuple[int, ...] = ()
-        self._tokens: tuple[Token, ...] = ()
+        self._tokens: dict[bytes, list[Token]] = {}
         self._read()
 
-    def check(self, authorization: str, agent: str) -> None:
+    def admit(self, authorization: str) -> None:
+        """Whether it is the token of some agent: before the agent has said which one it is.
+
+        RefusedError: UNAUTHENTICATED, EXPIRED.
+        """
+        self.refresh()
+        self._valid(_digest(authorization))
+
+    def check(self, authorization: str, agent: str) -> Grant:
         """RefusedError: UNAUTHENTICATED, EXPIRED, FORBIDDEN."""
+        self.refresh()
+        grant = Grant(_digest(authorization), agent)
+        self.hold(grant)
+        return grant
+
+    def hold(self, grant: Grant) -> None:
+        """Whether a grant is still valid, with the tokens of the last ``refresh``.
+
+        RefusedError: UNAUTHENTICATED (the token was removed), EXPIRED, FORBIDDEN.
+        """
+        if not any(fnmatchcase(grant.agent, token.agents) for token in self._valid(grant.digest)):
+            raise RefusedError(Reason.FORBIDDEN, "a token that is for other agents")
+
+    def refresh(self) -> None:
+        """Read a changed file."""
         try:
             self._read()
         except TokenFileError as error:
             log.warning("keeping the old tokens: %s", error)
-        scheme, _, given = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not given:
-            raise RefusedError(Reason.UNAUTHENTICATED, "no bearer token")
-        digest = sha256(given.strip().encode(errors="replace")).digest()
-        # Compare with all tokens, so that the time reveals nothing.
-        matching = [token for token in self._tokens if hmac.compare_digest(token.digest, digest)]
+
+    def _valid(self, digest: bytes) -> list[Token]:
+        # Digests are compared, not tokens: the time of the look-up says nothing about a token.
+        matching = self._tokens.get(digest)
         if not matching:
             raise RefusedError(Reason.UNAUTHENTICATED, "a token that is not known")
         now = self._unix_s()
         good = [t for t in matching if t.expires_unix_s is None or now < t.expires_unix_s]
         if not good:
             raise RefusedError(Reason.EXPIRED, "a token that has expired")
-        if not any(fnmatchcase(agent, token.agents) for token in good):
-            raise RefusedError(Reason.FORBIDDEN, "a token that is for other agents")
+        return good
 
     def _read(self) -> None:
         try:
@@ -124,7 +151,18 @@ class Tokens:
         if len(data) > FILE_BYTES_MAX:
             raise TokenFileError(f"{self._path} is larger than {FILE_BYTES_MAX >> 20} MB")
         try:
-            self._tokens = parse_tokens(data.decode(), str(self._path))
+            tokens = parse_tokens(data.decode(), str(self._path))
         except UnicodeDecodeError as error:
             raise TokenFileError(f"{self._path} is not text") from error
+        self._tokens = {}
+        for token in tokens:
+            self._tokens.setdefault(token.digest, []).append(token)
         self._stamp = stamp
+
+
+def _digest(authorization: str) -> bytes:
+    """RefusedError: UNAUTHENTICATED, if it is no bearer token."""
+    scheme, _, given = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not given:
+        raise RefusedError(Reason.UNAUTHENTICATED, "no bearer token")
+    return sha256(given.strip().encode(errors="replace")).digest()

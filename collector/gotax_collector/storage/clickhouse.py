@@ -25,9 +25,17 @@ from gotax_collector.errors import CollectorError
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
+PASSWORD_VARIABLE = "GOTAX_STORE_PASSWORD"
+
 MEMORY_BYTES = 1 << 30
 """The memory limit of the embedded engine, with its queries and merges."""
 MEMORY_BYTES_MIN = 256 << 20  # with less the engine does not start, or never merges
+
+# https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp: what cannot be
+# parsed, is of the wrong type or out of its range, or of columns that the table does not have.
+_OF_DATA = frozenset(
+    {*(6, 16, 20, 25, 26, 27, 33, 38, 41, 53, 69, 70, 72, 117, 128, 130, 131, 321, 349, 467, 691)}
+)
 
 _FORM = Form(
     "a folder, http://HOST:8123/DATABASE or https://HOST:8443/DATABASE",
@@ -43,6 +51,21 @@ class StoreUnavailableError(CollectorError):
 
 class QueryError(CollectorError):
     """A query failed. The text is the message of the database, in one line."""
+
+    @property
+    def code(self) -> int:
+        """ClickHouse's number of the error; 0: it has none."""
+        found = re.search(r"[Cc]ode: (\d{1,5})\b", str(self))
+        return int(found[1]) if found else 0
+
+    @property
+    def is_of_memory(self) -> bool:
+        return self.code == 241
+
+    @property
+    def is_of_data(self) -> bool:
+        """The rows are at fault: the same insert would fail again."""
+        return self.code in _OF_DATA
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +93,11 @@ class Address:
         return f"{scheme}://{joined(self.host, self.port)}/{self.database}"
 
 
-def parse_address(text: str, memory_bytes: int = MEMORY_BYTES) -> Address:
-    """A folder, or ``http[s]://[user[:password]@]host[:port][/database][?cluster=NAME]``.
+def parse_address(text: str, memory_bytes: int = MEMORY_BYTES, password: str = "") -> Address:
+    """A folder, or ``http[s]://[user@]host[:port][/database][?cluster=NAME]``.
 
-    ValueError: a URL of another kind, or with a name that is not plain.
+    ``password`` is that of a file or of the environment. ValueError: a URL of another kind, with a
+    name that is not plain, or with a password: every user of this machine can read arguments.
     """
     # A folder with a colon in its first name is rare, and ./ before it says so; a server's address
     # without its scheme is not rare, and would be a new, empty folder.
@@ -82,6 +106,11 @@ def parse_address(text: str, memory_bytes: int = MEMORY_BYTES) -> Address:
             raise ValueError(f"a store is a folder, or a URL: write {_FORM.example}")
         return Address(folder=Path(text), memory_bytes=memory_bytes)
     url = parse_url(text, _FORM)
+    if url.password:
+        raise ValueError(
+            "a password in an argument can be read by every user of this machine:"
+            f" put it into a file (--store-password-file) or into ${PASSWORD_VARIABLE}"
+        )
     options = parse_qs(url.query)
     if set(options) - {"cluster"}:
         raise ValueError(
@@ -92,7 +121,7 @@ def parse_address(text: str, memory_bytes: int = MEMORY_BYTES) -> Address:
         port=url.port,
         secure=url.scheme == "https",
         user=url.user,
-        password=url.password,
+        password=password,
         database=url.path.strip("/") or "gotax",
         cluster=options.get("cluster", [""])[0],
     )
@@ -189,6 +218,15 @@ class Connections:
             client.raw_insert(
                 table, columns, body, settings=dict(settings), fmt="JSONCompactEachRow"
             )
+
+    def stop(self, token: str) -> None:
+        """Stop the queries whose text contains the token, which has only hexadecimal digits.
+
+        A server may not allow it. Then max_execution_time ends them.
+        """
+        statement = f"KILL QUERY WHERE query LIKE '%{token}%' ASYNC"
+        with contextlib.suppress(QueryError):
+            self.command(statement)
 
     def close(self) -> None:
         with self._lock:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +35,12 @@ INSERT_MAX_S = 30
 
 ROWS_MAX = 50_000
 """Maximum of one insert. ClickHouse splits larger ones, which are then not atomic."""
+
+PART_BYTES_MAX = 16 << 20
+"""Rows of one insert, and so of the journal. A single report may have as much again."""
+
+STACK_LINES_BYTES_MAX = 8 << 20
+"""Rows of ``stacks`` that are in memory at a time. One row may have half as much again."""
 
 _STACKS_PERIOD_S = 30 * 86_400  # stacks are inserted again this often, so that they do not expire
 _WINDOWS = [column.name for column in WINDOWS]
@@ -149,6 +155,10 @@ class ClickHouseStore:
     def __post_init__(self) -> None:
         self._journal = Journal(self.folder / "journal")
 
+    @property
+    def quarantined(self) -> int:
+        return self._journal.quarantined
+
     def insert(self, batch: Sequence[Report]) -> None:
         start = time.monotonic()
         try:
@@ -182,10 +192,21 @@ class ClickHouseStore:
         while entry := self._journal.read():
             if self._is_overtaken(entry):
                 log.info("batch %s: another replica has stored its reports", entry.token)
-            else:
-                self._send(entry)
-                self.counters.replayed += 1
+            elif not self._replay(entry):
+                continue
             self._journal.remove(entry)
+
+    def _replay(self, entry: JournaledBatch) -> bool:
+        """False: the store can never take it."""
+        try:
+            self._send(entry)
+        except QueryError as error:
+            if not error.is_of_data:
+                raise
+            self._journal.quarantine(entry.token, str(error))
+            return False
+        self.counters.replayed += 1
+        return True
 
     def _is_overtaken(self, entry: JournaledBatch) -> bool:
         """Whether another replica has stored the batch instead: none of it is in the store.
@@ -243,13 +264,35 @@ class ClickHouseStore:
         token = secrets.randbits(64)
         batch = Batch(day, token)
         lines = [line for report in reports for line in rows.window_lines(report, batch)]
-        entry = JournaledBatch(f"{token:016x}", "\n".join(lines).encode())
+        count, body = len(lines), "\n".join(lines).encode()
+        del lines
+        entry = JournaledBatch(f"{token:016x}", body)
         self._journal.write(entry)
-        self._send(entry)
+        try:
+            self._send(entry)
+        except QueryError as error:
+            if not error.is_of_data:
+                raise
+            self._keep_usable(reports, entry, error)
+            return
         self._journal.remove(entry)
-        self.counters.rows += len(lines)
+        self.counters.rows += count
         for report in reports:
             self._stored.add(report.key)
+
+    def _keep_usable(
+        self, reports: Sequence[Report], entry: JournaledBatch, error: QueryError
+    ) -> None:
+        """Find the report that the store can never take. It counts as stored, so that its agent
+        does not send it for ever."""
+        if len(reports) > 1:
+            self._journal.remove(entry)
+            middle = len(reports) // 2
+            self._keep(reports[:middle])
+            self._keep(reports[middle:])
+            return
+        self._journal.quarantine(entry.token, str(error))
+        self._stored.add(reports[0].key)
 
     def _send(self, entry: JournaledBatch) -> None:
         settings = {**_INSERT, "insert_deduplication_token": entry.token}
@@ -258,51 +301,60 @@ class ClickHouseStore:
         self.connections.insert("windows", _WINDOWS, entry.body, settings)
 
     def _name_stacks(self, reports: Sequence[Report], day: str) -> None:
-        lines: list[str] = []
+        """Insert the names of new stacks, in parts: together they may be large."""
+        lines: list[bytes] = []
         keys: list[np.uint64] = []
+        size = 0
         for report in reports:
             for line, key in self._new_stacks(report, day):
-                lines.append(line)
+                lines.append(line.encode())
                 keys.append(key)
-        if not lines:
-            return
+                size += len(line)
+                if size > STACK_LINES_BYTES_MAX:
+                    self._insert_stacks(lines, keys)
+                    lines, keys, size = [], [], 0
+        if lines:
+            self._insert_stacks(lines, keys)
+
+    def _insert_stacks(self, lines: Sequence[bytes], keys: Sequence[np.uint64]) -> None:
         # Duplicates of rows of other batches are merged (ReplacingMergeTree).
         settings = {**_ONE_BLOCK, "async_insert": 0, "insert_deduplicate": 0}
-        body = "\n".join(lines).encode()
-        self.connections.insert("stacks", _STACKS, body, settings)
+        self.connections.insert("stacks", _STACKS, b"\n".join(lines), settings)
         self._known.add(np.array(keys, np.uint64))
         self.counters.stacks += len(lines)
 
-    def _new_stacks(self, report: Report, day: str) -> list[tuple[str, np.uint64]]:
+    def _new_stacks(self, report: Report, day: str) -> Iterator[tuple[str, np.uint64]]:
         stack_counts = report.stack_counts
         if not len(stack_counts):
-            return []
+            return
         period = report.received_unix_ns // 10**9 // _STACKS_PERIOD_S
         workloads = [workload_of(seen.identity) for seen in report.containers]
         salts = np.array([rows.workload_salt(w, period) for w in workloads], np.uint64)
         ids = rows.stack_ids(report)
         keys = ids ^ salts[stack_counts.container]
-        found: dict[int, tuple[str, np.uint64]] = {}
+        found: set[int] = set()
         for index in np.flatnonzero(self._known.unknown(keys)).tolist():
             key = keys[index]
             if int(key) not in found:
                 category: Category = report.categories[int(stack_counts.category[index])]
                 stack = (int(ids[index]), int(stack_counts.stack_hash[index]), category)
                 workload = workloads[int(stack_counts.container[index])]
-                found[int(key)] = (rows.stack_line(report, workload, stack, day), key)
-        return list(found.values())
+                found.add(int(key))
+                yield rows.stack_line(report, workload, stack, day), key
 
 
 def _parts(reports: Sequence[Report]) -> list[list[Report]]:
-    """Split by ROWS_MAX and by day (of the collector's clock)."""
+    """Split by ROWS_MAX, by PART_BYTES_MAX and by day (of the collector's clock)."""
     parts: list[list[Report]] = []
-    size, day = 0, -1
+    rows_, size, day = 0, 0, -1
     for report in reports:
         count = len(report.containers) + 1
         today = report.received_unix_ns // 10**9 // 86_400
-        if not parts or size + count > ROWS_MAX or today != day:
+        is_full = rows_ + count > ROWS_MAX or size > PART_BYTES_MAX
+        if not parts or is_full or today != day:
             parts.append([])
-            size, day = 0, today
+            rows_, size, day = 0, 0, today
         parts[-1].append(report)
-        size += count
+        rows_ += count
+        size += report.rows_bytes
     return parts

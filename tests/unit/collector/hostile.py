@@ -101,6 +101,82 @@ def _long_strings(report: wire.Report) -> None:
     report.dictionary.strings.extend(["x" * 4000] * 9000)
 
 
+_LONG = '"' * 4096  # a quote takes two bytes in a row
+
+
+def _long(report: wire.Report) -> int:
+    """The id of a text of full length: a number of one byte stands for 8 kB of a row."""
+    report.dictionary.strings.append(_LONG)
+    return len(report.dictionary.strings)
+
+
+def _bomb_of_findings(report: wire.Report) -> None:
+    """64 containers with 64 findings each, of one text: 1.2 kB that become 100 MB of rows."""
+    text = _long(report)
+    for container in _containers(report, 64, name=1):
+        for _ in range(64):
+            container.findings.add(code=text, title=text, remedy=text)
+
+
+def _bomb_of_containers(report: wire.Report) -> None:
+    """400 containers with long names."""
+    text = _long(report)
+    names = ("name", "image", "command", "main_module", "go_version")
+    _containers(report, 400, **dict.fromkeys(names, text))
+
+
+def _containers(report: wire.Report, count: int, **names: int) -> list[wire.Observation]:
+    first = len(report.dictionary.containers) + 1
+    for _ in range(count):
+        report.dictionary.containers.add(**names)
+    return [report.window.containers.add(container=first + index) for index in range(count)]
+
+
+def _bomb_of_stacks(report: wire.Report) -> None:
+    """One stack of 1,000 frames with long names."""
+    dictionary, text = report.dictionary, _long(report)
+    dictionary.function_name.append(text)
+    dictionary.function_file.append(text)
+    if dictionary.function_kind:
+        dictionary.function_kind.append(wire.FRAME_KIND_UNSPECIFIED)
+    function, first = len(dictionary.function_name), len(dictionary.frame_parent) + 1
+    dictionary.frame_parent.extend([first, *[1] * 999])
+    dictionary.frame_function.extend([function] * 1000)
+    if dictionary.frame_line:
+        dictionary.frame_line.extend([0] * 1000)
+    dictionary.stack_frame.append(first + 999)
+    dictionary.stack_category.append(1)
+    seen = report.window.containers[0]
+    seen.stack.append(len(dictionary.stack_frame) - sum(seen.stack))
+    seen.stack_samples.append(1)
+    seen.category_samples[0] += 1
+
+
+def _bomb_of_many_stacks(report: wire.Report) -> None:
+    """Stacks that are just short enough, and a hundred of them: 400 MB of names."""
+    dictionary, text = report.dictionary, _long(report)
+    dictionary.function_name.append(text)
+    dictionary.function_file.append(text)
+    if dictionary.function_kind:
+        dictionary.function_kind.append(wire.FRAME_KIND_UNSPECIFIED)
+    function, first = len(dictionary.function_name), len(dictionary.frame_parent) + 1
+    dictionary.frame_parent.extend([first, *[1] * 249])
+    dictionary.frame_function.extend([function] * 250)
+    for leaf in range(100):
+        dictionary.frame_parent.append(1 + leaf)
+        dictionary.frame_function.append(1)
+    if dictionary.frame_line:
+        dictionary.frame_line.extend([0] * 350)
+    seen = report.window.containers[0]
+    before = sum(seen.stack)
+    for leaf in range(100):
+        dictionary.stack_frame.append(first + 250 + leaf)
+        dictionary.stack_category.append(1)
+        seen.stack.append(1 if leaf else len(dictionary.stack_frame) - before)
+        seen.stack_samples.append(1)
+    seen.category_samples[0] += 100
+
+
 def _many_findings(report: wire.Report) -> None:
     for _ in range(65):
         report.window.containers[0].findings.add(code=1)
@@ -166,6 +242,10 @@ CHANGES: dict[str, tuple[Change, Reason]] = {
     "a window of a year": (_set("window.duration_ns", 365 * 86_400 * 10**9), Reason.COUNT),
     "a time before time": (_set("window.start_unix_ns", -1), Reason.COUNT),
     "a time after time": (_set("window.start_unix_ns", 2**63 - 1), Reason.COUNT),
+    "a bomb of findings": (_bomb_of_findings, Reason.EXPANSION),
+    "a bomb of containers": (_bomb_of_containers, Reason.EXPANSION),
+    "a bomb of one stack": (_bomb_of_stacks, Reason.EXPANSION),
+    "a bomb of many stacks": (_bomb_of_many_stacks, Reason.EXPANSION),
     "65 findings": (_many_findings, Reason.COUNT),
     "65 losses": (_many_losses, Reason.COUNT),
     "a container twice": (_twice, Reason.COUNT),

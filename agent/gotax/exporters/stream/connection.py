@@ -20,11 +20,14 @@ from gotax.errors import UserError
 from gotax.exporters.credentials import Credentials, Headers, read_headers, read_token
 from gotax.exporters.endpoint import Endpoint
 from gotax.exporters.grpcchannel import open_channel
+from gotax.wire.parsing import parsed
 from gotax.wire.v1 import ingest_pb2
 
 _METHOD = "/gotax.wire.v1.IngestService/Stream"
 _OPTIONS = (
     ("grpc.max_receive_message_length", 64 << 10),
+    ("grpc.max_metadata_size", 16 << 10),
+    ("grpc.compression_enabled_algorithms_bitset", 1),  # gRPC inflates without a bound
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
@@ -65,6 +68,16 @@ class Ended:
     refused_reason: str = ""
 
 
+MALFORMED = "malformed"
+"""The status of a stream whose collector answered something that is not of the wire."""
+FLOODED = "flooded"
+"""The same where it answered more than anything that was sent can explain."""
+_ANSWERS_WAITING_MAX = 256
+_ANSWERS_MAX, _ANSWERS_PER_REQUEST = 1000, 4
+_TEXT_MAX = 256
+_NUMBER_DIGITS_MAX = 15
+_READ_ERRORS = (ValueError, TypeError, AttributeError, UnicodeError, OverflowError, KeyError)
+
 Answer: TypeAlias = Welcome | Ack | Goodbye | Ended
 
 
@@ -77,7 +90,8 @@ class Arrival:
 
 
 class Connection:
-    """A channel with one stream. ``Arrival`` s go to ``arrivals``, an ``Ended`` is the last.
+    """A channel with one stream. ``Arrival`` s go to ``arrivals``, an ``Ended`` is the last,
+    whatever the collector answers.
 
     UserError where a certificate or the token cannot be read.
     """
@@ -92,13 +106,16 @@ class Connection:
         self._number = number
         self._arrivals = arrivals
         self._is_open = False  # something has come
+        self._sent = 0
         self._requests: SimpleQueue[ingest_pb2.StreamRequest | None] = SimpleQueue()
         self._channel = open_channel(endpoint, _OPTIONS)
         self.send(ingest_pb2.StreamRequest(hello=hello))
+        method: grpc.StreamStreamMultiCallable[ingest_pb2.StreamRequest, bytes]
         method = self._channel.stream_stream(
             _METHOD,
             request_serializer=ingest_pb2.StreamRequest.SerializeToString,
-            response_deserializer=ingest_pb2.StreamResponse.FromString,
+            # As bytes: gRPC ends a stream without a reason if they are no message.
+            response_deserializer=None,
         )
         self._call = method(
             self._iterate(), metadata=_metadata(endpoint.credentials), wait_for_ready=False
@@ -108,6 +125,7 @@ class Connection:
 
     def send(self, request: ingest_pb2.StreamRequest) -> None:
         """Does not wait; who calls it bounds how many are under way."""
+        self._sent += 1
         self._requests.put(request)
 
     def finish(self) -> None:
@@ -129,14 +147,37 @@ class Connection:
     def _read(self) -> None:
         ended = Ended("ok", "")
         try:
-            for response in self._call:
-                self._is_open = True
-                answer = _answer(response)
-                if answer is not None:
-                    self._arrivals.put(Arrival(self._number, answer))
+            ended = self._read_answers() or ended
         except grpc.RpcError as error:
             ended = _ended(error)
+        except _READ_ERRORS as error:
+            # Nothing above raises these. A stream without an end would be one that nobody reads.
+            ended = Ended(MALFORMED, f"the answers cannot be read ({type(error).__name__})")
         self._arrivals.put(Arrival(self._number, ended))
+
+    def _read_answers(self) -> Ended | None:
+        """Until the stream ends. What it was ended for, if the collector did not end it."""
+        has_welcome = False
+        for count, data in enumerate(self._call):
+            most = _ANSWERS_MAX + _ANSWERS_PER_REQUEST * self._sent
+            # The exporter takes them as fast as they come. What waits here is a flood.
+            if count > most or self._arrivals.qsize() >= _ANSWERS_WAITING_MAX:
+                self._call.cancel()
+                return Ended(FLOODED, "more answers than there can be")
+            response = parsed(ingest_pb2.StreamResponse, data)
+            if response is None:
+                self._call.cancel()
+                return Ended(MALFORMED, "an answer that is no message of the wire")
+            answer = _answer(response)
+            if answer is None:
+                continue
+            if isinstance(answer, Welcome):
+                if has_welcome:
+                    continue
+                has_welcome = True
+            self._is_open = True
+            self._arrivals.put(Arrival(self._number, answer))
+        return None
 
 
 def hello(agent: str, node: str, epoch: int) -> ingest_pb2.Hello:
@@ -156,20 +197,28 @@ def _answer(response: ingest_pb2.StreamResponse) -> Answer | None:
     kind = response.WhichOneof("message")
     if kind == "welcome":
         welcome = response.welcome
-        return Welcome(welcome.collector, welcome.reports_in_flight)
+        return Welcome(welcome.collector[:_TEXT_MAX], welcome.reports_in_flight)
     if kind == "ack":
         return Ack(response.ack.reports)
     return Goodbye() if kind == "goodbye" else None
 
 
 def _ended(error: Any) -> Ended:
-    """``error`` is the call itself: an RpcError that says more than the type does."""
-    trailing = {str(key): str(value) for key, value in error.trailing_metadata() or ()}
+    """``error`` is the call itself: an RpcError that says more than the type does.
+
+    Everything in it is the collector's: texts are cut off, and a number is one or it is not there.
+    """
+    trailing: dict[str, str] = {}
+    for key, value in error.trailing_metadata() or ():
+        if isinstance(key, str) and isinstance(value, str) and key.startswith("gotax-"):
+            trailing[key] = value[:_TEXT_MAX]
     report = trailing.get("gotax-refused-report", "")
+    is_number = len(report) <= _NUMBER_DIGITS_MAX and report.isascii() and report.isdigit()
+    code = error.code()
     return Ended(
-        status=error.code().name.lower().replace("_", "-"),
-        text=error.details() or "",
-        refused_report=int(report) if report.isascii() and report.isdigit() else None,
+        status=code.name.lower().replace("_", "-") if code is not None else "unknown",
+        text=str(error.details() or "")[:_TEXT_MAX],
+        refused_report=int(report) if is_number else None,
         refused_reason=trailing.get("gotax-refused-reason", ""),
     )
 

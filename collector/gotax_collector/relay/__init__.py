@@ -1,0 +1,1 @@
+"""Accepts connections within bounds, for gRPC and for the web page."""
