@@ -94,6 +94,7 @@ def _is_left_out(node: ast.AST, field: str) -> bool:
         field in ("annotation", "returns", "decorator_list", "format_spec", "bases")
         or isinstance(node, ast.Assert | ast.Import | ast.ImportFrom | ast.JoinedStr)
         or (isinstance(node, ast.ClassDef) and field == "keywords")
+        or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__")
     )
 
 

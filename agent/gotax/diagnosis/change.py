@@ -208,7 +208,6 @@ class ChangeWatch:
         if not past.is_successor or not past.now.is_enough(self._settings):
             return None
         if self._clock_s - past.born_s > self._settings.patience_s:
-            past.is_successor = False
             return None
         related = [other for other in self._pasts.values() if other.workload == past.workload]
         running = [other for other in related if other.seen_s == self._clock_s]

@@ -137,7 +137,7 @@ class Context:
             return Cost.UNDECIDED, None
         saving = self.saving(target)
         if saving is not None and cores:
-            wasted = min(1.0, max(0.0, saving.mid / cores)) * samples
+            wasted = min(1.0, saving.mid / cores) * samples
             threshold = thresholds.saving_share
             if saving.mid < thresholds.saving_cores * (thresholds.release if self.lenient else 1):
                 return Cost.LITTLE, saving

@@ -36,6 +36,9 @@ JUDGE_EVERY_S = 60.0
 """A container is judged in every window of its first minute, and then once a minute, because it is
 expensive."""
 
+_COSTS = (rules.COSTLY, rules.HARMLESS, rules.TOO_FEW_SAMPLES)
+"""Exactly one of these is true of a GOMAXPROCS above what fits."""
+
 
 @dataclass(slots=True)
 class _Kept:
@@ -62,7 +65,7 @@ class _Kept:
         self.holding.clear()
         self.released_s.clear()
         self.turning_s.clear()
-        self.verdict, self.verdict_s = None, 0.0
+        self.verdict = None
         self.total_s = self.unjudged_s = 0.0
 
     @property
@@ -79,7 +82,7 @@ class _Kept:
             self.holding[code] = replace(finding, held_s=finding.held_s + passed_s)
         self.recent.append(window)
         total_s = sum(s.duration_s for s in self.recent)
-        while len(self.recent) > 1 and total_s - self.recent[0].duration_s >= RECENT_S - 1:
+        while total_s - self.recent[0].duration_s >= RECENT_S - 1:
             oldest = self.recent.popleft()
             total_s -= oldest.duration_s
             if self.older and self.older[-1].duration_s + oldest.duration_s <= BLOCK_S:
@@ -120,10 +123,10 @@ class History:
         )
 
     def _judge(self, kept: _Kept, report: ContainerReport, duration_s: float, cpus: int) -> None:
-        recent = replace(self._context(kept, report, kept.recent), host_cpus=cpus)
+        recent = self._context(kept, report, kept.recent, cpus)
         long = recent
         if kept.older:
-            long = replace(self._context(kept, report, [*kept.older, *kept.recent]), host_cpus=cpus)
+            long = self._context(kept, report, [*kept.older, *kept.recent], cpus)
         _settle(kept, duration_s, recent, long)
         verdict = verdict_of(tuple(kept.holding.values()), long)
         if verdict is not kept.verdict:
@@ -163,12 +166,14 @@ class History:
                 return other.earlier_limit if other.limit_cores == limit else other.limit_cores
         return None
 
-    def _context(self, kept: _Kept, report: ContainerReport, sums: Iterable[WindowSum]) -> Context:
+    def _context(
+        self, kept: _Kept, report: ContainerReport, sums: Iterable[WindowSum], cpus: int
+    ) -> Context:
         total = sum(sums, start=NO_WINDOWS)
         return Context(
             report=_pooled(report, total, kept.main),
             duration_s=total.duration_s,
-            host_cpus=0,
+            host_cpus=cpus,
             thresholds=self._thresholds,
             peak_cores=total.peak_cores,
             earlier_limit=kept.earlier_limit,
@@ -197,7 +202,7 @@ def _settle(kept: _Kept, duration_s: float, recent: Context, long: Context) -> N
         proved = found.get(code)
         if before is not None:
             finding = proved or found_recently.get(code) or may_stay.get(code)
-            if finding is None and turning_s < _patience_s(code):
+            if finding is None and turning_s < DOUBT_S:
                 finding, turning[code] = before, turning_s
             elif finding and finding.severity is not before.severity and turning_s < DOUBT_S:
                 # A change of severity takes as long as a change of the finding.
@@ -213,6 +218,9 @@ def _settle(kept: _Kept, duration_s: float, recent: Context, long: Context) -> N
     if rules.HARMLESS in kept.holding and rules.TOO_FEW_SAMPLES in holding:
         # The low cost was proven earlier and has not been disproved.
         holding[rules.HARMLESS] = kept.holding[rules.HARMLESS]
+    if not any(code in holding for code in _COSTS):
+        # The previous one has ended: the one that is true now replaces it without a wait.
+        holding |= {code: found[code] for code in _COSTS if code in found}
     for code, excluded in rules.EXCLUDES.items():
         if code in holding:
             for weaker in excluded:
@@ -233,11 +241,6 @@ def _settle(kept: _Kept, duration_s: float, recent: Context, long: Context) -> N
     }
 
 
-def _patience_s(code: str) -> float:
-    """TOO_FEW_SAMPLES ends at once when there are enough samples."""
-    return 0.0 if code == rules.TOO_FEW_SAMPLES else DOUBT_S
-
-
 def _main(report: ContainerReport, kept: _Kept | None) -> Process:
     """The process that the verdict is about: the same as before, if it still runs and has a good
     part of the samples."""
@@ -246,7 +249,7 @@ def _main(report: ContainerReport, kept: _Kept | None) -> Process:
     samples = samples_of_processes(report)
     for process, own in zip(report.processes, samples, strict=True):
         if process_key(process) == kept.main:
-            is_minor = report.samples > 0 and own * 4 < samples[0] and report.samples >= 50
+            is_minor = own * 4 < samples[0] and report.samples >= 50
             return report.main_process if is_minor else process
     return report.main_process
 

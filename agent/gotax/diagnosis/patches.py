@@ -75,17 +75,15 @@ def _own_limit(container: Container, limit: CpuLimit) -> float | None:
     name = container.container_id
     if name is not None and name in container.cgroup:
         # The process may be in a cgroup below the container's own.
-        at = (limit.limit_cgroup or "").rsplit("/", 1)[-1]
+        at = (limit.limit_cgroup or "").rpartition("/")[2]
         if name in at:
             return limit.limit_cores
-        is_leaf = name in container.cgroup.rsplit("/", 1)[-1]
+        is_leaf = name in container.cgroup.rpartition("/")[2]
         return limit.leaf_limit_cores if is_leaf else None
     return limit.leaf_limit_cores
 
 
-def kubernetes_patch(
-    value: int | None, replaces: bool = False, pod: PodContainer | None = None
-) -> str:
+def kubernetes_patch(value: int | None, replaces: bool, pod: PodContainer | None) -> str:
     """A strategic merge patch of a Deployment, StatefulSet, DaemonSet or CronJob.
 
     ``value`` None: take the value from the container's CPU limit by the downward API.
@@ -181,7 +179,7 @@ def engine_patch(runtime: str | None, value: int) -> str:
 
 def quadlet_patch(unit: str, value: int) -> str:
     """For a container that podman runs as a service. The service's own environment is podman's."""
-    name = _line(unit.rsplit("/", 1)[-1].removesuffix(".service"))
+    name = _line(unit.rpartition("/")[2].removesuffix(".service"))
     return (
         f"# in {name}.container (Quadlet), then systemctl daemon-reload and systemctl restart"
         f" {name}.service;\n"
@@ -203,7 +201,7 @@ def _is_manager(unit: str) -> bool:
 
 
 def _unit_patch(container: Container, unit: str, value: int, may_be_set: bool) -> str:
-    name = _line(unit.rsplit("/", 1)[-1])
+    name = _line(unit.rpartition("/")[2])
     plain = f"GOMAXPROCS={value}\n"
     if _BY_SYSTEMD_RUN.fullmatch(name):
         option = "--scope " if name.endswith(".scope") else ""
@@ -217,7 +215,7 @@ def _unit_patch(container: Container, unit: str, value: int, may_be_set: bool) -
     return systemd_patch(name, value, is_users, may_be_set)
 
 
-def systemd_patch(name: str, value: int, is_users: bool = False, may_be_set: bool = True) -> str:
+def systemd_patch(name: str, value: int, is_users: bool, may_be_set: bool) -> str:
     """A drop-in (systemd.unit(5)). Its first line is its path.
 
     ``is_users``: a unit of a user's own manager. The last Environment= counts. Drop-ins come after

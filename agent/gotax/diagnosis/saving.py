@@ -243,7 +243,7 @@ def predict_saving(
     if is_saturated:
         # More work may be waiting: then it does more work and uses as much CPU as before.
         low = min(low, 0.0)
-    load = _Load(cores, mid, room, min(host_cpus, cpus), is_saturated)
+    load = _Load(value, cores, mid, room, min(host_cpus, cpus), is_saturated)
     way = "one" if target == 1 else "several"
     cautions = _cautions(report, target, load)
     return Saving(low, mid, high, _sources(situation, way, mid), cautions)
@@ -266,6 +266,7 @@ def _sources(situation: Situation, way: str, mid: float) -> tuple[SavingSource, 
 
 @dataclass(frozen=True, slots=True)
 class _Load:
+    value: int  # GOMAXPROCS
     cores: float
     saved: float
     room: float  # cores it may use now, with its limit
@@ -275,9 +276,6 @@ class _Load:
 
 def _cautions(report: ContainerReport, target: int, load: _Load) -> tuple[str, ...]:
     """Sentences: where the change could hurt, and how to check."""
-    gomaxprocs = report.main_process.gomaxprocs
-    if gomaxprocs is None or gomaxprocs.value is None or gomaxprocs.value <= target:
-        return ()
     found = []
     after = load.cores - load.saved
     if load.is_saturated:
@@ -303,7 +301,7 @@ def _cautions(report: ContainerReport, target: int, load: _Load) -> tuple[str, .
         if load.cpus >= 2:
             caution += " If tail latency matters, use GOMAXPROCS=2."
         found.append(caution)
-    if gomaxprocs.value <= 2 * target:
+    if load.value <= 2 * target:
         found.append("GOMAXPROCS is already close to what fits: measure before and after.")
     return tuple(found)
 

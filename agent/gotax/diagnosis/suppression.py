@@ -81,19 +81,18 @@ def names(report: ContainerReport) -> list[str]:
 def matches(pattern: str, name: str) -> bool:
     """Matches the whole name; * is any text, ? is one character."""
     # Not a regular expression: a hostile pattern could take forever.
-    at = star = 0
-    back = -1
-    i = 0
+    at = star = i = 0
+    back: int | None = None  # where the pattern goes on after its last *
     while i < len(name):
         if at < len(pattern) and pattern[at] == "*":
-            star, back = i, at
             at += 1
+            star, back = i, at
         elif at < len(pattern) and pattern[at] in ("?", name[i]):
             at += 1
             i += 1
-        elif back >= 0:
+        elif back is not None:
             star += 1
-            at, i = back + 1, star
+            at, i = back, star
         else:
             return False
     return not pattern[at:].strip("*")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from gotax.diagnosis.advice import advise
+from gotax.diagnosis.advice import advise, set_variable
 from gotax.diagnosis.context import Context
 from gotax.findings import Cause
 from gotax.process import Automaxprocs, Binding, CpuLimit, Gomaxprocs, Origin, Otherwise
@@ -43,7 +43,11 @@ def says(seen: Context, cause: Cause) -> str:
             "Set GOMAXPROCS to 1 in the environment, and check again: how a fork",
         ),
         (CALLED, Cause.CALL, "Set GOMAXPROCS to 1 in the environment, and check again: many"),
-        (replace(CALLED, variable=4), Cause.CALL, "Let the call of runtime.GOMAXPROCS set 1, or"),
+        (
+            replace(CALLED, variable=4),
+            Cause.CALL,
+            "Let the call of runtime.GOMAXPROCS set 1, or remove the call and set the variable to",
+        ),
         (
             replace(CALLED, variable=4, expected=1),
             Cause.CALL,
@@ -114,6 +118,7 @@ def test_another_way_is_offered_if_it_leads_to_a_value_that_fits(
 def test_useless_ways_are_not_offered(cause: Cause, otherwise: dict[str, int], way: str) -> None:
     """For another cause, or beside a better way."""
     assert way not in says(of(COUNTED, **otherwise), cause)
+    assert "Or build with" not in says(of(COUNTED), cause)
 
 
 def test_a_new_go_line_can_be_replaced_by_godebug() -> None:
@@ -185,3 +190,30 @@ def test_the_variable_with_a_call_in_the_program() -> None:
     plain = says(of(replace(CALLED, expected=1)), Cause.CALL)
     assert "remove it from the program (then it has 1 here), or let it set 1." in plain
     assert "(then it has" not in says(of(CALLED), Cause.CALL)
+
+
+def test_the_note_of_a_patch_is_said() -> None:
+    """After the ways; without a limit nothing is rounded."""
+    seen = context(limit=CpuLimit(1.0, "/kubepods/pod1/c", 1.0), container=CONTAINER)
+    assert says(seen, Cause.ENVIRONMENT).endswith("so both change together.")
+    free = context(8, 2, limit=CpuLimit(), container=CONTAINER, bound_by=(Binding.CPUSET,))
+    assert says(free, Cause.ENVIRONMENT).endswith("the number of CPUs of the node.")
+
+
+@pytest.mark.parametrize(
+    ("found", "may_be_set"),
+    [
+        (COUNTED, False),
+        (replace(COUNTED, variable_is_set=None), True),
+        (replace(COUNTED, variable_is_set=True), True),
+        (None, True),
+    ],
+)
+def test_a_variable_may_be_set_where_its_absence_was_not_read(
+    found: Gomaxprocs | None, may_be_set: bool
+) -> None:
+    """Then a drop-in warns of an EnvironmentFile."""
+    seen = context(container=replace(BARE, unit="web.service", cgroup="/web.service"))
+    process = replace(seen.report.main_process, gomaxprocs=found)
+    seen = replace(seen, report=replace(seen.report, processes=(process,)))
+    assert ("EnvironmentFile" in set_variable(seen, 2).text) is may_be_set

@@ -188,3 +188,9 @@ def test_every_cause_has_a_sentence() -> None:
     """No two causes share one."""
     assert set(SENTENCES) == set(Cause)
     assert len(set(SENTENCES.values())) == len(Cause)
+
+
+def test_a_quota_without_a_limit_is_no_amount() -> None:
+    """What was read may contradict itself: there is a sentence all the same."""
+    seen = context(8, 2, limit=CpuLimit(), bound_by=(Binding.QUOTA,))
+    assert long_bound(seen) == "there is no CPU limit, and a host of 2 CPUs fits 2"

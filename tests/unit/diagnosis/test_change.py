@@ -10,7 +10,7 @@ import pytest
 from gotax.comparison import Change
 from gotax.diagnosis import change
 from gotax.diagnosis.change import ChangeWatch, Settings
-from gotax.findings import Verdict
+from gotax.findings import Confidence, Finding, Remedy, Saving, Severity, Verdict
 from gotax.process import (
     Container,
     CpuLimit,
@@ -19,7 +19,9 @@ from gotax.process import (
     Gomaxprocs,
     Module,
     Origin,
+    PodContainer,
     Process,
+    Workload,
 )
 from gotax.profile import CATEGORY_COUNT, Category, Profile
 from gotax.window import ContainerReport, SampleCount, Window
@@ -230,6 +232,7 @@ def test_containers_and_changes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> 
             changes = watch.observe(window([Interval(value, name=name) for name in crowd], number))
             assert len(changes) <= 3
     assert len(changes) == 3
+    assert len(watch) == 5
 
 
 def test_a_comparison_is_shown_for_an_hour() -> None:
@@ -336,3 +339,302 @@ def test_a_rollout_that_takes_too_long_is_not_compared() -> None:
     assert follow(late) == []
     soon = [[pod("a", 192)]] * 10 + both * 50 + [[pod("b", 1)]] * 10
     assert len(follow(soon)) == 1
+
+
+def test_settings_of_a_long_settling_time_in_numbers() -> None:
+    """Twice the time is kept, and four times is waited."""
+    assert Settings.settling(600.0) == replace(
+        Settings(), settle_s=600.0, memory_s=1200.0, patience_s=2400.0
+    )
+
+
+@pytest.mark.parametrize(("windows", "kept"), [(10, 10), (11, 11), (20, 20), (21, 11), (30, 20)])
+def test_the_memory_is_of_two_halves(windows: int, kept: int) -> None:
+    """Of 150 s, ten windows, each: when both are full the older one goes as a whole."""
+    ((_, found),) = follow([[Interval(192)]] * (1 + windows) + [[Interval(1)]] * 10)
+    assert found.comparison.before.duration_s == kept * WINDOW_S
+
+
+def test_fifty_samples_are_enough() -> None:
+    """Five windows of ten after the first two, the second of which may still be a warm-up."""
+    ((number, found),) = follow([[Interval(192)]] * 8 + [[Interval(1, 0, 10)]] * 10)
+    assert (number, found.comparison.after.samples) == (8 + 1 + 5, 50)
+    assert isinstance(found.unix_ns, int)
+
+
+def test_by_default_a_value_settles_in_a_minute_and_a_half() -> None:
+    """Six windows; of the time before, the last five minutes are kept; 49 samples are too few."""
+    watch = [[Interval(192)]] * 21 + [[Interval(1)]] * 10
+    ((number, found),) = follow(watch, Settings())
+    assert number == 21 + 1 + 6
+    assert found.comparison.before.duration_s == 300.0
+    few = [Interval(1, 0, user) for user in (0, 0, 9, 10, 10, 10, 10, 0, 1, 0)]
+    ((number, found),) = follow([[Interval(192)]] * 8 + [[seen] for seen in few], Settings())
+    assert (number, found.comparison.after.samples) == (8 + 8, 50)
+
+
+def test_a_thousand_containers_are_followed_and_a_hundred_changes_are_shown() -> None:
+    """Of 1001 the first is forgotten; of 101 changes the oldest."""
+    watch = ChangeWatch(SETTLE)
+    watch.observe(window([Interval(1, name=f"web-{i}") for i in range(1001)]))
+    assert len(watch) == 1000
+    watch = ChangeWatch(SETTLE)
+    for number in range(13):
+        value = 192 if number < 6 else 1
+        changes = watch.observe(
+            window([Interval(value, name=f"web-{i}") for i in range(101)], number)
+        )
+    assert len(changes) == 100
+
+
+def test_changes_are_listed_newest_first() -> None:
+    """64, 8 and 1 after one another."""
+    watch = ChangeWatch(SETTLE)
+    values = [value for value in (192, 64, 8, 1) for _ in range(8)]
+    for number, value in enumerate(values):
+        changes = watch.observe(window([Interval(value)], number))
+    assert [each.comparison.after.gomaxprocs for each in changes] == [1, 8, 64]
+
+
+def test_what_cannot_be_read_is_no_other_value() -> None:
+    """However long, and whatever is missing: the number, or all of it."""
+    watch = ChangeWatch(SETTLE)
+    for number in range(8):
+        watch.observe(window([Interval(192)], number))
+    for number in range(8, 30):
+        unread = Interval(None).report()
+        if number % 2:
+            process = replace(unread.main_process, gomaxprocs=None)
+            unread = replace(unread, processes=(process,))
+        assert watch.observe(replace(window((), number), reports=(unread,))) == ()
+
+
+def beside(found: Gomaxprocs | None, program: str = "example.com/web") -> ContainerReport:
+    """192 Ps, and another process."""
+    report = Interval(192).report()
+    build = GoBuild("go1.24.1", Module(program, "v1"), program)
+    other = replace(report.main_process, pid=8, build=build, gomaxprocs=found)
+    return replace(report, processes=(report.main_process, other))
+
+
+@pytest.mark.parametrize(
+    ("mixed", "left_out"),
+    [
+        (beside(Gomaxprocs(64, Origin.ENVIRONMENT, 1)), 2),  # the window, and the one after it
+        (beside(Gomaxprocs(192, Origin.ENVIRONMENT, 1)), 0),
+        (beside(Gomaxprocs(None, Origin.UNKNOWN, 1)), 0),  # unreadable is no other value
+        (beside(None), 0),
+        (beside(Gomaxprocs(64, Origin.ENVIRONMENT, 1), "example.com/sidecar"), 0),
+    ],
+)
+def test_a_window_with_two_values_of_one_program_is_mixed(
+    mixed: ContainerReport, left_out: int
+) -> None:
+    """It restarted within the window, and may warm up in the next one."""
+    watch = ChangeWatch(SETTLE)
+    changes: tuple[Change, ...] = ()
+    for number in range(20):
+        report = mixed if number == 5 else Interval(192 if number < 10 else 1).report()
+        changes = watch.observe(replace(window((), number), reports=(report,)))
+    (found,) = changes
+    assert found.comparison.before.duration_s == (9 - left_out) * WINDOW_S
+
+
+@pytest.mark.parametrize(
+    ("pid", "program", "both", "count"),
+    [
+        (7, "example.com/web", False, 1),
+        (9, "example.com/web", False, 0),  # another process
+        (7, "example.com/job", False, 0),  # it has started another program
+        (7, "example.com/web", True, 0),  # the container of before is still there
+    ],
+)
+def test_a_process_takes_its_past_into_its_new_group(
+    pid: int, program: str, both: bool, count: int
+) -> None:
+    """The same process of the same program, from a group that has ended."""
+
+    def part(seen: Interval, nested: str, pid: int = 7) -> ContainerReport:
+        report = seen.report()
+        key = f"/x.service/{nested}"
+        container = Container(key, key, "/x.service", unit="x.service", nested=nested)
+        process = replace(report.main_process, container=container, pid=pid)
+        return replace(report, container=container, processes=(process,))
+
+    watch = ChangeWatch(SETTLE)
+    before, after = part(Interval(8), ""), part(Interval(2, program=program), "1", pid)
+    for number in range(20):
+        reports = (before,) if number < 8 else (before, after) if both else (after,)
+        changes = watch.observe(replace(window((), number), reports=reports))
+    assert len(changes) == count
+
+
+def test_a_third_value_takes_its_own_time() -> None:
+    """192, briefly 8, then 1 from window 11: its first two windows do not count."""
+    windows = [[Interval(192)]] * 8 + [[Interval(8)]] * 3 + [[Interval(1)]] * 8
+    ((number, _),) = follow(windows)
+    assert number == 11 + 1 + 4
+
+
+@pytest.mark.parametrize(("idle", "count"), [(60, 1), (61, 0)])
+def test_samples_are_waited_for_until_patience_ends(idle: int, count: int) -> None:
+    """15 minutes after the change they still count."""
+    windows = [[Interval(192)]] * 8 + [[Interval(1, 0, 0)]] * idle + [[Interval(1, 0, 60)]] * 3
+    found = follow(windows)
+    assert [number for number, _ in found] == [8 + idle] * count
+
+
+def test_a_rollout_is_compared_once_the_new_container_has_settled() -> None:
+    """Its first window is of its start; four more make the 60 s."""
+    ((number, _),) = follow([[pod("a", 192)]] * 10 + [[pod("b", 1)]] * 20)
+    assert number == 10 + 4
+
+
+@pytest.mark.parametrize(("together", "count"), [(60, 1), (61, 0)])
+def test_the_end_of_the_old_container_is_waited_for_until_patience_ends(
+    together: int, count: int
+) -> None:
+    """15 minutes after the new one was seen first, it still is a rollout."""
+    both = [pod("a", 192), pod("b", 1)]
+    windows = [[pod("a", 192)]] * 10 + [both] * together + [[pod("b", 1)]] * 10
+    assert [number for number, _ in follow(windows)] == [10 + together] * count
+
+
+def test_what_runs_on_is_no_part_of_a_rollout() -> None:
+    """``c`` of the same program has a third value, before and after ``a`` makes room for ``b``."""
+    windows = [[pod("a", 192), pod("c", 64)]] * 10 + [[pod("b", 1), pod("c", 64)]] * 20
+    ((_, found),) = follow(windows)
+    sides = found.comparison.before, found.comparison.after
+    assert [side.gomaxprocs for side in sides] == [192, 1]
+    assert sides[1].duration_s == 4 * WINDOW_S
+
+
+def test_a_container_succeeds_no_unit() -> None:
+    """A unit of the program ends, and a container of it starts: two things."""
+    assert follow([[Interval(192, name="one.service")]] * 10 + [[pod("b", 1)]] * 20) == []
+
+
+def test_what_hardly_ran_has_no_successor() -> None:
+    """Two windows of ``a`` are nothing to compare with."""
+    assert follow([[pod("a", 192)]] * 2 + [[pod("b", 1)]] * 20) == []
+
+
+def test_a_successor_succeeds_once() -> None:
+    """``b`` has replaced ``a``; that ``e`` ends later is another story."""
+    windows = [[pod("a", 192), pod("e", 64)]] * 10 + [[pod("b", 1), pod("e", 64)]] * 10
+    ((_, found),) = follow([*windows, *[[pod("b", 1)]] * 20])
+    assert found.comparison.before.gomaxprocs == 192
+
+
+def of_deployment(name: str, deployment: str, value: int) -> ContainerReport:
+    report = pod(name, value).report()
+    labels = PodContainer(
+        "shop", name, "web", name, "node", "web:1", name, Workload("Deployment", deployment)
+    )
+    container = replace(report.container, pod=labels)
+    processes = tuple(replace(process, container=container) for process in report.processes)
+    return replace(report, container=container, processes=processes)
+
+
+@pytest.mark.parametrize(("deployment", "matched"), [("api", ["workload"]), ("batch", [])])
+def test_a_rollout_is_within_one_deployment(deployment: str, matched: list[str]) -> None:
+    """Two deployments of one program are two workloads, where Kubernetes says so."""
+    watch = ChangeWatch(SETTLE)
+    old, new = of_deployment("a", "api", 192), of_deployment("b", deployment, 1)
+    for number in range(30):
+        report = old if number < 10 else new
+        changes = watch.observe(replace(window((), number), reports=(report,)))
+    assert [change.comparison.matched_by for change in changes] == matched
+
+
+@pytest.mark.parametrize(("away", "known"), [(60, 1), (61, 0)])
+def test_an_ended_container_is_remembered_until_patience_ends(away: int, known: int) -> None:
+    """15 minutes after its last window it still is."""
+    watch = ChangeWatch(SETTLE)
+    watch.observe(window([Interval(1)]))
+    for number in range(away):
+        watch.observe(window([], number + 1))
+    assert len(watch) == known
+
+
+@pytest.mark.parametrize(
+    ("build", "program"),
+    [
+        (None, "web"),
+        (GoBuild("go1.24.1", Module("example.com/m", "v1"), "example.com/m/cmd/web"), "cmd/web"),
+        (GoBuild("go1.24.1", Module("example.com/m", "v1"), ""), "example.com/m"),
+        (GoBuild("go1.24.1"), "web"),
+    ],
+)
+def test_a_program_has_the_name_of_its_package(build: GoBuild | None, program: str) -> None:
+    """Else that of its module, else its command."""
+    process = replace(Interval(1).report().main_process, build=build)
+    assert change.program_of(process).endswith(program)
+    assert (change.program_of(process) == "web") is (program == "web")
+
+
+def test_a_program_without_build_information_is_compared() -> None:
+    """By its command; its versions are unknown."""
+    watch = ChangeWatch(SETTLE)
+    for number in range(20):
+        report = Interval(192 if number < 10 else 1).report()
+        process = replace(report.main_process, build=None)
+        report = replace(report, processes=(process,))
+        changes = watch.observe(replace(window((), number), reports=(report,)))
+    (found,) = changes
+    assert found.comparison.before.go_version == ""
+
+
+def with_saving(seen: Interval, *mids: float) -> ContainerReport:
+    """With a finding for each."""
+    findings = tuple(
+        Finding(
+            "GT001",
+            "",
+            Severity.INFO,
+            Confidence.LOW,
+            (),
+            Remedy(""),
+            Saving(mid - 0.01, mid, mid + 0.01),
+        )
+        for mid in mids
+    )
+    return replace(seen.report(), findings=findings)
+
+
+def test_the_prediction_of_before_is_kept() -> None:
+    """The largest of the last window that had one; that of the time after does not count."""
+    watch = ChangeWatch(SETTLE)
+    reports = [with_saving(Interval(192), 0.5)] * 4 + [with_saving(Interval(192), 0.1, 0.3, 0.2)]
+    reports += [with_saving(Interval(192))] * 4 + [with_saving(Interval(1), 0.7)] * 8
+    for number, report in enumerate(reports):
+        changes = watch.observe(replace(window((), number), reports=(report,)))
+    (found,) = changes
+    assert found.comparison.predicted == Saving(0.3 - 0.01, 0.3, 0.3 + 0.01)
+
+
+def test_several_containers_have_the_name_and_the_prediction_of_the_last() -> None:
+    """Of those that have one: ``c`` of three has none,."""
+    watch = ChangeWatch(SETTLE)
+    old = [with_saving(pod("a", 192), 0.1), with_saving(pod("b", 192), 0.2)]
+    old.append(with_saving(pod("c", 192)))
+    for number in range(24):
+        now = old if number < 10 else [pod("d", 1).report()]
+        changes = watch.observe(replace(window((), number), reports=tuple(now)))
+    (found,) = changes
+    assert found.comparison.name == "c"
+    assert found.comparison.predicted == Saving(0.2 - 0.01, 0.2, 0.2 + 0.01)
+
+
+def test_a_new_version_of_the_program_is_a_caveat() -> None:
+    """From v1 to v2, in the same change."""
+    watch = ChangeWatch(SETTLE)
+    for number in range(20):
+        report = Interval(192 if number < 10 else 1).report()
+        if number >= 10:
+            build = GoBuild("go1.24.1", Module("example.com/web", "v2"), "example.com/web")
+            process = replace(report.main_process, build=build)
+            report = replace(report, processes=(process,))
+        changes = watch.observe(replace(window((), number), reports=(report,)))
+    (found,) = changes
+    assert any("version changed too, v1 to v2" in caveat for caveat in found.comparison.caveats)

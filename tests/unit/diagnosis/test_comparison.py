@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from gotax.comparison import Observation, Outcome, Work
-from gotax.confidence import difference, mean_reach, student
+from gotax.confidence import difference, interval, mean_reach, student
 from gotax.diagnosis.comparison import Matching, Pair, Subject, compare, match
 from gotax.findings import Saving
 from gotax.process import CpuUsage
@@ -206,6 +206,9 @@ def test_predicted_and_realised_saving(
 ) -> None:
     """0.2 cores were saved; a prediction for another GOMAXPROCS is not judged."""
     assert compare(pair(BEFORE, after, predicted)).outcome is outcome
+    if after.gomaxprocs is None:
+        unknown = replace(BEFORE, recommended=None)
+        assert compare(pair(unknown, after, predicted)).outcome is outcome
 
 
 @pytest.mark.parametrize(
@@ -219,7 +222,8 @@ def test_predicted_and_realised_saving(
 )
 def test_other_changes_are_caveats(changes: dict[str, object], words: str) -> None:
     """One caveat for each, and none without other changes."""
-    assert not any(words in text for text in compare(pair(BEFORE, AFTER)).caveats)
+    usual = compare(pair(BEFORE, AFTER)).caveats
+    assert not any(words in text or "changed too" in text for text in usual)
     found = compare(pair(BEFORE, replace(AFTER, **changes)))  # type: ignore[arg-type]
     assert any(words in text for text in found.caveats)
 
@@ -306,3 +310,160 @@ def test_shares_of_groups_add_up(
     of_runtime = [delta for group, delta in found.shares if group in RUNTIME_GROUPS]
     assert found.runtime.change == pytest.approx(sum(delta.change for delta in of_runtime))
     assert found.saving.value == pytest.approx(cores - later, abs=1e-6)
+
+
+def test_a_container_answers_to_each_of_its_names() -> None:
+    """And to the beginning of its ID; not to parts of the others, nor to nothing."""
+    found = Subject(
+        "web",
+        "/shop/web",
+        BEFORE,
+        "0123abcd",
+        "web.service",
+        "example.com/web",
+        "v1",
+        ("w", "serve"),
+    )
+    for name in ("web", "/shop/web", "web.service", "example.com/web", "w", "serve", "0123", "0"):
+        assert found.answers_to(name), name
+    for name in ("", "we", "/shop", "v1", "123", "0123abcde"):
+        assert not found.answers_to(name), name
+    assert not replace(found, container_id=None).answers_to("0123")
+
+
+def test_a_subject_that_is_matched_is_not_matched_again() -> None:
+    """By its place first: the one of the same name elsewhere has none left."""
+    before = [subject("a", cgroup="/x"), subject("b", cgroup="/y")]
+    after = [subject("b", cgroup="/x"), subject("c", cgroup="/z")]
+    found = match(before, after)
+    assert matched(found) == {("a", "b", "cgroup"), ("b", "c", "program")}
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 1), (2, 3)])
+def test_unmatched_says_how_many_there_are(before: int, after: int) -> None:
+    """On the side with more."""
+    found = match(
+        [subject(f"old-{n}") for n in range(before)], [subject(f"new-{n}") for n in range(after)]
+    )
+    assert found.pairs == ()
+    assert [side for side, _, _ in found.unmatched] == ["before"] * before + ["after"] * after
+    assert all(why.startswith("3 containers run") for _, _, why in found.unmatched)
+
+
+def test_intervals_at_the_work_of_before() -> None:
+    """0.3 cores for half the work are 0.6, and their deviation is twice as large."""
+    before, after = varied(0.01)
+    found = compare(pair(before, after), Work(1000.0, 500.0))
+    reach = mean_reach((8, 0.01), (8, 0.04))
+    assert reach is not None
+    assert (found.saving.low, found.saving.high) == pytest.approx((-0.1 - reach, -0.1 + reach))
+    per_unit = mean_reach((8, 0.01 / 1000**2), (8, 0.01 / 500**2))
+    assert found.cpu_per_unit is not None
+    assert per_unit is not None
+    assert found.cpu_per_unit.low == pytest.approx(1e-4 - per_unit)
+    assert found.cpu_per_unit.high == pytest.approx(1e-4 + per_unit)
+    plain = mean_reach((8, 0.01), (8, 0.01))
+    assert plain is not None
+    assert (found.cores.low, found.cores.high) == pytest.approx((-0.2 - plain, -0.2 + plain))
+    assert (found.work, compare(pair(before, after)).cpu_per_unit) == (Work(1000.0, 500.0), None)
+
+
+@pytest.mark.parametrize("predicted", [Saving(0.25, 0.3, 0.35), Saving(0.15, 0.2, 0.25)])
+def test_the_ends_of_a_range_are_within_it(predicted: Saving) -> None:
+    """A quarter of a core, exactly."""
+    before, after = seen(0.5), seen(0.25, gomaxprocs=1)
+    assert compare(pair(before, after, predicted)).outcome is Outcome.WITHIN
+
+
+@pytest.mark.parametrize(
+    ("blocks", "one_window"), [((1, 1), True), ((2, 1), True), ((1, 2), True), ((2, 2), False)]
+)
+def test_two_windows_on_both_sides_show_how_the_cpu_varies(
+    blocks: tuple[int, int], one_window: bool
+) -> None:
+    """One of these two caveats is always there."""
+    before, after = (
+        replace(side, blocks=n, cores_variance=0.01)
+        for side, n in zip((BEFORE, AFTER), blocks, strict=True)
+    )
+    found = compare(pair(before, after))
+    assert any("one window on a side" in text for text in found.caveats) is one_window
+    assert any("the interval of CPU covers" in text for text in found.caveats) is not one_window
+    assert (found.cores.low is None) is one_window
+
+
+@pytest.mark.parametrize(("count", "few"), [(49, True), (50, False)])
+def test_few_samples_are_those_of_a_verdict(count: int, few: bool) -> None:
+    """On either side."""
+    less = replace(AFTER, category_samples=samples_of(0, count))
+    for sides in ((BEFORE, less), (replace(less, gomaxprocs=192), AFTER)):
+        caveats = compare(pair(*sides)).caveats
+        assert any(f"{count} samples on one side" in text for text in caveats) is few
+
+
+def test_versions_that_changed_are_named() -> None:
+    """Of the program too; what was not known is unknown."""
+    old = replace(subject(), observation=replace(BEFORE, go_version=""), version="v1")
+    new = replace(subject(), observation=AFTER, version="v2")
+    caveats = compare(Pair(old, new, "cgroup")).caveats
+    assert any(text.startswith("the program's version changed too, v1 to v2") for text in caveats)
+    assert any(text.startswith("Go changed too, unknown to go1.26.8") for text in caveats)
+    back = compare(Pair(new, old, "cgroup")).caveats
+    assert any(text.startswith("Go changed too, go1.26.8 to unknown") for text in back)
+
+
+def test_without_samples_shares_are_nothing() -> None:
+    """And any change of them is possible; a category without samples is not listed."""
+    none = replace(BEFORE, category_samples=samples_of(0, 0))
+    found = compare(pair(none, none))
+    assert (found.runtime.before, found.runtime.after) == (0.0, 0.0)
+    assert (found.runtime.low, found.runtime.high) == (-1.0, 1.0)
+    assert found.categories == ()
+    half = compare(pair(none, AFTER))
+    assert [category for category, _ in half.categories] == [
+        Category.USER,
+        Category.SCHED_FIND_WORK,
+    ]
+
+
+def test_the_expansion_of_student_begins_above_thirty() -> None:
+    """Up to there the table; the numbers at 40 and 120 are those of printed tables."""
+    assert student(1.0) == 12.706
+    assert student(40) == pytest.approx(2.021, abs=1.5e-3)
+    assert student(120) == pytest.approx(1.980, abs=1e-3)
+    assert student(31) == pytest.approx(2.040, abs=3e-3)
+    assert [student(31), student(40)] == pytest.approx([1.96 + 2.4 / 31, 2.02], abs=1e-9)
+
+
+def test_the_interval_is_of_two_standard_errors_and_its_freedom_is_welchs() -> None:
+    """Of unequal variances, by hand: 0.04 / 4 and 0.01 / 9; 3.82 degrees of freedom count as 3."""
+    a, b = 0.04 / 4, 0.01 / 9
+    freedom = (a + b) ** 2 / (a * a / 3 + b * b / 8)
+    assert int(freedom) == 3
+    assert mean_reach((4, 0.04), (9, 0.01)) == pytest.approx(3.182 * math.sqrt(a + b))
+    assert mean_reach((2, 1.0), (2, 0.0)) == pytest.approx(12.706 * math.sqrt(0.5))
+    assert mean_reach((2, 0.0), (2, 0.0)) == 0.0
+
+
+def test_nothing_after_says_no_more_than_nothing_before() -> None:
+    """Half of 100, and then anything: down by at most its high end, up by what is left above its
+    low end."""
+    low, high = interval(50, 100)
+    assert difference((50, 100), (0, 0)) == (-high, 1 - low)
+    assert difference((0, 0), (50, 100)) == (low - 1, high)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "ends"),
+    [
+        ((0, 1), (1, 1), (1 - 0.7935 * 2**0.5, 1.0)),
+        ((1, 1), (0, 1), (-1.0, 0.7935 * 2**0.5 - 1)),
+        ((0, 1), (10, 10), (1 - math.hypot(0.2775, 0.7935), 1.0)),
+        ((10, 10), (0, 1), (-1.0, math.hypot(0.2775, 0.7935) - 1)),
+    ],
+)
+def test_one_sample_is_something(
+    before: tuple[int, int], after: tuple[int, int], ends: tuple[float, float]
+) -> None:
+    """By hand, from Wilson's 0 to 0.7935 for none of one, and 0 to 0.2775 for none of ten."""
+    assert difference(before, after) == pytest.approx(ends, abs=2e-4)

@@ -122,7 +122,60 @@ def test_a_very_small_saving_is_little(
 ) -> None:
     """Less than half a hundredth of a core (5 mCPU); an earlier finding stays from 3 mCPU."""
     found = with_saving(context(cpu_ns=10**8, USER=1000), mid, monkeypatch)
-    assert replace(found, lenient=lenient).cost(1)[0] is cost
+    assert replace(found, lenient=lenient).cost(1) == (cost, Saving(mid - 0.1, mid, mid + 0.1))
+
+
+def test_all_that_it_uses_is_the_most_that_it_can_save(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prediction of 2 cores for one in use is 100 % of it: a threshold of 90 % is reached."""
+    found = with_saving(context(cpu_ns=10 * 10**9, USER=1000), 2.0, monkeypatch)
+    strict = replace(found, thresholds=replace(USUAL, saving_share=0.9))
+    assert strict.cost(1)[0] is Cost.PROVEN
+
+
+@pytest.mark.parametrize("cpu_ns", [None, 0])
+def test_without_cpu_time_the_share_of_the_runtime_decides(
+    cpu_ns: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing can be a share of it: the prediction does not count."""
+    seen = context(cpu_ns=cpu_ns, SCHED_FIND_WORK=900, USER=100)
+    assert with_saving(seen, 0.0, monkeypatch).cost(1)[0] is Cost.PROVEN
+
+
+def test_an_earlier_finding_of_few_samples_is_judged_without_a_prediction() -> None:
+    """10 samples predict nothing; half of them in the scheduler do not disprove the cost."""
+    few = replace(context(cpu_ns=10**9, SCHED_FIND_WORK=5, USER=5), lenient=True)
+    assert few.cost(1) == (Cost.PROVEN, None)
+
+
+def test_a_cost_is_little_only_below_the_edge() -> None:
+    """One sample of one: the interval ends at 1, and one and a half times two thirds is 1."""
+    edge = replace(USUAL, min_samples=1, runtime_share=2 / 3)
+    found = replace(context(SCHED_FIND_WORK=1), thresholds=edge)
+    assert found.cost(1)[0] is Cost.UNDECIDED
+
+
+def test_an_edge_that_is_met_is_reached() -> None:
+    """Of nothing the interval is 0 to 1: a threshold of 0 is proven, one of 1 is not disproved."""
+    assert context().reaches(0, 0, 0.0)
+    assert not context().reaches(0, 0, 0.01)
+    half = replace(context(), thresholds=replace(USUAL, release=0.5), lenient=True)
+    assert half.reaches(0, 0, 2.0)
+    assert not half.reaches(0, 0, 2.01)
+
+
+@pytest.mark.parametrize(("samples", "reached"), [(15.4, False), (15.6, True)])
+def test_a_predicted_share_is_counted_in_whole_samples(samples: float, reached: bool) -> None:
+    """Of 100, a tenth is proven by 16, from 10.1 %, and not by 15; 15.6 itself begins at 9.8 %."""
+    assert context().reaches(samples, 100, 0.1) is reached
+
+
+@pytest.mark.parametrize(("mid", "cost"), [(0.0908, Cost.LITTLE), (0.0912, Cost.UNDECIDED)])
+def test_a_little_cost_is_counted_in_whole_samples(
+    mid: float, cost: Cost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 500, 45 end at 11.8 % and 46 at 12.1 %; little is what surely is below 12 %."""
+    found = with_saving(context(cpu_ns=10 * 10**9, USER=500), mid, monkeypatch)
+    assert found.cost(1)[0] is cost
 
 
 def test_a_proven_cost_stays_until_it_is_disproved() -> None:
@@ -150,7 +203,11 @@ def test_there_is_always_a_bound(
     binding: tuple[Binding, ...],
 ) -> None:
     """If the bounds are unknown: the limit, else the host."""
-    assert context(value, fits, limit=CpuLimit(limit), bound_by=bound_by).bound_by == binding
+    found = context(value, fits, limit=CpuLimit(limit), bound_by=bound_by)
+    assert found.bound_by == binding
+    unread = replace(found.report.main_process, gomaxprocs=None)
+    unread_binding = replace(found, report=replace(found.report, processes=(unread,))).bound_by
+    assert unread_binding == ((Binding.QUOTA,) if limit else (Binding.HOST,))
 
 
 def test_usage_is_the_cpu_time_of_the_kernel_over_the_duration() -> None:
@@ -206,7 +263,24 @@ def test_evidence_of_throttling_has_share_interval_and_time() -> None:
     assert evidence.value == 0.6
     assert evidence.interval == pytest.approx((0.5020, 0.6906), abs=1e-4)
     assert context().throttled_evidence().value == 0.0
-    assert "0.0 s in all" in context().throttled_evidence().text
+    assert context().throttled_evidence().text == "throttled in 0 of 0 periods, 0.0 s in all"
+
+
+def test_more_throttled_periods_than_periods_are_all_of_them() -> None:
+    """The kernel's two counters are not of one moment."""
+    assert context(usage=CpuUsage(periods=10, throttled_periods=11)).throttled == (10, 10)
+
+
+@pytest.mark.parametrize("lenient", [False, True])
+def test_what_has_no_periods_is_not_throttled(lenient: bool) -> None:
+    """A cgroup without a limit has none; a finding of before ends, too."""
+    assert not replace(context(), lenient=lenient).is_throttled
+
+
+def test_evidence_of_use_that_is_not_known() -> None:
+    """Without the kernel's account."""
+    evidence = context().cores_evidence()
+    assert (evidence.text, evidence.value) == ("it used 0.00 cores over 10 s", 0.0)
 
 
 def test_evidence_of_a_share() -> None:
@@ -226,7 +300,8 @@ def test_evidence_of_a_share() -> None:
 def test_a_mismatch_is_that_of_the_main_process(
     value: int | None, fits: int, mismatch: bool
 ) -> None:
-    """One and a half times the recommended value, and above 2."""
+    """One and a half times the recommended value, and above 2; not if that is unknown."""
+    assert not is_mismatch(Gomaxprocs(value, Origin.CALL, None), USUAL)
     assert context(value, fits).is_mismatch is mismatch
     assert is_mismatch(Gomaxprocs(value, Origin.CALL, fits), USUAL) is mismatch
 
@@ -237,9 +312,11 @@ def test_without_a_value_there_is_no_gomaxprocs() -> None:
     assert unread.gomaxprocs is None
     assert (unread.value, unread.recommended) == (None, 3)
     assert context(4, 3).gomaxprocs is not None
+    assert (context(4, 3).value, context(4, 3).recommended) == (4, 3)
     bare = replace(unread.report, processes=(replace(unread.report.main_process, gomaxprocs=None),))
     assert replace(unread, report=bare).recommended is None
     assert replace(unread, report=bare).value is None
+    assert replace(unread, report=bare).gomaxprocs is None
 
 
 @pytest.mark.parametrize(
@@ -268,9 +345,17 @@ def test_a_weight_is_converted_to_shares(shares: int, weight: int) -> None:
     assert shares < request_of_weight(weight + 1) * 1024
 
 
-@pytest.mark.parametrize(("limit", "processors"), [(0.01, 1), (1.0, 1), (1.01, 2), (2.5, 3)])
-def test_processors_for_a_limit(limit: float, processors: int) -> None:
-    """Rounded up."""
+def test_the_ends_of_the_weights_are_those_of_the_shares() -> None:
+    """The rule is a straight line from 2 shares at 1 to 256 CPUs at 10000."""
+    assert request_of_weight(1) == 2 / 1024
+    assert request_of_weight(10_000) == 256.0
+
+
+@pytest.mark.parametrize(
+    ("limit", "processors"), [(0.0, 1), (0.01, 1), (1.0, 1), (1.01, 2), (2.5, 3)]
+)
+def test_processors_that_a_limit_fills(limit: float, processors: int) -> None:
+    """Rounded up, and never none."""
     assert whole(limit) == processors
 
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from gotax.findings import Cause, Saving, Verdict
 from gotax.process import Container, CpuLimit, CpuUsage, Gomaxprocs, Origin, Process
 from gotax.profile import CATEGORY_COUNT, Category
 from gotax.window import ContainerReport
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 WINDOW_S, HZ = 15.0, 19
 CONTAINER = Container("c", "web", "/web")
@@ -384,3 +387,423 @@ def test_a_new_process_has_no_earlier_limit() -> None:
         after = replace(COSTLY, procs=4, limit=1.0, pid=8).window(1.0, chance)
         found = history.judge(after, WINDOW_S, 8)
     assert found.findings[0].cause is Cause.ENVIRONMENT
+
+
+def cgo_history() -> Callable[..., ContainerReport]:
+    """What the history says of the next window of a container, whose GOMAXPROCS fits."""
+    history = History(Thresholds())
+    base = replace(COSTLY, procs=1).window(1.0, random.Random(1))
+
+    def then(seconds: float, *, user: int = 0, cgo: int = 0, **changed: object) -> ContainerReport:
+        seen = steady(base, {Category.USER: user, Category.CGO: cgo})
+        if changed:
+            process = replace(seen.main_process, **changed)  # type: ignore[arg-type]
+            seen = replace(seen, processes=(process,))
+        return history.judge(seen, seconds, 2)
+
+    return then
+
+
+def window_of(report: ContainerReport) -> float | None:
+    """Of the first evidence of C code, the only finding of these containers."""
+    (finding,) = report.findings
+    assert finding.code == rules.CGO_HEAVY
+    return finding.evidence[0].window_s
+
+
+@pytest.mark.parametrize(("seconds", "is_recent"), [(59.0, True), (58.875, False)])
+def test_the_recent_sum_is_of_the_fewest_windows_that_make_a_minute(
+    seconds: float, is_recent: bool
+) -> None:
+    """59 s are one: timers are not exact. What was before is not in it."""
+    then = cgo_history()
+    then(60.0, user=100_000)
+    then(1.25, user=100_000)
+    found = then(seconds, cgo=100)
+    assert (rules.CGO_HEAVY in codes(found)) is is_recent
+    if is_recent:
+        assert window_of(found) == 59.0
+
+
+def test_the_recent_sum_is_of_the_last_minute() -> None:
+    """A finding of the last four windows of 15 s, after ten minutes of something else."""
+    then = cgo_history()
+    for _ in range(40):
+        then(15.0, user=10_000)
+    found = [then(15.0, cgo=100) for _ in range(4)][-1]
+    assert window_of(found) == 60.0
+
+
+def test_the_long_sum_is_of_an_hour_in_blocks_of_five_minutes() -> None:
+    """And of the last minute; the oldest block is dropped as a whole."""
+    then = cgo_history()
+    windows = [window_of(then(60.0, cgo=100)) for _ in range(180)]
+    assert windows[:61] == [60.0 * n for n in range(1, 62)]
+    later = [3660.0 - 240 + 60 * n for n in range(5)]
+    assert windows[61:] == (later * 24)[: len(windows) - 61]
+
+
+def test_the_long_sum_is_of_one_block_at_least() -> None:
+    """Windows of more than an hour: the last and the one before it."""
+    then = cgo_history()
+    assert [window_of(then(4000.0, cgo=100)) for _ in range(4)] == [4000.0] + [8000.0] * 3
+
+
+def released(then: Callable[..., ContainerReport]) -> None:
+    """Found, and let go after a quarter of an hour of something else."""
+    assert rules.CGO_HEAVY in codes(then(60.0, cgo=1000))
+    assert rules.CGO_HEAVY in codes(then(899.0, user=1_000_000))
+    assert rules.CGO_HEAVY not in codes(then(900.0, user=1_000_000))
+
+
+@pytest.mark.parametrize(("seconds", "ends"), [(899.0, False), (900.0, True)])
+def test_a_finding_ends_after_a_quarter_of_an_hour_of_doubt(seconds: float, ends: bool) -> None:
+    """Of the long sum."""
+    then = cgo_history()
+    then(60.0, cgo=1000)
+    assert (rules.CGO_HEAVY not in codes(then(seconds, user=1_000_000))) is ends
+
+
+def test_doubt_that_is_interrupted_begins_again() -> None:
+    """Ten minutes of doubt, a proof, ten minutes of doubt: the finding holds for five more."""
+    then = cgo_history()
+    then(60.0, cgo=1000)
+    said = [
+        then(600.0, user=1_000_000),
+        then(60.0, cgo=10_000_000),
+        then(600.0, user=1_000_000_000),
+        then(299.0, user=1),
+        then(60.0, user=1),
+    ]
+    assert [rules.CGO_HEAVY in codes(report) for report in said] == [True] * 4 + [False]
+
+
+def test_what_has_ended_comes_back_after_as_long_a_proof() -> None:
+    """A quarter of an hour, minute by minute, while the hour after its end lasts."""
+    then = cgo_history()
+    released(then)
+    said = [rules.CGO_HEAVY in codes(then(60.0, cgo=100_000_000)) for _ in range(16)]
+    assert said == [False] * 14 + [True] * 2
+
+
+def test_a_proof_that_is_interrupted_begins_again() -> None:
+    """14 minutes are not enough, nor are 14 more after a minute that proved nothing."""
+    then = cgo_history()
+    released(then)
+    said = [then(60.0, cgo=10_000_000) for _ in range(14)]
+    said.append(then(60.0, user=10_000_000_000))
+    said += [then(60.0, cgo=1_000_000_000_000) for _ in range(14)]
+    assert not any(rules.CGO_HEAVY in codes(report) for report in said)
+    assert rules.CGO_HEAVY in codes(then(60.0, cgo=1))
+
+
+@pytest.mark.parametrize(("seconds", "is_new"), [(3599.0, False), (3600.0, True)])
+def test_an_hour_later_a_finding_that_ended_is_a_new_one(seconds: float, is_new: bool) -> None:
+    """A minute makes it again."""
+    then = cgo_history()
+    released(then)
+    then(seconds, user=1_000_000)
+    assert (rules.CGO_HEAVY in codes(then(60.0, cgo=1000))) is is_new
+
+
+def test_what_has_ended_in_another_process_is_new_in_this_one() -> None:
+    """A restart forgets what was let go."""
+    then = cgo_history()
+    released(then)
+    assert rules.CGO_HEAVY in codes(then(60.0, cgo=100, pid=8))
+
+
+@pytest.mark.parametrize(("seconds", "is_judged"), [(20.0, True), (20.25, False)])
+def test_the_first_minute_begins_again_with_another_process(
+    seconds: float, is_judged: bool
+) -> None:
+    """Its third window of 20 s ends its first minute, and is judged; one of 20.25 s is not."""
+    then = cgo_history()
+    then(600.0, user=1)
+    for _ in range(2):
+        then(seconds, user=1, pid=8)
+    assert (rules.CGO_HEAVY in codes(then(seconds, cgo=1000, pid=8))) is is_judged
+
+
+@pytest.mark.parametrize(("seconds", "is_judged"), [(59.875, False), (60.0, True)])
+def test_later_a_container_is_judged_after_a_minute(seconds: float, is_judged: bool) -> None:
+    """Since it was judged last."""
+    then = cgo_history()
+    then(600.0, user=1)
+    assert (rules.CGO_HEAVY in codes(then(seconds, cgo=1000))) is is_judged
+    assert rules.CGO_HEAVY in codes(then(60.0, cgo=1000))
+
+
+def of_runtime(history: History, seconds: float, runtime: int, user: int) -> ContainerReport:
+    """A window of 64 Ps under a limit of 1 CPU, without the kernel's account of the CPU time: the
+    share of the runtime decides, proven from 20 % and little below 30 %."""
+    seen = steady(
+        COSTLY.window(1.0, random.Random(1)),
+        {Category.SCHED_FIND_WORK: runtime, Category.USER: user},
+    )
+    return history.judge(replace(seen, cpu_ns=None, usage=CpuUsage()), seconds, 2)
+
+
+COSTS = {rules.COSTLY, rules.HARMLESS, rules.TOO_FEW_SAMPLES}
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([15.0, 60.0, 300.0, 900.0]),
+            st.sampled_from([0.0, 0.1, 0.15, 0.22, 0.28, 0.6]),
+            st.sampled_from([0, 10, 50, 100, 1000, 10**5]),
+            st.integers(1, 20),
+        ),
+        max_size=12,
+    )
+)
+def test_a_gomaxprocs_above_what_fits_always_has_one_finding(
+    spells: list[tuple[float, float, int, int]],
+) -> None:
+    """That it is costly, that it costs little, or that it is not known: never none, or two."""
+    history = History(Thresholds())
+    for seconds, share, samples, windows in spells:
+        runtime = round(share * samples)
+        for _ in range(windows):
+            found = of_runtime(history, seconds, runtime, samples - runtime)
+            assert len(codes(found) & COSTS) == 1, found.verdict
+
+
+def test_harmless_after_costly_after_harmless_leaves_no_gap() -> None:
+    """That it costs little was proven for a quarter of an hour before the other was let go: for ten
+    minutes it had no finding, and fitted."""
+    history = History(Thresholds())
+    said = [of_runtime(history, 60.0, 0, 100), of_runtime(history, 60.0, 1000, 1000)]
+    said += [of_runtime(history, 60.0, 15_000, 85_000) for _ in range(5)]
+    said += [of_runtime(history, 60.0, 0, 10_000_000) for _ in range(16)]
+    found = [codes(report) for report in said]
+    assert found[0] == {rules.HARMLESS}
+    assert found[1:] == [{rules.COSTLY}] * 20 + [{rules.HARMLESS}] * 2
+
+
+def test_little_cost_once_proven_stays_while_it_is_not_known() -> None:
+    """8 of 50 samples are little; 35 of 150 are not known to be, and no proof of a cost either."""
+    history = History(Thresholds())
+    assert codes(of_runtime(history, 60.0, 8, 42)) == {rules.HARMLESS}
+    assert codes(of_runtime(history, 900.0, 27, 73)) == {rules.HARMLESS}
+    other = History(Thresholds())
+    assert codes(of_runtime(other, 60.0, 35, 115)) == {rules.TOO_FEW_SAMPLES}
+
+
+def test_a_finding_may_be_proven_by_the_long_sum_alone() -> None:
+    """8 samples a minute are 56 in the seventh: enough for a share."""
+    then = cgo_history()
+    said = [rules.CGO_HEAVY in codes(then(60.0, cgo=8)) for _ in range(8)]
+    assert said == [False] * 6 + [True] * 2
+
+
+def test_the_last_minute_ends_a_doubt() -> None:
+    """Ten minutes of doubt, a minute of C code that the long sum does not see, and ten of doubt."""
+    then = cgo_history()
+    then(60.0, cgo=1000)
+    said = [
+        then(600.0, user=1_000_000),
+        then(60.0, cgo=100),
+        then(600.0, user=1_000_000),
+        then(300.0, user=1_000_000),
+    ]
+    assert [rules.CGO_HEAVY in codes(report) for report in said] == [True] * 3 + [False]
+
+
+def test_doubt_begins_after_a_finding_has_come_back() -> None:
+    """The quarter of an hour of its proof is no doubt of it."""
+    then = cgo_history()
+    released(then)
+    for _ in range(15):
+        back = then(60.0, cgo=100_000_000)
+    assert rules.CGO_HEAVY in codes(back)
+    assert rules.CGO_HEAVY in codes(then(60.0, user=100_000_000_000))
+
+
+@pytest.mark.parametrize(("seconds", "severity"), [(899.0, "WARNING"), (900.0, "INFO")])
+def test_a_severity_changes_after_a_quarter_of_an_hour(
+    seconds: float, severity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a saving whose range begins below 0."""
+    history = History(Thresholds())
+    seen = COSTLY.window(1.0, random.Random(1))
+    for low, length in ((0.01, 60.0), (-0.01, seconds)):
+        saving = Saving(low, 0.15, 0.2)
+        monkeypatch.setattr("gotax.diagnosis.context.predict_saving", lambda *_, s=saving: s)
+        (finding,) = history.judge(replace(seen, usage=CpuUsage()), length, 2).findings
+    assert finding.severity.name == severity
+
+
+def test_the_saving_is_that_of_what_fits() -> None:
+    """Of the long sum, and of nothing where it is not known what fits."""
+    seen = steady(COSTLY.window(1.0, random.Random(1)), {Category.SCHED_WAKE: 30, Category.USER: 5})
+    history = History(Thresholds())
+    assert history.judge(seen, WINDOW_S, 2).saving is None  # 35 samples predict nothing
+    saving = history.judge(seen, WINDOW_S, 2).saving
+    assert saving is not None
+    assert saving.mid > 0
+    unknown = replace(seen.main_process, gomaxprocs=Gomaxprocs(64, Origin.ENVIRONMENT, None))
+    for _ in range(4):
+        found = history.judge(replace(seen, processes=(unknown,)), WINDOW_S, 2)
+        assert found.saving is None
+
+
+def test_cpu_time_that_one_window_does_not_know_counts_as_none() -> None:
+    """Not a nanosecond of it."""
+    history = History(Thresholds())
+    base = steady(replace(COSTLY, procs=1).window(1.0, random.Random(1)), {Category.USER: 100})
+    usage = CpuUsage(None, 100, 90, None)
+    history.judge(timed(base, None, usage), WINDOW_S, 2)
+    (finding,) = history.judge(timed(base, 6 * 10**9, usage), WINDOW_S, 2).findings
+    assert finding.evidence[2].value == 0.2
+
+
+def test_an_earlier_limit_is_known_after_another_change() -> None:
+    """From 4 CPUs to 1; then a call sets 4 Ps, which fitted the 4."""
+    history, chance = History(Thresholds()), random.Random(1)
+    for procs, limit in ((8, 4.0), (8, 1.0)):
+        history.judge(replace(COSTLY, procs=procs, limit=limit).window(1.0, chance), 60.0, 8)
+    found = history.judge(replace(COSTLY, procs=4, limit=1.0).window(1.0, chance), 60.0, 8)
+    assert found.findings[0].cause is Cause.RESIZE
+
+
+def test_an_earlier_limit_goes_with_the_process_into_a_new_group() -> None:
+    """The group has the same limit as the container, which was lowered before."""
+    history, chance = History(Thresholds()), random.Random(1)
+    for limit in (4.0, 1.0):
+        history.judge(replace(COSTLY, procs=4, limit=limit).window(1.0, chance), 60.0, 8)
+    moved = replace(COSTLY, procs=4, limit=1.0).window(1.0, chance)
+    moved = replace(moved, container=replace(CONTAINER, key="c/part", nested="part"))
+    assert history.judge(moved, 60.0, 8).findings[0].cause is Cause.RESIZE
+
+
+def test_a_process_that_was_not_read_has_a_history() -> None:
+    """And its verdict is that."""
+    history = History(Thresholds())
+    seen = COSTLY.window(1.0, random.Random(1))
+    seen = replace(seen, processes=(replace(seen.main_process, gomaxprocs=None),))
+    for n in range(1, 4):
+        found = history.judge(seen, WINDOW_S, 2)
+        assert (found.verdict, found.held_s) == (Verdict.UNREADABLE, n * WINDOW_S)
+
+
+@pytest.mark.parametrize(
+    ("limit", "changed", "begins_again"),
+    [
+        (1.2, {}, False),
+        (2.0, {}, True),  # another limit, which the same GOMAXPROCS fits
+        (1.2, {"recommended": 1}, True),  # fewer CPUs
+        (1.2, {"variable_is_set": True}, False),  # known only now
+    ],
+)
+def test_windows_count_until_the_value_or_what_fits_is_another(
+    limit: float, changed: dict[str, Any], begins_again: bool
+) -> None:
+    """Of the same process."""
+    history, chance = History(Thresholds()), random.Random(1)
+    before = replace(COSTLY, procs=1, limit=1.2).window(1.0, chance)
+    history.judge(before, WINDOW_S, 2)
+    after = replace(COSTLY, procs=1, limit=limit).window(1.0, chance)
+    main = after.main_process
+    assert main.gomaxprocs is not None
+    main = replace(main, gomaxprocs=replace(main.gomaxprocs, **changed))
+    found = history.judge(replace(after, processes=(main,)), WINDOW_S, 2)
+    assert found.held_s == (WINDOW_S if begins_again else 2 * WINDOW_S)
+
+
+def test_the_main_process_stays_where_another_has_more_samples_in_the_sum() -> None:
+    """7 has 70 of 170, and 64 Ps; 8 has 1 P."""
+    history = History(Thresholds())
+    history.judge(pair(50, 40, is_swapped=False), WINDOW_S, 2)
+    found = history.judge(pair(20, 60, is_swapped=True), 900.0, 2)  # no doubt lasts longer
+    assert (found.verdict, found.held_s) == (Verdict.MISMATCH, WINDOW_S + 900.0)
+
+
+def busy(*own: int) -> ContainerReport:
+    """Processes 7, 8 and so on with so many samples, of 2 Ps each under a limit of 2."""
+    report = replace(COSTLY, procs=2, limit=2.0).window(1.0, random.Random(1))
+    main = report.main_process
+    processes = tuple(replace(main, pid=7 + i, command=f"p{7 + i}") for i in range(len(own)))
+    report = steady(report, {Category.USER: sum(own)})
+    return replace(report, processes=processes, process_samples=own)
+
+
+def test_processes_are_in_the_order_of_their_sums() -> None:
+    """The main one first; of those with as many, the one with the lower PID."""
+    history = History(Thresholds())
+    history.judge(busy(50, 40, 10, 20), WINDOW_S, 2)
+    later = busy(50, 20, 90, 40)
+    first, *others = zip(later.processes, later.process_samples, strict=True)
+    processes, own = zip(first, *others[::-1], strict=True)
+    later = replace(later, processes=processes, process_samples=own)
+    (finding,) = history.judge(later, WINDOW_S, 2).findings
+    assert "busy processes: p7 2, p9 2, p8 2, p10 2; sum 8" in finding.evidence[0].text
+
+
+def test_processes_that_are_not_counted_have_no_samples() -> None:
+    """64 are: the 65th is not busy."""
+    history = History(Thresholds())
+    assert history.judge(busy(10, *([0] * 63), 5), WINDOW_S, 2).findings == ()
+
+
+def test_without_an_account_in_the_last_window_there_is_none() -> None:
+    """The sum is not complete."""
+    history = History(Thresholds())
+    base = steady(replace(COSTLY, procs=1).window(1.0, random.Random(1)), {Category.USER: 100})
+    usage = CpuUsage(None, 100, 90, None)
+    history.judge(timed(base, 6 * 10**9, usage), WINDOW_S, 2)
+    (finding,) = history.judge(timed(base, None, usage), WINDOW_S, 2).findings
+    assert finding.evidence[2].value == 0.0
+
+
+def test_a_cost_ends_what_may_be_its_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Collections and waiting were found at little cost; with the cost they go, at once."""
+    history = History(Thresholds())
+    seen = steady(
+        COSTLY.window(1.0, random.Random(1)), {Category.GC_MARK_DEDICATED: 500, Category.CHAN: 600}
+    )
+    seen = replace(seen, usage=CpuUsage())
+    said = []
+    for mid in (0.0, 0.25):
+        saving = Saving(mid - 0.01, mid, mid + 0.01)
+        monkeypatch.setattr("gotax.diagnosis.context.predict_saving", lambda *_, s=saving: s)
+        said.append(codes(history.judge(seen, 60.0, 2)))
+    assert said == [{rules.HARMLESS, rules.GC_HEAVY, rules.COORDINATION}, {rules.COSTLY}]
+
+
+@pytest.mark.parametrize(
+    ("procs", "limit", "code"), [(2, 1.5, rules.FRACTIONAL), (8, 1.0, rules.BURSTS)]
+)
+def test_another_reason_for_throttling_ends_too_low_a_limit(
+    procs: int, limit: float, code: str
+) -> None:
+    """A minute at the limit, then one below it, and throttled all the same."""
+    history = History(Thresholds())
+    service = replace(COSTLY, procs=procs, limit=limit)
+    seen = steady(service.window(1.0, random.Random(1)), {Category.USER: 1000})
+    said = []
+    for cores, periods in ((limit, 100), (0.1 * limit, 10_000)):
+        usage = CpuUsage(periods=periods, throttled_periods=periods // 5)
+        said.append(codes(history.judge(timed(seen, round(cores * 60e9), usage), 60.0, 8)))
+    assert [found & {rules.LIMIT_TOO_LOW, code} for found in said] == [
+        {rules.LIMIT_TOO_LOW},
+        {code},
+    ]
+
+
+def test_a_cost_that_comes_back_replaces_little_cost_when_that_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Five minutes of not known and ten of proof end it; the quarter of an hour of proof that a
+    finding needs to come back leaves no gap, and is no reason to say that the cost is little."""
+    history = History(Thresholds())
+    said = []
+    for mid, seconds in ((0.5, 60.0), (0.0, 900.0), (0.1, 300.0), (0.5, 300.0), (0.5, 300.0)):
+        saving = Saving(mid - 0.01, mid, mid + 0.01)
+        monkeypatch.setattr("gotax.diagnosis.context.predict_saving", lambda *_, s=saving: s)
+        seen = steady(COSTLY.window(1.0, random.Random(1)), {Category.USER: 100})
+        seen = timed(seen, round(seconds * 1e9), CpuUsage())
+        said.append(codes(history.judge(seen, seconds, 2)))
+    assert said == [{rules.COSTLY}, *[{rules.HARMLESS}] * 3, {rules.COSTLY}]

@@ -87,7 +87,8 @@ def test_a_limit_above_the_container_is_written_as_a_number() -> None:
         ("StatefulSet", "spec template spec", "kubectl -n shop patch statefulset web"),
         ("DaemonSet", "spec template spec", "kubectl -n shop patch daemonset web"),
         ("CronJob", "spec jobTemplate spec template spec", "kubectl -n shop patch cronjob web"),
-        ("ReplicaSet", "spec template spec", "then delete its pods"),
+        ("ReplicaSet", "spec template spec", "patch replicaset web --patch-file FILE, then delete"),
+        ("ReplicationController", "spec template spec", "then delete its pods"),
         ("Job", "spec template spec", "cannot be changed"),
         ("Pod", "spec", "cannot be changed"),
         ("StaticPod", "spec", "put this into the manifest of web on node n1"),
@@ -232,6 +233,7 @@ FORMS = {
     "podman": (of(cgroup=f"/x/libpod-{ID}.scope", container_id=ID, runtime="podman"), "podman run"),
     "nerdctl": (of(cgroup=f"/k8s.io/{ID}", container_id=ID, runtime="containerd"), "nerdctl run"),
     "an unknown engine": (of(cgroup=f"/x/{ID}", container_id=ID), "-e"),
+    "podman without privileges": (of(cgroup="/x/libpod", runtime="podman"), "podman run"),
     "a Quadlet": (
         of(
             cgroup=f"/system.slice/web.service/libpod-payload-{ID}",
@@ -265,6 +267,7 @@ FORMS = {
         of(cgroup="/system.slice/slurmstepd.scope/job_1", unit="slurmstepd.scope"),
         "shell",
     ),
+    "the system's manager": (of(cgroup="/init.scope", unit="init.scope"), "shell"),
     "a user's manager": (of(cgroup="/u/user@1.service", unit="user@1.service"), "shell"),
     "systemd-run": (
         of(cgroup="/system.slice/run-u7.service", unit="run-u7.service"),
@@ -300,7 +303,10 @@ def variables_of(patch: str, form: str) -> dict[str, str]:
 def test_each_form_sets_the_variable_at_the_start_of_the_program(name: str) -> None:
     """And changes nothing else; a drop-in only if the unit itself starts the program."""
     container, form = FORMS[name]
-    patch = variable_patch(container, CpuLimit(1.0, container.cgroup, 1.0), 3).text
+    found = variable_patch(container, CpuLimit(1.0, container.cgroup, 1.0), 3)
+    assert not found.from_limit
+    patch = found.text
+    assert (patch == "GOMAXPROCS=3\n") is (name.endswith("manager") or name == "a bare cgroup")
     assert variables_of(patch, form) == {"GOMAXPROCS": "3"}
     assert ("[Service]" in patch) is (form in ("system", "user"))
     assert ("systemctl --user" in patch) is (form == "user")
@@ -392,3 +398,97 @@ def test_the_pod_gets_the_recommended_number(name: str, is_named: bool) -> None:
         assert variable["value"] == str(fits)
         assert "has to be a number" in found.note
     assert found.from_limit is (name in ("its own limit", "a cgroup below the container's"))
+
+
+@pytest.mark.parametrize("word", ["null", "true", "false", "yes", "no", "on", "off", "y", "n"])
+def test_words_of_yaml_are_quoted(word: str) -> None:
+    """YAML 1.1 has some for a truth, and nothing for another; a plain name is not quoted."""
+    pod = replace(POD, container=word)
+    assert f'- name: "{word}"\n' in kubernetes_patch(1, False, pod)
+    assert f"- name: {word}-1\n" in kubernetes_patch(1, False, replace(POD, container=f"{word}-1"))
+
+
+@pytest.mark.parametrize("replaces", [True, False])
+@pytest.mark.parametrize("value", [3, None])
+def test_the_other_form_of_the_variable_is_deleted(value: int | None, replaces: bool) -> None:
+    """Where it may exist: Kubernetes refuses both."""
+    patch = kubernetes_patch(value, replaces, POD)
+    _, found = env(yaml.safe_load(patch), "spec", "template", "spec", "containers")
+    expected = {"valueFrom": BY_LIMIT} if value is None else {"value": "3"}
+    deleted = {"value": None} if value is None else {"valueFrom": None}
+    assert found == (expected | deleted if replaces else expected)
+
+
+def test_a_patch_of_a_pod_without_a_name() -> None:
+    """Of a Deployment, with a placeholder, and without a command."""
+    patch = kubernetes_patch(1, False, None)
+    found = env(yaml.safe_load(patch), "spec", "template", "spec", "containers")
+    assert found == ("CONTAINER", {"value": "1"})
+    assert "#" not in patch
+
+
+def test_an_ephemeral_container_is_added_with_the_variable() -> None:
+    """It cannot be changed."""
+    text = application(replace(POD, kind="ephemeral"))
+    assert text.startswith("an ephemeral container cannot be changed")
+    assert application(POD).startswith("kubectl -n shop patch deployment web")
+
+
+@pytest.mark.parametrize(
+    ("current", "desired", "follows"),
+    [(1.5, None, True), (None, 1.5, True), (1.5, 1.5, True), (None, None, False)],
+)
+def test_a_limit_that_kubernetes_is_setting_is_its_own(
+    current: float | None, desired: float | None, follows: bool
+) -> None:
+    """While a resize is pending one of the two may be missing."""
+    pod = replace(POD, current=CpuResources(None, current), desired=CpuResources(None, desired))
+    assert variable_patch(container(pod), limited(1.5), 2).from_limit is follows
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "limit", "follows", "note"),
+    [
+        (CONTAINER, CpuLimit(1.5, CONTAINER, 4.0), True, "both change together"),
+        (f"{CONTAINER}/app", CpuLimit(1.5, CONTAINER, 4.0), True, "both change together"),
+        (f"{CONTAINER}/app", CpuLimit(1.5, "/kubepods", 1.5), False, "no CPU limit of its own"),
+        (CONTAINER, CpuLimit(1.5, "/kubepods", 1.5), True, "both change together"),
+        (CONTAINER, CpuLimit(1.2, "/kubepods", 1.5), False, "would give 2."),
+        (CONTAINER, CpuLimit(1.5, "/kubepods", 2.5), False, "limits.cpu of the downward API would"),
+        (CONTAINER, CpuLimit(1.5, None, 1.5), True, "both change together"),
+        ("/elsewhere", CpuLimit(1.5, "/kubepods", 1.5), True, "both change together"),
+        ("/elsewhere", CpuLimit(1.5, "/kubepods", 3.0), False, "would give 3."),
+    ],
+)
+def test_the_limit_of_the_container_is_found_in_its_cgroups(
+    cgroup: str, limit: CpuLimit, follows: bool, note: str
+) -> None:
+    """By its ID in the path of the limit, or of its own cgroup; else that of the leaf counts."""
+    found = variable_patch(Container(ID, "web", cgroup, ID, "uid"), limit, 2)
+    assert found.from_limit is follows
+    assert note in found.note
+
+
+def test_without_an_id_the_limit_of_the_leaf_counts() -> None:
+    """A pod whose container is not known."""
+    pod = Container("k", "web", "/kubepods/pod1/x", None, "uid")
+    assert variable_patch(pod, CpuLimit(1.5, "/kubepods/pod1/x", 1.5), 2).from_limit
+    assert not variable_patch(pod, CpuLimit(1.5, "/kubepods/pod1", None), 2).from_limit
+
+
+def test_a_unit_has_its_own_name_in_a_patch() -> None:
+    """The last part of its path; where it may be set is told, if nothing else is known."""
+    quadlet, _ = FORMS["a Quadlet"]
+    text = variable_patch(replace(quadlet, unit="app.slice/web.service"), CpuLimit(), 3).text
+    assert text.startswith("# in web.container (Quadlet)")
+    assert "restart web.service;" in text
+    service, _ = FORMS["a service"]
+    text = variable_patch(replace(service, unit="app.slice/web.service"), CpuLimit(), 3).text
+    assert text.startswith("# /etc/systemd/system/web.service.d/gomaxprocs.conf\n")
+    assert "EnvironmentFile" in text
+    engine = variable_patch(
+        of(container_id=ID, runtime="docker", unit="web.service"), CpuLimit(), 3
+    )
+    assert engine.text.endswith("docker run -e GOMAXPROCS=3\n")
+    podman = variable_patch(of(container_id=ID, runtime="podman"), CpuLimit(), 3)
+    assert podman.text.endswith("podman run -e GOMAXPROCS=3\n")

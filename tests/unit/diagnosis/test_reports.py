@@ -12,6 +12,7 @@ from gotax.process import CpuUsage
 from gotax.window import Window
 
 from tests.unit.exporters.windows import (
+    Load,
     build_window,
     fitting_load,
     named,
@@ -97,3 +98,31 @@ def test_flags_and_annotation_are_combined() -> None:
     assert errors == {}
     assert suppressed_codes("GT099", errors, Suppression("GT001", "", "*")) == ("GT001",)
     assert errors == {"suppression": 1}
+
+
+def test_a_container_that_was_away_begins_again() -> None:
+    """Its history is of windows without a gap."""
+    reports = Reports(Thresholds(), 0, Counter())
+    each = measured(WINDOW)[:1]
+
+    def held_s(seen: list[Measured]) -> list[float]:
+        return [report.held_s for report in reports.of_window(seen, WINDOW.profile, 15.0, 8)]
+
+    assert [held_s(each), held_s(each), held_s([]), held_s(each)] == [[15.0], [30.0], [], [15.0]]
+
+
+def test_reports_are_ordered_by_samples_and_then_by_name() -> None:
+    """Most samples first; of as many the first name."""
+    load = fitting_load()
+
+    def called(name: str, *, times: int) -> Load:
+        container = replace(load.process.container, key=name, name=name)
+        runs = tuple(replace(run, samples=run.samples * times) for run in load.runs)
+        return replace(load, process=replace(load.process, container=container), runs=runs)
+
+    window = build_window(called("b", times=1), called("z", times=2), called("a", times=1))
+    seen = measured(window)
+    reports = Reports(Thresholds(), 0, Counter())
+    for order in (seen, seen[::-1]):
+        found = reports.of_window(order, window.profile, 15.0, 8)
+        assert [report.container.name for report in found] == ["z", "a", "b"]

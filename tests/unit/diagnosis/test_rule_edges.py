@@ -108,6 +108,7 @@ def test_two_busy_processes_share_a_limit(
         (3, 4, None, False),
         (None, 1, 1.0, False),
         (1, None, 1.0, False),
+        (0, 1, 0.5, False),
     ],
 )
 def test_values_that_a_remedy_may_lead_to(
@@ -122,6 +123,15 @@ def test_a_limit_that_does_not_bind_is_not_rounded_down() -> None:
     """2 CPUs under a limit of 1.5, with the cpuset as the bound."""
     seen = context(8, 2, limit=CpuLimit(1.5), bound_by=(Binding.CPUSET,))
     assert not advice.fits_well(seen, 1)
+
+
+def test_what_was_read_may_contradict_itself() -> None:
+    """A quota that bounds, without a limit or with one that allows more; a value not read."""
+    free = context(8, 2, limit=CpuLimit(), bound_by=(Binding.QUOTA,))
+    assert [advice.fits_well(free, value) for value in (1, 2, 3)] == [False, True, False]
+    more = context(8, 2, limit=CpuLimit(4.0), bound_by=(Binding.QUOTA,))
+    assert [advice.fits_well(more, value) for value in (1, 2, 3)] == [False, True, False]
+    assert not advice.fits_well(context(None, 1), 1)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from gotax.diagnosis import calibrated, saving
 from gotax.diagnosis.saving import TERMS, Situation, predict_retained, predict_saving
-from gotax.findings import Verdict
+from gotax.findings import Saving, SavingSource, Verdict
 from gotax.process import Binding, Container, CpuLimit, CpuUsage, Gomaxprocs, Origin, Process
 from gotax.profile import CATEGORY_COUNT, Category
 from gotax.window import ContainerReport
@@ -231,3 +232,248 @@ def test_predictions_hold_on_held_out_workloads() -> None:
     assert found.predicted >= 40
     assert found.within >= 0.85
     assert found.off <= 0.11
+
+
+def near(a: list[float], b: list[float]) -> float:
+    return 0.3**2 * math.exp(-(math.dist(a, b) ** 2) / (2 * 0.5**2))
+
+
+@functools.cache
+def runs_of(way: str) -> tuple[list[list[float]], np.ndarray, np.ndarray]:
+    """Their features, the factor of their covariance, and their weights."""
+    numbers = [int(word) / 1000 for word in calibrated.RUNS[way].split()]
+    rows = [numbers[i : i + len(TERMS) + 3] for i in range(0, len(numbers), len(TERMS) + 3)]
+    points = [row[:-1] for row in rows]
+    covariance = [[near(a, b) + 0.25**2 * (a is b) for b in points] for a in points]
+    lower = np.linalg.cholesky(np.array(covariance))
+    rests = np.array([row[-1] for row in rows])
+    return points, lower, np.linalg.solve(lower.T, np.linalg.solve(lower, rests))
+
+
+def by_the_book(
+    samples: tuple[int, ...], value: int, utilisation: float, target: int, way: str
+) -> tuple[float, float]:
+    """The middle and its error as docs/saving.md has them, in its numbers, one step at a time: a
+    Gaussian process as in Rasmussen and Williams, algorithm 2.1, which solves and does not invert.
+    """
+    total = sum(samples)
+    shares = [sum(samples[c] for c in members) / total for _, members in TERMS.values()]
+    retained = [calibrated.RETAINED[way][name] for name in TERMS]
+    here = [math.sqrt(share) for share in shares]
+    here += [math.log2(value / target) / 16, math.log(min(max(utilisation, 0.01), 1.0)) / 2]
+    points, lower, weights = runs_of(way)
+    now = np.array([near(point, here) for point in points])
+    explained = np.linalg.solve(lower, now)
+    deviation = math.sqrt(0.3**2 - float(explained @ explained) + 0.25**2)
+    plain = sum(r * share for r, share in zip(retained, shares, strict=True))
+    middle = math.log(max(plain, 0.03)) + float(now @ weights)
+    own = calibrated.RANGE[way] * deviation * (0.3 + abs(middle))
+    squares = sum(r * r * share for r, share in zip(retained, shares, strict=True))
+    scatter = math.sqrt(max(0.0, squares - plain**2) * 2 / total)
+    return middle, math.hypot(own, 1.645 * scatter / max(plain, 0.03))
+
+
+PROFILES = {
+    "idle": only(SCHED_FIND_WORK=400, SCHED_WAKE=300, NETPOLL=50, USER=250),
+    "collecting": only(GC_MARK_IDLE=40, GC_ASSIST=10, GC_SWEEP=10, ALLOC=20, USER=20),
+    "of everything": [3 * n + 1 for n in range(CATEGORY_COUNT)],
+    "searching alone": only(SCHED_FIND_WORK=1000),
+    "few": only(USER=40, SYSCALL=10),
+}
+
+
+@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.parametrize(
+    ("value", "utilisation", "target"),
+    [(64, 0.4, 1), (4, 0.005, 1), (3, 1.7, 1), (64, 0.4, 2), (9, 0.02, 8)],
+)
+def test_the_prediction_is_that_of_the_model(
+    name: str, value: int, utilisation: float, target: int
+) -> None:
+    """Of docs/saving.md, on the two CPUs of the calibration."""
+    samples = tuple(PROFILES[name])
+    kept = predict_retained(Situation(samples, value, utilisation), target, 2)
+    way = "one" if target == 1 else "several"
+    middle, error = by_the_book(samples, value, utilisation, target, way)
+    assert (kept.middle, kept.below, kept.above) == pytest.approx((middle, error, error), rel=1e-6)
+    ends = math.exp(middle - error), math.exp(middle), math.exp(middle + error)
+    assert (kept.low, kept.mid, kept.high) == pytest.approx(ends, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.parametrize(("value", "target", "size"), [(64, 8, 1), (16, 8, 1), (12, 8, 0.58496)])
+def test_a_larger_host_is_between_the_two_ways(
+    name: str, value: int, target: int, size: float
+) -> None:
+    """The middle between both, the range over both; a step of less than half counts in part."""
+    samples = tuple(PROFILES[name])
+    one, several = (by_the_book(samples, value, 0.3, target, way) for way in ("one", "several"))
+    middle = (one[0] + several[0]) / 2 * size
+    low = min(one[0] - one[1], several[0] - several[1]) * size
+    high = max((one[0] + one[1]) * size, (several[0] + several[1]) * size, several[1])
+    kept = predict_retained(Situation(samples, value, 0.3), target, 3)
+    found = kept.middle, kept.middle - kept.below, kept.middle + kept.above
+    assert found == pytest.approx((middle, low, high), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "host_cpus", "fits", "bound_by", "room"),
+    [
+        (64, 1.0, 2, 1, (), 1.0),
+        (64, 1.5, 2, 2, (Binding.QUOTA,), 1.5),
+        (64, 4.0, 2, 4, (Binding.QUOTA,), 2.0),  # the host has no more
+        (64, None, 64, 2, (Binding.CPUSET,), 2.0),
+        (64, 1.5, 64, 2, (Binding.QUOTA, Binding.CPUSET), 1.5),
+        (64, None, 64, None, (Binding.HOST,), 64.0),
+        (3, None, 64, 64, (Binding.HOST,), 3.0),
+        (64, 0.0, 64, 1, (Binding.QUOTA,), 0.001),  # no quota is so low, but a file may be
+        (64, None, 4, 1, (Binding.QUOTA,), 4.0),
+    ],
+)
+def test_the_use_is_a_part_of_what_may_be_used(
+    value: int,
+    limit: float | None,
+    host_cpus: int,
+    fits: int | None,
+    bound_by: tuple[Binding, ...],
+    room: float,
+) -> None:
+    """The least of GOMAXPROCS, limit, host and cpuset; the saving is what is not retained of the
+    CPU, and its sources share it as they lose time."""
+    samples = only(SCHED_FIND_WORK=30, SYSCALL=20, USER=50)
+    seen = report(samples, value, limit)
+    gomaxprocs = Gomaxprocs(value, Origin.ENVIRONMENT, fits, bound_by=bound_by)
+    seen = replace(seen, processes=(replace(seen.main_process, gomaxprocs=gomaxprocs),))
+    found = predict_saving(seen, 1, host_cpus, 4.0)
+    assert found is not None
+    situation = Situation(tuple(samples), value, 0.25 / room)
+    kept = predict_retained(situation, 1, host_cpus)
+    low = 0.25 * (1 - kept.high)
+    expected = min(0.0, low) if room < 0.25 else low, 0.25 * (1 - kept.mid), 0.25 * (1 - kept.low)
+    assert (found.low, found.mid, found.high) == pytest.approx(expected, rel=1e-12)
+    retained = calibrated.RETAINED["one"]
+    shares = {"find": 0.3, "syscall": 0.2, "user": 0.5}
+    lost = {TERMS[name][0]: (1 - retained[name]) * share for name, share in shares.items()}
+    parts = {name: part / sum(lost.values()) * found.mid for name, part in lost.items()}
+    assert {s.name: s.cores for s in found.sources} == pytest.approx(parts)
+
+
+def kept_as(part: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What every prediction retains, a tenth of it either way."""
+    kept = saving.Retained(math.log(part), 0.1, 0.1)
+    monkeypatch.setattr(saving, "predict_retained", lambda *_: kept)
+
+
+def test_sources_of_a_target_above_one_are_those_of_several() -> None:
+    """The two ways retain differently."""
+    found = predict_saving(report(only(SCHED_FIND_WORK=50, CHAN=50)), 2, 2, 40.0)
+    assert found is not None
+    lost = [1 - calibrated.RETAINED["several"][name] for name in ("find", "chan")]
+    ratio = found.sources[0].cores / found.sources[1].cores
+    assert ratio == pytest.approx(max(lost) / min(lost))
+
+
+def test_a_cost_has_one_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program's own code, on fewer CPUs."""
+    kept_as(1.5, monkeypatch)
+    found = predict_saving(report(only(SCHED_WAKE=50, USER=50)), 1, 2, 4.0)
+    assert found is not None
+    assert found.mid == pytest.approx(-0.125)
+    assert found.sources == (SavingSource(TERMS["user"][0], found.mid),)
+    kept_as(1.0, monkeypatch)
+    nothing = predict_saving(report(only(SCHED_WAKE=50, USER=50)), 1, 2, 4.0)
+    assert nothing is not None
+    assert nothing.sources == (SavingSource(TERMS["user"][0], 0.0),)
+
+
+def test_a_saving_of_terms_that_save_nothing_has_one_source(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of more than one P the program's own code retains all, and marking too."""
+    kept_as(0.5, monkeypatch)
+    found = predict_saving(report(only(GC_MARK_IDLE=50, USER=50)), 2, 2, 4.0)
+    assert found is not None
+    assert found.sources == (SavingSource(TERMS["user"][0], found.mid),)
+
+
+@pytest.mark.parametrize(("samples", "is_saturated"), [(92, False), (93, True)])
+def test_93_percent_are_all_of_it(
+    samples: int, is_saturated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one CPU, in one second; half would be retained."""
+    kept_as(0.5, monkeypatch)
+    found = predict_saving(report(only(USER=samples)), 1, 2, 1.0)
+    assert found is not None
+    assert (found.low == 0.0) is is_saturated
+    assert any("It uses all of the 1 CPU" in text for text in found.cautions) is is_saturated
+
+
+def test_a_loss_stays_one_where_all_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More work does not make it less."""
+    kept_as(1.5, monkeypatch)
+    found = predict_saving(report(only(USER=100)), 1, 2, 1.0)
+    assert found is not None
+    assert found.low == pytest.approx(1 - 1.5 * math.exp(0.1))
+
+
+@pytest.mark.parametrize(
+    ("samples", "target", "is_little"), [(69, 1, False), (70, 1, True), (100, 2, False)]
+)
+def test_headroom_is_little_from_70_percent(
+    samples: int, target: int, is_little: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the new GOMAXPROCS, by what is left of the use; bursts are told where there is more."""
+    kept_as(1.0, monkeypatch)
+    seen = replace(report(only(USER=samples), limit=None), drain_samples=(900, 30, 40, 30))
+    found = predict_saving(seen, target, 64, 1.0)
+    assert found is not None
+    assert any("Little headroom" in text for text in found.cautions) is is_little
+    assert any("Its load comes in bursts" in text for text in found.cautions) is not is_little
+
+
+@pytest.mark.parametrize(
+    ("blocks", "is_bursty"),
+    [
+        ((44, 10, 10, 0), False),  # of 16 on average: 2 * 16 + 3 * 4 are 44
+        ((45, 10, 9, 0), True),
+        ((0, 45, 9, 10), True),
+        ((46, 1, 1, 1), False),  # 49 samples
+        ((47, 1, 1, 1), True),
+        ((900, 30, 70), False),  # three blocks
+        ((), False),
+    ],
+)
+def test_a_burst_is_twice_the_mean_and_no_chance(blocks: tuple[int, ...], is_bursty: bool) -> None:
+    """Three deviations of a Poisson count above it."""
+    assert ("bursts" in cautions(only(USER=500, SCHED_FIND_WORK=500), 40.0, blocks)) is is_bursty
+
+
+@pytest.mark.parametrize(
+    ("gc", "target", "told"), [(49, 1, False), (50, 1, True), (500, 2, False), (500, 3, False)]
+)
+def test_one_p_and_a_collector(gc: int, target: int, told: bool) -> None:
+    """From 5 % of collection on, and only of one P."""
+    found = predict_saving(report(only(USER=1000 - gc, GC_SWEEP=gc)), target, 2, 40.0)
+    assert found is not None
+    assert any("With GOMAXPROCS=1 the garbage" in text for text in found.cautions) is told
+
+
+@pytest.mark.parametrize(
+    ("value", "target", "told"), [(2, 1, True), (3, 1, False), (4, 2, True), (5, 2, False)]
+)
+def test_twice_what_fits_is_close(value: int, target: int, told: bool) -> None:
+    """Or less."""
+    found = predict_saving(report(only(USER=500, SCHED_WAKE=500), value), target, 2, 400.0)
+    assert found is not None
+    assert any("already close to what fits" in text for text in found.cautions) is told
+
+
+def test_fifty_samples_and_a_target_of_one_are_the_least() -> None:
+    """49 samples or a target of none predict nothing; a millisecond is a time."""
+    assert predict_saving(report(only(USER=50)), 1, 2, 0.001) is not None
+    assert predict_saving(report(only(USER=49)), 1, 2, 0.001) is None
+    assert predict_saving(report(only(USER=50)), 0, 2, 1.0) is None
+    assert predict_saving(report(only(USER=50)), 64, 2, 1.0) == Saving(0.0, 0.0, 0.0)
+    bare = report(only(USER=50))
+    bare = replace(bare, processes=(replace(bare.main_process, gomaxprocs=None),))
+    assert predict_saving(bare, 1, 2, 1.0) is None

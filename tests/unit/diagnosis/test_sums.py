@@ -33,6 +33,7 @@ def test_one_window_has_the_values_of_its_report() -> None:
 def test_a_window_of_no_duration_has_no_usage() -> None:
     """No division by zero."""
     assert one_window(REPORT, 0.0, 10**9).cores == 0.0
+    assert one_window(REPORT, 0.5, 10**9).cores == 2.0
 
 
 def test_windows_add_up() -> None:
@@ -45,7 +46,8 @@ def test_windows_add_up() -> None:
     assert (both.windows, both.duration_s, both.cpu_ns) == (2, 30.0, 7 * 10**10)
     assert both.samples == 2 * REPORT.samples
     assert both.process_samples == {MAIN: 7}
-    assert both.peak_cores == 3.0
+    assert (both.cores, both.peak_cores, total(high, low).peak_cores) == (4.0, 3.0, 3.0)
+    assert NO_WINDOWS.peak_cores == 0.0
     assert both.usage == REPORT.usage + CpuUsage(periods=7)
     assert both.cores_variance == pytest.approx(2.0)  # of 1 and 3 cores
     assert low.cores_variance == NO_WINDOWS.cores_variance == 0.0
@@ -65,3 +67,19 @@ def test_separately_counted_processes_are_bounded() -> None:
         process_samples=tuple(range(100)),
     )
     assert len(one_window(crowd, 1.0, 0).process_samples) == 64
+
+
+def test_samples_of_processes_that_are_not_known_are_none() -> None:
+    """Each is there, without samples."""
+    found = one_window(replace(REPORT, process_samples=()), 10.0, 10**9)
+    assert found.process_samples == {MAIN: 0}
+    other = replace(REPORT.main_process, pid=1)
+    two = replace(REPORT, processes=(REPORT.main_process, other), process_samples=())
+    assert one_window(two, 10.0, 10**9).process_samples == {MAIN: 0, (1, MAIN[1]): 0}
+
+
+def test_a_variance_is_never_below_nothing() -> None:
+    """Rounding may leave a little less; three windows of 1, 2 and 3 cores have a variance of 1."""
+    assert WindowSum(windows=2, cores=2.0, cores_squared=1.9).cores_variance == 0.0
+    assert WindowSum(windows=3, cores=6.0, cores_squared=14.0).cores_variance == 1.0
+    assert WindowSum(windows=1, cores=2.0, cores_squared=9.0).cores_variance == 0.0

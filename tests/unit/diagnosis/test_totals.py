@@ -87,3 +87,15 @@ def test_order_does_not_depend_on_the_order_of_rows(given_profile: Profile) -> N
     """The same rows in another order give the same table: equal weights are sorted by name."""
     rows = np.arange(len(given_profile), dtype=np.int64)
     assert top_functions(given_profile, rows, 9) == top_functions(given_profile, rows[::-1], 9)
+
+
+def test_functions_of_equal_weight_go_by_their_own_samples_and_then_by_name() -> None:
+    """c calls a and b, which call nothing; z, m and x call nothing either, and have as many."""
+
+    def stack(*names: str) -> Stack:
+        return tuple(Location("/app", "", 1, (Frame(name),)) for name in names)
+
+    stacks = [stack("z"), stack("m"), stack("x"), stack("a", "c"), stack("b", "c")]
+    rows = [(0, 0, 6), (1, 0, 6), (2, 0, 6), (3, 0, 3), (4, 0, 3)]
+    found = top_functions(profile(stacks, rows), np.arange(5), 9)
+    assert [share.function for share in found] == ["m", "x", "z", "c", "a", "b"]

@@ -301,3 +301,10 @@ def test_the_document_matches_the_code() -> None:
         tables = render()
     assert marker == MARKER
     assert tables == render()
+
+
+@pytest.mark.parametrize("depth", range(10))
+def test_type_arguments_are_taken_out_to_a_depth(depth: int) -> None:
+    """Of eight levels; what is nested deeper matches nothing."""
+    name = "runtime.gopark" + "[" * depth + "]" * depth
+    assert (function_code(name) == Category.SCHED_SWITCH) is (depth <= 8)

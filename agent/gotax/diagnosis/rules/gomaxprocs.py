@@ -110,9 +110,11 @@ def _cautions(saving: Saving | None) -> str:
 def unlimited(context: Context) -> Finding | None:
     """GT003: no limit on a large node, and GOMAXPROCS far above usage and request."""
     found, thresholds = context.gomaxprocs, context.thresholds
-    if found is None or found.value is None or context.report.limit.limit_cores is not None:
+    if found is None or found.value is None or found.recommended is None:
         return None
-    if context.is_mismatch or (found.recommended or 0) < thresholds.large_node_cpus:
+    if context.report.limit.limit_cores is not None or context.is_mismatch:
+        return None
+    if found.recommended < thresholds.large_node_cpus:
         return None
     request = context.request_cores
     used = thresholds.headroom * context.highest_cores
@@ -140,7 +142,7 @@ def unlimited(context: Context) -> Finding | None:
     )
     if saving is not None:
         evidence.append(saving_evidence(context, saving, target))
-    is_all = found.value >= (found.recommended or 0)
+    is_all = found.value >= found.recommended
     what = "all CPUs it may use" if is_all else "far more than it uses"
     pays = "but a lower value may not save CPU" if _may_lose(saving) else "and this costs CPU"
     return Finding(

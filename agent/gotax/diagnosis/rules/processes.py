@@ -5,6 +5,7 @@ from __future__ import annotations
 from gotax.diagnosis.bounds import long_bound
 from gotax.diagnosis.context import Context
 from gotax.diagnosis.rules import codes
+from gotax.diagnosis.sums import samples_of_processes
 from gotax.findings import Confidence, Evidence, Finding, Remedy, Severity
 from gotax.profile import Category
 
@@ -14,21 +15,18 @@ def several_processes(context: Context) -> Finding | None:
     report, limit = context.report, context.report.limit.limit_cores
     if limit is None or context.recommended is None:
         return None
-    samples = report.process_samples or (0,) * len(report.processes)
     busy = [
-        process
-        for process, own in zip(report.processes, samples, strict=True)
-        if own >= report.samples / 20 and own and process.gomaxprocs and process.gomaxprocs.value
+        (process.command, found.value)
+        for process, own in zip(report.processes, samples_of_processes(report), strict=True)
+        if own >= report.samples / 20 and own and (found := process.gomaxprocs) and found.value
     ]
-    total = sum(p.gomaxprocs.value or 0 for p in busy if p.gomaxprocs)
+    total = sum(value for _, value in busy)
     thresholds = context.thresholds
     if len(busy) < 2 or total < max(
         context.recommended * thresholds.mismatch_ratio, context.recommended + 2
     ):
         return None
-    values = ", ".join(
-        f"{p.command} {p.gomaxprocs.value}" for p in busy[:8] if p.gomaxprocs is not None
-    )
+    values = ", ".join(f"{command} {value}" for command, value in busy[:8])
     return Finding(
         code=codes.SEVERAL_PROCESSES,
         title=f"{len(busy)} Go processes share one CPU limit, each with its own GOMAXPROCS",

@@ -123,7 +123,7 @@ def _demand_is_above_limit(context: Context) -> bool:
         return False
     throttled, periods = context.throttled
     if periods:  # a throttled period has used up its quota
-        cores = max(cores, limit * min(1.0, throttled / periods))
+        cores = max(cores, limit * throttled / periods)
     saved = 0.0
     if context.is_mismatch and context.recommended is not None:
         saving = context.saving(context.recommended)
