@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gotax.config import Roots
 from gotax.errors import GotaxError, ProcessGoneError, ReadError
@@ -19,11 +20,11 @@ from gotax.linux import pidnamespace
 from gotax.linux.cgroups.hierarchies import find_hierarchies
 from gotax.linux.procfs import (
     list_pids,
-    read_environment,
-    read_exe_id,
-    read_memory,
     read_stat,
 )
+from gotax.reader.asking import Reader, Subject
+from gotax.reader.pool import Pool
+from gotax.reader.server import ForkServer
 from gotax.sampling import btf, preflight
 from gotax.sampling.sampler import Sampler, Target
 
@@ -166,18 +167,21 @@ def _pid_namespace(roots: Roots) -> Check:
 def _processes(roots: Roots) -> Check:
     """How many of the other processes can be read as a verdict needs."""
     seen = read = 0
-    ourselves = pidnamespace.read_own_pid(roots.proc)
-    for pid in list_pids(roots.proc):
-        try:
-            if pid == ourselves or read_stat(roots.proc, pid).is_kernel_thread:
+    with ForkServer() as server:
+        ourselves = {pidnamespace.read_own_pid(roots.proc), server.pid}
+        pool = Pool(server)
+        for pid in list_pids(roots.proc):
+            try:
+                if pid in ourselves or read_stat(roots.proc, pid).is_kernel_thread:
+                    continue
+                if _is_readable(pool, roots.proc, pid):
+                    read += 1
+                seen += 1
+            except ProcessGoneError:
                 continue
-            if _is_readable(roots.proc, pid):
-                read += 1
-            seen += 1
-        except ProcessGoneError:
-            continue
-        except ReadError:
-            seen += 1
+            except ReadError:
+                seen += 1
+        pool.close()
     return Check(
         "other processes",
         read > 0 and seen - read <= max(1, seen // 10),  # a security module may protect one
@@ -187,14 +191,19 @@ def _processes(roots: Roots) -> Check:
     )
 
 
-def _is_readable(proc: str, pid: int) -> bool:
-    """Raises ProcessGoneError, also for a process without a program."""
-    read_exe_id(proc, pid)
-    maps = _text(f"{proc}/{pid}/maps", 256)
-    if not maps:
+def _is_readable(reader: Reader, proc: str, pid: int) -> bool:
+    """Raises ReadError, and ProcessGoneError, also for a process without a program."""
+    reader.begin_round()
+
+    def ask(question: str, *arguments: object) -> Any:
+        return reader.ask(Subject(pid, str(pid)), question, proc, str(pid), *arguments)
+
+    ask("exe_id")
+    mappings = ask("maps").parse().mappings
+    if not mappings:
         return False
-    read_environment(proc, pid, frozenset({"GOMAXPROCS"}))
-    read_memory(proc, pid, int(maps.split("-")[0], 16), 8)
+    ask("environment", frozenset({"GOMAXPROCS"}))
+    ask("memory", mappings[0].start, 8)
     return True
 
 

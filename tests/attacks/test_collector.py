@@ -92,7 +92,6 @@ def token_file(folder: Path) -> str:
     return str(path)
 
 
-@pytest.mark.xfail(strict=True, reason="issue 14.9: rows are not accounted for")
 def test_a_report_that_becomes_gigabytes(collector: Start) -> None:
     """A kilobyte on the wire, a gigabyte as rows."""
     running = collector()
@@ -105,7 +104,6 @@ def test_a_report_that_becomes_gigabytes(collector: Start) -> None:
     running.check_it_ends()
 
 
-@pytest.mark.xfail(strict=True, reason="issue 14.10: messages come first")
 @pytest.mark.parametrize(
     "bytes_each", [0, peers.MESSAGE_BYTES - 64], ids=["silent", "hellos-that-never-end"]
 )
@@ -120,7 +118,6 @@ def test_streams_without_a_token(collector: Start, tmp_path: Path, bytes_each: i
         running.check_it_ends()
 
 
-@pytest.mark.xfail(strict=True, reason="issue 14.11: connections without a deadline")
 def test_silent_connections_to_the_page(collector: Start) -> None:
     running = collector()
     with SlowClients(running.port, 200, one_address, b"", b""):

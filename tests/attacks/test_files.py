@@ -43,7 +43,6 @@ def survives(
     check_it_ends(agent, holds_a_reader=holds_a_reader)
 
 
-@pytest.mark.xfail(strict=True, reason="issue 14.1: every byte is read")
 def test_a_hole_of_terabytes(
     agent: Agent, neighbour: Group, hostile: Group, attack: Attack, tmp_path: Path
 ) -> None:
@@ -52,7 +51,6 @@ def test_a_hole_of_terabytes(
     survives(agent, neighbour, hostile)
 
 
-@pytest.mark.xfail(strict=True, reason="issue 14.2: all are kept")
 def test_four_million_relocations(
     agent: Agent, neighbour: Group, hostile: Group, attack: Attack, tmp_path: Path
 ) -> None:
@@ -62,7 +60,6 @@ def test_four_million_relocations(
     survives(agent, neighbour, hostile)
 
 
-@pytest.mark.xfail(strict=True, reason="issue 14.2: all of it is kept")
 def test_build_information_of_megabytes(
     agent: Agent, neighbour: Group, hostile: Group, attack: Attack, tmp_path: Path
 ) -> None:
@@ -74,7 +71,6 @@ def test_build_information_of_megabytes(
     survives(agent, neighbour, hostile)
 
 
-@pytest.mark.xfail(strict=True, reason="issue 14.5: a regular expression")
 @pytest.mark.parametrize(("count", "length"), [(33, 55_000)], ids=["all"])
 def test_names_of_functions_without_end(
     agent: Agent,
@@ -112,7 +108,6 @@ def touched(path: Path) -> Iterator[None]:
         thread.join()
 
 
-@pytest.mark.xfail(strict=True, reason="issue 14.6: the time is part of the identity")
 def test_a_program_that_touches_its_own_file(
     agent: Agent,
     neighbour: Group,
@@ -134,8 +129,6 @@ def test_a_program_that_touches_its_own_file(
     check_it_ends(agent)
 
 
-@pytest.mark.xfail(strict=True, reason="issue 14.3: the sampler waits")
-@pytest.mark.xfail(strict=True, reason="issue 14: all of them are read at once")
 @pytest.mark.slow
 def test_mappings_without_end(
     agent: Agent, neighbour: Group, attack: Attack, tmp_path: Path
@@ -175,11 +168,7 @@ def test_a_file_that_never_answers(
     "environment",
     [
         pytest.param(True, id="environ", marks=pytest.mark.slow),
-        pytest.param(
-            False,
-            id="gomaxprocs",
-            marks=pytest.mark.xfail(strict=True, reason="issue 14.3: the sampler waits"),
-        ),
+        pytest.param(False, id="gomaxprocs"),
     ],
 )
 def test_memory_that_never_answers(

@@ -57,7 +57,7 @@ KNOWS: dict[str, set[str]] = {
     },
     "forked": set(),
     "addr2line": {"errors", "profile", "linux", "forked", "golang", "reader"},
-    "selftest": {"errors", "config", "linux", "sampling"},
+    "selftest": {"errors", "config", "linux", "reader", "sampling"},
     "recording": {"errors", *VALUES, "diagnosis"},
     "httpserver": {"errors", "exporters", "wire"},
     "daemon": {"errors", *VALUES, "config", "exporters", "session", "linux", "httpserver"},

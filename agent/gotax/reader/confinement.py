@@ -68,7 +68,10 @@ def _address_space_bytes() -> int:
 
 
 def _keep_capabilities() -> None:
-    """Those by which files and memory of others are read, as far as held."""
+    """Those by which files and memory of others are read, as far as held.
+
+    Without SYS_PTRACE all stay: then a process may be read only by one that has its capabilities.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     header = ctypes.create_string_buffer(struct.pack("<II", _CAPABILITY_VERSION, 0))
     sets = ctypes.create_string_buffer(24)  # effective, permitted, inheritable; twice 32 bits
@@ -78,6 +81,8 @@ def _keep_capabilities() -> None:
         "<6I", sets.raw[:24]
     )
     held = low_permitted | high_permitted << 32
+    if not held >> _SYS_PTRACE & 1:
+        return
     wanted = 1 << _SYS_PTRACE
     wanted |= 1 << (_DAC_READ_SEARCH if held >> _DAC_READ_SEARCH & 1 else _DAC_OVERRIDE)
     wanted |= 1 << (_CHECKPOINT_RESTORE if held >> _CHECKPOINT_RESTORE & 1 else _SYS_ADMIN)

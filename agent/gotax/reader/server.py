@@ -69,9 +69,7 @@ class ForkServer:
         try:
             if self._asked is None:
                 self._asked = self._ask()
-            data, fds, _, _ = socket.recv_fds(
-                self._connection, _PID.size, 1, socket.MSG_CMSG_CLOEXEC
-            )
+            data, fds = _receive(self._connection, _PID.size)
         except TimeoutError:
             return None  # the host is busy: it will be there later
         except OSError as error:
@@ -110,6 +108,14 @@ class ForkServer:
         self.close()
 
 
+def _receive(connection: socket.socket, length: int) -> tuple[bytes, list[int]]:
+    """Bytes and at most one descriptor, which no other program inherits."""
+    data, fds, _, _ = socket.recv_fds(connection, length, 1)
+    for fd in fds:
+        os.set_inheritable(fd, False)
+    return data, fds
+
+
 def _run_server(connection: socket.socket, other: socket.socket, parent: int) -> NoReturn:
     """In the child."""
     try:
@@ -141,7 +147,7 @@ def _close_files(kept: int) -> None:
 def _serve_forks(connection: socket.socket) -> None:
     server = os.getpid()
     while True:
-        data, fds, _, _ = socket.recv_fds(connection, 1, 1, socket.MSG_CMSG_CLOEXEC)
+        data, fds = _receive(connection, 1)
         if not data:
             return
         try:

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 NEW_CONNECTIONS = 1024
 """Connections that have not said hello. After a restart, so many agents come in ten seconds."""
-NEW_BYTES_MAX = 128 << 10
+NEW_BYTES_MAX = 256 << 10
 """What they may send: a TLS handshake with certificates, headers, a hello, and what the window of
 a stream holds of the message behind it."""
 _OVERHEAD = 256 << 10  # of TLS and HTTP/2 around a message of maximum size

@@ -41,6 +41,7 @@ class Relayed:
         self.peer = peer
         self.group = group
         self.is_new = True
+        self.was_accepted = False
         self.since_s = 0.0  # when it became new
         self.unread = 0
         self.unread_since_s: float | None = None
@@ -180,7 +181,10 @@ class Relay:
         limits = self._limits
         self.count(connection, size)
         if connection.is_new:
-            if connection.unread > limits.new_bytes:
+            # What an accepted peer had sent before it heard of the end may still come. Closing
+            # would cost it the reason of the end.
+            most = limits.unread_bytes if connection.was_accepted else limits.new_bytes
+            if connection.unread > most:
                 self.close_one(connection, "bytes")
             elif self._unread_total > limits.unread_total_bytes:
                 self._close_largest()
@@ -205,6 +209,7 @@ class Relay:
 
     def accepted(self, connection: Relayed) -> None:
         connection.is_new = False
+        connection.was_accepted = True
         self._forget_new(connection)
 
     def renewed(self, connection: Relayed) -> None:

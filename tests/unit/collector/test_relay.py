@@ -129,6 +129,26 @@ def test_time_in_which_the_collector_had_no_cpu_is_not_the_peers(
     run(replace(USUAL, new_s=0.9), test)
 
 
+def test_what_was_on_its_way_when_a_stream_ended_closes_nothing() -> None:
+    """Otherwise an agent does not hear which report was refused, and sends it again."""
+
+    async def test(relay: Relay, echo: Echo) -> None:
+        reader, writer = await connected(relay)
+        await until(lambda: bool(echo.connections))
+        echo.connections[0].accept()
+        echo.connections[0].renew()
+        writer.write(bytes(50_000))
+        assert await reader.readexactly(50_000) == bytes(50_000)
+        fresh, sender = await connected(relay)
+        sender.write(bytes(50_000))
+        with contextlib.suppress(ConnectionError):
+            await fresh.read()
+        assert relay.counters.closed["bytes"] == 1
+        assert relay.connections == 1
+
+    run(replace(USUAL, new_bytes=10_000), test)
+
+
 def test_unread_bytes_of_new_connections_count_together() -> None:
     async def test(relay: Relay, _: Echo) -> None:
         ends = [await connected(relay) for _number in range(4)]
