@@ -525,6 +525,15 @@ def test_the_first_minute_begins_again_with_another_process(
     assert (rules.CGO_HEAVY in codes(then(seconds, cgo=1000, pid=8))) is is_judged
 
 
+@pytest.mark.parametrize(("seconds", "is_judged"), [(20.0, True), (20.25, False)])
+def test_the_first_minute_of_a_container_ends_after_60_s(seconds: float, is_judged: bool) -> None:
+    """From its first window on."""
+    then = cgo_history()
+    for _ in range(2):
+        then(seconds, user=1)
+    assert (rules.CGO_HEAVY in codes(then(seconds, cgo=1000))) is is_judged
+
+
 @pytest.mark.parametrize(("seconds", "is_judged"), [(59.875, False), (60.0, True)])
 def test_later_a_container_is_judged_after_a_minute(seconds: float, is_judged: bool) -> None:
     """Since it was judged last."""

@@ -308,3 +308,11 @@ def test_type_arguments_are_taken_out_to_a_depth(depth: int) -> None:
     """Of eight levels; what is nested deeper matches nothing."""
     name = "runtime.gopark" + "[" * depth + "]" * depth
     assert (function_code(name) == Category.SCHED_SWITCH) is (depth <= 8)
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_the_owner_of_marking_is_on_this_side_of_the_cut(cut: int) -> None:
+    """A worker beyond it is of another stack: then the mode of this one is not known."""
+    idle = int(Category.GC_MARK_IDLE)
+    assert classify([GC_MARK, idle, cut], False, False) is Category.GC_MARK_IDLE
+    assert classify([GC_MARK, cut, idle], False, False) is Category.GC_MARK_BACKGROUND
