@@ -94,8 +94,8 @@ def test_small_maps_lose_samples_with_a_reason(
     """With room for 16 samples and stacks the sums are still exact, and the losses have reasons."""
     program = load(go_binary("stacks", VERSIONS[-1]), "-goroutines", "2")
     program.report()
-    monkeypatch.setattr(sampler, "_SAMPLES_MIN", 16)
-    monkeypatch.setattr(sampler, "_SAMPLES_MAX", 16)
+    monkeypatch.setattr(sampler, "_STACK_COUNTS_MIN", 16)
+    monkeypatch.setattr(sampler, "_STACK_COUNTS_MAX", 16)
     with Walk(999) as walk:
         walk.drain_for(1.0)
         close_the_books(walk, monkeypatch)
