@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from gotax.errors import UserError
@@ -214,10 +215,12 @@ def test_a_taken_port_is_one_sentence() -> None:
 
 
 def test_the_collectors_page_answers_in_the_same_way() -> None:
-    """Both families, HEAD, and 405 with Allow."""
+    """Both families, HEAD, and 405 with Allow. Without a store: no question is asked."""
     application = pytest.importorskip("gotax_collector.http.application")
-    served = application.Served(None, lambda: b"up 1\n", lambda: 0.0)
-    site = application.Site(("", 0), served)
+    from gotax_collector.http.site import Site
+
+    served = application.Served(SimpleNamespace(database=None), lambda: b"up 1\n", lambda: 0.0)
+    site = Site(("", 0), served)
     try:
         for host in ("127.0.0.1", *([SIX] if HAS_SIX else [])):
             for path in ("/metrics", "/healthz", "/readyz", "/static/site.css", "/nothing"):

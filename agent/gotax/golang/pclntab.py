@@ -30,7 +30,6 @@ from gotax.profile import Frame, FrameKind, Int32Array, Int64Array, UInt64Array
 
 _NAME_BYTES = 256  # few names are longer, and on average they have a quarter
 _MAX_NAME_BYTES = 1 << 16  # names of generic functions can be long
-_KEPT_NAME_CHARS = 1024  # without type arguments they are not
 _MAX_TEXT_BYTES = 8 << 20  # of all names of a round, and _NAME_BYTES more for each
 _MAX_INLINE_DEPTH = 64  # the Go compiler itself has seven
 _MAX_MEAN_DEPTH = 8  # of many pcs; usual is below two
@@ -406,9 +405,7 @@ class Pclntab:
         functions, function = self._strings(self.header.names + found.name)
         if self.format.whole_names:
             functions = [shortened(name) if "[" in name else name for name in functions]
-        functions = [cut(name) for name in functions]
         files, file = self._strings(found.file)
-        files = [cut(name) for name in files]
         return Symbols(
             query=found.query[order],
             function=function[order],
@@ -672,11 +669,6 @@ def _together(parts: Sequence[Sizes]) -> Sizes:
         np.concatenate([part.ends for part in parts]),
         np.concatenate([part.values for part in parts]),
     )
-
-
-def cut(name: str) -> str:
-    """No longer than is kept in thousands."""
-    return name if len(name) <= _KEPT_NAME_CHARS else f"{name[: _KEPT_NAME_CHARS - 1]}…"
 
 
 def shortened(name: str) -> str:

@@ -5,6 +5,7 @@ The types are the messages; ``of_`` functions make them, ``parse_`` functions ch
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -27,6 +28,7 @@ from gotax.reader.binary import ParsedBinary
 _MAX_SEGMENTS = 256
 _MAX_FUNCTIONS = 1 << 22
 _MAX_SETTING_CHARS = 4096
+_NAME_CHARS = 1024  # without type arguments only hashes of large structs are longer
 _SETTINGS = frozenset({"CGO_ENABLED", "-compiler", "DefaultGODEBUG"})  # that rules ask for
 _FURTHER_SETTINGS, _MAX_FURTHER_CHARS = 32, 256
 _HIGHEST = 1 << 62
@@ -211,6 +213,15 @@ class CallColumns:
         return found, Sizes(self.size_starts, self.size_ends, self.sizes)
 
 
+def _numbers(known: dict[str, int], names: Iterable[str]) -> Int32Array:
+    return np.array([known.setdefault(cut(name), len(known)) for name in names], np.int32)
+
+
+def cut(name: str) -> str:
+    """A name as the agent keeps it, by the thousand. `gotax addr2line` shows whole names."""
+    return name if len(name) <= _NAME_CHARS else f"{name[: _NAME_CHARS - 1]}…"
+
+
 def of_calls(calls: Calls, sizes: Sizes, problem: str) -> CallColumns:
     numbers: dict[int, int] = {}
     listed: list[tuple[Frame, ...]] = []
@@ -228,8 +239,8 @@ def of_calls(calls: Calls, sizes: Sizes, problem: str) -> CallColumns:
         ends=calls.ends,
         chain=chain,
         cuts=np.cumsum([0, *map(len, listed)]),
-        function=np.array([functions.setdefault(f.function, len(functions)) for f in every], "i4"),
-        file=np.array([files.setdefault(f.file, len(files)) for f in every], "i4"),
+        function=_numbers(functions, (f.function for f in every)),
+        file=_numbers(files, (f.file for f in every)),
         line=np.array([f.line for f in every], np.int64),
         start_line=np.array([f.start_line for f in every], np.int64),
         kind=np.array([_KINDS.index(f.kind) for f in every], np.uint8),

@@ -464,7 +464,7 @@ def test_a_process_takes_its_past_into_its_new_group(
     watch = ChangeWatch(SETTLE)
     before, after = part(Interval(8), ""), part(Interval(2, program=program), "1", pid)
     for number in range(20):
-        reports = (before,) if number < 8 else (after,)
+        reports: tuple[ContainerReport, ...] = (before,) if number < 8 else (after,)
         if both and number == 8:
             reports = (before, after)
         changes = watch.observe(replace(window((), number), reports=reports))

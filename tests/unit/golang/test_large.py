@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gotax.golang.buildinfo import parse_buildinfo
-from gotax.golang.pclntab import cut, parse_pclntab
+from gotax.golang.pclntab import parse_pclntab
 from gotax.linux.elf import BytesReader, FileReader, parse_elf
 
 from tests.fuzz import specimens
@@ -91,4 +91,4 @@ def test_names_of_nine_megabytes_are_read_at_once(monkeypatch: pytest.MonkeyPatc
     table = parse_pclntab(elf, layout.version)
     symbols = table.symbols(np.arange(table.text_start, table.text_end, 16, dtype=np.uint64))
     assert len(set(symbols.functions)) == count
-    assert symbols.functions[symbols.function[-1]] == cut(f"main.{count - 1}" + "n" * width)
+    assert symbols.functions[symbols.function[-1]] == f"main.{count - 1}" + "n" * width

@@ -18,11 +18,12 @@ from gotax.errors import ParseError
 from gotax.golang import categories
 from gotax.golang.buildinfo import parse_buildinfo, parse_modinfo
 from gotax.golang.categories import function_code
-from gotax.golang.pclntab import cut, parse_pclntab
+from gotax.golang.pclntab import parse_pclntab
 from gotax.linux import elf as elf_module
 from gotax.linux.elf import BytesReader, Elf, FileReader, parse_elf
 from gotax.linux.procfs import UNLISTED, parse_maps
 from gotax.profile import Category
+from gotax.reader.facts import cut
 
 _NOTE = struct.pack("<III", 4, 4, 4) + b"Go\0\0" + b"aaaa"
 _PAGE = 4096
