@@ -37,6 +37,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gotax.errors import ProcessGoneError, ReadError
 from gotax.linux.procfs import read_pss_bytes
 from gotax.sampling import kernel
 from gotax.sampling.sampler import Sampler
@@ -200,9 +201,24 @@ def bpf_stats() -> Iterator[None]:
         os.close(fd)
 
 
+def family(pid: int) -> list[int]:
+    """A process and its descendants: the agent's readers are its cost, too."""
+    pids = [pid]
+    for each in pids:
+        with contextlib.suppress(OSError):
+            for task in Path(f"/proc/{each}/task").iterdir():
+                pids += map(int, (task / "children").read_text().split())
+    return pids
+
+
 def process_cpu_s(pid: int) -> float:
-    """The process's CPU clock (include/linux/posix-timers.h: ~pid << 3 | CPUCLOCK_SCHED)."""
-    return time.clock_gettime(~pid << 3 | 2)
+    """The CPU clock (include/linux/posix-timers.h: ~pid << 3 | CPUCLOCK_SCHED) of a process and of
+    those that it started and that live."""
+    total_s = 0.0
+    for each in family(pid):
+        with contextlib.suppress(OSError):
+            total_s += time.clock_gettime(~each << 3 | 2)
+    return total_s
 
 
 def program_stats(pid: int) -> ProgramStats:
@@ -299,13 +315,21 @@ def _us(stats: ProgramStats) -> float | None:
     return None if stats.ns_per_run is None else stats.ns_per_run / 1e3
 
 
+def family_pss_bytes(pid: int) -> int:
+    total = 0
+    for each in family(pid):
+        with contextlib.suppress(ReadError, ProcessGoneError):
+            total += read_pss_bytes("/proc", each)
+    return total
+
+
 def watch_pss(pid: int, seconds: float) -> float:
-    """The highest memory in MB of a process, read every five seconds."""
+    """The highest memory in MB of a process and its descendants, read every five seconds."""
     end_at = time.monotonic() + seconds
     most = 0.0
     while (left := end_at - time.monotonic()) > 0:
         time.sleep(min(left, 5.0))
-        most = max(most, read_pss_bytes("/proc", pid) / 1e6)
+        most = max(most, family_pss_bytes(pid) / 1e6)
     return most
 
 

@@ -16,10 +16,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from gotax.linux.procfs import read_pss_bytes
-
 from bench.fleet import CORES, PROCESSES, BenchError, Fleet, build_load, interruptible
-from bench.overhead import Agent
+from bench.overhead import Agent, family_pss_bytes
 
 SETTLED_S = 300.0
 """By then every window of the longest history is full, and the tables have their size."""
@@ -65,7 +63,7 @@ def soak(length_s: float) -> list[Reading]:
     ):
         began = time.monotonic()
         while (at_s := time.monotonic() - began) < length_s:
-            pss_bytes = read_pss_bytes("/proc", agent.pid)
+            pss_bytes = family_pss_bytes(agent.pid)
             descriptors = len(list(Path(f"/proc/{agent.pid}/fd").iterdir()))
             if not readings or at_s // MINUTE_S != readings[-1].at_s // MINUTE_S:
                 print(
