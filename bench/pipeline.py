@@ -3,7 +3,8 @@
 .venv/bin/python -m bench.pipeline [--warm-up 60] [--windows 8] [--functions 15]
 
 Runs the daemon's loop in this process: sample, publish, expose. Every stage is timed by the CPU
-clock of its thread, without its inner stages, so the stages add up. Prints milliseconds per window
+clock of its thread, without its inner stages, so the stages add up. The readers' time is not in it.
+Prints milliseconds per window
 (median and mean) and the CPU seconds a minute.
 """
 
@@ -19,10 +20,14 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
+from gotax import pipeline
+from gotax.accumulator import Accumulator
 from gotax.cli.stopping import StopSignal
 from gotax.config import Detail
+from gotax.diagnosis.reports import Reports
 from gotax.exporters.prometheus import PrometheusExporter
 from gotax.linux.procfs import read_pss_bytes
 from gotax.pipeline import Pipeline
@@ -33,17 +38,17 @@ from gotax.symbols.symbolizer import Symbolizer
 
 from bench.fleet import CGROUP, CORES, PROCESSES, BenchError, Fleet, build_load, interruptible
 
-STAGES: tuple[tuple[str, type, str], ...] = (
+STAGES: tuple[tuple[str, type | ModuleType, str], ...] = (
     ("drain", Sampler, "drain"),
     ("scan for new processes", Pipeline, "scan"),
-    ("resolve processes", Pipeline, "_resolve"),
-    ("symbolize: known stacks", Pipeline, "_symbolize"),
+    ("resolve processes", pipeline, "find_owners"),
+    ("symbolize: known stacks", pipeline, "find_user_stacks"),
     ("symbolize: new stacks", Symbolizer, "learn"),
     ("symbolize: new addresses", Symbolizer, "_look_up"),
     ("symbolize: compose, classify", Symbolizer, "_compose"),
-    ("fold", Pipeline, "_gather"),
+    ("add up", Accumulator, "add"),
     ("refresh limits, GOMAXPROCS", Resolver, "refresh_go"),
-    ("report, judge", Pipeline, "_report"),
+    ("report, judge", Reports, "of_window"),
     ("window, rest", Pipeline, "window"),
     ("publish", PrometheusExporter, "publish"),
     ("exposition (a scrape)", PrometheusExporter, "expose"),
@@ -57,7 +62,7 @@ class StageClock:
         self.spent_ns: defaultdict[str, int] = defaultdict(int)
         self._inside: list[int] = []  # time of inner stages, per open stage
 
-    def watch(self, stage: str, owner: type, method: str) -> None:
+    def watch(self, stage: str, owner: type | ModuleType, method: str) -> None:
         original: Callable[..., Any] = getattr(owner, method)
 
         @functools.wraps(original)
