@@ -18,18 +18,15 @@ from gotax.linux.procfs import FileId, Mapping
 from gotax.lru import LruCache
 from gotax.process import GoBuild
 from gotax.profile import UInt64Array
-from gotax.reader.asking import HOSTILE, NOT_NOW, Reader, Subject
+from gotax.reader.asking import NOT_NOW, Reader, Subject
 from gotax.reader.binary import PASSING
 from gotax.reader.facts import BinaryFacts, BinaryPlace, CallColumns, ClassPart, Table
 
 _BINARIES = 128
 _NOT_GO = 2048
 _PASSING = PASSING | NOT_NOW
-UNJUDGED = _PASSING | {
-    *("elf-packed", "elf-truncated", "elf-malformed", "elf-unsupported", "elf-too-large"),
-    *("elf-relocations", HOSTILE),
-}
-"""What leaves it open whether a library is Go. A mapped file that is no ELF file is none."""
+_NO_ELF = "elf-magic"
+"""Such a mapped file is no Go library. Every other refusal leaves it open whether it is one."""
 _NO_FILE = FileId(0, 0, 0, 0)
 
 
@@ -195,12 +192,12 @@ class BinaryTable:
         known = self._binaries.get(file_id)
         if known is not None and known.is_settled:
             binary = self.get(file_id, path, group, module)
-            if binary.build is None and binary.refused in UNJUDGED:
+            if binary.build is None and binary.refused not in ("", _NO_ELF):
                 raise ParseError(binary.refused, path)
             return binary if binary.is_go else None
         binary = Binary(BinaryPlace(file_id, path, module()), self._serial + 1, self.reader, group)
         if not binary.is_go:
-            if binary.refused in UNJUDGED:
+            if binary.refused not in ("", _NO_ELF):
                 raise ParseError(binary.refused, path)
             self._not_go.put(file_id, True)
             return None
