@@ -16,7 +16,7 @@ import numpy.typing as npt
 from gotax.errors import ReadError, UserError
 from gotax.forked import forked
 from gotax.golang.pclntab import Pclntab, Symbols
-from gotax.linux.procfs import FileId
+from gotax.linux.mappings import FileId
 from gotax.profile import Frame, UInt64Array
 from gotax.reader.binary import PASSING, ParsedBinary
 from gotax.reader.opened import BorrowedFile

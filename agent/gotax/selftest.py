@@ -18,10 +18,7 @@ from gotax.config import Roots
 from gotax.errors import GotaxError, ProcessGoneError, ReadError
 from gotax.linux import pidnamespace
 from gotax.linux.cgroups.hierarchies import find_hierarchies
-from gotax.linux.procfs import (
-    list_pids,
-    read_stat,
-)
+from gotax.linux.procfs import list_pids, read_stat
 from gotax.reader.asking import Reader, Subject
 from gotax.reader.pool import Pool
 from gotax.reader.server import ForkServer

@@ -14,7 +14,7 @@ from gotax.golang.gomaxprocs import find_custom, find_gomaxprocs, find_value
 from gotax.golang.machinecode import Code
 from gotax.golang.pclntab import Pclntab, parse_pclntab
 from gotax.golang.pcvalue import read_pc_tables
-from gotax.linux import kallsyms, procfs
+from gotax.linux import kallsyms, mappings, procfs
 from gotax.linux.cgroups import cpu, hierarchies, identity
 from gotax.linux.elf import EM_AARCH64, EM_X86_64, Elf, parse_elf
 
@@ -213,7 +213,7 @@ def scanner(data: bytes) -> None:
 
 _TEXTS: tuple[Callable[[bytes], object], ...] = (
     procfs.parse_stat,
-    procfs.parse_maps,
+    mappings.parse_maps,
     procfs.parse_cgroups,
     lambda data: procfs.parse_environment(data, frozenset(("GOMAXPROCS", "GODEBUG"))),
     procfs.parse_cpu_list,

@@ -29,12 +29,12 @@ from gotax.golang.startup import Facts
 from gotax.linux.cgroups.hierarchies import find_hierarchies
 from gotax.linux.cgroups.tree import Cgroups
 from gotax.linux.elf import FileReader, parse_elf
+from gotax.linux.mappings import read_maps
 from gotax.linux.procfs import (
     read_allowed_cpus,
     read_auxv,
     read_cgroup_fds,
     read_environment,
-    read_maps,
     read_online_cpus,
 )
 from gotax.process import GoBuild, Origin

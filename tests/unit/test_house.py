@@ -192,9 +192,6 @@ LARGE = {
     # Flat tables, and all of one format:
     *("diagnosis/calibrated.py", "golang/categories.py", "linux/elf.py"),
     *("golang/pclntab.py", "golang/pclntab.py: Pclntab"),
-    # Still too large; remove a module from this list when you divide it. Exporters:
-    # Linux and Go:
-    "linux/procfs.py",
 }
 CATCH_ALL_MAX = 2
 
@@ -618,7 +615,7 @@ BAD = {
     "another way to files": {
         "processes/table.py": "def f(procfs):\n    procfs.read_environment(1)"
     },
-    "another way imported": {"symbols/walks.py": "from gotax.linux.procfs import read_maps"},
+    "another way imported": {"symbols/walks.py": "from gotax.linux.mappings import read_maps"},
     "unknown in a package": {"processes/tables.py": ""},
     "six parameters": {"linux/elf.py": "def f(a, b, c, d, *, e, g): pass"},
 }

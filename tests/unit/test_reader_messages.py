@@ -16,7 +16,7 @@ from gotax.golang.gomaxprocs import GomaxprocsAddresses, LiveGomaxprocs
 from gotax.golang.pclntab import Calls, Sizes
 from gotax.golang.runtimestate import StateAddresses
 from gotax.linux.elf import PT_LOAD, Segment
-from gotax.linux.procfs import FileId, MappedFile, Mapping, Maps
+from gotax.linux.mappings import FileId, MappedFile, Mapping, Maps
 from gotax.process import GoBuild, Module, RuntimeState
 from gotax.profile import Frame, FrameKind
 from gotax.reader import message

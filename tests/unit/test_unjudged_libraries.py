@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from gotax.errors import ParseError
-from gotax.linux.procfs import FileId
+from gotax.linux.mappings import FileId
 from gotax.processes.binaries import BinaryTable
 from gotax.reader.asking import InProcess
 

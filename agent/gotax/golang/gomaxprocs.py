@@ -15,7 +15,8 @@ from typing import Protocol
 from gotax.errors import ParseError
 from gotax.golang.machinecode import Code, find_references
 from gotax.linux.elf import PF_X, Elf, Segment
-from gotax.linux.procfs import Auxiliary, Mapping, TaskPath, read_memory_parts
+from gotax.linux.mappings import Mapping
+from gotax.linux.procfs import Auxiliary, TaskPath, read_memory_parts
 
 MAX_GOMAXPROCS = 65536
 """No host has more CPUs (the runtime's own arrays for affinity masks end here as well)."""

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterator
 
 from gotax.errors import ProcessGoneError, ReadError, UserError
 from gotax.linux import pidnamespace
-from gotax.linux.procfs import list_pids, read_exe_link, read_stat, read_status_line
+from gotax.linux.mappings import read_exe_link
+from gotax.linux.procfs import list_pids, read_stat, read_status_line
 
 _CAP_SYS_PTRACE = 19  # include/uapi/linux/capability.h
 

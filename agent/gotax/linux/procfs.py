@@ -17,23 +17,18 @@ import errno
 import os
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from gotax.errors import AccessError, ParseError, ProcessGoneError, ReadError
 
 _PF_KTHREAD = 0x00200000  # include/linux/sched.h
 _MAX_SMALL_BYTES = 64 * 1024
-_MAX_MAPS_BYTES = 16 << 20
-"""Some 300,000 mappings; the kernel takes half a microsecond to write one. By default it allows a
-process 65,530 (vm.max_map_count)."""
 _MAX_ENVIRONMENT_BYTES = 1 << 20
 _MAX_MEMORY_BYTES = 1 << 20
-_MAX_MAPPINGS = 4096
-_MAX_PATHS_BYTES = 256 * 1024  # of the mappings of one process; of a database 10 KB
 _MAX_FDS = 64
 _MAX_THREADS = 256  # looked at for one that lives; ended ones vanish by themselves
 _MAX_AUXV_BYTES = 4096
@@ -42,23 +37,10 @@ _READ_BYTES = 64 * 1024
 _GONE = frozenset({errno.ENOENT, errno.ESRCH, errno.ENODEV})
 _DENIED = frozenset({errno.EACCES, errno.EPERM})
 _DEAD = ("Z", "X", "x")
-_DELETED = " (deleted)"  # appended by the kernel to the path of an unlinked file
-UNLISTED = "[mapping not listed]"
-"""Stands for all that is behind the bound of what is read of a list of mappings."""
+DELETED = " (deleted)"
+"""Appended by the kernel to the path of a file or cgroup that is gone."""
 _BANDWIDTH_FILES = ("/cpu.max", "/cpu.cfs_quota_us")
 
-# fs/proc/task_mmu.c show_map_vma: start-end perms offset major:minor inode, padding, path.
-_EXECUTABLE_MAPPING = re.compile(
-    rb"([0-9a-f]{1,16})-([0-9a-f]{1,16}) ..x. ([0-9a-f]{1,16})"
-    rb" ([0-9a-f]{1,7}):([0-9a-f]{1,7}) ([0-9]{1,20}) *([^\n]*)"
-)
-_MAYBE_EXECUTABLE = re.compile(rb"x[ps] ")  # addresses have no x: most lines are passed at once
-_RANGE = re.compile(rb"([0-9a-f]{1,16})-([0-9a-f]{1,16}) ")
-_FIRST_MAPPING = re.compile(
-    rb"^([0-9a-f]{1,16})-([0-9a-f]{1,16}) r... (0{1,16})"
-    rb" ([0-9a-f]{1,7}):([0-9a-f]{1,7}) ([0-9]{1,20}) *(.*)$",
-    re.MULTILINE,
-)
 _ALLOWED = re.compile(rb"^Cpus_allowed:\s*([0-9a-f,]+)$", re.MULTILINE)
 _PSS = re.compile(rb"^Pss:\s*([0-9]{1,15}) kB$", re.MULTILINE)
 
@@ -100,32 +82,6 @@ class Stat:
 
 
 @dataclass(frozen=True, slots=True)
-class Mapping:
-    """One executable mapping. ``device`` is ``os.makedev``'s number, ``inode`` 0 for no file.
-
-    ``path`` is as the process sees it: "" for anonymous memory, "[vdso]" and the like for the
-    kernel's own. ``deleted``: the file was unlinked or replaced since.
-    """
-
-    start: int
-    end: int
-    offset: int
-    device: int
-    inode: int
-    path: str
-    deleted: bool = False
-
-
-class FileId(NamedTuple):
-    """Identity of a file's content, good as a cache key."""
-
-    device: int
-    inode: int
-    mtime_ns: int
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
 class CgroupEntry:
     """One line of /proc/PID/cgroup. Hierarchy 0 with no controllers is cgroup v2's.
 
@@ -142,7 +98,7 @@ def list_pids(root: str) -> list[int]:
     try:
         return [int(name) for name in os.listdir(root) if name.isdecimal()]
     except OSError as error:
-        raise _translated(error, root) from error
+        raise translated(error, root) from error
 
 
 def parse_stat(data: bytes) -> Stat:
@@ -171,12 +127,12 @@ def parse_stat(data: bytes) -> Stat:
 
 def read_stat(root: str, pid: int) -> Stat:
     """Of the process, with the ``place`` to read the rest of it at."""
-    stat = parse_stat(_read(f"{root}/{pid}/stat", _MAX_SMALL_BYTES))
+    stat = parse_stat(read_file(f"{root}/{pid}/stat", _MAX_SMALL_BYTES))
     if stat.state not in _DEAD or stat.threads < 2:
         return stat
     for thread in _read_threads(root, pid):
         try:
-            alive = parse_stat(_read(f"{root}/{pid}/task/{thread}/stat", _MAX_SMALL_BYTES))
+            alive = parse_stat(read_file(f"{root}/{pid}/task/{thread}/stat", _MAX_SMALL_BYTES))
         except ProcessGoneError:
             continue
         if alive.state not in _DEAD:
@@ -190,107 +146,19 @@ def _read_threads(root: str, pid: int) -> list[int]:
         with os.scandir(path) as entries:
             return [int(e.name) for e in islice(entries, _MAX_THREADS) if e.name.isdecimal()]
     except OSError as error:
-        raise _translated(error, path) from error
+        raise translated(error, path) from error
 
 
 def read_status_line(root: str, process: str, name: str) -> str:
     """What stands behind ``name`` in /proc/PROCESS/status, a PID or ``self``; "" if unreadable."""
     try:
-        text = _read(f"{root}/{process}/status", _MAX_SMALL_BYTES)
+        text = read_file(f"{root}/{process}/status", _MAX_SMALL_BYTES)
     except (ProcessGoneError, ReadError):
         return ""
     for line in text.decode("utf-8", "replace").splitlines():
         if line.startswith(name):
             return line.removeprefix(name).strip()
     return ""
-
-
-def parse_maps(data: bytes) -> tuple[Mapping, ...]:
-    """The executable mappings in address order, at most 4096 of them; other lines are passed.
-
-    If there are more, or their paths are too long, the last one is ``UNLISTED``: from there to the
-    end of all addresses.
-    """
-    found: list[Mapping] = []
-    paths: dict[str, str] = {}
-    size = 0
-    for match in _executable(data):
-        mapping = _mapping(match)
-        if mapping.path not in paths:
-            paths[mapping.path] = mapping.path
-            size += len(mapping.path)
-        if len(found) == _MAX_MAPPINGS or size > _MAX_PATHS_BYTES:
-            found.append(_unlisted(mapping.start))
-            break
-        path = paths[mapping.path]
-        found.append(mapping if path is mapping.path else replace(mapping, path=path))
-    return tuple(found)
-
-
-def _executable(data: bytes) -> Iterator[re.Match[bytes]]:
-    """The lines of executable mappings."""
-    at = 0
-    while (hint := _MAYBE_EXECUTABLE.search(data, at)) is not None:
-        match = _EXECUTABLE_MAPPING.match(data, data.rfind(b"\n", at, hint.start()) + 1 or at)
-        if match is not None:
-            yield match
-        at = data.find(b"\n", hint.end()) + 1
-        if not at:
-            return
-
-
-def _unlisted(start: int) -> Mapping:
-    return Mapping(start, (1 << 64) - 1, 0, 0, 0, UNLISTED)
-
-
-def _mapping(match: re.Match[bytes]) -> Mapping:
-    start, end, offset, major, minor, inode, name = match.groups()
-    # Only newlines are escaped (seq_file_path(m, file, "\n")), so this is exact but for a file
-    # that really has "\012" in its name.
-    path = name.replace(b"\\012", b"\n").decode("utf-8", "surrogateescape")
-    deleted = path.endswith(_DELETED)
-    return Mapping(
-        start=int(start, 16),
-        end=int(end, 16),
-        offset=int(offset, 16),
-        device=os.makedev(int(major, 16), int(minor, 16)),
-        inode=int(inode),
-        path=path.removesuffix(_DELETED) if deleted else path,
-        deleted=deleted,
-    )
-
-
-class Maps(NamedTuple):
-    """``length`` is the list's in bytes, which says what it costs to read it again."""
-
-    mappings: tuple[Mapping, ...]
-    length: int
-
-
-def read_maps(root: str, task: TaskPath) -> Maps:
-    """As ``parse_maps``, of the first 16 MiB of the list; none for a kernel thread."""
-    data = _read(f"{root}/{task}/maps", _MAX_MAPS_BYTES)
-    if len(data) < _MAX_MAPS_BYTES:
-        return Maps(parse_maps(data), len(data))
-    data = data[: data.rfind(b"\n") + 1]
-    found = parse_maps(data)
-    last = _RANGE.match(data, data.rfind(b"\n", 0, -1) + 1)
-    if last is not None and not (found and found[-1].path == UNLISTED):
-        found = (*found, _unlisted(int(last[2], 16)))
-    return Maps(found, len(data))
-
-
-def read_first_addresses(root: str, task: TaskPath) -> dict[tuple[int, int, str], int]:
-    """Where the first byte of each mapped file lies, by (device, inode, path) as maps has them.
-
-    Of a file mapped several times the lowest; of the first 4096 files.
-    """
-    data = _read(f"{root}/{task}/maps", _MAX_MAPS_BYTES)
-    found: dict[tuple[int, int, str], int] = {}
-    for mapping in map(_mapping, islice(_FIRST_MAPPING.finditer(data), _MAX_MAPPINGS)):
-        if mapping.inode:
-            found.setdefault((mapping.device, mapping.inode, mapping.path), mapping.start)
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,73 +181,7 @@ def parse_auxv(data: bytes) -> Auxiliary:
 
 def read_auxv(root: str, task: TaskPath) -> Auxiliary:
     """Needs the right to trace, as maps does. Nothing for a process without memory."""
-    return parse_auxv(_read(f"{root}/{task}/auxv", _MAX_AUXV_BYTES))
-
-
-def read_exe_id(root: str, task: TaskPath) -> FileId:
-    path = exe_path(root, task)
-    try:
-        return _file_id(path)
-    except OSError as error:
-        raise _translated(error, path) from error
-
-
-def read_exe_link(root: str, task: TaskPath) -> str:
-    """The executable's path as the process sees it, also when it has been unlinked since."""
-    path = exe_path(root, task)
-    try:
-        return os.readlink(path).removesuffix(_DELETED)
-    except OSError as error:
-        raise _translated(error, path) from error
-
-
-def exe_path(root: str, task: TaskPath) -> str:
-    """What to open to read the executable: works across mount namespaces and after unlink."""
-    return f"{root}/{task}/exe"
-
-
-@dataclass(frozen=True, slots=True)
-class MappedFile:
-    """``path`` is what to open. ``is_proven``: it is the mapped file itself; else a file that has
-    its path now."""
-
-    path: str
-    id: FileId
-    is_proven: bool
-
-
-def find_mapped_file(root: str, task: TaskPath, mapping: Mapping) -> MappedFile | None:
-    """map_files is the mapped file itself, but needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN. Else
-    the path seen through the process's root, which may be another file since. None: there is no
-    file, or it was deleted and cannot be reached.
-
-    The numbers in maps are proof if they are those of the file, and no proof against it if they
-    are not: before Linux 6.8 maps has those of the file below an overlayfs, on btrfs the device is
-    never that of stat.
-    """
-    if not mapping.inode:
-        return None
-    # Only processes have map_files; a thread can be asked for as if it was one, unlisted.
-    pid = str(task).rpartition("/")[2]
-    direct = f"{root}/{pid}/map_files/{mapping.start:x}-{mapping.end:x}"
-    try:
-        return MappedFile(direct, _file_id(direct), True)
-    except OSError:
-        pass
-    if mapping.deleted or not mapping.path.startswith("/"):
-        return None
-    path = f"{root}/{task}/root{mapping.path}"
-    try:
-        found = _file_id(path)
-    except (OSError, ValueError):
-        return None
-    numbers = (mapping.device, mapping.inode)
-    return MappedFile(path, found, numbers == (found.device, found.inode))
-
-
-def _file_id(path: str) -> FileId:
-    stat = os.stat(path)
-    return FileId(stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size)
+    return parse_auxv(read_file(f"{root}/{task}/auxv", _MAX_AUXV_BYTES))
 
 
 @lru_cache(1024)  # the same few texts at every window
@@ -397,13 +199,13 @@ def parse_cgroups(data: bytes) -> tuple[CgroupEntry, ...]:
         if not hierarchy.isdecimal() or not path.startswith("/"):
             raise ParseError("procfs-cgroup", repr(line[:80]))
         names = tuple(controllers.split(",")) if controllers else ()
-        entries.append(CgroupEntry(int(hierarchy), names, path.removesuffix(_DELETED)))
+        entries.append(CgroupEntry(int(hierarchy), names, path.removesuffix(DELETED)))
     return tuple(entries)
 
 
 def read_cgroups(root: str, task: TaskPath) -> tuple[CgroupEntry, ...]:
     """Paths are relative to the reader's cgroup namespace: see ``cgroup.Cgroups.read_entries``."""
-    return parse_cgroups(_read(f"{root}/{task}/cgroup", _MAX_SMALL_BYTES))
+    return parse_cgroups(read_file(f"{root}/{task}/cgroup", _MAX_SMALL_BYTES))
 
 
 def parse_environment(data: bytes, names: frozenset[str]) -> dict[str, str]:
@@ -427,7 +229,7 @@ def read_environment(root: str, task: TaskPath, names: frozenset[str]) -> dict[s
 
     Environments hold secrets: nothing but the asked values outlives the call.
     """
-    return parse_environment(_read(f"{root}/{task}/environ", _MAX_ENVIRONMENT_BYTES), names)
+    return parse_environment(read_file(f"{root}/{task}/environ", _MAX_ENVIRONMENT_BYTES), names)
 
 
 def parse_cpu_list(data: bytes) -> frozenset[int]:
@@ -448,7 +250,7 @@ def parse_cpu_list(data: bytes) -> frozenset[int]:
 
 def read_online_cpus(sys_root: str) -> frozenset[int]:
     """``sys_root`` is /sys."""
-    return parse_cpu_list(_read(f"{sys_root}/devices/system/cpu/online", _MAX_SMALL_BYTES))
+    return parse_cpu_list(read_file(f"{sys_root}/devices/system/cpu/online", _MAX_SMALL_BYTES))
 
 
 def parse_allowed_cpus(data: bytes) -> frozenset[int]:
@@ -466,7 +268,7 @@ def read_allowed_cpus(root: str, task: TaskPath, online: frozenset[int]) -> int:
     The mask of an unrestricted process covers every CPU the kernel was built or booted for;
     sched_getaffinity(2) leaves out those that are not online, and so does this.
     """
-    allowed = parse_allowed_cpus(_read(f"{root}/{task}/status", _MAX_SMALL_BYTES))
+    allowed = parse_allowed_cpus(read_file(f"{root}/{task}/status", _MAX_SMALL_BYTES))
     return max(1, len(allowed & online))
 
 
@@ -502,7 +304,7 @@ def read_memory_parts(root: str, task: TaskPath, parts: Iterable[tuple[int, int]
     except OSError as error:
         if error.errno == errno.EIO:
             raise AccessError("memory-unmapped", f"{path} at {address:#x}") from error
-        raise _translated(error, path) from error
+        raise translated(error, path) from error
     return found
 
 
@@ -525,7 +327,7 @@ def read_cgroup_fds(root: str, task: TaskPath) -> tuple[str, ...]:
                 if target.endswith(_BANDWIDTH_FILES):
                     found.append(target)
     except OSError as error:
-        raise _translated(error, path) from error
+        raise translated(error, path) from error
     return tuple(found)
 
 
@@ -538,10 +340,10 @@ def parse_pss(data: bytes) -> int:
 
 def read_pss_bytes(root: str, pid: int) -> int:
     """Proportional set size. The kernel walks all pages for it: not for every window."""
-    return parse_pss(_read(f"{root}/{pid}/smaps_rollup", _MAX_SMALL_BYTES))
+    return parse_pss(read_file(f"{root}/{pid}/smaps_rollup", _MAX_SMALL_BYTES))
 
 
-def _read(path: str, limit: int) -> bytes:
+def read_file(path: str, limit: int) -> bytes:
     """At most ``limit`` bytes. Plain descriptors: half the cost of a file object."""
     try:
         fd = os.open(path, os.O_RDONLY)
@@ -555,11 +357,11 @@ def _read(path: str, limit: int) -> bytes:
         finally:
             os.close(fd)
     except OSError as error:
-        raise _translated(error, path) from error
+        raise translated(error, path) from error
     return b"".join(chunks)
 
 
-def _translated(error: OSError, path: str) -> ProcessGoneError | ReadError:
+def translated(error: OSError, path: str) -> ProcessGoneError | ReadError:
     if error.errno in _GONE:
         return ProcessGoneError(path)
     if error.errno in _DENIED:

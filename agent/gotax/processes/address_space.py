@@ -13,7 +13,7 @@ from gotax.errors import AccessError, ProcessGoneError, ReadError
 from gotax.golang.buildinfo import has_go_note
 from gotax.golang.gomaxprocs import load_bias, program_bias
 from gotax.linux.elf import BytesReader, Elf, parse_elf
-from gotax.linux.procfs import UNLISTED, FileId, MappedFile, Mapping
+from gotax.linux.mappings import UNLISTED, FileId, MappedFile, Mapping
 from gotax.processes.binaries import Binary, BinaryTable
 from gotax.processes.counts import ErrorCounts
 from gotax.processes.files import ProcessFiles

@@ -14,7 +14,7 @@ from gotax.golang.gomaxprocs import GomaxprocsAddresses, load_bias
 from gotax.golang.pclntab import Calls, Sizes
 from gotax.golang.runtimestate import StateAddresses
 from gotax.linux.elf import Elf
-from gotax.linux.procfs import FileId, Mapping
+from gotax.linux.mappings import FileId, Mapping
 from gotax.lru import LruCache
 from gotax.process import GoBuild
 from gotax.profile import UInt64Array

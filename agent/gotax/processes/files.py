@@ -13,8 +13,9 @@ from typing import Any
 from gotax.golang.cgroupview import CgroupView
 from gotax.golang.gomaxprocs import GomaxprocsAddresses, LiveGomaxprocs
 from gotax.golang.runtimestate import StateAddresses
-from gotax.linux import procfs
-from gotax.linux.procfs import FileId, MappedFile, Mapping, Maps, TaskPath
+from gotax.linux import mappings, procfs
+from gotax.linux.mappings import FileId, MappedFile, Mapping, Maps
+from gotax.linux.procfs import TaskPath
 from gotax.process import RuntimeState
 from gotax.reader.asking import Reader, Subject
 
@@ -51,7 +52,7 @@ class ProcessFiles:
 
     def exe_path(self) -> str:
         """What to open to read the executable; never raises."""
-        return procfs.exe_path(self._proc, self.place)
+        return mappings.exe_path(self._proc, self.place)
 
     def exe_id(self) -> FileId:
         found: FileId = self._ask("exe_id")
@@ -59,7 +60,7 @@ class ProcessFiles:
 
     def exe_link(self) -> str:
         """The path of the executable, as the process sees it."""
-        return procfs.read_exe_link(self._proc, self.place)
+        return mappings.read_exe_link(self._proc, self.place)
 
     def maps(self) -> Maps:
         found: Maps = self._ask("maps").parse()

@@ -7,7 +7,7 @@ import enum
 import numpy as np
 
 from gotax.golang import stacks
-from gotax.linux.procfs import UNLISTED, Mapping
+from gotax.linux.mappings import UNLISTED, Mapping
 from gotax.processes.address_space import AddressSpace
 from gotax.processes.binaries import Binary
 from gotax.profile import Int64Array, UInt64Array

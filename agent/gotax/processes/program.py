@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gotax.errors import ProcessGoneError, ReadError
-from gotax.linux.procfs import FileId
+from gotax.linux.mappings import FileId
 from gotax.processes.address_space import AddressSpace, FileKey, file_key, is_go_in_memory
 from gotax.processes.binaries import Binary, BinaryTable
 from gotax.processes.counts import ErrorCounts

@@ -20,7 +20,7 @@ from gotax.golang.gomaxprocs import GomaxprocsAddresses
 from gotax.golang.pclntab import Calls, Sizes
 from gotax.golang.runtimestate import StateAddresses
 from gotax.linux.elf import BytesReader, Elf, Segment
-from gotax.linux.procfs import FileId, Mapping, Maps
+from gotax.linux.mappings import FileId, Mapping, Maps
 from gotax.process import GoBuild
 from gotax.profile import Frame, FrameKind, Int32Array, Int64Array, UInt8Array, UInt64Array
 from gotax.reader.binary import ParsedBinary

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from gotax.errors import AccessError
 from gotax.linux.elf import FileReader
-from gotax.linux.procfs import FileId
+from gotax.linux.mappings import FileId
 
 _CACHE_BYTES = 512 * 1024  # of each open file, until the answer
 

@@ -15,8 +15,9 @@ from gotax.errors import ParseError
 from gotax.golang.cgroupview import CgroupView, read_cgroup_view
 from gotax.golang.gomaxprocs import GomaxprocsAddresses, LiveGomaxprocs, read_gomaxprocs
 from gotax.golang.runtimestate import StateAddresses, read_state
-from gotax.linux import procfs
-from gotax.linux.procfs import Auxiliary, FileId, MappedFile, Mapping
+from gotax.linux import mappings, procfs
+from gotax.linux.mappings import FileId, MappedFile, Mapping
+from gotax.linux.procfs import Auxiliary
 from gotax.lru import LruCache
 from gotax.process import RuntimeState
 from gotax.profile import UInt64Array
@@ -48,16 +49,16 @@ class Work:
     # Of processes.
 
     def exe_id(self, proc: str, place: str) -> FileId:
-        return procfs.read_exe_id(proc, place)
+        return mappings.read_exe_id(proc, place)
 
     def maps(self, proc: str, place: str) -> MapColumns:
-        return of_maps(procfs.read_maps(proc, place))
+        return of_maps(mappings.read_maps(proc, place))
 
     def first_addresses(self, proc: str, place: str) -> FirstAddresses:
-        return procfs.read_first_addresses(proc, place)
+        return mappings.read_first_addresses(proc, place)
 
     def find_mapped(self, proc: str, place: str, mapping: Mapping) -> MappedFile | None:
-        return procfs.find_mapped_file(proc, place, mapping)
+        return mappings.find_mapped_file(proc, place, mapping)
 
     def head(self, path: str, length: int) -> bytes:
         return read_head(path, length)

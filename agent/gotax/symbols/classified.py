@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gotax.golang import categories
-from gotax.linux.procfs import UNLISTED
+from gotax.linux.mappings import UNLISTED
 from gotax.processes.layout import Backing
 from gotax.profile import Frame, FrameKind, Location
 

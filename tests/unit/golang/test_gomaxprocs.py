@@ -22,7 +22,8 @@ from gotax.golang.gomaxprocs import (
 )
 from gotax.golang.machinecode import Code
 from gotax.linux.elf import EM_AARCH64, EM_X86_64, PF_X, PT_LOAD, BytesReader, Elf, Segment
-from gotax.linux.procfs import Auxiliary, Mapping
+from gotax.linux.mappings import Mapping
+from gotax.linux.procfs import Auxiliary
 from hypothesis import given
 from hypothesis import strategies as st
 

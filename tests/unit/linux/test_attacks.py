@@ -21,7 +21,7 @@ from gotax.golang.categories import function_code
 from gotax.golang.pclntab import parse_pclntab
 from gotax.linux import elf as elf_module
 from gotax.linux.elf import BytesReader, Elf, FileReader, parse_elf
-from gotax.linux.procfs import UNLISTED, parse_maps
+from gotax.linux.mappings import UNLISTED, parse_maps
 from gotax.profile import Category
 from gotax.reader.facts import cut
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from gotax.errors import ParseError, ProcessGoneError, ReadError
-from gotax.linux import procfs
+from gotax.linux import mappings, procfs
 from gotax.linux.procfs import CgroupEntry
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,7 +63,7 @@ def test_own_stat_agrees_with_the_kernel() -> None:
 
 def test_maps_keeps_executable_mappings_only() -> None:
     """Read-only mappings are passed over; files, JIT memory, vdso and vsyscall stay."""
-    found = procfs.parse_maps(MAPS)
+    found = mappings.parse_maps(MAPS)
     assert [m.path for m in found] == [
         "/srv/api",
         "",
@@ -89,17 +89,17 @@ def pages(line: bytes, count: int, first: int = 0) -> bytes:
 
 def test_maps_are_bounded() -> None:
     """With more than 4096 executable mappings, one stands for the rest."""
-    assert len(procfs.parse_maps(pages(EXECUTABLE, 4096))) == 4096
-    found = procfs.parse_maps(pages(EXECUTABLE, 5000))
+    assert len(mappings.parse_maps(pages(EXECUTABLE, 4096))) == 4096
+    found = mappings.parse_maps(pages(EXECUTABLE, 5000))
     assert len(found) == 4097
-    assert (found[-1].start, found[-1].path) == (4096 << 12, procfs.UNLISTED)
+    assert (found[-1].start, found[-1].path) == (4096 << 12, mappings.UNLISTED)
     assert found[-1].end > 1 << 63
 
 
-def maps_file(root: Path, data: bytes) -> procfs.Maps:
+def maps_file(root: Path, data: bytes) -> mappings.Maps:
     (root / "7").mkdir()
     (root / "7/maps").write_bytes(data)
-    return procfs.read_maps(str(root), 7)
+    return mappings.read_maps(str(root), 7)
 
 
 def test_a_list_of_sixty_thousand_mappings_is_read_to_its_end(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_list_of_sixty_thousand_mappings_is_read_to_its_end(tmp_path: Path) ->
     found = maps_file(
         tmp_path, MAPS + pages(b"%x-%x r--p 00000000 103:05 77 /srv/x xp \n", 9) + data
     )
-    assert [m.path for m in found.mappings] == 2 * [m.path for m in procfs.parse_maps(MAPS)]
+    assert [m.path for m in found.mappings] == 2 * [m.path for m in mappings.parse_maps(MAPS)]
     assert found.length > 3 << 20
 
 
@@ -116,9 +116,9 @@ def test_mappings_beyond_the_bound_of_a_list_are_reported(tmp_path: Path) -> Non
     """They are unknown, not absent. A line is read completely or not at all."""
     data = MAPS + pages(PLAIN, (17 << 20) // len(PLAIN % (0, 0)), 1 << 20)
     found = maps_file(tmp_path, data)
-    assert [m.path for m in found.mappings[:-1]] == [m.path for m in procfs.parse_maps(MAPS)]
+    assert [m.path for m in found.mappings[:-1]] == [m.path for m in mappings.parse_maps(MAPS)]
     last = found.mappings[-1]
-    assert last.path == procfs.UNLISTED
+    assert last.path == mappings.UNLISTED
     lines = data[: found.length].decode().splitlines()
     assert f"-{last.start:012x} " in lines[-1]
     assert data[found.length - 1 : found.length] == b"\n"
@@ -129,43 +129,43 @@ def test_executable_mappings_are_found_at_any_line() -> None:
     line = b"00401000-0065e000 r-xp 00001000 fe:00 1310 /srv/api"
     decoy = b"00400000-00401000 r--p 00000000 fe:00 1310 /r-xp /x r-xp 0 xs "
     for data in (line, line + b"\n", decoy + b"\n" + line, decoy + b"\n" + line + b"\n" + decoy):
-        assert [m.path for m in procfs.parse_maps(data)] == ["/srv/api"]
-    assert procfs.parse_maps(decoy) == ()
+        assert [m.path for m in mappings.parse_maps(data)] == ["/srv/api"]
+    assert mappings.parse_maps(decoy) == ()
 
 
 @given(st.binary(max_size=300))
 def test_maps_never_raise(data: bytes) -> None:
     """Invalid lines are skipped."""
-    procfs.parse_maps(data)
+    mappings.parse_maps(data)
 
 
 def test_own_interpreter_is_mapped() -> None:
     """The mapping of this executable leads to the file that exe leads to."""
     pid = os.getpid()
-    exe = procfs.read_exe_id(PROC, pid)
-    maps = procfs.read_maps(PROC, pid).mappings
-    mine = [m for m in maps if m.path == procfs.read_exe_link(PROC, pid)]
+    exe = mappings.read_exe_id(PROC, pid)
+    maps = mappings.read_maps(PROC, pid).mappings
+    mine = [m for m in maps if m.path == mappings.read_exe_link(PROC, pid)]
     assert mine
-    found = procfs.find_mapped_file(PROC, pid, mine[0])
+    found = mappings.find_mapped_file(PROC, pid, mine[0])
     assert found is not None
     assert found.is_proven
     assert found.id == exe
     assert Path(found.path).stat().st_ino == exe.inode == Path(sys.executable).stat().st_ino
-    assert Path(procfs.exe_path(PROC, pid)).stat().st_size == exe.size
+    assert Path(mappings.exe_path(PROC, pid)).stat().st_size == exe.size
 
 
 def test_mapped_file_of_anonymous_memory_is_none(tmp_path: Path) -> None:
     """Without a file, or with a deleted one out of reach, there is nothing to open."""
-    text, heap, deleted, odd, vdso, _ = procfs.parse_maps(MAPS)
+    text, heap, deleted, odd, vdso, _ = mappings.parse_maps(MAPS)
     root = str(tmp_path)
     for mapping in (text, odd, deleted):
         path = tmp_path / f"7/root{mapping.path}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"")
-        found = procfs.find_mapped_file(root, 7, mapping)
+        found = mappings.find_mapped_file(root, 7, mapping)
         assert (found is None) == mapping.deleted
         assert found is None or (found.path, found.is_proven) == (str(path), False)
-    assert [procfs.find_mapped_file(root, 7, m) for m in (heap, vdso)] == [None] * 2
+    assert [mappings.find_mapped_file(root, 7, m) for m in (heap, vdso)] == [None] * 2
 
 
 def test_cgroup_lines() -> None:
@@ -244,7 +244,7 @@ def test_allowed_cpus_of_a_wide_mask(tmp_path: Path) -> None:
 def test_own_memory_is_readable() -> None:
     """Reading the start of a mapped ELF file through mem gives its magic."""
     maps = Path("/proc/self/maps").read_text().splitlines()
-    first = next(line for line in maps if procfs.read_exe_link(PROC, os.getpid()) in line)
+    first = next(line for line in maps if mappings.read_exe_link(PROC, os.getpid()) in line)
     address = int(first.partition("-")[0], 16)
     assert procfs.read_memory(PROC, os.getpid(), address, 4) == b"\x7fELF"
 
@@ -300,9 +300,9 @@ def test_a_process_that_ended_is_gone() -> None:
     pid, online = child.pid, frozenset({0})
     for read in (
         lambda: procfs.read_stat(PROC, pid),
-        lambda: procfs.read_maps(PROC, pid),
-        lambda: procfs.read_exe_id(PROC, pid),
-        lambda: procfs.read_exe_link(PROC, pid),
+        lambda: mappings.read_maps(PROC, pid),
+        lambda: mappings.read_exe_id(PROC, pid),
+        lambda: mappings.read_exe_link(PROC, pid),
         lambda: procfs.read_cgroups(PROC, pid),
         lambda: procfs.read_environment(PROC, pid, frozenset({"A"})),
         lambda: procfs.read_allowed_cpus(PROC, pid, online),
@@ -320,9 +320,9 @@ def test_a_zombie_is_no_crash() -> None:
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         pid = child.pid
         assert procfs.read_stat(PROC, pid).state == "Z"
-        assert procfs.read_maps(PROC, pid) == ((), 0)
+        assert mappings.read_maps(PROC, pid) == ((), 0)
         with pytest.raises(ProcessGoneError):
-            procfs.read_exe_id(PROC, pid)
+            mappings.read_exe_id(PROC, pid)
         with pytest.raises((ProcessGoneError, ReadError)):
             procfs.read_memory(PROC, pid, 4096, 8)
         with pytest.raises((ProcessGoneError, ReadError)):
