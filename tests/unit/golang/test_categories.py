@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -202,6 +203,14 @@ def test_function_code_matches_the_table() -> None:
             assert function_code(f"{package}.anything") == code, package
 
 
+def test_no_name_of_the_table_is_that_of_a_closure() -> None:
+    """Neither of a closure nor of an inlined function: such names are looked up in parts."""
+    names = {name for name, _ in _names(RUNTIME) if not name.endswith("*")}
+    for name in names:
+        assert not re.search(r"\.\(|\.(func|gowrap|deferwrap)?\d|\.abi|-", name), name
+        assert name.rpartition(".")[0] not in names, name
+
+
 def test_a_beginning_stands_for_every_name_that_begins_so() -> None:
     """ "name*" of a set, and "path/" of the packages."""
     for name, code in _names(RUNTIME):
@@ -252,6 +261,7 @@ def test_the_closest_name_counts(name: str, code: int) -> None:
         ("runtime/internal/new.F", UNLISTED),
         ("internal/runtime/gc/internal/new.F", TRANSPARENT),
         ("internal/runtime/syscall/linux.Syscall6", TRANSPARENT),
+        ("internal/runtime/.F", UNLISTED),
         ("internal/runtimes.F", Category.USER),
         ("type:.eq.main.T", HELPER),
         ("type:.eq.example.com/x.T", HELPER),
