@@ -57,8 +57,8 @@ class Reach:
         return before + sorted(tests - set(before), key=lambda test: self.took_s[test])
 
     def is_loading(self, mutant: Mutant) -> bool:
-        """Whether it changes the loading of the module, as does what a function that is called there
-        runs and no test."""
+        """Whether it changes a module as it is loaded: also in a function that only the module
+        calls."""
         return not mutant.is_in_function or not self.lines.get(mutant.line)
 
     def note(self, test: str) -> None:

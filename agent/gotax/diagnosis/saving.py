@@ -175,7 +175,8 @@ def reach(middle: Floats, deviation: Floats) -> Floats:
 @functools.cache
 def _calibration(way: str) -> tuple[Floats, Neighbours]:
     retained = np.array([calibrated.RETAINED[way][name] for name in TERMS])
-    table = np.array(calibrated.RUNS[way].split(), np.float64).reshape(-1, len(TERMS) + 3) / 1000
+    rows = [line.split() for line in calibrated.RUNS[way].strip().splitlines()]
+    table = np.array(rows, np.float64) / 1000
     return retained, Neighbours.of(table[:, :-1], table[:, -1])
 
 
