@@ -107,11 +107,13 @@ def test_a_small_step_on_a_larger_host_saves_less() -> None:
     assert large.mid < small.mid < 1.05
 
 
-@given(histograms, st.sampled_from([0.5, 4.0, 600.0]))
-def test_sources_add_up_to_the_middle(samples: list[int], duration_s: float) -> None:
-    """Largest first, and no other ones."""
-    found = predict_saving(report(samples), 1, 2, duration_s)
+@given(histograms, st.sampled_from([0.5, 4.0, 600.0]), st.sampled_from([1, 2, 8]))
+def test_sources_add_up_to_the_middle(samples: list[int], duration_s: float, target: int) -> None:
+    """Largest first, no other ones, and none above the CPU that is used."""
+    found = predict_saving(report(samples), target, 2, duration_s)
     assert found is not None
+    used = sum(samples) / 100 / duration_s
+    assert all(abs(source.cores) <= used * 1.05 for source in found.sources)
     assert found.low <= found.mid <= found.high
     assert math.isclose(sum(s.cores for s in found.sources), found.mid, abs_tol=1e-9)
     cores = [source.cores for source in found.sources]
@@ -398,6 +400,21 @@ def test_sources_of_a_target_above_one_are_those_of_several() -> None:
     lost = [1 - calibrated.RETAINED["several"][name] for name in ("find", "chan")]
     ratio = found.sources[0].cores / found.sources[1].cores
     assert ratio == pytest.approx(max(lost) / min(lost))
+
+
+@pytest.mark.parametrize(("user", "searching"), [(895, 29), (896, 29), (800, 200)])
+def test_a_cost_that_balances_the_gain_leaves_its_parts_small(user: int, searching: int) -> None:
+    """A saving of 0.02 cores came from 7e12 cores of searching, less 7e12 of the program's own
+    code: of more than one P that costs 2.9 %, about what the search saves."""
+    samples = only(USER=user, SCHED_FIND_WORK=searching)
+    found = predict_saving(report(samples, limit=None), 2, 64, 40.0)
+    assert found is not None
+    assert found.mid > 0
+    gain, cost = found.sources
+    assert (gain.name, cost.name) == (TERMS["find"][0], TERMS["user"][0])
+    retained = calibrated.RETAINED["several"]["user"]
+    assert cost.cores == pytest.approx(user / 100 / 40 * (1 - retained))
+    assert gain.cores == pytest.approx(found.mid - cost.cores)
 
 
 def test_a_cost_has_one_source(monkeypatch: pytest.MonkeyPatch) -> None:
