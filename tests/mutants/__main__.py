@@ -52,11 +52,14 @@ class Reach:
 
     def of(self, mutant: Mutant) -> list[str]:
         """First the tests that have found others, the last one first; then the fastest."""
-        tests = self.lines.get(mutant.line, set())
-        if not mutant.is_in_function:
-            tests = set(self.took_s)
+        tests = set(self.took_s) if self.is_loading(mutant) else self.lines[mutant.line]
         before = [test for test in reversed(self.found) if test in tests]
         return before + sorted(tests - set(before), key=lambda test: self.took_s[test])
+
+    def is_loading(self, mutant: Mutant) -> bool:
+        """Whether it changes a module as it is loaded: also in a function that only the module
+        calls."""
+        return not mutant.is_in_function or not self.lines.get(mutant.line)
 
     def note(self, test: str) -> None:
         self.found.pop(test, None)
@@ -211,7 +214,7 @@ class Loop:
         gc.collect()
         gc.freeze()  # a fork then copies less
         for i, mutant in enumerate(self._tried):
-            if not mutant.is_in_function:
+            if self._reach.is_loading(mutant):
                 continue
             tests = [items[test] for test in self._reach.of(mutant)]
             answer = in_fork(functools.partial(self._first_failure, mutant, functions, tests))
@@ -359,10 +362,10 @@ def try_file(
         return reach, loop.survivors
 
     reach, indices = in_fork(first)
-    again = [m for i, m in enumerate(tried) if i in set(indices) or not m.is_in_function]
+    again = [m for i, m in enumerate(tried) if i in set(indices) or reach.is_loading(m)]
     survivors = []
     for mutant in again:
-        if (is_quick and mutant.is_in_function) or survives_reload(path, mutant, reach):
+        if (is_quick and not reach.is_loading(mutant)) or survives_reload(path, mutant, reach):
             survivors.append(mutant)
     return Score(len(tried), survivors, excused)
 

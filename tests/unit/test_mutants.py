@@ -6,6 +6,7 @@ import ast
 
 import pytest
 
+from tests.mutants.__main__ import Reach
 from tests.mutants.operators import mutants
 
 
@@ -64,3 +65,14 @@ def test_a_mutant_has_one_change() -> None:
         lines = ast.unparse(mutant.tree).splitlines()
         before = ast.unparse(ast.parse(source)).splitlines()
         assert sum(old != new for old, new in zip(before, lines, strict=True)) == 1
+
+
+def test_what_runs_as_a_module_is_loaded_is_tried_with_all_tests() -> None:
+    """A function that the module calls survived every change: no test reaches its lines."""
+    source = "N = 2\ndef f(a):\n    return a + 1\ndef g(a):\n    return a - 1\nONE = f(0)\n"
+    reach = Reach(took_s={"fast": 0.1, "slow": 2.0})
+    reach.lines[5].add("slow")
+    found = {(m.line, reach.is_loading(m), *reach.of(m)) for m in mutants(source)}
+    everything = (True, "fast", "slow")
+    loaded = {(line, *everything) for line in (1, 3, 6)}
+    assert found == {*loaded, (5, False, "slow")}

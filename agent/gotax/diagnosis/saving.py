@@ -175,7 +175,8 @@ def reach(middle: Floats, deviation: Floats) -> Floats:
 @functools.cache
 def _calibration(way: str) -> tuple[Floats, Neighbours]:
     retained = np.array([calibrated.RETAINED[way][name] for name in TERMS])
-    table = np.array(calibrated.RUNS[way].split(), np.float64).reshape(-1, len(TERMS) + 3) / 1000
+    rows = [line.split() for line in calibrated.RUNS[way].strip().splitlines()]
+    table = np.array(rows, np.float64) / 1000
     return retained, Neighbours.of(table[:, :-1], table[:, -1])
 
 
@@ -246,18 +247,21 @@ def predict_saving(
     load = _Load(value, cores, mid, room, min(host_cpus, cpus), is_saturated)
     way = "one" if target == 1 else "several"
     cautions = _cautions(report, target, load)
-    return Saving(low, mid, high, _sources(situation, way, mid), cautions)
+    return Saving(low, mid, high, _sources(situation, way, mid, cores), cautions)
 
 
-def _sources(situation: Situation, way: str, mid: float) -> tuple[SavingSource, ...]:
-    """Where ``mid`` comes from: in the proportions in which the terms lose time."""
+def _sources(situation: Situation, way: str, mid: float, cores: float) -> tuple[SavingSource, ...]:
+    """Where ``mid`` comes from: a term that costs more counts as it is, and those that lose time
+    share the rest in these proportions."""
     retained, _ = _calibration(way)
-    lost = (1 - retained) * situation.shares
-    total = float(lost.sum())
-    if total <= 0 or mid <= 0:
+    lost = cores * (1 - retained) * situation.shares
+    gains = float(np.maximum(lost, 0.0).sum())
+    if gains <= 0 or mid <= 0:
         return (SavingSource(TERMS["user"][0], mid),)
+    # Not by the net sum: where a cost nearly balances the gains, that is a factor without bounds.
+    factor = (mid - float(np.minimum(lost, 0.0).sum())) / gains
     found = [
-        SavingSource(name, part / total * mid)
+        SavingSource(name, part * factor if part > 0 else part)
         for (name, _), part in zip(TERMS.values(), lost.tolist(), strict=True)
         if part
     ]

@@ -467,14 +467,14 @@ def function_code(name: str) -> int:
     runtime's. Frames of C code have no Go name: use ``NATIVE`` (``"[vdso]"`` and the names of the
     vDSO's functions are understood). Cache the answer; the same few thousand names recur.
     """
-    bracket = name.find("[")
-    if bracket > 0:  # type arguments may contain import paths: "F[go.shape.struct { a/b.T }]"
+    if not name.startswith("["):  # "[vdso]"
+        # Type arguments may contain import paths: "F[go.shape.struct { a/b.T }]".
         for _ in range(_NESTING_MAX):
             name, replaced = _BRACKETS.subn("", name)
             if not replaced:
                 break
     dot = name.find(".", name.rfind("/") + 1)
-    if dot <= 0:
+    if dot == -1:
         return _bare_code(name)
     package = name[:dot]
     if package == "runtime":
@@ -517,17 +517,17 @@ def _runtime_code(name: str) -> int | None:
         return code
     # A closure of an inlined function is named after both: "send.goready.func1",
     # "gcMarkTermination.forEachP.func6", "(*mheap).alloc.(*mheap).grow.func1": the inner's work.
-    inner = name.rfind(".(", 1)
-    if inner > 0:
-        return _RUNTIME_NAMES.find(name[inner + 1 :])
+    _, is_method, method = name.rpartition(".(")
+    if is_method:
+        return _RUNTIME_NAMES.find(f"({method}")
     outer, _, last = name.rpartition(".")
-    if outer and _RUNTIME_NAMES.whole(outer) is not None:
+    if _RUNTIME_NAMES.whole(outer) is not None:
         code = _RUNTIME_NAMES.find(last)
     if code is None:
         code = _RUNTIME_NAMES.find(name)
     if code is None and name.startswith("(*"):
         # The compiler's wrapper of a value's method, for use through a pointer or an interface.
-        code = _RUNTIME_NAMES.find(name[2:].replace(")", "", 1))
+        code = _RUNTIME_NAMES.find(name[2:].replace(")", ""))
     return code
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from hypothesis import strategies as st
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "categories"
 DOCUMENT = Path(__file__).parents[3] / "docs" / "categories.md"
 CUTS = (CUT_MCALL, CUT_MORESTACK, CUT_MSTART, CUT_GOEXIT, CUT_ENTRY)
+USER = int(Category.USER)
 CODES = (*map(int, Category), TRANSPARENT, HELPER, UNLISTED, GC_MARK, *CUTS)
 
 
@@ -201,6 +203,82 @@ def test_function_code_matches_the_table() -> None:
             assert function_code(f"{package}.anything") == code, package
 
 
+def test_no_name_of_the_table_is_that_of_a_closure() -> None:
+    """Neither of a closure nor of an inlined function: such names are looked up in parts."""
+    names = {name for name, _ in _names(RUNTIME) if not name.endswith("*")}
+    for name in names:
+        assert not re.search(r"\.\(|\.(func|gowrap|deferwrap)?\d|\.abi|-", name), name
+        assert name.rpartition(".")[0] not in names, name
+
+
+def test_a_beginning_stands_for_every_name_that_begins_so() -> None:
+    """ "name*" of a set, and "path/" of the packages."""
+    for name, code in _names(RUNTIME):
+        if name.endswith("*"):
+            assert function_code(f"runtime.{name[:-1]}Zz") == code, name
+    for sets in (ELSEWHERE, BARE):
+        for name, code in _names(sets):
+            if name.endswith("*"):
+                assert function_code(f"{name[:-1]}Zz") == code, name
+    for package, code in PACKAGES:
+        if package.endswith("/"):
+            assert function_code(f"{package}zz.F") == code, package
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        # (*mheap).* and (*mheap).scavenge* are both in the table
+        ("(*mheap).inventedInGo9", TRANSPARENT),
+        ("(*mheap).scavengeInGo9", Category.GC_SCAVENGE),
+        ("(*mheap).freeSpan", Category.GC_SWEEP),
+        # a method inlined into a function
+        ("mallocgc.(*mheap).reclaimChunk.func1", Category.GC_SWEEP),
+        ("x.(*mheap).reclaimChunk", Category.GC_SWEEP),
+        ("mallocgc.(*inventedInGo9).run.func1", UNLISTED),
+        # a function inlined into another; without a known outer one it may be a method
+        ("send.goready.func1", Category.SCHED_WAKE),
+        ("inventedInGo9.goready", UNLISTED),
+        ("(*inventedInGo9).goready", UNLISTED),
+        # the wrapper of a value's method
+        ("pollInfo.closing", Category.NETPOLL),
+        ("(*pollInfo).closing", Category.NETPOLL),
+        ("xxgoready", UNLISTED),
+        ("(*randomOrder).start", Category.SCHED_FIND_WORK),
+    ],
+)
+def test_the_closest_name_counts(name: str, code: int) -> None:
+    """The whole name, then the inner function, then the longest beginning."""
+    assert function_code(f"runtime.{name}") == code
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("[vdso]", TRANSPARENT),  # its brackets are no type arguments
+        ("internal/runtime/new/thing.F", UNLISTED),
+        ("internal/runtime/new.F", UNLISTED),
+        ("runtime/internal/new.F", UNLISTED),
+        ("internal/runtime/gc/internal/new.F", TRANSPARENT),
+        ("internal/runtime/syscall/linux.Syscall6", TRANSPARENT),
+        ("internal/runtime/.F", UNLISTED),
+        ("internal/runtimes.F", Category.USER),
+        ("type:.eq.main.T", HELPER),
+        ("type:.eq.example.com/x.T", HELPER),
+        ("type..hash.[2]main.T", HELPER),
+        ("type.eq", Category.USER),
+        ("_.goready.func1", Category.SCHED_WAKE),
+        ("_.serve.func1", Category.USER),
+        ("sync.(*Mutex).Lock", Category.LOCKS),
+        ("sync.(*Mutex).lockSlow.func1", Category.LOCKS),
+        ("sync.(*Inventedtype).Lock", Category.USER),
+    ],
+)
+def test_role_outside_package_runtime(name: str, code: int) -> None:
+    """The runtime's other packages, what the compiler makes, and closures of inlined functions."""
+    assert function_code(name) == code
+
+
 def test_every_category_has_a_meaning_and_functions() -> None:
     """The published table has every category, and each can be reached."""
     assert set(MEANING) == set(Category)
@@ -316,3 +394,51 @@ def test_the_owner_of_marking_is_on_this_side_of_the_cut(cut: int) -> None:
     idle = int(Category.GC_MARK_IDLE)
     assert classify([GC_MARK, idle, cut], False, False) is Category.GC_MARK_IDLE
     assert classify([GC_MARK, cut, idle], False, False) is Category.GC_MARK_BACKGROUND
+
+
+OWNERS = [
+    {Category.GC_WRITE_BARRIER},
+    {Category.GC_MARK_BACKGROUND},
+    {Category.GC_ASSIST},
+    {Category.GC_MARK_DEDICATED, Category.GC_MARK_FRACTIONAL, Category.GC_MARK_IDLE},
+]
+"""Of marking, the weakest first."""
+
+
+@pytest.mark.parametrize("inner", range(len(OWNERS)))
+@pytest.mark.parametrize("outer", range(len(OWNERS)))
+def test_marking_belongs_to_its_strongest_owner(inner: int, outer: int) -> None:
+    """Wherever it stands, and of equal ones to the innermost."""
+    for near in OWNERS[inner]:
+        for far in OWNERS[outer]:
+            owner = far if outer > inner else near
+            assert classify([GC_MARK, TRANSPARENT, near, far], False, False) is owner
+            assert classify([near, GC_MARK, far, USER], True, False) is owner
+
+
+@pytest.mark.parametrize(
+    ("cut", "alone", "after_unlisted"),
+    [
+        (CUT_MCALL, Category.SCHED_SWITCH, Category.SCHED_SWITCH),
+        (CUT_MORESTACK, Category.STACK_GROWTH, Category.STACK_GROWTH),
+        (CUT_MSTART, Category.SCHED_SYSMON, Category.RUNTIME_OTHER),
+        (CUT_GOEXIT, Category.UNKNOWN, Category.RUNTIME_OTHER),
+        (CUT_ENTRY, Category.RUNTIME_OTHER, Category.RUNTIME_OTHER),
+    ],
+)
+def test_a_stack_that_ends_without_a_category_has_that_of_its_end(
+    cut: int, alone: Category, after_unlisted: Category
+) -> None:
+    """An unlisted function says more than the end of a goroutine or of a thread."""
+    for stack in ([cut], [TRANSPARENT, HELPER, cut]):
+        assert classify(stack, False, False) is alone
+    for stack in ([UNLISTED, cut], [HELPER, UNLISTED, TRANSPARENT, cut]):
+        assert classify(stack, False, False) is after_unlisted
+
+
+@pytest.mark.parametrize("code", [-1, len(Category), TRANSPARENT - 1, GC_MARK + 1, CUT_ENTRY + 1])
+def test_a_code_without_a_meaning_is_as_an_unlisted_function(code: int) -> None:
+    """Also those beside the ends of the ranges."""
+    assert classify([code], False, False) is Category.RUNTIME_OTHER
+    assert classify([code, USER], True, False) is Category.RUNTIME_OTHER
+    assert classify([code, int(Category.ALLOC)], False, False) is Category.ALLOC
