@@ -73,11 +73,13 @@ def available_lines(fd: int) -> Iterator[list[str]]:
     """
     rest = b""
     ended = False
+    waiting = select.poll()
+    waiting.register(fd, select.POLLIN)
     while not ended:
         parts = [rest]
         size = 0
-        select.select([fd], [], [])
-        while size < _BATCH_BYTES and select.select([fd], [], [], 0)[0]:
+        waiting.poll()
+        while size < _BATCH_BYTES and waiting.poll(0):
             part = os.read(fd, _BATCH_BYTES - size)
             if not part:
                 ended = True

@@ -29,14 +29,12 @@ class StopSignal:
 
     def wait(self, timeout: float, also: int | None = None) -> None:
         """Also returns when the descriptor ``also`` is readable."""
-        # Both calls continue after a signal (PEP 475). select is limited to descriptors below 1024.
-        # ``also`` can be above on a host with many CPUs; ``_read`` is one of the first.
-        if also is None:
-            select.select([self._read], [], [], timeout)
-            return
+        # It continues after a signal (PEP 475). select is limited to descriptors below 1024, and a
+        # host with many CPUs has more.
         poll = select.poll()
         poll.register(self._read, select.POLLIN)
-        poll.register(also, select.POLLIN)
+        if also is not None:
+            poll.register(also, select.POLLIN)
         poll.poll(math.ceil(timeout * 1000))
 
 

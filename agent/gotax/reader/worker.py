@@ -76,10 +76,12 @@ def serve(connection: socket.socket) -> NoReturn:
         gc.enable()  # the server does without
         gc.set_threshold(*_COLLECTION)
         work = Work()
+        waiting = select.poll()
+        waiting.register(connection, select.POLLIN)
         while True:
-            if not select.select([connection], [], [], _IDLE_MS / 1000)[0]:
+            if not waiting.poll(_IDLE_MS):
                 heap.give_back()
-                select.select([connection], [], [])
+                waiting.poll()
             size = SIZE.unpack(_receive(connection, SIZE.size))[0]
             if size > MAX_BYTES:
                 os._exit(1)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import select
 import socket
@@ -131,11 +132,13 @@ def _converse(process: subprocess.Popen[bytes], request: dict[str, object], watc
     with contextlib.suppress(BrokenPipeError):  # its last words say why it has ended
         process.stdin.write(json.dumps(request).encode())
         process.stdin.close()
+    waiting = select.poll()
+    waiting.register(process.stderr, select.POLLIN)
     said, began = b"", time.monotonic()
     while (waited_s := time.monotonic() - began) < _LOAD_TIMEOUT_S:
         watch(waited_s)
         patience_s = min(_WATCH_EVERY_S, _LOAD_TIMEOUT_S - waited_s)
-        if not select.select([process.stderr], [], [], patience_s)[0]:
+        if not waiting.poll(math.ceil(patience_s * 1000)):
             continue
         more = os.read(process.stderr.fileno(), _MESSAGE_BYTES)
         if not more:
