@@ -123,7 +123,7 @@ def test_a_body_that_never_ends_is_cut_off(fleet: ClickHouseStore, path: str) ->
 
 
 def test_who_does_not_take_the_answer_is_closed(fleet: ClickHouseStore) -> None:
-    """An answer of 30 MB that nobody reads holds its memory for so long at most."""
+    """An answer of 30 MB that is not read holds its memory for so long at most."""
     options = SiteOptions(limits=replace(PAGES, idle_write_s=0.3))
     with (
         serving(fleet, options, metrics=lambda: b"x" * (30 << 20)) as site,

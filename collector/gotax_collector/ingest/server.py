@@ -40,7 +40,7 @@ _OPTIONS = (
     ("grpc.max_metadata_size", 16 << 10),
     # Per connection. So the relay knows which stream its bytes are of.
     ("grpc.max_concurrent_streams", 1),
-    # Otherwise gRPC reads megabytes ahead of a stream that nobody reads.
+    # Otherwise gRPC reads megabytes ahead of a stream that is not read.
     ("grpc.http2.bdp_probe", 0),
     # gRPC decompresses without a limit: the reports themselves are compressed instead.
     ("grpc.compression_enabled_algorithms_bitset", 1),

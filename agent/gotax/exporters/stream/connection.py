@@ -151,7 +151,7 @@ class Connection:
         except grpc.RpcError as error:
             ended = _ended(error)
         except _READ_ERRORS as error:
-            # Nothing above raises these. A stream without an end would be one that nobody reads.
+            # Nothing above raises these. A stream without an end would be one that is not read.
             ended = Ended(MALFORMED, f"the answers cannot be read ({type(error).__name__})")
         self._arrivals.put(Arrival(self._number, ended))
 
