@@ -254,14 +254,14 @@ def _sources(situation: Situation, way: str, mid: float, cores: float) -> tuple[
     """Where ``mid`` comes from: a term that costs more counts as it is, and those that lose time
     share the rest in these proportions."""
     retained, _ = _calibration(way)
-    lost = cores * (1 - retained) * situation.shares
+    lost = (1 - retained) * situation.shares
     gains = float(np.maximum(lost, 0.0).sum())
     if gains <= 0 or mid <= 0:
         return (SavingSource(TERMS["user"][0], mid),)
     # Not by the net sum: where a cost nearly balances the gains, that is a factor without bounds.
-    factor = (mid - float(np.minimum(lost, 0.0).sum())) / gains
+    saved = mid - cores * float(np.minimum(lost, 0.0).sum())
     found = [
-        SavingSource(name, part * factor if part > 0 else part)
+        SavingSource(name, part / gains * saved if part > 0 else part * cores)
         for (name, _), part in zip(TERMS.values(), lost.tolist(), strict=True)
         if part
     ]

@@ -332,12 +332,19 @@ def test_two_for_one_is_of_a_limit_that_binds(predicts: Any) -> None:
 # GT015
 
 
+def unread(reason: str) -> Gomaxprocs:
+    return Gomaxprocs(None, Origin.UNKNOWN, 1, reason=reason)
+
+
 @pytest.mark.parametrize(
     ("gomaxprocs", "reason", "says"),
     [
         (None, "not read", "Try again"),
         (Gomaxprocs(None, Origin.UNKNOWN, 1), "not read", "Try again"),
-        (Gomaxprocs(None, Origin.UNKNOWN, 1, reason="gomaxprocs-none"), "gomaxprocs-none", "can"),
+        (unread("gomaxprocs-none"), "gomaxprocs-none", "can"),
+        (unread("binary-hostile"), "binary-hostile", "Find out where the program comes from"),
+        (unread("binary-pending"), "binary-pending", "other programs on this node"),
+        (unread("reader-stuck"), "reader-stuck", "other programs on this node"),
     ],
 )
 def test_unreadable_has_a_reason(gomaxprocs: Gomaxprocs | None, reason: str, says: str) -> None:
