@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import select
 import socket
 import struct
 import threading
@@ -19,6 +18,8 @@ import h2.events
 import h2.exceptions
 from gotax.wire.v1 import ingest_pb2
 from gotax.wire.v1 import report_pb2 as wire
+
+from tests.patience import is_readable
 
 METHOD = "/gotax.wire.v1.IngestService/Stream"
 MESSAGE_BYTES = 4 << 20
@@ -68,7 +69,7 @@ class UnfinishedStreams:
                 for stream in left:
                     left[stream] = self._send(protocol, stream, left[stream])
                 connection.sendall(protocol.data_to_send())
-                if not select.select([connection], [], [], 0.1)[0]:
+                if not is_readable(connection, 0.1):
                     continue
                 received = connection.recv(1 << 16)
                 if not received:

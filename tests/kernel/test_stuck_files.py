@@ -7,7 +7,6 @@ import enum
 import errno
 import gc
 import os
-import select
 import stat
 import struct
 import threading
@@ -19,6 +18,8 @@ from gotax.reader import pool as pool_module
 from gotax.reader.asking import HOSTILE, PENDING, Subject
 from gotax.reader.pool import Pool
 from gotax.reader.server import ForkServer
+
+from tests.patience import is_readable
 
 _CONTENT = b"content"
 
@@ -135,7 +136,7 @@ def test_a_reader_in_a_file_that_does_not_answer_is_abandoned(
             pidfd = os.pidfd_open(stuck)
         finally:
             silent.close()
-        assert select.select([pidfd], [], [], 60)[0]
+        assert is_readable(pidfd, 60)
         os.close(pidfd)
         pool.begin_round()
         assert pool.abandoned == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import struct
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from gotax.linux.elf import BytesReader, parse_elf
 
 from tests.fuzz.bombs import make_elf
 from tests.fuzz.specimens import LAYOUTS, Function, Specimen, encode, write
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, is_readable
 
 HEADER = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
 HEADER_32 = b"\x7fELF\x01\x01\x01".ljust(16, b"\0") + struct.pack(
@@ -121,8 +120,7 @@ def read_answer(process: subprocess.Popen[bytes], length: int) -> str:
     assert process.stdout is not None
     answer = b""
     while len(answer) < length:
-        ready, _, _ = select.select([process.stdout], [], [], PATIENCE_S)
-        assert ready, f"no answer after {answer!r}"
+        assert is_readable(process.stdout, PATIENCE_S), f"no answer after {answer!r}"
         part = os.read(process.stdout.fileno(), length - len(answer))
         assert part, "ended"
         answer += part

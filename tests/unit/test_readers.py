@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -23,6 +22,8 @@ from gotax.reader.asking import HOSTILE, PENDING, STUCK, InProcess, Subject
 from gotax.reader.pool import Pool
 from gotax.reader.server import ForkServer
 from gotax.reader.work import Work
+
+from tests.patience import is_readable
 
 Open = Callable[[], Pool]
 _DEFAULT = "/proc/self/comm"
@@ -262,7 +263,7 @@ def test_the_kernel_ends_a_reader_that_nothing_watches(
     assert refused(pool, "bomb", "spin:") == PENDING
     (_, pid) = pool.pids()
     with contextlib.suppress(ProcessLookupError):
-        assert select.select([os.pidfd_open(pid)], [], [], 60)[0]
+        assert is_readable(os.pidfd_open(pid), 60)
     pool.tend()
     assert pool.restarts == {"ended": 1}
 
@@ -343,7 +344,7 @@ def test_closing_waits_for_no_reader(
     if how is not None:
         os.kill(pid, how)
     pool.close()
-    assert select.select([pidfd], [], [], 60)[0]
+    assert is_readable(pidfd, 60)
     os.close(pidfd)
 
 
@@ -380,7 +381,7 @@ def test_no_process_survives_the_agent(number: signal.Signals) -> None:
         parent.send_signal(number)
         parent.wait()
         for pidfd in pidfds:
-            assert select.select([pidfd], [], [], 60)[0]
+            assert is_readable(pidfd, 60)
             os.close(pidfd)
 
 

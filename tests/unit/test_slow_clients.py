@@ -9,7 +9,6 @@ from __future__ import annotations
 import http.client
 import logging
 import resource
-import select
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,8 @@ import pytest
 from gotax.exporters.metrics.http import CODES, REASONS, HttpCounts
 from gotax.exporters.prometheus import PrometheusExporter
 from gotax.httpserver import Limits, Pulse, Server, open_server
+
+from tests.patience import is_readable
 
 PATIENCE_S = 20.0
 HOME, SIX = "127.0.0.1", "::1"
@@ -170,7 +171,7 @@ def test_a_request_has_one_deadline_for_all_its_bytes() -> None:
     with answering(SHORT) as agent, agent.connect() as client:
         client.sendall(HEADER)
         until = time.monotonic() + PATIENCE_S
-        while not select.select([client], [], [], 0.02)[0]:
+        while not is_readable(client, 0.02):
             assert time.monotonic() < until
             client.send(b"a")
         require_end(client)
