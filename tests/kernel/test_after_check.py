@@ -91,17 +91,14 @@ def test_a_restart_with_a_patch_is_compared_with_the_prediction(
         agent.wait()
     assert found["gotax_change_gomaxprocs", "before"] == 64
     assert found["gotax_change_gomaxprocs", "after"] == 1
+    before, after = (found["gotax_change_cpu_cores", when] for when in ("before", "after"))
     realised = found["gotax_change_saving_cores", "realised"]
-    assert realised > 0
-    assert found["gotax_change_cpu_cores", "before"] - realised == pytest.approx(
-        found["gotax_change_cpu_cores", "after"]
-    )
-    predicted = [
+    assert before - realised == pytest.approx(after)
+    low, mid, high = (
         found["gotax_change_saving_cores", f"predicted_{e}"] for e in ("low", "mid", "high")
-    ]
-    assert predicted == sorted(predicted)
-    # The range holds in nine of ten cases, so one case proves nothing about it; check only that it
-    # is plausible.
-    assert 0.3 * realised < predicted[1] < 3 * realised
+    )
+    # How much one run saves depends on the host and on what else it does, so neither its sign nor
+    # its size is asserted. `calibration validate` and tests/unit/diagnosis judge the prediction.
+    assert low <= mid <= high
     (line,) = [line for line in log.splitlines() if "GOMAXPROCS 64" in line]
-    assert "saved" in line
+    assert f"saved {realised:.3f} cores" in line
