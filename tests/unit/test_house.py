@@ -126,7 +126,7 @@ ONLY_COLLECTOR: dict[str, str | tuple[str, ...]] = {
 MODULE_LINES_MAX = 400
 CLASS_LINES_MAX, CLASS_METHODS_MAX = 300, 25
 ONLY: dict[str, str | tuple[str, ...]] = {  # the only module that may import a library
-    "bcc": "sampling/loader.py",
+    "bcc": "sampling/compiler.py",
     "prometheus_client": ("exporters/prometheus.py", "exporters/textformat.py"),
     "google": "wire/",
     "grpc": (

@@ -32,7 +32,6 @@ from gotax.exporters.credentials import Credentials
 from gotax.exporters.endpoint import Endpoint, parse_endpoint
 from gotax.extras import needed_by
 from gotax.reader.server import ForkServer
-from gotax.session import Plan
 
 
 def add(commands: Any) -> None:
@@ -80,6 +79,7 @@ def run(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace, server: ForkServer) -> int:
     from gotax import daemon, httpserver
     from gotax.exporters.prometheus import Exposition
+    from gotax.session import Plan
 
     sent_to = deliveries(options)
     plan = Plan(

@@ -6,9 +6,7 @@ import argparse
 from typing import Any
 
 from gotax.config import Suppression
-from gotax.diagnosis.suppression import parse_suppression
 from gotax.errors import ParseError, UserError
-from gotax.exporters.credentials import parse_header
 from gotax.wire.addresses import (
     AddressError,
     Form,
@@ -44,6 +42,8 @@ def pid(text: str) -> int:
 
 
 def suppression(text: str) -> Suppression:
+    from gotax.diagnosis.suppression import parse_suppression
+
     try:
         return parse_suppression(text)
     except ParseError as error:
@@ -106,6 +106,8 @@ def kubelet(text: str) -> str:
 
 
 def header(text: str) -> tuple[str, str]:
+    from gotax.exporters.credentials import parse_header
+
     try:
         return parse_header(text)
     except UserError as error:

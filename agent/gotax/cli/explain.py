@@ -6,7 +6,7 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gotax.cli import once
 from gotax.cli.arguments import is_pid
@@ -15,7 +15,9 @@ from gotax.cli.options import add_sampling, add_thresholds, plan_of
 from gotax.cli.output import print_json, style_of, verdict_code
 from gotax.config import Detail
 from gotax.errors import UserError
-from gotax.window import ContainerReport
+
+if TYPE_CHECKING:
+    from gotax.window import ContainerReport
 
 _ID = re.compile(r"[0-9a-f]{64}")  # ID of a container in a container
 
