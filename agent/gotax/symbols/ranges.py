@@ -31,7 +31,7 @@ class KnownRanges:
         self.frameless = Runs()
         self.whole: ClassMap | None = None
         self.classes = np.empty(0, object)  # the locations of its chains
-        self.drains = 0  # that had something new
+        self.spent = 0  # on questions about it, as so many functions of a whole map
         self.is_read = False  # as a whole: once, even if it comes to nothing
         self.expected = 0  # ranges, while it is being read
         self.used = 0  # the last drain
