@@ -76,8 +76,8 @@ WITHIN: dict[str, tuple[str, ...]] = {
         *("inspection", "first_look", "resolver"),
     ),
     "reader": (
-        *("__init__", "message", "confinement", "opened", "binary", "facts", "work", "worker"),
-        *("asking", "server", "pool"),
+        *("__init__", "message", "confinement", "opened", "binary", "facts", "binarywork"),
+        *("mapped", "work", "worker", "asking", "server", "pool"),
     ),
     "symbols": ("__init__", "classified", "ranges", "walks", "kernel", "symbolizer"),
 }

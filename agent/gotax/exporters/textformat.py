@@ -98,4 +98,4 @@ def _number(value: float) -> str:
     whole, point, part = text.partition(".")
     if value <= 0 or not point or len(whole) < _EXPONENT_FROM:
         return text
-    return f"{f'{whole[0]}.{whole[1:]}{part}'.rstrip('0.')}e+0{len(whole) - 1}"
+    return f"{f'{whole[0]}.{whole[1:]}{part}'.rstrip('0.')}e+{len(whole) - 1:02d}"

@@ -30,6 +30,7 @@ from gotax.lru import LruCache
 from gotax.reader.asking import HOSTILE, MALFORMED, PENDING, STUCK, Subject
 from gotax.reader.message import MAX_BYTES
 from gotax.reader.server import Child, ForkServer
+from gotax.reader.work import OF_BINARIES
 from gotax.reader.worker import CPU_S, SIZE, parse_answer, question_bytes
 
 WAIT_S = 0.5
@@ -44,8 +45,7 @@ _DEATHS = 2
 _REST = 10  # times the CPU time that a hostile subject took
 _REMEMBERED = 4096
 _IDLE_ROUNDS = 4
-KEPT = frozenset({"describe", "calls", "classes"})
-"""Questions about a binary. A late answer is good for the next question, if that is about more."""
+_IDLE_S = 60.0  # a reader without a question about a binary, which has loaded what that takes
 _KEPT_MAX, _KEPT_BYTES = 4, 4 << 20
 _RECEIVED_AT_ONCE = 1 << 20
 _SLICE_S = 0.1  # of a wait
@@ -76,6 +76,7 @@ class _Connection:
         self._received = bytearray()
         self._cpu_s = 0.0
         self.job: _Job | None = None
+        self.loaded_s = math.inf  # the last question about a binary
 
     @property
     def pid(self) -> int:
@@ -95,6 +96,8 @@ class _Connection:
     def start(self, job: _Job, data: bytes, until_s: float) -> None:
         """Raises _BusyError if it does not take the question in time, _EndedError."""
         self.job = job
+        if job.question in OF_BINARIES:
+            self.loaded_s = job.since_s
         rest = memoryview(data)
         while rest:
             try:
@@ -211,7 +214,7 @@ class Pool:
         kept = self._kept.pop((subject.key, question), None)
         if kept is not None:
             return parse_answer(question, kept)
-        reader = self._free_reader(subject)
+        reader = self._free_reader(subject, question)
         began_s = time.monotonic()
         until_s = began_s + min(WAIT_S, self._left(subject.group))
         try:
@@ -244,7 +247,7 @@ class Pool:
         """Of the time to wait in this round."""
         return min(self._left_s, self.round_wait_s / 2 - self._waited_s[group])
 
-    def _free_reader(self, subject: Subject) -> _Connection:
+    def _free_reader(self, subject: Subject, question: str) -> _Connection:
         """Raises AccessError: it is not to be asked now."""
         if self._is_hostile(subject):
             raise AccessError(HOSTILE)
@@ -258,9 +261,10 @@ class Pool:
             or (self._slow.get(subject.key) and (busy or time.monotonic() < self._rested_s))
         ):
             raise AccessError(PENDING)
-        free = next((reader for reader in self._readers if reader.job is None), None)
-        if free is not None:
-            return free
+        free = [reader for reader in self._readers if reader.job is None]
+        if free:  # one that has loaded what the question takes, and no more
+            is_about_binary = question in OF_BINARIES
+            return min(free, key=lambda reader: math.isinf(reader.loaded_s) is is_about_binary)
         if len(self._killed) >= _ABANDONED_MAX:
             raise AccessError(STUCK)
         child = self._server.fork()
@@ -292,15 +296,18 @@ class Pool:
         self._slow.put(job.subject.key, True)
 
     def _retire(self) -> None:
-        """Do without the second reader, once it has had nothing to do for some rounds."""
+        """Do without the second reader, once it has had nothing to do for some rounds, and without
+        one that has more loaded than it was asked for lately."""
+        oldest_s = time.monotonic() - _IDLE_S
+        for reader in [each for each in self._readers if each.job is None]:
+            if reader.loaded_s < oldest_s:
+                self._end(reader)
         if len(self._readers) < _READERS or any(reader.job for reader in self._readers):
             self._idle_rounds = 0
             return
         self._idle_rounds += 1
         if self._idle_rounds > _IDLE_ROUNDS:
-            reader = self._readers.pop()
-            reader.kill()
-            self._killed.append(reader)
+            self._end(self._readers[-1])
 
     # What goes wrong.
 
@@ -339,7 +346,8 @@ class Pool:
 
     def _keep(self, job: _Job, answer: bytes) -> None:
         """For the next time that it is asked: what took long should not be done again."""
-        if job.question in KEPT and len(answer) <= _KEPT_BYTES:
+        # A late answer is good for the next question, if that is about more.
+        if job.question in OF_BINARIES and len(answer) <= _KEPT_BYTES:
             self._kept[job.subject.key, job.question] = answer
             if len(self._kept) > _KEPT_MAX:
                 del self._kept[next(iter(self._kept))]
@@ -356,6 +364,9 @@ class Pool:
     def _replace(self, reader: _Connection, reason: str) -> None:
         """The next question finds another one."""
         self.restarts[reason] += 1
+        self._end(reader)
+
+    def _end(self, reader: _Connection) -> None:
         reader.kill()
         self._readers.remove(reader)
         self._killed.append(reader)
