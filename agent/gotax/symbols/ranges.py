@@ -84,7 +84,9 @@ class KnownBinaries:
         return sum(len(known) for known in self._known.values())
 
     def of(self, binary: Binary) -> KnownRanges:
-        known = self._known.pop(binary.serial, None) or KnownRanges(binary)
+        known = self._known.pop(binary.serial, None)
+        if known is None:  # one without a range yet is false
+            known = KnownRanges(binary)
         known.used = self._drain
         self._known[binary.serial] = known
         return known
