@@ -260,6 +260,16 @@ def functions(window: Window, pid: int) -> Counter[str]:
     return counted
 
 
+# The command, which waits for its readers as long as a busy host needs: what they answer too late
+# is no part of a short window.
+PATIENT = f"""
+import sys
+from gotax import session
+from gotax.cli import main
+from gotax.reader import pool
+pool.WAIT_S = session.ROUND_WAIT_S = session._LEAST_WAIT_S = {PATIENCE_S}
+sys.exit(main(sys.argv[1:]))
+"""
 # The command, which stops itself (SIGSTOP) as soon as it samples.
 STOPPING = """
 import os, signal, sys
@@ -291,7 +301,7 @@ def state(pid: int) -> str:
 @contextmanager
 def gotax(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     """The running command; killed if the test has not waited for its end."""
-    with _running(sys.executable, "-m", "gotax", *arguments) as process:
+    with _running(sys.executable, "-c", PATIENT, *arguments) as process:
         yield process
 
 
