@@ -21,6 +21,7 @@ KNOWS: dict[str, set[str]] = {
     "": set(),
     "errors": set(),
     "extras": {"errors"},
+    "usage": set(),
     "profile": set(),
     "process": set(),
     "findings": set(),
@@ -64,7 +65,7 @@ KNOWS: dict[str, set[str]] = {
     "cli": {
         *("", "errors", "extras", *VALUES, "config", "names", "diagnosis", "kubernetes"),
         *("exporters", "wire", "linux", "reader", "session", "addr2line", "recording", "selftest"),
-        *("daemon", "httpserver"),
+        *("daemon", "httpserver", "usage"),
     },
     "__main__": {"cli"},
 }
@@ -95,7 +96,7 @@ CONTAINERS_FILES = {
 }
 KERNELS_FILES = {"read_exe_link", "read_allowed_cpus"}
 """Reads in processes/files.py that ask neither a file system nor the memory of the process."""
-# The same for the packages of the collector. Of the agent they may import only gotax.wire.
+# The same for the collector. Of the agent it may import gotax.wire and gotax.usage.
 SHARED = {"errors", "refusal", "report"}
 KNOWS_COLLECTOR: dict[str, set[str]] = {
     "": set(),
@@ -291,12 +292,12 @@ def large(package: Path) -> list[str]:
 
 
 def arrows_of_rooms(package: Path) -> list[str]:
-    """Imports of the collector against KNOWS_COLLECTOR, and of the agent beyond gotax.wire."""
+    """Imports of the collector against KNOWS_COLLECTOR, and of the agent beyond what both share."""
     of_agent = [
         f"{path.relative_to(package)}: imports {name}"
         for path in sources(package)
         for name in imports(tree(path))
-        if name.split(".")[0] == "gotax" and name.split(".")[1:2] != ["wire"]
+        if name.split(".")[0] == "gotax" and name.split(".")[1:2] not in (["wire"], ["usage"])
     ]
     return arrows(package, "gotax_collector", KNOWS_COLLECTOR) + of_agent
 
