@@ -211,7 +211,7 @@ def test_the_last_line_adds_the_largest_saving_of_each_container() -> None:
     saving = finding.saving
     assert saving is not None
     less = replace(finding, saving=replace(saving, mid=saving.mid / 2), severity=Severity.INFO)
-    both = replace(window, reports=(replace(report, findings=(less, finding)),))
+    both = replace(window, reports=(replace(report, findings=(less, finding), suppressed=()),))
     last = render_check(both, Style(200)).splitlines()[-1]
     assert last == f"2 findings in 1 of 1 container, {saving.mid:.2f} cores to save."
     assert render_check(build_window(fitting_load()), Style(200)).splitlines()[-1] == (
