@@ -57,7 +57,7 @@ GARBAGE = [
     ["top", "--sort", "size"],
     ["top", "-i", "0"],
     ["record"],
-    ["record", "-o", "x", "-f", "svg"],
+    ["record", "-o", "x", "-f", "png"],
     ["agent", "--listen", "9745:"],
     ["agent", "--listen", "localhost"],
     ["agent", "--listen", ":99999"],
@@ -208,7 +208,11 @@ def test_unwritable_output_is_one_sentence(
         *(
             ("a.folded", b"containerd.service;"),
             ("a.b.txt", b"containerd.service;"),
-            ("a.JSON", b"{"),
+            ("a.JSON", b'{"schema"'),
+            ("a.speedscope.json", b'{"$schema"'),
+            ("a.svg", b"<svg "),
+            ("a.html", b"<!doctype html>"),
+            ("a.HTM", b"<!doctype html>"),
         ),
         *(("a", b"\x1f\x8b"), (".hidden", b"\x1f\x8b")),
     ],
@@ -224,16 +228,18 @@ def test_format_follows_the_name(
 
 
 @pytest.mark.parametrize(
-    "name", ["x.html", "x.svg", "x.gz", "x.pb", "x.json.gz", "x.folded.gz", "cpu.2026-11-28", "x.j"]
+    "name",
+    ["x.htmlx", "x.png", "x.gz", "x.pb", "x.json.gz", "x.folded.gz", "cpu.2026-11-28", "x.j"],
 )
 def test_an_unknown_ending_is_refused(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], measured: list[Plan]
 ) -> None:
-    """`record -o x.html` wrote pprof without a message. With --format any ending is allowed."""
+    """`record -o x.png` wrote pprof without a message. With --format any ending is allowed."""
     output = str(tmp_path / name)
     assert exit_code("record", "-o", output) == EXIT_FAILED
     said = sentence(capsys.readouterr().err)
-    assert "pprof for .pb.gz or .pprof or .prof; folded for .folded or .txt; json for .json" in said
+    assert "pprof for .pb.gz or .pprof or .prof; folded for .folded or .txt; " in said
+    assert "html for .html" in said
     assert "--format" in said
     assert measured == []
     assert exit_code("record", "-o", output, "-f", "json") == EXIT_FINE
@@ -312,6 +318,20 @@ def test_check_of_named_containers(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code("check", names[0], names[-1] + "x") == EXIT_FAILED
     said = sentence(capsys.readouterr().err)
     assert said == f"gotax: no Go container matches {names[-1] + 'x'!r}; did you mean {names[-1]}?"
+
+
+def test_check_writes_an_html_file_beside_its_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], measured: list[Plan]
+) -> None:
+    """With the frames that a flame graph needs. What cannot be written is refused at once."""
+    file = tmp_path / "report.html"
+    assert exit_code("check", "--html", str(file)) == EXIT_FINDINGS
+    assert "payments-api" in capsys.readouterr().out
+    assert "payments-api" in file.read_text()
+    assert measured[0].detail.native_frames
+    assert exit_code("check", "--html", str(tmp_path / "no" / "such.html")) == EXIT_FAILED
+    assert sentence(capsys.readouterr().err).endswith("its folder has to exist and be writable")
+    assert len(measured) == 1
 
 
 def test_findings_are_exit_code_one(

@@ -11,7 +11,15 @@ from typing import Any
 from gotax.cli import arguments, once, targets
 from gotax.cli.command import add_command
 from gotax.cli.options import add_sampling, add_thresholds, plan_of
-from gotax.cli.output import check_code, no_go, print_json, require_seen, style_of
+from gotax.cli.output import (
+    check_code,
+    no_go,
+    print_json,
+    require_seen,
+    require_writable,
+    style_of,
+    write_file,
+)
 from gotax.config import Detail, Suppression
 from gotax.diagnosis.rules import CODES
 from gotax.errors import UserError
@@ -46,6 +54,11 @@ def add(commands: Any) -> None:
         help="do not report these findings (repeatable)",
     )
     check.add_argument("--json", action="store_true", help="print JSON (docs/json.md)")
+    check.add_argument(
+        "--html",
+        metavar="FILE",
+        help="also write one HTML file: verdicts, evidence, patches and the flame graph",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -53,9 +66,17 @@ def run(options: argparse.Namespace) -> int:
     from gotax.exporters.terminal.check import render_check
 
     options.suppress += [Suppression(code) for code in _unwanted(options.select, options.ignore)]
-    window = once.sample_once(plan_of(options, Detail(functions=100)), options.duration)
+    detail = Detail(functions=100)
+    if options.html is not None:
+        require_writable(options.html)
+        detail = Detail(functions=100, native_frames=True, kernel_frames=True, lines=True)
+    window = once.sample_once(plan_of(options, detail), options.duration)
     if options.targets:
         window = _narrowed(window, options.targets)
+    if options.html is not None:
+        from gotax.exporters.html import html_page
+
+        write_file(options.html, html_page(window).encode())
     if options.json:
         print_json(report.check_document(window))
     elif window.reports:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from gotax.exporters.style import (
     DIM,
@@ -25,7 +25,7 @@ def render_check(window: Window, style: Style) -> str:
     """A table with the worst container first, a paragraph for each finding, the totals, and the
     result in one line."""
     lines = [title_line("gotax check", window, style), ""]
-    reports = sorted(window.reports, key=_badness, reverse=True)
+    reports = worst_first(window.reports)
     if reports:
         lines += table_lines(window, reports, style)
     else:
@@ -59,6 +59,10 @@ def result(reports: Sequence[ContainerReport], style: Style) -> str:
     return painted(
         f"{text}{hidden}.", VERDICTS[Verdict.OVERSIZED].paint if is_warning else YELLOW, style
     )
+
+
+def worst_first(reports: Iterable[ContainerReport]) -> list[ContainerReport]:
+    return sorted(reports, key=_badness, reverse=True)
 
 
 def _badness(report: ContainerReport) -> tuple[int, float, int]:
