@@ -12,7 +12,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from bench.fleet import BUILD, BenchError
+from bench.cgroups import BenchError
+from bench.fleet import BUILD
 
 PACKAGES = 64
 FUNCTIONS = 560
