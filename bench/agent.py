@@ -43,10 +43,11 @@ class Agent:
         log: Path,
         arguments: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        program: Sequence[str] = ("-P", "-m", "gotax"),
     ) -> None:
         self._port = free_port()
         listen = f"127.0.0.1:{self._port}"
-        self._command = [sys.executable, "-P", "-m", "gotax", "agent", "--hz", str(hz)]
+        self._command = [sys.executable, *program, "agent", "--hz", str(hz)]
         self._command += ["--listen", listen, *arguments]
         self._environment = {**os.environ, **(environment or {})}
         self._log = log

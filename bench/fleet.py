@@ -119,6 +119,14 @@ class Fleet:
         """CPU seconds used by all of them so far."""
         return sum(process_cpu_s(process.pid) for process in self._processes)
 
+    def pids(self) -> list[int]:
+        return [process.pid for process in self._processes]
+
+    def kin(self) -> list[list[int]]:
+        """The processes of each binary."""
+        count = len(self._binaries)
+        return [self.pids()[number::count] for number in range(count)]
+
     def check(self) -> None:
         for process in self._processes:
             if process.poll() is not None:
