@@ -38,7 +38,7 @@ def parse_scrape(text: str) -> Scrape:
             lost[dict(_LABEL.findall(labels))["reason"]] = int(float(value))
         elif name == "gotax_gomaxprocs":
             readable.add(dict(_LABEL.findall(labels))["id"])
-        elif name == "gotax_verdict" and value == "1":
+        elif name == "gotax_verdict" and float(value) == 1:
             found = dict(_LABEL.findall(labels))
             if found["verdict"] != _UNREADABLE:
                 judged.add(found["id"])
