@@ -34,8 +34,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gotax.sampling import kernel
-
 from bench.agent import (
     FORMS,
     SCRAPED,
@@ -52,6 +50,7 @@ from bench.fleet import CORES, PROCESSES, Fleet, build_load, interruptible
 from bench.peers import Missing, Peer, environment_of, find_peers
 from bench.spans import AFTER_START_S, Reading, Span, cost, memory, parse_spans
 
+_BPF = {"x86_64": 321, "aarch64": 280}  # the system call's number
 _BPF_ENABLE_STATS = 32
 PEER_GROUP = "gotax-bench-peer"
 _PEER_SPANS = "0-30,30-60"
@@ -157,13 +156,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gotax-bench-")))
         spans: Sequence[Span] = options.spans
         peer_spans = parse_spans(_PEER_SPANS)
-        peers = stack.enter_context(find_peers(options.hz, peer_spans[-1].end_s, folder))
         stack.enter_context(bpf_stats())
         fleet = stack.enter_context(Fleet(binaries, options.processes, options.cores, True))
         load_s, began = fleet.cpu_s(), time.monotonic()
         for form in options.forms:
             say(f"gotax agent, {form}: {spans[-1].end_s:g} s")
             costs.append(measure_agent(form, options, folder))
+        peers = stack.enter_context(find_peers(options.hz, peer_spans[-1].end_s, folder))
         missing = [peer for peer in peers if isinstance(peer, Missing)]
         for peer in peers:
             if isinstance(peer, Missing) or options.no_peers:
@@ -233,7 +232,7 @@ def take_turns(walk: Peer, options: argparse.Namespace, folder: Path) -> dict[st
 
 def time_sampler(hz: int, seconds: float, with_kernel_stacks: bool) -> float:
     """Microseconds per sample of the agent's own sampler, drained as in the agent."""
-    # Loads libbcc, whose pages this process would otherwise share with the agent that it measures.
+    # Here, because this process would share its pages (numpy, libbcc) with the measured agent.
     from gotax.sampling.sampler import Sampler
 
     with Sampler(hz, seconds, with_kernel_stacks=with_kernel_stacks) as sampler:
@@ -269,7 +268,7 @@ def bpf_stats() -> Iterator[None]:
     """Lets the kernel time every BPF program until the descriptor is closed, even by SIGKILL."""
     libc = ctypes.CDLL(None, use_errno=True)
     attributes = ctypes.create_string_buffer(struct.pack("=I", 0), 4)  # BPF_STATS_RUN_TIME
-    fd = libc.syscall(kernel._BPF, _BPF_ENABLE_STATS, attributes, 4)
+    fd = libc.syscall(_BPF[platform.machine()], _BPF_ENABLE_STATS, attributes, 4)
     if fd < 0:
         raise BenchError(f"cannot time BPF programs ({os.strerror(ctypes.get_errno())}): be root")
     try:
