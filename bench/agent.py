@@ -21,13 +21,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench.cgroups import BenchError, Group, container_id, make_group, trees
-from bench.fleet import PROCESSES, die_with_parent
+from bench.fleet import CGROUP, PROCESSES, die_with_parent
 from bench.spans import Reading, Span, times
 from tests.unit.kubernetes.apiserver import api_server, pod
 
 SCRAPED, STREAMING, OTLP = "scraped", "streaming", "otlp"
 FORMS = (SCRAPED, STREAMING, OTLP)
-GROUP = "gotax-bench-agent"
+GROUP = f"{CGROUP}-agent"
 SCRAPE_INTERVAL_S = 15.0
 _NODE = "n1"  # of the API server of the tests
 _START_WITHIN_S = 60.0

@@ -22,7 +22,7 @@ VARIANTS = {"plain": ("", ()), "stripped": ("-s -w ", ("-trimpath",))}
 PROCESSES = 20
 CORES = 1.25
 GOMAXPROCS = (None, "2", "16")
-CGROUP = "gotax-bench"
+CGROUP = f"gotax-bench-{os.getpid()}"  # several benchmarks may run at a time
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 _libc = ctypes.CDLL(None)
 

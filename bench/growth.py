@@ -25,7 +25,16 @@ from pathlib import Path
 
 from bench.agent import Agent, kubernetes
 from bench.cgroups import BenchError, Group, make_group, pod_path, trees
-from bench.fleet import BUILD, CORES, PROCESSES, Fleet, build_load, die_with_parent, interruptible
+from bench.fleet import (
+    BUILD,
+    CGROUP,
+    CORES,
+    PROCESSES,
+    Fleet,
+    build_load,
+    die_with_parent,
+    interruptible,
+)
 from bench.large import build_large, write_other
 from bench.overhead import say, verdict
 from bench.spans import Span, cost, cpu_at, fit, memory
@@ -38,7 +47,7 @@ from bench.windows import (
 
 HZ = 19
 WINDOW_S = 15.0
-GROUP = "gotax-bench-growth"
+GROUP = f"{CGROUP}-growth"
 CONTAINERS = 250
 IMAGES = 50
 """Distinct programs among the containers; each container has a file of its own."""

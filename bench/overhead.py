@@ -46,13 +46,13 @@ from bench.agent import (
     started,
 )
 from bench.cgroups import BenchError, grouped
-from bench.fleet import CORES, PROCESSES, Fleet, build_load, interruptible
+from bench.fleet import CGROUP, CORES, PROCESSES, Fleet, build_load, interruptible
 from bench.peers import Missing, Peer, environment_of, find_peers
 from bench.spans import AFTER_START_S, Reading, Span, cost, memory, parse_spans
 
 _BPF = {"x86_64": 321, "aarch64": 280}  # the system call's number
 _BPF_ENABLE_STATS = 32
-PEER_GROUP = "gotax-bench-peer"
+PEER_GROUP = f"{CGROUP}-peer"
 _PEER_SPANS = "0-30,30-60"
 _START_WITHIN_S = 60.0
 AGENTS_WALK = "gotax agent"
