@@ -150,10 +150,15 @@ def process_cpu_s(pid: int) -> float:
 
 
 def interruptible() -> None:
-    """SIGTERM and SIGHUP as an exception, so that everything is removed on the way out."""
+    """Signals as exceptions, so that everything is removed on the way out; the first one counts."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def stop(number: int, _: object) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
         raise SystemExit(128 + number)
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in numbers:
         signal.signal(number, stop)

@@ -54,6 +54,7 @@ IMAGES = 50
 STARTERS = 10
 SIMULATED_PROCESSES = 96
 RECORDED_S = 60.0
+DRAINS = 8
 LARGE_CORES = 1.2
 CPU_PERCENT = 0.6  # one percent of a core, in CPU seconds a minute
 
@@ -196,13 +197,16 @@ def simulated_cpus(sizes: Sequence[int], folder: Path) -> Loads:
         recording = simulated.record(pids, RECORDED_S)
         kin = fleet.kin()
         for size in sizes:
-            drained = folder / f"cpus-{size}"
-            drained.mkdir()
+            target = folder / f"cpus-{size}"
+            target.mkdir()
             stream = simulated.drains(recording, kin, round(size * HZ * WINDOW_S))
-            simulated.save(drained, list(itertools.islice(stream, 8)), size)
-            program = ("-P", simulated.__file__, str(drained))
+            drained = list(itertools.islice(stream, DRAINS))
+            stacks = sum(len(drain.stack_counts) for drain in drained) / DRAINS
+            say(f"a window of {size} CPUs: {stacks:.0f} distinct stacks of a process")
+            simulated.save(target, drained, size)
+            program = ("-P", simulated.__file__, str(target))
             yield size, contextlib.nullcontext(Beside(SIMULATED_PROCESSES, HZ, program))
-            shutil.rmtree(drained)
+            shutil.rmtree(target)
 
 
 def frequencies(sizes: Sequence[int], _: Path) -> Loads:
