@@ -188,7 +188,7 @@ def measure(size: int, beside: Beside, options: argparse.Namespace, folder: Path
 
 
 def simulated_cpus(sizes: Sequence[int], folder: Path) -> Loads:
-    # numpy and libbcc, whose pages this process would otherwise share with the agent.
+    # Here, because no other case needs numpy and libbcc, whose pages the agent then shares.
     from bench import simulated
 
     with Fleet(build_load(), SIMULATED_PROCESSES, CORES, True) as fleet:
