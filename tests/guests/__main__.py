@@ -1,7 +1,7 @@
-"""`python -m tests.guests [NAME...]`: boots the guests of table.py one after the other, and says what ran.
+"""`python -m tests.guests [NAME...]`: boots the guests of table.py one after the other.
 
-`--smoke`: only the newest kernel, and few tests. `--command 'gotax selftest'`: this, in the chosen guest,
-in place of its tests.
+At the end a table says what ran in each. `--smoke` boots only the newest kernel, for few tests.
+`--command 'gotax selftest'` runs this in the chosen guests in place of their tests.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def _run(guest: Guest, command: str | None) -> tuple[str, Outcome]:
-    """The kernel's release and what came of it; a guest that cannot be had is no failure of gotax."""
+    """The kernel's release and what happened. What cannot be fetched is skipped with the reason."""
     emulator = _EMULATORS[guest.machine]
     if shutil.which(emulator) is None:
         return "", Outcome(failure=f"skipped: no {emulator} on this host")
@@ -61,7 +61,7 @@ def _run(guest: Guest, command: str | None) -> tuple[str, Outcome]:
         _say(f"{guest.name}: Linux {kernel.release} with {guest.cpus} CPUs")
         log = _LOGS / f"{guest.name}.log"
         outcome = machine.run(guest, kernel, command or _pytest(guest), log)
-    except (debian.Missing, ToolchainError) as error:
+    except (debian.MissingError, ToolchainError) as error:
         return "", Outcome(failure=f"skipped: {error}")
     for result in outcome.results:
         if result["outcome"] == "failed":
@@ -81,10 +81,7 @@ def _pytest(guest: Guest) -> str:
 
 def _row(guest: Guest, release: str, outcome: Outcome, command: str | None) -> dict[str, object]:
     counted = Counter(result["outcome"] for result in outcome.results)
-    if command:
-        ran = command
-    else:
-        ran = ", ".join(sorted({_subject(result["test"]) for result in outcome.results}))
+    ran = command or ", ".join(sorted({_subject(r["test"]) for r in outcome.results}))
     reasons = Counter(
         result["said"] for result in outcome.results if result["outcome"] == "skipped"
     )
@@ -119,7 +116,7 @@ def _write(rows: list[dict[str, object]], which: str) -> None:
         left = "; ".join(f"{count}: {reason}" for reason, count in skipped.items())
         cells = (
             *(row["kernel"], row["machine"], row["cpus"], row["ran"] or "nothing", row["passed"]),
-            *(", ".join([*troubles, *failed]) or "–", left or "–", row["minutes"]),
+            *(", ".join([*troubles, *failed]) or "-", left or "-", row["minutes"]),
         )
         lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     (_LOGS / "table.md").write_text("\n".join(lines) + "\n")

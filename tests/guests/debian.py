@@ -35,7 +35,7 @@ _WHEELS = (
 )
 
 
-class Missing(Exception):
+class MissingError(Exception):
     """The mirror or the registry does not have it, or does not answer. One sentence."""
 
 
@@ -51,21 +51,19 @@ def folder() -> Path:
 
 
 def fetch_kernel(suite: str, machine: str) -> Kernel:
-    """The newest kernel of a suite of Debian. Raises Missing."""
+    """The newest kernel of a suite of Debian. Raises MissingError."""
     kept = folder() / "kernels" / f"{suite}-{machine}"
     try:
         apt = _Apt(suite, machine)
         name = apt.kernel()
-    except Missing as error:
+    except MissingError as error:
         if (kept / "release").exists():
             _say(f"{error}; {kept.name} is the kernel of the cache")
             return _kept_kernel(kept)
         raise
-    init = _INIT.read_text()
-    current = kept / "init"
-    if (kept / "release").exists() and (kept / "release").read_text() == name:
-        if current.exists() and current.read_text() == init:
-            return _kept_kernel(kept)
+    made_of = f"{name}\n{_INIT.read_text()}"
+    if (kept / "made-of").exists() and (kept / "made-of").read_text() == made_of:
+        return _kept_kernel(kept)
     _say(f"fetching {name} of {suite}, {machine}")
     with tempfile.TemporaryDirectory(dir=folder()) as work:
         files = Path(work)
@@ -75,7 +73,7 @@ def fetch_kernel(suite: str, machine: str) -> Kernel:
         vmlinuz = next(p for p in files.rglob("vmlinuz*") if p.is_file())
         shutil.copy(vmlinuz, new / "vmlinuz")
         _write_initrd(files, machine, new / "initrd")
-        (new / "init").write_text(init)
+        (new / "made-of").write_text(made_of)
         (new / "release").write_text(name)
         shutil.rmtree(kept, ignore_errors=True)
         kept.parent.mkdir(exist_ok=True)
@@ -116,7 +114,9 @@ class _Apt:
         if not stamp.exists() or time.time() - stamp.stat().st_mtime > _LISTS_S:
             done = self._run("apt-get", "update", "-qq", "--error-on=any")
             if done.returncode:
-                raise Missing(f"the mirror has no {suite} for {machine}: {_last_line(done.stderr)}")
+                raise MissingError(
+                    f"the mirror has no {suite} for {machine}: {_last_line(done.stderr)}"
+                )
             stamp.touch()
 
     def _run(self, *command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -127,7 +127,7 @@ class _Apt:
         """The package that the newest kernel's name stands for: linux-image-6.1.0-50-amd64."""
         names = self._needs(f"linux-image-{self._machine}", r"linux-image-\S+")
         if not names:
-            raise Missing(f"{self._suite} for {self._machine} has no kernel at the mirror")
+            raise MissingError(f"{self._suite} for {self._machine} has no kernel at the mirror")
         return names[0]
 
     def _needs(self, package: str, pattern: str) -> list[str]:
@@ -139,7 +139,7 @@ class _Apt:
         for package in (kernel, *self._needs(kernel, r"linux-(?:binary|modules)-\S+")):
             done = self._run("apt-get", "download", "-qq", package, cwd=target)
             if done.returncode:
-                raise Missing(f"the mirror does not give {package}: {_last_line(done.stderr)}")
+                raise MissingError(f"the mirror does not give {package}: {_last_line(done.stderr)}")
         for file in target.glob("*.deb"):
             _checked("dpkg-deb", "--extract", str(file), str(target))
             file.unlink()
@@ -155,7 +155,7 @@ def mirror() -> str:
     for address, name in names:
         if release and name == release[1]:
             return str(address)
-    raise Missing("apt on this host has no source for Debian's own release")
+    raise MissingError("apt on this host has no source for Debian's own release")
 
 
 def _write_initrd(unpacked: Path, machine: str, target: Path) -> None:
@@ -253,7 +253,7 @@ def _entries(lock: str) -> Iterator[str]:
 def _checked(*command: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise Missing(f"{command[0]} failed: {_last_line(done.stderr)}")
+        raise MissingError(f"{command[0]} failed: {_last_line(done.stderr)}")
 
 
 def _last_line(text: str) -> str:
