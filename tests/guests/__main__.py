@@ -19,6 +19,8 @@ from tests.guests.machine import Outcome
 from tests.guests.table import Guest
 from tests.toolchains import ToolchainError, go_binary
 
+Row = dict[str, str | int | float]
+
 _ROOT = Path(__file__).parents[2]
 _LOGS = _ROOT / "build/guests"
 _EMULATORS = {"amd64": "qemu-system-x86_64", "arm64": "qemu-system-aarch64"}
@@ -38,21 +40,23 @@ def main() -> int:
         chosen = [table.SMOKE_GUEST]
     _LOGS.mkdir(parents=True, exist_ok=True)
     debian.folder().mkdir(parents=True, exist_ok=True)
-    rows, good = [], True
+    rows: list[Row] = []
+    outcomes: list[Outcome] = []
     for guest in chosen:
         release, outcome = _run(guest, arguments.command)
-        good = good and outcome.code == 0 and not outcome.failure
-        rows.append(_row(guest, release, outcome, arguments.command))
+        outcomes.append(outcome)
+        rows.append(row_of(guest, release, outcome, arguments.command or ""))
         _write(rows, "smoke" if arguments.smoke else "all")
-    print((_LOGS / "table.md").read_text(), end="")
-    return 0 if good else 1
+    print(table_of(rows), end="")
+    ran = [outcome for outcome in outcomes if not outcome.skipped]
+    return 0 if ran and all(outcome.code == 0 for outcome in ran) else 1
 
 
 def _run(guest: Guest, command: str | None) -> tuple[str, Outcome]:
     """The kernel's release and what happened. What cannot be fetched is skipped with the reason."""
     emulator = _EMULATORS[guest.machine]
     if shutil.which(emulator) is None:
-        return "", Outcome(failure=f"skipped: no {emulator} on this host")
+        return "", Outcome(skipped=f"no {emulator} on this host")
     try:
         kernel = debian.fetch_kernel(guest.suite, guest.machine)
         for program in table.PROGRAMS:
@@ -62,7 +66,7 @@ def _run(guest: Guest, command: str | None) -> tuple[str, Outcome]:
         log = _LOGS / f"{guest.name}.log"
         outcome = machine.run(guest, kernel, command or _pytest(guest), log)
     except (debian.MissingError, ToolchainError) as error:
-        return "", Outcome(failure=f"skipped: {error}")
+        return "", Outcome(skipped=str(error))
     for result in outcome.results:
         if result["outcome"] == "failed":
             _say(f"{guest.name}: {result['test']}: {result['said']}")
@@ -79,47 +83,43 @@ def _pytest(guest: Guest) -> str:
     return shlex.join((python, *table.PYTEST, *guest.tests))
 
 
-def _row(guest: Guest, release: str, outcome: Outcome, command: str | None) -> dict[str, object]:
-    counted = Counter(result["outcome"] for result in outcome.results)
-    ran = command or ", ".join(sorted({_subject(r["test"]) for r in outcome.results}))
-    reasons = Counter(
-        result["said"] for result in outcome.results if result["outcome"] == "skipped"
-    )
+def row_of(guest: Guest, release: str, outcome: Outcome, command: str) -> Row:
+    """What ran, from the lines of the guest's console."""
+    files = dict.fromkeys(_file(result["test"]) for result in outcome.results)
+    failed = [r["test"] for r in outcome.results if r["outcome"] == "failed"]
+    reasons = Counter(r["said"] for r in outcome.results if r["outcome"] == "skipped")
+    if outcome.failure:
+        failed.insert(0, outcome.failure)
+    elif outcome.code and not failed:
+        failed.append(f"exit code {outcome.code}")
     return {
         "kernel": release or guest.suite,
         "machine": guest.machine,
-        "cpus": f"{guest.cpus} of {guest.possible}" if guest.possible else str(guest.cpus),
-        "ran": ran,
-        "passed": counted["passed"],
-        "failed": [r["test"] for r in outcome.results if r["outcome"] == "failed"],
-        "skipped": dict(reasons),
+        "CPUs": f"{guest.cpus} of {guest.possible}" if guest.possible else guest.cpus,
+        "what ran": command or ", ".join(files) or "nothing",
+        "passed": sum(r["outcome"] == "passed" for r in outcome.results),
+        "failed": "; ".join(failed) or "-",
+        "skipped": "; ".join(
+            filter(None, (outcome.skipped, *(f"{n}: {why}" for why, n in reasons.items())))
+        )
+        or "-",
         "minutes": round(outcome.seconds / 60, 1),
-        "failure": outcome.failure,
     }
 
 
-def _subject(test: str) -> str:
+def _file(test: str) -> str:
     return test.partition("::")[0].rpartition("/")[2].removeprefix("test_").removesuffix(".py")
 
 
-def _write(rows: list[dict[str, object]], which: str) -> None:
+def table_of(rows: list[Row]) -> str:
+    lines = [" | ".join(rows[0]), " | ".join("---" for _ in rows[0])]
+    lines += [" | ".join(str(cell) for cell in row.values()) for row in rows]
+    return "".join(f"| {line} |\n" for line in lines)
+
+
+def _write(rows: list[Row], which: str) -> None:
     (_LOGS / f"{which}.json").write_text(json.dumps(rows, indent=1) + "\n")
-    lines = [
-        "| kernel | machine | CPUs | what ran | passed | failed | skipped | minutes |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for row in rows:
-        failed, skipped = row["failed"], row["skipped"]
-        assert isinstance(failed, list)
-        assert isinstance(skipped, dict)
-        troubles = [str(row["failure"])] if row["failure"] else []
-        left = "; ".join(f"{count}: {reason}" for reason, count in skipped.items())
-        cells = (
-            *(row["kernel"], row["machine"], row["cpus"], row["ran"] or "nothing", row["passed"]),
-            *(", ".join([*troubles, *failed]) or "-", left or "-", row["minutes"]),
-        )
-        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
-    (_LOGS / "table.md").write_text("\n".join(lines) + "\n")
+    (_LOGS / f"{which}.md").write_text(table_of(rows))
 
 
 def _say(text: str) -> None:

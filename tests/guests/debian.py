@@ -168,7 +168,7 @@ def _write_initrd(unpacked: Path, machine: str, target: Path) -> None:
         shutil.copy(_INIT, root / "init")
         (root / "init").chmod(0o755)
         modules = {_module_name(path): path for path in unpacked.rglob("*.ko*")}
-        for number, name in enumerate(_in_order(_MODULES, modules, [])):
+        for number, name in enumerate(in_order(_MODULES, modules, [])):
             (root / f"modules/{number:02}-{name}.ko").write_bytes(_read_module(modules[name]))
         listed = "\n".join(str(p.relative_to(root)) for p in sorted(root.rglob("*")))
         with target.open("wb") as file:
@@ -191,13 +191,13 @@ def _read_module(path: Path) -> bytes:
     return lzma.decompress(data) if path.suffix == ".xz" else data
 
 
-def _in_order(wanted: tuple[str, ...], modules: dict[str, Path], seen: list[str]) -> list[str]:
+def in_order(wanted: tuple[str, ...], modules: dict[str, Path], seen: list[str]) -> list[str]:
     """With those that they need before them. What is no module is built into the kernel."""
     for name in wanted:
         if name in modules and name not in seen:
             needs = re.search(rb"\0depends=([^\0]*)\0", b"\0" + _read_module(modules[name]))
             names = needs[1].decode().split(",") if needs else []
-            _in_order(tuple(n.replace("-", "_") for n in names), modules, seen)
+            in_order(tuple(n.replace("-", "_") for n in names), modules, seen)
             seen.append(name)
     return seen
 

@@ -24,10 +24,14 @@ RESULT = "GUEST-RESULT "
 
 @dataclass(slots=True)
 class Outcome:
-    """``code``: of the command in the guest; None if the guest did not reach its end."""
+    """``code``: of the command in the guest; None if the guest did not reach its end.
+
+    ``skipped``: why the guest was not started.
+    """
 
     code: int | None = None
     failure: str = ""
+    skipped: str = ""
     seconds: float = 0.0
     results: list[dict[str, Any]] = field(default_factory=list)
 

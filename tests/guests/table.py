@@ -15,10 +15,11 @@ STACKS = f"{KERNEL}/test_stacks.py"
 SMOKE = (f"{CPUS}/test_verdicts.py",)
 """Selftest, BPF, verdicts and conservation by one `gotax check`."""
 
-QUICK = (CPUS, SELFTEST)
+QUICK = (*SMOKE, f"{CPUS}/test_cpus.py", SELFTEST)
 LIVE = (
-    *QUICK,
+    *SMOKE,
     STACKS,
+    *QUICK[1:],
     f"{KERNEL}/test_gomaxprocs_cli.py::test_a_value_changed_by_the_program",
     f"{KERNEL}/test_cgroup_live.py",
     f"{KERNEL}/test_targets.py::test_cgroup_is_a_target_in_the_kernel",
@@ -67,12 +68,12 @@ class Guest:
 
 
 GUESTS = (
-    Guest(NEWEST, 16, LIVE),
     Guest(NEWEST, 4, LIVE, machine="arm64"),
     Guest(NEWEST, 64, QUICK, limit_s=5400),
+    Guest("bookworm", 4, LIVE),
     Guest("trixie", 4, QUICK, possible=12),
     Guest("bookworm-backports", 16, QUICK),
-    Guest("bookworm", 4, LIVE),
+    Guest(NEWEST, 16, LIVE),
     Guest("bookworm", 64, QUICK, limit_s=5400),
     Guest("bookworm", 2, (*QUICK, STACKS), machine="arm64"),
 )
