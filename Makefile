@@ -40,7 +40,7 @@ e2e: $(VENV)/.ready-e2e ## a real Kubernetes cluster of one node, and gotax in i
 	@$(VENV)/bin/python -m pytest tests/e2e $(PYTEST)
 
 guests: $(VENV)/.ready-guests ## other kernels, 4 to 64 CPUs and arm64 in QEMU, NAMES='trixie-amd64-4', SMOKE=1 (hours)
-	@$(VENV)/bin/python -m tests.guests $(if $(SMOKE),--smoke) $(NAMES)
+	@$(VENV)/bin/python -m tests.guests $(if $(SMOKE),--smoke) $(NAMES) --pytest='$(PYTEST)'
 
 corpus: $(VENV)/.ready-corpus ## binaries of 26 Go releases and known programs: symbols against Go's own (long)
 	@$(VENV)/bin/python -m tests.corpus --check

@@ -32,6 +32,7 @@ def main() -> int:
     parser.add_argument("name", nargs="*", help=f"all of: {', '.join(names)}")
     parser.add_argument("--smoke", action="store_true", help="only the newest kernel, few tests")
     parser.add_argument("--command", help="a command for the guests in place of their tests")
+    parser.add_argument("--pytest", default="", help="more options of pytest: '-k verdicts'")
     arguments = parser.parse_args()
     if unknown := set(arguments.name) - set(names):
         parser.error(f"no such guests: {', '.join(sorted(unknown))}")
@@ -43,7 +44,8 @@ def main() -> int:
     rows: list[Row] = []
     outcomes: list[Outcome] = []
     for guest in chosen:
-        release, outcome = _run(guest, arguments.command)
+        command = arguments.command or f"{_pytest(guest)} {arguments.pytest}"
+        release, outcome = _run(guest, command)
         outcomes.append(outcome)
         rows.append(row_of(guest, release, outcome, arguments.command or ""))
         _write(rows, "smoke" if arguments.smoke else "all")
@@ -52,7 +54,7 @@ def main() -> int:
     return 0 if ran and all(outcome.code == 0 for outcome in ran) else 1
 
 
-def _run(guest: Guest, command: str | None) -> tuple[str, Outcome]:
+def _run(guest: Guest, command: str) -> tuple[str, Outcome]:
     """The kernel's release and what happened. What cannot be fetched is skipped with the reason."""
     emulator = _EMULATORS[guest.machine]
     if shutil.which(emulator) is None:
@@ -64,7 +66,7 @@ def _run(guest: Guest, command: str | None) -> tuple[str, Outcome]:
         bytecode.compile_for(guest)
         _say(f"{guest.name}: Linux {kernel.release} with {guest.cpus} CPUs")
         log = _LOGS / f"{guest.name}.log"
-        outcome = machine.run(guest, kernel, command or _pytest(guest), log)
+        outcome = machine.run(guest, kernel, command, log)
     except (debian.MissingError, ToolchainError) as error:
         return "", Outcome(skipped=str(error))
     for result in outcome.results:

@@ -214,6 +214,7 @@ def system(machine: str) -> Path:
         options = (f"--architectures={machine}", f"--include={','.join(_PACKAGES)}")
         hooks = "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"
         _checked(*command, *options, hooks, "bookworm", str(new), mirror())
+        (new / "bin/sh").symlink_to("bash")  # else a script of the package dash makes it
         new.rename(kept)
     return kept
 

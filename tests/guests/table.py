@@ -31,7 +31,7 @@ LIVE = (
 
 PYTEST = (
     *("-m", "pytest", "-q", "-p", "tests.guests.reporting", "-p", "no:cacheprovider"),
-    *("--color=no", "--tb=short", "--timing=without"),
+    *("--color=no", "--tb=short", "--timing=without", "-m", "not slow"),
 )
 
 PROGRAMS: tuple[tuple[str, ...], ...] = (
