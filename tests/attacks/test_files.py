@@ -176,6 +176,35 @@ def test_a_file_that_never_answers(
 
 
 @needs_fuse
+@pytest.mark.slow
+def test_many_files_that_never_answer(
+    agent: Agent,
+    neighbour: Group,
+    hostile: Group,
+    group: Callable[[str], Group],
+    load: Callable[..., Load],
+    attack: Attack,
+    tmp_path: Path,
+    go_binary: Callable[..., Path],
+) -> None:
+    """Fourteen file systems of one container: it took all readers of the node, so that no new
+    program was read any more."""
+    content = inputs.hole(tmp_path / "content", 1 << 20)
+    for number in range(14):
+        (mount := tmp_path / f"mount{number}").mkdir()
+        attack("fuse.py", mount, content, mount / "file", says="silent")
+    wait_until(lambda: agent.metrics().total("gotax_stuck_readers") >= 2, "the stuck readers")
+    later = group("later")
+    later.limit(1.0)
+    later.favour()
+    shutil.copy(go_binary("changing", GO), own := tmp_path / "own")
+    load(own, "-rate", "40000", group=later, env={"GOMAXPROCS": "64"})
+    wait_until(lambda: agent.verdict_of(later) in TOO_HIGH, "the verdict of a new neighbour")
+    assert agent.metrics().total("gotax_stuck_readers") <= 3
+    survives(agent, neighbour, hostile, holds_a_reader=True)
+
+
+@needs_fuse
 @pytest.mark.parametrize(
     "environment",
     [

@@ -77,7 +77,7 @@ WITHIN: dict[str, tuple[str, ...]] = {
     ),
     "reader": (
         *("__init__", "message", "confinement", "opened", "binary", "facts", "work", "worker"),
-        *("asking", "server", "pool"),
+        *("asking", "server", "connection", "groups", "pool"),
     ),
     "symbols": ("__init__", "classified", "ranges", "walks", "kernel", "symbolizer"),
 }

@@ -19,6 +19,7 @@ from gotax.errors import AccessError, ParseError, ProcessGoneError, TransientErr
 from gotax.reader import pool as pool_module
 from gotax.reader import worker
 from gotax.reader.asking import HOSTILE, PENDING, STUCK, InProcess, Subject
+from gotax.reader.connection import Connection
 from gotax.reader.pool import Pool
 from gotax.reader.server import ForkServer
 from gotax.reader.work import Work
@@ -239,19 +240,66 @@ def test_too_much_cpu_time_is_hostile(opened: Open, monkeypatch: pytest.MonkeyPa
 def test_slow_questions_rest_after_a_hostile_one(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many bombs there are, they get a tenth of a CPU."""
+    """However many bombs a container has, they get a tenth of a CPU. The others do not rest."""
     pool = opened()
     impatient(monkeypatch)
     monkeypatch.setattr(pool_module, "CPU_S", 0.05)
     monkeypatch.setattr(pool_module, "_REST", 1_000_000)
-    pool._slow.put("second", True)  # as it has turned out before
+    pool._slow.put("slow", True)  # as it has turned out before
     assert refused(pool, "bomb", "spin:") == PENDING
     while not pool.hostile:
         pool.tend()
-    assert refused(pool, "second") == PENDING
+    second = Subject("second", "bomb")
+    with pytest.raises(AccessError, match=PENDING):
+        pool.ask(second, "head", "second", 8)
     assert answered(pool, "quick") == b"quick"
+    assert answered(pool, "slow") == b"slow"
     pool._rested_s = 0.0
-    assert answered(pool, "second") == b"second"
+    pool.begin_round()
+    assert pool.ask(second, "head", "second", 8) == b"second"
+
+
+def test_a_container_cannot_hold_the_second_reader_with_more_and_more_files(
+    opened: Open, fifo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each was new, and so the reader for what is quick was busy all the time."""
+    pool = opened()
+    answered(pool, "warm")
+    impatient(monkeypatch)
+    assert refused(pool, "first", f"wait:{fifo}") == PENDING
+    asked = []
+    for number in range(6):
+        subject = Subject(number, "attacker")
+        pool.begin_round()
+        with monkeypatch.context() as patched:
+            patched.setattr(pool_module, "DISPLACED_S", 0.0)
+            with pytest.raises(AccessError, match=PENDING):
+                pool.ask(subject, "head", f"wait:{fifo}", 8)
+        asked.append(any(r.job and r.job.subject == subject for r in pool._readers))
+    assert asked == [True, True, False, False, False, False]  # two were stopped for the next
+    assert pool.restarts == {"displaced": 2}
+    assert answered(pool, "quick") == b"quick"
+
+
+def test_slow_questions_of_suspects_let_the_others_go_first(
+    opened: Open, fifo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = opened()
+    answered(pool, "warm")
+    impatient(monkeypatch)
+    pool._groups.blame("suspect", 2)
+    pool._slow.put("large", True)
+    assert refused(pool, "first", f"wait:{fifo}") == PENDING
+    assert refused(pool, "suspect") == PENDING
+    assert refused(pool, "large") == PENDING
+    with fifo.open("wb"):
+        pass
+    while any(reader.job for reader in pool._readers):
+        pool.tend()
+    assert refused(pool, "suspect") == PENDING
+    pool.begin_round()
+    assert pool.ask(Subject("large", "large"), "head", "large", 8) == b"large"
+    assert answered(pool, "suspect") == b"suspect"
 
 
 def test_the_kernel_ends_a_reader_that_nothing_watches(
@@ -321,14 +369,14 @@ def test_readers_that_do_not_die_are_few_and_not_waited_for(
         return reason
 
     with monkeypatch.context() as patched:
-        patched.setattr(pool_module._Connection, "is_alive", lambda _: True)
+        patched.setattr(Connection, "is_alive", lambda _: True)
         number = 0
         while (reason := stuck(f"stuck {number}")) != STUCK:
             assert reason == PENDING
             number += 1
-            assert pool.abandoned == number <= 12
-            assert number == 12 or answered(pool, "quick") == b"quick"
-        assert number == 12
+            assert pool.abandoned == number <= 16
+            assert number == 16 or answered(pool, "quick") == b"quick"
+        assert number == 16
     assert answered(pool, "other") == b"other"  # now they are seen to have ended
 
 
@@ -464,6 +512,7 @@ def test_of_a_group_that_never_answers_nothing_more_is_read(
     pool = opened()
     impatient(monkeypatch)
     monkeypatch.setattr(pool_module, "WALL_S", 0.0)
+    monkeypatch.setattr(pool_module, "_REST", 0)
     for number in range(2):
         pool.begin_round()
         with pytest.raises(AccessError, match=PENDING):
