@@ -24,7 +24,7 @@ from gotax.reader.pool import Pool
 from gotax.reader.server import ForkServer
 from gotax.reader.work import Work
 
-from tests.patience import is_readable
+from tests.patience import PATIENCE_S, is_readable
 
 Open = Callable[[], Pool]
 _DEFAULT = "/proc/self/comm"
@@ -57,6 +57,10 @@ def _head(_self, path: str, length: int) -> bytes:  # type: ignore[no-untyped-de
                 pass
         case ("fill", _, _):
             return bytes(1 << 30)
+        case ("hoard", _, megabytes):
+            vars(_self).setdefault("hoard", []).append(b"x" * (int(megabytes) << 20))
+        case ("hoarded", _, _):
+            return str(len(vars(_self).get("hoard", []))).encode()
         case ("collector", _, _):
             return str(gc.isenabled()).encode()
         case ("exit", _, _):
@@ -87,6 +91,12 @@ def fifo(tmp_path: Path) -> Path:
 
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "WAIT_S", 0.1)
+
+
+def patient(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "WAIT_S", PATIENCE_S)
+    pool.round_wait_s = 1000 * PATIENCE_S
+    pool.begin_round()
 
 
 def refused(pool: Pool, subject: str, path: str = "x") -> str:
@@ -327,6 +337,30 @@ def test_a_subject_that_ends_two_readers_is_hostile(opened: Open, path: str, rea
     assert pool.restarts == {reason: 2}
     assert refused(pool, "bomb", "x") == HOSTILE
     assert answered(pool, "quick") == b"quick"
+
+
+def test_what_was_read_before_is_nothing_that_a_subject_is_blamed_for(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container with hundreds of binaries fills the memory, and a neighbour meets its end."""
+    pool = opened()
+    patient(pool, monkeypatch)
+    for _ in range(6):
+        assert pool.ask(Subject("x", "x"), "head", "hoard:100", 8) == b"hoard:10"
+    assert pool.ask(Subject("x", "x"), "head", "hoarded:", 8) == b"1"
+    assert not pool.restarts
+
+
+def test_a_reader_does_not_keep_much(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of them, and the agent, have 256 MiB."""
+    pool = opened()
+    patient(pool, monkeypatch)
+    for _ in range(9):
+        for _ in range(15):
+            assert pool.ask(Subject("x", "x"), "head", "hoard:1", 8) == b"hoard:1"
+        assert int(pool.ask(Subject("x", "x"), "head", "hoarded:", 8)) < 64
+    assert int(pool.ask(Subject("x", "x"), "head", "hoarded:", 8)) < 64
+    assert not pool.restarts
 
 
 def test_a_reader_that_was_taken_over_is_replaced(opened: Open) -> None:
