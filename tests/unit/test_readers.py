@@ -388,6 +388,25 @@ def test_waits_of_a_round_are_bounded_for_each_group_and_together(opened: Open, 
     assert not pool.restarts
 
 
+def test_many_rounds_do_not_wait_longer_than_one(opened: Open) -> None:
+    """A window has rounds for new processes, for drains and for its end. It was late by all."""
+    pool = opened()
+    answered(pool, "warm")
+    pool.waits_per_s = 0.0
+    pool._left_s = -0.1  # used up
+    assert refused(pool, "quick") == PENDING
+    assert refused(pool, "quick") == PENDING
+    pool.waits_per_s = 0.25
+    pool._left_s = -0.1
+    pool._round_began_s -= 2
+    pool.begin_round()
+    assert 0.5 <= pool._left_s <= pool.round_wait_s
+    pool._round_began_s -= 60
+    pool.begin_round()
+    assert pool._left_s == pool.round_wait_s
+    assert pool.ask(Subject("quick", "quick"), "head", "quick", 8) == b"quick"
+
+
 def test_readers_that_do_not_die_are_few_and_not_waited_for(
     opened: Open, fifo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

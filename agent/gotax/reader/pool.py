@@ -64,6 +64,10 @@ class Pool:
         self._left_s = self.round_wait_s
         self._kept: dict[tuple[Hashable, str], bytes] = {}
         self._rested_s = 0.0
+        self.waits_per_s: float | None = None
+        """A round regains this share of the time since the last one, so that many rounds in a row
+        do not wait longer than one; None: each has its full time."""
+        self._round_began_s = time.monotonic()
         self._round = 0
         self._others_waited = -2  # the round in which a slow question of no suspect had to wait
         self._idle_rounds = 0
@@ -95,7 +99,13 @@ class Pool:
     # To ask.
 
     def begin_round(self) -> None:
-        self._left_s = self.round_wait_s
+        now_s = time.monotonic()
+        if self.waits_per_s is None:
+            self._left_s = self.round_wait_s
+        else:
+            regained_s = self.waits_per_s * (now_s - self._round_began_s)
+            self._left_s = min(self.round_wait_s, max(0.0, self._left_s) + regained_s)
+        self._round_began_s = now_s
         self._round += 1
         self._groups.begin_round()
         self.tend()
