@@ -398,7 +398,7 @@ def test_many_rounds_do_not_wait_longer_than_one(opened: Open) -> None:
     """A window has rounds for new processes, for drains and for its end. It was late by all."""
     pool = opened()
     answered(pool, "warm")
-    pool.waits_per_s = 0.0
+    pool.round_wait_s, pool.waits_per_s = 1.5, 0.0
     pool._left_s = -0.1  # used up
     assert refused(pool, "quick") == PENDING
     assert refused(pool, "quick") == PENDING
