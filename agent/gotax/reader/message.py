@@ -22,6 +22,8 @@ from gotax.errors import ParseError
 
 MAX_BYTES = 48 << 20
 """Of one message. The largest are the ranges of some thousand functions, and a map of classes."""
+BUILD_CHARS_MAX = 1 << 16
+"""Of what a reader says of a build, which the agent keeps."""
 _MAX_TEXT_BYTES = 24 << 20  # of the part that is JSON
 _MAX_BUFFERS = 64
 _HEAD = struct.Struct("<II")  # bytes of JSON, buffers
