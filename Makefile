@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 # One after the other also under make -j: what is timed needs the host for itself.
 .NOTPARALLEL:
-.PHONY: help run demo test test-correctness test-timing e2e corpus backends lint format bench bench-growth calibrate fuzz soak mutants attacks proto proto-check golden lock audit sbom clean
+.PHONY: help run demo test test-correctness test-timing e2e guests corpus backends lint format bench bench-growth calibrate fuzz soak mutants attacks proto proto-check golden lock audit sbom clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test-timing: $(VENV)/.ready-test ## the tests that judge by the clock, and need 
 e2e: $(VENV)/.ready-e2e ## a real Kubernetes cluster of one node, and gotax in it (9 minutes; the first time 20)
 	@$(VENV)/bin/python -m tests.e2e
 	@$(VENV)/bin/python -m pytest tests/e2e $(PYTEST)
+
+guests: $(VENV)/.ready-guests ## other kernels, 4 to 64 CPUs and arm64 in QEMU, NAMES='trixie-amd64-4', SMOKE=1 (hours)
+	@$(VENV)/bin/python -m tests.guests $(if $(SMOKE),--smoke) $(NAMES) --pytest='$(PYTEST)'
 
 corpus: $(VENV)/.ready-corpus ## binaries of 26 Go releases and known programs: symbols against Go's own (long)
 	@$(VENV)/bin/python -m tests.corpus --check

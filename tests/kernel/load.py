@@ -325,7 +325,7 @@ def check_json(*arguments: str) -> dict[str, Any]:
     """The output of `gotax check --json`; fails on any output on standard error."""
     with gotax("check", "--json", *arguments) as process:
         output, errors = process.communicate(timeout=GUARD_S)
-    assert errors == ""
+    assert errors == "", errors
     assert process.returncode in (0, 1)
     found: dict[str, Any] = json.loads(output)
     return found

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from gotax.sampling import kernel, sampler, timers
+from gotax.sampling.cpus import online_cpus
 from gotax.sampling.sampler import FLAG_STACK_LOST, Counter, Drain, Sampler
 
 from tests.kernel.load import SPIN, Load, Walk, samples_by_process, wait_until
@@ -123,7 +124,7 @@ def test_small_maps_lose_samples_with_a_reason(
 def test_cpus_come_and_go(monkeypatch: pytest.MonkeyPatch, load: Callable[..., Load]) -> None:
     """An offline CPU is not sampled, and is sampled again when it is back. The test changes the
     list of CPUs instead of a real CPU (other processes run on it)."""
-    everyone = sampler.online_cpus()
+    everyone = online_cpus()
     if len(everyone) < 2:
         pytest.skip("this host has one CPU")
     kept = min(everyone)
@@ -174,7 +175,7 @@ def test_a_timer_that_stopped_with_its_cpu_is_replaced() -> None:
 
 def test_a_new_cpu_has_missed_interrupts(monkeypatch: pytest.MonkeyPatch) -> None:
     """At most for the time since the last drain."""
-    everyone = sampler.online_cpus()
+    everyone = online_cpus()
     if len(everyone) < 2:
         pytest.skip("this host has one CPU")
     with Sampler(99, 2.0) as sampling:

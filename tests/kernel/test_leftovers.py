@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 from gotax.sampling import kernel
+from gotax.sampling.cpus import online_cpus
 from gotax.sampling.loader import MAP_NAMES
-from gotax.sampling.sampler import online_cpus
 
 from tests.kernel.load import GUARD_S, gotax, gotax_stopped, wait_until
 from tests.patience import promised
