@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from gotax.errors import AccessError, ParseError, ProcessGoneError, TransientError
 from gotax.reader import pool as pool_module
+from gotax.reader import server as server_module
 from gotax.reader import worker
 from gotax.reader.asking import HOSTILE, PENDING, STUCK, InProcess, Subject
 from gotax.reader.connection import Connection
@@ -32,14 +33,18 @@ _DEFAULT = "/proc/self/comm"
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
-    """Opens a pool whose readers do with ``head`` what the path says."""
+    """Opens a pool whose readers do with ``head`` what the path says, and which waits for them
+    as long as a busy host needs."""
     stack = contextlib.ExitStack()
+    monkeypatch.setattr(pool_module, "WAIT_S", PATIENCE_S)
+    monkeypatch.setattr(pool_module, "DISPLACED_S", PATIENCE_S)
+    monkeypatch.setattr(server_module, "_ANSWER_S", PATIENCE_S)
 
     def open_pool() -> Pool:
         monkeypatch.setattr(Work, "head", _head)
         server = stack.enter_context(ForkServer())
         gc.unfreeze()
-        pool = Pool(server)
+        pool = Pool(server, PATIENCE_S)
         stack.callback(pool.close)
         return pool
 
@@ -90,6 +95,7 @@ def fifo(tmp_path: Path) -> Path:
 
 
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question that is not answered costs a test little."""
     monkeypatch.setattr(pool_module, "WAIT_S", 0.1)
 
 
@@ -339,7 +345,7 @@ def test_the_kernel_ends_a_reader_that_nothing_watches(
     assert refused(pool, "bomb", "spin:") == PENDING
     (_, pid) = pool.pids()
     with contextlib.suppress(ProcessLookupError):
-        assert is_readable(os.pidfd_open(pid), 60)
+        assert is_readable(os.pidfd_open(pid), PATIENCE_S)
     pool.tend()
     assert pool.restarts == {"ended": 1}
 
@@ -398,7 +404,7 @@ def test_waits_of_a_round_are_bounded_for_each_group_and_together(opened: Open, 
     with pytest.raises(AccessError, match=PENDING):
         pool.ask(Subject("quick", "group"), "head", "x", 8)
     assert len(pool.pids()) == 2  # the quick one was not even asked
-    pool.round_wait_s = 10.0
+    pool.round_wait_s = PATIENCE_S
     pool.begin_round()
     assert pool.ask(Subject("quick", "group"), "head", "x", 8) == b"x"
     pool.round_wait_s = 0.0
@@ -410,7 +416,7 @@ def test_many_rounds_do_not_wait_longer_than_one(opened: Open) -> None:
     """A window has rounds for new processes, for drains and for its end. It was late by all."""
     pool = opened()
     answered(pool, "warm")
-    pool.waits_per_s = 0.0
+    pool.round_wait_s, pool.waits_per_s = 1.5, 0.0
     pool._left_s = -0.1  # used up
     assert refused(pool, "quick") == PENDING
     assert refused(pool, "quick") == PENDING
@@ -463,7 +469,7 @@ def test_closing_waits_for_no_reader(
     if how is not None:
         os.kill(pid, how)
     pool.close()
-    assert is_readable(pidfd, 60)
+    assert is_readable(pidfd, PATIENCE_S)
     os.close(pidfd)
 
 
@@ -474,11 +480,12 @@ from gotax.reader import pool as pool_module
 from gotax.reader.asking import Subject
 from gotax.reader.pool import Pool
 from gotax.reader.server import ForkServer
-pool_module.WAIT_S = 0.5
+pool_module.WAIT_S = 600
 server = ForkServer()
-pool = Pool(server)
+pool = Pool(server, 600)
 pool.ask(Subject("me", "me"), "exe_id", "/proc", "self")
 os.kill(pool.pids()[1], signal.SIGSTOP)
+pool_module.WAIT_S = 0.1
 try:
     pool.ask(Subject("me", "me"), "exe_id", "/proc", "self")
 except AccessError:
@@ -500,7 +507,7 @@ def test_no_process_survives_the_agent(number: signal.Signals) -> None:
         parent.send_signal(number)
         parent.wait()
         for pidfd in pidfds:
-            assert is_readable(pidfd, 60)
+            assert is_readable(pidfd, PATIENCE_S)
             os.close(pidfd)
 
 
