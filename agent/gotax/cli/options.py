@@ -17,7 +17,8 @@ from gotax.extras import needed_by
 if TYPE_CHECKING:  # what samples is imported by the commands that sample, not for their --help
     from gotax.kubernetes.watch import PodWatch
     from gotax.names import Names
-    from gotax.session import Plan, Scope
+    from gotax.scope import Scope
+    from gotax.session import Plan
 
 
 _INTERACTIVE_DRAIN_S = 1.0
@@ -191,7 +192,8 @@ def plan_of(options: argparse.Namespace, detail: Detail, scope: Scope | None = N
     """Forks the server of readers, before the watch of the pods begins its thread. It ends with
     this process."""
     from gotax.reader.server import ForkServer
-    from gotax.session import Plan, Scope
+    from gotax.scope import Scope
+    from gotax.session import Plan
 
     server = ForkServer()
     atexit.register(server.close)
