@@ -36,7 +36,8 @@ from gotax.exporters.prometheus import Exposition, PrometheusExporter
 from gotax.exporters.stream.encoding import encode
 from gotax.exporters.style import Style
 from gotax.exporters.terminal.check import render_check
-from gotax.golang.gomaxprocs import GomaxprocsAddresses, find_gomaxprocs
+from gotax.golang.gomaxprocs import find_gomaxprocs
+from gotax.golang.live import GomaxprocsAddresses
 from gotax.golang.pclntab import parse_pclntab
 from gotax.linux.elf import PF_X, FileReader, parse_elf
 from gotax.pipeline import Pipeline, Span

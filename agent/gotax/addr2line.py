@@ -18,8 +18,8 @@ from gotax.forked import forked
 from gotax.golang.pclntab import Pclntab, Symbols
 from gotax.linux.mappings import FileId
 from gotax.profile import Frame, UInt64Array
-from gotax.reader.binary import PASSING, ParsedBinary
-from gotax.reader.opened import BorrowedFile
+from gotax.reader.binary import ParsedBinary
+from gotax.reader.opened import PASSING, BorrowedFile
 
 _BATCH_BYTES = 1 << 20  # some hundred thousand addresses: of each function tables are read once
 _MAX_LINE_BYTES = 4096

@@ -170,7 +170,7 @@ def test_a_signal_while_compiling(number: signal.Signals) -> None:
 
 def compilers(pid: int) -> list[int]:
     """Of its children; another one forks readers."""
-    return [c for c in children(pid) if b"gotax.sampling.loader" in command_line(c)]
+    return [c for c in children(pid) if b"gotax.sampling.compiler" in command_line(c)]
 
 
 def command_line(pid: int) -> bytes:

@@ -12,16 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from gotax.golang.bias import load_bias, program_bias
 from gotax.golang.buildinfo import parse_buildinfo
 from gotax.golang.cgroupview import read_cgroup_view
-from gotax.golang.gomaxprocs import (
-    GomaxprocsAddresses,
-    LiveGomaxprocs,
-    find_gomaxprocs,
-    load_bias,
-    program_bias,
-    read_gomaxprocs,
-)
+from gotax.golang.gomaxprocs import find_gomaxprocs
+from gotax.golang.live import GomaxprocsAddresses, LiveGomaxprocs, read_gomaxprocs
 from gotax.golang.origin import origin
 from gotax.golang.pclntab import parse_pclntab
 from gotax.golang.prediction import predict

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from gotax.golang.gomaxprocs import program_bias
+from gotax.golang.bias import program_bias
+from gotax.golang.live import StateAddresses, read_state
 from gotax.golang.pclntab import parse_pclntab
-from gotax.golang.runtimestate import StateAddresses, find_state, read_state
+from gotax.golang.runtimestate import find_state
 from gotax.linux.elf import FileReader, parse_elf
 from gotax.linux.procfs import read_auxv
 from gotax.process import RuntimeState

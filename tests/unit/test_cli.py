@@ -690,3 +690,14 @@ def test_waiting_ends_when_a_descriptor_is_readable() -> None:
         os.close(read)
         os.close(write)
     assert 0.01 <= time.monotonic() - started < long_s
+
+
+@pytest.mark.parametrize("command", ["check", "top", "explain", "record", "agent", "addr2line"])
+def test_what_samples_is_not_loaded_for_help(command: str) -> None:
+    """And the agent forks the server of its readers before that."""
+    code = (
+        "import sys; from gotax import cli;"
+        f" cli.build_parser({command!r}); import gotax.reader.server;"
+        " sys.exit(sum(name in sys.modules for name in ('numpy', 'gotax.session', 'asyncio')))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -113,7 +113,6 @@ NEEDS: tuple[tuple[tuple[str, ...], tuple[str, ...], str, str], ...] = (
 BASE: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("grpc", ("agent", "--parca-endpoint", "http://o")),
     ("grpc", ("agent", "--collector", "h:1", "--collector-plaintext")),
-    ("prometheus_client", ("agent",)),
     ("google", ("record", "-o", "-")),
     ("numpy", ("check",)),  # last, because it cannot be loaded twice
 )

@@ -80,8 +80,8 @@ WITHIN: dict[str, tuple[str, ...]] = {
         *("inspection", "first_look", "resolver"),
     ),
     "reader": (
-        *("__init__", "message", "confinement", "opened", "binary", "facts", "work", "worker"),
-        *("asking", "server", "connection", "groups", "pool"),
+        *("__init__", "message", "confinement", "opened", "binary", "facts", "binarywork"),
+        *("mapped", "work", "worker", "asking", "server", "connection", "groups", "pool"),
     ),
     "symbols": ("__init__", "classified", "ranges", "walks", "kernel", "symbolizer"),
 }
@@ -131,8 +131,8 @@ ONLY_COLLECTOR: dict[str, str | tuple[str, ...]] = {
 MODULE_LINES_MAX = 400
 CLASS_LINES_MAX, CLASS_METHODS_MAX = 300, 25
 ONLY: dict[str, str | tuple[str, ...]] = {  # the only module that may import a library
-    "bcc": "sampling/loader.py",
-    "prometheus_client": ("exporters/prometheus.py", "exporters/textformat.py"),
+    "bcc": "sampling/compiler.py",
+    "prometheus_client": (),
     "google": "wire/",
     "grpc": (
         "exporters/grpcchannel.py",

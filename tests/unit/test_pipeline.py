@@ -1181,6 +1181,7 @@ def test_a_damaged_binary_is_read_completely_once(
         yield
 
     monkeypatch.setattr(Pclntab, "all_chains", refuse)
+    monkeypatch.setattr(symbolizer, "_QUESTION", 1000)
     host.start(7, 100, known.program)
     walk = pipeline(host, Detail(names=False))
     for number in range(8):
@@ -1198,6 +1199,7 @@ def test_a_large_binary_is_read_in_steps(
     """No drain reads more than its part, no lookup uses a partial map, and at the end all is
     read."""
     monkeypatch.setattr(symbolizer, "_WHOLE_PAIRS", 8_000)
+    monkeypatch.setattr(symbolizer, "_QUESTION", 1000)
     read: list[int] = []
     go_on = ClassMapReader.go_on
 

@@ -12,9 +12,8 @@ import pytest
 from gotax.errors import AccessError, GotaxError, ParseError, ProcessGoneError, Refusal
 from gotax.golang.cgroupview import CgroupLayout, CgroupView
 from gotax.golang.classmap import ClassMap
-from gotax.golang.gomaxprocs import GomaxprocsAddresses, LiveGomaxprocs
+from gotax.golang.live import GomaxprocsAddresses, LiveGomaxprocs, StateAddresses
 from gotax.golang.pclntab import Calls, Sizes
-from gotax.golang.runtimestate import StateAddresses
 from gotax.linux.elf import PT_LOAD, Segment
 from gotax.linux.mappings import FileId, MappedFile, Mapping, Maps
 from gotax.process import GoBuild, Module, RuntimeState
@@ -26,11 +25,10 @@ from gotax.reader.facts import (
     CallColumns,
     ClassPart,
     Headers,
-    MapColumns,
     Table,
     of_calls,
-    of_maps,
 )
+from gotax.reader.mapped import MapColumns, of_maps
 from gotax.reader.message import pack, unpack
 from gotax.reader.work import QUESTIONS, Work, signature
 from gotax.reader.worker import answer_bytes, parse_answer, question_bytes
@@ -102,6 +100,23 @@ def test_calls_and_maps_arrive_as_they_are() -> None:
     assert sizes.values.tolist() == [-1]
     assert columns.problem == "x"
     assert unpack(MapColumns, pack(MapColumns, of_maps(MAPS))).parse() == MAPS
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *({name: b"\0" * 7} for name in ("starts", "ends", "offsets", "devices", "inodes")),
+        {"ends": b"\0" * 800},
+        {"deleted": b""},
+        {"paths": ()},
+        {"length": -1},
+    ],
+)
+def test_mappings_that_cannot_be(changed: dict[str, Any]) -> None:
+    columns = of_maps(MAPS)
+    assert columns.parse() == MAPS
+    with pytest.raises(ParseError, match="reader-malformed"):
+        dataclasses.replace(columns, **changed).parse()
 
 
 def test_every_question_has_a_message() -> None:

@@ -187,7 +187,7 @@ def test_a_late_answer_is_kept_for_the_next_question(
     opened: Open, fifo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """About binaries: what takes long on a busy host would never be done."""
-    monkeypatch.setattr(pool_module, "KEPT", frozenset({"head"}))
+    monkeypatch.setattr(pool_module, "OF_BINARIES", frozenset({"head"}))
     pool = opened()
     answered(pool, "warm")
     impatient(monkeypatch)
@@ -196,6 +196,45 @@ def test_a_late_answer_is_kept_for_the_next_question(
         file.write(b"late")
     assert answered(pool, "slow") == b"late"
     assert answered(pool, "slow") == b"slow"  # once
+
+
+def test_a_reader_loads_what_a_question_takes() -> None:
+    """The daemon's server is forked before numpy is loaded. A reader of processes does without,
+    and one of binaries ends when it is not asked about them any more."""
+    done = subprocess.run(
+        [sys.executable, "-c", _LEAN, sys.executable], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["False", "True", "False"], done.stderr
+
+
+_LEAN = """
+import sys
+from pathlib import Path
+from gotax.linux.mappings import read_exe_id
+from gotax.reader.asking import Subject
+from gotax.reader.server import ForkServer
+assert "numpy" not in sys.modules
+with ForkServer() as server:
+    from gotax.reader import pool as pool_module
+    from gotax.reader.facts import BinaryPlace
+    from gotax.reader.pool import Pool
+    pool_module.WAIT_S = pool_module.ROUND_WAIT_S = 60.0
+    pool = Pool(server, 120.0)
+    where = BinaryPlace(read_exe_id("/proc", "self"), sys.argv[1], "python")
+
+    def has_numpy():
+        pool.begin_round()
+        pool.ask(Subject("process", ""), "maps", "/proc", "self")
+        return any("numpy" in Path(f"/proc/{pid}/maps").read_text() for pid in pool.pids())
+
+    print(has_numpy())
+    assert pool.ask(Subject("binary", ""), "describe", where).build is None
+    print(has_numpy())
+    pool_module._IDLE_S = 0.0
+    print(has_numpy())
+    assert not pool.restarts
+    pool.close()
+"""
 
 
 def test_a_second_slow_question_waits_for_the_first(

@@ -6,7 +6,7 @@ import argparse
 import logging
 import socket
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gotax.cli import arguments
 from gotax.cli.command import add_command
@@ -28,12 +28,13 @@ from gotax.config import Detail, Roots
 from gotax.errors import UserError
 from gotax.exporters import Exporter
 from gotax.exporters.backends import KINDS, Kind, open_delivery
-from gotax.exporters.backends.delivery import Delivery
 from gotax.exporters.credentials import Credentials
 from gotax.exporters.endpoint import Endpoint, parse_endpoint
 from gotax.extras import needed_by
 from gotax.reader.server import ForkServer
-from gotax.session import Plan
+
+if TYPE_CHECKING:
+    from gotax.exporters.backends.delivery import Delivery
 
 
 def add(commands: Any) -> None:
@@ -72,13 +73,14 @@ def run(options: argparse.Namespace) -> int:
     handler.setFormatter(Lines("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=options.log_level.upper(), handlers=[handler])
     _require_sense(options)
-    with ForkServer() as server:  # before anything has a thread
+    with ForkServer() as server:  # before anything has a thread, and before numpy is loaded
         return _run(options, server)
 
 
 def _run(options: argparse.Namespace, server: ForkServer) -> int:
     from gotax import daemon, httpserver
     from gotax.exporters.prometheus import Exposition
+    from gotax.session import Plan
 
     sent_to = deliveries(options)
     plan = Plan(

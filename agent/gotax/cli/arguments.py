@@ -6,10 +6,7 @@ import argparse
 from typing import Any
 
 from gotax.config import Suppression
-from gotax.diagnosis.rules import CODES
-from gotax.diagnosis.suppression import parse_suppression
 from gotax.errors import ParseError, UserError
-from gotax.exporters.credentials import parse_header
 from gotax.usage import did_you_mean
 from gotax.wire.addresses import (
     AddressError,
@@ -46,6 +43,8 @@ def pid(text: str) -> int:
 
 
 def suppression(text: str) -> Suppression:
+    from gotax.diagnosis.suppression import parse_suppression
+
     try:
         return parse_suppression(text)
     except ParseError as error:
@@ -54,6 +53,8 @@ def suppression(text: str) -> Suppression:
 
 def codes(text: str) -> list[str]:
     """Codes of findings, from codes or their beginnings with commas between them."""
+    from gotax.diagnosis.rules import CODES
+
     found = []
     for word in (part.strip().upper() for part in text.split(",")):
         meant = [code for code in CODES if word and code.startswith(word)]
@@ -120,6 +121,8 @@ def kubelet(text: str) -> str:
 
 
 def header(text: str) -> tuple[str, str]:
+    from gotax.exporters.credentials import parse_header
+
     try:
         return parse_header(text)
     except UserError as error:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gotax.cli import arguments, once, targets
 from gotax.cli.command import add_command
@@ -21,10 +21,11 @@ from gotax.cli.output import (
     write_file,
 )
 from gotax.config import Detail, Suppression
-from gotax.diagnosis.rules import CODES
 from gotax.errors import UserError
 from gotax.usage import did_you_mean
-from gotax.window import Window
+
+if TYPE_CHECKING:
+    from gotax.window import Window
 
 
 def add(commands: Any) -> None:
@@ -88,6 +89,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _unwanted(select: Sequence[str] | None, ignore: Sequence[str] | None) -> list[str]:
+    from gotax.diagnosis.rules import CODES
+
     wanted = set(CODES if select is None else select) - set(ignore or ())
     return [code for code in CODES if code not in wanted]
 

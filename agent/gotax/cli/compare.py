@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gotax.cli import arguments
 from gotax.cli.command import add_command
 from gotax.cli.output import EXIT_FINE, print_json, style_of
-from gotax.comparison import Work
-from gotax.diagnosis.comparison import Subject
 from gotax.errors import UserError
+
+if TYPE_CHECKING:
+    from gotax.comparison import Work
+    from gotax.diagnosis.comparison import Subject
 
 
 def add(commands: Any) -> None:
@@ -112,6 +114,8 @@ def _selected(subjects: Sequence[Subject], name: str, path: str) -> tuple[Subjec
 
 
 def _work_of(options: argparse.Namespace, before_s: float, after_s: float) -> Work | None:
+    from gotax.comparison import Work
+
     given = options.work_before, options.work_after
     if options.throughput:
         if given != (None, None):

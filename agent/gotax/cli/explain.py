@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gotax.cli import once, targets
 from gotax.cli.arguments import is_pid
@@ -14,7 +14,9 @@ from gotax.cli.options import add_sampling, add_thresholds, plan_of
 from gotax.cli.output import print_json, style_of, verdict_code
 from gotax.config import Detail
 from gotax.errors import UserError
-from gotax.window import ContainerReport
+
+if TYPE_CHECKING:
+    from gotax.window import ContainerReport
 
 
 def add(commands: Any) -> None:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING
 
 from gotax.cli.stopping import stop_on_signals
 from gotax.errors import UserError
-from gotax.session import Plan, Session, Stop
-from gotax.window import Window
+
+if TYPE_CHECKING:
+    from gotax.session import Plan, Stop
+    from gotax.window import Window
 
 _STOPPED = "stopped before anything was measured"
 _QUIET_S = 30.0
 
 
 def sample_once(plan: Plan, seconds: float) -> Window:
+    from gotax.session import Session
+
     stop = stop_on_signals()
     with Session(plan, Compiling(stop)) as session, _Progress(seconds, f"sampling at {plan.hz} Hz"):
         for window in session.windows(seconds, stop):

@@ -13,13 +13,12 @@ from gotax.cli.command import add_old_name
 from gotax.config import Detail, Roots, Thresholds
 from gotax.errors import UserError
 from gotax.extras import needed_by
-from gotax.names import NO_NAMES, Names
-from gotax.reader.server import ForkServer
-from gotax.scope import Scope
-from gotax.session import Plan
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what samples is imported by the commands that sample, not for their --help
     from gotax.kubernetes.watch import PodWatch
+    from gotax.names import Names
+    from gotax.scope import Scope
+    from gotax.session import Plan
 
 
 _INTERACTIVE_DRAIN_S = 1.0
@@ -192,6 +191,10 @@ def thresholds_of(options: argparse.Namespace) -> Thresholds:
 def plan_of(options: argparse.Namespace, detail: Detail, scope: Scope | None = None) -> Plan:
     """Forks the server of readers, before the watch of the pods begins its thread. It ends with
     this process."""
+    from gotax.reader.server import ForkServer
+    from gotax.scope import Scope
+    from gotax.session import Plan
+
     server = ForkServer()
     atexit.register(server.close)
     return Plan(
@@ -218,6 +221,8 @@ def names_of(options: argparse.Namespace) -> Names:
     Raises UserError if a flag asks for Kubernetes and it cannot be reached. That is no error if the
     node's name comes only from the environment.
     """
+    from gotax.names import NO_NAMES
+
     node = node_name_of(options)
     if not node:
         if options.kubelet:

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gotax.cli import once
 from gotax.cli.command import add_command
@@ -14,7 +14,9 @@ from gotax.cli.options import add_sampling, plan_of
 from gotax.cli.output import EXIT_FINE, require_writable, write_file
 from gotax.config import Detail
 from gotax.errors import UserError
-from gotax.window import Window
+
+if TYPE_CHECKING:
+    from gotax.window import Window
 
 _ENDINGS = {
     "pprof": (".pb.gz", ".pprof", ".prof"),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from gotax.diagnosis.suppression import matches
-from gotax.window import ContainerReport
+if TYPE_CHECKING:
+    from gotax.window import ContainerReport
 
 HELP = (
     "container ID or its beginning, NAMESPACE/POD, Deployment/NAME, unit, cgroup, program,"
@@ -16,6 +17,8 @@ _ID = re.compile(r"[0-9a-f]{64}")  # ID of a container in a container
 
 def is_meant(report: ContainerReport, target: str) -> bool:
     """By one of its names, with the wildcards * and ?, or the beginning of its ID."""
+    from gotax.diagnosis.suppression import matches
+
     container = report.container
     ids = [container.container_id or "", *_ID.findall(container.nested)]
     if any(each.startswith(target) for each in ids):

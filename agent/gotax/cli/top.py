@@ -15,7 +15,6 @@ from gotax.cli.options import add_sampling, add_settling, add_thresholds, plan_o
 from gotax.cli.output import EXIT_FINE, no_go, print_json, require_seen, style_of
 from gotax.cli.stopping import StopSignal, stop_on_signals
 from gotax.config import Detail
-from gotax.session import Session
 
 _CLEAR = "\x1b[H\x1b[J"
 _ALTERNATE_SCREEN, _NORMAL_SCREEN = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
@@ -46,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
     from gotax.exporters import report
     from gotax.exporters.terminal.check import render_check
     from gotax.exporters.terminal.top import render_top
+    from gotax.session import Session
 
     stop = stop_on_signals()
     live = sys.stdout.isatty() and not options.once and not options.json

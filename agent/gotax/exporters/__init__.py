@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from gotax.window import Window
+if TYPE_CHECKING:
+    from gotax.window import Window
 
 
 class Exporter(Protocol):

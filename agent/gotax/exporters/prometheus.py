@@ -21,13 +21,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
-from prometheus_client import metrics_core
-
 from gotax.exporters.metrics import containers, host, own
 from gotax.exporters.metrics.containers import CONTAINER_LABELS, SERIES_OF_CONTAINER, labels_of
 from gotax.exporters.metrics.family import Family, Instrumented, Labels, Metric
 from gotax.exporters.metrics.totals import ContainerTotals, HostTotals
-from gotax.exporters.textformat import TextFormat
+from gotax.exporters.textformat import ExposedFamily, Sample, TextFormat
 from gotax.process import Container
 from gotax.window import ContainerReport, Window
 
@@ -99,12 +97,8 @@ class PrometheusExporter:
         """The text format, of type ``CONTENT_TYPE``."""
         with self._lock:
             if self._text is None:
-                self._text = self._format.render(self.collect())
+                self._text = self._format.render(map(self._converted, self._families()))
             return self._text
-
-    def collect(self) -> Iterator[metrics_core.Metric]:
-        """The interface of a collector in prometheus_client."""
-        return map(self._converted, self._families())
 
     def _families(self) -> Iterator[Family]:
         if self._window is not None:
@@ -113,19 +107,21 @@ class PrometheusExporter:
         yield from _united(self._others)
         yield from own.families(self._window.health.reader_cpu_s if self._window else 0.0)
 
-    def _converted(self, family: Family) -> metrics_core.Metric:
+    def _converted(self, family: Family) -> ExposedFamily:
         metric = family.metric
         names = [name for name in metric.labels if name not in self._exposition.dropped]
-        converted = metrics_core.Metric(metric.name, metric.help, metric.kind)
         series = (
             (f"{metric.name}_count", f"{metric.name}_sum")
             if metric.kind == "summary"
             else repeat(metric.series)
         )
-        for name, (labels, value) in zip(series, family.samples, strict=False):
-            if value is not None:
-                converted.add_sample(name, dict(zip(names, labels, strict=True)), value)
-        return converted
+        samples = [
+            Sample(name, dict(zip(names, labels, strict=True)), value)
+            for name, (labels, value) in zip(series, family.samples, strict=False)
+            if value is not None
+        ]
+        name = metric.name.removesuffix("_total") if metric.kind == "counter" else metric.name
+        return ExposedFamily(name, metric.help, metric.kind, samples)
 
     def _forget_unseen(self) -> None:
         oldest = self._totals.profiled_s - self._exposition.grace_s

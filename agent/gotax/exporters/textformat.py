@@ -1,20 +1,57 @@
-"""Renders prometheus_client's families in the Prometheus text format 0.0.4.
+"""The Prometheus text format 0.0.4.
 
-The library's own ``generate_latest`` escapes every label of every sample each time, which took a
-third of the agent's CPU time. This class escapes the labels of a series once and caches the text
-while the series exists. A test compares the result with the library's, byte for byte.
+prometheus_client escapes every label of every sample each time, which took a third of the agent's
+CPU time, and needs 2.3 MB: it imports a web server and a mail parser. This class escapes the labels
+of a series once and caches the text while the series exists. A test compares the result with the
+library's, byte for byte.
 https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
-from prometheus_client.metrics_core import Metric as Family
-from prometheus_client.utils import floatToGoString
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
 
 Labels = tuple[tuple[str, str], ...]
-_number: Callable[[float], str] = floatToGoString
+_EXPONENT_FROM = 7  # digits before the point
+
+
+class Sample(NamedTuple):
+    name: str
+    labels: dict[str, str]
+    value: float
+
+
+class AnySample(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def labels(self) -> dict[str, str]: ...
+    @property
+    def value(self) -> float: ...
+
+
+class AnyFamily(Protocol):
+    """Also one of prometheus_client's."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def documentation(self) -> str: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def samples(self) -> Sequence[AnySample]: ...
+
+
+class ExposedFamily(NamedTuple):
+    """``name`` is without the "_total" of a counter."""
+
+    name: str
+    documentation: str
+    type: str
+    samples: list[Sample]
 
 
 class TextFormat:
@@ -23,7 +60,7 @@ class TextFormat:
     def __init__(self) -> None:
         self._known: dict[Labels, str] = {}
 
-    def render(self, families: Iterable[Family]) -> bytes:
+    def render(self, families: Iterable[AnyFamily]) -> bytes:
         known, used, lines = self._known, {}, []
         for family in families:
             name = f"{family.name}_total" if family.type == "counter" else family.name
@@ -48,3 +85,17 @@ def _text(labels: Labels) -> str:
 
 def _escaped(value: str) -> str:
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def _number(value: float) -> str:
+    """As prometheus_client writes it: shortest, with an exponent from a million on."""
+    value = float(value)
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    text = repr(value)
+    whole, point, part = text.partition(".")
+    if value <= 0 or not point or len(whole) < _EXPONENT_FROM:
+        return text
+    return f"{f'{whole[0]}.{whole[1:]}{part}'.rstrip('0.')}e+{len(whole) - 1:02d}"

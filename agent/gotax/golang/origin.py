@@ -10,7 +10,7 @@ from dataclasses import replace
 from gotax.errors import Refusal
 from gotax.golang.alternatives import otherwise
 from gotax.golang.automaxprocs import find_automaxprocs, is_of_automaxprocs
-from gotax.golang.gomaxprocs import LiveGomaxprocs
+from gotax.golang.live import LiveGomaxprocs
 from gotax.golang.prediction import (
     bindings,
     follows_limit,

@@ -1,20 +1,18 @@
-"""What a Go runtime says of itself in its memory besides GOMAXPROCS: idle Ps, GC settings, cycles.
+"""Where a Go runtime keeps its number of idle Ps, its GC settings and its count of GC cycles.
 
-As ``gomaxprocs`` does it: once per binary the addresses from machine code, once per process and
-window the values. Each variable is found by two things that must agree, and is left out otherwise;
-a binary without any of them is no error.
+As ``gomaxprocs`` does it: once per binary, from machine code. ``live`` reads the values. Each
+variable is found by two things that must agree, and is left out otherwise; a binary without any of
+them is no error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from gotax.golang.gomaxprocs import FunctionRanges, read_code, variables
+from gotax.golang.live import StateAddresses
 from gotax.golang.machinecode import Code, References, find_references, loads_from_argument
 from gotax.linux.elf import Elf
-from gotax.linux.procfs import TaskPath, read_memory_parts
-from gotax.process import RuntimeState
 
 _IDLE = ("runtime.pidleput", "runtime.pidleget")
 _MARK_TERMINATION = "runtime.gcMarkTermination"
@@ -31,21 +29,6 @@ FUNCTIONS = frozenset(
 )
 
 _Test = Callable[[int], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class StateAddresses:
-    """Link-time addresses; None where not found.
-
-    ``idle_ps``: sched.npidle, 32 bits. ``gogc``: gcController.gcPercent, an int32, -1 for off
-    (since Go 1.18; in 1.17 and before nothing here). ``memory_limit``: gcController.memoryLimit,
-    an int64, the largest one for none (since 1.19). ``gc_cycles``: memstats.numgc, a uint32.
-    """
-
-    idle_ps: int | None = None
-    gogc: int | None = None
-    memory_limit: int | None = None
-    gc_cycles: int | None = None
 
 
 def find_state(elf: Elf, functions: FunctionRanges) -> StateAddresses:
@@ -120,36 +103,3 @@ def find_memory_limit(machine: int, codes: dict[str, Code], controller: int | No
 def _only(addresses: set[int], is_variable: _Test, alignment: int) -> int | None:
     found = [a for a in addresses if a % alignment == 0 and is_variable(a)]
     return found[0] if len(found) == 1 else None
-
-
-def read_state(
-    proc_root: str, task: TaskPath, addresses: StateAddresses, bias: int
-) -> RuntimeState:
-    """What the process has now; a value that no runtime can have is left out.
-
-    Raises what ``read_memory`` raises.
-    """
-    wanted = {
-        "idle_ps": (addresses.idle_ps, 4),
-        "gogc": (addresses.gogc, 4),
-        "memory_limit": (addresses.memory_limit, 8),
-        "gc_cycles": (addresses.gc_cycles, 4),
-    }
-    places = {key: (at + bias, size) for key, (at, size) in wanted.items() if at is not None}
-    if not places:
-        return RuntimeState()
-    parts = read_memory_parts(proc_root, task, places.values())
-    values = {
-        key: int.from_bytes(part, "little", signed=key != "gc_cycles")
-        for key, part in zip(places, parts, strict=True)
-    }
-    return RuntimeState(
-        idle_ps=_at_least(values.get("idle_ps"), 0),
-        gogc=_at_least(values.get("gogc"), -1),
-        memory_limit_bytes=_at_least(values.get("memory_limit"), 0),
-        gc_cycles=values.get("gc_cycles"),
-    )
-
-
-def _at_least(value: int | None, least: int) -> int | None:
-    return None if value is None or value < least else value

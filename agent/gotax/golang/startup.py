@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from gotax.golang.cgroupview import CgroupView
-from gotax.golang.gomaxprocs import GomaxprocsAddresses
+from gotax.golang.live import GomaxprocsAddresses
 from gotax.process import GoBuild, Origin
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from gotax.errors import AccessError, ProcessGoneError, ReadError
+from gotax.golang.bias import load_bias, program_bias
 from gotax.golang.buildinfo import has_go_note
-from gotax.golang.gomaxprocs import load_bias, program_bias
 from gotax.linux.elf import BytesReader, Elf, parse_elf
 from gotax.linux.mappings import UNLISTED, FileId, MappedFile, Mapping
 from gotax.processes.binaries import Binary, BinaryTable

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from gotax.errors import ParseError, ReadError, Refusal
+from gotax.golang.bias import load_bias
 from gotax.golang.classmap import ClassMap
-from gotax.golang.gomaxprocs import GomaxprocsAddresses, load_bias
+from gotax.golang.live import GomaxprocsAddresses, StateAddresses
 from gotax.golang.pclntab import Calls, Sizes
-from gotax.golang.runtimestate import StateAddresses
 from gotax.linux.elf import Elf
 from gotax.linux.mappings import FileId, Mapping
 from gotax.lru import LruCache
@@ -20,8 +20,8 @@ from gotax.process import GoBuild
 from gotax.processes.longlists import LongLists
 from gotax.profile import UInt64Array
 from gotax.reader.asking import NOT_NOW, Reader, Subject
-from gotax.reader.binary import PASSING
 from gotax.reader.facts import BinaryFacts, BinaryPlace, CallColumns, ClassPart, Table
+from gotax.reader.opened import PASSING
 
 _BINARIES = 128
 _NOT_GO = 2048

@@ -11,8 +11,7 @@ import itertools
 from typing import Any
 
 from gotax.golang.cgroupview import CgroupView
-from gotax.golang.gomaxprocs import GomaxprocsAddresses, LiveGomaxprocs
-from gotax.golang.runtimestate import StateAddresses
+from gotax.golang.live import GomaxprocsAddresses, LiveGomaxprocs, StateAddresses
 from gotax.linux import mappings, procfs
 from gotax.linux.mappings import FileId, MappedFile, Mapping, Maps
 from gotax.linux.procfs import TaskPath

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from gotax.errors import ParseError, ReadError, Refusal
 from gotax.golang.cgroupview import CgroupView
-from gotax.golang.gomaxprocs import LiveGomaxprocs
+from gotax.golang.live import LiveGomaxprocs
 from gotax.golang.origin import judge
 from gotax.golang.startup import Facts
 from gotax.process import CpuLimit, GoBuild, Gomaxprocs, Origin, RuntimeState

@@ -13,17 +13,15 @@ from gotax.golang import categories, gomaxprocs, runtimestate
 from gotax.golang.automaxprocs import DEPENDENCIES
 from gotax.golang.buildinfo import parse_buildinfo
 from gotax.golang.classmap import ClassMapReader
-from gotax.golang.gomaxprocs import GomaxprocsAddresses, find_gomaxprocs
+from gotax.golang.gomaxprocs import find_gomaxprocs
+from gotax.golang.live import GomaxprocsAddresses, StateAddresses
 from gotax.golang.pclntab import Calls, Pclntab, Sizes, parse_pclntab
-from gotax.golang.runtimestate import StateAddresses, find_state
+from gotax.golang.runtimestate import find_state
 from gotax.linux.elf import Elf, SymbolTable, parse_elf
 from gotax.process import GoBuild
 from gotax.profile import Frame, FrameKind, UInt64Array
-from gotax.reader.opened import BorrowedFile
+from gotax.reader.opened import PASSING, BorrowedFile
 
-PASSING = frozenset({"binary-gone", "binary-changed", "elf-unreadable"})
-"""What can be otherwise in the next round, when another process shows the same file."""
-BUILD_CHARS_MAX = 1 << 16
 _SETTINGS = frozenset({"CGO_ENABLED", "-compiler", "DefaultGODEBUG"})  # that rules ask for
 _FURTHER_SETTINGS, _MAX_FURTHER_CHARS = 32, 256
 _CGO = "crosscall2"  # the way back from C, in package runtime/cgo

@@ -13,7 +13,8 @@ _PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_NO_NEW_PRIVS = 1, 15, 38  # include/uap
 _CAPABILITY_VERSION = 0x20080522  # include/uapi/linux/capability.h, of 64 bits
 _DAC_OVERRIDE, _DAC_READ_SEARCH, _SYS_PTRACE, _SYS_ADMIN, _CHECKPOINT_RESTORE = 1, 2, 19, 21, 40
 MEMORY_BYTES = 160 << 20
-"""More than it has at its start. A binary of 100 MB takes some 20, its symbols 40."""
+"""More than it has when it starts to read. A binary of 100 MB takes some 20, its symbols 40."""
+_LIBRARY_BYTES = 128 << 20  # that it may load before
 _OPEN_FILES = 64
 
 
@@ -39,12 +40,19 @@ def confine() -> None:
         (resource.RLIMIT_CORE, 0),  # memory of others would be in it
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, _OPEN_FILES),
-        (resource.RLIMIT_AS, _address_space_bytes() + MEMORY_BYTES),
+        (resource.RLIMIT_AS, _address_space_bytes() + _LIBRARY_BYTES + MEMORY_BYTES),
     ]
     for which, most in limits:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(which, (most, most))
     _keep_capabilities()
+
+
+def limit_memory() -> None:
+    """From now on."""
+    with contextlib.suppress(ValueError, OSError):
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (_address_space_bytes() + MEMORY_BYTES, hard))
 
 
 def be_the_first_to_die() -> None:

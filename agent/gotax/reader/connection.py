@@ -16,6 +16,7 @@ from gotax.linux import procfs
 from gotax.reader.asking import MALFORMED, Subject
 from gotax.reader.message import MAX_BYTES
 from gotax.reader.server import Child
+from gotax.reader.work import OF_BINARIES
 from gotax.reader.worker import SIZE
 
 DIES_WITHIN_S, DIES_SURELY_S = 1.0, 10.0
@@ -48,6 +49,7 @@ class Connection:
         self._received = bytearray()
         self._cpu_s = 0.0
         self.job: Job | None = None
+        self.loaded_s = math.inf  # the last question about a binary
         self.killed_s = 0.0
         self.is_blamed = False  # its end, or that it has none
 
@@ -69,6 +71,8 @@ class Connection:
     def start(self, job: Job, data: bytes, until_s: float) -> None:
         """Raises BusyError if it does not take the question in time, EndedError."""
         self.job = job
+        if job.question in OF_BINARIES:
+            self.loaded_s = job.since_s
         rest = memoryview(data)
         while rest:
             try:

@@ -8,21 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from gotax.errors import AccessError, ParseError, Refusal
 from gotax.golang.classmap import ClassMap
-from gotax.golang.gomaxprocs import GomaxprocsAddresses
+from gotax.golang.live import GomaxprocsAddresses, StateAddresses
 from gotax.golang.pclntab import Calls, Sizes
-from gotax.golang.runtimestate import StateAddresses
 from gotax.linux.elf import BytesReader, Elf, Segment
-from gotax.linux.mappings import FileId, Mapping, Maps
+from gotax.linux.mappings import FileId
 from gotax.process import GoBuild
 from gotax.profile import Frame, FrameKind, Int32Array, Int64Array, UInt8Array, UInt64Array
-from gotax.reader.binary import BUILD_CHARS_MAX, ParsedBinary
+from gotax.reader.message import BUILD_CHARS_MAX
+
+if TYPE_CHECKING:
+    from gotax.reader.binary import ParsedBinary
 
 _MAX_SEGMENTS = 256
 _MAX_FUNCTIONS = 1 << 22
@@ -270,58 +272,6 @@ class ClassPart:
         )
         if not fits or not self.pairs >= 0:
             raise ParseError("reader-malformed", "a class map")
-
-
-@dataclass(frozen=True, slots=True)
-class MapColumns:
-    """``Maps``."""
-
-    starts: UInt64Array
-    ends: UInt64Array
-    offsets: UInt64Array
-    devices: UInt64Array
-    inodes: UInt64Array
-    deleted: UInt8Array
-    paths: tuple[str, ...]
-    length: int
-
-    def parse(self) -> Maps:
-        """Raises ParseError."""
-        columns = (
-            *(self.starts, self.ends, self.offsets, self.devices, self.inodes, self.deleted),
-            self.paths,
-        )
-        if len({len(column) for column in columns}) != 1 or self.length < 0:
-            raise ParseError("reader-malformed", "mappings")
-        rows = zip(
-            self.starts.tolist(),
-            self.ends.tolist(),
-            self.offsets.tolist(),
-            self.devices.tolist(),
-            self.inodes.tolist(),
-            self.paths,
-            (self.deleted != 0).tolist(),
-            strict=True,
-        )
-        return Maps(tuple([Mapping(*row) for row in rows]), self.length)
-
-
-def of_maps(maps: Maps) -> MapColumns:
-    rows = maps.mappings
-
-    def column(name: str) -> UInt64Array:
-        return np.array([getattr(row, name) for row in rows], np.uint64)
-
-    return MapColumns(
-        starts=column("start"),
-        ends=column("end"),
-        offsets=column("offset"),
-        devices=column("device"),
-        inodes=column("inode"),
-        deleted=np.array([row.deleted for row in rows], np.uint8),
-        paths=tuple([row.path for row in rows]),
-        length=maps.length,
-    )
 
 
 def _are_within(numbers: npt.NDArray[Any], end: int) -> bool:

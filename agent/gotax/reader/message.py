@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
-import numpy as np
-
 from gotax.errors import ParseError
 
 MAX_BYTES = 48 << 20
 """Of one message. The largest are the ranges of some thousand functions, and a map of classes."""
+BUILD_CHARS_MAX = 1 << 16
+"""Of what a reader says of a build, which the agent keeps."""
 _MAX_TEXT_BYTES = 24 << 20  # of the part that is JSON
 _MAX_BUFFERS = 64
 _HEAD = struct.Struct("<II")  # bytes of JSON, buffers
@@ -75,8 +75,8 @@ def _codec(kind: Any) -> tuple[_Write, _Read]:
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return lambda value, _: value.value, lambda value, _: kind(value)
-    if origin is np.ndarray:
-        return _column(np.dtype(typing.get_args(parts[1])[0]))
+    if getattr(origin, "__module__", "") == "numpy":
+        return _column(typing.get_args(parts[1])[0])
     if origin in (typing.Union, types.UnionType):
         return _union(parts)
     if origin in (tuple, list, frozenset):
@@ -137,7 +137,11 @@ def _read_bytes(value: Any, buffers: list[memoryview]) -> bytes:
     return bytes(_buffer(value, buffers))
 
 
-def _column(dtype: Any) -> tuple[_Write, _Read]:
+def _column(scalar: Any) -> tuple[_Write, _Read]:
+    import numpy as np  # not for messages without columns
+
+    dtype = np.dtype(scalar)
+
     def write(value: Any, buffers: list[bytes]) -> int:
         return _write_buffer(np.ascontiguousarray(value, dtype).tobytes(), buffers)
 

@@ -9,19 +9,9 @@ from gotax.errors import AccessError
 from gotax.linux.elf import FileReader
 from gotax.linux.mappings import FileId
 
+PASSING = frozenset({"binary-gone", "binary-changed", "elf-unreadable"})
+"""What can be otherwise in the next round, when another process shows the same file."""
 _CACHE_BYTES = 512 * 1024  # of each open file, until the answer
-
-
-def read_head(path: str, length: int) -> bytes:
-    """The first bytes of a file; AccessError ``library-unreadable``."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            return os.pread(fd, length, 0)
-        finally:
-            os.close(fd)
-    except OSError as error:
-        raise AccessError("library-unreadable", f"{path}: {error.strerror}") from error
 
 
 class BorrowedFile:

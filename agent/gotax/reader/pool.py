@@ -28,6 +28,7 @@ from gotax.reader import groups
 from gotax.reader.asking import HOSTILE, MALFORMED, PENDING, STUCK, Subject
 from gotax.reader.connection import BusyError, Connection, EndedError, Job
 from gotax.reader.server import ForkServer
+from gotax.reader.work import OF_BINARIES
 from gotax.reader.worker import CPU_S, parse_answer, question_bytes
 
 WAIT_S = 0.5
@@ -41,8 +42,7 @@ _DEATHS = 2
 _REST = 10  # times the CPU time that a hostile subject took
 _REMEMBERED = 4096
 _IDLE_ROUNDS = 4
-KEPT = frozenset({"describe", "calls", "classes"})
-"""Questions about a binary. A late answer is good for the next question, if that is about more."""
+_IDLE_S = 120.0  # a reader without a question about a binary, which has loaded what that takes
 _KEPT_MAX, _KEPT_BYTES = 4, 4 << 20
 
 
@@ -116,7 +116,7 @@ class Pool:
         kept = self._kept.pop((subject.key, question), None)
         if kept is not None:
             return parse_answer(question, kept)
-        reader = self._free_reader(subject)
+        reader = self._free_reader(subject, question)
         began_s = time.monotonic()
         until_s = began_s + min(WAIT_S, self._left(subject.group))
         try:
@@ -149,7 +149,7 @@ class Pool:
         """Of the time to wait in this round."""
         return self._groups.left_s(group, self._left_s, self.round_wait_s)
 
-    def _free_reader(self, subject: Subject) -> Connection:
+    def _free_reader(self, subject: Subject, question: str) -> Connection:
         """Raises AccessError: it is not to be asked now."""
         if self._is_hostile(subject):
             raise AccessError(HOSTILE)
@@ -163,9 +163,10 @@ class Pool:
             or not self._may_be_slow(subject, is_busy=bool(busy))
         ):
             raise AccessError(PENDING)
-        free = next((reader for reader in self._readers if reader.job is None), None)
-        if free is not None:
-            return free
+        free = [reader for reader in self._readers if reader.job is None]
+        if free:  # one that has loaded what the question takes, and no more
+            is_about_binary = question in OF_BINARIES
+            return min(free, key=lambda reader: math.isinf(reader.loaded_s) is is_about_binary)
         if len(self._killed) >= _ABANDONED_MAX:
             raise AccessError(STUCK)
         child = self._server.fork()
@@ -221,15 +222,18 @@ class Pool:
         self._slow.put(job.subject.key, True)
 
     def _retire(self) -> None:
-        """Do without the second reader, once it has had nothing to do for some rounds."""
+        """Do without the second reader, once it has had nothing to do for some rounds, and without
+        one that has more loaded than it was asked for lately."""
+        oldest_s = time.monotonic() - _IDLE_S
+        for reader in [each for each in self._readers if each.job is None]:
+            if reader.loaded_s < oldest_s:
+                self._end(reader)
         if len(self._readers) < _READERS or any(reader.job for reader in self._readers):
             self._idle_rounds = 0
             return
         self._idle_rounds += 1
         if self._idle_rounds > _IDLE_ROUNDS:
-            reader = self._readers.pop()
-            reader.kill()
-            self._killed.append(reader)
+            self._end(self._readers[-1])
 
     # What goes wrong.
 
@@ -274,7 +278,8 @@ class Pool:
 
     def _keep(self, job: Job, answer: bytes) -> None:
         """For the next time that it is asked: what took long should not be done again."""
-        if job.question in KEPT and len(answer) <= _KEPT_BYTES:
+        # A late answer is good for the next question, if that is about more.
+        if job.question in OF_BINARIES and len(answer) <= _KEPT_BYTES:
             self._kept[job.subject.key, job.question] = answer
             if len(self._kept) > _KEPT_MAX:
                 del self._kept[next(iter(self._kept))]
@@ -297,6 +302,9 @@ class Pool:
     def _replace(self, reader: Connection, reason: str) -> None:
         """The next question finds another one."""
         self.restarts[reason] += 1
+        self._end(reader)
+
+    def _end(self, reader: Connection) -> None:
         reader.kill()
         self._readers.remove(reader)
         self._killed.append(reader)

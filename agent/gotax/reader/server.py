@@ -1,7 +1,8 @@
 """A process that forks readers: it is forked before the agent has threads, and reads nothing.
 
 A reader that broke its bounds is replaced by a fork. The agent itself cannot fork once it has
-threads (gRPC, HTTP), and a newly started program would take a second and 25 MB.
+threads (gRPC, HTTP). The daemon forks the server before it loads numpy and most of itself: what is
+shared at the fork does not stay so. A reader loads numpy when it is asked about a binary.
 """
 
 from __future__ import annotations
@@ -39,7 +40,6 @@ class ForkServer:
 
     def __init__(self) -> None:
         """Forks. Raises TransientError. There must be no other thread yet."""
-        gc.collect()
         gc.freeze()  # what is shared stays so: the collector would write to every object
         ours, theirs = socket.socketpair()
         try:

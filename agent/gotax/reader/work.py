@@ -2,40 +2,37 @@
 
 Every argument comes from the agent, every file and all memory from a container. The methods raise
 ReadError and ProcessGoneError. Between two questions no file is open.
+
+Questions about processes are here, and need no numpy: a reader is asked them for as long as the
+agent runs. Those about binaries are in ``binarywork.py``, which the first one imports.
 """
 
 from __future__ import annotations
 
+import os
 import types
 import typing
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gotax.errors import ParseError
+from gotax.errors import AccessError, ParseError
 from gotax.golang.cgroupview import CgroupView, read_cgroup_view
-from gotax.golang.gomaxprocs import GomaxprocsAddresses, LiveGomaxprocs, read_gomaxprocs
-from gotax.golang.runtimestate import StateAddresses, read_state
+from gotax.golang.live import (
+    GomaxprocsAddresses,
+    LiveGomaxprocs,
+    StateAddresses,
+    read_gomaxprocs,
+    read_state,
+)
 from gotax.linux import mappings, procfs
 from gotax.linux.mappings import FileId, MappedFile, Mapping
 from gotax.linux.procfs import Auxiliary
-from gotax.lru import LruCache
 from gotax.process import RuntimeState
-from gotax.profile import UInt64Array
-from gotax.reader.binary import ParsedBinary
-from gotax.reader.facts import (
-    BinaryFacts,
-    BinaryPlace,
-    CallColumns,
-    ClassPart,
-    MapColumns,
-    of_binary,
-    of_calls,
-    of_maps,
-)
-from gotax.reader.opened import BorrowedFile, read_head
+from gotax.reader.mapped import MapColumns, of_maps
 
-_BINARIES = 128
-_NOT_GO = 8  # quickly parsed again, and seldom asked for
+if TYPE_CHECKING:
+    from gotax.reader.binarywork import BinaryWork
+
 FirstAddresses = dict[tuple[int, int, str], int]
 
 
@@ -43,10 +40,7 @@ class Work:
     """``proc`` is the path of /proc, ``place`` where below it a process is read."""
 
     def __init__(self) -> None:
-        self._binaries: LruCache[FileId, ParsedBinary] = LruCache(_BINARIES)
-        self._not_go: LruCache[FileId, ParsedBinary] = LruCache(_NOT_GO)
-
-    # Of processes.
+        self._binaries: BinaryWork | None = None
 
     def exe_id(self, proc: str, place: str) -> FileId:
         return mappings.read_exe_id(proc, place)
@@ -61,7 +55,7 @@ class Work:
         return mappings.find_mapped_file(proc, place, mapping)
 
     def head(self, path: str, length: int) -> bytes:
-        return read_head(path, length)
+        return _read_head(path, length)
 
     def auxiliary(self, proc: str, place: str) -> Auxiliary:
         return procfs.read_auxv(proc, place)
@@ -88,57 +82,45 @@ class Work:
     ) -> RuntimeState:
         return read_state(proc, place, addresses, bias)
 
-    # Of binaries.
+    def _about_binaries(self) -> BinaryWork:
+        if self._binaries is None:
+            self._binaries = load_binary_work()()
+        return self._binaries
 
-    def describe(self, where: BinaryPlace) -> BinaryFacts:
-        return of_binary(self._parsed(where))
 
-    def calls(self, where: BinaryPlace, addresses: UInt64Array, with_lines: bool) -> CallColumns:
-        binary = self._parsed(where)
+def _read_head(path: str, length: int) -> bytes:
+    """AccessError ``library-unreadable``."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            calls, sizes = binary.calls(addresses, with_lines)
-            return of_calls(calls, sizes, binary.problem)
+            return os.pread(fd, length, 0)
         finally:
-            binary.release()
+            os.close(fd)
+    except OSError as error:
+        raise AccessError("library-unreadable", f"{path}: {error.strerror}") from error
 
-    def classes(self, where: BinaryPlace, pairs: int) -> ClassPart:
-        binary = self._parsed(where)
-        if binary.pclntab is None:
-            return ClassPart(pairs, True, None, binary.problem)
-        try:
-            read = binary.read_classes(pairs)
-        finally:
-            binary.release()
-        reader = binary.classes
-        assert reader is not None
-        whole = None
-        if reader.is_done:
-            whole, binary.classes = reader.take(), None
-        return ClassPart(read, reader.is_done, whole, binary.problem)
 
-    def _parsed(self, where: BinaryPlace) -> ParsedBinary:
-        binary = self._binaries.get(where.id) or self._not_go.get(where.id)
-        if binary is None or not binary.is_settled:
-            binary = ParsedBinary(BorrowedFile(where.id, where.path), where.module)
-            (self._not_go if binary.build is None else self._binaries).put(where.id, binary)
-        else:
-            binary.file.lend(where.path)
-            binary.problem = binary.refused
-        return binary
+def load_binary_work() -> type[BinaryWork]:
+    from gotax.reader.binarywork import BinaryWork
+
+    return BinaryWork
 
 
 @cache
 def signature(question: str) -> tuple[Any, Any]:
     """The type of all arguments of a question, and of its answer."""
-    hints = typing.get_type_hints(getattr(Work, question))
+    asked = load_binary_work() if question in OF_BINARIES else Work
+    hints = typing.get_type_hints(getattr(asked, question))
     answer = hints.pop("return")
     return types.GenericAlias(tuple, tuple(hints.values())), answer
 
 
-QUESTIONS = frozenset(name for name in vars(Work) if not name.startswith("_"))
+OF_BINARIES = frozenset({"describe", "calls", "classes"})
+QUESTIONS = frozenset(name for name in vars(Work) if not name.startswith("_")) | OF_BINARIES
 
 
 def ask(work: Work, question: str, arguments: tuple[Any, ...]) -> Any:
     if question not in QUESTIONS:
         raise ParseError("reader-malformed", question[:80])
-    return getattr(work, question)(*arguments)
+    asked = work._about_binaries() if question in OF_BINARIES else work
+    return getattr(asked, question)(*arguments)

@@ -14,7 +14,7 @@ from gotax.errors import AccessError, ParseError, ProcessGoneError, ReadError
 from gotax.linux import heap
 from gotax.reader import confinement
 from gotax.reader.message import MAX_BYTES, pack, unpack
-from gotax.reader.work import Work, ask, signature
+from gotax.reader.work import OF_BINARIES, Work, ask, load_binary_work, signature
 
 SIZE = struct.Struct("<I")
 CPU_S = 5
@@ -56,8 +56,12 @@ def parse_answer(question: str, data: bytes) -> Any:
     raise ParseError("reader-malformed", "an answer of no kind")
 
 
+def question_of(data: bytes) -> str:
+    return data[:_NAME_BYTES].decode().strip()
+
+
 def answer_bytes(work: Work, data: bytes) -> bytes:
-    question = data[:_NAME_BYTES].decode().strip()
+    question = question_of(data)
     kind, failure = ANSWER, ("", "")
     try:
         arguments, answer = signature(question)
@@ -80,6 +84,8 @@ def serve(connection: socket.socket) -> NoReturn:
         gc.enable()  # the server does without
         gc.set_threshold(*_COLLECTION)
         work = Work()
+        loaded = False
+        confinement.limit_memory()
         waiting = select.poll()
         waiting.register(connection, select.POLLIN)
         most_bytes = confinement.resident_bytes() + _KEPT_BYTES
@@ -91,6 +97,11 @@ def serve(connection: socket.socket) -> NoReturn:
             if size > MAX_BYTES:
                 os._exit(1)
             data = _receive(connection, size)
+            if not loaded and question_of(data) in OF_BINARIES:
+                loaded = True
+                load_binary_work()
+                confinement.limit_memory()
+                most_bytes = confinement.resident_bytes() + _KEPT_BYTES
             confinement.limit_cpu(CPU_S)
             answer = answer_bytes(work, data)
             if answer[0] == MEMORY:  # what was read before may be what takes it

@@ -1,10 +1,8 @@
-"""Compile and load bpf/profile.c in a child process and hand back the file descriptors.
+"""Have bpf/profile.c compiled and loaded by a child process, which hands back the descriptors.
 
-BCC maps about 80 MB of LLVM and keeps it. The daemon never pays for that: a child imports bcc,
-compiles, loads, sends the descriptors over a socket (SCM_RIGHTS) and ends; the kernel keeps
+BCC maps about 80 MB of LLVM and keeps it. The daemon never pays for that: the child
+(``compiler.py``) sends the descriptors over a socket (SCM_RIGHTS) and ends; the kernel keeps
 program and maps alive as long as the parent holds the descriptors.
-
-This is the only file that imports bcc, and only the child half does.
 """
 
 from __future__ import annotations
@@ -22,7 +20,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import NoReturn
 
 from gotax.errors import GotaxError, TransientError, UserError
 from gotax.sampling import preflight
@@ -76,7 +73,7 @@ def load_program(definitions: dict[str, str], watch: Watch) -> Program:
     """
     parent, child = socket.socketpair()
     # -P: a root tool must not import modules from the directory it happens to be started in.
-    arguments = [sys.executable, "-P", "-m", "gotax.sampling.loader", str(child.fileno())]
+    arguments = [sys.executable, "-P", "-m", "gotax.sampling.compiler", str(child.fileno())]
     with parent, _source_directory() as source:
         try:
             process = subprocess.Popen(
@@ -96,7 +93,12 @@ def load_program(definitions: dict[str, str], watch: Watch) -> Program:
         finally:
             child.close()
         try:
-            request: dict[str, object] = {"source": str(source), "definitions": definitions}
+            names = (*MAP_NAMES, "targets") if "TARGET_TGIDS" in definitions else MAP_NAMES
+            request: dict[str, object] = {
+                "source": str(source),
+                "definitions": definitions,
+                "maps": names,
+            }
             stderr = _converse(process, request, watch)
             process.wait()
         finally:
@@ -106,7 +108,7 @@ def load_program(definitions: dict[str, str], watch: Watch) -> Program:
             for pipe in filter(None, (process.stdin, process.stderr)):
                 with contextlib.suppress(OSError):
                     pipe.close()
-        names, fds = _receive(parent)
+        received, fds = _receive(parent)
     if not fds:
         last_words = stderr.decode("utf-8", "replace").strip()
         if missing := preflight.explain_missing_compiler(last_words):
@@ -117,7 +119,7 @@ def load_program(definitions: dict[str, str], watch: Watch) -> Program:
                 " (9: most likely for want of memory, of which it takes 200 MB)"
             )
         raise LoadError(last_words or f"the loader ended with status {process.returncode}")
-    by_name = dict(zip(names, fds, strict=True))
+    by_name = dict(zip(received, fds, strict=True))
     return Program(fd=by_name.pop("program"), maps=by_name)
 
 
@@ -158,23 +160,3 @@ def _receive(connection: socket.socket) -> tuple[list[str], list[int]]:
     for fd in fds:  # a child of this process would keep the program and the maps alive
         os.set_inheritable(fd, False)
     return (json.loads(message), list(fds)) if message else ([], list(fds))
-
-
-def _compile_and_send(reply_fd: int) -> NoReturn:
-    """The child: compile, load, send, end."""
-    from bcc import BPF
-
-    request = json.load(sys.stdin)
-    cflags = [f"-D{name}={value}" for name, value in request["definitions"].items()]
-    bpf = BPF(src_file=request["source"] + "/profile.c", cflags=cflags)
-    fds = {"program": bpf.load_func("sample", BPF.PERF_EVENT).fd}
-    names = (*MAP_NAMES, "targets") if "TARGET_TGIDS" in request["definitions"] else MAP_NAMES
-    fds |= {name: bpf[name].map_fd for name in names}
-    with socket.socket(fileno=reply_fd) as reply:
-        socket.send_fds(reply, [json.dumps(list(fds)).encode()], list(fds.values()))
-    sys.stderr.flush()
-    os._exit(0)  # bcc's exit handlers have nothing left to do that the kernel does not
-
-
-if __name__ == "__main__":
-    _compile_and_send(int(sys.argv[1]))

@@ -31,7 +31,7 @@ class KnownRanges:
         self.frameless = Runs()
         self.whole: ClassMap | None = None
         self.classes = np.empty(0, object)  # the locations of its chains
-        self.drains = 0  # that had something new
+        self.spent = 0  # on questions about it, as so many functions of a whole map
         self.is_read = False  # as a whole: once, even if it comes to nothing
         self.expected = 0  # ranges, while it is being read
         self.used = 0  # the last drain
@@ -84,7 +84,9 @@ class KnownBinaries:
         return sum(len(known) for known in self._known.values())
 
     def of(self, binary: Binary) -> KnownRanges:
-        known = self._known.pop(binary.serial, None) or KnownRanges(binary)
+        known = self._known.pop(binary.serial, None)
+        if known is None:  # one without a range yet is false
+            known = KnownRanges(binary)
         known.used = self._drain
         self._known[binary.serial] = known
         return known

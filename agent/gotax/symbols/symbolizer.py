@@ -7,8 +7,8 @@ classified.
 Of a binary gotax remembers *ranges* of addresses (``ranges.py``).
 
 Without names (a daemon whose metrics alone are scraped) there are categories and no stacks. Then a
-binary that goes on showing new functions is read once as a whole, some of it
-in each drain, as a map of classes (``golang/classmap.py``).
+binary that goes on showing new functions is read once as a whole, some of it in each drain, as a
+map of classes (``golang/classmap.py``): when as much has been spent on questions about it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ _STACKS = 8192
 _RANGES = 1 << 18  # 24 bytes each
 _NAMED_RANGES = 1 << 16  # with a chain of frames, some 600 bytes
 _CLASSES = 1 << 16
-_WHOLE_AFTER = 3  # drains with something new: a process that ends soon is not worth it
+_QUESTION, _ADDRESS = 150, 2
+"""What a question and each of its addresses cost, as so many functions of a class map (10 us)."""
 _WHOLE_PAIRS = 1_000_000  # of tables, read for all class maps in one drain: half a second
 _RANGES_PER_FUNCTION = 2  # of a class map, as large as that many ranges with a value
 _NAMES = 8192
@@ -175,19 +176,22 @@ class Symbolizer:
         self._late.clear()
         read_whole = 0
         for binary, parts in wanted.values():
-            addresses = np.concatenate(parts)
+            addresses = np.unique(np.concatenate(parts))
             if not self._with_names:
-                read_whole += self._learn_whole(binary, _WHOLE_PAIRS - read_whole)
+                room = _WHOLE_PAIRS - read_whole
+                read_whole += self._learn_whole(binary, len(addresses), room)
                 addresses = self._binaries.of(binary).unknown(addresses)
-            addresses = np.unique(addresses)
             for low in range(0, len(addresses), _ASKED_AT_ONCE):
                 self._learn_ranges(binary, addresses[low : low + _ASKED_AT_ONCE])
 
-    def _learn_whole(self, binary: Binary, room: int) -> int:
-        """Go on reading a binary's class map once that pays; returns how much it read."""
+    def _learn_whole(self, binary: Binary, unknown: int, room: int) -> int:
+        """Go on reading a binary's class map once that pays; returns how much it read.
+
+        ``unknown``: addresses to be asked about otherwise.
+        """
         known, table = self._binaries.of(binary), binary.table
-        known.drains += 1
-        if known.drains < _WHOLE_AFTER or room <= 0 or table is None or known.is_read:
+        known.spent += _QUESTION + _ADDRESS * unknown
+        if room <= 0 or table is None or known.spent < table.function_count or known.is_read:
             return 0
         if not known.expected:
             expected = table.function_count * _RANGES_PER_FUNCTION

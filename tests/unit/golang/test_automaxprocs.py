@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from gotax.golang.cgroupview import CgroupLayout, CgroupView
-from gotax.golang.gomaxprocs import GomaxprocsAddresses, LiveGomaxprocs
+from gotax.golang.live import GomaxprocsAddresses, LiveGomaxprocs
 from gotax.golang.origin import judge, origin
 from gotax.golang.prediction import predict
 from gotax.golang.startup import Facts

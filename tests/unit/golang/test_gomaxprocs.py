@@ -10,16 +10,9 @@ from typing import Any
 
 import pytest
 from gotax.errors import ParseError, ProcessGoneError
-from gotax.golang.gomaxprocs import (
-    GomaxprocsAddresses,
-    LiveGomaxprocs,
-    find_custom,
-    find_gomaxprocs,
-    find_value,
-    load_bias,
-    program_bias,
-    read_gomaxprocs,
-)
+from gotax.golang.bias import load_bias, program_bias
+from gotax.golang.gomaxprocs import find_custom, find_gomaxprocs, find_value
+from gotax.golang.live import GomaxprocsAddresses, LiveGomaxprocs, read_gomaxprocs
 from gotax.golang.machinecode import Code
 from gotax.linux.elf import EM_AARCH64, EM_X86_64, PF_X, PT_LOAD, BytesReader, Elf, Segment
 from gotax.linux.mappings import Mapping

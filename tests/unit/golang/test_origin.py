@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from gotax.errors import Refusal
-from gotax.golang.gomaxprocs import GomaxprocsAddresses, LiveGomaxprocs
+from gotax.golang.live import GomaxprocsAddresses, LiveGomaxprocs
 from gotax.golang.origin import judge, origin
 from gotax.golang.startup import Facts
 from gotax.process import GoBuild, Gomaxprocs, Ignored, Origin, Otherwise

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from gotax.golang.cgroupview import CgroupLayout, CgroupView
-from gotax.golang.gomaxprocs import LiveGomaxprocs
+from gotax.golang.live import LiveGomaxprocs
 from gotax.golang.origin import judge
 from gotax.golang.prediction import bindings, predict, recommend
 from gotax.golang.startup import Facts

@@ -9,15 +9,20 @@ from pathlib import Path
 
 import pytest
 from gotax.errors import AccessError, ProcessGoneError
-from gotax.golang.gomaxprocs import GomaxprocsAddresses, LiveGomaxprocs, find_cpus, read_gomaxprocs
+from gotax.golang.gomaxprocs import find_cpus
+from gotax.golang.live import (
+    GomaxprocsAddresses,
+    LiveGomaxprocs,
+    StateAddresses,
+    read_gomaxprocs,
+    read_state,
+)
 from gotax.golang.machinecode import Code, find_references
 from gotax.golang.runtimestate import (
-    StateAddresses,
     find_controller,
     find_gc_cycles,
     find_idle_ps,
     find_memory_limit,
-    read_state,
 )
 from gotax.linux.elf import EM_AARCH64, EM_X86_64
 from gotax.process import RuntimeState

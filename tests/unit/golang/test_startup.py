@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from gotax.golang.gomaxprocs import GomaxprocsAddresses
+from gotax.golang.live import GomaxprocsAddresses
 from gotax.golang.prediction import predict
 from gotax.golang.startup import environment_value, godebug_value
 from gotax.process import GoBuild

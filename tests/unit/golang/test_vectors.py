@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from gotax.golang.cgroupview import CgroupLayout, CgroupView
-from gotax.golang.gomaxprocs import LiveGomaxprocs
+from gotax.golang.live import LiveGomaxprocs
 from gotax.golang.origin import origin
 from gotax.golang.prediction import predict
 from gotax.golang.startup import Facts

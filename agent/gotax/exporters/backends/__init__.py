@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from gotax.exporters.backends.delivery import Delivery
 from gotax.exporters.credentials import require_readable
 from gotax.exporters.endpoint import Endpoint
 from gotax.extras import needed_by
+
+if TYPE_CHECKING:
+    from gotax.exporters.backends.delivery import Delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ def open_delivery(kind: Kind, endpoint: Endpoint) -> Delivery:
 
     Connects only when there is something to send: a backend that is down is no error.
     """
+    from gotax.exporters.backends.delivery import Delivery
+
     require_readable(endpoint.credentials)
     module, _, name = kind.backend.partition(".")
     with needed_by(f"--{kind.name}-endpoint", kind.extra):
