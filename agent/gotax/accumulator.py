@@ -267,15 +267,10 @@ class Accumulator:
 
 def _distinct(users: list[Symbolized]) -> tuple[list[Symbolized], Int64Array]:
     """Each object once, and the place of each of ``users`` among them."""
-    places: dict[int, int] = {}
-    found: list[Symbolized] = []
-    of_row = []
-    for user in users:
-        place = places.setdefault(id(user), len(found))
-        if place == len(found):
-            found.append(user)
-        of_row.append(place)
-    return found, np.array(of_row, np.int64)
+    _, first, of_row = np.unique(
+        np.fromiter(map(id, users), np.int64, len(users)), return_index=True, return_inverse=True
+    )
+    return [users[row] for row in first.tolist()], of_row.astype(np.int64)
 
 
 def _category_of(owner: TrackedProcess) -> int:

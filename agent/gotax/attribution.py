@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from gotax.processes.resolver import Resolver
 from gotax.processes.tracked_process import TrackedProcess
-from gotax.profile import Category, Int64Array
-from gotax.sampling.sampler import Drain
+from gotax.profile import Category, Int64Array, UInt64Array
+from gotax.sampling.sampler import Drain, Stacks
 from gotax.symbols.symbolizer import Symbolized, Symbolizer
 from gotax.symbols.walks import NewStacks
 
@@ -81,8 +81,8 @@ def find_user_stacks(
     wanted = (indices >= 0) & (owners.number != LOST)
     rows = np.flatnonzero(wanted if native_frames else wanted & is_go)
     serials = owners.of_each([owner.serial for owner in owners.tracked])[rows]
-    known = symbolizer.known(serials, hashes[rows])
-    is_new = np.equal(known, None)
+    known, is_known = symbolizer.known(serials, hashes[rows])
+    is_new = ~is_known
     if is_new.any():
         numbers = owners.number[rows[is_new]]
         new = _new_stacks(drain, owners, numbers, hashes[rows[is_new]], indices[rows[is_new]])
@@ -100,7 +100,7 @@ class _New:
 
 
 def _new_stacks(
-    drain: Drain, owners: Owners, numbers: Int64Array, hashes: Int64Array, indices: Int64Array
+    drain: Drain, owners: Owners, numbers: Int64Array, hashes: UInt64Array, indices: Int64Array
 ) -> _New:
     """``numbers`` of owners, ``hashes``, and ``indices`` in the drain's user stacks, by row."""
     stacks = drain.user_stacks
@@ -113,7 +113,17 @@ def _new_stacks(
     first = first[order]
     of_process, starts = np.unique(numbers[first], return_index=True)
     groups = [
-        NewStacks.of(owners.tracked[number], hashes[part], stacks, indices[part])
+        _new_stacks_of(owners.tracked[number], hashes[part], stacks, indices[part])
         for number, part in zip(of_process.tolist(), np.split(first, starts[1:]), strict=True)
     ]
     return _New(groups, place[of_row])
+
+
+def _new_stacks_of(
+    tracked: TrackedProcess, hashes: UInt64Array, stacks: Stacks, indices: Int64Array
+) -> NewStacks:
+    starts = stacks.offsets[indices]
+    lengths = stacks.offsets[indices + 1] - starts
+    begins = np.cumsum(lengths) - lengths
+    positions = np.arange(int(lengths.sum())) + np.repeat(starts - begins, lengths)
+    return NewStacks(tracked, hashes, stacks.callers[indices], lengths, stacks.ips[positions])

@@ -49,22 +49,24 @@ class KnownStacks:
     def __len__(self) -> int:
         return len(self._young.keys) + len(self._old.keys)
 
-    def find(self, keys: UInt64Array) -> npt.NDArray[np.object_]:
-        """The value of each key, None where there is none."""
+    def find(self, keys: UInt64Array) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.bool_]]:
+        """The value of each key, and where there is one."""
         found = np.full(len(keys), None, object)
         at = self._young.find(keys)
-        found[at >= 0] = self._young.values[at[at >= 0]]
+        is_known = at >= 0
+        found[is_known] = self._young.values[at[is_known]]
         rest = np.flatnonzero(at < 0)
         at = self._old.find(keys[rest])
         again = np.unique(at[at >= 0])
         if len(again):
             found[rest[at >= 0]] = self._old.values[at[at >= 0]]
+            is_known[rest[at >= 0]] = True
             used = self._old.keys[again], self._old.values[again]
             kept = np.ones(len(self._old.keys), bool)
             kept[again] = False
             self._old = _Generation(self._old.keys[kept], self._old.values[kept])
             self.put(*used)
-        return found
+        return found, is_known
 
     def put(self, keys: UInt64Array, values: npt.NDArray[Any]) -> None:
         """Keys that are not known yet, each once; as many as there is room for."""

@@ -104,8 +104,10 @@ class Symbolizer:
             "kernel-stacks": self._kernel.stacks,
         }
 
-    def known(self, serials: Int64Array, hashes: UInt64Array) -> npt.NDArray[np.object_]:
-        """The stacks of these hashes in the processes with these serials; None where not known."""
+    def known(
+        self, serials: Int64Array, hashes: UInt64Array
+    ) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.bool_]]:
+        """The stacks of these hashes in the processes with these serials, and which are known."""
         return self._stacks.find(key_of(serials, hashes))
 
     def learn(self, groups: Sequence[NewStacks]) -> npt.NDArray[np.object_]:

@@ -4,7 +4,6 @@ in files."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -14,14 +13,6 @@ from gotax.processes.layout import Layout, numbers_of
 from gotax.processes.tracked_process import TrackedProcess
 from gotax.profile import Int64Array, UInt64Array
 from gotax.symbols.classified import UNMAPPED, UNREADABLE, WITHOUT_FILE, ClassifiedLocation
-
-
-class Walked(Protocol):
-    """The stacks of a drain: see ``sampler.Stacks``."""
-
-    offsets: Int64Array
-    callers: UInt64Array
-    ips: UInt64Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +25,6 @@ class NewStacks:
     callers: UInt64Array
     lengths: Int64Array
     ips: UInt64Array
-
-    @staticmethod
-    def of(
-        tracked: TrackedProcess, hashes: UInt64Array, walked: Walked, indices: Int64Array
-    ) -> NewStacks:
-        """Those of a drain with these indices."""
-        starts = walked.offsets[indices]
-        lengths = walked.offsets[indices + 1] - starts
-        begins = np.cumsum(lengths) - lengths
-        positions = np.arange(int(lengths.sum())) + np.repeat(starts - begins, lengths)
-        return NewStacks(tracked, hashes, walked.callers[indices], lengths, walked.ips[positions])
 
     def __len__(self) -> int:
         return len(self.hashes)
