@@ -45,7 +45,9 @@ KNOWS: dict[str, set[str]] = {
         *("reader", "processes"),
     },
     "attribution": {"profile", "sampling", "processes", "symbols"},
-    "accumulator": {"process", "profile", "window", "sampling", "processes", "symbols"},
+    "accumulator": {
+        *("process", "profile", "window", "sampling", "processes", "symbols", "attribution"),
+    },
     "health": {"names", "window", "processes", "symbols"},
     "pipeline": {
         *("profile", "window", "config", "names", "sampling", "diagnosis"),
@@ -73,13 +75,16 @@ WITHIN: dict[str, tuple[str, ...]] = {
     "processes": (
         *("__init__", "counts", "files", "binaries", "containers", "membership"),
         *("address_space", "layout", "program", "go_runtime", "tracked_process", "table"),
-        *("inspection", "first_look", "resolver"),
+        *("turns", "inspection", "first_look", "resolver"),
     ),
     "reader": (
         *("__init__", "message", "confinement", "opened", "binary", "facts", "work", "worker"),
         *("asking", "server", "pool"),
     ),
-    "symbols": ("__init__", "classified", "ranges", "walks", "kernel", "symbolizer"),
+    "symbols": (
+        *("__init__", "classified", "known_stacks", "ranges", "walks", "sequences", "batch"),
+        *("kernel", "symbolizer"),
+    ),
 }
 # Reads of files that containers own, in linux and golang: only processes/files.py may call them.
 CONTAINERS_FILES = {

@@ -13,6 +13,7 @@ from gotax.linux.cgroups.position import Bounds
 from gotax.linux.cgroups.tree import Cgroups
 from gotax.lru import LruCache
 from gotax.process import CpuUsage
+from gotax.processes import turns
 from gotax.processes.binaries import BinaryTable
 from gotax.processes.containers import Containers, ReadBounds
 from gotax.processes.counts import GONE, ErrorCounts
@@ -104,7 +105,7 @@ class Resolver:
         if sight is Sight.SAME:
             assert known is not None
             self._table.observe(known, stat)
-            self._table.confirm(known)
+            self._table.confirm(known, stat)
             return known
         admitted = self._inspector.admit(pid, stat)
         if sight is Sight.REUSED:
@@ -170,7 +171,26 @@ class Resolver:
 
     def refresh_go(self, tracked: TrackedProcess, limits: ReadBounds) -> None:
         """Read again what can change: cgroup, limit, GOMAXPROCS. ``limits``: read this round."""
+        self._table.note_look(tracked)
         self._inspector.refresh(tracked, limits)
+
+    def refresh_due(self, sampled: Collection[int]) -> frozenset[int]:
+        """Read the Go processes again whose turn it is, and notice those that have ended.
+
+        ``sampled``: serials of those with samples. Returns the serials of those that were not read.
+        """
+        every = self.go_processes()
+        now = turns.due(every, sampled)
+        limits: ReadBounds = {}
+        with self.cgroups.each_ancestor_once():
+            for tracked in now:
+                self.refresh_go(tracked, limits)
+        if len(now) == len(every):
+            return frozenset()
+        read = {tracked.serial for tracked in now}
+        waiting = [tracked for tracked in every if tracked.serial not in read]
+        self._table.retire_missing(waiting, procfs.list_pids(self.proc_root))
+        return frozenset(tracked.serial for tracked in waiting)
 
     def take_cpu_ns(self, tracked: TrackedProcess, period_ns: int) -> int | None:
         """CPU time of a Go process since this was last asked, as the kernel accounts it."""

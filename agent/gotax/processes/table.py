@@ -6,6 +6,7 @@ import enum
 import os
 import time
 from collections import Counter, deque
+from collections.abc import Iterable
 
 from gotax.errors import ProcessGoneError, ReadError
 from gotax.linux.procfs import Stat
@@ -119,9 +120,20 @@ class ProcessTable:
         if stat.start_ticks >= self._window_began:
             tracked.cpu.count_from(0)
 
-    def confirm(self, tracked: TrackedProcess) -> None:
+    def confirm(self, tracked: TrackedProcess, stat: Stat) -> None:
         """It lives."""
         tracked.life.seen = self._round
+        tracked.life.stat = stat
+
+    def seen_last(self, tracked: TrackedProcess) -> Stat | None:
+        """What was just seen of it: the drain in the round before this one had samples of it."""
+        life = tracked.life
+        return life.stat if life.seen == self._round - 1 else None
+
+    def note_look(self, tracked: TrackedProcess) -> None:
+        """It is being read again at the end of a window."""
+        tracked.life.looks += 1
+        tracked.life.looked = self._round
 
     def observe(self, tracked: TrackedProcess, stat: Stat) -> None:
         """Note what the kernel reports of it."""
@@ -150,6 +162,13 @@ class ProcessTable:
     def retire_all_but(self, pids: list[int]) -> None:
         for pid in self._live.keys() - set(pids):
             self.retire(self._live[pid])
+
+    def retire_missing(self, tracked: Iterable[TrackedProcess], pids: Iterable[int]) -> None:
+        """Of these, retire those whose PID is not among ``pids``."""
+        present = set(pids)
+        for each in tracked:
+            if each.alive and each.process.pid not in present:
+                self.retire(each)
 
     def find_ended(self, pid: int) -> TrackedProcess | None:
         """The last one under this PID, if samples of the PID can still be its own."""
