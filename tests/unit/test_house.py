@@ -33,7 +33,7 @@ KNOWS: dict[str, set[str]] = {
     "names": {"process"},
     "runs": {"profile"},
     "sampling": {"errors", "profile", "process", "config"},
-    "linux": {"errors", "profile", "process", "config"},
+    "linux": {"errors", "profile", "process", "config", "lru"},
     "golang": {"errors", "profile", "process", "linux"},
     "diagnosis": {"errors", *VALUES, "config", "confidence"},
     "kubernetes": {"errors", "process"},
@@ -132,7 +132,7 @@ MODULE_LINES_MAX = 400
 CLASS_LINES_MAX, CLASS_METHODS_MAX = 300, 25
 ONLY: dict[str, str | tuple[str, ...]] = {  # the only module that may import a library
     "bcc": "sampling/loader.py",
-    "prometheus_client": ("exporters/prometheus.py", "exporters/textformat.py"),
+    "prometheus_client": "exporters/textformat.py",
     "google": "wire/",
     "grpc": (
         "exporters/grpcchannel.py",

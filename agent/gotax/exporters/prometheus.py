@@ -19,9 +19,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
-
-from prometheus_client import metrics_core
 
 from gotax.exporters.metrics import containers, host, own
 from gotax.exporters.metrics.containers import CONTAINER_LABELS, SERIES_OF_CONTAINER, labels_of
@@ -67,7 +64,7 @@ class PrometheusExporter:
         self._listed: dict[Labels, ContainerTotals] = {}
         self._totals = HostTotals()
         self._window: Window | None = None
-        self._format = TextFormat()
+        self._format = TextFormat(exposition.dropped)
         self._text: bytes | None = None
         self._lock = threading.Lock()
 
@@ -99,12 +96,8 @@ class PrometheusExporter:
         """The text format, of type ``CONTENT_TYPE``."""
         with self._lock:
             if self._text is None:
-                self._text = self._format.render(self.collect())
+                self._text = self._format.render(self._families())
             return self._text
-
-    def collect(self) -> Iterator[metrics_core.Metric]:
-        """The interface of a collector in prometheus_client."""
-        return map(self._converted, self._families())
 
     def _families(self) -> Iterator[Family]:
         if self._window is not None:
@@ -112,20 +105,6 @@ class PrometheusExporter:
             yield from host.families(self._totals, self._window)
         yield from _united(self._others)
         yield from own.families(self._window.health.reader_cpu_s if self._window else 0.0)
-
-    def _converted(self, family: Family) -> metrics_core.Metric:
-        metric = family.metric
-        names = [name for name in metric.labels if name not in self._exposition.dropped]
-        converted = metrics_core.Metric(metric.name, metric.help, metric.kind)
-        series = (
-            (f"{metric.name}_count", f"{metric.name}_sum")
-            if metric.kind == "summary"
-            else repeat(metric.series)
-        )
-        for name, (labels, value) in zip(series, family.samples, strict=False):
-            if value is not None:
-                converted.add_sample(name, dict(zip(names, labels, strict=True)), value)
-        return converted
 
     def _forget_unseen(self) -> None:
         oldest = self._totals.profiled_s - self._exposition.grace_s

@@ -94,7 +94,7 @@ class Inspector:
             return
         pid = tracked.process.pid
         try:
-            stat = self._table.seen_last(tracked)
+            stat = self._table.look(tracked)
             is_seen = stat is not None and not stat.has_ended
             if stat is None or not is_seen:
                 stat = self.read_stat(pid)

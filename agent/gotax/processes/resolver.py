@@ -171,7 +171,6 @@ class Resolver:
 
     def refresh_go(self, tracked: TrackedProcess, limits: ReadBounds) -> None:
         """Read again what can change: cgroup, limit, GOMAXPROCS. ``limits``: read this round."""
-        self._table.note_look(tracked)
         self._inspector.refresh(tracked, limits)
 
     def refresh_due(self, sampled: Collection[int]) -> frozenset[int]:
@@ -189,7 +188,8 @@ class Resolver:
             return frozenset()
         read = {tracked.serial for tracked in now}
         waiting = [tracked for tracked in every if tracked.serial not in read]
-        self._table.retire_missing(waiting, procfs.list_pids(self.proc_root))
+        pids = [tracked.process.pid for tracked in waiting]
+        self._table.retire_all_but(procfs.list_pids(self.proc_root), among=pids)
         return frozenset(tracked.serial for tracked in waiting)
 
     def take_cpu_ns(self, tracked: TrackedProcess, period_ns: int) -> int | None:

@@ -6,7 +6,7 @@ import enum
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from gotax.errors import ProcessGoneError, ReadError
 from gotax.linux.procfs import Stat
@@ -125,15 +125,13 @@ class ProcessTable:
         tracked.life.seen = self._round
         tracked.life.stat = stat
 
-    def seen_last(self, tracked: TrackedProcess) -> Stat | None:
-        """What was just seen of it: the drain in the round before this one had samples of it."""
+    def look(self, tracked: TrackedProcess) -> Stat | None:
+        """It is to be read again at the end of a window. What has just been seen of it, if the
+        drain in the round before this one had samples of it."""
         life = tracked.life
+        life.looks += 1
+        life.looked = self._round
         return life.stat if life.seen == self._round - 1 else None
-
-    def note_look(self, tracked: TrackedProcess) -> None:
-        """It is being read again at the end of a window."""
-        tracked.life.looks += 1
-        tracked.life.looked = self._round
 
     def observe(self, tracked: TrackedProcess, stat: Stat) -> None:
         """Note what the kernel reports of it."""
@@ -159,16 +157,12 @@ class ProcessTable:
         self._ended.put(pid, tracked)
         self._ending.append(tracked)
 
-    def retire_all_but(self, pids: list[int]) -> None:
-        for pid in self._live.keys() - set(pids):
-            self.retire(self._live[pid])
-
-    def retire_missing(self, tracked: Iterable[TrackedProcess], pids: Iterable[int]) -> None:
-        """Of these, retire those whose PID is not among ``pids``."""
+    def retire_all_but(self, pids: list[int], among: Collection[int] | None = None) -> None:
+        """``among``: only of these PIDs."""
         present = set(pids)
-        for each in tracked:
-            if each.alive and each.process.pid not in present:
-                self.retire(each)
+        for pid in (self._live.keys() if among is None else set(among)) - present:
+            if pid in self._live:
+                self.retire(self._live[pid])
 
     def find_ended(self, pid: int) -> TrackedProcess | None:
         """The last one under this PID, if samples of the PID can still be its own."""

@@ -20,9 +20,11 @@ from gotax.linux.cgroups.position import (
     is_below,
 )
 from gotax.linux.procfs import CgroupEntry, TaskPath, parse_cpu_list, read_cgroups
+from gotax.lru import LruCache
 from gotax.process import CpuLimit, CpuUsage
 
 _MAX_DEPTH = 256
+_Entries = tuple[CgroupEntry, ...]
 
 
 class Cgroups:
@@ -38,6 +40,7 @@ class Cgroups:
         self._cpu = hierarchies.of("cpu")
         self._cpuset = hierarchies.of("cpuset")
         self._path_of_id: dict[int, str] = {}
+        self._host_entries: LruCache[int, tuple[_Entries, _Entries]] = LruCache(1024)
         self._may_walk = True
         self._all_cpus: frozenset[int] | None = None  # of the root's cpuset, once a round
         self._quotas: dict[str, float | None] | None = None  # by directory, while kept
@@ -50,7 +53,12 @@ class Cgroups:
 
     def read_entries(self, proc_root: str, task: TaskPath) -> tuple[CgroupEntry, ...]:
         """A process's cgroups with host paths."""
-        return self.host_entries(read_cgroups(proc_root, task))
+        found = read_cgroups(proc_root, task)  # equal texts give the same object
+        known = self._host_entries.get(id(found))
+        if known is None or known[0] is not found:
+            known = found, self.host_entries(found)
+            self._host_entries.put(id(found), known)
+        return known[1]
 
     def host_entries(self, entries: tuple[CgroupEntry, ...]) -> tuple[CgroupEntry, ...]:
         """As ``Hierarchies.host_entries``."""
