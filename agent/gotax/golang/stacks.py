@@ -70,6 +70,14 @@ def lost_callers(
     return found
 
 
+def are_among(pcs: UInt64Array, few: UInt64Array) -> npt.NDArray[np.bool_]:
+    """Which of the addresses are one of a few: a process has a runtime or two."""
+    found = np.zeros(len(pcs), bool)
+    for each in few:
+        found |= pcs == each
+    return found
+
+
 def return_addresses_to_calls(
     pcs: UInt64Array, sigreturns: UInt64Array | None = None, leaves: Int64Array | None = None
 ) -> UInt64Array:
@@ -86,7 +94,7 @@ def return_addresses_to_calls(
     """
     calls: UInt64Array = pcs - (pcs != 0).astype(np.uint64)
     if sigreturns is not None and len(sigreturns):
-        from_signal = np.isin(pcs, sigreturns)
+        from_signal = are_among(pcs, sigreturns)
         calls[from_signal] = pcs[from_signal]
     where = slice(0, 1) if leaves is None else leaves
     calls[where] = pcs[where]

@@ -110,6 +110,8 @@ class Walker:
         """
         found = np.flatnonzero(stacks.lost_callers(new.ips, new.lengths, new.callers))
         words = new.callers[found]
+        if not len(found):
+            return Leaves(found, found, words, words)
         begins = (np.cumsum(new.lengths) - new.lengths)[found]
         mapping, addresses = self._layout.translate(np.concatenate((new.ips[begins], words)))
         # By its first mapping: a file may have several.
@@ -135,5 +137,5 @@ class Walker:
             own = image == number
             same[own] &= binary.are_in_go_text(caller[own])
         # The word of a signal handler's first instruction is the kernel's, and no call's.
-        caller = caller - ~np.isin(words, sigreturns)
+        caller = caller - ~stacks.are_among(words, sigreturns)
         return Leaves(found[same], image[same], address[same], caller[same])
