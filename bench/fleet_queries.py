@@ -16,6 +16,7 @@ after 90 hours: no GOMAXPROCS changes.
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import statistics
 import sys
@@ -25,7 +26,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from gotax_collector.query.flamegraph import boxes, tree
+from gotax_collector.query.answers import Profile
+from gotax_collector.query.flamegraph import NANOSECOND, tree
 from gotax_collector.query.questions import Questions
 from gotax_collector.query.selection import Selection, parse_selection
 from gotax_collector.storage.clickhouse import Address, Connections
@@ -61,6 +63,12 @@ class Fleet:
 _LABELS = """['user', 'scheduler/find-work', 'scheduler/wake', 'scheduler/park', 'scheduler/switch',
  'gc/mark-background', 'gc/assist', 'gc/sweep', 'alloc', 'chan', 'syscall', 'netpoll']"""
 _PARTS = "[34, s * 0.5, s * 0.2, s * 0.15, s * 0.1, g * 0.7, g * 0.2, g * 0.1, 9, 4, 8, s * 0.05]"
+
+
+def _drawn(profile: Profile) -> int:
+    """The size of its flame graph, as the page has it."""
+    document = tree(profile).document(title="", seconds_per_unit=NANOSECOND)
+    return len(json.dumps(document))
 
 
 def _stack(workload: str, number: str) -> str:
@@ -290,12 +298,12 @@ def queries(questions: Questions, end: int) -> tuple[Query, ...]:
         Query(
             "flame graph of one workload, 7 days",
             2.0,
-            lambda: len(boxes(tree(questions.profile(selected(week, one))))),
+            lambda: _drawn(questions.profile(selected(week, one))),
         ),
         Query(
             "flame graph of the whole fleet, 7 days",
             None,
-            lambda: len(boxes(tree(questions.profile(selected(week))))),
+            lambda: _drawn(questions.profile(selected(week))),
         ),
         Query(
             "functions of one workload, last hour",

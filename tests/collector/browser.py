@@ -88,6 +88,14 @@ class Browser:
         return post(f"{self._url}/{command}", body)
 
 
+def wait(window: Browser, condition: str) -> None:
+    """Until the body of a function in the page returns something true."""
+    end = time.monotonic() + 120
+    while not window.run(condition):
+        assert time.monotonic() < end, f"never: {condition}"
+        time.sleep(0.02)
+
+
 def post(url: str, body: object) -> Any:
     request = urllib.request.Request(
         url, json.dumps(body).encode(), {"Content-Type": "application/json"}

@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 from gotax_collector.http.application import Served
 from gotax_collector.http.site import Site
-from gotax_collector.query.flamegraph import boxes, tree
+from gotax_collector.query.flamegraph import tree
 from gotax_collector.query.questions import Questions
 from gotax_collector.query.selection import parse_selection
 from gotax_collector.storage.clickhouse import Address, Connections
@@ -41,7 +41,7 @@ def test_stacks_have_names_in_both_tables(questions: Questions, end: int) -> Non
     assert lately.stacks
     assert all(stack.functions for stack in lately.stacks)
     week = questions.profile(parse_selection(["since=7d", "workload=service-000"], end))
-    assert len(boxes(tree(week))) > 200
+    assert len(tree(week).document(title="", seconds_per_unit=1e-9)["names"]) > 200
 
 
 def test_nobody_changed_a_gomaxprocs(questions: Questions, end: int) -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from gotax_collector.http.drawing import chart_of, group_shares
 from gotax_collector.query.answers import document
-from gotax_collector.query.flamegraph import boxes, tree
+from gotax_collector.query.flamegraph import tree
 from gotax_collector.query.questions import Questions
 from gotax_collector.query.selection import parse_selection
 from gotax_collector.report import Category, Report, StackCounts
@@ -54,8 +54,11 @@ def test_a_category_of_a_newer_agent_has_its_group(store: ClickHouseStore) -> No
     expected = {"user": "user", "io-uring/wait": "service", "gc/mark-idle": "gc"}
     profile = questions.profile(selection)
     assert {s.category: s.group for s in profile.stacks} == {**expected, "quantum": "unknown"}
-    drawn = {box.name: box.group for box in boxes(tree(profile))}
-    assert (drawn["io.wait"], drawn["spooky"]) == ("service", "unknown")
+    drawn = tree(profile).document(title="", seconds_per_unit=1e-9)
+    assert {tuple(each) for each in drawn["categories"]} == {
+        *expected.items(),
+        ("quantum", "unknown"),
+    }
     answer = questions.workload(selection)
     assert answer is not None
     assert answer.groups == {**expected, "quantum": "unknown"}

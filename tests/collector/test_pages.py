@@ -154,10 +154,10 @@ def test_the_difference_is_of_its_two_selections(site: str, window: Browser) -> 
     """Its functions and its folded stacks are not those of the whole fleet."""
     before, after = "workload=mended gomaxprocs=192", "workload=mended gomaxprocs=1"
     window.open(f"{site}/flamegraph?since=7d&a={quote_plus(before)}&b={quote_plus(after)}")
-    rows = window.texts("table.functions tbody tr")
-    shares = {row.split()[0]: re.findall(r"(\d+\.\d) %", row)[:2] for row in rows}
+    rows = window.texts(".fg-table tbody tr")
+    shares = {row.split()[0]: re.findall(r"(\d+\.\d+) %", row)[:2] for row in rows}
     flat = {
-        name: [float(part) for part in both] for name, both in shares.items() if both[0] != "0.0"
+        name: [float(part) for part in both] for name, both in shares.items() if both[0] != "0.00"
     }
     assert flat == {
         "main.serve": pytest.approx([64, 91], abs=1),

@@ -223,7 +223,7 @@ def test_sixty_questions_at_once_wait_or_are_refused(
         answers.append((status, str(headers["Retry-After"])))
         json.loads(body)
 
-    with serving(fleet) as site:
+    with serving(fleet, turns=TurnLimits(wait_s=PATIENCE_S)) as site:
         threads = [threading.Thread(target=ask, daemon=True) for _ in range(60)]
         for thread in threads:
             thread.start()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import signal
@@ -19,7 +20,9 @@ from gotax.cli import once
 from gotax.cli.output import EXIT_FAILED, EXIT_FINDINGS, EXIT_FINE
 from gotax.cli.stopping import StopSignal
 from gotax.config import Suppression
+from gotax.diagnosis.rules import CODES
 from gotax.errors import GotaxError, UserError
+from gotax.findings import Severity
 from gotax.session import Plan
 from gotax.window import Window
 from hypothesis import given
@@ -33,7 +36,6 @@ COMMANDS = ("check", "top", "explain", "record", "agent")
 GARBAGE = [
     ["frobnicate"],
     ["check", "--nonsense"],
-    ["check", "extra"],
     ["check", "-d"],
     ["check", "-d", "0"],
     ["check", "-d", "-5"],
@@ -55,7 +57,7 @@ GARBAGE = [
     ["top", "--sort", "size"],
     ["top", "-i", "0"],
     ["record"],
-    ["record", "-o", "x", "-f", "svg"],
+    ["record", "-o", "x", "-f", "png"],
     ["agent", "--listen", "9745:"],
     ["agent", "--listen", "localhost"],
     ["agent", "--listen", ":99999"],
@@ -86,12 +88,13 @@ def exit_code(*arguments: str) -> int:
 
 
 def sentence(text: str) -> str:
-    """The one line after argparse's usage; fails on a traceback."""
+    """The error, which is one line, and for wrong usage a second one says where help is; fails on
+    a traceback."""
     assert "Traceback" not in text
-    lines = [line for line in text.splitlines() if re.match(r"gotax[a-z ]*: ", line)]
-    assert len(lines) == 1, text
-    assert text.splitlines()[-1] == lines[0]
-    return lines[0]
+    line, *help_line = text.splitlines()
+    assert re.match(r"gotax[a-z ]*: ", line)
+    assert help_line in ([], [f"Try `{line.partition(':')[0]} --help`."])
+    return line
 
 
 @pytest.fixture
@@ -205,7 +208,11 @@ def test_unwritable_output_is_one_sentence(
         *(
             ("a.folded", b"containerd.service;"),
             ("a.b.txt", b"containerd.service;"),
-            ("a.JSON", b"{"),
+            ("a.JSON", b'{"schema"'),
+            ("a.speedscope.json", b'{"$schema"'),
+            ("a.svg", b"<svg "),
+            ("a.html", b"<!doctype html>"),
+            ("a.HTM", b"<!doctype html>"),
         ),
         *(("a", b"\x1f\x8b"), (".hidden", b"\x1f\x8b")),
     ],
@@ -221,20 +228,110 @@ def test_format_follows_the_name(
 
 
 @pytest.mark.parametrize(
-    "name", ["x.html", "x.svg", "x.gz", "x.pb", "x.json.gz", "x.folded.gz", "cpu.2026-11-28", "x.j"]
+    "name",
+    ["x.htmlx", "x.png", "x.gz", "x.pb", "x.json.gz", "x.folded.gz", "cpu.2026-11-28", "x.j"],
 )
 def test_an_unknown_ending_is_refused(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], measured: list[Plan]
 ) -> None:
-    """`record -o x.html` wrote pprof without a message. With --format any ending is allowed."""
+    """`record -o x.png` wrote pprof without a message. With --format any ending is allowed."""
     output = str(tmp_path / name)
     assert exit_code("record", "-o", output) == EXIT_FAILED
     said = sentence(capsys.readouterr().err)
-    assert "pprof for .pb.gz or .pprof or .prof; folded for .folded or .txt; json for .json" in said
+    assert "pprof for .pb.gz or .pprof or .prof; folded for .folded or .txt; " in said
+    assert "html for .html" in said
     assert "--format" in said
     assert measured == []
     assert exit_code("record", "-o", output, "-f", "json") == EXIT_FINE
     assert (tmp_path / name).read_bytes().startswith(b"{")
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("chekc", "gotax: unknown command 'chekc'; did you mean check?"),
+        ("zzzz", "gotax: unknown command 'zzzz': choose from check, top, explain"),
+        (
+            "check --durration 3",
+            "gotax check: unknown option --durration; did you mean --duration?",
+        ),
+        (
+            "check --durration=3",
+            "gotax check: unknown option --durration; did you mean --duration?",
+        ),
+        ("agent --wat", "gotax agent: unknown option --wat"),
+        ("check --ignore GT0009", "'GT0009' is not the code of a finding; did you mean GT009?"),
+        ("check --select GT001,", "'' is not the code of a finding"),
+        ("top --sort cpux", "'cpux' is not known; did you mean cpu?"),
+        ("explain a b", "gotax explain: unexpected argument 'b'"),
+        ("fleet tpo", "gotax fleet: unknown command 'tpo'; did you mean top?"),
+        ("fleet top --limt 3", "gotax fleet top: unknown option --limt; did you mean --limit?"),
+        ("collector --retain 3", "gotax collector: unknown option --retain"),
+    ],
+)
+def test_a_typing_error_gets_the_nearest_right_word(
+    command: str, says: str, capsys: pytest.CaptureFixture[str], measured: list[Plan]
+) -> None:
+    """In two lines, the second of which says where help is; hidden old names are not offered."""
+    assert exit_code(*command.split(" ")) == EXIT_FAILED
+    error = capsys.readouterr().err
+    assert says in sentence(error)
+    assert len(error.splitlines()) == 2
+    assert "--min-hits" not in error
+    assert measured == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "kept"),
+    [
+        ("--select GT001", {"GT001"}),
+        ("--select gt001,GT01", {code for code in CODES if code.startswith(("GT001", "GT01"))}),
+        ("--ignore GT001", set(CODES) - {"GT001"}),
+        ("--select GT001,GT002 --ignore GT002", {"GT001"}),
+        ("--ignore GT001 --ignore GT002", set(CODES) - {"GT001", "GT002"}),
+        ("", set(CODES)),
+    ],
+)
+def test_findings_are_selected_and_ignored_by_code(
+    flags: str, kept: set[str], measured: list[Plan]
+) -> None:
+    exit_code("check", *flags.split())
+    (plan,) = measured
+    assert {code for code in CODES if Suppression(code) not in plan.thresholds.suppressions} == kept
+
+
+@pytest.mark.usefixtures("measured")
+def test_check_of_named_containers(capsys: pytest.CaptureFixture[str]) -> None:
+    """By the names that explain takes and with wildcards; the exit code is of these alone."""
+    reports = story_window().reports
+    names = [report.container.name for report in reports]
+    assert len(set(names)) == len(names) > 1
+    for report in reports:
+        has_warning = any(f.severity is Severity.WARNING for f in report.findings)
+        code = exit_code("check", "--json", report.container.name)
+        assert code == (EXIT_FINDINGS if has_warning else EXIT_FINE)
+        shown = json.loads(capsys.readouterr().out)["containers"]
+        assert [each["name"] for each in shown] == [report.container.name]
+    exit_code("check", "--json", names[0][:3] + "*", names[-1])
+    shown = {each["name"] for each in json.loads(capsys.readouterr().out)["containers"]}
+    assert shown == {n for n in names if n.startswith(names[0][:3])} | {names[-1]}
+    assert exit_code("check", names[0], names[-1] + "x") == EXIT_FAILED
+    said = sentence(capsys.readouterr().err)
+    assert said == f"gotax: no Go container matches {names[-1] + 'x'!r}; did you mean {names[-1]}?"
+
+
+def test_check_writes_an_html_file_beside_its_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], measured: list[Plan]
+) -> None:
+    """With the frames that a flame graph needs. What cannot be written is refused at once."""
+    file = tmp_path / "report.html"
+    assert exit_code("check", "--html", str(file)) == EXIT_FINDINGS
+    assert "payments-api" in capsys.readouterr().out
+    assert "payments-api" in file.read_text()
+    assert measured[0].detail.native_frames
+    assert exit_code("check", "--html", str(tmp_path / "no" / "such.html")) == EXIT_FAILED
+    assert sentence(capsys.readouterr().err).endswith("its folder has to exist and be writable")
+    assert len(measured) == 1
 
 
 def test_findings_are_exit_code_one(

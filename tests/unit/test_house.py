@@ -21,6 +21,8 @@ KNOWS: dict[str, set[str]] = {
     "": set(),
     "errors": set(),
     "extras": {"errors"},
+    "usage": set(),
+    "page": set(),
     "profile": set(),
     "process": set(),
     "findings": set(),
@@ -37,7 +39,7 @@ KNOWS: dict[str, set[str]] = {
     "golang": {"errors", "profile", "process", "linux"},
     "diagnosis": {"errors", *VALUES, "config", "confidence"},
     "kubernetes": {"errors", "process"},
-    "exporters": {"", "errors", "extras", *VALUES, "wire", "confidence"},
+    "exporters": {"", "errors", "extras", *VALUES, "page", "wire", "confidence"},
     "reader": {"errors", "profile", "process", "lru", "linux", "golang"},
     "processes": {"errors", "profile", "process", "config", "lru", "linux", "golang", "reader"},
     "symbols": {
@@ -66,7 +68,7 @@ KNOWS: dict[str, set[str]] = {
     "cli": {
         *("", "errors", "extras", *VALUES, "config", "names", "diagnosis", "kubernetes"),
         *("exporters", "wire", "linux", "reader", "session", "addr2line", "recording", "selftest"),
-        *("daemon", "httpserver"),
+        *("daemon", "httpserver", "usage"),
     },
     "__main__": {"cli"},
 }
@@ -100,7 +102,8 @@ CONTAINERS_FILES = {
 }
 KERNELS_FILES = {"read_exe_link", "read_allowed_cpus"}
 """Reads in processes/files.py that ask neither a file system nor the memory of the process."""
-# The same for the packages of the collector. Of the agent they may import only gotax.wire.
+# The same for the collector. Of the agent it may import gotax.page, gotax.usage and gotax.wire.
+SHARED_BY_AGENT = (["page"], ["usage"], ["wire"])
 SHARED = {"errors", "refusal", "report"}
 KNOWS_COLLECTOR: dict[str, set[str]] = {
     "": set(),
@@ -296,12 +299,12 @@ def large(package: Path) -> list[str]:
 
 
 def arrows_of_rooms(package: Path) -> list[str]:
-    """Imports of the collector against KNOWS_COLLECTOR, and of the agent beyond gotax.wire."""
+    """Imports of the collector against KNOWS_COLLECTOR, and of the agent beyond what both share."""
     of_agent = [
         f"{path.relative_to(package)}: imports {name}"
         for path in sources(package)
         for name in imports(tree(path))
-        if name.split(".")[0] == "gotax" and name.split(".")[1:2] != ["wire"]
+        if name.split(".")[0] == "gotax" and name.split(".")[1:2] not in SHARED_BY_AGENT
     ]
     return arrows(package, "gotax_collector", KNOWS_COLLECTOR) + of_agent
 

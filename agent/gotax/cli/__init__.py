@@ -19,6 +19,7 @@ from gotax import __version__, extras
 from gotax.cli.command import CommandParser
 from gotax.cli.output import EXIT_FAILED
 from gotax.errors import GotaxError, UserError
+from gotax.usage import Parser
 
 COMMANDS = ("check", "top", "explain", "record", "compare", "addr2line", "selftest", "agent")
 """Each has a module in this package."""
@@ -118,7 +119,7 @@ def _discard_output() -> None:
 
 def build_parser(command: str = "") -> argparse.ArgumentParser:
     """With all commands, or only with ``command``: then no other module is loaded."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="gotax",
         description="Shows how much CPU of a Go container the Go runtime itself uses,"
         " and whether GOMAXPROCS fits the CPU limit.",

@@ -6,9 +6,11 @@ import argparse
 from typing import Any
 
 from gotax.config import Suppression
+from gotax.diagnosis.rules import CODES
 from gotax.diagnosis.suppression import parse_suppression
 from gotax.errors import ParseError, UserError
 from gotax.exporters.credentials import parse_header
+from gotax.usage import did_you_mean
 from gotax.wire.addresses import (
     AddressError,
     Form,
@@ -48,6 +50,18 @@ def suppression(text: str) -> Suppression:
         return parse_suppression(text)
     except ParseError as error:
         raise argparse.ArgumentTypeError(str(error).removeprefix("suppression: ")) from error
+
+
+def codes(text: str) -> list[str]:
+    """Codes of findings, from codes or their beginnings with commas between them."""
+    found = []
+    for word in (part.strip().upper() for part in text.split(",")):
+        meant = [code for code in CODES if word and code.startswith(word)]
+        if not meant:
+            near = did_you_mean(word, CODES)
+            raise argparse.ArgumentTypeError(f"{word!r} is not the code of a finding{near}")
+        found += meant
+    return found
 
 
 def share(text: str) -> float:

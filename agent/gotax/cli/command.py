@@ -7,8 +7,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from gotax.usage import Parser
 
-class CommandParser(argparse.ArgumentParser):
+
+class CommandParser(Parser):
     """``complete`` receives the options, with None for those not given, and fills them in."""
 
     complete: Callable[[argparse.Namespace], argparse.Namespace] | None = None
@@ -66,5 +68,5 @@ def add_command(
     command: CommandParser = commands.add_parser(
         name, help=summary, description=summary[0].upper() + summary[1:] + "."
     )
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, parser=command)
     return command

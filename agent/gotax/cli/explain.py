@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from gotax.cli import once
+from gotax.cli import once, targets
 from gotax.cli.arguments import is_pid
 from gotax.cli.command import add_command
 from gotax.cli.options import add_sampling, add_thresholds, plan_of
@@ -17,17 +16,10 @@ from gotax.config import Detail
 from gotax.errors import UserError
 from gotax.window import ContainerReport
 
-_ID = re.compile(r"[0-9a-f]{64}")  # ID of a container in a container
-
 
 def add(commands: Any) -> None:
     explain = add_command(commands, "explain", run, "show all evidence for one container")
-    explain.add_argument(
-        "target",
-        nargs="?",
-        help="container ID or its beginning, NAMESPACE/POD, Deployment/NAME, unit, cgroup, program,"
-        " module, or PID",
-    )
+    explain.add_argument("target", nargs="?", help=targets.HELP)
     add_sampling(explain, seconds=15.0)
     add_thresholds(explain)
     explain.add_argument("--json", action="store_true", help="print JSON (docs/json.md)")
@@ -49,7 +41,9 @@ def run(options: argparse.Namespace) -> int:
         options.pid.append(int(options.target))
         options.target = None
     window = once.sample_once(plan_of(options, detail), options.duration)
-    found = [r for r in window.reports if options.target is None or _matches(r, options.target)]
+    found = [
+        r for r in window.reports if options.target is None or targets.is_meant(r, options.target)
+    ]
     if not found:
         reasons = [found.reason for found in window.unjudged if found.processes]
         if options.pid and "elf-packed" in reasons:
@@ -81,19 +75,3 @@ def patch_of(reports: Sequence[ContainerReport]) -> str:
             if finding.remedy.patch:
                 return finding.remedy.patch
     raise UserError("no finding has a patch: no change is needed, or a variable cannot make it")
-
-
-def _matches(report: ContainerReport, target: str) -> bool:
-    container = report.container
-    names = {container.name, container.key, container.cgroup, container.unit, container.pod_uid}
-    if container.pod is not None:
-        names |= container.pod.names
-    names |= {container.label, container.nested}
-    ids = [container.container_id or "", *_ID.findall(container.nested)]
-    if target in names or any(each.startswith(target) for each in ids):
-        return True
-    for process in report.processes:
-        build = process.build
-        if target == process.command or (build and target in (build.main.path, build.package)):
-            return True
-    return False

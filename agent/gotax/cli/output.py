@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from gotax.errors import UserError
@@ -52,6 +53,22 @@ def check_code(window: Window) -> int:
 
 def print_json(document: dict[str, Any], indent: int | None = 2) -> None:
     print(json.dumps(document, indent=indent, ensure_ascii=True), flush=True)
+
+
+def require_writable(output: str) -> None:
+    """Checks an output file before sampling, not after; - is standard output."""
+    if output == "-":
+        return
+    folder = Path(output).absolute().parent
+    if Path(output).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UserError(f"cannot write {output}: its folder has to exist and be writable")
+
+
+def write_file(output: str, data: bytes) -> None:
+    try:
+        Path(output).write_bytes(data)
+    except OSError as error:
+        raise UserError(f"cannot write {output}: {error.strerror}") from error
 
 
 def verdict_code(reports: Sequence[ContainerReport]) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,18 @@ from typing import Any
 from gotax.cli import once
 from gotax.cli.command import add_command
 from gotax.cli.options import add_sampling, plan_of
-from gotax.cli.output import EXIT_FINE
+from gotax.cli.output import EXIT_FINE, require_writable, write_file
 from gotax.config import Detail
 from gotax.errors import UserError
+from gotax.window import Window
 
 _ENDINGS = {
     "pprof": (".pb.gz", ".pprof", ".prof"),
     "folded": (".folded", ".txt"),
+    "speedscope": (".speedscope.json",),
     "json": (".json",),
+    "svg": (".svg",),
+    "html": (".html", ".htm"),
 }
 _KNOWN = "; ".join(f"{form} for {' or '.join(endings)}" for form, endings in _ENDINGS.items())
 
@@ -39,27 +42,17 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from gotax.exporters import folded, pprof, record
-
     output: str = options.output
     form = options.format or _format_of(output)
-    _require_writable(output)
+    require_writable(output)
     detail = Detail(functions=100, native_frames=True, kernel_frames=True, lines=True)
     window = once.sample_once(plan_of(options, detail), options.duration)
-    if form == "pprof":
-        data = pprof.profile_bytes(window)
-    elif form == "folded":
-        data = "".join(line + "\n" for line in folded.folded_lines(window)).encode()
-    else:
-        data = json.dumps(record.record_document(window)).encode() + b"\n"
+    data = _encoded(window, form)
     if output == "-":
         sys.stdout.buffer.write(data)
         sys.stdout.flush()
         return EXIT_FINE
-    try:
-        Path(output).write_bytes(data)
-    except OSError as error:
-        raise UserError(f"cannot write {output}: {error.strerror}") from error
+    write_file(output, data)
     lost = sum(window.samples.lost.values())
     print(
         f"{output}: {form}, {window.samples.attributed} samples"
@@ -68,6 +61,34 @@ def run(options: argparse.Namespace) -> int:
         file=sys.stderr,
     )
     return EXIT_FINE
+
+
+def _encoded(window: Window, form: str) -> bytes:
+    """Loads only what this format needs."""
+    if form == "pprof":
+        from gotax.exporters.pprof import profile_bytes
+
+        return profile_bytes(window)
+    if form == "folded":
+        from gotax.exporters.folded import folded_lines
+
+        return "".join(line + "\n" for line in folded_lines(window)).encode()
+    if form == "speedscope":
+        from gotax.exporters.speedscope import speedscope_document
+
+        return json.dumps(speedscope_document(window)).encode() + b"\n"
+    if form == "svg":
+        from gotax.exporters.calls import call_document
+        from gotax.exporters.svg import svg
+
+        return svg(call_document(window)).encode()
+    if form == "html":
+        from gotax.exporters.html import html_page
+
+        return html_page(window).encode()
+    from gotax.exporters.record import record_document
+
+    return json.dumps(record_document(window)).encode() + b"\n"
 
 
 def _format_of(output: str) -> str:
@@ -81,12 +102,3 @@ def _format_of(output: str) -> str:
             f"unknown ending {ending} of {output}: use {_KNOWN}; or choose with --format"
         )
     return "pprof"
-
-
-def _require_writable(output: str) -> None:
-    """Checks the output file before sampling, not after."""
-    if output == "-":
-        return
-    folder = Path(output).absolute().parent
-    if Path(output).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UserError(f"cannot write {output}: its folder has to exist and be writable")

@@ -16,6 +16,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Protocol
 
+from gotax.usage import Parser
 from gotax.wire.addresses import AddressError, Form, parse_url
 
 from gotax_collector.cli import tables
@@ -161,7 +162,7 @@ def _token(options: argparse.Namespace) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="gotax fleet",
         description="Show how much CPU the containers of a fleet spend on the Go runtime.",
         epilog=_EPILOG,
@@ -235,14 +236,14 @@ def _parser() -> argparse.ArgumentParser:
 def _question(
     commands: Any, name: str, ask: Callable[[argparse.Namespace, Source], int], summary: str
 ) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(
+    command: Parser = commands.add_parser(
         name,
         help=summary,
         description=summary[0].upper() + summary[1:] + ".",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.set_defaults(ask=ask)
+    command.set_defaults(ask=ask, parser=command)
     command.add_argument("--json", action="store_true", help="print JSON (docs/fleet.md)")
     where = command.add_mutually_exclusive_group()
     where.add_argument(

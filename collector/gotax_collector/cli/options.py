@@ -6,6 +6,7 @@ import argparse
 import re
 import socket
 
+from gotax.usage import Parser
 from gotax.wire.addresses import AddressError, parse_listen
 
 from gotax_collector.ingest.limits import Limits
@@ -29,7 +30,7 @@ A token file has one token per line, and optionally when it expires and which ag
 
 def parser() -> argparse.ArgumentParser:
     usual = Limits()
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="gotax collector",
         description="Receive reports from many agents and store them.",
         epilog=_EPILOG,

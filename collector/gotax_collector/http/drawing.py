@@ -1,13 +1,14 @@
 """Pages as HTML. Jinja escapes whatever comes from the store; only our own files are not.
 
-Charts and flame graphs are SVG made on the server: they work without scripts, and no library has
-to be shipped (docs/decisions/0011).
+Charts are SVG made on the server. A flame graph is drawn by the script of gotax.page, with a table
+of functions made here for browsers without scripts (docs/decisions/0011 and 0019).
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ from importlib.resources import files
 from typing import Any
 
 import jinja2
+from gotax.page import SCRIPTS, STYLES, asset
+from gotax.page.calltree import CallTree
 from markupsafe import Markup
 
 from gotax_collector.http.api import Api
@@ -30,12 +33,12 @@ from gotax_collector.query.answers import (
     WorkloadAnswer,
     document,
 )
-from gotax_collector.query.flamegraph import Box, boxes, depth, tree, tree_of_two
+from gotax_collector.query.flamegraph import NANOSECOND, tree
 from gotax_collector.query.latest import TOO_FEW_SAMPLES
 from gotax_collector.query.selection import Selection, exactly
 from gotax_collector.query.wording import FIELD_NAMES, covered_of, variant_text, why_not
 
-ROW_PX = 19
+ALL_STYLES = (*STYLES, "site.css")
 CHART_WIDTH, CHART_HEIGHT = 1000, 180
 ENDED = {
     "mended": "no container that runs has it any more",
@@ -50,9 +53,8 @@ class Flame:
     """What the template of a flame graph is given."""
 
     title: str
-    boxes: tuple[Box, ...]
-    height: int
-    is_difference: bool
+    data: Markup
+    is_empty: bool
     note: str
     cpu_s: float
 
@@ -100,6 +102,9 @@ def render(template: str, values: Mapping[str, Any]) -> str:
 
 
 def static(name: str) -> bytes:
+    """A file of this package, or one that agents' files and these pages share."""
+    if name in (*STYLES, *SCRIPTS):
+        return asset(name).encode()
     return files("gotax_collector.http").joinpath("static", name).read_bytes()
 
 
@@ -109,12 +114,11 @@ def flame_of(api: Api, parameters: Parameters) -> Flame:
         return _flame_of_two(api, sides)
     selection = api.selection(parameters)
     profile = api.questions.profile(selection)
-    drawn = boxes(tree(profile))
+    title = str(selection) or "the whole fleet"
     return Flame(
-        title=str(selection) or "the whole fleet",
-        boxes=drawn,
-        height=depth(drawn) * ROW_PX,
-        is_difference=False,
+        title=title,
+        data=_data(tree(profile), title),
+        is_empty=not profile.cpu_ns,
         note=_note(profile),
         cpu_s=profile.cpu_ns / 1e9,
     )
@@ -122,18 +126,23 @@ def flame_of(api: Api, parameters: Parameters) -> Flame:
 
 def _flame_of_two(api: Api, sides: tuple[Selection, Selection]) -> Flame:
     first, second = (api.questions.profile(side) for side in sides)
-    drawn = boxes(tree_of_two(first, second))
+    title = f"{sides[0] or 'all'} → {sides[1] or 'all'}"
     return Flame(
-        title=f"{sides[0] or 'all'} → {sides[1] or 'all'}",
-        boxes=drawn,
-        height=depth(drawn) * ROW_PX,
-        is_difference=True,
+        title=title,
+        data=_data(tree(first, second), title),
+        is_empty=not (first.cpu_ns or second.cpu_ns),
         note=(
             f"before: {_span(first.span)}; after: {_span(second.span)};"
             " as wide as after; red takes a larger share there, blue a smaller one"
         ),
         cpu_s=second.cpu_ns / 1e9,
     )
+
+
+def _data(calls: CallTree, title: str) -> Markup:
+    """JSON in ASCII that cannot end the element that it stands in."""
+    document = calls.document(title=title, seconds_per_unit=NANOSECOND)
+    return Markup(json.dumps(document, separators=(",", ":")).replace("<", "\\u003c"))
 
 
 def _note(profile: Profile) -> str:
@@ -160,18 +169,22 @@ def flamegraph_page(api: Api, parameters: Parameters) -> str:
         {
             "flame": flame_of(api, parameters),
             # Our own files, and within <style> and <script> nothing is unescaped.
-            "style": Markup(static("site.css").decode()),
-            "script": Markup(static("flame.js").decode()),
+            "style": Markup(_joined(ALL_STYLES)),
+            "script": Markup(_joined(SCRIPTS)),
         },
     )
+
+
+def _joined(names: Sequence[str]) -> str:
+    return "".join(static(name).decode() for name in names)
 
 
 @cache
 def standalone_policy() -> str:
     """Content-Security-Policy of such a page: only what we put into it."""
     script, style = (
-        base64.b64encode(hashlib.sha256(b"\n" + static(name)).digest()).decode()
-        for name in ("flame.js", "site.css")
+        base64.b64encode(hashlib.sha256(f"\n{_joined(names)}".encode()).digest()).decode()
+        for names in (SCRIPTS, ALL_STYLES)
     )
     return f"default-src 'none'; script-src 'sha256-{script}'; style-src 'sha256-{style}'"
 

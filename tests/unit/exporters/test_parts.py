@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from gotax.cli.explain import _matches
+from gotax.cli.targets import is_meant
 from gotax.exporters import report as document
 from gotax.exporters.backends.containerprofile import container_profiles
 from gotax.exporters.backends.series import labels_of
@@ -116,7 +116,7 @@ def test_json_and_text_name_the_part(window: Window) -> None:
 def test_explain_finds_a_part_by_its_name(window: Window, target: str, parts: list[int]) -> None:
     """By the id of the container in the container, or by its path; the outer id finds the whole
     container. Each part is found by its own name and key."""
-    assert [i for i, r in enumerate(window.reports) if _matches(r, target)] == parts
+    assert [i for i, r in enumerate(window.reports) if is_meant(r, target)] == parts
     for report in window.reports[1:]:
         for name in (report.container.name, report.container.key):
-            assert [r for r in window.reports if _matches(r, name)] == [report]
+            assert [r for r in window.reports if is_meant(r, name)] == [report]

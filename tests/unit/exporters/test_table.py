@@ -11,7 +11,7 @@ from gotax.exporters.terminal.explain import render_explain
 from gotax.exporters.terminal.table import Sort, apportioned
 from gotax.exporters.terminal.top import render_top, sorted_reports
 from gotax.exporters.text import bounded, columns, elided, printable
-from gotax.findings import Verdict
+from gotax.findings import Severity, Verdict
 from gotax.process import CpuResources
 from gotax.window import Window
 from hypothesis import given
@@ -162,6 +162,64 @@ def test_names_keep_their_ends() -> None:
     load = replace(load, process=replace(load.process, container=container))
     row = render_check(build_window(load), Style(80)).splitlines()[3]
     assert re.search(r"payments-\S*…\S*-x2x5b", row)
+
+
+@unhurried
+@given(windows())
+def test_check_shows_the_worst_container_first(window: Window) -> None:
+    """Warnings before other findings before none, then by the saving; the last line counts them.
+
+    The order of the window's reports does not matter.
+    """
+    text = render_check(window, Style(200))
+    assert text == render_check(replace(window, reports=window.reports[::-1]), Style(200)) or len(
+        {(r.container.name, r.samples) for r in window.reports}
+    ) < len(window.reports)
+    findings = [finding for report in window.reports for finding in report.findings]
+    affected = sum(bool(report.findings) for report in window.reports)
+    last = text.splitlines()[-1]
+    if findings:
+        s = "" if len(findings) == 1 else "s"
+        assert last.startswith(f"{len(findings)} finding{s} in {affected} of ")
+    elif window.reports:
+        assert last.startswith("No finding in ")
+
+
+def test_the_worst_container_is_that_of_the_greatest_saving_among_warnings() -> None:
+    window = story_window()
+    ranks = [
+        (
+            any(f.severity is Severity.WARNING for f in report.findings),
+            bool(report.findings),
+            max((f.saving.mid for f in report.findings if f.saving), default=0.0),
+            report.samples,
+            report.container.name,
+        )
+        for report in window.reports
+    ]
+    rows = render_check(replace(window, reports=window.reports[::-1]), Style(200)).splitlines()[3:]
+    worst_first = [rank[-1] for rank in sorted(ranks, reverse=True)]
+    assert len(worst_first) > 2
+    assert all(name in row for name, row in zip(worst_first, rows, strict=False))
+
+
+def test_the_last_line_adds_the_largest_saving_of_each_container() -> None:
+    """Two findings of one container save the same CPU, so only the larger one counts."""
+    window = build_window(oversized_load())
+    (report,) = window.reports
+    (finding, *_) = report.findings
+    saving = finding.saving
+    assert saving is not None
+    less = replace(finding, saving=replace(saving, mid=saving.mid / 2), severity=Severity.INFO)
+    both = replace(window, reports=(replace(report, findings=(less, finding), suppressed=()),))
+    last = render_check(both, Style(200)).splitlines()[-1]
+    assert last == f"2 findings in 1 of 1 container, {saving.mid:.2f} cores to save."
+    assert render_check(build_window(fitting_load()), Style(200)).splitlines()[-1] == (
+        "No finding in 1 container."
+    )
+    codes = replace(report, findings=(), suppressed=("GT001", "GT009"))
+    hidden = render_check(replace(window, reports=(codes,)), Style(200)).splitlines()[-1]
+    assert hidden == "No finding in 1 container (GT001, GT009 suppressed)."
 
 
 def test_losses_are_shown_by_reason() -> None:

@@ -2,26 +2,81 @@
 
 from __future__ import annotations
 
-from gotax.exporters.style import DIM, Style, painted
+from collections.abc import Iterable, Sequence
+
+from gotax.exporters.style import (
+    DIM,
+    GREEN,
+    VERDICTS,
+    YELLOW,
+    Style,
+    cores,
+    painted,
+    plural,
+)
 from gotax.exporters.terminal.finding import finding_lines
 from gotax.exporters.terminal.summary import title_line, totals
 from gotax.exporters.terminal.table import table_lines
-from gotax.window import Window
+from gotax.findings import Severity, Verdict
+from gotax.window import ContainerReport, Window
 
 
 def render_check(window: Window, style: Style) -> str:
-    """A table, a paragraph for each finding, the totals."""
+    """A table with the worst container first, a paragraph for each finding, the totals, and the
+    result in one line."""
     lines = [title_line("gotax check", window, style), ""]
-    if window.reports:
-        lines += table_lines(window, window.reports, style)
+    reports = worst_first(window.reports)
+    if reports:
+        lines += table_lines(window, reports, style)
     else:
         lines.append(f"No Go program used CPU in these {window.duration_s:.1f} s.")
     cut = False
-    for report in window.reports:
+    for report in reports:
         for finding in report.findings:
             lines += ["", *finding_lines(finding, report, style)]
             cut = cut or bool(finding.remedy.patch)
     if cut:
         lines += ["", painted("gotax explain NAME shows the patch.", DIM, style)]
     lines += ["", *totals(window, style)]
+    if reports:
+        lines += ["", result(reports, style)]
     return "\n".join(lines)
+
+
+def result(reports: Sequence[ContainerReport], style: Style) -> str:
+    """How many findings there are, in how many containers, and what they would save together."""
+    affected = [report for report in reports if report.findings]
+    codes = sorted({code for report in reports for code in report.suppressed})
+    hidden = f" ({', '.join(codes)} suppressed)" if codes else ""
+    if not affected:
+        return painted(f"No finding in {plural(len(reports), 'container')}{hidden}.", GREEN, style)
+    found = sum(len(report.findings) for report in affected)
+    text = f"{plural(found, 'finding')} in {len(affected)} of {plural(len(reports), 'container')}"
+    saved = sum(_saving_cores(report) for report in affected)
+    if saved > 0:
+        text += f", {cores(saved)} cores to save"
+    is_warning = any(_severity(report) is Severity.WARNING for report in affected)
+    return painted(
+        f"{text}{hidden}.", VERDICTS[Verdict.OVERSIZED].paint if is_warning else YELLOW, style
+    )
+
+
+def worst_first(reports: Iterable[ContainerReport]) -> list[ContainerReport]:
+    return sorted(reports, key=_badness, reverse=True)
+
+
+def _badness(report: ContainerReport) -> tuple[int, float, int]:
+    """The greater the worse: a warning, then what it would save, then the CPU time."""
+    severity = _severity(report)
+    rank = 0 if severity is None else 1 + list(Severity).index(severity)
+    return rank, _saving_cores(report), report.samples
+
+
+def _severity(report: ContainerReport) -> Severity | None:
+    found = {finding.severity for finding in report.findings}
+    return next((each for each in reversed(Severity) if each in found), None)
+
+
+def _saving_cores(report: ContainerReport) -> float:
+    """Of the finding that saves most: remedies of one container overlap."""
+    return max((f.saving.mid for f in report.findings if f.saving is not None), default=0.0)
