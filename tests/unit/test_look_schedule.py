@@ -44,6 +44,23 @@ def test_new_processes_are_bounded() -> None:
     assert len(young) == YOUNG_MAX
 
 
+def test_many_young_processes_are_looked_at_once_a_second() -> None:
+    """A host that starts them all the time: the looks come together, as each may bring a drain."""
+    young = LookSchedule()
+    for number in range(YOUNG_MAX):
+        young.add([number], number / 50)
+    looks: list[float] = []
+    seen: set[int] = set()
+    while (now := young.next_look_s) < math.inf:
+        looks.append(now)
+        seen |= young.take_due(now).keys()
+    assert len(seen) == YOUNG_MAX
+    assert len(looks) < 16 + looks[-1] + 2
+    young.rest()
+    young.add([9], looks[-1])
+    assert young.next_look_s <= looks[-1] + 1.0
+
+
 def test_many_new_processes_are_drained_once_a_second() -> None:
     """The first few are drained quickly; then there is a pause of a second, until the next regular
     drain."""

@@ -28,7 +28,7 @@ first instruction to the exec of its program."""
 DRAIN_FROM_S = 1.0  # from that age the kernel's counts are fetched with the look
 YOUNG_MAX = 256
 _PAUSE_S, _LONG_PAUSE_S = 0.2, 1.0
-_QUICK = 16  # announcements in a row without a long pause
+_QUICK = 16  # announcements, and looks, in a row without a long pause
 _LOOKS_MAX = 64
 """New processes read between two drains. The others wait for the drain; one that has ended by then
 is identified by its cgroup."""
@@ -46,6 +46,8 @@ class LookSchedule:
     def __init__(self) -> None:
         self._young: dict[int, tuple[float, int]] = {}  # when admitted, looks since
         self._announcements = 0
+        self._looks = 0
+        self._look_at_s = 0.0  # not before
         self.listen_at_s = 0.0
         """Announcements wait until then: a host that starts thousands of processes must not
         keep the agent awake."""
@@ -60,7 +62,7 @@ class LookSchedule:
 
     def rest(self) -> None:
         """After the regular drain, pauses are short again."""
-        self._announcements = 0
+        self._announcements = self._looks = 0
 
     def add(self, pids: Iterable[int], now_s: float) -> None:
         for pid in pids:
@@ -75,11 +77,13 @@ class LookSchedule:
     def next_look_s(self) -> float:
         """When the next process must be read again; infinity for never."""
         times = (since_s + LOOK_AT_S[looks] for since_s, looks in self._young.values())
-        return min(times, default=math.inf)
+        return max(min(times, default=math.inf), self._look_at_s)
 
     def take_due(self, now_s: float) -> dict[int, bool]:
         """The processes to read now, and whether each also needs a drain."""
-        due = {}
+        due: dict[int, bool] = {}
+        if now_s < self._look_at_s:
+            return due
         for pid, (since_s, looks) in list(self._young.items()):
             age_s = now_s - since_s
             if age_s < LOOK_AT_S[looks]:
@@ -90,6 +94,9 @@ class LookSchedule:
                 self._young[pid] = (since_s, left[0])
             else:
                 del self._young[pid]
+        self._looks += bool(due)
+        if self._looks > _QUICK:  # each may bring a drain
+            self._look_at_s = now_s + _LONG_PAUSE_S
         return due
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable
 
@@ -181,12 +182,17 @@ class Resolver:
         every = self.go_processes()
         now = turns.due(every, sampled)
         limits: ReadBounds = {}
+        read: set[int] = set()
+        until_s = time.thread_time() + turns.WORK_S
         with self.cgroups.each_ancestor_once():
             for tracked in now:
+                if time.thread_time() > until_s:
+                    self.errors["processes-put-off"] += len(now) - len(read)
+                    break
+                read.add(tracked.serial)
                 self.refresh_go(tracked, limits)
-        if len(now) == len(every):
+        if len(read) == len(every):
             return frozenset()
-        read = {tracked.serial for tracked in now}
         waiting = [tracked for tracked in every if tracked.serial not in read]
         pids = [tracked.process.pid for tracked in waiting]
         self._table.retire_all_but(procfs.list_pids(self.proc_root), among=pids)

@@ -15,20 +15,25 @@ IDLE_LEAST = 64
 """So many idle processes are read in each window; where there are no more, all of them."""
 IDLE_WITHIN = 8
 """Windows in which each idle process is read, however many there are."""
+WORK_S = 1.0
+"""CPU time for that in one window. Processes for which there is no time come first in the next,
+and are counted as ``processes-put-off``."""
 _YOUNG = 3
 """The first times, a process is read in each window: its limits may come a moment after it."""
 
 
 def due(processes: Sequence[TrackedProcess], sampled: Collection[int]) -> list[TrackedProcess]:
-    """Those to read now, in their order. ``sampled``: serials of those with samples."""
+    """Those to read now, the longest unread first. ``sampled``: serials of those with samples."""
     idle = [
         tracked
         for tracked in processes
         if tracked.serial not in sampled and tracked.life.looks >= _YOUNG
     ]
     most = max(IDLE_LEAST, -(-len(idle) // IDLE_WITHIN))
-    if len(idle) <= most:
-        return list(processes)
-    idle.sort(key=lambda tracked: tracked.life.looked)
+    idle.sort(key=_looked)
     waiting = {tracked.serial for tracked in idle[most:]}
-    return [tracked for tracked in processes if tracked.serial not in waiting]
+    return sorted((each for each in processes if each.serial not in waiting), key=_looked)
+
+
+def _looked(tracked: TrackedProcess) -> int:
+    return tracked.life.looked
