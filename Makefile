@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 # One after the other also under make -j: what is timed needs the host for itself.
 .NOTPARALLEL:
-.PHONY: help run demo test test-correctness test-timing e2e corpus backends lint format bench calibrate fuzz soak mutants attacks proto proto-check golden lock audit sbom clean
+.PHONY: help run demo test test-correctness test-timing e2e guests corpus backends lint format bench bench-growth calibrate fuzz soak mutants attacks proto proto-check golden lock audit sbom clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ e2e: $(VENV)/.ready-e2e ## a real Kubernetes cluster of one node, and gotax in i
 	@$(VENV)/bin/python -m tests.e2e
 	@$(VENV)/bin/python -m pytest tests/e2e $(PYTEST)
 
+guests: $(VENV)/.ready-guests ## other kernels, 4 to 64 CPUs and arm64 in QEMU, NAMES='trixie-amd64-4', SMOKE=1 (hours)
+	@$(VENV)/bin/python -m tests.guests $(if $(SMOKE),--smoke) $(NAMES) --pytest='$(PYTEST)'
+
 corpus: $(VENV)/.ready-corpus ## binaries of 26 Go releases and known programs: symbols against Go's own (long)
 	@$(VENV)/bin/python -m tests.corpus --check
 
@@ -49,9 +52,12 @@ backends: $(VENV)/.ready-test ## receivers of OTLP, Pyroscope and Parca, and the
 format: $(VENV)/.ready-test ## rewrite the code in the house's format
 	@$(VENV)/bin/ruff check --fix --quiet . && $(VENV)/bin/ruff format --quiet .
 
-bench: $(VENV)/.ready-test ## cost of the agent beside other profilers
+bench: $(VENV)/.ready-test ## cost of the agent as deployed, beside other profilers (25 minutes)
 	@$(VENV)/bin/python -m bench
 	@$(VENV)/bin/python -m bench.symbols
+
+bench-growth: $(VENV)/.ready-test ## how that cost grows with CPUs, processes, starts, binaries, cgroups (50 minutes)
+	@$(VENV)/bin/python -m bench.growth
 
 calibrate: $(VENV)/.ready-test ## the runs behind the predicted saving, those that are missing, and the fit (long)
 	@$(VENV)/bin/python -m calibration run && $(VENV)/bin/python -m calibration fit

@@ -36,7 +36,8 @@ from gotax.sampling.sampler import Sampler
 from gotax.session import Plan, Scope, Session
 from gotax.symbols.symbolizer import Symbolizer
 
-from bench.fleet import CGROUP, CORES, PROCESSES, BenchError, Fleet, build_load, interruptible
+from bench.cgroups import BenchError
+from bench.fleet import CGROUP, CORES, PROCESSES, Fleet, build_load, interruptible
 
 STAGES: tuple[tuple[str, type | ModuleType, str], ...] = (
     ("drain", Sampler, "drain"),

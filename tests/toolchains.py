@@ -90,6 +90,8 @@ def go_binary(program: str, version: str, *variants: str) -> Path:
     unknown = set(variants) - set(VARIANTS)
     if unknown:
         raise ToolchainError(f"no such variants: {unknown}")
+    if platform.machine() == "aarch64" and "386" not in variants:
+        variants = tuple({*variants, "arm64"})  # the same file as if another machine had built it
     source = PROGRAMS / program
     digest = hashlib.sha256(repr((program, version, sorted(variants))).encode())
     for path in sorted(p for p in source.rglob("*") if p.is_file()):
@@ -140,6 +142,8 @@ def _build(source: Path, version: str, variants: frozenset[str], target: Path) -
         "GOARCH": next(iter(variants & {"arm64", "386"}), _MACHINES[platform.machine()]),
         "PATH": f"{root / 'bin'}:{os.environ['PATH']}",
     }
+    if environment["GOARCH"] == "arm64" and platform.machine() != "aarch64":
+        environment["CC"] = "aarch64-linux-gnu-gcc"
     command = [str(root / "bin" / "go"), "build", "-o", str(target)]
     ldflags = ["-s -w"] if "stripped" in variants else []
     if "internal" in variants:

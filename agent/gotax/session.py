@@ -30,8 +30,9 @@ from gotax.window import Window
 
 _SCAN_INTERVAL_S = 60.0
 _CGROUP_DIRECTORIES_MAX = 4096
-_WAIT_SHARE, _LEAST_WAIT_S = 0.2, 0.4
-"""A round waits for readers for this share of the time between two drains, or so long."""
+_WAIT_SHARE, _LEAST_WAIT_S, _WAITS_PER_S = 0.2, 0.4, 0.3
+"""A round waits for readers for this share of the time between two drains, or so long; all rounds
+together for the last one."""
 
 
 class Stop(Protocol):
@@ -150,6 +151,7 @@ class Session:
         self._readers.is_stopping = stop.is_set
         while not stop.is_set() and self._pipeline.read_pending():
             pass
+        self._readers.waits_per_s = _WAITS_PER_S
         started = due = time.monotonic()
         started_unix_ns = time.time_ns()
         while not stop.is_set():

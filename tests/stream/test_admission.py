@@ -197,13 +197,17 @@ def test_a_report_that_takes_too_long_ends_its_connection(limited: Callable[...,
 
 def test_a_slow_store_is_not_the_agents_fault(limited: Callable[..., None]) -> None:
     """What is complete and waits has no deadline, however large it is."""
-    limited(unread_s=0.2)
-    store = MemoryStore(slow_s=0.6)
+    limited(unread_s=3.0)
+    store = MemoryStore()
+    store.open.clear()
     with collecting(store, Setup(limits=Limits(waiting_bytes=1))) as running:
         agent = streaming(running)
         for _ in range(3):
             agent.publish(story_window())
             eventually(lambda: not agent._windows)
+        eventually(lambda: agent.statistics().in_flight > 0)
+        time.sleep(3.5)  # longer than an incomplete report may take
+        store.open.set()
         eventually(lambda: agent.statistics().acknowledged == 3)
         assert agent.statistics().connections == 1
         assert closed(running, "slow") == 0

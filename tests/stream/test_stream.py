@@ -75,11 +75,13 @@ def test_windows_wait_for_a_collector_and_come_in_order(tmp_path: Path) -> None:
 def test_a_collector_that_ends_gracefully_loses_and_doubles_nothing() -> None:
     """What it read it stores and acknowledges before it goes; the rest goes to the next one."""
     store = MemoryStore(slow_s=0.05)
+    store.open.clear()
     with collecting(store) as first:
         port = first.port
         agent = exporter(port)
         publish(agent, *[story_window()] * 3)
         eventually(lambda: agent.statistics().in_flight > 0)
+        store.open.set()
     with collecting(store, Setup(port=port)):
         agent.publish(story_window())
         eventually(lambda: agent.statistics().acknowledged == 4)
@@ -107,17 +109,19 @@ def test_a_store_that_fails_acknowledges_nothing() -> None:
 
 def test_a_slow_store_makes_agents_wait_and_not_the_collector_grow() -> None:
     """What waits is bounded; the agents' spools take the rest."""
-    store = MemoryStore(slow_s=0.3)
+    store = MemoryStore()
+    store.open.clear()
     limits = Limits(waiting_bytes=40_000, reports_in_flight=2)
     with collecting(store, Setup(limits=limits)) as running:
         agents = [exporter(running.port, name=f"agent-{n}") for n in range(5)]
-        most = 0.0
         for _ in range(10):
             for each in agents:
                 publish(each, story_window())
-            most = max(most, running.metric("waiting_bytes"))
+        eventually(lambda: running.metric("waiting_bytes") > 0)
+        eventually(lambda: all(each.statistics().in_flight > 0 for each in agents))
         assert all(each.statistics().in_flight <= 2 for each in agents)
-        assert 0 < most < 4 * 40_000
+        assert running.metric("waiting_bytes") < 4 * 40_000
+        store.open.set()
         eventually(lambda: sum(a.statistics().acknowledged for a in agents) == 50)
         for each in agents:
             each.close()
@@ -199,14 +203,15 @@ def test_an_agent_reconnects_now_and_then(monkeypatch: pytest.MonkeyPatch) -> No
     store = MemoryStore()
     with collecting(store) as running:
         agent = exporter(running.port)
-        for _ in range(12):
+        published = 0
+        while published < 12 or agent.statistics().connections < 2:
             publish(agent, story_window())
-            time.sleep(0.1)
-        eventually(lambda: agent.statistics().acknowledged == 12)
+            published += 1
+            time.sleep(0.05)
+        eventually(lambda: agent.statistics().acknowledged == published)
         statistics = agent.statistics()
-        assert statistics.connections >= 2
         assert not statistics.failures
-        assert statistics.sent == 12
+        assert statistics.sent == published
         agent.close()
 
 
@@ -258,8 +263,9 @@ def test_a_collector_that_says_nothing_is_left(
         assert time.monotonic() - began < within_s
 
 
-def test_closing_delivers_what_there_is() -> None:
-    """The last window, published a moment before."""
+def test_closing_delivers_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last window, published a moment before, if the host is quick enough."""
+    monkeypatch.setattr(module, "_CLOSE_S", PATIENCE_S)
     store = MemoryStore()
     with collecting(store) as running:
         agent = exporter(running.port)

@@ -75,13 +75,13 @@ KNOWS: dict[str, set[str]] = {
 # The same within a package: a module may import those before it.
 WITHIN: dict[str, tuple[str, ...]] = {
     "processes": (
-        *("__init__", "counts", "files", "binaries", "containers", "membership"),
+        *("__init__", "counts", "files", "longlists", "binaries", "containers", "membership"),
         *("address_space", "layout", "program", "go_runtime", "tracked_process", "table"),
         *("turns", "inspection", "first_look", "resolver"),
     ),
     "reader": (
         *("__init__", "message", "confinement", "opened", "binary", "facts", "work", "worker"),
-        *("asking", "server", "pool"),
+        *("asking", "server", "connection", "groups", "pool"),
     ),
     "symbols": (
         *("__init__", "classified", "known_stacks", "ranges", "walks", "sequences", "batch"),

@@ -44,11 +44,13 @@ import numpy.typing as npt
 from gotax.profile import Int64Array, UInt64Array
 
 _LOWEST: Final = 0x1000  # nothing is mapped in the first page
-_HIGHEST: Final = 1 << 47  # user addresses of amd64 and of arm64 with 48 bits or fewer end there
+_HIGHEST: Final = 1 << 48
+"""User addresses of arm64 end here, and PIE programs, libraries and the vDSO are above 2^47 there
+(arch/arm64/include/asm/elf.h: ELF_ET_DYN_BASE is 2/3 of it). Those of amd64 end at 2^47."""
 
 
 def plausible(pcs: UInt64Array) -> npt.NDArray[np.bool_]:
-    """Which addresses can be user code at all: not 0, not in the first page, below 2^47."""
+    """Which addresses can be user code at all: not 0, not in the first page, below 2^48."""
     return (pcs >= np.uint64(_LOWEST)) & (pcs < np.uint64(_HIGHEST))
 
 

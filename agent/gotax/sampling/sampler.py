@@ -10,7 +10,6 @@ import struct
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import IntEnum
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -20,6 +19,7 @@ import numpy.typing as npt
 from gotax.errors import ReadError, UserError
 from gotax.profile import Int64Array, UInt64Array
 from gotax.sampling import btf, kernel, preflight
+from gotax.sampling.cpus import by_number, online_cpus, possible_cpus
 from gotax.sampling.loader import LoadError, Program, Watch, load_program
 from gotax.sampling.timers import Timers
 
@@ -125,25 +125,6 @@ class NewProcess:
     tgid: int
 
 
-def possible_cpus(sys_root: str = "/sys") -> int:
-    """Slots of a per-CPU map value: the kernel's *possible* CPUs, not the online ones."""
-    text = Path(sys_root, "devices/system/cpu/possible").read_text()
-    return max(_cpu_list(text)) + 1
-
-
-def online_cpus(sys_root: str = "/sys") -> set[int]:
-    return _cpu_list(Path(sys_root, "devices/system/cpu/online").read_text())
-
-
-def _cpu_list(text: str) -> set[int]:
-    """``0-3,7`` as a set (Documentation/admin-guide/cputopology.rst)."""
-    cpus: set[int] = set()
-    for part in text.strip().split(","):
-        first, _, last = part.partition("-")
-        cpus.update(range(int(first), int(last or first) + 1))
-    return cpus
-
-
 class Sampler:
     """A context manager. Between ``__enter__`` and ``__exit__`` every CPU is sampled.
 
@@ -191,14 +172,15 @@ class Sampler:
 
     def __enter__(self) -> Self:
         preflight.require()
-        _raise_descriptor_limit(self._possible + 64)
+        _raise_descriptor_limit(len(self._possible) + 64)
         self._program = self._load()
         try:
             # One page of data, as bpf/profile.c asks for.
             self._ring = kernel.Ring(self._program.maps["new_processes"], mmap.PAGESIZE)
             if self._target.tgids is not None:
                 self.follow(self._target.tgids)
-            self._timers.follow(online_cpus(), self._program.fd, np.zeros(self._possible, np.int64))
+            none_yet = by_number(self._possible, np.zeros(len(self._possible), np.int64))
+            self._timers.follow(online_cpus(), self._program.fd, none_yet)
         except BaseException:
             self.close()
             raise
@@ -347,14 +329,15 @@ class Sampler:
         """The delta of each, and all interrupts so far by CPU."""
         by_cpu = [
             np.frombuffer(
-                kernel.map_read(fd, struct.pack("=I", counter), 8 * self._possible), np.int64
+                kernel.map_read(fd, struct.pack("=I", counter), 8 * len(self._possible)), np.int64
             )
             for counter in Counter
         ]
         totals = np.array([values.sum() for values in by_cpu])
         delta = totals - self._totals
         self._totals = totals
-        return {counter: int(delta[counter]) for counter in Counter}, by_cpu[Counter.INTERRUPTS]
+        interrupts = by_number(self._possible, by_cpu[Counter.INTERRUPTS])
+        return {counter: int(delta[counter]) for counter in Counter}, interrupts
 
 
 def _translation(namespace: int) -> dict[str, str]:

@@ -28,7 +28,7 @@ from gotax_collector.query.answers import (
 )
 from gotax_collector.query.changes import changes_of
 from gotax_collector.query.contrasts import contrast
-from gotax_collector.query.coverage import HOUR_S, coverage
+from gotax_collector.query.coverage import DAY_S, HOUR_S, coverage
 from gotax_collector.query.database import Database
 from gotax_collector.query.functions import differences_of, functions_of
 from gotax_collector.query.groups import groups_of
@@ -113,8 +113,11 @@ class Questions:
 
     # --- the list ---------------------------------------------------------------------------
 
-    def top(self, selection: Selection, limit: int = 30, sort: str = "runtime") -> Top:
-        """``sort`` is runtime (cores of the scheduler and the GC), cpu, saving or share."""
+    def top(
+        self, selection: Selection, limit: int = 30, sort: str = "runtime", skipped: int = 0
+    ) -> Top:
+        """``sort`` is runtime (cores of the scheduler and the GC), cpu, saving, share or
+        throttled. The first ``skipped`` workloads are left out."""
         source = source_of(selection, SUMS)
         span = span_of(self._rows, selection, source)
         orders = {
@@ -122,6 +125,7 @@ class Questions:
             "cpu": "cpu",
             "saving": "saving_mid_",
             "share": "(scheduler + gc) / greatest(cpu, 1)",
+            "throttled": "throttled / greatest(periods_, 1)",
         }
         condition = where_of(selection, source)
         holding = open_findings(self._rows, selection, span.until)
@@ -132,9 +136,11 @@ class Questions:
             f" {source.findings} AS codes"
             f" FROM {source.table} WHERE {condition.text}"
             " GROUP BY namespace, kind, workload"
-            f" ORDER BY {orders[sort]} DESC, namespace, workload LIMIT {{limit:UInt32}}",
-            {**condition.parameters, "limit": limit},
+            f" ORDER BY {orders[sort]} DESC, namespace, workload, kind"
+            " LIMIT {limit:UInt32} OFFSET {skipped:UInt32}",
+            {**condition.parameters, "limit": limit, "skipped": skipped},
         )
+        earlier = self._earlier_shares(selection, source)
         total = self._rows(
             f"SELECT {_CONSUMPTION}, {_savings(source)},"
             " uniqExact(namespace, kind, workload) AS workloads"
@@ -143,10 +149,32 @@ class Questions:
         )[0]
         return Top(
             span,
-            tuple(_top_row(row, span, holding) for row in rows),
+            tuple(_top_row(row, span, holding, earlier) for row in rows),
             int(total["workloads"]),
             _consumption(total, span),
         )
+
+    def _earlier_shares(
+        self, selection: Selection, source: Source
+    ) -> dict[tuple[str, str, str], float]:
+        """The share of scheduler and GC by workload, a day earlier."""
+        back = max(DAY_S, selection.until - selection.since)
+        since = selection.since - back
+        if since < 0:
+            return {}
+        before = Selection(selection.conditions, since, selection.until - back)
+        condition = where_of(before, source)
+        rows = self._rows(
+            f"SELECT namespace, kind, workload, {_CONSUMPTION}"
+            f" FROM {source.table} WHERE {condition.text} GROUP BY namespace, kind, workload",
+            condition.parameters,
+        )
+        return {
+            (row["namespace"], row["kind"], row["workload"]): (row["scheduler"] + row["gc"])
+            / row["cpu"]
+            for row in rows
+            if row["cpu"]
+        }
 
     def workload(self, selection: Selection) -> WorkloadAnswer | None:
         """Details of the first workload of the selection; None if there is none."""
@@ -352,6 +380,7 @@ def _top_row(
     row: Mapping[str, Any],
     span: Span,
     holding: Mapping[tuple[str, str, str], tuple[OpenFinding, ...]] | None,
+    earlier: Mapping[tuple[str, str, str], float],
 ) -> TopRow:
     key = row["namespace"], row["kind"], row["workload"]
     return TopRow(
@@ -366,4 +395,5 @@ def _top_row(
         go=tuple(sorted(row["versions"])),
         findings=tuple(sorted(row["codes"])),
         open_findings=None if holding is None else holding.get(key, ()),
+        earlier_runtime_share=earlier.get(key),
     )

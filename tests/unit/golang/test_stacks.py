@@ -32,7 +32,7 @@ def test_the_caller_of_a_frameless_leaf_is_missing() -> None:
     assert lost(stack(MEMMOVE), SPAWN)
 
 
-@pytest.mark.parametrize("word", [SPAWN, 0, 1, (1 << 64) - 1, 1 << 47])
+@pytest.mark.parametrize("word", [SPAWN, 0, 1, (1 << 64) - 1, 1 << 48])
 def test_only_a_possible_caller_is_missing(word: int) -> None:
     """Not one that is included already, and not a word that is no address of code."""
     assert not lost(stack(MEMMOVE, SPAWN, GOEXIT), word)
@@ -84,6 +84,13 @@ def test_zero_does_not_wrap_around() -> None:
 
 def test_addresses_outside_of_code() -> None:
     """Zero, the first page, non-canonical and kernel addresses."""
-    walked = stack(0x401000, 0, 0x10, 0x402000, 1 << 47, 0xFFFF_FFFF_8100_0000, (1 << 64) - 1)
+    walked = stack(0x401000, 0, 0x10, 0x402000, 1 << 48, 0xFFFF_FFFF_8100_0000, (1 << 64) - 1)
     assert walked[plausible(walked)].tolist() == [0x401000, 0x402000]
-    assert plausible(stack(0xFFF, 0x1000, (1 << 47) - 1)).tolist() == [False, True, True]
+    assert plausible(stack(0xFFF, 0x1000, (1 << 48) - 1)).tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize("address", [0xAAAA_AAAB_1234, 0xFFFF_9A00_1234, (1 << 47) + 1])
+def test_programs_and_libraries_of_arm64_are_above_two_to_the_47(address: int) -> None:
+    """A PIE program, a library and the lowest of these were no code, and such frames were lost."""
+    assert plausible(stack(address)).all()
+    assert lost_caller(stack(address + 64, 0x401000), address)

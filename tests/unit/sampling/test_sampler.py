@@ -10,6 +10,7 @@ import pytest
 from gotax.errors import UserError
 from gotax.profile import UInt64Array
 from gotax.sampling import preflight, sampler
+from gotax.sampling.cpus import by_number, online_cpus, possible_cpus
 from gotax.sampling.loader import MAP_NAMES
 from gotax.sampling.sampler import (
     MAX_FRAMES,
@@ -85,13 +86,19 @@ def test_an_empty_list_has_an_empty_answer() -> None:
 def test_cpu_lists_are_read_as_the_kernel_writes_them(
     tmp_path: Path, text: str, cpus: set[int]
 ) -> None:
-    """Ranges include both ends; slots per value are the highest possible number plus one."""
+    """Ranges include both ends, and numbers may be missing."""
     folder = tmp_path / "devices/system/cpu"
     folder.mkdir(parents=True)
     (folder / "online").write_text(text)
     (folder / "possible").write_text(text)
-    assert sampler.online_cpus(str(tmp_path)) == cpus
-    assert sampler.possible_cpus(str(tmp_path)) == max(cpus) + 1
+    assert online_cpus(str(tmp_path)) == cpus
+    assert possible_cpus(str(tmp_path)) == sorted(cpus)
+
+
+def test_a_gap_in_the_possible_cpus_shifts_no_counter() -> None:
+    """The kernel writes one value per possible CPU without gaps (bpf_percpu_array_copy)."""
+    values = np.array([10, 11, 18, 19], np.int64)
+    assert by_number([0, 1, 8, 9], values).tolist() == [10, 11, *([0] * 6), 18, 19]
 
 
 def test_names_and_layouts_are_those_of_the_bpf_program() -> None:

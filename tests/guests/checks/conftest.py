@@ -1,0 +1,3 @@
+from tests.kernel.conftest import group, load
+
+__all__ = ("group", "load")
