@@ -93,4 +93,4 @@ def test_addresses_outside_of_code() -> None:
 def test_programs_and_libraries_of_arm64_are_above_two_to_the_47(address: int) -> None:
     """A PIE program, a library and the lowest of these were no code, and such frames were lost."""
     assert plausible(stack(address)).all()
-    assert lost_caller(stack(address + 64, 0x401000), address)
+    assert lost(stack(address + 64, 0x401000), address)
