@@ -44,8 +44,9 @@ def test_new_processes_are_bounded() -> None:
     assert len(young) == YOUNG_MAX
 
 
-def test_many_young_processes_are_looked_at_once_a_second() -> None:
-    """A host that starts them all the time: the looks come together, as each may bring a drain."""
+def test_looks_at_many_young_processes_come_together() -> None:
+    """On a host that starts them all the time: four times a second, as each may bring a drain. Of
+    one that starts again and again each age has its look."""
     young = LookSchedule()
     for number in range(YOUNG_MAX):
         young.add([number], number / 50)
@@ -55,10 +56,13 @@ def test_many_young_processes_are_looked_at_once_a_second() -> None:
         looks.append(now)
         seen |= young.take_due(now).keys()
     assert len(seen) == YOUNG_MAX
-    assert len(looks) < 16 + looks[-1] + 2
-    young.rest()
-    young.add([9], looks[-1])
-    assert young.next_look_s <= looks[-1] + 1.0
+    assert len(looks) <= 16 + 4 * (looks[-1] - looks[0])
+    alone = LookSchedule()
+    for run in range(40):
+        alone.add([run], 1000.0 + run)
+        assert alone.next_look_s == 1000.0 + run + LOOK_AT_S[0]
+        assert alone.take_due(alone.next_look_s) == {run: False}
+        alone.drop([run])
 
 
 def test_many_new_processes_are_drained_once_a_second() -> None:

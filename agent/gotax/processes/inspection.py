@@ -113,7 +113,7 @@ class Inspector:
                     return
                 tracked = changed
             self._refresh_go(tracked, stat, limits)
-            self._table.confirm(tracked, stat)
+            self._table.confirm(tracked)
         except ProcessGoneError:
             self._table.retire(tracked)
         except ReadError as error:  # what was known of it stays

@@ -124,8 +124,8 @@ class ProcessTable:
         if stat.start_ticks >= self._window_began:
             tracked.cpu.count_from(0)
 
-    def confirm(self, tracked: TrackedProcess, stat: Stat) -> None:
-        """It lives."""
+    def confirm(self, tracked: TrackedProcess, stat: Stat | None = None) -> None:
+        """It lives. ``stat``: what a drain has seen of it."""
         tracked.life.seen = self._round
         tracked.life.stat = stat
 
