@@ -157,6 +157,7 @@ def run(name: str, options: argparse.Namespace) -> list[Row]:
             say(f"{name}: {size} {case.unit}")
             with load as beside:
                 rows.append(measure(size, beside, options, folder))
+            print(f"{HEAD}\n{text_of(rows[-1])}", file=sys.stderr, flush=True)
     return rows
 
 
@@ -404,20 +405,24 @@ _NAMES = {
 # The table.
 
 
-def table(case: Case, rows: Sequence[Row]) -> str:
-    head = (
-        f"{'n':>7}{'CPU s/min':>11}{'first 30 s':>12}{'in all':>9}{'PSS MB':>9}{'peak MB':>9}"
-        f"{'work ms':>9}{'late ms':>9}{'judged':>8}  lost samples"
+HEAD = (
+    f"{'n':>7}{'CPU s/min':>11}{'first 30 s':>12}{'in all':>9}{'PSS MB':>9}{'peak MB':>9}"
+    f"{'work ms':>9}{'late ms':>9}{'judged':>8}  lost samples"
+)
+
+
+def text_of(row: Row) -> str:
+    lost = ", ".join(f"{name} {count}" for name, count in sorted(row.lost.items()))
+    judged = "-" if row.judged_after is None else str(row.judged_after)
+    return (
+        f"{row.size:7}{row.cpu_s_per_minute:11.3f}{row.start_cpu_s:12.2f}{row.cpu_s:9.2f}"
+        f"{row.pss_mb:9.1f}{row.peak_mb:9.1f}{row.work_ms:9.0f}{row.late_ms:9.0f}"
+        f"{judged:>8}  {lost or 'none'}"
     )
-    lines = [f"n {case.unit}", head]
-    for row in rows:
-        lost = ", ".join(f"{name} {count}" for name, count in sorted(row.lost.items()))
-        judged = "-" if row.judged_after is None else str(row.judged_after)
-        lines.append(
-            f"{row.size:7}{row.cpu_s_per_minute:11.3f}{row.start_cpu_s:12.2f}{row.cpu_s:9.2f}"
-            f"{row.pss_mb:9.1f}{row.peak_mb:9.1f}{row.work_ms:9.0f}{row.late_ms:9.0f}"
-            f"{judged:>8}  {lost or 'none'}"
-        )
+
+
+def table(case: Case, rows: Sequence[Row]) -> str:
+    lines = [f"n {case.unit}", HEAD, *map(text_of, rows)]
     return "\n".join([*lines, "", *growth_lines(rows), *bars(case, rows)])
 
 

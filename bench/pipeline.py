@@ -33,7 +33,8 @@ from gotax.linux.procfs import read_pss_bytes
 from gotax.pipeline import Pipeline
 from gotax.processes.resolver import Resolver
 from gotax.sampling.sampler import Sampler
-from gotax.session import Plan, Scope, Session
+from gotax.scope import Scope
+from gotax.session import Plan, Session
 from gotax.symbols.symbolizer import Symbolizer
 
 from bench.cgroups import BenchError

@@ -131,7 +131,7 @@ def test_a_program_that_touches_its_own_file(
     """It stays a Go program, with its verdict and its CPU time."""
     own = tmp_path / "own"
     shutil.copy(go_binary("changing", GO), own)
-    attack(own, "-rate", "20000", env={"GOMAXPROCS": "64"})
+    attack(own, "-rate", "20000", env={"GOMAXPROCS": "64"}).wait_for_work(0.1)  # it is executed
     with changing(own, change):
         wait_until(lambda: agent.verdict_of(hostile) in TOO_HIGH, "the verdict of the changed")
         before = agent.cpu_s(hostile)

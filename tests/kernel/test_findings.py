@@ -19,7 +19,8 @@ from gotax.config import Thresholds
 from gotax.diagnosis import rules
 from gotax.diagnosis.context import Context
 from gotax.findings import Cause, Confidence, Finding, Severity
-from gotax.session import Plan, Scope, Session
+from gotax.scope import Scope
+from gotax.session import Plan, Session
 from gotax.window import ContainerReport
 
 from tests.kernel.load import Group, Load, wait_until

@@ -14,8 +14,9 @@ import grpc
 import pytest
 from gotax.exporters.credentials import Credentials
 from gotax.exporters.endpoint import Endpoint
-from gotax.exporters.stream import exporter as exporter_module
-from gotax.exporters.stream.exporter import AgentIdentity, StreamExporter
+from gotax.exporters.stream import sender as sender_module
+from gotax.exporters.stream.exporter import StreamExporter
+from gotax.exporters.stream.sender import AgentIdentity
 from gotax.exporters.stream.spool import Bounds, Spool
 from gotax.wire.v1 import ingest_pb2
 from gotax_collector.ingest import receiver, server
@@ -36,9 +37,9 @@ MIB = 1 << 20
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorter waits for tests."""
-    monkeypatch.setattr(exporter_module, "_RETRY_FIRST_S", 0.05)
-    monkeypatch.setattr(exporter_module, "_RETRY_MAX_S", 0.2)
-    monkeypatch.setattr(exporter_module, "_IDLE_S", 0.1)
+    monkeypatch.setattr(sender_module, "_RETRY_FIRST_S", 0.05)
+    monkeypatch.setattr(sender_module, "_RETRY_MAX_S", 0.2)
+    monkeypatch.setattr(sender_module, "_IDLE_S", 0.1)
     monkeypatch.setattr(receiver, "_CHECK_S", 0.05)
 
 

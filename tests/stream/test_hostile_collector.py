@@ -13,9 +13,10 @@ from typing import Any
 import grpc
 import pytest
 from gotax.exporters.endpoint import Endpoint
-from gotax.exporters.stream import exporter as module
+from gotax.exporters.stream import sender as module
 from gotax.exporters.stream.connection import _ended
-from gotax.exporters.stream.exporter import AgentIdentity, StreamExporter
+from gotax.exporters.stream.exporter import StreamExporter
+from gotax.exporters.stream.sender import AgentIdentity
 from gotax.exporters.stream.spool import Bounds, Spool
 from gotax.wire.v1 import ingest_pb2
 

@@ -14,8 +14,10 @@ import pytest
 from gotax.exporters.credentials import Credentials
 from gotax.exporters.endpoint import Endpoint
 from gotax.exporters.stream import encoding
-from gotax.exporters.stream import exporter as module
-from gotax.exporters.stream.exporter import AgentIdentity, StreamExporter
+from gotax.exporters.stream import exporter as exporter_module
+from gotax.exporters.stream import sender as module
+from gotax.exporters.stream.exporter import StreamExporter
+from gotax.exporters.stream.sender import AgentIdentity
 from gotax.exporters.stream.spool import Bounds, Spool
 from gotax.window import Window
 from gotax.wire.v1 import report_pb2
@@ -184,7 +186,7 @@ def test_a_refused_report_is_dropped_and_those_after_it_arrive(
 
 def test_publishing_never_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that hangs costs a queue of four; what has no place in it is counted."""
-    monkeypatch.setattr(module._Sender, "keep", lambda *_: time.sleep(0.6))
+    monkeypatch.setattr(module.Sender, "keep", lambda *_: time.sleep(0.6))
     agent = exporter(1)
     window = story_window()
     began, spent = time.monotonic(), time.thread_time()
@@ -193,7 +195,7 @@ def test_publishing_never_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     assert time.thread_time() - spent < 0.5
     assert time.monotonic() - began < 60  # waiting would take ten minutes
     assert agent.statistics().dropped["queue-full"] > 900
-    assert len(agent._windows) <= module.WINDOWS_MAX
+    assert len(agent._windows) <= exporter_module.WINDOWS_MAX
     agent.close()
 
 
@@ -265,7 +267,7 @@ def test_a_collector_that_says_nothing_is_left(
 
 def test_closing_delivers_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """The last window, published a moment before, if the host is quick enough."""
-    monkeypatch.setattr(module, "_CLOSE_S", PATIENCE_S)
+    monkeypatch.setattr(exporter_module, "_CLOSE_S", PATIENCE_S)
     store = MemoryStore()
     with collecting(store) as running:
         agent = exporter(running.port)

@@ -10,7 +10,7 @@ from gotax.sampling.sampler import STACK_COUNT, Stacks
 
 from bench.growth import CASES, Row
 from bench.growth import bars as growth_bars
-from bench.overhead import BARS, bars
+from bench.overhead import BARS, bars, table
 from bench.pipeline import STAGES
 from bench.simulated import Recording, drains
 from bench.spans import FULL, Line, Memory, Reading, Span, cost, fit, memory, parse_spans, times
@@ -194,3 +194,46 @@ def test_growth_is_judged_at_the_largest_size_and_in_every_window() -> None:
     assert [line[:6] for line in growth_bars(CASES["processes"], [small])] == ["MISSED"]
     unjudged = Row(50, 1.0, 0.5, 9.0, 50.0, 99.0, 100.0, 0.0, None)
     assert growth_bars(CASES["binaries"], [unjudged])[0].startswith("MISSED")
+
+
+def test_the_table_has_a_line_for_each_profiler() -> None:
+    """Spans of the agent first, in order; what a profiler did not run for is a dash."""
+    agent = {"0-30 s": 0.5, "30-90 s": 0.25, "150-210 s": 0.125}
+    rows = [
+        _profiler("scraped", agent, 9.5),
+        _profiler("perf record -g", {"0-30 s": 0.17, "30-60 s": 0.002}, None),
+    ]
+    text = table(
+        {
+            "machine": {"cpus": 2, "kernel": "6.18", "machine": "x86_64"},
+            "load": {"processes": 20, "cpu_s_per_minute": 75.0},
+            "hz": 19,
+            "spans": list(agent),
+            "forms": ["scraped"],
+            "profilers": rows,
+            "turns_us_per_sample": {
+                "gotax agent": [9.0, 9.4, 9.2],
+                "bcc, two get_stackid": [10.0, 10.0, 10.0],
+            },
+            "missing": [{"name": "bpftrace profile", "reason": "not installed"}],
+        }
+    )
+    lines = text.splitlines()
+    assert lines[3].split()[:4] == ["0-30", "30-90", "150-210", "30-60"]
+    scraped = next(line for line in lines if line.startswith("gotax agent, scraped"))
+    assert scraped.split()[3:8] == ["0.500", "0.250", "0.125", "-", "40.0"]
+    peer = next(line for line in lines if line.startswith("perf record"))
+    assert peer.split()[3:7] == ["0.170", "-", "-", "0.002"]
+    assert "bpftrace profile            skipped: not installed" in lines
+    assert "holds   kernel time per run / bcc's walk: 0.92, bar 0.95" in lines
+
+
+def _profiler(name: str, cpu_s: dict[str, float], kernel_us: float | None) -> dict[str, object]:
+    figures = {"pss_mb": 40.0, "peak_mb": 90.0, "back_s": 1.0}
+    return {
+        "name": name,
+        "cpu_s": cpu_s,
+        **figures,
+        "kernel_us_per_run": kernel_us,
+        "runs_per_s": None,
+    }

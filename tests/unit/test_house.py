@@ -55,9 +55,10 @@ KNOWS: dict[str, set[str]] = {
         *("profile", "window", "config", "names", "sampling", "diagnosis"),
         *("processes", "symbols", "attribution", "accumulator", "health"),
     },
+    "scope": {"errors", "config", "linux", "sampling"},
     "session": {
         *("errors", *VALUES, "config", "names", "sampling", "linux"),
-        *("reader", "processes", "pipeline"),
+        *("reader", "processes", "pipeline", "scope"),
     },
     "forked": set(),
     "addr2line": {"errors", "profile", "linux", "forked", "golang", "reader"},
@@ -67,7 +68,8 @@ KNOWS: dict[str, set[str]] = {
     "daemon": {"errors", *VALUES, "config", "exporters", "session", "linux", "httpserver"},
     "cli": {
         *("", "errors", "extras", *VALUES, "config", "names", "diagnosis", "kubernetes"),
-        *("exporters", "wire", "linux", "reader", "session", "addr2line", "recording", "selftest"),
+        *("exporters", "wire", "linux", "reader", "scope", "session", "addr2line", "recording"),
+        "selftest",
         *("daemon", "httpserver", "usage"),
     },
     "__main__": {"cli"},

@@ -297,6 +297,24 @@ def test_a_container_cannot_hold_the_second_reader_with_more_and_more_files(
     assert answered(pool, "quick") == b"quick"
 
 
+def test_a_slow_question_of_a_suspect_is_stopped_for_another(
+    opened: Open, fifo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It held the names of its neighbours up for 20 seconds each time."""
+    pool = opened()
+    answered(pool, "warm")
+    impatient(monkeypatch)
+    pool._groups.blame("suspect", 2)
+    pool._slow.put("large", True)
+    assert refused(pool, "suspect", f"wait:{fifo}") == PENDING
+    assert refused(pool, "large") == PENDING
+    assert not pool.restarts  # not within two seconds
+    monkeypatch.setattr(pool_module, "DISPLACED_S", 0.0)
+    assert refused(pool, "large") == PENDING
+    assert pool.restarts == {"displaced": 1}
+    assert answered(pool, "large") == b"large"
+
+
 def test_slow_questions_of_suspects_let_the_others_go_first(
     opened: Open, fifo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

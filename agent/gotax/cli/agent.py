@@ -217,7 +217,8 @@ def _stream_options(options: argparse.Namespace) -> list[str]:
 def _stream(options: argparse.Namespace) -> Exporter:
     """Imports gRPC only here, because it takes about 20 MB of memory."""
     with needed_by("--collector"):
-        from gotax.exporters.stream.exporter import AgentIdentity, StreamExporter
+        from gotax.exporters.stream.exporter import StreamExporter
+        from gotax.exporters.stream.sender import AgentIdentity
         from gotax.exporters.stream.spool import Bounds, Spool
 
     endpoint = _collector(options)

@@ -189,7 +189,19 @@ class Pool:
         if not self._slow.get(subject.key) or not is_busy:
             return True
         self._others_waited = self._round
+        self._stop_suspects()  # for the next round
         return False
+
+    def _stop_suspects(self) -> None:
+        """They have had their time, and a slow question of another group waits."""
+        for reader in [reader for reader in self._readers if reader.job is not None]:
+            job = reader.job
+            assert job is not None
+            if (
+                self._groups.is_suspect(job.subject.group)
+                and time.monotonic() - job.since_s >= DISPLACED_S
+            ):
+                self._replace(reader, "displaced")
 
     def _displace(self, busy: list[Connection]) -> bool:
         """Stop the younger of two slow questions, if it has had its time: one reader is for what is
