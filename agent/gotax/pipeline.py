@@ -17,7 +17,6 @@ from gotax.diagnosis.change import ChangeWatch, Settings
 from gotax.diagnosis.reports import Measured, Reports
 from gotax.health import health_of
 from gotax.names import NO_NAMES, Names
-from gotax.processes.containers import ReadBounds
 from gotax.processes.resolver import Resolver
 from gotax.processes.tracked_process import TrackedProcess
 from gotax.profile import Profile
@@ -116,12 +115,10 @@ class Pipeline:
         accumulated, self._accumulator = self._accumulator, Accumulator()
         processes = self._processes
         processes.begin_round()
-        bounds: ReadBounds = {}
-        for tracked in processes.go_processes():
-            processes.refresh_go(tracked, bounds)
+        unread = processes.refresh_due({tracked.serial for tracked in accumulated.tracked})
         self._name([*accumulated.tracked, *processes.go_processes()])
         profile = accumulated.profile()
-        measured = self._measure(accumulated, profile, span.period_ns)
+        measured = self._measure(accumulated, profile, span.period_ns, unread)
         reports = self._reports.of_window(measured, profile, span.duration_s, accumulated.cpus)
         unjudged, judged = accumulated.unjudged(processes.unjudged()), processes.judged()
         processes.end_window()
@@ -155,15 +152,22 @@ class Pipeline:
                 tracked.process = replace(tracked.process, container=container.named(pod.path, pod))
 
     def _measure(
-        self, accumulated: Accumulator, profile: Profile, period_ns: int
+        self, accumulated: Accumulator, profile: Profile, period_ns: int, unread: Collection[int]
     ) -> Iterator[Measured]:
-        """Every container with a Go process, also if it was idle or has ended."""
+        """Every container with a Go process, also if it was idle or has ended.
+
+        ``unread``: serials of processes that were not read. The counters of a container of such
+        processes only are read with the first of them that is.
+        """
         for members in accumulated.containers(self._processes.go_processes()):
             cpu_ns = 0
             for member in members.ranked:
                 taken = self._processes.take_cpu_ns(member.tracked, period_ns)
                 cpu_ns += member.samples * period_ns if taken is None else taken
             main = members.ranked[0].tracked
+            counters = None
+            if all(member.tracked.serial in unread for member in members.ranked):
+                counters = self._reports.counters.get(main.process.container.key)
             yield Measured(
                 processes=tuple(member.process for member in members.ranked),
                 process_samples=tuple(member.samples for member in members.ranked),
@@ -171,5 +175,5 @@ class Pipeline:
                 drain_samples=accumulated.drain_samples(members.indices),
                 cpu_ns=cpu_ns,
                 limit=main.limit,
-                counters=self._processes.usage(main),
+                counters=self._processes.usage(main) if counters is None else counters,
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from gotax.comparison import Change
 from gotax.findings import Finding, Saving, Verdict
@@ -15,6 +16,11 @@ from gotax.process import Container, CpuLimit, CpuUsage, Process
 from gotax.profile import RUNTIME_GROUPS, Category, FunctionShare, Group, Int64Array, Profile
 
 OUTSIDE_NAMESPACE = "outside-namespace"
+
+
+@cache
+def _categories_of(groups: tuple[Group, ...]) -> tuple[Category, ...]:
+    return tuple(category for category in Category if category.group in groups)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +71,16 @@ class ContainerReport:
         return self.processes[0]
 
     def share(self, *categories: Category) -> float:
-        total = self.samples
-        return sum(int(self.category_samples[c]) for c in categories) / total if total else 0.0
+        samples: list[int] = self.category_samples.tolist()
+        total = sum(samples)
+        return sum(samples[category] for category in categories) / total if total else 0.0
 
     def group_share(self, *groups: Group) -> float:
-        return self.share(*(c for c in Category if c.group in groups))
+        return self.share(*_categories_of(groups))
 
     @property
     def runtime_share(self) -> float:
-        return self.group_share(*RUNTIME_GROUPS)
+        return self.share(*_categories_of(tuple(RUNTIME_GROUPS)))
 
 
 @dataclass(frozen=True, slots=True)

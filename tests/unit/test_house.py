@@ -35,7 +35,7 @@ KNOWS: dict[str, set[str]] = {
     "names": {"process"},
     "runs": {"profile"},
     "sampling": {"errors", "profile", "process", "config"},
-    "linux": {"errors", "profile", "process", "config"},
+    "linux": {"errors", "profile", "process", "config", "lru"},
     "golang": {"errors", "profile", "process", "linux"},
     "diagnosis": {"errors", *VALUES, "config", "confidence"},
     "kubernetes": {"errors", "process"},
@@ -47,7 +47,9 @@ KNOWS: dict[str, set[str]] = {
         *("reader", "processes"),
     },
     "attribution": {"profile", "sampling", "processes", "symbols"},
-    "accumulator": {"process", "profile", "window", "sampling", "processes", "symbols"},
+    "accumulator": {
+        *("process", "profile", "window", "sampling", "processes", "symbols", "attribution"),
+    },
     "health": {"names", "window", "processes", "symbols"},
     "pipeline": {
         *("profile", "window", "config", "names", "sampling", "diagnosis"),
@@ -77,13 +79,16 @@ WITHIN: dict[str, tuple[str, ...]] = {
     "processes": (
         *("__init__", "counts", "files", "longlists", "binaries", "containers", "membership"),
         *("address_space", "layout", "program", "go_runtime", "tracked_process", "table"),
-        *("inspection", "first_look", "resolver"),
+        *("turns", "inspection", "first_look", "resolver"),
     ),
     "reader": (
         *("__init__", "message", "confinement", "opened", "binary", "facts", "binarywork"),
         *("mapped", "work", "worker", "asking", "server", "connection", "groups", "pool"),
     ),
-    "symbols": ("__init__", "classified", "ranges", "walks", "kernel", "symbolizer"),
+    "symbols": (
+        *("__init__", "classified", "known_stacks", "ranges", "walks", "sequences", "batch"),
+        *("kernel", "symbolizer"),
+    ),
 }
 # Reads of files that containers own, in linux and golang: only processes/files.py may call them.
 CONTAINERS_FILES = {
@@ -132,7 +137,7 @@ MODULE_LINES_MAX = 400
 CLASS_LINES_MAX, CLASS_METHODS_MAX = 300, 25
 ONLY: dict[str, str | tuple[str, ...]] = {  # the only module that may import a library
     "bcc": "sampling/compiler.py",
-    "prometheus_client": (),
+    "prometheus_client": "exporters/textformat.py",
     "google": "wire/",
     "grpc": (
         "exporters/grpcchannel.py",

@@ -6,6 +6,8 @@ import math
 
 from gotax.processes.first_look import DRAIN_FROM_S, LOOK_AT_S, YOUNG_MAX, LookSchedule
 
+ROUNDED = 1e-6  # the sum of a time and an age may be less than that age later
+
 
 def test_each_age_gives_one_look() -> None:
     """One look at each age; from one second on with a drain, and then no more."""
@@ -42,6 +44,27 @@ def test_new_processes_are_bounded() -> None:
     young = LookSchedule()
     young.add(range(10 * YOUNG_MAX), 0.0)
     assert len(young) == YOUNG_MAX
+
+
+def test_looks_at_many_young_processes_come_together() -> None:
+    """On a host that starts them all the time: four times a second, as each may bring a drain. Of
+    one that starts again and again each age has its look."""
+    young = LookSchedule()
+    for number in range(YOUNG_MAX):
+        young.add([number], number / 50)
+    looks: list[float] = []
+    seen: set[int] = set()
+    while (now := young.next_look_s) < math.inf:
+        looks.append(now + ROUNDED)
+        seen |= young.take_due(looks[-1]).keys()
+    assert len(seen) == YOUNG_MAX
+    assert len(looks) <= 16 + 4 * (looks[-1] - looks[0])
+    alone = LookSchedule()
+    for run in range(40):
+        alone.add([run], 1000.0 + run)
+        assert alone.next_look_s == 1000.0 + run + LOOK_AT_S[0]
+        assert alone.take_due(alone.next_look_s + ROUNDED) == {run: False}
+        alone.drop([run])
 
 
 def test_many_new_processes_are_drained_once_a_second() -> None:

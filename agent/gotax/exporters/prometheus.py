@@ -19,13 +19,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 
 from gotax.exporters.metrics import containers, host, own
 from gotax.exporters.metrics.containers import CONTAINER_LABELS, SERIES_OF_CONTAINER, labels_of
 from gotax.exporters.metrics.family import Family, Instrumented, Labels, Metric
 from gotax.exporters.metrics.totals import ContainerTotals, HostTotals
-from gotax.exporters.textformat import ExposedFamily, Sample, TextFormat
+from gotax.exporters.textformat import TextFormat
 from gotax.process import Container
 from gotax.window import ContainerReport, Window
 
@@ -65,7 +64,7 @@ class PrometheusExporter:
         self._listed: dict[Labels, ContainerTotals] = {}
         self._totals = HostTotals()
         self._window: Window | None = None
-        self._format = TextFormat()
+        self._format = TextFormat(exposition.dropped)
         self._text: bytes | None = None
         self._lock = threading.Lock()
 
@@ -97,7 +96,7 @@ class PrometheusExporter:
         """The text format, of type ``CONTENT_TYPE``."""
         with self._lock:
             if self._text is None:
-                self._text = self._format.render(map(self._converted, self._families()))
+                self._text = self._format.render(self._families())
             return self._text
 
     def _families(self) -> Iterator[Family]:
@@ -106,22 +105,6 @@ class PrometheusExporter:
             yield from host.families(self._totals, self._window)
         yield from _united(self._others)
         yield from own.families(self._window.health.reader_cpu_s if self._window else 0.0)
-
-    def _converted(self, family: Family) -> ExposedFamily:
-        metric = family.metric
-        names = [name for name in metric.labels if name not in self._exposition.dropped]
-        series = (
-            (f"{metric.name}_count", f"{metric.name}_sum")
-            if metric.kind == "summary"
-            else repeat(metric.series)
-        )
-        samples = [
-            Sample(name, dict(zip(names, labels, strict=True)), value)
-            for name, (labels, value) in zip(series, family.samples, strict=False)
-            if value is not None
-        ]
-        name = metric.name.removesuffix("_total") if metric.kind == "counter" else metric.name
-        return ExposedFamily(name, metric.help, metric.kind, samples)
 
     def _forget_unseen(self) -> None:
         oldest = self._totals.profiled_s - self._exposition.grace_s

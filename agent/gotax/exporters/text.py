@@ -24,6 +24,8 @@ def utf8(text: str) -> str:
 
 def bounded(text: str, length: int) -> str:
     """At most ``length`` characters of valid UTF-8; the middle of a longer text becomes "..."."""
+    if len(text) <= length and text.isascii():
+        return text
     if len(text) > length:
         head = (length - 3) // 2
         text = text[:head] + "..." + text[len(text) - (length - 3 - head) :]

@@ -54,17 +54,30 @@ def plausible(pcs: UInt64Array) -> npt.NDArray[np.bool_]:
     return (pcs >= np.uint64(_LOWEST)) & (pcs < np.uint64(_HIGHEST))
 
 
-def lost_caller(pcs: UInt64Array, word_at_sp: int) -> bool:
-    """Whether that word can be the direct caller of one stack's leaf, and is not in the stack.
+def lost_callers(
+    pcs: UInt64Array, lengths: Int64Array, words: UInt64Array
+) -> npt.NDArray[np.bool_]:
+    """Whether that word can be the direct caller of each stack's leaf, and is not in the stack.
 
-    ``word_at_sp`` is the word at the stack pointer (amd64) or the link register (arm64), 0 if it
-    could not be read. It is the caller if the leaf has no frame and the word points into Go text,
-    which only the binary knows. A word that is the next frame already is none: that costs one level
-    of a function that calls itself, and never invents one.
+    ``pcs`` holds stacks in a row, of these ``lengths``. ``words`` are the words at their stack
+    pointers (amd64) or their link registers (arm64), 0 if it could not be read. A word is the
+    caller if the leaf has no frame and the word points into Go text, which only the binary knows. A
+    word that is the next frame already is none: that costs one level of a function that calls
+    itself, and never invents one.
     """
-    if not len(pcs) or not _LOWEST <= word_at_sp < _HIGHEST:
-        return False
-    return len(pcs) < 2 or int(pcs[1]) != word_at_sp
+    found = (lengths > 0) & (words >= np.uint64(_LOWEST)) & (words < np.uint64(_HIGHEST))
+    seconds = np.cumsum(lengths) - lengths + 1
+    has_second = lengths > 1
+    found[has_second] &= pcs[seconds[has_second]] != words[has_second]
+    return found
+
+
+def are_among(pcs: UInt64Array, few: UInt64Array) -> npt.NDArray[np.bool_]:
+    """Which of the addresses are one of a few: a process has a runtime or two."""
+    found = np.zeros(len(pcs), bool)
+    for each in few:
+        found |= pcs == each
+    return found
 
 
 def return_addresses_to_calls(
@@ -83,7 +96,7 @@ def return_addresses_to_calls(
     """
     calls: UInt64Array = pcs - (pcs != 0).astype(np.uint64)
     if sigreturns is not None and len(sigreturns):
-        from_signal = np.isin(pcs, sigreturns)
+        from_signal = are_among(pcs, sigreturns)
         calls[from_signal] = pcs[from_signal]
     where = slice(0, 1) if leaves is None else leaves
     calls[where] = pcs[where]

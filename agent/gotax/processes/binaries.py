@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from gotax.errors import ParseError, ReadError, Refusal
 from gotax.golang.bias import load_bias
 from gotax.golang.classmap import ClassMap
@@ -107,6 +110,13 @@ class Binary:
     def in_go_text(self, address: int) -> bool:
         table = self.table
         return table is not None and table.text_start <= address < table.text_end
+
+    def are_in_go_text(self, addresses: UInt64Array) -> npt.NDArray[np.bool_]:
+        table = self.table
+        if table is None:
+            return np.zeros(len(addresses), bool)
+        low, high = np.uint64(table.text_start), np.uint64(table.text_end)
+        return (addresses >= low) & (addresses < high)
 
     def may_be_go(self, address: int) -> bool:
         """Of an address without a Go name: whether that is because the tables cannot be read."""

@@ -11,6 +11,7 @@ container's), and the stacks of a Go program must be symbolized while its file c
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable
 
 from gotax.errors import ProcessGoneError, ReadError
@@ -29,6 +30,7 @@ DRAIN_FROM_S = 1.0  # from that age the kernel's counts are fetched with the loo
 YOUNG_MAX = 256
 _PAUSE_S, _LONG_PAUSE_S = 0.2, 1.0
 _QUICK = 16  # announcements in a row without a long pause
+_LOOKS_WITHIN_S = 4.0
 _LOOKS_MAX = 64
 """New processes read between two drains. The others wait for the drain; one that has ended by then
 is identified by its cgroup."""
@@ -46,6 +48,7 @@ class LookSchedule:
     def __init__(self) -> None:
         self._young: dict[int, tuple[float, int]] = {}  # when admitted, looks since
         self._announcements = 0
+        self._looks: deque[float] = deque(maxlen=_QUICK)  # the times of the last ones
         self.listen_at_s = 0.0
         """Announcements wait until then: a host that starts thousands of processes must not
         keep the agent awake."""
@@ -75,11 +78,18 @@ class LookSchedule:
     def next_look_s(self) -> float:
         """When the next process must be read again; infinity for never."""
         times = (since_s + LOOK_AT_S[looks] for since_s, looks in self._young.values())
-        return min(times, default=math.inf)
+        return max(min(times, default=math.inf), self._look_from_s)
+
+    @property
+    def _look_from_s(self) -> float:
+        """Sixteen looks in four seconds, and no more: each may bring a drain."""
+        return self._looks[0] + _LOOKS_WITHIN_S if len(self._looks) == _QUICK else -math.inf
 
     def take_due(self, now_s: float) -> dict[int, bool]:
         """The processes to read now, and whether each also needs a drain."""
-        due = {}
+        due: dict[int, bool] = {}
+        if now_s < self._look_from_s:
+            return due
         for pid, (since_s, looks) in list(self._young.items()):
             age_s = now_s - since_s
             if age_s < LOOK_AT_S[looks]:
@@ -90,6 +100,8 @@ class LookSchedule:
                 self._young[pid] = (since_s, left[0])
             else:
                 del self._young[pid]
+        if due:
+            self._looks.append(now_s)
         return due
 
 

@@ -96,15 +96,18 @@ class Inspector:
             return
         pid = tracked.process.pid
         try:
-            stat = self.read_stat(pid)
-            if stat.start_ticks != tracked.process.start_ticks:
-                raise ProcessGoneError(f"PID {pid} is another process now")
-            self._table.observe(tracked, stat)
-            if stat.has_ended:
-                raise ProcessGoneError(f"PID {pid} has ended")
+            stat = self._table.look(tracked)
+            is_seen = stat is not None and not stat.has_ended
+            if stat is None or not is_seen:
+                stat = self.read_stat(pid)
+                if stat.start_ticks != tracked.process.start_ticks:
+                    raise ProcessGoneError(f"PID {pid} is another process now")
+                self._table.observe(tracked, stat)
+                if stat.has_ended:
+                    raise ProcessGoneError(f"PID {pid} has ended")
             if tracked.go.environment is None:
                 tracked.start_go()
-            if self._table.has_changed(tracked, stat):
+            if not is_seen and self._table.has_changed(tracked, stat):
                 changed = self.admit(pid, stat)
                 if changed is None or not changed.is_go:
                     return

@@ -46,20 +46,12 @@ class Layout:
         outside = self._mapping(addresses) < 0
         return not stacks.plausible(addresses[outside]).any()
 
-    def locate(self, addresses: UInt64Array) -> list[tuple[Binary | None, int]]:
-        """(binary, link-time address) of each; no binary where there is no file."""
-        mapping, link_time = self.translate(addresses)
-        return [
-            (self.images[number] if number >= 0 else None, address)
-            for number, address in zip(mapping.tolist(), link_time.tolist(), strict=True)
-        ]
-
     def translate(self, addresses: UInt64Array) -> tuple[Int64Array, UInt64Array]:
         """(mapping, link-time address) of each; (NO_MAPPING, 0) outside of all mappings, and
         (STRANGE, 0) in one of a file that its own headers do not put there."""
         mapping = self._mapping(addresses)
-        for number in set(mapping.tolist()):
-            if number >= 0 and not self._resolved[number]:
+        for number in numbers_of(mapping):
+            if not self._resolved[number]:
                 self._resolve(number)
         link_time = addresses.astype(np.int64) - self._biases[mapping]
         strange = (mapping >= 0) & (link_time < 0)  # below the file's first byte
@@ -88,6 +80,12 @@ class Layout:
         if bias is not None and abs(bias) < 1 << 62:
             self.images[number] = binary
             self._biases[number] = bias
+
+
+def numbers_of(mapping: Int64Array) -> list[int]:
+    """The numbers of mappings among these, each once, in order."""
+    found: list[int] = np.flatnonzero(np.bincount(mapping[mapping >= 0])).tolist()
+    return found
 
 
 def _backing(mapping: Mapping) -> Backing:

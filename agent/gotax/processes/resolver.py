@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable
 
@@ -13,6 +14,7 @@ from gotax.linux.cgroups.position import Bounds
 from gotax.linux.cgroups.tree import Cgroups
 from gotax.lru import LruCache
 from gotax.process import CpuUsage
+from gotax.processes import turns
 from gotax.processes.binaries import BinaryTable
 from gotax.processes.containers import Containers, ReadBounds
 from gotax.processes.counts import GONE, ErrorCounts
@@ -104,7 +106,7 @@ class Resolver:
         if sight is Sight.SAME:
             assert known is not None
             self._table.observe(known, stat)
-            self._table.confirm(known)
+            self._table.confirm(known, stat)
             return known
         admitted = self._inspector.admit(pid, stat)
         if sight is Sight.REUSED:
@@ -172,6 +174,30 @@ class Resolver:
     def refresh_go(self, tracked: TrackedProcess, limits: ReadBounds) -> None:
         """Read again what can change: cgroup, limit, GOMAXPROCS. ``limits``: read this round."""
         self._inspector.refresh(tracked, limits)
+
+    def refresh_due(self, sampled: Collection[int]) -> frozenset[int]:
+        """Read the Go processes again whose turn it is, and notice those that have ended.
+
+        ``sampled``: serials of those with samples. Returns the serials of those that were not read.
+        """
+        every = self.go_processes()
+        now = turns.due(every, sampled)
+        limits: ReadBounds = {}
+        read: set[int] = set()
+        until_s = time.thread_time() + turns.WORK_S
+        with self.cgroups.each_ancestor_once():
+            for tracked in now:
+                if time.thread_time() > until_s:
+                    self.errors["processes-put-off"] += len(now) - len(read)
+                    break
+                read.add(tracked.serial)
+                self.refresh_go(tracked, limits)
+        if len(read) == len(every):
+            return frozenset()
+        waiting = [tracked for tracked in every if tracked.serial not in read]
+        pids = [tracked.process.pid for tracked in waiting]
+        self._table.retire_all_but(procfs.list_pids(self.proc_root), among=pids)
+        return frozenset(tracked.serial for tracked in waiting)
 
     def take_cpu_ns(self, tracked: TrackedProcess, period_ns: int) -> int | None:
         """CPU time of a Go process since this was last asked, as the kernel accounts it."""

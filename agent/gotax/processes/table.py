@@ -6,6 +6,7 @@ import enum
 import os
 import time
 from collections import Counter, deque
+from collections.abc import Collection
 
 from gotax.errors import ProcessGoneError, ReadError
 from gotax.linux.procfs import Stat
@@ -123,9 +124,18 @@ class ProcessTable:
         if stat.start_ticks >= self._window_began:
             tracked.cpu.count_from(0)
 
-    def confirm(self, tracked: TrackedProcess) -> None:
-        """It lives."""
+    def confirm(self, tracked: TrackedProcess, stat: Stat | None = None) -> None:
+        """It lives. ``stat``: what a drain has seen of it."""
         tracked.life.seen = self._round
+        tracked.life.stat = stat
+
+    def look(self, tracked: TrackedProcess) -> Stat | None:
+        """It is to be read again at the end of a window. What has just been seen of it, if the
+        drain in the round before this one had samples of it."""
+        life = tracked.life
+        life.looks += 1
+        life.looked = self._round
+        return life.stat if life.seen == self._round - 1 else None
 
     def observe(self, tracked: TrackedProcess, stat: Stat) -> None:
         """Note what the kernel reports of it."""
@@ -151,9 +161,12 @@ class ProcessTable:
         self._ended.put(pid, tracked)
         self._ending.append(tracked)
 
-    def retire_all_but(self, pids: list[int]) -> None:
-        for pid in self._live.keys() - set(pids):
-            self.retire(self._live[pid])
+    def retire_all_but(self, pids: list[int], among: Collection[int] | None = None) -> None:
+        """``among``: only of these PIDs."""
+        present = set(pids)
+        for pid in (self._live.keys() if among is None else set(among)) - present:
+            if pid in self._live:
+                self.retire(self._live[pid])
 
     def find_ended(self, pid: int) -> TrackedProcess | None:
         """The last one under this PID, if samples of the PID can still be its own."""

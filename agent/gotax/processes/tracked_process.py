@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from gotax.linux.procfs import Stat
 from gotax.process import CpuLimit, Process
 from gotax.processes.address_space import AddressSpace
 from gotax.processes.binaries import BinaryTable
@@ -70,6 +71,9 @@ class Life:
     serial: int = 0
     start_stack: int = 0
     seen: int = 0  # the round in which it was last seen alive
+    stat: Stat | None = None  # as it was seen then, if by a drain
+    looks: int = 0  # how often it was read again at the end of a window
+    looked: int = 0  # and in which round last
     is_fresh: bool = False  # first seen between two drains, and no sample is its own yet
 
 

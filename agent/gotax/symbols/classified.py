@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
+import random
+from dataclasses import dataclass, field
 
 from gotax.golang import categories
 from gotax.linux.mappings import UNLISTED
@@ -15,18 +14,23 @@ _ROOTS = (categories.CUT_GOEXIT, categories.CUT_MSTART, categories.CUT_ENTRY)
 _ENDS = (*_ROOTS, categories.CUT_MCALL, categories.CUT_MORESTACK)
 
 
+_random = random.SystemRandom()
+
+
 @dataclass(frozen=True, slots=True, eq=False)  # by identity: there is one per range
 class ClassifiedLocation:
     """A location with the class codes of its frames, innermost first.
 
     Beyond a root there is nothing. A stack may also end where the thread's own stack begins
-    (stacks.py), and is complete if it gets there.
+    (stacks.py), and is complete if it gets there. ``weight`` is random: sums of weights tell stacks
+    of locations apart.
     """
 
     location: Location
     codes: tuple[int, ...]
     is_root: bool = False
     is_end: bool = False
+    weight: int = field(default_factory=lambda: _random.getrandbits(64))
 
 
 def _native_location(name: str, code: int) -> ClassifiedLocation:
@@ -51,15 +55,5 @@ WITHOUT_FILE = {
     Backing.VDSO: _native_location("[vdso]", categories.TRANSPARENT),
     Backing.UPROBES: _native_location("[uprobes]", categories.TRANSPARENT),
 }
-_NOWHERE = (UNMAPPED, UNREADABLE, WITHOUT_FILE[Backing.UNLISTED])
-
-
-def beyond(locations: list[ClassifiedLocation]) -> Iterator[ClassifiedLocation]:
-    """What a stack still has behind its end, which is the first of these: the parked goroutine.
-
-    Nothing behind a root, and nothing behind the first address that is nowhere: leftovers.
-    """
-    for classified, following in itertools.pairwise(locations):
-        if classified.is_root or following in _NOWHERE:
-            return
-        yield following
+NOWHERE = frozenset({UNMAPPED, UNREADABLE, WITHOUT_FILE[Backing.UNLISTED]})
+"""Leftovers, if they stand behind the end of a stack."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gotax.golang.classmap import ClassMap
 from gotax.processes.binaries import Binary
-from gotax.profile import UInt64Array
+from gotax.profile import Int64Array, UInt64Array
 from gotax.runs import Runs
 from gotax.symbols.classified import UNREADABLE, ClassifiedLocation
 
@@ -52,22 +52,37 @@ class KnownRanges:
             addresses = addresses[~self.whole.contains(addresses)]
         return addresses[self.locations.find(addresses) < 0]
 
-    def find(self, addresses: UInt64Array) -> npt.NDArray[np.object_]:
-        """The location of each address."""
-        locations = np.full(len(addresses), UNREADABLE, object)  # its tables, just now
-        rest = np.arange(len(addresses))
-        if self.whole is not None:
-            inside = self.whole.contains(addresses)
-            locations[inside] = self.classes[self.whole.find(addresses[inside]) >> 1]
-            rest = np.flatnonzero(~inside)
-        found = self.locations.find(addresses[rest])
-        locations[rest[found >= 0]] = self.locations.values(found[found >= 0])
-        return locations
+    @property
+    def places(self) -> int:
+        """How many locations it may have; ``find`` gives numbers below that."""
+        return 1 + len(self.classes) + len(self.locations)
+
+    def find(self, addresses: UInt64Array) -> Int64Array:
+        """The number of the location of each address; 0: its tables could not be read just now."""
+        if self.whole is None:
+            return self.locations.find(addresses) + 1
+        found = np.zeros(len(addresses), np.int64)
+        inside = self.whole.contains(addresses)
+        found[inside] = 1 + (self.whole.find(addresses[inside]) >> 1)
+        at = self.locations.find(addresses[~inside])
+        found[~inside] = np.where(at >= 0, 1 + len(self.classes) + at, 0)
+        return found
+
+    def values(self, numbers: Int64Array) -> npt.NDArray[np.object_]:
+        """The locations with these numbers, as long as nothing more is learnt."""
+        found = np.full(len(numbers), UNREADABLE, object)
+        of_class = (numbers > 0) & (numbers <= len(self.classes))
+        found[of_class] = self.classes[numbers[of_class] - 1]
+        of_range = numbers > len(self.classes)
+        found[of_range] = self.locations.values(numbers[of_range] - 1 - len(self.classes))
+        return found
 
     def are_frameless(self, addresses: UInt64Array) -> npt.NDArray[np.bool_]:
         """Which of these addresses of Go code are known to have no frame."""
         if self.whole is not None:
-            return self.whole.find(addresses) & 1 > 0
+            found = self.whole.contains(addresses)
+            found[found] = self.whole.find(addresses[found]) & 1 > 0
+            return found
         return self.frameless.find(addresses) >= 0
 
 

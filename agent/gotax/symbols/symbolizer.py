@@ -15,23 +15,26 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from gotax.errors import ReadError
 from gotax.golang import categories
 from gotax.lru import LruCache
 from gotax.processes.binaries import Binary
-from gotax.processes.tracked_process import TrackedProcess
-from gotax.profile import Category, Frame, FrameKind, Location, Stack, UInt64Array
+from gotax.profile import Category, Frame, FrameKind, Int64Array, Location, Stack, UInt64Array
 from gotax.reader.asking import NOT_NOW
-from gotax.symbols.classified import TRUNCATED, ClassifiedLocation, beyond, classified_location
+from gotax.symbols.batch import Batch
+from gotax.symbols.classified import TRUNCATED, ClassifiedLocation, classified_location
 from gotax.symbols.kernel import KernelStacks
+from gotax.symbols.known_stacks import KnownStacks, key_of
 from gotax.symbols.ranges import KnownBinaries
-from gotax.symbols.walks import Leaf, NewStack, Walker, Walks
+from gotax.symbols.sequences import cut
+from gotax.symbols.walks import NewStacks, Walker, Walks
 
 _STACKS = 8192
 _RANGES = 1 << 18  # 24 bytes each
@@ -86,8 +89,8 @@ class Symbolizer:
         self._with_lines = with_lines
         self._with_names = with_names
         self._classes: dict[tuple[int, ...], ClassifiedLocation] = {}
-        self._stacks: LruCache[tuple[int, int], Symbolized] = LruCache(_STACKS)
-        self._composed: LruCache[tuple[ClassifiedLocation, ...], Symbolized] = LruCache(_STACKS)
+        self._stacks = KnownStacks(_STACKS)
+        self._composed: LruCache[int, Symbolized] = LruCache(_STACKS)
         self._binaries = KnownBinaries(_NAMED_RANGES if with_names else _RANGES)
         self._codes: LruCache[str, int] = LruCache(_NAMES)
         self._kernel = KernelStacks(proc_root)
@@ -102,81 +105,66 @@ class Symbolizer:
             "kernel-stacks": self._kernel.stacks,
         }
 
-    def known(self, tracked: TrackedProcess, stack_hash: int) -> Symbolized | None:
-        return self._stacks.get((tracked.serial, stack_hash))
+    def known(
+        self, serials: Int64Array, hashes: UInt64Array
+    ) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.bool_]]:
+        """The stacks of these hashes in the processes with these serials, and which are known."""
+        return self._stacks.find(key_of(serials, hashes))
 
-    def learn(self, new: Sequence[NewStack]) -> dict[tuple[int, int], Symbolized]:
-        """Symbolize these stacks; by (serial of the process, hash)."""
-        by_process: dict[int, list[NewStack]] = {}
-        for stack in new:
-            by_process.setdefault(stack.tracked.serial, []).append(stack)
-        groups = list(by_process.values())
+    def learn(self, groups: Sequence[NewStacks]) -> npt.NDArray[np.object_]:
+        """Symbolize these stacks, one after the other. ``groups`` are of a process each."""
         for group in groups:
-            group[0].tracked.space.is_late = False
-        walkers = [_walker(group) for group in groups]
-        walks = [walker.walks(group) for walker, group in zip(walkers, groups, strict=True)]
-        leaves = [walker.frameless(group) for walker, group in zip(walkers, groups, strict=True)]
-        self._look_up(walks, leaves)
-        hidden = self._hidden_callers(itertools.chain.from_iterable(leaves))
-        learnt = {}
-        for group, walk, of_group in zip(groups, walks, leaves, strict=True):
-            is_late = (
-                group[0].tracked.space.is_late
-                or group[0].tracked.program.is_pending
-                or any(binary.serial in self._late for _, binary in walk.binaries())
-            )
-            locations = self._locations(walk)
-            callers = {leaf.stack: hidden[leaf] for leaf in of_group if leaf in hidden}
-            end = 0
-            for number, (stack, length) in enumerate(zip(group, walk.lengths, strict=True)):
-                start, end = end, end + length
-                of_stack = locations[start:end]
-                if number in callers:
-                    of_stack.insert(1, callers[number])
-                key = (stack.tracked.serial, stack.hash)
-                learnt[key] = self._compose(of_stack, in_go=stack.tracked.is_go)
-                if not is_late:
-                    self._stacks.put(key, learnt[key])
+            group.tracked.space.is_late = False
+        walks = [_walker(group).walks(group) for group in groups]
+        batch = Batch(walks)
+        self._look_up(batch)
+        batch.insert(*self._hidden_callers(batch))
+        sizes = np.array([len(group) for group in groups], np.int64)
+        in_go = np.repeat(np.array([group.tracked.is_go for group in groups], bool), sizes)
+        learnt = self._compose(batch, in_go)
+        settled = ~np.repeat(
+            np.array([self._is_late(*pair) for pair in zip(groups, walks, strict=True)], bool),
+            sizes,
+        )
+        keys = np.concatenate([_keys(group) for group in groups])
+        self._stacks.put(keys[settled], learnt[settled])
         self._binaries.end_drain()
         return learnt
 
-    def _hidden_callers(self, leaves: Iterable[Leaf]) -> dict[Leaf, ClassifiedLocation]:
-        """The location of the call, for those leaves that turn out to have no frame."""
-        found: dict[Leaf, ClassifiedLocation] = {}
-        of_binary: dict[int, list[Leaf]] = {}
-        for leaf in leaves:
-            of_binary.setdefault(leaf.binary.serial, []).append(leaf)
-        for candidates in of_binary.values():
-            known = self._binaries.of(candidates[0].binary)
-            frameless = known.are_frameless(
-                np.array([leaf.address for leaf in candidates], np.uint64)
-            )
-            locations = known.find(np.array([leaf.caller for leaf in candidates], np.uint64))
-            for leaf, is_frameless, classified in zip(
-                candidates, frameless, locations, strict=True
-            ):
-                if is_frameless:
-                    found[leaf] = classified
-        return found
+    def _is_late(self, group: NewStacks, walks: Walks) -> bool:
+        """There was no time for something that these stacks need."""
+        tracked = group.tracked
+        return (
+            tracked.space.is_late
+            or tracked.program.is_pending
+            or (bool(self._late) and any(b.serial in self._late for b in walks.binaries()))
+        )
 
-    def _look_up(self, walks: list[Walks], leaves: list[list[Leaf]]) -> None:
+    def _hidden_callers(self, batch: Batch) -> tuple[Int64Array, Int64Array, UInt64Array]:
+        """The stacks whose leaf turns out to have no frame, and the binary and the address of the
+        call that the walk has missed."""
+        leaves = batch.leaves
+        hidden = np.zeros(len(leaves.stack), bool)
+        for number, rows in batch.rows_of(leaves.image):
+            known = self._binaries.of(batch.binaries[number])
+            hidden[rows] = known.are_frameless(leaves.address[rows])
+        return leaves.stack[hidden], leaves.image[hidden], leaves.caller[hidden]
+
+    def _look_up(self, batch: Batch) -> None:
         """Symbolize every address that is in no known range, in a batch per binary."""
-        wanted: dict[int, tuple[Binary, list[UInt64Array]]] = {}
-
-        def ask(binary: Binary, addresses: UInt64Array) -> None:
-            unknown = self._binaries.of(binary).unknown(addresses)
-            if len(unknown):
-                wanted.setdefault(binary.serial, (binary, []))[1].append(unknown)
-
-        for walk in walks:
-            for number, binary in walk.binaries():
-                ask(binary, walk.addresses[walk.mapping == number])
-        for leaf in itertools.chain.from_iterable(leaves):
-            ask(leaf.binary, np.array([leaf.caller], np.uint64))
+        wanted: dict[int, list[UInt64Array]] = {}
+        for images, addresses in (
+            (batch.image, batch.address),
+            (batch.leaves.image, batch.leaves.caller),
+        ):
+            for number, rows in batch.rows_of(images):
+                unknown = self._binaries.of(batch.binaries[number]).unknown(addresses[rows])
+                if len(unknown):
+                    wanted.setdefault(number, []).append(unknown)
         self._late.clear()
         read_whole = 0
-        for binary, parts in wanted.values():
-            addresses = np.unique(np.concatenate(parts))
+        for number, parts in wanted.items():
+            binary, addresses = batch.binaries[number], np.unique(np.concatenate(parts))
             if not self._with_names:
                 room = _WHOLE_PAIRS - read_whole
                 read_whole += self._learn_whole(binary, len(addresses), room)
@@ -255,47 +243,53 @@ class Symbolizer:
             self._codes.put(frame.function, code)
         return code
 
-    def _locations(self, walk: Walks) -> list[ClassifiedLocation]:
-        """The location of every address."""
-        locations = walk.without_file[walk.mapping]
-        for number, binary in walk.binaries():
-            rows = np.flatnonzero(walk.mapping == number)
-            locations[rows] = self._binaries.of(binary).find(walk.addresses[rows])
-        listed: list[ClassifiedLocation] = locations.tolist()
-        return listed
+    def _compose(self, batch: Batch, in_go: npt.NDArray[np.bool_]) -> npt.NDArray[np.object_]:
+        """The stack of each walk; ``in_go``: of a Go process."""
+        found = np.full(len(batch.lengths), _NOTHING, object)
+        numbers, locations = batch.number(self._binaries.of)
+        full = np.flatnonzero(batch.lengths)
+        if not len(full):
+            return found
+        stacks = cut(
+            numbers, batch.lengths[full], in_go[full], locations, each_once=not self._with_names
+        )
+        keys, first, of_stack = np.unique(stacks.keys, return_index=True, return_inverse=True)
+        composed = np.empty(len(keys), object)
+        for place, (key, stack) in enumerate(zip(keys.tolist(), first.tolist(), strict=True)):
+            known = self._composed.get(key)
+            if known is None:
+                of_it = stacks.numbers[stacks.starts[stack] : stacks.ends[stack]].tolist()
+                known = self._symbolized(
+                    [locations[number] for number in of_it], bool(stacks.broke_off[stack])
+                )
+                self._composed.put(key, known)
+            composed[place] = known
+        found[full] = composed[of_stack]
+        return found
 
-    def _compose(self, locations: list[ClassifiedLocation], in_go: bool) -> Symbolized:
-        """The stack of these locations, leaf first.
-
-        A walk in a Go process that did not get to an end broke off: in C code, or because it was
-        full.
-        """
-        if not locations:
-            return _NOTHING
-        end = next((i for i, classified in enumerate(locations) if classified.is_end), None)
-        if end is None:
-            key = (*locations, TRUNCATED) if in_go else tuple(locations)
-        else:
-            key = (*locations[: end + 1], *beyond(locations[end:]))
-        known = self._composed.get(key)
-        if known is None:
-            codes = [code for classified in key for code in classified.codes]
-            native_leaf = codes[0] == categories.NATIVE
-            known = Symbolized(
-                tuple([classified.location for classified in key]) if self._with_names else (),
-                categories.classify(codes, in_kernel=False, native_leaf=native_leaf),
-                categories.classify(codes, in_kernel=True, native_leaf=native_leaf),
-                truncated=in_go and end is None,
-            )
-            self._composed.put(key, known)
-        return known
+    def _symbolized(self, locations: list[ClassifiedLocation], broke_off: bool) -> Symbolized:
+        """The stack of these locations, leaf first."""
+        if broke_off:
+            locations.append(TRUNCATED)
+        codes = [code for classified in locations for code in classified.codes]
+        native_leaf = codes[0] == categories.NATIVE
+        return Symbolized(
+            tuple([classified.location for classified in locations]) if self._with_names else (),
+            categories.classify(codes, in_kernel=False, native_leaf=native_leaf),
+            categories.classify(codes, in_kernel=True, native_leaf=native_leaf),
+            truncated=broke_off,
+        )
 
     def kernel_stack(self, stack_hash: int, ips: UInt64Array) -> Stack:
         """The kernel's part of a stack, leaf first."""
         return self._kernel.stack(stack_hash, ips)
 
 
-def _walker(group: list[NewStack]) -> Walker:
+def _keys(group: NewStacks) -> UInt64Array:
+    return key_of(np.full(len(group), group.tracked.serial), group.hashes)
+
+
+def _walker(group: NewStacks) -> Walker:
     """The memory of the group's process, read again if it has mapped more since."""
-    walker = Walker(group[0].tracked)
-    return walker if walker.covers(group) else Walker(group[0].tracked, again=True)
+    walker = Walker(group.tracked)
+    return walker if walker.covers(group) else Walker(group.tracked, again=True)

@@ -6,37 +6,41 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from gotax.golang import stacks
 from gotax.processes.binaries import Binary
-from gotax.processes.layout import NO_MAPPING, Layout
+from gotax.processes.layout import Layout, numbers_of
 from gotax.processes.tracked_process import TrackedProcess
 from gotax.profile import Int64Array, UInt64Array
-from gotax.symbols.classified import UNMAPPED, UNREADABLE, WITHOUT_FILE
+from gotax.symbols.classified import UNMAPPED, UNREADABLE, WITHOUT_FILE, ClassifiedLocation
 
 
 @dataclass(frozen=True, slots=True)
-class NewStack:
-    """A user stack that the process has not shown before, as the kernel walked it."""
+class NewStacks:
+    """User stacks that a process has not shown before, as the kernel walked them: one after the
+    other in ``ips``, leaves first."""
 
     tracked: TrackedProcess
-    hash: int
-    caller: int
+    hashes: UInt64Array
+    callers: UInt64Array
+    lengths: Int64Array
     ips: UInt64Array
+
+    def __len__(self) -> int:
+        return len(self.hashes)
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
-    """A leaf that may have lost its caller: of stack number ``stack`` of a group.
+class Leaves:
+    """Leaves that may have lost their callers: of stack number ``stack`` of a process.
 
-    ``caller`` is the address of the call if it has. Both are in ``binary``.
+    ``caller`` is the address of the call if it has. Both are in image number ``image``.
     """
 
-    stack: int
-    binary: Binary
-    address: int
-    caller: int
+    stack: Int64Array
+    image: Int64Array
+    address: UInt64Array
+    caller: UInt64Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +52,17 @@ class Walks:
     without an image.
     """
 
-    lengths: list[int]
+    lengths: Int64Array
     addresses: UInt64Array
     mapping: Int64Array
     images: list[Binary | None]
-    without_file: npt.NDArray[np.object_]
+    without_file: list[ClassifiedLocation]
+    leaves: Leaves
 
-    def binaries(self) -> list[tuple[int, Binary]]:
-        """The images that the addresses are in, with their numbers."""
-        numbers = set(self.mapping.tolist())
-        found = [(number, self.images[number]) for number in numbers if number >= 0]
-        return [(number, binary) for number, binary in found if binary is not None]
+    def binaries(self) -> list[Binary]:
+        """The images that the addresses are in."""
+        found = [self.images[number] for number in numbers_of(self.mapping)]
+        return [binary for binary in found if binary is not None]
 
 
 class Walker:
@@ -69,9 +73,9 @@ class Walker:
         self._layout = Layout(tracked.space, again)
         self._program = tracked.program
 
-    def covers(self, group: list[NewStack]) -> bool:
+    def covers(self, new: NewStacks) -> bool:
         """Whether every address of these stacks that can be code is in a mapping."""
-        return self._layout.covers(np.concatenate([stack.ips for stack in group]))
+        return self._layout.covers(new.ips)
 
     def _sigreturns(self) -> UInt64Array:
         """Runtime addresses of the sigreturn of every Go runtime in the process."""
@@ -81,47 +85,57 @@ class Walker:
                 found.append(binary.sigreturn + bias)
         return np.array(found, np.uint64)
 
-    def walks(self, group: list[NewStack]) -> Walks:
+    def walks(self, new: NewStacks) -> Walks:
         """Stacks as addresses of calls, without what cannot be code."""
-        stacks_ips = [stack.ips for stack in group]
-        lengths = np.array([len(ips) for ips in stacks_ips])
-        leaves = np.cumsum(lengths) - lengths
-        calls = stacks.return_addresses_to_calls(
-            np.concatenate(stacks_ips), self._sigreturns(), leaves
-        )
+        has_frames = new.lengths > 0
+        begins = (np.cumsum(new.lengths) - new.lengths)[has_frames]
+        sigreturns = self._sigreturns()
+        calls = stacks.return_addresses_to_calls(new.ips, sigreturns, begins)
         good = stacks.plausible(calls)
         mapping, addresses = self._layout.translate(calls[good])
-        kept = np.add.reduceat(good, leaves, dtype=np.int64)
+        kept = np.zeros(len(new), np.int64)
+        if len(begins):
+            kept[has_frames] = np.add.reduceat(good, begins, dtype=np.int64)
+        leaves = self._leaves(new, sigreturns)
         images, backings = self._layout.images, self._layout.backings
-        without_file = np.full(len(images) + 2, UNREADABLE, object)
-        without_file[NO_MAPPING] = UNMAPPED
-        for number in set(mapping.tolist()):
-            if number >= 0:
-                without_file[number] = WITHOUT_FILE[backings[number]]
-        return Walks(kept.tolist(), addresses, mapping, images, without_file)
+        without_file = [UNREADABLE] * len(images) + [UNREADABLE, UNMAPPED]  # STRANGE, NO_MAPPING
+        for number in numbers_of(mapping):
+            without_file[number] = WITHOUT_FILE[backings[number]]
+        return Walks(kept, addresses, mapping, images, without_file, leaves)
 
-    def frameless(self, group: list[NewStack]) -> list[Leaf]:
+    def _leaves(self, new: NewStacks, sigreturns: UInt64Array) -> Leaves:
         """The leaves whose caller word lies in the Go text of their own binary.
 
-        If such a leaf has no frame, that word is its caller (stacks.lost_caller).
+        If such a leaf has no frame, that word is its caller (stacks.lost_callers).
         """
-        numbers = [
-            number
-            for number, stack in enumerate(group)
-            if stacks.lost_caller(stack.ips, stack.caller)
-        ]
-        if not numbers:
-            return []
-        words = [int(group[n].ips[0]) for n in numbers] + [group[n].caller for n in numbers]
-        located = self._layout.locate(np.array(words, np.uint64))
+        found = np.flatnonzero(stacks.lost_callers(new.ips, new.lengths, new.callers))
+        words = new.callers[found]
+        if not len(found):
+            return Leaves(found, found, words, words)
+        begins = (np.cumsum(new.lengths) - new.lengths)[found]
+        mapping, addresses = self._layout.translate(np.concatenate((new.ips[begins], words)))
+        # By its first mapping: a file may have several.
+        images = self._layout.images
+        first: dict[int, int] = {}
+        of_mapping = np.array(
+            [
+                *(
+                    -1 if binary is None else first.setdefault(binary.serial, number)
+                    for number, binary in enumerate(images)
+                ),
+                -1,
+                -1,
+            ],
+            np.int64,
+        )
+        image, of_caller = np.split(of_mapping[mapping], 2)
+        address, caller = np.split(addresses, 2)
+        same = (image >= 0) & (image == of_caller)
+        for number in set(image[same].tolist()):
+            binary = images[number]
+            assert binary is not None
+            own = image == number
+            same[own] &= binary.are_in_go_text(caller[own])
         # The word of a signal handler's first instruction is the kernel's, and no call's.
-        signals = set(self._sigreturns().tolist())
-        candidates = []
-        for number, leaf, caller in zip(
-            numbers, located[: len(numbers)], located[len(numbers) :], strict=True
-        ):
-            binary, address = leaf
-            if binary is not None and caller[0] is binary and binary.in_go_text(caller[1]):
-                called = group[number].caller not in signals
-                candidates.append(Leaf(number, binary, address, caller[1] - called))
-        return candidates
+        caller = caller - ~stacks.are_among(words, sigreturns)
+        return Leaves(found[same], image[same], address[same], caller[same])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from gotax.golang.stacks import (
-    lost_caller,
+    lost_callers,
     plausible,
     return_addresses_to_calls,
 )
@@ -20,18 +20,31 @@ def stack(*pcs: int) -> UInt64Array:
     return np.array(pcs, np.uint64)
 
 
+def lost(pcs: UInt64Array, word: int) -> bool:
+    (found,) = lost_callers(pcs, np.array([len(pcs)], np.int64), stack(word)).tolist()
+    return bool(found)
+
+
 def test_the_caller_of_a_frameless_leaf_is_missing() -> None:
     """memmove < main.spawn.func1 was really memmove < main.loadMemmove < main.spawn.func1; arm64
     chains that end at once still give the link register."""
-    assert lost_caller(stack(MEMMOVE, SPAWN, GOEXIT), LOAD_MEMMOVE)
-    assert lost_caller(stack(MEMMOVE), SPAWN)
+    assert lost(stack(MEMMOVE, SPAWN, GOEXIT), LOAD_MEMMOVE)
+    assert lost(stack(MEMMOVE), SPAWN)
 
 
-@pytest.mark.parametrize("word", [SPAWN, 0, 1, -1, 1 << 48, 1 << 64])
+@pytest.mark.parametrize("word", [SPAWN, 0, 1, (1 << 64) - 1, 1 << 48])
 def test_only_a_possible_caller_is_missing(word: int) -> None:
     """Not one that is included already, and not a word that is no address of code."""
-    assert not lost_caller(stack(MEMMOVE, SPAWN, GOEXIT), word)
-    assert not lost_caller(stack(), LOAD_MEMMOVE)
+    assert not lost(stack(MEMMOVE, SPAWN, GOEXIT), word)
+    assert not lost(stack(), LOAD_MEMMOVE)
+
+
+def test_callers_are_judged_stack_by_stack() -> None:
+    """The second frame of a stack that has none is not the leaf of the next one."""
+    row = stack(MEMMOVE, SPAWN, MEMMOVE, SPAWN, GOEXIT)
+    lengths = np.array([1, 1, 0, 3], np.int64)
+    words = stack(SPAWN, MEMMOVE, SPAWN, SPAWN)
+    assert lost_callers(row, lengths, words).tolist() == [True, True, False, False]
 
 
 def test_return_addresses_become_calls_but_the_leaf_does_not() -> None:
@@ -80,4 +93,4 @@ def test_addresses_outside_of_code() -> None:
 def test_programs_and_libraries_of_arm64_are_above_two_to_the_47(address: int) -> None:
     """A PIE program, a library and the lowest of these were no code, and such frames were lost."""
     assert plausible(stack(address)).all()
-    assert lost_caller(stack(address + 64, 0x401000), address)
+    assert lost(stack(address + 64, 0x401000), address)

@@ -19,6 +19,9 @@ MAX_FINDINGS = 20  # of one container; the rules have fewer codes
 
 CONTAINER_LABELS = ("namespace", "pod", "container", "workload", "id")
 
+_CATEGORIES = [(category.label, category.group.value) for category in Category]
+_VERDICTS = [(verdict.value, verdict) for verdict in Verdict]
+
 Listed = Mapping[Labels, ContainerTotals]
 """By the values of the CONTAINER_LABELS that are not dropped."""
 
@@ -201,9 +204,9 @@ def _counters(listed: Listed) -> Iterator[Family]:
     yield Family(
         CPU,
         (
-            ((*key, category.label, category.group.value), spent_ns / 1e9)
+            ((*key, *labels), spent_ns / 1e9)
             for key, entry in listed.items()
-            for category, spent_ns in zip(Category, entry.cpu_ns.tolist(), strict=True)
+            for labels, spent_ns in zip(_CATEGORIES, entry.cpu_ns.tolist(), strict=True)
             if spent_ns
         ),
     )
@@ -223,9 +226,9 @@ def _gauges(listed: Listed) -> Iterator[Family]:
     yield Family(
         VERDICT,
         (
-            ((*k, verdict.value), float(running.representative.verdict is verdict))
+            ((*k, label), float(running.representative.verdict is verdict))
             for k, running in now
-            for verdict in Verdict
+            for label, verdict in _VERDICTS
         ),
     )
     yield Family(

@@ -8,7 +8,7 @@ one.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -105,6 +105,7 @@ class _Encoding:
         self._strings: dict[str, int] = {"": 0}
         self._functions: dict[tuple[str, str, FrameKind], int] = {}
         self._frames: dict[tuple[int, int, int], int] = {}
+        self._after: dict[tuple[int, int], int] = {}  # by frame and id() of the location below it
         self._stacks: dict[int, int] = {}
         self._categories: dict[int, int] = {}
         self._chains: dict[int, tuple[tuple[int, int], ...]] = {}  # by id() of the location
@@ -250,11 +251,22 @@ class _Encoding:
 
     def _leaf(self, stack: Stack) -> int:
         """The deepest ``DEPTH_MAX`` frames of a stack: a deeper stack loses its root."""
-        path: list[tuple[int, int]] = []
+        if sum([len(location.frames) for location in stack]) > DEPTH_MAX:
+            path = [each for location in reversed(stack) for each in self._chain(location)]
+            return self._below(0, path[-DEPTH_MAX:])
+        frame, after = 0, self._after
         for location in reversed(stack):
-            path.extend(self._chain(location))
-        frame, frames = 0, self._frames
-        for function, line in path[-DEPTH_MAX:]:
+            key = (frame, id(location))
+            known = after.get(key)
+            if known is None:
+                known = after[key] = self._below(frame, self._chain(location))
+            frame = known
+        return frame
+
+    def _below(self, frame: int, path: Sequence[tuple[int, int]]) -> int:
+        """The frame at the end of a path of (function, line) that begins below ``frame``."""
+        frames = self._frames
+        for function, line in path:
             key = (frame, function, line)
             known = frames.get(key)
             if known is None:

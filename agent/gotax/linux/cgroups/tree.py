@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -19,9 +20,11 @@ from gotax.linux.cgroups.position import (
     is_below,
 )
 from gotax.linux.procfs import CgroupEntry, TaskPath, parse_cpu_list, read_cgroups
+from gotax.lru import LruCache
 from gotax.process import CpuLimit, CpuUsage
 
 _MAX_DEPTH = 256
+_Entries = tuple[CgroupEntry, ...]
 
 
 class Cgroups:
@@ -37,8 +40,11 @@ class Cgroups:
         self._cpu = hierarchies.of("cpu")
         self._cpuset = hierarchies.of("cpuset")
         self._path_of_id: dict[int, str] = {}
+        self._host_entries: LruCache[int, tuple[_Entries, _Entries]] = LruCache(1024)
         self._may_walk = True
         self._all_cpus: frozenset[int] | None = None  # of the root's cpuset, once a round
+        self._quotas: dict[str, float | None] | None = None  # by directory, while kept
+        self._cpusets: dict[str, frozenset[int] | None] | None = None  # by path, while kept
         self.evictions = 0  # ids forgotten because of the bound
 
     def __len__(self) -> int:
@@ -47,7 +53,12 @@ class Cgroups:
 
     def read_entries(self, proc_root: str, task: TaskPath) -> tuple[CgroupEntry, ...]:
         """A process's cgroups with host paths."""
-        return self.host_entries(read_cgroups(proc_root, task))
+        found = read_cgroups(proc_root, task)  # equal texts give the same object
+        known = self._host_entries.get(id(found))
+        if known is None or known[0] is not found:
+            known = found, self.host_entries(found)
+            self._host_entries.put(id(found), known)
+        return known[1]
 
     def host_entries(self, entries: tuple[CgroupEntry, ...]) -> tuple[CgroupEntry, ...]:
         """As ``Hierarchies.host_entries``."""
@@ -105,7 +116,7 @@ class Cgroups:
             directory = tree.directory(at) if tree else None
             if directory is None:
                 break
-            limit = leaf_limit if at == path else _read_quota(directory, tree)
+            limit = leaf_limit if at == path else self._read_quota(directory, tree)
             if limit is not None and (
                 tightest is None or limit < tightest or (may_tie and limit == tightest)
             ):
@@ -121,6 +132,23 @@ class Cgroups:
             shares=None if is_v2 else files.read_int(f"{leaf}/cpu.shares"),
             weight=files.read_int(f"{leaf}/cpu.weight") if is_v2 else None,
         )
+
+    def _read_quota(self, directory: str, tree: Hierarchy | None) -> float | None:
+        """Of an ancestor: those of hundreds of containers are the same few."""
+        if self._quotas is None:
+            return _read_quota(directory, tree)
+        if directory not in self._quotas:
+            self._quotas[directory] = _read_quota(directory, tree)
+        return self._quotas[directory]
+
+    @contextlib.contextmanager
+    def each_ancestor_once(self) -> Iterator[None]:
+        """Within this, the limit and the cpuset of a cgroup above a process is read once."""
+        self._quotas, self._cpusets = {}, {}
+        try:
+            yield
+        finally:
+            self._quotas = self._cpusets = None
 
     def read_usage(self, path: str, cpuacct_path: str | None = None) -> CpuUsage:
         """The kernel's counters of the cgroup with its children. ``cpuacct_path`` as above."""
@@ -143,7 +171,7 @@ class Cgroups:
         found: frozenset[int] = frozenset()
         highest = None
         for at in _upwards(path):
-            cpus = self._root_cpus() if at == "/" else self._cpuset_of(at)
+            cpus = self._root_cpus() if at == "/" else self._cpuset_above(at, path)
             if cpus is None:
                 break
             if not cpus:
@@ -154,6 +182,14 @@ class Cgroups:
                 break
             found, highest = cpus, at
         return (len(found), highest) if found else (None, None)
+
+    def _cpuset_above(self, at: str, path: str) -> frozenset[int] | None:
+        """Of ``at``, which is ``path`` or above it."""
+        if self._cpusets is None or at == path:
+            return self._cpuset_of(at)
+        if at not in self._cpusets:
+            self._cpusets[at] = self._cpuset_of(at)
+        return self._cpusets[at]
 
     def _cpuset_of(self, path: str) -> frozenset[int] | None:
         """Empty where the cgroup has none; None outside of what is mounted."""
