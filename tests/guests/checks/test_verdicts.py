@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.guests.checks.services import NEW, OLD, Cpuset, Service, online
-from tests.kernel.load import Group, Load, check_json
+from tests.guests.checks.services import NEW, OLD, Cpuset, Service, check, online
+from tests.kernel.load import Group, Load
 from tests.toolchains import go_binary
 
 
@@ -48,11 +48,13 @@ def seen() -> Iterator[Seen]:
         for service in services.values():
             stack.enter_context(service)
         command = (go_binary("changing", OLD), "-rate", "20000")
-        oversized = Load(*command, group=limited("oversized", 1))
+        one = limited("oversized", 1)
+        oversized = Load(*command, group=one)
         stack.enter_context(oversized)
         for load in (oversized, *(service.load for service in services.values())):
             load.wait_for_work(0.1)
-        document = check_json("-d", "12", "--hz", "49")
+        groups = (one, *(service.group for service in services.values()))
+        document = check("-d", "12", "--hz", "49", groups=groups)
         values = {name: service.value for name, service in services.items()}
         yield Seen(document, values, "oversized")
 
