@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 # One after the other also under make -j: what is timed needs the host for itself.
 .NOTPARALLEL:
-.PHONY: help run demo test test-correctness test-timing e2e guests corpus backends lint format bench calibrate fuzz soak mutants attacks proto proto-check golden lock audit sbom clean
+.PHONY: help run demo test test-correctness test-timing e2e guests corpus backends lint format bench bench-growth calibrate fuzz soak mutants attacks proto proto-check golden lock audit sbom clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,9 +52,12 @@ backends: $(VENV)/.ready-test ## receivers of OTLP, Pyroscope and Parca, and the
 format: $(VENV)/.ready-test ## rewrite the code in the house's format
 	@$(VENV)/bin/ruff check --fix --quiet . && $(VENV)/bin/ruff format --quiet .
 
-bench: $(VENV)/.ready-test ## cost of the agent beside other profilers
+bench: $(VENV)/.ready-test ## cost of the agent as deployed, beside other profilers (25 minutes)
 	@$(VENV)/bin/python -m bench
 	@$(VENV)/bin/python -m bench.symbols
+
+bench-growth: $(VENV)/.ready-test ## how that cost grows with CPUs, processes, starts, binaries, cgroups (50 minutes)
+	@$(VENV)/bin/python -m bench.growth
 
 calibrate: $(VENV)/.ready-test ## the runs behind the predicted saving, those that are missing, and the fit (long)
 	@$(VENV)/bin/python -m calibration run && $(VENV)/bin/python -m calibration fit

@@ -6,18 +6,14 @@ processes. A third of the processes has a CPU limit and a third a GOMAXPROCS tha
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import errno
 import os
 import shutil
 import signal
 import subprocess
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
-from gotax.linux.cgroups.hierarchies import Hierarchies, find_hierarchies
+from bench.cgroups import BenchError, Group, make_group, pod_path, trees
 
 SOURCE = Path(__file__).parent / "load"
 BUILD = Path(__file__).parent.parent / "build" / "bench"
@@ -26,14 +22,9 @@ VARIANTS = {"plain": ("", ()), "stripped": ("-s -w ", ("-trimpath",))}
 PROCESSES = 20
 CORES = 1.25
 GOMAXPROCS = (None, "2", "16")
-CGROUP = "gotax-bench"
+CGROUP = f"gotax-bench-{os.getpid()}"  # several benchmarks may run at a time
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
-_GONE_WITHIN_S = 3.0
 _libc = ctypes.CDLL(None)
-
-
-class BenchError(Exception):
-    """The benchmark cannot continue; the text is one sentence with the remedy."""
 
 
 def build_load(folder: Path = BUILD) -> list[Path]:
@@ -60,35 +51,35 @@ def die_with_parent() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """The same cgroup path in every relevant tree; without folders where none can be created."""
-
-    folders: tuple[Path, ...]
-
-    def join(self) -> None:
-        for folder in self.folders:
-            (folder / "cgroup.procs").write_text("0")
-
-
 class Fleet:
-    """A context manager: the processes run inside it."""
+    """A context manager: the processes run inside it. ``in_pods``: in cgroups with the names of
+    pods, so that gotax looks up their names in Kubernetes."""
 
-    def __init__(self, binaries: list[Path], count: int = PROCESSES, cores: float = CORES) -> None:
+    def __init__(
+        self,
+        binaries: list[Path],
+        count: int = PROCESSES,
+        cores: float = CORES,
+        in_pods: bool = False,
+    ) -> None:
         self._binaries = binaries
+        self._in_pods = in_pods
         self._count = count
         self._share = cores / count
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._groups: list[_Group] = []
+        self._groups: list[Group] = []
 
     def __enter__(self) -> Fleet:
         try:
-            trees = _trees(find_hierarchies("/proc", "/sys/fs/cgroup"))
-            self._make_group(trees, CGROUP, None)
+            roots = trees()
+            self._make_group(roots, CGROUP)
             for number in range(self._count):
                 limit = 2.0 if number % 3 == 0 else None
-                group = self._make_group(trees, f"{CGROUP}/{number:02}", limit)
-                self._start(number, group)
+                path = f"{CGROUP}/{number:02}"
+                if self._in_pods:
+                    pod, path = pod_path(CGROUP, number)
+                    self._make_group(roots, pod)
+                self._start(number, self._make_group(roots, path, limit))
         except BaseException:
             self.stop()
             raise
@@ -97,7 +88,7 @@ class Fleet:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _start(self, number: int, group: _Group) -> None:
+    def _start(self, number: int, group: Group) -> None:
         environment = dict(os.environ)
         wanted = GOMAXPROCS[number % len(GOMAXPROCS)]
         if wanted:
@@ -119,23 +110,22 @@ class Fleet:
             )
         )
 
-    def _make_group(self, trees: list[Path], path: str, limit: float | None) -> _Group:
-        group = _Group(tuple(tree / path for tree in trees))
+    def _make_group(self, roots: list[Path], path: str, limit: float | None = None) -> Group:
+        group = make_group(roots, path, limit)
         self._groups.append(group)
-        for folder in group.folders:
-            try:
-                folder.mkdir(exist_ok=True)
-                if limit is not None:
-                    _set_limit(folder, limit)
-            except OSError as error:
-                raise BenchError(
-                    f"cannot make the cgroup {folder} ({error.strerror}): run as root on the host"
-                ) from error
         return group
 
     def cpu_s(self) -> float:
         """CPU seconds used by all of them so far."""
         return sum(process_cpu_s(process.pid) for process in self._processes)
+
+    def pids(self) -> list[int]:
+        return [process.pid for process in self._processes]
+
+    def kin(self) -> list[list[int]]:
+        """The processes of each binary."""
+        count = len(self._binaries)
+        return [self.pids()[number::count] for number in range(count)]
 
     def check(self) -> None:
         for process in self._processes:
@@ -149,8 +139,7 @@ class Fleet:
             process.wait()
         self._processes.clear()
         for group in reversed(self._groups):
-            for folder in group.folders:
-                _remove(folder)
+            group.remove()
         self._groups.clear()
 
 
@@ -160,51 +149,16 @@ def process_cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _trees(hierarchies: Hierarchies) -> list[Path]:
-    """Roots of the trees for limits, accounting and identity, each once; with v1 the last is
-    optional.
-
-    A tree mounted read-only is skipped; if it is the one for limits, creating a group fails.
-    """
-    limiting = hierarchies.of("cpu")
-    found = [limiting, hierarchies.of("cpuacct"), hierarchies.unified]
-    mounts = dict.fromkeys(Path(tree.mount) for tree in found if tree is not None)
-    return [
-        mount
-        for mount in mounts
-        if (limiting is not None and mount == Path(limiting.mount))
-        or not os.statvfs(mount).f_flag & os.ST_RDONLY
-    ]
-
-
-def _set_limit(folder: Path, cores: float) -> None:
-    for name, text in (
-        ("cpu.cfs_quota_us", str(int(cores * 100_000))),
-        ("cpu.max", f"{int(cores * 100_000)} 100000"),
-    ):
-        if (folder / name).exists():
-            (folder / name).write_text(text)
-
-
-def _remove(folder: Path) -> None:
-    """The kernel returns EBUSY for a moment after the last process of a cgroup ended."""
-    end = time.monotonic() + _GONE_WITHIN_S
-    while time.monotonic() < end:
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                folder.rmdir()
-            return
-        except OSError as error:
-            if error.errno != errno.EBUSY:
-                return
-            time.sleep(0.02)
-
-
 def interruptible() -> None:
-    """SIGTERM and SIGHUP as an exception, so that everything is removed on the way out."""
+    """Signals as exceptions, so that everything is removed on the way out; the first one counts."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def stop(number: int, _: object) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
         raise SystemExit(128 + number)
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in numbers:
         signal.signal(number, stop)

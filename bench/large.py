@@ -7,17 +7,21 @@ interfaces and fmt, so that their tables resemble those of a real program.
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
-from bench.fleet import BUILD, BenchError
+from bench.cgroups import BenchError
+from bench.fleet import BUILD
 
 PACKAGES = 64
 FUNCTIONS = 560
 TOKEN = b"k0000"
 """Part of the path of every package; another one of the same length gives another binary."""
+# Four hashes, in the note that cmd/link writes (cmd/internal/buildid).
+_BUILD_ID = re.compile(rb"\bGo\0\0([\w-]{20}(?:/[\w-]{20}){3})")
 
 _MAIN = """package main
 
@@ -181,7 +185,13 @@ def _functions(package: str) -> str:
 
 
 def write_other(large: Path, number: int, target: Path) -> None:
-    """The same program with other names for its packages, so that no cache can be reused."""
-    data = large.read_bytes().replace(TOKEN, b"k%04d" % number)
-    target.write_bytes(data)
+    """The same program with other names for its packages and another build ID, so that no cache can
+    be reused. For every program whose module's path has ``TOKEN``."""
+    data = large.read_bytes()
+    build_id = _BUILD_ID.search(data)
+    if build_id is None or TOKEN not in data:
+        raise BenchError(f"{large} is no binary of this benchmark: remove it, and try again")
+    digits = b"%08d" % number
+    data = data.replace(build_id[1], digits + build_id[1][len(digits) :])
+    target.write_bytes(data.replace(TOKEN, b"k%04d" % number))
     target.chmod(0o755)

@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gotax.sampling.loader import _source_directory as header_tree
-
 BPFTRACE = (
     "profile:hz:{hz} {{ @[ustack, kstack, pid] = count(); }}"
     " interval:s:15 {{ print(@); clear(@); }}"
@@ -42,6 +40,9 @@ class Missing:
 @contextmanager
 def find_peers(hz: int, seconds: float, folder: Path) -> Iterator[list[Peer | Missing]]:
     """The available profilers; files that they need or write are in ``folder``."""
+    # Here, because the benchmark would share pages of numpy with the agent that it measures first.
+    from gotax.sampling.loader import _source_directory as header_tree
+
     with header_tree() as headers:
         yield [
             Peer(

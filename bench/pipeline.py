@@ -33,10 +33,12 @@ from gotax.linux.procfs import read_pss_bytes
 from gotax.pipeline import Pipeline
 from gotax.processes.resolver import Resolver
 from gotax.sampling.sampler import Sampler
-from gotax.session import Plan, Scope, Session
+from gotax.scope import Scope
+from gotax.session import Plan, Session
 from gotax.symbols.symbolizer import Symbolizer
 
-from bench.fleet import CGROUP, CORES, PROCESSES, BenchError, Fleet, build_load, interruptible
+from bench.cgroups import BenchError
+from bench.fleet import CGROUP, CORES, PROCESSES, Fleet, build_load, interruptible
 
 STAGES: tuple[tuple[str, type | ModuleType, str], ...] = (
     ("drain", Sampler, "drain"),

@@ -13,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from gotax.cli.stopping import StopSignal
-from gotax.session import Plan, Scope, Session
+from gotax.scope import Scope
+from gotax.session import Plan, Session
 from gotax.window import Window
 
 from bench.fleet import BUILD, CGROUP, Fleet, build_load

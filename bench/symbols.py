@@ -30,11 +30,12 @@ from typing import Any
 
 import numpy as np
 from gotax.addr2line import open_binary
-from gotax.linux.procfs import read_pss_bytes
 
-from bench.fleet import BUILD, BenchError, die_with_parent, interruptible
+from bench.agent import Agent
+from bench.cgroups import BenchError, Group
+from bench.fleet import BUILD, die_with_parent, interruptible
 from bench.large import build_large, write_other
-from bench.overhead import Agent, say
+from bench.overhead import say
 
 ADDRESSES = 100_000
 STACK = 20
@@ -187,23 +188,24 @@ def measure_memory(large: Path, count: int, seconds: float) -> Iterator[float]:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=BUILD)))
         agent = stack.enter_context(Agent(19, folder / "agent.log"))
+        agent.wait_ready()
         with wave(large, [0], CORES / count, folder):
             say("memory: beside one large binary")
             time.sleep(seconds)
-            yield settled_pss_mb(agent.pid)
+            yield settled_pss_mb(agent.group)
         for number in range(WAVES):
             say(f"memory: {count} distinct large binaries, {number + 1} of {WAVES}")
             numbers = range(1 + number * count, 1 + (number + 1) * count)
             with wave(large, list(numbers), CORES / count, folder):
                 time.sleep(seconds)
-                yield settled_pss_mb(agent.pid)
+                yield settled_pss_mb(agent.group)
 
 
-def settled_pss_mb(pid: int) -> float:
+def settled_pss_mb(group: Group) -> float:
     """The highest of several readings over the length of a window."""
     looks = []
     for _ in range(4):
-        looks.append(read_pss_bytes("/proc", pid) / 1e6)
+        looks.append(group.pss_bytes() / 1e6)
         time.sleep(4)
     return max(looks)
 

@@ -6,6 +6,7 @@
 //
 // The loader defines:
 //   STACK_COUNTS_MAX, STACKS_MAX  capacity of one buffer
+//   MAX_FRAMES               addresses that are kept of a stack, the leaf first
 //   MAP_FLAGS                BPF_F_NO_PREALLOC (1) where perf programs may use it (Linux >= 6.1)
 //   HASH_SEED                random per load, so that collisions cannot be provoked
 //   TARGET_TGIDS             count only processes in `targets`            (optional)
@@ -24,7 +25,6 @@
 #include <uapi/linux/ptrace.h>
 #include <uapi/linux/bpf_perf_event.h>
 
-#define MAX_FRAMES 127
 #define USER_STACK (1ULL << 8) /* BPF_F_USER_STACK */
 
 struct stack_count_key {

@@ -1,4 +1,5 @@
-"""``python -m calibration run | fit | validate``: missing runs, the model, its quality."""
+"""``python -m calibration run | fit | validate | published``: missing runs, the model, its quality,
+and published cases."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from gotax.session import Plan, Session
 
-from calibration import fit, table
+from calibration import fit, published, table
 from calibration.grid import FITTED, HELD_OUT, SEED, VERSIONS, Cell, cells
 from calibration.measure import HZ, Row, RunError, build, measure
 from calibration.validation import judge, judge_left_out, score
@@ -26,7 +27,7 @@ ROUNDS = 2
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="calibration")
-    parser.add_argument("step", choices=("run", "fit", "validate"))
+    parser.add_argument("step", choices=("run", "fit", "validate", "published"))
     parser.add_argument("--set", choices=("fitted", "held-out"), default="fitted")
     parser.add_argument("--seconds", type=float, default=1e9, help="start no cell after that time")
     options = parser.parse_args()
@@ -34,7 +35,7 @@ def main() -> int:
         for version in VERSIONS:
             build(version)
         return run(options.set, options.seconds)
-    return fit.main() if options.step == "fit" else validate()
+    return {"fit": fit.main, "validate": validate, "published": published.main}[options.step]()
 
 
 def validate() -> int:

@@ -16,8 +16,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.fleet import CORES, PROCESSES, BenchError, Fleet, build_load, interruptible
-from bench.overhead import Agent, family_pss_bytes
+from bench.agent import Agent
+from bench.cgroups import BenchError
+from bench.fleet import CORES, PROCESSES, Fleet, build_load, interruptible
 
 SETTLED_S = 300.0
 """By then every window of the longest history is full, and the tables have their size."""
@@ -61,9 +62,10 @@ def soak(length_s: float) -> list[Reading]:
         Fleet(binaries, PROCESSES, CORES),
         Agent(19, Path(folder, "agent.log")) as agent,
     ):
+        agent.wait_ready()
         began = time.monotonic()
         while (at_s := time.monotonic() - began) < length_s:
-            pss_bytes = family_pss_bytes(agent.pid)
+            pss_bytes = agent.group.pss_bytes()
             descriptors = len(list(Path(f"/proc/{agent.pid}/fd").iterdir()))
             if not readings or at_s // MINUTE_S != readings[-1].at_s // MINUTE_S:
                 print(

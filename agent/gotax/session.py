@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from collections.abc import Iterator
@@ -15,8 +14,6 @@ from gotax.config import Detail, Roots, Thresholds
 from gotax.errors import ReadError, UserError
 from gotax.linux import pidnamespace
 from gotax.linux.access import require_access
-from gotax.linux.cgroups.hierarchies import find_hierarchies
-from gotax.linux.procfs import list_pids
 from gotax.names import NO_NAMES, Names
 from gotax.pipeline import Pipeline, Span
 from gotax.processes.first_look import LookSchedule
@@ -26,12 +23,13 @@ from gotax.reader.server import ForkServer
 from gotax.sampling import preflight
 from gotax.sampling.loader import Watch
 from gotax.sampling.sampler import EVERYTHING, Sampler, Target
+from gotax.scope import CgroupScope, Scope
 from gotax.window import Window
 
 _SCAN_INTERVAL_S = 60.0
-_CGROUP_DIRECTORIES_MAX = 4096
-_WAIT_SHARE, _LEAST_WAIT_S = 0.2, 0.4
-"""A round waits for readers for this share of the time between two drains, or so long."""
+_WAIT_SHARE, _LEAST_WAIT_S, _WAITS_PER_S = 0.2, 0.4, 0.3
+"""A round waits for readers for this share of the time between two drains, or so long; all rounds
+together for the last one."""
 
 
 class Stop(Protocol):
@@ -41,21 +39,6 @@ class Stop(Protocol):
 
     def wait(self, timeout: float, also: int | None = None) -> object:
         """Return after ``timeout`` seconds, as soon as it is set, or as ``also`` is readable."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What to sample: all of the host, or these processes, or the processes of these cgroups.
-
-    ``cgroups`` are paths below the cgroup mount (``/kubepods/pod…``), subtrees included.
-    """
-
-    pids: frozenset[int] = frozenset()
-    cgroups: tuple[str, ...] = ()
-
-    @property
-    def is_host(self) -> bool:
-        return not self.pids and not self.cgroups
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +67,7 @@ class Session:
     def __init__(self, plan: Plan, watch: Watch = lambda _: None) -> None:
         """``watch`` is called while the BPF program is compiled, and may raise to give up."""
         self._plan = plan
-        self._cgroups = _CgroupScope(plan.scope.cgroups, plan.roots)
+        self._cgroups = CgroupScope(plan.scope.cgroups, plan.roots)
         target = replace(self._target(), pid_namespace=_nested_namespace(plan.roots))
         server = plan.server or ForkServer()
         self._own_server = None if plan.server else server
@@ -150,6 +133,7 @@ class Session:
         self._readers.is_stopping = stop.is_set
         while not stop.is_set() and self._pipeline.read_pending():
             pass
+        self._readers.waits_per_s = _WAITS_PER_S
         started = due = time.monotonic()
         started_unix_ns = time.time_ns()
         while not stop.is_set():
@@ -222,54 +206,3 @@ def _nested_namespace(roots: Roots) -> int | None:
             "nothing but gotax runs in its PID namespace: set hostPID: true (docker: --pid=host)"
         )
     return found
-
-
-class _CgroupScope:
-    """The processes below some cgroups."""
-
-    def __init__(self, paths: tuple[str, ...], roots: Roots) -> None:
-        self._hierarchies = find_hierarchies(roots.proc, f"{roots.sys}/fs/cgroup")
-        self._proc = roots.proc
-        self._paths = paths
-        if paths and not pidnamespace.shares_ours(roots.proc):
-            raise UserError(  # cgroup.procs has the PIDs of the reader's namespace
-                f"--cgroup takes the {roots.proc} of gotax's own PID namespace:"
-                " set hostPID: true (docker: --pid=host)"
-            )
-        for path in paths:
-            if not self._directories(path):
-                raise UserError(f"no cgroup has the path {path} (see /proc/PID/cgroup)")
-
-    def _directories(self, path: str) -> list[str]:
-        of = self._hierarchies.of
-        trees = {of("cpu"), of("cpuset"), self._hierarchies.unified}
-        found = [tree.directory(path) for tree in trees if tree is not None]
-        return [directory for directory in found if directory and os.path.isdir(directory)]
-
-    def in_kernel(self) -> Target | None:
-        """The scope as something the kernel can test: one subtree, on a host with v2 only.
-
-        Elsewhere a process may be in the cgroup of one tree and not of the other.
-        """
-        if len(self._paths) != 1 or self._hierarchies.version != "v2":
-            return None
-        directory = self._directories(self._paths[0])[0]
-        level = len([part for part in self._paths[0].split("/") if part])
-        return Target(cgroup_id=os.stat(directory).st_ino, cgroup_level=level)
-
-    def tgids(self) -> frozenset[int]:
-        """PIDs of all processes in the subtrees, now; bounded by the host's own PIDs."""
-        if not self._paths:
-            return frozenset()
-        found: set[int] = set()
-        for path in self._paths:
-            for top in self._directories(path):
-                for count, (directory, _, _) in enumerate(os.walk(top)):
-                    if count >= _CGROUP_DIRECTORIES_MAX:
-                        break
-                    try:
-                        text = Path(directory, "cgroup.procs").read_text()
-                    except OSError:
-                        continue  # gone, or a threaded cgroup
-                    found.update(int(line) for line in text.split())
-        return frozenset(found & set(list_pids(self._proc)))

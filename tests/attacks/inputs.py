@@ -126,7 +126,12 @@ def build_information(path: Path, size: int) -> Path:
         lines.append(line % (number, number))
         total += len(lines[-1])
         number += 1
-    _specimen(path, (_padding(64),), b"".join(lines))
+    return specimen_of(path, b"".join(lines))
+
+
+def specimen_of(path: Path, modinfo: bytes) -> Path:
+    """A Go program that spins, with this build info."""
+    _specimen(path, (_padding(64),), modinfo)
     with path.open("r+b") as file:
         file.seek(PAGE)
         file.write(SPIN)

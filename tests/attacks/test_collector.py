@@ -15,7 +15,8 @@ pytest.importorskip("gotax_collector.ingest.server")
 
 from gotax.exporters.credentials import Credentials
 from gotax.exporters.endpoint import Endpoint
-from gotax.exporters.stream.exporter import AgentIdentity, StreamExporter
+from gotax.exporters.stream.exporter import StreamExporter
+from gotax.exporters.stream.sender import AgentIdentity
 from gotax.exporters.stream.spool import Bounds, Spool
 
 from tests.attacks import peers

@@ -88,18 +88,28 @@ def test_names_of_functions_without_end(
     survives(agent, neighbour, hostile)
 
 
+def touch(path: Path, number: int) -> Path:
+    os.utime(path, ns=(number, number))
+    return path
+
+
+def rename(path: Path, number: int) -> Path:
+    return path.rename(path.with_name(f"own{number % 7}"))
+
+
 @contextmanager
-def touched(path: Path) -> Iterator[None]:
-    """Its time of modification changes all the time."""
+def changing(path: Path, change: Callable[[Path, int], Path]) -> Iterator[None]:
+    """``change`` is applied to the file all the time."""
     enough = threading.Event()
 
-    def touch() -> None:
+    def run() -> None:
+        now = path
         for number in itertools.count():
-            os.utime(path, ns=(number, number))
+            now = change(now, number)
             if enough.wait(0.05):
                 return
 
-    thread = threading.Thread(target=touch)
+    thread = threading.Thread(target=run)
     thread.start()
     try:
         yield
@@ -108,6 +118,7 @@ def touched(path: Path) -> Iterator[None]:
         thread.join()
 
 
+@pytest.mark.parametrize("change", [touch, rename])
 def test_a_program_that_touches_its_own_file(
     agent: Agent,
     neighbour: Group,
@@ -115,13 +126,14 @@ def test_a_program_that_touches_its_own_file(
     attack: Attack,
     tmp_path: Path,
     go_binary: Callable[..., Path],
+    change: Callable[[Path, int], Path],
 ) -> None:
     """It stays a Go program, with its verdict and its CPU time."""
     own = tmp_path / "own"
     shutil.copy(go_binary("changing", GO), own)
-    with touched(own):
-        attack(own, "-rate", "20000", env={"GOMAXPROCS": "64"})
-        wait_until(lambda: agent.verdict_of(hostile) in TOO_HIGH, "the verdict of the touched")
+    attack(own, "-rate", "20000", env={"GOMAXPROCS": "64"}).wait_for_work(0.1)  # it is executed
+    with changing(own, change):
+        wait_until(lambda: agent.verdict_of(hostile) in TOO_HIGH, "the verdict of the changed")
         before = agent.cpu_s(hostile)
         check_it_is_well(agent, neighbour)
         wait_until(lambda: agent.cpu_s(hostile) > before, "its CPU time")
@@ -160,6 +172,35 @@ def test_a_file_that_never_answers(
     content = inputs.hole(tmp_path / "content", 1 << 20)
     own = tmp_path / "mount" / "file"
     attack("fuse.py", tmp_path / "mount", content, own, says="silent")
+    survives(agent, neighbour, hostile, holds_a_reader=True)
+
+
+@needs_fuse
+@pytest.mark.slow
+def test_many_files_that_never_answer(
+    agent: Agent,
+    neighbour: Group,
+    hostile: Group,
+    group: Callable[[str], Group],
+    load: Callable[..., Load],
+    attack: Attack,
+    tmp_path: Path,
+    go_binary: Callable[..., Path],
+) -> None:
+    """Fourteen file systems of one container: it took all readers of the node, so that no new
+    program was read any more."""
+    content = inputs.hole(tmp_path / "content", 1 << 20)
+    for number in range(14):
+        (mount := tmp_path / f"mount{number}").mkdir()
+        attack("fuse.py", mount, content, mount / "file", says="silent")
+    wait_until(lambda: agent.metrics().total("gotax_stuck_readers") >= 2, "the stuck readers")
+    later = group("later")
+    later.limit(1.0)
+    later.favour()
+    shutil.copy(go_binary("changing", GO), own := tmp_path / "own")
+    load(own, "-rate", "40000", group=later, env={"GOMAXPROCS": "64"})
+    wait_until(lambda: agent.verdict_of(later) in TOO_HIGH, "the verdict of a new neighbour")
+    assert agent.metrics().total("gotax_stuck_readers") <= 3
     survives(agent, neighbour, hostile, holds_a_reader=True)
 
 

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
 
@@ -71,7 +73,7 @@ class Browser:
             name,
             text,
         )
-        end = time.monotonic() + 120
+        end = time.monotonic() + PATIENCE_S
         while not self.run("return !document.isOld && document.readyState == 'complete'"):
             assert time.monotonic() < end, "no other page came"
             time.sleep(0.02)
@@ -81,7 +83,7 @@ class Browser:
         return [entry["message"] for entry in self._post("se/log", {"type": "browser"})]
 
     def screenshot(self, file: Path) -> None:
-        with urllib.request.urlopen(f"{self._url}/screenshot", timeout=60) as response:
+        with urllib.request.urlopen(f"{self._url}/screenshot", timeout=PATIENCE_S) as response:
             file.write_bytes(base64.b64decode(json.load(response)["value"]))
 
     def _post(self, command: str, body: object) -> Any:
@@ -90,7 +92,7 @@ class Browser:
 
 def wait(window: Browser, condition: str) -> None:
     """Until the body of a function in the page returns something true."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + PATIENCE_S
     while not window.run(condition):
         assert time.monotonic() < end, f"never: {condition}"
         time.sleep(0.02)
@@ -100,7 +102,7 @@ def post(url: str, body: object) -> Any:
     request = urllib.request.Request(
         url, json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=60) as response:
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
         return json.load(response)["value"]
 
 
@@ -122,7 +124,7 @@ def browsing(*options: str) -> Iterator[Browser]:
         session = post(url, {"capabilities": {"alwaysMatch": capabilities}})["sessionId"]
         yield Browser(f"{url}/{session}")
         closing = urllib.request.Request(f"{url}/{session}", method="DELETE")
-        urllib.request.urlopen(closing, timeout=60).close()
+        urllib.request.urlopen(closing, timeout=PATIENCE_S).close()
     finally:
         driver.terminate()
         driver.wait()

@@ -150,6 +150,22 @@ def test_every_warning_is_drawn_as_one(site: str, window: Browser) -> None:
     assert window.texts(".badge.warning") == ["GT007"]
 
 
+def test_the_list_says_in_words_what_holds(site: str, window: Browser) -> None:
+    """The title of the first finding, warnings in colour; badges explain themselves."""
+    window.open(f"{site}/?since=7d")
+    names = window.texts("table.fleet td.name")
+    said = dict(zip(names, window.texts("table.fleet td.what"), strict=True))
+    assert said["shop/throttled"] == "throttled by bursts"
+    assert said["shop/mended"] == "✓ mended or gone"
+    assert said["gateway.service"] == "✓ nothing to do"
+    assert window.texts("td.what .sure") == ["throttled by bursts"]
+    titles = window.run("return [...document.querySelectorAll('a .badge')].map(b => b.title)")
+    assert "throttled by bursts (warning, holds now). wait" in titles
+    assert window.run("return document.querySelector('a:has(.badge.warning)').href") == window.run(
+        "return [...document.links].find(a => a.textContent.endsWith('throttled')).href"
+    )
+
+
 def test_the_difference_is_of_its_two_selections(site: str, window: Browser) -> None:
     """Its functions and its folded stacks are not those of the whole fleet."""
     before, after = "workload=mended gomaxprocs=192", "workload=mended gomaxprocs=1"

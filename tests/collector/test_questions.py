@@ -70,6 +70,36 @@ def test_without_its_windows_an_hour_counts_as_long_as_a_container_ran(
     assert top.rows[0].open_findings is None  # nothing says what holds
 
 
+@pytest.mark.parametrize(("since", "days"), [("24h", 1), ("2d", 2), ("1h", 1)])
+def test_the_trend_is_against_the_day_before(store: ClickHouseStore, since: str, days: int) -> None:
+    """For a longer time against as much time before; a new workload has none."""
+    then = Seen(web(), (Sampled("main.main", 0, 60), Sampled("runtime.mcall", 1, 40)))
+    new = Seen(web("new"), BUSY.stack_counts)
+    now = NOW + 3600
+    store.insert([report(sender(), 1, [then], start_s=now - days * 86_400 - 1800)])
+    store.insert([report(sender(), 2, [BUSY, new], start_s=now - 1800)])
+    top = Questions(store.connections).top(parse_selection([f"since={since}"], now))
+    rows = {row.workload: row for row in top.rows}
+    assert rows["web"].consumption.runtime_share == pytest.approx(0.1)
+    assert rows["web"].earlier_runtime_share == pytest.approx(0.4)
+    assert rows["new"].earlier_runtime_share is None
+
+
+def test_workloads_come_in_pages(store: ClickHouseStore) -> None:
+    """Each workload is on one page."""
+    seen = [Seen(web(f"w{n}"), BUSY.stack_counts, cpu_ns=(n + 1) * SECOND) for n in range(7)]
+    store.insert([report(sender(), 1, seen, start_s=NOW)])
+    questions, selection = Questions(store.connections), parse_selection([], NOW + 3600)
+    pages = [questions.top(selection, 3, "cpu", skipped) for skipped in (0, 3, 6, 9)]
+    assert [[row.workload for row in page.rows] for page in pages] == [
+        ["w6", "w5", "w4"],
+        ["w3", "w2", "w1"],
+        ["w0"],
+        [],
+    ]
+    assert {page.workloads for page in pages} == {7}
+
+
 def test_one_window_is_the_least_time(store: ClickHouseStore) -> None:
     store.insert([report(sender(), 1, [BUSY], start_s=NOW)])
     top = Questions(store.connections).top(parse_selection([], NOW + 30))

@@ -115,7 +115,7 @@ def test_the_main_page(site: str) -> None:
     assert status == 200
     assert HOSTILE in page.text
     assert "GT001" in page.text
-    links = [a["href"] for tag, a in page.tags if tag == "a" and "/workload?" in (a["href"] or "")]
+    links = {a["href"] for tag, a in page.tags if tag == "a" and "/workload?" in (a["href"] or "")}
     assert len(links) == 3
     for link in links:
         status, _, body = get(f"{site}{link}")

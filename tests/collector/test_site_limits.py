@@ -99,8 +99,8 @@ def test_a_header_has_a_deadline(fleet: ClickHouseStore, sent: bytes) -> None:
 def test_a_connection_that_waits_for_another_request_has_the_same_deadline(
     fleet: ClickHouseStore,
 ) -> None:
-    """Though it has asked before."""
-    options = SiteOptions(limits=replace(PAGES, new_s=0.3))
+    """Though it has asked before. The first request has to arrive in time."""
+    options = SiteOptions(limits=replace(PAGES, new_s=3.0))
     with serving(fleet, options) as site:
         kept = http.client.HTTPConnection("127.0.0.1", site.port, timeout=PATIENCE_S)
         kept.request("GET", "/healthz")

@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from gotax.exporters.endpoint import Endpoint
-from gotax.exporters.stream.exporter import AgentIdentity, StreamExporter
+from gotax.exporters.stream.exporter import StreamExporter
+from gotax.exporters.stream.sender import AgentIdentity
 from gotax.exporters.stream.spool import Bounds, Spool
 from gotax.wire.addresses import parse_destination
 

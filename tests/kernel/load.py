@@ -104,6 +104,17 @@ class Group:
         return int(line.removeprefix("usage_usec ")) * 1000
 
 
+def cpu_ns(pid: int) -> int:
+    """CPU time of a process so far: the clock that clock_getcpuclockid(3) names."""
+    return time.clock_gettime_ns(~pid << 3 | 2)  # CPUCLOCK_SCHED, linux/posix-timers.h
+
+
+def wait_for_work(pid: int, cpu_s: float) -> None:
+    """Waits until the process has used this much CPU time from now on."""
+    enough_ns = cpu_ns(pid) + int(cpu_s * 1e9)
+    wait_until(lambda: cpu_ns(pid) >= enough_ns, f"PID {pid} to get {cpu_s:g} s of CPU")
+
+
 class Load:
     """A running program. It enters its group before it is executed."""
 
@@ -152,13 +163,12 @@ class Load:
         self.process.communicate(timeout=GUARD_S)
 
     def cpu_ns(self) -> int:
-        """CPU time of the process so far: the clock that clock_getcpuclockid(3) names."""
-        return time.clock_gettime_ns(~self.pid << 3 | 2)  # CPUCLOCK_SCHED, linux/posix-timers.h
+        """CPU time of the process so far."""
+        return cpu_ns(self.pid)
 
     def wait_for_work(self, cpu_s: float) -> None:
         """Waits until it has used this much CPU time from now on."""
-        enough_ns = self.cpu_ns() + int(cpu_s * 1e9)
-        wait_until(lambda: self.cpu_ns() >= enough_ns, f"PID {self.pid} to get {cpu_s:g} s of CPU")
+        wait_for_work(self.pid, cpu_s)
 
     def start_ticks(self) -> int:
         return int(Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2].split()[19])
@@ -250,11 +260,55 @@ def functions(window: Window, pid: int) -> Counter[str]:
     return counted
 
 
+# The command, which waits for its readers as long as a busy host needs: what they answer too late
+# is no part of a short window.
+PATIENT = f"""
+import sys
+from gotax import session
+from gotax.cli import main
+from gotax.reader import pool
+pool.WAIT_S = session.ROUND_WAIT_S = session._LEAST_WAIT_S = {PATIENCE_S}
+sys.exit(main(sys.argv[1:]))
+"""
+# The command, which stops itself (SIGSTOP) as soon as it samples.
+STOPPING = """
+import os, signal, sys
+from gotax.cli import main
+from gotax.sampling.sampler import Sampler
+start = Sampler.__enter__
+def start_and_stop(self):
+    started = start(self)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return started
+Sampler.__enter__ = start_and_stop
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@contextmanager
+def gotax_stopped(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The command, which samples and is stopped until SIGCONT: so it cannot end too early."""
+    with _running(sys.executable, "-c", STOPPING, *arguments) as process:
+        wait_until(lambda: state(process.pid) == "T", "it to sample")
+        yield process
+
+
+def state(pid: int) -> str:
+    """By proc(5): T is stopped."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+
+
 @contextmanager
 def gotax(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     """The running command; killed if the test has not waited for its end."""
+    with _running(sys.executable, "-c", PATIENT, *arguments) as process:
+        yield process
+
+
+@contextmanager
+def _running(*command: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "gotax", *arguments],
+        command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -11,7 +11,6 @@ import signal
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +31,8 @@ from tests.kernel.load import (
     functions,
     gotax,
     samples_by_process,
+    state,
+    wait_for_work,
     wait_until,
 )
 from tests.kernel.test_leftovers import held
@@ -58,10 +59,11 @@ def test_a_pid_that_ends_while_it_is_sampled(
     own.favour()
     program = load(go_binary("knownwork", VERSIONS[-1]), group=own)
     program.report()
-    with gotax("check", "--json", "-d", "2.5", "--pid", str(program.pid)) as process:
+    with gotax("check", "--json", "-d", "600", "--pid", str(program.pid)) as process:
         wait_until(lambda: held(process.pid).is_complete, "the timers to run")
-        time.sleep(1.2)
+        program.wait_for_work(0.5)
         program.kill()
+        process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=GUARD_S)
     assert errors == ""
     assert process.returncode in (0, 1)
@@ -228,7 +230,7 @@ os.execv({str(path)!r}, ["knownwork"])
     with Walk(499, target=Target(tgids=frozenset({program.pid})), detail=detail) as walk:
         walk.drain_for(0.5, program)
         before = walk.window()
-        time.sleep(0.2)
+        program.wait_for_work(0.1)
         program.tell("now")
         program.report()
         walk.drain()
@@ -256,12 +258,12 @@ def test_a_cgroup_that_is_removed_between_two_reads(
     with Walk(499, target=Target(tgids=frozenset({program.pid}))) as walk:
         walk.drain_for(0.3, program)
         first = walk.window()
-        walk.drain_for(0.3)
+        walk.drain_for(0.3, program)
         for folder in other.folders:
             (folder / "cgroup.procs").write_text(str(program.pid))
         own.remove()
         second = walk.window()
-        walk.drain_for(0.3)
+        walk.drain_for(0.3, program)
         third = walk.window()
     assert [r.container.cgroup for r in first.reports] == [own.path]
     for window in (second, third):
@@ -297,16 +299,18 @@ def test_a_reused_pid_is_another_process(go_binary: GoBinary, load: Loads) -> No
     second: subprocess.Popen[bytes] | None = None
     try:
         with Walk(499, target=Target(tgids=frozenset({first.pid}))) as walk:
-            walk.drain_for(0.3)
+            walk.drain_for(0.3, first)
             before = walk.window()
             first.kill()
             second = wait_until(lambda: with_pid(first.pid, path), "the PID to be given again")
             assert second is not None
             ticks = Path(f"/proc/{second.pid}/stat").read_text().rpartition(") ")[2].split()[19]
             new = (second.pid, int(ticks))
-            walk.drain_for(0.5)
+            wait_for_work(second.pid, 0.3)
+            walk.drain()
             between = walk.window()
-            walk.drain_for(0.5)
+            wait_for_work(second.pid, 0.3)
+            walk.drain()
             after = walk.window()
     finally:
         if second is not None:
@@ -326,6 +330,7 @@ def test_names_that_are_not_text(
     """A cgroup and a program with escapes and invalid UTF-8 in their names: every command prints
     its table and its JSON, and no escape sequence reaches the terminal."""
     own = group(os.fsdecode(b"\xff\x1b[31m\xe2\x80\xae"))
+    own.favour()
     program = load(go_binary("knownwork", VERSIONS[-1]), group=own)
     program.report()
     for arguments in (
@@ -333,7 +338,7 @@ def test_names_that_are_not_text(
         ["check", "-d", "0.5", "--json", "--pid", str(program.pid)],
         ["top", "--once", "-i", "0.5", "--pid", str(program.pid)],
         ["explain", "-d", "0.5", str(program.pid)],
-        ["record", "-d", "0.5", "-f", "folded", "-o", "-", "--pid", str(program.pid)],
+        ["record", "-d", "2", "-f", "folded", "-o", "-", "--pid", str(program.pid)],
     ):
         with gotax(*arguments) as process:
             output, errors = process.communicate(timeout=GUARD_S)
@@ -347,10 +352,10 @@ def test_names_that_are_not_text(
 def test_many_short_processes(load: Loads) -> None:
     """Hundreds of processes that run for milliseconds: each sample is attributed, or lost with a
     reason."""
-    load("/bin/sh", "-c", "while :; do /bin/true; done")
+    program = load("/bin/sh", "-c", "while :; do /bin/true; done")
     with Walk(999, detail=Detail(native_frames=True, kernel_frames=True)) as walk:
         for _ in range(4):
-            walk.drain_for(0.3)
+            walk.drain_for(0.3, program)
         window = walk.window()  # checks the sums
     assert set(window.samples.lost) <= {"process-gone", "process-exec", "pid-reused"}
     assert window.samples.drained > 0
@@ -361,6 +366,8 @@ def test_a_stopped_process_is_no_problem(go_binary: GoBinary, load: Loads) -> No
     program = load(go_binary("knownwork", VERSIONS[-1]))
     program.report()
     program.process.send_signal(signal.SIGSTOP)
+    threads = [int(task.name) for task in Path(f"/proc/{program.pid}/task").iterdir()]
+    wait_until(lambda: all(state(thread) == "T" for thread in threads), "all threads to stop")
     with Walk(99, target=Target(tgids=frozenset({program.pid}))) as walk:
         walk.pipeline.scan({program.pid})
         walk.drain()

@@ -15,6 +15,7 @@ from gotax.errors import ProcessGoneError
 from gotax.linux.cgroups.hierarchies import Hierarchy, find_hierarchies
 from gotax.linux.cgroups.tree import Cgroups
 
+from tests.kernel.load import wait_until
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.kernel
@@ -61,8 +62,18 @@ def group(tree: Hierarchy) -> Iterator[Path]:
         yield child
     finally:
         for folder in (child, parent):
-            if folder.exists():
-                folder.rmdir()
+            wait_until(lambda folder=folder: is_removed(folder), f"{folder} to be empty")
+
+
+def is_removed(folder: Path) -> bool:
+    """Not while the kernel still has an ended process in it."""
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def busy_child(group: Path) -> subprocess.Popen[bytes]:

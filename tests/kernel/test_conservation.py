@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import random
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gotax.sampling import kernel, sampler
+from gotax.sampling import kernel, sampler, timers
 from gotax.sampling.cpus import online_cpus
 from gotax.sampling.sampler import FLAG_STACK_LOST, Counter, Drain, Sampler
 
-from tests.kernel.load import SPIN, Load, Walk, wait_until
+from tests.kernel.load import SPIN, Load, Walk, samples_by_process, wait_until
 from tests.toolchains import VERSIONS
 
 pytestmark = [pytest.mark.kernel, pytest.mark.toolchain]
 
 SECONDS = 10.0
 DISTINCT_PER_CPU_S = 24
+DRAIN_S = 2.0
+"""A ``Walk``'s, by which its maps are sized."""
 PERF_EVENT_IOC_DISABLE = 0x2401
 
 
@@ -61,7 +64,7 @@ def test_every_interrupt_is_accounted_for(
 ) -> None:
     """Over the life of a sampler drained at irregular times: interrupts = idle + filtered + lost
     for lack of room + samples drained, exactly; each stack is found; samples drained = attributed +
-    lost, with less than 0.1 % lost; and the load has many distinct stacks."""
+    lost; none of the load's are lost, and it has many distinct stacks."""
     program = load(go_binary("stacks", VERSIONS[-1]), "-goroutines", "2", "-busy", "0.7")
     program.report()
     seconds = SECONDS * (0.5 if hz == 999 else 1)
@@ -78,14 +81,21 @@ def test_every_interrupt_is_accounted_for(
     elsewhere = [Counter.IDLE, Counter.FILTERED, Counter.STACK_COUNTS_FULL]
     assert interrupts == sum(map(walk.counted, elsewhere)) + walk.samples()
     assert window.samples.drained == walk.samples() + walk.counted(Counter.STACK_COUNTS_FULL)
-    assert sum(window.samples.lost.values()) < 0.001 * window.samples.drained
-    assert walk.counted(Counter.STACKS_FULL) == 0
-    seen = set()
+    seen, own_samples, was_late = set(), 0, False
     for drain in walk.drains:
         check_every_stack_is_there(drain)
-        seen.update(
-            drain.stack_counts["user_stack"][drain.stack_counts["tgid"] == program.pid].tolist()
-        )
+        own = drain.stack_counts["tgid"] == program.pid
+        seen.update(drain.stack_counts["user_stack"][own].tolist())
+        own_samples += int(drain.samples[own].sum())
+        if drain.counters[Counter.INTERRUPTS] <= walk.drains[0].cpus * hz * DRAIN_S:
+            # The maps have room for twice as many.
+            assert drain.counters[Counter.STACK_COUNTS_FULL] == 0
+            assert drain.counters[Counter.STACKS_FULL] == 0
+        else:
+            was_late = True
+    # How many others end before they are read depends on what else this host does.
+    assert was_late or set(window.samples.lost) <= {"process-gone", "process-exec", "pid-reused"}
+    assert samples_by_process(window)[program.pid, program.start_ticks()] == own_samples
     assert len(seen) > DISTINCT_PER_CPU_S * cpu_ns / 1e9
 
 
@@ -118,8 +128,10 @@ def test_cpus_come_and_go(monkeypatch: pytest.MonkeyPatch, load: Callable[..., L
     if len(everyone) < 2:
         pytest.skip("this host has one CPU")
     kept = min(everyone)
-    for cpu in sorted(everyone):
-        load("taskset", "-c", str(cpu), "python3", "-c", SPIN)
+    spinning = {cpu: load("taskset", "-c", str(cpu), "python3", "-c", SPIN) for cpu in everyone}
+    for cpu, program in spinning.items():
+        wait_until(lambda p=program, c=cpu: os.sched_getaffinity(p.pid) == {c}, "taskset")
+    here, elsewhere = {spinning.pop(kept).pid}, {program.pid for program in spinning.values()}
     with Sampler(499, 2.0) as only:
 
         def cpus(listed: set[int]) -> int:
@@ -129,14 +141,13 @@ def test_cpus_come_and_go(monkeypatch: pytest.MonkeyPatch, load: Callable[..., L
 
         assert only.drain().cpus == len(everyone)
         assert cpus({kept}) == 1
-        with_one = rate(only)
+        seen = seen_until(only, here)
+        assert not seen & elsewhere
         with monkeypatch.context() as gone:  # listed, and offline before its timer was created
             gone.setattr(kernel, "open_cpu_clock", refuse)
             assert cpus(everyone) == 1
         assert cpus(everyone) == len(everyone)
-        with_all = rate(only)
-    assert with_one > 0
-    assert with_all > 1.5 * with_one
+        seen_until(only, here | elsewhere)
 
 
 def test_a_timer_that_stopped_with_its_cpu_is_replaced() -> None:
@@ -155,7 +166,8 @@ def test_a_timer_that_stopped_with_its_cpu_is_replaced() -> None:
             more, lost = drained(sampling, 0.02)
             restarted, missed = restarted + more, missed + lost
         assert restarted == 1
-        assert missed >= 4
+        # Interrupts may have come between the last look and the switch.
+        assert missed > timers._LEEWAY
         assert drained(sampling, 0.3) == (0, 0)
         assert sampling.drain().cpus == everyone
         assert not any(map(kernel.is_stopped, sampling._timers._events.values()))
@@ -187,13 +199,17 @@ def refuse(cpu: int, period_ns: int) -> int:
     raise OSError(errno.ENODEV, f"CPU {cpu} went offline before {period_ns} ns were over")
 
 
-def rate(running: Sampler) -> float:
-    """Interrupts a second, idle or not."""
+def seen_until(running: Sampler, wanted: set[int]) -> set[int]:
+    """The processes that are sampled from now on, once these are among them."""
     running.drain()
-    started = time.monotonic()
-    time.sleep(0.5)
-    interrupts = running.drain().counters[Counter.INTERRUPTS]
-    return interrupts / (time.monotonic() - started)
+    seen = set()
+
+    def all_seen() -> bool:
+        seen.update(running.drain().stack_counts["tgid"].tolist())
+        return wanted <= seen
+
+    wait_until(all_seen, f"samples of {wanted}")
+    return seen
 
 
 def test_a_drain_without_work_is_almost_empty() -> None:

@@ -18,7 +18,7 @@ from gotax.sampling import kernel
 from gotax.sampling.cpus import online_cpus
 from gotax.sampling.loader import MAP_NAMES
 
-from tests.kernel.load import GUARD_S, gotax, wait_until
+from tests.kernel.load import GUARD_S, gotax, gotax_stopped, wait_until
 from tests.patience import promised
 
 pytestmark = pytest.mark.kernel
@@ -66,8 +66,8 @@ def held(pid: int) -> Held:
             elif kind := re.fullmatch(r"anon_inode:bpf-(prog|map)", target):
                 information = Path(f"/proc/{pid}/fdinfo/{fd.name}").read_text()
                 found = re.search(rf"^{kind[1]}_id:\s*(\d+)$", information, re.M)
-                assert found
-                ids.add((kind[1], int(found[1])))
+                if found:  # else it is another file by now
+                    ids.add((kind[1], int(found[1])))
         except FileNotFoundError:
             continue  # closed in the meantime
     return Held(frozenset(ids), timers)
@@ -141,9 +141,9 @@ def test_a_killed_command_leaves_nothing(running: tuple[subprocess.Popen[str], H
 @pytest.mark.parametrize("command", ONCE)
 def test_a_normal_end_leaves_nothing(command: str) -> None:
     """A command that ends by itself."""
-    with gotax(*ONCE[command]) as process:
-        wait_until(lambda: held(process.pid).is_complete, "the timers to run")
+    with gotax_stopped(*ONCE[command]) as process:
         before = held(process.pid)
+        process.send_signal(signal.SIGCONT)
         _, errors = process.communicate(timeout=GUARD_S)
     assert process.returncode in (0, 1)
     assert "Traceback" not in errors
@@ -160,9 +160,12 @@ def test_a_signal_while_compiling(number: signal.Signals) -> None:
     wait_until(lambda: not Path(f"/proc/{child}").exists(), "the compiler to end")
     if number == signal.SIGKILL:
         return
-    assert process.returncode == 2
-    assert output == ""
-    assert errors == STOPPED
+    if process.returncode == 2:
+        assert output == ""
+        assert errors == STOPPED
+    else:  # it has compiled by now: a verdict from the samples so far
+        assert "Traceback" not in errors
+        assert process.returncode in (0, 1)
 
 
 def compilers(pid: int) -> list[int]:

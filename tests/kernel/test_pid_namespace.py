@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.kernel.load import GUARD_S, ROOT, SPIN, Group, Load
+from tests.kernel.load import GUARD_S, PATIENT, ROOT, SPIN, Group, Load
 from tests.toolchains import VERSIONS
 
 pytestmark = pytest.mark.kernel
@@ -47,8 +47,8 @@ echo $((taken - 1)) > /proc/sys/kernel/ns_last_pid
 (join "$2"; exec $program -busy 0.5 > /dev/null) &
 (join "$3"; exec unshare -p -f --kill-child $program -busy 0.5 > /dev/null) &
 [ $idle = $taken ] || exit 77
-while ! grep -q knownwork /proc/[0-9]*/task/*/children /proc/$!/cmdline; do :; done
-exec {GOTAX} check --json -d 3
+while [ $(readlink /proc/[0-9]*/exe | grep -c /knownwork) -lt 3 ]; do :; done
+exec {sys.executable} -c '{PATIENT}' check --json -d 3
 """
 
 
@@ -59,25 +59,28 @@ def test_pids_are_those_of_the_own_proc(
     """A busy process outside has the same PID as an idle Go program inside: the idle one stays
     idle. Busy ones in the namespace, and in one below it, have their samples and names."""
     program = go_binary("knownwork", VERSIONS[-1])
-    groups = [group(name) for name in ("idle", "busy", "deep")]
-    outside = load("python3", "-c", SPIN)
+    groups = [group(name) for name in ("idle", "busy", "deep", "outside")]
+    for each in groups:
+        each.favour()
+    *inside, own = groups
+    outside = load("python3", "-c", SPIN, group=own)
     done = nested(
         NODE,
         str(outside.pid),
         program,
-        *(" ".join(map(str, one.folders)) for one in groups),
+        *(" ".join(map(str, one.folders)) for one in inside),
     )
     assert done.stderr == ""
     found = json.loads(done.stdout)
     containers = {container["cgroup"]: container for container in found["containers"]}
-    idle, busy, deep = (containers[one.path] for one in groups)
+    idle, busy, deep = (containers[one.path] for one in inside)
     samples = found["samples"]
     assert idle["pids"] == [outside.pid]
     assert idle["samples"] * 10 < samples["lost"]["outside-namespace"]
     for container in (busy, deep):
         assert container["samples"] > 4 * idle["samples"]
         assert container["samples"] > 0
-        assert any(f["function"].startswith("main.") for f in container["functions"])
+        assert any(f["function"].startswith("main.") for f in container["functions"]), found
         assert container["processes"][0]["pid"] != outside.pid
     assert samples["drained"] == samples["attributed"] + sum(samples["lost"].values())
 

@@ -25,8 +25,19 @@ return through the vDSO."""
 SWITCHES = ("runtime.systemstack", "runtime.morestack")
 SIGRETURNS = ("runtime.sigreturn", "libc.so", "__restore_rt", *(("[vdso]",) if ON_ARM64 else ()))
 
-SAMPLES = 1200
-FEW = 5
+SAMPLES, SAMPLES_MAX = 1200, 24_000
+FEW, ENOUGH = 5, 15
+EVERYWHERE = (
+    "main.goDeep",
+    "main.copyAll",
+    "[vdso]",
+    "main.spin",
+    "runtime.systemstack",
+    "runtime.gcBgMarkWorker",
+    "runtime.mcall",
+    "runtime.morestack",
+)
+WITH_C = ("spin_in_c", "main.workForC")
 CATEGORIES = tuple(Category)
 HANDLERS = {Category.SCHED_PREEMPT, Category.SYSCALL, Category.SCHED_WAKE, Category.RUNTIME_OTHER}
 QUICK = (("1.22.12", ()), ("1.27.3", ("cgo",)))
@@ -62,6 +73,10 @@ def stacks(build: tuple[str, Variants]) -> Stacks:
             found.update(dict(stacks_of(window, program.pid)))
             if found.total() < SAMPLES:
                 return False
+            # Each needs more than a few; how soon it has them depends on the host. The tests say
+            # what is missing at the end.
+            if not is_complete(found, build) and found.total() < SAMPLES_MAX:
+                return False
             # Truncated samples are counted, including those of other processes on this host.
             cut = sum(samples for (frames, _), samples in found.items() if is_cut(frames))
             assert walk.processes.errors["stack-truncated"] >= cut
@@ -69,6 +84,14 @@ def stacks(build: tuple[str, Variants]) -> Stacks:
 
         wait_until(enough, f"{SAMPLES} samples")
     return found
+
+
+def is_complete(stacks: Stacks, build: tuple[str, Variants]) -> bool:
+    wanted = EVERYWHERE + (WITH_C if "cgo" in build[1] else ())
+    found = Counter[str]()
+    for (frames, _), samples in stacks.items():
+        found.update(dict.fromkeys(set(frames), samples))
+    return all(found[name] > ENOUGH for name in wanted)
 
 
 @pytest.fixture
@@ -149,7 +172,7 @@ def test_the_caller_of_a_leaf_without_a_frame_is_included(stacks: Stacks) -> Non
     good = samples_of(leaves, lambda f: f[1] == "main.copyBlocks")
     assert good > FEW
     # In its prologue a caller with a frame has no caller of its own yet; this one has.
-    assert leaves.total() - good <= 1 + leaves.total() // 50, leaves.most_common(9)
+    assert leaves.total() - good <= 2 + leaves.total() // 50, leaves.most_common(9)
 
 
 def main_of(frames: tuple[str, ...]) -> bool:
@@ -171,15 +194,14 @@ def test_the_stack_below_a_signal_handler_is_included(stacks: Stacks) -> None:
     if not handlers:
         pytest.skip("no sample found a signal's handler")
     for frames, category in handlers:
+        assert category in HANDLERS, frames
         below = frames[frames.index("runtime.sigtramp") + 1 :]
         # The address in the kernel's frame is Go's own, or the C library's with cgo. While sigtramp
         # itself runs, it still saves registers: its frame is not linked yet, and the walk continues
-        # at the caller of the interrupted function.
+        # at the caller of the interrupted function, which the first one of a thread does not have.
         if frames[0] != "runtime.sigtramp":
             assert below[0].startswith(SIGRETURNS), frames
-            below = below[1:]
-        assert below
-        assert category in HANDLERS, frames
+            assert below[1:]
 
 
 def test_preemption_counts_as_scheduler(stacks: Stacks) -> None:
@@ -243,4 +265,7 @@ def test_go_code_called_from_c_is_complete_down_to_the_call(stacks: Stacks) -> N
     called = Counter({k: h for k, h in stacks.items() if "main.workForC" in k[0]})
     assert called.total() > FEW
     assert samples_of(called, lambda f: "crosscall2" in f) >= called.total() * 0.95, called
-    assert {c for _, c in called} <= {Category.USER, Category.SYSCALL, Category.SCHED_PREEMPT}
+    own = {Category.USER, Category.SYSCALL, Category.SCHED_PREEMPT}
+    # A signal's handler, and a stack that grows, may be above it.
+    others = Counter({k: h for k, h in called.items() if k[1] not in own})
+    assert others.total() <= 1 + called.total() // 20, others

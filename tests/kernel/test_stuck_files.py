@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 from gotax.errors import AccessError
+from gotax.reader import connection
 from gotax.reader import pool as pool_module
 from gotax.reader.asking import HOSTILE, PENDING, Subject
 from gotax.reader.pool import Pool
 from gotax.reader.server import ForkServer
 
-from tests.patience import is_readable
+from tests.patience import PATIENCE_S, is_readable
 
 _CONTENT = b"content"
 
@@ -94,7 +95,7 @@ def _answer(code: int, node: int) -> tuple[int, bytes]:
         case _Code.GETATTR:
             return 0, struct.pack("<QII", 0, 0, 0) + _attributes(node)
         case _Code.OPEN:
-            return 0, struct.pack("<QII", 1, 0, 0)
+            return 0, struct.pack("<QII", 1, 1, 0)  # FOPEN_DIRECT_IO: each reader asks
         case _Code.RELEASE | _Code.FLUSH:
             return 0, b""
     return errno.ENOSYS, b""
@@ -118,35 +119,70 @@ def test_a_reader_in_a_file_that_does_not_answer_is_abandoned(
             silent = SilentFile(tmp_path / "mount")
         except OSError as error:
             pytest.skip(f"no FUSE here: {error}")
-        pool = Pool(server)
+        pool = Pool(server, PATIENCE_S)
         try:
             with monkeypatch.context() as patched:
                 patched.setattr(pool_module, "WAIT_S", 0.1)
                 assert _refused(pool, silent.path) == PENDING
-                assert silent.taken.wait(60)
+                assert silent.taken.wait(PATIENCE_S)
+                # On a busy host this answer takes longer than the wait for the silent one.
+                patched.setattr(pool_module, "WAIT_S", PATIENCE_S)
                 assert pool.ask(Subject("other", "other"), "head", str(other), 5) == b"other"
+                patched.setattr(pool_module, "WAIT_S", 0.1)
                 patched.setattr(pool_module, "WALL_S", 0.0)
                 assert _refused(pool, silent.path) == HOSTILE
             pool.begin_round()
             assert pool.restarts == {"time": 1}
             assert pool.abandoned == 1  # SIGKILL does not end it: it is in state D
+            monkeypatch.setattr(pool_module, "WAIT_S", PATIENCE_S)
             assert pool.ask(Subject("other", "other"), "head", str(other), 5) == b"other"
             assert _refused(pool, silent.path) == HOSTILE
             (stuck,) = [pid for pid in _children(server.pid) if pid not in pool.pids()]
             pidfd = os.pidfd_open(stuck)
         finally:
             silent.close()
-        assert is_readable(pidfd, 60)
+        assert is_readable(pidfd, PATIENCE_S)
         os.close(pidfd)
         pool.begin_round()
         assert pool.abandoned == 0
         pool.close()
 
 
-def _refused(pool: Pool, path: Path) -> str:
+def test_readers_that_were_stopped_for_others_and_do_not_end_bar_their_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each stopped reader stays. One container with twelve processes took all there may be."""
+    (tmp_path / "mount").mkdir()
+    with ForkServer() as server:
+        gc.unfreeze()
+        try:
+            silent = SilentFile(tmp_path / "mount")
+        except OSError as error:
+            pytest.skip(f"no FUSE here: {error}")
+        pool = Pool(server)
+        try:
+            with monkeypatch.context() as patched:
+                patched.setattr(pool_module, "WAIT_S", 0.1)
+                patched.setattr(pool_module, "DISPLACED_S", 0.0)
+                patched.setattr(connection, "DIES_WITHIN_S", 0.0)
+                number = 0
+                while (reason := _refused(pool, silent.path, number)) == PENDING:
+                    number += 1
+            assert reason == HOSTILE
+            assert pool.abandoned <= 3
+            assert pool.restarts["time"] == 0
+            pool.begin_round()
+            other = pool.ask(Subject("other", "other"), "head", "/proc/self/comm", 5)
+            assert other
+        finally:
+            silent.close()
+        pool.close()
+
+
+def _refused(pool: Pool, path: Path, number: int = 0) -> str:
     pool.begin_round()
     with pytest.raises(AccessError) as error:
-        pool.ask(Subject("silent", "silent"), "head", str(path), 5)
+        pool.ask(Subject(f"silent {number}", "silent"), "head", str(path), 5)
     return error.value.reason
 
 

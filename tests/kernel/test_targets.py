@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from gotax.sampling.sampler import Counter, Drain, Target
 
-from tests.kernel.load import SPIN, Group, Load, Walk, check_json, wait_until
+from tests.kernel.load import SPIN, Group, Load, Walk, check_json, wait_for_work, wait_until
 from tests.toolchains import VERSIONS
 
 pytestmark = pytest.mark.kernel
@@ -57,7 +57,7 @@ def test_children_do_not_belong_to_a_pid(load: Callable[..., Load]) -> None:
         assert tgids(walk.drains[0]) == {parent.pid}
         walk.sampler.follow({child})
         walk.drain()
-        time.sleep(0.5)
+        wait_for_work(child, 0.1)
         assert tgids(walk.drain()) == {child}
 
 
@@ -104,10 +104,12 @@ def test_flags_of_the_command_line(
     go_binary: Callable[..., Path], load: Callable[..., Load], group: Callable[[str], Group]
 ) -> None:
     """--cgroup and --pid report the selected Go processes, with samples, and no siblings."""
-    own = group("own")
+    own, other = group("own"), group("other")
+    for each in (own, other):
+        each.favour()
     path = go_binary("knownwork", VERSIONS[-1])
     inside = [load(path, "-busy", "0.4", group=own) for _ in range(2)]
-    outside = load(path, "-busy", "0.4")
+    outside = load(path, "-busy", "0.4", group=other)
     for program in (*inside, outside):
         program.report()
     (container,) = check_json("-d", "1.5", "--cgroup", own.path)["containers"]

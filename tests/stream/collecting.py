@@ -21,17 +21,26 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.patience import PATIENCE_S
 
 
+def _set() -> threading.Event:
+    event = threading.Event()
+    event.set()
+    return event
+
+
 @dataclass
 class MemoryStore:
-    """Keeps reports once each. ``failing``: takes nothing; ``slow_s``: takes its time."""
+    """Keeps reports once each. ``failing``: takes nothing; ``slow_s``: takes its time; ``open``:
+    waits until it is set."""
 
     kept: dict[tuple[str, int, int], Report] = field(default_factory=dict)
     calls: Counter[tuple[str, int, int]] = field(default_factory=Counter)
     failing: bool = False
     slow_s: float = 0.0
     quarantined: int = 0
+    open: threading.Event = field(default_factory=_set)
 
     def insert(self, batch: Sequence[Report]) -> None:
+        assert self.open.wait(PATIENCE_S)
         time.sleep(self.slow_s)
         if self.failing:
             raise StoreError("the store is told to fail")

@@ -14,8 +14,9 @@ import grpc
 import pytest
 from gotax.exporters.credentials import Credentials
 from gotax.exporters.endpoint import Endpoint
-from gotax.exporters.stream import exporter as exporter_module
-from gotax.exporters.stream.exporter import AgentIdentity, StreamExporter
+from gotax.exporters.stream import sender as sender_module
+from gotax.exporters.stream.exporter import StreamExporter
+from gotax.exporters.stream.sender import AgentIdentity
 from gotax.exporters.stream.spool import Bounds, Spool
 from gotax.wire.v1 import ingest_pb2
 from gotax_collector.ingest import receiver, server
@@ -36,9 +37,9 @@ MIB = 1 << 20
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorter waits for tests."""
-    monkeypatch.setattr(exporter_module, "_RETRY_FIRST_S", 0.05)
-    monkeypatch.setattr(exporter_module, "_RETRY_MAX_S", 0.2)
-    monkeypatch.setattr(exporter_module, "_IDLE_S", 0.1)
+    monkeypatch.setattr(sender_module, "_RETRY_FIRST_S", 0.05)
+    monkeypatch.setattr(sender_module, "_RETRY_MAX_S", 0.2)
+    monkeypatch.setattr(sender_module, "_IDLE_S", 0.1)
     monkeypatch.setattr(receiver, "_CHECK_S", 0.05)
 
 
@@ -197,13 +198,17 @@ def test_a_report_that_takes_too_long_ends_its_connection(limited: Callable[...,
 
 def test_a_slow_store_is_not_the_agents_fault(limited: Callable[..., None]) -> None:
     """What is complete and waits has no deadline, however large it is."""
-    limited(unread_s=0.2)
-    store = MemoryStore(slow_s=0.6)
+    limited(unread_s=3.0)
+    store = MemoryStore()
+    store.open.clear()
     with collecting(store, Setup(limits=Limits(waiting_bytes=1))) as running:
         agent = streaming(running)
         for _ in range(3):
             agent.publish(story_window())
             eventually(lambda: not agent._windows)
+        eventually(lambda: agent.statistics().in_flight > 0)
+        time.sleep(3.5)  # longer than an incomplete report may take
+        store.open.set()
         eventually(lambda: agent.statistics().acknowledged == 3)
         assert agent.statistics().connections == 1
         assert closed(running, "slow") == 0

@@ -17,7 +17,8 @@ pytest.importorskip("chdb", reason="no embedded ClickHouse for this platform")
 
 from gotax.exporters.credentials import Credentials
 from gotax.exporters.endpoint import Endpoint
-from gotax.exporters.stream.exporter import AgentIdentity, StreamExporter
+from gotax.exporters.stream.exporter import StreamExporter
+from gotax.exporters.stream.sender import AgentIdentity
 from gotax.exporters.stream.spool import Bounds, Spool
 
 from tests.patience import PATIENCE_S, promised

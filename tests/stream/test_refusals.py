@@ -17,7 +17,8 @@ import grpc
 import pytest
 from gotax.exporters.credentials import Credentials
 from gotax.exporters.endpoint import Endpoint
-from gotax.exporters.stream.exporter import AgentIdentity, StreamExporter
+from gotax.exporters.stream.exporter import StreamExporter
+from gotax.exporters.stream.sender import AgentIdentity
 from gotax.exporters.stream.spool import Bounds, Spool
 from gotax.wire.v1 import ingest_pb2
 from gotax_collector.ingest.limits import Limits

@@ -257,7 +257,7 @@ def test_no_flag_gives_a_traceback_for_an_invalid_address(
         except SystemExit as end:
             code = int(end.code or 0)
         output = capsys.readouterr()
-        said = output.err.splitlines()[-1]
+        said = output.err.splitlines()[0]
         assert code == EXIT_FAILED, (value, output)
         assert said.startswith("gotax")
         assert flag in said

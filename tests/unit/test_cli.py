@@ -543,7 +543,7 @@ def test_a_closed_output_is_a_failure(arguments: list[str]) -> None:
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert sentence(done.stderr)
@@ -556,7 +556,7 @@ def test_a_closed_error_output_is_not_written_to_the_other(tmp_path: Path) -> No
         ["/bin/sh", "-c", 'exec "$@" 2>&-', "sh", *command],
         stdout=subprocess.PIPE,
         cwd=tmp_path,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert (done.returncode, done.stdout) == (EXIT_FAILED, b"")
@@ -586,7 +586,7 @@ def test_ctrl_c_during_imports_is_no_traceback(module: str) -> None:
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
@@ -646,7 +646,7 @@ def test_ctrl_c_during_loading_is_one_sentence(
 def test_a_signal_handler_does_not_deadlock() -> None:
     """Many signals arrive while the main thread waits: it ends each time."""
     done = subprocess.run(
-        [sys.executable, "-c", STORM],
+        [sys.executable, "-c", STORM, str(0.9 * PATIENCE_S)],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -657,10 +657,10 @@ def test_a_signal_handler_does_not_deadlock() -> None:
 
 
 STORM = """
-import faulthandler, signal
+import faulthandler, signal, sys
 from gotax.cli import stopping
 from gotax.config import Suppression
-faulthandler.dump_traceback_later(20, exit=True)
+faulthandler.dump_traceback_later(float(sys.argv[1]), exit=True)
 stop = stopping.stop_on_signals()
 signal.signal(signal.SIGALRM, signal.getsignal(signal.SIGTERM))
 for _ in range(20):

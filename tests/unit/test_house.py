@@ -53,9 +53,10 @@ KNOWS: dict[str, set[str]] = {
         *("profile", "window", "config", "names", "sampling", "diagnosis"),
         *("processes", "symbols", "attribution", "accumulator", "health"),
     },
+    "scope": {"errors", "config", "linux", "sampling"},
     "session": {
         *("errors", *VALUES, "config", "names", "sampling", "linux"),
-        *("reader", "processes", "pipeline"),
+        *("reader", "processes", "pipeline", "scope"),
     },
     "forked": set(),
     "addr2line": {"errors", "profile", "linux", "forked", "golang", "reader"},
@@ -65,7 +66,8 @@ KNOWS: dict[str, set[str]] = {
     "daemon": {"errors", *VALUES, "config", "exporters", "session", "linux", "httpserver"},
     "cli": {
         *("", "errors", "extras", *VALUES, "config", "names", "diagnosis", "kubernetes"),
-        *("exporters", "wire", "linux", "reader", "session", "addr2line", "recording", "selftest"),
+        *("exporters", "wire", "linux", "reader", "scope", "session", "addr2line", "recording"),
+        "selftest",
         *("daemon", "httpserver", "usage"),
     },
     "__main__": {"cli"},
@@ -73,13 +75,13 @@ KNOWS: dict[str, set[str]] = {
 # The same within a package: a module may import those before it.
 WITHIN: dict[str, tuple[str, ...]] = {
     "processes": (
-        *("__init__", "counts", "files", "binaries", "containers", "membership"),
+        *("__init__", "counts", "files", "longlists", "binaries", "containers", "membership"),
         *("address_space", "layout", "program", "go_runtime", "tracked_process", "table"),
         *("inspection", "first_look", "resolver"),
     ),
     "reader": (
         *("__init__", "message", "confinement", "opened", "binary", "facts", "work", "worker"),
-        *("asking", "server", "pool"),
+        *("asking", "server", "connection", "groups", "pool"),
     ),
     "symbols": ("__init__", "classified", "ranges", "walks", "kernel", "symbolizer"),
 }

@@ -186,3 +186,17 @@ def test_a_touched_program_is_the_same(host: Host, known: Known) -> None:
         window = sampled(walk, known)
         assert not window.samples.lost
         assert categories(window) == {int(Category.USER)}
+
+
+def test_a_program_that_renames_its_own_file_is_the_same(host: Host, known: Known) -> None:
+    """Its CPU time was lost as that of another program, for as long as it went on."""
+    path = host.proc.parent / "program"
+    shutil.copy(known.program.path, path)
+    walk = of(host, Moody())
+    for number in range(4):
+        path = path.rename(path.with_name(f"program{number}"))
+        line = known.program.maps.replace(str(known.program.path), str(path))
+        host.start(7, 100, Program(path, line))  # with the same stack
+        window = sampled(walk, known)
+        assert not window.samples.lost
+        assert categories(window) == {int(Category.USER)}

@@ -23,6 +23,8 @@ from gotax.exporters.prometheus import PrometheusExporter
 from gotax.httpserver import Pulse, open_server
 from gotax.wire.listening import listening_socket
 
+from tests.patience import PATIENCE_S
+
 ROOT = Path(__file__).parents[2]
 SIX = "::1"
 HAS_SIX = socket.has_ipv6 and Path("/proc/net/if_inet6").exists()
@@ -61,7 +63,7 @@ except OSError as error:
 
 def reaches(host: str, port: int) -> bool:
     try:
-        socket.create_connection((host, port), 5).close()
+        socket.create_connection((host, port), PATIENCE_S).close()
     except ConnectionRefusedError:
         return False
     return True
@@ -122,7 +124,7 @@ print("both")
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.stdout == "both\n", done.stderr
@@ -132,7 +134,7 @@ Answer = tuple[int, http.client.HTTPMessage, bytes]
 
 
 def asked(port: int, method: str, path: str, host: str = "127.0.0.1") -> Answer:
-    connection = http.client.HTTPConnection(host, port, timeout=10)
+    connection = http.client.HTTPConnection(host, port, timeout=PATIENCE_S)
     try:
         connection.request(method, path, body=b"x" if method == "POST" else None)
         answer = connection.getresponse()

@@ -567,10 +567,13 @@ def test_a_process_read_before_its_exec_becomes_its_new_program(
     assert by_container(window) == {("a" * 64, True): 2}
 
 
-def test_exec_seen_at_a_look_is_still_an_exec_at_the_drain(host: Host, known: Known) -> None:
+def test_exec_seen_at_a_look_is_still_an_exec_at_the_drain(
+    host: Host, known: Known, tmp_path: Path
+) -> None:
     """Samples of a process that was drained before may belong to its old or its new program."""
     number = host.cgroup(RUN_ONE)
-    host.start(7, 100, known.program, RUN_ONE)
+    shutil.copy(known.program.path, other := tmp_path / "other")
+    host.start(7, 100, replace(known.program, path=other), RUN_ONE)
     walk = pipeline(host)
     walk.absorb(drain([StackCount(7, 2, cgroup_id=number)]), 0.0)
     host.start(7, 100, known.program, RUN_ONE, stack=2)
@@ -579,6 +582,24 @@ def test_exec_seen_at_a_look_is_still_an_exec_at_the_drain(host: Host, known: Kn
     window = walk.window(SPAN)
     check_books(window, 5)
     assert window.samples.lost == {"process-exec": 3}
+
+
+def test_a_program_that_starts_itself_again_loses_nothing(host: Host, known: Known) -> None:
+    """By exec, or by what looks like one (PR_SET_MM_MAP): it hid all its CPU time."""
+    number = host.cgroup(RUN_ONE)
+    stack_counts = drain([StackCount(7, 2, 1, cgroup_id=number)], {1: [known.main]})
+    walk = pipeline(host)
+    for round_ in range(4):
+        host.start(7, 100, known.program, RUN_ONE, stack=1 + round_)
+        use_cpu(host, 7, 50 * round_)
+        for _ in range(2):
+            walk.absorb(stack_counts, 0.0)
+        window = walk.window(SPAN)
+        check_books(window, 4)
+        assert not window.samples.lost
+        assert by_container(window) == {("a" * 64, True): 4}
+        (report,) = window.reports
+        assert round_ == 0 or report.cpu_ns == 500_000_000
 
 
 def test_runc_is_not_taken_for_the_program_of_the_container(host: Host, known: Known) -> None:

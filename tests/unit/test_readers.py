@@ -17,13 +17,15 @@ from pathlib import Path
 import pytest
 from gotax.errors import AccessError, ParseError, ProcessGoneError, TransientError
 from gotax.reader import pool as pool_module
+from gotax.reader import server as server_module
 from gotax.reader import worker
 from gotax.reader.asking import HOSTILE, PENDING, STUCK, InProcess, Subject
+from gotax.reader.connection import Connection
 from gotax.reader.pool import Pool
 from gotax.reader.server import ForkServer
 from gotax.reader.work import Work
 
-from tests.patience import is_readable
+from tests.patience import PATIENCE_S, is_readable
 
 Open = Callable[[], Pool]
 _DEFAULT = "/proc/self/comm"
@@ -31,14 +33,18 @@ _DEFAULT = "/proc/self/comm"
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
-    """Opens a pool whose readers do with ``head`` what the path says."""
+    """Opens a pool whose readers do with ``head`` what the path says, and which waits for them
+    as long as a busy host needs."""
     stack = contextlib.ExitStack()
+    monkeypatch.setattr(pool_module, "WAIT_S", PATIENCE_S)
+    monkeypatch.setattr(pool_module, "DISPLACED_S", PATIENCE_S)
+    monkeypatch.setattr(server_module, "_ANSWER_S", PATIENCE_S)
 
     def open_pool() -> Pool:
         monkeypatch.setattr(Work, "head", _head)
         server = stack.enter_context(ForkServer())
         gc.unfreeze()
-        pool = Pool(server)
+        pool = Pool(server, PATIENCE_S)
         stack.callback(pool.close)
         return pool
 
@@ -56,6 +62,10 @@ def _head(_self, path: str, length: int) -> bytes:  # type: ignore[no-untyped-de
                 pass
         case ("fill", _, _):
             return bytes(1 << 30)
+        case ("hoard", _, megabytes):
+            vars(_self).setdefault("hoard", []).append(b"x" * (int(megabytes) << 20))
+        case ("hoarded", _, _):
+            return str(len(vars(_self).get("hoard", []))).encode()
         case ("collector", _, _):
             return str(gc.isenabled()).encode()
         case ("exit", _, _):
@@ -85,7 +95,14 @@ def fifo(tmp_path: Path) -> Path:
 
 
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question that is not answered costs a test little."""
     monkeypatch.setattr(pool_module, "WAIT_S", 0.1)
+
+
+def patient(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "WAIT_S", PATIENCE_S)
+    pool.round_wait_s = 1000 * PATIENCE_S
+    pool.begin_round()
 
 
 def refused(pool: Pool, subject: str, path: str = "x") -> str:
@@ -239,19 +256,84 @@ def test_too_much_cpu_time_is_hostile(opened: Open, monkeypatch: pytest.MonkeyPa
 def test_slow_questions_rest_after_a_hostile_one(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many bombs there are, they get a tenth of a CPU."""
+    """However many bombs a container has, they get a tenth of a CPU. The others do not rest."""
     pool = opened()
     impatient(monkeypatch)
     monkeypatch.setattr(pool_module, "CPU_S", 0.05)
     monkeypatch.setattr(pool_module, "_REST", 1_000_000)
-    pool._slow.put("second", True)  # as it has turned out before
+    pool._slow.put("slow", True)  # as it has turned out before
     assert refused(pool, "bomb", "spin:") == PENDING
     while not pool.hostile:
         pool.tend()
-    assert refused(pool, "second") == PENDING
+    second = Subject("second", "bomb")
+    with pytest.raises(AccessError, match=PENDING):
+        pool.ask(second, "head", "second", 8)
     assert answered(pool, "quick") == b"quick"
+    assert answered(pool, "slow") == b"slow"
     pool._rested_s = 0.0
-    assert answered(pool, "second") == b"second"
+    pool.begin_round()
+    assert pool.ask(second, "head", "second", 8) == b"second"
+
+
+def test_a_container_cannot_hold_the_second_reader_with_more_and_more_files(
+    opened: Open, fifo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each was new, and so the reader for what is quick was busy all the time."""
+    pool = opened()
+    answered(pool, "warm")
+    impatient(monkeypatch)
+    assert refused(pool, "first", f"wait:{fifo}") == PENDING
+    asked = []
+    for number in range(6):
+        subject = Subject(number, "attacker")
+        pool.begin_round()
+        with monkeypatch.context() as patched:
+            patched.setattr(pool_module, "DISPLACED_S", 0.0)
+            with pytest.raises(AccessError, match=PENDING):
+                pool.ask(subject, "head", f"wait:{fifo}", 8)
+        asked.append(any(r.job and r.job.subject == subject for r in pool._readers))
+    assert asked == [True, True, False, False, False, False]  # two were stopped for the next
+    assert pool.restarts == {"displaced": 2}
+    assert answered(pool, "quick") == b"quick"
+
+
+def test_a_slow_question_of_a_suspect_is_stopped_for_another(
+    opened: Open, fifo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It held the names of its neighbours up for 20 seconds each time."""
+    pool = opened()
+    answered(pool, "warm")
+    impatient(monkeypatch)
+    pool._groups.blame("suspect", 2)
+    pool._slow.put("large", True)
+    assert refused(pool, "suspect", f"wait:{fifo}") == PENDING
+    assert refused(pool, "large") == PENDING
+    assert not pool.restarts  # not within two seconds
+    monkeypatch.setattr(pool_module, "DISPLACED_S", 0.0)
+    assert refused(pool, "large") == PENDING
+    assert pool.restarts == {"displaced": 1}
+    assert answered(pool, "large") == b"large"
+
+
+def test_slow_questions_of_suspects_let_the_others_go_first(
+    opened: Open, fifo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = opened()
+    answered(pool, "warm")
+    impatient(monkeypatch)
+    pool._groups.blame("suspect", 2)
+    pool._slow.put("large", True)
+    assert refused(pool, "first", f"wait:{fifo}") == PENDING
+    assert refused(pool, "suspect") == PENDING
+    assert refused(pool, "large") == PENDING
+    with fifo.open("wb"):
+        pass
+    while any(reader.job for reader in pool._readers):
+        pool.tend()
+    assert refused(pool, "suspect") == PENDING
+    pool.begin_round()
+    assert pool.ask(Subject("large", "large"), "head", "large", 8) == b"large"
+    assert answered(pool, "suspect") == b"suspect"
 
 
 def test_the_kernel_ends_a_reader_that_nothing_watches(
@@ -263,7 +345,7 @@ def test_the_kernel_ends_a_reader_that_nothing_watches(
     assert refused(pool, "bomb", "spin:") == PENDING
     (_, pid) = pool.pids()
     with contextlib.suppress(ProcessLookupError):
-        assert is_readable(os.pidfd_open(pid), 60)
+        assert is_readable(os.pidfd_open(pid), PATIENCE_S)
     pool.tend()
     assert pool.restarts == {"ended": 1}
 
@@ -279,6 +361,30 @@ def test_a_subject_that_ends_two_readers_is_hostile(opened: Open, path: str, rea
     assert pool.restarts == {reason: 2}
     assert refused(pool, "bomb", "x") == HOSTILE
     assert answered(pool, "quick") == b"quick"
+
+
+def test_what_was_read_before_is_nothing_that_a_subject_is_blamed_for(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container with hundreds of binaries fills the memory, and a neighbour meets its end."""
+    pool = opened()
+    patient(pool, monkeypatch)
+    for _ in range(6):
+        assert pool.ask(Subject("x", "x"), "head", "hoard:100", 8) == b"hoard:10"
+    assert pool.ask(Subject("x", "x"), "head", "hoarded:", 8) == b"1"
+    assert not pool.restarts
+
+
+def test_a_reader_does_not_keep_much(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of them, and the agent, have 256 MiB."""
+    pool = opened()
+    patient(pool, monkeypatch)
+    for _ in range(9):
+        for _ in range(15):
+            assert pool.ask(Subject("x", "x"), "head", "hoard:1", 8) == b"hoard:1"
+        assert int(pool.ask(Subject("x", "x"), "head", "hoarded:", 8)) < 64
+    assert int(pool.ask(Subject("x", "x"), "head", "hoarded:", 8)) < 64
+    assert not pool.restarts
 
 
 def test_a_reader_that_was_taken_over_is_replaced(opened: Open) -> None:
@@ -298,12 +404,31 @@ def test_waits_of_a_round_are_bounded_for_each_group_and_together(opened: Open, 
     with pytest.raises(AccessError, match=PENDING):
         pool.ask(Subject("quick", "group"), "head", "x", 8)
     assert len(pool.pids()) == 2  # the quick one was not even asked
-    pool.round_wait_s = 10.0
+    pool.round_wait_s = PATIENCE_S
     pool.begin_round()
     assert pool.ask(Subject("quick", "group"), "head", "x", 8) == b"x"
     pool.round_wait_s = 0.0
     assert refused(pool, "other") == PENDING
     assert not pool.restarts
+
+
+def test_many_rounds_do_not_wait_longer_than_one(opened: Open) -> None:
+    """A window has rounds for new processes, for drains and for its end. It was late by all."""
+    pool = opened()
+    answered(pool, "warm")
+    pool.round_wait_s, pool.waits_per_s = 1.5, 0.0
+    pool._left_s = -0.1  # used up
+    assert refused(pool, "quick") == PENDING
+    assert refused(pool, "quick") == PENDING
+    pool.waits_per_s = 0.25
+    pool._left_s = -0.1
+    pool._round_began_s -= 2
+    pool.begin_round()
+    assert 0.5 <= pool._left_s <= pool.round_wait_s
+    pool._round_began_s -= 60
+    pool.begin_round()
+    assert pool._left_s == pool.round_wait_s
+    assert pool.ask(Subject("quick", "quick"), "head", "quick", 8) == b"quick"
 
 
 def test_readers_that_do_not_die_are_few_and_not_waited_for(
@@ -321,14 +446,14 @@ def test_readers_that_do_not_die_are_few_and_not_waited_for(
         return reason
 
     with monkeypatch.context() as patched:
-        patched.setattr(pool_module._Connection, "is_alive", lambda _: True)
+        patched.setattr(Connection, "is_alive", lambda _: True)
         number = 0
         while (reason := stuck(f"stuck {number}")) != STUCK:
             assert reason == PENDING
             number += 1
-            assert pool.abandoned == number <= 12
-            assert number == 12 or answered(pool, "quick") == b"quick"
-        assert number == 12
+            assert pool.abandoned == number <= 16
+            assert number == 16 or answered(pool, "quick") == b"quick"
+        assert number == 16
     assert answered(pool, "other") == b"other"  # now they are seen to have ended
 
 
@@ -344,7 +469,7 @@ def test_closing_waits_for_no_reader(
     if how is not None:
         os.kill(pid, how)
     pool.close()
-    assert is_readable(pidfd, 60)
+    assert is_readable(pidfd, PATIENCE_S)
     os.close(pidfd)
 
 
@@ -355,11 +480,12 @@ from gotax.reader import pool as pool_module
 from gotax.reader.asking import Subject
 from gotax.reader.pool import Pool
 from gotax.reader.server import ForkServer
-pool_module.WAIT_S = 0.5
+pool_module.WAIT_S = 600
 server = ForkServer()
-pool = Pool(server)
+pool = Pool(server, 600)
 pool.ask(Subject("me", "me"), "exe_id", "/proc", "self")
 os.kill(pool.pids()[1], signal.SIGSTOP)
+pool_module.WAIT_S = 0.1
 try:
     pool.ask(Subject("me", "me"), "exe_id", "/proc", "self")
 except AccessError:
@@ -381,7 +507,7 @@ def test_no_process_survives_the_agent(number: signal.Signals) -> None:
         parent.send_signal(number)
         parent.wait()
         for pidfd in pidfds:
-            assert is_readable(pidfd, 60)
+            assert is_readable(pidfd, PATIENCE_S)
             os.close(pidfd)
 
 
@@ -464,6 +590,7 @@ def test_of_a_group_that_never_answers_nothing_more_is_read(
     pool = opened()
     impatient(monkeypatch)
     monkeypatch.setattr(pool_module, "WALL_S", 0.0)
+    monkeypatch.setattr(pool_module, "_REST", 0)
     for number in range(2):
         pool.begin_round()
         with pytest.raises(AccessError, match=PENDING):

@@ -1,7 +1,7 @@
 """The agent's HTTP server among clients that send slowly, never, too much, or read nothing.
 
 Each test asks for /healthz and /metrics while the clients are there. The clients are real sockets.
-``PATIENCE_S`` only ends a test that would hang; no answer here takes a hundredth of it.
+The server's own deadlines are of a test's choice: an honest client on a busy host may be late.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,14 +21,14 @@ from gotax.exporters.metrics.http import CODES, REASONS, HttpCounts
 from gotax.exporters.prometheus import PrometheusExporter
 from gotax.httpserver import Limits, Pulse, Server, open_server
 
-from tests.patience import is_readable
+from tests.patience import PATIENCE_S, is_readable
 
-PATIENCE_S = 20.0
 HOME, SIX = "127.0.0.1", "::1"
 HAS_SIX = socket.has_ipv6 and Path("/proc/net/if_inet6").exists()
 HEADER = b"GET /metrics HTTP/1.1\r\nX: "
 LARGE_BYTES = 8 << 20
 DEFAULT, SHORT = Limits(), Limits(request_s=0.2, response_s=0.2)
+PATIENT = Limits(request_s=PATIENCE_S, response_s=PATIENCE_S)
 
 
 class LargeExporter(PrometheusExporter):
@@ -74,7 +75,7 @@ class Agent:
 
 @contextmanager
 def answering(
-    limits: Limits = DEFAULT, kind: type[PrometheusExporter] = PrometheusExporter, host: str = ""
+    limits: Limits = PATIENT, kind: type[PrometheusExporter] = PrometheusExporter, host: str = ""
 ) -> Iterator[Agent]:
     counts = HttpCounts()
     server = open_server((host, 0), kind(), Pulse(1.0), counts, limits)
@@ -155,7 +156,7 @@ def test_one_address_cannot_take_the_place_of_another() -> None:
 
 def test_the_address_with_most_connections_gives_way() -> None:
     """Where all places are taken, an address with one connection keeps it, also if it is idle."""
-    limits = Limits(connections=20, of_peer=8)
+    limits = replace(PATIENT, connections=20, of_peer=8)
     with answering(limits) as agent, ExitStack() as stack:
         honest = stack.enter_context(agent.connect("127.0.0.2"))
         honest.sendall(b"GET /healthz HTTP/1.1\r\n")
@@ -173,9 +174,11 @@ def test_a_request_has_one_deadline_for_all_its_bytes() -> None:
         until = time.monotonic() + PATIENCE_S
         while not is_readable(client, 0.02):
             assert time.monotonic() < until
-            client.send(b"a")
+            with suppress(ConnectionError):
+                client.send(b"a")
         require_end(client)
         assert agent.counts.dropped["request-timeout"] == 1
+        agent.server._limits = PATIENT
         agent.require_answers()
 
 
@@ -186,9 +189,11 @@ def test_a_response_has_one_deadline_for_all_its_bytes() -> None:
         until = time.monotonic() + PATIENCE_S
         while not agent.counts.dropped["response-timeout"]:
             assert time.monotonic() < until
-            client.recv(1)
+            with suppress(ConnectionError):
+                client.recv(1)
             time.sleep(0.01)
         require_end(client)
+        agent.server._limits = PATIENT
         assert agent.ask("/healthz")[0] == 200
 
 
@@ -371,7 +376,7 @@ class BlockedExporter(PrometheusExporter):
 def test_probes_do_not_wait_for_metrics() -> None:
     """Nor for a lock that the sampling thread holds: another thread renders."""
     counts, exporter = HttpCounts(), BlockedExporter()
-    server = open_server(("", 0), exporter, Pulse(1.0), counts)
+    server = open_server(("", 0), exporter, Pulse(1.0), counts, PATIENT)
     server.start()
     agent = Agent(server, counts)
     try:
@@ -431,7 +436,7 @@ def test_drops_are_counted_and_logged_once_a_minute(caplog: pytest.LogCaptureFix
     """The metrics have the reason, the log the address; a flood of drops is no flood of lines."""
     counts = HttpCounts()
     metrics = PrometheusExporter(others=[counts])
-    server = open_server(("", 0), metrics, Pulse(1.0), counts)
+    server = open_server(("", 0), metrics, Pulse(1.0), counts, PATIENT)
     server.start()
     agent = Agent(server, counts)
     with caplog.at_level(logging.WARNING, "gotax"), ExitStack() as stack:

@@ -11,6 +11,7 @@ from typing import Any
 from gotax.cli import arguments
 from gotax.cli.command import add_command
 from gotax.cli.configuration import add_configuration, written
+from gotax.cli.logs import Lines
 from gotax.cli.options import (
     add_frequency,
     add_names,
@@ -67,11 +68,9 @@ def run(options: argparse.Namespace) -> int:
         _require_sense(options)
         print(written(options), end="")
         return EXIT_FINE
-    logging.basicConfig(
-        level=options.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(message)s",
-        stream=sys.stderr,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Lines("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=options.log_level.upper(), handlers=[handler])
     _require_sense(options)
     with ForkServer() as server:  # before anything has a thread
         return _run(options, server)
@@ -218,7 +217,8 @@ def _stream_options(options: argparse.Namespace) -> list[str]:
 def _stream(options: argparse.Namespace) -> Exporter:
     """Imports gRPC only here, because it takes about 20 MB of memory."""
     with needed_by("--collector"):
-        from gotax.exporters.stream.exporter import AgentIdentity, StreamExporter
+        from gotax.exporters.stream.exporter import StreamExporter
+        from gotax.exporters.stream.sender import AgentIdentity
         from gotax.exporters.stream.spool import Bounds, Spool
 
     endpoint = _collector(options)

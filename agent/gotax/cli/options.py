@@ -15,7 +15,8 @@ from gotax.errors import UserError
 from gotax.extras import needed_by
 from gotax.names import NO_NAMES, Names
 from gotax.reader.server import ForkServer
-from gotax.session import Plan, Scope
+from gotax.scope import Scope
+from gotax.session import Plan
 
 if TYPE_CHECKING:
     from gotax.kubernetes.watch import PodWatch

@@ -8,6 +8,7 @@ connection, and its memory is not bounded.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +26,12 @@ WATCH_S = 300  # how long the server holds one watch
 # a server sends a bookmark every minute: without data for this long the connection is dead
 SILENCE_S = 90.0
 _CONNECT_S = 10.0
+_LIST_S = 60.0  # for a whole list from a kubelet
+_PLAIN = {"Accept-Encoding": "identity"}
 MAX_EVENT = 8 << 20  # etcd takes objects of 1.5 MiB
-MAX_LIST = 64 << 20  # of a list from a kubelet
+MAX_LIST = 16 << 20  # of a list from a kubelet: some 20 KB a pod
+MAX_VALUES = 800_000
+"""Of one event or list. Each takes some 70 bytes of memory, however short it is in JSON."""
 _GONE = 410  # the resource version is too old
 # the resource version is too new: another server of the cluster lags behind
 _TOO_LARGE_VERSION = 504
@@ -121,25 +126,39 @@ def watch_pods(http: httpx2.Client, node: str, version: str) -> Iterator[Event]:
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(WATCH_S),
         },
+        headers=_PLAIN,
         timeout=httpx2.Timeout(_CONNECT_S, read=SILENCE_S),
     ) as answer:
         if answer.status_code in (_GONE, _TOO_LARGE_VERSION):
             raise ExpiredError
         answer.raise_for_status()
-        for line in lines(answer.iter_bytes()):
+        for line in lines(_plain(answer)):
             yield parse_event(line)
 
 
 def list_pods(kubelet: httpx2.Client) -> list[Mapping[str, Any]]:
     """All pods of this node, from the kubelet. Raises FAILURES."""
-    with kubelet.stream("GET", "/pods", timeout=httpx2.Timeout(_CONNECT_S)) as answer:
+    end_s = time.monotonic() + _LIST_S
+    with kubelet.stream(
+        "GET", "/pods", headers=_PLAIN, timeout=httpx2.Timeout(_CONNECT_S)
+    ) as answer:
         answer.raise_for_status()
         text = bytearray()
-        for chunk in answer.iter_bytes():
+        for chunk in _plain(answer):
             text += chunk
             if len(text) > MAX_LIST:
                 raise ParseError("pods-too-large", f"more than {MAX_LIST >> 20} MiB of pods")
-    return parse_list(bytes(text))
+            if time.monotonic() > end_s:
+                raise ParseError("pods-too-slow", f"no list of pods within {_LIST_S:g} s")
+    return parse_list(text)
+
+
+def _plain(answer: httpx2.Response) -> Iterator[bytes]:
+    """The body as it was sent: what is compressed could become a thousand times as much."""
+    encoding = answer.headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        raise ParseError("pod-encoding", f"a compressed answer that was not asked for: {encoding}")
+    return answer.iter_raw()
 
 
 def lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -160,7 +179,7 @@ def parse_event(line: bytes) -> Event:
     """Raises ExpiredError if the event says so, and ParseError("watch-event") for an invalid
     event."""
     try:
-        event = json.loads(line)
+        event = _parse(line)
         kind, value = event["type"], event["object"]
         if kind == "ERROR":
             if value.get("code") in (_GONE, _TOO_LARGE_VERSION):
@@ -171,13 +190,20 @@ def parse_event(line: bytes) -> Event:
         raise ParseError("watch-event", f"no event of a watch: {error}") from error
 
 
-def parse_list(text: bytes) -> list[Mapping[str, Any]]:
+def parse_list(text: bytes | bytearray) -> list[Mapping[str, Any]]:
     """Raises ParseError("pod-list") for an invalid list."""
     try:
-        items = json.loads(text)["items"] or []
+        items = _parse(text)["items"] or []
         return [pod for pod in items if isinstance(pod, dict)]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ParseError("pod-list", f"no list of pods: {error}") from error
+
+
+def _parse(text: bytes | bytearray) -> Any:
+    """Each value but the first is behind one of these; what is in a text counts, too."""
+    if sum(text.count(mark) for mark in (b",", b"{", b"[", b":")) > MAX_VALUES:
+        raise ValueError(f"more than {MAX_VALUES} values")
+    return json.loads(text)
 
 
 def _timeout() -> httpx2.Timeout:

@@ -70,11 +70,13 @@ class AddressSpace:
         return self._mappings is not None
 
     def drop_mappings(self) -> None:
+        self._binaries.long_lists.forget(self)
         self._mappings = self._first = None
 
     def drop(self) -> None:
         """Keep nothing that only symbolizing needs."""
-        self.program, self._mappings, self._proofs, self._first = None, None, {}, None
+        self.drop_mappings()
+        self.program, self._proofs = None, {}
 
     def mappings(self, again: bool = False) -> tuple[Mapping, ...]:
         """The executable mappings; () when they cannot be read any more."""
@@ -95,6 +97,7 @@ class AddressSpace:
                 self.is_late |= self.refused in NOT_NOW
             self._proofs.clear()
             self._first = None
+            self._binaries.long_lists.keep(self, len(self._mappings))
         return self._mappings
 
     def binary(self, mapping: Mapping) -> Binary | None:

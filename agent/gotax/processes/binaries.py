@@ -17,6 +17,7 @@ from gotax.linux.elf import Elf
 from gotax.linux.mappings import FileId, Mapping
 from gotax.lru import LruCache
 from gotax.process import GoBuild
+from gotax.processes.longlists import LongLists
 from gotax.profile import UInt64Array
 from gotax.reader.asking import NOT_NOW, Reader, Subject
 from gotax.reader.binary import PASSING
@@ -155,6 +156,7 @@ class BinaryTable:
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
+        self.long_lists = LongLists()
         self._binaries: LruCache[FileId, Binary] = LruCache(_BINARIES)
         self._not_go: LruCache[FileId, bool] = LruCache(_NOT_GO)
         self._serial = 0

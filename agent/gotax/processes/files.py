@@ -43,7 +43,7 @@ class ProcessFiles:
 
     @property
     def group(self) -> str:
-        """The container, by its key; "" before it is known."""
+        """The pod or the container; "" before it is known."""
         return self._subject.group
 
     @group.setter

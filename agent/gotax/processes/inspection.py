@@ -70,7 +70,9 @@ class Inspector:
     def _track(
         self, pid: int, stat: Stat, files: ProcessFiles, membership: Membership
     ) -> TrackedProcess:
-        files.group = membership.container.key
+        container = membership.container
+        # Of a pod, since it may have as many containers as it likes.
+        files.group = container.pod_uid or container.container_id or container.key
         process = Process(pid, stat.start_ticks, stat.command, membership.container)
         return TrackedProcess(process, files, membership, self._binaries, self._errors)
 

@@ -80,7 +80,7 @@ class Resolver:
         """The process behind the samples of this PID since the last round.
 
         Else the reason of the loss: ``pid-reused`` (the samples may be those of either process),
-        ``process-exec`` (of either program), ``process-gone`` (ended, and not seen lately).
+        ``process-exec`` (of either of two programs), ``process-gone`` (ended, and not seen lately).
         """
         owner = self._owner(pid)
         if isinstance(owner, TrackedProcess):
@@ -110,7 +110,8 @@ class Resolver:
         if sight is Sight.REUSED:
             return "pid-reused"
         if sight is Sight.EXEC and known is not None and not known.life.is_fresh:
-            return "process-exec"
+            is_same = admitted is not None and admitted.is_again(known)
+            return admitted if admitted is not None and is_same else "process-exec"
         # A process that called exec before its drain counts as new: what it was
         # before, it was for a moment.
         return admitted or GONE

@@ -111,7 +111,11 @@ class ProcessTable:
         tracked.life.serial = self._serial
 
     def admit(self, tracked: TrackedProcess, stat: Stat) -> None:
-        """From now on it has its PID."""
+        """From now on it has its PID. The CPU time of a process goes on if its program is the
+        same."""
+        known = self._live.get(stat.pid)
+        if known is not None and tracked.is_again(known):
+            tracked.cpu = known.cpu
         self.number(tracked)
         tracked.life.start_stack = stat.start_stack
         tracked.life.seen = self._round

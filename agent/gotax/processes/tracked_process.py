@@ -130,6 +130,18 @@ class TrackedProcess:
         found = self.process.gomaxprocs
         return found is not None and found.value is not None
 
+    def is_again(self, known: TrackedProcess) -> bool:
+        """Whether this is the same process with the same executable, seen again after an exec, or
+        after what looks like one: a process may rename its file, and may change what the kernel
+        reports of its stack (prctl PR_SET_MM_MAP)."""
+        exe, other = self.program.exe, known.program.exe
+        return (
+            self.process.start_ticks == known.process.start_ticks
+            and exe is not None
+            and other is not None
+            and (exe.device, exe.inode) == (other.device, other.inode)
+        )
+
     def start_go(self) -> None:
         """Go was found in it. Raises ProcessGoneError."""
         self.process = replace(self.process, build=self.program.runtimes[0][0].build)

@@ -23,7 +23,7 @@ NOT_NOW = frozenset({PENDING, STUCK})
 class Subject(NamedTuple):
     """What a question is about: it bears the blame if the reader comes to harm.
 
-    ``group`` is the container that it was met in.
+    ``group`` is the pod or container that it was met in.
     """
 
     key: Hashable

@@ -10,6 +10,7 @@ import numpy as np
 
 from gotax.errors import ParseError, ReadError, Refusal
 from gotax.golang import categories, gomaxprocs, runtimestate
+from gotax.golang.automaxprocs import DEPENDENCIES
 from gotax.golang.buildinfo import parse_buildinfo
 from gotax.golang.classmap import ClassMapReader
 from gotax.golang.gomaxprocs import GomaxprocsAddresses, find_gomaxprocs
@@ -22,6 +23,9 @@ from gotax.reader.opened import BorrowedFile
 
 PASSING = frozenset({"binary-gone", "binary-changed", "elf-unreadable"})
 """What can be otherwise in the next round, when another process shows the same file."""
+BUILD_CHARS_MAX = 1 << 16
+_SETTINGS = frozenset({"CGO_ENABLED", "-compiler", "DefaultGODEBUG"})  # that rules ask for
+_FURTHER_SETTINGS, _MAX_FURTHER_CHARS = 32, 256
 _CGO = "crosscall2"  # the way back from C, in package runtime/cgo
 _SIGRETURN = frozenset({"runtime.sigreturn__sigaction", "runtime.sigreturn"})  # 1.20 and older
 
@@ -56,7 +60,7 @@ class ParsedBinary:
 
     def _understand(self, for_processes: bool) -> None:
         self.elf = elf = parse_elf(self.file)
-        self.build = parse_buildinfo(elf)
+        self.build = _what_is_used(parse_buildinfo(elf))
         self.build_id = elf.build_id()
         if self.build is None:
             if elf.is_packed:
@@ -162,3 +166,22 @@ class ParsedBinary:
         if self.elf is not None:
             self.elf.forget()
         self.__dict__.pop("_symbols", None)
+
+
+def _what_is_used(build: GoBuild | None) -> GoBuild | None:
+    """Hundreds of binaries are remembered, some have thousands of dependencies, and hostile ones
+    the same one thousands of times: the first counts."""
+    if build is None:
+        return None
+    dependencies = {module.path: module for module in reversed(build.dependencies)}
+    settings = {
+        key: value
+        for number, (key, value) in reversed(list(enumerate(build.settings)))
+        if key in _SETTINGS
+        or (number < _FURTHER_SETTINGS and len(key) + len(value) <= _MAX_FURTHER_CHARS)
+    }
+    return replace(
+        build,
+        dependencies=tuple(m for path, m in dependencies.items() if path in DEPENDENCIES),
+        settings=tuple(reversed(settings.items())),
+    )

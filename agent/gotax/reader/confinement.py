@@ -62,9 +62,17 @@ def limit_cpu(seconds: int) -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (most, hard))
 
 
+def resident_bytes() -> int:
+    return _statm()[1]
+
+
 def _address_space_bytes() -> int:
+    return _statm()[0]
+
+
+def _statm() -> list[int]:
     with open("/proc/self/statm", "rb") as file:
-        return int(file.read().split()[0]) * resource.getpagesize()
+        return [int(field) * resource.getpagesize() for field in file.read().split()]
 
 
 def _keep_capabilities() -> None:

@@ -6,7 +6,7 @@ The types are the messages; ``of_`` functions make them, ``parse_`` functions ch
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from gotax.errors import AccessError, ParseError, Refusal
-from gotax.golang.automaxprocs import DEPENDENCIES
 from gotax.golang.classmap import ClassMap
 from gotax.golang.gomaxprocs import GomaxprocsAddresses
 from gotax.golang.pclntab import Calls, Sizes
@@ -23,14 +22,11 @@ from gotax.linux.elf import BytesReader, Elf, Segment
 from gotax.linux.mappings import FileId, Mapping, Maps
 from gotax.process import GoBuild
 from gotax.profile import Frame, FrameKind, Int32Array, Int64Array, UInt8Array, UInt64Array
-from gotax.reader.binary import ParsedBinary
+from gotax.reader.binary import BUILD_CHARS_MAX, ParsedBinary
 
 _MAX_SEGMENTS = 256
 _MAX_FUNCTIONS = 1 << 22
-_MAX_SETTING_CHARS = 4096
 _NAME_CHARS = 1024  # without type arguments only hashes of large structs are longer
-_SETTINGS = frozenset({"CGO_ENABLED", "-compiler", "DefaultGODEBUG"})  # that rules ask for
-_FURTHER_SETTINGS, _MAX_FURTHER_CHARS = 32, 256
 _HIGHEST = 1 << 62
 _LOWEST_LINE, _HIGHEST_LINE = -(1 << 31), (1 << 31) - 1
 _KINDS = tuple(FrameKind)
@@ -103,6 +99,7 @@ class BinaryFacts:
             and 0 <= table.function_count <= _MAX_FUNCTIONS
             and 0 <= self.sigreturn < 1 << 64
             and len(self.build_id) <= 1024
+            and (self.build is None or _chars(self.build) <= BUILD_CHARS_MAX)
             and (self.build is not None or self.table is None)
         ):
             raise ParseError("reader-malformed", "facts of a binary")
@@ -128,7 +125,7 @@ def of_binary(binary: ParsedBinary) -> BinaryFacts:
             (elf.program_headers.start, elf.program_headers.stop),
             elf.loads,
         ),
-        build=binary.build and _what_is_used(binary.build),
+        build=binary.build,
         build_id=binary.build_id,
         table=None
         if table is None
@@ -140,19 +137,14 @@ def of_binary(binary: ParsedBinary) -> BinaryFacts:
     )
 
 
-def _what_is_used(build: GoBuild) -> GoBuild:
-    """Hundreds of binaries are remembered, and some have thousands of dependencies."""
-    settings = [
-        (key, value[:_MAX_SETTING_CHARS])
-        for number, (key, value) in enumerate(build.settings)
-        if key in _SETTINGS
-        or (number < _FURTHER_SETTINGS and len(key) + len(value) <= _MAX_FURTHER_CHARS)
-    ]
-    return replace(
-        build,
-        dependencies=tuple(m for m in build.dependencies if m.path in DEPENDENCIES),
-        settings=tuple(settings),
-    )
+def _chars(build: GoBuild) -> int:
+    """As what it counts in memory: a text takes some 50 bytes beside its characters."""
+    modules = [build.main, *build.dependencies]
+    modules += [module.replaced_by for module in modules if module.replaced_by]
+    texts = [build.version, build.package]
+    texts += [text for pair in build.settings for text in pair]
+    texts += [text for module in modules for text in (module.path, module.version)]
+    return sum(len(text) + 50 for text in texts)
 
 
 @dataclass(frozen=True, slots=True)

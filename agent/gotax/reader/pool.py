@@ -1,44 +1,41 @@
 """Two readers, and what the agent does when they do not answer.
 
 The thread that samples waits half a second for an answer, and a second and a half in one round
-(less if windows are short), half of that for one group (a container). What takes longer goes on
-beside it: the subject is *pending*. One reader may be busy so. The other one is for what is quick:
-a second slow question is stopped after two seconds, if there is another one to ask, and waits until
-the first is done. A subject that takes more than its CPU time or its time, or that ends its reader
-twice, is *hostile*, and is not read again while this agent runs.
+(less if windows are short), half of that for one group (a pod; see ``groups.py``). What takes
+longer goes on beside it: the subject is *pending*. One reader may be busy so. The other one is for
+what is quick: a second slow question is stopped after two seconds, if there is another one to ask,
+and waits until the first is done. A subject that takes more than its CPU time or its time, or that
+ends its reader twice, is *hostile*, and is not read again while this agent runs. All questions
+about a group with a hostile subject, or with two that were stopped, count as slow, and wait for
+those of others.
 
 A killed reader that does not die, since a file system does not answer it, is abandoned: nothing
-waits for it. With twelve of them there are no more readers. So nothing more is read of a group (a
-container) in which two questions were never answered.
+waits for it. With sixteen of them there are no more readers. So nothing more is read of a group in
+which two questions were never answered, or one where there are six such readers already.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
-import select
-import signal
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from typing import Any
 
-from gotax.errors import AccessError, ParseError, ReadError
+from gotax.errors import AccessError, ReadError
 from gotax.lru import LruCache
+from gotax.reader import groups
 from gotax.reader.asking import HOSTILE, MALFORMED, PENDING, STUCK, Subject
-from gotax.reader.message import MAX_BYTES
-from gotax.reader.server import Child, ForkServer
-from gotax.reader.worker import CPU_S, SIZE, parse_answer, question_bytes
+from gotax.reader.connection import BusyError, Connection, EndedError, Job
+from gotax.reader.server import ForkServer
+from gotax.reader.worker import CPU_S, parse_answer, question_bytes
 
 WAIT_S = 0.5
 DISPLACED_S = 2.0
 ROUND_WAIT_S = 1.5
 WALL_S = 20.0
 _READERS = 2
-_ABANDONED_MAX = 12
-_SILENT_MAX = 2
+_ABANDONED_MAX = 16
 _SILENT_CPU_S = 1.0  # a question that took so little, and no end
 _DEATHS = 2
 _REST = 10  # times the CPU time that a hostile subject took
@@ -47,110 +44,6 @@ _IDLE_ROUNDS = 4
 KEPT = frozenset({"describe", "calls", "classes"})
 """Questions about a binary. A late answer is good for the next question, if that is about more."""
 _KEPT_MAX, _KEPT_BYTES = 4, 4 << 20
-_RECEIVED_AT_ONCE = 1 << 20
-_SLICE_S = 0.1  # of a wait
-
-
-@dataclass(slots=True)
-class _Job:
-    subject: Subject
-    question: str
-    since_s: float
-    cpu_s: float  # of its reader, when it began
-
-
-class _BusyError(Exception):
-    """The answer is not there yet."""
-
-
-class _EndedError(Exception):
-    """The reader has ended."""
-
-
-class _Connection:
-    """One reader and what it is doing."""
-
-    def __init__(self, child: Child, is_stopping: Callable[[], bool]) -> None:
-        self._child = child
-        self._is_stopping = is_stopping
-        self._received = bytearray()
-        self._cpu_s = 0.0
-        self.job: _Job | None = None
-
-    @property
-    def pid(self) -> int:
-        return self._child.pid
-
-    def cpu_s(self) -> float:
-        """So far; what was last seen, once it has ended."""
-        # The kernel's clock of a process: include/linux/posix-timers.h, CPUCLOCK_SCHED.
-        with contextlib.suppress(OSError):
-            if self.is_alive():
-                self._cpu_s = max(self._cpu_s, time.clock_gettime(~self.pid << 3 | 2))
-        return self._cpu_s
-
-    def is_alive(self) -> bool:
-        return not _is_ready(self._child.pidfd, select.POLLIN, 0.0)
-
-    def start(self, job: _Job, data: bytes, until_s: float) -> None:
-        """Raises _BusyError if it does not take the question in time, _EndedError."""
-        self.job = job
-        rest = memoryview(data)
-        while rest:
-            try:
-                rest = rest[self._child.connection.send(rest) :]
-            except BlockingIOError:
-                self._wait(until_s, select.POLLOUT)
-            except OSError as error:
-                raise _EndedError from error
-
-    def answer(self, until_s: float) -> bytes:
-        """Raises _BusyError, _EndedError, ParseError."""
-        received = self._received
-        while True:
-            if len(received) >= SIZE.size:
-                (size,) = SIZE.unpack_from(received)
-                if not 0 < size <= MAX_BYTES or len(received) > SIZE.size + size:
-                    raise ParseError(MALFORMED, f"an answer of {size} bytes")
-                if len(received) == SIZE.size + size:
-                    self._received = bytearray()
-                    self.job = None
-                    return bytes(received[SIZE.size :])
-            try:
-                part = self._child.connection.recv(_RECEIVED_AT_ONCE)
-            except BlockingIOError:
-                self._wait(until_s, select.POLLIN)
-                continue
-            except OSError as error:
-                raise _EndedError from error
-            if not part:
-                raise _EndedError
-            received += part
-
-    def _wait(self, until_s: float, event: int) -> None:
-        fd = self._child.connection.fileno()
-        while not _is_ready(fd, event, 0.0):
-            left_s = until_s - time.monotonic()
-            if left_s <= 0 or self._is_stopping():
-                raise _BusyError
-            _is_ready(fd, event, min(left_s, _SLICE_S))
-
-    def kill(self) -> None:
-        """Does not wait for its end."""
-        self.cpu_s()
-        with contextlib.suppress(OSError):
-            signal.pidfd_send_signal(self._child.pidfd, signal.SIGKILL)
-        self._child.connection.close()
-
-    def forget(self) -> None:
-        os.close(self._child.pidfd)
-
-
-def _is_ready(fd: int, event: int, wait_s: float) -> bool:
-    """poll, since select knows no descriptors above 1023."""
-    poll = select.poll()
-    poll.register(fd, event)
-    return bool(poll.poll(math.ceil(1000 * wait_s)))
 
 
 class Pool:
@@ -162,16 +55,21 @@ class Pool:
         """``round_wait_s``: the longest that a round may wait."""
         self._server = server
         self.round_wait_s = round_wait_s
-        self._readers: list[_Connection] = []
-        self._killed: list[_Connection] = []  # that have not ended yet
+        self._readers: list[Connection] = []
+        self._killed: list[Connection] = []  # that have not ended yet
         self._hostile: LruCache[Hashable, bool] = LruCache(_REMEMBERED)
         self._slow: LruCache[Hashable, bool] = LruCache(_REMEMBERED)
         self._deaths: LruCache[Hashable, int] = LruCache(_REMEMBERED)
-        self._silent: LruCache[str, int] = LruCache(_REMEMBERED)  # by group
+        self._groups = groups.Groups()
         self._left_s = self.round_wait_s
         self._kept: dict[tuple[Hashable, str], bytes] = {}
-        self._waited_s: defaultdict[str, float] = defaultdict(float)  # in this round, by group
         self._rested_s = 0.0
+        self.waits_per_s: float | None = None
+        """A round regains this share of the time since the last one, so that many rounds in a row
+        do not wait longer than one; None: each has its full time."""
+        self._round_began_s = time.monotonic()
+        self._round = 0
+        self._others_waited = -2  # the round in which a slow question of no suspect had to wait
         self._idle_rounds = 0
         self._ended_cpu_s = 0.0
         self.restarts: Counter[str] = Counter()
@@ -201,8 +99,15 @@ class Pool:
     # To ask.
 
     def begin_round(self) -> None:
-        self._left_s = self.round_wait_s
-        self._waited_s.clear()
+        now_s = time.monotonic()
+        if self.waits_per_s is None:
+            self._left_s = self.round_wait_s
+        else:
+            regained_s = self.waits_per_s * (now_s - self._round_began_s)
+            self._left_s = min(self.round_wait_s, max(0.0, self._left_s) + regained_s)
+        self._round_began_s = now_s
+        self._round += 1
+        self._groups.begin_round()
         self.tend()
         self._retire()
 
@@ -216,35 +121,35 @@ class Pool:
         until_s = began_s + min(WAIT_S, self._left(subject.group))
         try:
             reader.start(
-                _Job(subject, question, began_s, reader.cpu_s()),
+                Job(subject, question, began_s, reader.cpu_s()),
                 question_bytes(question, arguments),
                 until_s,
             )
             found = parse_answer(question, reader.answer(until_s))
             self._slow.remove(subject.key)
             return found
-        except _BusyError:
+        except BusyError:
             self._is_late(reader)
             raise AccessError(PENDING, question) from None
-        except (_EndedError, MemoryError) as error:
-            self._has_died(reader, subject, "ended" if isinstance(error, _EndedError) else "memory")
+        except (EndedError, MemoryError) as error:
+            self._has_died(reader, subject, "ended" if isinstance(error, EndedError) else "memory")
             raise AccessError(HOSTILE if self._hostile.get(subject.key) else PENDING) from None
         except ReadError as error:
             if error.reason == MALFORMED:
                 self._replace(reader, "malformed")
-                self._hostile.put(subject.key, True)
+                self._condemn(subject)
                 raise AccessError(HOSTILE, question) from None
             raise
         finally:
             waited_s = time.monotonic() - began_s
             self._left_s -= waited_s
-            self._waited_s[subject.group] += waited_s
+            self._groups.add_wait(subject.group, waited_s)
 
     def _left(self, group: str) -> float:
         """Of the time to wait in this round."""
-        return min(self._left_s, self.round_wait_s / 2 - self._waited_s[group])
+        return self._groups.left_s(group, self._left_s, self.round_wait_s)
 
-    def _free_reader(self, subject: Subject) -> _Connection:
+    def _free_reader(self, subject: Subject) -> Connection:
         """Raises AccessError: it is not to be asked now."""
         if self._is_hostile(subject):
             raise AccessError(HOSTILE)
@@ -255,7 +160,7 @@ class Pool:
             len(busy) >= _READERS
             or self._left(subject.group) <= 0
             or any(reader.job and reader.job.subject.key == subject.key for reader in busy)
-            or (self._slow.get(subject.key) and (busy or time.monotonic() < self._rested_s))
+            or not self._may_be_slow(subject, is_busy=bool(busy))
         ):
             raise AccessError(PENDING)
         free = next((reader for reader in self._readers if reader.job is None), None)
@@ -266,26 +171,50 @@ class Pool:
         child = self._server.fork()
         if child is None:
             raise AccessError(PENDING)
-        reader = _Connection(child, lambda: self.is_stopping())
+        reader = Connection(child, lambda: self.is_stopping())
         self._readers.append(reader)
         return reader
 
     def _is_hostile(self, subject: Subject) -> bool:
         return bool(
-            self._hostile.get(subject.key) or (self._silent.get(subject.group) or 0) >= _SILENT_MAX
+            self._hostile.get(subject.key)
+            or self._groups.is_barred(subject.group, len(self._killed))
         )
 
-    def _displace(self, busy: list[_Connection]) -> bool:
+    def _may_be_slow(self, subject: Subject, is_busy: bool) -> bool:
+        """One slow question at a time; those of suspects rest, and let the others go first."""
+        if self._groups.is_suspect(subject.group):
+            is_others_turn = self._round - self._others_waited <= 1
+            return not (is_busy or is_others_turn or time.monotonic() < self._rested_s)
+        if not self._slow.get(subject.key) or not is_busy:
+            return True
+        self._others_waited = self._round
+        self._stop_suspects()  # for the next round
+        return False
+
+    def _stop_suspects(self) -> None:
+        """They have had their time, and a slow question of another group waits."""
+        for reader in [reader for reader in self._readers if reader.job is not None]:
+            job = reader.job
+            assert job is not None
+            if (
+                self._groups.is_suspect(job.subject.group)
+                and time.monotonic() - job.since_s >= DISPLACED_S
+            ):
+                self._replace(reader, "displaced")
+
+    def _displace(self, busy: list[Connection]) -> bool:
         """Stop the younger of two slow questions, if it has had its time: one reader is for what is
         quick. Whether that was done; the list is sorted by age then."""
         busy.sort(key=lambda reader: reader.job.since_s if reader.job else math.inf)
         job = busy[-1].job
         if job is None or time.monotonic() - job.since_s < DISPLACED_S:
             return False
+        self._groups.blame(job.subject.group, groups.DISPLACED)
         self._replace(busy[-1], "displaced")
         return True
 
-    def _is_late(self, reader: _Connection) -> None:
+    def _is_late(self, reader: Connection) -> None:
         """It goes on."""
         job = reader.job
         assert job is not None
@@ -308,52 +237,64 @@ class Pool:
         """Take late answers, stop what takes too long, forget the dead."""
         for reader in [reader for reader in self._readers if reader.job is not None]:
             self._tend(reader)
-        for reader in [reader for reader in self._killed if not reader.is_alive()]:
-            self._killed.remove(reader)
-            self._ended_cpu_s += reader.cpu_s()
-            reader.forget()
+        for reader in list(self._killed):
+            if not reader.is_alive():
+                self._killed.remove(reader)
+                self._ended_cpu_s += reader.cpu_s()
+                reader.forget()
+            elif reader.job is not None and not reader.is_blamed and reader.is_held():
+                # Whatever it was killed for: what it asked is never answered.
+                reader.is_blamed = True
+                self._condemn(reader.job.subject)
+                self._groups.add_silent(reader.job.subject.group)
 
-    def _tend(self, reader: _Connection) -> None:
+    def _tend(self, reader: Connection) -> None:
         job = reader.job
         assert job is not None
         try:
             self._keep(job, reader.answer(0.0))
             return
-        except _BusyError:
+        except BusyError:
             pass
-        except _EndedError:
+        except EndedError:
             self._has_died(reader, job.subject, "ended")
             return
         except ReadError:
             self._replace(reader, "malformed")
-            self._hostile.put(job.subject.key, True)
+            self._condemn(job.subject)
             return
         spent_s = reader.cpu_s() - job.cpu_s
         if spent_s > CPU_S or time.monotonic() - job.since_s > WALL_S:
-            self._hostile.put(job.subject.key, True)
+            self._condemn(job.subject)
             self._rested_s = time.monotonic() + _REST * spent_s
             if spent_s < _SILENT_CPU_S:
-                group = job.subject.group
-                self._silent.put(group, (self._silent.get(group) or 0) + 1)
+                self._groups.add_silent(job.subject.group)
+                reader.is_blamed = True
             self._replace(reader, "cpu" if spent_s > CPU_S else "time")
 
-    def _keep(self, job: _Job, answer: bytes) -> None:
+    def _keep(self, job: Job, answer: bytes) -> None:
         """For the next time that it is asked: what took long should not be done again."""
         if job.question in KEPT and len(answer) <= _KEPT_BYTES:
             self._kept[job.subject.key, job.question] = answer
             if len(self._kept) > _KEPT_MAX:
                 del self._kept[next(iter(self._kept))]
 
-    def _has_died(self, reader: _Connection, subject: Subject, reason: str) -> None:
+    def _has_died(self, reader: Connection, subject: Subject, reason: str) -> None:
         spent_s = reader.cpu_s() - (reader.job.cpu_s if reader.job is not None else 0.0)
         self._replace(reader, reason)
         deaths = (self._deaths.get(subject.key) or 0) + 1
         self._deaths.put(subject.key, deaths)
         self._slow.put(subject.key, True)
+        self._groups.blame(subject.group, groups.DIED)
         if deaths >= _DEATHS or spent_s > CPU_S:
-            self._hostile.put(subject.key, True)
+            self._condemn(subject)
 
-    def _replace(self, reader: _Connection, reason: str) -> None:
+    def _condemn(self, subject: Subject) -> None:
+        """It is not read again."""
+        self._hostile.put(subject.key, True)
+        self._groups.blame(subject.group, groups.HOSTILE)
+
+    def _replace(self, reader: Connection, reason: str) -> None:
         """The next question finds another one."""
         self.restarts[reason] += 1
         reader.kill()

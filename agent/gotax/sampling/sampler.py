@@ -211,6 +211,7 @@ class Sampler:
         definitions = {
             "STACK_COUNTS_MAX": str(stack_counts_max),
             "STACKS_MAX": str(stack_counts_max),
+            "MAX_FRAMES": str(MAX_FRAMES),
             # Linux 6.1 lets perf programs use maps that allocate on demand; before it, all the
             # memory of a buffer is taken at once.
             "MAP_FLAGS": "1" if preflight.kernel_release() >= (6, 1) else "0",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from gotax_collector.query.latest import TOO_FEW_SAMPLES
+from gotax_collector.query.findings import TOO_FEW_SAMPLES
 from gotax_collector.query.wording import FIELD_NAMES, covered_of, variant_text, why_not
 
 Document = Mapping[str, Any]

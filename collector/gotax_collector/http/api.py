@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from gotax_collector.http.parameters import SORTS, Parameters, choice, limit, number
+from gotax_collector.http.parameters import SORTS, Parameters, choice, limit, number, page
 from gotax_collector.query.answers import Changed, document
 from gotax_collector.query.flamegraph import folded, folded_of_two
 from gotax_collector.query.questions import Questions
@@ -70,7 +70,9 @@ class Api:
 
     def _top(self, parameters: Parameters) -> dict[str, Any]:
         sort = choice(parameters, "sort", SORTS)
-        top = self.questions.top(self.selection(parameters), limit(parameters, 30), sort)
+        most = limit(parameters, 30)
+        skipped = (page(parameters) - 1) * most
+        top = self.questions.top(self.selection(parameters), most, sort, skipped)
         found: dict[str, Any] = document(top)
         price = self.price(parameters)
         if price is not None:

@@ -23,7 +23,7 @@ from gotax_collector.http import drawing
 from gotax_collector.http.api import HOURS_PER_MONTH, Api
 from gotax_collector.http.authentication import Authentication, Guard
 from gotax_collector.http.hosts import Hosts
-from gotax_collector.http.parameters import SORTS, Parameters, choice, one, parsed, readable
+from gotax_collector.http.parameters import SORTS, Parameters, choice, one, page, parsed, readable
 from gotax_collector.http.turns import RETRY_AFTER_S, TurnLimits, Turns
 from gotax_collector.metrics import CONTENT_TYPE
 from gotax_collector.query.answers import Changes
@@ -52,6 +52,7 @@ _STATIC = {
 }
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 USUAL_RANGE = "24h"
+PAGE_ROWS = 100
 RANGES = (("1h", "1 hour"), ("6h", "6 hours"), ("24h", "1 day"), ("7d", "7 days"), ("30d", "30 d"))
 
 
@@ -160,14 +161,19 @@ class _Pages:
 
     def _fleet(self, request: Request) -> Response:
         parameters = self._parameters(request)
+        number = page(parameters)
         answer = self._api.questions.top(
-            self._api.selection(_timed(parameters)), 100, choice(parameters, "sort", SORTS)
+            self._api.selection(_timed(parameters)),
+            PAGE_ROWS,
+            choice(parameters, "sort", SORTS),
+            (number - 1) * PAGE_ROWS,
         )
         price = self._api.price(parameters)
         values = {
             "top": answer,
             "sort": choice(parameters, "sort", SORTS),
-            "sorts": SORTS,
+            "page": number,
+            "pages": -(-answer.workloads // PAGE_ROWS),
             "price": price,
             "monthly": price * HOURS_PER_MONTH if price else None,
             "terms_of": drawing.terms_of,

@@ -33,8 +33,8 @@ from gotax_collector.query.answers import (
     WorkloadAnswer,
     document,
 )
+from gotax_collector.query.findings import TOO_FEW_SAMPLES
 from gotax_collector.query.flamegraph import NANOSECOND, tree
-from gotax_collector.query.latest import TOO_FEW_SAMPLES
 from gotax_collector.query.selection import Selection, exactly
 from gotax_collector.query.wording import FIELD_NAMES, covered_of, variant_text, why_not
 

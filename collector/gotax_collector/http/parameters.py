@@ -16,10 +16,11 @@ Parameters = Mapping[str, Sequence[str]]
 """As a query string has them: a name may come several times."""
 
 LIMIT_MAX = 1000
+PAGES_MAX = 1000
 QUERY_MAX = 16 << 10
-SORTS = ("runtime", "cpu", "saving", "share")
+SORTS = ("runtime", "cpu", "saving", "share", "throttled")
 _TERMS = ("q", "a", "b")
-_ONCE = ("since", "limit", "sort", "by", "price", "work_before", "work_after")
+_ONCE = ("since", "limit", "page", "sort", "by", "price", "work_before", "work_after")
 NAMES = (*_TERMS, *_ONCE)
 
 _WHOLE = re.compile(r"[1-9][0-9]{0,8}")
@@ -79,6 +80,14 @@ def limit(parameters: Parameters, usual: int) -> int:
     value = one(parameters, "limit") or str(usual)
     if not _WHOLE.fullmatch(value) or int(value) > LIMIT_MAX:
         raise SelectionError(f"limit is from 1 to {LIMIT_MAX}, not {value[:40]!r}")
+    return int(value)
+
+
+def page(parameters: Parameters) -> int:
+    """From 1. SelectionError."""
+    value = one(parameters, "page") or "1"
+    if not _WHOLE.fullmatch(value) or int(value) > PAGES_MAX:
+        raise SelectionError(f"page is from 1 to {PAGES_MAX}, not {value[:40]!r}")
     return int(value)
 
 

@@ -64,12 +64,15 @@ class OpenFinding:
     """What containers of a workload had in their last window.
 
     ``state`` is ``current``, or ``silent`` where the agents of all of them have stopped reporting.
+    ``title`` and ``remedy`` are those of one of the containers.
     """
 
     code: str
     severity: str
     state: str
     containers: int
+    title: str
+    remedy: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,8 @@ class TopRow:
 
     ``gomaxprocs`` are all values seen, ascending, 0 for unreadable; ``findings`` all codes seen.
     ``open_findings`` are those of the end of the time, warnings first; None where the windows that
-    show them are no longer kept.
+    show them are no longer kept. ``earlier_runtime_share``: a day earlier, for a longer time as
+    much earlier as it is long; None if the workload was not seen then.
     """
 
     namespace: str
@@ -92,6 +96,7 @@ class TopRow:
     go: tuple[str, ...]
     findings: tuple[str, ...]
     open_findings: tuple[OpenFinding, ...] | None
+    earlier_runtime_share: float | None
 
 
 @dataclass(frozen=True, slots=True)

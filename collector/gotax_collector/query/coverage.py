@@ -14,6 +14,7 @@ from gotax_collector.query.answers import Gap
 from gotax_collector.query.selection import Selection, where
 
 HOUR_S = 3600
+DAY_S = 24 * HOUR_S
 PLACES = frozenset({"node", "cpus"})
 """Fields that choose among agents; all others choose among what they report."""
 

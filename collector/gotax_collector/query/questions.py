@@ -6,23 +6,19 @@ sources.py chooses the table for a query.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
 from typing import Any
 
 from gotax_collector.query.answers import (
     Changes,
     Compared,
-    Consumption,
     Differences,
     Functions,
     Gap,
     Hour,
-    OpenFinding,
     Profile,
     Span,
     StackTime,
     Top,
-    TopRow,
     WorkloadAnswer,
     drawn_group,
 )
@@ -30,9 +26,10 @@ from gotax_collector.query.changes import changes_of
 from gotax_collector.query.contrasts import contrast
 from gotax_collector.query.coverage import HOUR_S, coverage
 from gotax_collector.query.database import Database
+from gotax_collector.query.findings import findings
+from gotax_collector.query.fleet import top
 from gotax_collector.query.functions import differences_of, functions_of
 from gotax_collector.query.groups import groups_of
-from gotax_collector.query.latest import findings, open_findings
 from gotax_collector.query.selection import (
     Selection,
     conditions_only,
@@ -64,11 +61,6 @@ NAMES_BYTES_MAX = 64 << 20
 
 _NAME_BYTES = 57  # of a Python string, beside its characters, and of a reference to it
 
-_CONSUMPTION = """
-  sum(cpu_ns) AS cpu, sum(scheduler_ns) AS scheduler, sum(gc_ns) AS gc,
-  sum(duration_ns) AS duration, sum(periods) AS periods_, sum(throttled_periods) AS throttled"""
-
-
 _BOX = "if(namespace = '', '', container) AS box"  # outside Kubernetes a name may have a number
 _CHANGING = f"""
 SELECT namespace, kind, workload, box, program, cpus, gomaxprocs, go, image,
@@ -93,13 +85,6 @@ GROUP BY namespace, kind, workload, box, program, cpus, gomaxprocs, go, image"""
 variant in a row."""
 
 
-def _savings(source: Source) -> str:
-    return ", ".join(
-        f"{source.saving.format(f'saving_{end}')} AS saving_{end}_"
-        for end in ("low", "mid", "high")
-    )
-
-
 class Questions:
     """Queries a store. Thread-safe.
 
@@ -113,40 +98,11 @@ class Questions:
 
     # --- the list ---------------------------------------------------------------------------
 
-    def top(self, selection: Selection, limit: int = 30, sort: str = "runtime") -> Top:
-        """``sort`` is runtime (cores of the scheduler and the GC), cpu, saving or share."""
-        source = source_of(selection, SUMS)
-        span = span_of(self._rows, selection, source)
-        orders = {
-            "runtime": "scheduler + gc",
-            "cpu": "cpu",
-            "saving": "saving_mid_",
-            "share": "(scheduler + gc) / greatest(cpu, 1)",
-        }
-        condition = where_of(selection, source)
-        holding = open_findings(self._rows, selection, span.until)
-        rows = self._rows(
-            f"SELECT namespace, kind, workload, {_CONSUMPTION}, {_savings(source)},"
-            " arraySort(groupUniqArray(gomaxprocs)) AS values, groupUniqArray(20)(go) AS versions,"
-            " max(recommended) AS recommended_, max(target) AS target_, max(limit_cores) AS limit_,"
-            f" {source.findings} AS codes"
-            f" FROM {source.table} WHERE {condition.text}"
-            " GROUP BY namespace, kind, workload"
-            f" ORDER BY {orders[sort]} DESC, namespace, workload LIMIT {{limit:UInt32}}",
-            {**condition.parameters, "limit": limit},
-        )
-        total = self._rows(
-            f"SELECT {_CONSUMPTION}, {_savings(source)},"
-            " uniqExact(namespace, kind, workload) AS workloads"
-            f" FROM {source.table} WHERE {condition.text}",
-            condition.parameters,
-        )[0]
-        return Top(
-            span,
-            tuple(_top_row(row, span, holding) for row in rows),
-            int(total["workloads"]),
-            _consumption(total, span),
-        )
+    def top(
+        self, selection: Selection, limit: int = 30, sort: str = "runtime", skipped: int = 0
+    ) -> Top:
+        """See ``fleet.top``."""
+        return top(self._rows, selection, limit, sort, skipped)
 
     def workload(self, selection: Selection) -> WorkloadAnswer | None:
         """Details of the first workload of the selection; None if there is none."""
@@ -332,38 +288,3 @@ class Questions:
 
     def difference(self, first: Selection, second: Selection, limit: int = 50) -> Differences:
         return differences_of(self.profile(first), self.profile(second), limit)
-
-
-def _consumption(row: Mapping[str, Any], span: Span) -> Consumption:
-    cpu, runtime = row["cpu"], row["scheduler"] + row["gc"]
-    savings = tuple(row[f"saving_{end}_"] / span.seconds for end in ("low", "mid", "high"))
-    return Consumption(
-        containers=row["duration"] / 1e9 / span.seconds,
-        cores=cpu / 1e9 / span.seconds,
-        runtime_cores=runtime / 1e9 / span.seconds,
-        scheduler_share=row["scheduler"] / cpu if cpu else 0.0,
-        gc_share=row["gc"] / cpu if cpu else 0.0,
-        throttled_share=row["throttled"] / row["periods_"] if row["periods_"] else 0.0,
-        saving_cores=(savings[0], savings[1], savings[2]) if any(savings) else None,
-    )
-
-
-def _top_row(
-    row: Mapping[str, Any],
-    span: Span,
-    holding: Mapping[tuple[str, str, str], tuple[OpenFinding, ...]] | None,
-) -> TopRow:
-    key = row["namespace"], row["kind"], row["workload"]
-    return TopRow(
-        namespace=row["namespace"],
-        kind=row["kind"],
-        workload=row["workload"],
-        consumption=_consumption(row, span),
-        gomaxprocs=tuple(row["values"]),
-        recommended=row["recommended_"],
-        target=row["target_"],
-        limit_cores=row["limit_"],
-        go=tuple(sorted(row["versions"])),
-        findings=tuple(sorted(row["codes"])),
-        open_findings=None if holding is None else holding.get(key, ()),
-    )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from gotax.config import Thresholds
 from gotax.diagnosis import rules
 from gotax.diagnosis.context import Context, Cost
 from gotax.diagnosis.history import LONG_S, History
-from gotax.findings import Cause, Saving, Verdict
+from gotax.findings import Cause, Saving, Severity, Verdict
 from gotax.process import Container, CpuLimit, CpuUsage, Gomaxprocs, Origin, Process
 from gotax.profile import CATEGORY_COUNT, Category
 from gotax.window import ContainerReport
@@ -643,6 +644,27 @@ def test_a_severity_changes_after_a_quarter_of_an_hour(
         monkeypatch.setattr("gotax.diagnosis.context.predict_saving", lambda *_, s=saving: s)
         (finding,) = history.judge(replace(seen, usage=CpuUsage()), length, 2).findings
     assert finding.severity.name == severity
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([-0.5, -1e-9, 0.0, 0.1]), st.sampled_from([60.0, 900.0])),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_a_warning_never_shows_a_possible_loss(windows: list[tuple[float, float]]) -> None:
+    """Nor in the quarter of an hour in which a change of severity is in doubt: what is shown then
+    is the finding of before, with its range."""
+    history = History(Thresholds())
+    seen = replace(COSTLY.window(1.0, random.Random(1)), usage=CpuUsage())
+    for low, length in windows:
+        saving = Saving(low, 0.15, 0.2)
+        with patch("gotax.diagnosis.context.predict_saving", lambda *_, s=saving: s):
+            (finding,) = history.judge(seen, length, 2).findings
+        assert finding.saving is not None
+        assert finding.saving.low >= 0 or finding.severity is Severity.INFO
 
 
 def test_the_saving_is_that_of_what_fits() -> None:

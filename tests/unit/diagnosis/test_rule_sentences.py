@@ -344,7 +344,8 @@ def unread(reason: str) -> Gomaxprocs:
         (unread("gomaxprocs-none"), "gomaxprocs-none", "can"),
         (unread("binary-hostile"), "binary-hostile", "Find out where the program comes from"),
         (unread("binary-pending"), "binary-pending", "other programs on this node"),
-        (unread("reader-stuck"), "reader-stuck", "other programs on this node"),
+        (unread("reader-stuck"), "reader-stuck", "End what does not answer"),
+        (unread("procfs-denied"), "procfs-denied", "If it is root already"),
     ],
 )
 def test_unreadable_has_a_reason(gomaxprocs: Gomaxprocs | None, reason: str, says: str) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields, replace
+from unittest.mock import patch
 
 import numpy as np
+import pytest
 from gotax.config import Thresholds
 from gotax.diagnosis import rules
 from gotax.diagnosis.context import Context
 from gotax.diagnosis.findings import verdict_of
-from gotax.findings import Confidence, Finding, Verdict
+from gotax.findings import Confidence, Finding, Saving, Severity, Verdict
 from gotax.process import (
     Automaxprocs,
     Binding,
@@ -131,6 +133,71 @@ def test_exclusive_findings_are_not_reported_together(context: Context) -> None:
         assert not (code in codes and codes & set(excluded)), codes
     costs = {rules.COSTLY, rules.HARMLESS, rules.TOO_FEW_SAMPLES}
     assert len(codes & costs) <= 1
+
+
+RANGES = st.lists(
+    st.sampled_from([-2.0, -0.97, -1e-9, 0.0, 1e-9, 0.3, 1.7]), min_size=3, max_size=3
+)
+
+
+def may_lose(finding: Finding) -> bool:
+    """By its saving, or by what it says of one."""
+    ranges = [e.interval for e in finding.evidence if "is predicted to save" in e.text]
+    if finding.saving is not None:
+        ranges.append((finding.saving.low, finding.saving.high))
+    return any(each is not None and each[0] < 0 for each in ranges)
+
+
+@settings(max_examples=150, deadline=None)
+@given(contexts(), RANGES)
+def test_no_rule_warns_where_the_change_may_lose(context: Context, ends: list[float]) -> None:
+    """GT003 was a warning of "1.05 cores, -0.97 to 1.70". Whatever is predicted of any container,
+    and before other findings exclude one."""
+    low, mid, high = sorted(ends)
+    with patch("gotax.diagnosis.context.predict_saving", lambda *_: Saving(low, mid, high)):
+        found = rules.find_each(context)
+    assert not any(may_lose(f) for f in found if f.severity is Severity.WARNING)
+
+
+@pytest.mark.parametrize("low", [-0.97, -1e-9, 0.0, 0.2])
+def test_every_rule_with_a_saving_warns_by_its_range(low: float) -> None:
+    """All four that have one, each in a container of its own."""
+    spent = {rules.COSTLY: 1.7, rules.HARMLESS: 1e-9, rules.UNLIMITED: 1.7, rules.TWO_FOR_ONE: 1.7}
+    limits = {rules.UNLIMITED: None}
+    values = {rules.TWO_FOR_ONE: 2}
+    seen: set[str] = set()
+    for code, mid in spent.items():
+        saving = Saving(min(low, mid), mid, max(mid, 1.8))
+        context = one_container(values.get(code, 64), limits.get(code, 1.0))
+        with patch("gotax.diagnosis.context.predict_saving", lambda *_, s=saving: s):
+            found = {f.code: f for f in rules.find_each(context) if f.saving is not None}
+        seen |= found.keys()
+        assert found[code].saving == saving
+        is_warned = found[code].severity is Severity.WARNING
+        assert is_warned is (low >= 0 and code in (rules.COSTLY, rules.UNLIMITED))
+    assert seen == spent.keys()
+
+
+def one_container(value: int, limit: float | None) -> Context:
+    """Two core seconds a second, half of them of the scheduler, on a node of 64 CPUs."""
+    container = Container("c", "c", "/c")
+    samples = np.zeros(CATEGORY_COUNT, np.int64)
+    samples[Category.SCHED_FIND_WORK] = samples[Category.USER] = 1000
+    bound = Binding.HOST if limit is None else Binding.QUOTA
+    fits = 64 if limit is None else 1
+    gomaxprocs = Gomaxprocs(value, Origin.CPU_COUNT, fits, bound_by=(bound,))
+    report = ContainerReport(
+        container=container,
+        processes=(Process(7, 1, "web", container, gomaxprocs=gomaxprocs),),
+        category_samples=samples,
+        functions=(),
+        limit=CpuLimit(limit, "/c", limit),
+        usage=CpuUsage(),
+        verdict=Verdict.UNREADABLE,
+        cpu_ns=20 * 10**9,
+        process_samples=(2000,),
+    )
+    return Context(report, 10.0, 64, Thresholds())
 
 
 def c_code(*builds: GoBuild | None) -> Finding:

@@ -291,7 +291,7 @@ def test_an_error_in_encoding_loses_one_window(
 def test_the_last_window_is_still_sent() -> None:
     """It was published right before the end, to a backend that answers."""
     receiver = Receiver()
-    delivery = Delivery(receiver, QUICK)
+    delivery = Delivery(receiver, replace(QUICK, close_s=PATIENCE_S))
     delivery.publish(THREE)
     delivery.close()
     assert delivery.account().sent == 3

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -228,8 +230,9 @@ def test_the_kubelet_is_used_while_the_server_refuses(tmp_path: Path, server: Ap
         b'{"type": "ERROR", "object": {"code": 500, "message": "etcd is away"}}\n',
         b'{"type": "ADDED", "object": ' + b"[" * 100_000 + b"\n",
         b"x" * (api.MAX_EVENT + 2),
+        b'{"type": "ADDED", "object": [' + b"{}," * (api.MAX_VALUES // 2 + 1) + b"1]}\n",
     ],
-    ids=["garbage", "list", "no pod", "error", "deep", "endless"],
+    ids=["garbage", "list", "no pod", "error", "deep", "endless", "many values"],
 )
 def test_an_invalid_event_costs_one_connection(
     tmp_path: Path, server: ApiServer, line: bytes
@@ -286,6 +289,47 @@ def test_lines_are_whole_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(lines([b"123456789\n"])) == [b"123456789"]
     with pytest.raises(ParseError, match="pod-too-large"):
         list(lines([b"12345", b"6789"]))
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "identity"])
+def test_what_is_compressed_is_refused(encoding: str) -> None:
+    """64 KB of it became 64 MB at once."""
+    bomb = zlib.compressobj(9, zlib.DEFLATED, 31 if encoding == "gzip" else 15)
+    text = json.dumps({"items": [pod("one", A)]}).encode()
+    body = text if encoding == "identity" else bomb.compress(text) + bomb.flush()
+    asked: list[str] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request.headers["Accept-Encoding"])
+        headers = {"Content-Encoding": encoding}
+        return httpx2.Response(200, headers=headers, stream=httpx2.ByteStream(body))
+
+    http = httpx2.Client(transport=httpx2.MockTransport(answer), base_url="http://kubelet")
+    if encoding == "identity":
+        assert len(api.list_pods(http)) == 1
+    else:
+        with pytest.raises(ParseError, match="pod-encoding"):
+            api.list_pods(http)
+        with pytest.raises(ParseError, match="pod-encoding"):
+            list(api.watch_pods(http, "n1", "0"))
+    assert set(asked) == {"identity"}
+
+
+def test_a_list_that_never_ends_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then held the thread for ever."""
+    monkeypatch.setattr(api, "_LIST_S", 0.0)
+
+    def trickle() -> Iterator[bytes]:
+        while True:
+            yield b" "
+
+    class Endless(httpx2.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            return trickle()
+
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, stream=Endless()))
+    with pytest.raises(ParseError, match="pods-too-slow"):
+        api.list_pods(httpx2.Client(transport=transport, base_url="http://kubelet"))
 
 
 def test_events_are_parsed() -> None:

@@ -10,6 +10,7 @@ import re
 import struct
 import tracemalloc
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,13 @@ from gotax.golang.categories import function_code
 from gotax.golang.pclntab import parse_pclntab
 from gotax.linux import elf as elf_module
 from gotax.linux.elf import BytesReader, Elf, FileReader, parse_elf
-from gotax.linux.mappings import UNLISTED, parse_maps
+from gotax.linux.mappings import UNLISTED, FileId, parse_maps
 from gotax.profile import Category
-from gotax.reader.facts import cut
+from gotax.reader.binary import ParsedBinary
+from gotax.reader.facts import cut, of_binary
+from gotax.reader.opened import BorrowedFile
+
+from tests.attacks import inputs
 
 _NOTE = struct.pack("<III", 4, 4, 4) + b"Go\0\0" + b"aaaa"
 _PAGE = 4096
@@ -191,6 +196,24 @@ def test_build_info_is_bounded_in_lines_and_in_each_field() -> None:
     assert len(build.dependencies) == 8190
     many = parse_modinfo("go1.26.8", b"\n".join([b"build\tk=v"] * 1000))
     assert len(many.settings) == 256
+
+
+def test_build_info_that_is_kept_is_small(tmp_path: Path) -> None:
+    """Hundreds of binaries are kept, and each had the same module 8,190 times."""
+    lines = [b"path\tmain"]
+    lines += [b"dep\tgo.uber.org/automaxprocs\tv%d" % number for number in range(8000)]
+    lines += [b"build\tDefaultGODEBUG=%d" % number for number in range(300)]
+    inputs.specimen_of(path := tmp_path / "program", b"\n".join(lines))
+    status = path.stat()
+    file_id = FileId(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+    build = ParsedBinary(BorrowedFile(file_id, str(path)), "m").build
+    assert build is not None
+    assert [module.version for module in build.dependencies] == ["v0"]
+    assert build.settings == (("DefaultGODEBUG", "0"),)
+    facts = of_binary(ParsedBinary(BorrowedFile(file_id, str(path)), "m"))
+    facts.check()
+    with pytest.raises(ParseError, match="reader-malformed"):  # of a reader that was taken over
+        replace(facts, build=replace(build, package="p" * 65536)).check()
 
 
 _CLOSURES = re.compile(

@@ -274,8 +274,8 @@ def _way_to_read(reason: str) -> str:
     """What helps for this reason; docs/gomaxprocs.md lists the reasons."""
     if reason == "procfs-denied":
         return (
-            "Give gotax CAP_SYS_PTRACE, or run it as root. A security module (AppArmor, SELinux,"
-            " Yama) may also block reading the memory of the process."
+            "Give gotax CAP_SYS_PTRACE, or run it as root. If it is root already, a security module"
+            " (AppArmor, SELinux, Yama), a sandbox or a user namespace protects the process."
         )
     if reason == "gomaxprocs-machine":
         return "There is no fix: gotax reads programs for amd64 and arm64 only."
@@ -285,7 +285,14 @@ def _way_to_read(reason: str) -> str:
             " gotax does not read it again until it is restarted. Find out where the program comes"
             " from: no compiler makes such a file, and usual file systems answer."
         )
-    if reason in ("binary-pending", "reader-stuck"):
+    if reason == "reader-stuck":
+        return (
+            "gotax reads no program any more: too many of its readers wait for file systems or"
+            " memory of other programs that do not answer. They are in state D, as gotax-reader."
+            " End what does not answer (a FUSE or network file system, or its container). Then"
+            " gotax goes on by itself. A restart of gotax helps until it happens again."
+        )
+    if reason == "binary-pending":
         return "Try again: other programs on this node take the time to read this one."
     if reason in ("gomaxprocs-range", "not read"):
         return "Try again: a process that has just started or is ending has no value."

@@ -60,13 +60,14 @@ def totals(window: Window, style: Style) -> list[str]:
 
 
 _WHY = {
-    "procfs-denied": "gotax needs to be root or CAP_SYS_PTRACE for them",
+    "procfs-denied": "a security module or a sandbox protects them, or gotax is not root and lacks"
+    " CAP_SYS_PTRACE",
     "procfs-hidden": "/proc is mounted with hidepid, and gotax lacks CAP_SYS_PTRACE",
     "process-gone": "they ended before gotax could read them",
     "elf-packed": "packed by UPX",
     "binary-hostile": "their files or memory held up the process that reads them",
     "binary-pending": "there was no time to read them yet",
-    "reader-stuck": "files and memory of other programs do not answer",
+    "reader-stuck": "file systems or memory of other programs do not answer, and hold all readers",
 }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gotax_collector.query.answers import LatestFinding, OpenFinding
-from gotax_collector.query.coverage import OF_NODES, PLACES, Ask
+from gotax_collector.query.coverage import DAY_S, OF_NODES, PLACES, Ask
 from gotax_collector.query.selection import Selection, where
 
 LOOK_BACK_S = 600
@@ -25,7 +25,6 @@ SILENT_S, SILENT_WINDOWS = 120, 3
 
 TOO_FEW_SAMPLES = "GT014"
 _NEED_SAMPLES = ("GT001", "GT002")
-_DAY_S = 86_400
 _ENDED_MAX = 20
 
 _ENDS = "toUnixTimestamp(start) + duration_ns / 1e9"
@@ -37,7 +36,7 @@ def _instances(selection: Selection, finding: str) -> tuple[str, Mapping[str, An
     condition = where(selection, "start")
     # An agent without a window in the last day is silent, too.
     agents = Selection(
-        selection.only(PLACES).conditions, max(0, selection.until - _DAY_S), selection.until
+        selection.only(PLACES).conditions, max(0, selection.until - DAY_S), selection.until
     )
     places = where(agents, "start", "n")
     until = "{until:UInt32}"
@@ -66,9 +65,11 @@ def open_findings(
     """By workload, of containers seen shortly before ``end``; None if no window says."""
     since = max(selection.since, end - LOOK_BACK_S)
     lately = Selection(selection.conditions, since, selection.until)
-    query, parameters = _instances(lately, "arrayZip(finding, finding_severity)")
+    zipped = "arrayZip(finding, finding_severity, finding_title, finding_remedy)"
+    query, parameters = _instances(lately, zipped)
     rows = ask(
         "SELECT namespace, kind, workload, one.1 AS code, one.2 AS severity, state,"
+        " min(one.3) AS title, min(one.4) AS remedy,"
         f" count() AS containers FROM ({query}) LEFT ARRAY JOIN found AS one"
         " GROUP BY namespace, kind, workload, code, severity, state",
         parameters,
@@ -79,7 +80,8 @@ def open_findings(
     for row in sorted(rows, key=_rank):
         if row["code"] and row["state"] != "ended":
             key = row["namespace"], row["kind"], row["workload"]
-            one = OpenFinding(row["code"], row["severity"], row["state"], row["containers"])
+            names = ("code", "severity", "state", "containers", "title", "remedy")
+            one = OpenFinding(**{name: row[name] for name in names})
             found[key].setdefault(one.code, one)
     return {key: tuple(ones.values()) for key, ones in found.items()}
 

@@ -1,0 +1,3 @@
+module idle.test/k0000
+
+go 1.21

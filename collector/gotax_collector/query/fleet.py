@@ -1,0 +1,123 @@
+"""The table of the fleet: workloads with what they use, and what holds of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gotax_collector.query.answers import Consumption, OpenFinding, Span, Top, TopRow
+from gotax_collector.query.coverage import DAY_S, Ask
+from gotax_collector.query.findings import open_findings
+from gotax_collector.query.selection import Selection
+from gotax_collector.query.sources import SUMS, Source, source_of, span_of, where_of
+
+_CONSUMPTION = """
+  sum(cpu_ns) AS cpu, sum(scheduler_ns) AS scheduler, sum(gc_ns) AS gc,
+  sum(duration_ns) AS duration, sum(periods) AS periods_, sum(throttled_periods) AS throttled"""
+
+
+def top(ask: Ask, selection: Selection, limit: int, sort: str, skipped: int) -> Top:
+    """``sort`` is runtime (cores of the scheduler and the GC), cpu, saving, share or
+    throttled. The first ``skipped`` workloads are left out."""
+    source = source_of(selection, SUMS)
+    span = span_of(ask, selection, source)
+    orders = {
+        "runtime": "scheduler + gc",
+        "cpu": "cpu",
+        "saving": "saving_mid_",
+        "share": "(scheduler + gc) / greatest(cpu, 1)",
+        "throttled": "throttled / greatest(periods_, 1)",
+    }
+    condition = where_of(selection, source)
+    holding = open_findings(ask, selection, span.until)
+    rows = ask(
+        f"SELECT namespace, kind, workload, {_CONSUMPTION}, {_savings(source)},"
+        " arraySort(groupUniqArray(gomaxprocs)) AS values, groupUniqArray(20)(go) AS versions,"
+        " max(recommended) AS recommended_, max(target) AS target_, max(limit_cores) AS limit_,"
+        f" {source.findings} AS codes"
+        f" FROM {source.table} WHERE {condition.text}"
+        " GROUP BY namespace, kind, workload"
+        f" ORDER BY {orders[sort]} DESC, namespace, workload, kind"
+        " LIMIT {limit:UInt32} OFFSET {skipped:UInt32}",
+        {**condition.parameters, "limit": limit, "skipped": skipped},
+    )
+    earlier = _earlier_shares(ask, selection, source)
+    total = ask(
+        f"SELECT {_CONSUMPTION}, {_savings(source)},"
+        " uniqExact(namespace, kind, workload) AS workloads"
+        f" FROM {source.table} WHERE {condition.text}",
+        condition.parameters,
+    )[0]
+    return Top(
+        span,
+        tuple(_top_row(row, span, holding, earlier) for row in rows),
+        int(total["workloads"]),
+        _consumption(total, span),
+    )
+
+
+def _earlier_shares(
+    ask: Ask, selection: Selection, source: Source
+) -> dict[tuple[str, str, str], float]:
+    """The share of scheduler and GC by workload, a day earlier."""
+    back = max(DAY_S, selection.until - selection.since)
+    since = selection.since - back
+    if since < 0:
+        return {}
+    before = Selection(selection.conditions, since, selection.until - back)
+    condition = where_of(before, source)
+    rows = ask(
+        f"SELECT namespace, kind, workload, {_CONSUMPTION}"
+        f" FROM {source.table} WHERE {condition.text} GROUP BY namespace, kind, workload",
+        condition.parameters,
+    )
+    return {
+        (row["namespace"], row["kind"], row["workload"]): (row["scheduler"] + row["gc"])
+        / row["cpu"]
+        for row in rows
+        if row["cpu"]
+    }
+
+
+def _savings(source: Source) -> str:
+    return ", ".join(
+        f"{source.saving.format(f'saving_{end}')} AS saving_{end}_"
+        for end in ("low", "mid", "high")
+    )
+
+
+def _consumption(row: Mapping[str, Any], span: Span) -> Consumption:
+    cpu, runtime = row["cpu"], row["scheduler"] + row["gc"]
+    savings = tuple(row[f"saving_{end}_"] / span.seconds for end in ("low", "mid", "high"))
+    return Consumption(
+        containers=row["duration"] / 1e9 / span.seconds,
+        cores=cpu / 1e9 / span.seconds,
+        runtime_cores=runtime / 1e9 / span.seconds,
+        scheduler_share=row["scheduler"] / cpu if cpu else 0.0,
+        gc_share=row["gc"] / cpu if cpu else 0.0,
+        throttled_share=row["throttled"] / row["periods_"] if row["periods_"] else 0.0,
+        saving_cores=(savings[0], savings[1], savings[2]) if any(savings) else None,
+    )
+
+
+def _top_row(
+    row: Mapping[str, Any],
+    span: Span,
+    holding: Mapping[tuple[str, str, str], tuple[OpenFinding, ...]] | None,
+    earlier: Mapping[tuple[str, str, str], float],
+) -> TopRow:
+    key = row["namespace"], row["kind"], row["workload"]
+    return TopRow(
+        namespace=row["namespace"],
+        kind=row["kind"],
+        workload=row["workload"],
+        consumption=_consumption(row, span),
+        gomaxprocs=tuple(row["values"]),
+        recommended=row["recommended_"],
+        target=row["target_"],
+        limit_cores=row["limit_"],
+        go=tuple(sorted(row["versions"])),
+        findings=tuple(sorted(row["codes"])),
+        open_findings=None if holding is None else holding.get(key, ()),
+        earlier_runtime_share=earlier.get(key),
+    )
