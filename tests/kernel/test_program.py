@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 from gotax.sampling import preflight, sampler
-from gotax.sampling.loader import Program, load_program
+from gotax.sampling.loader import Program, Watch, load_program
 from gotax.sampling.sampler import Sampler
 
 pytestmark = pytest.mark.kernel
@@ -19,7 +19,7 @@ def test_nothing_is_left_out_of_the_program(monkeypatch: pytest.MonkeyPatch) -> 
         pytest.skip("this kernel has no bpf_task_pt_regs()")
     loaded: list[bool] = []
 
-    def load(definitions: Mapping[str, str], watch: sampler.Watch) -> Program:
+    def load(definitions: Mapping[str, str], watch: Watch) -> Program:
         program = load_program(dict(definitions), watch)
         loaded.append("HAVE_TASK_PT_REGS" in definitions)
         return program
