@@ -139,7 +139,9 @@ ALWAYS_INLINE u64 caller_word(struct bpf_perf_event_data *ctx, u64 leaf, bool in
         return 0;
 #elif defined(__aarch64__)
     if (!in_kernel) {
-        word = ctx->regs.regs[30];
+        /* volatile: else clang joins this load with that of the other branch behind one pointer,
+         * ctx + 240, and the verifier allows no load through a pointer made of the context. */
+        word = *(volatile u64 *)&ctx->regs.regs[30];
     } else {
 #ifdef HAVE_TASK_PT_REGS
         struct user_pt_regs *regs = (struct user_pt_regs *)bpf_task_pt_regs(

@@ -22,6 +22,6 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         "test": report.nodeid,
         "outcome": report.outcome,
         "seconds": round(report.duration, 1),
-        "said": said[:700],
+        "said": said[:3000],
     }
     print(f"\n{RESULT}{json.dumps(line)}", flush=True)

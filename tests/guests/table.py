@@ -12,7 +12,8 @@ KERNEL = "tests/kernel"
 SELFTEST = f"{KERNEL}/test_selftest.py::test_a_host_that_can_be_sampled_passes"
 STACKS = f"{KERNEL}/test_stacks.py"
 
-SMOKE = (f"{CPUS}/test_verdicts.py",)
+PROGRAM = f"{KERNEL}/test_program.py"
+SMOKE = (PROGRAM, f"{CPUS}/test_verdicts.py")
 """Selftest, BPF, verdicts and conservation by one `gotax check`."""
 
 QUICK = (*SMOKE, f"{CPUS}/test_cpus.py", SELFTEST)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from tests.kernel.load import GUARD_S, Group, Load, wait_until
+from tests.kernel.load import GUARD_S, Group, Load, gotax, wait_until
 from tests.toolchains import go_binary
 
 OLD, NEW = "1.24.13", "1.27.3"
@@ -55,6 +57,38 @@ class Service:
             self.load.tell("\n" * (_BURST - 1))
             for _ in range(_BURST):
                 self.value = int(self.load.line())
+
+
+def check(*arguments: str, groups: Iterable[Group] = ()) -> dict[str, Any]:
+    """The output of `gotax check --json`.
+
+    The groups stand still while it compiles its BPF program: in a guest that takes a minute, and
+    much longer beside other work.
+    """
+    freezers = [group.unified / "cgroup.freeze" for group in groups if group.unified]
+    with gotax("check", "--json", *arguments) as process:
+        for freezer in freezers:
+            freezer.write_text("1")
+        wait_until(lambda: process.poll() is not None or samples(process.pid), "its first timer")
+        for freezer in freezers:
+            freezer.write_text("0")
+        output, errors = process.communicate(timeout=GUARD_S)
+    others = [line for line in errors.splitlines() if "compiling the BPF program" not in line]
+    assert not others, others
+    assert process.returncode in (0, 1)
+    found: dict[str, Any] = json.loads(output)
+    return found
+
+
+def samples(pid: int) -> bool:
+    """Whether it has a perf event."""
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            if os.readlink(descriptor) == "anon_inode:[perf_event]":
+                return True
+        except FileNotFoundError:
+            continue  # closed meanwhile
+    return False
 
 
 class Cpuset(Group):

@@ -12,8 +12,8 @@ from gotax.sampling.cpus import online_cpus, possible_cpus
 from gotax.sampling.sampler import Counter
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.guests.checks.services import OLD, Service, online, switch
-from tests.kernel.load import Group, Load, Walk, check_json, gotax, samples_by_process, wait_until
+from tests.guests.checks.services import OLD, Service, check, online, switch
+from tests.kernel.load import Group, Load, Walk, gotax, samples_by_process, wait_until
 from tests.toolchains import go_binary
 
 LISTEN = "127.0.0.1:19745"
@@ -66,7 +66,7 @@ def test_offline_cpus_do_not_count(removable: list[int], group: Callable[[str], 
         early.load.wait_for_work(0.05)
         late.load.wait_for_work(0.05)
         pids = (early.load.pid, late.load.pid)
-        document = check_json("-d", "3", *(f"--pid={pid}" for pid in pids))
+        document = check("-d", "3", *(f"--pid={pid}" for pid in pids))
         assert online() == before - len(removable)
     assert document["cpu_count"] == before - len(removable)
     read = {c["pids"][0]: c["gomaxprocs"]["value"] for c in document["containers"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -9,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.guests.checks.services import NEW, OLD, Cpuset, Service, online
-from tests.kernel.load import Group, Load, check_json
+from tests.guests.checks.services import NEW, OLD, Cpuset, Service, check, online
+from tests.kernel.load import Group, Load
 from tests.toolchains import go_binary
 
 
@@ -48,11 +49,13 @@ def seen() -> Iterator[Seen]:
         for service in services.values():
             stack.enter_context(service)
         command = (go_binary("changing", OLD), "-rate", "20000")
-        oversized = Load(*command, group=limited("oversized", 1))
+        one = limited("oversized", 1)
+        oversized = Load(*command, group=one)
         stack.enter_context(oversized)
         for load in (oversized, *(service.load for service in services.values())):
             load.wait_for_work(0.1)
-        document = check_json("-d", "12", "--hz", "49")
+        groups = (one, *(service.group for service in services.values()))
+        document = check("-d", "12", "--hz", "49", groups=groups)
         values = {name: service.value for name, service in services.items()}
         yield Seen(document, values, "oversized")
 
@@ -81,8 +84,8 @@ def test_as_many_ps_as_cpus_under_a_limit_of_one_is_a_finding(seen: Seen) -> Non
     container = seen.container(seen.oversized)
     assert container["gomaxprocs"]["value"] == online()
     assert container["cpu_limit_cores"] == 1
-    shown = {key: container[key] for key in ("samples", "cpu_cores", "groups", "findings")}
-    assert container["verdict"] == "oversized", shown
+    shown = [container["samples"], container["shares"], container["findings"]]
+    assert container["verdict"] == "oversized", json.dumps(shown)
     finding = next(f for f in container["findings"] if f["code"] == "GT001")
     assert finding["cause"] == "go-before-1.25", finding["cause"]
     assert finding["remedy"]["gomaxprocs"] == 1
