@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from gotax.category import Category
 from gotax.cli.stopping import StopSignal
-from gotax.profile import Category
 from gotax.session import Session
 from gotax.window import ContainerReport, Window
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gotax.category import Category
 from gotax.diagnosis.saving import TERMS, Retained, Situation, predict_retained
-from gotax.profile import Category
 
 from calibration import table
 from calibration.measure import Row

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import astuple, fields
 from pathlib import Path
 
-from gotax.profile import Category
+from gotax.category import Category
 
 from calibration.measure import Row
 

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gotax.attribution import LOST, Owners
+from gotax.category import CATEGORY_COUNT, Category
 from gotax.process import Process
 from gotax.processes.tracked_process import TrackedProcess
-from gotax.profile import CATEGORY_COUNT, Category, Int64Array, Profile, Stack, UInt64Array
+from gotax.profile import Int64Array, Profile, Stack, UInt64Array
 from gotax.sampling.sampler import Counter as KernelCounter
 from gotax.sampling.sampler import Drain
 from gotax.symbols.known_stacks import key_of

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from gotax.category import Category
 from gotax.processes.resolver import Resolver
 from gotax.processes.tracked_process import TrackedProcess
-from gotax.profile import Category, Int64Array, UInt64Array
+from gotax.profile import Int64Array, UInt64Array
 from gotax.sampling.sampler import Drain, Stacks
 from gotax.symbols.symbolizer import Symbolized, Symbolizer
 from gotax.symbols.walks import NewStacks

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from gotax.category import RUNTIME_GROUPS, Category, Group
 from gotax.findings import Saving
 from gotax.process import Container, CpuUsage
-from gotax.profile import RUNTIME_GROUPS, Category, Group
 
 
 @dataclass(frozen=True, slots=True)

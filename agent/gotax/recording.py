@@ -10,12 +10,12 @@ import math
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
+from gotax.category import CATEGORY_COUNT, Category
 from gotax.comparison import Observation
 from gotax.diagnosis.comparison import Subject
 from gotax.errors import ParseError, UserError
 from gotax.findings import Saving
 from gotax.process import CpuUsage
-from gotax.profile import CATEGORY_COUNT, Category
 
 MAX_BYTES = 256 << 20
 MAX_CONTAINERS = 10_000

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
+from gotax.category import RUNTIME_GROUPS, Category, Group
 from gotax.comparison import Change
 from gotax.findings import Finding, Saving, Verdict
 from gotax.process import Container, CpuLimit, CpuUsage, Process
-from gotax.profile import RUNTIME_GROUPS, Category, FunctionShare, Group, Int64Array, Profile
+from gotax.profile import FunctionShare, Int64Array, Profile
 
 OUTSIDE_NAMESPACE = "outside-namespace"
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from gotax.category import Category
 from gotax.exporters.backends import KINDS, open_delivery
 from gotax.exporters.backends.delivery import Delivery, DeliveryLimits
 from gotax.exporters.backends.opentelemetry import OtlpBackend
 from gotax.exporters.endpoint import parse_endpoint
-from gotax.profile import Category
 from gotax.window import Window
 from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import (
     ExportProfilesServiceRequest as Request,

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gotax.category import Category
 from gotax.exporters.backends.delivery import Delivery
 from gotax.exporters.backends.parca import ParcaBackend
 from gotax.exporters.backends.pyroscope import PyroscopeBackend
 from gotax.exporters.credentials import Credentials
 from gotax.exporters.endpoint import parse_endpoint
-from gotax.profile import Category
 from gotax.window import Window
 from gotax.wire.pprof.profile_pb2 import Profile
 

@@ -23,8 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gotax.category import Category
 from gotax.golang.categories import classify, function_code
-from gotax.profile import Category, FrameKind, Stack
+from gotax.profile import FrameKind, Stack
 from gotax.window import Window
 from gotax.wire.pprof import profile_pb2
 

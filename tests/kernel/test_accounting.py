@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gotax.profile import Category
+from gotax.category import Category
 from gotax.sampling.sampler import Counter as KernelCounter
 from gotax.window import ContainerReport, Window
 from gotax.wire.pprof import profile_pb2

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from gotax.profile import Category
+from gotax.category import Category
 
 from tests.kernel.character import (
     KINDS,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from gotax.category import Category
 from gotax.diagnosis.rules import CGO_HEAVY
-from gotax.profile import Category
 from gotax.window import Window
 
 from tests.kernel.load import Load, Walk, wait_until

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gotax.category import Category
 from gotax.cli.stopping import StopSignal
 from gotax.config import Detail
 from gotax.pipeline import Pipeline
-from gotax.profile import Category
 from gotax.sampling import sampler
 from gotax.sampling.sampler import Drain, Sampler
 from gotax.session import Plan, Session

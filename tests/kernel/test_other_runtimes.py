@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
+from gotax.category import Category
 from gotax.process import Process
-from gotax.profile import Category
 from gotax.window import Window
 
 from tests.kernel.load import Load, Walk, wait_until

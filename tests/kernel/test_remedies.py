@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gotax.category import CATEGORY_COUNT, Category
 from gotax.config import Roots, Thresholds
 from gotax.diagnosis import rules
 from gotax.diagnosis.context import Context
@@ -29,7 +30,6 @@ from gotax.findings import Cause, Finding, Verdict
 from gotax.linux.cgroups.hierarchies import find_hierarchies
 from gotax.process import Automaxprocs, CpuUsage, Gomaxprocs, Origin, RuntimeState
 from gotax.processes.resolver import Resolver
-from gotax.profile import CATEGORY_COUNT, Category
 from gotax.window import ContainerReport
 
 from tests.kernel.load import Group, Load

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
-from gotax.profile import Category, FrameKind
+from gotax.category import Category
+from gotax.profile import FrameKind
 from gotax.window import Window
 
 from tests.corpus.inventory import Variants

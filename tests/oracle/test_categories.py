@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from gotax.category import Category
 from gotax.golang.categories import (
     CUT_ENTRY,
     CUT_GOEXIT,
@@ -23,7 +24,6 @@ from gotax.golang.categories import (
     UNLISTED,
     function_code,
 )
-from gotax.profile import Category
 
 from tests.toolchains import OLD_VERSIONS, VERSIONS, go_binary, minor, toolchain
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from gotax import cli, recording
+from gotax.category import Category
 from gotax.errors import ParseError
 from gotax.exporters.comparison import SCHEMA
-from gotax.profile import Category
 from gotax.recording import parse_recording
 from hypothesis import given
 from hypothesis import strategies as st

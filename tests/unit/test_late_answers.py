@@ -9,11 +9,11 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from gotax.category import Category
 from gotax.config import Thresholds
 from gotax.errors import AccessError
 from gotax.pipeline import Pipeline
 from gotax.processes.resolver import Resolver
-from gotax.profile import Category
 from gotax.reader.asking import HOSTILE, PENDING, InProcess, Subject
 from gotax.window import Window
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from gotax.category import Category
 from gotax.config import Detail, Thresholds
 from gotax.errors import ParseError, ProcessGoneError
 from gotax.exporters.prometheus import Exposition, PrometheusExporter
@@ -27,7 +28,6 @@ from gotax.process import PodContainer, Workload
 from gotax.processes import turns
 from gotax.processes.resolver import Resolver
 from gotax.processes.tracked_process import Life, TrackedProcess
-from gotax.profile import Category
 from gotax.sampling.sampler import STACK_COUNT, Drain, NewProcess, Stacks
 from gotax.sampling.sampler import Counter as KernelCounter
 from gotax.symbols import symbolizer

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gotax.category import Category
 from gotax.config import Detail, Thresholds
 from gotax.golang import categories
 from gotax.golang.classmap import ClassMapReader
@@ -17,7 +18,7 @@ from gotax.golang.pclntab import parse_pclntab
 from gotax.linux.elf import PF_X, FileReader, parse_elf
 from gotax.pipeline import Pipeline
 from gotax.processes.resolver import Resolver
-from gotax.profile import Category, FrameKind, Stack
+from gotax.profile import FrameKind, Stack
 from gotax.window import Window
 
 from tests.toolchains import VERSIONS

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gotax.category import CATEGORY_COUNT
 from gotax.diagnosis.saving import TERMS, Retained, Situation
-from gotax.profile import CATEGORY_COUNT
 
 from calibration import fit, grid, published
 from calibration.published import published_saving, quantile

@@ -22,12 +22,12 @@ from types import (
 )
 
 import pytest
+from gotax.category import Category
 from gotax.config import Thresholds
 from gotax.findings import Verdict
 from gotax.linux.elf import FileReader, parse_elf
 from gotax.pipeline import Pipeline
 from gotax.processes.resolver import Resolver
-from gotax.profile import Category
 from gotax.window import Window
 
 from tests.toolchains import VERSIONS

@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
+from gotax.category import RUNTIME_GROUPS, Category, Group
 from gotax.comparison import Comparison, Delta, Estimate, Observation, Outcome, Work
 from gotax.confidence import difference, mean_reach
 from gotax.findings import Saving
-from gotax.profile import RUNTIME_GROUPS, Category, Group
 
 MIN_SAMPLES = 50  # as for a verdict: below, shares say little
 

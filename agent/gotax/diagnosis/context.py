@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
+from gotax.category import RUNTIME_GROUPS, Category, Group
 from gotax.confidence import interval
 from gotax.config import Thresholds
 from gotax.diagnosis.saving import predict_saving
 from gotax.findings import Evidence, Saving
 from gotax.process import Binding, Gomaxprocs
-from gotax.profile import RUNTIME_GROUPS, Category, Group
 from gotax.window import ContainerReport
 
 _MIDDLE = 1.5

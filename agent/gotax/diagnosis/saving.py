@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from gotax.category import Category, Group
 from gotax.diagnosis import calibrated
 from gotax.findings import Saving, SavingSource
 from gotax.process import Binding
-from gotax.profile import Category, Group
 from gotax.window import ContainerReport
 
 Floats = npt.NDArray[np.float64]

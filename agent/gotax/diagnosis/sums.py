@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from gotax.category import CATEGORY_COUNT
 from gotax.process import CpuUsage, Process
-from gotax.profile import CATEGORY_COUNT, Int64Array
+from gotax.profile import Int64Array
 from gotax.window import ContainerReport
 
 _PROCESSES_MAX = 64

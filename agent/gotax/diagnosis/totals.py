@@ -7,15 +7,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from gotax.profile import (
-    CATEGORY_COUNT,
-    FrameKind,
-    FunctionShare,
-    Int64Array,
-    Profile,
-    Stack,
-    UInt8Array,
-)
+from gotax.category import CATEGORY_COUNT
+from gotax.profile import FrameKind, FunctionShare, Int64Array, Profile, Stack, UInt8Array
 
 
 def category_samples(category: UInt8Array, samples: Int64Array) -> Int64Array:

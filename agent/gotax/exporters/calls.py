@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from gotax.category import Category
 from gotax.exporters.text import printable
 from gotax.page.calltree import INLINED, KERNEL, Call, CallTree
-from gotax.profile import Category, Frame, FrameKind, Stack
+from gotax.profile import Frame, FrameKind, Stack
 from gotax.window import Window
 
 CATEGORIES = tuple((category.label, category.group.value) for category in Category)

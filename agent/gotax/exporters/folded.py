@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from gotax.category import Category
 from gotax.exporters.text import printable
-from gotax.profile import Category, Frame, FrameKind, Stack
+from gotax.profile import Frame, FrameKind, Stack
 from gotax.window import Window
 
 

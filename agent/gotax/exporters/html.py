@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from html import escape
 
 import gotax
+from gotax.category import Group
 from gotax.exporters.calls import call_document
 from gotax.exporters.style import SHORT_ORIGINS, VERDICTS, Style, cores, percent, plural, seconds
 from gotax.exporters.terminal.check import result, worst_first
@@ -22,7 +23,6 @@ from gotax.exporters.terminal.summary import totals
 from gotax.exporters.text import printable
 from gotax.findings import Finding, Severity, Verdict
 from gotax.page import SCRIPTS, STYLES, asset
-from gotax.profile import Group
 from gotax.window import ContainerReport, Window
 
 _WIDE = Style(width=10_000)

@@ -11,8 +11,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import gotax
+from gotax.category import Category
 from gotax.exporters.text import utf8
-from gotax.profile import Category, Frame, FrameKind, Location
+from gotax.profile import Frame, FrameKind, Location
 from gotax.window import Window
 
 if TYPE_CHECKING:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import gotax
+from gotax.category import Category
 from gotax.exporters.report import container_document, samples_document
 from gotax.exporters.text import utf8
 from gotax.process import Process
-from gotax.profile import Category, Frame, Location
+from gotax.profile import Frame, Location
 from gotax.window import Window
 
 SCHEMA = "gotax.record/v2"

@@ -10,11 +10,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import gotax
+from gotax.category import Category, Group
 from gotax.confidence import interval
 from gotax.exporters.text import utf8
 from gotax.findings import Evidence, Finding, Saving
 from gotax.process import CpuResources, Gomaxprocs, PodContainer, Process, RuntimeState
-from gotax.profile import Category, FunctionShare, Group
+from gotax.profile import FunctionShare
 from gotax.window import ContainerReport, SampleCount, Window
 
 SCHEMA = "gotax.check/v3"

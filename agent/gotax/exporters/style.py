@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from gotax.category import Group
 from gotax.exporters.text import beginning, columns, elided, printable
 from gotax.findings import Verdict
 from gotax.process import Origin
-from gotax.profile import Group
 
 MIN_WIDTH = 60
 MAX_TEXT = 100  # longer lines are hard to read

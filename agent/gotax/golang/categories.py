@@ -26,7 +26,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from gotax.profile import Category
+from gotax.category import Category
 
 # Codes 0..27 are Category values: "this frame decides, and so". The others:
 TRANSPARENT: Final = 32

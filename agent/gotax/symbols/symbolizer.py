@@ -22,11 +22,12 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from gotax.category import Category
 from gotax.errors import ReadError
 from gotax.golang import categories
 from gotax.lru import LruCache
 from gotax.processes.binaries import Binary
-from gotax.profile import Category, Frame, FrameKind, Int64Array, Location, Stack, UInt64Array
+from gotax.profile import Frame, FrameKind, Int64Array, Location, Stack, UInt64Array
 from gotax.reader.asking import NOT_NOW
 from gotax.symbols.batch import Batch
 from gotax.symbols.classified import TRUNCATED, ClassifiedLocation, classified_location

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from gotax.category import CATEGORY_COUNT, Category
 from gotax.comparison import Change
 from gotax.diagnosis import change
 from gotax.diagnosis.change import ChangeWatch, Settings
@@ -23,7 +24,7 @@ from gotax.process import (
     Process,
     Workload,
 )
-from gotax.profile import CATEGORY_COUNT, Category, Profile
+from gotax.profile import Profile
 from gotax.window import ContainerReport, SampleCount, Window
 from hypothesis import given
 from hypothesis import strategies as st

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from gotax.category import CATEGORY_COUNT, RUNTIME_GROUPS, Category, Group
 from gotax.comparison import Observation, Outcome, Work
 from gotax.confidence import difference, interval, mean_reach, student
 from gotax.diagnosis.comparison import Matching, Pair, Subject, compare, match
 from gotax.findings import Saving
 from gotax.process import CpuUsage
-from gotax.profile import CATEGORY_COUNT, RUNTIME_GROUPS, Category, Group
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from gotax.category import CATEGORY_COUNT, Category, Group
 from gotax.config import Thresholds
 from gotax.diagnosis.context import Context, Cost, is_mismatch, request_of_weight, whole
 from gotax.findings import Saving, Verdict
@@ -21,7 +22,6 @@ from gotax.process import (
     Process,
     Workload,
 )
-from gotax.profile import CATEGORY_COUNT, Category, Group
 from gotax.window import ContainerReport
 
 USUAL = Thresholds()

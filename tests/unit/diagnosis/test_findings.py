@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from gotax.category import CATEGORY_COUNT, RUNTIME_GROUPS, Category, Group
 from gotax.cli.output import verdict_code
 from gotax.confidence import interval
 from gotax.config import Thresholds
@@ -14,7 +15,6 @@ from gotax.diagnosis.context import Context, is_mismatch
 from gotax.diagnosis.findings import judge
 from gotax.findings import Finding, Saving, Severity, Verdict
 from gotax.process import Binding, Container, CpuLimit, CpuUsage, Gomaxprocs, Origin, Process
-from gotax.profile import CATEGORY_COUNT, RUNTIME_GROUPS, Category, Group
 from gotax.window import ContainerReport
 from hypothesis import given
 from hypothesis import strategies as st

@@ -11,13 +11,13 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+from gotax.category import CATEGORY_COUNT, Category
 from gotax.config import Thresholds
 from gotax.diagnosis import rules
 from gotax.diagnosis.context import Context, Cost
 from gotax.diagnosis.history import LONG_S, History
 from gotax.findings import Cause, Saving, Severity, Verdict
 from gotax.process import Container, CpuLimit, CpuUsage, Gomaxprocs, Origin, Process
-from gotax.profile import CATEGORY_COUNT, Category
 from gotax.window import ContainerReport
 from hypothesis import given, settings
 from hypothesis import strategies as st

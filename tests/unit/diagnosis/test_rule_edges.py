@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from gotax.category import Category
 from gotax.diagnosis import advice, rules
 from gotax.diagnosis.context import Context
 from gotax.findings import Cause, Finding
 from gotax.process import Binding, CpuLimit, CpuUsage, GoBuild, Gomaxprocs, Origin, Otherwise
-from gotax.profile import Category
 
 from tests.unit.diagnosis.test_context import context
 

@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+from gotax.category import CATEGORY_COUNT, Category
 from gotax.config import Thresholds
 from gotax.diagnosis import rules
 from gotax.diagnosis.context import Context
@@ -27,7 +28,6 @@ from gotax.process import (
     Process,
     RuntimeState,
 )
-from gotax.profile import CATEGORY_COUNT, Category
 from gotax.window import ContainerReport
 from hypothesis import given, settings
 from hypothesis import strategies as st

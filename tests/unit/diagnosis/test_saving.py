@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from gotax.category import CATEGORY_COUNT, Category
 from gotax.diagnosis import calibrated, saving
 from gotax.diagnosis.saving import TERMS, Situation, predict_retained, predict_saving
 from gotax.findings import Saving, SavingSource, Verdict
 from gotax.process import Binding, Container, CpuLimit, CpuUsage, Gomaxprocs, Origin, Process
-from gotax.profile import CATEGORY_COUNT, Category
 from gotax.window import ContainerReport
 from hypothesis import given
 from hypothesis import strategies as st

@@ -3,8 +3,9 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+from gotax.category import CATEGORY_COUNT
 from gotax.diagnosis.totals import category_samples, top_functions
-from gotax.profile import CATEGORY_COUNT, Frame, FrameKind, Location, Profile, Stack
+from gotax.profile import Frame, FrameKind, Location, Profile, Stack
 from hypothesis import given
 from hypothesis import strategies as st
 

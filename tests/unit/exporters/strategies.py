@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gotax.category import Category
 from gotax.findings import (
     Cause,
     Confidence,
@@ -25,7 +26,7 @@ from gotax.process import (
     RuntimeState,
     Workload,
 )
-from gotax.profile import Category, Frame, FrameKind, Location
+from gotax.profile import Frame, FrameKind, Location
 from gotax.window import Window
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st

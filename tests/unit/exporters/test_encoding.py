@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from gotax.category import Category
 from gotax.exporters.stream import encoding
 from gotax.exporters.stream.interning import SentDictionary
 from gotax.process import CpuResources, PodContainer, Workload
-from gotax.profile import Category
 from gotax.window import Window
 from gotax.wire.v1 import report_pb2 as wire
 from hypothesis import given

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import json
 
+from gotax.category import Category
 from gotax.exporters.folded import folded_lines
 from gotax.exporters.record import SCHEMA, record_document
-from gotax.profile import Category, Frame, FrameKind, Location
+from gotax.profile import Frame, FrameKind, Location
 from gotax.window import Window
 from hypothesis import given
 

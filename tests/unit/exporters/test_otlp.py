@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from gotax.category import Category
 from gotax.exporters.backends.containerprofile import Batch, container_profiles
 from gotax.exporters.backends.otlp import export_batches
 from gotax.process import Container, CpuLimit, PodContainer, Workload
-from gotax.profile import Category
 from gotax.window import Window
 from hypothesis import given
 from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import (

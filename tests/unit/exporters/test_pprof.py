@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from gotax.category import Category
 from gotax.exporters.pprof import profile_bytes
-from gotax.profile import Category, FrameKind
+from gotax.profile import FrameKind
 from gotax.window import Window
 from gotax.wire.pprof.profile_pb2 import Profile
 from hypothesis import given

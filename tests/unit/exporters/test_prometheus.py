@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gotax.category import CATEGORY_COUNT, Category
 from gotax.comparison import Change, Comparison, Delta, Estimate, Observation, Outcome
 from gotax.exporters.backends import metrics as of_backends
 from gotax.exporters.backends.account import Account
@@ -29,7 +30,6 @@ from gotax.exporters.stream import metrics as of_streams
 from gotax.exporters.stream.statistics import Statistics
 from gotax.findings import Saving
 from gotax.process import Container, CpuUsage
-from gotax.profile import CATEGORY_COUNT, Category
 from gotax.window import Health, Window
 from hypothesis import given
 from hypothesis import strategies as st

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gotax.category import Category, Group
 from gotax.confidence import interval
 from gotax.exporters.record import record_document
 from gotax.exporters.report import MAX_FUNCTIONS, check_document, explain_document
 from gotax.process import CpuResources
-from gotax.profile import Category, Group
 from gotax.window import Window
 from hypothesis import given
 

@@ -6,12 +6,12 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from gotax.category import Category
 from gotax.exporters.backends.containerprofile import container_profiles, window_of
 from gotax.exporters.backends.parca import write_request
 from gotax.exporters.backends.pyroscope import push_request
 from gotax.exporters.backends.series import Series, labels_of, series_groups
 from gotax.process import Container, PodContainer, Workload
-from gotax.profile import Category
 from gotax.window import Window
 from gotax.wire.parca.profilestore_pb2 import WriteRawRequest
 from gotax.wire.pprof.profile_pb2 import Profile

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from gotax.category import CATEGORY_COUNT, Category
 from gotax.findings import (
     Cause,
     Confidence,
@@ -36,16 +37,7 @@ from gotax.process import (
     RuntimeState,
     Workload,
 )
-from gotax.profile import (
-    CATEGORY_COUNT,
-    Category,
-    Frame,
-    FrameKind,
-    FunctionShare,
-    Location,
-    Profile,
-    Stack,
-)
+from gotax.profile import Frame, FrameKind, FunctionShare, Location, Profile, Stack
 from gotax.window import ContainerReport, Health, SampleCount, Window
 
 PERIOD_NS = 52_631_578  # 19 Hz

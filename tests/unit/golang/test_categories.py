@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gotax.category import Category
 from gotax.golang.categories import (
     BARE,
     CUT_ENTRY,
@@ -27,7 +28,6 @@ from gotax.golang.categories import (
     function_code,
     names_of,
 )
-from gotax.profile import Category
 from hypothesis import given
 from hypothesis import strategies as st
 

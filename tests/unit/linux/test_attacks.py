@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gotax.category import Category
 from gotax.errors import ParseError
 from gotax.golang import categories
 from gotax.golang.buildinfo import parse_buildinfo, parse_modinfo
@@ -23,7 +24,6 @@ from gotax.golang.pclntab import parse_pclntab
 from gotax.linux import elf as elf_module
 from gotax.linux.elf import BytesReader, Elf, FileReader, parse_elf
 from gotax.linux.mappings import UNLISTED, FileId, parse_maps
-from gotax.profile import Category
 from gotax.reader.binary import ParsedBinary
 from gotax.reader.facts import cut, of_binary
 from gotax.reader.opened import BorrowedFile

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from gotax.category import RUNTIME_GROUPS
 from gotax.diagnosis.advice import advise, set_variable, target_of
 from gotax.diagnosis.bounds import short_bound
 from gotax.diagnosis.causes import cause_sentence, find_cause
@@ -20,7 +21,6 @@ from gotax.diagnosis.rules.evidence import (
 )
 from gotax.findings import Confidence, Evidence, Finding, Remedy, Saving, Severity
 from gotax.process import Automaxprocs, Binding, Gomaxprocs, Origin
-from gotax.profile import RUNTIME_GROUPS
 
 
 def costly(context: Context) -> Finding | None:

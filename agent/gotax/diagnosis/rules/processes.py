@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from gotax.category import Category
 from gotax.diagnosis.bounds import long_bound
 from gotax.diagnosis.context import Context
 from gotax.diagnosis.rules import codes
 from gotax.diagnosis.sums import samples_of_processes
 from gotax.findings import Confidence, Evidence, Finding, Remedy, Severity
-from gotax.profile import Category
 
 
 def several_processes(context: Context) -> Finding | None:

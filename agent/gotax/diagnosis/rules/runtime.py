@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from gotax.category import Category, Group
 from gotax.diagnosis.context import Context, Cost
 from gotax.diagnosis.rules import codes
 from gotax.findings import Confidence, Evidence, Finding, Remedy, Severity
 from gotax.process import RuntimeState
-from gotax.profile import Category, Group
 
 
 def _is_settled(context: Context) -> bool:

@@ -18,10 +18,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gotax
+from gotax.category import Category
 from gotax.exporters.backends.containerprofile import Batch, ContainerProfile, container_profiles
 from gotax.exporters.text import bounded
 from gotax.process import Process
-from gotax.profile import Category, Frame, Location, Stack
+from gotax.profile import Frame, Location, Stack
 from gotax.window import Window
 
 if TYPE_CHECKING:

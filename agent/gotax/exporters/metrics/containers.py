@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from gotax.category import CATEGORY_COUNT, Category
 from gotax.comparison import Change, Comparison
 from gotax.exporters.metrics.family import Family, Labels, Metric
 from gotax.exporters.metrics.totals import ContainerTotals, running_of
 from gotax.exporters.text import bounded
 from gotax.findings import Finding, Verdict
 from gotax.process import Container
-from gotax.profile import CATEGORY_COUNT, Category
 from gotax.window import ContainerReport, Window
 
 MAX_LABEL = 256

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from gotax.category import CATEGORY_COUNT
 from gotax.findings import Verdict
 from gotax.process import CpuUsage
-from gotax.profile import CATEGORY_COUNT, Int64Array
+from gotax.profile import Int64Array
 from gotax.window import ContainerReport, Window
 
 

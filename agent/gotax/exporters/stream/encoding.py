@@ -12,20 +12,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from gotax.category import CATEGORY_COUNT, Category
 from gotax.exporters.text import bounded, printable
 from gotax.findings import Confidence as ModelConfidence
 from gotax.findings import Finding, Saving, Severity, Verdict
 from gotax.process import Container, CpuLimit, Origin, PodContainer, Process
-from gotax.profile import (
-    CATEGORY_COUNT,
-    Category,
-    Frame,
-    FrameKind,
-    Int32Array,
-    Int64Array,
-    Location,
-    Stack,
-)
+from gotax.profile import Frame, FrameKind, Int32Array, Int64Array, Location, Stack
 from gotax.window import ContainerReport, Window
 from gotax.wire.v1 import report_pb2 as wire
 

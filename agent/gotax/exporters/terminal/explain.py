@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gotax.category import Category, Group
 from gotax.confidence import interval
 from gotax.exporters.style import (
     BOLD,
@@ -37,7 +38,6 @@ from gotax.process import (
     PodContainer,
     Process,
 )
-from gotax.profile import Category, Group
 from gotax.window import ContainerReport, Window
 
 EXPLAINED_FUNCTIONS = 12

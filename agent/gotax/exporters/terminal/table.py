@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from gotax.category import Category, Group
 from gotax.exporters.style import (
     BOLD,
     DIM,
@@ -30,7 +31,6 @@ from gotax.exporters.style import (
 )
 from gotax.exporters.text import columns, elided
 from gotax.findings import Verdict
-from gotax.profile import Category, Group
 from gotax.window import ContainerReport, Window
 
 GAP = "  "
