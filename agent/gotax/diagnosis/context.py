@@ -14,6 +14,9 @@ from gotax.findings import Evidence, Saving
 from gotax.process import Binding, Gomaxprocs
 from gotax.window import ContainerReport
 
+_UNKNOWN_SHARE = 0.02
+"""Up to this share of samples in unusual places is normal."""
+
 _MIDDLE = 1.5
 """A cost is little if its upper end is below this multiple of the threshold."""
 
@@ -136,19 +139,28 @@ class Context:
         if samples < thresholds.min_samples and not self.lenient:
             return Cost.UNDECIDED, None
         saving = self.saving(target)
+        hidden = self.hidden_samples
         if saving is not None and cores:
             wasted = min(1.0, saving.mid / cores) * samples
             threshold = thresholds.saving_share
-            if saving.mid < thresholds.saving_cores * (thresholds.release if self.lenient else 1):
+            least = thresholds.saving_cores * (thresholds.release if self.lenient else 1)
+            if saving.mid + cores * hidden / max(samples, 1) < least:
                 return Cost.LITTLE, saving
         else:
             wasted = self.group_samples(*RUNTIME_GROUPS)
             threshold = thresholds.runtime_share
         if self.reaches(wasted, samples, threshold):
             return Cost.PROVEN, saving
-        if interval(round(wasted), samples)[1] < threshold * _MIDDLE:
+        most = min(samples, round(wasted) + hidden)
+        if interval(most, samples)[1] < threshold * _MIDDLE:
             return Cost.LITTLE, saving
         return Cost.UNDECIDED, saving
+
+    @property
+    def hidden_samples(self) -> int:
+        """Samples of unknown category that are too many to be chance: they may be the runtime."""
+        unknown, total = self.group_samples(Group.UNKNOWN), self.report.samples
+        return unknown if unknown > _UNKNOWN_SHARE * total else 0
 
     def share_evidence(self, what: str, samples: int) -> Evidence:
         """A share of the CPU time, with its interval, the number of samples and the time."""

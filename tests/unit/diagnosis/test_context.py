@@ -147,6 +147,40 @@ def test_an_earlier_finding_of_few_samples_is_judged_without_a_prediction() -> N
     assert few.cost(1) == (Cost.PROVEN, None)
 
 
+@pytest.mark.parametrize(
+    ("unknown", "cost"),
+    [
+        (0, Cost.LITTLE),
+        (5, Cost.LITTLE),  # 2 % is normal
+        (6, Cost.LITTLE),  # more, but 8.4 % of runtime would be little too
+        (100, Cost.UNDECIDED),
+        (280, Cost.UNDECIDED),
+    ],
+)
+def test_what_could_not_be_read_is_not_little_cost(unknown: int, cost: Cost) -> None:
+    """A binary that could not be read in time had "little cost", in high confidence."""
+    seen = context(SCHED_FIND_WORK=0, UNKNOWN=unknown, USER=280 - unknown)
+    assert seen.cost(1)[0] is cost
+    assert seen.hidden_samples == (unknown if unknown > 5 else 0)
+
+
+@pytest.mark.parametrize(
+    ("unknown", "cost"), [(0, Cost.LITTLE), (490, Cost.LITTLE), (510, Cost.UNDECIDED)]
+)
+def test_unknown_time_counts_beside_a_predicted_saving(
+    unknown: int, cost: Cost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A saving below 0.005 cores is little, if what is unknown cannot hide more."""
+    seen = context(UNKNOWN=unknown, USER=1000 - unknown, cpu_ns=100_000_000)
+    seen = with_saving(seen, 0.0, monkeypatch)
+    assert seen.cores == 0.01
+    assert seen.cost(1)[0] is cost
+
+
+def test_a_proven_cost_needs_nothing_that_is_unknown() -> None:
+    assert context(SCHED_FIND_WORK=90, UNKNOWN=190).cost(1)[0] is Cost.PROVEN
+
+
 def test_a_cost_is_little_only_below_the_edge() -> None:
     """One sample of one: the interval ends at 1, and one and a half times two thirds is 1."""
     edge = replace(USUAL, min_samples=1, runtime_share=2 / 3)

@@ -53,6 +53,12 @@ def power_evidence(context: Context) -> Evidence:
     return Evidence(text, float(samples), "count", None, context.duration_s)
 
 
+def hidden_evidence(context: Context) -> Evidence:
+    return context.share_evidence(
+        "could not be read, and may be the runtime:", context.hidden_samples
+    )
+
+
 def if_called(context: Context, text: str) -> str:
     """``text`` if a call in the program set the value: then the variable may not help."""
     found = context.gomaxprocs

@@ -13,6 +13,7 @@ from gotax.diagnosis.context import Context, Cost
 from gotax.diagnosis.rules import codes
 from gotax.diagnosis.rules.evidence import (
     ease,
+    hidden_evidence,
     if_called,
     origin_text,
     power_evidence,
@@ -55,6 +56,21 @@ def _mismatch(context: Context, wanted: Cost) -> Finding | None:
         evidence.append(saving_evidence(context, saving, target))
     if context.throttled[0]:
         evidence.append(context.throttled_evidence())
+    if cost is Cost.UNDECIDED and context.hidden_samples:
+        return Finding(
+            code=codes.TOO_FEW_SAMPLES,
+            title=f"GOMAXPROCS is above the {above}; too much of its CPU time could not be read to"
+            " determine the cost",
+            severity=Severity.INFO,
+            confidence=Confidence.LOW,
+            evidence=(*evidence, hidden_evidence(context)),
+            remedy=Remedy(
+                "Look at the categories of its CPU time: the metrics gotax_errors_total and"
+                " gotax_unjudged_cpu_seconds_total have the reason. If it is binary-pending,"
+                " measure longer."
+            ),
+            cause=cause,
+        )
     if cost is Cost.UNDECIDED:
         return Finding(
             code=codes.TOO_FEW_SAMPLES,
