@@ -633,7 +633,7 @@ def test_ctrl_c_during_loading_is_one_sentence(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Stopped before the first sample: no traceback, and not the exit code of a measurement."""
-    monkeypatch.setattr(once, "Session", Stopped)
+    monkeypatch.setattr("gotax.session.Session", Stopped)
     before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         assert exit_code(*arguments) == EXIT_FAILED

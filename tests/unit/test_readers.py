@@ -415,7 +415,10 @@ def test_what_was_read_before_is_nothing_that_a_subject_is_blamed_for(
 
 
 def test_a_reader_does_not_keep_much(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two of them, and the agent, have 256 MiB."""
+    """Two of them, and the agent, have 256 MiB. Heap that the agent had freed is no room."""
+    freed = [bytes(1000) for _ in range(300_000)]
+    kept = freed[::50]
+    del freed
     pool = opened()
     patient(pool, monkeypatch)
     for _ in range(9):
@@ -424,6 +427,7 @@ def test_a_reader_does_not_keep_much(opened: Open, monkeypatch: pytest.MonkeyPat
         assert int(pool.ask(Subject("x", "x"), "head", "hoarded:", 8)) < 64
     assert int(pool.ask(Subject("x", "x"), "head", "hoarded:", 8)) < 64
     assert not pool.restarts
+    assert len(kept) == 6000
 
 
 def test_a_reader_that_was_taken_over_is_replaced(opened: Open) -> None:

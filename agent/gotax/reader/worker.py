@@ -85,6 +85,7 @@ def serve(connection: socket.socket) -> NoReturn:
         gc.set_threshold(*_COLLECTION)
         work = Work()
         loaded = False
+        heap.give_back()  # what the agent had freed is no room for a reader
         confinement.limit_memory()
         waiting = select.poll()
         waiting.register(connection, select.POLLIN)
