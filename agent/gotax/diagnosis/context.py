@@ -141,7 +141,7 @@ class Context:
         saving = self.saving(target)
         hidden = self.hidden_samples
         if saving is not None and cores:
-            wasted = min(1.0, saving.mid / cores) * samples
+            wasted = max(0.0, min(1.0, saving.mid / cores)) * samples
             threshold = thresholds.saving_share
             least = thresholds.saving_cores * (thresholds.release if self.lenient else 1)
             if saving.mid + cores * hidden / max(samples, 1) < least:

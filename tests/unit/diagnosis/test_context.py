@@ -177,6 +177,14 @@ def test_unknown_time_counts_beside_a_predicted_saving(
     assert seen.cost(1)[0] is cost
 
 
+def test_a_predicted_loss_beside_unknown_time_is_undecided(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A negative number of samples has no interval."""
+    seen = context(UNKNOWN=600, USER=400, cpu_ns=10_000_000_000)
+    assert with_saving(seen, -0.5, monkeypatch).cost(1)[0] is Cost.UNDECIDED
+
+
 def test_a_proven_cost_needs_nothing_that_is_unknown() -> None:
     assert context(SCHED_FIND_WORK=90, UNKNOWN=190).cost(1)[0] is Cost.PROVEN
 
