@@ -224,9 +224,9 @@ class Pclntab:
     def calls(self, pcs: UInt64Array) -> tuple[Calls, Sizes]:
         """What is to be known of the functions that these pcs are in.
 
-        The frames as ``frames`` has them, but with file "" and line 0: all ranges of these
-        functions, since the next pc is often in one of them. A pc outside Go code has the chain ()
-        for a range of its own. And ``frame_sizes`` for all of these functions; a
+        The frames as ``frames`` has them, but with file "" and line 0: the ranges that the pcs
+        are in, and all others of the same functions with the same answer. A pc outside Go code
+        has the chain () for a range of its own. And ``frame_sizes`` for all of these functions; a
         pc that no table covers has -1 for a range of its own.
         """
         outside = pcs[~self.contains(pcs)]
@@ -247,25 +247,25 @@ class Pclntab:
         tables = self._read_tables(functions.pcinline, functions.pcsp)
         numbers = tables.numbers(functions.pcinline)
         index = tables.at(numbers[of], offsets).astype(np.int64)
-        runs = tables.runs(numbers)
         # One query for each inlined call of a function, and for its own body.
-        every, at = np.concatenate([of, runs.of]), np.concatenate([offsets, runs.start])
-        pairs, first, pair = np.unique(
-            (every << 32) + np.concatenate([index, runs.value]) + 1,
-            return_index=True,
-            return_inverse=True,
+        pairs, first, pair_of_pc = np.unique(
+            (of << 32) + index + 1, return_index=True, return_inverse=True
         )
-        found = self._without_lines(at[first], functions, every[first], tables)
+        found = self._without_lines(offsets[first], functions, of[first], tables)
         chains = _chains(self._symbols([found]), len(pairs))
+        runs = tables.runs(numbers)
+        pair_of_run = (runs.of << 32) + runs.value + 1
+        at = np.minimum(np.searchsorted(pairs, pair_of_run), len(pairs) - 1)
+        kept = np.flatnonzero(pairs[at] == pair_of_run)
         entries = self._text + functions.entry
-        entries_of_runs = entries[runs.of]
+        entries_of_runs = entries[runs.of[kept]]
         # Without a table all is the function's own up to the pc; beyond its end (padding) the pc.
         beyond = np.flatnonzero(offsets >= tables.ends(numbers)[of])
         low = entries[of[beyond]] + np.where(numbers[of[beyond]] < 0, 0, offsets[beyond])
         calls = Calls(
-            _addresses(low, entries_of_runs + runs.start),
-            _addresses(entries[of[beyond]] + offsets[beyond] + 1, entries_of_runs + runs.end),
-            [chains[place] for place in (*pair[beyond].tolist(), *pair[len(of) :].tolist())],
+            _addresses(low, entries_of_runs + runs.start[kept]),
+            _addresses(entries[of[beyond]] + offsets[beyond] + 1, entries_of_runs + runs.end[kept]),
+            [chains[place] for place in (*pair_of_pc[beyond].tolist(), *at[kept].tolist())],
         )
         return calls, self._sizes(pcs, offsets, functions, of, tables)
 
