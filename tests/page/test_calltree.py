@@ -96,9 +96,20 @@ def test_many_equal_stacks_are_other() -> None:
     assert document["merged"] == [[1, 25_000]]
 
 
-def test_a_tree_that_is_full_counts_for_the_last_known_caller() -> None:
-    document = document_of([(("a", "b"), 0, 3, 1), (("a", "c"), 1, 4, 1)], built_max=2)
-    assert times(document) == {(("a", "b"), 0, 1): 3, (("a",), 1, 1): 4}
+def test_a_tree_that_is_full_says_so_and_loses_no_time() -> None:
+    """What would be a new call is "other", and not the time of its caller."""
+    rows = [(("a", "b"), 0, 3, 1), (("a", "c", "d"), 1, 4, 1), (("a", "e"), 0, 5, 1)]
+    document = document_of(rows, built_max=2)
+    assert times(document) == {
+        (("a", "b"), 0, 1): 3,
+        (("a", "other"), 1, 1): 4,
+        (("a", "other"), 0, 1): 5,
+    }
+    assert [size for _, size in document["merged"]] == [2]
+    smaller = document_of(rows, nodes_max=3, built_max=2)
+    assert paths(smaller) == [(), ("a",), ("a", "other")]
+    assert sum(smaller["own"]["time"]) == 12
+    assert [size for _, size in smaller["merged"]] == [3]
 
 
 def test_a_call_keeps_its_first_place_and_flags() -> None:

@@ -31,7 +31,9 @@ def weighted_stacks(window: Window) -> Iterator[tuple[str, Stack, Category, int]
 def call_tree(window: Window) -> CallTree:
     """The containers are the roots; times are samples."""
     tree = CallTree(CATEGORIES)
-    for container, stack, category, samples in weighted_stacks(window):
+    for container, stack, category, samples in sorted(
+        weighted_stacks(window), key=lambda row: -row[3]
+    ):
         calls = (call_of(frame) for frame in frames_from_root(stack))
         tree.add((Call(printable(container) or "?"), *calls), category, samples)
     return tree

@@ -10,17 +10,25 @@ SCHEMA = "gotax.flamegraph/v1"
 NODES_MAX = 50_000
 """Nodes of a document. Those with least time are merged with their siblings into "other"."""
 
+BUILT_MAX = 200_000
+"""Nodes of a tree, some 600 bytes each."""
+
 DEPTH_MAX = 1100
 INLINED, KERNEL, OTHER = 1, 2, 4
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A function in a stack. ``place`` is "FILE:LINE" or ""; ``flags``: INLINED, KERNEL or 0."""
+    """A function in a stack. ``name`` is not empty. ``place`` is "FILE:LINE" or ""; ``flags``:
+    INLINED, KERNEL or 0."""
 
     name: str
     place: str = ""
     flags: int = 0
+
+
+_OTHER = Call("other", flags=OTHER)
+_REST = ""  # the key of an OTHER among the calls of a node, whose names are never empty
 
 
 @dataclass(slots=True)
@@ -30,19 +38,19 @@ class _Node:
     """Time of stacks that end here, by (side, category)."""
     children: dict[str, _Node] = field(default_factory=dict)
     total: int = 0
-    size: int = 1
+    size: int = 1  # calls, with those below; of an OTHER, how many it stands for
 
 
 class CallTree:
     """Calls under the same callers are one node. Times are integers of any unit.
 
     ``categories``: (label, group) of what a time counts as, by index. ``sides`` is 2 for a
-    difference: 0 is before, 1 is after. After ``built_max`` nodes no new ones are made: the time
-    of a stack then counts for its last known caller.
+    difference: 0 is before, 1 is after. After ``built_max`` nodes no new ones are made: what would
+    be a new call is part of a call "other" of its caller. So add the stacks with most time first.
     """
 
     def __init__(
-        self, categories: Sequence[tuple[str, str]], sides: int = 1, built_max: int = 1_000_000
+        self, categories: Sequence[tuple[str, str]], sides: int = 1, built_max: int = BUILT_MAX
     ) -> None:
         self._categories = categories
         self._sides = sides
@@ -56,6 +64,8 @@ class CallTree:
             child = node.children.get(call.name)
             if child is None:
                 if self._left <= 0 or depth >= DEPTH_MAX:
+                    node = node.children.setdefault(_REST, _Node(_OTHER, size=0))
+                    node.size += 1
                     break
                 self._left -= 1
                 child = node.children[call.name] = _Node(call)
@@ -118,7 +128,9 @@ def _sum(root: _Node) -> None:
     """Sets ``total`` and ``size``, callees included; of two sides the larger time counts."""
     order = list(_preorder(root))
     for node in order:
-        node.total, node.size = sum(node.own.values()), 1
+        node.total = sum(node.own.values())
+        if not node.call.flags & OTHER:
+            node.size = 1
     parents = [(child, node) for node in order for child in node.children.values()]
     for child, parent in reversed(parents):
         parent.total += child.total
@@ -141,14 +153,16 @@ def _kept(root: _Node, least: int) -> Iterator[tuple[int, _Node]]:
         rest = [child for child in node.children.values() if child.total < least]
         shown = [child for child in node.children.values() if child.total >= least]
         if rest:
-            shown.append(_other(rest))
+            here = [child for child in shown if child.call.flags & OTHER]
+            shown = [child for child in shown if not child.call.flags & OTHER]
+            shown.append(_other([*rest, *here]))
         shown.sort(key=lambda child: (child.call.flags & OTHER, child.call.name), reverse=True)
         waiting.extend((depth + 1, child) for child in shown)
 
 
 def _other(nodes: Sequence[_Node]) -> _Node:
     """One node with all time below these."""
-    found = _Node(Call("other", flags=OTHER), size=sum(node.size for node in nodes))
+    found = _Node(_OTHER, size=sum(node.size for node in nodes))
     for top in nodes:
         for node in _preorder(top):
             for key, time in node.own.items():

@@ -8,10 +8,6 @@ from gotax.page.calltree import Call, CallTree
 
 from gotax_collector.query.answers import Profile, StackTime
 
-BUILT_MAX = 200_000
-"""Nodes of a tree. Stacks come with most time first: beyond it a rare one ends where it leaves
-those that are known. Its time counts for the last common function."""
-
 NANOSECOND = 1e-9
 
 
@@ -23,10 +19,10 @@ def tree(*profiles: Profile) -> CallTree:
         for side, profile in enumerate(profiles)
         for stack in _with_rest(profile)
     ]
-    found = CallTree(tuple(categories), len(profiles), BUILT_MAX)
+    found = CallTree(tuple(categories), len(profiles))
     for stack, category, side in sorted(stacks, key=lambda each: -each[0].cpu_ns):
         names = stack.functions or (f"[{stack.category}]",)
-        found.add((Call(name) for name in names), category, stack.cpu_ns, side)
+        found.add((Call(name or "?") for name in names), category, stack.cpu_ns, side)
     return found
 
 
