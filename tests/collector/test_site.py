@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import re
 import time
@@ -136,6 +137,39 @@ def test_a_file_of_its_own_needs_nothing_else(site: str) -> None:
     assert not any({"src", "href"} & attributes.keys() for _, attributes in Page(body).tags)
     assert "sha256-" in headers["Content-Security-Policy"]
     assert "runtime.findRunnable" in body
+
+
+@pytest.mark.parametrize(
+    ("accepted", "is_packed"),
+    [
+        ("gzip, deflate, br", True),
+        ("br;q=1.0, GZIP;q=0.8", True),
+        ("gzip ; q=1.000", True),
+        ("identity", False),
+        ("gzip;q=0", False),
+        ("gzip;q=0.000", False),
+        ("xgzip", False),
+        ("", False),
+    ],
+)
+def test_pages_are_packed_for_clients_that_take_it(
+    site: str, accepted: str, is_packed: bool
+) -> None:
+    """The same page; a short answer is sent as it is."""
+    url = f"{site}/flamegraph?since=7d"
+    request = urllib.request.Request(url, headers={"Accept-Encoding": accepted})
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
+        body = response.read()
+        assert int(response.headers["Content-Length"]) == len(body)
+        assert (response.headers["Content-Encoding"] == "gzip") is is_packed
+        assert response.headers["Vary"] == "Accept-Encoding"
+    plain = get(url)[2].encode()
+    assert (gzip.decompress(body) if is_packed else body) == plain
+    assert (len(body) < len(plain) / 2) is is_packed
+    short = urllib.request.Request(f"{site}/api/v1/x", headers={"Accept-Encoding": "gzip"})
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(short, timeout=PATIENCE_S)
+    assert json.load(refused.value)["error"]
 
 
 def test_folded(site: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -28,12 +30,16 @@ from gotax_collector.http.turns import RETRY_AFTER_S, TurnLimits, Turns
 from gotax_collector.metrics import CONTENT_TYPE
 from gotax_collector.query.answers import Changes
 from gotax_collector.query.database import BusyError, CancelledError
+from gotax_collector.query.functions import differences_of, functions_of
 from gotax_collector.query.questions import Questions
 from gotax_collector.query.selection import FIELDS, SelectionError, parse_time
 
 log = logging.getLogger(__name__)
 
 _STORE_FAILING_S = 60.0
+_PACKED_FROM, _LEVEL = 1024, 5  # bytes
+# RFC 9110, 12.5.3: a weight of 0 is a refusal.
+_GZIP = re.compile(r"gzip(;q=(0\.\d{0,2}[1-9]\d{0,2}|1(\.0{0,3})?))?")
 _HTML = "text/html; charset=utf-8"
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -52,7 +58,7 @@ _STATIC = {
 }
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 USUAL_RANGE = "24h"
-PAGE_ROWS = 100
+PAGE_ROWS, FUNCTIONS = 100, 40
 RANGES = (("1h", "1 hour"), ("6h", "6 hours"), ("24h", "1 day"), ("7d", "7 days"), ("30d", "30 d"))
 
 
@@ -148,7 +154,7 @@ class _Pages:
         async def answer(request: Request) -> Response:
             self._parameters(request)  # what is refused needs no turn
             peer = str(request.scope.get("peer", ""))
-            return await self._turns.answer(request, peer, lambda: work(request))
+            return await self._turns.answer(request, peer, lambda: _packed(request, work(request)))
 
         return answer
 
@@ -214,12 +220,13 @@ class _Pages:
 
     def _flamegraph(self, request: Request) -> Response:
         parameters = self._parameters(request)
-        timed = _timed(parameters)
-        values: dict[str, object] = {"flame": drawing.flame_of(self._api, timed)}
-        if sides := self._api.sides(timed):
-            values["difference"] = self._api.questions.difference(*sides, 40)
-        else:
-            values["functions"] = self._api.questions.functions(self._api.selection(timed), 40)
+        flame = drawing.flame_of(self._api, _timed(parameters))
+        values: dict[str, object] = {"flame": flame}
+        match flame.profiles:
+            case (first, second):
+                values["difference"] = differences_of(first, second, FUNCTIONS)
+            case (one_profile,):
+                values["functions"] = functions_of(one_profile, FUNCTIONS)
         return self._page("flamegraph.html", parameters, values)
 
     def _standalone(self, request: Request) -> Response:
@@ -324,6 +331,18 @@ def _timed(parameters: Parameters) -> Parameters:
         if not any("since=" in term for term in terms):
             found[name] = [*terms, *since[:1]]
     return found
+
+
+def _packed(request: Request, answer: Response) -> Response:
+    """With gzip, for a client that takes it. Runs on the thread of the question: a page with a
+    flame graph is a megabyte, which would hold the event loop up."""
+    takes = request.headers.get("Accept-Encoding", "").lower().replace(" ", "").split(",")
+    if len(answer.body) >= _PACKED_FROM and any(_GZIP.fullmatch(part) for part in takes):
+        answer.body = gzip.compress(answer.body, _LEVEL, mtime=0)
+        answer.headers["Content-Encoding"] = "gzip"
+        answer.headers["Content-Length"] = str(len(answer.body))
+    answer.headers["Vary"] = "Accept-Encoding"
+    return answer
 
 
 def _text(

@@ -54,7 +54,7 @@ class Flame:
 
     title: str
     data: Markup
-    is_empty: bool
+    profiles: tuple[Profile, ...]
     note: str
     cpu_s: float
 
@@ -118,7 +118,7 @@ def flame_of(api: Api, parameters: Parameters) -> Flame:
     return Flame(
         title=title,
         data=_data(tree(profile), title),
-        is_empty=not profile.cpu_ns,
+        profiles=(profile,),
         note=_note(profile),
         cpu_s=profile.cpu_ns / 1e9,
     )
@@ -130,7 +130,7 @@ def _flame_of_two(api: Api, sides: tuple[Selection, Selection]) -> Flame:
     return Flame(
         title=title,
         data=_data(tree(first, second), title),
-        is_empty=not (first.cpu_ns or second.cpu_ns),
+        profiles=(first, second),
         note=(
             f"before: {_span(first.span)}; after: {_span(second.span)};"
             " as wide as after; red takes a larger share there, blue a smaller one"
