@@ -6,24 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gotax.diagnosis.context import Context
-from gotax.diagnosis.rules import gomaxprocs, processes, runtime, throttling
-from gotax.diagnosis.rules.codes import (
-    ALLOCATION_HEAVY,
-    BELOW_LIMIT,
-    BURSTS,
-    CGO_HEAVY,
-    COORDINATION,
-    COSTLY,
-    FRACTIONAL,
-    GC_HEAVY,
-    HARMLESS,
-    LIMIT_TOO_LOW,
-    SEVERAL_PROCESSES,
-    TOO_FEW_SAMPLES,
-    TWO_FOR_ONE,
-    UNLIMITED,
-    UNREADABLE,
-)
+from gotax.diagnosis.rules import codes, gomaxprocs, processes, runtime, throttling
 from gotax.findings import Finding
 
 
@@ -47,28 +30,28 @@ def find_each(context: Context) -> tuple[Finding, ...]:
 
 
 RULES = (
-    Rule(COSTLY, gomaxprocs.costly),
-    Rule(HARMLESS, gomaxprocs.harmless),
-    Rule(UNLIMITED, gomaxprocs.unlimited),
-    Rule(BELOW_LIMIT, gomaxprocs.below_limit),
-    Rule(TWO_FOR_ONE, gomaxprocs.two_for_one),
-    Rule(FRACTIONAL, throttling.fractional),
-    Rule(BURSTS, throttling.bursts),
-    Rule(LIMIT_TOO_LOW, throttling.limit_too_low),
-    Rule(GC_HEAVY, runtime.gc_heavy),
-    Rule(ALLOCATION_HEAVY, runtime.allocation_heavy),
-    Rule(COORDINATION, runtime.coordination),
-    Rule(SEVERAL_PROCESSES, processes.several_processes),
-    Rule(CGO_HEAVY, processes.cgo_heavy),
-    Rule(TOO_FEW_SAMPLES, gomaxprocs.too_few_samples),
-    Rule(UNREADABLE, gomaxprocs.unreadable),
+    Rule(codes.COSTLY, gomaxprocs.costly),
+    Rule(codes.HARMLESS, gomaxprocs.harmless),
+    Rule(codes.UNLIMITED, gomaxprocs.unlimited),
+    Rule(codes.BELOW_LIMIT, gomaxprocs.below_limit),
+    Rule(codes.TWO_FOR_ONE, gomaxprocs.two_for_one),
+    Rule(codes.FRACTIONAL, throttling.fractional),
+    Rule(codes.BURSTS, throttling.bursts),
+    Rule(codes.LIMIT_TOO_LOW, throttling.limit_too_low),
+    Rule(codes.GC_HEAVY, runtime.gc_heavy),
+    Rule(codes.ALLOCATION_HEAVY, runtime.allocation_heavy),
+    Rule(codes.COORDINATION, runtime.coordination),
+    Rule(codes.SEVERAL_PROCESSES, processes.several_processes),
+    Rule(codes.CGO_HEAVY, processes.cgo_heavy),
+    Rule(codes.TOO_FEW_SAMPLES, gomaxprocs.too_few_samples),
+    Rule(codes.UNREADABLE, gomaxprocs.unreadable),
 )
 CODES = tuple(rule.code for rule in RULES)
 EXCLUDES = {
-    COSTLY: (HARMLESS, TOO_FEW_SAMPLES, GC_HEAVY, COORDINATION),
-    HARMLESS: (TOO_FEW_SAMPLES,),
-    UNLIMITED: (GC_HEAVY, COORDINATION),
-    FRACTIONAL: (LIMIT_TOO_LOW,),
-    BURSTS: (LIMIT_TOO_LOW,),
+    codes.COSTLY: (codes.HARMLESS, codes.TOO_FEW_SAMPLES, codes.GC_HEAVY, codes.COORDINATION),
+    codes.HARMLESS: (codes.TOO_FEW_SAMPLES,),
+    codes.UNLIMITED: (codes.GC_HEAVY, codes.COORDINATION),
+    codes.FRACTIONAL: (codes.LIMIT_TOO_LOW,),
+    codes.BURSTS: (codes.LIMIT_TOO_LOW,),
 }
 """Findings that are not reported while the first one holds, even if they are true."""
