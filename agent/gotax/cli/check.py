@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gotax.cli import arguments, once, targets
 from gotax.cli.command import add_command
-from gotax.cli.options import add_sampling, add_thresholds, plan_of
+from gotax.cli.options import WITH_FRAMES, add_sampling, add_thresholds, plan_of
 from gotax.cli.output import (
     check_code,
     no_go,
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     detail = Detail(functions=100)
     if options.html is not None:
         require_writable(options.html)
-        detail = Detail(functions=100, native_frames=True, kernel_frames=True, lines=True)
+        detail = WITH_FRAMES
     window = once.sample_once(plan_of(options, detail), options.duration)
     if options.targets:
         window = _narrowed(window, options.targets)

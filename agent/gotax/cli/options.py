@@ -23,6 +23,9 @@ if TYPE_CHECKING:  # what samples is imported by the commands that sample, not f
 
 _INTERACTIVE_DRAIN_S = 1.0
 
+WITH_FRAMES = Detail(functions=100, native_frames=True, kernel_frames=True, lines=True)
+"""What a profile or a flame graph needs."""
+
 OLD_NAMES = {"--min-samples": "--min-hits", "--suppress": "--silence"}
 """Flags of gotax 0.1 by their new names. The release after 0.2 removes them."""
 

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from gotax.cli import once
 from gotax.cli.command import add_command
-from gotax.cli.options import add_sampling, plan_of
+from gotax.cli.options import WITH_FRAMES, add_sampling, plan_of
 from gotax.cli.output import EXIT_FINE, require_writable, write_file
-from gotax.config import Detail
 from gotax.errors import UserError
 
 if TYPE_CHECKING:
@@ -47,8 +46,7 @@ def run(options: argparse.Namespace) -> int:
     output: str = options.output
     form = options.format or _format_of(output)
     require_writable(output)
-    detail = Detail(functions=100, native_frames=True, kernel_frames=True, lines=True)
-    window = once.sample_once(plan_of(options, detail), options.duration)
+    window = once.sample_once(plan_of(options, WITH_FRAMES), options.duration)
     data = _encoded(window, form)
     if output == "-":
         sys.stdout.buffer.write(data)

@@ -20,6 +20,7 @@ from gotax.exporters.calls import call_document
 from gotax.exporters.style import SHORT_ORIGINS, VERDICTS, Style, cores, percent, plural, seconds
 from gotax.exporters.terminal.check import result, worst_first
 from gotax.exporters.terminal.summary import totals
+from gotax.exporters.terminal.table import gomaxprocs_text
 from gotax.exporters.text import printable
 from gotax.findings import Finding, Severity, Verdict
 from gotax.page import SCRIPTS, STYLES, asset
@@ -112,7 +113,7 @@ def _row(window: Window, report: ContainerReport) -> str:
         _shown(main.build.version.removeprefix("go")) if main.build else "?",
         cores(window.cores_of(report)),
         "" if limit is None else cores(limit),
-        _gomaxprocs(report),
+        gomaxprocs_text(report, "→"),
         SHORT_ORIGINS[main.gomaxprocs.origin] if main.gomaxprocs else "",
         percent(report.runtime_share),
         _bar(report),
@@ -125,17 +126,6 @@ def _row(window: Window, report: ContainerReport) -> str:
         )
         + "</tr>"
     )
-
-
-def _gomaxprocs(report: ContainerReport) -> str:
-    found = report.main_process.gomaxprocs
-    if found is None:
-        return "?"
-    value = "?" if found.value is None else str(found.value)
-    settled = report.verdict in (Verdict.FITS, Verdict.UNLIMITED)
-    if settled or found.recommended in (None, found.value):
-        return value
-    return f"{value} → {found.recommended}"
 
 
 def _bar(report: ContainerReport) -> str:

@@ -730,5 +730,6 @@ class FlameGraph {
 }
 
 for (const element of document.querySelectorAll("[data-flamegraph]")) {
-  window.graph = new FlameGraph(element, JSON.parse(document.getElementById(element.dataset.flamegraph).textContent));
+  window.graph = new FlameGraph( // for the console
+    element, JSON.parse(document.getElementById(element.dataset.flamegraph).textContent));
 }

@@ -16,7 +16,8 @@ from gotax.exporters.calls import call_document
 from gotax.exporters.folded import folded_lines
 from gotax.exporters.html import html_page
 from gotax.exporters.speedscope import speedscope_document
-from gotax.exporters.svg import boxes, svg
+from gotax.exporters.svg import _COLOURS, boxes, svg
+from gotax.page import asset
 from gotax.page.calltree import OTHER
 from gotax.window import Window
 from hypothesis import given
@@ -167,6 +168,14 @@ def test_an_html_file_has_only_our_own_tags_and_scripts(load: Any) -> None:
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         assert f"{tag}-src 'sha256-{digest}'" in policy
     assert "default-src 'none'" in policy
+
+
+def test_the_colours_of_an_svg_are_those_of_the_pages() -> None:
+    """An image has no style sheet."""
+    light = asset("theme.css").partition("@media")[0]
+    assert dict(re.findall(r"--(user|service|native|gc|scheduler|unknown): (#\w+);", light)) == (
+        _COLOURS
+    )
 
 
 def test_merged_calls_are_drawn_as_other() -> None:

@@ -142,14 +142,22 @@ def _limit_cell(report: Row, _: Window, style: Style) -> Cell:
 
 
 def _gomaxprocs_cell(report: Row, _: Window, style: Style) -> Cell:
+    text = gomaxprocs_text(report, arrow(style))
+    if report.main_process.gomaxprocs is None:
+        return Cell(text, DIM)
+    return Cell(text, VERDICTS[report.verdict].paint if arrow(style) in text else "")
+
+
+def gomaxprocs_text(report: Row, arrow: str) -> str:
+    """The value, and what fits if that is another one."""
     found = report.main_process.gomaxprocs
     if found is None:
-        return Cell("?", DIM)
+        return "?"
     value = "?" if found.value is None else str(found.value)
     settled = report.verdict in (Verdict.FITS, Verdict.UNLIMITED)
     if settled or found.recommended in (None, found.value):
-        return Cell(value)
-    return Cell(f"{value} {arrow(style)} {found.recommended}", VERDICTS[report.verdict].paint)
+        return value
+    return f"{value} {arrow} {found.recommended}"
 
 
 def _align_gomaxprocs(row: list[Cell], cells: list[list[Cell]], style: Style) -> list[Cell]:
