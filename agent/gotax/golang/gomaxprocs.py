@@ -1,4 +1,4 @@
-"""Where GOMAXPROCS lies in the memory of a process. What it is now, ``live`` reads.
+"""Finds where GOMAXPROCS lies in the memory of a process. ``live`` reads its value.
 
 Once per binary ``find_gomaxprocs`` finds the addresses of the runtime's variables in the machine
 code, since a stripped binary has no symbols for them. The code decides, not the version.

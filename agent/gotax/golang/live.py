@@ -1,4 +1,4 @@
-"""What a Go runtime has in its memory now, once per process and window. What it means: ``origin``.
+"""Reads what a Go runtime has in its memory now. ``origin`` says what the values mean.
 
 A reader does this for as long as the agent runs, so nothing here needs numpy.
 """

@@ -125,7 +125,7 @@ def _preorder(root: _Node) -> Iterator[_Node]:
 
 
 def _sum(root: _Node) -> None:
-    """Sets ``total`` and ``size``, callees included; of two sides the larger time counts."""
+    """Sets ``total``, of both sides, and ``size``; callees are included."""
     order = list(_preorder(root))
     for node in order:
         node.total = sum(node.own.values())
