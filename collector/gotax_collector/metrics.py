@@ -16,6 +16,7 @@ from gotax_collector.ingest.receiver import Receiver
 from gotax_collector.refusal import Reason
 from gotax_collector.relay.limits import REASONS
 from gotax_collector.relay.relay import Relay
+from gotax_collector.report import Clock
 from gotax_collector.security.certificates import Certificates
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -134,6 +135,14 @@ class Exposition(Collector):
         )
         yield _counter("received_bytes", "Bytes of reports as sent.", counters.received_bytes)
         yield _counter("decode_seconds", "CPU time spent on decoding.", counters.decode_s)
+        clocks = CounterMetricFamily(
+            "gotax_collector_wrong_clocks",
+            "Reports whose node has a wrong clock, by direction.",
+            labels=["clock"],
+        )
+        for clock in (Clock.AHEAD, Clock.BEHIND):
+            clocks.add_metric([clock.value], self._receiver.clocks.reports[clock])
+        yield clocks
         yield _counter("acknowledged", "Reports acknowledged.", counters.acknowledged)
         yield _counter(
             "acknowledge_seconds",
