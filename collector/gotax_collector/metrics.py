@@ -16,7 +16,6 @@ from gotax_collector.ingest.receiver import Receiver
 from gotax_collector.refusal import Reason
 from gotax_collector.relay.limits import REASONS
 from gotax_collector.relay.relay import Relay
-from gotax_collector.report import Clock
 from gotax_collector.security.certificates import Certificates
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -140,8 +139,8 @@ class Exposition(Collector):
             "Reports whose node has a wrong clock, by direction.",
             labels=["clock"],
         )
-        for clock in (Clock.AHEAD, Clock.BEHIND):
-            clocks.add_metric([clock.value], self._receiver.clocks.reports[clock])
+        for clock, reports in self._receiver.clocks.reports.items():
+            clocks.add_metric([clock.value], reports)
         yield clocks
         yield _counter("acknowledged", "Reports acknowledged.", counters.acknowledged)
         yield _counter(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 
 from gotax_collector.report import Clock, Report
 
@@ -18,7 +17,7 @@ class Clocks:
     """``reports``: those with a wrong clock, by ``Clock``."""
 
     def __init__(self) -> None:
-        self.reports: Counter[Clock] = Counter()
+        self.reports = {Clock.AHEAD: 0, Clock.BEHIND: 0}
         self._logged_s: dict[str, float] = {}
 
     def note(self, report: Report) -> None:
