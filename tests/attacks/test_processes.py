@@ -87,3 +87,18 @@ def test_a_cgroup_that_claims_to_be_another_container(
         check_it_is_well(agent, neighbour)
         assert verdicts() == expected
     check_it_ends(agent)
+
+
+@pytest.mark.parametrize("standing", [50, pytest.param(4000, marks=pytest.mark.slow)])
+def test_a_storm_of_cgroups(
+    agent: Agent, neighbour: Group, hostile: Group, attack: Callable[..., Load], standing: int
+) -> None:
+    """Made, renamed and removed while it runs in them, beside many that stay: what the kernel
+    counted by means nothing any more once the agent looks it up."""
+    storm = attack("cgroupstorm.py", str(standing), *hostile.folders, says="made")
+    try:
+        agent.wait_for_windows(4)
+        check_it_is_well(agent, neighbour)
+    finally:
+        storm.end()  # it removes them
+    check_it_ends(agent)

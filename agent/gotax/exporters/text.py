@@ -23,13 +23,14 @@ def utf8(text: str) -> str:
 
 
 def bounded(text: str, length: int) -> str:
-    """At most ``length`` characters of valid UTF-8; the middle of a longer text becomes "..."."""
-    if len(text) <= length and text.isascii():
+    """At most ``length`` characters that can be seen, as valid UTF-8: others are escaped as in
+    Python (a label may be printed by any program). The middle of a longer text becomes "..."."""
+    if len(text) <= length and text.isprintable():
         return text
     if len(text) > length:
         head = (length - 3) // 2
         text = text[:head] + "..." + text[len(text) - (length - 3 - head) :]
-    return utf8(text)[:length]
+    return "".join(c if c.isprintable() else _spelled(c) for c in text)[:length]
 
 
 def printable(text: str, unicode: bool = True) -> str:

@@ -29,7 +29,12 @@ DEPTH_MAX = 1024
 _LINE_MAX = 1 << 30
 _CONTAINER_BYTES = 256  # estimated size of a ContainerIdentity without its texts
 
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_CONTROL = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff"
+    "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+"""Invisible characters, and those that reorder what is around them on a page. An agent escapes
+them, and all that Python cannot print; which these are depends on the version of Unicode."""
 _KUBERNETES = re.compile(r"[A-Za-z0-9._:-]*\Z")
 _KUBERNETES_NAMES = ("namespace", "pod", "container", "pod_uid", "workload_kind", "workload_name")
 _CONTAINER_TEXTS = tuple(field.name for field in wire.Container.DESCRIPTOR.fields)

@@ -195,6 +195,8 @@ CHANGES: dict[str, tuple[Change, Reason]] = {
     "a newline in a name": (_string("web\nroot: ok"), Reason.TEXT),
     "an escape in a name": (_string("\x1b[2Jweb"), Reason.TEXT),
     "a line separator in a name": (_string("web\u2028root"), Reason.TEXT),
+    "a mark that reorders a page": (_string("web\u202egpj.exe"), Reason.TEXT),
+    "a character without width": (_string("we\u200bb"), Reason.TEXT),
     "a nul in a name": (_string("web\0"), Reason.TEXT),
     "a name of 5000 bytes": (_string("x" * 5000), Reason.TEXT),
     "a name of 10 MB": (_string("x" * 10_000_000), Reason.TEXT),

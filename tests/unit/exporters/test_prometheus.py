@@ -398,11 +398,18 @@ def test_no_container_has_more_series_than_the_bound() -> None:
 
 
 def test_hostile_labels_are_escaped() -> None:
-    """Quotes, backslashes and line breaks in names do not end a label or a line."""
+    """Quotes, backslashes and line breaks in names do not end a label or a line. Escape sequences
+    and marks that reorder a line do not reach a terminal (curl, a log of the scraper)."""
     container = Container(key="k", name='a"}\n1 \\', cgroup="\udcff/x")
     load = replace(hostile_load(), process=replace(hostile_load().process, container=container))
     exporter = published(build_window(load))
-    assert values(exporter, "gotax_gomaxprocs", container='a"}\n1 \\', id="\\udcff/x") == [8]
+    name = 'a"}\\x0a1 \\'
+    assert values(exporter, "gotax_gomaxprocs", container=name, id="\\udcff/x") == [8]
+    container = Container(key="k", name="\x1b]0;x\x07\u202egnp.\u0661\u00e9", cgroup="/x")
+    load = replace(load, process=replace(load.process, container=container))
+    exporter = published(build_window(load))
+    name = "\\x1b]0;x\\x07\\u202egnp.\u0661\u00e9"
+    assert values(exporter, "gotax_gomaxprocs", container=name) == [8]
 
 
 def test_before_the_first_window_only_gotax_itself_is_shown() -> None:
