@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
 import sys
 import threading
 import urllib.request
@@ -125,6 +127,51 @@ def test_silent_connections_to_the_page(collector: Start) -> None:
         running.check_it_is_well()
         assert running.get("/healthz").status == 200
         running.check_it_ends()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Where the collector of this test has its store and its journal."""
+    folder = tmp_path / "store"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "none", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_disk_without_room(small_disk: Path, collector: Start) -> None:
+    """The agent keeps what the collector cannot store, and it is stored once there is room."""
+    running = collector()
+    running.check_it_is_well()
+    filler = small_disk / "filler"
+    fill(filler)
+    endpoint = Endpoint("127.0.0.1", running.stream_port, False)
+    agent = StreamExporter(endpoint, AgentIdentity("f", "f"), Spool("", Bounds(1 << 20, 3600)))
+    try:
+        for _ in range(3):
+            agent.publish(story_window())
+        wait_until(lambda: running.metric("store_failures_total") > 1, "the store to fail")
+        fill(filler)
+        assert running.get("/healthz").status == 200
+        assert agent.statistics().acknowledged == 0
+        filler.unlink()
+        wait_until(lambda: agent.statistics().acknowledged == 3, "the Acks")
+        assert sum(agent.statistics().dropped.values()) == 0
+    finally:
+        agent.close()
+    assert running.metric("store_failing_seconds") == 0
+    assert running.metric("quarantined_batches_total") == 0
+    running.check_it_is_well()
+    running.check_it_ends()
+
+
+def fill(path: Path) -> None:
+    """To the last page of its disk."""
+    with path.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
 
 
 @pytest.mark.slow
