@@ -272,6 +272,35 @@ def test_the_agent_starts_without_room_for_the_counter(
     assert contents(held) == [1]
 
 
+def test_a_file_that_cannot_be_deleted_does_not_stop_the_spool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full spool deleted its oldest file again and again, and the thread never came back. Newer
+    files go in its place, and it goes once it can."""
+    held = Spool(str(tmp_path), Bounds(256 << 10, 3600))
+    unlink = Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path.name == "0000000001.spool":
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        for sequence in range(1, 21):
+            held.count_published()
+            held.append(Record(7, sequence, bytes(40_000)))
+        assert held.size <= 256 << 10
+        assert held.errors > 0
+        assert (tmp_path / "0000000001.spool").exists()
+    for sequence in range(21, 31):
+        held.count_published()
+        held.append(Record(7, sequence, bytes(40_000)))
+    assert not (tmp_path / "0000000001.spool").exists()
+    assert held.records + held.dropped["spool-full"] == 30
+    held.close()
+
+
 KILLED = """
 import os, sys, signal
 from gotax.exporters.stream.spool import Bounds, Spool

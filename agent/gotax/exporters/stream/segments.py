@@ -95,9 +95,9 @@ class Segments:
         return sum(self._sizes.values())
 
     @property
-    def oldest(self) -> int | None:
-        """The file that would be deleted first."""
-        return next(iter(self._sizes), None)
+    def files(self) -> tuple[int, ...]:
+        """In the order in which they are deleted."""
+        return tuple(self._sizes)
 
     def append(self, record: Record) -> RecordPosition:
         """After an OSError the files are as before."""
@@ -147,6 +147,11 @@ class Segments:
             self._sizes[position.file] = 0
         else:
             self._remove(position.file)
+
+    def discard(self, file: int) -> None:
+        """Delete a file without needed records, which could not be deleted before. OSError."""
+        if file != self._writing and not self._live[file]:
+            self._remove(file)
 
     def close(self) -> None:
         for descriptor in (self._writer, self._lock):

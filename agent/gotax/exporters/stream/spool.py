@@ -246,18 +246,26 @@ class Spool:
     def _trim(self) -> None:
         while len(self._entries) > RECORDS_MAX:
             self.drop(next(iter(self._entries)), FULL)
-        while self._segments and self._segments.size > self._bounds.bytes:
-            self._drop_file(self._segments)
+        if self._segments and self._segments.size > self._bounds.bytes:
+            for file in self._segments.files:
+                self._drop_file(self._segments, file)
+                if self._segments.size <= self._bounds.bytes:
+                    break
         reason = DISK if self._segments else FULL
         while self._memory_bytes > min(MEMORY_BYTES, self._bounds.bytes):
             in_memory = (n for n, entry in self._entries.items() if entry.report is not None)
             self.drop(next(in_memory), reason)
 
-    def _drop_file(self, segments: Segments) -> None:
-        oldest = segments.oldest
-        numbers = [n for n, e in self._entries.items() if e.position and e.position.file == oldest]
+    def _drop_file(self, segments: Segments, file: int) -> None:
+        """The file stays on a disk that takes no change. It is removed when the disk does again."""
+        numbers = [n for n, e in self._entries.items() if e.position and e.position.file == file]
         for number in numbers:
             self.drop(number, FULL)
+        if not numbers:
+            try:
+                segments.discard(file)
+            except OSError:
+                self.errors += 1
 
 
 def _opened_counter(folder: Path) -> WindowCounter | None:
