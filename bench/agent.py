@@ -179,7 +179,9 @@ def kubernetes(folder: Path, pods: int = PROCESSES) -> Iterator[dict[str, str]]:
     """The environment of an agent that gets the names of the pods of bench.fleet."""
     with api_server() as server:
         server.state = [pod(f"load-{number}", container_id(number)) for number in range(pods)]
-        cluster = {"name": "bench", "cluster": {"server": server.url}}
+        # Clusters have a CA of their own; without one the client would load those of the world.
+        authority = {"server": server.url, "certificate-authority": str(_certify(folder)[0])}
+        cluster = {"name": "bench", "cluster": authority}
         user = {"name": "bench", "user": {"token": server.token}}
         context = {"name": "bench", "context": {"cluster": "bench", "user": "bench"}}
         path = folder / "kubeconfig"
