@@ -45,6 +45,7 @@ class Origin(Enum):
     """Where a process's GOMAXPROCS came from."""
 
     ENVIRONMENT = "environment"
+    CRIO = "cri-o"  # the variable, set by CRI-O from the CPU request
     AUTOMAXPROCS = "automaxprocs"
     CALL = "call"  # runtime.GOMAXPROCS(n) in the program
     CONTAINER = "container-default"  # Go >= 1.25 read the cgroup limit

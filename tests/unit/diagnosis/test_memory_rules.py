@@ -456,6 +456,6 @@ def test_memory_that_is_paid_for_is_worth_less_collection(
 
 def test_a_tiny_gain_is_not_worth_a_finding() -> None:
     """The low end of the saving of 0.05 cores at 20 % GC is 0.0049 cores."""
-    seen = {"GC_MARK_DEDICATED": 200, "USER": 800}
+    seen: dict[str, Any] = {"GC_MARK_DEDICATED": 200, "USER": 800}
     assert rules.GC_HEAVY not in found(of(OPEN, own(900), cpu_ns=49 * 10**7, **seen))
     assert rules.GC_HEAVY in found(of(OPEN, own(900), cpu_ns=55 * 10**7, **seen))
