@@ -64,6 +64,18 @@ class Heap:
         return self.gogc < 0 or self.goal < HELD * self.goal_by_percent(self.gogc)
 
     @property
+    def wanted(self) -> int:
+        """The goal that a memory limit should allow: that of GOGC, but of 100 if it is higher or
+        off. More than twice the live heap is a choice of the program, and not what makes a
+        collector run all the time."""
+        return self.goal_by_percent(100 if self.gogc < 0 else min(self.gogc, 100))
+
+    @property
+    def is_tight(self) -> bool:
+        """Its memory limit leaves less than that."""
+        return self.is_held and self.goal < HELD * self.wanted
+
+    @property
     def room(self) -> int:
         """For allocations in one cycle. At a limit a cycle often takes longer than the goal allows,
         so what was really allocated counts if it is more."""

@@ -77,6 +77,29 @@ def test_a_limit_holds_the_heap_below_what_gogc_allows(
 
 
 @pytest.mark.parametrize(
+    ("numbers", "is_tight"),
+    [
+        ({"goal": 170 * MIB - 1}, True),
+        ({"goal": 170 * MIB}, False),
+        ({"goal": 170 * MIB - 1, "gogc": 200}, True),
+        ({"goal": 170 * MIB, "gogc": 200}, False),  # twice the live heap is enough
+        ({"goal": 170 * MIB - 1, "gogc": -1}, True),
+        ({"goal": 170 * MIB, "gogc": -1}, False),
+        ({"goal": 127 * MIB, "gogc": 50}, True),
+        ({"goal": 128 * MIB, "gogc": 50}, False),
+        ({"goal": 127 * MIB, "limit": None}, False),
+    ],
+)
+def test_a_tight_limit_leaves_less_than_twice_the_live_heap(
+    numbers: dict[str, Any], is_tight: bool
+) -> None:
+    known = heap(live=100 * MIB, **numbers)
+    assert known.is_tight is is_tight
+    wanted = 150 if numbers.get("gogc") == 50 else 200
+    assert known.wanted == wanted * MIB
+
+
+@pytest.mark.parametrize(
     ("numbers", "room"),
     [
         ({}, 10),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gotax.category import Group
 from gotax.diagnosis.context import Context
 from gotax.diagnosis.heap import (
+    HEADROOM,
     MIB,
     NO_MEMORY_LIMIT,
     USABLE,
@@ -28,14 +29,12 @@ NEAR = 0.9
 """From this part of its limit on, a container is near it."""
 _STEP = 16 * MIB
 _AUTOMEMLIMIT = "github.com/KimMachineGun/automemlimit"
-_PERCENT_MAX = 100
-"""The GOGC for which a new memory limit makes room, if the present one is higher."""
 
 
 def held(context: Context) -> Finding | None:
     """GT016: the memory limit is near the live heap, and the collector works for it."""
     heap = heap_of(context)
-    if heap is None or heap.limit is None or not heap.is_held:
+    if heap is None or heap.limit is None or not heap.is_tight:
         return None
     plan = _plan(context, heap)
     kept = heap.kept(heap.goal_by_limit(plan.limit))
@@ -223,7 +222,7 @@ def _plan(context: Context, heap: Heap) -> _Plan:
     if memory.own_limit_bytes is None:
         return _set(context, usable // MIB * MIB, f"90 % of the limit of {memory.limit_cgroup}")
     gain = 1 - heap.kept(heap.goal_by_limit(usable))
-    if heap.limit is not None and usable > heap.limit and gain >= (1 - heap.kept(_goal(heap))) / 2:
+    if heap.limit is not None and usable > heap.limit and gain >= (1 - heap.kept(heap.wanted)) / 2:
         return _set(context, usable // MIB * MIB, "90 % of the container's memory limit")
     return _raise(context, heap, needed)
 
@@ -236,13 +235,9 @@ def _plan_of_container(context: Context, heap: Heap, own: int) -> _Plan:
     return _raise(context, heap, _needed(heap))
 
 
-def _goal(heap: Heap) -> int:
-    return heap.goal_by_percent(_PERCENT_MAX if heap.gogc < 0 else min(heap.gogc, _PERCENT_MAX))
-
-
 def _needed(heap: Heap) -> int:
     """For live data, as much garbage as GOGC allows, and other memory; in whole MiB."""
-    return math.ceil((_goal(heap) / 0.97 + heap.other) / MIB) * MIB
+    return math.ceil((heap.wanted / HEADROOM + heap.other) / MIB) * MIB
 
 
 def _of_container(limit: int, own: int | None) -> str:
