@@ -123,7 +123,7 @@ def predict_gc_saving(context: Context, kept: float) -> Saving | None:
         low=spared * low * SPARED_LOW,
         mid=mid,
         high=min(cores, spared * high * SPARED_HIGH),
-        sources=(SavingSource("garbage collection", mid),) if mid else (),
+        sources=(SavingSource("garbage collection", mid),),
     )
 
 

@@ -66,6 +66,7 @@ def heap(**numbers: Any) -> Heap:
         ({"live": 100 * MIB, "goal": 900 * MIB, "gogc": -1}, True),  # nothing but the limit
         ({"live": 100 * MIB, "goal": 127 * MIB, "gogc": 50}, True),
         ({"live": 100 * MIB, "goal": 128 * MIB, "gogc": 50}, False),
+        ({"live": 100 * MIB, "goal": 110 * MIB, "gogc": 0}, False),  # no off
         ({"live": MIB, "goal": 3 * MIB}, True),  # GOGC allows 4 MiB at least
         ({"live": MIB, "goal": 7 * MIB // 2}, False),
     ],
@@ -125,6 +126,10 @@ def test_goals_and_the_cycles_they_keep() -> None:
     assert heap().kept(140) == 10 / 40
     assert heap().kept(105) == 1.0
     assert heap().kept(100) == 1.0
+    assert heap(goal=101, per_cycle=1).kept(102) == 1 / 2
+    assert heap(gogc=0, live=100 * MIB).wanted == 100 * MIB
+    assert heap(goal=0, live=10).room == 1
+    assert heap(goal=10, live=10).kept(11) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -152,6 +157,13 @@ def test_three_cycles_show_what_is_allocated_in_one(
     assert known.per_cycle == per_cycle
     assert (known.live, known.goal, known.limit) == (150 * MIB, 156 * MIB, 175 * MIB)
     assert heap_of(of(OPEN)).limit is None  # type: ignore[union-attr]
+
+
+def test_other_memory_may_be_unknown() -> None:
+    known = heap_of(of(replace(TIGHT, non_heap_bytes=None)))
+    assert known is not None
+    assert known.other == 0
+    assert (MIB, NO_MEMORY_LIMIT) == (1048576, 9223372036854775807)
 
 
 def test_the_saving_is_the_cpu_time_of_the_cycles_that_go() -> None:
@@ -187,7 +199,22 @@ def test_a_memory_limit_near_the_live_heap() -> None:
     assert texts[1] == "so the heap may grow to 156 MiB; GOGC=100 alone lets it grow to 300 MiB"
     assert "GOMEMLIMIT=324MiB is predicted to save 0.71 cores, 71% of its CPU" in texts[-1]
     assert {rules.GC_HEAVY, rules.ALLOCATION_HEAVY} <= set(rules.EXCLUDES[rules.HELD])
+    assert texts[-1].endswith(", at the same work (0.48 to 1.00)")
     assert [f.code for f in rules.find_all(of())] == [rules.HELD]
+
+
+def test_what_remains_of_the_collections_remains_of_their_share() -> None:
+    """With half of the room already there, half of 60 % goes: 30 of 70 remain."""
+    finding = held(of(collections=Collections(9, 9 * 75 * MIB), GC_MARK_DEDICATED=600, USER=400))
+    assert "should take about 43% of its CPU instead of 60%" in finding.remedy.text
+    few = of(collections=Collections(9, 9 * 75 * MIB), GC_MARK_DEDICATED=150, USER=850)
+    assert rules.HELD not in found(few)  # half of 15 % is surely not above 8 %
+    assert finding.evidence[3].text.startswith("9 GC cycles in 10 s")
+    bare = held(of(collections=Collections(4, 0)))
+    assert bare.evidence[3].text == "4 GC cycles in 10 s"
+    assert "cycles" not in held(of(collections=Collections())).evidence[3].text
+    assert "GOGC is off" in held(of(replace(TIGHT, gogc=-1))).evidence[1].text
+    assert "GOGC=1 alone" not in held(of()).evidence[1].text
 
 
 @pytest.mark.parametrize(
@@ -335,6 +362,32 @@ def test_live_data_needs_room_in_the_new_limit(limit: int, patch: str) -> None:
     assert ("raise the memory limit" in finding.remedy.text) is (limit == 227)
 
 
+def test_the_evidence_of_a_missing_limit() -> None:
+    """Where GOGC is 0, it is not off; the limit is proven to be too low for GOGC, or may be."""
+    pod = {"container": replace(CONTAINER, pod=POD)}
+    near = own(310, working_set_bytes=290 * MIB)
+    finding = found(of(OPEN, near))[rules.NO_MEMORY_LIMIT]
+    assert [each.text for each in finding.evidence] == [
+        "there is no memory limit (GOMEMLIMIT), and GOGC=100 alone lets it grow to 300 MiB",
+        "the container's memory limit is 310 MiB, in use are 290 MiB",
+        "150 MiB of the heap are live, 14 MiB are other memory of Go",
+    ]
+    assert finding.confidence is Confidence.HIGH
+    assert found(of(OPEN, own(314, oom_kills=1)))[rules.NO_MEMORY_LIMIT].confidence is (
+        Confidence.MEDIUM
+    )
+    killed = found(of(OPEN, own(310, oom_kills=1), **pod))[rules.NO_MEMORY_LIMIT]
+    assert "has killed 1 processes of its pod" in killed.evidence[-1].text
+    zero = replace(OPEN, gogc=0)
+    assert rules.NO_MEMORY_LIMIT in found(of(zero, own(310, oom_kills=1)))
+    late = of(OPEN, own(310, working_set_bytes=168 * MIB))  # 54 %
+    assert rules.NO_MEMORY_LIMIT not in found(late)
+    assert rules.NO_MEMORY_LIMIT in found(replace(late, lenient=True))
+    even = replace(OPEN, live_heap_bytes=144 * MIB, non_heap_bytes=0)
+    plan = found(of(even, own(200, oom_kills=1)))[rules.NO_MEMORY_LIMIT]
+    assert plan.remedy.patch == "GOMEMLIMIT=180MiB\n"  # 144 are 80 % of it
+
+
 # GT018
 
 
@@ -366,8 +419,11 @@ def test_a_gomemlimit_that_does_not_fit_the_containers_limit(
     if finding is not None and title is not None:
         assert title in finding.title
         assert finding.severity is Severity.INFO
+        texts = [each.text for each in finding.evidence]
+        assert texts[0] == f"the memory limit (GOMEMLIMIT) is {limit} MiB"
+        assert texts[1].endswith(f" MiB (cgroup {memory.limit_cgroup})")
         known = f"the container's memory limit was {before} MiB before"
-        assert (known in [each.text for each in finding.evidence]) is (before is not None)
+        assert (known in texts) is (before is not None)
 
 
 def test_the_remedy_is_ninety_percent_of_the_new_limit() -> None:
@@ -380,6 +436,14 @@ def test_the_remedy_is_ninety_percent_of_the_new_limit() -> None:
     finding = found(of(state, Memory(400 * MIB, "/pod"), USER=100))[rules.UNFIT_MEMORY_LIMIT]
     assert finding.remedy.patch == ""
     assert "90 % of the memory that the program may use" in finding.remedy.text
+    crowded = replace(state, live_heap_bytes=350 * MIB)
+    finding = found(of(crowded, own(400), USER=100))[rules.UNFIT_MEMORY_LIMIT]
+    assert "raise the memory limit of the container" in finding.remedy.text
+    seen = replace(of(state, Memory(400 * MIB, "/pod"), USER=100), earlier_memory=500 * MIB)
+    assert len(found(seen)[rules.UNFIT_MEMORY_LIMIT].evidence) == 2
+    assert rules.UNFIT_MEMORY_LIMIT not in found(of(None, own(400), USER=100))
+    unknown = replace(state, memory_limit_bytes=None)
+    assert rules.UNFIT_MEMORY_LIMIT not in found(of(unknown, own(400), USER=100))
 
 
 # GT019
@@ -394,6 +458,7 @@ def test_gogc_off_without_a_limit() -> None:
     finding = found(of(off, own(400, usage_bytes=90 * MIB)))[rules.NO_COLLECTOR]
     assert finding.remedy.patch == "GOMEMLIMIT=360MiB\n"
     assert [each.value for each in finding.evidence] == [None, 90 * MIB, 400 * MIB]
+    assert "or keep GOGC off and set GOMEMLIMIT=360MiB" in finding.remedy.text
     for other in (
         replace(off, gogc=0),
         replace(off, gogc=None),

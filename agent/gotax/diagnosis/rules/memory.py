@@ -34,16 +34,15 @@ _AUTOMEMLIMIT = "github.com/KimMachineGun/automemlimit"
 def held(context: Context) -> Finding | None:
     """GT016: the memory limit is near the live heap, and the collector works for it."""
     heap = heap_of(context)
-    if heap is None or heap.limit is None or not heap.is_tight:
+    if heap is None or not heap.is_tight:
         return None
+    assert heap.limit is not None
     plan = _plan(context, heap)
     kept = heap.kept(heap.goal_by_limit(plan.limit))
     saving = predict_gc_saving(context, kept)
     samples = context.group_samples(Group.GC)
     thresholds = context.thresholds
-    if saving is None or saving.low <= 0:
-        return None
-    if saving.mid < thresholds.saving_cores * ease(context):
+    if saving is None or saving.mid < thresholds.saving_cores * ease(context):
         return None
     if not context.share_reaches(round(samples * (1 - kept)), thresholds.saving_share):
         return None
@@ -222,7 +221,7 @@ def _plan(context: Context, heap: Heap) -> _Plan:
     if memory.own_limit_bytes is None:
         return _set(context, usable // MIB * MIB, f"90 % of the limit of {memory.limit_cgroup}")
     gain = 1 - heap.kept(heap.goal_by_limit(usable))
-    if heap.limit is not None and usable > heap.limit and gain >= (1 - heap.kept(heap.wanted)) / 2:
+    if gain >= (1 - heap.kept(heap.wanted)) / 2:
         return _set(context, usable // MIB * MIB, "90 % of the container's memory limit")
     return _raise(context, heap, needed)
 
@@ -283,8 +282,7 @@ def _by_gogc(heap: Heap) -> str:
 
 def _about_limit(memory: Memory) -> str:
     assert memory.limit_bytes is not None
-    at = f" (cgroup {memory.limit_cgroup})" if memory.limit_cgroup else ""
-    return f"the kernel's limit is {mib(memory.limit_bytes)}{at}"
+    return f"the kernel's limit is {mib(memory.limit_bytes)} (cgroup {memory.limit_cgroup})"
 
 
 def _about_automemlimit(context: Context) -> str:
@@ -299,7 +297,7 @@ def _about_automemlimit(context: Context) -> str:
 
 def _rate(context: Context) -> list[Evidence]:
     found = context.report.collections
-    if found is None or not found.cycles or context.duration_s <= 0:
+    if found is None or not found.cycles:
         return []
     text = f"{found.cycles} GC cycles in {context.duration_s:.0f} s"
     if found.allocated_bytes:
@@ -308,9 +306,10 @@ def _rate(context: Context) -> list[Evidence]:
 
 
 def _saving_evidence(context: Context, saving: Saving, setting: Setting) -> Evidence:
-    share = f", {saving.mid / context.cores:.0%} of its CPU" if context.cores else ""
+    assert context.cores is not None
     text = (
-        f"{setting} is predicted to save {saving.mid:.2f} cores{share} at the same work"
+        f"{setting} is predicted to save {saving.mid:.2f} cores,"
+        f" {saving.mid / context.cores:.0%} of its CPU, at the same work"
         f" ({saving.low:.2f} to {saving.high:.2f})"
     )
     return Evidence(text, saving.mid, "cores", (saving.low, saving.high), context.duration_s)
