@@ -364,7 +364,7 @@ def test_live_data_needs_room_in_the_new_limit(limit: int, patch: str) -> None:
 
 def test_the_evidence_of_a_missing_limit() -> None:
     """Where GOGC is 0, it is not off; the limit is proven to be too low for GOGC, or may be."""
-    pod = {"container": replace(CONTAINER, pod=POD)}
+    pod: dict[str, Any] = {"container": replace(CONTAINER, pod=POD)}
     near = own(310, working_set_bytes=290 * MIB)
     finding = found(of(OPEN, near))[rules.NO_MEMORY_LIMIT]
     assert [each.text for each in finding.evidence] == [
