@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from gotax.errors import ParseError
+from gotax.errors import ParseError, ReadError
 from gotax.linux.procfs import TaskPath, read_memory_parts
 from gotax.process import RuntimeState
 
@@ -151,6 +151,26 @@ def _with_heap(state: RuntimeState, heap: bytes) -> RuntimeState:
         allocated_bytes=allocated,
         non_heap_bytes=max(0, other) if mapped < _MAX_HEAP_BYTES else None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeValues:
+    """``problem`` is why there is no ``state``, "" where there is one."""
+
+    gomaxprocs: LiveGomaxprocs
+    state: RuntimeState | None
+    problem: str = ""
+
+
+def read_values(
+    proc_root: str, task: TaskPath, addresses: GomaxprocsAddresses, state: StateAddresses, bias: int
+) -> RuntimeValues:
+    """Raises what ``read_gomaxprocs`` raises."""
+    found = read_gomaxprocs(proc_root, task, addresses, bias)
+    try:
+        return RuntimeValues(found, read_state(proc_root, task, state, bias))
+    except ReadError as error:
+        return RuntimeValues(found, None, error.reason)
 
 
 def _at_least(value: int | None, least: int) -> int | None:
