@@ -106,7 +106,7 @@ def _ways(context: Context, cause: Cause, target: int, found: Gomaxprocs) -> Ite
 
 
 def _through_the_variable(cause: Cause, target: int, found: Gomaxprocs) -> str:
-    if found.origin is Origin.ENVIRONMENT:
+    if found.origin in (Origin.ENVIRONMENT, Origin.CRIO):
         return f"Set the variable GOMAXPROCS to {target}."
     text = f"Set GOMAXPROCS to {target} in the environment"
     if cause is Cause.RESIZE:
