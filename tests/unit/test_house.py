@@ -102,8 +102,7 @@ CONTAINERS_FILES = {
     *(
         "read_memory_parts",
         "read_allowed_cpus",
-        "read_gomaxprocs",
-        "read_state",
+        "read_values",
         "read_cgroup_view",
     ),
 }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gotax.errors import ParseError
+from gotax.errors import ParseError, ReadError
 from gotax.linux.procfs import TaskPath, read_memory_parts
 from gotax.process import RuntimeState
 
@@ -117,6 +117,26 @@ def read_state(
         memory_limit_bytes=_at_least(values.get("memory_limit"), 0),
         gc_cycles=values.get("gc_cycles"),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeValues:
+    """``problem`` is why there is no ``state``, "" where there is one."""
+
+    gomaxprocs: LiveGomaxprocs
+    state: RuntimeState | None
+    problem: str = ""
+
+
+def read_values(
+    proc_root: str, task: TaskPath, addresses: GomaxprocsAddresses, state: StateAddresses, bias: int
+) -> RuntimeValues:
+    """Raises what ``read_gomaxprocs`` raises."""
+    found = read_gomaxprocs(proc_root, task, addresses, bias)
+    try:
+        return RuntimeValues(found, read_state(proc_root, task, state, bias))
+    except ReadError as error:
+        return RuntimeValues(found, None, error.reason)
 
 
 def _at_least(value: int | None, least: int) -> int | None:
