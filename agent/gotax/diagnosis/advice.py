@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 
 from gotax.diagnosis.context import Context
-from gotax.diagnosis.patches import Patch, go_line, variable_patch
+from gotax.diagnosis.patches import Patch, go_line, kubernetes_patch, variable_patch
 from gotax.findings import Cause, Remedy
 from gotax.process import Automaxprocs, Binding, Gomaxprocs, Origin
 
@@ -55,7 +55,21 @@ def advise(context: Context, cause: Cause) -> Remedy:
             " reads the new limit."
         )
     text = " ".join(s for s in sentences if s)
-    return Remedy(text + _rounding(context, target), patch.text, target)
+    others = tuple(_other_patches(context, target, patch)) if patch.text else ()
+    return Remedy(text + _rounding(context, target), patch.text, target, others)
+
+
+def _other_patches(context: Context, target: int, patch: Patch) -> Iterator[str]:
+    """The other ways of the same remedy that can be applied as they are."""
+    found = context.gomaxprocs
+    assert found is not None
+    yield set_variable(context, target).text
+    if patch.from_limit:
+        pod = context.report.container.pod
+        yield kubernetes_patch(target, found.variable_is_set is not False, pod)
+    is_variables = found.variable_is_set is not False or found.origin is Origin.CALL
+    if not is_variables and fits_well(context, found.otherwise.go_line):
+        yield go_line()
 
 
 def _patch(context: Context, cause: Cause, target: int) -> Patch:
