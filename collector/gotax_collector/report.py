@@ -98,7 +98,7 @@ class Finding:
 
     ``cause``, ``title`` and ``remedy`` may be "". Savings are in cores; a negative one is a cost.
     All three are None if there is no prediction. ``remedy_gomaxprocs`` is the GOMAXPROCS after the
-    remedy.
+    remedy. ``evidence`` are sentences. ``patches`` may have line feeds.
     """
 
     code: str
@@ -112,6 +112,8 @@ class Finding:
     saving_mid_cores: float | None = None
     saving_high_cores: float | None = None
     held_s: float = 0.0
+    evidence: tuple[str, ...] = ()
+    patches: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
