@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.contained import TOO_HIGH, Agent, check_it_ends, check_it_is_well
+from tests.attacks.contained import TOO_HIGH, Agent, Metrics, check_it_ends, check_it_is_well
 from tests.kernel.load import Group, Load, wait_until
 from tests.toolchains import VERSIONS
 
@@ -101,4 +101,27 @@ def test_a_storm_of_cgroups(
         check_it_is_well(agent, neighbour)
     finally:
         storm.end()  # it removes them
+    check_it_ends(agent)
+
+
+def test_a_process_in_disguise(
+    agent: Agent,
+    neighbour: Group,
+    hostile: Group,
+    attack: Callable[..., Load],
+    go_binary: Callable[..., Path],
+) -> None:
+    """Its name and its arguments are for a terminal to obey, its /proc is empty, its root cannot be
+    read, and its GOMAXPROCS is behind two megabytes of environment: it is judged like any other,
+    and no character of its name goes out as it is."""
+    attack("disguise.py", go_binary("changing", GO), "-rate", "20000", says="hidden")
+    wait_until(lambda: agent.verdict_of(hostile) in TOO_HIGH, "the verdict")
+    text = agent.get("/metrics").body
+    metrics = Metrics(text)
+    infos = [s.labels for s in metrics.samples if s.name == "gotax_container_info"]
+    origins = {i["gomaxprocs_origin"] for i in infos if i["cgroup"] == hostile.path}
+    assert origins == {"environment"}
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    check_it_is_well(agent, neighbour)
     check_it_ends(agent)
