@@ -125,3 +125,23 @@ def test_a_process_in_disguise(
     assert "\u202e" not in text
     check_it_is_well(agent, neighbour)
     check_it_ends(agent)
+
+
+@pytest.mark.slow
+def test_pids_that_are_reused_at_once(
+    agent: Agent,
+    neighbour: Group,
+    attack: Callable[..., Load],
+    go_binary: Callable[..., Path],
+) -> None:
+    """One PID is a Go program, a shell and another Go program, thirty times a second: none is taken
+    for the one before, and what cannot be known is lost by name."""
+    first, second = go_binary("changing", GO), go_binary("knownwork", GO)
+    spin = "/bin/sh -c while(:)do(:);done"
+    before = agent.metrics()
+    attack("reuse.py", f"{first} -rate 20000", spin, str(second), says="reuses")
+    agent.wait_for_windows(4)
+    check_it_is_well(agent, neighbour)
+    now = agent.metrics()
+    assert now.total("gotax_samples_total") > before.total("gotax_samples_total")
+    check_it_ends(agent)
