@@ -66,8 +66,8 @@ def _other_patches(context: Context, target: int, patch: Patch) -> Iterator[str]
     yield set_variable(context, target).text
     if patch.from_limit:
         pod = context.report.container.pod
-        setting = Setting("GOMAXPROCS", str(target))
-        yield kubernetes_patch(setting, found.variable_is_set is not False, pod)
+        number = Setting("GOMAXPROCS", str(target))
+        yield kubernetes_patch(number, found.variable_is_set is not False, pod)
     is_variables = found.variable_is_set is not False or found.origin is Origin.CALL
     if not is_variables and fits_well(context, found.otherwise.go_line):
         yield go_line()
