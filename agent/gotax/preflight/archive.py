@@ -120,7 +120,8 @@ class PlainStream(_Bounded):
 
     def read(self, length: int) -> bytes:
         self.count(length)
-        data = self._reader.read(self.at, max(0, min(length, self._reader.size - self.at)))
+        left = max(0, self._reader.size - self.at)
+        data = self._reader.read(self.at, min(length, left)) if left else b""
         self.at += len(data)
         return data
 
