@@ -14,7 +14,7 @@ from gotax import extras
 from gotax.errors import ParseError
 
 MAX_BYTES = 32 << 20
-_MAX_EVENTS = 2_000_000
+_MAX_EVENTS = 1_000_000
 _MAX_DEPTH = 100
 _MAX_NODES = 4_000_000
 """Of a document, with every alias counted as what it names."""
@@ -133,8 +133,9 @@ class _Builder:
         if parent.kind == "sequence":
             parent.items.append(node)
         elif key is None:
-            # Only a scalar can be a key in Kubernetes.
-            self._stack[-1] = (parent, node.text if node.kind == "scalar" else "")
+            if node.kind != "scalar":  # also what a template of Helm begins with, {{
+                raise ParseError("yaml-malformed", f"line {node.line}: a key that is no text")
+            self._stack[-1] = (parent, node.text)
         else:
             self._stack[-1] = (parent, None)
             if key == "<<":
