@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from gotax.golang.startup import NEWEST_MINOR
 from gotax.preflight import lintcodes as codes
 from gotax.preflight.forecast import value_on
 from gotax.preflight.located import (
@@ -42,7 +43,7 @@ def memory_limit(subject: Subject) -> Iterator[Located]:
     text = value_on(variable, LEAST_CPUS)
     if text is None:
         return
-    value, limit = gomemlimit(text), spec.memory_limit
+    value, limit = gomemlimit(text, minor or NEWEST_MINOR), spec.memory_limit
     if value is None:
         meant = _meant(text)
         yield located(
@@ -83,7 +84,7 @@ def collector(subject: Subject) -> Iterator[Located]:
     variable = spec.variable("GOGC")
     if variable is None or variable.value is None:
         return
-    value = gogc(variable.value)
+    value = gogc(variable.value, subject.minor or NEWEST_MINOR)
     if value is None:
         yield located(
             spec,
@@ -92,7 +93,7 @@ def collector(subject: Subject) -> Iterator[Located]:
             Texts(
                 f"GOGC={short(variable.value)} is not a whole number: Go takes 100",
                 "",
-                "Write a whole number of percent, without a sign, or off.",
+                "Write a whole number of percent, or off.",
             ),
         )
         return

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
+from gotax.golang.startup import NEWEST_MINOR
 from gotax.preflight.spec import ContainerSpec
 from gotax.process import GoBuild
 
@@ -13,6 +14,8 @@ AUTOMEMLIMIT = "github.com/KimMachineGun/automemlimit"
 NO_LIMIT = (1 << 63) - 1
 FIRST_MINOR = 19
 """Go 1.19 is the first with GOMEMLIMIT."""
+_TAKES_PLUS = 26  # the runtime reads numbers by strconv since Go 1.26
+_SIGN = "[+-]?"
 _RATIO = 0.9  # automemlimit's default
 _POWERS = {"": 0, "B": 0, "KiB": 1, "MiB": 2, "GiB": 3, "TiB": 4}
 
@@ -35,30 +38,32 @@ class MemoryForecast:
     rule: str
 
 
-def parse_byte_count(text: str) -> int | None:
-    """As runtime.parseByteCount (runtime/string.go); None: malformed."""
-    match = re.fullmatch(r"([0-9]{1,19})(|B|KiB|MiB|GiB|TiB)", text, re.ASCII)
+def parse_byte_count(text: str, minor: int = NEWEST_MINOR) -> int | None:
+    """As runtime.parseByteCount of Go 1.``minor`` (runtime/string.go); None: malformed."""
+    sign = _SIGN if minor >= _TAKES_PLUS else "-?"
+    match = re.fullmatch(rf"({sign}[0-9]{{1,19}})(|B|KiB|MiB|GiB|TiB)", text, re.ASCII)
     if match is None:
         return None
     value = int(match[1]) << (10 * _POWERS[match[2]])
-    return value if value < 1 << 63 else None
+    return value if 0 <= value < 1 << 63 else None
 
 
-def gomemlimit(text: str | None) -> int | None:
+def gomemlimit(text: str | None, minor: int = NEWEST_MINOR) -> int | None:
     """The value of the variable as debug.SetMemoryLimit takes it; None: malformed.
 
     runtime.readGOMEMLIMIT (runtime/mgcpacer.go) ends the program for a malformed one.
     """
-    return NO_LIMIT if text in (None, "", "off") else parse_byte_count(text or "")
+    return NO_LIMIT if text in (None, "", "off") else parse_byte_count(text or "", minor)
 
 
-def gogc(text: str | None) -> int | None:
+def gogc(text: str | None, minor: int = NEWEST_MINOR) -> int | None:
     """The percentage, -1 for off, None for what Go ignores (runtime.readGOGC)."""
     if text in (None, ""):
         return 100
     if text == "off":
         return -1
-    match = re.fullmatch(r"-?[0-9]{1,10}", text or "", re.ASCII)
+    sign = _SIGN if minor >= _TAKES_PLUS else "-?"
+    match = re.fullmatch(rf"{sign}[0-9]{{1,10}}", text or "", re.ASCII)
     value = int(match[0]) if match is not None else None
     if value is None or not -(1 << 31) <= value < 1 << 31:
         return None
@@ -78,7 +83,7 @@ def forecast_memory(
         why = variable.unknown or "it depends on the node"
         return MemoryForecast(None, MemoryOrigin.UNKNOWN, f"the variable GOMEMLIMIT: {why}")
     text = environment.get("GOMEMLIMIT")
-    value = gomemlimit(text)
+    value = gomemlimit(text, minor)
     if value is None:
         return MemoryForecast(
             None, MemoryOrigin.MALFORMED, f"Go ends at the start: GOMEMLIMIT={text} is malformed"

@@ -23,7 +23,7 @@ from gotax.process import GoBuild, Module
         ("2GiB", 2 << 30),
         ("3TiB", 3 << 40),
         ("9223372036854775807", NO_LIMIT),
-        *((text, None) for text in ("512Mi", "512M", "1G", "512MB", "1.5GiB", "-1", "+1", "OFF")),
+        *((text, None) for text in ("512Mi", "512M", "1G", "512MB", "1.5GiB", "-1", "++1", "OFF")),
         *(
             (text, None)
             for text in ("9223372036854775808", "9999999TiB", "MiB", " 1", "1 ", "\u0661")
@@ -38,11 +38,16 @@ def test_the_memory_limit_is_read_as_go_does(text: str | None, value: int | None
     ("text", "value"),
     [
         *((None, 100), ("", 100), ("off", -1), ("200", 200), ("0", 0), ("-5", -1)),
-        *(("off ", None), ("50%", None), ("+50", None), ("1e2", None), ("4294967296", None)),
+        *(("off ", None), ("50%", None), ("+50", 50), ("1e2", None), ("4294967296", None)),
     ],
 )
 def test_the_percentage_is_read_as_go_does(text: str | None, value: int | None) -> None:
     assert gogc(text) == value
+
+
+def test_a_plus_sign_counts_since_go_1_26() -> None:
+    assert (gomemlimit("+1KiB", 25), gomemlimit("+1KiB", 26)) == (None, 1024)
+    assert (gogc("+50", 25), gogc("+50", 26)) == (None, 50)
 
 
 BOTH = (Module(AUTOMEMLIMIT, "v0.7.5"),)
