@@ -74,10 +74,12 @@ def gomaxprocs_on(program: Program, spec: ContainerSpec, cpus: int) -> Gomaxproc
     if prediction.value is None:
         return replace(known, value=None, reason=prediction.rule)
     minor = minor_version(facts)
-    chosen = prediction.origin in (Origin.ENVIRONMENT, Origin.AUTOMAXPROCS)
+    chosen = prediction.origin in (Origin.ENVIRONMENT, Origin.CRIO, Origin.AUTOMAXPROCS)
     live = LiveGomaxprocs(prediction.value, chosen if minor and minor >= _HAS_FLAG else None, cpus)
     found = judge(live, facts, spec.cpu_limit)
-    return replace(found, origin=prediction.origin, rule=_rule(prediction.rule, spec, facts))
+    is_injected = facts.environment is not None and spec.variable("GOMAXPROCS") is None
+    origin = Origin.CRIO if is_injected else prediction.origin
+    return replace(found, origin=origin, rule=_rule(prediction.rule, spec, facts))
 
 
 _NO_PROCESS = LiveGomaxprocs(1, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gotax.diagnosis.patches import kubernetes_patch
+from gotax.diagnosis.patches import Setting, kubernetes_patch
 from gotax.findings import Confidence, Evidence, Finding, Remedy, Severity
 from gotax.preflight import lintcodes as codes
 from gotax.preflight.spec import ContainerSpec, Place, Variable
@@ -71,7 +71,7 @@ def patch(spec: ContainerSpec, value: int | None) -> str:
         desired=resources,
         current=resources,
     )
-    return kubernetes_patch(value, True, pod)
+    return kubernetes_patch(Setting("GOMAXPROCS", None if value is None else str(value)), True, pod)
 
 
 def is_wrong_source(variable: Variable) -> bool:

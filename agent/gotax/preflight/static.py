@@ -149,7 +149,7 @@ def _unlimited(case: _Case) -> Finding | None:
         return None
     request = spec.cpu_request
     target = max(context.thresholds.unlimited_least, math.ceil(2 * (request or 0)))
-    if value < 2 * target or node.gomaxprocs.origin is Origin.ENVIRONMENT:
+    if value < 2 * target or node.gomaxprocs.origin in (Origin.ENVIRONMENT, Origin.CRIO):
         return None
     evidence = [_would_be(case.node)]
     if request is None:
