@@ -39,7 +39,7 @@ def started(path: Path, environment: dict[str, str]) -> tuple[int, int, int] | N
     if done.returncode:
         assert "malformed GOMEMLIMIT" in done.stderr
         return None
-    procs, percent, _, limit = done.stdout.splitlines()[0].split()
+    procs, percent, _, limit = done.stdout.split()[:4]
     return int(procs), int(percent), int(limit)
 
 

@@ -89,7 +89,7 @@ def test_cri_o_injects_twice_the_request(
     spec = replace(limited(request=request_cores), min_injected=least)
     assert injected_gomaxprocs(spec, least) == injected
     found = gomaxprocs_on(program("go1.26.8"), spec, 64)
-    assert (found.value, found.origin) == (injected, Origin.ENVIRONMENT)
+    assert (found.value, found.origin) == (injected, Origin.CRIO)
     assert found.rule.startswith(f"CRI-O injects GOMAXPROCS={injected}")
 
 

@@ -103,7 +103,9 @@ def test_a_folder_can_go_with_all_in_it(tmp_path: Path, web: bytes, upper: list[
 
 def test_a_removal_is_for_lower_layers_only(tmp_path: Path, web: bytes) -> None:
     """Whatever comes first in the tar of a layer."""
-    for upper in ([("a/.wh..wh..opq", b""), ("a/w", web)], [("a/w", web), ("a/.wh.w", b"")]):
+    opaque: list[Entry] = [("a/.wh..wh..opq", b""), ("a/w", web)]
+    removed: list[Entry] = [("a/w", web), ("a/.wh.w", b"")]
+    for upper in (opaque, removed):
         assert stacked(tmp_path, [("a/v", web)] if "opq" in upper[0][0] else [], upper) == {
             "/a/w": "go1.27.3"
         }
@@ -284,21 +286,22 @@ def test_a_large_binary_is_read_in_parts(
         file.truncate(250_000_000)
     read: list[int] = []
     pread = FileReader._pread
-    monkeypatch.setattr(
-        FileReader,
-        "_pread",
-        lambda self, offset, length: read.append(length) or pread(self, offset, length),
-    )
+
+    def counted(self: FileReader, offset: int, length: int) -> bytes:
+        read.append(length)
+        return pread(self, offset, length)
+
+    monkeypatch.setattr(FileReader, "_pread", counted)
     with FileReader(path) as reader:
         assert read_program(reader, "/large") is not None
     assert sum(read) < 1 << 20
     info = tarfile.TarInfo("large")
     info.size = 250_000_000
     layer = tmp_path / "layer.tar"
-    with layer.open("wb") as file:
-        file.write(info.tobuf())
-        file.write(path.read_bytes()[: 8 << 20])
-        file.truncate(-(-info.size // 512) * 512 + 512 + 1024)
+    with layer.open("wb") as archived:
+        archived.write(info.tobuf())
+        archived.write(path.read_bytes()[: 8 << 20])
+        archived.truncate(-(-info.size // 512) * 512 + 512 + 1024)
     read.clear()
     tree = Tree()
     with FileReader(layer) as reader:
