@@ -31,6 +31,7 @@ from gotax_collector.query.findings import findings
 from gotax_collector.query.fleet import top
 from gotax_collector.query.functions import differences_of, functions_of
 from gotax_collector.query.groups import groups_of
+from gotax_collector.query.nodes import Name, Nodes, names, nodes
 from gotax_collector.query.selection import (
     Selection,
     conditions_only,
@@ -101,6 +102,14 @@ class Questions:
     ) -> Top:
         """See ``fleet.top``."""
         return top(self._rows, selection, limit, sort, skipped)
+
+    def nodes(self, selection: Selection, limit: int = 100, skipped: int = 0) -> Nodes:
+        """Those first whose runtime takes most."""
+        return nodes(self._rows, selection, limit, skipped)
+
+    def names(self, word: str, since: int, until: int) -> tuple[Name, ...]:
+        """See ``nodes.names``."""
+        return names(self._rows, word, since, until)
 
     def workload(self, selection: Selection) -> WorkloadAnswer | None:
         """Details of the first workload of the selection; None if there is none."""
