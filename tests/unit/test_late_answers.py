@@ -13,7 +13,6 @@ from gotax.category import Category
 from gotax.config import Thresholds
 from gotax.errors import AccessError
 from gotax.pipeline import Pipeline
-from gotax.processes import go_runtime
 from gotax.processes.resolver import Resolver
 from gotax.reader.asking import HOSTILE, PENDING, InProcess, Subject
 from gotax.window import Window
@@ -208,7 +207,7 @@ def test_values_of_go_are_read_again_when_they_are_old(
 ) -> None:
     """In each of the first windows, then one in fifty seconds."""
     now_s = 1000.0
-    monkeypatch.setattr(go_runtime.time, "monotonic", lambda: now_s)
+    monkeypatch.setattr("gotax.processes.go_runtime.time.monotonic", lambda: now_s)
     reader = Moody()
     walk = of(host, reader)
     host.start(7, 100, known.program)
@@ -230,7 +229,7 @@ def test_values_of_go_are_read_again_when_they_are_old(
 def test_values_of_go_are_read_again_when_the_limit_is_another(
     host: Host, known: Known, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(go_runtime.time, "monotonic", lambda: 1000.0)
+    monkeypatch.setattr("gotax.processes.go_runtime.time.monotonic", lambda: 1000.0)
     reader = Moody()
     walk = of(host, reader)
     host.cgroup("/app")
@@ -251,7 +250,7 @@ def test_values_that_could_not_be_read_are_asked_for_in_the_next_window(
     host: Host, known: Known, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_s = 1000.0
-    monkeypatch.setattr(go_runtime.time, "monotonic", lambda: now_s)
+    monkeypatch.setattr("gotax.processes.go_runtime.time.monotonic", lambda: now_s)
     reader = Moody()
     walk = of(host, reader)
     host.start(7, 100, known.program)

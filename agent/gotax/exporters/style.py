@@ -130,6 +130,7 @@ VERDICTS = {
 
 ORIGINS = {
     Origin.ENVIRONMENT: "the environment variable GOMAXPROCS",
+    Origin.CRIO: "CRI-O, which sets it to twice the CPU request",
     Origin.AUTOMAXPROCS: "automaxprocs",
     Origin.CALL: "a call of runtime.GOMAXPROCS in the program",
     Origin.CONTAINER: "computed by Go from the CPU limit of the cgroup",
@@ -140,6 +141,7 @@ ORIGINS = {
 
 SHORT_ORIGINS = {
     Origin.ENVIRONMENT: "env",
+    Origin.CRIO: "CRI-O",
     Origin.AUTOMAXPROCS: "automaxprocs",
     Origin.CALL: "call",
     Origin.CONTAINER: "limit",

@@ -11,7 +11,7 @@ from gotax.golang.cgroupview import CgroupView
 from gotax.golang.live import LiveGomaxprocs, RuntimeValues
 from gotax.golang.origin import judge
 from gotax.golang.startup import Facts
-from gotax.process import CpuLimit, GoBuild, Gomaxprocs, Origin, RuntimeState
+from gotax.process import CpuLimit, GoBuild, Gomaxprocs, Origin, Process, RuntimeState
 from gotax.processes.address_space import AddressSpace
 from gotax.processes.binaries import Binary
 from gotax.processes.counts import ErrorCounts
@@ -83,13 +83,15 @@ class GoRuntime:
         except ReadError as error:
             self._errors.note(error)
 
-    def read(self, limit: CpuLimit, online: frozenset[int], before: Gomaxprocs | None) -> GoFacts:
-        """``before`` is what was said last. Raises ReadError, ProcessGoneError."""
+    def read(self, limit: CpuLimit, online: frozenset[int], known: Process) -> GoFacts:
+        """``known``: the process as it was last. Raises ReadError, ProcessGoneError."""
         binary, values = self._values_for((limit, online, self._program.runtimes))
         assert binary.build is not None
-        facts = self._facts(binary, limit, online)
+        facts = replace(
+            self._facts(binary, limit, online), container_runtime=known.container.runtime
+        )
         live = values if isinstance(values, Refusal) else values.gomaxprocs
-        found = self._judge((live, facts, limit.limit_cores, before))
+        found = self._judge((live, facts, limit.limit_cores, known.gomaxprocs))
         state = None if isinstance(values, Refusal) or found.value is None else values.state
         return GoFacts(binary.build, found, state)
 
@@ -126,6 +128,8 @@ class GoRuntime:
             follows_limit=self._follows_limit,
             online_cpus=len(online),
             cpuset_cpus=limit.cpuset_cpus,
+            shares=limit.shares,
+            weight=limit.weight,
             code=None if isinstance(binary.gomaxprocs, Refusal) else binary.gomaxprocs,
         )
 

@@ -91,7 +91,11 @@ class ContainerRow(Row):
 
 def _saving(observation: Observation) -> tuple[float, float, float, int]:
     best = max(
-        (f for f in observation.findings if f.saving_mid_cores is not None),
+        (
+            f
+            for f in observation.findings
+            if f.saving_mid_cores is not None and f.remedy_gomaxprocs is not None
+        ),
         key=lambda f: f.saving_mid_cores or 0.0,
         default=None,
     )
