@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from gotax_collector.query.answers import Compared, Span
 from gotax_collector.query.questions import Questions
-from gotax_collector.query.selection import SelectionError, parse_selection
+from gotax_collector.query.selection import Selection, SelectionError, parse_selection
 from gotax_collector.query.wording import difference_sentence
 from gotax_collector.storage.store import ClickHouseStore
 
@@ -338,24 +339,31 @@ def test_nodes_with_most_runtime_come_first(questions: Questions) -> None:
 
 
 def test_two_selections_beside_each_other(questions: Questions) -> None:
-    sides = [
+    before, after = (
         parse_selection(["since=7d", "workload=web", f"node={n}"], UNTIL) for n in ("small1", "big")
-    ]
-    compared = questions.compare_two(*sides)
+    )
+    spans = Span(0, 86_400, "hours", 86_400), Span(0, 86_400, "hours", 43_200)
+
+    def beside(first: Selection, second: Selection) -> Compared:
+        return questions.compare_two((first, second), spans)
+
+    compared = beside(before, after)
     assert [side.label for side in compared.sides] == ["before", "after"]
+    # Each is counted over its own time, of which agents reported half as much after.
+    assert compared.sides[1].containers == pytest.approx(2 * compared.sides[0].containers)
     change = compared.sides[1].runtime
     assert change is not None
     assert 0.29 < change.change < 0.35
     assert change.is_sure
     short = parse_selection(["since=2h", "workload=web", "node=big"], UNTIL)
-    assert questions.compare_two(sides[0], short).unit == "window"
+    assert beside(before, short).unit == "window"
     text = difference_sentence(compared)
     assert re.search(r"take 1\d\.\d % before and 4\d\.\d % after: 3\d\.\d points more", text)
-    same = difference_sentence(questions.compare_two(sides[0], sides[0]))
+    same = difference_sentence(beside(before, before))
     assert "this may be chance (-" in same
     assert "Different" not in same
     gone = parse_selection(["since=7d", "workload=none"], UNTIL)
-    missing = difference_sentence(questions.compare_two(sides[0], gone))
+    missing = difference_sentence(beside(before, gone))
     assert missing == "There are too few samples after: nothing can be compared."
 
 

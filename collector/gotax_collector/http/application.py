@@ -29,7 +29,7 @@ from gotax_collector.http.links import linked, timed
 from gotax_collector.http.parameters import SORTS, Parameters, choice, one, page, parsed, readable
 from gotax_collector.http.turns import RETRY_AFTER_S, TurnLimits, Turns
 from gotax_collector.metrics import CONTENT_TYPE
-from gotax_collector.query.answers import Changes
+from gotax_collector.query.answers import Changes, Span
 from gotax_collector.query.database import BusyError, CancelledError
 from gotax_collector.query.functions import differences_of, functions_of
 from gotax_collector.query.questions import Questions
@@ -255,16 +255,16 @@ class _Pages:
         match flame.profiles:
             case (first, second):
                 values["difference"] = differences_of(first, second, FUNCTIONS)
-                values |= self._sides(parameters)
+                values |= self._sides(parameters, (first.span, second.span))
             case (one_profile,):
                 values["functions"] = functions_of(one_profile, FUNCTIONS)
         return self._page("flamegraph.html", parameters, values)
 
-    def _sides(self, parameters: Parameters) -> dict[str, object]:
+    def _sides(self, parameters: Parameters, spans: tuple[Span, Span]) -> dict[str, object]:
         """Both selections of a difference, what is different, and links to each."""
         sides = self._api.sides(timed(parameters))
         assert sides is not None
-        compared = self._api.questions.compare_two(*sides)
+        compared = self._api.questions.compare_two(sides, spans)
         before, after = (" ".join(parameters.get(name, ())) for name in ("a", "b"))
         links = (
             linked("/flamegraph", parameters, q=before, a=None, b=None),

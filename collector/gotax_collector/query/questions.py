@@ -179,17 +179,23 @@ class Questions:
 
     BY = ("gomaxprocs", "node", "cpus", "go", "image", "pod")
 
-    def compare(self, selection: Selection, by: str = "gomaxprocs", limit: int = 20) -> Compared:
+    def compare(
+        self,
+        selection: Selection,
+        by: str = "gomaxprocs",
+        limit: int = 20,
+        span: Span | None = None,
+    ) -> Compared:
         """See ``comparisons.compare``."""
-        return compare(self._rows, selection, by, limit)
+        return compare(self._rows, selection, by, limit, span)
 
-    def compare_two(self, first: Selection, second: Selection) -> Compared:
+    def compare_two(self, sides: tuple[Selection, Selection], spans: tuple[Span, Span]) -> Compared:
         """See ``comparisons.compare_two``."""
-        return compare_two(self._rows, first, second)
+        return compare_two(self._rows, sides, spans)
 
-    def compare_one(self, selection: Selection, label: str) -> Side | None:
+    def compare_one(self, selection: Selection, label: str, span: Span) -> Side | None:
         """See ``comparisons.compare_one``."""
-        return compare_one(self._rows, selection, label)
+        return compare_one(self._rows, selection, label, span)
 
     def changes(
         self, selection: Selection, work: tuple[float, float] | None = None, limit: int = 50
