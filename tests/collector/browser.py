@@ -84,6 +84,21 @@ class Browser:
         """What the browser refused or did not understand since this was asked last."""
         return [entry["message"] for entry in self._post("se/log", {"type": "browser"})]
 
+    def set_size(self, width: int, height: int) -> None:
+        """Of the viewport, which no window of a desktop is small enough for."""
+        self._post(
+            "goog/cdp/execute",
+            {
+                "cmd": "Emulation.setDeviceMetricsOverride",
+                "params": {
+                    "width": width,
+                    "height": height,
+                    "deviceScaleFactor": 1,
+                    "mobile": width < 600,
+                },
+            },
+        )
+
     def screenshot(self, file: Path) -> None:
         with urllib.request.urlopen(f"{self._url}/screenshot", timeout=PATIENCE_S) as response:
             file.write_bytes(base64.b64decode(json.load(response)["value"]))

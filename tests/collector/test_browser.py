@@ -60,7 +60,13 @@ def browse(url: str, profile: Path, *options: str) -> tuple[str, str]:
 
 @pytest.mark.parametrize(
     "path",
-    ["/?since=7d", "/workload?since=7d&q=workload%3Dweb", "/flamegraph?since=7d", "/changes"],
+    [
+        "/?since=7d",
+        "/workload?since=7d&q=workload%3Dweb",
+        "/flamegraph?since=7d",
+        "/changes",
+        "/nodes?since=7d",
+    ],
 )
 def test_pages_are_understood(site: str, path: str, tmp_path: Path) -> None:
     document, complaints = browse(site + path, tmp_path, "--dump-dom")

@@ -231,7 +231,7 @@ def test_what_is_not_understood_can_be_typed_again(
     window.submit("q", typed)
     assert says in window.text("main")
     assert window.run("return document.querySelector('[name=q]').value") == typed
-    assert window.texts("nav a") == ["Workloads", "Changes", "Flame graph"]
+    assert window.texts("nav a") == ["Workloads", "Nodes", "Changes", "Flame graph"]
     address = window.run("return location.href")
     with pytest.raises(urllib.error.HTTPError) as refused:
         urlopen(address)
@@ -313,3 +313,68 @@ def test_a_roll_out_is_marked_in_the_chart(site: str, window: Browser) -> None:
     local = minute(story.ROLLED_OUT // 3600 * 3600 - int(offset) * 60)
     assert window.texts(".marked li") == [f"{local} GOMAXPROCS 192 → 4"]
     window.run("document.getElementById('zone').click()")
+
+
+def test_nodes_of_every_size(site: str, window: Browser) -> None:
+    window.open(f"{site}/nodes?since=7d")
+    rows = window.texts("table.nodes tbody tr")
+    assert [row.split()[:2] for row in rows[:2]] == [["n192a", "192"], ["n192b", "192"]]
+    assert sorted(row.split()[0] for row in rows[2:]) == ["n4a", "n4b"]
+    assert all("0.1.0 6.1.0 1 min ago" in row for row in rows)
+    assert window.texts(".facets a") == ["4 CPUs 2", "192 CPUs 2"]
+    window.run("document.querySelector('.facets a').click()")
+    browser.wait(window, "return document.querySelectorAll('table.nodes tbody tr').length === 2")
+
+
+def test_facets_narrow_the_list(site: str, window: Browser) -> None:
+    window.open(f"{site}/?since=7d&price=0.04")
+    assert window.texts(".facets a") == ["GT007 1", "GT009 1", "GT014 1"]
+    window.run("document.querySelector('.facets a').click()")
+    browser.wait(window, "return document.querySelectorAll('table.fleet tbody tr').length === 1")
+    assert window.texts("table.fleet td.name") == ["shop/throttled"]
+    assert window.run("return document.querySelector('input[name=price]').value") == "0.04"
+
+
+def test_the_search_box_completes_with_the_keyboard(site: str, window: Browser) -> None:
+    window.open(f"{site}/?since=7d")
+
+    def type_(text: str) -> None:
+        window.run(
+            "const box = document.querySelector('input[name=q]'); box.focus();"
+            "box.value = arguments[0]; box.dispatchEvent(new Event('input'))",
+            text,
+        )
+        browser.wait(window, "return !document.querySelector('.names').hidden")
+
+    def press(key: str) -> None:
+        window.run(
+            "document.activeElement.dispatchEvent(new KeyboardEvent('keydown',"
+            " {key: arguments[0], bubbles: true, cancelable: true}))",
+            key,
+        )
+
+    type_("namespace=shop CATA")
+    assert window.texts(".names li") == ["workload catalog"]
+    press("ArrowDown")
+    chosen = window.run("return document.activeElement.getAttribute('aria-activedescendant')")
+    assert window.texts(f"#{chosen}") == ["workload catalog"]
+    press("Enter")
+    value = window.run("return document.activeElement.value")
+    assert value == "namespace=shop workload=catalog "
+    type_("n19")
+    assert window.texts(".names li") == ["node n192a", "node n192b"]
+    press("ArrowUp")
+    press("Escape")
+    assert window.run("return document.querySelector('.names').hidden")
+
+
+@pytest.mark.parametrize("path", ["/", "/nodes", "/workload", "/flamegraph", "/changes"])
+def test_a_phone_shows_all_of_it(site: str, window: Browser, path: str) -> None:
+    """Tables scroll by themselves; the page does not."""
+    query = "&q=workload%3Dthrottled" if path == "/workload" else ""
+    window.set_size(390, 844)
+    window.open(f"{site}{path}?since=7d{query}")
+    assert window.run("return document.documentElement.scrollWidth") <= window.run(
+        "return innerWidth"
+    )
+    window.set_size(1280, 1600)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from gotax_collector.query.answers import Compared, Span
 from gotax_collector.query.questions import Questions
-from gotax_collector.query.selection import SelectionError, parse_selection
+from gotax_collector.query.selection import Selection, SelectionError, parse_selection
+from gotax_collector.query.wording import difference_sentence
 from gotax_collector.storage.store import ClickHouseStore
 
 from tests.collector.fleet import FINE, HOURS, UNTIL, filled
@@ -302,6 +305,66 @@ def test_a_workload_whole(questions: Questions) -> None:
     assert (finding.code, finding.severity, finding.containers) == ("GT001", "warning", 1)
     assert found.images == ("registry/web:1",)
     assert questions.workload(parse_selection(["workload=nobody"], UNTIL)) is None
+
+
+def test_a_finding_selects_what_had_it(questions: Questions) -> None:
+    """Of hours and of windows, whose columns have different names."""
+    for since in ("7d", "3h"):
+        terms = [f"since={since}", "finding=GT001"]
+        (row,) = questions.top(parse_selection(terms, UNTIL)).rows
+        assert (row.workload, row.gomaxprocs) == ("web", (192,))
+    assert questions.top(parse_selection(["since=7d", "finding=GT002"], UNTIL)).rows == ()
+    without = questions.top(parse_selection(["since=7d", "finding!=GT001"], UNTIL)).rows
+    assert sorted(row.workload for row in without) == ["api", "web"]
+    assert questions.profile(parse_selection(["since=7d", "finding=GT001"], UNTIL)).cpu_ns > 0
+
+
+def test_names_are_completed(questions: Questions) -> None:
+    found = questions.names("A", UNTIL - 86_400, UNTIL)
+    assert [(one.field, one.value, one.term) for one in found] == [
+        ("workload", "api", "workload=api"),
+        ("node", "small1", "node=small1"),
+        ("node", "small2", "node=small2"),
+    ]
+    assert [one.term for one in questions.names("go1.25", UNTIL - 86_400, UNTIL)] == ["go=go1.25.3"]
+    assert questions.names("%", UNTIL - 86_400, UNTIL) == ()
+
+
+def test_nodes_with_most_runtime_come_first(questions: Questions) -> None:
+    found = questions.nodes(parse_selection(["since=7d"], UNTIL), 2)
+    assert (found.nodes, [row.node for row in found.rows]) == (3, ["big", "small1"])
+    assert found.rows[1].workloads == 2
+    rest = questions.nodes(parse_selection(["since=7d"], UNTIL), 2, 2)
+    assert [row.node for row in rest.rows] == ["small2"]
+
+
+def test_two_selections_beside_each_other(questions: Questions) -> None:
+    before, after = (
+        parse_selection(["since=7d", "workload=web", f"node={n}"], UNTIL) for n in ("small1", "big")
+    )
+    spans = Span(0, 86_400, "hours", 86_400), Span(0, 86_400, "hours", 43_200)
+
+    def beside(first: Selection, second: Selection) -> Compared:
+        return questions.compare_two((first, second), spans)
+
+    compared = beside(before, after)
+    assert [side.label for side in compared.sides] == ["before", "after"]
+    # Each is counted over its own time, of which agents reported half as much after.
+    assert compared.sides[1].containers == pytest.approx(2 * compared.sides[0].containers)
+    change = compared.sides[1].runtime
+    assert change is not None
+    assert 0.29 < change.change < 0.35
+    assert change.is_sure
+    short = parse_selection(["since=2h", "workload=web", "node=big"], UNTIL)
+    assert beside(before, short).unit == "window"
+    text = difference_sentence(compared)
+    assert re.search(r"take 1\d\.\d % before and 4\d\.\d % after: 3\d\.\d points more", text)
+    same = difference_sentence(beside(before, before))
+    assert "this may be chance (-" in same
+    assert "Different" not in same
+    gone = parse_selection(["since=7d", "workload=none"], UNTIL)
+    missing = difference_sentence(beside(before, gone))
+    assert missing == "There are too few samples after: nothing can be compared."
 
 
 def test_nothing_there(questions: Questions) -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from gotax_collector.http.parameters import SORTS, Parameters, choice, limit, number, page
+from gotax_collector.http.parameters import SORTS, Parameters, choice, limit, number, page, word
 from gotax_collector.query.answers import Changed
 from gotax_collector.query.documents import document
 from gotax_collector.query.flamegraph import folded, folded_of_two
@@ -34,6 +34,8 @@ class Api:
             "functions": self._functions,
             "profile": self._profile,
             "diff": self._diff,
+            "nodes": self._nodes,
+            "names": self._names,
         }
 
     @property
@@ -118,6 +120,16 @@ class Api:
     def _diff(self, parameters: Parameters) -> dict[str, Any]:
         sides = self.selection(parameters, "a"), self.selection(parameters, "b")
         return dict(document(self.questions.difference(*sides, limit(parameters, 50))))
+
+    def _nodes(self, parameters: Parameters) -> dict[str, Any]:
+        most = limit(parameters, 100)
+        skipped = (page(parameters) - 1) * most
+        return dict(document(self.questions.nodes(self.selection(parameters), most, skipped)))
+
+    def _names(self, parameters: Parameters) -> dict[str, Any]:
+        asked = self.selection(parameters)
+        found = self.questions.names(word(parameters), asked.since, asked.until)
+        return {"names": document(found)}
 
 
 def _what_does_work(row: Changed) -> tuple[str, str, str, str, int]:

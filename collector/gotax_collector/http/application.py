@@ -10,7 +10,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
-from urllib.parse import urlencode
 
 from gotax.page import SCRIPTS
 from starlette.applications import Starlette
@@ -26,14 +25,15 @@ from gotax_collector.http.api import HOURS_PER_MONTH, Api
 from gotax_collector.http.authentication import Authentication, Guard
 from gotax_collector.http.charts import chart_of
 from gotax_collector.http.hosts import Hosts
+from gotax_collector.http.links import linked, timed
 from gotax_collector.http.parameters import SORTS, Parameters, choice, one, page, parsed, readable
 from gotax_collector.http.turns import RETRY_AFTER_S, TurnLimits, Turns
 from gotax_collector.metrics import CONTENT_TYPE
-from gotax_collector.query.answers import Changes
+from gotax_collector.query.answers import Changes, Span
 from gotax_collector.query.database import BusyError, CancelledError
 from gotax_collector.query.functions import differences_of, functions_of
 from gotax_collector.query.questions import Questions
-from gotax_collector.query.selection import FIELDS, SelectionError, parse_time
+from gotax_collector.query.selection import FIELDS, SelectionError, exactly, parse_time
 from gotax_collector.query.wording import difference_sentence
 
 log = logging.getLogger(__name__)
@@ -50,8 +50,8 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 _POLICY = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self';"
-    " frame-ancestors 'none'; base-uri 'none'"
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self';"
+    " form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 _STATIC = {
     "icon.svg": "image/svg+xml",
@@ -144,6 +144,7 @@ class _Pages:
             "/": self._fleet,
             "/workload": self._workload,
             "/changes": self._changes,
+            "/nodes": self._nodes,
             "/flamegraph": self._flamegraph,
             "/flamegraph.html": self._standalone,
             "/flamegraph.folded": self._folded,
@@ -171,12 +172,13 @@ class _Pages:
         parameters = self._parameters(request)
         number = page(parameters)
         answer = self._api.questions.top(
-            self._api.selection(_timed(parameters)),
+            self._api.selection(timed(parameters)),
             PAGE_ROWS,
             choice(parameters, "sort", SORTS),
             (number - 1) * PAGE_ROWS,
         )
         price = self._api.price(parameters)
+        query = " ".join(parameters.get("q", ()))
         values = {
             "top": answer,
             "sort": choice(parameters, "sort", SORTS),
@@ -186,12 +188,29 @@ class _Pages:
             "monthly": price * HOURS_PER_MONTH if price else None,
             "terms_of": drawing.terms_of,
             "ended": drawing.ended_codes,
+            "worst": drawing.worst_of(answer) if number == 1 else None,
+            "narrowed": lambda field, value: f"{query} {exactly(field, value)}".strip(),
         }
         return self._page("fleet.html", parameters, values)
 
+    def _nodes(self, request: Request) -> Response:
+        parameters = self._parameters(request)
+        number = page(parameters)
+        found = self._api.questions.nodes(
+            self._api.selection(timed(parameters)), PAGE_ROWS, (number - 1) * PAGE_ROWS
+        )
+        values = {
+            "found": found,
+            "page": number,
+            "pages": -(-found.nodes // PAGE_ROWS),
+            "term": lambda node: str(exactly("node", node)),
+            "now": self._api.now,
+        }
+        return self._page("nodes.html", parameters, values)
+
     def _workload(self, request: Request) -> Response:
         parameters = self._parameters(request)
-        selection = self._api.selection(_timed(parameters))
+        selection = self._api.selection(timed(parameters))
         answer = self._api.questions.workload(selection)
         if answer is None:
             return self._page("nothing.html", parameters, {})
@@ -200,7 +219,7 @@ class _Pages:
             self._api.questions,
             selection,
             drawing.terms_of(answer.row),
-            lambda terms: _linked("/workload", parameters, q=terms),
+            lambda terms: linked("/workload", parameters, q=terms),
         )
         tables = sides.of(answer)
         values = {
@@ -213,63 +232,63 @@ class _Pages:
             "changes": changes,
             "now": self._api.now,
             "terms_of": drawing.terms_of,
-            "flame": drawing.flame_of(self._api, _timed(parameters)),
+            "flame": drawing.flame_of(self._api, timed(parameters)),
         }
         return self._page("workload.html", parameters, values)
 
     def _changes_of(self, parameters: Parameters) -> Changes | None:
         try:
-            return self._api.questions.changes(self._api.selection(_timed(parameters)))
+            return self._api.questions.changes(self._api.selection(timed(parameters)))
         except SelectionError:
             return None  # hourly sums have no pods
 
     def _changes(self, request: Request) -> Response:
         parameters = self._parameters(request)
-        answer = self._api.questions.changes(self._api.selection(_timed(parameters)))
+        answer = self._api.questions.changes(self._api.selection(timed(parameters)))
         values = {"changes": answer, "terms_of": drawing.terms_of}
         return self._page("changes.html", parameters, values)
 
     def _flamegraph(self, request: Request) -> Response:
         parameters = self._parameters(request)
-        flame = drawing.flame_of(self._api, _timed(parameters))
+        flame = drawing.flame_of(self._api, timed(parameters))
         values: dict[str, object] = {"flame": flame}
         match flame.profiles:
             case (first, second):
                 values["difference"] = differences_of(first, second, FUNCTIONS)
-                values |= self._sides(parameters)
+                values |= self._sides(parameters, (first.span, second.span))
             case (one_profile,):
                 values["functions"] = functions_of(one_profile, FUNCTIONS)
         return self._page("flamegraph.html", parameters, values)
 
-    def _sides(self, parameters: Parameters) -> dict[str, object]:
+    def _sides(self, parameters: Parameters, spans: tuple[Span, Span]) -> dict[str, object]:
         """Both selections of a difference, what is different, and links to each."""
-        sides = self._api.sides(_timed(parameters))
+        sides = self._api.sides(timed(parameters))
         assert sides is not None
-        compared = self._api.questions.compare_two(*sides)
+        compared = self._api.questions.compare_two(sides, spans)
         before, after = (" ".join(parameters.get(name, ())) for name in ("a", "b"))
         links = (
-            _linked("/flamegraph", parameters, q=before, a=None, b=None),
-            _linked("/flamegraph", parameters, q=after, a=None, b=None),
+            linked("/flamegraph", parameters, q=before, a=None, b=None),
+            linked("/flamegraph", parameters, q=after, a=None, b=None),
         )
         return {
             "sentence": difference_sentence(compared),
             "sides_shown": tuple(comparing.shown(compared, sides, links)),
-            "swapped": _linked("/flamegraph", parameters, a=after, b=before),
+            "swapped": linked("/flamegraph", parameters, a=after, b=before),
         }
 
     def _standalone(self, request: Request) -> Response:
-        text = drawing.flamegraph_page(self._api, _timed(self._parameters(request)))
+        text = drawing.flamegraph_page(self._api, timed(self._parameters(request)))
         return _text(text, _HTML, drawing.standalone_policy())
 
     def _folded(self, request: Request) -> Response:
-        return _text(self._api.folded(_timed(self._parameters(request))))
+        return _text(self._api.folded(timed(self._parameters(request))))
 
     def _json(self, request: Request) -> Response:
         name = request.path_params["name"]
         if name not in self._api.names:
             known = ", ".join(self._api.names)
             return _json({"error": f"there is no query {name[:40]!r}: there are {known}"}, 404)
-        return _json(self._api.answer(name, _timed(self._parameters(request))))
+        return _json(self._api.answer(name, timed(self._parameters(request))))
 
     async def _static(self, request: Request) -> Response:
         name = request.path_params["name"]
@@ -311,7 +330,7 @@ class _Pages:
         """Render a page with its form and with links that keep the selection."""
 
         def link(path: str, **changed: str | None) -> str:
-            return _linked(path, parameters, **changed)
+            return linked(path, parameters, **changed)
 
         query, before, after = (" ".join(parameters.get(name, ())) for name in ("q", "a", "b"))
         page = {
@@ -342,28 +361,6 @@ def _not_there(_: Request, error: Exception) -> Response:
     if status == 405:
         answer.headers["Allow"] = "GET, HEAD"
     return answer
-
-
-def _linked(path: str, parameters: Parameters, **changed: str | None) -> str:
-    """The same parameters but for what is ``changed``."""
-    kept = {**parameters, **{k: [v] if v else [] for k, v in changed.items()}}
-    query = urlencode({name: value for name, value in kept.items() if value}, doseq=True)
-    return f"{path}?{query}" if query else path
-
-
-def _timed(parameters: Parameters) -> Parameters:
-    """Add the form's parameter ``since`` to the terms.
-
-    In a difference both sides get it, even a side without terms.
-    """
-    found = dict(parameters)
-    names = ("a", "b") if parameters.get("a") or parameters.get("b") else ("q",)
-    for name in names:
-        terms = list(found.get(name, ()))
-        since = [f"since={value}" for value in parameters.get("since", ())]
-        if not any("since=" in term for term in terms):
-            found[name] = [*terms, *since[:1]]
-    return found
 
 
 def _packed(request: Request, answer: Response) -> Response:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from gotax_collector.query.answers import Compared, Side, WorkloadAnswer
+from gotax_collector.query.answers import Compared, Side, Span, WorkloadAnswer
 from gotax_collector.query.questions import Questions
 from gotax_collector.query.selection import Selection, exactly
 from gotax_collector.query.sources import SHORT_S
@@ -46,10 +46,12 @@ class SideTables:
         if len(answer.row.go) > 1:
             wanted.append(("go", "By Go version", "Go"))
         tables = [
-            self._table(self.questions.compare(self.selection, by, ROWS_MAX), title, head)
+            self._table(
+                self.questions.compare(self.selection, by, ROWS_MAX, answer.span), title, head
+            )
             for by, title, head in wanted
         ]
-        tables += [self._pods(answer), self._times()]
+        tables += [self._pods(answer), self._times(answer.span)]
         return tuple(table for table in tables if len(table.rows) > 1)
 
     def _pods(self, answer: WorkloadAnswer) -> SideTable:
@@ -57,10 +59,10 @@ class SideTables:
         until = min(self.selection.until, answer.span.until)
         since = max(self.selection.since, until - SHORT_S)
         lately = Selection(self.selection.conditions, since, until)
-        found = self.questions.compare(lately, "pod", ROWS_MAX)
+        found = self.questions.compare(lately, "pod", ROWS_MAX, answer.span)
         return self._table(found, "Its pods, in the last hours", "Pod", _times(since, until))
 
-    def _times(self) -> SideTable:
+    def _times(self, span: Span) -> SideTable:
         """This time, and as much time a day and a week before."""
         length = self.selection.until - self.selection.since
         rows = []
@@ -69,7 +71,7 @@ class SideTables:
             if since < 0 or 0 < back < length:
                 continue
             side = self.questions.compare_one(
-                Selection(self.selection.conditions, since, until), name
+                Selection(self.selection.conditions, since, until), name, span
             )
             if side is not None:
                 rows.append((side, f"{self.workload}{_times(since, until)}"))

@@ -27,6 +27,7 @@ from gotax_collector.query.answers import (
     GROUPS,
     Profile,
     Span,
+    Top,
     TopRow,
     WorkloadAnswer,
 )
@@ -78,6 +79,7 @@ def environment() -> jinja2.Environment:
         "cores": _cores,
         "time": _time,
         "ago": ago,
+        "money": lambda amount: f"{amount:,.0f}",
         "origin": origin_text,
         "patch_form": patch_form,
         "span": _span,
@@ -89,6 +91,7 @@ def environment() -> jinja2.Environment:
     made.globals["field_names"] = FIELD_NAMES
     made.globals["ended_words"] = ENDED
     made.globals["can_save"] = can_save
+    made.globals["with_zeros"] = lambda values: [(value, 0) for value in values]
     made.globals["groups"] = GROUP_ORDER
     return made
 
@@ -198,6 +201,11 @@ def terms_of(row: Any) -> str:
 def can_save(row: TopRow) -> bool:
     """The saving is an average over the time: it is still to be had while a warning holds."""
     return row.open_findings is None or any(f.severity == "warning" for f in row.open_findings)
+
+
+def worst_of(top: Top) -> float:
+    """Cores of the runtime in the ten of these workloads that use most."""
+    return sum(sorted((row.consumption.runtime_cores for row in top.rows), reverse=True)[:10])
 
 
 def ended_codes(row: TopRow) -> tuple[str, ...]:

@@ -18,9 +18,10 @@ Parameters = Mapping[str, Sequence[str]]
 LIMIT_MAX = 1000
 PAGES_MAX = 1000
 QUERY_MAX = 16 << 10
+WORD_MAX = 64
 SORTS = ("runtime", "cpu", "saving", "share", "throttled")
 _TERMS = ("q", "a", "b")
-_ONCE = ("since", "limit", "page", "sort", "by", "price", "work_before", "work_after")
+_ONCE = ("since", "limit", "page", "sort", "by", "price", "work_before", "work_after", "word")
 NAMES = (*_TERMS, *_ONCE)
 
 _WHOLE = re.compile(r"[1-9][0-9]{0,8}")
@@ -100,3 +101,11 @@ def number(parameters: Parameters, name: str) -> float | None:
     if not 0 < value < 1e15:
         raise SelectionError(f"{name} is a number above 0, not {text[:40]!r}")
     return value
+
+
+def word(parameters: Parameters) -> str:
+    """Of a name. SelectionError."""
+    text = one(parameters, "word")
+    if not 0 < len(text) <= WORD_MAX:
+        raise SelectionError(f"word has 1 to {WORD_MAX} characters")
+    return text

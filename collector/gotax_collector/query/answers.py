@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gotax_collector.query.facets import Facets
+
 GROUPS = ("user", "scheduler", "gc", "service", "native", "unknown")
 """What a page can draw. Each category comes with its group from the agent that counted it."""
 
@@ -106,6 +108,7 @@ class Top:
     rows: tuple[TopRow, ...]
     workloads: int
     total: Consumption
+    facets: Facets = field(metadata=_NOT_IN_JSON)
 
 
 @dataclass(frozen=True, slots=True)

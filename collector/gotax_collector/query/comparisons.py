@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from gotax_collector.query.answers import Compared, Side
+from gotax_collector.query.answers import Compared, Side, Span
 from gotax_collector.query.contrasts import contrast
 from gotax_collector.query.coverage import Ask
 from gotax_collector.query.selection import Selection
@@ -21,37 +21,47 @@ MIN_SAMPLES = 50
 _CONTAINER = "namespace, kind, workload, container, program, gomaxprocs, go, image, node"
 
 
-def compare(ask: Ask, selection: Selection, by: str, limit: int) -> Compared:
+def compare(
+    ask: Ask, selection: Selection, by: str, limit: int, span: Span | None = None
+) -> Compared:
     """Groups of containers side by side, tested against the reference: with the smallest
-    GOMAXPROCS or fewest CPUs, else with most samples."""
+    GOMAXPROCS or fewest CPUs, else with most samples.
+
+    ``span`` is the time that counts for the number of containers, if it is known: to find it out
+    takes as long as the rest.
+    """
     # Only windows know pods.
     source = source_of(selection, (WINDOWS,) if by == "pod" else (HOURS, WINDOWS))
-    span = span_of(ask, selection, source)
+    span = span or span_of(ask, selection, source)
     label = {"gomaxprocs": "gomaxprocs", "cpus": "cpus_"}.get(by, by)
     rows = _groups(ask, selection, source, label, limit)
     return contrast(rows, span, by, _unit(source))
 
 
-def compare_two(ask: Ask, first: Selection, second: Selection) -> Compared:
+def compare_two(ask: Ask, sides: tuple[Selection, Selection], spans: tuple[Span, Span]) -> Compared:
     """The sides are ``before``, which is the reference, and ``after``; a side without samples is
-    left out. Both are of samples of one kind. The span is that of the second."""
-    sources = [source_of(side, (HOURS, WINDOWS)) for side in (first, second)]
+    left out. Both are of samples of one kind. ``spans`` are the times that they are of."""
+    sources = [source_of(side, (HOURS, WINDOWS)) for side in sides]
     if WINDOWS in sources:
-        sources = [source_of(side, (WINDOWS,)) for side in (first, second)]
+        sources = [source_of(side, (WINDOWS,)) for side in sides]
     rows: list[dict[str, Any]] = []
-    for side, source, label in zip((first, second), sources, ("before", "after"), strict=True):
+    for side, source, label in zip(sides, sources, ("before", "after"), strict=True):
         rows += _groups(ask, side, source, f"'{label}'", 1)
-    span = span_of(ask, second, sources[1])
-    return contrast(rows, span, "side", _unit(sources[0]))
+    found = contrast(rows, spans[1], "side", _unit(sources[0]))
+    own = dict(zip(("before", "after"), spans, strict=True))
+    counted = (
+        replace(side, containers=side.containers * spans[1].seconds / own[side.label].seconds)
+        for side in found.sides
+    )
+    return replace(found, sides=tuple(counted))
 
 
-def compare_one(ask: Ask, selection: Selection, label: str) -> Side | None:
-    """The whole selection as one group; None without samples."""
+def compare_one(ask: Ask, selection: Selection, label: str, span: Span) -> Side | None:
+    """The whole selection as one group; None without samples. ``span``: see ``compare``."""
     source = source_of(selection, (HOURS, WINDOWS))
     rows = _groups(ask, selection, source, "'all'", 1)
     if not rows:
         return None
-    span = span_of(ask, selection, source)
     return replace(contrast(rows, span, "time", _unit(source)).sides[0], label=label)
 
 

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from gotax_collector.query.answers import Consumption, OpenFinding, Span, Top, TopRow
+from gotax_collector.query.answers import (
+    Consumption,
+    OpenFinding,
+    Span,
+    Top,
+    TopRow,
+)
 from gotax_collector.query.coverage import DAY_S, Ask
+from gotax_collector.query.facets import Facets
 from gotax_collector.query.findings import open_findings
 from gotax_collector.query.selection import Selection
 from gotax_collector.query.sources import SUMS, Source, source_of, span_of, where_of
 
-_CONSUMPTION = """
+FACETS_MAX = 40
+"""Namespaces and Go versions that are offered."""
+
+CONSUMPTION = """
   sum(cpu_ns) AS cpu, sum(scheduler_ns) AS scheduler, sum(gc_ns) AS gc,
   sum(duration_ns) AS duration, sum(periods) AS periods_, sum(throttled_periods) AS throttled"""
 
@@ -31,7 +42,7 @@ def top(ask: Ask, selection: Selection, limit: int, sort: str, skipped: int) -> 
     condition = where_of(selection, source)
     holding = open_findings(ask, selection, span.until)
     rows = ask(
-        f"SELECT namespace, kind, workload, {_CONSUMPTION}, {_savings(source)},"
+        f"SELECT namespace, kind, workload, {CONSUMPTION}, {savings_of(source)},"
         " arraySort(groupUniqArray(gomaxprocs)) AS values, groupUniqArray(20)(go) AS versions,"
         " max(recommended) AS recommended_, max(target) AS target_, max(limit_cores) AS limit_,"
         f" {source.findings} AS codes"
@@ -43,8 +54,10 @@ def top(ask: Ask, selection: Selection, limit: int, sort: str, skipped: int) -> 
     )
     earlier = _earlier_shares(ask, selection, source)
     total = ask(
-        f"SELECT {_CONSUMPTION}, {_savings(source)},"
-        " uniqExact(namespace, kind, workload) AS workloads"
+        f"SELECT {CONSUMPTION}, {savings_of(source)},"
+        " uniqExact(namespace, kind, workload) AS workloads,"
+        f" groupUniqArray({FACETS_MAX})(namespace) AS namespaces,"
+        f" groupUniqArray({FACETS_MAX})(go) AS versions"
         f" FROM {source.table} WHERE {condition.text}",
         condition.parameters,
     )[0]
@@ -52,7 +65,20 @@ def top(ask: Ask, selection: Selection, limit: int, sort: str, skipped: int) -> 
         span,
         tuple(_top_row(row, span, holding, earlier) for row in rows),
         int(total["workloads"]),
-        _consumption(total, span),
+        consumption(total, span),
+        _facets(total, holding),
+    )
+
+
+def _facets(
+    total: Mapping[str, Any], holding: Mapping[tuple[str, str, str], tuple[OpenFinding, ...]] | None
+) -> Facets:
+    """Of what was asked for anyway."""
+    codes = Counter(one.code for ones in (holding or {}).values() for one in ones)
+    return Facets(
+        tuple(sorted(name for name in total["namespaces"] if name)),
+        tuple(sorted(version for version in total["versions"] if version)),
+        tuple(sorted(codes.items())),
     )
 
 
@@ -67,7 +93,7 @@ def _earlier_shares(
     before = Selection(selection.conditions, since, selection.until - back)
     condition = where_of(before, source)
     rows = ask(
-        f"SELECT namespace, kind, workload, {_CONSUMPTION}"
+        f"SELECT namespace, kind, workload, {CONSUMPTION}"
         f" FROM {source.table} WHERE {condition.text} GROUP BY namespace, kind, workload",
         condition.parameters,
     )
@@ -79,16 +105,16 @@ def _earlier_shares(
     }
 
 
-def _savings(source: Source) -> str:
+def savings_of(source: Source) -> str:
     return ", ".join(
         f"{source.saving.format(f'saving_{end}')} AS saving_{end}_"
         for end in ("low", "mid", "high")
     )
 
 
-def _consumption(row: Mapping[str, Any], span: Span) -> Consumption:
+def consumption(row: Mapping[str, Any], span: Span) -> Consumption:
     cpu, runtime = row["cpu"], row["scheduler"] + row["gc"]
-    savings = tuple(row[f"saving_{end}_"] / span.seconds for end in ("low", "mid", "high"))
+    found = tuple(row[f"saving_{end}_"] / span.seconds for end in ("low", "mid", "high"))
     return Consumption(
         containers=row["duration"] / 1e9 / span.seconds,
         cores=cpu / 1e9 / span.seconds,
@@ -96,7 +122,7 @@ def _consumption(row: Mapping[str, Any], span: Span) -> Consumption:
         scheduler_share=row["scheduler"] / cpu if cpu else 0.0,
         gc_share=row["gc"] / cpu if cpu else 0.0,
         throttled_share=row["throttled"] / row["periods_"] if row["periods_"] else 0.0,
-        saving_cores=(savings[0], savings[1], savings[2]) if any(savings) else None,
+        saving_cores=(found[0], found[1], found[2]) if any(found) else None,
     )
 
 
@@ -111,7 +137,7 @@ def _top_row(
         namespace=row["namespace"],
         kind=row["kind"],
         workload=row["workload"],
-        consumption=_consumption(row, span),
+        consumption=consumption(row, span),
         gomaxprocs=tuple(row["values"]),
         recommended=row["recommended_"],
         target=row["target_"],

@@ -31,6 +31,7 @@ from gotax_collector.query.findings import findings
 from gotax_collector.query.fleet import top
 from gotax_collector.query.functions import differences_of, functions_of
 from gotax_collector.query.groups import groups_of
+from gotax_collector.query.nodes import Name, Nodes, names, nodes
 from gotax_collector.query.selection import (
     Selection,
     conditions_only,
@@ -102,6 +103,14 @@ class Questions:
         """See ``fleet.top``."""
         return top(self._rows, selection, limit, sort, skipped)
 
+    def nodes(self, selection: Selection, limit: int = 100, skipped: int = 0) -> Nodes:
+        """Those first whose runtime takes most."""
+        return nodes(self._rows, selection, limit, skipped)
+
+    def names(self, word: str, since: int, until: int) -> tuple[Name, ...]:
+        """See ``nodes.names``."""
+        return names(self._rows, word, since, until)
+
     def workload(self, selection: Selection) -> WorkloadAnswer | None:
         """Details of the first workload of the selection; None if there is none."""
         top = self.top(selection, 1)
@@ -170,17 +179,23 @@ class Questions:
 
     BY = ("gomaxprocs", "node", "cpus", "go", "image", "pod")
 
-    def compare(self, selection: Selection, by: str = "gomaxprocs", limit: int = 20) -> Compared:
+    def compare(
+        self,
+        selection: Selection,
+        by: str = "gomaxprocs",
+        limit: int = 20,
+        span: Span | None = None,
+    ) -> Compared:
         """See ``comparisons.compare``."""
-        return compare(self._rows, selection, by, limit)
+        return compare(self._rows, selection, by, limit, span)
 
-    def compare_two(self, first: Selection, second: Selection) -> Compared:
+    def compare_two(self, sides: tuple[Selection, Selection], spans: tuple[Span, Span]) -> Compared:
         """See ``comparisons.compare_two``."""
-        return compare_two(self._rows, first, second)
+        return compare_two(self._rows, sides, spans)
 
-    def compare_one(self, selection: Selection, label: str) -> Side | None:
+    def compare_one(self, selection: Selection, label: str, span: Span) -> Side | None:
         """See ``comparisons.compare_one``."""
-        return compare_one(self._rows, selection, label)
+        return compare_one(self._rows, selection, label, span)
 
     def changes(
         self, selection: Selection, work: tuple[float, float] | None = None, limit: int = 50

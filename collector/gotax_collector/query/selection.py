@@ -34,7 +34,8 @@ TEXT_FIELDS = {
     "verdict": "verdict",
 }
 NUMBER_FIELDS = {"gomaxprocs": "gomaxprocs", "cpus": "cpu_count"}
-FIELDS = (*TEXT_FIELDS, *NUMBER_FIELDS)
+FINDING = "finding"
+FIELDS = (*TEXT_FIELDS, *NUMBER_FIELDS, FINDING)
 WORD = "word"
 _WORD_FIELDS = frozenset({"namespace", "kind", "workload"})
 DEFAULT_SINCE_S = 86_400
@@ -234,7 +235,8 @@ def where(selection: Selection, time: str, prefix: str = "") -> Where:
         f"{time} >= toDateTime({{{prefix}since:UInt32}})",
         f"{time} < toDateTime({{{prefix}until:UInt32}})",
     ]
-    conditions = _conditions(selection.conditions, prefix, parameters)
+    codes = "findings" if time == "hour" else "finding"
+    conditions = _conditions(selection.conditions, prefix, parameters, codes)
     return Where(" AND ".join((*parts, *conditions)), parameters)
 
 
@@ -246,12 +248,19 @@ def conditions_only(selection: Selection, prefix: str = "") -> Where:
 
 
 def _conditions(
-    conditions: Sequence[Condition], prefix: str, parameters: dict[str, Any]
+    conditions: Sequence[Condition],
+    prefix: str,
+    parameters: dict[str, Any],
+    codes: str = "finding",
 ) -> Iterator[str]:
+    """``codes`` is the column of the findings."""
     for index, condition in enumerate(conditions):
         names = _Names(f"{prefix}c{index}_", parameters)
         if condition.field == WORD:
             alternatives = list(_of_word(condition, names))
+        elif condition.field == FINDING:
+            bound = [names.bind(value, "String") for value in condition.values]
+            alternatives = [f"has({codes}, {name})" for name in bound]
         elif condition.exact:
             column = TEXT_FIELDS[condition.field]
             alternatives = [f"{column} = {names.bind(condition.values[0], 'String')}"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from gotax_collector.query.answers import Span
 from gotax_collector.query.coverage import HOUR_S, OF_NODES, PLACES, Ask, Coverage, coverage
-from gotax_collector.query.selection import Selection, SelectionError, Where, where
+from gotax_collector.query.selection import FINDING, Selection, SelectionError, Where, where
 
 SHORT_S = 3 * 3600
 """Up to this much time is answered from the windows themselves, to the second."""
@@ -35,13 +35,13 @@ class Source:
 
 _WORKLOAD = frozenset({"namespace", "kind", "workload", "gomaxprocs", "go", "image"})
 _CONTAINER = _WORKLOAD | {"container", "program", "node", "cpus"}
-WORKLOAD_HOURS = Source("workload_hours", "hour", _WORKLOAD)
-HOURS = Source("hours", "hour", _CONTAINER)
+WORKLOAD_HOURS = Source("workload_hours", "hour", _WORKLOAD | {FINDING})
+HOURS = Source("hours", "hour", _CONTAINER | {FINDING})
 STACK_HOURS = Source("stack_hours", "hour", _WORKLOAD)
 WINDOWS = Source(
     "windows",
     "start",
-    _CONTAINER | {"pod", "verdict"},
+    _CONTAINER | {"pod", "verdict", FINDING},
     rows="ordinal > 0",
     windows="count()",
     saving="sum({} * duration_ns / 1e9)",

@@ -90,9 +90,13 @@ _FORMS = (
     ("env:", "Pod template, a fixed value"),
     ("[Service]", "systemd drop-in"),
     ("[Container]", "Quadlet"),
-    ("-e GOMAXPROCS=", "Command that creates the container"),
+    ("template:", "Pod template"),
+    ("spec:", "Pod template"),
+    ("-e GO", "Command that creates the container"),
     ("systemd-run", "Command that starts it"),
     ("GOMAXPROCS=", "Environment variable"),
+    ("GOMEMLIMIT=", "Environment variable"),
+    ("GOGC=", "Environment variable"),
     ("go 1.", "go.mod"),
 )
 

@@ -68,5 +68,92 @@ function zones() {
   });
 }
 
+// A combobox (https://www.w3.org/WAI/ARIA/apg/patterns/combobox/) of the last word in the box.
+function completion(box, number) {
+  const list = document.createElement("ul");
+  Object.assign(list, { className: "names", id: `names-${number}`, hidden: true });
+  list.setAttribute("role", "listbox");
+  list.setAttribute("aria-label", "Names in the fleet");
+  const around = document.createElement("span");
+  around.className = "search";
+  box.replaceWith(around);
+  around.append(box, list);
+  const set = (name, value) => box.setAttribute(name, value);
+  set("role", "combobox");
+  set("aria-autocomplete", "list");
+  set("aria-controls", list.id);
+  set("aria-expanded", "false");
+  box.autocomplete = "off";
+  let asked = null;
+  let timer = 0;
+  let chosen = -1;
+
+  const close = () => {
+    list.hidden = true;
+    chosen = -1;
+    set("aria-expanded", "false");
+    box.removeAttribute("aria-activedescendant");
+  };
+  const choose = (index) => {
+    chosen = index;
+    [...list.children].forEach((item, at) => item.setAttribute("aria-selected", String(at === index)));
+    if (index >= 0) set("aria-activedescendant", list.children[index].id);
+  };
+  const take = (item) => {
+    box.value = `${box.value.replace(/\S*$/, "")}${item.dataset.term} `;
+    close();
+    box.focus();
+  };
+  const show = (names) => {
+    const items = names.map((name, at) => {
+      const item = document.createElement("li");
+      item.id = `${list.id}-${at}`;
+      item.dataset.term = name.term;
+      item.setAttribute("role", "option");
+      const field = document.createElement("small");
+      field.textContent = name.field;
+      item.append(field, " ", name.value);
+      item.addEventListener("pointerdown", (event) => {
+        event.preventDefault();
+        take(item);
+      });
+      return item;
+    });
+    list.replaceChildren(...items);
+    list.hidden = !items.length;
+    set("aria-expanded", String(!list.hidden));
+    choose(-1);
+  };
+  const ask = async () => {
+    const word = /\S*$/.exec(box.value)[0].replace(/^[a-z]*!?=/, "");
+    asked?.abort();
+    if (!word || word.length > 64 || word.includes('"')) return close();
+    asked = new AbortController();
+    try {
+      const answer = await fetch(`/api/v1/names?word=${encodeURIComponent(word)}`, { signal: asked.signal });
+      if (answer.ok) show((await answer.json()).names);
+    } catch {
+      close();
+    }
+  };
+  box.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(ask, 200);
+  });
+  box.addEventListener("blur", close);
+  box.addEventListener("keydown", (event) => {
+    if (list.hidden) return;
+    const count = list.children.length;
+    if (event.key === "ArrowDown") choose((chosen + 1) % count);
+    else if (event.key === "ArrowUp") choose(chosen <= 0 ? count - 1 : chosen - 1);
+    else if (event.key === "Enter" && chosen >= 0) take(list.children[chosen]);
+    else if (event.key === "Escape") close();
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  });
+}
+
 copying();
 zones();
+document.querySelectorAll("header input[type=text]").forEach(completion);
