@@ -151,6 +151,7 @@ ONLY: dict[str, str | tuple[str, ...]] = {  # the only module that may import a 
         "exporters/backends/grpccall.py",
     ),
     "opentelemetry": ("exporters/backends/otlp.py", "exporters/backends/opentelemetry.py"),
+    "shtab": "cli/completion.py",
     "lightkube": "kubernetes/",
     "httpx2": "kubernetes/",
 }

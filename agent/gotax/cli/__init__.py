@@ -21,10 +21,14 @@ from gotax.cli.output import EXIT_FAILED
 from gotax.errors import GotaxError, UserError
 from gotax.usage import Parser
 
-COMMANDS = ("check", "top", "explain", "record", "compare", "addr2line", "selftest", "agent")
+COMMANDS = (
+    *("check", "top", "explain", "record", "compare", "addr2line", "selftest", "agent"),
+    "completion",
+)
 """Each has a module in this package."""
 
 COLLECTOR_COMMANDS = {
+    "web": "serve the pages of a collector for this host alone, live",
     "collector": "receive and store the streams of many agents",
     "fleet": "query a collector: what a fleet's containers spend on the Go runtime",
 }
@@ -94,6 +98,15 @@ def _run_of_collector(arguments: Sequence[str]) -> int:
         from gotax_collector.cli import command
 
         return command.run(arguments[0], arguments[1:])
+
+
+def parsers_of_collector() -> dict[str, argparse.ArgumentParser]:
+    """Of its commands, if it is installed."""
+    try:
+        from gotax_collector.cli import command
+    except ImportError:
+        return {}
+    return command.parsers()
 
 
 def _open_closed_streams() -> bool:
