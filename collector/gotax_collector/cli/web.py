@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import ctypes
 import logging
 import os
 import secrets
@@ -44,7 +43,13 @@ if TYPE_CHECKING:
 _BATCH_S = 0.2
 _DRAIN_S = 0.3
 _AGENT_END_S = 1.0
-_PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
+_AGENT = """
+import ctypes, os, runpy, signal
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: it does not outlive a killed parent
+os.environ.pop("GRPC_ENABLE_FORK_SUPPORT", None)
+if os.getppid() == {parent}:  # otherwise it was killed before
+    runpy.run_module("gotax", run_name="__main__")
+"""
 
 _EPILOG = """\
 The pages answer only on this machine: an address of another kind is refused. For other machines,
@@ -95,6 +100,8 @@ def run(arguments: Sequence[str]) -> int:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Logfmt())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    # Only the agent is forked, and it executes another program at once.
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
     with ExitStack() as stack:
         own = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gotax-web-")))
         connections = Connections(Address(folder=Path(options.store or own / "store")))
@@ -143,8 +150,13 @@ async def _serve(web: _Web) -> int:
     ready: asyncio.Future[int] = loop.create_future()
 
     def begin(port: int, receiver: Receiver, intake: Intake) -> None:
-        web.sites.append(_site(web, receiver, intake))
-        ready.set_result(port)
+        try:
+            web.sites.append(_site(web, receiver, intake))
+        except WebError as error:
+            ready.set_exception(error)
+            stop.set()  # gRPC has to end in order
+        else:
+            ready.set_result(port)
 
     parts = Parts(
         Identification("this host", version("gotax")),
@@ -155,8 +167,8 @@ async def _serve(web: _Web) -> int:
     )
     serving = asyncio.create_task(serve(Listening(("127.0.0.1", 0), None, _DRAIN_S), parts, stop))
     await asyncio.wait((ready, serving), return_when=asyncio.FIRST_COMPLETED)
-    if serving.done():
-        serving.result()  # it could not begin
+    if not ready.done() or ready.exception() is not None:
+        await serving  # it could not begin
     code = await _with_agent(web, ready.result(), stop)
     stop.set()
     await serving
@@ -166,12 +178,18 @@ async def _serve(web: _Web) -> int:
 async def _with_agent(web: _Web, port: int, stop: asyncio.Event) -> int:
     options = web.options
     agent = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gotax", "agent", "--log-level", "warning"),
+        *(
+            sys.executable,
+            "-c",
+            _AGENT.format(parent=os.getpid()),
+            "agent",
+            "--log-level",
+            "warning",
+        ),
         *("--listen", "127.0.0.1:0", "--hz", options.hz, "--interval", options.interval),
         *("--collector", f"127.0.0.1:{port}", "--collector-plaintext"),
         *("--collector-token-file", str(web.token)),
         *(("--node", options.node) if options.node else ()),
-        preexec_fn=_end_with_parent,
         start_new_session=True,  # Ctrl-C of the keyboard is for this process, which ends the agent
     )
     host, web_port = options.http[0], web.sites[-1].port
@@ -211,10 +229,3 @@ def _site(web: _Web, receiver: Receiver, intake: Intake) -> Site:
         raise WebError(
             f"cannot listen on {place}: {error.strerror} (choose another address with --http)"
         ) from error
-
-
-def _end_with_parent() -> None:
-    """The kernel ends the agent if this process is killed."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() == 1:
-        os._exit(0)
