@@ -26,8 +26,8 @@ def main() -> int:
         return code
     if NO_GO in printed:
         print(
-            "\n`make demo` shows what gotax finds: it builds a small Go service and runs it twice with"
-            "\na limit of 1 CPU, oversized and right-sized. It takes about a minute."
+            "\n`make demo` shows what gotax finds: it builds a small Go service and runs it twice"
+            "\nwith a limit of 1 CPU, oversized and right-sized. It takes about a minute."
         )
         return run("make", "demo") if asked("Run it now? [y/N] ") in ("y", "yes") else 0
     answer = asked("\nEnter: live in this terminal. w: live in a browser. q: quit. ")

@@ -28,7 +28,8 @@ def programs(tmp_path: Path) -> Path:
 def gotax(programs: Path, output: str, code: int = 0) -> dict[str, str]:
     """The environment with a gotax whose check prints this."""
     (programs / "gotax").write_text(
-        f'#!/bin/sh\necho "called: gotax $*"\n[ "$1" = top ] && exit\necho "{output}"\nexit {code}\n'
+        '#!/bin/sh\necho "called: gotax $*"\n[ "$1" = top ] && exit\n'
+        f'echo "{output}"\nexit {code}\n'
     )
     return {"GOTAX": str(programs / "gotax"), "PATH": f"{programs}:{os.environ['PATH']}"}
 

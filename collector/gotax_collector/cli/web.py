@@ -108,8 +108,13 @@ def run(arguments: Sequence[str]) -> int:
         store = _prepared(connections)
         stack.callback(store.close)
         sites: list[Site] = []
-        stack.callback(lambda: [site.close() for site in sites])
+        stack.callback(_close, sites)
         return asyncio.run(_serve(_Web(options, store, own / "token", sites)))
+
+
+def _close(sites: Sequence[Site]) -> None:
+    for site in sites:
+        site.close()
 
 
 def _prepared(connections: Connections) -> ClickHouseStore:
