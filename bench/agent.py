@@ -7,6 +7,7 @@ measured, and the agent asks it only once: the pods of a node are a watch.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -20,16 +21,19 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from gotax.kubernetes.api import WATCH_S
+
 from bench.cgroups import BenchError, Group, container_id, make_group, trees
 from bench.fleet import CGROUP, PROCESSES, die_with_parent
 from bench.spans import Reading, Span, times
-from tests.unit.kubernetes.apiserver import api_server, pod
+from tests.unit.kubernetes.apiserver import END, ApiServer, api_server, bookmark, pod
 
 SCRAPED, STREAMING, OTLP = "scraped", "streaming", "otlp"
 FORMS = (SCRAPED, STREAMING, OTLP)
 GROUP = f"{CGROUP}-agent"
 SCRAPE_INTERVAL_S = 15.0
 _NODE = "n1"  # of the API server of the tests
+_BOOKMARK_S = 60
 _START_WITHIN_S = 60.0
 _END_WITHIN_S = 60.0
 
@@ -175,7 +179,9 @@ def kubernetes(folder: Path, pods: int = PROCESSES) -> Iterator[dict[str, str]]:
     """The environment of an agent that gets the names of the pods of bench.fleet."""
     with api_server() as server:
         server.state = [pod(f"load-{number}", container_id(number)) for number in range(pods)]
-        cluster = {"name": "bench", "cluster": {"server": server.url}}
+        # Clusters have a CA of their own; without one the client would load those of the world.
+        authority = {"server": server.url, "certificate-authority": str(_certify(folder)[0])}
+        cluster = {"name": "bench", "cluster": authority}
         user = {"name": "bench", "user": {"token": server.token}}
         context = {"name": "bench", "context": {"cluster": "bench", "user": "bench"}}
         path = folder / "kubeconfig"
@@ -189,7 +195,25 @@ def kubernetes(folder: Path, pods: int = PROCESSES) -> Iterator[dict[str, str]]:
                 }
             )
         )
-        yield {"KUBECONFIG": str(path), "NODE_NAME": _NODE}
+        done = threading.Event()
+        thread = threading.Thread(target=_keep_watch, args=(server, done))
+        thread.start()
+        try:
+            yield {"KUBECONFIG": str(path), "NODE_NAME": _NODE}
+        finally:
+            done.set()
+            thread.join()
+
+
+def _keep_watch(server: ApiServer, done: threading.Event) -> None:
+    """As an API server does: a bookmark every minute, and the end of the watch when it was asked
+    for. Without them the agent would connect again after a minute and a half."""
+    for minute in itertools.count(1):
+        if done.wait(_BOOKMARK_S):
+            return
+        if server.current is not None:
+            is_end = minute % (WATCH_S // _BOOKMARK_S) == 0
+            server.say(END if is_end else bookmark(server.version))
 
 
 @contextlib.contextmanager

@@ -68,11 +68,18 @@ class Remedy:
     """What to do. ``patch`` can be applied as it is (YAML, a systemd drop-in, a line), or is "".
 
     ``gomaxprocs``: the value after the remedy, None if the remedy does not change it.
+    ``other_patches`` lead to a value that fits, too, in another way.
     """
 
     text: str
     patch: str = ""
     gomaxprocs: int | None = None
+    other_patches: tuple[str, ...] = ()
+
+    @property
+    def patches(self) -> tuple[str, ...]:
+        """All of them, the best first."""
+        return tuple(dict.fromkeys(p for p in (self.patch, *self.other_patches) if p))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from gotax.accumulator import Accumulator
 from gotax.attribution import find_owners, find_user_stacks
 from gotax.config import Detail, Thresholds
 from gotax.diagnosis.change import ChangeWatch, Settings
-from gotax.diagnosis.reports import Measured, Reports
+from gotax.diagnosis.reports import Measured, Reports, collected_by
 from gotax.health import health_of
 from gotax.names import NO_NAMES, Names
 from gotax.processes.resolver import Resolver
@@ -65,6 +65,7 @@ class Pipeline:
             key = tracked.process.container.key
             if key not in self._reports.counters:
                 self._reports.counters[key] = self._processes.usage(tracked)
+                self._reports.collected[key] = collected_by(tracked.process)
 
     def read_pending(self) -> bool:
         """Go on with what there was no time to read. Whether that helped, and there is more."""
@@ -176,4 +177,5 @@ class Pipeline:
                 cpu_ns=cpu_ns,
                 limit=main.limit,
                 counters=self._processes.usage(main) if counters is None else counters,
+                memory=self._processes.memory(main, any(m.samples for m in members.ranked)),
             )

@@ -45,6 +45,7 @@ class Origin(Enum):
     """Where a process's GOMAXPROCS came from."""
 
     ENVIRONMENT = "environment"
+    CRIO = "cri-o"  # the variable, set by CRI-O from the CPU request
     AUTOMAXPROCS = "automaxprocs"
     CALL = "call"  # runtime.GOMAXPROCS(n) in the program
     CONTAINER = "container-default"  # Go >= 1.25 read the cgroup limit
@@ -138,12 +139,21 @@ class RuntimeState:
     ``idle_ps``: Ps without work, at most GOMAXPROCS. ``gogc``: as debug.SetGCPercent takes it, -1
     for off. ``memory_limit_bytes``: as debug.SetMemoryLimit takes it, 2**63 - 1 for none; None
     before Go 1.19. ``gc_cycles``: completed since the start, modulo 2**32.
+
+    Since Go 1.20, after the first cycle: ``heap_goal_bytes``: the size that the heap might reach in
+    the last cycle. ``live_heap_bytes``: what that cycle found in use. ``allocated_bytes``: all that
+    was ever allocated. ``non_heap_bytes``: what else counts against the memory limit (stacks, the
+    runtime's own data, gaps in the heap).
     """
 
     idle_ps: int | None = None
     gogc: int | None = None
     memory_limit_bytes: int | None = None
     gc_cycles: int | None = None
+    heap_goal_bytes: int | None = None
+    live_heap_bytes: int | None = None
+    allocated_bytes: int | None = None
+    non_heap_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +174,29 @@ class CpuLimit:
     shares: int | None = None
     weight: int | None = None
     cpuset_cgroup: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Memory of a container's cgroup, in bytes; None for no limit or an unknown number.
+
+    ``limit_bytes`` is the tightest limit of the cgroup and all its ancestors, ``limit_cgroup`` the
+    cgroup that sets it. ``own_limit_bytes``: that of the container itself, its ancestors left out.
+    ``high_bytes``: v2's memory.high, the tightest one. The rest is of the cgroup that sets the
+    own limit, else of the container's: ``working_set_bytes`` is the usage without files that the
+    kernel may drop, and the events count since its creation. ``oom_kills`` counts those of the
+    pod, if it is in one: a container that was killed gets a new cgroup.
+    """
+
+    limit_bytes: int | None = None
+    limit_cgroup: str | None = None
+    own_limit_bytes: int | None = None
+    high_bytes: int | None = None
+    usage_bytes: int | None = None
+    working_set_bytes: int | None = None
+    high_events: int | None = None
+    max_events: int | None = None
+    oom_kills: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

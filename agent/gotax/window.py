@@ -13,7 +13,7 @@ from functools import cache
 from gotax.category import RUNTIME_GROUPS, Category, Group
 from gotax.comparison import Change
 from gotax.findings import Finding, Saving, Verdict
-from gotax.process import Container, CpuLimit, CpuUsage, Process
+from gotax.process import Container, CpuLimit, CpuUsage, Memory, Process
 from gotax.profile import FunctionShare, Int64Array, Profile
 
 OUTSIDE_NAMESPACE = "outside-namespace"
@@ -39,6 +39,17 @@ class SampleCount:
 
 
 @dataclass(frozen=True, slots=True)
+class Collections:
+    """Completed GC cycles in some time, and the bytes that were allocated in it (0: not known)."""
+
+    cycles: int = 0
+    allocated_bytes: int = 0
+
+    def __add__(self, other: Collections) -> Collections:
+        return Collections(self.cycles + other.cycles, self.allocated_bytes + other.allocated_bytes)
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerReport:
     """One Go container in one window. ``category_samples`` has ``CATEGORY_COUNT`` entries.
 
@@ -61,6 +72,8 @@ class ContainerReport:
     drain_samples: tuple[int, ...] = ()  # of each drain, in order: shows how even the load was
     suppressed: tuple[str, ...] = ()  # codes of suppressed findings
     saving: Saving | None = None  # of the recommended GOMAXPROCS, with or without a finding
+    memory: Memory | None = None  # of its cgroup, as last read; None if it was not
+    collections: Collections | None = None  # of the main process; None if not known
 
     @property
     def samples(self) -> int:

@@ -134,6 +134,14 @@ class Exposition(Collector):
         )
         yield _counter("received_bytes", "Bytes of reports as sent.", counters.received_bytes)
         yield _counter("decode_seconds", "CPU time spent on decoding.", counters.decode_s)
+        clocks = CounterMetricFamily(
+            "gotax_collector_wrong_clocks",
+            "Reports whose node has a wrong clock, by direction.",
+            labels=["clock"],
+        )
+        for clock, reports in self._receiver.clocks.reports.items():
+            clocks.add_metric([clock.value], reports)
+        yield clocks
         yield _counter("acknowledged", "Reports acknowledged.", counters.acknowledged)
         yield _counter(
             "acknowledge_seconds",

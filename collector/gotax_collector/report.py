@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -97,7 +98,7 @@ class Finding:
 
     ``cause``, ``title`` and ``remedy`` may be "". Savings are in cores; a negative one is a cost.
     All three are None if there is no prediction. ``remedy_gomaxprocs`` is the GOMAXPROCS after the
-    remedy.
+    remedy. ``evidence`` are sentences. ``patches`` may have line feeds.
     """
 
     code: str
@@ -111,6 +112,8 @@ class Finding:
     saving_mid_cores: float | None = None
     saving_high_cores: float | None = None
     held_s: float = 0.0
+    evidence: tuple[str, ...] = ()
+    patches: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +177,22 @@ class StackCounts:
         return len(self.samples)
 
 
+AHEAD_MAX_NS = 60 * 10**9
+"""A window that began later than this after its arrival is of a clock that is ahead."""
+
+AGE_MAX_NS = 31 * 86_400 * 10**9
+"""A window that began longer ago is of a clock that is behind: by default a spool keeps a day. So
+all rows of a batch are of three months at most, which are three partitions of a table."""
+
+
+class Clock(StrEnum):
+    """Of a node, by the collector's own. Less than these bounds cannot be told from a delay."""
+
+    RIGHT = "right"
+    AHEAD = "ahead"
+    BEHIND = "behind"
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """One window of one node, decoded. (``sender.agent``, ``epoch``, ``sequence``) identifies it.
@@ -211,6 +230,22 @@ class Report:
     @property
     def key(self) -> tuple[str, int, int]:
         return self.sender.agent, self.epoch, self.sequence
+
+    @property
+    def clock(self) -> Clock:
+        ahead_ns = self.start_unix_ns - self.received_unix_ns
+        if ahead_ns > AHEAD_MAX_NS:
+            return Clock.AHEAD
+        return Clock.BEHIND if -ahead_ns > AGE_MAX_NS else Clock.RIGHT
+
+    @property
+    def began_unix_ns(self) -> int:
+        """When the window began, never after its arrival. If the node's clock is wrong, the window
+        counts as the one before its arrival: any other time would be a guess too, and rows of
+        other years would be where no question looks."""
+        if self.clock is Clock.RIGHT:
+            return min(self.start_unix_ns, self.received_unix_ns)
+        return max(0, self.received_unix_ns - self.duration_ns)
 
 
 class StoreError(CollectorError):

@@ -47,7 +47,9 @@ class Browser:
     def texts(self, selector: str) -> list[str]:
         """What a person reads in each element, with one blank between words."""
         found = self.run(
-            "return [...document.querySelectorAll(arguments[0])].map(e => e.innerText)", selector
+            "return [...document.querySelectorAll(arguments[0])]"
+            ".map(e => e.innerText ?? e.textContent)",
+            selector,
         )
         return [" ".join(text.split()) for text in found]
 

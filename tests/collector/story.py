@@ -47,7 +47,19 @@ TOO_FEW = Finding(
     saving_mid_cores=None,
     saving_high_cores=None,
 )
-THROTTLED = replace(TOO_FEW, code="GT007", severity="warning", title="throttled by bursts")
+THROTTLED = replace(
+    TOO_FEW,
+    code="GT007",
+    severity="warning",
+    title="throttled by bursts",
+    cause="cpu-count",
+    evidence=("throttled in 40 of 600 periods", "<b>GOMAXPROCS</b> is 192"),
+    patches=(
+        "# apply it\nspec:\n  env:\n    valueFrom:\n      resourceFieldRef:\n",
+        "[Service]\nEnvironment=GOMAXPROCS=1\n",
+        "go 1.25.0\n",
+    ),
+)
 GC_HEAVY = replace(TOO_FEW, code="GT009", title="garbage collection takes much")
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from gotax_collector.http.drawing import chart_of, group_shares
-from gotax_collector.query.answers import document
+from gotax_collector.http.charts import chart_of
+from gotax_collector.http.drawing import group_shares
+from gotax_collector.query.documents import document
 from gotax_collector.query.flamegraph import tree
 from gotax_collector.query.questions import Questions
 from gotax_collector.query.selection import parse_selection

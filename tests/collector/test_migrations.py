@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from gotax_collector.storage import schema
+from gotax_collector.storage import rows, schema
 from gotax_collector.storage.clickhouse import Address, Connections
+from gotax_collector.storage.columns import EXPLAINED, Batch
+from gotax_collector.storage.journal import Journal, JournaledBatch
 
 from tests.collector.conftest import Opener
 from tests.collector.reports import Sampled, Seen, report, sender, web
@@ -36,18 +39,18 @@ def test_a_store_of_version_1_keeps_its_samples(folder: Path, open_store: Opener
     store = open_store()
     store.insert([report(sender(), 1, [SEEN])])
 
-    def rows(query: str) -> list[tuple[object, ...]]:
+    def found_by(query: str) -> list[tuple[object, ...]]:
         return [tuple(row.values()) for row in store.connections.rows(query)]
 
     by_workload = " GROUP BY workload ORDER BY workload"
     for table in ("hours", "workload_hours", "stack_hours"):
-        found = rows(f"SELECT workload, sum(samples) AS n FROM {table}{by_workload}")
+        found = found_by(f"SELECT workload, sum(samples) AS n FROM {table}{by_workload}")
         assert found == [("old", 50), ("web", 100)], table
     samples = "SELECT workload, sum(samples) AS n, sum(arraySum(stack_samples)) AS m FROM windows"
-    found = rows(f"{samples} WHERE ordinal > 0{by_workload}")
+    found = found_by(f"{samples} WHERE ordinal > 0{by_workload}")
     assert found == [("old", 50, 50), ("web", 100, 100)]
-    assert rows("SELECT max(version) AS version FROM schema_versions") == [(schema.VERSION,)]
-    assert not rows(
+    assert found_by("SELECT max(version) AS version FROM schema_versions") == [(schema.VERSION,)]
+    assert not found_by(
         "SELECT table, name FROM system.columns WHERE database = 'gotax' AND name LIKE '%hits%'"
     )
 
@@ -85,3 +88,21 @@ def test_an_upgraded_store_has_the_columns_of_a_new_one(folder: Path, open_store
         found[database].add(tuple(rest))
     assert found["gotax"] == found["fresh"]
     assert len(found["fresh"]) > 100
+
+
+def test_the_journal_of_version_2_is_read(folder: Path, open_store: Opener) -> None:
+    """Its rows end before the columns that explain findings."""
+    store = open_store()
+    store.close()
+    lines = rows.window_lines(report(sender(), 1, [SEEN]), Batch("2026-11-29", 9))
+    shorter = [json.dumps(json.loads(line)[: -len(EXPLAINED)]) for line in lines]
+    Journal(folder / "journal").write(JournaledBatch(f"{9:016x}", "\n".join(shorter).encode()))
+    store = open_store()
+    store.insert([report(sender(), 2, [SEEN])])
+    query = "SELECT sequence, sum(samples) AS n FROM windows WHERE ordinal > 0 GROUP BY sequence"
+    assert [
+        tuple(row.values()) for row in store.connections.rows(f"{query} ORDER BY sequence")
+    ] == [
+        (1, 100),
+        (2, 100),
+    ]

@@ -109,7 +109,7 @@ def test_averages_are_over_what_was_reported(site: str, window: Browser) -> None
 
 
 def findings(window: Browser) -> list[str]:
-    return window.texts("table.findings tr")
+    return window.texts(".finding h3, table.findings tr")
 
 
 def test_a_finding_that_was_mended_has_ended(site: str, window: Browser) -> None:
@@ -118,7 +118,8 @@ def test_a_finding_that_was_mended_has_ended(site: str, window: Browser) -> None
     assert window.texts("h2")[0] == "Findings that ended"
     (row,) = findings(window)
     assert row.startswith("GT001 ")
-    assert "no container that runs has it any more" in row
+    assert re.search(r"fixed 7 min ago, saved 0\.13\d cores of 0\.2 predicted", row)
+    assert re.search(r"0\.1[78]\d? → 0\.04\d+ cores\)", row)
     assert row.endswith(f"last seen {minute(story.MENDED)}")
     assert "Set" not in row
     assert "saving" not in window.text("main")
@@ -251,3 +252,64 @@ def test_no_page_is_refused_anything(site: str, window: Browser) -> None:
     for path in ("/?since=7d", "/changes?since=7d", workload("mended"), workload("tuned", "1h")):
         window.open(site + path)
     assert [text for text in window.complaints() if "favicon" not in text] == []
+
+
+def test_a_finding_has_its_evidence_and_its_patches(site: str, window: Browser) -> None:
+    """One click from the list: cause, evidence, and the patch in each form, with a button."""
+    window.open(f"{site}/?since=7d")
+    window.run("document.querySelector('a[title$=\" throttled\"]').click()")
+    browser.wait(window, "return document.querySelector('.finding.warning') !== null")
+    (found, _) = window.texts(".finding")
+    assert "throttled in 40 of 600 periods <b>GOMAXPROCS</b> is 192" in found
+    assert "192, the number of CPUs, Go's default; 1 would fit" in found
+    assert "shop/throttled-n192a/app on node n192a (192 CPUs)" in found
+    assert window.texts(".patch figcaption") == [
+        "Pod template, from the CPU limit (downward API) Copy",
+        "systemd drop-in Copy",
+        "go.mod Copy",
+    ]
+    window.run("document.execCommand = () => true; document.querySelector('.copy').click()")
+    browser.wait(window, "return document.querySelector('.copy').textContent === 'Copied'")
+    assert str(window.run("return getSelection().toString()")).startswith("# apply it\nspec:")
+
+
+def test_nodes_are_side_by_side_and_their_difference_one_click_further(
+    site: str, window: Browser
+) -> None:
+    window.open(site + workload("catalog"))
+    rows = window.texts("table.sides:first-of-type tbody tr")
+    assert sorted(row.split()[0] for row in rows[:4]) == ["n192a", "n192b", "n4a", "n4b"]
+    assert any(row.startswith("catalog-2-n4a-0 4 4 0.500 ") for row in rows)
+    window.run("document.querySelector('form.compare button').click()")
+    browser.wait(window, "return document.querySelector('#changed') !== null")
+    (says,) = window.texts("#changed")
+    assert re.search(
+        r"take (7\.9|8\.0) % before and 3[56]\.\d % after: 2[78]\.\d points more"
+        r" \(95 % interval \+2[78]\.\d to \+2[89]\.\d\)",
+        says,
+    )
+    assert "Different, too: GOMAXPROCS 4 → 192, CPUs of the node 4 → 192." in says
+    assert [row.split()[0] for row in window.texts(".two-sides tbody tr")] == ["before", "after"]
+    kept = window.run(
+        "return [...document.querySelectorAll('.end a, nav a:last-child')].map(a => a.href)"
+    )
+    assert len(kept) == 4
+    assert all("a=" in link and "b=" in link and "node%3Dn4" in link for link in kept)
+
+
+def test_a_roll_out_is_marked_in_the_chart(site: str, window: Browser) -> None:
+    """Once, though it came to nodes of two sizes; and times are local where that is asked for."""
+    window.open(site + workload("catalog"))
+    assert window.texts(".marks text") == ["1"]
+    (mark,) = window.texts(".marked li")
+    at = minute(story.ROLLED_OUT // 3600 * 3600)
+    assert mark == f"{at} image registry/catalog:1 → registry/catalog:2"
+    window.open(site + workload("tuned"))
+    assert window.texts(".marked li") == [f"{at} GOMAXPROCS 192 → 4"]
+    assert window.texts(".scale text") == ["0.25", "0.5"]
+    window.run("document.getElementById('zone').click()")
+    assert "local time" in window.text(".plot + .note")
+    offset = window.run("return new Date().getTimezoneOffset()")
+    local = minute(story.ROLLED_OUT // 3600 * 3600 - int(offset) * 60)
+    assert window.texts(".marked li") == [f"{local} GOMAXPROCS 192 → 4"]
+    window.run("document.getElementById('zone').click()")

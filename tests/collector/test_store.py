@@ -348,3 +348,17 @@ def test_one_process_has_the_folder(open_store: Opener, folder: Path) -> None:
     open_store()
     with pytest.raises(StoreUnavailableError, match="another process has the store"):
         Connections(Address(folder=folder))
+
+
+def test_clocks_behind_by_years_do_not_stop_the_store(store: ClickHouseStore) -> None:
+    """Each report of a batch in another month: ClickHouse takes no insert of over a hundred
+    partitions, and the batch came again without end."""
+    one = report(sender(), 1, [SEEN])
+    month_ns = 31 * 86_400 * SECOND
+    batch = [
+        replace(one, sequence=n, start_unix_ns=max(0, one.start_unix_ns - n * month_ns))
+        for n in range(1, 201)
+    ]
+    store.insert(batch)
+    assert sums(store) == (200, 200, 200, 200 * 100, 200)
+    assert count(store, "hours", "uniqExact(toYYYYMM(hour))") <= 3

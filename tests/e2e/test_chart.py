@@ -30,7 +30,11 @@ EVERYTHING = (
 VALUES = {
     "default": (),
     "everything": EVERYTHING,
-    "own token": ("collector.enabled=true", "collector.httpToken.existingSecret=mine"),
+    "own token": (
+        *("collector.enabled=true", "collector.httpToken.existingSecret=mine"),
+        "collector.agentToken.existingSecret=ours",
+    ),
+    "no token": ("collector.enabled=true", "collector.agentToken.enabled=false"),
     "by id": ("podNames=false", "rbac.create=false", "serviceAccount.create=false"),
 }
 
@@ -78,26 +82,36 @@ def _rendered(parts: Parts, kind: str, *values: str) -> list[dict[str, Any]]:
     return [o for o in yaml.safe_load_all(done.stdout) if o and o["kind"] == kind]
 
 
-def test_the_token_of_the_collector_is_random(parts: Parts) -> None:
-    """The chart creates a new one at each installation, and mounts it where it is read."""
-    made = set()
+def test_the_tokens_of_the_collector_are_random(parts: Parts) -> None:
+    """The chart creates new ones at each installation: one for readers, one for agents."""
+    made, names = set(), set()
     for _ in range(2):
-        (secret,) = _rendered(parts, "Secret", "collector.enabled=true")
-        (token,) = base64.b64decode(secret["data"]["tokens"]).decode().split()
-        assert len(token) >= 32
-        made.add(token)
-    assert len(made) == 2
-    _require_mounted(parts, secret["metadata"]["name"], "collector.enabled=true")
+        for secret in _rendered(parts, "Secret", "collector.enabled=true"):
+            for key in secret["data"]:
+                (token,) = base64.b64decode(secret["data"][key]).decode().split()
+                assert len(token) >= 32
+                made.add(token)
+            names.add(secret["metadata"]["name"])
+    assert len(made) == 4
+    assert len(names) == 2
+    (readers,) = (name for name in names if name.endswith("-http"))
+    _require_mounted(parts, readers, "collector.enabled=true")
 
 
 def test_the_token_of_the_collector_may_be_given(parts: Parts) -> None:
-    own = ("collector.enabled=true", "collector.httpToken.existingSecret=mine")
+    own = (
+        *("collector.enabled=true", "collector.httpToken.existingSecret=mine"),
+        "collector.agentToken.existingSecret=ours",
+    )
     assert _rendered(parts, "Secret", *own) == []
     _require_mounted(parts, "mine", *own)
 
 
 def test_a_collector_without_a_token_has_to_be_requested(parts: Parts) -> None:
-    values = ("collector.enabled=true", "collector.httpToken.enabled=false")
+    values = (
+        *("collector.enabled=true", "collector.httpToken.enabled=false"),
+        "collector.agentToken.enabled=false",
+    )
     assert _rendered(parts, "Secret", *values) == []
     (stateful,) = _rendered(parts, "StatefulSet", *values)
     assert "token" not in json.dumps(stateful)

@@ -39,9 +39,9 @@ class Collector:
         pod = cluster.get("pod", f"{NAME}-0", *WHERE)
         self.url = f"http://{pod['status']['podIP']}:9747"
 
-    def token(self) -> str:
-        secret = self._cluster.get("secret", f"{NAME}-http", *WHERE)
-        return base64.b64decode(secret["data"]["tokens"]).decode().strip()
+    def token(self, whose: str = "http", key: str = "tokens") -> str:
+        secret = self._cluster.get("secret", f"{NAME}-{whose}", *WHERE)
+        return base64.b64decode(secret["data"][key]).decode().strip()
 
     def fetch(self, path: str, *options: str) -> str:
         return self._cluster.run("curl", "-sSf", "-m", "10", *options, self.url + path)
@@ -88,6 +88,24 @@ def test_agents_of_the_chart_reach_the_collector_of_the_chart(
     cluster.wait_for("the API knows the workload", is_stored, STORED_WITHIN_S)
 
 
+def test_an_agent_without_the_token_is_refused(collector: Collector, cluster: Cluster) -> None:
+    """One of another release, in plain text as the chart's own."""
+    refused = 'gotax_collector_refused_total{reason="unauthenticated"}'
+
+    def count() -> float:
+        found = re.search(rf"^{re.escape(refused)} (\S+)$", collector.fetch("/metrics"), re.M)
+        return float(found[1]) if found else 0.0
+
+    assert count() == 0
+    other = Agent(cluster, "other")
+    other.install("--set", f"collector.external={NAME}.{NAMESPACE}.svc:9746")
+    try:
+        cluster.wait_for("the collector refuses it", lambda: count() > 0, STORED_WITHIN_S)
+    finally:
+        cluster.helm("uninstall", other.release, "--namespace", other.namespace, "--wait")
+        cluster.kubectl("delete", "namespace", other.namespace)
+
+
 def test_page_and_api_ask_for_the_token(collector: Collector) -> None:
     """Probes and metrics need no token."""
     for path in ("/", "/api/v1/top"):
@@ -99,10 +117,12 @@ def test_page_and_api_ask_for_the_token(collector: Collector) -> None:
     assert collector.fetch("/", "--user", f"anybody:{collector.token()}")
 
 
-def test_an_upgrade_keeps_the_token(collector: Collector, cluster: Cluster) -> None:
-    before = collector.token()
+def test_an_upgrade_keeps_the_tokens(collector: Collector, cluster: Cluster) -> None:
+    before = collector.token(), collector.token("agents"), collector.token("agents", "token")
+    assert before[1] == before[2] != before[0]
     cluster.helm("upgrade", RELEASE, str(CHART), *WHERE, *VALUES, "--set", "podLabels.again=yes")
-    assert collector.token() == before
+    after = collector.token(), collector.token("agents"), collector.token("agents", "token")
+    assert after == before
     Agent(cluster, NAMESPACE, f"{RELEASE}-gotax").kubectl(
         "rollout", "status", f"daemonset/{RELEASE}-gotax", "--timeout=90s"
     )

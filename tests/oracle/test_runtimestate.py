@@ -61,8 +61,9 @@ class Running:
 
     def said(self) -> tuple[int, RuntimeState]:
         assert self.process.stdout is not None
-        value, gogc, cycles, limit = map(int, self.process.stdout.readline().split())
-        return value, RuntimeState(None, gogc, limit or None, cycles)
+        said = map(int, self.process.stdout.readline().split())
+        value, gogc, cycles, limit, live, goal = said
+        return value, RuntimeState(None, gogc, limit or None, cycles, goal, live or None)
 
     def read(self) -> RuntimeState:
         return read_state("/proc", self.process.pid, self.addresses, self.bias)
@@ -115,6 +116,36 @@ def test_gc_settings_and_cycles_match_the_runtime(
 
 
 @builds
+def test_the_heap_matches_the_runtime(
+    go_binary: GoBinary, version: str, variants: tuple[str, ...]
+) -> None:
+    """What the last cycle found live, its goal, and all that was allocated; since Go 1.20."""
+    path = go_binary("runtimestate", version, *variants)
+    with running(path, version) as program:
+        assert program.read().live_heap_bytes is None  # there was no cycle yet
+        program.ask("gc")
+        before = program.read().allocated_bytes
+        program.ask("keep 33554432")
+        _, said = program.ask("gc")
+        _, last = program.ask("gc")
+        found = program.read()
+    if minor(version) < 20:
+        assert found.live_heap_bytes is found.heap_goal_bytes is found.allocated_bytes is None
+        return
+    assert found.live_heap_bytes is not None
+    assert found.live_heap_bytes > 32 << 20
+    if minor(version) > 20:
+        assert found.live_heap_bytes == last.live_heap_bytes
+    # The goal that held until the last cycle is the one that was set by the cycle before.
+    assert found.heap_goal_bytes == said.heap_goal_bytes
+    assert found.allocated_bytes is not None
+    assert before is not None
+    assert found.allocated_bytes - before > 32 << 20
+    assert found.non_heap_bytes is not None
+    assert 1 << 20 < found.non_heap_bytes < 32 << 20
+
+
+@builds
 def test_idle_ps_are_those_without_work(
     go_binary: GoBinary, version: str, variants: tuple[str, ...]
 ) -> None:
@@ -141,3 +172,5 @@ def test_addresses_are_within_their_variables_also_without_sections(
     controller = extents["runtime.gcController"].start
     assert found.gogc == (controller if minor(version) >= 18 else None)
     assert found.memory_limit == (controller + 8 if minor(version) >= 19 else None)
+    distance = {20: 72}.get(minor(version), 96)
+    assert found.heap_goal == (controller + distance if minor(version) >= 20 else None)

@@ -18,6 +18,7 @@ from gotax.exporters.stream import sender as sender_module
 from gotax.exporters.stream.exporter import StreamExporter
 from gotax.exporters.stream.sender import AgentIdentity
 from gotax.exporters.stream.spool import Bounds, Spool
+from gotax.window import Window
 from gotax.wire.v1 import ingest_pb2
 from gotax_collector.ingest import receiver, server
 from gotax_collector.ingest.limits import Limits
@@ -69,10 +70,10 @@ def streaming(running: Collecting, name: str = "honest", token_file: str = "") -
     return StreamExporter(endpoint, AgentIdentity(name, name), Spool("", Bounds(8 << 20, 3600)))
 
 
-def delivers(agent: StreamExporter) -> None:
+def delivers(agent: StreamExporter, window: Window | None = None) -> None:
     """One window, now."""
     before = agent.statistics().acknowledged
-    agent.publish(story_window())
+    agent.publish(window or story_window())
     eventually(lambda: agent.statistics().acknowledged == before + 1)
 
 
@@ -359,3 +360,27 @@ def test_a_restarted_agent_is_no_namesake() -> None:
             delivers(agent)
         assert running.metric("namesakes_found_total") == 0
         agent.close()
+
+
+def test_a_clock_that_is_wrong_by_years_is_named_and_harms_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Ahead, behind, and right: each is stored, where questions about now find it."""
+    store = MemoryStore()
+    now = time.time_ns()
+    year = 366 * 86_400 * 10**9
+    began = {"ahead": now + 3 * year, "behind": 0, "right": now - 30 * 10**9}
+    with collecting(store) as running:
+        for name, start in began.items():
+            agent = streaming(running, name)
+            for _ in range(2):
+                delivers(agent, replace(story_window(), start_unix_ns=start))
+            agent.close()
+        for clock in ("ahead", "behind"):
+            assert running.metric("wrong_clocks_total", clock=clock) == 2
+    for report in store.kept.values():
+        assert now - year < report.began_unix_ns <= report.received_unix_ns
+        is_right = report.sender.agent == "right"
+        assert (report.began_unix_ns == report.start_unix_ns) is is_right
+    named = [getattr(r, "agent", "") for r in caplog.records if "clock is wrong" in r.message]
+    assert sorted(named) == ["ahead", "behind"]  # once each

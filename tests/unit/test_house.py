@@ -85,7 +85,7 @@ WITHIN: dict[str, tuple[str, ...]] = {
     "processes": (
         *("__init__", "counts", "files", "longlists", "binaries", "containers", "membership"),
         *("address_space", "layout", "program", "go_runtime", "tracked_process", "table"),
-        *("turns", "inspection", "first_look", "resolver"),
+        *("turns", "memories", "inspection", "first_look", "resolver"),
     ),
     "reader": (
         *("__init__", "message", "confinement", "opened", "binary", "facts", "binarywork"),
@@ -103,8 +103,7 @@ CONTAINERS_FILES = {
     *(
         "read_memory_parts",
         "read_allowed_cpus",
-        "read_gomaxprocs",
-        "read_state",
+        "read_values",
         "read_cgroup_view",
     ),
 }

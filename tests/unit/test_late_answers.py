@@ -135,7 +135,7 @@ def test_gomaxprocs_that_is_late_stays_what_it_was(
     before = sampled(walk, known).reports[0].main_process.gomaxprocs
     assert before is not None
     assert before.value == 4
-    reader.refused["gomaxprocs"] = PENDING
+    reader.refused["runtime_values"] = PENDING
     assert sampled(walk, known).reports[0].main_process.gomaxprocs == before
 
 
@@ -200,3 +200,69 @@ def test_a_program_that_renames_its_own_file_is_the_same(host: Host, known: Know
         window = sampled(walk, known)
         assert not window.samples.lost
         assert categories(window) == {int(Category.USER)}
+
+
+def test_values_of_go_are_read_again_when_they_are_old(
+    host: Host, known: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In each of the first windows, then one in fifty seconds."""
+    now_s = 1000.0
+    monkeypatch.setattr("gotax.processes.go_runtime.time.monotonic", lambda: now_s)
+    reader = Moody()
+    walk = of(host, reader)
+    host.start(7, 100, known.program)
+    set_memory(host, 7, known.gomaxprocs, b"\x04")
+    for _ in range(20):
+        sampled(walk, known)
+    assert reader.asked["runtime_values"] == 8
+    set_memory(host, 7, known.gomaxprocs, b"\x02")
+    now_s += 51.0
+    found = sampled(walk, known).reports[0].main_process.gomaxprocs
+    assert reader.asked["runtime_values"] == 9
+    assert found is not None
+    assert found.value == 2
+    now_s += 49.0
+    sampled(walk, known)
+    assert reader.asked["runtime_values"] == 9
+
+
+def test_values_of_go_are_read_again_when_the_limit_is_another(
+    host: Host, known: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gotax.processes.go_runtime.time.monotonic", lambda: 1000.0)
+    reader = Moody()
+    walk = of(host, reader)
+    host.cgroup("/app")
+    host.start(7, 100, known.program, "/app")
+    set_memory(host, 7, known.gomaxprocs, b"\x04")
+    for _ in range(20):
+        sampled(walk, known)
+    host.cgroup("/app", "100000 100000")
+    set_memory(host, 7, known.gomaxprocs, b"\x01")
+    for window in range(1, 12):
+        found = sampled(walk, known).reports[0].main_process.gomaxprocs
+        assert found is not None
+        assert found.value == 1
+        assert reader.asked["runtime_values"] == 8 + min(window, 8)
+
+
+def test_values_that_could_not_be_read_are_asked_for_in_the_next_window(
+    host: Host, known: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 1000.0
+    monkeypatch.setattr("gotax.processes.go_runtime.time.monotonic", lambda: now_s)
+    reader = Moody()
+    walk = of(host, reader)
+    host.start(7, 100, known.program)
+    set_memory(host, 7, known.gomaxprocs, b"\x04")
+    for _ in range(9):
+        sampled(walk, known)
+    now_s += 51.0
+    reader.refused["runtime_values"] = PENDING
+    sampled(walk, known)
+    sampled(walk, known)
+    assert reader.asked["runtime_values"] == 10
+    reader.refused.clear()
+    sampled(walk, known)
+    sampled(walk, known)
+    assert reader.asked["runtime_values"] == 11

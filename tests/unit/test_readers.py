@@ -576,8 +576,9 @@ def test_a_reader_has_no_more_rights_than_it_needs(opened: Open, tmp_path: Path)
             assert "Max file size             0 " in limits
             links = [os.readlink(fd.path) for fd in os.scandir(f"/proc/{pid}/fd")]
             assert sum(link.startswith("socket:") for link in links) == 1
-            # The server may not have closed yet what it has sent.
-            assert len([link for link in links if link != "anon_inode:[pidfd]"]) == 4
+            # The server may not have closed yet the pidfd that it has sent, and gRPC, where the
+            # tests have loaded it, opens an event loop of its own in each child.
+            assert len([link for link in links if not link.startswith("anon_inode:")]) == 4
             assert str(tmp_path / "open") not in links
         size = int(Path(f"/proc/{reader}/statm").read_text().split()[0]) * 4096
         allowed = next(

@@ -72,6 +72,8 @@ def run(options: argparse.Namespace) -> int:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Lines("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=options.log_level.upper(), handlers=[handler])
+    if options.log_level == "info":
+        logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for every watch of pods
     _require_sense(options)
     with ForkServer() as server:  # before anything has a thread, and before numpy is loaded
         return _run(options, server)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 
 from gotax.diagnosis.context import Context
-from gotax.diagnosis.patches import Patch, go_line, variable_patch
+from gotax.diagnosis.patches import Patch, Setting, go_line, kubernetes_patch, variable_patch
 from gotax.findings import Cause, Remedy
 from gotax.process import Automaxprocs, Binding, Gomaxprocs, Origin
 
@@ -55,7 +55,22 @@ def advise(context: Context, cause: Cause) -> Remedy:
             " reads the new limit."
         )
     text = " ".join(s for s in sentences if s)
-    return Remedy(text + _rounding(context, target), patch.text, target)
+    others = tuple(_other_patches(context, target, patch)) if patch.text else ()
+    return Remedy(text + _rounding(context, target), patch.text, target, others)
+
+
+def _other_patches(context: Context, target: int, patch: Patch) -> Iterator[str]:
+    """The other ways of the same remedy that can be applied as they are."""
+    found = context.gomaxprocs
+    assert found is not None
+    yield set_variable(context, target).text
+    if patch.from_limit:
+        pod = context.report.container.pod
+        number = Setting("GOMAXPROCS", str(target))
+        yield kubernetes_patch(number, found.variable_is_set is not False, pod)
+    is_variables = found.variable_is_set is not False or found.origin is Origin.CALL
+    if not is_variables and fits_well(context, found.otherwise.go_line):
+        yield go_line()
 
 
 def _patch(context: Context, cause: Cause, target: int) -> Patch:
@@ -106,7 +121,7 @@ def _ways(context: Context, cause: Cause, target: int, found: Gomaxprocs) -> Ite
 
 
 def _through_the_variable(cause: Cause, target: int, found: Gomaxprocs) -> str:
-    if found.origin is Origin.ENVIRONMENT:
+    if found.origin in (Origin.ENVIRONMENT, Origin.CRIO):
         return f"Set the variable GOMAXPROCS to {target}."
     text = f"Set GOMAXPROCS to {target} in the environment"
     if cause is Cause.RESIZE:

@@ -85,7 +85,7 @@ def find_cause(context: Context) -> Cause:
     by_limit = Binding.QUOTA in context.bound_by
     if by_limit and _fitted_before(found.value, context.earlier_limit):
         return Cause.RESIZE
-    if found.origin is Origin.ENVIRONMENT:
+    if found.origin in (Origin.ENVIRONMENT, Origin.CRIO):
         return Cause.ENVIRONMENT
     if found.origin is Origin.CALL:
         return Cause.CALL

@@ -67,7 +67,7 @@ class _Period:
             self.earlier, self.recent = self.recent, NO_WINDOWS
         self.recent += one_window(report, window.duration_s, window.cpu_ns_of(report))
         self.report = report
-        predicted = [finding.saving for finding in report.findings if finding.saving]
+        predicted = [f.saving for f in report.findings if f.saving and f.remedy.gomaxprocs]
         self.saving = max(predicted, key=lambda saving: saving.mid, default=self.saving)
 
     def total(self) -> WindowSum:

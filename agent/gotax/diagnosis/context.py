@@ -37,7 +37,8 @@ class Context:
     windows.
 
     ``peak_cores``: the highest CPU usage in one window. ``earlier_limit``: the previous limit of
-    the main process, None if no change was seen. ``lenient``: use the release thresholds, which
+    the main process, None if no change was seen. ``earlier_memory``: the previous memory limit of
+    its container in bytes, likewise. ``lenient``: use the release thresholds, which
     decide whether an earlier finding stays.
     """
 
@@ -47,6 +48,7 @@ class Context:
     thresholds: Thresholds
     peak_cores: float = 0.0
     earlier_limit: float | None = None
+    earlier_memory: int | None = None
     lenient: bool = False
 
     @property

@@ -48,6 +48,8 @@ class _Kept:
     main: ProcessKey
     limit_cores: float | None
     earlier_limit: float | None = None
+    memory_limit: int | None = None  # the container's own, as last read
+    earlier_memory: int | None = None
     recent: deque[WindowSum] = field(default_factory=deque)
     older: deque[WindowSum] = field(default_factory=deque)
     holding: dict[str, Finding] = field(default_factory=dict)  # by code, as last reported
@@ -67,6 +69,16 @@ class _Kept:
         self.turning_s.clear()
         self.verdict = None
         self.total_s = self.unjudged_s = 0.0
+
+    def note_memory(self, report: ContainerReport) -> None:
+        """A resize of the memory restarts the history, as one of the CPU limit does."""
+        limit = report.memory.own_limit_bytes if report.memory is not None else None
+        if limit is None or limit == self.memory_limit:
+            return
+        if self.memory_limit is not None:
+            self.earlier_memory = self.memory_limit
+            self.restart()
+        self.memory_limit = limit
 
     @property
     def is_due(self) -> bool:
@@ -152,11 +164,13 @@ class History:
             )
         if kept.subject != subject:
             if process_key(main) != kept.main:
-                kept.earlier_limit = None  # a new process was made for the new limit
+                # A new process was made for the new limits.
+                kept.earlier_limit = kept.earlier_memory = None
             elif kept.limit_cores != limit:
                 kept.earlier_limit = kept.limit_cores
             kept.subject, kept.main, kept.limit_cores = subject, process_key(main), limit
             kept.restart()
+        kept.note_memory(report)
         return kept
 
     def _limit_before(self, main: ProcessKey, limit: float | None) -> float | None:
@@ -177,6 +191,7 @@ class History:
             thresholds=self._thresholds,
             peak_cores=total.peak_cores,
             earlier_limit=kept.earlier_limit,
+            earlier_memory=kept.earlier_memory,
         )
 
 
@@ -274,5 +289,6 @@ def _pooled(report: ContainerReport, total: WindowSum, main: ProcessKey) -> Cont
         process_samples=tuple(own for _, own in ranked),
         category_samples=total.category_samples,
         usage=total.usage,
+        collections=total.collections,
         cpu_ns=None if report.cpu_ns is None else total.cpu_ns,
     )

@@ -1,4 +1,4 @@
-"""Patches that set GOMAXPROCS: for Kubernetes, systemd, container engines, a shell, go.mod."""
+"""Patches that set a variable of Go: in Kubernetes, systemd, container engines, a shell, go.mod."""
 
 from __future__ import annotations
 
@@ -23,6 +23,22 @@ class Patch:
     from_limit: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A variable of Go and its value, None for the container's CPU limit by the downward API.
+
+    ``memory_limit``: the new limit of the container's memory, as Kubernetes writes it, "" for the
+    present one.
+    """
+
+    name: str
+    value: str | None
+    memory_limit: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.value}"
+
+
 def variable_patch(
     container: Container, limit: CpuLimit, value: int, may_be_set: bool = True
 ) -> Patch:
@@ -30,18 +46,29 @@ def variable_patch(
 
     ``may_be_set``: the variable may already be set.
     """
-    if container.nested:  # it does not have the variables of its pod or unit
-        return Patch(f"GOMAXPROCS={value}\n")
-    if container.pod_uid is not None:
+    if container.pod_uid is not None and not container.nested:
         return _kubernetes(container, limit, value, may_be_set)
+    return Patch(_outside_kubernetes(container, Setting("GOMAXPROCS", str(value)), may_be_set))
+
+
+def setting_patch(container: Container, setting: Setting, may_be_set: bool = True) -> str:
+    """A patch that sets another variable of Go, for the way this container is run."""
+    if container.pod_uid is not None and not container.nested:
+        return kubernetes_patch(setting, may_be_set, container.pod)
+    return _outside_kubernetes(container, setting, may_be_set)
+
+
+def _outside_kubernetes(container: Container, setting: Setting, may_be_set: bool) -> str:
     unit = container.unit
+    if container.nested:  # it does not have the variables of its pod or unit
+        return f"{setting}\n"
     if container.container_id is not None or container.runtime is not None:
         if container.runtime == "podman" and unit is not None:
-            return Patch(quadlet_patch(unit, value))
-        return Patch(engine_patch(container.runtime, value))
+            return _quadlet_patch(unit, setting)
+        return _engine_patch(container.runtime, setting)
     if unit is not None and not _is_manager(unit):
-        return Patch(_unit_patch(container, unit, value, may_be_set))
-    return Patch(f"GOMAXPROCS={value}\n")
+        return _unit_patch(container, unit, setting, may_be_set)
+    return f"{setting}\n"
 
 
 def _kubernetes(container: Container, limit: CpuLimit, value: int, may_be_set: bool) -> Patch:
@@ -52,7 +79,8 @@ def _kubernetes(container: Container, limit: CpuLimit, value: int, may_be_set: b
     """
     pod, own = container.pod, _own_limit(container, limit)
     follows = own is not None and own == limit.limit_cores and whole(own) == value
-    text = kubernetes_patch(None if follows else value, may_be_set, pod)
+    setting = Setting("GOMAXPROCS", None if follows else str(value))
+    text = kubernetes_patch(setting, may_be_set, pod)
     if follows:
         note = "The patch takes the value from the container's CPU limit, so both change together."
     elif own is None:
@@ -83,10 +111,9 @@ def _own_limit(container: Container, limit: CpuLimit) -> float | None:
     return limit.leaf_limit_cores
 
 
-def kubernetes_patch(value: int | None, replaces: bool, pod: PodContainer | None) -> str:
+def kubernetes_patch(setting: Setting, replaces: bool, pod: PodContainer | None) -> str:
     """A strategic merge patch of a Deployment, StatefulSet, DaemonSet or CronJob.
 
-    ``value`` None: take the value from the container's CPU limit by the downward API.
     ``replaces``: the variable may already exist in the other form. Kubernetes refuses a variable
     with both forms, so the patch sets the other one to null, which deletes it. If the ``pod`` is
     known, the first line is a comment that says how to apply the patch, or what to do instead.
@@ -98,10 +125,13 @@ def kubernetes_patch(value: int | None, replaces: bool, pod: PodContainer | None
     margin = "  " * len(path)
     lines += [f"{margin}{'initContainers' if is_init else 'containers'}:"]
     lines += [f"{margin}- name: {_scalar(pod.container) if pod else CONTAINER_NAME}"]
-    lines += [f"{margin}  env:", f"{margin}  - name: GOMAXPROCS"]
+    if setting.memory_limit:
+        lines += [f"{margin}  resources:", f"{margin}    limits:"]
+        lines += [f"{margin}      memory: {setting.memory_limit}"]
+    lines += [f"{margin}  env:", f"{margin}  - name: {setting.name}"]
     item = f"{margin}    "
-    if value is not None:
-        lines += [f'{item}value: "{value}"']
+    if setting.value is not None:
+        lines += [f'{item}value: "{setting.value}"']
         lines += [f"{item}valueFrom: null"] if replaces else []
     else:
         lines += [f"{item}value: null"] if replaces else []
@@ -167,25 +197,25 @@ _WORDS = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 _ENGINES = {"docker": "docker", "podman": "podman", "containerd": "nerdctl"}
 
 
-def engine_patch(runtime: str | None, value: int) -> str:
+def _engine_patch(runtime: str | None, setting: Setting) -> str:
     """For a container outside Kubernetes: an option of the command that creates it."""
     command = f"{_ENGINES[runtime]} run " if runtime in _ENGINES else ""
     return (
         "# the environment of a container cannot be changed: recreate it with this option\n"
-        f'# (in a Compose file: environment: {{GOMAXPROCS: "{value}"}})\n'
-        f"{command}-e GOMAXPROCS={value}\n"
+        f'# (in a Compose file: environment: {{{setting.name}: "{setting.value}"}})\n'
+        f"{command}-e {setting}\n"
     )
 
 
-def quadlet_patch(unit: str, value: int) -> str:
+def _quadlet_patch(unit: str, setting: Setting) -> str:
     """For a container that podman runs as a service. The service's own environment is podman's."""
     name = _line(unit.rpartition("/")[2].removesuffix(".service"))
     return (
         f"# in {name}.container (Quadlet), then systemctl daemon-reload and systemctl restart"
         f" {name}.service;\n"
-        f"# if the unit calls podman run itself, add -e GOMAXPROCS={value} to that command\n"
+        f"# if the unit calls podman run itself, add -e {setting} to that command\n"
         "[Container]\n"
-        f"Environment=GOMAXPROCS={value}\n"
+        f"Environment={setting}\n"
     )
 
 
@@ -200,9 +230,9 @@ def _is_manager(unit: str) -> bool:
     return unit.startswith("user@") or unit == "init.scope"
 
 
-def _unit_patch(container: Container, unit: str, value: int, may_be_set: bool) -> str:
+def _unit_patch(container: Container, unit: str, setting: Setting, may_be_set: bool) -> str:
     name = _line(unit.rpartition("/")[2])
-    plain = f"GOMAXPROCS={value}\n"
+    plain = f"{setting}\n"
     if _BY_SYSTEMD_RUN.fullmatch(name):
         option = "--scope " if name.endswith(".scope") else ""
         return f"# {name} is temporary: start it with this option\nsystemd-run {option}-E {plain}"
@@ -212,10 +242,10 @@ def _unit_patch(container: Container, unit: str, value: int, may_be_set: bool) -
     if unit in parts and parts[-1] != unit:
         return f"# set this where {name} starts the program, which has a cgroup of its own\n{plain}"
     is_users = any(p.startswith("user@") for p in (*parts, *container.key.split("/")))
-    return systemd_patch(name, value, is_users, may_be_set)
+    return _systemd_patch(name, setting, is_users, may_be_set)
 
 
-def systemd_patch(name: str, value: int, is_users: bool, may_be_set: bool) -> str:
+def _systemd_patch(name: str, setting: Setting, is_users: bool, may_be_set: bool) -> str:
     """A drop-in (systemd.unit(5)). Its first line is its path.
 
     ``is_users``: a unit of a user's own manager. The last Environment= counts. Drop-ins come after
@@ -224,12 +254,16 @@ def systemd_patch(name: str, value: int, is_users: bool, may_be_set: bool) -> st
     folder = "~/.config/systemd/user" if is_users else "/etc/systemd/system"
     command = f"systemctl{' --user' if is_users else ''}"
     lines = [
-        f"# {folder}/{name}.d/gomaxprocs.conf",
+        f"# {folder}/{name}.d/{setting.name.lower()}.conf",
         f"# then {command} daemon-reload and {command} restart {name}",
     ]
     if may_be_set:
-        lines.append("# an EnvironmentFile= with GOMAXPROCS overrides this: change it there")
-    return "\n".join((*lines, "[Service]", f"Environment=GOMAXPROCS={value}")) + "\n"
+        lines.append(f"# an EnvironmentFile= with {setting.name} overrides this: change it there")
+    lines += ["[Service]", f"Environment={setting}"]
+    if setting.memory_limit:
+        # systemd's suffixes are powers of 1024 (systemd.resource-control(5)).
+        lines.append(f"MemoryMax={setting.memory_limit.removesuffix('i')}")
+    return "\n".join(lines) + "\n"
 
 
 def go_line() -> str:

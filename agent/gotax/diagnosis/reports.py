@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gotax.config import Suppression, Thresholds
 from gotax.diagnosis.history import History
@@ -12,9 +12,9 @@ from gotax.diagnosis.suppression import parse_annotation, suppressed
 from gotax.diagnosis.totals import category_samples, top_functions
 from gotax.errors import ReadError
 from gotax.findings import Verdict
-from gotax.process import Container, CpuLimit, CpuUsage, Process
+from gotax.process import Container, CpuLimit, CpuUsage, Memory, Process, RuntimeState
 from gotax.profile import Int64Array, Profile
-from gotax.window import ContainerReport
+from gotax.window import Collections, ContainerReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +32,49 @@ class Measured:
     cpu_ns: int
     limit: CpuLimit
     counters: CpuUsage
+    memory: Memory | None = None
 
     @property
     def container(self) -> Container:
         return self.processes[0].container
 
 
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """The counters of one process's GC, since its start; None: not read."""
+
+    pid: int
+    start_ticks: int
+    cycles: int | None
+    allocated_bytes: int | None
+
+    def since(self, earlier: Collected | None) -> Collections | None:
+        """The growth; None if ``earlier`` is of another process, or either was not read."""
+        if earlier is None or (self.pid, self.start_ticks) != (earlier.pid, earlier.start_ticks):
+            return None
+        if self.cycles is None or earlier.cycles is None:
+            return None
+        cycles = (self.cycles - earlier.cycles) % (1 << 32)
+        if self.allocated_bytes is None or earlier.allocated_bytes is None:
+            return Collections(cycles)
+        return Collections(cycles, max(0, self.allocated_bytes - earlier.allocated_bytes))
+
+
+def collected_by(process: Process) -> Collected:
+    state = process.runtime or RuntimeState()
+    return Collected(process.pid, process.start_ticks, state.gc_cycles, state.allocated_bytes)
+
+
 class Reports:
     """Makes one report per container and window. ``errors`` counts errors by reason.
 
-    ``counters``: by container, at the end of the last window.
+    ``counters`` and ``collected``: by container, at the end of the last window; the second of its
+    main process.
     """
 
     def __init__(self, thresholds: Thresholds, functions: int, errors: Counter[str]) -> None:
         self.counters: dict[str, CpuUsage] = {}
+        self.collected: dict[str, Collected] = {}
         self._history = History(thresholds)
         self._suppressions = thresholds.suppressions
         self._functions = functions
@@ -56,16 +85,19 @@ class Reports:
     ) -> tuple[ContainerReport, ...]:
         """Reports with the most samples first. ``cpus``: of the host."""
         counters: dict[str, CpuUsage] = {}
+        collected: dict[str, Collected] = {}
         reports = []
         for measured in containers:
             key = measured.container.key
             counters[key] = measured.counters
             delta = measured.counters - self.counters.get(key, CpuUsage())
-            report = _report(measured, profile, delta, self._functions)
+            collected[key] = collected_by(measured.processes[0])
+            grown = collected[key].since(self.collected.get(key))
+            report = replace(_report(measured, profile, delta, self._functions), collections=grown)
             report = self._history.judge(report, duration_s, cpus)
             reports.append(suppressed(report, self._suppressions_of(report.container)))
         self._history.end_window()
-        self.counters = counters
+        self.counters, self.collected = counters, collected
         return tuple(sorted(reports, key=lambda report: (-report.samples, report.container.name)))
 
     def _suppressions_of(self, container: Container) -> tuple[Suppression, ...]:
@@ -96,4 +128,5 @@ def _report(
         cpu_ns=measured.cpu_ns,
         drain_samples=measured.drain_samples,
         process_samples=measured.process_samples,
+        memory=measured.memory,
     )

@@ -9,7 +9,7 @@ import numpy as np
 from gotax.category import CATEGORY_COUNT
 from gotax.process import CpuUsage, Process
 from gotax.profile import Int64Array
-from gotax.window import ContainerReport
+from gotax.window import Collections, ContainerReport
 
 _PROCESSES_MAX = 64
 """Processes of one container whose samples are counted separately."""
@@ -34,6 +34,7 @@ class WindowSum:
     peak_cores: float = 0.0
     cores: float = 0.0
     cores_squared: float = 0.0
+    collections: Collections = Collections()
 
     def __add__(self, other: WindowSum) -> WindowSum:
         samples = dict(self.process_samples)
@@ -50,6 +51,7 @@ class WindowSum:
             max(self.peak_cores, other.peak_cores),
             self.cores + other.cores,
             self.cores_squared + other.cores_squared,
+            self.collections + other.collections,
         )
 
     @property
@@ -82,6 +84,7 @@ def one_window(report: ContainerReport, duration_s: float, cpu_ns: int) -> Windo
         peak_cores=cores,
         cores=cores,
         cores_squared=cores * cores,
+        collections=report.collections or Collections(),
     )
 
 

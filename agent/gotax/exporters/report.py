@@ -14,9 +14,9 @@ from gotax.category import Category, Group
 from gotax.confidence import interval
 from gotax.exporters.text import utf8
 from gotax.findings import Evidence, Finding, Saving
-from gotax.process import CpuResources, Gomaxprocs, PodContainer, Process, RuntimeState
+from gotax.process import CpuResources, Gomaxprocs, Memory, PodContainer, Process, RuntimeState
 from gotax.profile import FunctionShare
-from gotax.window import ContainerReport, SampleCount, Window
+from gotax.window import Collections, ContainerReport, SampleCount, Window
 
 SCHEMA = "gotax.check/v3"
 EXPLAIN_SCHEMA = "gotax.explain/v3"
@@ -127,6 +127,8 @@ def container_document(window: Window, report: ContainerReport) -> dict[str, Any
         "runtime_share": report.runtime_share,
         "gomaxprocs": gomaxprocs_document(main.gomaxprocs),
         "runtime": _runtime(main.runtime),
+        "collections": _collections(report.collections),
+        "memory": _memory(report.memory),
         "cpu_limit_cores": report.limit.limit_cores,
         "cpu_limit_cgroup": _optional(report.limit.limit_cgroup),
         "leaf_cpu_limit_cores": report.limit.leaf_limit_cores,
@@ -170,7 +172,33 @@ def _runtime(state: RuntimeState | None) -> dict[str, Any] | None:
         "gogc": state.gogc,
         "memory_limit_bytes": state.memory_limit_bytes,
         "gc_cycles": state.gc_cycles,
+        "heap_goal_bytes": state.heap_goal_bytes,
+        "live_heap_bytes": state.live_heap_bytes,
+        "allocated_bytes": state.allocated_bytes,
+        "non_heap_bytes": state.non_heap_bytes,
     }
+
+
+def _memory(memory: Memory | None) -> dict[str, Any] | None:
+    if memory is None:
+        return None
+    return {
+        "limit_bytes": memory.limit_bytes,
+        "limit_cgroup": _optional(memory.limit_cgroup),
+        "own_limit_bytes": memory.own_limit_bytes,
+        "high_bytes": memory.high_bytes,
+        "usage_bytes": memory.usage_bytes,
+        "working_set_bytes": memory.working_set_bytes,
+        "high_events": memory.high_events,
+        "max_events": memory.max_events,
+        "oom_kills": memory.oom_kills,
+    }
+
+
+def _collections(found: Collections | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {"cycles": found.cycles, "allocated_bytes": found.allocated_bytes}
 
 
 def _functions(functions: Iterable[FunctionShare], samples: int) -> list[dict[str, Any]]:

@@ -131,6 +131,7 @@ VERDICTS = {
 
 ORIGINS = {
     Origin.ENVIRONMENT: "the environment variable GOMAXPROCS",
+    Origin.CRIO: "CRI-O, which sets it to twice the CPU request",
     Origin.AUTOMAXPROCS: "automaxprocs",
     Origin.CALL: "a call of runtime.GOMAXPROCS in the program",
     Origin.CONTAINER: "computed by Go from the CPU limit of the cgroup",
@@ -141,6 +142,7 @@ ORIGINS = {
 
 SHORT_ORIGINS = {
     Origin.ENVIRONMENT: "env",
+    Origin.CRIO: "CRI-O",
     Origin.AUTOMAXPROCS: "automaxprocs",
     Origin.CALL: "call",
     Origin.CONTAINER: "limit",

@@ -451,6 +451,7 @@ _ELSEWHERE_NAMES = _Names(ELSEWHERE)
 _BARE_NAMES = _Names(BARE)
 _WHOLE_PACKAGES = {package: code for package, code in PACKAGES if not package.endswith("/")}
 _PACKAGE_TREES = tuple((package, code) for package, code in PACKAGES if package.endswith("/"))
+_TREES = tuple(tree for tree, _ in _PACKAGE_TREES)
 _ELSEWHERE_PACKAGES = frozenset(
     name[: name.index(".")] for row in ELSEWHERE for name in row.names.split()
 )
@@ -470,6 +471,8 @@ def function_code(name: str) -> int:
     if not name.startswith("["):  # "[vdso]"
         # Type arguments may contain import paths: "F[go.shape.struct { a/b.T }]".
         for _ in range(_NESTING_MAX):
+            if "[" not in name:
+                break
             name, replaced = _BRACKETS.subn("", name)
             if not replaced:
                 break
@@ -492,9 +495,8 @@ def function_code(name: str) -> int:
         # user's "main" or "init" as well: only names that could hardly be others' are believed.
         code = _RUNTIME_NAMES.whole(_without_closures(name[2:]))
         return _USER if code is None or code == _OTHER else code
-    for tree, tree_code in _PACKAGE_TREES:
-        if package.startswith(tree):
-            return tree_code
+    if package.startswith(_TREES):
+        return next(code for tree, code in _PACKAGE_TREES if package.startswith(tree))
     if name.startswith(("type:.", "type..")):  # the compiler's equality and hash functions
         return HELPER
     return _USER

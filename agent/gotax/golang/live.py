@@ -5,9 +5,9 @@ A reader does this for as long as the agent runs, so nothing here needs numpy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from gotax.errors import ParseError
+from gotax.errors import ParseError, ReadError
 from gotax.linux.procfs import TaskPath, read_memory_parts
 from gotax.process import RuntimeState
 
@@ -82,12 +82,23 @@ class StateAddresses:
     ``idle_ps``: sched.npidle, 32 bits. ``gogc``: gcController.gcPercent, an int32, -1 for off
     (since Go 1.18; in 1.17 and before nothing here). ``memory_limit``: gcController.memoryLimit,
     an int64, the largest one for none (since 1.19). ``gc_cycles``: memstats.numgc, a uint32.
+    ``heap_goal``: gcController.lastHeapGoal, a uint64, in the layout of Go 1.20 and newer.
     """
 
     idle_ps: int | None = None
     gogc: int | None = None
     memory_limit: int | None = None
     gc_cycles: int | None = None
+    heap_goal: int | None = None
+
+
+# Fields of gcController (runtime/mgcpacer.go), all 64 bits, by their distance from lastHeapGoal.
+# It is the same from Go 1.20 to 1.27 and on both machines.
+_HEAP_MARKED = 56
+_HEAP_FREE, _TOTAL_ALLOC, _TOTAL_FREE, _MAPPED_READY = 192, 200, 208, 216
+_HEAP_BYTES = _MAPPED_READY + 8
+_MAX_HEAP_BYTES = 1 << 48
+"""No process has a larger address space for its heap (runtime/malloc.go)."""
 
 
 def read_state(
@@ -102,21 +113,64 @@ def read_state(
         "gogc": (addresses.gogc, 4),
         "memory_limit": (addresses.memory_limit, 8),
         "gc_cycles": (addresses.gc_cycles, 4),
+        "heap": (addresses.heap_goal, _HEAP_BYTES),
     }
     places = {key: (at + bias, size) for key, (at, size) in wanted.items() if at is not None}
     if not places:
         return RuntimeState()
     parts = read_memory_parts(proc_root, task, places.values())
+    found = dict(zip(places, parts, strict=True))
+    heap = found.pop("heap", None)
     values = {
         key: int.from_bytes(part, "little", signed=key != "gc_cycles")
-        for key, part in zip(places, parts, strict=True)
+        for key, part in found.items()
     }
-    return RuntimeState(
+    state = RuntimeState(
         idle_ps=_at_least(values.get("idle_ps"), 0),
         gogc=_at_least(values.get("gogc"), -1),
         memory_limit_bytes=_at_least(values.get("memory_limit"), 0),
         gc_cycles=values.get("gc_cycles"),
     )
+    return state if heap is None else _with_heap(state, heap)
+
+
+def _with_heap(state: RuntimeState, heap: bytes) -> RuntimeState:
+    """Without the heap's numbers before the first collection, and where one is impossible."""
+    goal, live, free, allocated, freed, mapped = (
+        int.from_bytes(heap[at : at + 8], "little")
+        for at in (0, _HEAP_MARKED, _HEAP_FREE, _TOTAL_ALLOC, _TOTAL_FREE, _MAPPED_READY)
+    )
+    if not 0 < live < _MAX_HEAP_BYTES or not goal > 0 or not live <= allocated < 1 << 63:
+        return state
+    # The fields were not read at one moment, and the runtime changes each on its own.
+    other = mapped - free - (allocated - freed)
+    return replace(
+        state,
+        heap_goal_bytes=goal if goal < _MAX_HEAP_BYTES else None,
+        live_heap_bytes=live,
+        allocated_bytes=allocated,
+        non_heap_bytes=max(0, other) if mapped < _MAX_HEAP_BYTES else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeValues:
+    """``problem`` is why there is no ``state``, "" where there is one."""
+
+    gomaxprocs: LiveGomaxprocs
+    state: RuntimeState | None
+    problem: str = ""
+
+
+def read_values(
+    proc_root: str, task: TaskPath, addresses: GomaxprocsAddresses, state: StateAddresses, bias: int
+) -> RuntimeValues:
+    """Raises what ``read_gomaxprocs`` raises."""
+    found = read_gomaxprocs(proc_root, task, addresses, bias)
+    try:
+        return RuntimeValues(found, read_state(proc_root, task, state, bias))
+    except ReadError as error:
+        return RuntimeValues(found, None, error.reason)
 
 
 def _at_least(value: int | None, least: int) -> int | None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from gotax.errors import Refusal
 from gotax.golang.alternatives import otherwise
 from gotax.golang.automaxprocs import find_automaxprocs, is_of_automaxprocs
+from gotax.golang.crio import is_injected
 from gotax.golang.live import LiveGomaxprocs
 from gotax.golang.prediction import (
     bindings,
@@ -48,7 +49,9 @@ def origin(live: LiveGomaxprocs, facts: Facts) -> Origin:
     # A variable that is set keeps automaxprocs quiet, so another value was set by a call.
     chosen = environment_value(facts.environment, newest)
     if chosen is not None:
-        return Origin.ENVIRONMENT if live.value == chosen else Origin.CALL
+        if live.value != chosen:
+            return Origin.CALL
+        return Origin.CRIO if is_injected(chosen, facts) else Origin.ENVIRONMENT
     if is_of_automaxprocs(live.value, facts, newest):
         return Origin.AUTOMAXPROCS
     if live.custom:

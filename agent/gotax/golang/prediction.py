@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from gotax.golang.automaxprocs import predict_automaxprocs
 from gotax.golang.cgroupview import CgroupLayout
+from gotax.golang.crio import RULE, is_injected
 from gotax.golang.startup import (
     Facts,
     Prediction,
@@ -56,6 +57,8 @@ def predict(facts: Facts) -> Prediction:
     if not facts.environment_read:
         return Prediction(None, Origin.UNKNOWN, "its environment could not be read")
     chosen = environment_value(facts.environment, minor)
+    if chosen is not None and is_injected(chosen, facts):
+        return Prediction(chosen, Origin.CRIO, RULE)
     if chosen is not None:
         return Prediction(chosen, Origin.ENVIRONMENT, "GOMAXPROCS is set in the environment")
     return predict_automaxprocs(facts, minor) or predict_default(facts, minor)

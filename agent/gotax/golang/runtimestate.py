@@ -1,4 +1,4 @@
-"""Where a Go runtime keeps its number of idle Ps, its GC settings and its count of GC cycles.
+"""Where a Go runtime keeps its number of idle Ps, its GC settings, its heap and its GC cycles.
 
 As ``gomaxprocs`` does it: once per binary, from machine code. ``live`` reads the values. Each
 variable is found by two things that must agree, and is left out otherwise; a binary without any of
@@ -46,6 +46,7 @@ def find_state(elf: Elf, functions: FunctionRanges) -> StateAddresses:
         gogc=controller,
         memory_limit=find_memory_limit(elf.machine, codes, controller),
         gc_cycles=find_gc_cycles(elf.machine, codes, is_variable),
+        heap_goal=find_heap_goal(elf.machine, codes, controller),
     )
 
 
@@ -98,6 +99,23 @@ def find_memory_limit(machine: int, codes: dict[str, Code], controller: int | No
         return None
     references: References = find_references(machine, codes[_GC_COMMIT])
     return controller + 8 if controller + 8 in references.loaded_wide else None
+
+
+_HEAP_GOALS = (72, 96)
+"""lastHeapGoal's distance from gcController: in Go 1.20, and since 1.21. 1.19 had other fields."""
+
+
+def find_heap_goal(machine: int, codes: dict[str, Code], controller: int | None) -> int | None:
+    """gcController.lastHeapGoal, 64 bits: the goal of the last cycle.
+
+    gcControllerCommit reads it for the scavenger, and of the controller nothing else but
+    memoryLimit. So its place says which layout the controller has.
+    """
+    if controller is None or find_memory_limit(machine, codes, controller) is None:
+        return None
+    loaded = find_references(machine, codes[_GC_COMMIT]).loaded_wide
+    found = [at for at in _HEAP_GOALS if controller + at in loaded]
+    return controller + found[0] if len(found) == 1 else None
 
 
 def _only(addresses: set[int], is_variable: _Test, alignment: int) -> int | None:

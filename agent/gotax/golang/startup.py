@@ -23,6 +23,7 @@ class Facts:
     cgroup, ancestors left out. ``follows_limit``: whether a limit file is among its open files
     (procfs.read_cgroup_fds), None if not looked. ``online_cpus``: CPUs of the host.
     ``cpuset_cpus``: those of its cgroup's cpuset, None if that is not to be seen.
+    ``container_runtime``, ``shares``, ``weight``: of its container and cgroup, None if not known.
     """
 
     build: GoBuild
@@ -35,6 +36,9 @@ class Facts:
     online_cpus: int | None = None
     environment_read: bool = True
     cpuset_cpus: int | None = None
+    container_runtime: str | None = None
+    shares: int | None = None
+    weight: int | None = None
     code: GomaxprocsAddresses | None = None
 
 

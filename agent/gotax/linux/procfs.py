@@ -27,7 +27,9 @@ from gotax.errors import AccessError, ParseError, ProcessGoneError, ReadError
 
 _PF_KTHREAD = 0x00200000  # include/linux/sched.h
 _MAX_SMALL_BYTES = 64 * 1024
-_MAX_ENVIRONMENT_BYTES = 1 << 20
+_MAX_ENVIRONMENT_BYTES = 8 << 20  # exec takes 6 MiB of it and the arguments (_STK_LIM / 4 * 3)
+_ENVIRONMENT_PART_BYTES = 256 << 10
+_MAX_VARIABLE_BYTES = 1 << 20  # of exec: 128 KiB (MAX_ARG_STRLEN)
 _MAX_MEMORY_BYTES = 1 << 20
 _MAX_FDS = 64
 _MAX_THREADS = 256  # looked at for one that lives; ended ones vanish by themselves
@@ -225,11 +227,29 @@ def parse_environment(data: bytes, names: frozenset[str]) -> dict[str, str]:
 
 
 def read_environment(root: str, task: TaskPath, names: frozenset[str]) -> dict[str, str]:
-    """The asked variables as the process was started with; looks at the first MiB only.
+    """The asked variables as the process was started with.
 
     Environments hold secrets: nothing but the asked values outlives the call.
+    ParseError("environment-too-large"): more than an exec takes (PR_SET_MM_MAP can say so). What is
+    behind the bound would otherwise count as not set.
     """
-    return parse_environment(read_file(f"{root}/{task}/environ", _MAX_ENVIRONMENT_BYTES), names)
+    path = f"{root}/{task}/environ"
+    found: dict[str, str] = {}
+    rest, size = b"", 0
+    try:
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            while part := os.read(fd, _ENVIRONMENT_PART_BYTES):
+                size += len(part)
+                whole, end, rest = (rest + part).rpartition(b"\0")
+                if size > _MAX_ENVIRONMENT_BYTES or len(rest) > _MAX_VARIABLE_BYTES:
+                    raise ParseError("environment-too-large", f"{path}: over {size} bytes")
+                found = parse_environment(whole + end, names) | found  # the first one counts
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise translated(error, path) from error
+    return found
 
 
 def parse_cpu_list(data: bytes) -> frozenset[int]:

@@ -107,8 +107,10 @@ class AddressSpace:
             if not self._files.has_ended:
                 self.program.lend(self._files.exe_path())
             return self.program
+        if not mapping.inode:
+            return None
         try:
-            binary = self._find(mapping, self._binaries.get)
+            binary = self._find(mapping, self._files.find_mapped((mapping,))[0], self._binaries.get)
         except ReadError as error:
             self._errors.note(error)
             self.is_late |= error.reason in NOT_NOW
@@ -116,18 +118,20 @@ class AddressSpace:
         self.is_late |= binary is not None and binary.is_pending
         return binary
 
-    def go_binary(self, mapping: Mapping) -> Binary | None:
+    def find_files(self, some: tuple[Mapping, ...]) -> tuple[MappedFile | None, ...]:
+        """The files of these mappings, for ``go_binary``. Raises ReadError, ProcessGoneError."""
+        return self._files.find_mapped(some)
+
+    def go_binary(self, mapping: Mapping, found: MappedFile | None) -> Binary | None:
         """The Go file behind a mapping; ReadError: there is a file that cannot be had or read."""
-        return self._find(mapping, self._binaries.get_go)
+        return self._find(mapping, found, self._binaries.get_go)
 
     def _find(
         self,
         mapping: Mapping,
+        found: MappedFile | None,
         get: Callable[[FileId, str, str, Callable[[], str]], Binary | None],
     ) -> Binary | None:
-        if not mapping.inode:
-            return None
-        found = self._files.find_mapped(mapping)
         if found is None:
             raise AccessError("library-unreadable", mapping.path)
         key = file_key(mapping)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from gotax.errors import ParseError
 from gotax.golang.cgroupview import CgroupView
-from gotax.golang.live import GomaxprocsAddresses, LiveGomaxprocs, StateAddresses
+from gotax.golang.live import GomaxprocsAddresses, RuntimeValues, StateAddresses
 from gotax.linux import mappings, procfs
 from gotax.linux.mappings import FileId, MappedFile, Mapping, Maps
 from gotax.linux.procfs import TaskPath
-from gotax.process import RuntimeState
-from gotax.reader.asking import Reader, Subject
+from gotax.reader.asking import MALFORMED, Reader, Subject
 
 _numbers = itertools.count()
 
@@ -70,8 +70,11 @@ class ProcessFiles:
         found: dict[tuple[int, int, str], int] = self._ask("first_addresses")
         return found
 
-    def find_mapped(self, mapping: Mapping) -> MappedFile | None:
-        found: MappedFile | None = self._ask("find_mapped", mapping)
+    def find_mapped(self, some: tuple[Mapping, ...]) -> tuple[MappedFile | None, ...]:
+        """The files of these mappings, one for each."""
+        found: tuple[MappedFile | None, ...] = self._ask("find_mapped", some)
+        if len(found) != len(some):
+            raise ParseError(MALFORMED, "mapped files")
         return found
 
     def head(self, path: str, length: int) -> bytes:
@@ -104,10 +107,8 @@ class ProcessFiles:
     def allowed_cpus(self, online: frozenset[int]) -> int:
         return procfs.read_allowed_cpus(self._proc, self.place, online)
 
-    def gomaxprocs(self, addresses: GomaxprocsAddresses, bias: int) -> LiveGomaxprocs:
-        found: LiveGomaxprocs = self._ask("gomaxprocs", addresses, bias)
-        return found
-
-    def runtime_state(self, addresses: StateAddresses, bias: int) -> RuntimeState:
-        found: RuntimeState = self._ask("runtime_state", addresses, bias)
+    def runtime_values(
+        self, addresses: GomaxprocsAddresses, state: StateAddresses, bias: int
+    ) -> RuntimeValues:
+        found: RuntimeValues = self._ask("runtime_values", addresses, state, bias)
         return found

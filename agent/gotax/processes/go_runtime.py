@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from dataclasses import dataclass, replace
 
 from gotax.errors import ParseError, ReadError, Refusal
 from gotax.golang.cgroupview import CgroupView
-from gotax.golang.live import LiveGomaxprocs
+from gotax.golang.live import LiveGomaxprocs, RuntimeValues
 from gotax.golang.origin import judge
 from gotax.golang.startup import Facts
-from gotax.process import CpuLimit, GoBuild, Gomaxprocs, Origin, RuntimeState
+from gotax.process import CpuLimit, GoBuild, Gomaxprocs, Origin, Process, RuntimeState
 from gotax.processes.address_space import AddressSpace
 from gotax.processes.binaries import Binary
 from gotax.processes.counts import ErrorCounts
 from gotax.processes.files import ProcessFiles
-from gotax.processes.program import Program
+from gotax.processes.program import Program, Runtimes
 from gotax.reader.asking import NOT_NOW
 
 _VARIABLES = frozenset({"GOMAXPROCS", "GODEBUG"})
 _NO_VIEW = CgroupView()
+_YOUNG = 8
+"""So often the values of a process are read in each window, after its start and when its limits
+change: Go 1.25 follows a new limit up to half a minute later."""
+_FRESH_S = 50.0
+"""Then values are kept so long, which is every fourth window of 15 s."""
+_TURNS = 4
+_turns = itertools.count()  # not all of a node in the same window
+_Values = tuple[Binary, RuntimeValues | Refusal]
+_Circumstances = tuple[CpuLimit, frozenset[int], Runtimes]
 _Asked = tuple[LiveGomaxprocs | Refusal, Facts, float | None, Gomaxprocs | None]
 
 
@@ -38,7 +49,8 @@ class GoRuntime:
     """
 
     __slots__ = (
-        *("_cgroup_view", "_errors", "_files", "_follows_limit", "_judged", "_program", "_space"),
+        *("_cgroup_view", "_circumstances", "_due_s", "_errors", "_files", "_follows_limit"),
+        *("_judged", "_program", "_reads", "_space", "_values"),
         "environment",
     )
 
@@ -52,10 +64,14 @@ class GoRuntime:
         self._follows_limit: bool | None = None
         self._cgroup_view = _NO_VIEW
         self._judged: tuple[_Asked, Gomaxprocs] | None = None  # by what GOMAXPROCS was, and how
+        self._circumstances: _Circumstances | None = None
+        self._values: _Values | None = None
+        self._reads = 0  # since the circumstances changed
+        self._due_s = 0.0
         self.environment: dict[str, str] | None = None
 
     def drop(self) -> None:
-        self.environment, self._judged = {}, None
+        self.environment, self._judged, self._circumstances, self._values = {}, None, None, None
 
     def read_start(self) -> None:
         """What it was started with. Raises ProcessGoneError."""
@@ -67,14 +83,36 @@ class GoRuntime:
         except ReadError as error:
             self._errors.note(error)
 
-    def read(self, limit: CpuLimit, online: frozenset[int], before: Gomaxprocs | None) -> GoFacts:
-        """``before`` is what was said last. Raises ReadError, ProcessGoneError."""
-        binary, live = self._read_live()
+    def read(self, limit: CpuLimit, online: frozenset[int], known: Process) -> GoFacts:
+        """``known``: the process as it was last. Raises ReadError, ProcessGoneError."""
+        binary, values = self._values_for((limit, online, self._program.runtimes))
         assert binary.build is not None
-        facts = self._facts(binary, limit, online)
-        found = self._judge((live, facts, limit.limit_cores, before))
-        state = self._state(binary) if found.value is not None else None
+        facts = replace(
+            self._facts(binary, limit, online), container_runtime=known.container.runtime
+        )
+        live = values if isinstance(values, Refusal) else values.gomaxprocs
+        found = self._judge((live, facts, limit.limit_cores, known.gomaxprocs))
+        state = None if isinstance(values, Refusal) or found.value is None else values.state
         return GoFacts(binary.build, found, state)
+
+    def _values_for(self, circumstances: _Circumstances) -> _Values:
+        """Values hardly ever change by themselves: they are read at each of the first times, at
+        once when something else has changed, and when they are old."""
+        if circumstances != self._circumstances:
+            self._circumstances, self._reads = circumstances, 0
+        values = self._values
+        is_kept = (
+            values is not None
+            and not isinstance(values[1], Refusal)
+            and self._reads >= _YOUNG
+            and time.monotonic() < self._due_s
+        )
+        if values is None or not is_kept:
+            values = self._values = self._read_values()
+            self._reads += 1
+            early = next(_turns) % _TURNS / _TURNS if self._reads == _YOUNG else 0.0
+            self._due_s = time.monotonic() + _FRESH_S * (1.0 - early)
+        return values
 
     def _facts(self, binary: Binary, limit: CpuLimit, online: frozenset[int]) -> Facts:
         assert binary.build is not None
@@ -90,6 +128,8 @@ class GoRuntime:
             follows_limit=self._follows_limit,
             online_cpus=len(online),
             cpuset_cpus=limit.cpuset_cpus,
+            shares=limit.shares,
+            weight=limit.weight,
             code=None if isinstance(binary.gomaxprocs, Refusal) else binary.gomaxprocs,
         )
 
@@ -102,39 +142,32 @@ class GoRuntime:
             found = replace(found, origin=Origin.UNKNOWN)  # it may be the variable's, or not
         return found
 
-    def _state(self, binary: Binary) -> RuntimeState | None:
-        bias = dict(self._program.located_runtimes()).get(binary)
-        if bias is None:
-            return None
-        try:
-            return self._files.runtime_state(binary.state, bias)
-        except ReadError as error:
-            self._errors.note(error)
-            return None
-
-    def _read_live(self) -> tuple[Binary, LiveGomaxprocs | Refusal]:
-        """The executable's own value; of several libraries that of the one with the highest.
+    def _read_values(self) -> _Values:
+        """The executable's own values; of several libraries those of the one with the highest.
 
         A library without a value is no runtime (a plugin uses its host's), or not yet one.
         """
-        values: list[tuple[Binary, LiveGomaxprocs]] = []
+        found: list[tuple[Binary, RuntimeValues]] = []
         failed: list[tuple[Binary, Refusal]] = []
         for binary, bias in self._program.runtimes:
             try:
-                values.append((binary, self._read_value(binary, bias)))
+                found.append((binary, self._ask(binary, bias)))
             except ReadError as error:
                 failed.append((binary, error.refusal))
-        if values:
-            return max(values, key=lambda found: found[1].value)
+        if found:
+            binary, values = max(found, key=lambda each: each[1].gomaxprocs.value)
+            if values.problem:
+                self._errors[values.problem] += 1
+            return binary, values
         late = next((refusal for _, refusal in failed if refusal.reason in NOT_NOW), None)
         if late is not None:
             raise late.error  # what was known stays
         return failed[0]
 
-    def _read_value(self, binary: Binary, bias: int | None) -> LiveGomaxprocs:
+    def _ask(self, binary: Binary, bias: int | None) -> RuntimeValues:
         if isinstance(binary.gomaxprocs, Refusal):
             raise binary.gomaxprocs.error
         bias = self._program.bias(binary, bias)
         if bias is None:
             raise ParseError(self._space.refused or "gomaxprocs-unmapped", binary.module)
-        return self._files.gomaxprocs(binary.gomaxprocs, bias)
+        return self._files.runtime_values(binary.gomaxprocs, binary.state, bias)

@@ -121,7 +121,7 @@ class Inspector:
 
     def _refresh_go(self, tracked: TrackedProcess, stat: Stat, limits: ReadBounds) -> None:
         tracked.membership = self._memberships.find(stat, tracked.files, limits, tracked.membership)
-        facts = tracked.go.read(tracked.limit, self.online, tracked.process.gomaxprocs)
+        facts = tracked.go.read(tracked.limit, self.online, tracked.process)
         tracked.learn(tracked.membership, facts)
 
     def look_on(self, tracked: TrackedProcess) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gotax.errors import ProcessGoneError, ReadError
-from gotax.linux.mappings import FileId
+from gotax.linux.mappings import FileId, Mapping
 from gotax.processes.address_space import AddressSpace, FileKey, file_key, is_go_in_memory
 from gotax.processes.binaries import Binary, BinaryTable
 from gotax.processes.counts import ErrorCounts
@@ -11,6 +11,7 @@ from gotax.processes.files import ProcessFiles
 from gotax.reader.asking import NOT_NOW
 
 _MAX_LIBRARIES = 512  # of one process that are looked into for a Go runtime
+_ASKED_AT_ONCE = 16  # libraries
 
 Runtimes = tuple[tuple[Binary, int | None], ...]
 """Go runtimes with the biases of their files; that of the program is the address space's."""
@@ -149,19 +150,17 @@ class Program:
     def search_libraries(self) -> bool:
         """Find the Go runtimes that a program which is not Go has loaded; returns whether they are
         others than before."""
-        known: dict[FileKey, Binary | None] = {}
-        refused: dict[FileKey, str] = {}
-        runtimes: list[tuple[Binary, int | None]] = []
+        first: dict[FileKey, Mapping] = {}
+        places: list[tuple[FileKey, Mapping]] = []
         for mapping in self._space.mappings(again=True):
-            key = file_key(mapping)
-            if not mapping.inode or self._space.is_program(mapping):
-                continue
-            if key not in known and len(known) < _MAX_LIBRARIES:
-                known[key] = None
-                try:
-                    known[key] = self._space.go_binary(mapping)
-                except ReadError as error:
-                    refused[key] = error.reason
+            if mapping.inode and not self._space.is_program(mapping):
+                key = file_key(mapping)
+                places.append((key, mapping))
+                if len(first) < _MAX_LIBRARIES:
+                    first.setdefault(key, mapping)
+        known, refused = self._read_libraries(first)
+        runtimes: list[tuple[Binary, int | None]] = []
+        for key, mapping in places:
             binary = known.get(key)
             if binary is not None and (binary, binary.bias(mapping)) not in runtimes:
                 runtimes.append((binary, binary.bias(mapping)))
@@ -177,6 +176,32 @@ class Program:
         if is_new:
             self.runtimes = tuple(runtimes)
         return is_new
+
+    def _read_libraries(
+        self, libraries: dict[FileKey, Mapping]
+    ) -> tuple[dict[FileKey, Binary], dict[FileKey, str]]:
+        """Those that are Go, and why others could not be read."""
+        known: dict[FileKey, Binary] = {}
+        refused: dict[FileKey, str] = {}
+        # One by one where there was no time for some together.
+        at_once = 1 if self._has_pending_library else _ASKED_AT_ONCE
+        every = list(libraries.items())
+        for low in range(0, len(every), at_once):
+            some = every[low : low + at_once]
+            try:
+                files = self._space.find_files(tuple([mapping for _, mapping in some]))
+            except ReadError as error:
+                refused |= dict.fromkeys([key for key, _ in some], error.reason)
+                continue
+            for (key, mapping), found in zip(some, files, strict=True):
+                try:
+                    binary = self._space.go_binary(mapping, found)
+                except ReadError as error:
+                    refused[key] = error.reason
+                else:
+                    if binary is not None:
+                        known[key] = binary
+        return known, refused
 
     def _unread_libraries(self, refused: dict[FileKey, str]) -> Runtimes:
         """Those that are Go, by their beginnings in memory, of libraries that cannot be read."""

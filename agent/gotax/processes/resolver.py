@@ -10,10 +10,11 @@ from gotax.config import Roots
 from gotax.errors import ProcessGoneError, ReadError
 from gotax.linux import procfs
 from gotax.linux.cgroups.hierarchies import find_hierarchies
+from gotax.linux.cgroups.memory import CgroupMemory
 from gotax.linux.cgroups.position import Bounds
 from gotax.linux.cgroups.tree import Cgroups
 from gotax.lru import LruCache
-from gotax.process import CpuUsage
+from gotax.process import CpuUsage, Memory
 from gotax.processes import turns
 from gotax.processes.binaries import BinaryTable
 from gotax.processes.containers import Containers, ReadBounds
@@ -21,6 +22,7 @@ from gotax.processes.counts import GONE, ErrorCounts
 from gotax.processes.first_look import FirstLook
 from gotax.processes.inspection import Inspector
 from gotax.processes.membership import Memberships
+from gotax.processes.memories import Memories
 from gotax.processes.table import ENDED, ProcessTable, Sight
 from gotax.processes.tracked_process import TrackedProcess
 from gotax.reader.asking import InProcess, Reader
@@ -39,6 +41,7 @@ class Resolver:
         self.binaries = BinaryTable(self.reader)
         self.cgroups = Cgroups(find_hierarchies(roots.proc, f"{roots.sys}/fs/cgroup"))
         self._containers = Containers(self.cgroups, self.errors)
+        self._memories = Memories(CgroupMemory(self.cgroups.hierarchies), self.errors)
         self._table = ProcessTable(roots.proc)
         memberships = Memberships(
             roots.proc, self.cgroups, self._containers, self._table.__contains__, self.errors
@@ -77,6 +80,7 @@ class Resolver:
     def end_window(self) -> None:
         self._table.end_window()
         self._containers.end_window()
+        self._memories.end_window()
 
     def resolve(self, pid: int) -> TrackedProcess | str:
         """The process behind the samples of this PID since the last round.
@@ -209,6 +213,11 @@ class Resolver:
         is_part = tracked.process.container.nested
         bounds = membership.bounds if is_part else Bounds()
         return self._containers.usage(membership.position, bounds)
+
+    def memory(self, tracked: TrackedProcess, has_samples: bool) -> Memory | None:
+        """Of the process's container, as last read; None if that never worked."""
+        key, position = tracked.process.container.key, tracked.membership.position
+        return self._memories.of(key, position, has_samples)
 
     def unjudged(self) -> Counter[str]:
         """Processes of which it is not known whether they are Go, by reason."""

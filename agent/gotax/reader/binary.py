@@ -9,10 +9,10 @@ from pathlib import PurePath
 import numpy as np
 
 from gotax.errors import ParseError, ReadError, Refusal
-from gotax.golang import categories, gomaxprocs, runtimestate
+from gotax.golang import gomaxprocs, runtimestate
 from gotax.golang.automaxprocs import DEPENDENCIES
 from gotax.golang.buildinfo import parse_buildinfo
-from gotax.golang.classmap import ClassMapReader
+from gotax.golang.classmap import ClassMapReader, KnownCodes
 from gotax.golang.gomaxprocs import find_gomaxprocs
 from gotax.golang.live import GomaxprocsAddresses, StateAddresses
 from gotax.golang.pclntab import Calls, Pclntab, Sizes, parse_pclntab
@@ -22,6 +22,7 @@ from gotax.process import GoBuild
 from gotax.profile import Frame, FrameKind, UInt64Array
 from gotax.reader.opened import PASSING, BorrowedFile
 
+_CODES = KnownCodes()
 _SETTINGS = frozenset({"CGO_ENABLED", "-compiler", "DefaultGODEBUG"})  # that rules ask for
 _FURTHER_SETTINGS, _MAX_FURTHER_CHARS = 32, 256
 _CGO = "crosscall2"  # the way back from C, in package runtime/cgo
@@ -126,7 +127,7 @@ class ParsedBinary:
         were read."""
         if self.classes is None:
             assert self.pclntab is not None
-            self.classes = ClassMapReader(self.pclntab, categories.function_code)
+            self.classes = ClassMapReader(self.pclntab, _CODES.__getitem__)
         try:
             return self.classes.go_on(pairs)
         except ReadError as error:

@@ -19,15 +19,13 @@ from gotax.errors import AccessError, ParseError
 from gotax.golang.cgroupview import CgroupView, read_cgroup_view
 from gotax.golang.live import (
     GomaxprocsAddresses,
-    LiveGomaxprocs,
+    RuntimeValues,
     StateAddresses,
-    read_gomaxprocs,
-    read_state,
+    read_values,
 )
 from gotax.linux import mappings, procfs
 from gotax.linux.mappings import FileId, MappedFile, Mapping
 from gotax.linux.procfs import Auxiliary
-from gotax.process import RuntimeState
 from gotax.reader.mapped import MapColumns, of_maps
 
 if TYPE_CHECKING:
@@ -51,8 +49,10 @@ class Work:
     def first_addresses(self, proc: str, place: str) -> FirstAddresses:
         return mappings.read_first_addresses(proc, place)
 
-    def find_mapped(self, proc: str, place: str, mapping: Mapping) -> MappedFile | None:
-        return mappings.find_mapped_file(proc, place, mapping)
+    def find_mapped(
+        self, proc: str, place: str, some: tuple[Mapping, ...]
+    ) -> tuple[MappedFile | None, ...]:
+        return tuple([mappings.find_mapped_file(proc, place, mapping) for mapping in some])
 
     def head(self, path: str, length: int) -> bytes:
         return _read_head(path, length)
@@ -72,15 +72,15 @@ class Work:
     def cgroup_view(self, proc: str, place: str) -> CgroupView:
         return read_cgroup_view(proc, place)
 
-    def gomaxprocs(
-        self, proc: str, place: str, addresses: GomaxprocsAddresses, bias: int
-    ) -> LiveGomaxprocs:
-        return read_gomaxprocs(proc, place, addresses, bias)
-
-    def runtime_state(
-        self, proc: str, place: str, addresses: StateAddresses, bias: int
-    ) -> RuntimeState:
-        return read_state(proc, place, addresses, bias)
+    def runtime_values(
+        self,
+        proc: str,
+        place: str,
+        addresses: GomaxprocsAddresses,
+        state: StateAddresses,
+        bias: int,
+    ) -> RuntimeValues:
+        return read_values(proc, place, addresses, state, bias)
 
     def _about_binaries(self) -> BinaryWork:
         if self._binaries is None:

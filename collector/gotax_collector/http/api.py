@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from gotax_collector.http.parameters import SORTS, Parameters, choice, limit, number, page
-from gotax_collector.query.answers import Changed, document
+from gotax_collector.query.answers import Changed
+from gotax_collector.query.documents import document
 from gotax_collector.query.flamegraph import folded, folded_of_two
 from gotax_collector.query.questions import Questions
 from gotax_collector.query.selection import Selection, SelectionError, parse_selection

@@ -21,9 +21,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gotax_collector.errors import CollectorError
-from gotax_collector.http import drawing
+from gotax_collector.http import comparing, drawing
 from gotax_collector.http.api import HOURS_PER_MONTH, Api
 from gotax_collector.http.authentication import Authentication, Guard
+from gotax_collector.http.charts import chart_of
 from gotax_collector.http.hosts import Hosts
 from gotax_collector.http.parameters import SORTS, Parameters, choice, one, page, parsed, readable
 from gotax_collector.http.turns import RETRY_AFTER_S, TurnLimits, Turns
@@ -33,6 +34,7 @@ from gotax_collector.query.database import BusyError, CancelledError
 from gotax_collector.query.functions import differences_of, functions_of
 from gotax_collector.query.questions import Questions
 from gotax_collector.query.selection import FIELDS, SelectionError, parse_time
+from gotax_collector.query.wording import difference_sentence
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +56,7 @@ _POLICY = (
 _STATIC = {
     "icon.svg": "image/svg+xml",
     **dict.fromkeys(drawing.ALL_STYLES, "text/css; charset=utf-8"),
-    **dict.fromkeys(SCRIPTS, "text/javascript; charset=utf-8"),
+    **dict.fromkeys((*SCRIPTS, "site.js"), "text/javascript; charset=utf-8"),
 }
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 USUAL_RANGE = "24h"
@@ -193,14 +195,23 @@ class _Pages:
         answer = self._api.questions.workload(selection)
         if answer is None:
             return self._page("nothing.html", parameters, {})
+        changes = self._changes_of(parameters)
+        sides = comparing.SideTables(
+            self._api.questions,
+            selection,
+            drawing.terms_of(answer.row),
+            lambda terms: _linked("/workload", parameters, q=terms),
+        )
+        tables = sides.of(answer)
         values = {
             "answer": answer,
             "row": answer.row,
-            "chart": drawing.chart_of(answer),
+            "chart": chart_of(answer, changes),
             "shares": drawing.group_shares(answer),
-            "compared": self._api.questions.compare(selection),
-            "nodes": self._api.questions.compare(selection, "node", 30),
-            "changes": self._changes_of(parameters),
+            "tables": tables,
+            "chosen": comparing.chosen(tables),
+            "changes": changes,
+            "now": self._api.now,
             "terms_of": drawing.terms_of,
             "flame": drawing.flame_of(self._api, _timed(parameters)),
         }
@@ -225,9 +236,26 @@ class _Pages:
         match flame.profiles:
             case (first, second):
                 values["difference"] = differences_of(first, second, FUNCTIONS)
+                values |= self._sides(parameters)
             case (one_profile,):
                 values["functions"] = functions_of(one_profile, FUNCTIONS)
         return self._page("flamegraph.html", parameters, values)
+
+    def _sides(self, parameters: Parameters) -> dict[str, object]:
+        """Both selections of a difference, what is different, and links to each."""
+        sides = self._api.sides(_timed(parameters))
+        assert sides is not None
+        compared = self._api.questions.compare_two(*sides)
+        before, after = (" ".join(parameters.get(name, ())) for name in ("a", "b"))
+        links = (
+            _linked("/flamegraph", parameters, q=before, a=None, b=None),
+            _linked("/flamegraph", parameters, q=after, a=None, b=None),
+        )
+        return {
+            "sentence": difference_sentence(compared),
+            "sides_shown": tuple(comparing.shown(compared, sides, links)),
+            "swapped": _linked("/flamegraph", parameters, a=after, b=before),
+        }
 
     def _standalone(self, request: Request) -> Response:
         text = drawing.flamegraph_page(self._api, _timed(self._parameters(request)))
@@ -283,9 +311,7 @@ class _Pages:
         """Render a page with its form and with links that keep the selection."""
 
         def link(path: str, **changed: str | None) -> str:
-            kept = {**parameters, **{k: [v] if v else [] for k, v in changed.items()}}
-            query = urlencode({name: value for name, value in kept.items() if value}, doseq=True)
-            return f"{path}?{query}" if query else path
+            return _linked(path, parameters, **changed)
 
         query, before, after = (" ".join(parameters.get(name, ())) for name in ("q", "a", "b"))
         page = {
@@ -316,6 +342,13 @@ def _not_there(_: Request, error: Exception) -> Response:
     if status == 405:
         answer.headers["Allow"] = "GET, HEAD"
     return answer
+
+
+def _linked(path: str, parameters: Parameters, **changed: str | None) -> str:
+    """The same parameters but for what is ``changed``."""
+    kept = {**parameters, **{k: [v] if v else [] for k, v in changed.items()}}
+    query = urlencode({name: value for name, value in kept.items() if value}, doseq=True)
+    return f"{path}?{query}" if query else path
 
 
 def _timed(parameters: Parameters) -> Parameters:

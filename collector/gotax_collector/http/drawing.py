@@ -11,7 +11,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -22,30 +21,36 @@ from gotax.page.calltree import CallTree
 from markupsafe import Markup
 
 from gotax_collector.http.api import Api
+from gotax_collector.http.charts import GROUP_ORDER
 from gotax_collector.http.parameters import Parameters
 from gotax_collector.query.answers import (
     GROUPS,
-    Gap,
-    Hour,
     Profile,
     Span,
     TopRow,
     WorkloadAnswer,
-    document,
 )
+from gotax_collector.query.documents import document
 from gotax_collector.query.findings import TOO_FEW_SAMPLES
 from gotax_collector.query.flamegraph import NANOSECOND, tree
 from gotax_collector.query.selection import Selection, exactly
-from gotax_collector.query.wording import FIELD_NAMES, covered_of, variant_text, why_not
+from gotax_collector.query.wording import (
+    FIELD_NAMES,
+    ago,
+    covered_of,
+    minute,
+    origin_text,
+    patch_form,
+    variant_text,
+    why_not,
+)
 
 ALL_STYLES = (*STYLES, "site.css")
-CHART_WIDTH, CHART_HEIGHT = 1000, 180
 ENDED = {
     "mended": "no container that runs has it any more",
     "gone": "none of the containers that had it runs any more",
     "too-few-samples": "too few samples since then to tell",
 }
-GROUP_ORDER = ("user", "service", "native", "gc", "scheduler", "unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +62,6 @@ class Flame:
     profiles: tuple[Profile, ...]
     note: str
     cpu_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """Stacked bars over time. ``areas`` are (group, an SVG path), each from the base line up to the
-    group's end, the highest first: the next is drawn over it. ``gaps`` are (left, width, text),
-    ``ticks`` (left %, text)."""
-
-    areas: tuple[tuple[str, str], ...]
-    gaps: tuple[tuple[float, float, str], ...]
-    top_cores: float
-    ticks: tuple[tuple[float, str], ...]
 
 
 @cache
@@ -83,7 +76,10 @@ def environment() -> jinja2.Environment:
     made.filters |= {
         "percent": lambda share: f"{share * 100:.1f} %",
         "cores": _cores,
-        "time": _minute,
+        "time": _time,
+        "ago": ago,
+        "origin": origin_text,
+        "patch_form": patch_form,
         "span": _span,
         "ms": lambda seconds: f"{seconds * 1000:.3g} ms",
         "p": lambda value: "" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}",
@@ -153,13 +149,17 @@ def _note(profile: Profile) -> str:
 
 def _span(span: Span) -> str:
     return (
-        f"{_minute(span.since)} to {_minute(span.until)} UTC,"
+        f"{minute(span.since)} to {minute(span.until)} UTC,"
         f" {covered_of(span.seconds, span.until - span.since)}"
     )
 
 
-def _minute(unix_s: int) -> str:
-    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M")
+def _time(unix_s: int) -> Markup:
+    """The script of the page shows it in local time where that is asked for."""
+    text = minute(unix_s)
+    return Markup('<time datetime="{}Z" data-at="{}">{}</time>').format(
+        text.replace(" ", "T"), int(unix_s), text
+    )
 
 
 def flamegraph_page(api: Api, parameters: Parameters) -> str:
@@ -187,69 +187,6 @@ def standalone_policy() -> str:
         for names in (SCRIPTS, ALL_STYLES)
     )
     return f"default-src 'none'; script-src 'sha256-{script}'; style-src 'sha256-{style}'"
-
-
-def chart_of(answer: WorkloadAnswer) -> Chart | None:
-    """Each step as wide as the time it is of, and nothing between those that do not touch.
-
-    None for less than two steps.
-    """
-    hours, gaps = answer.hours, answer.gaps
-    if len(hours) < 2:
-        return None
-    first = min(hours[0].since, *(gap.since for gap in gaps), hours[0].since)
-    last = max(hours[-1].until, *(gap.until for gap in gaps), hours[-1].until)
-    scale = CHART_WIDTH / (last - first)
-    top = max(hour.cores for hour in hours) or 1.0
-    heights = [0.0] * len(hours)
-    areas = []
-    for group in GROUP_ORDER:
-        parts = [
-            sum(
-                cores for label, cores in hour.categories.items() if answer.group_of(label) == group
-            )
-            for hour in hours
-        ]
-        heights = [low + part for low, part in zip(heights, parts, strict=True)]
-        if any(parts):
-            areas.append((group, _steps(hours, [h / top for h in heights], first, scale)))
-    return Chart(
-        tuple(reversed(areas)),
-        tuple(
-            ((gap.since - first) * scale, (gap.until - gap.since) * scale, _gap_text(gap))
-            for gap in gaps
-        ),
-        top,
-        _ticks(first, last),
-    )
-
-
-def _steps(hours: Sequence[Hour], heights: Sequence[float], first: int, scale: float) -> str:
-    """An SVG path: a block for each run of hours that touch."""
-    parts: list[str] = []
-    end: int | None = None
-    for hour, height in zip(hours, heights, strict=True):
-        left, right = ((at - first) * scale for at in (hour.since, hour.until))
-        if end is None or hour.since > end:
-            parts.append(f"{f'V{CHART_HEIGHT}Z' if parts else ''}M{left:.2f} {CHART_HEIGHT}")
-        parts.append(f"V{(1 - height) * CHART_HEIGHT:.1f}H{right:.2f}")
-        end = hour.until
-    return "".join(parts) + f"V{CHART_HEIGHT}Z"
-
-
-def _gap_text(gap: Gap) -> str:
-    return f"no agent reported from {_minute(gap.since)} to {_minute(gap.until)} UTC"
-
-
-def _ticks(first: int, last: int) -> tuple[tuple[float, str], ...]:
-    span = last - first
-    steps = (600, 3600, 3 * 3600, 6 * 3600, 86_400, 2 * 86_400, 7 * 86_400, 30 * 86_400)
-    step = next((step for step in steps if span / step <= 9), steps[-1])
-    form = "%d %b" if step >= 86_400 else "%H:%M"
-    return tuple(
-        ((at - first) / span * 100, datetime.fromtimestamp(at, UTC).strftime(form))
-        for at in range(first - first % step + step, last, step)
-    )
 
 
 def terms_of(row: Any) -> str:

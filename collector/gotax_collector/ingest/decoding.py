@@ -15,7 +15,7 @@ from gotax.wire.v1 import ingest_pb2
 from gotax.wire.v1 import report_pb2 as wire
 
 from gotax_collector.ingest.bounds import REPORT, REQUEST, check_bounds
-from gotax_collector.ingest.dictionary import DecodedDictionary, check_text
+from gotax_collector.ingest.dictionary import TEXT_BYTES_MAX, DecodedDictionary, check_text
 from gotax_collector.ingest.dictionary_pool import DictionaryPool
 from gotax_collector.ingest.expansion import rows_bytes, stacks_bytes
 from gotax_collector.refusal import Reason, RefusedError
@@ -353,4 +353,18 @@ def _finding(finding: wire.Finding, dictionary: DecodedDictionary) -> Finding:
         saving_mid_cores=saving.mid_ucores / 1e6 if has_saving else None,
         saving_high_cores=saving.high_ucores / 1e6 if has_saving else None,
         held_s=finding.held_ns / 1e9,
+        evidence=tuple(map(_sentence, finding.evidence)),
+        patches=tuple(map(_patch, finding.patches)),
     )
+
+
+def _sentence(text: str) -> str:
+    check_text(text, TEXT_BYTES_MAX)
+    return text
+
+
+def _patch(text: str) -> str:
+    if len(text.encode()) > TEXT_BYTES_MAX:
+        raise RefusedError(Reason.TEXT, "a text that is too long")
+    check_text(text.replace("\n", ""), TEXT_BYTES_MAX)
+    return text

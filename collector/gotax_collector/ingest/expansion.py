@@ -55,7 +55,7 @@ class Sizes(Protocol):
 def encoded_bytes(text: str) -> int:
     """Bytes of a text in a row, with its quotes and a comma."""
     if text.isascii():
-        return len(text) + 3 + text.count('"') + text.count("\\")
+        return len(text) + 3 + text.count('"') + text.count("\\") + text.count("\n")
     return len(json.dumps(text)) + 1
 
 
@@ -86,8 +86,9 @@ def rows_bytes(window: wire.Window, sizes: Sizes, sender: Sender) -> int:
             total += _CATEGORY_BYTES + sizes.category_bytes(category)
         for finding in seen.findings:
             total += _FINDING_BYTES + sum(
-                map(sizes.text_bytes, (finding.code, finding.title, finding.remedy))
+                map(sizes.text_bytes, (finding.code, finding.title, finding.remedy, finding.cause))
             )
+            total += sum(map(encoded_bytes, (*finding.evidence, *finding.patches)))
         if total > ROWS_BYTES_MAX:
             raise RefusedError(
                 Reason.EXPANSION, f"a report whose rows take more than {ROWS_BYTES_MAX >> 20} MiB"

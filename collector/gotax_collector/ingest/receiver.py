@@ -22,6 +22,7 @@ from typing import Any, Protocol
 import grpc
 from gotax.wire.v1 import ingest_pb2
 
+from gotax_collector.ingest.clocks import Clocks
 from gotax_collector.ingest.decoding import REPORT_BYTES_MAX, Decoder, parse_hello, parse_request
 from gotax_collector.ingest.dictionary_pool import DictionaryPool, to_restart
 from gotax_collector.ingest.intake import Intake
@@ -141,6 +142,7 @@ class Receiver:
         self._large = ThreadPoolExecutor(1, "decoder")
         self._decoding = asyncio.Lock()
         self.namesakes = Namesakes()
+        self.clocks = Clocks()
         self.counters = ReceiverCounters()
 
     @property
@@ -278,6 +280,7 @@ class Receiver:
                 await self._intake.put(report, partial(self._stored, stream, began))
             self._streams.move_to_end(stream)
             self.namesakes.note(stream)
+            self.clocks.note(report)
             stream.dictionary_bytes = decoder.dictionary_bytes
             self._keep_within_bounds()
             counters.reports += 1

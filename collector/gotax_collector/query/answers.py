@@ -6,8 +6,7 @@ Cores are CPU seconds per second over the time of the answer. Shares are of a wo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
 
 GROUPS = ("user", "scheduler", "gc", "service", "native", "unknown")
 """What a page can draw. Each category comes with its group from the agent that counted it."""
@@ -322,6 +321,9 @@ class LatestFinding:
     has it, it was last seen at ``until`` (Unix seconds). ``why`` of an ended one is ``mended``
     (containers run without it), ``gone`` (none of the workload runs any more), or
     ``too-few-samples`` (GT014 took its place).
+
+    ``explained`` is of the container that had it last, None where its windows do not say.
+    ``fixed``: what it brought, of one that was mended and of which a saving was predicted.
     """
 
     code: str
@@ -332,6 +334,46 @@ class LatestFinding:
     state: str
     until: int
     why: str
+    explained: Explained | None = None
+    fixed: Fixed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """What an agent said of a finding in one window: ``evidence`` are sentences, ``patches`` can be
+    applied as they are, the best first. ``at`` is in Unix seconds, ``expected`` and
+    ``recommended`` are 0 for unknown."""
+
+    cause: str
+    confidence: str
+    evidence: tuple[str, ...]
+    patches: tuple[str, ...]
+    name: str
+    node: str
+    cpu_count: int
+    gomaxprocs: int
+    origin: str
+    expected: int
+    recommended: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """Cores of the scheduler and the GC in all containers of the workload that run now.
+
+    ``before`` and ``after`` are of up to an hour on either side; ``predicted`` is the saving that
+    agents predicted, of as many containers.
+    """
+
+    before: float
+    after: float
+    predicted: float
+    change: Contrast
+
+    @property
+    def saved(self) -> float:
+        return self.before - self.after
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,20 +391,3 @@ class WorkloadAnswer:
 
     def group_of(self, category: str) -> str:
         return self.groups.get(category, "unknown")
-
-
-def document(value: Any) -> Any:
-    """As JSON has it: fields, and what follows from them (``runtime_share``, ``is_sure``)."""
-    if hasattr(value, "__dataclass_fields__"):
-        shown = (f.name for f in fields(value) if f.metadata.get("json", True))
-        names = [*shown, *_derived(type(value))]
-        return {name: document(getattr(value, name)) for name in names}
-    if isinstance(value, Mapping):
-        return {str(key): document(item) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [document(item) for item in value]
-    return value
-
-
-def _derived(kind: type) -> list[str]:
-    return [name for name, member in vars(kind).items() if isinstance(member, property)]

@@ -8,14 +8,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from gotax_collector.query.answers import LatestFinding, OpenFinding
+from gotax_collector.query.answers import Explained, Fixed, LatestFinding, OpenFinding
+from gotax_collector.query.contrasts import honest
 from gotax_collector.query.coverage import DAY_S, OF_NODES, PLACES, Ask
 from gotax_collector.query.selection import Selection, where
+from gotax_collector.query.significance import Sample, difference
 
 LOOK_BACK_S = 600
 """Of a whole fleet, how far back a container's last window is looked for."""
+
+EXPLAINED_S = 3600
+"""How far before the last window of a finding its evidence is looked for."""
+
+AROUND_S = 3600
+"""Before and after the end of a finding: the time that says what its end brought."""
 
 RUNS_S, RUNS_WINDOWS = 45, 1.5
 """A container runs if it was seen so lately before its agent's last window, or so many windows."""
@@ -106,8 +115,74 @@ def findings(ask: Ask, selection: Selection) -> tuple[LatestFinding, ...]:
         condition.parameters,
     )
     holding = [row for row in rows if row["state"] != "ended" and row["code"]]
-    shown = [_latest(row, row["state"], "") for row in sorted(holding, key=_rank)]
-    return (*shown, *_ended(seen, rows, {row["code"] for row in holding}))
+    explained = _explained(ask, selection, holding)
+    shown = [
+        replace(_latest(row, row["state"], ""), explained=explained.get(row["code"]))
+        for row in sorted(holding, key=_rank)
+    ]
+    ended = _ended(seen, rows, {row["code"] for row in holding})
+    return (*shown, *(_with_saving(ask, selection, one) for one in ended))
+
+
+_EXPLAINED = (
+    "finding_cause[i] AS cause, finding_confidence[i] AS confidence,"
+    " finding_evidence[i] AS evidence, finding_patches[i] AS patches, name, node, cpu_count,"
+    " gomaxprocs, toString(origin) AS origin, expected, recommended, toUnixTimestamp(start) AS at"
+)
+
+
+def _explained(
+    ask: Ask, selection: Selection, holding: Sequence[Mapping[str, Any]]
+) -> dict[str, Explained]:
+    """By code, of the last windows. Older windows have no such columns: an index beyond the end of
+    an array is empty."""
+    if not holding:
+        return {}
+    last = max(row["until"] for row in holding)
+    since = max(selection.since, last - EXPLAINED_S)
+    condition = where(Selection(selection.conditions, since, selection.until), "start")
+    rows = ask(
+        f"SELECT toString(finding[i]) AS code, {_EXPLAINED} FROM windows"
+        f" ARRAY JOIN arrayEnumerate(finding) AS i WHERE ordinal > 0 AND {condition.text}"
+        " AND notEmpty(finding_evidence) ORDER BY start DESC, gomaxprocs DESC LIMIT 1 BY code",
+        condition.parameters,
+    )
+    found = {}
+    for row in rows:
+        code, evidence, patches = row.pop("code"), row.pop("evidence"), row.pop("patches")
+        found[code] = Explained(**row, evidence=tuple(evidence), patches=tuple(patches))
+    return found
+
+
+def _with_saving(ask: Ask, selection: Selection, ended: LatestFinding) -> LatestFinding:
+    """With what a mended finding brought, where a saving was predicted."""
+    if ended.why != "mended":
+        return ended
+    near = Selection(
+        selection.conditions,
+        max(selection.since, ended.until - AROUND_S),
+        min(selection.until, ended.until + AROUND_S),
+    )
+    condition = where(near, "start")
+    rows = ask(
+        "SELECT has_, count() AS n, sum(cost) AS costs, sum(cost * cost) AS costs2,"
+        " avg(saving_mid) AS predicted, sum(duration) / (max(at + duration) - min(at)) AS running"
+        " FROM (SELECT toUnixTimestamp(start) AS at, duration_ns / 1e9 AS duration, saving_mid,"
+        "  (scheduler_ns + gc_ns) / duration_ns AS cost,"
+        "  has(finding, {code:String}) AS has_"
+        f"  FROM windows WHERE ordinal > 0 AND duration_ns > 0 AND {condition.text}"
+        "   AND (has_ OR at + 1 >= {ended:UInt32}))"
+        " GROUP BY has_",
+        {**condition.parameters, "code": ended.code, "ended": ended.until},
+    )
+    sides = {int(row["has_"]): row for row in rows}
+    if len(sides) < 2 or not sides[1]["predicted"] > 0:
+        return ended
+    samples = [Sample.of(sides[i]["n"], sides[i]["costs"], sides[i]["costs2"]) for i in (1, 0)]
+    running = sides[0]["running"]
+    before, after = (sample.mean * running for sample in samples)
+    change = honest([difference(*samples)])[0]
+    return replace(ended, fixed=Fixed(before, after, sides[1]["predicted"] * running, change))
 
 
 def _ended(

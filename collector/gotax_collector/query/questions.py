@@ -16,6 +16,7 @@ from gotax_collector.query.answers import (
     Gap,
     Hour,
     Profile,
+    Side,
     Span,
     StackTime,
     Top,
@@ -23,7 +24,7 @@ from gotax_collector.query.answers import (
     drawn_group,
 )
 from gotax_collector.query.changes import changes_of
-from gotax_collector.query.contrasts import contrast
+from gotax_collector.query.comparisons import MIN_SAMPLES, compare, compare_one, compare_two
 from gotax_collector.query.coverage import HOUR_S, coverage
 from gotax_collector.query.database import Database
 from gotax_collector.query.findings import findings
@@ -52,9 +53,6 @@ from gotax_collector.storage.clickhouse import Connections
 
 STACKS_MAX = 20_000
 """How many stacks of a selection are fetched, those with most CPU time first."""
-
-MIN_SAMPLES = 50
-"""Samples of a profile below which a share says little, and is no sample of a mean."""
 
 NAMES_BYTES_MAX = 64 << 20
 """Memory of the names of these stacks. Rarer ones beyond it are not fetched either."""
@@ -170,39 +168,19 @@ class Questions:
 
     # --- comparisons ------------------------------------------------------------------------
 
-    BY = ("gomaxprocs", "node", "cpus", "go", "image")
+    BY = ("gomaxprocs", "node", "cpus", "go", "image", "pod")
 
     def compare(self, selection: Selection, by: str = "gomaxprocs", limit: int = 20) -> Compared:
-        """Groups of containers side by side, tested against the reference: with the smallest
-        GOMAXPROCS or fewest CPUs, else with most samples.
+        """See ``comparisons.compare``."""
+        return compare(self._rows, selection, by, limit)
 
-        A sample is an hour of one container (or one window, for little time): minutes of one
-        container resemble each other, and would make chance look like certainty.
-        """
-        source = source_of(selection, (HOURS, WINDOWS))
-        span = span_of(self._rows, selection, source)
-        condition = where_of(selection, source)
-        column = {"gomaxprocs": "gomaxprocs", "cpus": "cpus_"}.get(by, by)
-        keys = "namespace, kind, workload, container, program, gomaxprocs, go, image, node"
-        one = f"{keys}, {source.time}" + (", pod" if source is WINDOWS else "")
-        rows = self._rows(
-            f"SELECT {column} AS label, count() AS n, uniqExact(node) AS nodes,"
-            " sum(duration) AS duration_, sum(cpu) AS cpu_,"
-            " sum(share) AS shares, sum(share * share) AS shares2,"
-            " sum(cost) AS costs, sum(cost * cost) AS costs2,"
-            " sum(scheduler) AS scheduler_, sum(gc) AS gc_,"
-            " max(cpus_) AS cpus, max(limit_) AS limit,"
-            " arraySort(groupUniqArray(gomaxprocs)) AS values"
-            f" FROM (SELECT {keys}, sum(cpu_ns) AS cpu, sum(duration_ns) AS duration,"
-            " sum(scheduler_ns) AS scheduler, sum(gc_ns) AS gc,"
-            " (scheduler + gc) / cpu AS share, (scheduler + gc) / duration AS cost,"
-            " max(cpu_count) AS cpus_, max(limit_cores) AS limit_"
-            f" FROM {source.table} WHERE {condition.text} GROUP BY {one}"
-            f" HAVING sum(samples) >= {MIN_SAMPLES} AND cpu > 0 AND duration > 0)"
-            " GROUP BY label ORDER BY n DESC LIMIT {limit:UInt32}",
-            {**condition.parameters, "limit": limit},
-        )
-        return contrast(rows, span, by, "window" if source is WINDOWS else "container-hour")
+    def compare_two(self, first: Selection, second: Selection) -> Compared:
+        """See ``comparisons.compare_two``."""
+        return compare_two(self._rows, first, second)
+
+    def compare_one(self, selection: Selection, label: str) -> Side | None:
+        """See ``comparisons.compare_one``."""
+        return compare_one(self._rows, selection, label)
 
     def changes(
         self, selection: Selection, work: tuple[float, float] | None = None, limit: int = 50

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
+
+from gotax_collector.query.answers import Compared, Contrast, Side, Variant
 
 FIELD_NAMES = {
     "gomaxprocs": "GOMAXPROCS",
@@ -49,3 +52,103 @@ def covered(seconds: float) -> str:
     if hours:
         return f"{hours} h" + (f" {rest} min" if rest else "")
     return f"{rest} min"
+
+
+def minute(unix_s: int) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def ago(seconds: float) -> str:
+    """``7 min ago``."""
+    return "just now" if seconds < 30 else f"{covered(seconds)} ago"
+
+
+def change_text(what: Sequence[str], before: Variant, after: Variant) -> str:
+    return ", ".join(
+        f"{FIELD_NAMES[field]} {variant_text(getattr(before, field), field)}"
+        f" → {variant_text(getattr(after, field), field)}"
+        for field in what
+    )
+
+
+_ORIGINS = {
+    "environment": "set by the environment variable GOMAXPROCS",
+    "automaxprocs": "set by automaxprocs",
+    "call": "set by a call of runtime.GOMAXPROCS in the program",
+    "container-default": "computed by Go from the CPU limit of the cgroup",
+    "cpu-count": "the number of CPUs, Go's default",
+    "fixed-default": "the fixed default of Go before 1.5",
+}
+
+
+def origin_text(origin: str) -> str:
+    return _ORIGINS.get(origin, "of unknown origin")
+
+
+_FORMS = (
+    ("resourceFieldRef:", "Pod template, from the CPU limit (downward API)"),
+    ("env:", "Pod template, a fixed value"),
+    ("[Service]", "systemd drop-in"),
+    ("[Container]", "Quadlet"),
+    ("-e GOMAXPROCS=", "Command that creates the container"),
+    ("systemd-run", "Command that starts it"),
+    ("GOMAXPROCS=", "Environment variable"),
+    ("go 1.", "go.mod"),
+)
+
+
+def patch_form(patch: str) -> str:
+    """What kind of file or command a patch of an agent belongs into."""
+    lines = [line.strip() for line in patch.split("\n") if not line.startswith("#")]
+    found = (name for start, name in _FORMS if any(start in line for line in lines))
+    return next(found, "Patch")
+
+
+def difference_sentence(compared: Compared) -> str:
+    """What is different after, and how sure that is."""
+    sides = {side.label: side for side in compared.sides}
+    missing = [name for name in ("before", "after") if name not in sides]
+    if missing:
+        return f"There are too few samples {' and '.join(missing)}: nothing can be compared."
+    before, after = sides["before"], sides["after"]
+    shares = f"{_percent(before.runtime_share)} before and {_percent(after.runtime_share)} after"
+    head = f"Scheduler and GC take {shares}"
+    if after.runtime is None or after.runtime.low is None:
+        return f"{head}, of too few samples to say whether that is chance.{_beside(before, after)}"
+    if not after.runtime.is_sure:
+        text = f"{head}: this may be chance ({_interval(after.runtime)} points)."
+    else:
+        points = abs(after.runtime.change) * 100
+        way = "more" if after.runtime.change > 0 else "less"
+        text = f"{head}: {points:.1f} points {way} (95 % interval {_interval(after.runtime)})."
+    return text + _parts(before, after) + _beside(before, after)
+
+
+def _parts(before: Side, after: Side) -> str:
+    parts = (
+        ("Scheduler", after.scheduler_share - before.scheduler_share),
+        ("GC", after.gc_share - before.gc_share),
+    )
+    return " " + ", ".join(f"{name} {share * 100:+.1f}" for name, share in parts) + " points."
+
+
+def _beside(before: Side, after: Side) -> str:
+    """What else is different, which may be why."""
+    others = [
+        f"{name} {_numbers(first)} → {_numbers(second)}"
+        for name, first, second in (
+            ("GOMAXPROCS", before.gomaxprocs, after.gomaxprocs),
+            ("CPUs of the node", (before.cpu_count,), (after.cpu_count,)),
+        )
+        if first != second
+    ]
+    text = f" Each container uses {before.cores:.3f} cores before and {after.cores:.3f} after."
+    return text + (f" Different, too: {', '.join(others)}." if others else "")
+
+
+def _interval(found: Contrast) -> str:
+    return f"{(found.low or 0) * 100:+.1f} to {(found.high or 0) * 100:+.1f}"
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.1f} %"

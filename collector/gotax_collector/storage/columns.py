@@ -91,7 +91,11 @@ class ContainerRow(Row):
 
 def _saving(observation: Observation) -> tuple[float, float, float, int]:
     best = max(
-        (f for f in observation.findings if f.saving_mid_cores is not None),
+        (
+            f
+            for f in observation.findings
+            if f.saving_mid_cores is not None and f.remedy_gomaxprocs is not None
+        ),
         key=lambda f: f.saving_mid_cores or 0.0,
         default=None,
     )
@@ -159,6 +163,21 @@ _NUMBERS = "Array(UInt64) CODEC(ZSTD(1))"
 _FLOAT = "Float32 CODEC(ZSTD(1))"
 _TIME = "DateTime('UTC') CODEC(DoubleDelta, ZSTD(1))"
 _COUNTS = "Map(LowCardinality(String), UInt64)"
+_LISTS = "Array(Array(String)) CODEC(ZSTD(1))"
+
+EXPLAINED = (
+    WindowColumn("finding_cause", _TEXTS, lambda row: [f.cause for f in row.observation.findings]),
+    WindowColumn(
+        "finding_confidence", _TEXTS, lambda row: [f.confidence for f in row.observation.findings]
+    ),
+    WindowColumn(
+        "finding_evidence", _LISTS, lambda row: [f.evidence for f in row.observation.findings]
+    ),
+    WindowColumn(
+        "finding_patches", _LISTS, lambda row: [f.patches for f in row.observation.findings]
+    ),
+)
+"""Since version 3. A row of an older store has none of them: fewer than it has findings."""
 
 WINDOWS = (
     _both("stored", "Date", lambda row: row.batch.day),
@@ -233,6 +252,7 @@ WINDOWS = (
     WindowColumn("dropped", _COUNTS, lambda _: {}, lambda row: dict(row.report.dropped)),
     WindowColumn("stack", "Array(UInt64) CODEC(ZSTD(3))", lambda row: row.stacks),
     WindowColumn("stack_samples", _NUMBERS, lambda row: row.stack_samples),
+    *EXPLAINED,
 )
 STACKS = (
     StackColumn("namespace", _TEXT, lambda row: row.workload.namespace),

@@ -32,8 +32,7 @@ _OF_CONTAINER = [column.value for column in WINDOWS]
 def window_lines(report: Report, batch: Batch) -> Iterator[str]:
     """One line for the node and one for each container."""
     received_s = _seconds(report.received_unix_ns)
-    # With a clock that is ahead, the window would lie in the future, where no query finds it.
-    times = min(_seconds(report.start_unix_ns), received_s), received_s
+    times = _seconds(report.began_unix_ns), received_s
     node = Row(report, batch, 0, *times)
     yield _encode([column.of_node(node) for column in WINDOWS])
     stacks = stack_ids(report)

@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gotax_collector.storage.columns import STACKS, WINDOWS, definitions
+from gotax_collector.storage.columns import EXPLAINED, STACKS, WINDOWS, definitions
 
-VERSION = 2
+VERSION = 3
 """The version of the schema. To change a table, add 1 here and a step to MIGRATIONS."""
 
 DEDUPLICATION_WINDOW = 10_000
@@ -262,7 +262,16 @@ def _rename_hits(layout: Layout) -> Iterator[str]:
         )
 
 
-MIGRATIONS = {2: _rename_hits}
+def _explain_findings(layout: Layout) -> Iterator[str]:
+    for name in dict.fromkeys((local("windows", layout), f"{layout.database}.windows")):
+        for column in EXPLAINED:
+            yield (
+                f"ALTER TABLE {name}{layout.on_cluster}"
+                f" ADD COLUMN IF NOT EXISTS {column.name} {column.definition}"
+            )
+
+
+MIGRATIONS = {2: _rename_hits, 3: _explain_findings}
 """By version: what makes the statements that upgrade from the version before."""
 
 

@@ -34,6 +34,9 @@ key = "/etc/gotax/tls/tls.key"
 {{- else }}
 plaintext = true
 {{- end }}
+{{- if and (include "gotax.agentTokenSecret" .) (not (dig "stream" "token_file" "" $config)) }}
+token_file = "/etc/gotax/collector/token"
+{{- end }}
 {{- end }}
 {{- range $key, $value := $config.stream }}
 {{ $key }} = {{ toJson $value }}

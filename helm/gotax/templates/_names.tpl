@@ -79,6 +79,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
+{{- /* The Secret with the token of the agents; nothing where certificates take its place, or where none is
+asked for. For a collector of another release it has to be given. */ -}}
+{{- define "gotax.agentTokenSecret" -}}
+{{- with .Values.collector.agentToken -}}
+{{- if and .enabled (include "gotax.collectorAddress" $) -}}
+{{- if .existingSecret -}}
+{{- .existingSecret -}}
+{{- else if not (or $.Values.collector.tlsSecret $.Values.collector.external) -}}
+{{- printf "%s-agents" (include "gotax.collectorName" $) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* HOST:PORT that the agents send to; empty if there is no collector. */ -}}
 {{- define "gotax.collectorAddress" -}}
 {{- if .Values.collector.external -}}

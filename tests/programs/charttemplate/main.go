@@ -98,7 +98,7 @@ func dig(arguments ...any) any {
 	return found
 }
 
-func functions(all *template.Template) template.FuncMap {
+func functions(all *template.Template, secrets map[string]any) template.FuncMap {
 	return template.FuncMap{
 		"include": func(name string, data any) (string, error) {
 			var out bytes.Buffer
@@ -124,7 +124,9 @@ func functions(all *template.Template) template.FuncMap {
 		"sha256sum":    func(from string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(from))) },
 		"b64enc":       func(from string) string { return base64.StdEncoding.EncodeToString([]byte(from)) },
 		"randAlphaNum": func(length int) string { return strings.Repeat("x", length) },
-		"lookup":       func(...string) map[string]any { return nil },
+		"lookup": func(_, _, _, name string) any {
+			return secrets[name]
+		},
 		"semverCompare": func(constraint, version string) bool {
 			var least, major, minor int
 			fmt.Sscanf(constraint, ">=1.%d.0-0", &least)
@@ -159,8 +161,9 @@ func main() {
 		panic(err)
 	}
 	data["Files"] = files{chart}
+	secrets, _ := data["Secrets"].(map[string]any) // of the cluster, by name
 	all := template.New("").Option("missingkey=zero")
-	all = template.Must(all.Funcs(functions(all)).ParseGlob(filepath.Join(chart, "templates", "*")))
+	all = template.Must(all.Funcs(functions(all, secrets)).ParseGlob(filepath.Join(chart, "templates", "*")))
 	texts := []string{}
 	for _, each := range all.Templates() {
 		if strings.HasSuffix(each.Name(), ".yaml") {

@@ -1,5 +1,6 @@
-// Prints its GOMAXPROCS, GOGC, number of GC cycles and GOMEMLIMIT (0 before Go 1.19) at the start
-// and after each line of input, which may be "percent N", "limit N", "gc" or "spin N".
+// Prints its GOMAXPROCS, GOGC, number of GC cycles, GOMEMLIMIT (0 before Go 1.19), live heap (0 before
+// Go 1.21) and the goal of the heap at the start and after each line of input, which may be
+// "percent N", "limit N", "gc", "keep N" (bytes) or "spin N".
 package main
 
 import (
@@ -19,7 +20,7 @@ func main() {
 		debug.SetGCPercent(percent)
 		var stats runtime.MemStats
 		runtime.ReadMemStats(&stats)
-		fmt.Println(runtime.GOMAXPROCS(0), percent, stats.NumGC, setLimit(-1))
+		fmt.Println(runtime.GOMAXPROCS(0), percent, stats.NumGC, setLimit(-1), liveHeap(), stats.NextGC)
 		line, err := input.ReadString('\n')
 		if err != nil {
 			return
@@ -33,6 +34,8 @@ func main() {
 			setLimit(number)
 		case "gc":
 			runtime.GC()
+		case "keep":
+			kept = make([]byte, number)
 		case "spin":
 			for ; number > 0; number-- {
 				go spin()
@@ -41,7 +44,10 @@ func main() {
 	}
 }
 
-var sink uint64
+var (
+	sink uint64
+	kept []byte
+)
 
 func spin() {
 	for {

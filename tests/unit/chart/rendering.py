@@ -38,14 +38,19 @@ def values_with(changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def rendered(
-    changes: dict[str, Any] | None = None, release: str = "gotax", namespace: str = "gotax"
+    changes: dict[str, Any] | None = None,
+    release: str = "gotax",
+    namespace: str = "gotax",
+    secrets: dict[str, dict[str, str]] | None = None,
 ) -> Objects:
+    """``secrets``: the data of those that the cluster has, by name."""
     context = {
         "Values": values_with(changes or {}),
         "Release": {"Name": release, "Namespace": namespace, "Service": "Helm"},
         "Chart": {name: ABOUT[name[0].lower() + name[1:]] for name in ("Name", "Version")}
         | {"AppVersion": ABOUT["appVersion"]},
         "Capabilities": {"KubeVersion": {"Version": "v1.34.0"}},
+        "Secrets": {name: {"data": data} for name, data in (secrets or {}).items()},
     }
     program = go_binary("charttemplate", VERSIONS[-1])
     done = subprocess.run(

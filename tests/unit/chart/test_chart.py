@@ -188,7 +188,8 @@ def test_the_schema_has_every_key_of_the_agents_file_once() -> None:
     written: dict[str, set[str]] = {}
     for section, text in re.findall(r"^\[(\w+)\]\n((?:[^\[\n].*\n)+)", template, re.MULTILINE):
         written[section] = set(re.findall(r"^(\w+) =", text, re.MULTILINE))
-    assert written["stream"] == {"collector", "ca", "cert", "key", "plaintext"}
+    assert written["stream"] == {"collector", "ca", "cert", "key", "plaintext", "token_file"}
+    written["stream"] -= {"token_file"}  # not written if agent.config has it
     free = copy.deepcopy(SCHEMA["properties"]["agent"]["properties"]["config"]["properties"])
     (parsers,) = [
         action
@@ -223,6 +224,10 @@ def test_the_collectors_arguments_exist(capsys: pytest.CaptureFixture[str]) -> N
 def test_the_collectors_page_needs_a_token_by_default() -> None:
     """It listens on every address."""
     assert VALUES["collector"]["httpToken"] == {"enabled": True, "existingSecret": ""}
+
+
+def test_the_collectors_agents_need_a_token_by_default() -> None:
+    assert VALUES["collector"]["agentToken"] == {"enabled": True, "existingSecret": ""}
 
 
 def test_the_rules_have_the_markers_that_the_values_replace() -> None:

@@ -243,6 +243,94 @@ def test_the_agents_certificates_are_where_they_are_mounted(tmp_path: Path) -> N
     assert (options.collector, options.collector_plaintext) == (("c", 1), False)
 
 
+TOKEN_CASES = {
+    # values, the agents' Secret, whether the chart makes it, whether every agent is accepted
+    "own collector": ({"collector.enabled": True}, "gotax-collector-agents", True, False),
+    "own Secret": (
+        {"collector.enabled": True, "collector.agentToken.existingSecret": "mine"},
+        *("mine", False, False),
+    ),
+    "certificates": (
+        {"collector.enabled": True, "collector.tlsSecret": "tls"},
+        *("", False, False),
+    ),
+    "certificates and tokens": (
+        {
+            "collector.enabled": True,
+            "collector.tlsSecret": "tls",
+            "collector.agentToken.existingSecret": "mine",
+        },
+        *("mine", False, False),
+    ),
+    "open on request": (
+        {"collector.enabled": True, "collector.agentToken.enabled": False},
+        *("", False, True),
+    ),
+    "collector of another release": ({"collector.external": "c:1"}, "", False, False),
+    "with its token": (
+        {"collector.external": "c:1", "collector.agentToken.existingSecret": "mine"},
+        *("mine", False, False),
+    ),
+    "no collector": ({"collector.agentToken.existingSecret": "mine"}, "", False, False),
+}
+
+
+@pytest.mark.parametrize(
+    ("values", "secret", "is_made", "is_open"), TOKEN_CASES.values(), ids=TOKEN_CASES
+)
+def test_agents_need_a_token_unless_a_value_says_otherwise(
+    values: dict[str, Any], secret: str, is_made: bool, is_open: bool, tmp_path: Path
+) -> None:
+    """The chart passed --insecure-agents: any pod could report as any node."""
+    objects = rendered(values)
+    token_file = options_of(objects, tmp_path).collector_token_file or ""
+    assert secret_of(objects, "DaemonSet", token_file) == (secret, "token" if secret else "")
+    made = {found["metadata"]["name"]: found for found in objects if found["kind"] == "Secret"}
+    assert (secret in made) is is_made
+    if is_made:
+        assert made[secret]["data"]["token"] == made[secret]["data"]["tokens"]
+    if not any(found["kind"] == "StatefulSet" for found in objects):
+        return
+    given = arguments(objects, "StatefulSet")
+    assert ("--insecure-agents" in given) is is_open
+    (accepted, *more) = [g for g in given if g.startswith("--token-file=")] or [""]
+    assert more == []
+    path = accepted.removeprefix("--token-file=")
+    assert secret_of(objects, "StatefulSet", path) == (secret, "tokens" if secret else "")
+
+
+def secret_of(objects: Objects, kind: str, path: str) -> tuple[str, str]:
+    """The Secret and its key that are mounted as this file."""
+    if not path:
+        return "", ""
+    spec = only(objects, kind)["spec"]["template"]["spec"]
+    (mount,) = (
+        m for m in spec["containers"][0]["volumeMounts"] if m["mountPath"] == str(Path(path).parent)
+    )
+    assert mount["readOnly"] is True
+    (volume,) = (v["secret"] for v in spec["volumes"] if v["name"] == mount["name"])
+    assert volume["defaultMode"] == (0o400 if kind == "DaemonSet" else 0o440)
+    (item,) = volume["items"]  # agents do not see what the collector accepts
+    assert item["path"] == Path(path).name
+    return volume["secretName"], item["key"]
+
+
+def test_a_token_file_of_the_users_own_is_the_one_that_is_used(tmp_path: Path) -> None:
+    """Two of them in the file would be an error of TOML."""
+    values = {"collector.enabled": True, "agent.config": {"stream": {"token_file": "/own"}}}
+    assert options_of(rendered(values), tmp_path).collector_token_file == "/own"
+
+
+def test_an_upgrade_keeps_the_tokens() -> None:
+    """Those that are in the cluster, also where a user has added one to them."""
+    kept = {"token": "bmV3", "tokens": "bmV3Cm9sZA=="}
+    found = only(
+        rendered({"collector.enabled": True}, secrets={"gotax-collector-agents": kept}),
+        *("Secret", "-agents"),
+    )
+    assert found["data"] == kept
+
+
 def test_pods_are_replaced_when_their_file_changes() -> None:
     """The agent reads the file once. Other objects do not replace the pods."""
 

@@ -113,6 +113,10 @@ def test_a_container_has_each_value_under_its_column() -> None:
         "dropped": {},
         "stack": row["stack"],
         "stack_samples": row["stack_samples"],
+        "finding_cause": ["environment"],
+        "finding_confidence": ["high"],
+        "finding_evidence": [list(OVERSIZED.evidence)],
+        "finding_patches": [list(OVERSIZED.patches)],
     }
     assert sorted(row["stack_samples"]) == [3, 7]
     assert len(set(row["stack"])) == 2

@@ -69,6 +69,24 @@ def test_names_that_print_are_kept_as_they_are() -> None:
     assert html in functions
 
 
+def test_only_a_patch_has_lines() -> None:
+    report = honest()
+    finding = report.window.containers[0].findings.add(code=1, patches=["# a\nspec:\n"])
+    assert decoded(packed(report)).containers[0].findings[-1].patches == ("# a\nspec:\n",)
+    for evidence, patches, reason in (
+        (["a\nb"], [], Reason.TEXT),
+        (["x" * 4097], [], Reason.TEXT),
+        ([], ["\x1b[2J"], Reason.TEXT),
+        ([], ["\n" * 4097], Reason.TEXT),
+        (["x"] * 17, [], Reason.COUNT),
+        ([], ["x"] * 9, Reason.COUNT),
+    ):
+        finding.evidence[:], finding.patches[:] = evidence, patches
+        with pytest.raises(RefusedError) as caught:
+            decoded(packed(report))
+        assert caught.value.reason is reason
+
+
 def test_fields_of_the_future_are_ignored() -> None:
     """A newer agent may say more: in the request, the report, the window, a container."""
     report = honest()

@@ -69,7 +69,14 @@ def test_no_report_becomes_more_than_was_counted(texts: list[str]) -> None:
     container = report.dictionary.containers[0]
     container.ClearField("workload_name")
     container.name, container.image, container.main_package = first, first + 1, first + 2
-    report.window.containers[0].findings.add(code=first, title=first + 1, remedy=first + 2)
+    report.window.containers[0].findings.add(
+        code=first,
+        title=first + 1,
+        remedy=first + 2,
+        cause=first,
+        evidence=texts,
+        patches=[f"{texts[0]}\n{texts[1]}\n"],
+    )
     report.dictionary.function_name[0] = first + 2
     found = decoded(report)
     windows, stacks = written(found)

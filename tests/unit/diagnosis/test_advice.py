@@ -217,3 +217,25 @@ def test_a_variable_may_be_set_where_its_absence_was_not_read(
     process = replace(seen.report.main_process, gomaxprocs=found)
     seen = replace(seen, report=replace(seen.report, processes=(process,)))
     assert ("EnvironmentFile" in set_variable(seen, 2).text) is may_be_set
+
+
+def test_the_other_forms_of_a_patch() -> None:
+    """Each leads to a value that fits; a go line does not help beside a variable or a call."""
+    both = ("go 1.25.0\n", "GOMAXPROCS=2\n")
+    assert advise(of(COUNTED, go_line=2), Cause.GO_MOD).patches == both
+    unset = replace(COUNTED, variable_is_set=False)
+    assert advise(of(unset, go_line=2), Cause.OLD_GO).patches == ("GOMAXPROCS=1\n", "go 1.25.0\n")
+    for found in (
+        SET,
+        replace(COUNTED, variable_is_set=None),
+        replace(CALLED, variable_is_set=False),
+    ):
+        assert advise(of(found, go_line=2), Cause.OLD_GO).patches == ("GOMAXPROCS=1\n",)
+    assert advise(of(unset, go_line=3), Cause.OLD_GO).patches == ("GOMAXPROCS=1\n",)
+    assert advise(of(replace(CALLED, variable=4)), Cause.CALL).patches == ()
+    process = replace(BARE, pod_uid="u", container_id=None)
+    seen = of(unset)
+    seen = replace(seen, report=replace(seen.report, container=process))
+    from_limit, number = advise(seen, Cause.OLD_GO).patches
+    assert "resourceFieldRef" in from_limit
+    assert 'value: "1"' in number

@@ -588,8 +588,8 @@ def test_a_program_without_build_information_is_compared() -> None:
     assert found.comparison.before.go_version == ""
 
 
-def with_saving(seen: Interval, *mids: float) -> ContainerReport:
-    """With a finding for each."""
+def with_saving(seen: Interval, *mids: float, gomaxprocs: int | None = 1) -> ContainerReport:
+    """With a finding for each. ``gomaxprocs``: None for one about something else."""
     findings = tuple(
         Finding(
             "GT001",
@@ -597,7 +597,7 @@ def with_saving(seen: Interval, *mids: float) -> ContainerReport:
             Severity.INFO,
             Confidence.LOW,
             (),
-            Remedy(""),
+            Remedy("", "", gomaxprocs),
             Saving(mid - 0.01, mid, mid + 0.01),
         )
         for mid in mids
@@ -611,6 +611,17 @@ def test_the_prediction_of_before_is_kept() -> None:
     reports = [with_saving(Interval(192), 0.5)] * 4 + [with_saving(Interval(192), 0.1, 0.3, 0.2)]
     reports += [with_saving(Interval(192))] * 4 + [with_saving(Interval(1), 0.7)] * 8
     for number, report in enumerate(reports):
+        changes = watch.observe(replace(window((), number), reports=(report,)))
+    (found,) = changes
+    assert found.comparison.predicted == Saving(0.3 - 0.01, 0.3, 0.3 + 0.01)
+
+
+def test_a_saving_of_memory_settings_is_no_prediction_for_gomaxprocs() -> None:
+    watch = ChangeWatch(SETTLE)
+    seen = with_saving(Interval(192), 0.3)
+    memory = with_saving(Interval(192), 0.9, gomaxprocs=None)
+    both = replace(seen, findings=seen.findings + memory.findings)
+    for number, report in enumerate([both] * 8 + [Interval(1).report()] * 8):
         changes = watch.observe(replace(window((), number), reports=(report,)))
     (found,) = changes
     assert found.comparison.predicted == Saving(0.3 - 0.01, 0.3, 0.3 + 0.01)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from gotax.diagnosis.patches import application, kubernetes_patch, variable_patch
+from gotax.diagnosis.patches import Setting, application, kubernetes_patch, variable_patch
 from gotax.kubernetes.pods import parse_pod
 from gotax.process import Container, CpuLimit, CpuResources, PodContainer, Workload
 from hypothesis import given
@@ -31,7 +31,12 @@ POD = PodContainer(
     Workload("Deployment", "web"),
 )
 KUBECTL = shutil.which("kubectl")
+FROM_LIMIT, ONE = Setting("GOMAXPROCS", None), Setting("GOMAXPROCS", "1")
 BY_LIMIT = {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1"}}
+
+
+def to_set(value: int | None) -> Setting:
+    return Setting("GOMAXPROCS", None if value is None else str(value))
 
 
 def container(pod: PodContainer) -> Container:
@@ -98,7 +103,7 @@ def test_a_limit_above_the_container_is_written_as_a_number() -> None:
 def test_the_patch_fits_the_workload(kind: str, path: str, says: str) -> None:
     """Its first line says how to apply it."""
     pod = replace(POD, workload=Workload(kind, "web"))
-    patch = kubernetes_patch(1, False, pod)
+    patch = kubernetes_patch(ONE, False, pod)
     assert env(yaml.safe_load(patch), *path.split(), "containers") == ("web", {"value": "1"})
     assert says in patch.splitlines()[0]
     assert patch.startswith("# ")
@@ -107,7 +112,7 @@ def test_the_patch_fits_the_workload(kind: str, path: str, says: str) -> None:
 @pytest.mark.parametrize("kind", ["init", "sidecar"])
 def test_init_containers_have_a_list_of_their_own(kind: str) -> None:
     """A sidecar is one of them."""
-    patch = kubernetes_patch(None, False, replace(POD, kind=kind))
+    patch = kubernetes_patch(FROM_LIMIT, False, replace(POD, kind=kind))
     found = yaml.safe_load(patch)
     assert env(found, "spec", "template", "spec", "initContainers")[0] == "web"
 
@@ -119,7 +124,7 @@ NAMES = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]), 
 def test_any_name_stays_text(name: str) -> None:
     """YAML would read some names as a number or as null."""
     pod = replace(POD, container=name, namespace=name, workload=Workload("Deployment", name))
-    found = yaml.safe_load(kubernetes_patch(1, False, pod))
+    found = yaml.safe_load(kubernetes_patch(ONE, False, pod))
     assert env(found, "spec", "template", "spec", "containers") == (name, {"value": "1"})
     assert "\n" not in application(pod)
 
@@ -178,7 +183,7 @@ def test_kubectl_applies_it(
 ) -> None:
     """The variable is set or replaced, in either form; everything else is kept."""
     other = {"name": "HOME", "value": "/"}
-    patch = kubernetes_patch(value, bool(before), POD)
+    patch = kubernetes_patch(to_set(value), bool(before), POD)
     proxy, web = patched(tmp_path, deployment(other, *before), patch)
     assert proxy["env"] == [{"name": "GOMAXPROCS", "value": "7"}]
     assert other in web["env"]
@@ -201,7 +206,7 @@ def test_from_the_api_servers_pod_to_the_patch() -> None:
         "spec": {"nodeName": "n1", "containers": [{"name": "api"}]},
         "status": {"containerStatuses": [{"name": "api", "containerID": f"containerd://{ID}"}]},
     }
-    patch = kubernetes_patch(None, True, parse_pod(pod)[ID])
+    patch = kubernetes_patch(FROM_LIMIT, True, parse_pod(pod)[ID])
     assert patch.startswith("# kubectl -n shop patch deployment web --patch-file FILE\n")
     assert "      - name: api\n" in patch
 
@@ -404,15 +409,17 @@ def test_the_pod_gets_the_recommended_number(name: str, is_named: bool) -> None:
 def test_words_of_yaml_are_quoted(word: str) -> None:
     """YAML 1.1 has some for a truth, and nothing for another; a plain name is not quoted."""
     pod = replace(POD, container=word)
-    assert f'- name: "{word}"\n' in kubernetes_patch(1, False, pod)
-    assert f"- name: {word}-1\n" in kubernetes_patch(1, False, replace(POD, container=f"{word}-1"))
+    assert f'- name: "{word}"\n' in kubernetes_patch(ONE, False, pod)
+    assert f"- name: {word}-1\n" in kubernetes_patch(
+        ONE, False, replace(POD, container=f"{word}-1")
+    )
 
 
 @pytest.mark.parametrize("replaces", [True, False])
 @pytest.mark.parametrize("value", [3, None])
 def test_the_other_form_of_the_variable_is_deleted(value: int | None, replaces: bool) -> None:
     """Where it may exist: Kubernetes refuses both."""
-    patch = kubernetes_patch(value, replaces, POD)
+    patch = kubernetes_patch(to_set(value), replaces, POD)
     _, found = env(yaml.safe_load(patch), "spec", "template", "spec", "containers")
     expected = {"valueFrom": BY_LIMIT} if value is None else {"value": "3"}
     deleted = {"value": None} if value is None else {"valueFrom": None}
@@ -421,7 +428,7 @@ def test_the_other_form_of_the_variable_is_deleted(value: int | None, replaces: 
 
 def test_a_patch_of_a_pod_without_a_name() -> None:
     """Of a Deployment, with a placeholder, and without a command."""
-    patch = kubernetes_patch(1, False, None)
+    patch = kubernetes_patch(ONE, False, None)
     found = env(yaml.safe_load(patch), "spec", "template", "spec", "containers")
     assert found == ("CONTAINER", {"value": "1"})
     assert "#" not in patch

@@ -9,7 +9,16 @@ from gotax.category import Category
 from gotax.diagnosis import advice, rules
 from gotax.diagnosis.context import Context
 from gotax.findings import Cause, Finding
-from gotax.process import Binding, CpuLimit, CpuUsage, GoBuild, Gomaxprocs, Origin, Otherwise
+from gotax.process import (
+    Binding,
+    CpuLimit,
+    CpuUsage,
+    GoBuild,
+    Gomaxprocs,
+    Origin,
+    Otherwise,
+    RuntimeState,
+)
 
 from tests.unit.diagnosis.test_context import context
 
@@ -43,6 +52,41 @@ def test_below_the_limit_by_a_whole_core(
     """GT004, for a program that uses all its Ps."""
     seen = context(value, fits, limit=CpuLimit(limit, None, limit), cpu_ns=value * 10**10)
     assert (rules.BELOW_LIMIT in found(seen)) is is_below
+
+
+@pytest.mark.parametrize(
+    ("value", "fits", "cores", "target"),
+    [
+        (1, 64, 0.85, 2),  # four goroutines busy on one P look like this
+        (1, 64, 0.84, None),
+        (4, 64, 3.4, 8),
+        (4, 4, 4.0, None),  # all CPUs that it may use
+        (3, 4, 3.0, 4),
+        (40, 64, 34.0, 64),
+    ],
+)
+def test_too_low_without_a_limit(value: int, fits: int, cores: float, target: int | None) -> None:
+    """GT004: a number, because there is no limit to take it from."""
+    for origin in (Origin.ENVIRONMENT, Origin.CRIO):
+        seen = context(value, fits, limit=CpuLimit(shares=512 * value), cpu_ns=int(cores * 10**10))
+        main = seen.report.main_process
+        gomaxprocs = Gomaxprocs(value, origin, fits, variable=value)
+        main = replace(main, gomaxprocs=gomaxprocs, runtime=RuntimeState(idle_ps=0))
+        seen = replace(seen, report=replace(seen.report, processes=(main,)))
+        finding = found(seen).get(rules.BELOW_LIMIT)
+        if target is None:
+            assert finding is None
+            continue
+        assert finding is not None
+        assert finding.remedy.gomaxprocs == target
+        assert f'value: "{target}"' in finding.remedy.patch
+        assert "limits.cpu" not in finding.remedy.patch
+        assert f"GOMAXPROCS={target}" in finding.remedy.text
+        raised = f"raise requests.cpu to {target / 2:g}: CRI-O sets GOMAXPROCS to twice"
+        assert (raised in finding.remedy.text) is (origin is Origin.CRIO)
+        texts = [each.text for each in finding.evidence]
+        assert f"its CPU request is {value / 2:.2f} cores" in texts
+        assert f"0 of {value} Ps had no work at the end of the window" in texts
 
 
 @pytest.mark.parametrize(("cores", "is_full"), [(1.69, False), (1.7, True)])

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from gotax.diagnosis import rules
 from gotax.diagnosis.context import Context
-from gotax.diagnosis.rules.runtime import NO_MEMORY_LIMIT, collector_settings
+from gotax.diagnosis.heap import NO_MEMORY_LIMIT
+from gotax.diagnosis.rules.runtime import collector_settings
 from gotax.findings import Confidence, Finding, Saving, Severity
 from gotax.process import (
     Automaxprocs,
@@ -252,13 +253,12 @@ def test_below_the_limit_it_may_use_more(
 
 
 def test_below_the_limit_takes_all_numbers() -> None:
-    """Without a limit, a value, what fits or the kernel's account nothing is said; nor at a
+    """Without a value, what fits or the kernel's account nothing is said; nor at a
     GOMAXPROCS that is saturated only in its busiest window, if that is not known."""
     limit = CpuLimit(4.0, "/c", 4.0)
     full = Gomaxprocs(2, Origin.CALL, 4)
     assert rules.BELOW_LIMIT in found(of(full, limit=limit, cpu_ns=2 * 10**10))
     for seen in (
-        of(full, limit=CpuLimit(), cpu_ns=2 * 10**10),
         of(replace(full, value=None), limit=limit, cpu_ns=2 * 10**10),
         of(replace(full, recommended=None), limit=limit, cpu_ns=2 * 10**10),
         replace(of(full, limit=limit), peak_cores=2.0),

@@ -99,6 +99,7 @@ processes = st.builds(
         st.none() | st.integers(-1, 2**31 - 1),
         st.none() | st.integers(0, 2**63 - 1),
         st.none() | st.integers(0, 2**32 - 1),
+        *(st.none() | st.integers(0, 2**48) for _ in range(4)),
     ),
 )
 

@@ -85,6 +85,9 @@ def test_the_collector_decodes_the_contents_of_a_window() -> None:
         assert observed.throttled_ns == original.usage.throttled_ns
         assert observed.verdict == original.verdict.value
         assert [f.code for f in observed.findings] == [f.code for f in original.findings]
+        for sent, finding in zip(observed.findings, original.findings, strict=True):
+            assert sent.evidence == tuple(evidence.text for evidence in finding.evidence)
+            assert sent.patches == finding.remedy.patches
         assert observed.identity.go_version == (main.build.version if main.build else "")
 
 

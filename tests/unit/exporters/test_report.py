@@ -175,6 +175,22 @@ def test_the_numbers_of_the_example() -> None:
         "gogc": 100,
         "memory_limit_bytes": 2**63 - 1,
         "gc_cycles": 1234,
+        "heap_goal_bytes": 64 << 20,
+        "live_heap_bytes": 32 << 20,
+        "allocated_bytes": 9 << 30,
+        "non_heap_bytes": 5 << 20,
+    }
+    assert row["collections"] == {"cycles": 17, "allocated_bytes": 500 << 20}
+    assert row["memory"] == {
+        "limit_bytes": 256 << 20,
+        "limit_cgroup": "/kubepods",
+        "own_limit_bytes": 512 << 20,
+        "high_bytes": 200 << 20,
+        "usage_bytes": 150 << 20,
+        "working_set_bytes": 120 << 20,
+        "high_events": 3,
+        "max_events": 2,
+        "oom_kills": 1,
     }
     assert (row["cpu_limit_cores"], row["throttled_s"], row["throttled_periods"]) == (1.0, 3.2, 121)
     flat = {f["function"]: f["flat"] for f in row["functions"]}

@@ -30,6 +30,7 @@ from gotax.process import (
     CpuUsage,
     GoBuild,
     Gomaxprocs,
+    Memory,
     Module,
     Origin,
     PodContainer,
@@ -38,7 +39,7 @@ from gotax.process import (
     Workload,
 )
 from gotax.profile import Frame, FrameKind, FunctionShare, Location, Profile, Stack
-from gotax.window import ContainerReport, Health, SampleCount, Window
+from gotax.window import Collections, ContainerReport, Health, SampleCount, Window
 
 PERIOD_NS = 52_631_578  # 19 Hz
 ROOT = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod"
@@ -71,6 +72,8 @@ class Load:
     held_s: float = 0.0
     suppressed: tuple[str, ...] = ()
     drain_samples: tuple[int, ...] = ()
+    memory: Memory | None = None
+    collections: Collections | None = None
 
     @property
     def samples(self) -> int:
@@ -153,6 +156,8 @@ def build_report(loads: list[Load]) -> ContainerReport:
         suppressed=first.suppressed,
         saving=next((f.saving for f in first.findings if f.saving), None),
         drain_samples=first.drain_samples,
+        memory=first.memory,
+        collections=first.collections,
     )
 
 
@@ -251,7 +256,9 @@ def go_process(
     container: Container, pid: int, version: str, gomaxprocs: Gomaxprocs, command: str = "server"
 ) -> Process:
     build = GoBuild(version, Module("example.com/" + command, "v1.4.2"), "example.com/" + command)
-    state = None if gomaxprocs.value is None else RuntimeState(0, 100, 2**63 - 1, 1234)
+    state = None
+    if gomaxprocs.value is not None:
+        state = RuntimeState(0, 100, 2**63 - 1, 1234, 64 << 20, 32 << 20, 9 << 30, 5 << 20)
     return Process(pid, pid * 100, command, container, build, gomaxprocs, state)
 
 
@@ -326,6 +333,10 @@ def oversized_load() -> Load:
         ),
         limit=CpuLimit(1.0, container.cgroup, 1.0, 192, None, 39),
         usage=CpuUsage(14_900_000_000, 150, 121, 3_200_000_000),
+        memory=Memory(
+            *(256 << 20, "/kubepods", 512 << 20, 200 << 20, 150 << 20, 120 << 20, 3, 2, 1)
+        ),
+        collections=Collections(17, 500 << 20),
         verdict=Verdict.OVERSIZED,
         findings=(OVERSIZED_FINDING,),
         held_s=300.0,

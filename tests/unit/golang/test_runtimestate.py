@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from gotax.golang.machinecode import Code, find_references
 from gotax.golang.runtimestate import (
     find_controller,
     find_gc_cycles,
+    find_heap_goal,
     find_idle_ps,
     find_memory_limit,
 )
@@ -53,7 +54,14 @@ class Captured:
             controller,
             find_memory_limit(self.machine, codes, controller),
             find_gc_cycles(self.machine, codes, self.is_variable),
+            find_heap_goal(self.machine, codes, controller),
         )
+
+
+def _heap_goal(version: str, controller: int) -> int | None:
+    """By gcControllerState in runtime/mgcpacer.go: lastConsMark has four values since 1.21."""
+    minor = int(version.split(".")[1])
+    return None if minor < 20 else controller + (72 if minor == 20 else 96)
 
 
 def _captured() -> list[Captured]:
@@ -62,7 +70,10 @@ def _captured() -> list[Captured]:
             f"{row['go']}-{row['arch']}",
             EM_X86_64 if row["arch"] == "amd64" else EM_AARCH64,
             {n: Code(at, bytes.fromhex(code)) for n, (at, code) in row["functions"].items()},
-            StateAddresses(*(row[k] for k in ("idle_ps", "gogc", "memory_limit", "gc_cycles"))),
+            replace(
+                StateAddresses(*(row[k] for k in ("idle_ps", "gogc", "memory_limit", "gc_cycles"))),
+                heap_goal=_heap_goal(row["go"], row["gogc"]),
+            ),
             row["cpus"],
             tuple((low, high) for low, high in row["writable"]),
         )
@@ -100,13 +111,13 @@ def test_without_one_of_its_functions_a_variable_is_omitted(captured: Captured) 
         ("runtime.pidleput", {"idle_ps"}),
         ("runtime.pidleget", {"idle_ps"}),
         ("runtime.gcMarkTermination", {"gc_cycles"}),
-        (method, {"gogc", "memory_limit"}),
-        ("runtime.readGOMEMLIMIT", {"memory_limit"}),
-        ("runtime.gcControllerCommit", {"memory_limit"}),
+        (method, {"gogc", "memory_limit", "heap_goal"}),
+        ("runtime.readGOMEMLIMIT", {"memory_limit", "heap_goal"}),
+        ("runtime.gcControllerCommit", {"memory_limit", "heap_goal"}),
     ):
         codes = {name: code for name, code in captured.codes.items() if name != missing}
         found = captured.found(codes)
-        for key in ("idle_ps", "gogc", "memory_limit", "gc_cycles"):
+        for key in ("idle_ps", "gogc", "memory_limit", "gc_cycles", "heap_goal"):
             wanted = None if key in lost else getattr(captured.state, key)
             assert getattr(found, key) == wanted, (missing, key)
 
@@ -172,6 +183,45 @@ def test_impossible_values_are_omitted(tmp_path: Path) -> None:
     """A negative count or limit is invalid; GOGC goes down to -1."""
     root = _process(tmp_path, struct.pack("<iiqI", -1, -2, -1, 0))
     assert read_state(root, 1, ALL, -0x1000) == RuntimeState(gc_cycles=0)
+
+
+MIB = 1 << 20
+
+
+def _heap(**fields: int) -> bytes:
+    """gcController from lastHeapGoal to mappedReady, in 64-bit words."""
+    given = {"goal": 200 * MIB, "live": 100 * MIB, "allocated": 900 * MIB, "freed": 780 * MIB}
+    given |= {"free": 10 * MIB, "mapped": 150 * MIB} | fields
+    words = [0xDEAD] * 28
+    places = {"goal": 0, "live": 7, "free": 24, "allocated": 25, "freed": 26, "mapped": 27}
+    for name, place in places.items():
+        words[place] = given[name]
+    return struct.pack("<28Q", *words)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, (200 * MIB, 100 * MIB, 900 * MIB, 20 * MIB)),
+        ({"goal": 2**64 - 1}, (None, 100 * MIB, 900 * MIB, 20 * MIB)),  # GOGC=off
+        ({"goal": 1 << 48}, (None, 100 * MIB, 900 * MIB, 20 * MIB)),
+        ({"goal": (1 << 48) - 1}, ((1 << 48) - 1, 100 * MIB, 900 * MIB, 20 * MIB)),
+        ({"mapped": 100 * MIB}, (200 * MIB, 100 * MIB, 900 * MIB, 0)),  # read at different times
+        ({"mapped": 1 << 48}, (200 * MIB, 100 * MIB, 900 * MIB, None)),
+        ({"live": 0}, (None, None, None, None)),  # no cycle yet
+        ({"live": 900 * MIB}, (200 * MIB, 900 * MIB, 900 * MIB, 20 * MIB)),
+        ({"live": 900 * MIB + 1}, (None, None, None, None)),  # more than was ever allocated
+        ({"live": 1 << 48, "allocated": 1 << 50}, (None, None, None, None)),
+        ({"goal": 0}, (None, None, None, None)),
+        ({"allocated": 1 << 63}, (None, None, None, None)),
+    ],
+)
+def test_the_heap_is_read_from_the_controller(
+    tmp_path: Path, fields: dict[str, int], expected: tuple[int | None, ...]
+) -> None:
+    root = _process(tmp_path, struct.pack("<iiq", 100, 0, 7) + _heap(**fields))
+    addresses = StateAddresses(gogc=0, memory_limit=8, heap_goal=16)
+    assert read_state(root, 1, addresses, 0) == RuntimeState(None, 100, 7, None, *expected)
 
 
 def test_missing_memory_is_an_error(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -190,6 +192,68 @@ def test_environment_has_only_the_requested_names() -> None:
     found = procfs.parse_environment(ENVIRONMENT, names)
     assert found == {"GOMAXPROCS": "4", "GODEBUG": ""}
     assert procfs.parse_environment(ENVIRONMENT, frozenset({"HOME"})) == {"HOME": "/root"}
+
+
+LARGE = {f"FILL{n}": "x" * 120_000 for n in range(40)}
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        (LARGE | {"GOMAXPROCS": "3"}, {"GOMAXPROCS": "3"}),
+        ({"GOMAXPROCS": "3"} | LARGE, {"GOMAXPROCS": "3"}),
+        (LARGE, {}),
+        (
+            {f"GOMAXPROCS{n}": "y" * 9999 for n in range(99)} | {"GOMAXPROCS": ""},
+            {"GOMAXPROCS": ""},
+        ),
+    ],
+    ids=["last", "first", "none", "alike"],
+)
+def test_a_variable_behind_megabytes_of_others_is_found(
+    environment: dict[str, str], expected: dict[str, str]
+) -> None:
+    """Behind the first MiB, GOMAXPROCS counted as not set."""
+    roomy = partial(resource.setrlimit, resource.RLIMIT_STACK, (1 << 30, resource.RLIM_INFINITY))
+    with subprocess.Popen(
+        ["/bin/cat"],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        preexec_fn=roomy,  # an exec takes a quarter of the stack, and 6 MiB at most
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(b"\n")
+        child.stdin.flush()
+        child.stdout.read(1)  # it answers, so its exec is complete
+        names = frozenset({"GOMAXPROCS"})
+        assert procfs.read_environment(PROC, child.pid, names) == expected
+        child.stdin.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (b"A=1\0" * 1_500_000 + b"GOMAXPROCS=3\0", {"GOMAXPROCS": "3"}),
+        (b"A=1\0" * 2_500_000 + b"GOMAXPROCS=3\0", None),
+        (b"GOMAXPROCS=3\0" + b"A" * (2 << 20), None),
+        (b"GOMAXPROCS=3\0" + b"A=1\0" * 500_000 + b"GOMAXPROCS=4\0", {"GOMAXPROCS": "3"}),
+    ],
+    ids=["within", "beyond", "no-end", "twice"],
+)
+def test_an_environment_without_end_is_unreadable(
+    tmp_path: Path, data: bytes, found: dict[str, str] | None
+) -> None:
+    """A process may point the kernel to any of its memory (PR_SET_MM_MAP)."""
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "environ").write_bytes(data)
+    names = frozenset({"GOMAXPROCS"})
+    if found is None:
+        with pytest.raises(ParseError, match="environment-too-large"):
+            procfs.read_environment(str(tmp_path), 1, names)
+    else:
+        assert procfs.read_environment(str(tmp_path), 1, names) == found
 
 
 def test_environment_of_a_real_process() -> None:

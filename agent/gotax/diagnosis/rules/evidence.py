@@ -9,6 +9,7 @@ from gotax.process import Automaxprocs, Origin
 
 _ORIGINS = {
     Origin.ENVIRONMENT: "set by the GOMAXPROCS environment variable",
+    Origin.CRIO: "set by CRI-O: twice the CPU request, for a container without a limit",
     Origin.AUTOMAXPROCS: "set by automaxprocs",
     Origin.CALL: "set by a call of runtime.GOMAXPROCS",
     Origin.CONTAINER: "computed by Go from the cgroup limit",

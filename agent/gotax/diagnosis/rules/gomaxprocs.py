@@ -146,6 +146,7 @@ def unlimited(context: Context) -> Finding | None:
         + (f", and at least its request of {request:g} CPU" if request else "")
         + (". Or set a CPU limit, which this program follows" if _follows(found) else "")
         + if_called(context, ". A call in the program may override the variable: check afterwards")
+        + (". The variable of the manifest replaces CRI-O's" if _is_crios(found) else "")
         + ". Check its peak load first: with"
         f" GOMAXPROCS={target} its Go code can never use more than {target} CPUs."
         + (f" {patch.note}" if patch.note else "")
@@ -176,7 +177,7 @@ def _follows(found: Gomaxprocs) -> bool:
     """A process started like this one takes a CPU limit into account."""
     if found.variable is not None:
         return False
-    if found.origin in (Origin.ENVIRONMENT, Origin.CALL, Origin.UNKNOWN):
+    if found.origin in (Origin.ENVIRONMENT, Origin.CRIO, Origin.CALL, Origin.UNKNOWN):
         return False
     if found.automaxprocs is Automaxprocs.KNOWN:
         return not found.variable_is_set
@@ -185,13 +186,16 @@ def _follows(found: Gomaxprocs) -> bool:
 
 def below_limit(context: Context) -> Finding | None:
     """GT004: GOMAXPROCS is a whole core below the limit, and the process uses all it allows."""
-    limit, value, recommended = context.report.limit.limit_cores, context.value, context.recommended
-    if limit is None or value is None or recommended is None or context.cores is None:
+    found, limit = context.gomaxprocs, context.report.limit.limit_cores
+    value, recommended = context.value, context.recommended
+    if found is None or value is None or recommended is None or context.cores is None:
         return None
-    if min(limit, recommended) - value < 1:
+    if min(recommended if limit is None else limit, recommended) - value < 1:
         return None
     if context.highest_cores < context.thresholds.saturation * value * ease(context):
         return None
+    if limit is None:
+        return _below_without_limit(context, found)
     patch = set_variable(context, recommended)
     all_of_it = "the whole limit" if Binding.QUOTA in context.bound_by else "all CPUs it may use"
     text = (
@@ -209,6 +213,52 @@ def below_limit(context: Context) -> Finding | None:
         evidence=(value_evidence(context), context.cores_evidence()),
         remedy=Remedy(f"{text} {patch.note}".rstrip(), patch.text, recommended),
     )
+
+
+def _below_without_limit(context: Context, found: Gomaxprocs) -> Finding:
+    """There is no limit to take a value from: the CPUs of the node are too many for one program."""
+    assert found.value is not None
+    assert found.recommended is not None
+    target = min(2 * found.value, found.recommended)
+    request = context.request_cores
+    evidence = [value_evidence(context), context.cores_evidence()]
+    if request is not None:
+        evidence.append(Evidence(f"its CPU request is {request:.2f} cores", request, "cores"))
+    state = context.report.main_process.runtime
+    if state is not None and state.idle_ps is not None:
+        text = f"{state.idle_ps} of {found.value} Ps had no work at the end of the window"
+        evidence.append(Evidence(text, state.idle_ps, "count"))
+    patch = set_variable(context, target)
+    text = "If the program cannot keep up with its work, "
+    if _is_crios(found):
+        text += (
+            f"raise requests.cpu to {target / 2:g}: CRI-O sets GOMAXPROCS to twice the request,"
+            f" {target} then. Or set GOMAXPROCS={target} in the manifest, which replaces CRI-O's."
+        )
+    else:
+        text += f"set GOMAXPROCS={target}, and requests.cpu to what it then uses."
+        if context.report.container.pod_uid is None:
+            text = text.replace(", and requests.cpu to what it then uses", "")
+    text += (
+        " Double it again if that is not enough. If it keeps up, change nothing: a lower GOMAXPROCS"
+        " uses less CPU."
+    )
+    text += if_called(
+        context, " A call in the program may override the variable: check afterwards."
+    )
+    return Finding(
+        code=codes.BELOW_LIMIT,
+        title=f"GOMAXPROCS={found.value} may hold back throughput: there is no CPU limit, and it"
+        " uses all that it allows",
+        severity=Severity.INFO,
+        confidence=Confidence.MEDIUM,
+        evidence=tuple(evidence),
+        remedy=Remedy(f"{text} {patch.note}".rstrip(), patch.text, target),
+    )
+
+
+def _is_crios(found: Gomaxprocs) -> bool:
+    return found.origin is Origin.CRIO
 
 
 def two_for_one(context: Context) -> Finding | None:

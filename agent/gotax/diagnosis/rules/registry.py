@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gotax.diagnosis.context import Context
-from gotax.diagnosis.rules import codes, gomaxprocs, processes, runtime, throttling
+from gotax.diagnosis.rules import codes, gomaxprocs, memory, processes, runtime, throttling
 from gotax.findings import Finding
 
 
@@ -45,6 +45,10 @@ RULES = (
     Rule(codes.CGO_HEAVY, processes.cgo_heavy),
     Rule(codes.TOO_FEW_SAMPLES, gomaxprocs.too_few_samples),
     Rule(codes.UNREADABLE, gomaxprocs.unreadable),
+    Rule(codes.HELD, memory.held),
+    Rule(codes.NO_MEMORY_LIMIT, memory.no_limit),
+    Rule(codes.UNFIT_MEMORY_LIMIT, memory.unfit),
+    Rule(codes.NO_COLLECTOR, memory.no_collector),
 )
 CODES = tuple(rule.code for rule in RULES)
 EXCLUDES = {
@@ -53,5 +57,6 @@ EXCLUDES = {
     codes.UNLIMITED: (codes.GC_HEAVY, codes.COORDINATION),
     codes.FRACTIONAL: (codes.LIMIT_TOO_LOW,),
     codes.BURSTS: (codes.LIMIT_TOO_LOW,),
+    codes.HELD: (codes.GC_HEAVY, codes.ALLOCATION_HEAVY),
 }
 """Findings that are not reported while the first one holds, even if they are true."""

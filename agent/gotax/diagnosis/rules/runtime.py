@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from dataclasses import dataclass, replace
 
 from gotax.category import Category, Group
 from gotax.diagnosis.context import Context, Cost
+from gotax.diagnosis.heap import (
+    NO_MEMORY_LIMIT,
+    USABLE,
+    Heap,
+    heap_of,
+    mib,
+    predict_gc_saving,
+)
+from gotax.diagnosis.patches import Setting, setting_patch
 from gotax.diagnosis.rules import codes
-from gotax.findings import Confidence, Evidence, Finding, Remedy, Severity
+from gotax.diagnosis.rules.evidence import ease
+from gotax.findings import Confidence, Evidence, Finding, Remedy, Saving, Severity
 from gotax.process import RuntimeState
 
 
@@ -27,8 +38,17 @@ def _is_settled(context: Context) -> bool:
 def gc_heavy(context: Context) -> Finding | None:
     """GT009: garbage collection uses much of the CPU, and GOMAXPROCS fits."""
     samples = context.group_samples(Group.GC) - context.samples(Category.GC_MARK_IDLE)
-    if not _is_settled(context) or not context.share_reaches(samples, context.thresholds.gc_share):
+    if not _is_settled(context):
         return None
+    options = [] if (heap := heap_of(context)) is None else percent_options(context, heap)
+    is_heavy = context.share_reaches(samples, context.thresholds.gc_share)
+    if not is_heavy and not any(_is_worth_it(context, option) for option in options):
+        return None
+    state = context.report.main_process.runtime
+    best = options[-1] if options else None
+    text = f" {_table(context, options)}" if options else _about_gogc(state)
+    if heap is not None and not options and not heap.is_held and heap.gogc > 0:
+        text = " There is no memory left for a higher GOGC: more memory would make it possible."
     return Finding(
         code=codes.GC_HEAVY,
         title="Garbage collection uses much of the CPU; GOMAXPROCS is not the reason",
@@ -37,14 +57,88 @@ def gc_heavy(context: Context) -> Finding | None:
         evidence=(
             context.share_evidence("the GC without idle marking takes", samples),
             context.share_evidence("allocation takes", context.samples(Category.ALLOC)),
-            Evidence(f"GC settings: {collector_settings(context.report.main_process.runtime)}"),
+            Evidence(f"GC settings: {collector_settings(state)}"),
+            *([] if heap is None else [_heap_evidence(heap)]),
         ),
-        remedy=Remedy("Allocate less." + _about_gogc(context.report.main_process.runtime)),
+        remedy=Remedy(
+            "Allocate less." + text,
+            "" if best is None else setting_patch(context.report.container, best.setting),
+        ),
+        saving=None if best is None else best.saving,
     )
 
 
-NO_MEMORY_LIMIT = (1 << 63) - 1
-"""The value of debug.SetMemoryLimit for no limit."""
+@dataclass(frozen=True, slots=True)
+class PercentOption:
+    """A higher GOGC: what it would save, and the bytes by which the heap would grow."""
+
+    gogc: int
+    bytes: int
+    kept: float
+    saving: Saving
+
+    @property
+    def setting(self) -> Setting:
+        return Setting("GOGC", str(self.gogc))
+
+
+def percent_options(context: Context, heap: Heap) -> list[PercentOption]:
+    """Twice and four times the present GOGC, as far as there is memory for it.
+
+    None at a memory limit, where GOGC has no effect, and none if GOGC is off.
+    """
+    if heap.is_held or heap.gogc <= 0:
+        return []
+    memory, free = context.report.memory, math.inf
+    if memory is not None and memory.limit_bytes is not None:
+        used = memory.working_set_bytes or memory.usage_bytes or 0
+        free = memory.limit_bytes * USABLE - used
+    if heap.limit is not None:
+        free = min(free, heap.limit - heap.other - heap.goal)
+    found = []
+    for factor in (2, 4):
+        gogc = heap.gogc * factor
+        goal = heap.goal_by_percent(gogc)
+        kept = heap.kept(goal)
+        saving = predict_gc_saving(context, kept)
+        if saving is not None and saving.mid > 0 and goal - heap.goal <= free:
+            found.append(PercentOption(gogc, max(0, goal - heap.goal), kept, saving))
+    return found
+
+
+def _is_worth_it(context: Context, option: PercentOption) -> bool:
+    """It saves as much as makes a GOMAXPROCS costly, with memory that the container has anyway."""
+    memory, thresholds = context.report.memory, context.thresholds
+    if memory is None or memory.own_limit_bytes is None:
+        return False
+    wasted = round(context.group_samples(Group.GC) * (1 - option.kept))
+    return (
+        option.saving.low >= thresholds.saving_cores * ease(context)
+        and option.bytes < memory.own_limit_bytes
+        and context.share_reaches(wasted, thresholds.saving_share)
+    )
+
+
+def _table(context: Context, options: list[PercentOption]) -> str:
+    rows = "; ".join(
+        f"GOGC={each.gogc}: {each.saving.mid:.2f} cores less ({each.saving.low:.2f} to"
+        f" {each.saving.high:.2f}) for {mib(each.bytes)} more"
+        for each in options
+    )
+    memory = context.report.memory
+    has_limit = memory is not None and memory.own_limit_bytes is not None
+    where = (
+        "within the container's memory limit" if has_limit else "if the host has the memory for it"
+    )
+    text = f"Or collect less often, {where}. {rows}."
+    if has_limit:
+        text += " Set GOMEMLIMIT to 90 % of the container's memory limit, too, against peaks."
+    return text
+
+
+def _heap_evidence(heap: Heap) -> Evidence:
+    text = f"{mib(heap.live)} of the heap are live, and it may grow to {mib(heap.goal)}"
+    return Evidence(text, heap.live, "bytes")
 
 
 def collector_settings(state: RuntimeState | None) -> str:

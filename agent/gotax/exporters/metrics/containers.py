@@ -329,9 +329,10 @@ def _cause(finding: Finding) -> str:
 
 
 def _most_saving(report: ContainerReport) -> Finding | None:
-    """The finding with the largest predicted saving. Savings of one container do not add up."""
+    """The finding with the largest predicted saving by another GOMAXPROCS. Savings of one container
+    do not add up."""
     return max(
-        (finding for finding in report.findings if finding.saving is not None),
+        (f for f in report.findings if f.saving is not None and f.remedy.gomaxprocs is not None),
         key=lambda finding: finding.saving.mid if finding.saving else 0.0,
         default=None,
     )

@@ -28,6 +28,7 @@ STACK_COUNTS_MAX = 50_000
 """Per report. Beyond that, those with the fewest samples lose their stacks and are only counted."""
 CONTAINERS_MAX = 4096
 FINDINGS_MAX = 64
+EVIDENCE_MAX, PATCHES_MAX = 16, 8
 LOSSES_MAX = 64
 COUNT_MAX = 1 << 40
 TIME_MAX_NS = UCORES_MAX = 1 << 60
@@ -50,6 +51,7 @@ _KINDS = {
 }
 _ORIGINS = {
     Origin.ENVIRONMENT: wire.ORIGIN_ENVIRONMENT,
+    Origin.CRIO: wire.ORIGIN_ENVIRONMENT,
     Origin.AUTOMAXPROCS: wire.ORIGIN_AUTOMAXPROCS,
     Origin.CALL: wire.ORIGIN_CALL,
     Origin.CONTAINER: wire.ORIGIN_CONTAINER_DEFAULT,
@@ -188,6 +190,10 @@ class _Encoding:
             title=self._string(finding.title),
             remedy=self._string(finding.remedy.text),
             held_ns=round(finding.held_s * 1e9),
+            evidence=[
+                bounded(printable(e.text), TEXT_MAX) for e in finding.evidence[:EVIDENCE_MAX]
+            ],
+            patches=[_lines(patch) for patch in finding.remedy.patches[:PATCHES_MAX]],
         )
         if finding.remedy.gomaxprocs is not None:
             added.remedy_gomaxprocs = _bounded(finding.remedy.gomaxprocs, NUMBER_MAX)
@@ -355,3 +361,8 @@ def _ucores(cores: float) -> int:
 def _bounded(number: int, most: int) -> int:
     """Limits a number to the range of the wire format, which is wider than any measured value."""
     return max(0, min(number, most))
+
+
+def _lines(text: str) -> str:
+    """Line feeds stay, and nothing else that is not printable."""
+    return bounded("\n".join(map(printable, text.split("\n"))), TEXT_MAX)

@@ -15,6 +15,7 @@ class CgroupPaths:
     cpu: str
     cpuacct: str
     cpuset: str
+    memory: str = "/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,8 @@ def find_place(
     identity: CgroupIdentity, paths: CgroupPaths, node: frozenset[str] = frozenset()
 ) -> CgroupPosition:
     """Where the container of ``identity`` begins in each of the paths."""
-    tops = (_top(path, identity, node) for path in (paths.cpu, paths.cpuacct, paths.cpuset))
+    each = (paths.cpu, paths.cpuacct, paths.cpuset, paths.memory)
+    tops = (_top(path, identity, node) for path in each)
     return CgroupPosition(identity, paths, CgroupPaths(*tops))
 
 

@@ -75,9 +75,8 @@ class Cgroups:
 
     def locate(self, entries: tuple[CgroupEntry, ...]) -> CgroupPaths:
         """Where the process is in each tree, from host entries; "/" where it is in none."""
-        return CgroupPaths(
-            _path_in(entries, "cpu"), _path_in(entries, "cpuacct"), _path_in(entries, "cpuset")
-        )
+        each = ("cpu", "cpuacct", "cpuset", "memory")
+        return CgroupPaths(*(_path_in(entries, controller) for controller in each))
 
     def cpu_path(self, entries: tuple[CgroupEntry, ...]) -> str:
         """The host path in the tree that limits CPU time: v1's if the cpu controller is there."""
@@ -88,7 +87,7 @@ class Cgroups:
 
         ``cpuset_path`` defaults to ``path``.
         """
-        paths = CgroupPaths(path, path, cpuset_path or path)
+        paths = CgroupPaths(path, path, cpuset_path or path, path)
         return self.read_bounds(CgroupPosition(CgroupIdentity(path), paths, paths)).limit
 
     def read_bounds(self, position: CgroupPosition) -> Bounds:
@@ -112,7 +111,7 @@ class Cgroups:
         tightest_at: str | None = None
         leaf_limit = _read_quota(leaf, tree)
         may_tie = True
-        for at in _upwards(path):
+        for at in upwards(path):
             directory = tree.directory(at) if tree else None
             if directory is None:
                 break
@@ -170,7 +169,7 @@ class Cgroups:
             return None, None
         found: frozenset[int] = frozenset()
         highest = None
-        for at in _upwards(path):
+        for at in upwards(path):
             cpus = self._root_cpus() if at == "/" else self._cpuset_above(at, path)
             if cpus is None:
                 break
@@ -276,7 +275,7 @@ def _path_in(entries: tuple[CgroupEntry, ...], controller: str) -> str:
     return next((entry.path for entry in entries if entry.hierarchy == 0), "/")
 
 
-def _upwards(path: str) -> Iterator[str]:
+def upwards(path: str) -> Iterator[str]:
     """The path and its ancestors, ending with "/"."""
     for _ in range(_MAX_DEPTH):
         yield path

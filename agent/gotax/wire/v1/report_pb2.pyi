@@ -246,7 +246,7 @@ class Cpu(_message.Message):
     def __init__(self, limit_ucores: _Optional[int] = ..., request_ucores: _Optional[int] = ..., usage_ns: _Optional[int] = ..., periods: _Optional[int] = ..., throttled_periods: _Optional[int] = ..., throttled_ns: _Optional[int] = ...) -> None: ...
 
 class Finding(_message.Message):
-    __slots__ = ("code", "severity", "confidence", "cause", "title", "remedy", "remedy_gomaxprocs", "saving", "held_ns")
+    __slots__ = ("code", "severity", "confidence", "cause", "title", "remedy", "remedy_gomaxprocs", "saving", "held_ns", "evidence", "patches")
     CODE_FIELD_NUMBER: _ClassVar[int]
     SEVERITY_FIELD_NUMBER: _ClassVar[int]
     CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
@@ -256,6 +256,8 @@ class Finding(_message.Message):
     REMEDY_GOMAXPROCS_FIELD_NUMBER: _ClassVar[int]
     SAVING_FIELD_NUMBER: _ClassVar[int]
     HELD_NS_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    PATCHES_FIELD_NUMBER: _ClassVar[int]
     code: int
     severity: Severity
     confidence: Confidence
@@ -265,7 +267,9 @@ class Finding(_message.Message):
     remedy_gomaxprocs: int
     saving: Saving
     held_ns: int
-    def __init__(self, code: _Optional[int] = ..., severity: _Optional[_Union[Severity, str]] = ..., confidence: _Optional[_Union[Confidence, str]] = ..., cause: _Optional[int] = ..., title: _Optional[int] = ..., remedy: _Optional[int] = ..., remedy_gomaxprocs: _Optional[int] = ..., saving: _Optional[_Union[Saving, _Mapping]] = ..., held_ns: _Optional[int] = ...) -> None: ...
+    evidence: _containers.RepeatedScalarFieldContainer[str]
+    patches: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, code: _Optional[int] = ..., severity: _Optional[_Union[Severity, str]] = ..., confidence: _Optional[_Union[Confidence, str]] = ..., cause: _Optional[int] = ..., title: _Optional[int] = ..., remedy: _Optional[int] = ..., remedy_gomaxprocs: _Optional[int] = ..., saving: _Optional[_Union[Saving, _Mapping]] = ..., held_ns: _Optional[int] = ..., evidence: _Optional[_Iterable[str]] = ..., patches: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Saving(_message.Message):
     __slots__ = ("low_ucores", "mid_ucores", "high_ucores")
