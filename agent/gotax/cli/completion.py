@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
             if complete := _complete_of(name, action, shtab):
                 action.complete = complete  # type: ignore[attr-defined]
     functions = (_BASH.format(name=_function(each), endings=" ".join(each)) for each in endings)
-    preamble = {"bash": "".join(functions), "zsh": "", "fish": ""}
+    preamble = "".join(functions) if options.shell == "bash" else ""
     print(shtab.complete(parser, shell=options.shell, preamble=preamble))
     return EXIT_FINE
 
@@ -85,7 +85,7 @@ def _function(endings: tuple[str, ...]) -> str:
 def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            found: dict[str, argparse.ArgumentParser] = action.choices  # type: ignore[assignment]
+            found: dict[str, argparse.ArgumentParser] = action.choices
             return found
     return {}
 
