@@ -13,6 +13,8 @@ EXTRAS = {
     "kubernetes": frozenset({"lightkube", "httpx2"}),
     "otlp": frozenset({"opentelemetry"}),
     "completion": frozenset({"shtab"}),
+    "lint": frozenset({"yaml"}),
+    "image": frozenset({"backports"}),
     "collector": frozenset(
         {
             *("grpc_health", "grpc_reflection", "clickhouse_connect", "chdb"),

@@ -132,6 +132,10 @@ class Gomaxprocs:
     otherwise: Otherwise = Otherwise()
 
 
+NO_MEMORY_LIMIT = (1 << 63) - 1
+"""The value of debug.SetMemoryLimit for no limit."""
+
+
 @dataclass(frozen=True, slots=True)
 class RuntimeState:
     """The state of a Go runtime, as read from the process; None: not read.

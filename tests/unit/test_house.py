@@ -42,6 +42,10 @@ KNOWS: dict[str, set[str]] = {
     "diagnosis": {"errors", *VALUES, "config", "confidence"},
     "kubernetes": {"errors", "process"},
     "exporters": {"", "errors", "extras", *VALUES, "rolling", "page", "wire", "confidence"},
+    "preflight": {
+        *("", "errors", "extras", "category", "process", "findings", "window", "config"),
+        *("linux", "golang", "diagnosis", "kubernetes", "exporters"),
+    },
     "reader": {"errors", "category", "profile", "process", "lru", "linux", "golang"},
     "processes": {
         *("errors", "category", "profile", "process", "config", "lru", "linux", "golang"),
@@ -75,7 +79,7 @@ KNOWS: dict[str, set[str]] = {
     "cli": {
         *("", "errors", "extras", *VALUES, "rolling", "config", "names", "diagnosis", "kubernetes"),
         *("exporters", "wire", "linux", "reader", "scope", "session", "addr2line", "recording"),
-        "selftest",
+        *("selftest", "preflight"),
         *("daemon", "httpserver", "usage"),
     },
     "__main__": {"cli"},
@@ -153,6 +157,8 @@ ONLY: dict[str, str | tuple[str, ...]] = {  # the only module that may import a 
     "shtab": "cli/completion.py",
     "lightkube": "kubernetes/",
     "httpx2": "kubernetes/",
+    "yaml": "preflight/yamltree.py",
+    "backports": "preflight/archive.py",
 }
 PURE = (
     *(f"{name}.py" for name in VALUES),
@@ -180,6 +186,10 @@ PURE = (
     ),
     *("exporters/stream/metrics.py", "exporters/backends/metrics.py"),
     *("exporters/style.py", "exporters/terminal/*.py", "exporters/text.py"),
+    *("preflight/spec.py", "preflight/memory.py", "preflight/forecast.py", "preflight/static.py"),
+    *("preflight/lintcodes.py", "preflight/lintcpu.py", "preflight/lintmemory.py"),
+    *("preflight/lintrules.py", "preflight/located.py", "preflight/manifest.py"),
+    *("preflight/linting.py", "preflight/rendering.py", "preflight/document.py"),
 )
 HARMLESS = {
     *(

@@ -13,9 +13,8 @@ from gotax.category import Group
 from gotax.confidence import interval
 from gotax.diagnosis.context import Context
 from gotax.findings import Saving, SavingSource
+from gotax.process import NO_MEMORY_LIMIT
 
-NO_MEMORY_LIMIT = (1 << 63) - 1
-"""The value of debug.SetMemoryLimit for no limit."""
 MIB = 1 << 20
 USABLE = 0.9
 """Of the container's memory limit, for GOMEMLIMIT: the kernel counts memory that Go does not, such

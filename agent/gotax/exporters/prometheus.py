@@ -21,8 +21,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gotax.exporters.metrics import containers, host, own
-from gotax.exporters.metrics.containers import CONTAINER_LABELS, SERIES_OF_CONTAINER, labels_of
-from gotax.exporters.metrics.family import Family, Instrumented, Labels, Metric
+from gotax.exporters.metrics.containers import SERIES_OF_CONTAINER, labels_of
+from gotax.exporters.metrics.family import CONTAINER_LABELS, Family, Instrumented, Labels, Metric
 from gotax.exporters.metrics.totals import ContainerTotals, HostTotals
 from gotax.exporters.textformat import TextFormat
 from gotax.process import Container

@@ -9,10 +9,10 @@ import pytest
 import yaml
 from gotax.diagnosis import rules
 from gotax.diagnosis.context import Context
-from gotax.diagnosis.heap import MIB, NO_MEMORY_LIMIT, Heap, heap_of, predict_gc_saving
+from gotax.diagnosis.heap import MIB, Heap, heap_of, predict_gc_saving
 from gotax.diagnosis.patches import Setting, setting_patch
 from gotax.findings import Confidence, Finding, Severity
-from gotax.process import Container, GoBuild, Memory, Module, RuntimeState
+from gotax.process import NO_MEMORY_LIMIT, Container, GoBuild, Memory, Module, RuntimeState
 from gotax.window import Collections
 
 from tests.unit.diagnosis.test_context import CONTAINER, POD, context

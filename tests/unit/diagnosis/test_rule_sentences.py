@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from gotax.diagnosis import rules
 from gotax.diagnosis.context import Context
-from gotax.diagnosis.heap import NO_MEMORY_LIMIT
 from gotax.diagnosis.rules.runtime import collector_settings
 from gotax.findings import Confidence, Finding, Saving, Severity
 from gotax.process import (
+    NO_MEMORY_LIMIT,
     Automaxprocs,
     Binding,
     CpuLimit,

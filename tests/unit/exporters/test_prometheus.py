@@ -17,11 +17,8 @@ from gotax.category import CATEGORY_COUNT, Category
 from gotax.comparison import Change, Comparison, Delta, Estimate, Observation, Outcome
 from gotax.exporters.backends import metrics as of_backends
 from gotax.exporters.backends.account import Account
-from gotax.exporters.metrics.containers import (
-    CONTAINER_LABELS,
-    MAX_LABEL,
-    SERIES_OF_CONTAINER,
-)
+from gotax.exporters.metrics.containers import MAX_LABEL, SERIES_OF_CONTAINER
+from gotax.exporters.metrics.family import CONTAINER_LABELS
 from gotax.exporters.metrics.family import Family as OwnFamily
 from gotax.exporters.metrics.http import HttpCounts
 from gotax.exporters.metrics.own import read_resident_bytes
@@ -29,7 +26,7 @@ from gotax.exporters.prometheus import Exposition, PrometheusExporter
 from gotax.exporters.stream import metrics as of_streams
 from gotax.exporters.stream.statistics import Statistics
 from gotax.findings import Saving
-from gotax.process import Container, CpuUsage
+from gotax.process import Container, CpuUsage, RuntimeState
 from gotax.window import Health, Window
 from hypothesis import given
 from hypothesis import strategies as st
@@ -381,6 +378,9 @@ def test_no_container_has_more_series_than_the_bound() -> None:
         runs=tuple(Run(load.runs[0].stack, category, 1) for category in Category),
         findings=tuple(replace(finding, code=f"GT{n:03}") for n in range(100)),
     )
+    assert load.process.runtime is not None
+    limited = replace(load.process.runtime, memory_limit_bytes=90 << 20)
+    load = replace(load, process=replace(load.process, runtime=limited))
     loads = [numbered(load, number) for number in range(1, 30)]
     window = build_window(*loads)
     changes = tuple(full_change(report.container) for report in window.reports)
@@ -395,6 +395,23 @@ def test_no_container_has_more_series_than_the_bound() -> None:
     ]
     assert len(series) == 5 * SERIES_OF_CONTAINER == bounds.max_series
     assert values(exporter, "gotax_unlisted_containers") == [24]
+
+
+def test_memory_and_gc_of_the_main_process() -> None:
+    """No series for no limit, and for what could not be read; -1 for GOGC off."""
+    exporter = published(build_window(oversized_load()))
+    names = ("gogc", "go_memory_limit_bytes", "heap_goal_bytes", "live_heap_bytes")
+    found = [values(exporter, f"gotax_{name}") for name in names]
+    assert found == [[100], [], [64 << 20], [32 << 20]]
+    assert values(exporter, "gotax_gc_cycles_total") == [1234]
+    assert values(exporter, "gotax_memory_limit_bytes") == [256 << 20]
+    load = oversized_load()
+    state = RuntimeState(gogc=-1, memory_limit_bytes=90 << 20)
+    bare = replace(load, process=replace(load.process, runtime=state), memory=None)
+    exporter = published(build_window(bare))
+    assert [values(exporter, f"gotax_{name}") for name in names] == [[-1], [90 << 20], [], []]
+    assert values(exporter, "gotax_gc_cycles_total") == []
+    assert values(exporter, "gotax_memory_limit_bytes") == []
 
 
 def test_hostile_labels_are_escaped() -> None:

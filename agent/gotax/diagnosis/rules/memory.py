@@ -10,7 +10,6 @@ from gotax.diagnosis.context import Context
 from gotax.diagnosis.heap import (
     HEADROOM,
     MIB,
-    NO_MEMORY_LIMIT,
     USABLE,
     Heap,
     heap_of,
@@ -21,7 +20,7 @@ from gotax.diagnosis.patches import Setting, setting_patch
 from gotax.diagnosis.rules import codes
 from gotax.diagnosis.rules.evidence import ease
 from gotax.findings import Confidence, Evidence, Finding, Remedy, Saving, Severity
-from gotax.process import Memory
+from gotax.process import NO_MEMORY_LIMIT, Memory
 
 CROWDED = 0.8
 """Above this part of a memory limit, live data leaves too little for the collector."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from gotax.category import Category, Group
 from gotax.diagnosis.context import Context, Cost
 from gotax.diagnosis.heap import (
-    NO_MEMORY_LIMIT,
     USABLE,
     Heap,
     heap_of,
@@ -19,7 +18,7 @@ from gotax.diagnosis.patches import Setting, setting_patch
 from gotax.diagnosis.rules import codes
 from gotax.diagnosis.rules.evidence import ease
 from gotax.findings import Confidence, Evidence, Finding, Remedy, Saving, Severity
-from gotax.process import RuntimeState
+from gotax.process import NO_MEMORY_LIMIT, RuntimeState
 
 
 def _is_settled(context: Context) -> bool:

@@ -7,7 +7,13 @@ from dataclasses import replace
 
 from gotax.category import CATEGORY_COUNT, Category
 from gotax.comparison import Change, Comparison
-from gotax.exporters.metrics.family import Family, Labels, Metric
+from gotax.exporters.metrics import memory
+from gotax.exporters.metrics.family import (
+    Family,
+    Labels,
+    Metric,
+    per_container,
+)
 from gotax.exporters.metrics.totals import ContainerTotals, running_of
 from gotax.exporters.text import bounded
 from gotax.findings import Finding, Verdict
@@ -17,17 +23,11 @@ from gotax.window import ContainerReport, Window
 MAX_LABEL = 256
 MAX_FINDINGS = 20  # of one container; the rules have fewer codes
 
-CONTAINER_LABELS = ("namespace", "pod", "container", "workload", "id")
-
 _CATEGORIES = [(category.label, category.group.value) for category in Category]
 _VERDICTS = [(verdict.value, verdict) for verdict in Verdict]
 
 Listed = Mapping[Labels, ContainerTotals]
 """By the values of the CONTAINER_LABELS that are not dropped."""
-
-
-def _per_container(name: str, kind: str, text: str, *labels: str) -> Metric:
-    return Metric(name, kind, text, CONTAINER_LABELS + labels, most=1)
 
 
 def _several(most: int, metric: Metric) -> Metric:
@@ -36,46 +36,46 @@ def _several(most: int, metric: Metric) -> Metric:
 
 CPU = _several(
     CATEGORY_COUNT,
-    _per_container("gotax_cpu_seconds", "counter", "CPU time by category.", "category", "group"),
+    per_container("gotax_cpu_seconds", "counter", "CPU time by category.", "category", "group"),
 )
-RUNTIME_SHARE = _per_container(
+RUNTIME_SHARE = per_container(
     "gotax_runtime_share",
     "gauge",
     "Share of scheduler and GC in the CPU time of the last window, 0 to 1.",
 )
-GOMAXPROCS = _per_container(
+GOMAXPROCS = per_container(
     "gotax_gomaxprocs", "gauge", "GOMAXPROCS of the process with the most samples."
 )
-GOMAXPROCS_RECOMMENDED = _per_container(
+GOMAXPROCS_RECOMMENDED = per_container(
     "gotax_gomaxprocs_recommended", "gauge", "GOMAXPROCS that fits the container."
 )
-LIMIT = _per_container(
+LIMIT = per_container(
     "gotax_cpu_limit_cores",
     "gauge",
     "Tightest CPU limit of the cgroup and its ancestors; absent without a limit.",
 )
-THROTTLED = _per_container(
+THROTTLED = per_container(
     "gotax_cpu_throttled_seconds", "counter", "Time throttled by the CPU limit."
 )
-THROTTLED_PERIODS = _per_container(
+THROTTLED_PERIODS = per_container(
     "gotax_cpu_throttled_periods", "counter", "Enforcement periods with throttling."
 )
-PERIODS = _per_container("gotax_cpu_periods", "counter", "Enforcement periods of the CPU limit.")
+PERIODS = per_container("gotax_cpu_periods", "counter", "Enforcement periods of the CPU limit.")
 VERDICT = _several(
     len(Verdict),
-    _per_container(
+    per_container(
         "gotax_verdict", "gauge", "1 for the current verdict, 0 for the others.", "verdict"
     ),
 )
 FINDING = _several(
     MAX_FINDINGS,
-    _per_container(
+    per_container(
         "gotax_finding", "gauge", "1 for each current finding.", "code", "severity", "cause"
     ),
 )
 FINDING_HELD = _several(
     MAX_FINDINGS,
-    _per_container(
+    per_container(
         "gotax_finding_held_seconds",
         "gauge",
         "How long each finding has held without interruption.",
@@ -84,14 +84,14 @@ FINDING_HELD = _several(
 )
 SAVING = _several(
     3,
-    _per_container(
+    per_container(
         "gotax_saving_cores",
         "gauge",
         "CPU that the recommended GOMAXPROCS is predicted to save for the same work.",
         "bound",
     ),
 )
-CONTAINER_INFO = _per_container(
+CONTAINER_INFO = per_container(
     "gotax_container_info",
     "gauge",
     "Always 1; identity of the container and build of its main Go program.",
@@ -110,7 +110,7 @@ CONTAINER_INFO = _per_container(
 )
 CHANGE_CORES = _several(
     2,
-    _per_container(
+    per_container(
         "gotax_change_cpu_cores",
         "gauge",
         "Mean CPU usage before and after a change of GOMAXPROCS.",
@@ -119,7 +119,7 @@ CHANGE_CORES = _several(
 )
 CHANGE_RUNTIME = _several(
     2,
-    _per_container(
+    per_container(
         "gotax_change_runtime_share",
         "gauge",
         "Share of scheduler and GC before and after a change of GOMAXPROCS, 0 to 1.",
@@ -128,7 +128,7 @@ CHANGE_RUNTIME = _several(
 )
 CHANGE_THROTTLED = _several(
     2,
-    _per_container(
+    per_container(
         "gotax_change_throttled_ratio",
         "gauge",
         "Share of throttled periods before and after a change of GOMAXPROCS, 0 to 1.",
@@ -137,20 +137,20 @@ CHANGE_THROTTLED = _several(
 )
 CHANGE_GOMAXPROCS = _several(
     2,
-    _per_container(
+    per_container(
         "gotax_change_gomaxprocs", "gauge", "GOMAXPROCS before and after its change.", "when"
     ),
 )
 CHANGE_SAVING = _several(
     6,
-    _per_container(
+    per_container(
         "gotax_change_saving_cores",
         "gauge",
         "CPU that a change of GOMAXPROCS saved, and the predicted saving.",
         "estimate",
     ),
 )
-CHANGE_TIME = _per_container(
+CHANGE_TIME = per_container(
     "gotax_change_timestamp_seconds",
     "gauge",
     "Time of the comparison before and after a change of GOMAXPROCS, Unix time.",
@@ -164,6 +164,7 @@ METRICS = (
     RUNTIME_SHARE,
     GOMAXPROCS,
     GOMAXPROCS_RECOMMENDED,
+    *memory.METRICS,
     LIMIT,
     VERDICT,
     FINDING,
@@ -222,6 +223,7 @@ def _gauges(listed: Listed) -> Iterator[Family]:
     yield Family(
         GOMAXPROCS_RECOMMENDED, ((k, _recommended(running.representative)) for k, running in now)
     )
+    yield from memory.families([(key, running.representative) for key, running in now])
     yield Family(LIMIT, ((k, running.representative.limit.limit_cores) for k, running in now))
     yield Family(
         VERDICT,

@@ -46,3 +46,10 @@ class Instrumented(Protocol):
 
     def families(self) -> Iterator[Family]:
         """The current values, each metric once; called from any thread."""
+
+
+CONTAINER_LABELS = ("namespace", "pod", "container", "workload", "id")
+
+
+def per_container(name: str, kind: str, text: str, *labels: str) -> Metric:
+    return Metric(name, kind, text, CONTAINER_LABELS + labels, most=1)
