@@ -9,14 +9,16 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 # One after the other also under make -j: what is timed needs the host for itself.
 .NOTPARALLEL:
-.PHONY: help run demo test test-correctness test-timing e2e guests corpus backends lint format bench bench-growth calibrate fuzz soak mutants attacks proto proto-check golden lock audit sbom clean
+.PHONY: help run web demo test test-correctness test-timing e2e guests corpus backends lint format bench bench-growth calibrate fuzz soak mutants attacks proto proto-check golden lock audit sbom clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.ready-run ## profile this host: a verdict per Go service, then live
-	@$(VENV)/bin/gotax check || [ $$? -eq 1 ]
-	@if [ -t 0 ] && [ -t 1 ]; then $(VENV)/bin/gotax top; fi
+	@$(VENV)/bin/python demo/first.py
+
+web: $(VENV)/.ready-web ## the pages of a collector for this host alone, live
+	@$(VENV)/bin/gotax web
 
 demo: $(VENV)/.ready-go ## the production story, oversized against right-sized
 	@$(VENV)/bin/python demo/run.py

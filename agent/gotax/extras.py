@@ -12,6 +12,7 @@ from gotax.errors import UserError
 EXTRAS = {
     "kubernetes": frozenset({"lightkube", "httpx2"}),
     "otlp": frozenset({"opentelemetry"}),
+    "completion": frozenset({"shtab"}),
     "lint": frozenset({"yaml"}),
     "image": frozenset({"backports"}),
     "collector": frozenset(

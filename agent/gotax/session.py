@@ -125,8 +125,9 @@ class Session:
         if self._own_server is not None:
             self._own_server.close()
 
-    def windows(self, window_s: float, stop: Stop) -> Iterator[Window]:
-        """A window every ``window_s`` seconds, on a fixed schedule; the last one is cut short.
+    def windows(self, window_s: float, stop: Stop, first_s: float = 0.0) -> Iterator[Window]:
+        """A window every ``window_s`` seconds, on a fixed schedule; the last one is cut short, and
+        the first one has ``first_s`` seconds, if that is not 0.
 
         Ends once ``stop`` is set: with a last window of what was counted until then.
         """
@@ -137,7 +138,8 @@ class Session:
         started = due = time.monotonic()
         started_unix_ns = time.time_ns()
         while not stop.is_set():
-            due = max(due + window_s, time.monotonic())
+            due = max(due + (first_s or window_s), time.monotonic())
+            first_s = 0.0
             while not stop.is_set() and (began := time.monotonic()) < due:
                 self._watch(stop, min(due, began + self._plan.drain_s))
                 self._drain()

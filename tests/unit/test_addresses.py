@@ -237,7 +237,7 @@ def test_the_table_has_every_flag_with_an_address() -> None:
     found = [
         *flags(cli.build_parser(), ""),
         *flags(options.parser(), "collector"),
-        *flags(fleet._parser(), "fleet"),
+        *flags(fleet.parser(), "fleet"),
     ]
     assert sorted(set(found)) == sorted(TAKES)
 

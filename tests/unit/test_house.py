@@ -29,6 +29,7 @@ KNOWS: dict[str, set[str]] = {
     "findings": set(),
     "comparison": {"category", "profile", "process", "findings"},
     "window": {"category", "profile", "process", "findings", "comparison"},
+    "rolling": {*VALUES},
     "config": set(),
     "wire": set(),
     "confidence": {"wire"},
@@ -40,7 +41,7 @@ KNOWS: dict[str, set[str]] = {
     "golang": {"errors", "category", "profile", "process", "linux"},
     "diagnosis": {"errors", *VALUES, "config", "confidence"},
     "kubernetes": {"errors", "process"},
-    "exporters": {"", "errors", "extras", *VALUES, "page", "wire", "confidence"},
+    "exporters": {"", "errors", "extras", *VALUES, "rolling", "page", "wire", "confidence"},
     "preflight": {
         *("", "errors", "extras", "category", "process", "findings", "window", "config"),
         *("linux", "golang", "diagnosis", "kubernetes", "exporters"),
@@ -76,7 +77,7 @@ KNOWS: dict[str, set[str]] = {
     "httpserver": {"errors", "exporters", "wire"},
     "daemon": {"errors", *VALUES, "config", "exporters", "session", "linux", "httpserver"},
     "cli": {
-        *("", "errors", "extras", *VALUES, "config", "names", "diagnosis", "kubernetes"),
+        *("", "errors", "extras", *VALUES, "rolling", "config", "names", "diagnosis", "kubernetes"),
         *("exporters", "wire", "linux", "reader", "scope", "session", "addr2line", "recording"),
         *("selftest", "preflight"),
         *("daemon", "httpserver", "usage"),
@@ -153,6 +154,7 @@ ONLY: dict[str, str | tuple[str, ...]] = {  # the only module that may import a 
         "exporters/backends/grpccall.py",
     ),
     "opentelemetry": ("exporters/backends/otlp.py", "exporters/backends/opentelemetry.py"),
+    "shtab": "cli/completion.py",
     "lightkube": "kubernetes/",
     "httpx2": "kubernetes/",
     "yaml": "preflight/yamltree.py",
@@ -160,7 +162,7 @@ ONLY: dict[str, str | tuple[str, ...]] = {  # the only module that may import a 
 }
 PURE = (
     *(f"{name}.py" for name in VALUES),
-    *("errors.py", "config.py", "confidence.py", "lru.py", "wire/significance.py"),
+    *("rolling.py", "errors.py", "config.py", "confidence.py", "lru.py", "wire/significance.py"),
     *("diagnosis/*.py", "diagnosis/rules/*.py"),
     *("golang/buildinfo.py", "golang/categories.py", "golang/classmap.py"),
     *("golang/functab.py", "golang/inline.py", "golang/alternatives.py"),

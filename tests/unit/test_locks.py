@@ -14,10 +14,10 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCKS = sorted((ROOT / "locks").glob("*.txt"))
 EXTRAS = {
-    "run": (),
+    "run": ("completion",),
     "agent": ("kubernetes", "otlp"),
-    "collector": ("kubernetes", "otlp", "collector"),
-    "test": ("dev", "kubernetes", "otlp", "collector"),
+    "collector": ("kubernetes", "otlp", "collector", "completion"),
+    "test": ("dev", "kubernetes", "otlp", "collector", "completion"),
     "e2e": ("e2e",),
     "fuzz": ("fuzz",),
 }

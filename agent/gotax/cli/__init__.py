@@ -23,11 +23,12 @@ from gotax.usage import Parser
 
 COMMANDS = (
     *("check", "top", "explain", "record", "compare", "inspect", "lint"),
-    *("addr2line", "selftest", "agent"),
+    *("addr2line", "selftest", "agent", "completion"),
 )
 """Each has a module in this package."""
 
 COLLECTOR_COMMANDS = {
+    "web": "serve the pages of a collector for this host alone, live",
     "collector": "receive and store the streams of many agents",
     "fleet": "query a collector: what a fleet's containers spend on the Go runtime",
 }
@@ -99,6 +100,15 @@ def _run_of_collector(arguments: Sequence[str]) -> int:
         from gotax_collector.cli import command
 
         return command.run(arguments[0], arguments[1:])
+
+
+def parsers_of_collector() -> dict[str, argparse.ArgumentParser]:
+    """Of its commands, if it is installed."""
+    try:
+        from gotax_collector.cli import command
+    except ImportError:
+        return {}
+    return command.parsers()
 
 
 def _open_closed_streams() -> bool:

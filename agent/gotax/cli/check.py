@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from gotax.cli import arguments, once, targets
+from gotax.cli import arguments, once, progress, targets
 from gotax.cli.command import add_command
 from gotax.cli.options import WITH_FRAMES, add_sampling, add_thresholds, plan_of
 from gotax.cli.output import (
@@ -77,7 +77,8 @@ def run(options: argparse.Namespace) -> int:
     if options.html is not None:
         from gotax.exporters.html import html_page
 
-        write_file(options.html, html_page(window).encode())
+        with progress.doing("writing HTML"):
+            write_file(options.html, html_page(window).encode())
     if options.json:
         print_json(report.check_document(window))
     elif window.reports:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from gotax.cli import arguments
+from gotax.cli import arguments, progress
 from gotax.cli.command import add_command
 from gotax.cli.output import EXIT_FINE, print_json, style_of
 from gotax.errors import UserError
@@ -62,7 +62,8 @@ def run(options: argparse.Namespace) -> int:
     from gotax.exporters import comparison as exporter
     from gotax.recording import read_recording
 
-    recordings = [read_recording(path) for path in (options.before, options.after)]
+    with progress.doing("reading the recordings"):
+        recordings = [read_recording(path) for path in (options.before, options.after)]
     sides = [
         exporter.Side(path, found.host, found.start_unix_s, found.duration_s)
         for path, found in zip((options.before, options.after), recordings, strict=True)

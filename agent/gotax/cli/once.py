@@ -7,6 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from gotax.cli import progress
 from gotax.cli.stopping import stop_on_signals
 from gotax.errors import UserError
 
@@ -19,9 +20,14 @@ _QUIET_S = 30.0
 
 
 def sample_once(plan: Plan, seconds: float) -> Window:
+    stop = stop_on_signals()
+    with progress.doing("starting"):
+        return _sample(plan, seconds, stop)
+
+
+def _sample(plan: Plan, seconds: float, stop: Stop) -> Window:
     from gotax.session import Session
 
-    stop = stop_on_signals()
     with Session(plan, Compiling(stop)) as session, _Progress(seconds, f"sampling at {plan.hz} Hz"):
         for window in session.windows(seconds, stop):
             return window
@@ -38,8 +44,10 @@ class Compiling:
     def __call__(self, waited_s: float) -> None:
         if self._stop.is_set():
             raise UserError(_STOPPED)
+        progress.show(f"compiling the BPF program: {waited_s:.0f} s")
         if waited_s >= self._next_s:
             self._next_s += _QUIET_S
+            progress.clear()
             print(f"gotax: compiling the BPF program, for {waited_s:.0f} s now", file=sys.stderr)
 
 
@@ -60,11 +68,11 @@ class _Progress:
     def _draw(self) -> None:
         while not self._done.is_set():
             left = max(0.0, self._end - time.monotonic())
-            print(f"\r\x1b[K{self._what}: {left:.0f} s left", end="", file=sys.stderr, flush=True)
+            progress.show(f"{self._what}: {left:.0f} s left" if left else "evaluating the samples")
             self._done.wait(0.5)
 
     def __exit__(self, *_: object) -> None:
         if self._thread:
             self._done.set()
             self._thread.join()
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            progress.clear()

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gotax.cli import once
+from gotax.cli import once, progress
 from gotax.cli.command import add_command
 from gotax.cli.options import WITH_FRAMES, add_sampling, plan_of
 from gotax.cli.output import EXIT_FINE, require_writable, write_file
@@ -47,7 +47,8 @@ def run(options: argparse.Namespace) -> int:
     form = options.format or _format_of(output)
     require_writable(output)
     window = once.sample_once(plan_of(options, WITH_FRAMES), options.duration)
-    data = _encoded(window, form)
+    with progress.doing(f"writing {form}"):
+        data = _encoded(window, form)
     if output == "-":
         sys.stdout.buffer.write(data)
         sys.stdout.flush()

@@ -27,12 +27,16 @@ class StopSignal:
     def is_set(self) -> bool:
         return self._set
 
+    def register(self, poll: select.poll) -> None:
+        """Lets ``poll`` return when it is set."""
+        poll.register(self._read, select.POLLIN)
+
     def wait(self, timeout: float, also: int | None = None) -> None:
         """Also returns when the descriptor ``also`` is readable."""
         # It continues after a signal (PEP 475). select is limited to descriptors below 1024, and a
         # host with many CPUs has more.
         poll = select.poll()
-        poll.register(self._read, select.POLLIN)
+        self.register(poll)
         if also is not None:
             poll.register(also, select.POLLIN)
         poll.poll(math.ceil(timeout * 1000))

@@ -19,18 +19,19 @@ MAX_TEXT = 100  # longer lines are hard to read
 class Style:
     """What the terminal supports; the command line detects it (tty, NO_COLOR, TERM).
 
-    ``height`` is the number of lines of a live screen, 0 for no bound. A width below
-    ``MIN_WIDTH`` counts as ``MIN_WIDTH``.
+    ``height`` is the number of lines of a live screen, 0 for no bound. A width below ``narrowest``
+    counts as ``narrowest``.
     """
 
     width: int = 80
     colour: bool = False
     unicode: bool = True
     height: int = 0
+    narrowest: int = MIN_WIDTH
 
     @property
     def room(self) -> int:
-        return max(self.width, MIN_WIDTH)
+        return max(self.width, self.narrowest)
 
 
 EN_DASH = "\N{EN DASH}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import logging
 import os
 import sys
@@ -17,7 +16,7 @@ from gotax.wire.addresses import joined
 
 from gotax_collector.cli.credentials import store_password
 from gotax_collector.cli.logs import Logfmt
-from gotax_collector.cli.options import parser
+from gotax_collector.cli.options import is_loopback, parser
 from gotax_collector.errors import CollectorError
 from gotax_collector.ingest.limits import Limits
 from gotax_collector.query.questions import Questions
@@ -147,7 +146,7 @@ def _check_security(options: argparse.Namespace) -> None:
         raise CommandError("--client-ca needs --cert and --key")
     if bool(options.http_cert) != bool(options.http_key):
         raise CommandError("--http-cert and --http-key must be given together")
-    is_local = _is_loopback(options.listen[0])
+    is_local = is_loopback(options.listen[0])
     if not (options.cert or options.plaintext) and (options.token_file or not is_local):
         raise CommandError(
             "agents of other machines need TLS (--cert, --key), or --plaintext behind a TLS proxy"
@@ -157,18 +156,11 @@ def _check_security(options: argparse.Namespace) -> None:
             "agents of other machines need a token (--token-file) or a certificate (--client-ca);"
             " --insecure-agents accepts everyone who reaches the port"
         )
-    if not (_is_loopback(options.http[0]) or options.http_token_file or options.insecure_http):
+    if not (is_loopback(options.http[0]) or options.http_token_file or options.insecure_http):
         raise CommandError(
             "readers of other machines need a token (--http-token-file);"
             " --insecure-http lets everyone who reaches the port read the web page"
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _limits(options: argparse.Namespace) -> Limits:

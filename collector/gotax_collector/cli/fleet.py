@@ -133,10 +133,10 @@ class Local:
 
 def run(arguments: Sequence[str]) -> int:
     """Run ``gotax fleet ARGUMENTS``. FleetError, SelectionError, and errors of the store."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    made = parser()
+    options = made.parse_args(arguments)
     if not hasattr(options, "ask"):
-        parser.print_help()
+        made.print_help()
         return 2
     if options.store is None:
         return int(options.ask(options, Remote(options.collector, _token(options))))
@@ -161,14 +161,14 @@ def _token(options: argparse.Namespace) -> str:
         raise FleetError(f"no token in {options.token_file}: {error}") from error
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
+def parser() -> argparse.ArgumentParser:
+    made = Parser(
         prog="gotax fleet",
         description="Show how much CPU the containers of a fleet spend on the Go runtime.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    commands = made.add_subparsers(title="commands", metavar="COMMAND")
 
     top = _question(commands, "top", _top, "workloads whose Go runtime uses most CPU")
     _add_selection(top)
@@ -230,7 +230,7 @@ def _parser() -> argparse.ArgumentParser:
     diff.add_argument(
         "-o", "--output", metavar="FILE.html", help="write a flame graph of both instead"
     )
-    return parser
+    return made
 
 
 def _question(

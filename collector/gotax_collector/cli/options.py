@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import re
 import socket
 
@@ -38,21 +39,21 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--listen",
-        type=_address,
+        type=address_option,
         default=("127.0.0.1", 9746),
         metavar="HOST:PORT",
         help="gRPC for agents; [IPV6]:PORT, or :PORT for all addresses (127.0.0.1:9746)",
     )
     made.add_argument(
         "--http",
-        type=_address,
+        type=address_option,
         default=("127.0.0.1", 9747),
         metavar="HOST:PORT",
         help="web page, JSON API, /metrics, /healthz and /readyz (127.0.0.1:9747)",
     )
     made.add_argument(
         "--probes",
-        type=_address,
+        type=address_option,
         metavar="HOST:PORT",
         help="also serve /healthz, /readyz and /metrics here, apart from pages",
     )
@@ -194,11 +195,18 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def _address(text: str) -> tuple[str, int]:
+def address_option(text: str) -> tuple[str, int]:
     try:
         return parse_listen(text)
     except AddressError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _days(text: str) -> int:

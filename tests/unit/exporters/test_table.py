@@ -9,7 +9,7 @@ from gotax.exporters.style import MIN_WIDTH, Style, percent, seconds
 from gotax.exporters.terminal.check import render_check
 from gotax.exporters.terminal.explain import render_explain
 from gotax.exporters.terminal.table import Sort, apportioned
-from gotax.exporters.terminal.top import render_top, sorted_reports
+from gotax.exporters.terminal.view import sorted_reports
 from gotax.exporters.text import bounded, columns, elided, printable
 from gotax.findings import Severity, Verdict
 from gotax.process import CpuResources
@@ -69,17 +69,11 @@ def test_explain_matches_its_golden_file(golden: Golden, verdict: Verdict) -> No
     golden(f"explain-{verdict.value}.txt", render_explain(report, window, Style(80)))
 
 
-def test_top_matches_its_golden_file(golden: Golden) -> None:
-    """A screen with room for two findings, and one with too few lines for all containers."""
-    golden("top-100x24.txt", render_top(story_window(), Style(100, height=24), Sort.RUNTIME))
-    golden("top-80x10.txt", render_top(story_window(), Style(80, height=10), "cpu"))
-
-
 @unhurried
 @given(windows(), styles)
 def test_no_line_is_wider_than_the_terminal(window: Window, style: Style) -> None:
     """With any names: columns are omitted, names lose their middle, lines never wrap."""
-    texts = [render_check(window, style), render_top(window, style)]
+    texts = [render_check(window, style)]
     texts += [render_explain(report, window, style) for report in window.reports]
     for line in "\n".join(texts).split("\n"):
         assert columns(SGR.sub("", line)) <= max(style.width, MIN_WIDTH), line
@@ -89,7 +83,7 @@ def test_no_line_is_wider_than_the_terminal(window: Window, style: Style) -> Non
 @given(windows(), styles)
 def test_text_is_always_printable(window: Window, style: Style) -> None:
     """The only control characters are our own colours, and only if requested."""
-    texts = [render_check(window, style), render_top(window, style)]
+    texts = [render_check(window, style)]
     texts += [render_explain(report, window, style) for report in window.reports]
     for line in "\n".join(texts).split("\n"):
         plain = SGR.sub("", line) if style.colour else line
@@ -104,30 +98,6 @@ def test_a_container_without_a_kind_is_explained() -> None:
     assert "shop/payments-1 of Deployment/payments" in render_explain(report, window, Style(120))
 
 
-@unhurried
-@given(windows(), styles, st.sampled_from(Sort))
-def test_top_fits_its_screen(window: Window, style: Style, sort: Sort) -> None:
-    """A redraw never scrolls."""
-    assert not style.height or render_top(window, style, sort).count("\n") < style.height
-
-
-def test_top_counts_the_containers_that_do_not_fit() -> None:
-    """30 containers on 20 lines: the busiest are shown, the rest counted."""
-    load = fitting_load()
-    process = load.process
-    window = build_window(
-        *(
-            replace(load, process=replace(process, pid=n, container=pod_container(f"app-{n}", n)))
-            for n in range(1, 31)
-        )
-    )
-    lines = render_top(window, Style(100, height=20)).splitlines()
-    shown = sum("app-" in line for line in lines)
-    assert f"{30 - shown} more containers" in "\n".join(lines)
-    assert shown == 13
-    assert len(lines) == 20
-
-
 @pytest.mark.parametrize(
     ("sort", "first"),
     [
@@ -135,6 +105,7 @@ def test_top_counts_the_containers_that_do_not_fit() -> None:
         (Sort.RUNTIME, "payments-api"),
         (Sort.THROTTLED, "payments-api"),
         (Sort.VERDICT, "payments-api"),
+        (Sort.SAVING, "payments-api"),
         (Sort.NAME, "containerd.service"),
     ],
 )

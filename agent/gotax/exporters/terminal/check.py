@@ -52,7 +52,7 @@ def result(reports: Sequence[ContainerReport], style: Style) -> str:
         return painted(f"No finding in {plural(len(reports), 'container')}{hidden}.", GREEN, style)
     found = sum(len(report.findings) for report in affected)
     text = f"{plural(found, 'finding')} in {len(affected)} of {plural(len(reports), 'container')}"
-    saved = sum(_saving_cores(report) for report in affected)
+    saved = sum(saving_cores(report) for report in affected)
     if saved > 0:
         text += f", {cores(saved)} cores to save"
     is_warning = any(_severity(report) is Severity.WARNING for report in affected)
@@ -69,7 +69,7 @@ def _badness(report: ContainerReport) -> tuple[int, float, int]:
     """The greater the worse: a warning, then what it would save, then the CPU time."""
     severity = _severity(report)
     rank = 0 if severity is None else 1 + list(Severity).index(severity)
-    return rank, _saving_cores(report), report.samples
+    return rank, saving_cores(report), report.samples
 
 
 def _severity(report: ContainerReport) -> Severity | None:
@@ -77,6 +77,6 @@ def _severity(report: ContainerReport) -> Severity | None:
     return next((each for each in reversed(Severity) if each in found), None)
 
 
-def _saving_cores(report: ContainerReport) -> float:
+def saving_cores(report: ContainerReport) -> float:
     """Of the finding that saves most: remedies of one container overlap."""
     return max((f.saving.mid for f in report.findings if f.saving is not None), default=0.0)

@@ -11,6 +11,7 @@ from gotax.exporters.style import (
     DIM,
     GROUP_PAINTS,
     MAX_TEXT,
+    MIN_WIDTH,
     ORIGINS,
     VERDICTS,
     Style,
@@ -216,21 +217,25 @@ def _category_bars(report: ContainerReport, window: Window, style: Style) -> lis
     )
     most = max((samples for samples, _ in rows), default=0)
     names = max((len(category.label) for _, category in rows), default=0)
-    figures = 8 + 7 + 9 + 13
+    is_wide = style.room >= MIN_WIDTH
+    figures = 8 + 7 + 9 + 13 if is_wide else 7
     length = max(0, min(style.room, MAX_TEXT) - 2 - names - 2 - figures)
     title = f"  {'Where the time goes':<{names + 2 + length}}"
-    columns = f"{'samples':>8}{'share':>7}{'cores':>9}{'95% interval':>13}"
+    columns = (
+        f"{'samples':>8}{'share':>7}{'cores':>9}{'95% interval':>13}" if is_wide else "  share"
+    )
     lines = [painted(f"{title[: 2 + names + 2 + length]}{columns}", DIM, style)]
     for samples, category in rows:
         low, high = interval(samples, total)
         bar = _bar(samples / most * length, style)
         between = f"{100 * low:.0f}{dash(style)}{100 * high:.0f}%"
+        used = f"{cores(window.cores_of(report) * samples / total):>9}"
+        share = f"{percent(samples / total):>7}"
         lines.append(
             f"  {category.label:<{names}}  "
             + painted(bar, GROUP_PAINTS[category.group], style)
             + " " * (length - len(bar))
-            + f"{samples:>8,}{percent(samples / total):>7}"
-            + f"{cores(window.cores_of(report) * samples / total):>9}{between:>13}"
+            + (f"{samples:>8,}{share}{used}{between:>13}" if is_wide else share)
         )
     groups = (
         f"{group.value} {percent(report.group_share(group))}"

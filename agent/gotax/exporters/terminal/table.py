@@ -40,6 +40,8 @@ LONG_NAME_WIDTH = 28
 ``DETAIL_RANK``, before a name gets shorter than the second."""
 DETAIL_RANK = 2
 BAR_WIDTH = 23
+NAME, GOMAXPROCS, BAR = "CONTAINER", "GOMAXPROCS", ""
+"""Titles of the columns that need more than the others. The title of the bars is their legend."""
 
 Row = ContainerReport
 
@@ -51,11 +53,12 @@ class Sort(Enum):
     RUNTIME = "runtime"
     THROTTLED = "throttled"
     VERDICT = "verdict"
+    SAVING = "saving"
     NAME = "name"
 
 
 @dataclass(frozen=True, slots=True)
-class _Column:
+class Column:
     """``rank`` 0 always stays; of the others the highest is omitted first."""
 
     title: str
@@ -66,44 +69,54 @@ class _Column:
 
 
 def table_lines(
-    window: Window, reports: Sequence[Row], style: Style, sort: Sort | None = None
+    window: Window,
+    reports: Sequence[Row],
+    style: Style,
+    sort: Sort | None = None,
+    shown: Sequence[Column] | None = None,
 ) -> list[str]:
-    cells = [[column.cell(row, window, style) for column in COLUMNS] for row in reports]
-    cells = [_align_gomaxprocs(row, cells, style) for row in cells]
-    titles = [_title(column, sort, style) for column in COLUMNS]
+    """``shown``: the columns that there may be, COLUMNS by default."""
+    table = COLUMNS if shown is None else shown
+    name = _index(table, NAME)
+    cells = [[column.cell(row, window, style) for column in table] for row in reports]
+    cells = _align_gomaxprocs(cells, _index(table, GOMAXPROCS), style)
+    titles = [_title(column, sort, style) for column in table]
     widths = [
         max(columns(cell.text) for cell in (titles[i], *(row[i] for row in cells)))
-        for i in range(len(COLUMNS))
+        for i in range(len(table))
     ]
-    kept = _kept(widths, style.room)
-    spare = style.room - sum(widths[i] + len(GAP) for i in kept if i != NAME) + len(GAP)
-    widths[NAME] = min(widths[NAME], max(spare - len(GAP), 8))
+    kept = _kept(table, widths, style.room)
+    spare = style.room - sum(widths[i] + len(GAP) for i in kept if i != name) + len(GAP)
+    widths[name] = min(widths[name], max(spare - len(GAP), 8))
     lines = []
     for row in (titles, *cells):
-        row[NAME] = Cell(elided(row[NAME].text, widths[NAME], ellipsis(style)), row[NAME].paint)
-        lines.append(GAP.join(_padded(row[i], widths[i], i, style) for i in kept).rstrip())
+        row[name] = Cell(elided(row[name].text, widths[name], ellipsis(style)), row[name].paint)
+        padded = (_padded(row[i], widths[i], table[i], style) for i in kept)
+        lines.append(GAP.join(padded).rstrip())
     return lines
 
 
-def _kept(widths: Sequence[int], room: int) -> list[int]:
+def _index(table: Sequence[Column], title: str) -> int:
+    return next(i for i, column in enumerate(table) if column.title == title)
+
+
+def _kept(table: Sequence[Column], widths: Sequence[int], room: int) -> list[int]:
     """The columns to show, in their order."""
-    kept = [i for i, column in enumerate(COLUMNS) if column.rank == 0]
-    used = sum(widths[i] + len(GAP) for i in kept) - widths[NAME] - len(GAP)
-    for i in sorted((i for i in range(len(COLUMNS)) if i not in kept), key=_rank):
-        name = min(widths[NAME], LONG_NAME_WIDTH if _rank(i) > DETAIL_RANK else NAME_WIDTH)
-        if used + len(GAP) + widths[i] + name > room:
+    name = _index(table, NAME)
+    kept = [i for i, column in enumerate(table) if column.rank == 0]
+    used = sum(widths[i] + len(GAP) for i in kept) - widths[name] - len(GAP)
+    others = (i for i in range(len(table)) if i not in kept)
+    for i in sorted(others, key=lambda i: table[i].rank):
+        least = LONG_NAME_WIDTH if table[i].rank > DETAIL_RANK else NAME_WIDTH
+        if used + len(GAP) + widths[i] + min(widths[name], least) > room:
             break
         used += len(GAP) + widths[i]
         kept.append(i)
     return sorted(kept)
 
 
-def _rank(column: int) -> int:
-    return COLUMNS[column].rank
-
-
-def _title(column: _Column, sort: Sort | None, style: Style) -> Cell:
-    if column is COLUMNS[BAR]:
+def _title(column: Column, sort: Sort | None, style: Style) -> Cell:
+    if column.title == BAR:
         return _legend(style)
     if sort is None or column.sort is not sort:
         return Cell(column.title, DIM)
@@ -111,10 +124,10 @@ def _title(column: _Column, sort: Sort | None, style: Style) -> Cell:
     return Cell(mark + column.title if column.right else column.title + mark, BOLD)
 
 
-def _padded(cell: Cell, width: int, column: int, style: Style) -> str:
+def _padded(cell: Cell, width: int, column: Column, style: Style) -> str:
     gap = " " * (width - columns(cell.text))
     shown = cell.shown(style)
-    return gap + shown if COLUMNS[column].right else shown + gap
+    return gap + shown if column.right else shown + gap
 
 
 def _verdict_cell(report: Row, _: Window, style: Style) -> Cell:
@@ -160,15 +173,20 @@ def gomaxprocs_text(report: Row, arrow: str) -> str:
     return f"{value} {arrow} {found.recommended}"
 
 
-def _align_gomaxprocs(row: list[Cell], cells: list[list[Cell]], style: Style) -> list[Cell]:
+def _align_gomaxprocs(cells: list[list[Cell]], at: int, style: Style) -> list[list[Cell]]:
     """Aligns values to the right, and the arrows after them."""
     separator = f" {arrow(style)} "
-    parts = [other[GOMAXPROCS].text.partition(separator) for other in cells]
-    left = max(len(value) for value, _, _ in parts)
-    right = max(len(mark + fitting) for _, mark, fitting in parts)
-    value, mark, fitting = row[GOMAXPROCS].text.partition(separator)
-    text = f"{value:>{left}}{mark + fitting:<{right}}"
-    return [Cell(text, cell.paint) if i == GOMAXPROCS else cell for i, cell in enumerate(row)]
+    parts = [row[at].text.partition(separator) for row in cells]
+    left = max((len(value) for value, _, _ in parts), default=0)
+    right = max((len(mark + fitting) for _, mark, fitting in parts), default=0)
+    return [
+        [
+            *row[:at],
+            Cell(f"{value:>{left}}{mark + fitting:<{right}}", row[at].paint),
+            *row[at + 1 :],
+        ]
+        for row, (value, mark, fitting) in zip(cells, parts, strict=True)
+    ]
 
 
 def _origin_cell(report: Row, _: Window, style: Style) -> Cell:
@@ -243,19 +261,18 @@ def apportioned(shares: Sequence[float], length: int) -> list[int]:
 
 
 COLUMNS = (
-    _Column("VERDICT", 0, False, _verdict_cell, Sort.VERDICT),
-    _Column("CONTAINER", 0, False, _name_cell, Sort.NAME),
-    _Column("GO", 5, False, _go_cell),
-    _Column("CPU", 0, True, _cpu_cell, Sort.CPU),
-    _Column("LIMIT", 0, True, _limit_cell),
-    _Column("GOMAXPROCS", 0, True, _gomaxprocs_cell),
-    _Column("FROM", 7, False, _origin_cell),
-    _Column("RUNTIME", 0, True, _runtime_cell, Sort.RUNTIME),
-    _Column("SCHED", 1, True, _group_cell(Group.SCHEDULER)),
-    _Column("GC", 2, True, _group_cell(Group.GC)),
-    _Column("ALLOC", 6, True, _share_cell(Category.ALLOC)),
-    _Column("USER", 4, True, _group_cell(Group.USER)),
-    _Column("THROTTLED", 3, True, _throttled_cell, Sort.THROTTLED),
-    _Column("", 8, False, _bar_cell),
+    Column("VERDICT", 0, False, _verdict_cell, Sort.VERDICT),
+    Column(NAME, 0, False, _name_cell, Sort.NAME),
+    Column("GO", 5, False, _go_cell),
+    Column("CPU", 0, True, _cpu_cell, Sort.CPU),
+    Column("LIMIT", 0, True, _limit_cell),
+    Column(GOMAXPROCS, 0, True, _gomaxprocs_cell),
+    Column("FROM", 7, False, _origin_cell),
+    Column("RUNTIME", 0, True, _runtime_cell, Sort.RUNTIME),
+    Column("SCHED", 1, True, _group_cell(Group.SCHEDULER)),
+    Column("GC", 2, True, _group_cell(Group.GC)),
+    Column("ALLOC", 6, True, _share_cell(Category.ALLOC)),
+    Column("USER", 4, True, _group_cell(Group.USER)),
+    Column("THROTTLED", 3, True, _throttled_cell, Sort.THROTTLED),
+    Column(BAR, 8, False, _bar_cell),
 )
-NAME, GOMAXPROCS, BAR = 1, 5, 13
