@@ -12,6 +12,8 @@ from gotax.errors import UserError
 EXTRAS = {
     "kubernetes": frozenset({"lightkube", "httpx2"}),
     "otlp": frozenset({"opentelemetry"}),
+    "lint": frozenset({"yaml"}),
+    "image": frozenset({"backports"}),
     "collector": frozenset(
         {
             *("grpc_health", "grpc_reflection", "clickhouse_connect", "chdb"),

@@ -21,7 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gotax.golang.cgroupview import CgroupLayout, CgroupView
 from gotax.linux.cgroups.hierarchies import Hierarchy, find_hierarchies
+from gotax.linux.elf import FileReader
+from gotax.preflight.forecast import gomaxprocs_on
+from gotax.preflight.inspecting import read_contents
+from gotax.preflight.spec import Amount, ContainerSpec, Resources, Variable
 
 from tests.kernel.load import GUARD_S, Group, Load, Walk, check_json, gotax, wait_until
 from tests.toolchains import VERSIONS, minor
@@ -203,6 +208,7 @@ class Started:
     pid: int
     at_start: int
     now: int
+    predicted: tuple[int | None, str]  # by `gotax inspect`, before it started
 
 
 @dataclass
@@ -213,6 +219,7 @@ class Host:
     group: Callable[[str], Group]
     load: Callable[..., Load]
     count: int = 0
+    predicted: tuple[int | None, str] = (None, "")
 
     def place(self, case: Case) -> Group:
         self.count += 1
@@ -227,6 +234,7 @@ class Host:
     def start(self, case: Case, group: Group | None = None) -> tuple[Load, int]:
         variants = ("stripped",) if case.stripped else ()
         path = self.go_binary(case.program, case.version, *variants)
+        self.predicted = inspected(case, path)
         cpus = sorted(os.sched_getaffinity(0))[: case.allowed]
         pin = ("taskset", "-c", ",".join(map(str, cpus))) if case.cpus else ()
         # The test's own environment must not affect them.
@@ -240,12 +248,28 @@ class Host:
         if case.tell:
             program.tell(case.tell)
             now = int(program.line())
-        return Started(case, program.pid, at_start, now)
+        return Started(case, program.pid, at_start, now, self.predicted)
 
 
 @pytest.fixture
 def host(go_binary: GoBinary, group: Callable[[str], Group], load: Callable[..., Load]) -> Host:
     return Host(go_binary, group, load)
+
+
+def inspected(case: Case, path: Path) -> tuple[int | None, str]:
+    """What the binary, the variables, the limit and the CPUs say: value and origin."""
+    with FileReader(path) as reader:
+        program = read_contents(reader, str(path)).program
+    assert program is not None
+    limits = [None if cores is None else Amount(cores, "") for cores in (case.leaf, case.above)]
+    spec = ContainerSpec(
+        resources=Resources(cpu_limit=limits[0]),
+        pod_cpu_limit=limits[1],
+        variables=tuple(Variable(name, text) for name, text in case.env),
+        view=CgroupView(1 if tree().controllers else 2, CgroupLayout.HOST),
+    )
+    found = gomaxprocs_on(program, spec, case.allowed)
+    return found.value, found.origin.value
 
 
 def judged(gomaxprocs: dict[str, Any]) -> tuple[int, str, int, int]:
@@ -266,14 +290,17 @@ def check_all(started: list[Started]) -> list[str]:
         right = right and found[one.pid]["cpu_limit_cores"] == min(
             (limit for limit in (case.leaf, case.above) if limit is not None), default=None
         )
-        mark = "" if right else f"  WRONG: {wanted}"
+        right = right and one.predicted == (one.at_start, case.wants[0])
+        mark = "" if right else f"  WRONG: {wanted}, inspected {one.predicted}"
         values = "{} {}, expected {}, recommended {}".format(*judged(gomaxprocs))
         lines.append(f"{case.described():<62} {values} ({gomaxprocs['rule']}){mark}")
     return lines
 
 
 def test_few_releases_in_every_situation(host: Host) -> None:
-    """Value, origin and expected value, variables, limits, automaxprocs, calls and settings."""
+    """Value, origin and expected value, variables, limits, automaxprocs, calls and settings.
+
+    `gotax inspect` predicts the value from the binary, before the process starts."""
     lines = check_all([host.run(case) for case in alternating(cases(FEW))])
     assert [line for line in lines if "WRONG" in line] == []
 

@@ -41,6 +41,10 @@ KNOWS: dict[str, set[str]] = {
     "diagnosis": {"errors", *VALUES, "config", "confidence"},
     "kubernetes": {"errors", "process"},
     "exporters": {"", "errors", "extras", *VALUES, "page", "wire", "confidence"},
+    "preflight": {
+        *("", "errors", "extras", "category", "process", "findings", "window", "config"),
+        *("linux", "golang", "diagnosis", "kubernetes", "exporters"),
+    },
     "reader": {"errors", "category", "profile", "process", "lru", "linux", "golang"},
     "processes": {
         *("errors", "category", "profile", "process", "config", "lru", "linux", "golang"),
@@ -74,7 +78,7 @@ KNOWS: dict[str, set[str]] = {
     "cli": {
         *("", "errors", "extras", *VALUES, "config", "names", "diagnosis", "kubernetes"),
         *("exporters", "wire", "linux", "reader", "scope", "session", "addr2line", "recording"),
-        "selftest",
+        *("selftest", "preflight"),
         *("daemon", "httpserver", "usage"),
     },
     "__main__": {"cli"},
@@ -151,6 +155,8 @@ ONLY: dict[str, str | tuple[str, ...]] = {  # the only module that may import a 
     "opentelemetry": ("exporters/backends/otlp.py", "exporters/backends/opentelemetry.py"),
     "lightkube": "kubernetes/",
     "httpx2": "kubernetes/",
+    "yaml": "preflight/yamltree.py",
+    "backports": "preflight/archive.py",
 }
 PURE = (
     *(f"{name}.py" for name in VALUES),
@@ -178,6 +184,10 @@ PURE = (
     ),
     *("exporters/stream/metrics.py", "exporters/backends/metrics.py"),
     *("exporters/style.py", "exporters/terminal/*.py", "exporters/text.py"),
+    *("preflight/spec.py", "preflight/memory.py", "preflight/forecast.py", "preflight/static.py"),
+    *("preflight/lintcodes.py", "preflight/lintcpu.py", "preflight/lintmemory.py"),
+    *("preflight/lintrules.py", "preflight/located.py", "preflight/manifest.py"),
+    *("preflight/linting.py", "preflight/rendering.py", "preflight/document.py"),
 )
 HARMLESS = {
     *(

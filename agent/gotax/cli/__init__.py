@@ -21,7 +21,10 @@ from gotax.cli.output import EXIT_FAILED
 from gotax.errors import GotaxError, UserError
 from gotax.usage import Parser
 
-COMMANDS = ("check", "top", "explain", "record", "compare", "addr2line", "selftest", "agent")
+COMMANDS = (
+    *("check", "top", "explain", "record", "compare", "inspect", "lint"),
+    *("addr2line", "selftest", "agent"),
+)
 """Each has a module in this package."""
 
 COLLECTOR_COMMANDS = {
@@ -39,6 +42,8 @@ examples:
   gotax explain 4f2a9c            all evidence for one container, PID, unit or program
   gotax record -d 30 -o cpu.pb.gz a profile for `go tool pprof`
   gotax compare before.json after.json  what a change saved, and the prediction
+  gotax inspect ./web --limit 2   which GOMAXPROCS a binary or image will get, before it runs
+  gotax lint deploy/              contradictions in manifests
   gotax agent                     the daemon: /metrics, /healthz, /readyz on port 9745
   gotax collector                 receives the streams of many agents, on port 9746
 """

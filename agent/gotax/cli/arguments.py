@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from gotax.config import Suppression
@@ -55,11 +56,15 @@ def codes(text: str) -> list[str]:
     """Codes of findings, from codes or their beginnings with commas between them."""
     from gotax.diagnosis.rules import CODES
 
+    return codes_among(text, CODES)
+
+
+def codes_among(text: str, known: Sequence[str]) -> list[str]:
     found = []
     for word in (part.strip().upper() for part in text.split(",")):
-        meant = [code for code in CODES if word and code.startswith(word)]
+        meant = [code for code in known if word and code.startswith(word)]
         if not meant:
-            near = did_you_mean(word, CODES)
+            near = did_you_mean(word, known)
             raise argparse.ArgumentTypeError(f"{word!r} is not the code of a finding{near}")
         found += meant
     return found

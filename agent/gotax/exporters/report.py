@@ -144,7 +144,7 @@ def container_document(window: Window, report: ContainerReport) -> dict[str, Any
         "held_s": report.held_s,
         "recommended_saving_cores": _saving(report.saving),
         "suppressed": [utf8(code) for code in report.suppressed],
-        "findings": [_finding(finding) for finding in report.findings],
+        "findings": [finding_document(finding) for finding in report.findings],
         "processes": [_process(process) for process in report.processes],
     }
 
@@ -212,7 +212,7 @@ def _functions(functions: Iterable[FunctionShare], samples: int) -> list[dict[st
     ]
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def finding_document(finding: Finding) -> dict[str, Any]:
     return {
         "code": utf8(finding.code),
         "title": utf8(finding.title),

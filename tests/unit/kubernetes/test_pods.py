@@ -183,6 +183,9 @@ def test_a_static_pod_has_the_hash_of_its_cgroup() -> None:
         ("1 core", None),
         ("1e", None),
         ("1E", None),
+        ("1Ei", None),  # an exponent that is no number ended the watch of all pods
+        ("1ex", None),
+        ("1Ti", 1024.0**4),
         ("nan", None),
         ("9" * 30, None),
     ],

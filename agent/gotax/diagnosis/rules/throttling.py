@@ -41,13 +41,18 @@ def fractional(context: Context) -> Finding | None:
         severity=Severity.INFO,
         confidence=Confidence.HIGH,
         evidence=(value_evidence(context), shows),
-        remedy=Remedy(
-            f"Rounded up to {ceiling} (as Go 1.25 and newer and the downward API do), the program"
-            f" can use the whole limit, but it is throttled when {ceiling} threads run at once."
-            f" Rounded down to {floor} (as automaxprocs does), Go code alone is not throttled, and"
-            f" {limit % 1:g} of a CPU remains for system calls and C code. A whole number as the"
-            " limit avoids this choice."
-        ),
+        remedy=fraction_remedy(limit),
+    )
+
+
+def fraction_remedy(limit: float) -> Remedy:
+    floor, ceiling = math.floor(limit), math.ceil(limit)
+    return Remedy(
+        f"Rounded up to {ceiling} (as Go 1.25 and newer and the downward API do), the program"
+        f" can use the whole limit, but it is throttled when {ceiling} threads run at once."
+        f" Rounded down to {floor} (as automaxprocs does), Go code alone is not throttled, and"
+        f" {limit % 1:g} of a CPU remains for system calls and C code. A whole number as the"
+        " limit avoids this choice."
     )
 
 
