@@ -28,7 +28,7 @@ from gotax.diagnosis import rules
 from gotax.diagnosis.context import Context
 from gotax.findings import Cause, Finding, Verdict
 from gotax.linux.cgroups.hierarchies import find_hierarchies
-from gotax.process import Automaxprocs, CpuUsage, Gomaxprocs, Origin, RuntimeState
+from gotax.process import Automaxprocs, CpuUsage, Gomaxprocs, Memory, Origin, RuntimeState
 from gotax.processes.resolver import Resolver
 from gotax.window import ContainerReport
 
@@ -661,6 +661,45 @@ def test_gt016_near_a_memory_limit_the_limit_should_be_raised(gogc: str) -> None
     assert state.memory_limit_bytes == int(value.removesuffix("MiB")) << 20
     assert after < 0.5 * before
     assert judged(busy(collecting(seen), 0.5), rules.HELD) is None
+
+
+def in_memory(seen: Watched, size: int) -> Watched:
+    """In a container with this memory limit, which it nearly uses up."""
+    memory = Memory(size, "/c", size, working_set_bytes=size)
+    return replace(seen, report=replace(seen.report, memory=memory))
+
+
+MEMORY_TRIALS = {
+    # code: variables, memory limit of the container in MiB
+    rules.NO_MEMORY_LIMIT: ({}, 36),
+    rules.UNFIT_MEMORY_LIMIT: ({"GOMEMLIMIT": "100MiB"}, 60),
+    rules.NO_COLLECTOR: ({"GOGC": "off"}, 900),
+}
+
+
+def after_the_patch(code: str) -> None:
+    """The process with the setting is found, and the one with the patch is not."""
+    variables, limit = MEMORY_TRIALS[code]
+    start = Start(go_binary("marking", NEW), limit=1.0).with_env(GOMAXPROCS="1", **variables)
+    _, _, seen = cycles_of(start)
+    finding = judged(in_memory(seen, limit << 20), code)
+    assert finding is not None
+    name, _, value = finding.remedy.patch.strip().partition("=")
+    _, state, seen = cycles_of(start.with_env(**{name: value}))
+    assert state.memory_limit_bytes == int(value.removesuffix("MiB")) << 20
+    assert judged(in_memory(seen, limit << 20), code) is None
+
+
+def test_gt017_a_memory_limit_of_go_follows_that_of_the_container() -> None:
+    after_the_patch(rules.NO_MEMORY_LIMIT)
+
+
+def test_gt018_a_memory_limit_of_go_is_below_that_of_the_container() -> None:
+    after_the_patch(rules.UNFIT_MEMORY_LIMIT)
+
+
+def test_gt019_a_memory_limit_brings_the_collector_back() -> None:
+    after_the_patch(rules.NO_COLLECTOR)
 
 
 def test_gt009_has_no_advice_about_gogc_if_it_is_off_or_unread() -> None:
