@@ -17,9 +17,10 @@ def test_keeps_the_last_used_entries_like_a_dictionary(
     steps: list[tuple[str, int]],
 ) -> None:
     """It never returns an old value, holds at most twice its capacity, and still has each of the
-    ``capacity`` keys that were used last."""
+    ``capacity`` keys that were used last, those that were removed since counted as well."""
     cache: LruCache[int, int] = LruCache(CAPACITY)
-    truth: OrderedDict[int, int] = OrderedDict()  # least recently used first
+    # Least recently used first; None: removed.
+    truth: OrderedDict[int, int | None] = OrderedDict()
     for serial, (verb, key) in enumerate(steps):
         if verb == "put":
             cache.put(key, serial)
@@ -27,7 +28,8 @@ def test_keeps_the_last_used_entries_like_a_dictionary(
             truth.move_to_end(key)
         elif verb == "remove":
             cache.remove(key)
-            truth.pop(key, None)
+            if key in truth:
+                truth[key] = None
         else:
             value = cache.get(key)
             assert value is None or value == truth[key]
@@ -37,6 +39,17 @@ def test_keeps_the_last_used_entries_like_a_dictionary(
         assert len(list(cache.values())) == len(cache)
     for key in list(truth)[-CAPACITY:]:
         assert cache.get(key) == truth[key]
+
+
+def test_keys_that_were_evicted_do_not_come_back_when_later_ones_are_removed() -> None:
+    """Found by Hypothesis in the test above, which then was wrong."""
+    cache: LruCache[int, int] = LruCache(CAPACITY)
+    for key in range(2 * CAPACITY + 1):
+        cache.put(key, key)
+    for key in range(1, 2 * CAPACITY + 1):
+        cache.remove(key)
+    assert cache.get(0) is None
+    assert len(cache) == 0
 
 
 @given(STEPS)

@@ -19,6 +19,7 @@ from gotax.exporters.style import (
     plural,
     word,
 )
+from gotax.exporters.text import columns
 from gotax.findings import Finding, Severity
 from gotax.preflight.forecast import Forecast
 from gotax.preflight.inspecting import Inspected, Inspection
@@ -131,7 +132,11 @@ def _finding(each: Located, style: Style) -> Iterator[str]:
         where = f"{each.place.file}{line}: "
     name = f"{each.container}: " if each.container and where else ""
     kind = "warning" if is_warning else "note"
-    head = f"{where}{kind}: {name}{finding.title} [{finding.code}]"
+    head = f"{kind}: {name}{finding.title} [{finding.code}]"
+    if columns(where) > style.room // 2:  # whole: terminals and editors make links of it
+        yield painted(word(where, style).rstrip(), paint, style)
+    else:
+        head = where + head
     yield from (painted(line, paint, style) for line in paragraph(head, style.room, style))
     room = style.room - _LABEL
     for number, evidence in enumerate(finding.evidence):
