@@ -27,12 +27,16 @@ class TextFormat:
     def __init__(self, dropped: frozenset[str] = frozenset()) -> None:
         self._dropped = dropped
         self._known: dict[tuple[str, Labels], str] = {}
+        self._labels: dict[str, tuple[str, ...]] = {}  # of the metrics in it
 
     def render(self, families: Iterable[Family]) -> bytes:
         known, used, lines = self._known, {}, []
         for family in families:
             metric = family.metric
             names = [name for name in metric.labels if name not in self._dropped]
+            if self._labels.setdefault(metric.name, metric.labels) != metric.labels:
+                self._labels[metric.name] = metric.labels
+                known = {}
             lines.append(_head(metric))
             series = (
                 (f"{metric.name}_count", f"{metric.name}_sum")

@@ -28,7 +28,7 @@ from .hostile import honest, hostile_messages
 SENDER = Sender("agent", "node", "1", "6.1", "amd64")
 # Texts that a report may have: no control characters and no half of a character.
 TEXTS = st.text(
-    st.characters(blacklist_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1, max_size=40
+    st.characters(blacklist_categories=("Cc", "Cf", "Cs", "Zl", "Zp")), min_size=1, max_size=40
 )
 
 

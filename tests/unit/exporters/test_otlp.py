@@ -330,14 +330,14 @@ def test_equal_windows_give_equal_bytes() -> None:
 
 
 def test_hostile_names_become_valid_text() -> None:
-    """A lone surrogate is escaped: protobuf would refuse it."""
+    """A lone surrogate is escaped: protobuf would refuse it. So are sequences for terminals."""
     load = hostile_load()
     container = replace(load.process.container, unit=None)
     [request] = requests(
         build_window(replace(load, process=replace(load.process, container=container)))
     )
     name = resource(request.resource_profiles[0])["service.name"]
-    assert name.startswith("\x1b[31mred")
+    assert name.startswith("\\x1b[31mred")
     assert "\\udcff" in name
 
 

@@ -365,4 +365,7 @@ def _bounded(number: int, most: int) -> int:
 
 def _lines(text: str) -> str:
     """Line feeds stay, and nothing else that is not printable."""
-    return bounded("\n".join(map(printable, text.split("\n"))), TEXT_MAX)
+    lines = [printable(line) for line in text.split("\n")]
+    if len("\n".join(lines)) > TEXT_MAX:
+        return bounded(printable(text), TEXT_MAX)
+    return "\n".join(lines)

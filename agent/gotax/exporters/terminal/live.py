@@ -97,7 +97,7 @@ def _table(view: View, minute: Minute, style: Style, empty: str) -> list[str]:
         above = max(1, above - 1)  # the line below them says so
     first = max(0, min(at - above // 2, len(rows) - above))
     shown = rows[first : first + above]
-    inner = replace(style, width=style.room - 1)
+    inner = replace(style, width=style.room - 1, narrowest=1)
     lines = table_lines(window, shown, inner, view.sort, _columns(minute, inner))
     body = [" " + lines[0]]
     for i, line in enumerate(lines[1:], first):
