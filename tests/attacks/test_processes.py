@@ -134,8 +134,8 @@ def test_pids_that_are_reused_at_once(
     attack: Callable[..., Load],
     go_binary: Callable[..., Path],
 ) -> None:
-    """One PID is a Go program, a shell and another Go program, thirty times a second: the agent goes
-    on, and the verdict of the neighbour is right."""
+    """One PID is a Go program, a shell and another Go program, thirty times a second: the agent
+    goes on, and the verdict of the neighbour is right."""
     first, second = go_binary("changing", GO), go_binary("knownwork", GO)
     spin = "/bin/sh -c while(:)do(:);done"
     before = agent.metrics()
