@@ -78,7 +78,7 @@ def run(go_binary: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
         first = fresh_report(program)
         before = clocks()
         walk.drain()
-        after = before_first, _ = clocks()
+        after = clocks()
         walk.window()
         after_first = group.usage_ns()
         samples, deadline = 0, time.monotonic() + GUARD_S
@@ -86,7 +86,7 @@ def run(go_binary: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
             last = fresh_report(program)
             before_now = clocks()
             drain = walk.drain()
-            after_now = before_last, _ = clocks()
+            after_now = clocks()
             samples += int(drain.samples[drain.stack_counts["tgid"] == program.pid].sum())
             assert time.monotonic() < deadline, f"{samples} samples only: is the host that busy?"
         window = walk.window()
@@ -103,7 +103,8 @@ def run(go_binary: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
             own_ns=last["process_ns"] - first["process_ns"],
             process_ns=(before_now[1] - after[1], after_now[1] - before[1]),
             cgroup_ns=(before_now[0] - after[0], after_now[0] - before[0]),
-            window_ns=(before_last - after_first, after_last - before_first),
+            # A process with samples is read in the drain before its window, else in the window.
+            window_ns=(before_now[0] - after_first, after_last - before[0]),
             apart_ns=after[1] - first["process_ns"] + after_now[1] - last["process_ns"],
             profile=profile,
             profile_samples=own_samples,
