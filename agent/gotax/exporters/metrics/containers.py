@@ -213,6 +213,7 @@ def _counters(listed: Listed) -> Iterator[Family]:
     )
     yield Family(THROTTLED, ((k, _seconds(e.usage.throttled_ns)) for k, e in listed.items()))
     yield Family(THROTTLED_PERIODS, ((k, e.usage.throttled_periods) for k, e in listed.items()))
+    yield Family(memory.GC_CYCLES, ((k, e.gc_cycles) for k, e in listed.items()))
     yield Family(PERIODS, ((k, e.usage.periods) for k, e in listed.items()))
 
 

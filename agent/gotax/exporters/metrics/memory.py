@@ -19,7 +19,7 @@ LIVE_HEAP = per_container(
     "gotax_live_heap_bytes", "gauge", "Heap of that process that its last GC cycle found in use."
 )
 GC_CYCLES = per_container(
-    "gotax_gc_cycles", "counter", "GC cycles of that process since its start."
+    "gotax_gc_cycles", "counter", "GC cycles of the main process of each window."
 )
 MEMORY_LIMIT = per_container(
     "gotax_memory_limit_bytes",
@@ -38,5 +38,4 @@ def families(now: Sequence[tuple[Labels, ContainerReport]]) -> Iterator[Family]:
     )
     yield Family(HEAP_GOAL, ((k, state.heap_goal_bytes) for k, state in states))
     yield Family(LIVE_HEAP, ((k, state.live_heap_bytes) for k, state in states))
-    yield Family(GC_CYCLES, ((k, state.gc_cycles) for k, state in states))
     yield Family(MEMORY_LIMIT, ((k, r.memory.limit_bytes if r.memory else None) for k, r in now))

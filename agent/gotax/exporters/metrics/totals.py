@@ -25,6 +25,7 @@ class ContainerTotals:
     cpu_ns: Int64Array = field(default_factory=lambda: np.zeros(CATEGORY_COUNT, dtype=np.int64))
     usage: CpuUsage = CpuUsage()
     unseen_ns: int = 0  # CPU time of windows without samples: no category yet
+    gc_cycles: int | None = None  # None: never known
     now: list[tuple[ContainerReport, int]] = field(default_factory=list)
 
     def add(self, report: ContainerReport, cpu_ns: int) -> None:
@@ -35,6 +36,8 @@ class ContainerTotals:
         else:
             self.unseen_ns += cpu_ns
         self.usage += report.usage
+        if report.collections is not None:
+            self.gc_cycles = (self.gc_cycles or 0) + report.collections.cycles
 
 
 @dataclass(frozen=True, slots=True)
