@@ -202,62 +202,71 @@ def test_a_program_that_renames_its_own_file_is_the_same(host: Host, known: Know
         assert categories(window) == {int(Category.USER)}
 
 
-def test_values_of_go_are_read_again_when_they_are_old(
-    host: Host, known: Known, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In each of the first windows, then one in fifty seconds."""
+class Clock:
+    """The clock of ``go_runtime``."""
+
     now_s = 1000.0
-    monkeypatch.setattr("gotax.processes.go_runtime.time.monotonic", lambda: now_s)
-    reader = Moody()
-    walk = of(host, reader)
-    host.start(7, 100, known.program)
-    set_memory(host, 7, known.gomaxprocs, b"\x04")
-    for _ in range(20):
-        sampled(walk, known)
-    assert reader.asked["runtime_values"] == 8
-    set_memory(host, 7, known.gomaxprocs, b"\x02")
-    now_s += 51.0
-    found = sampled(walk, known).reports[0].main_process.gomaxprocs
-    assert reader.asked["runtime_values"] == 9
-    assert found is not None
-    assert found.value == 2
-    now_s += 49.0
-    sampled(walk, known)
-    assert reader.asked["runtime_values"] == 9
+
+    def monotonic(self) -> float:
+        return self.now_s
 
 
-def test_values_of_go_are_read_again_when_the_limit_is_another(
-    host: Host, known: Known, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gotax.processes.go_runtime.time.monotonic", lambda: 1000.0)
-    reader = Moody()
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("gotax.processes.go_runtime.time", made)
+    return made
+
+
+def watched(host: Host, known: Known, reader: Moody) -> Pipeline:
+    """After the windows in which the values of a process are always read."""
     walk = of(host, reader)
     host.cgroup("/app")
     host.start(7, 100, known.program, "/app")
     set_memory(host, 7, known.gomaxprocs, b"\x04")
     for _ in range(20):
         sampled(walk, known)
+    assert reader.asked["runtime_values"] == 8
+    return walk
+
+
+def gomaxprocs(window: Window) -> int | None:
+    found = window.reports[0].main_process.gomaxprocs
+    return None if found is None else found.value
+
+
+def test_values_of_go_are_read_again_when_they_are_old(
+    host: Host, known: Known, clock: Clock
+) -> None:
+    """After fifty seconds."""
+    reader = Moody()
+    walk = watched(host, known, reader)
+    set_memory(host, 7, known.gomaxprocs, b"\x02")
+    clock.now_s += 51.0
+    assert gomaxprocs(sampled(walk, known)) == 2
+    assert reader.asked["runtime_values"] == 9
+    clock.now_s += 49.0
+    sampled(walk, known)
+    assert reader.asked["runtime_values"] == 9
+
+
+@pytest.mark.usefixtures("clock")
+def test_values_of_go_are_read_again_when_the_limit_is_another(host: Host, known: Known) -> None:
+    reader = Moody()
+    walk = watched(host, known, reader)
     host.cgroup("/app", "100000 100000")
     set_memory(host, 7, known.gomaxprocs, b"\x01")
     for window in range(1, 12):
-        found = sampled(walk, known).reports[0].main_process.gomaxprocs
-        assert found is not None
-        assert found.value == 1
+        assert gomaxprocs(sampled(walk, known)) == 1
         assert reader.asked["runtime_values"] == 8 + min(window, 8)
 
 
 def test_values_that_could_not_be_read_are_asked_for_in_the_next_window(
-    host: Host, known: Known, monkeypatch: pytest.MonkeyPatch
+    host: Host, known: Known, clock: Clock
 ) -> None:
-    now_s = 1000.0
-    monkeypatch.setattr("gotax.processes.go_runtime.time.monotonic", lambda: now_s)
     reader = Moody()
-    walk = of(host, reader)
-    host.start(7, 100, known.program)
-    set_memory(host, 7, known.gomaxprocs, b"\x04")
-    for _ in range(9):
-        sampled(walk, known)
-    now_s += 51.0
+    walk = watched(host, known, reader)
+    clock.now_s += 51.0
     reader.refused["runtime_values"] = PENDING
     sampled(walk, known)
     sampled(walk, known)

@@ -207,7 +207,7 @@ HOSTILE = {
 @pytest.mark.parametrize("pack", PACKS)
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_hostile_layer_is_refused(pack: Pack, case: str) -> None:
-    """It asks for no memory to speak of, and ends."""
+    """It uses little memory, and ends."""
     with pytest.raises(ParseError, match="tar-malformed"):
         Tree().add(BytesReader(pack(HOSTILE[case])), Budget())
 
