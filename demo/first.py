@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -59,11 +61,27 @@ def watched(command: list[str]) -> tuple[int, bytes]:
 
 
 def asked(question: str) -> str | None:
+    """The answer; None at Ctrl-C and Ctrl-D.
+
+    Not by ``input``: it loses a Ctrl-C that comes between its question and its read.
+    """
+    print(question, end="", flush=True)
+    woken, waking = os.pipe()
+    os.set_blocking(waking, False)
+    before = signal.set_wakeup_fd(waking)
     try:
-        return input(question).strip().lower()
-    except (EOFError, KeyboardInterrupt):
+        select.select([sys.stdin, woken], [], [])
+        line = sys.stdin.readline()
+    except KeyboardInterrupt:
+        line = ""
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(woken)
+        os.close(waking)
+    if not line:
         print()
         return None
+    return line.strip().lower()
 
 
 def run(*command: str) -> int:
