@@ -99,6 +99,7 @@ class Pipeline:
         self._processes.begin_round(is_early)
         self._processes.read_pending()
         owners = find_owners(drain, self._processes, accumulated.lost)
+        self._processes.others.observe(zip(owners.tracked, owners.samples(drain), strict=True))
         native = self._detail.native_frames
         user_stacks = find_user_stacks(drain, owners, self._symbolizer, native)
         truncated = accumulated.add(drain, owners, user_stacks, kernel_stack, is_early)
@@ -121,6 +122,10 @@ class Pipeline:
         profile = accumulated.profile()
         measured = self._measure(accumulated, profile, span.period_ns, unread)
         reports = self._reports.of_window(measured, profile, span.duration_s, accumulated.cpus)
+        uses = processes.others.measure(
+            self._reports.counters.keys(), span.period_ns, span.duration_s
+        )
+        others = self._reports.of_others(uses, span.duration_s, accumulated.cpus)
         unjudged, judged = accumulated.unjudged(processes.unjudged()), processes.judged()
         processes.end_window()
         work_s = accumulated.work_s + time.thread_time() - started
@@ -139,6 +144,7 @@ class Pipeline:
             health=health_of(processes, self._symbolizer, self._names, accumulated.drain_s, work_s),
             unjudged=unjudged,
             judged=judged,
+            others=others,
         )
         return replace(window, changes=self._changes.observe(window))
 

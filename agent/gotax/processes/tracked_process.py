@@ -160,6 +160,11 @@ class TrackedProcess:
             runtime=facts.state,
         )
 
+    def move(self, membership: Membership) -> None:
+        """It is in another container now."""
+        self.membership = membership.without_entries()
+        self.process = replace(self.process, container=membership.container)
+
     def trim(self) -> None:
         """Let go of what only symbolizing needs: no sample of it will come any more."""
         self.space.drop()
