@@ -42,19 +42,13 @@ class Stop(Protocol):
         """Return after ``timeout`` seconds, as soon as it is set, or as ``also`` is readable."""
 
 
-def _own_recipes() -> tuple[Recipe, ...]:
-    from gotax.recipes import load_recipes  # seldom needed
-
-    return load_recipes()
-
-
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How to sample.
 
     ``drain_s``: how often the kernel's counts are fetched at least. ``names``: the source of
     the pods of containers. ``server`` forks readers; without it a session starts one, which a
-    process with threads must not do. ``recipes``: called when they are needed.
+    process with threads must not do. ``recipes``: called once they are needed.
     """
 
     hz: int
@@ -66,7 +60,7 @@ class Plan:
     host: str = ""
     names: Names = NO_NAMES
     server: ForkServer | None = None
-    recipes: Callable[[], tuple[Recipe, ...]] = _own_recipes
+    recipes: Callable[[], tuple[Recipe, ...]] = tuple
 
 
 class Session:

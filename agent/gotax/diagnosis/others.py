@@ -161,7 +161,7 @@ def _at_once(case: _Case) -> Evidence:
     limit = case.use.limit
     where = limit.limit_cgroup if limit is not None else None
     text = (
-        f"{case.at_once:.1f} of its threads ran or waited at once; a limit of"
+        f"it has {case.at_once:.1f} threads at once that run or wait for it; a limit of"
         f" {case.limit:g} CPU (cgroup {where}) fits {case.fits}"
     )
     return Evidence(text, case.at_once, "count", None, case.throttling.duration_s)
@@ -186,9 +186,10 @@ def _named(group: ThreadGroup) -> str:
 def _knob(each: Recognised) -> Evidence:
     recipe, knob = each.recipe, each.knob
     if knob is None:
-        names = " or ".join(knob.name for knob in recipe.knobs[:2])
-        text = f"{recipe.name}: {names} is not set"
-        return Evidence(text + (f"; then {recipe.unset}" if recipe.unset else ""))
+        names = [knob.name for knob in recipe.knobs]
+        text = f"{names[0]} is not set" if len(names) == 1 else f"none of {', '.join(names)} is set"
+        unset = f"; then {recipe.unset}" if recipe.unset else ""
+        return Evidence(f"{recipe.name}: {text}{unset}")
     if each.value is None:
         return Evidence(f"{recipe.name}: {knob.name} is set, but not to a number")
     return Evidence(f"{recipe.name}: {knob.name} is {each.value}", each.value, "count")

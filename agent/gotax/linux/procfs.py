@@ -133,7 +133,7 @@ def read_stat(root: str, pid: int) -> Stat:
     stat = parse_stat(read_file(f"{root}/{pid}/stat", _MAX_SMALL_BYTES))
     if stat.state not in _DEAD or stat.threads < 2:
         return stat
-    for thread in _list_threads(root, pid, _MAX_THREADS):
+    for thread in list_threads(root, pid, _MAX_THREADS):
         try:
             alive = parse_stat(read_file(f"{root}/{pid}/task/{thread}/stat", _MAX_SMALL_BYTES))
         except ProcessGoneError:
@@ -143,53 +143,14 @@ def read_stat(root: str, pid: int) -> Stat:
     return stat
 
 
-def _list_threads(root: str, pid: int, most: int) -> list[int]:
+def list_threads(root: str, pid: int, most: int) -> list[int]:
+    """TIDs, unordered; of more than ``most`` only so many."""
     path = f"{root}/{pid}/task"
     try:
         with os.scandir(path) as entries:
             return [int(e.name) for e in islice(entries, most) if e.name.isdecimal()]
     except OSError as error:
         raise translated(error, path) from error
-
-
-@dataclass(frozen=True, slots=True)
-class ThreadTime:
-    """Of one thread since its start: on a CPU, and waiting for one, or for the quota of its
-    cgroup."""
-
-    run_ns: int
-    wait_ns: int
-
-
-def parse_schedstat(data: bytes) -> ThreadTime:
-    """Three numbers: the third is how often it ran (kernel's Documentation/scheduler/
-    sched-stats.rst)."""
-    fields = data.split()
-    if len(fields) != 3 or not all(field.isdigit() for field in fields):
-        raise ParseError("procfs-schedstat", repr(data[:80]))
-    return ThreadTime(int(fields[0][:20]), int(fields[1][:20]))
-
-
-def read_thread_times(root: str, pid: int, most: int) -> dict[int, ThreadTime]:
-    """Of the threads that live, by TID; of more than ``most`` only so many.
-
-    The kernel answers without the memory and the files of the process. Nothing on a kernel without
-    CONFIG_SCHED_INFO.
-    """
-    found = {}
-    for thread in _list_threads(root, pid, most):
-        try:
-            data = read_file(f"{root}/{pid}/task/{thread}/schedstat", _MAX_SMALL_BYTES)
-        except ProcessGoneError:
-            continue
-        found[thread] = parse_schedstat(data)
-    return found
-
-
-def read_thread_name(root: str, pid: int, thread: int) -> str:
-    """At most 15 bytes, of the program's choice."""
-    data = read_file(f"{root}/{pid}/task/{thread}/comm", _MAX_SMALL_BYTES)
-    return data.decode("utf-8", "replace").removesuffix("\n")
 
 
 def read_status_line(root: str, process: str, name: str) -> str:

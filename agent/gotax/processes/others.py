@@ -14,10 +14,11 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from gotax.errors import ProcessGoneError, ReadError
-from gotax.linux import procfs
+from gotax.linux import procfs, threads
 from gotax.linux.cgroups.position import is_below
 from gotax.linux.cgroups.tree import Cgroups
-from gotax.linux.procfs import DELETED, ThreadTime
+from gotax.linux.procfs import DELETED
+from gotax.linux.threads import ThreadTime
 from gotax.other import OtherUse, Recognised, ThreadGroup, Throttling
 from gotax.process import CpuLimit, CpuUsage
 from gotax.processes.containers import ReadBounds
@@ -271,7 +272,7 @@ class Others:
                 continue
             process = tracked.process
             try:
-                times = procfs.read_thread_times(self._proc, process.pid, left)
+                times = threads.read_thread_times(self._proc, process.pid, left)
             except (ProcessGoneError, ReadError):
                 continue
             self._threads_left -= len(times)
@@ -291,7 +292,7 @@ class Others:
 
     def _thread_name(self, pid: int, thread: int) -> str:
         try:
-            return procfs.read_thread_name(self._proc, pid, thread)
+            return threads.read_thread_name(self._proc, pid, thread)
         except (ProcessGoneError, ReadError):
             return ""
 

@@ -87,7 +87,9 @@ def _table(view: View, minute: Minute, style: Style, empty: str) -> list[str]:
     room = style.height - len(head) - 1
     if not rows:
         text = f"No container has {view.pattern!r} in its name." if view.pattern else empty
-        return _filled([*head, *paragraph(text, style.room, style)], foot, style)
+        lines = [*head, *paragraph(text, style.room, style)]
+        notes = _of_others(window, style)
+        return _filled([*lines, *([""] if notes else []), *notes], foot, style)
     at = position(view, rows)
     notes = _notes(rows[at], window, style) if room > 8 else []
     notes = notes[: max(0, room - 1 - min(len(rows), room // 2))]
@@ -146,7 +148,18 @@ def _notes(report: ContainerReport, window: Window, style: Style) -> list[str]:
         lines += [f"{mark} {first}", *(f"  {line}" for line in rest)]
     if not report.findings:
         lines += paragraph(verdict.sentence, style.room, style)
-    return lines + [headline(change, style) for change in window.changes]
+    lines += [headline(change, style) for change in window.changes]
+    return [*lines, *_of_others(window, style)]
+
+
+def _of_others(window: Window, style: Style) -> list[str]:
+    """The findings of containers without a Go program, which have no row."""
+    texts = [
+        f"[{finding.code}] {word(report.container.name, style)} (not Go): {finding.title}"
+        for report in window.others
+        for finding in report.findings
+    ]
+    return [line for text in texts for line in paragraph(text, style.room, style)]
 
 
 def _foot(view: View, style: Style) -> str:
