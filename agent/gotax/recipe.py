@@ -29,9 +29,10 @@ class Knob:
     @property
     def name(self) -> str:
         """As a person writes it."""
-        if self.variable and self.option:
-            return f"{self.option} in {self.variable}"
-        return self.variable or self.option
+        option = self.option.rstrip("= ")
+        if self.variable and option:
+            return f"{option} in {self.variable}"
+        return self.variable or option
 
     def is_in(self, text: str) -> bool:
         """``text``: the value of the variable, or the command line, whose arguments have a NUL
@@ -70,7 +71,8 @@ class Recipe:
     ``knobs``: the first one that is set counts. ``unset``: what the program does without any.
     ``advice``: a sentence with ``{n}`` in the place of the number. ``patched``: the variable that a
     patch may set, "" if a patch cannot make the change. ``is_for_all``: the number is that of all
-    processes together, as of workers; else that of each process.
+    processes together, as of workers; else that of each process. ``follows_limit``: without the
+    setting, recent versions of the program follow the CPU limit.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Recipe:
     unset: str = ""
     patched: str = ""
     is_for_all: bool = False
+    follows_limit: bool = False
     programs: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
     threads: tuple[str, ...] = ()

@@ -18,7 +18,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _TEXTS = ("name", "unset", "advice", "patched")
 _LISTS = ("programs", "libraries", "threads", "arguments", "variables")
 _SCOPES = ("process", "container")
-_KEYS = (*_TEXTS, "per", "knobs", *_LISTS)
+_KEYS = (*_TEXTS, "per", "follows_limit", "knobs", *_LISTS)
 _NUMBER = "{n}"
 
 
@@ -94,6 +94,9 @@ def _recipe(table: Any, place: str) -> Recipe:
         raise UserError(f"{place} needs one of {', '.join(_LISTS)}, to recognise the program")
     for variable in (*lists["variables"], *([texts["patched"]] if texts["patched"] else [])):
         _require_variable(variable, place)
+    follows = table.get("follows_limit", False)
+    if not isinstance(follows, bool):
+        raise UserError(f"{place}: follows_limit is true or false")
     return Recipe(
         name=texts["name"],
         knobs=_knobs(table.get("knobs"), place),
@@ -101,6 +104,7 @@ def _recipe(table: Any, place: str) -> Recipe:
         unset=texts["unset"],
         patched=texts["patched"],
         is_for_all=per == "container",
+        follows_limit=follows,
         **lists,
     )
 

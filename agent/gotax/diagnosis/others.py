@@ -3,6 +3,7 @@ once."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field, replace
 
@@ -21,6 +22,9 @@ IDLE_MAX = 8
 """So many windows without samples end the history of a container."""
 PERIODS_LEAST = 20
 """So many enforcement periods, two seconds as a rule, say something."""
+NOTABLE_STOP = 0.05
+"""Part of a period. One busy thread under a limit of 1 CPU is stopped in many periods, but for a
+moment only: the kernel hands out the quota in slices."""
 _BUSY_SHARE = 0.05
 _NAMED_MAX = 3
 _UNREADABLE_MAX = 100
@@ -41,10 +45,16 @@ class _Case:
 
     @property
     def at_once(self) -> float:
-        """Threads that ran or wanted to at once: on average of all the time, or in the throttled
-        periods. The first is too low for a program that works in bursts, the second where other
-        programs use the CPUs."""
-        return max(self.throttling.cpus_at_once(self.limit) or 0.0, self.use.runnable or 0.0)
+        """So many threads at least ran or wanted to at once, by three lower bounds: on average of
+        all the time; by the queues that were stopped in the throttled periods; and a quota of L
+        CPUs is not used up before the end of a period by L threads.
+
+        The first is too low for a program that works in bursts, the second for short bursts and
+        where other programs use the CPUs, the third says nothing of a limit below 1.
+        """
+        proven = math.floor(self.limit) + 1 if self.limit >= 1 else 0
+        counted = self.throttling.cpus_at_once(self.limit) or 0.0
+        return max(proven, counted, self.use.runnable or 0.0)
 
     @property
     def cores(self) -> float:
@@ -57,6 +67,9 @@ class _Case:
         throttled, periods = self.throttling.periods
         low, high = interval(throttled, periods)
         share = self.thresholds.throttled_share
+        stopped_ns = self.throttling.usage.throttled_ns or 0
+        if stopped_ns < NOTABLE_STOP * throttled * self.throttling.period_ns:
+            return False
         if self.lenient:
             return high >= share * self.thresholds.release
         return periods >= PERIODS_LEAST and low >= share
@@ -98,7 +111,9 @@ def find_too_many(case: _Case) -> Finding | None:
     if is_set_to_fit and case.busy_processes <= case.fits:
         return None
     wrong = wrong[:_NAMED_MAX]
-    is_certain = bool(wrong) and not case.is_full
+    is_certain = not case.is_full and any(
+        each.value is not None or not each.recipe.follows_limit for each in wrong
+    )
     return Finding(
         code=codes.TOO_MANY_THREADS,
         title=_title(case, wrong),
@@ -161,7 +176,7 @@ def _at_once(case: _Case) -> Evidence:
     limit = case.use.limit
     where = limit.limit_cgroup if limit is not None else None
     text = (
-        f"it has {case.at_once:.1f} threads at once that run or wait for it; a limit of"
+        f"at least {case.at_once:.1f} threads at once ran or waited; a limit of"
         f" {case.limit:g} CPU (cgroup {where}) fits {case.fits}"
     )
     return Evidence(text, case.at_once, "count", None, case.throttling.duration_s)
