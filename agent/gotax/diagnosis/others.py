@@ -202,7 +202,12 @@ def _knob(each: Recognised) -> Evidence:
     recipe, knob = each.recipe, each.knob
     if knob is None:
         names = [knob.name for knob in recipe.knobs]
-        text = f"{names[0]} is not set" if len(names) == 1 else f"none of {', '.join(names)} is set"
+        if not any(knob.variable for knob in recipe.knobs):
+            text = f"its command line, as far as it shows it, has no {' or '.join(names)}"
+        elif len(names) == 1:
+            text = f"{names[0]} is not set"
+        else:
+            text = f"none of {', '.join(names)} is set"
         unset = f"; then {recipe.unset}" if recipe.unset else ""
         return Evidence(f"{recipe.name}: {text}{unset}")
     if each.value is None:
