@@ -31,8 +31,9 @@ KEPT_MAX = 1024
 """Containers that are looked at in one window: those with the most samples."""
 FIRST_LOOKS = 32
 """Limits read for the first time at one drain."""
-LIMIT_EVERY = 8
-"""Windows until the limit of a container is read again that had none, or used little of it."""
+LIMIT_EVERY, LIMIT_HOT_EVERY = 8, 4
+"""Windows until the limit of a container is read again that had none, or used little of it; and of
+one that used much of it and was not throttled. That of a throttled one is read in each window."""
 LITTLE = 0.05
 """A container that uses less of its limit cannot be throttled in a tenth of the periods."""
 SUSPICIOUS = 0.05
@@ -94,6 +95,12 @@ class _Kept:
         """The one with the most samples of those that live."""
         return next((tracked for tracked in self.ranked() if tracked.alive), None)
 
+    def look_every(self, used: float) -> int:
+        """Windows until the limit is read again: at once if it matters."""
+        if self.threads is not None:
+            return 1
+        return LIMIT_HOT_EVERY if self.is_hot(used) else LIMIT_EVERY
+
     def is_hot(self, used: float) -> bool:
         """``used``, in cores, is enough of its limit to be throttled."""
         limit = self.limit.limit_cores if self.limit is not None else None
@@ -149,11 +156,12 @@ class Others:
             kept.members[tracked.serial] = tracked
         first.sort(key=lambda kept: -kept.total)
         limits: ReadBounds = {}
-        for kept in first[:FIRST_LOOKS]:
-            if kept.looked < 0:
-                self._look(kept, limits)
-                if _may_have_many(kept):
-                    self._count_threads(kept)
+        with self._cgroups.each_ancestor_once():
+            for kept in first[:FIRST_LOOKS]:
+                if kept.looked < 0:
+                    self._look(kept, limits)
+                    if _may_have_many(kept):
+                        self._count_threads(kept)
 
     def measure(
         self, go: Collection[str], period_ns: int, duration_s: float
@@ -171,26 +179,30 @@ class Others:
         busy = [kept for kept in self._kept.values() if kept.samples]
         busy.sort(key=lambda kept: -kept.total)
         found = []
-        for kept in busy[:KEPT_MAX]:
-            kept.seen = self._window
-            throttling = ran = None
-            used = kept.total * period_ns / 1e9 / duration_s if duration_s > 0 else 0.0
-            if time.thread_time() < until_s:
-                throttling = self._throttling(kept, used, limits)
-                if throttling is not None and _is_suspicious(throttling):
-                    ran = self._count_threads(kept)
-                    self._ask_settings(kept)
+        with self._cgroups.each_ancestor_once():
+            for kept in busy[:KEPT_MAX]:
+                kept.seen = self._window
+                used = kept.total * period_ns / 1e9 / duration_s if duration_s > 0 else 0.0
+                if time.thread_time() < until_s:
+                    found.append(self._measured(kept, used, limits))
                 else:
-                    kept.threads = None
-            else:
-                self._errors["others-put-off"] += 1
-            found.append(_use(kept, throttling, ran))
+                    self._errors["others-put-off"] += 1
+                    found.append(_use(kept, None, None))
         for kept in busy:
             kept.samples.clear()
             kept.members.clear()
         self._forget()
         self._window += 1
         return tuple(found)
+
+    def _measured(self, kept: _Kept, used: float, limits: ReadBounds) -> OtherUse:
+        throttling = self._throttling(kept, used, limits)
+        if throttling is None or not _is_suspicious(throttling):
+            kept.threads = None
+            return _use(kept, throttling, None)
+        ran = self._count_threads(kept)
+        self._ask_settings(kept)
+        return _use(kept, throttling, ran)
 
     def _forget(self) -> None:
         old = [k for k, kept in self._kept.items() if self._window - kept.seen > LIMIT_EVERY]
@@ -238,7 +250,7 @@ class Others:
     def _throttling(self, kept: _Kept, used: float, limits: ReadBounds) -> Throttling | None:
         """Since the counters were last read. ``used``: CPU in cores, by the samples."""
         before_s = kept.at_s
-        if self._window - kept.looked >= (1 if kept.is_hot(used) else LIMIT_EVERY):
+        if self._window - kept.looked >= kept.look_every(used):
             self._look(kept, limits)
         main, before = kept.main, kept.counters
         if main is None or before is None or kept.limit is None or not kept.is_hot(used):
