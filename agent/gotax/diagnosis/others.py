@@ -125,8 +125,10 @@ def find_too_many(case: _Case) -> Finding | None:
 
 
 def _title(case: _Case, wrong: list[Recognised]) -> str:
-    what = "processes" if case.busy_processes > case.fits and not _has_pool(case) else "threads"
+    is_many = case.busy_processes > case.fits and not _has_pool(case)
+    what = "processes" if is_many else "threads"
     if wrong:
+        what = "processes" if wrong[0].recipe.is_for_all else what
         return f"Throttled: {wrong[0].recipe.name} runs more {what} at once than the limit allows"
     return f"Throttled: more {what} run at once than the CPU limit allows"
 
