@@ -128,6 +128,8 @@ def test_a_reader_that_lies_is_refused() -> None:
     """Numbers outside of what was asked about would be another program's recipe."""
 
     class Lying(InProcess):
+        answer = Recognition()
+
         def ask(self, *_: Any) -> Any:
             return self.answer
 

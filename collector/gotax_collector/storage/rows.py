@@ -37,7 +37,9 @@ def window_lines(report: Report, batch: Batch) -> Iterator[str]:
     yield _encode([column.of_node(node) for column in WINDOWS])
     stacks = stack_ids(report)
     bounds = np.searchsorted(report.stack_counts.container, np.arange(len(report.containers) + 1))
-    for index, seen in enumerate(report.containers):
+    bounds = np.append(bounds, [bounds[-1]] * len(report.others))
+    every = (*report.containers, *report.others)
+    for index, seen in enumerate(every):
         rows = slice(bounds[index], bounds[index + 1])
         row = ContainerRow(
             *(report, batch, index + 1, *times, seen),
