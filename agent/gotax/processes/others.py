@@ -7,23 +7,21 @@ say that the kernel throttles it, its threads and its settings.
 
 from __future__ import annotations
 
-import re
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from gotax.errors import ProcessGoneError, ReadError
-from gotax.linux import procfs, threads
+from gotax.linux import procfs
 from gotax.linux.cgroups.position import is_below
 from gotax.linux.cgroups.tree import Cgroups
 from gotax.linux.procfs import DELETED
-from gotax.linux.threads import ThreadTime
-from gotax.other import OtherUse, Recognised, ThreadGroup, Throttling
+from gotax.other import OtherUse, Recognised, Throttling
 from gotax.process import CpuLimit, CpuUsage
 from gotax.processes.containers import ReadBounds
 from gotax.processes.counts import ErrorCounts
 from gotax.processes.membership import Membership, Memberships
+from gotax.processes.thread_counts import Ran, Snapshot, count_threads
 from gotax.processes.tracked_process import TrackedProcess
 from gotax.recipe import Recipe, any_matches
 
@@ -41,29 +39,13 @@ SUSPICIOUS = 0.05
 THREADS_EACH, THREADS_MAX = 512, 2048
 """Threads read of one container, and in one window."""
 PROCESSES_MAX = 64
-GROUPS_MAX = 8
 WORK_S = 0.25
 """CPU time for this in one window. Containers for which there is none are reported without what was
 not read, and counted as ``others-put-off``."""
 LEAST_S, OLD_S = 0.2, 150.0
 """Ages of earlier counters that say something about this window."""
-_NUMBER = re.compile(r"(?<![.0-9])[0-9]+$")
 
 Load = Callable[[], tuple[Recipe, ...]]
-_ThreadKey = tuple[int, int, int]  # PID, start of the process, TID
-
-
-_Thread = tuple[ThreadTime, str]
-_NEW_THREAD: _Thread = ThreadTime(0, 0), ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Ran:
-    """Of ``counted`` threads, those that ran, and how many ran or wanted to on average."""
-
-    groups: tuple[ThreadGroup, ...]
-    counted: int
-    runnable: float
 
 
 @dataclass(slots=True)
@@ -76,8 +58,7 @@ class _Kept:
     at_s: float = 0.0  # when they were read
     period_ns: int = 0
     unread: str = ""
-    threads: dict[_ThreadKey, _Thread] | None = None  # with their names, as last seen
-    threads_at_s: float = 0.0
+    threads: Snapshot | None = None  # as last seen
     subject: tuple[int, int, str] | None = None  # which program was asked about its settings
     asks: int = 0
     recognised: tuple[Recognised, ...] | None = None
@@ -271,42 +252,13 @@ class Others:
             return None  # most of what the limit is for is another container's
         return Throttling(usage, passed_s, kept.period_ns)
 
-    def _count_threads(self, kept: _Kept) -> _Ran | None:
+    def _count_threads(self, kept: _Kept) -> Ran | None:
         """What the threads did since this was last asked; None the first time."""
-        before, before_s = kept.threads, kept.threads_at_s
-        now: dict[_ThreadKey, _Thread] = {}
-        names: Counter[str] = Counter()
-        wanted_ns = 0
-        kept.threads_at_s = time.monotonic()
-        for tracked in kept.ranked()[:PROCESSES_MAX]:
-            left = min(THREADS_EACH - len(now), self._threads_left)
-            if left <= 0 or not tracked.alive:
-                continue
-            process = tracked.process
-            try:
-                times = threads.read_thread_times(self._proc, process.pid, left)
-            except (ProcessGoneError, ReadError):
-                continue
-            self._threads_left -= len(times)
-            for number, passed in times.items():
-                key = process.pid, process.start_ticks, number
-                earlier, name = (before or {}).get(key, _NEW_THREAD)
-                name = name or self._thread_name(process.pid, number)
-                now[key] = passed, name
-                if passed.run_ns > earlier.run_ns:
-                    names[name] += 1
-                wanted_ns += max(0, passed.run_ns - earlier.run_ns)
-                wanted_ns += max(0, passed.wait_ns - earlier.wait_ns)
-        kept.threads = now
-        if before is None or not now or kept.threads_at_s <= before_s:
-            return None
-        return _Ran(_grouped(names), len(now), wanted_ns / 1e9 / (kept.threads_at_s - before_s))
-
-    def _thread_name(self, pid: int, thread: int) -> str:
-        try:
-            return threads.read_thread_name(self._proc, pid, thread)
-        except (ProcessGoneError, ReadError):
-            return ""
+        before = kept.threads
+        most = min(THREADS_EACH, self._threads_left)
+        kept.threads = count_threads(self._proc, kept.ranked()[:PROCESSES_MAX], before, most)
+        self._threads_left -= len(kept.threads.threads)
+        return None if before is None else kept.threads.since(before)
 
     def _ask_settings(self, kept: _Kept) -> None:
         """A program may load a library later, so this is asked for the 1st, 2nd, 4th ... time."""
@@ -322,7 +274,7 @@ class Others:
         if self._recipes is None:
             self._recipes = self.load()
         exe = main.program.link.removesuffix(DELETED).rpartition("/")[2]
-        names = {name for _, name in (kept.threads or {}).values()}
+        names = kept.threads.names if kept.threads is not None else frozenset()
         recipes = tuple(
             recipe
             for recipe in self._recipes
@@ -352,20 +304,6 @@ def _subject(tracked: TrackedProcess) -> tuple[int, int, str]:
     return tracked.process.pid, tracked.process.start_ticks, tracked.program.link
 
 
-def _grouped(names: Counter[str]) -> tuple[ThreadGroup, ...]:
-    """By name without the number at its end. The last group may have no name: it has the rest."""
-    forms: dict[str, list[str]] = {}
-    for name in names:
-        forms.setdefault(_NUMBER.sub("*", name), []).append(name)
-    every = [
-        ThreadGroup(form if len(of_form) > 1 else of_form[0], sum(names[name] for name in of_form))
-        for form, of_form in forms.items()
-    ]
-    every.sort(key=lambda group: (-group.count, group.name))
-    rest = sum(group.count for group in every[GROUPS_MAX:])
-    return (*every[:GROUPS_MAX], ThreadGroup("", rest)) if rest else tuple(every)
-
-
 def _may_have_many(kept: _Kept) -> bool:
     """It has a limit, and more threads than that."""
     limit = kept.limit.limit_cores if kept.limit is not None else None
@@ -388,7 +326,7 @@ def _is_own(main: TrackedProcess, limit: CpuLimit) -> bool:
     return limit.limit_cgroup == top or is_below(limit.limit_cgroup, top)
 
 
-def _use(kept: _Kept, throttling: Throttling | None, ran: _Ran | None) -> OtherUse:
+def _use(kept: _Kept, throttling: Throttling | None, ran: Ran | None) -> OtherUse:
     ranked = kept.ranked()
     main = ranked[0]
     is_asked = throttling is not None and _is_suspicious(throttling)
