@@ -67,7 +67,7 @@ def _is_named(names: Sequence[str]) -> dict[str, Any]:
 
 def _rule_of_images(found: Sequence[Target]) -> dict[str, Any]:
     name = "{{ regex_replace_all('(:[^/:@]*)?(@.*)?$', element.image, '') }}"
-    conditions = [
+    conditions: list[dict[str, Any]] = [
         {"key": name, "operator": "AnyIn", "value": all_images(found)},
         # What a ConfigMap may set is left as it is.
         {"key": "{{ length(element.envFrom || `[]`) }}", "operator": "Equals", "value": 0},

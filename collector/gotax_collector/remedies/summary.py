@@ -107,7 +107,8 @@ def _rest(plan: Plan) -> Iterator[str]:
         )
     if plan.silent:
         yield ""
-        yield (f"{_count(plan.silent, 'finding')} of agents that no longer report are left out.")
+        verb = "is" if plan.silent == 1 else "are"
+        yield f"{_count(plan.silent, 'finding')} of agents that no longer report {verb} left out."
     if plan.is_cut:
         yield ""
         yield "There are more findings than one answer holds: select a namespace or a workload."
