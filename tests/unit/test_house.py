@@ -190,6 +190,7 @@ PURE = (
         "exporters/metrics/totals.py",
     ),
     *("exporters/stream/metrics.py", "exporters/backends/metrics.py"),
+    *("exporters/events/metrics.py", "exporters/events/notices.py"),
     *("exporters/style.py", "exporters/terminal/*.py", "exporters/text.py"),
     *("preflight/spec.py", "preflight/memory.py", "preflight/forecast.py", "preflight/static.py"),
     *("preflight/lintcodes.py", "preflight/lintcpu.py", "preflight/lintmemory.py"),

@@ -33,6 +33,13 @@ _HASH = (
     "has(object.metadata.labels) && 'pod-template-hash' in object.metadata.labels ?"
     " '-' + object.metadata.labels['pod-template-hash'] : ''"
 )
+_HAS_IMAGE = (
+    "[ITEM.image.split('@')[0]].exists(n, n in variables.images"
+    " || n.matches(':[^/]*$') && n.substring(0, n.lastIndexOf(':')) in variables.images)"
+    " && (!has(ITEM.envFrom) || size(ITEM.envFrom) == 0)"
+)
+"""Without tag and digest. What a ConfigMap may set (envFrom) is left as it is."""
+
 _WORKLOAD = f"""\
 size(variables.owners) == 0
   ? 'Pod/' + (has(object.metadata.name) ? object.metadata.name : '')
@@ -107,24 +114,42 @@ def _spec(found: Sequence[Target], match: Match) -> dict[str, Any]:
             ],
         },
         "variables": [
-            {"name": name, "expression": text} for name, text in _variables(found, match).items()
+            {"name": name, "expression": text}
+            for name, text in _variables(found, match, sections).items()
         ],
         "mutations": [
-            {"patchType": "JSONPatch", "jsonPatch": {"expression": _expression(section, match)}}
+            {"patchType": "JSONPatch", "jsonPatch": {"expression": _expression(section)}}
             for section in sections
         ],
     }
 
 
-def _variables(found: Sequence[Target], match: Match) -> dict[str, str]:
+def _variables(found: Sequence[Target], match: Match, sections: Sequence[str]) -> dict[str, str]:
+    """Beside others the numbers of the containers that get the variable, by section."""
     if match is Match.IMAGE:
-        return {"images": _cel(all_images(found))}
+        variables = {"images": _cel(all_images(found))}
+        return variables | {_indices(name): _wanted(name, _HAS_IMAGE) for name in sections}
     variables = {"owners": _OWNERS, "hash": _HASH, "workload": _WORKLOAD}
-    for name, part in (("containers", "containers"), ("initContainers", "init_containers")):
+    for section in sections:
+        part = "containers" if section == "containers" else "init_containers"
         by_key = {f"{t.namespace}/{t.kind}/{t.name}": list(getattr(t, part)) for t in found}
-        named = {key: names for key, names in by_key.items() if names}
-        variables[name] = _of_workload(named) if named else "[]"
+        variables[section] = _of_workload({key: names for key, names in by_key.items() if names})
+        variables[_indices(section)] = _wanted(section, f"ITEM.name in variables.{section}")
     return variables
+
+
+def _indices(section: str) -> str:
+    return f"{section}Without"
+
+
+def _wanted(section: str, condition: str) -> str:
+    indices = ", ".join(str(i) for i in range(_CONTAINERS_MAX))
+    return f"""\
+[{indices}].filter(i, has(object.spec.{section}) && i < size(object.spec.{section})
+  && {condition}
+  && has(ITEM.resources) && has(ITEM.resources.limits) && 'cpu' in ITEM.resources.limits
+  && !(has(ITEM.env) && ITEM.env.exists(e, e.name == 'GOMAXPROCS')))
+""".replace("ITEM", f"object.spec.{section}[i]")
 
 
 def _of_workload(named: dict[str, list[str]]) -> str:
@@ -133,37 +158,25 @@ def _of_workload(named: dict[str, list[str]]) -> str:
     return f"{{\n  {text}\n}}[?{key}].orValue([])\n"
 
 
-def _expression(section: str, match: Match) -> str:
-    """Patches for those with a list of variables, and for those without."""
-    item = f"object.spec.{section}[i]"
-    wanted = f"{item}.name in variables.{section}" if match is Match.WORKLOAD else _has_image(item)
-    indices = ", ".join(str(i) for i in range(_CONTAINERS_MAX))
-    kind = f"Object.spec.{section}.env"
-    variable = (
-        f"{kind}{{name: 'GOMAXPROCS', valueFrom: {kind}.valueFrom{{resourceFieldRef:"
-        f" {kind}.valueFrom.resourceFieldRef{{resource: 'limits.cpu', divisor: '1'}}}}}}"
-    )
-    has_env = f"has({item}.env) && size({item}.env) > 0"
+def _expression(section: str) -> str:
+    """First an empty list where there is none, then the variable at the end of each list.
+
+    A list with the variable in it would be one patch, but makes the API server of Kubernetes 1.34
+    panic: it cannot convert objects within a list.
+    """
+    wanted, kind = f"variables.{_indices(section)}", f"Object.spec.{section}.env"
     return f"""\
-[{indices}]
-  .filter(i, has(object.spec.{section}) && i < size(object.spec.{section})
-    && {wanted}
-    && has({item}.resources) && has({item}.resources.limits) && 'cpu' in {item}.resources.limits
-    && !({has_env} && {item}.env.exists(e, e.name == 'GOMAXPROCS')))
-  .map(i, {has_env}
-    ? JSONPatch{{op: 'add', path: '/spec/{section}/' + string(i) + '/env/-', value: {variable}}}
-    : JSONPatch{{op: 'add', path: '/spec/{section}/' + string(i) + '/env', value: [{variable}]}})
+{wanted}.filter(i, !has(object.spec.{section}[i].env) || size(object.spec.{section}[i].env) == 0)
+  .map(i, JSONPatch{{op: 'add', path: '/spec/{section}/' + string(i) + '/env', value: []}})
++ {wanted}.map(i, JSONPatch{{
+    op: 'add',
+    path: '/spec/{section}/' + string(i) + '/env/-',
+    value: {kind}{{
+      name: 'GOMAXPROCS',
+      valueFrom: {kind}.valueFrom{{
+        resourceFieldRef: {kind}.valueFrom.resourceFieldRef{{
+          resource: 'limits.cpu', divisor: '1'}}}}}}}})
 """
-
-
-def _has_image(item: str) -> str:
-    """Without tag and digest. What a ConfigMap may set (envFrom) is left as it is."""
-    name = f"{item}.image.split('@')[0]"
-    return (
-        f"[{name}].exists(n, n in variables.images"
-        " || n.matches(':[^/]*$') && n.substring(0, n.lastIndexOf(':')) in variables.images)"
-        f" && (!has({item}.envFrom) || size({item}.envFrom) == 0)"
-    )
 
 
 def _cel(value: str | list[str]) -> str:

@@ -40,7 +40,7 @@ def fetch_definitions(go: str, release: str) -> Path:
 
 
 def fetch_crds(go: str) -> Path:
-    """A folder with the definitions of ClusterPolicy and PolicyReport, as Kyverno publishes them."""
+    """A folder with the definitions of ClusterPolicy and PolicyReport, as Kyverno has them."""
     target = cache() / f"crds-{KYVERNO}"
     if not target.exists():
         say(f"fetching the definitions of Kyverno {KYVERNO} (once)")
