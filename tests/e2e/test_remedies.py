@@ -274,6 +274,9 @@ def template(cluster: Cluster, kind: str, name: str) -> dict[str, Any]:
     return found
 
 
+_RAW = ("get", "--raw")
+
+
 def test_policies_and_reports_of_others_are_accepted(
     fleet: Cluster, parts: Parts, tmp_path: Path
 ) -> None:
@@ -282,7 +285,8 @@ def test_policies_and_reports_of_others_are_accepted(
     named = [argument for path in crds for argument in ("-f", path)]
     fleet.kubectl("apply", "--server-side", *named)
     try:
-        fleet.kubectl("wait", "--for=condition=Established", "--timeout=30s", *named)
+        for path in ("kyverno.io/v1/clusterpolicies", "wgpolicyk8s.io/v1alpha2/policyreports"):
+            fleet.wait_for(f"{path} is served", lambda p=path: fleet.kubectl(*_RAW, f"/apis/{p}"))
         checked = ("apply", "--dry-run=server", "--validate=strict", "-f")
         rows = [wanted(*one) for one in NAMED]
         for match in Match:

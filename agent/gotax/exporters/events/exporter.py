@@ -122,7 +122,7 @@ class EventsExporter:
     def _send(self, notice: Notice) -> str:
         namespace, name = notice.pod.namespace, notice.name
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        known = self._names.pop((namespace, name), 0)
+        known = self._names.get((namespace, name), 0)
         event = event_of(notice, self._node, self._uid(notice), now)
         if not known and self._api.create(namespace, event):
             self._remember(namespace, name, 1)
@@ -137,6 +137,7 @@ class EventsExporter:
 
     def _remember(self, namespace: str, name: str, count: int) -> None:
         self._names[namespace, name] = count
+        self._names.move_to_end((namespace, name))
         if len(self._names) > NAMES_MAX:
             self._names.popitem(last=False)
 
