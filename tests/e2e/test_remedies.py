@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -274,9 +275,6 @@ def template(cluster: Cluster, kind: str, name: str) -> dict[str, Any]:
     return found
 
 
-_RAW = ("get", "--raw")
-
-
 def test_policies_and_reports_of_others_are_accepted(
     fleet: Cluster, parts: Parts, tmp_path: Path
 ) -> None:
@@ -286,7 +284,8 @@ def test_policies_and_reports_of_others_are_accepted(
     fleet.kubectl("apply", "--server-side", *named)
     try:
         for path in ("kyverno.io/v1/clusterpolicies", "wgpolicyk8s.io/v1alpha2/policyreports"):
-            fleet.wait_for(f"{path} is served", lambda p=path: fleet.kubectl(*_RAW, f"/apis/{p}"))
+            served = partial(fleet.kubectl, "get", "--raw", f"/apis/{path}")
+            fleet.wait_for(f"{path} is served", served)
         checked = ("apply", "--dry-run=server", "--validate=strict", "-f")
         rows = [wanted(*one) for one in NAMED]
         for match in Match:
