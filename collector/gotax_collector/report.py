@@ -124,10 +124,10 @@ class Observation:
     entry for each category. ``category_cpu_ns`` adds up to ``cpu_ns`` exactly. ``gomaxprocs`` None:
     unreadable.
     ``origin`` is environment, cri-o, automaxprocs, call, container-default, cpu-count,
-    fixed-default or unknown. ``verdict`` is oversized, mismatch, fits, unlimited, too-few-samples, unreadable or
-    unknown. ``limit_cores`` None: no limit. ``usage_ns`` (of all processes), ``periods``,
-    ``throttled_periods`` and ``throttled_ns`` are the increase within the window. None means that
-    the kernel does not count it.
+    fixed-default or unknown. ``verdict`` is oversized, mismatch, fits, unlimited, too-few-samples,
+    unreadable or unknown. ``limit_cores`` None: no limit. ``usage_ns`` (of all processes),
+    ``periods``, ``throttled_periods`` and ``throttled_ns`` are the increase within the window. None
+    means that the kernel does not count it.
     """
 
     identity: ContainerIdentity
