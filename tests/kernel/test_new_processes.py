@@ -82,12 +82,7 @@ def crashes(go_binary: Callable[..., Path]) -> Crashes:
                 time.sleep(seconds)
                 wait_until(lambda: group.usage_ns() >= USED_NS, "it to use some CPU")
                 wait_until(lambda: is_admitted(session, program.pid), "it to be admitted")
-                looked = time.monotonic() + LOOK_AT_S[-1] + 1
-                wait_until(
-                    lambda: is_read(session, program.pid) or time.monotonic() > looked,
-                    "its GOMAXPROCS, or the last look at it",
-                )
-                was_read = is_read(session, program.pid)
+                was_read = wait_until_read(session, program.pid)
                 program.kill()
                 used_ns = group.usage_ns()
                 lives.append(Life(container_id, used_ns, overlap.end(used_ns), was_read))
@@ -155,9 +150,16 @@ def is_admitted(session: Session, pid: int) -> bool:
     return tracked is not None and tracked.is_go
 
 
-def is_read(session: Session, pid: int) -> bool:
-    tracked = session._processes.get(pid)
-    return tracked is not None and tracked.has_gomaxprocs
+def wait_until_read(session: Session, pid: int) -> bool:
+    """Whether its GOMAXPROCS is, at the latest when the last look at it is over."""
+
+    def is_read() -> bool:
+        tracked = session._processes.get(pid)
+        return tracked is not None and tracked.has_gomaxprocs
+
+    looked = time.monotonic() + LOOK_AT_S[-1] + 1
+    wait_until(lambda: is_read() or time.monotonic() > looked, "its GOMAXPROCS")
+    return is_read()
 
 
 @pytest.mark.parametrize("number", range(len(LIVES_S)))
