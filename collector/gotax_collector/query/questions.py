@@ -32,6 +32,7 @@ from gotax_collector.query.fleet import top
 from gotax_collector.query.functions import differences_of, functions_of
 from gotax_collector.query.groups import groups_of
 from gotax_collector.query.nodes import Name, Nodes, names, nodes
+from gotax_collector.query.remedies import Remedies, remedies
 from gotax_collector.query.selection import (
     Selection,
     conditions_only,
@@ -106,6 +107,10 @@ class Questions:
     def nodes(self, selection: Selection, limit: int = 100, skipped: int = 0) -> Nodes:
         """Those first whose runtime takes most."""
         return nodes(self._rows, selection, limit, skipped)
+
+    def remedies(self, selection: Selection) -> Remedies:
+        """See ``remedies.remedies``."""
+        return remedies(self._rows, selection)
 
     def names(self, word: str, since: int, until: int) -> tuple[Name, ...]:
         """See ``nodes.names``."""

@@ -19,7 +19,7 @@ EVERYTHING = {
     f"{part}.enabled": True
     for part in (
         *("collector", "dashboard", "serviceMonitor", "podMonitor", "networkPolicy"),
-        *("prometheusRule", "kubelet"),
+        *("prometheusRule", "kubelet", "events"),
     )
 }
 Objects = list[dict[str, Any]]
