@@ -80,7 +80,8 @@ def _of_windows(selection: Selection) -> Where:
 
 
 def _of_sums(ask: Ask, selection: Selection) -> Where:
-    texts, parameters = [], {}
+    texts: list[str] = []
+    parameters: dict[str, Any] = {}
     for index, (table, time, part) in enumerate(_parts(ask, selection)):
         condition = where(part, time, f"t{index}")
         texts.append(f"SELECT stack, cpu_ns AS time FROM {table} WHERE {condition.text}")
