@@ -8,10 +8,13 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 	"text/template"
@@ -98,6 +101,10 @@ func dig(arguments ...any) any {
 	return found
 }
 
+func has(wanted any, items []any) bool {
+	return slices.ContainsFunc(items, func(item any) bool { return reflect.DeepEqual(item, wanted) })
+}
+
 func functions(all *template.Template, secrets map[string]any) template.FuncMap {
 	return template.FuncMap{
 		"include": func(name string, data any) (string, error) {
@@ -145,7 +152,40 @@ func functions(all *template.Template, secrets map[string]any) template.FuncMap 
 			written, err := json.Marshal(value)
 			return string(written), err
 		},
-		"dict":   func() map[string]any { return map[string]any{} },
+		"dict": func(pairs ...any) map[string]any {
+			made := map[string]any{}
+			for at := 0; at < len(pairs); at += 2 {
+				made[pairs[at].(string)] = pairs[at+1]
+			}
+			return made
+		},
+		"merge": func(into map[string]any, others ...map[string]any) map[string]any {
+			for _, other := range others {
+				for name, value := range other {
+					if _, is := into[name]; !is {
+						into[name] = value
+					}
+				}
+			}
+			return into
+		},
+		"concat": func(lists ...[]any) []any { return slices.Concat(lists...) },
+		"uniq": func(items []any) []any {
+			var kept []any
+			for _, item := range items {
+				if !has(item, kept) {
+					kept = append(kept, item)
+				}
+			}
+			return kept
+		},
+		"has":        has,
+		"fail":       func(reason string) (string, error) { return "", errors.New(reason) },
+		"trim":       strings.TrimSpace,
+		"trimSuffix": func(end, from string) string { return strings.TrimSuffix(from, end) },
+		"regexReplaceAll": func(pattern, from, by string) string {
+			return regexp.MustCompile(pattern).ReplaceAllString(from, by)
+		},
 		"toYaml": yaml,
 		"int":    number,
 		"trunc":  trunc,

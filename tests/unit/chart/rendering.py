@@ -15,12 +15,16 @@ from tests.toolchains import VERSIONS, go_binary
 CHART = Path(__file__).parents[3] / "helm" / "gotax"
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
 ABOUT: dict[str, Any] = yaml.safe_load((CHART / "Chart.yaml").read_text())
-EVERYTHING = {
-    f"{part}.enabled": True
-    for part in (
-        *("collector", "dashboard", "serviceMonitor", "podMonitor", "networkPolicy"),
-        *("prometheusRule", "kubelet"),
-    )
+EVERYTHING: dict[str, Any] = {
+    **{
+        f"{part}.enabled": True
+        for part in (
+            *("collector", "dashboard", "serviceMonitor", "podMonitor", "networkPolicy"),
+            *("prometheusRule", "kubelet", "collector.ingress", "collector.httpRoute"),
+        )
+    },
+    "collector.ingress.hosts": ["gotax.example.com"],
+    "collector.httpRoute.parentRefs": [{"name": "public"}],
 }
 Objects = list[dict[str, Any]]
 
@@ -44,16 +48,33 @@ def rendered(
     secrets: dict[str, dict[str, str]] | None = None,
 ) -> Objects:
     """``secrets``: the data of those that the cluster has, by name."""
+    done = render(changes or {}, release, namespace, secrets or {})
+    assert done.returncode == 0, done.stderr
+    return [
+        found for text in json.loads(done.stdout) for found in yaml.safe_load_all(text) if found
+    ]
+
+
+def refusal(changes: dict[str, Any]) -> str:
+    """Why the templates do not accept these values."""
+    done = render(changes, "gotax", "gotax", {})
+    assert done.returncode != 0, "accepted"
+    return done.stderr
+
+
+def render(
+    changes: dict[str, Any], release: str, namespace: str, secrets: dict[str, dict[str, str]]
+) -> subprocess.CompletedProcess[str]:
     context = {
-        "Values": values_with(changes or {}),
+        "Values": values_with(changes),
         "Release": {"Name": release, "Namespace": namespace, "Service": "Helm"},
         "Chart": {name: ABOUT[name[0].lower() + name[1:]] for name in ("Name", "Version")}
         | {"AppVersion": ABOUT["appVersion"]},
         "Capabilities": {"KubeVersion": {"Version": "v1.34.0"}},
-        "Secrets": {name: {"data": data} for name, data in (secrets or {}).items()},
+        "Secrets": {name: {"data": data} for name, data in secrets.items()},
     }
     program = go_binary("charttemplate", VERSIONS[-1])
-    done = subprocess.run(
+    return subprocess.run(
         [str(program), str(CHART)],
         input=json.dumps(context),
         capture_output=True,
@@ -61,10 +82,6 @@ def rendered(
         check=False,
         timeout=60,
     )
-    assert done.returncode == 0, done.stderr
-    return [
-        found for text in json.loads(done.stdout) for found in yaml.safe_load_all(text) if found
-    ]
 
 
 def only(objects: Objects, kind: str, end: str = "") -> dict[str, Any]:
