@@ -1,6 +1,6 @@
 // What `helm template` does with a folder of templates, as far as the chart of gotax uses it: helm
 // itself is a build of minutes, and tests/e2e has it. Standard input is the context as JSON, standard
-// output a JSON list of the texts. A function that is not here is an error.
+// output a JSON list of the texts, the notes last. A function that is not here is an error.
 package main
 
 import (
@@ -179,8 +179,16 @@ func functions(all *template.Template, secrets map[string]any) template.FuncMap 
 			}
 			return kept
 		},
-		"has":        has,
-		"fail":       func(reason string) (string, error) { return "", errors.New(reason) },
+		"has":   has,
+		"fail":  func(reason string) (string, error) { return "", errors.New(reason) },
+		"empty": isEmpty,
+		"join": func(by string, items []any) string {
+			texts := []string{}
+			for _, item := range items {
+				texts = append(texts, text(item))
+			}
+			return strings.Join(texts, by)
+		},
 		"trim":       strings.TrimSpace,
 		"trimSuffix": func(end, from string) string { return strings.TrimSuffix(from, end) },
 		"regexReplaceAll": func(pattern, from, by string) string {
@@ -205,14 +213,18 @@ func main() {
 	all := template.New("").Option("missingkey=zero")
 	all = template.Must(all.Funcs(functions(all, secrets)).ParseGlob(filepath.Join(chart, "templates", "*")))
 	texts := []string{}
+	rendered := func(each *template.Template) {
+		var out bytes.Buffer
+		if err := each.Execute(&out, data); err != nil {
+			panic(err)
+		}
+		texts = append(texts, out.String())
+	}
 	for _, each := range all.Templates() {
 		if strings.HasSuffix(each.Name(), ".yaml") {
-			var out bytes.Buffer
-			if err := each.Execute(&out, data); err != nil {
-				panic(err)
-			}
-			texts = append(texts, out.String())
+			rendered(each)
 		}
 	}
+	rendered(all.Lookup("NOTES.txt"))
 	json.NewEncoder(os.Stdout).Encode(texts)
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ EVERYTHING: dict[str, Any] = {
     "collector.httpRoute.parentRefs": [{"name": "public"}],
 }
 Objects = list[dict[str, Any]]
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def values_with(changes: dict[str, Any]) -> dict[str, Any]:
@@ -50,9 +52,21 @@ def rendered(
     """``secrets``: the data of those that the cluster has, by name."""
     done = render(changes or {}, release, namespace, secrets or {})
     assert done.returncode == 0, done.stderr
-    return [
-        found for text in json.loads(done.stdout) for found in yaml.safe_load_all(text) if found
-    ]
+    texts = json.loads(done.stdout)[:-1]
+    return [found for text in texts for found in parse_all(text) if found]
+
+
+def notes(changes: dict[str, Any] | None = None) -> str:
+    """What `helm install` prints."""
+    done = render(changes or {}, "gotax", "gotax", {})
+    assert done.returncode == 0, done.stderr
+    text: str = json.loads(done.stdout)[-1]
+    return text
+
+
+def parse_all(text: str) -> Iterator[dict[str, Any] | None]:
+    found: Iterator[dict[str, Any] | None] = yaml.load_all(text, LOADER)
+    return found
 
 
 def refusal(changes: dict[str, Any]) -> str:

@@ -107,6 +107,20 @@ def test_the_readme_lists_every_value(pytestconfig: pytest.Config) -> None:
     assert {name for name, _ in documented()} == set(leaves(VALUES, SCHEMA))
 
 
+def test_the_schema_explains_every_value(pytestconfig: pytest.Config) -> None:
+    """Editors show it. --update-golden writes it."""
+    schema = copy.deepcopy(SCHEMA)
+    for name, text in documented():
+        within = schema
+        for part in name.split("."):
+            within = within["properties"][part]
+        within["description"] = text
+    file = CHART / "values.schema.json"
+    if pytestconfig.getoption("--update-golden"):
+        file.write_text(json.dumps(schema, indent=2) + "\n")
+    assert json.loads(file.read_text()) == schema
+
+
 def test_the_schema_knows_the_values_and_no_others() -> None:
     """The values of values.yaml are exactly those that may be set."""
 
