@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from .rendering import (
+    CHART,
     EVERYTHING,
     VALUES,
     Objects,
@@ -488,3 +489,29 @@ def test_the_notes_say_what_is_missing() -> None:
     assert "delete pvc" not in notes({**own, "collector.persistence.keep": False})
     assert "can read the data" in notes({**own, "collector.httpToken.enabled": False})
     assert "gotax.example.com" in notes(EVERYTHING)
+
+
+def flat(values: dict[str, Any], schema: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """Paths and values, as deep as the schema has names."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        assert name in schema["properties"], path + name
+        inner = schema["properties"][name]
+        if isinstance(value, dict) and "properties" in inner and name != "config":
+            found |= flat(value, inner, f"{path}{name}.")
+        else:
+            found[path + name] = value
+    return found
+
+
+PAGE = (CHART / "README.md").read_text()
+EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("text", EXAMPLES, ids=range(len(EXAMPLES)))
+def test_the_examples_of_the_page_are_valid(text: str) -> None:
+    """By the schema, and the templates accept them."""
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema comes with ./setup e2e")
+    given = yaml.safe_load(text.replace("sha256:…", DIGEST))
+    assert rendered(flat(given, SCHEMA)) != rendered()
+    jsonschema.Draft7Validator(SCHEMA).validate(given)
