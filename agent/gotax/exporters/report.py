@@ -176,6 +176,7 @@ def _runtime(state: RuntimeState | None) -> dict[str, Any] | None:
         "live_heap_bytes": state.live_heap_bytes,
         "allocated_bytes": state.allocated_bytes,
         "non_heap_bytes": state.non_heap_bytes,
+        "root_bytes": state.root_bytes,
     }
 
 
