@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"container/list"
+	"crypto/sha256"
 	"encoding/json"
 	"encoding/xml"
 	"io"
@@ -146,7 +147,7 @@ func descend(depth int, wait <-chan struct{}, above *[16]int) int {
 }
 
 // parkGoroutines: thousands of goroutines that wait deep in a call: most of the memory is stacks. A
-// unit wakes one, which ends, starts another, and allocates some buffers.
+// unit wakes one, which ends, starts another, and allocates and hashes some buffers.
 func parkGoroutines(mib int) func(*rand.Rand) {
 	waiting := make([]chan struct{}, mib<<20/(32<<10))
 	park := func(at int) {
@@ -162,7 +163,9 @@ func parkGoroutines(mib int) func(*rand.Rand) {
 		close(waiting[at])
 		park(at)
 		for range 8 {
-			buffers[random.Intn(len(buffers))] = make([]byte, 1024)
+			buffer := make([]byte, 1024)
+			sum := sha256.Sum256(buffer)
+			buffers[random.Intn(len(buffers))] = append(buffer[:1024-len(sum)], sum[:]...)
 		}
 		done.Add(1)
 	}

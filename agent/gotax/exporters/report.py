@@ -226,6 +226,7 @@ def finding_document(finding: Finding) -> dict[str, Any]:
             "text": utf8(finding.remedy.text),
             "patch": _known(finding.remedy.patch),
             "gomaxprocs": finding.remedy.gomaxprocs,
+            "experiment": _known(finding.remedy.experiment),
         },
         "saving_cores": _saving(finding.saving),
         "saving_sources": [
