@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gotax_collector.query.coverage import Ask
+from gotax_collector.query.coarse import Ask
 from gotax_collector.query.findings import LOOK_BACK_S, TOO_FEW_SAMPLES, instances
 from gotax_collector.query.selection import Condition, Selection
 from gotax_collector.query.sources import WINDOWS, ends_of
