@@ -16,7 +16,7 @@ SERVICE = "docker.io/library/service:e2e"
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Two programs, four images as archives, the API's definitions by release and of Kyverno."""
+    """Two programs, four images as archives, the API's definitions by release, those of others."""
 
     kubernetes: Path
     helm: Path
@@ -26,6 +26,7 @@ class Parts:
     pause: Path
     definitions: dict[str, Path]
     crds: Path
+    custom: Path
 
 
 def make_parts() -> Parts:
@@ -45,6 +46,7 @@ def make_parts() -> Parts:
         pause=images.build_static(PAUSE, programs.build_pause(go)),
         definitions={r: schemas.fetch_definitions(go, r) for r in schemas.RELEASES},
         crds=schemas.fetch_crds(go),
+        custom=schemas.fetch_custom(go),
     )
     programs.forget_compiled()
     return parts

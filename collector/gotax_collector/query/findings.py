@@ -12,8 +12,9 @@ from dataclasses import replace
 from typing import Any
 
 from gotax_collector.query.answers import Explained, Fixed, LatestFinding, OpenFinding
+from gotax_collector.query.coarse import DAY_S, Ask
 from gotax_collector.query.contrasts import honest
-from gotax_collector.query.coverage import DAY_S, OF_NODES, PLACES, Ask
+from gotax_collector.query.coverage import OF_NODES, PLACES
 from gotax_collector.query.selection import Selection, where
 from gotax_collector.query.significance import Sample, difference
 
