@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 from tests.collector.browser import CHROMIUM, DRIVER, Browser, browsing, wait
 from tests.kernel.test_web import web
@@ -28,10 +28,11 @@ from tests.unit.test_demo import load
 
 FOLDER = ROOT / "docs" / "pictures"
 RUNS = (("oversized", 192), ("right-sized", 1))
+MODULE = "gotax.dev/demo/service"
 WATCHED_S = 75.0
 """What the table of gotax top covers is then a whole minute."""
-SIZE = (96, 14)
-WIDTH = 1120
+SIZE = (110, 14)
+WIDTH = 1280
 CELL, LINE = 8.4, 19
 COLOURS = {
     "default": "#d4d7dd",
@@ -112,27 +113,27 @@ def services() -> Iterator[str]:
         raise PicturesError(str(error)) from error
 
 
-def photograph(browser: Browser, folder: Path, url: str, workload: str) -> None:
-    """The workload as a person reaches it: from the first page by its link, and its flame graph."""
+def photograph(browser: Browser, folder: Path, url: str, container: str) -> None:
+    """The oversized container of the workload that the first page lists, and its flame graph."""
     end = time.monotonic() + PATIENCE_S
     while True:
-        browser.open(f"{url}?q={workload.rpartition('/')[2]}")
-        link = browser.run(
-            "return [...document.querySelectorAll('a')].find(a => a.textContent.includes("
-            "arguments[0]) && a.href.includes('/workload'))?.href",
-            workload,
+        browser.open(url)
+        links = browser.run(
+            "return [...document.querySelectorAll('td.name a')].map(a => [a.href, a.textContent])"
         )
-        if link:
+        found = [href for href, text in links if text.endswith(MODULE)]
+        if found:
             break
         if time.monotonic() > end:
-            raise PicturesError(f"the page does not list {workload}: {browser.text()[:300]}")
+            raise PicturesError(f"the page does not list {MODULE}: {browser.text()[:300]}")
         time.sleep(1)
-    browser.open(link)
-    save_page(browser, folder / "workload.png", 760)
-    graph = browser.run(
-        "return [...document.querySelectorAll('a')].find(a => a.href.includes('/flamegraph'))?.href"
-    )
-    browser.open(urljoin(link, graph))
+    parts = urlsplit(found[0])
+    query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    query["q"] += f' container="{container}"'
+    query["since"] = "1h"
+    browser.open(urlunsplit(parts._replace(query=urlencode(query))))
+    save_page(browser, folder / "workload.png", 860)
+    browser.open(urlunsplit(parts._replace(path="/flamegraph", query=urlencode(query))))
     wait(browser, "return document.querySelector('canvas')?.width > 300")
     time.sleep(1)  # it is drawn in the next frames
     save_page(browser, folder / "flamegraph.png", 700)
