@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 # One after the other also under make -j: what is timed needs the host for itself.
 .NOTPARALLEL:
-.PHONY: help run web demo test test-correctness test-timing e2e guests corpus backends lint format bench bench-growth calibrate fuzz soak mutants attacks proto proto-check golden lock audit sbom pictures release-check clean
+.PHONY: help run web demo test test-correctness test-timing e2e guests corpus backends lint format bench bench-growth calibrate fuzz soak mutants attacks proto proto-check bpf golden lock audit sbom pictures release-check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ mutants: $(VENV)/.ready-test ## small changes of the diagnosis that no test noti
 
 attacks: $(VENV)/.ready-test ## live attacks on the agent and the collector, the long ones too
 	@$(VENV)/bin/python -m pytest tests/attacks --runslow $(PYTEST)
+
+bpf: $(VENV)/.ready-test ## compile bpf/profile.c into bpf/compiled/ for amd64 and arm64, as root
+	@$(VENV)/bin/python -m tests.compiled
 
 golden: $(VENV)/.ready-test ## rewrite the golden files; review the diff
 	@GOTAX_UPDATE=1 $(VENV)/bin/python -m pytest -q tests/unit --update-golden

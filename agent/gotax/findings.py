@@ -68,13 +68,15 @@ class Remedy:
     """What to do. ``patch`` can be applied as it is (YAML, a systemd drop-in, a line), or is "".
 
     ``gomaxprocs``: the value after the remedy, None if the remedy does not change it.
-    ``other_patches`` lead to a value that fits, too, in another way.
+    ``other_patches`` lead to a value that fits, too, in another way. ``experiment``: commands that
+    show whether the change helps, "" if that is known.
     """
 
     text: str
     patch: str = ""
     gomaxprocs: int | None = None
     other_patches: tuple[str, ...] = ()
+    experiment: str = ""
 
     @property
     def patches(self) -> tuple[str, ...]:

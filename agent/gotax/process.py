@@ -147,7 +147,8 @@ class RuntimeState:
     Since Go 1.20, after the first cycle: ``heap_goal_bytes``: the size that the heap might reach in
     the last cycle. ``live_heap_bytes``: what that cycle found in use. ``allocated_bytes``: all that
     was ever allocated. ``non_heap_bytes``: what else counts against the memory limit (stacks, the
-    runtime's own data, gaps in the heap).
+    runtime's own data, gaps in the heap). ``root_bytes``: stacks in use and global variables, which
+    GOGC counts like live data.
     """
 
     idle_ps: int | None = None
@@ -158,6 +159,7 @@ class RuntimeState:
     live_heap_bytes: int | None = None
     allocated_bytes: int | None = None
     non_heap_bytes: int | None = None
+    root_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

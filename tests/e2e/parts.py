@@ -25,6 +25,7 @@ class Parts:
     service: Path
     pause: Path
     definitions: dict[str, Path]
+    crds: Path
     custom: Path
 
 
@@ -44,6 +45,7 @@ def make_parts() -> Parts:
         service=images.build_static(SERVICE, programs.build_service(go)),
         pause=images.build_static(PAUSE, programs.build_pause(go)),
         definitions={r: schemas.fetch_definitions(go, r) for r in schemas.RELEASES},
+        crds=schemas.fetch_crds(go),
         custom=schemas.fetch_custom(go),
     )
     programs.forget_compiled()

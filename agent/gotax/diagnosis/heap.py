@@ -39,7 +39,8 @@ class Heap:
     """The heap of one process. ``gogc``: -1 for off. ``limit``: None for none.
 
     ``other``: memory beside the heap that counts against the limit. ``per_cycle``: bytes that were
-    allocated from one cycle to the next; None if there were too few.
+    allocated from one cycle to the next; None if there were too few. ``roots``: stacks and global
+    variables, which GOGC counts like live data (commit in runtime/mgcpacer.go).
     """
 
     live: int
@@ -48,9 +49,11 @@ class Heap:
     limit: int | None
     other: int
     per_cycle: int | None = None
+    roots: int = 0
 
     def goal_by_percent(self, gogc: int) -> int:
-        return max(self.live * (100 + gogc) // 100, LEAST_GOAL * gogc // 100)
+        room = (self.live + self.roots) * gogc // 100
+        return max(self.live + room, LEAST_GOAL * gogc // 100)
 
     def goal_by_limit(self, limit: int) -> int:
         return max(self.live, int((limit - self.other) * HEADROOM))
@@ -106,6 +109,7 @@ def heap_of(context: Context) -> Heap | None:
         limit=None if limit == NO_MEMORY_LIMIT else limit,
         other=state.non_heap_bytes or 0,
         per_cycle=per_cycle,
+        roots=state.root_bytes or 0,
     )
 
 

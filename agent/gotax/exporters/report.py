@@ -176,6 +176,7 @@ def _runtime(state: RuntimeState | None) -> dict[str, Any] | None:
         "live_heap_bytes": state.live_heap_bytes,
         "allocated_bytes": state.allocated_bytes,
         "non_heap_bytes": state.non_heap_bytes,
+        "root_bytes": state.root_bytes,
     }
 
 
@@ -225,6 +226,7 @@ def finding_document(finding: Finding) -> dict[str, Any]:
             "text": utf8(finding.remedy.text),
             "patch": _known(finding.remedy.patch),
             "gomaxprocs": finding.remedy.gomaxprocs,
+            "experiment": _known(finding.remedy.experiment),
         },
         "saving_cores": _saving(finding.saving),
         "saving_sources": [

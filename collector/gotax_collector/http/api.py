@@ -36,6 +36,7 @@ class Api:
             "diff": self._diff,
             "nodes": self._nodes,
             "names": self._names,
+            "remedies": self._remedies,
         }
 
     @property
@@ -125,6 +126,9 @@ class Api:
         most = limit(parameters, 100)
         skipped = (page(parameters) - 1) * most
         return dict(document(self.questions.nodes(self.selection(parameters), most, skipped)))
+
+    def _remedies(self, parameters: Parameters) -> dict[str, Any]:
+        return dict(document(self.questions.remedies(self.selection(parameters))))
 
     def _names(self, parameters: Parameters) -> dict[str, Any]:
         asked = self.selection(parameters)

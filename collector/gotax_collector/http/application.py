@@ -354,10 +354,10 @@ class _Pages:
 
 def _not_there(_: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    text = "There is no such page."
+    values = {"title": "No such page", "text": "The address has a mistake, or is of another gotax."}
     if status == 405:
-        text = "Pages can be read only: GET and HEAD."
-    answer = _text(drawing.render("error.html", {"text": text}), _HTML, _POLICY, status)
+        values = {"title": "Not allowed", "text": "Pages can be read only: GET and HEAD."}
+    answer = _text(drawing.render("error.html", values), _HTML, _POLICY, status)
     if status == 405:
         answer.headers["Allow"] = "GET, HEAD"
     return answer

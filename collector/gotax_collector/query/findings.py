@@ -12,8 +12,9 @@ from dataclasses import replace
 from typing import Any
 
 from gotax_collector.query.answers import Explained, Fixed, LatestFinding, OpenFinding
+from gotax_collector.query.coarse import DAY_S, Ask
 from gotax_collector.query.contrasts import honest
-from gotax_collector.query.coverage import DAY_S, OF_NODES, PLACES, Ask
+from gotax_collector.query.coverage import OF_NODES, PLACES
 from gotax_collector.query.selection import Selection, where
 from gotax_collector.query.significance import Sample, difference
 
@@ -40,7 +41,7 @@ _ENDS = "toUnixTimestamp(start) + duration_ns / 1e9"
 _INSTANCE = "namespace, kind, workload, node, pod, container, container_id, name"
 
 
-def _instances(selection: Selection, finding: str) -> tuple[str, Mapping[str, Any]]:
+def instances(selection: Selection, finding: str) -> tuple[str, Mapping[str, Any]]:
     """SQL of (namespace, kind, workload, found, ended, state) for each container."""
     condition = where(selection, "start")
     # An agent without a window in the last day is silent, too.
@@ -75,7 +76,7 @@ def open_findings(
     since = max(selection.since, end - LOOK_BACK_S)
     lately = Selection(selection.conditions, since, selection.until)
     zipped = "arrayZip(finding, finding_severity, finding_title, finding_remedy)"
-    query, parameters = _instances(lately, zipped)
+    query, parameters = instances(lately, zipped)
     rows = ask(
         "SELECT namespace, kind, workload, one.1 AS code, one.2 AS severity, state,"
         " min(one.3) AS title, min(one.4) AS remedy,"
@@ -98,7 +99,7 @@ def open_findings(
 def findings(ask: Ask, selection: Selection) -> tuple[LatestFinding, ...]:
     """Of one workload: those that hold first, then those that ended, the last first."""
     zipped = "arrayZip(finding, finding_severity, finding_title, finding_remedy)"
-    query, parameters = _instances(selection, zipped)
+    query, parameters = instances(selection, zipped)
     columns = "one.1 AS code, one.2 AS severity, one.3 AS title, one.4 AS remedy"
     rows = ask(
         f"SELECT {columns}, state, count() AS containers, toUInt32(max(ended)) AS until"

@@ -13,7 +13,7 @@ from gotax_collector.query.answers import (
     Top,
     TopRow,
 )
-from gotax_collector.query.coverage import DAY_S, Ask
+from gotax_collector.query.coarse import DAY_S, Ask
 from gotax_collector.query.facets import Facets
 from gotax_collector.query.findings import open_findings
 from gotax_collector.query.selection import Selection

@@ -6,6 +6,7 @@ Objects that others have defined have their schemas in CustomResourceDefinitions
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,14 @@ from tests.e2e.cluster.programs import cache, download_module, say
 
 RELEASES = ("v1.27.16", "v1.31.14", "v1.34.4")
 """The oldest release that the chart supports, the newest that is tested, and one between them."""
+
+KYVERNO = "v1.13.6"
+"""Has both definitions. PolicyReport has no module of its own that the proxy serves."""
+
+_CRDS = (
+    "kyverno/kyverno.io_clusterpolicies.yaml",
+    "policyreport/wgpolicyk8s.io_policyreports.yaml",
+)
 
 CUSTOM = {
     "github.com/prometheus-operator/prometheus-operator@v0.85.0": tuple(
@@ -44,6 +53,22 @@ def fetch_definitions(go: str, release: str) -> Path:
             made = target.with_suffix(".new")
             made.write_text(json.dumps(json.loads(text)["definitions"]))
         made.rename(target)
+    return target
+
+
+def fetch_crds(go: str) -> Path:
+    """A folder with the definitions of ClusterPolicy and PolicyReport, as Kyverno has them."""
+    target = cache() / f"crds-{KYVERNO}"
+    if not target.exists():
+        say(f"fetching the definitions of Kyverno {KYVERNO} (once)")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            module = download_module(go, f"github.com/kyverno/kyverno@{KYVERNO}", Path(folder))
+            made = Path(folder) / "crds"
+            made.mkdir()
+            for file in _CRDS:
+                shutil.copy(module / "config" / "crds" / file, made)
+            made.rename(target)
     return target
 
 

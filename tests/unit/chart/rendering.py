@@ -21,7 +21,7 @@ EVERYTHING: dict[str, Any] = {
         f"{part}.enabled": True
         for part in (
             *("collector", "dashboard", "serviceMonitor", "podMonitor", "networkPolicy"),
-            *("prometheusRule", "kubelet", "collector.ingress", "collector.httpRoute"),
+            *("prometheusRule", "kubelet", "events", "collector.ingress", "collector.httpRoute"),
         )
     },
     "collector.ingress.hosts": ["gotax.example.com"],

@@ -347,6 +347,11 @@ def queries_of_the_page() -> list[str]:
 def test_the_service_account_may_only_watch_pods() -> None:
     """The kubelet's list is a separate permission, only if requested."""
     text = (CHART / "templates" / "rbac.yaml").read_text()
-    assert re.findall(r"verbs: (\[.*?\])", text) == ["[watch]", "[get]"]
-    assert re.findall(r"resources: (\[.*?\])", text) == ["[pods]", "[nodes/pods]"]
-    assert text.index("kubelet.enabled") < text.index("nodes/pods")
+    usual, mark, events = text.partition(
+        "{{- if and .Values.rbac.create .Values.podNames .Values.events"
+    )
+    assert mark
+    assert re.findall(r"verbs: (\[.*?\])", usual) == ["[watch]", "[get]"]
+    assert re.findall(r"resources: (\[.*?\])", usual) == ["[pods]", "[nodes/pods]"]
+    assert usual.index("kubelet.enabled") < usual.index("nodes/pods")
+    assert re.findall(r"verbs: (\[.*?\])", events) == ["[create, patch]", "[get]", "[get]"]

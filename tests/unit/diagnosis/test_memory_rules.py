@@ -132,6 +132,22 @@ def test_goals_and_the_cycles_they_keep() -> None:
     assert heap(goal=10, live=10).kept(11) == 1.0
 
 
+def test_gogc_counts_stacks_and_globals_like_live_data() -> None:
+    """20 MiB live and 100 MiB of stacks: GOGC=100 allows 120 MiB of garbage, a limit that leaves 16
+    is tight, and at GOGC=200 there is room for twice as much."""
+    stacks = heap(live=20 * MIB, roots=100 * MIB, goal=36 * MIB, limit=150 * MIB)
+    assert stacks.goal_by_percent(100) == 140 * MIB
+    assert stacks.wanted == 140 * MIB
+    assert stacks.is_tight
+    assert not heap(live=20 * MIB, goal=36 * MIB, limit=150 * MIB).is_tight
+    assert stacks.kept(stacks.wanted) == pytest.approx(16 / 120)
+    state = replace(OPEN, live_heap_bytes=20 * MIB, heap_goal_bytes=140 * MIB)
+    known = heap_of(of(replace(state, root_bytes=100 * MIB)))
+    assert known is not None
+    assert known.kept(known.goal_by_percent(200)) == 0.5
+    assert heap_of(of(state)).roots == 0  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(
     "missing", ["gogc", "memory_limit_bytes", "heap_goal_bytes", "live_heap_bytes"]
 )

@@ -17,6 +17,7 @@ from gotax.category import CATEGORY_COUNT, Category
 from gotax.comparison import Change, Comparison, Delta, Estimate, Observation, Outcome
 from gotax.exporters.backends import metrics as of_backends
 from gotax.exporters.backends.account import Account
+from gotax.exporters.events import metrics as of_events
 from gotax.exporters.metrics.containers import MAX_LABEL, SERIES_OF_CONTAINER
 from gotax.exporters.metrics.family import CONTAINER_LABELS
 from gotax.exporters.metrics.family import Family as OwnFamily
@@ -507,7 +508,7 @@ def full_exporter() -> PrometheusExporter:
     health = Health(0.1, 0.2, {"frames": 1}, {"frames": 1}, {"elf-truncated": 1})
     setting = Setting(lost={"no-process": 1}, health=health)
     window = build_window(oversized_load(), native_load(), setting=setting)
-    return published(window, others=[FixedStream(), Sent(), HttpCounts()])
+    return published(window, others=[FixedStream(), Sent(), SentEvents(), HttpCounts()])
 
 
 def test_the_stream_has_metrics_only_with_a_collector() -> None:
@@ -529,6 +530,14 @@ class Sent:
     def families(self) -> Iterator[OwnFamily]:
         now = Account(9, self.sent, 1000, Counter({"expired": 2}), Counter({"unavailable": 3}))
         return of_backends.families(self.name, now)
+
+
+@dataclass(frozen=True)
+class SentEvents:
+    """Events that were sent."""
+
+    def families(self) -> Iterator[OwnFamily]:
+        return of_events.families({"created": 1})
 
 
 def test_metrics_of_a_delivery() -> None:

@@ -154,6 +154,28 @@ function completion(box, number) {
   });
 }
 
+// What scrolls sideways can be reached and scrolled with the keyboard, and has a name.
+function scrolling() {
+  for (const card of document.querySelectorAll(".card")) {
+    const isWide = card.scrollWidth > card.clientWidth;
+    if (isWide === card.hasAttribute("tabindex")) continue;
+    for (const [name, value] of [["tabindex", "0"], ["role", "region"], ["aria-label", titleOf(card)]]) {
+      if (isWide) card.setAttribute(name, value);
+      else card.removeAttribute(name);
+    }
+  }
+}
+
+function titleOf(card) {
+  const titles = [...document.querySelectorAll("h1, h2, h3, summary")];
+  const before = titles.filter((title) =>
+    title.compareDocumentPosition(card) & Node.DOCUMENT_POSITION_FOLLOWING);
+  return before.at(-1)?.firstChild?.textContent.trim() || "Table";
+}
+
 copying();
 zones();
+scrolling();
+addEventListener("resize", scrolling);
+document.addEventListener("toggle", scrolling, true);
 document.querySelectorAll("header input[type=text]").forEach(completion);
