@@ -25,7 +25,7 @@ from gotax_collector.query.changes import changes_of
 from gotax_collector.query.comparisons import MIN_SAMPLES, compare, compare_one, compare_two
 from gotax_collector.query.coverage import HOUR_S, coverage
 from gotax_collector.query.database import Database
-from gotax_collector.query.findings import findings
+from gotax_collector.query.findings import findings, of_causes
 from gotax_collector.query.fleet import top
 from gotax_collector.query.functions import differences_of, functions_of
 from gotax_collector.query.groups import groups_of
@@ -86,14 +86,24 @@ class Questions:
     # --- the list ---------------------------------------------------------------------------
 
     def top(
-        self, selection: Selection, limit: int = 30, sort: str = "runtime", skipped: int = 0
+        self,
+        selection: Selection,
+        limit: int = 30,
+        sort: str = "runtime",
+        skipped: int = 0,
+        with_resolved: bool = False,
     ) -> Top:
         """See ``fleet.top``."""
-        return top(self._rows, selection, limit, sort, skipped)
+        return top(self._rows, selection, limit, sort, skipped, with_resolved)
 
     def nodes(self, selection: Selection, limit: int = 100, skipped: int = 0) -> Nodes:
         """Those first whose runtime takes most."""
         return nodes(self._rows, selection, limit, skipped)
+
+    def of_causes(self, selection: Selection) -> Selection:
+        """With the workloads that have a finding of such a cause now, in place of the cause: only
+        windows know causes. SelectionError."""
+        return of_causes(self._rows, selection)
 
     def names(self, word: str, since: int, until: int) -> tuple[Name, ...]:
         """See ``nodes.names``."""
