@@ -494,3 +494,39 @@ def test_facets_of_causes_and_sizes(site: str, window: Browser) -> None:
     assert len(names["cause!=cpu-count"]) == 7
     assert "shop/throttled" not in names["cause!=cpu-count"]
     assert sorted(names["cpus=4"]) == ["shop/catalog", "shop/moved"]
+
+
+def test_a_mended_finding_is_mended_within_a_minute(site: str, window: Browser) -> None:
+    """The first window without it ended a second ago."""
+    at = datetime.fromtimestamp(story.MENDED + 61, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    window.open(f"{site}/?since=1h&q=until%3D{quote_plus(at)}")
+    said = dict(
+        zip(
+            window.texts("table.fleet td.name"),
+            window.texts("table.fleet td.what > :first-child"),
+            strict=True,
+        )
+    )
+    assert said["shop/mended"] == "✓ mended or gone"
+    assert said["shop/gone"].startswith("GOMAXPROCS is above the CPU limit")
+    window.open(f"{site}/workload?since=1h&q=until%3D{quote_plus(at)}+workload%3Dmended")
+    assert window.texts("h2")[0] == "Findings that ended"
+
+
+def test_the_prediction_is_drawn_beside_what_came(site: str, window: Browser) -> None:
+    """0.2 of 0.5 cores were predicted; the containers of the story use as much as before."""
+    window.open(site + workload("mended", "1h"))
+    (says,) = window.texts("#predicted")
+    assert says == (
+        "What the agents predicted with the remedy: 0.3 cores instead of 0.5. Since the finding"
+        " ended it uses 0.5 cores on average; the load may have changed, too."
+    )
+    path = window.run("return document.querySelector('.chart .predicted').getAttribute('d')")
+    heights = {float(y) for y in re.findall(r"[ML][\d.]+ ([\d.]+)", path)}
+    assert heights == {72.0}  # of 180, for 0.5 cores: 0.3
+    assert path.endswith("H1000.00")
+    window.open(site + workload("mended"))
+    gaps = window.run("return document.querySelector('.chart .predicted').getAttribute('d')")
+    assert gaps.count("M") == 2  # nothing is predicted where nothing was reported
+    window.open(site + workload("tuned"))
+    assert window.texts("#predicted") == []

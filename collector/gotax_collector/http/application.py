@@ -63,7 +63,7 @@ USUAL_RANGE = "24h"
 PAGE_ROWS, FUNCTIONS = 100, 40
 LIVE_S = 30
 """How often a page that is visible asks for its numbers again."""
-RANGES = (("1h", "1 hour"), ("6h", "6 hours"), ("24h", "1 day"), ("7d", "7 days"), ("30d", "30 d"))
+RANGES = (("1h", "1 h"), ("6h", "6 h"), ("24h", "1 day"), ("7d", "7 days"), ("30d", "30 d"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -306,6 +306,7 @@ class Hour:
     """CPU of a workload in one hour (or five minutes), in cores by category.
 
     It is the average over the time ``since`` to ``until`` as far as some agent reported.
+    ``saving_cores`` is what agents predicted that the remedy would save, 0 without a prediction.
     """
 
     start: int
@@ -313,6 +314,7 @@ class Hour:
     until: int
     cores: float
     categories: Mapping[str, float]
+    saving_cores: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

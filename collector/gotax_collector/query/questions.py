@@ -144,7 +144,8 @@ class Questions:
         else:
             step, start, labels = HOUR_S, "hour", "category_ns"
         rows = self._rows(
-            f"SELECT toUnixTimestamp({start}) AS at, sum(cpu_ns) AS cpu, sumMap({labels}) AS parts"
+            f"SELECT toUnixTimestamp({start}) AS at, sum(cpu_ns) AS cpu, sumMap({labels}) AS parts,"
+            f" {source.saving.format('saving_mid')} AS saving"
             f" FROM {source.table} WHERE {condition.text} GROUP BY at ORDER BY at",
             condition.parameters,
         )
@@ -158,7 +159,8 @@ class Questions:
             # a window may be longer than a step.
             since, until = max(span.since, at), min(span.until, at + max(step, int(seconds)))
             parts = {label: ns / 1e9 / seconds for label, ns in row["parts"].items()}
-            found.append(Hour(at, since, max(until, since + 1), row["cpu"] / 1e9 / seconds, parts))
+            cores, saving = row["cpu"] / 1e9 / seconds, row["saving"] / seconds
+            found.append(Hour(at, since, max(until, since + 1), cores, parts, saving))
             for label, ns in row["parts"].items():
                 totals[label] += ns / 1e9 / span.seconds
         gaps = tuple(covered.gaps(span.since, span.until))
