@@ -69,7 +69,8 @@ class Remedy:
 
     ``gomaxprocs``: the value after the remedy, None if the remedy does not change it.
     ``other_patches`` lead to a value that fits, too, in another way. ``experiment``: commands that
-    show whether the change helps, "" if that is known.
+    show whether the change helps, "" if that is known. ``setting``: another variable that the patch
+    sets, as GOMEMLIMIT=324MiB.
     """
 
     text: str
@@ -77,6 +78,7 @@ class Remedy:
     gomaxprocs: int | None = None
     other_patches: tuple[str, ...] = ()
     experiment: str = ""
+    setting: str = ""
 
     @property
     def patches(self) -> tuple[str, ...]:

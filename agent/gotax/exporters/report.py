@@ -227,6 +227,7 @@ def finding_document(finding: Finding) -> dict[str, Any]:
             "patch": _known(finding.remedy.patch),
             "gomaxprocs": finding.remedy.gomaxprocs,
             "experiment": _known(finding.remedy.experiment),
+            "setting": _known(finding.remedy.setting),
         },
         "saving_cores": _saving(finding.saving),
         "saving_sources": [
