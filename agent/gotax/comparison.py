@@ -147,11 +147,25 @@ class Change:
     comparison: Comparison
 
 
-def limit_text(limit: int | None) -> str:
-    if limit is None or limit == NO_MEMORY_LIMIT:
-        return "?" if limit is None else "none"
-    return f"{limit >> 20:,} MiB"
+UNREAD = "?"
 
 
-def percent_text(gogc: int | None) -> str:
-    return "?" if gogc is None else "off" if gogc < 0 else str(gogc)
+def collector_texts(seen: Observation) -> dict[str, str]:
+    """GOMEMLIMIT and GOGC for people; ``UNREAD`` for one that was not read."""
+    limit, gogc = seen.memory_limit_bytes, seen.gogc
+    size = UNREAD if limit is None else f"{limit >> 20:,} MiB"
+    percent = UNREAD if gogc is None else str(gogc)
+    return {
+        "GOMEMLIMIT": "none" if limit == NO_MEMORY_LIMIT else size,
+        "GOGC": "off" if gogc == -1 else percent,
+    }
+
+
+def collector_changes(before: Observation, after: Observation) -> list[tuple[str, str, str]]:
+    """(name, before, after) of those that were read on both sides and differ."""
+    old, new = collector_texts(before), collector_texts(after)
+    return [
+        (name, old[name], new[name])
+        for name in old
+        if old[name] != new[name] and UNREAD not in (old[name], new[name])
+    ]

@@ -19,8 +19,7 @@ from gotax.comparison import (
     Observation,
     Outcome,
     Work,
-    limit_text,
-    percent_text,
+    collector_changes,
 )
 from gotax.confidence import difference, mean_reach
 from gotax.findings import Saving
@@ -258,13 +257,13 @@ def _caveats(pair: Pair, work: Work | None) -> Iterable[str]:
             "the interval of CPU covers the variation within the measured time, not a load that"
             " differs from hour to hour"
         )
-    is_same = before.gomaxprocs == after.gomaxprocs
-    changed = [name for name, old, new in _tuning(before, after) if old != new]
-    if is_same and not changed:
-        yield f"GOMAXPROCS is {before.gomaxprocs} on both sides: the difference has another cause"
-    also = _tuning(before, after)
-    if is_same:  # then the first one that changed is what is compared
-        also = [each for each in also if each[0] not in changed[:1]]
+    also = collector_changes(before, after)
+    if before.gomaxprocs == after.gomaxprocs:
+        if not also:
+            yield (
+                f"GOMAXPROCS is {before.gomaxprocs} on both sides: the difference has another cause"
+            )
+        also = also[1:]  # the first one is what is compared
     others = (
         *also,
         ("Go", before.go_version, after.go_version),
@@ -282,18 +281,6 @@ def _caveats(pair: Pair, work: Work | None) -> Iterable[str]:
             f"{min(before.samples, after.samples)} samples on one side are too few for reliable"
             " shares: the intervals are wide"
         )
-
-
-def _tuning(before: Observation, after: Observation) -> list[tuple[str, str, str]]:
-    """(name, before, after) of the settings of the collector that were read on both sides."""
-    limits = before.memory_limit_bytes, after.memory_limit_bytes
-    gogcs = before.gogc, after.gogc
-    found = []
-    if None not in limits:
-        found.append(("GOMEMLIMIT", limit_text(limits[0]), limit_text(limits[1])))
-    if None not in gogcs:
-        found.append(("GOGC", percent_text(gogcs[0]), percent_text(gogcs[1])))
-    return found
 
 
 def _cores(limit: float | None) -> str:

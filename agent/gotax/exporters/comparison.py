@@ -14,8 +14,8 @@ from gotax.comparison import (
     Estimate,
     Observation,
     Outcome,
-    limit_text,
-    percent_text,
+    collector_changes,
+    collector_texts,
 )
 from gotax.exporters.style import (
     BOLD,
@@ -258,15 +258,9 @@ def _sentence(change: Change, style: Style) -> str:
 
 
 def _settings(before: Observation, after: Observation) -> list[tuple[str, str, str]]:
-    """GOMAXPROCS, and those of the collector that were read on both sides and changed."""
-    found = [("GOMAXPROCS", _known(before.gomaxprocs), _known(after.gomaxprocs))]
-    for name, old, new in (
-        ("GOMEMLIMIT", *(limit_text(each.memory_limit_bytes) for each in (before, after))),
-        ("GOGC", *(percent_text(each.gogc) for each in (before, after))),
-    ):
-        if old != new and "?" not in (old, new):
-            found.append((name, old, new))
-    return found
+    """GOMAXPROCS, and those of the collector that changed."""
+    value = "GOMAXPROCS", _known(before.gomaxprocs), _known(after.gomaxprocs)
+    return [value, *collector_changes(before, after)]
 
 
 def _known(value: int | None) -> str:
@@ -399,9 +393,6 @@ def _predicted(comparison: Comparison) -> str:
     text = f"{predicted.mid:.3f} cores, between {predicted.low:.3f} and {predicted.high:.3f}"
     if comparison.outcome is Outcome.NOT_APPLIED:
         name = comparison.predicted_for.partition("=")[0]
-        now = {
-            "GOMEMLIMIT": limit_text(comparison.after.memory_limit_bytes),
-            "GOGC": percent_text(comparison.after.gogc),
-        }.get(name, _known(comparison.after.gomaxprocs))
+        now = collector_texts(comparison.after).get(name, _known(comparison.after.gomaxprocs))
         text += f", for {comparison.predicted_for}; it is {now}"
     return text

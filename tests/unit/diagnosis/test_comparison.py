@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from gotax.category import CATEGORY_COUNT, RUNTIME_GROUPS, Category, Group
-from gotax.comparison import Observation, Outcome, Work, limit_text, percent_text
+from gotax.comparison import Observation, Outcome, Work, collector_changes, collector_texts
 from gotax.confidence import difference, interval, mean_reach, student
 from gotax.diagnosis.comparison import (
     Matching,
@@ -550,7 +550,16 @@ def test_the_largest_saving_of_a_setting_counts() -> None:
 
 
 def test_settings_as_text() -> None:
-    assert [limit_text(each) for each in (None, NO_MEMORY_LIMIT, 1500 * MIB)] == [
-        *("?", "none", "1,500 MiB"),
+    for limit, gogc, texts in (
+        (None, None, ["?", "?"]),
+        (NO_MEMORY_LIMIT, -1, ["none", "off"]),
+        (1500 * MIB, 0, ["1,500 MiB", "0"]),
+    ):
+        seen = Observation(1.0, 1, (), gogc=gogc, memory_limit_bytes=limit)
+        assert list(collector_texts(seen).values()) == texts
+    old = Observation(1.0, 1, (), gogc=100, memory_limit_bytes=9 * MIB)
+    assert collector_changes(old, replace(old, gogc=200)) == [("GOGC", "100", "200")]
+    assert collector_changes(old, replace(old, gogc=None, memory_limit_bytes=MIB)) == [
+        ("GOMEMLIMIT", "9 MiB", "1 MiB")
     ]
-    assert [percent_text(each) for each in (None, -1, 0, 100)] == ["?", "off", "0", "100"]
+    assert collector_changes(replace(old, gogc=None), old) == []
