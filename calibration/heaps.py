@@ -132,10 +132,10 @@ HEALTHY = (
     ),
     Healthy("large and stable", "blocks", 250, 100, version="1.22.12", limit=360, container=400),
     Healthy(
-        *("batch at the start, then little", "documents", 30, 300),
+        *("batch at the start, then little", "orders", 30, 300),
         limit=230,
         container=256,
-        flags=("-fill", "600"),
+        flags=("-fill", "8000"),
     ),
     Healthy("many stacks", "stacks", 60, 800, version="1.24.13"),
     Healthy("series, no limit anywhere", "windows", 60, 4000),

@@ -48,6 +48,16 @@ class Cause(Enum):
     UNKNOWN = "unknown"
 
 
+class WaitCause(Enum):
+    """Because of whom the threads of a container wait for CPU."""
+
+    NOTHING = "nothing"  # they hardly wait
+    OWN_LIMIT = "own-limit"  # the kernel throttles it
+    NODE = "node"  # the CPUs of the node are busy
+    OWN_THREADS = "own-threads"  # more of them at once than CPUs, on a node that is not busy
+    UNKNOWN = "unknown"
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """One measurement behind a finding: a sentence, and the number in it.
