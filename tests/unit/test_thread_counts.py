@@ -6,9 +6,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from gotax.errors import ParseError
-from gotax.linux.threads import ThreadTime, parse_schedstat, read_thread_name, read_thread_times
+from gotax.linux.pressure import read_thread_name, read_times
 from gotax.other import ThreadGroup
+from gotax.process import ThreadTimes
 from gotax.processes.thread_counts import GROUPS_MAX, Ran, Snapshot, grouped
 
 
@@ -17,7 +17,7 @@ def snapshot(at_s: float, **threads: tuple[int, int]) -> Snapshot:
     return Snapshot(
         at_s,
         {
-            (1, 2, number): (ThreadTime(run * 10**9, wait * 10**9), name)
+            (1, 2, number): (ThreadTimes(run * 10**9, wait * 10**9), name)
             for number, (name, (run, wait)) in enumerate(threads.items())
         },
     )
@@ -62,12 +62,6 @@ def test_files_of_threads(tmp_path: Path) -> None:
         if number != 9:
             (folder / "schedstat").write_text("123 45 6\n")
             (folder / "comm").write_text("a b\x1b\n")
-    assert read_thread_times(str(tmp_path), 7, 10) == {n: ThreadTime(123, 45) for n in (7, 8)}
-    assert read_thread_times(str(tmp_path), 7, 0) == {}
+    assert read_times(str(tmp_path), 7, 10) == {n: ThreadTimes(123, 45) for n in (7, 8)}
+    assert read_times(str(tmp_path), 7, 0) == {}
     assert read_thread_name(str(tmp_path), 7, 8) == "a b\x1b"
-
-
-@pytest.mark.parametrize("data", [b"", b"1 2", b"1 2 x", b"1 2 3 4", b"-1 2 3"])
-def test_what_is_no_schedstat_is_refused(data: bytes) -> None:
-    with pytest.raises(ParseError):
-        parse_schedstat(data)

@@ -133,7 +133,7 @@ def read_stat(root: str, pid: int) -> Stat:
     stat = parse_stat(read_file(f"{root}/{pid}/stat", _MAX_SMALL_BYTES))
     if stat.state not in _DEAD or stat.threads < 2:
         return stat
-    for thread in list_threads(root, pid, _MAX_THREADS):
+    for thread in list_threads(root, pid):
         try:
             alive = parse_stat(read_file(f"{root}/{pid}/task/{thread}/stat", _MAX_SMALL_BYTES))
         except ProcessGoneError:
@@ -143,7 +143,7 @@ def read_stat(root: str, pid: int) -> Stat:
     return stat
 
 
-def list_threads(root: str, pid: int, most: int) -> list[int]:
+def list_threads(root: str, pid: int, most: int = _MAX_THREADS) -> list[int]:
     """TIDs, unordered; of more than ``most`` only so many."""
     path = f"{root}/{pid}/task"
     try:

@@ -9,13 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gotax.errors import ProcessGoneError, ReadError
-from gotax.linux.threads import ThreadTime, read_thread_name, read_thread_times
+from gotax.linux.pressure import read_thread_name, read_times
 from gotax.other import ThreadGroup
+from gotax.process import ThreadTimes
 from gotax.processes.tracked_process import TrackedProcess
 
 GROUPS_MAX = 8
 _NUMBER = re.compile(r"(?<![.0-9])[0-9]+$")
-_NEW = ThreadTime(0, 0)
+_NEW = ThreadTimes(0, 0)
 _Key = tuple[int, int, int]  # PID, start of the process, TID
 
 
@@ -33,7 +34,7 @@ class Snapshot:
     """``threads``: their times since their start, and their names."""
 
     at_s: float
-    threads: dict[_Key, tuple[ThreadTime, str]]
+    threads: dict[_Key, tuple[ThreadTimes, str]]
 
     @property
     def names(self) -> frozenset[str]:
@@ -58,14 +59,14 @@ def count_threads(
 ) -> Snapshot:
     """Of these processes, as far as they live; at most ``most`` threads. Names are read once."""
     known = {} if before is None else before.threads
-    found: dict[_Key, tuple[ThreadTime, str]] = {}
+    found: dict[_Key, tuple[ThreadTimes, str]] = {}
     at_s = time.monotonic()
     for tracked in processes:
         process = tracked.process
         if len(found) >= most or not tracked.alive:
             continue
         try:
-            times = read_thread_times(proc, process.pid, most - len(found))
+            times = read_times(proc, process.pid, most - len(found))
         except (ProcessGoneError, ReadError):
             continue
         for number, passed in times.items():

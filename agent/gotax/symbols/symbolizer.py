@@ -41,8 +41,8 @@ _STACKS = 8192
 _RANGES = 1 << 18  # 24 bytes each
 _NAMED_RANGES = 1 << 16  # with a chain of frames, some 600 bytes
 _CLASSES = 1 << 16
-_QUESTION, _ADDRESS = 350, 8
-"""What a question and each of its addresses cost, as so many functions of a class map (5 us)."""
+_QUESTION, _ADDRESS = 500, 12
+"""What a question and each of its addresses cost, as so many functions of a class map (3.5 us)."""
 _WHOLE_PAIRS = 1_000_000  # of tables, read for all class maps in one drain: half a second
 _RANGES_PER_FUNCTION = 2  # of a class map, as large as that many ranges with a value
 _NAMES = 8192

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from gotax.exporters.style import (
     VERDICTS,
     YELLOW,
@@ -43,6 +45,10 @@ def finding_lines(
     if whole and finding.remedy.patch:
         patch = block(finding.remedy.patch.rstrip("\n"), room, style)
         lines += labelled("  Patch", patch, LABEL_WIDTH, style)
+    if whole and finding.remedy.experiment:
+        lines += labelled(
+            "  Try it", _commands(finding.remedy.experiment, room), LABEL_WIDTH, style
+        )
     if whole:
         sure = f"{finding.confidence.value} confidence"
         if finding.held_s:
@@ -57,6 +63,29 @@ def _verdict(report: ContainerReport | OtherReport, finding: Finding) -> Verdict
         return report.verdict
     is_warning = finding.severity is Severity.WARNING
     return Verdict.OVERSIZED if is_warning else Verdict.MISMATCH
+
+
+_SHELL_WORD = re.compile(r"""(?:'[^']*'|"[^"]*"|[^\s'"])+""")
+
+
+def _commands(text: str, room: int) -> list[str]:
+    """Long commands continue on the next line in the shell's way, so that they can be copied.
+
+    They are printable: diagnosis/rules/experiment.py sees to that.
+    """
+    lines = []
+    for command in text.splitlines():
+        is_comment = command.startswith("#")
+        between = "# " if is_comment else "  "
+        line = ""
+        for each in _SHELL_WORD.findall(command):
+            if line and len(line) + 1 + len(each) + 2 * (not is_comment) > room:
+                lines.append(line if is_comment else f"{line} \\")
+                line = between + each
+            else:
+                line += f" {each}" if line else each
+        lines.append(line)
+    return lines
 
 
 def _saving(saving: Saving, room: int, style: Style) -> list[str]:
