@@ -61,8 +61,7 @@ def run(options: argparse.Namespace) -> int:
                 " if it is Go"
             )
         raise UserError(
-            f"no Go process and no busy container matches {options.target!r}: `gotax check` lists"
-            " all Go processes"
+            f"no Go process matches {options.target!r}: `gotax check` lists all Go processes"
             if options.target
             else "no such Go process: `gotax check` lists all Go processes"
         )

@@ -204,16 +204,20 @@ class Others:
                 kept.limit = kept.counters = None
                 return
             main.membership = membership.without_entries()
+            if membership.limit == CpuLimit():
+                self._cgroups.read_bounds(membership.position)  # raises why nothing is known
             if kept.limit != membership.limit:
                 kept.limit, kept.counters = membership.limit, None
-            if kept.limit.limit_cgroup is not None and kept.counters is None:
-                kept.period_ns = self._cgroups.read_period_ns(kept.limit.limit_cgroup)
+            if kept.limit.limit_cgroup is None:
+                return
+            kept.period_ns = self._cgroups.read_period_ns(kept.limit.limit_cgroup)
+            if kept.counters is None:
                 kept.counters, kept.at_s = self._counters(main, kept.limit), time.monotonic()
         except ProcessGoneError:
             kept.limit = kept.counters = None
         except ReadError as error:
             self._errors.note(error)
-            kept.unread, kept.counters = error.reason, None
+            kept.unread, kept.limit, kept.counters = error.reason, None, None
 
     def _membership(self, main: TrackedProcess, limits: ReadBounds) -> Membership:
         stat = procfs.read_stat(self._proc, main.process.pid)

@@ -18,7 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from .strategies import names, unhurried, windows
-from .windows import build_window, fitting_load, native_load, pod_container, story_window
+from .windows import (
+    build_window,
+    fitting_load,
+    native_load,
+    other_report,
+    pod_container,
+    story_window,
+)
 
 Golden = Callable[[str, str], None]
 SGR = re.compile(r"\x1b\[[\d;]+m")
@@ -201,3 +208,11 @@ def test_sparklines(values: tuple[float | None, ...], text: str) -> None:
     """The newest value at the right, the highest one full, nothing for no value."""
     assert sparkline(values, Style()) == text.rjust(TREND_WIDTH)
     assert sparkline(values, Style(unicode=False)).isascii()
+
+
+def test_findings_of_containers_without_go_are_below_the_table() -> None:
+    """They have no row. Also on a host without Go."""
+    for window in (story_window(), build_window()):
+        minute = Rolling().add(replace(window, others=(other_report(),)))
+        text = "\n".join(draw(View(), minute, WIDE, "No Go.").lines)
+        assert "[GT020] numbers (not Go): Throttled: OpenBLAS runs more threads" in text

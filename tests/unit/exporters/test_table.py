@@ -8,6 +8,7 @@ import pytest
 from gotax.exporters.style import MIN_WIDTH, Style, percent, seconds
 from gotax.exporters.terminal.check import render_check
 from gotax.exporters.terminal.explain import render_explain
+from gotax.exporters.terminal.other import render_other
 from gotax.exporters.terminal.table import Sort, apportioned
 from gotax.exporters.terminal.view import sorted_reports
 from gotax.exporters.text import bounded, columns, elided, printable
@@ -25,6 +26,7 @@ from .windows import (
     hostile_load,
     named,
     native_load,
+    other_report,
     oversized_load,
     pod_container,
     story_window,
@@ -297,3 +299,31 @@ def test_a_pod_is_shown_with_its_workload_and_a_pending_resize() -> None:
     window = build_window(replace(load, process=replace(load.process, container=sidecar)))
     text = " ".join(render_explain(window.reports[0], window, Style(200)).split())
     assert "app is a sidecar container" in text
+
+
+def test_check_shows_findings_of_containers_without_go() -> None:
+    """With their own result, and without a row in the table of Go containers."""
+    silent = replace(other_report(), findings=())
+    window = replace(build_window(), others=(other_report(), silent))
+    text = render_check(window, Style(100))
+    assert "✗ numbers: Throttled: OpenBLAS runs more threads at once than the limit" in text
+    assert text.endswith("1 finding in 1 of 2 containers without Go.")
+    hidden = replace(silent, suppressed=("GT020",))
+    text = render_check(replace(build_window(), others=(hidden,)), Style(100))
+    assert text.endswith("No finding in 1 container without Go (GT020 suppressed).")
+    assert "without Go" not in render_check(replace(window, others=(silent,)), Style(100))
+
+
+def test_explain_of_a_container_without_go() -> None:
+    """All that is known of it, with the patch."""
+    window = replace(build_window(), others=(other_report(),))
+    text = render_other(other_report(), window, Style(100))
+    for line in (
+        "It is throttled, because too many of its threads run at once.",
+        "Processes   77 (python)",
+        "Throttled   in 120 of 150 periods, 60.0 s in all on all CPUs",
+        "Threads     65; 64 of 65 ran, 40.5 at once on average",
+        "Settings    OpenBLAS: OPENBLAS_NUM_THREADS is 64",
+        "OPENBLAS_NUM_THREADS=1",
+    ):
+        assert line in text, text

@@ -72,10 +72,10 @@ def result_of_others(window: Window, style: Style) -> str:
     if not found and not codes:
         return ""
     affected = sum(bool(report.findings) for report in window.others)
-    text = (
-        f"{plural(len(found), 'finding')} in {affected} of"
-        f" {plural(len(window.others), 'container')} without Go{hidden}."
-    )
+    among = f"{plural(len(window.others), 'container')} without Go"
+    text = f"No finding in {among}{hidden}."
+    if found:
+        text = f"{plural(len(found), 'finding')} in {affected} of {among}{hidden}."
     is_warning = any(finding.severity is Severity.WARNING for finding in found)
     paint = VERDICTS[Verdict.OVERSIZED].paint if is_warning else YELLOW if found else GREEN
     return painted(text, paint, style)
