@@ -8,7 +8,7 @@ class Pool {
         var pool = Executors.newFixedThreadPool(Runtime.getRuntime().availableProcessors());
         while (true) {
             var tasks = new ArrayList<Future<?>>();
-            for (int i = 0; i < 16; i++) tasks.add(pool.submit(() -> spin(5_000_000)));
+            for (int i = 0; i < 16; i++) tasks.add(pool.submit(() -> spin(10_000_000)));
             for (var task : tasks) task.get();
             Thread.sleep(200);
         }

@@ -13,7 +13,7 @@ fn spin(turns: u64) -> u64 {
 #[tokio::main]
 async fn main() {
     loop {
-        let tasks: Vec<_> = (0..16).map(|_| tokio::spawn(async { spin(8_000_000) })).collect();
+        let tasks: Vec<_> = (0..16).map(|_| tokio::spawn(async { spin(14_000_000) })).collect();
         for task in tasks {
             task.await.unwrap();
         }
