@@ -113,7 +113,8 @@ def compiler() -> str:
 
 
 def document(architecture: str) -> dict[str, Any]:
-    programs, maps = {}, {}
+    programs: dict[str, Any] = {}
+    maps: dict[str, Any] = {}
     for definitions in definition_sets():
         made, its_maps = program(definitions)
         programs[compiled.variant(definitions)] = made
