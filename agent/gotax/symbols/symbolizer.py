@@ -8,8 +8,8 @@ Of a binary gotax remembers *ranges* of addresses (``ranges.py``).
 
 Without names (a daemon whose metrics alone are scraped) there are categories and no stacks. Then a
 binary that goes on showing new functions is read once as a whole, some of it in each drain, as a
-map of classes (``golang/classmap.py``): when questions about it have cost a quarter as much, since a
-program that shows new functions mostly goes on to do so.
+map of classes (``golang/classmap.py``): when questions about it have cost a quarter as much, since
+a program that shows new functions mostly goes on to do so.
 """
 
 from __future__ import annotations
