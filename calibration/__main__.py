@@ -1,5 +1,5 @@
-"""``python -m calibration run | fit | validate | published``: missing runs, the model, its quality,
-and published cases."""
+"""``python -m calibration run | fit | validate | published | heaps``: missing runs, the model, its
+quality, published cases, and the same for memory limits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gotax.session import Plan, Session
 
-from calibration import fit, published, table
+from calibration import fit, heaps, published, table
 from calibration.grid import FITTED, HELD_OUT, SEED, VERSIONS, Cell, cells
 from calibration.measure import HZ, Row, RunError, build, measure
 from calibration.validation import judge, judge_left_out, score
@@ -27,14 +27,16 @@ ROUNDS = 2
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="calibration")
-    parser.add_argument("step", choices=("run", "fit", "validate", "published"))
+    parser.add_argument("step", choices=("run", "fit", "validate", "published", "heaps"))
     parser.add_argument("--set", choices=("fitted", "held-out"), default="fitted")
-    parser.add_argument("--seconds", type=float, default=1e9, help="start no cell after that time")
+    parser.add_argument("--seconds", type=float, default=1e9, help="start no run after that time")
     options = parser.parse_args()
     if options.step == "run":
         for version in VERSIONS:
             build(version)
         return run(options.set, options.seconds)
+    if options.step == "heaps":
+        return heaps.main(options.seconds)
     return {"fit": fit.main, "validate": validate, "published": published.main}[options.step]()
 
 

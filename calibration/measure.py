@@ -56,9 +56,10 @@ class Row:
 
 
 @functools.cache
-def build(version: str) -> Path:
+def build(version: str, source: Path = SOURCE) -> Path:
     """The workloads, built with a Go release; quick when Go has them in its cache."""
-    target = cache() / "binaries" / f"calibration-{version}"
+    kind = "calibration" if source == SOURCE else f"calibration-{source.name}"
+    target = cache() / "binaries" / f"{kind}-{version}"
     target.parent.mkdir(parents=True, exist_ok=True)
     root = toolchain(version)
     environment = {
@@ -70,7 +71,7 @@ def build(version: str) -> Path:
         "CGO_ENABLED": "0",
     }
     command = [str(root / "bin" / "go"), "build", "-o", str(target), "."]
-    subprocess.run(command, cwd=SOURCE, env=environment, check=True)
+    subprocess.run(command, cwd=source, env=environment, check=True)
     return target
 
 
@@ -82,12 +83,12 @@ def measure(session: Session, cell: Cell, procs: int) -> Row:
             env={"GOMAXPROCS": str(procs), "PATH": os.environ["PATH"]},
             stdout=lines,
             start_new_session=True,
-            preexec_fn=_enter(group),
+            preexec_fn=enter(group),
         )
         try:
-            _watch(session, WARM_UP_S)
+            watch(session, WARM_UP_S)
             started, before = time.time_ns(), group.read_account()
-            window = _watch(session, WATCH_S)
+            window = watch(session, WATCH_S)
             ended, after = time.time_ns(), group.read_account()
             if process.poll() is not None:
                 raise RunError(f"{cell.workload} ended with {process.returncode}")
@@ -95,8 +96,8 @@ def measure(session: Session, cell: Cell, procs: int) -> Row:
             process.kill()
             process.wait()
         lines.seek(0)
-        work = _work_rate(lines.read().decode(), (started, ended))
-    report = _report_of(window, process.pid)
+        work = work_rate(lines.read().decode(), (started, ended))
+    report = report_of(window, process.pid)
     value = report.main_process.gomaxprocs
     if value is None or value.value != procs or value.recommended != cell.fits:
         raise RunError(f"gotax read {value} where GOMAXPROCS={procs} fits {cell.fits}")
@@ -120,7 +121,7 @@ def measure(session: Session, cell: Cell, procs: int) -> Row:
     )
 
 
-def _enter(group: Group) -> Callable[[], None]:
+def enter(group: Group) -> Callable[[], None]:
     """Between fork and exec: enters the cgroup, and ends with the parent."""
 
     def prepare() -> None:
@@ -130,18 +131,18 @@ def _enter(group: Group) -> Callable[[], None]:
     return prepare
 
 
-def _watch(session: Session, seconds: float) -> Window:
+def watch(session: Session, seconds: float) -> Window:
     return next(session.windows(seconds, StopSignal()))
 
 
-def _report_of(window: Window, pid: int) -> ContainerReport:
+def report_of(window: Window, pid: int) -> ContainerReport:
     for report in window.reports:
         if any(process.pid == pid for process in report.processes):
             return report
     raise RunError("gotax did not see the process")
 
 
-def _work_rate(lines: str, span: tuple[int, int]) -> float:
+def work_rate(lines: str, span: tuple[int, int]) -> float:
     """Units a second between the first and the last line of the sampled time."""
     points = [tuple(map(int, line.split())) for line in lines.splitlines(keepends=True)[:-1]]
     inside = [point for point in points if span[0] <= point[0] <= span[1]]

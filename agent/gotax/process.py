@@ -147,7 +147,8 @@ class RuntimeState:
     Since Go 1.20, after the first cycle: ``heap_goal_bytes``: the size that the heap might reach in
     the last cycle. ``live_heap_bytes``: what that cycle found in use. ``allocated_bytes``: all that
     was ever allocated. ``non_heap_bytes``: what else counts against the memory limit (stacks, the
-    runtime's own data, gaps in the heap).
+    runtime's own data, gaps in the heap). ``root_bytes``: stacks in use and global variables, which
+    GOGC counts like live data.
     """
 
     idle_ps: int | None = None
@@ -158,6 +159,7 @@ class RuntimeState:
     live_heap_bytes: int | None = None
     allocated_bytes: int | None = None
     non_heap_bytes: int | None = None
+    root_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +203,50 @@ class Memory:
     high_events: int | None = None
     max_events: int | None = None
     oom_kills: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadTimes:
+    """How long a thread ran, and how long it could have run and waited for a CPU."""
+
+    run_ns: int
+    wait_ns: int
+
+    def since(self, earlier: ThreadTimes) -> ThreadTimes:
+        return ThreadTimes(
+            max(0, self.run_ns - earlier.run_ns), max(0, self.wait_ns - earlier.wait_ns)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """Shares of the last minute in which some, or all, of a cgroup's tasks that had work waited."""
+
+    some: float
+    full: float
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Whether a container gets the CPU and the memory that it asks for.
+
+    ``run_ns`` and ``wait_ns`` are of ``threads`` threads of its main process: since they began, if
+    ``is_since_start``, else since gotax last read them. Throttled time counts as waiting. ``cpu``
+    and ``memory``: pressure of its cgroup, None on cgroup v1.
+    """
+
+    run_ns: int
+    wait_ns: int
+    threads: int
+    is_since_start: bool = True
+    cpu: Pressure | None = None
+    memory: Pressure | None = None
+
+    @property
+    def share(self) -> float:
+        """Of the time in which its threads could run, the part in which they waited."""
+        total = self.run_ns + self.wait_ns
+        return self.wait_ns / total if total else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ SERVICE = "docker.io/library/service:e2e"
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Two programs, four images as archives, the API's definitions by release."""
+    """Two programs, four images as archives, the API's definitions by release, those of others."""
 
     kubernetes: Path
     helm: Path
@@ -25,6 +25,8 @@ class Parts:
     service: Path
     pause: Path
     definitions: dict[str, Path]
+    crds: Path
+    custom: Path
 
 
 def make_parts() -> Parts:
@@ -43,6 +45,8 @@ def make_parts() -> Parts:
         service=images.build_static(SERVICE, programs.build_service(go)),
         pause=images.build_static(PAUSE, programs.build_pause(go)),
         definitions={r: schemas.fetch_definitions(go, r) for r in schemas.RELEASES},
+        crds=schemas.fetch_crds(go),
+        custom=schemas.fetch_custom(go),
     )
     programs.forget_compiled()
     return parts

@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -62,8 +62,9 @@ class Running:
     def said(self) -> tuple[int, RuntimeState]:
         assert self.process.stdout is not None
         said = map(int, self.process.stdout.readline().split())
-        value, gogc, cycles, limit, live, goal = said
-        return value, RuntimeState(None, gogc, limit or None, cycles, goal, live or None)
+        value, gogc, cycles, limit, live, goal, roots = said
+        state = RuntimeState(None, gogc, limit or None, cycles, goal, live or None)
+        return value, replace(state, root_bytes=roots or None)
 
     def read(self) -> RuntimeState:
         return read_state("/proc", self.process.pid, self.addresses, self.bias)
@@ -136,6 +137,7 @@ def test_the_heap_matches_the_runtime(
     assert found.live_heap_bytes > 32 << 20
     if minor(version) > 20:
         assert found.live_heap_bytes == last.live_heap_bytes
+        assert found.root_bytes == last.root_bytes
     # The goal that held until the last cycle is the one that was set by the cycle before.
     assert found.heap_goal_bytes == said.heap_goal_bytes
     assert found.allocated_bytes is not None

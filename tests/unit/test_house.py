@@ -128,7 +128,11 @@ KNOWS_COLLECTOR: dict[str, set[str]] = {
     "query": {"errors", "storage"},
     "metrics": {"refusal", "relay", "security", "ingest"},
     "http": {"errors", "refusal", "relay", "query", "metrics"},
-    "cli": {*SHARED, "relay", "security", "ingest", "storage", "query", "metrics", "http"},
+    "remedies": {"errors", "query"},
+    "cli": {
+        *(*SHARED, "relay", "security", "ingest", "storage", "query", "metrics", "http"),
+        "remedies",
+    },
 }
 ONLY_COLLECTOR: dict[str, str | tuple[str, ...]] = {
     "clickhouse_connect": "storage/clickhouse.py",
@@ -141,6 +145,7 @@ ONLY_COLLECTOR: dict[str, str | tuple[str, ...]] = {
     "uvicorn": "http/",
     "jinja2": "http/",
     "markupsafe": "http/",
+    "yaml": "remedies/yamltext.py",
 }
 MODULE_LINES_MAX = 400
 CLASS_LINES_MAX, CLASS_METHODS_MAX = 300, 25
@@ -184,6 +189,7 @@ PURE = (
         "exporters/metrics/totals.py",
     ),
     *("exporters/stream/metrics.py", "exporters/backends/metrics.py"),
+    *("exporters/events/metrics.py", "exporters/events/notices.py"),
     *("exporters/style.py", "exporters/terminal/*.py", "exporters/text.py"),
     *("preflight/spec.py", "preflight/memory.py", "preflight/forecast.py", "preflight/static.py"),
     *("preflight/lintcodes.py", "preflight/lintcpu.py", "preflight/lintmemory.py"),

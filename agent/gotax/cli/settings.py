@@ -21,6 +21,7 @@ KEYS: dict[str, dict[str, str]] = {
         "node": "node",
         "kubelet": "kubelet",
         "kubelet_insecure": "kubelet_insecure",
+        "events": "events",
     },
     "findings": {
         **{name: name for name, _, _ in THRESHOLDS},

@@ -88,7 +88,8 @@ def _report(window: Window) -> Iterator[str]:
         yield f"<p>No Go program used CPU in these {window.duration_s:.1f} s.</p>"
         return
     yield f'<p class="result">{_shown(result(reports, _WIDE))}</p>'
-    yield '<div class="card"><table><thead><tr>'
+    yield '<div class="card" tabindex="0" role="region" aria-label="Containers">'
+    yield "<table><thead><tr>"
     yield "".join(
         f'<th scope="col"{" class=l" if i in _LEFT else ""}>{head or _hidden("CPU by kind")}</th>'
         for i, head in enumerate(_HEADS)

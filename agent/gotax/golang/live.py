@@ -94,7 +94,7 @@ class StateAddresses:
 
 # Fields of gcController (runtime/mgcpacer.go), all 64 bits, by their distance from lastHeapGoal.
 # It is the same from Go 1.20 to 1.27 and on both machines.
-_HEAP_MARKED = 56
+_STACK_SCAN, _GLOBALS_SCAN, _HEAP_MARKED = 32, 48, 56
 _HEAP_FREE, _TOTAL_ALLOC, _TOTAL_FREE, _MAPPED_READY = 192, 200, 208, 216
 _HEAP_BYTES = _MAPPED_READY + 8
 _MAX_HEAP_BYTES = 1 << 48
@@ -136,9 +136,12 @@ def read_state(
 
 def _with_heap(state: RuntimeState, heap: bytes) -> RuntimeState:
     """Without the heap's numbers before the first collection, and where one is impossible."""
-    goal, live, free, allocated, freed, mapped = (
+    goal, live, free, allocated, freed, mapped, *roots = (
         int.from_bytes(heap[at : at + 8], "little")
-        for at in (0, _HEAP_MARKED, _HEAP_FREE, _TOTAL_ALLOC, _TOTAL_FREE, _MAPPED_READY)
+        for at in (
+            *(0, _HEAP_MARKED, _HEAP_FREE, _TOTAL_ALLOC, _TOTAL_FREE, _MAPPED_READY),
+            *(_STACK_SCAN, _GLOBALS_SCAN),
+        )
     )
     if not 0 < live < _MAX_HEAP_BYTES or not goal > 0 or not live <= allocated < 1 << 63:
         return state
@@ -150,6 +153,7 @@ def _with_heap(state: RuntimeState, heap: bytes) -> RuntimeState:
         live_heap_bytes=live,
         allocated_bytes=allocated,
         non_heap_bytes=max(0, other) if mapped < _MAX_HEAP_BYTES else None,
+        root_bytes=sum(roots) if sum(roots) < _MAX_HEAP_BYTES else None,
     )
 
 

@@ -1,5 +1,5 @@
 // Prints its GOMAXPROCS, GOGC, number of GC cycles, GOMEMLIMIT (0 before Go 1.19), live heap (0 before
-// Go 1.21) and the goal of the heap at the start and after each line of input, which may be
+// Go 1.21), the goal of the heap and scanned stacks with globals (likewise) at the start and after each line of input, which may be
 // "percent N", "limit N", "gc", "keep N" (bytes) or "spin N".
 package main
 
@@ -20,7 +20,7 @@ func main() {
 		debug.SetGCPercent(percent)
 		var stats runtime.MemStats
 		runtime.ReadMemStats(&stats)
-		fmt.Println(runtime.GOMAXPROCS(0), percent, stats.NumGC, setLimit(-1), liveHeap(), stats.NextGC)
+		fmt.Println(runtime.GOMAXPROCS(0), percent, stats.NumGC, setLimit(-1), liveHeap(), stats.NextGC, roots())
 		line, err := input.ReadString('\n')
 		if err != nil {
 			return

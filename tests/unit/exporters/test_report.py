@@ -179,6 +179,7 @@ def test_the_numbers_of_the_example() -> None:
         "live_heap_bytes": 32 << 20,
         "allocated_bytes": 9 << 30,
         "non_heap_bytes": 5 << 20,
+        "root_bytes": 1 << 20,
     }
     assert row["collections"] == {"cycles": 17, "allocated_bytes": 500 << 20}
     assert row["memory"] == {

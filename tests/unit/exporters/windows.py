@@ -258,7 +258,7 @@ def go_process(
     build = GoBuild(version, Module("example.com/" + command, "v1.4.2"), "example.com/" + command)
     state = None
     if gomaxprocs.value is not None:
-        state = RuntimeState(0, 100, 2**63 - 1, 1234, 64 << 20, 32 << 20, 9 << 30, 5 << 20)
+        state = RuntimeState(0, 100, 2**63 - 1, 1234, 64 << 20, 32 << 20, 9 << 30, 5 << 20, 1 << 20)
     return Process(pid, pid * 100, command, container, build, gomaxprocs, state)
 
 

@@ -191,9 +191,10 @@ MIB = 1 << 20
 def _heap(**fields: int) -> bytes:
     """gcController from lastHeapGoal to mappedReady, in 64-bit words."""
     given = {"goal": 200 * MIB, "live": 100 * MIB, "allocated": 900 * MIB, "freed": 780 * MIB}
-    given |= {"free": 10 * MIB, "mapped": 150 * MIB} | fields
+    given |= {"free": 10 * MIB, "mapped": 150 * MIB, "stacks": 3, "globals": 4} | fields
     words = [0xDEAD] * 28
     places = {"goal": 0, "live": 7, "free": 24, "allocated": 25, "freed": 26, "mapped": 27}
+    places |= {"stacks": 4, "globals": 6}
     for name, place in places.items():
         words[place] = given[name]
     return struct.pack("<28Q", *words)
@@ -202,18 +203,20 @@ def _heap(**fields: int) -> bytes:
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({}, (200 * MIB, 100 * MIB, 900 * MIB, 20 * MIB)),
-        ({"goal": 2**64 - 1}, (None, 100 * MIB, 900 * MIB, 20 * MIB)),  # GOGC=off
-        ({"goal": 1 << 48}, (None, 100 * MIB, 900 * MIB, 20 * MIB)),
-        ({"goal": (1 << 48) - 1}, ((1 << 48) - 1, 100 * MIB, 900 * MIB, 20 * MIB)),
-        ({"mapped": 100 * MIB}, (200 * MIB, 100 * MIB, 900 * MIB, 0)),  # read at different times
-        ({"mapped": 1 << 48}, (200 * MIB, 100 * MIB, 900 * MIB, None)),
-        ({"live": 0}, (None, None, None, None)),  # no cycle yet
-        ({"live": 900 * MIB}, (200 * MIB, 900 * MIB, 900 * MIB, 20 * MIB)),
-        ({"live": 900 * MIB + 1}, (None, None, None, None)),  # more than was ever allocated
-        ({"live": 1 << 48, "allocated": 1 << 50}, (None, None, None, None)),
-        ({"goal": 0}, (None, None, None, None)),
-        ({"allocated": 1 << 63}, (None, None, None, None)),
+        ({}, (200 * MIB, 100 * MIB, 900 * MIB, 20 * MIB, 7)),
+        ({"goal": 2**64 - 1}, (None, 100 * MIB, 900 * MIB, 20 * MIB, 7)),  # GOGC=off
+        ({"goal": 1 << 48}, (None, 100 * MIB, 900 * MIB, 20 * MIB, 7)),
+        ({"goal": (1 << 48) - 1}, ((1 << 48) - 1, 100 * MIB, 900 * MIB, 20 * MIB, 7)),
+        ({"mapped": 100 * MIB}, (200 * MIB, 100 * MIB, 900 * MIB, 0, 7)),  # read at different times
+        ({"mapped": 1 << 48}, (200 * MIB, 100 * MIB, 900 * MIB, None, 7)),
+        ({"live": 0}, (None, None, None, None, None)),  # no cycle yet
+        ({"live": 900 * MIB}, (200 * MIB, 900 * MIB, 900 * MIB, 20 * MIB, 7)),
+        ({"live": 900 * MIB + 1}, (None, None, None, None, None)),  # more than was ever allocated
+        ({"live": 1 << 48, "allocated": 1 << 50}, (None, None, None, None, None)),
+        ({"goal": 0}, (None, None, None, None, None)),
+        ({"stacks": (1 << 48) - 5}, (200 * MIB, 100 * MIB, 900 * MIB, 20 * MIB, (1 << 48) - 1)),
+        ({"stacks": (1 << 48) - 4}, (200 * MIB, 100 * MIB, 900 * MIB, 20 * MIB, None)),
+        ({"allocated": 1 << 63}, (None, None, None, None, None)),
     ],
 )
 def test_the_heap_is_read_from_the_controller(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gotax.diagnosis.context import Context
 from gotax.diagnosis.rules import codes, gomaxprocs, memory, processes, runtime, throttling
+from gotax.diagnosis.rules.experiment import with_experiment
 from gotax.findings import Finding
 
 
@@ -25,8 +26,9 @@ def find_all(context: Context) -> tuple[Finding, ...]:
 
 def find_each(context: Context) -> tuple[Finding, ...]:
     """The same, including those that other findings exclude."""
+    container = context.report.container
     findings = (rule.find(context) for rule in RULES)
-    return tuple(finding for finding in findings if finding is not None)
+    return tuple(with_experiment(container, found) for found in findings if found is not None)
 
 
 RULES = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from gotax.exporters.style import (
     VERDICTS,
     YELLOW,
@@ -43,11 +45,38 @@ def finding_lines(
     if whole and finding.remedy.patch:
         patch = block(finding.remedy.patch.rstrip("\n"), room, style)
         lines += labelled("  Patch", patch, LABEL_WIDTH, style)
+    if whole and finding.remedy.experiment:
+        lines += labelled(
+            "  Try it", _commands(finding.remedy.experiment, room), LABEL_WIDTH, style
+        )
     if whole:
         sure = f"{finding.confidence.value} confidence"
         if finding.held_s:
             sure += f", held for {span(finding.held_s)}"
         lines += labelled("  How sure", [sure], LABEL_WIDTH, style)
+    return lines
+
+
+_SHELL_WORD = re.compile(r"""(?:'[^']*'|"[^"]*"|[^\s'"])+""")
+
+
+def _commands(text: str, room: int) -> list[str]:
+    """Long commands continue on the next line in the shell's way, so that they can be copied.
+
+    They are printable: diagnosis/rules/experiment.py sees to that.
+    """
+    lines = []
+    for command in text.splitlines():
+        is_comment = command.startswith("#")
+        between = "# " if is_comment else "  "
+        line = ""
+        for each in _SHELL_WORD.findall(command):
+            if line and len(line) + 1 + len(each) + 2 * (not is_comment) > room:
+                lines.append(line if is_comment else f"{line} \\")
+                line = between + each
+            else:
+                line += f" {each}" if line else each
+        lines.append(line)
     return lines
 
 
