@@ -8,19 +8,22 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from gotax.__main__ import main
 from gotax.cli import options
 
+if TYPE_CHECKING:
+    from gotax.kubernetes.watch import PodWatch
+
 _watch = options._watch
 
 
-def _watch_here(*arguments: Any) -> Any:
+def _watch_here(node: str, kubelet: str | None, is_trusted: bool) -> PodWatch:
     from gotax.kubernetes import api  # not before: this is part of what is measured
 
     api.SERVICE_ACCOUNT = Path(os.environ["BENCH_ACCOUNT"])
-    return _watch(*arguments)
+    return _watch(node, kubelet, is_trusted)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gotax.errors import ParseError, UserError
-from gotax.kubernetes.connection import Answer, Client, PlainClient, Trust
+from gotax.kubernetes.connection import Answer, Client, PlainClient, Request, Trust
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _PROXIES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
@@ -124,7 +124,7 @@ def watch_pods(server: Client, node: str, version: str) -> Iterator[Event]:
         "allowWatchBookmarks": "true",
         "timeoutSeconds": str(WATCH_S),
     }
-    with server.get("/api/v1/pods", query, SILENCE_S) as answer:
+    with server.ask(Request("/api/v1/pods", query), SILENCE_S) as answer:
         if answer.status in (_GONE, _TOO_LARGE_VERSION):
             raise ExpiredError
         for line in lines(_body(answer)):
@@ -134,7 +134,7 @@ def watch_pods(server: Client, node: str, version: str) -> Iterator[Event]:
 def list_pods(kubelet: Client) -> list[Mapping[str, Any]]:
     """All pods of this node, from the kubelet. Raises FAILURES."""
     end_s = time.monotonic() + _LIST_S
-    with kubelet.get("/pods", {}, _KUBELET_S) as answer:
+    with kubelet.ask(Request("/pods"), _KUBELET_S) as answer:
         text = bytearray()
         for part in _body(answer):
             text += part

@@ -10,13 +10,22 @@ import http.client
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
 from urllib.parse import urlencode, urlsplit
 
 _CONNECT_S = 10.0
 _READ_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +39,7 @@ class Answer:
 
 
 class Client(Protocol):
-    def get(
-        self, path: str, query: Mapping[str, str], silence_s: float
-    ) -> AbstractContextManager[Answer]:
+    def ask(self, request: Request, silence_s: float) -> AbstractContextManager[Answer]:
         """Raises OSError, of which TimeoutError says that nothing came for so long, and
         HTTPException."""
 
@@ -74,11 +81,14 @@ class PlainClient:
         self._context = trust.context() if parts.scheme == "https" else None
 
     @contextmanager
-    def get(self, path: str, query: Mapping[str, str], silence_s: float) -> Iterator[Answer]:
+    def ask(self, request: Request, silence_s: float) -> Iterator[Answer]:
+        target = f"{self._folder}{request.path}"
+        if request.query:
+            target += f"?{urlencode(request.query)}"
+        headers = {**request.headers, **self._headers()}
         with closing(self._connected()) as connection:
             connection.sock.settimeout(silence_s)
-            target = f"{self._folder}{path}" + (f"?{urlencode(query)}" if query else "")
-            connection.request("GET", target, headers=self._headers())
+            connection.request(request.method, target, request.body, headers)
             answer = connection.getresponse()
             encoding = answer.getheader("Content-Encoding", "identity")
             yield Answer(answer.status, answer.reason, encoding, _parts(answer))

@@ -7,7 +7,7 @@ not bounded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
 
@@ -16,7 +16,7 @@ from lightkube.config import client_adapter
 from lightkube.config.kubeconfig import KubeConfig
 from lightkube.core.exceptions import ConfigError
 
-from gotax.kubernetes.connection import Answer
+from gotax.kubernetes.connection import Answer, Request
 
 _CONNECT_S = 10.0
 _FAILURES = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError)
@@ -36,13 +36,14 @@ class ConfiguredClient:
             raise ValueError(str(error) or type(error).__name__) from error
 
     @contextmanager
-    def get(self, path: str, query: Mapping[str, str], silence_s: float) -> Iterator[Answer]:
+    def ask(self, request: Request, silence_s: float) -> Iterator[Answer]:
         try:
             with self._http.stream(
-                "GET",
-                path,
-                params=dict(query),
-                headers={"Accept-Encoding": "identity"},
+                request.method,
+                request.path,
+                params=dict(request.query),
+                headers={**request.headers, "Accept-Encoding": "identity"},
+                content=request.body,
                 timeout=httpx2.Timeout(_CONNECT_S, read=silence_s),
             ) as answer:
                 encoding = answer.headers.get("content-encoding", "identity")

@@ -319,7 +319,7 @@ def test_a_list_that_never_ends_has_a_deadline(monkeypatch: pytest.MonkeyPatch) 
 
     class Endless(PlainClient):
         @contextmanager
-        def get(self, *_: object) -> Iterator[Answer]:
+        def ask(self, *_: object) -> Iterator[Answer]:
             yield Answer(200, "OK", "identity", itertools.repeat(b" "))
 
     with pytest.raises(ParseError, match="pods-too-slow"):
