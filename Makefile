@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 # One after the other also under make -j: what is timed needs the host for itself.
 .NOTPARALLEL:
-.PHONY: help run web demo test test-correctness test-timing e2e guests corpus backends lint format bench bench-growth calibrate fuzz soak mutants attacks proto proto-check bpf golden lock audit sbom clean
+.PHONY: help run web demo test test-correctness test-timing e2e guests corpus backends lint format bench bench-growth calibrate fuzz soak mutants attacks proto proto-check bpf golden lock audit sbom pictures release-check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -98,6 +98,13 @@ audit: ## known vulnerabilities of what locks/ names (needs the network)
 # An image that is there already: make sbom IMAGE=docker:gotax
 sbom: $(if $(IMAGE),,$(VENV)/.ready-e2e) ## what the image is made of, as CycloneDX: build/gotax.cdx.json
 	@image='$(IMAGE)'; ./setup sbom "$${image:-docker-archive:$$($(VENV)/bin/python -m tests.e2e.cluster.images)}"
+
+pictures: $(VENV)/.ready-web $(VENV)/.ready-test ## docs/pictures, of the demo's service as it runs now (2 minutes)
+	@$(VENV)/bin/python -m tests.pictures
+
+# Also the image and its SBOM: make release-check IMAGE=1
+release-check: $(VENV)/.ready-test ## the steps of a release that need no registry: versions, packages, chart, workflows
+	@$(VENV)/bin/python -m tests.release check $(if $(IMAGE),--image)
 
 clean: ## forget everything that was set up or built inside this clone
 	@rm -rf $(VENV) build *.egg-info agent/*.egg-info .mypy_cache .ruff_cache .pytest_cache

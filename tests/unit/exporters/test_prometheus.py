@@ -349,6 +349,8 @@ def full_change(container: Container) -> Change:
         category_samples=(1,) * CATEGORY_COUNT,
         usage=CpuUsage(periods=10, throttled_periods=1, throttled_ns=5),
         gomaxprocs=8,
+        gogc=-1,
+        memory_limit_bytes=90 << 20,
     )
     delta = Delta(1.0, 2.0)
     comparison = Comparison(
