@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from .test_chart import SCHEMA
+from .test_chart import SCHEMA, VALUES
 
 ROOT = Path(__file__).parents[3]
 ABOUT = yaml.safe_load((ROOT / "helm/gotax/Chart.yaml").read_text())
@@ -116,3 +116,15 @@ def test_installing_as_written_starts_agents(name: str) -> None:
         ["kubectl", "label", "namespace", namespace, PRIVILEGED],
     ]
     assert image.startswith("REGISTRY/")
+
+
+@pytest.mark.parametrize("name", ["README.md", "Dockerfile"])
+def test_docker_gets_the_capabilities_of_the_chart(name: str) -> None:
+    """Another set would work on the author's machine, or be more than needed."""
+    text = re.sub(r"\\\n#?\s*", " ", (ROOT / name).read_text())
+    (command,) = re.findall(r"^(?:#\s+)?(docker run .*)$", text, re.MULTILINE)
+    added = re.findall(r"--cap-add=(\w+)", command)
+    assert sorted(added) == sorted(VALUES["securityContext"]["capabilities"]["add"])
+    assert "--cap-drop=ALL" in command
+    assert "--read-only" in command
+    assert "--privileged" not in command
