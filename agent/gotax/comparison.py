@@ -7,7 +7,7 @@ from enum import Enum
 
 from gotax.category import RUNTIME_GROUPS, Category, Group
 from gotax.findings import Saving
-from gotax.process import Container, CpuUsage
+from gotax.process import NO_MEMORY_LIMIT, Container, CpuUsage
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,8 @@ class Observation:
     Go processes; ``category_samples`` has ``CATEGORY_COUNT`` entries. ``periods``,
     ``throttled_periods`` and ``throttled_ns`` are deltas, None where the kernel does not count.
     The time falls into ``blocks`` of about the same length; ``cores_variance`` is the variance of
-    their mean CPU, 0 for fewer than two.
+    their mean CPU, 0 for fewer than two. ``gogc`` and ``memory_limit_bytes`` are as in
+    ``RuntimeState``.
     """
 
     duration_s: float
@@ -31,6 +32,8 @@ class Observation:
     go_version: str = ""
     blocks: int = 1
     cores_variance: float = 0.0
+    gogc: int | None = None
+    memory_limit_bytes: int | None = None
 
     @property
     def samples(self) -> int:
@@ -92,7 +95,7 @@ class Outcome(Enum):
     WITHIN = "within"
     BELOW = "below"  # saved less than the low end
     ABOVE = "above"  # saved more than the high end
-    NOT_APPLIED = "not-applied"  # GOMAXPROCS is not what the prediction was for
+    NOT_APPLIED = "not-applied"  # the setting is not what the prediction was for
     NOT_PREDICTED = "not-predicted"
 
 
@@ -111,7 +114,8 @@ class Comparison:
     ``shares`` has a ``Delta`` for every group and ``categories`` for every category with samples,
     of shares of the samples. ``cpu_per_unit`` is in seconds. ``saving`` is what was saved, in
     cores: for the work before the change if ``work`` is known, else as measured; ``predicted`` is
-    the prediction of the findings before. ``caveats`` say what the numbers do not show.
+    the prediction of the findings before, for ``predicted_for``, as GOMAXPROCS=1. ``caveats`` say
+    what the numbers do not show.
     """
 
     name: str
@@ -128,11 +132,12 @@ class Comparison:
     predicted: Saving | None
     outcome: Outcome
     caveats: tuple[str, ...]
+    predicted_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A workload whose GOMAXPROCS changed, and the effect.
+    """A workload whose GOMAXPROCS, GOGC or GOMEMLIMIT changed, and the effect.
 
     ``container``: the present one. ``unix_ns``: the time of the comparison.
     """
@@ -140,3 +145,27 @@ class Change:
     container: Container
     unix_ns: int
     comparison: Comparison
+
+
+UNREAD = "?"
+
+
+def collector_texts(seen: Observation) -> dict[str, str]:
+    """GOMEMLIMIT and GOGC for people; ``UNREAD`` for one that was not read."""
+    limit, gogc = seen.memory_limit_bytes, seen.gogc
+    size = UNREAD if limit is None else f"{limit >> 20:,} MiB"
+    percent = UNREAD if gogc is None else str(gogc)
+    return {
+        "GOMEMLIMIT": "none" if limit == NO_MEMORY_LIMIT else size,
+        "GOGC": "off" if gogc == -1 else percent,
+    }
+
+
+def collector_changes(before: Observation, after: Observation) -> list[tuple[str, str, str]]:
+    """(name, before, after) of those that were read on both sides and differ."""
+    old, new = collector_texts(before), collector_texts(after)
+    return [
+        (name, old[name], new[name])
+        for name in old
+        if old[name] != new[name] and UNREAD not in (old[name], new[name])
+    ]

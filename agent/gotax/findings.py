@@ -48,6 +48,16 @@ class Cause(Enum):
     UNKNOWN = "unknown"
 
 
+class WaitCause(Enum):
+    """Because of whom the threads of a container wait for CPU."""
+
+    NOTHING = "nothing"  # they hardly wait
+    OWN_LIMIT = "own-limit"  # the kernel throttles it
+    NODE = "node"  # the CPUs of the node are busy
+    OWN_THREADS = "own-threads"  # more of them at once than CPUs, on a node that is not busy
+    UNKNOWN = "unknown"
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """One measurement behind a finding: a sentence, and the number in it.
@@ -69,7 +79,8 @@ class Remedy:
 
     ``gomaxprocs``: the value after the remedy, None if the remedy does not change it.
     ``other_patches`` lead to a value that fits, too, in another way. ``experiment``: commands that
-    show whether the change helps, "" if that is known.
+    show whether the change helps, "" if that is known. ``setting``: another variable that the patch
+    sets, as GOMEMLIMIT=324MiB.
     """
 
     text: str
@@ -77,6 +88,7 @@ class Remedy:
     gomaxprocs: int | None = None
     other_patches: tuple[str, ...] = ()
     experiment: str = ""
+    setting: str = ""
 
     @property
     def patches(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from gotax.attribution import find_owners, find_user_stacks
 from gotax.config import Detail, Thresholds
 from gotax.diagnosis.change import ChangeWatch, Settings
 from gotax.diagnosis.reports import Measured, Reports, collected_by
+from gotax.diagnosis.waiting import with_cause
 from gotax.health import health_of
 from gotax.names import NO_NAMES, Names
 from gotax.processes.resolver import Resolver
@@ -22,16 +23,18 @@ from gotax.processes.tracked_process import TrackedProcess
 from gotax.profile import Profile
 from gotax.sampling.sampler import Drain, NewProcess
 from gotax.symbols.symbolizer import Symbolizer
-from gotax.window import SampleCount, Window
+from gotax.window import ContainerReport, SampleCount, Window
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """When the samples of a window were counted, and what one is worth."""
+    """When the samples of a window were counted, and what one is worth. ``is_host``: of the whole
+    host, not only of some processes."""
 
     start_unix_ns: int
     duration_s: float
     period_ns: int
+    is_host: bool = True
 
 
 class Pipeline:
@@ -121,6 +124,11 @@ class Pipeline:
         profile = accumulated.profile()
         measured = self._measure(accumulated, profile, span.period_ns, unread)
         reports = self._reports.of_window(measured, profile, span.duration_s, accumulated.cpus)
+        offered_ns = span.duration_s * 1e9 * accumulated.cpus
+        busy = accumulated.drained * span.period_ns / offered_ns if offered_ns else 0.0
+        reports = tuple(
+            self._with_waiting(report, busy if span.is_host else None) for report in reports
+        )
         unjudged, judged = accumulated.unjudged(processes.unjudged()), processes.judged()
         processes.end_window()
         work_s = accumulated.work_s + time.thread_time() - started
@@ -141,6 +149,13 @@ class Pipeline:
             judged=judged,
         )
         return replace(window, changes=self._changes.observe(window))
+
+    def _with_waiting(self, report: ContainerReport, host_busy: float | None) -> ContainerReport:
+        """Read only where there is a finding that it may explain."""
+        if not report.findings:
+            return report
+        waiting = self._processes.waiting(report.main_process)
+        return with_cause(replace(report, waiting=waiting), host_busy)
 
     def _name(self, processes: Iterable[TrackedProcess]) -> None:
         """Pods are looked up at the window's end: by then even those are known that started in it,

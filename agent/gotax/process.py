@@ -206,6 +206,50 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class ThreadTimes:
+    """How long a thread ran, and how long it could have run and waited for a CPU."""
+
+    run_ns: int
+    wait_ns: int
+
+    def since(self, earlier: ThreadTimes) -> ThreadTimes:
+        return ThreadTimes(
+            max(0, self.run_ns - earlier.run_ns), max(0, self.wait_ns - earlier.wait_ns)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """Shares of the last minute in which some, or all, of a cgroup's tasks that had work waited."""
+
+    some: float
+    full: float
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Whether a container gets the CPU and the memory that it asks for.
+
+    ``run_ns`` and ``wait_ns`` are of ``threads`` threads of its main process: since they began, if
+    ``is_since_start``, else since gotax last read them. Throttled time counts as waiting. ``cpu``
+    and ``memory``: pressure of its cgroup, None on cgroup v1.
+    """
+
+    run_ns: int
+    wait_ns: int
+    threads: int
+    is_since_start: bool = True
+    cpu: Pressure | None = None
+    memory: Pressure | None = None
+
+    @property
+    def share(self) -> float:
+        """Of the time in which its threads could run, the part in which they waited."""
+        total = self.run_ns + self.wait_ns
+        return self.wait_ns / total if total else 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class CpuUsage:
     """The kernel's counters of a cgroup, None for a missing one: since the creation of the cgroup,
     or the growth over some time.

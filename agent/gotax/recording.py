@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
 from gotax.category import CATEGORY_COUNT, Category
 from gotax.comparison import Observation
-from gotax.diagnosis.comparison import Subject
+from gotax.diagnosis.comparison import Subject, Tuned, tuned_of
 from gotax.errors import ParseError, UserError
 from gotax.findings import Saving
-from gotax.process import CpuUsage
+from gotax.process import NO_MEMORY_LIMIT, CpuUsage
 
 MAX_BYTES = 256 << 20
 MAX_CONTAINERS = 10_000
@@ -24,6 +26,7 @@ _SCHEMAS = {"gotax.record": 2, "gotax.check": 3, "gotax.explain": 3}
 _BEFORE = {"samples": "hits", "drain_samples": "drain_hits"}
 """Keys of a container, and their names one version earlier, which is read too."""
 _COUNT_MAX = 1 << 62
+_SETTING = re.compile(r"GOMEMLIMIT=[0-9]{1,15}MiB|GOGC=[0-9]{1,9}")
 
 Kind = TypeVar("Kind")
 
@@ -147,6 +150,7 @@ def _subject(container: object, duration_s: float) -> Subject:
         version=_text(container, "main_version") or "",
         commands=commands,
         predicted=_predicted(container),
+        tuned=_tuned(container),
     )
 
 
@@ -155,6 +159,7 @@ def _observation(container: dict[str, Any], duration_s: float) -> Observation:
     gomaxprocs = _get(container, "gomaxprocs", dict) if container.get("gomaxprocs") else {}
     cpu_s = _number(container, "cpu_seconds")
     blocks = _blocks(container, cpu_s / duration_s)
+    runtime = _runtime(container)
     limit = container.get("cpu_limit_cores")
     throttled = container.get("throttled_s")
     return Observation(
@@ -172,7 +177,25 @@ def _observation(container: dict[str, Any], duration_s: float) -> Observation:
         go_version=_text(container, "go_version") or "",
         blocks=max(len(blocks), 1),
         cores_variance=_variance(blocks),
+        gogc=None if runtime.get("gogc") is None else round(_signed(runtime["gogc"], "gogc")),
+        memory_limit_bytes=_limit_of(runtime),
     )
+
+
+def _runtime(container: dict[str, Any]) -> dict[str, Any]:
+    """Of the main process; {} in a recording without it."""
+    for process in _get(container, "processes", list)[:1]:
+        runtime = process.get("runtime") if isinstance(process, dict) else None
+        if isinstance(runtime, dict):
+            return runtime
+    return {}
+
+
+def _limit_of(runtime: dict[str, Any]) -> int | None:
+    """No limit is larger than any other count of a recording."""
+    if runtime.get("memory_limit_bytes") == NO_MEMORY_LIMIT:
+        return NO_MEMORY_LIMIT
+    return _optional_count(runtime, "memory_limit_bytes")
 
 
 def _blocks(container: dict[str, Any], cores: float) -> list[float]:
@@ -206,14 +229,27 @@ def _category_samples(shares: dict[str, Any], samples: int) -> tuple[int, ...]:
 
 
 def _predicted(container: dict[str, Any]) -> Saving | None:
-    """The largest predicted saving of the findings."""
-    found = []
+    """The largest predicted saving of the findings about GOMAXPROCS."""
+    found = [saving for setting, saving in _savings(container) if not setting]
+    return max(found, key=lambda saving: saving.mid, default=None)
+
+
+def _tuned(container: dict[str, Any]) -> Tuned | None:
+    return tuned_of([(setting, saving) for setting, saving in _savings(container) if setting])
+
+
+def _savings(container: dict[str, Any]) -> Iterator[tuple[str, Saving]]:
+    """(setting, "" for GOMAXPROCS; saving) of each finding that predicts one."""
     for finding in _get(container, "findings", list):
         saving = finding.get("saving_cores") if isinstance(finding, dict) else None
-        if isinstance(saving, dict):
-            low, mid, high = (_signed(saving.get(end)) for end in ("low", "mid", "high"))
-            found.append(Saving(low, mid, high))
-    return max(found, key=lambda saving: saving.mid, default=None)
+        if not isinstance(saving, dict):
+            continue
+        remedy = finding.get("remedy")
+        setting = remedy.get("setting") if isinstance(remedy, dict) else None
+        low, mid, high = (_signed(saving.get(end)) for end in ("low", "mid", "high"))
+        if not isinstance(setting, str) or not _SETTING.fullmatch(setting):
+            setting = ""
+        yield setting, Saving(low, mid, high)
 
 
 def _get(document: dict[str, Any], key: str, kind: type[Kind]) -> Kind:

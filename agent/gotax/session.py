@@ -147,7 +147,10 @@ class Session:
             now, now_unix_ns = time.monotonic(), time.time_ns()
             if self._plan.scope.is_host and now - self._scanned > _SCAN_INTERVAL_S:
                 self._scan()
-            span = Span(started_unix_ns, now - started, self._sampler.period_ns)
+            span = Span(
+                *(started_unix_ns, now - started, self._sampler.period_ns),
+                is_host=self._plan.scope.is_host,
+            )
             started, started_unix_ns = now, now_unix_ns
             yield self._pipeline.window(span)
 

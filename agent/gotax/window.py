@@ -12,8 +12,8 @@ from functools import cache
 
 from gotax.category import RUNTIME_GROUPS, Category, Group
 from gotax.comparison import Change
-from gotax.findings import Finding, Saving, Verdict
-from gotax.process import Container, CpuLimit, CpuUsage, Memory, Process
+from gotax.findings import Finding, Saving, Verdict, WaitCause
+from gotax.process import Container, CpuLimit, CpuUsage, Memory, Process, Waiting
 from gotax.profile import FunctionShare, Int64Array, Profile
 
 OUTSIDE_NAMESPACE = "outside-namespace"
@@ -74,6 +74,8 @@ class ContainerReport:
     saving: Saving | None = None  # of the recommended GOMAXPROCS, with or without a finding
     memory: Memory | None = None  # of its cgroup, as last read; None if it was not
     collections: Collections | None = None  # of the main process; None if not known
+    waiting: Waiting | None = None  # only with a finding, as last read
+    waits_for: WaitCause | None = None  # None without ``waiting``
 
     @property
     def samples(self) -> int:

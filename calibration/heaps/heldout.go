@@ -162,7 +162,7 @@ func parkGoroutines(mib int) func(*rand.Rand) {
 		at := random.Intn(len(waiting))
 		close(waiting[at])
 		park(at)
-		for range 8 {
+		for range 32 {
 			buffer := make([]byte, 1024)
 			sum := sha256.Sum256(buffer)
 			buffers[random.Intn(len(buffers))] = append(buffer[:1024-len(sum)], sum[:]...)

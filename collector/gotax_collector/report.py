@@ -123,11 +123,11 @@ class Observation:
     ``category`` indexes ``Report.categories``. ``category_samples`` and ``category_cpu_ns`` have an
     entry for each category. ``category_cpu_ns`` adds up to ``cpu_ns`` exactly. ``gomaxprocs`` None:
     unreadable.
-    ``origin`` is environment, automaxprocs, call, container-default, cpu-count, fixed-default or
-    unknown. ``verdict`` is oversized, mismatch, fits, unlimited, too-few-samples, unreadable or
-    unknown. ``limit_cores`` None: no limit. ``usage_ns`` (of all processes), ``periods``,
-    ``throttled_periods`` and ``throttled_ns`` are the increase within the window. None means that
-    the kernel does not count it.
+    ``origin`` is environment, cri-o, automaxprocs, call, container-default, cpu-count,
+    fixed-default or unknown. ``verdict`` is oversized, mismatch, fits, unlimited, too-few-samples,
+    unreadable or unknown. ``limit_cores`` None: no limit. ``usage_ns`` (of all processes),
+    ``periods``, ``throttled_periods`` and ``throttled_ns`` are the increase within the window. None
+    means that the kernel does not count it.
     """
 
     identity: ContainerIdentity

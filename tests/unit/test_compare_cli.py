@@ -13,6 +13,7 @@ from gotax import cli, recording
 from gotax.category import Category
 from gotax.errors import ParseError
 from gotax.exporters.comparison import SCHEMA
+from gotax.process import NO_MEMORY_LIMIT
 from gotax.recording import parse_recording
 from hypothesis import given
 from hypothesis import strategies as st
@@ -332,3 +333,62 @@ def test_counts_are_restored_from_ratios(samples: int, data: st.DataObject) -> N
     (subject,) = parse_recording(json.dumps(whole).encode()).subjects
     assert subject.observation.category_samples[Category.USER] == part
     assert subject.observation.samples == samples
+
+
+def collected(gogc: int, limit: int, **changes: Any) -> dict[str, Any]:
+    runtime = {"gogc": gogc, "memory_limit_bytes": limit}
+    held = {
+        "code": "GT016",
+        "remedy": {"setting": "GOMEMLIMIT=324MiB"},
+        "saving_cores": {"low": 0.1, "mid": 0.15, "high": 0.2},
+    }
+    processes = [{"command": "server", "runtime": runtime}]
+    return container(**{"findings": [held], "processes": processes, **changes})
+
+
+def test_a_higher_memory_limit_is_compared_with_its_prediction(run: Run) -> None:
+    """GT016 predicted it; the largest number of the runtime is no limit at all."""
+    before = document(collected(100, 175 << 20))
+    after = document(collected(100, 324 << 20, cpu_seconds=3.9))
+    code, text, _ = run(before, after)
+    assert code == 0
+    assert "GOMEMLIMIT 175 MiB → 324 MiB" in text.replace("->", "→")
+    assert "the saving is within the predicted range" in text
+    _, text, _ = run(before, after, "--json")
+    (found,) = json.loads(text)["comparisons"]
+    assert found["saving_cores"]["predicted_for"] == "GOMEMLIMIT=324MiB"
+    assert (found["before"]["gogc"], found["after"]["memory_limit_bytes"]) == (100, 324 << 20)
+    schema = schema_of("compare-v2.json")
+    assert breaches(json.loads(text), schema, schema) == []
+    _, text, _ = run(document(collected(100, NO_MEMORY_LIMIT)), after)
+    assert "GOMEMLIMIT none" in text
+    _, text, _ = run(before, document(collected(200, 175 << 20)))
+    assert "for GOMEMLIMIT=324MiB; it is 175 MiB" in text
+    assert "GOGC 100" in text
+
+
+@pytest.mark.parametrize(
+    ("setting", "predicted"),
+    [("GOGC=400", 0.15), ("GOGC=$(reboot)", None), (7, None), (None, None)],
+)
+def test_a_setting_of_a_recording_is_one_of_two(
+    run: Run, setting: object, predicted: float | None
+) -> None:
+    """Anything else is a prediction for GOMAXPROCS, which is the same on both sides."""
+    given = collected(100, 175 << 20)
+    given["findings"][0]["remedy"] = {"setting": setting}
+    _, text, _ = run(document(given), document(collected(100, 324 << 20)), "--json")
+    (found,) = json.loads(text)["comparisons"]
+    assert (found["saving_cores"]["predicted_for"] == setting) is (predicted is not None)
+    given["findings"][0]["remedy"] = setting
+    assert run(document(given), document(given))[0] == 0
+
+
+@pytest.mark.parametrize("key", ["gogc", "memory_limit_bytes"])
+@pytest.mark.parametrize("value", ["1", True, 1e300])
+def test_a_damaged_runtime_is_one_sentence(run: Run, key: str, value: object) -> None:
+    given = collected(100, 1)
+    given["processes"][0]["runtime"][key] = value
+    code, _, error = run(document(given), document(fitting()))
+    assert code == 2
+    assert error.count("\n") == 1

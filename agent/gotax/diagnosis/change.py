@@ -1,9 +1,12 @@
-"""Detects changes of a workload's GOMAXPROCS, and compares before and after.
+"""Detects changes of a workload's GOMAXPROCS, GOGC or GOMEMLIMIT, and compares before and after.
 
 A container keeps its cgroup if its program restarts, if the program changes GOMAXPROCS by a call,
 or if its limit is resized. A rollout replaces the container by another one with the same program.
 The last minutes with one value are kept as a sum. After the next value has held for a while, the
 two sums are compared.
+
+Of GOGC and GOMEMLIMIT a process counts with the first values that were read: programs that tune
+them all the time would never hold one. A remedy sets them at the start.
 
 The clock is the profiled time. A window in which the value changed, or in which the container
 appeared, belongs to neither side: it is mixed, or the program warms up.
@@ -15,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from gotax.comparison import Change, Observation
-from gotax.diagnosis.comparison import Pair, Subject, compare
+from gotax.diagnosis.comparison import Pair, Subject, Tuned, compare, tuned_of
 from gotax.diagnosis.sums import NO_WINDOWS, WindowSum, one_window
 from gotax.findings import Saving
 from gotax.process import Container, Process
@@ -52,15 +55,39 @@ class Settings:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """``gogc`` and ``memory_limit``: as in ``RuntimeState``, None where not (yet) read."""
+
+    gomaxprocs: int
+    gogc: int | None = None
+    memory_limit: int | None = None
+
+    def is_same(self, other: _Values) -> bool:
+        return self.gomaxprocs == other.gomaxprocs and all(
+            a is None or b is None or a == b
+            for a, b in ((self.gogc, other.gogc), (self.memory_limit, other.memory_limit))
+        )
+
+    def or_else(self, other: _Values) -> _Values:
+        """With what is known of the other where nothing is known here."""
+        return replace(
+            self,
+            gogc=other.gogc if self.gogc is None else self.gogc,
+            memory_limit=other.memory_limit if self.memory_limit is None else self.memory_limit,
+        )
+
+
 @dataclass(slots=True)
 class _Period:
-    """The time with one value of GOMAXPROCS: the current half of the memory and the one before."""
+    """The time with one set of values: the current half of the memory and the one before."""
 
-    value: int
+    value: _Values
     recent: WindowSum = NO_WINDOWS
     earlier: WindowSum = NO_WINDOWS
     report: ContainerReport | None = None
     saving: Saving | None = None  # the last prediction
+    tuned: Tuned | None = None
 
     def add(self, report: ContainerReport, window: Window, memory_s: float) -> None:
         if self.recent.duration_s >= memory_s / 2:
@@ -69,6 +96,8 @@ class _Period:
         self.report = report
         predicted = [f.saving for f in report.findings if f.saving and f.remedy.gomaxprocs]
         self.saving = max(predicted, key=lambda saving: saving.mid, default=self.saving)
+        others = ((f.remedy.setting, f.saving) for f in report.findings)
+        self.tuned = tuned_of(others) or self.tuned
 
     def total(self) -> WindowSum:
         return self.earlier + self.recent
@@ -89,6 +118,7 @@ class _Past:
     seen_s: float
     now: _Period
     main: tuple[int, int]  # PID and start time, last seen
+    process: _Values  # of that process
     old: _Period | None = None
     changed_s: float = 0.0
     is_fresh: bool = True  # the program may still warm up in the next window
@@ -128,7 +158,7 @@ class ChangeWatch:
     def _follow(self, report: ContainerReport, window: Window) -> _Past | None:
         """Adds the window to the history of the container; None if GOMAXPROCS is unknown."""
         main = report.main_process
-        value = main.gomaxprocs.value if main.gomaxprocs else None
+        value = _values_of(main)
         if value is None:
             return None
         program = program_of(main)
@@ -144,13 +174,18 @@ class ChangeWatch:
                 seen_s=self._clock_s,
                 now=_Period(value),
                 main=identity,
+                process=value,
                 is_successor=report.container.container_id is not None,
             )
         self._pasts[key] = past  # keeps the dictionary in the order of last seen
-        past.seen_s, past.main = self._clock_s, identity
-        if value != past.now.value:
+        if identity == past.main:
+            value = replace(past.process, gomaxprocs=value.gomaxprocs).or_else(value)
+        past.seen_s, past.main, past.process = self._clock_s, identity, value
+        if past.now.value.is_same(value):
+            past.now.value = value.or_else(past.now.value)
+        if not past.now.value.is_same(value):
             self._turn(past, value)
-        elif _is_mixed(report, value):
+        elif _is_mixed(report, value.gomaxprocs):
             past.is_fresh = True
         elif past.is_fresh:
             past.is_fresh = False
@@ -176,10 +211,10 @@ class ChangeWatch:
                 return past
         return None
 
-    def _turn(self, past: _Past, value: int) -> None:
-        """GOMAXPROCS differs from the window before."""
+    def _turn(self, past: _Past, value: _Values) -> None:
+        """A value differs from the window before."""
         past.is_fresh = True
-        if past.old is not None and past.old.value == value:
+        if past.old is not None and past.old.value.is_same(value):
             past.now, past.old = past.old, None  # back before it had settled
             return
         if past.now.is_enough(self._settings):
@@ -222,14 +257,14 @@ class ChangeWatch:
         if not gone:
             return None
         value = max(gone, key=lambda other: other.seen_s).now.value
-        if any(other.now.value == value for other in running):
-            past.is_successor = value != past.now.value
+        if any(other.now.value.is_same(value) for other in running):
+            past.is_successor = not value.is_same(past.now.value)
             return None
-        before = [other for other in gone if other.now.value == value]
+        before = [other for other in gone if other.now.value.is_same(value)]
         after = [
             other
             for other in running
-            if other.now.value == past.now.value and other.now.is_enough(self._settings)
+            if other.now.value.is_same(past.now.value) and other.now.is_enough(self._settings)
         ]
         for other in after:
             other.is_successor = False
@@ -250,6 +285,17 @@ class ChangeWatch:
             del self._pasts[key]
         shown_s = self._clock_s - self._settings.show_s
         self._changes = [each for each in self._changes if each[0] >= shown_s][:CHANGES_MAX]
+
+
+def _values_of(process: Process) -> _Values | None:
+    """None if GOMAXPROCS is unknown."""
+    value = process.gomaxprocs.value if process.gomaxprocs else None
+    if value is None:
+        return None
+    state = process.runtime
+    if state is None:
+        return _Values(value)
+    return _Values(value, state.gogc, state.memory_limit_bytes)
 
 
 def _workload(container: Container, program: str) -> str:
@@ -293,17 +339,20 @@ def _subject(periods: Iterable[tuple[_Past, _Period]]) -> Subject:
             category_samples=tuple(total.category_samples.tolist()),
             usage=replace(total.usage, usage_ns=None),  # not used in Observation
             limit_cores=report.limit.limit_cores,
-            gomaxprocs=period.value,
+            gomaxprocs=period.value.gomaxprocs,
             recommended=main.gomaxprocs.recommended if main.gomaxprocs else None,
             go_version=main.build.version if main.build else "",
             blocks=total.windows,
             cores_variance=total.cores_variance,
+            gogc=period.value.gogc,
+            memory_limit_bytes=period.value.memory_limit,
         ),
         container_id=past.container.container_id,
         unit=past.container.unit,
         program=past.program,
         version=main.build.main.version if main.build else "",
         predicted=savings[-1] if savings else None,
+        tuned=next((each.tuned for _, each in reversed(periods) if each.tuned), None),
     )
 
 

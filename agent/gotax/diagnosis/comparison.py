@@ -12,7 +12,15 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from gotax.category import RUNTIME_GROUPS, Category, Group
-from gotax.comparison import Comparison, Delta, Estimate, Observation, Outcome, Work
+from gotax.comparison import (
+    Comparison,
+    Delta,
+    Estimate,
+    Observation,
+    Outcome,
+    Work,
+    collector_changes,
+)
 from gotax.confidence import difference, mean_reach
 from gotax.findings import Saving
 
@@ -20,11 +28,35 @@ MIN_SAMPLES = 50  # as for a verdict: below, shares say little
 
 
 @dataclass(frozen=True, slots=True)
+class Tuned:
+    """A setting of a remedy, as GOMEMLIMIT=324MiB, and what it is predicted to save."""
+
+    setting: str
+    saving: Saving
+
+    def is_applied(self, after: Observation) -> bool:
+        """A higher memory limit than that of the remedy is one, too."""
+        name, _, value = self.setting.partition("=")
+        if name == "GOGC":
+            return str(after.gogc) == value
+        limit = after.memory_limit_bytes
+        number = value.removesuffix("MiB")
+        return limit is not None and number.isdecimal() and limit >= int(number) << 20
+
+
+def tuned_of(findings: Iterable[tuple[str, Saving | None]]) -> Tuned | None:
+    """The largest saving of these remedies: (setting, saving)."""
+    found = [Tuned(setting, saving) for setting, saving in findings if setting and saving]
+    return max(found, key=lambda each: each.saving.mid, default=None)
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
     """A container of a recording or of the agent.
 
     ``program``: the path of the main module, else the command. ``version``: that of the main
-    module. ``predicted``: the predicted saving, or None.
+    module. ``predicted``: the predicted saving of the recommended GOMAXPROCS, or
+    None; ``tuned``: that of another GOGC or GOMEMLIMIT.
     """
 
     name: str
@@ -36,6 +68,7 @@ class Subject:
     version: str = ""
     commands: tuple[str, ...] = ()
     predicted: Saving | None = None
+    tuned: Tuned | None = None
 
     def answers_to(self, name: str) -> bool:
         """Whether ``name`` on the command line means this container."""
@@ -108,7 +141,7 @@ def compare(pair: Pair, work: Work | None = None) -> Comparison:
     """``work``: units of work per second, both above 0, or None if unknown."""
     before, after = pair.before.observation, pair.after.observation
     saving = _saving(before, after, work)
-    predicted = pair.before.predicted
+    predicted, wanted, is_applied = _prediction(pair)
     return Comparison(
         name=pair.before.name,
         matched_by=pair.matched_by,
@@ -133,9 +166,32 @@ def compare(pair: Pair, work: Work | None = None) -> Comparison:
         else None,
         saving=saving,
         predicted=predicted,
-        outcome=_outcome(before, after, saving, predicted),
+        outcome=_outcome(saving, predicted, is_applied),
         caveats=tuple(_caveats(pair, work)),
+        predicted_for=wanted,
     )
+
+
+def _prediction(pair: Pair) -> tuple[Saving | None, str, bool]:
+    """What was predicted, for which setting, and whether that was applied.
+
+    Of another GOGC or GOMEMLIMIT, if one of them changed and GOMAXPROCS did not.
+    """
+    before, after, tuned = pair.before.observation, pair.after.observation, pair.before.tuned
+    is_about_memory = before.gomaxprocs == after.gomaxprocs and (
+        _settings(before) != _settings(after) or pair.before.predicted is None
+    )
+    if tuned is not None and is_about_memory:
+        return tuned.saving, tuned.setting, tuned.is_applied(after)
+    if pair.before.predicted is None:
+        return None, "", False
+    recommended = before.recommended
+    is_applied = after.gomaxprocs is not None and after.gomaxprocs == recommended
+    return pair.before.predicted, f"GOMAXPROCS={recommended}", is_applied
+
+
+def _settings(seen: Observation) -> tuple[int | None, int | None]:
+    return seen.gogc, seen.memory_limit_bytes
 
 
 def share_delta(before: Observation, after: Observation, *groups: Group) -> Delta:
@@ -175,17 +231,11 @@ def _saving(before: Observation, after: Observation, work: Work | None) -> Estim
     return Estimate(-grown.change, -grown.high, -grown.low)
 
 
-def _outcome(
-    before: Observation,
-    after: Observation,
-    saving: Estimate,
-    predicted: Saving | None,
-) -> Outcome:
+def _outcome(saving: Estimate, predicted: Saving | None, is_applied: bool) -> Outcome:
     if predicted is None:
         return Outcome.NOT_PREDICTED
-    if after.gomaxprocs is None or after.gomaxprocs != before.recommended:
+    if not is_applied:
         return Outcome.NOT_APPLIED
-
     if saving.value < predicted.low:
         return Outcome.BELOW
     return Outcome.ABOVE if saving.value > predicted.high else Outcome.WITHIN
@@ -207,9 +257,15 @@ def _caveats(pair: Pair, work: Work | None) -> Iterable[str]:
             "the interval of CPU covers the variation within the measured time, not a load that"
             " differs from hour to hour"
         )
+    also = collector_changes(before, after)
     if before.gomaxprocs == after.gomaxprocs:
-        yield f"GOMAXPROCS is {before.gomaxprocs} on both sides: the difference has another cause"
+        if not also:
+            yield (
+                f"GOMAXPROCS is {before.gomaxprocs} on both sides: the difference has another cause"
+            )
+        also = also[1:]  # the first one is what is compared
     others = (
+        *also,
         ("Go", before.go_version, after.go_version),
         ("the CPU limit", _cores(before.limit_cores), _cores(after.limit_cores)),
         ("the program's version", pair.before.version, pair.after.version),

@@ -7,7 +7,7 @@ live. With twice the room there are half as many cycles. docs/saving.md has the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gotax.category import Group
 from gotax.confidence import interval
@@ -59,6 +59,17 @@ class Heap:
         return max(self.live, int((limit - self.other) * HEADROOM))
 
     @property
+    def present_goal(self) -> int:
+        """As the runtime computes it (heapGoalInternal in runtime/mgcpacer.go). What it stores is
+        the goal of the last cycle: of a heap that grows, that was one for less live data."""
+        goals = []
+        if self.gogc >= 0:
+            goals.append(self.goal_by_percent(self.gogc))
+        if self.limit is not None:
+            goals.append(self.goal_by_limit(self.limit))
+        return min(goals)
+
+    @property
     def is_held(self) -> bool:
         """By its memory limit: GOGC alone would let it grow further."""
         if self.limit is None:
@@ -97,12 +108,14 @@ def heap_of(context: Context) -> Heap | None:
     if state.live_heap_bytes is None or state.heap_goal_bytes is None:
         # GOGC off and no limit, or no cycle yet.
         return None
-    found = context.report.collections
+    if state.gogc < 0 and state.memory_limit_bytes == NO_MEMORY_LIMIT:
+        return None
+    counted = context.report.collections
     per_cycle = None
-    if found is not None and found.cycles >= CYCLES_MIN and found.allocated_bytes:
-        per_cycle = found.allocated_bytes // found.cycles
+    if counted is not None and counted.cycles >= CYCLES_MIN and counted.allocated_bytes:
+        per_cycle = counted.allocated_bytes // counted.cycles
     limit = state.memory_limit_bytes
-    return Heap(
+    found = Heap(
         live=state.live_heap_bytes,
         goal=state.heap_goal_bytes,
         gogc=state.gogc,
@@ -111,6 +124,7 @@ def heap_of(context: Context) -> Heap | None:
         per_cycle=per_cycle,
         roots=state.root_bytes or 0,
     )
+    return replace(found, goal=found.present_goal)
 
 
 def predict_gc_saving(context: Context, kept: float) -> Saving | None:

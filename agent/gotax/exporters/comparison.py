@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import gotax
-from gotax.comparison import Change, Comparison, Delta, Estimate, Observation, Outcome
+from gotax.comparison import (
+    Change,
+    Comparison,
+    Delta,
+    Estimate,
+    Observation,
+    Outcome,
+    collector_changes,
+    collector_texts,
+)
 from gotax.exporters.style import (
     BOLD,
     DIM,
@@ -117,6 +126,7 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
             "predicted": {"low": predicted.low, "mid": predicted.mid, "high": predicted.high}
             if predicted
             else None,
+            "predicted_for": utf8(comparison.predicted_for) or None,
             "outcome": comparison.outcome.value,
         },
         "caveats": [utf8(caveat) for caveat in comparison.caveats],
@@ -133,6 +143,8 @@ def _observation(seen: Observation) -> dict[str, Any]:
         "go_version": utf8(seen.go_version) or None,
         "gomaxprocs": seen.gomaxprocs,
         "recommended": seen.recommended,
+        "gogc": seen.gogc,
+        "memory_limit_bytes": seen.memory_limit_bytes,
         "cpu_limit_cores": seen.limit_cores,
         "throttled_s": None if usage.throttled_ns is None else usage.throttled_ns / 1e9,
         "throttled_periods": usage.throttled_periods,
@@ -180,7 +192,7 @@ def render_comparison(comparison: Comparison, style: Style) -> list[str]:
     how = _MATCHES.get(comparison.matched_by, comparison.matched_by)
     lines = [painted(name, BOLD, style) + painted(f" ({how})", DIM, style)]
     facts = (
-        ("GOMAXPROCS", _known(before.gomaxprocs), _known(after.gomaxprocs)),
+        *_settings(before, after),
         ("limit", _limit(before, style), _limit(after, style)),
         ("Go", _version(before, style), _version(after, style)),
     )
@@ -223,11 +235,13 @@ def _sentence(change: Change, style: Style) -> str:
     found = change.comparison
     before, after, saving = found.before, found.after, found.saving
     predicted = found.predicted
-    text = (
-        f"{word(change.container.name, style)}: GOMAXPROCS {_known(before.gomaxprocs)}"
-        f" {arrow(style)} {_known(after.gomaxprocs)} saved {saving.value:.3f} cores"
-        f"{_between(saving)}"
+    changed = [each for each in _settings(before, after) if each[1] != each[2]]
+    what = ", ".join(
+        f"{name} {old} {arrow(style)} {new}"
+        for name, old, new in changed or _settings(before, after)[:1]
     )
+    text = f"{word(change.container.name, style)}: {what} saved {saving.value:.3f} cores"
+    text += _between(saving)
     if predicted is not None:
         text += f", predicted {predicted.low:.3f} to {predicted.high:.3f}"
     throttled = before.throttled_share, after.throttled_share
@@ -241,6 +255,12 @@ def _sentence(change: Change, style: Style) -> str:
         text
         + f" (if the load was the same; {before.duration_s:.0f} s and {after.duration_s:.0f} s)"
     )
+
+
+def _settings(before: Observation, after: Observation) -> list[tuple[str, str, str]]:
+    """GOMAXPROCS, and those of the collector that changed."""
+    value = "GOMAXPROCS", _known(before.gomaxprocs), _known(after.gomaxprocs)
+    return [value, *collector_changes(before, after)]
 
 
 def _known(value: int | None) -> str:
@@ -372,8 +392,7 @@ def _predicted(comparison: Comparison) -> str:
         return "no prediction: no finding before the change predicted a saving"
     text = f"{predicted.mid:.3f} cores, between {predicted.low:.3f} and {predicted.high:.3f}"
     if comparison.outcome is Outcome.NOT_APPLIED:
-        text += (
-            f", for GOMAXPROCS {_known(comparison.before.recommended)}; it is"
-            f" {_known(comparison.after.gomaxprocs)}"
-        )
+        name = comparison.predicted_for.partition("=")[0]
+        now = collector_texts(comparison.after).get(name, _known(comparison.after.gomaxprocs))
+        text += f", for {comparison.predicted_for}; it is {now}"
     return text

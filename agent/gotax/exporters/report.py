@@ -14,7 +14,15 @@ from gotax.category import Category, Group
 from gotax.confidence import interval
 from gotax.exporters.text import utf8
 from gotax.findings import Evidence, Finding, Saving
-from gotax.process import CpuResources, Gomaxprocs, Memory, PodContainer, Process, RuntimeState
+from gotax.process import (
+    CpuResources,
+    Gomaxprocs,
+    Memory,
+    PodContainer,
+    Pressure,
+    Process,
+    RuntimeState,
+)
 from gotax.profile import FunctionShare
 from gotax.window import Collections, ContainerReport, SampleCount, Window
 
@@ -129,6 +137,7 @@ def container_document(window: Window, report: ContainerReport) -> dict[str, Any
         "runtime": _runtime(main.runtime),
         "collections": _collections(report.collections),
         "memory": _memory(report.memory),
+        "waiting": _waiting(report),
         "cpu_limit_cores": report.limit.limit_cores,
         "cpu_limit_cgroup": _optional(report.limit.limit_cgroup),
         "leaf_cpu_limit_cores": report.limit.leaf_limit_cores,
@@ -180,6 +189,26 @@ def _runtime(state: RuntimeState | None) -> dict[str, Any] | None:
     }
 
 
+def _waiting(report: ContainerReport) -> dict[str, Any] | None:
+    waiting = report.waiting
+    if waiting is None:
+        return None
+    return {
+        "share": waiting.share,
+        "run_s": waiting.run_ns / 1e9,
+        "wait_s": waiting.wait_ns / 1e9,
+        "threads": waiting.threads,
+        "is_since_start": waiting.is_since_start,
+        "because": report.waits_for.value if report.waits_for is not None else None,
+        "cpu_pressure": _pressure(waiting.cpu),
+        "memory_pressure": _pressure(waiting.memory),
+    }
+
+
+def _pressure(found: Pressure | None) -> dict[str, Any] | None:
+    return None if found is None else {"some": found.some, "full": found.full}
+
+
 def _memory(memory: Memory | None) -> dict[str, Any] | None:
     if memory is None:
         return None
@@ -227,6 +256,7 @@ def finding_document(finding: Finding) -> dict[str, Any]:
             "patch": _known(finding.remedy.patch),
             "gomaxprocs": finding.remedy.gomaxprocs,
             "experiment": _known(finding.remedy.experiment),
+            "setting": _known(finding.remedy.setting),
         },
         "saving_cores": _saving(finding.saving),
         "saving_sources": [

@@ -132,7 +132,7 @@ def read_stat(root: str, pid: int) -> Stat:
     stat = parse_stat(read_file(f"{root}/{pid}/stat", _MAX_SMALL_BYTES))
     if stat.state not in _DEAD or stat.threads < 2:
         return stat
-    for thread in _read_threads(root, pid):
+    for thread in list_threads(root, pid):
         try:
             alive = parse_stat(read_file(f"{root}/{pid}/task/{thread}/stat", _MAX_SMALL_BYTES))
         except ProcessGoneError:
@@ -142,7 +142,7 @@ def read_stat(root: str, pid: int) -> Stat:
     return stat
 
 
-def _read_threads(root: str, pid: int) -> list[int]:
+def list_threads(root: str, pid: int) -> list[int]:
     path = f"{root}/{pid}/task"
     try:
         with os.scandir(path) as entries:

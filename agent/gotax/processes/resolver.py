@@ -14,7 +14,7 @@ from gotax.linux.cgroups.memory import CgroupMemory
 from gotax.linux.cgroups.position import Bounds
 from gotax.linux.cgroups.tree import Cgroups
 from gotax.lru import LruCache
-from gotax.process import CpuUsage, Memory
+from gotax.process import CpuUsage, Memory, Process, Waiting
 from gotax.processes import turns
 from gotax.processes.binaries import BinaryTable
 from gotax.processes.containers import Containers, ReadBounds
@@ -25,6 +25,7 @@ from gotax.processes.membership import Memberships
 from gotax.processes.memories import Memories
 from gotax.processes.table import ENDED, ProcessTable, Sight
 from gotax.processes.tracked_process import TrackedProcess
+from gotax.processes.waits import Waits
 from gotax.reader.asking import InProcess, Reader
 
 _UNSEEN = frozenset({"procfs-denied", "procfs-hidden"})
@@ -42,6 +43,7 @@ class Resolver:
         self.cgroups = Cgroups(find_hierarchies(roots.proc, f"{roots.sys}/fs/cgroup"))
         self._containers = Containers(self.cgroups, self.errors)
         self._memories = Memories(CgroupMemory(self.cgroups.hierarchies), self.errors)
+        self._waits = Waits(roots.proc, self.cgroups.hierarchies, self.errors)
         self._table = ProcessTable(roots.proc)
         memberships = Memberships(
             roots.proc, self.cgroups, self._containers, self._table.__contains__, self.errors
@@ -81,6 +83,7 @@ class Resolver:
         self._table.end_window()
         self._containers.end_window()
         self._memories.end_window()
+        self._waits.end_window()
 
     def resolve(self, pid: int) -> TrackedProcess | str:
         """The process behind the samples of this PID since the last round.
@@ -218,6 +221,13 @@ class Resolver:
         """Of the process's container, as last read; None if that never worked."""
         key, position = tracked.process.container.key, tracked.membership.position
         return self._memories.of(key, position, has_samples)
+
+    def waiting(self, process: Process) -> Waiting | None:
+        """Of the container of this main process; None: not read, or it has ended."""
+        tracked = self._table.get(process.pid)
+        if tracked is None or tracked.process.start_ticks != process.start_ticks:
+            return None
+        return self._waits.of(process.container.key, tracked)
 
     def unjudged(self) -> Counter[str]:
         """Processes of which it is not known whether they are Go, by reason."""

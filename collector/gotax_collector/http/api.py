@@ -48,7 +48,8 @@ class Api:
         return {"schema": f"gotax.fleet.{name}/v1", **self._answers[name](parameters)}
 
     def selection(self, parameters: Parameters, name: str = "q") -> Selection:
-        return parse_selection([term for term in parameters.get(name, ()) if term], self.now)
+        terms = [term for term in parameters.get(name, ()) if term]
+        return self.questions.of_causes(parse_selection(terms, self.now))
 
     @property
     def now(self) -> int:

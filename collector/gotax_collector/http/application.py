@@ -61,7 +61,9 @@ _STATIC = {
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 USUAL_RANGE = "24h"
 PAGE_ROWS, FUNCTIONS = 100, 40
-RANGES = (("1h", "1 hour"), ("6h", "6 hours"), ("24h", "1 day"), ("7d", "7 days"), ("30d", "30 d"))
+LIVE_S = 30
+"""How often a page that is visible asks for its numbers again."""
+RANGES = (("1h", "1 h"), ("6h", "6 h"), ("24h", "1 day"), ("7d", "7 days"), ("30d", "30 d"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,7 @@ class _Pages:
             PAGE_ROWS,
             choice(parameters, "sort", SORTS),
             (number - 1) * PAGE_ROWS,
+            with_resolved=number == 1,
         )
         price = self._api.price(parameters)
         query = " ".join(parameters.get("q", ()))
@@ -188,10 +191,10 @@ class _Pages:
             "monthly": price * HOURS_PER_MONTH if price else None,
             "terms_of": drawing.terms_of,
             "ended": drawing.ended_codes,
-            "worst": drawing.worst_of(answer) if number == 1 else None,
+            "now": self._api.now,
             "narrowed": lambda field, value: f"{query} {exactly(field, value)}".strip(),
         }
-        return self._page("fleet.html", parameters, values)
+        return self._page("fleet.html", parameters, values, is_live=True)
 
     def _nodes(self, request: Request) -> Response:
         parameters = self._parameters(request)
@@ -206,7 +209,7 @@ class _Pages:
             "term": lambda node: str(exactly("node", node)),
             "now": self._api.now,
         }
-        return self._page("nodes.html", parameters, values)
+        return self._page("nodes.html", parameters, values, is_live=True)
 
     def _workload(self, request: Request) -> Response:
         parameters = self._parameters(request)
@@ -221,7 +224,8 @@ class _Pages:
             drawing.terms_of(answer.row),
             lambda terms: linked("/workload", parameters, q=terms),
         )
-        tables = sides.of(answer)
+        is_whole = not _is_update(parameters)
+        tables = sides.of(answer) if is_whole else ()
         values = {
             "answer": answer,
             "row": answer.row,
@@ -232,9 +236,9 @@ class _Pages:
             "changes": changes,
             "now": self._api.now,
             "terms_of": drawing.terms_of,
-            "flame": drawing.flame_of(self._api, timed(parameters)),
+            "flame": drawing.flame_of(self._api, timed(parameters)) if is_whole else None,
         }
-        return self._page("workload.html", parameters, values)
+        return self._page("workload.html", parameters, values, is_live=True)
 
     def _changes_of(self, parameters: Parameters) -> Changes | None:
         try:
@@ -326,11 +330,12 @@ class _Pages:
         parameters: Parameters,
         values: Mapping[str, object],
         status: int = 200,
+        is_live: bool = False,
     ) -> Response:
         """Render a page with its form and with links that keep the selection."""
 
         def link(path: str, **changed: str | None) -> str:
-            return linked(path, parameters, **changed)
+            return linked(path, parameters, live=None, **changed)
 
         query, before, after = (" ".join(parameters.get(name, ())) for name in ("q", "a", "b"))
         page = {
@@ -339,6 +344,7 @@ class _Pages:
             "since": self._since(parameters),
             "ranges": RANGES,
             "link": link,
+            "live_s": LIVE_S if is_live and "until=" not in query else 0,
         }
         return _text(drawing.render(template, {**page, **values}), _HTML, _POLICY, status)
 
@@ -389,6 +395,11 @@ def _json(found: object, status: int = 200) -> Response:
     """ASCII only, so that names cannot contain invisible or misleading characters."""
     text = json.dumps(found, ensure_ascii=True, allow_nan=False)
     return _text(text + "\n", "application/json", status=status)
+
+
+def _is_update(parameters: Parameters) -> bool:
+    """Asked for by the script of a page that is open, which keeps what takes most to make."""
+    return one(parameters, "live") == "1"
 
 
 def _is_for_programs(request: Request) -> bool:

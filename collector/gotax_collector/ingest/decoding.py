@@ -46,6 +46,7 @@ _ORIGINS = {
     wire.ORIGIN_CONTAINER_DEFAULT: "container-default",
     wire.ORIGIN_CPU_COUNT: "cpu-count",
     wire.ORIGIN_FIXED_DEFAULT: "fixed-default",
+    wire.ORIGIN_CRIO: "cri-o",
 }
 _VERDICTS = {
     wire.VERDICT_OVERSIZED: "oversized",

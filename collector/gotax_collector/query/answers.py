@@ -74,6 +74,7 @@ class OpenFinding:
     containers: int
     title: str
     remedy: str
+    cause: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +103,20 @@ class TopRow:
 
 @dataclass(frozen=True, slots=True)
 class Top:
-    """Workloads, those first whose runtime takes most; ``total`` and ``workloads`` are of all."""
+    """Workloads, those first whose runtime takes most; ``total`` and ``workloads`` are of all.
+
+    ``resolved`` are the newest of ``resolved_count`` findings that ended in the last day.
+    ``worst_cores`` are those of the runtime in the ten of all that use most.
+    """
 
     span: Span
     rows: tuple[TopRow, ...]
     workloads: int
     total: Consumption
     facets: Facets = field(metadata=_NOT_IN_JSON)
+    worst_cores: float = field(metadata=_NOT_IN_JSON)
+    resolved: tuple[Resolved, ...] = field(metadata=_NOT_IN_JSON)
+    resolved_count: int = field(metadata=_NOT_IN_JSON)
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +306,7 @@ class Hour:
     """CPU of a workload in one hour (or five minutes), in cores by category.
 
     It is the average over the time ``since`` to ``until`` as far as some agent reported.
+    ``saving_cores`` is what agents predicted that the remedy would save, 0 without a prediction.
     """
 
     start: int
@@ -305,6 +314,7 @@ class Hour:
     until: int
     cores: float
     categories: Mapping[str, float]
+    saving_cores: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +349,16 @@ class LatestFinding:
     why: str
     explained: Explained | None = None
     fixed: Fixed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """One finding of one workload that has ended."""
+
+    namespace: str
+    kind: str
+    workload: str
+    finding: LatestFinding
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from gotax_collector.query.changes import changes_of
 from gotax_collector.query.comparisons import MIN_SAMPLES, compare, compare_one, compare_two
 from gotax_collector.query.coverage import HOUR_S, coverage
 from gotax_collector.query.database import Database
-from gotax_collector.query.findings import findings
+from gotax_collector.query.findings import findings, of_causes
 from gotax_collector.query.fleet import top
 from gotax_collector.query.functions import differences_of, functions_of
 from gotax_collector.query.groups import groups_of
@@ -87,10 +87,15 @@ class Questions:
     # --- the list ---------------------------------------------------------------------------
 
     def top(
-        self, selection: Selection, limit: int = 30, sort: str = "runtime", skipped: int = 0
+        self,
+        selection: Selection,
+        limit: int = 30,
+        sort: str = "runtime",
+        skipped: int = 0,
+        with_resolved: bool = False,
     ) -> Top:
         """See ``fleet.top``."""
-        return top(self._rows, selection, limit, sort, skipped)
+        return top(self._rows, selection, limit, sort, skipped, with_resolved)
 
     def nodes(self, selection: Selection, limit: int = 100, skipped: int = 0) -> Nodes:
         """Those first whose runtime takes most."""
@@ -99,6 +104,11 @@ class Questions:
     def remedies(self, selection: Selection) -> Remedies:
         """See ``remedies.remedies``."""
         return remedies(self._rows, selection)
+
+    def of_causes(self, selection: Selection) -> Selection:
+        """With the workloads that have a finding of such a cause now, in place of the cause: only
+        windows know causes. SelectionError."""
+        return of_causes(self._rows, selection)
 
     def names(self, word: str, since: int, until: int) -> tuple[Name, ...]:
         """See ``nodes.names``."""
@@ -139,7 +149,8 @@ class Questions:
         else:
             step, start, labels = HOUR_S, "hour", "category_ns"
         rows = self._rows(
-            f"SELECT toUnixTimestamp({start}) AS at, sum(cpu_ns) AS cpu, sumMap({labels}) AS parts"
+            f"SELECT toUnixTimestamp({start}) AS at, sum(cpu_ns) AS cpu, sumMap({labels}) AS parts,"
+            f" {source.saving.format('saving_mid')} AS saving"
             f" FROM {source.table} WHERE {condition.text} GROUP BY at ORDER BY at",
             condition.parameters,
         )
@@ -153,7 +164,8 @@ class Questions:
             # a window may be longer than a step.
             since, until = max(span.since, at), min(span.until, at + max(step, int(seconds)))
             parts = {label: ns / 1e9 / seconds for label, ns in row["parts"].items()}
-            found.append(Hour(at, since, max(until, since + 1), row["cpu"] / 1e9 / seconds, parts))
+            cores, saving = row["cpu"] / 1e9 / seconds, row["saving"] / seconds
+            found.append(Hour(at, since, max(until, since + 1), cores, parts, saving))
             for label, ns in row["parts"].items():
                 totals[label] += ns / 1e9 / span.seconds
         gaps = tuple(covered.gaps(span.since, span.until))

@@ -78,42 +78,43 @@ def remedies(ask: Ask, selection: Selection) -> Remedies:
     )
     now, silent = _rows(ask, lately, "kind NOT IN ('CronJob', 'Job')", is_last=False)
     jobs = selection.with_(Condition("kind", _RUNS_AND_ENDS))
-    ended, _ = _rows(ask, jobs, "1", is_last=True)
+    ended, more = _rows(ask, jobs, "1", is_last=True)
     rows = sorted((*now, *ended), key=_order)
-    return Remedies(end, tuple(rows[:ROWS_MAX]), silent, len(rows) > ROWS_MAX)
+    return Remedies(end, tuple(rows[:ROWS_MAX]), silent + more, len(rows) > ROWS_MAX)
 
 
 def _rows(ask: Ask, selection: Selection, kinds: str, is_last: bool) -> tuple[list[Wanted], int]:
-    """``is_last``: of each container's name only the one that was seen last, running or not."""
+    """And how many findings are of silent agents.
+
+    ``is_last``: of each container's name only the one that was seen last, running or not.
+    """
     query, parameters = instances(selection, _LAST)
     last = " ORDER BY ended DESC LIMIT 1 BY namespace, kind, workload, found.2" if is_last else ""
-    states = "state != 'silent'" if is_last else "state = 'current'"
+    states = "1" if is_last else "state != 'ended'"
     one = (
-        "SELECT namespace, kind, workload, state, found.2 AS container_, found.3 AS node_,"
+        "SELECT namespace, kind, workload, state = 'silent' AS is_silent, found.2 AS container_,"
+        " found.3 AS node_,"
         " found.4 AS image_, found.5 AS value, found.6 AS cpus_, found.7 AS limit,"
         " found.8 AS origin_, found.9 AS saving, arrayJoin(found.1) AS one,"
         " toString(one.1) AS code, toString(one.2) AS severity, toString(one.3) AS title,"
         " toString(one.4) AS remedy, toString(one.5) AS cause, toString(one.6) AS confidence,"
         f" one.7 AS patches FROM (SELECT * FROM ({query}) WHERE {kinds}{last})"
-        " WHERE code != {few:String}"
+        f" WHERE {states} AND code != {{few:String}}"
     )
     rows = ask(
-        f"SELECT {_ALIKE}, min(title) AS title_, min(remedy) AS remedy_, count() AS containers,"
-        " uniqExact(node_) AS nodes,"
+        f"SELECT is_silent, {_ALIKE}, min(title) AS title_, min(remedy) AS remedy_,"
+        " count() AS containers, uniqExact(node_) AS nodes,"
         f" arraySort(groupUniqArray({_IMAGES_MAX})(toString(image_))) AS images,"
         " arraySort(groupUniqArray(value)) AS values, arraySort(groupUniqArray(cpus_)) AS cpus,"
         " min(limit) AS least, max(limit) AS most,"
         " arraySort(groupUniqArray(origin_)) AS origins,"
         " sumForEach(saving) AS savings"
-        f" FROM ({one}) WHERE {states} GROUP BY {_ALIKE}"
-        f" ORDER BY {_ALIKE} LIMIT {ROWS_MAX + 1}",
+        f" FROM ({one}) GROUP BY is_silent, {_ALIKE}"
+        f" ORDER BY is_silent, {_ALIKE} LIMIT {ROWS_MAX + 1}",
         {**parameters, "few": TOO_FEW_SAMPLES},
     )
-    silent = ask(
-        f"SELECT count() AS n FROM ({one}) WHERE state = 'silent'",
-        {**parameters, "few": TOO_FEW_SAMPLES},
-    )[0]
-    return [_wanted(row) for row in rows], int(silent["n"])
+    silent = sum(int(row["containers"]) for row in rows if row["is_silent"])
+    return [_wanted(row) for row in rows if not row["is_silent"]], silent
 
 
 def _wanted(row: Mapping[str, Any]) -> Wanted:

@@ -165,7 +165,7 @@ def _setting(row: Wanted) -> Setting | str:
     found = (parse_setting(patch, row.container) for patch in row.patches)
     setting = next((s for s in found if s is not None), None)
     if setting is None:
-        return "the remedy is not a variable of its pod template"
+        return "its remedy is not a variable of Go in the pod template"
     if setting.is_from_limit and not row.limit_cores[0]:
         return "it has no CPU limit from which the value could come"
     return setting

@@ -39,9 +39,6 @@ class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         return True
 
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002
-        super().increase_indent(flow, False)
-
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     style = '"'

@@ -200,7 +200,7 @@ def test_nothing_else_is_understood(patch: str) -> None:
     (workload,) = planned(replace(ROW, patches=(patch,))).workloads
     assert not workload.changes
     assert [why for _, why in workload.by_hand] == [
-        "the remedy is not a variable of its pod template"
+        "its remedy is not a variable of Go in the pod template"
     ]
 
 

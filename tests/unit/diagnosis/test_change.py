@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 from gotax.category import CATEGORY_COUNT, Category
-from gotax.comparison import Change
+from gotax.comparison import Change, Outcome
 from gotax.diagnosis import change
 from gotax.diagnosis.change import ChangeWatch, Settings
+from gotax.diagnosis.comparison import Tuned
+from gotax.exporters.comparison import sentence
 from gotax.findings import Confidence, Finding, Remedy, Saving, Severity, Verdict
 from gotax.process import (
     Container,
@@ -22,6 +24,7 @@ from gotax.process import (
     Origin,
     PodContainer,
     Process,
+    RuntimeState,
     Workload,
 )
 from gotax.profile import Profile
@@ -51,6 +54,10 @@ class Interval:
     program: str = "example.com/web"
     container_id: str | None = None
     also: tuple[int, ...] = ()  # GOMAXPROCS of further processes of the program
+    start: int = 1
+    gogc: int | None = None
+    limit: int | None = None
+    tuned: Tuned | None = None  # what a finding predicts for another GOGC or GOMEMLIMIT
 
     def report(self) -> ContainerReport:
         samples = np.zeros(CATEGORY_COUNT, np.int64)
@@ -61,7 +68,9 @@ class Interval:
         build = GoBuild("go1.24.1", Module(self.program, "v1"), self.program)
         processes = tuple(
             Process(
-                7 + i, 1, "web", container, build, Gomaxprocs(value, Origin.ENVIRONMENT, 1, value)
+                *(7 + i, self.start, "web", container, build),
+                gomaxprocs=Gomaxprocs(value, Origin.ENVIRONMENT, 1, value),
+                runtime=RuntimeState(gogc=self.gogc, memory_limit_bytes=self.limit),
             )
             for i, value in enumerate((self.value, *self.also))
         )
@@ -74,7 +83,15 @@ class Interval:
             usage=CpuUsage(periods=150, throttled_periods=15, throttled_ns=10**8),
             verdict=Verdict.FITS,
             cpu_ns=(self.runtime + self.user) * 10_000_000,
+            findings=() if self.tuned is None else (tuning(self.tuned),),
         )
+
+
+def tuning(tuned: Tuned) -> Finding:
+    remedy = Remedy("", setting=tuned.setting)
+    return Finding(
+        *("GT016", "", Severity.WARNING, Confidence.HIGH, (), remedy), saving=tuned.saving
+    )
 
 
 def window(seen: Sequence[Interval], number: int = 0) -> Window:
@@ -125,6 +142,65 @@ def test_a_lasting_change_is_compared_once() -> None:
     assert found.comparison.saving.low == pytest.approx(0.6 / 15)  # all windows have the same usage
     assert found.comparison.matched_by == "cgroup"
     assert (before.recommended, before.go_version, before.limit_cores) == (1, "go1.24.1", 1.0)
+
+
+MIB = 1 << 20
+MORE = Tuned("GOMEMLIMIT=324MiB", Saving(0.03, 0.04, 0.05))
+
+
+def test_a_restart_with_another_memory_limit_is_compared_with_its_prediction() -> None:
+    """GT016 at 175 MiB, then a restart with the limit of its remedy."""
+    tight = Interval(1, 60, 40, gogc=100, limit=175 * MIB, tuned=MORE)
+    wide = Interval(1, 5, 35, start=2, gogc=100, limit=324 * MIB)
+    ((number, found),) = follow([[tight]] * 10 + [[wide]] * 20)
+    assert number == 10 + 1 + 4
+    seen = found.comparison
+    assert (seen.before.memory_limit_bytes, seen.after.memory_limit_bytes) == (
+        *(175 * MIB, 324 * MIB),
+    )
+    assert (seen.before.gogc, seen.after.gogc) == (100, 100)
+    assert (seen.predicted, seen.predicted_for) == (MORE.saving, "GOMEMLIMIT=324MiB")
+    assert seen.outcome is Outcome.WITHIN
+    assert "GOMEMLIMIT 175 MiB -> 324 MiB saved 0.040 cores" in sentence(found)
+    assert "GOMAXPROCS" not in sentence(found)
+
+
+def test_a_higher_gogc_is_compared_too() -> None:
+    seen = [[Interval(1, 60, 40, gogc=100)]] * 10 + [[Interval(1, 5, 35, start=2, gogc=200)]] * 20
+    ((_, found),) = follow(seen)
+    assert "GOGC 100 -> 200 saved" in sentence(found)
+    assert found.comparison.outcome is Outcome.NOT_PREDICTED
+
+
+def test_a_program_that_tunes_its_collector_has_no_changes() -> None:
+    """Another GOGC in each window of one process; its GOMAXPROCS is compared as ever."""
+    tuned = [[Interval(192, gogc=100 + n)] for n in range(12)]
+    assert follow([*tuned, *tuned]) == []
+    after = [[Interval(1, start=2, gogc=100 + n)] for n in range(12)]
+    ((_, found),) = follow(tuned + after)
+    assert (found.comparison.before.gomaxprocs, found.comparison.after.gomaxprocs) == (192, 1)
+
+
+def test_values_that_were_not_read_are_no_change() -> None:
+    """Before, or after the restart; once they are read, they count for the process."""
+    known, unknown = Interval(1, gogc=100, limit=9), Interval(1, gogc=None, limit=None)
+    again = replace(unknown, start=2)
+    assert follow([[unknown]] * 8 + [[known]] * 12 + [[again]] * 12) == []
+    late = [[again]] * 2 + [[replace(again, gogc=400, limit=9)]] * 12
+    ((_, found),) = follow([[known]] * 10 + late)
+    assert (found.comparison.before.gogc, found.comparison.after.gogc) == (100, 400)
+
+
+def test_a_rollout_with_another_memory_limit_is_compared() -> None:
+    """A new container of the workload, with another GOMEMLIMIT; while an old one runs, not yet."""
+    old = Interval(1, 60, 40, "web-1", container_id="1", gogc=100, limit=175 * MIB, tuned=MORE)
+    new = Interval(1, 5, 35, "web-2", container_id="2", gogc=100, limit=400 * MIB)
+    ((_, found),) = follow([[old]] * 10 + [[old, new]] * 8 + [[new]] * 8)
+    assert found.comparison.matched_by == "program"
+    assert found.comparison.predicted_for == "GOMEMLIMIT=324MiB"
+    assert found.comparison.outcome is Outcome.WITHIN  # more than the remedy's is applied, too
+    other = replace(old, name="web-3", container_id="3")
+    assert follow([[old, other]] * 10 + [[other, new]] * 16) == []
 
 
 def test_only_the_last_minutes_before_a_change_count() -> None:

@@ -8,11 +8,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from gotax.category import CATEGORY_COUNT, RUNTIME_GROUPS, Category, Group
-from gotax.comparison import Observation, Outcome, Work
+from gotax.comparison import Observation, Outcome, Work, collector_changes, collector_texts
 from gotax.confidence import difference, interval, mean_reach, student
-from gotax.diagnosis.comparison import Matching, Pair, Subject, compare, match
+from gotax.diagnosis.comparison import (
+    Matching,
+    Pair,
+    Subject,
+    Tuned,
+    compare,
+    match,
+    tuned_of,
+)
 from gotax.findings import Saving
-from gotax.process import CpuUsage
+from gotax.process import NO_MEMORY_LIMIT, CpuUsage
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -133,8 +141,13 @@ def subject(name: str = "web", program: str = "example.com/web", cgroup: str = "
     return Subject(name, cgroup or f"/shop/{name}", seen(0.5), program=program, version="v1")
 
 
-def pair(before: Observation, after: Observation, predicted: Saving | None = None) -> Pair:
-    old = replace(subject(), observation=before, predicted=predicted)
+def pair(
+    before: Observation,
+    after: Observation,
+    predicted: Saving | None = None,
+    tuned: Tuned | None = None,
+) -> Pair:
+    old = replace(subject(), observation=before, predicted=predicted, tuned=tuned)
     return Pair(old, replace(subject(), observation=after), "cgroup")
 
 
@@ -467,3 +480,86 @@ def test_one_sample_is_something(
 ) -> None:
     """By hand, from Wilson's 0 to 0.7935 for none of one, and 0 to 0.2775 for none of ten."""
     assert difference(before, after) == pytest.approx(ends, abs=2e-4)
+
+
+MIB = 1 << 20
+TUNED = Tuned("GOMEMLIMIT=300MiB", Saving(0.1, 0.2, 0.3))
+
+
+@pytest.mark.parametrize(
+    ("setting", "gogc", "limit_mib", "applied"),
+    [
+        ("GOMEMLIMIT=300MiB", 100, 300, True),
+        ("GOMEMLIMIT=300MiB", 100, 301, True),
+        ("GOMEMLIMIT=300MiB", 100, 299, False),
+        ("GOMEMLIMIT=300MiB", 100, None, False),
+        ("GOMEMLIMIT=all", 100, 300, False),
+        ("GOGC=400", 400, None, True),
+        ("GOGC=400", 200, None, False),
+        ("GOGC=400", None, None, False),
+    ],
+)
+def test_a_setting_of_the_collector_is_applied(
+    setting: str, gogc: int | None, limit_mib: int | None, applied: bool
+) -> None:
+    limit = None if limit_mib is None else limit_mib * MIB
+    after = Observation(10.0, 10**9, (), gogc=gogc, memory_limit_bytes=limit)
+    assert Tuned(setting, TUNED.saving).is_applied(after) is applied
+
+
+def test_the_prediction_is_that_of_what_changed() -> None:
+    """GOMAXPROCS first; another GOMEMLIMIT or GOGC then is a caveat."""
+    cores = Saving(0.5, 0.6, 0.7)
+    before = Observation(
+        *(10.0, 10**10, (9,) * CATEGORY_COUNT),
+        gomaxprocs=8,
+        recommended=1,
+        gogc=100,
+        memory_limit_bytes=MIB,
+    )
+    more = replace(before, cpu_ns=8 * 10**9, memory_limit_bytes=300 * MIB)
+    found = compare(pair(before, more, predicted=cores, tuned=TUNED))
+    assert (found.predicted, found.predicted_for) == (TUNED.saving, "GOMEMLIMIT=300MiB")
+    assert found.outcome is Outcome.WITHIN
+    assert not any("changed too" in each or "on both sides" in each for each in found.caveats)
+    both = compare(pair(before, replace(more, gomaxprocs=1), predicted=cores, tuned=TUNED))
+    assert (both.predicted, both.predicted_for) == (cores, "GOMAXPROCS=1")
+    assert both.outcome is Outcome.BELOW
+    assert any(each.startswith("GOMEMLIMIT changed too, 1 MiB to 300 MiB") for each in both.caveats)
+    assert compare(pair(before, more, predicted=cores)).outcome is Outcome.NOT_APPLIED
+    same = compare(pair(before, before, predicted=cores, tuned=TUNED))
+    assert (same.predicted, same.outcome) == (cores, Outcome.NOT_APPLIED)
+    assert any("GOMAXPROCS is 8 on both sides" in each for each in same.caveats)
+    only = compare(pair(before, before, tuned=TUNED))
+    assert (only.predicted, only.outcome) == (TUNED.saving, Outcome.NOT_APPLIED)
+    assert compare(pair(before, more)).outcome is Outcome.NOT_PREDICTED
+    percent = compare(pair(before, replace(more, gogc=-1), tuned=TUNED))
+    assert any(each.startswith("GOGC changed too, 100 to off") for each in percent.caveats)
+    unread = compare(pair(before, replace(before, gogc=None, memory_limit_bytes=None)))
+    assert not any("changed too" in each for each in unread.caveats)
+    gogc = compare(pair(before, replace(before, gogc=200), tuned=TUNED))
+    assert (gogc.predicted, gogc.outcome) == (TUNED.saving, Outcome.NOT_APPLIED)
+
+
+def test_the_largest_saving_of_a_setting_counts() -> None:
+    less = Saving(0.0, 0.1, 0.2)
+    found = tuned_of([("GOGC=200", less), ("", Saving(9, 9, 9)), ("GOMEMLIMIT=9MiB", None)])
+    assert found == Tuned("GOGC=200", less)
+    assert tuned_of([("GOGC=200", less), (TUNED.setting, TUNED.saving)]) == TUNED
+    assert tuned_of([]) is None
+
+
+def test_settings_as_text() -> None:
+    for limit, gogc, texts in (
+        (None, None, ["?", "?"]),
+        (NO_MEMORY_LIMIT, -1, ["none", "off"]),
+        (1500 * MIB, 0, ["1,500 MiB", "0"]),
+    ):
+        seen = Observation(1.0, 1, (), gogc=gogc, memory_limit_bytes=limit)
+        assert list(collector_texts(seen).values()) == texts
+    old = Observation(1.0, 1, (), gogc=100, memory_limit_bytes=9 * MIB)
+    assert collector_changes(old, replace(old, gogc=200)) == [("GOGC", "100", "200")]
+    assert collector_changes(old, replace(old, gogc=None, memory_limit_bytes=MIB)) == [
+        ("GOMEMLIMIT", "9 MiB", "1 MiB")
+    ]
+    assert collector_changes(replace(old, gogc=None), old) == []

@@ -54,7 +54,7 @@ def contexts(draw: st.DrawFn) -> Context:
         value,
         draw(st.sampled_from(Origin)),
         fits,
-        variable=draw(st.none() | st.just("8")),
+        variable=draw(st.none() | st.just(8)),
         automaxprocs=draw(st.sampled_from(Automaxprocs)),
     )
     state = RuntimeState(

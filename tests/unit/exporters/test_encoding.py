@@ -10,7 +10,7 @@ import pytest
 from gotax.category import Category
 from gotax.exporters.stream import encoding
 from gotax.exporters.stream.interning import SentDictionary
-from gotax.process import CpuResources, PodContainer, Workload
+from gotax.process import CpuResources, Origin, PodContainer, Workload
 from gotax.window import Window
 from gotax.wire.v1 import report_pb2 as wire
 from hypothesis import given
@@ -21,10 +21,11 @@ pytest.importorskip(
 )
 
 from gotax_collector.ingest.decoding import Decoder
+from gotax_collector.query.wording import origin_text
 from gotax_collector.report import Report, Sender
 
 from .strategies import unhurried, windows
-from .windows import PARSE, Run, build_window, oversized_load, story_window
+from .windows import PARSE, Run, build_window, fitting_load, oversized_load, story_window
 
 SENDER = Sender("agent", "node", "1", "6.1", "amd64")
 
@@ -64,6 +65,18 @@ def resampled(report: Report) -> Counter[tuple[str, str, tuple[str, ...]]]:
     return found
 
 
+@pytest.mark.parametrize("origin", Origin)
+def test_every_origin_arrives_and_has_words(origin: Origin) -> None:
+    """CRI-O's was sent as that of the environment."""
+    load = fitting_load()
+    assert load.process.gomaxprocs is not None
+    known = replace(load.process.gomaxprocs, origin=origin)
+    window = build_window(replace(load, process=replace(load.process, gomaxprocs=known)))
+    (observed,) = received(report_of(window)).containers
+    assert observed.origin == origin.value
+    assert (origin_text(observed.origin) == origin_text("")) == (origin is Origin.UNKNOWN)
+
+
 def test_the_collector_decodes_the_contents_of_a_window() -> None:
     """Samples by container, category and stack; GOMAXPROCS, limits, findings, throttling."""
     window = story_window()
@@ -79,6 +92,7 @@ def test_the_collector_decodes_the_contents_of_a_window() -> None:
         assert int(observed.category_cpu_ns.sum()) == observed.cpu_ns
         assert int(observed.category_samples.sum()) == original.samples
         assert observed.gomaxprocs == main.gomaxprocs.value
+        assert observed.origin == main.gomaxprocs.origin.value
         assert observed.expected == main.gomaxprocs.expected
         assert observed.recommended == main.gomaxprocs.recommended
         assert observed.limit_cores == original.limit.limit_cores

@@ -349,6 +349,8 @@ def full_change(container: Container) -> Change:
         category_samples=(1,) * CATEGORY_COUNT,
         usage=CpuUsage(periods=10, throttled_periods=1, throttled_ns=5),
         gomaxprocs=8,
+        gogc=-1,
+        memory_limit_bytes=90 << 20,
     )
     delta = Delta(1.0, 2.0)
     comparison = Comparison(
@@ -405,12 +407,14 @@ def test_memory_and_gc_of_the_main_process() -> None:
     found = [values(exporter, f"gotax_{name}") for name in names]
     assert found == [[100], [], [64 << 20], [32 << 20]]
     assert values(exporter, "gotax_memory_limit_bytes") == [256 << 20]
+    assert values(exporter, "gotax_idle_processors") == [0]
     load = oversized_load()
     state = RuntimeState(gogc=-1, memory_limit_bytes=90 << 20)
     bare = replace(load, process=replace(load.process, runtime=state), memory=None)
     exporter = published(build_window(bare))
     assert [values(exporter, f"gotax_{name}") for name in names] == [[-1], [90 << 20], [], []]
     assert values(exporter, "gotax_memory_limit_bytes") == []
+    assert values(exporter, "gotax_idle_processors") == []
 
 
 def test_gc_cycles_do_not_fall_when_another_process_is_the_main_one() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gotax.category import Group
 from gotax.diagnosis.context import Context
 from gotax.diagnosis.heap import (
     HEADROOM,
+    HELD,
     MIB,
     USABLE,
     Heap,
@@ -33,7 +34,7 @@ _AUTOMEMLIMIT = "github.com/KimMachineGun/automemlimit"
 def held(context: Context) -> Finding | None:
     """GT016: the memory limit is near the live heap, and the collector works for it."""
     heap = heap_of(context)
-    if heap is None or not heap.is_tight:
+    if heap is None or not heap.is_tight or not context.report.samples:
         return None
     assert heap.limit is not None
     plan = _plan(context, heap)
@@ -70,6 +71,8 @@ def held(context: Context) -> Finding | None:
             f" {_about_automemlimit(context)}Check afterwards: the GC should take about"
             f" {after:.0%} of its CPU instead of {share:.0%}.",
             plan.patch,
+            other_patches=plan.others,
+            setting=str(plan.setting),
         ),
         saving=saving,
     )
@@ -208,6 +211,7 @@ class _Plan:
     setting: Setting
     text: str
     patch: str
+    others: tuple[str, ...] = ()
 
 
 def _plan(context: Context, heap: Heap) -> _Plan:
@@ -219,10 +223,28 @@ def _plan(context: Context, heap: Heap) -> _Plan:
         return _set(context, needed, _of_container(needed, memory.own_limit_bytes))
     if memory.own_limit_bytes is None:
         return _set(context, usable // MIB * MIB, f"90 % of the limit of {memory.limit_cgroup}")
+    within = _set(context, usable // MIB * MIB, "90 % of the container's memory limit")
+    if _ends(context, heap, usable):
+        return within
+    raised = _raise(context, heap, needed)
     gain = 1 - heap.kept(heap.goal_by_limit(usable))
-    if gain >= (1 - heap.kept(heap.wanted)) / 2:
-        return _set(context, usable // MIB * MIB, "90 % of the container's memory limit")
-    return _raise(context, heap, needed)
+    if gain < (1 - heap.kept(heap.wanted)) / 2:
+        return raised
+    text = f"{raised.text} Or, to stay within it, set {within.setting}: that saves less."
+    return replace(raised, text=text, others=(within.patch,))
+
+
+def _ends(context: Context, heap: Heap, limit: int) -> bool:
+    """With this memory limit there is no such finding any more: it is not tight, or the collections
+    that remain cost little."""
+    goal = heap.goal_by_limit(limit)
+    if goal >= HELD * heap.wanted:
+        return True
+    kept = heap.kept(goal)
+    share = context.group_samples(Group.GC) / context.report.samples
+    after = share * kept / (1 - share * (1 - kept))
+    left = (goal - heap.live) / (heap.wanted - heap.live)
+    return after * (1 - left) < context.thresholds.saving_share
 
 
 def _plan_of_container(context: Context, heap: Heap, own: int) -> _Plan:

@@ -62,6 +62,7 @@ def gc_heavy(context: Context) -> Finding | None:
         remedy=Remedy(
             "Allocate less." + text,
             "" if best is None else setting_patch(context.report.container, best.setting),
+            setting="" if best is None else str(best.setting),
         ),
         saving=None if best is None else best.saving,
     )

@@ -17,7 +17,7 @@ from gotax.exporters.metrics.family import (
 from gotax.exporters.metrics.totals import ContainerTotals, running_of
 from gotax.exporters.text import bounded
 from gotax.findings import Finding, Verdict
-from gotax.process import Container
+from gotax.process import NO_MEMORY_LIMIT, Container
 from gotax.window import ContainerReport, Window
 
 MAX_LABEL = 256
@@ -113,7 +113,7 @@ CHANGE_CORES = _several(
     per_container(
         "gotax_change_cpu_cores",
         "gauge",
-        "Mean CPU usage before and after a change of GOMAXPROCS.",
+        "Mean CPU usage before and after a change of settings.",
         "when",
     ),
 )
@@ -122,7 +122,7 @@ CHANGE_RUNTIME = _several(
     per_container(
         "gotax_change_runtime_share",
         "gauge",
-        "Share of scheduler and GC before and after a change of GOMAXPROCS, 0 to 1.",
+        "Share of scheduler and GC before and after a change of settings, 0 to 1.",
         "when",
     ),
 )
@@ -131,14 +131,29 @@ CHANGE_THROTTLED = _several(
     per_container(
         "gotax_change_throttled_ratio",
         "gauge",
-        "Share of throttled periods before and after a change of GOMAXPROCS, 0 to 1.",
+        "Share of throttled periods before and after a change of settings, 0 to 1.",
         "when",
     ),
 )
 CHANGE_GOMAXPROCS = _several(
     2,
     per_container(
-        "gotax_change_gomaxprocs", "gauge", "GOMAXPROCS before and after its change.", "when"
+        "gotax_change_gomaxprocs", "gauge", "GOMAXPROCS before and after a change.", "when"
+    ),
+)
+CHANGE_GOGC = _several(
+    2,
+    per_container(
+        "gotax_change_gogc", "gauge", "GOGC before and after a change, -1 for off.", "when"
+    ),
+)
+CHANGE_MEMORY_LIMIT = _several(
+    2,
+    per_container(
+        "gotax_change_gomemlimit_bytes",
+        "gauge",
+        "GOMEMLIMIT before and after a change, absent for none.",
+        "when",
     ),
 )
 CHANGE_SAVING = _several(
@@ -146,14 +161,14 @@ CHANGE_SAVING = _several(
     per_container(
         "gotax_change_saving_cores",
         "gauge",
-        "CPU that a change of GOMAXPROCS saved, and the predicted saving.",
+        "CPU that a change of settings saved, and the predicted saving.",
         "estimate",
     ),
 )
 CHANGE_TIME = per_container(
     "gotax_change_timestamp_seconds",
     "gauge",
-    "Time of the comparison before and after a change of GOMAXPROCS, Unix time.",
+    "Time of the comparison before and after a change of settings, Unix time.",
 )
 
 METRICS = (
@@ -175,6 +190,8 @@ METRICS = (
     CHANGE_RUNTIME,
     CHANGE_THROTTLED,
     CHANGE_GOMAXPROCS,
+    CHANGE_GOGC,
+    CHANGE_MEMORY_LIMIT,
     CHANGE_SAVING,
     CHANGE_TIME,
 )
@@ -279,6 +296,15 @@ def _changes(listed: Listed, window: Window) -> Iterator[Family]:
         CHANGE_THROTTLED, (((*key, when), seen.throttled_share) for key, when, seen in both)
     )
     yield Family(CHANGE_GOMAXPROCS, (((*key, when), seen.gomaxprocs) for key, when, seen in both))
+    yield Family(CHANGE_GOGC, (((*key, when), seen.gogc) for key, when, seen in both))
+    yield Family(
+        CHANGE_MEMORY_LIMIT,
+        (
+            ((*key, when), None if limit == NO_MEMORY_LIMIT else limit)
+            for key, when, seen in both
+            if (limit := seen.memory_limit_bytes) is not None
+        ),
+    )
     yield Family(
         CHANGE_SAVING,
         (

@@ -29,6 +29,7 @@ from gotax.exporters.style import (
     word,
 )
 from gotax.exporters.terminal.finding import LABEL_WIDTH, finding_lines
+from gotax.exporters.terminal.waiting import waiting_text
 from gotax.exporters.text import columns
 from gotax.process import (
     Binding,
@@ -71,6 +72,7 @@ def _facts(report: ContainerReport, window: Window, style: Style) -> list[str]:
         ("CPU", _cpu(report, window)),
         ("Limit", _limit(report.limit, report.container)),
         ("Throttled", _throttled(report)),
+        ("Waiting", waiting_text(report, window)),
     ]
     lines: list[str] = []
     for label, text in facts:

@@ -21,6 +21,7 @@ class Origin(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ORIGIN_CONTAINER_DEFAULT: _ClassVar[Origin]
     ORIGIN_CPU_COUNT: _ClassVar[Origin]
     ORIGIN_FIXED_DEFAULT: _ClassVar[Origin]
+    ORIGIN_CRIO: _ClassVar[Origin]
 
 class Verdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -54,6 +55,7 @@ ORIGIN_CALL: Origin
 ORIGIN_CONTAINER_DEFAULT: Origin
 ORIGIN_CPU_COUNT: Origin
 ORIGIN_FIXED_DEFAULT: Origin
+ORIGIN_CRIO: Origin
 VERDICT_UNSPECIFIED: Verdict
 VERDICT_OVERSIZED: Verdict
 VERDICT_MISMATCH: Verdict

@@ -1,0 +1,49 @@
+"""Waiting for CPU: of threads (schedstat) and of cgroups (pressure stall information)."""
+
+from __future__ import annotations
+
+import re
+
+from gotax.linux.cgroups import files
+from gotax.linux.procfs import TaskPath, list_threads, read_file
+from gotax.process import Pressure, ThreadTimes
+
+THREADS_MAX = 64
+_FILE_BYTES = 4096
+_MINUTE = re.compile(rb"^(some|full) avg10=[0-9.]{1,6} avg60=([0-9]{1,3}\.[0-9]{2}) ", re.MULTILINE)
+
+
+def parse_times(data: bytes) -> ThreadTimes | None:
+    """/proc/PID/task/TID/schedstat: nanoseconds that it ran and that it waited, and how often."""
+    fields = data.split()
+    if len(fields) != 3 or not all(field.isdigit() and len(field) <= 20 for field in fields):
+        return None
+    return ThreadTimes(int(fields[0]), int(fields[1]))
+
+
+def read_times(root: str, place: TaskPath) -> dict[int, ThreadTimes]:
+    """Of at most 64 threads of a process, by TID; {} if the kernel does not count them.
+
+    Raises what reading /proc raises.
+    """
+    found = {}
+    pid = int(str(place).partition("/")[0])
+    for thread in list_threads(root, pid)[:THREADS_MAX]:
+        times = parse_times(read_file(f"{root}/{pid}/task/{thread}/schedstat", _FILE_BYTES))
+        if times is not None:
+            found[thread] = times
+    return found
+
+
+def parse_pressure(data: bytes) -> Pressure | None:
+    """cpu.pressure or memory.pressure: shares of the last minute (Documentation/accounting/psi)."""
+    found = {kind: round(float(percent) / 100, 4) for kind, percent in _MINUTE.findall(data)}
+    if b"some" not in found:
+        return None
+    return Pressure(found[b"some"], found.get(b"full", 0.0))
+
+
+def read_pressure(directory: str, name: str) -> Pressure | None:
+    """None where the kernel has none: cgroup v1, or psi=0."""
+    data = files.read(f"{directory}/{name}", _FILE_BYTES)
+    return None if data is None else parse_pressure(data)
