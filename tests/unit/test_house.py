@@ -89,7 +89,7 @@ WITHIN: dict[str, tuple[str, ...]] = {
     "processes": (
         *("__init__", "counts", "files", "longlists", "binaries", "containers", "membership"),
         *("address_space", "layout", "program", "go_runtime", "tracked_process", "table"),
-        *("turns", "memories", "inspection", "first_look", "resolver"),
+        *("turns", "memories", "waits", "inspection", "first_look", "resolver"),
     ),
     "reader": (
         *("__init__", "message", "confinement", "opened", "binary", "facts", "binarywork"),
