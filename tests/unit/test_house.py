@@ -92,7 +92,8 @@ WITHIN: dict[str, tuple[str, ...]] = {
     "processes": (
         *("__init__", "counts", "files", "longlists", "binaries", "containers", "membership"),
         *("address_space", "layout", "program", "go_runtime", "tracked_process", "table"),
-        *("turns", "memories", "thread_counts", "others", "inspection", "first_look", "resolver"),
+        *("turns", "memories", "waits", "thread_counts", "others", "inspection", "first_look"),
+        "resolver",
     ),
     "reader": (
         *("__init__", "message", "confinement", "opened", "binary", "facts", "binarywork"),
