@@ -168,10 +168,8 @@ class Pipeline:
         and a process that ended in it gets the name as well."""
         find = cache(self._names.find)
         for tracked in processes:
-            container = tracked.process.container
-            pod = None if container.container_id is None else find(container.container_id)
-            if pod is not None and pod is not container.pod:
-                tracked.process = replace(tracked.process, container=container.named(pod.path, pod))
+            container_id = tracked.process.container.container_id
+            tracked.name(None if container_id is None else find(container_id))
 
     def _measure(
         self, accumulated: Accumulator, profile: Profile, period_ns: int, unread: Collection[int]

@@ -92,7 +92,8 @@ WITHIN: dict[str, tuple[str, ...]] = {
     "processes": (
         *("__init__", "counts", "files", "longlists", "binaries", "containers", "membership"),
         *("address_space", "layout", "program", "go_runtime", "tracked_process", "table"),
-        *("turns", "memories", "thread_counts", "others", "inspection", "first_look", "resolver"),
+        *("turns", "memories", "waits", "thread_counts", "others", "inspection", "first_look"),
+        "resolver",
     ),
     "reader": (
         *("__init__", "message", "confinement", "opened", "binary", "facts", "binarywork"),
@@ -155,7 +156,6 @@ MODULE_LINES_MAX = 400
 CLASS_LINES_MAX, CLASS_METHODS_MAX = 300, 25
 ONLY: dict[str, str | tuple[str, ...]] = {  # the only module that may import a library
     "bcc": "sampling/compiler.py",
-    "prometheus_client": "exporters/textformat.py",
     "google": "wire/",
     "grpc": (
         "exporters/grpcchannel.py",

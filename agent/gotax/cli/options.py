@@ -270,13 +270,14 @@ def _watch(node: str, kubelet: str | None, is_trusted: bool) -> PodWatch:
     with needed_by("--node (pod names)", "kubernetes"):
         from gotax.kubernetes import api
         from gotax.kubernetes.watch import PodWatch
-    if kubelet is None:
-        return PodWatch(node, api.connect)
+
+        if kubelet is None:
+            return PodWatch(node, api.connect)
     address = api.KubeletAddress(kubelet, is_trusted)
     is_reachable = True
     try:
         api.connect().close()
-    except UserError:
+    except (UserError, ImportError):
         is_reachable = False  # then only the kubelet is used
     return PodWatch(
         node, api.connect if is_reachable else None, partial(api.connect_kubelet, address)

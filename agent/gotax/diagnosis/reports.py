@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gotax.config import Suppression, Thresholds
 from gotax.diagnosis.history import History
@@ -96,7 +96,7 @@ class Reports:
             delta = measured.counters - self.counters.get(key, CpuUsage())
             collected[key] = collected_by(measured.processes[0])
             grown = collected[key].since(self.collected.get(key))
-            report = replace(_report(measured, profile, delta, self._functions), collections=grown)
+            report = _report(measured, profile, delta, self._functions, grown)
             report = self._history.judge(report, duration_s, cpus)
             reports.append(suppressed(report, self._suppressions_of(report.container)))
         self._history.end_window()
@@ -129,7 +129,11 @@ class Reports:
 
 
 def _report(
-    measured: Measured, profile: Profile, usage: CpuUsage, functions: int
+    measured: Measured,
+    profile: Profile,
+    usage: CpuUsage,
+    functions: int,
+    collections: Collections | None,
 ) -> ContainerReport:
     """A report without a verdict."""
     rows = measured.rows
@@ -145,4 +149,5 @@ def _report(
         drain_samples=measured.drain_samples,
         process_samples=measured.process_samples,
         memory=measured.memory,
+        collections=collections,
     )

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from gotax.errors import ProcessGoneError
 from gotax.linux.cgroups import files
 from gotax.linux.procfs import TaskPath, list_threads, read_file
-from gotax.process import Pressure, ThreadTimes
+from gotax.process import Pressure
 
 THREADS_MAX = 64
 _FILE_BYTES = 4096
 _MINUTE = re.compile(rb"^(some|full) avg10=[0-9.]{1,6} avg60=([0-9]{1,3}\.[0-9]{2}) ", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadTimes:
+    """How long a thread ran, and how long it could have run and waited for a CPU."""
+
+    run_ns: int
+    wait_ns: int
+
+    def since(self, earlier: ThreadTimes) -> ThreadTimes:
+        return ThreadTimes(
+            max(0, self.run_ns - earlier.run_ns), max(0, self.wait_ns - earlier.wait_ns)
+        )
 
 
 def parse_times(data: bytes) -> ThreadTimes | None:

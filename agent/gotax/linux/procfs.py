@@ -73,6 +73,7 @@ class Stat:
     cpu_ticks: int = 0
     threads: int = 1
     thread: int = 0
+    parent: int = 0
 
     @property
     def place(self) -> TaskPath:
@@ -112,7 +113,7 @@ def parse_stat(data: bytes) -> Stat:
     try:
         if not closing:
             raise ValueError("no command")
-        # proc(5) counts from 1 with the PID; state is field 3, flags 9, utime 14, stime 15,
+        # proc(5) counts from 1 with the PID; state is field 3, ppid 4, flags 9, utime 14, stime 15,
         # num_threads 20, starttime 22, startstack 28.
         return Stat(
             pid=int(head),
@@ -123,6 +124,7 @@ def parse_stat(data: bytes) -> Stat:
             start_stack=int(fields[25]),
             cpu_ticks=int(fields[11]) + int(fields[12]),
             threads=int(fields[17]),
+            parent=int(fields[1]),
         )
     except (ValueError, IndexError) as error:
         raise ParseError("procfs-stat", repr(data[:80])) from error

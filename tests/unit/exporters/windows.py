@@ -22,6 +22,7 @@ from gotax.findings import (
     SavingSource,
     Severity,
     Verdict,
+    WaitCause,
 )
 from gotax.other import OtherUse, Recognised, ThreadGroup, Throttling
 from gotax.process import (
@@ -35,8 +36,10 @@ from gotax.process import (
     Module,
     Origin,
     PodContainer,
+    Pressure,
     Process,
     RuntimeState,
+    Waiting,
     Workload,
 )
 from gotax.profile import Frame, FrameKind, FunctionShare, Location, Profile, Stack
@@ -83,6 +86,8 @@ class Load:
     drain_samples: tuple[int, ...] = ()
     memory: Memory | None = None
     collections: Collections | None = None
+    waiting: Waiting | None = None
+    waits_for: WaitCause | None = None
 
     @property
     def samples(self) -> int:
@@ -167,6 +172,8 @@ def build_report(loads: list[Load]) -> ContainerReport:
         drain_samples=first.drain_samples,
         memory=first.memory,
         collections=first.collections,
+        waiting=first.waiting,
+        waits_for=first.waits_for,
     )
 
 
@@ -346,6 +353,10 @@ def oversized_load() -> Load:
             *(256 << 20, "/kubepods", 512 << 20, 200 << 20, 150 << 20, 120 << 20, 3, 2, 1)
         ),
         collections=Collections(17, 500 << 20),
+        waiting=Waiting(
+            *(2_850_000_000, 1_340_000_000, 12, False), Pressure(0.31, 0.12), Pressure(0.0, 0.0)
+        ),
+        waits_for=WaitCause.OWN_LIMIT,
         verdict=Verdict.OVERSIZED,
         findings=(OVERSIZED_FINDING,),
         held_s=300.0,

@@ -35,6 +35,7 @@ from gotax.exporters.terminal.table import (
     Sort,
     table_lines,
 )
+from gotax.exporters.terminal.tree import tree
 from gotax.exporters.terminal.view import SORT_KEYS, Page, View, position, rows_of
 from gotax.exporters.text import columns
 from gotax.rolling import MINUTE_S, Minute
@@ -223,14 +224,14 @@ def _help(style: Style) -> list[str]:
 
 
 def _processes(report: ContainerReport, minute: Minute, style: Style) -> list[str]:
-    """Its processes, Go or not, the busiest first."""
+    """Its processes, Go or not, as a tree: below their parents, the busiest first."""
     lines = [painted(f"{'PID':>8}{'CPU':>7}{'GOMAXPROCS':>12}  COMMAND", DIM, style)]
-    for use in minute.processes_of(report):
+    for branch, use in tree(minute.processes_of(report), style):
         found = use.process.gomaxprocs
         value = dash(style) if found is None else "?" if found.value is None else str(found.value)
         used = cores(minute.window.cpu_cores(use.samples))
-        command = shortened(use.process.command, style.room - 29, style)
-        lines.append(f"{use.process.pid:>8}{used:>7}{value:>12}  {command}")
+        command = shortened(use.process.command, style.room - 29 - len(branch), style)
+        lines.append(f"{use.process.pid:>8}{used:>7}{value:>12}  {branch}{command}")
     return lines
 
 
