@@ -11,6 +11,7 @@ from gotax_collector.query.answers import Compared, Span
 from gotax_collector.query.questions import Questions
 from gotax_collector.query.selection import Selection, SelectionError, parse_selection
 from gotax_collector.query.wording import difference_sentence
+from gotax_collector.report import Finding
 from gotax_collector.storage.store import ClickHouseStore
 
 from tests.collector.fleet import FINE, HOURS, UNTIL, filled
@@ -374,3 +375,34 @@ def test_nothing_there(questions: Questions) -> None:
     assert questions.changes(nothing).rows == ()
     assert questions.profile(nothing).stacks == ()
     assert questions.functions(nothing).rows == ()
+
+
+def test_a_container_without_go_has_its_finding_and_none_of_the_cpu_time(
+    store: ClickHouseStore,
+) -> None:
+    """It is a workload of its own: the Go container of the same pod keeps its numbers."""
+    made = report(sender(), 1, [BUSY], start_s=NOW)
+    go = made.containers[0]
+    finding = Finding("GT020", "warning", "high", title="Throttled", evidence=("so often",))
+    other = replace(
+        go,
+        identity=replace(go.identity, container="proxy", key="proxy"),
+        cpu_ns=0,
+        verdict="not-go",
+        is_go=False,
+        findings=(finding,),
+        category=go.category[:0],
+        category_samples=go.category_samples[:0],
+        category_cpu_ns=go.category_cpu_ns[:0],
+    )
+    store.insert([replace(made, others=(other,))])
+    questions = Questions(store.connections)
+    top = questions.top(parse_selection([], NOW + 600))
+    rows = {row.workload: row for row in top.rows}
+    assert rows.keys() == {"web", "web/proxy"}
+    assert rows["web/proxy"].consumption.cores == 0
+    assert rows["web"].consumption.cores == pytest.approx(top.total.cores)
+    assert rows["web/proxy"].open_findings is not None
+    assert [one.code for one in rows["web/proxy"].open_findings] == ["GT020"]
+    whole = questions.workload(parse_selection(["workload=web/proxy"], NOW + 600))
+    assert whole is not None
