@@ -399,10 +399,10 @@ def test_a_container_without_go_has_its_finding_and_none_of_the_cpu_time(
     questions = Questions(store.connections)
     top = questions.top(parse_selection([], NOW + 600))
     rows = {row.workload: row for row in top.rows}
-    assert rows.keys() == {"web", "web/proxy"}
-    assert rows["web/proxy"].consumption.cores == 0
+    assert rows.keys() == {"web", "web:proxy"}
+    assert rows["web:proxy"].consumption.cores == 0
     assert rows["web"].consumption.cores == pytest.approx(top.total.cores)
-    assert rows["web/proxy"].open_findings is not None
-    assert [one.code for one in rows["web/proxy"].open_findings] == ["GT020"]
-    whole = questions.workload(parse_selection(["workload=web/proxy"], NOW + 600))
+    assert rows["web:proxy"].open_findings is not None
+    assert [one.code for one in rows["web:proxy"].open_findings] == ["GT020"]
+    whole = questions.workload(parse_selection(["workload=web:proxy"], NOW + 600))
     assert whole is not None

@@ -38,7 +38,7 @@ def workload_of_other(identity: ContainerIdentity) -> Workload:
     the same pod."""
     whole = workload_of(identity)
     part = identity.container or identity.command or "not Go"
-    return Workload(whole.namespace, whole.kind, f"{whole.name}/{part}")
+    return Workload(whole.namespace, whole.kind, f"{whole.name}:{part}")
 
 
 def workload_of(identity: ContainerIdentity) -> Workload:

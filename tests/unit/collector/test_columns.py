@@ -60,7 +60,7 @@ def test_a_container_without_go_has_a_workload_of_its_own() -> None:
     )
     node, first, last = rows(dataclasses.replace(made, others=(other,)))
     assert [row["ordinal"] for row in (node, first, last)] == [0, 1, 2]
-    assert last["workload"] == f"{first['workload']}/proxy"
+    assert last["workload"] == f"{first['workload']}:proxy"
     assert (last["verdict"], last["cpu_ns"], last["samples"], last["stack"]) == ("not-go", 0, 0, [])
     assert last["finding"] == first["finding"]
     assert sorted(first["stack_samples"]) == [3, 7]
