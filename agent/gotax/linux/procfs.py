@@ -29,7 +29,6 @@ _PF_KTHREAD = 0x00200000  # include/linux/sched.h
 _MAX_SMALL_BYTES = 64 * 1024
 _MAX_ENVIRONMENT_BYTES = 8 << 20  # exec takes 6 MiB of it and the arguments (_STK_LIM / 4 * 3)
 _ENVIRONMENT_PART_BYTES = 256 << 10
-_MAX_ARGUMENTS_BYTES = 256 << 10
 _MAX_VARIABLE_BYTES = 1 << 20  # of exec: 128 KiB (MAX_ARG_STRLEN)
 _MAX_MEMORY_BYTES = 1 << 20
 _MAX_FDS = 64
@@ -254,15 +253,6 @@ def read_environment(root: str, task: TaskPath, names: frozenset[str]) -> dict[s
     except OSError as error:
         raise translated(error, path) from error
     return found
-
-
-def read_arguments(root: str, task: TaskPath) -> tuple[str, ...]:
-    """The command line, as the process has it in its memory; of a very long one the beginning.
-
-    Command lines may hold secrets: only a reader keeps them, and only while it answers.
-    """
-    data = read_file(f"{root}/{task}/cmdline", _MAX_ARGUMENTS_BYTES)
-    return tuple(data.decode("utf-8", "replace").removesuffix("\0").split("\0")) if data else ()
 
 
 def parse_cpu_list(data: bytes) -> frozenset[int]:

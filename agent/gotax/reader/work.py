@@ -24,6 +24,7 @@ from gotax.golang.live import (
     read_values,
 )
 from gotax.linux import mappings, procfs
+from gotax.linux.arguments import read_arguments
 from gotax.linux.mappings import FileId, MappedFile, Mapping
 from gotax.linux.procfs import Auxiliary
 from gotax.reader.mapped import MapColumns, of_maps
@@ -118,7 +119,7 @@ def read_recognition(proc: str, place: str, recipes: tuple[Recipe, ...]) -> Reco
             libraries, unread = None, error.reason
     if any(recipe.reads_arguments for recipe in recipes):
         try:
-            arguments = procfs.read_arguments(proc, place)
+            arguments = read_arguments(proc, place)
         except ReadError as error:
             arguments, unread = None, error.reason
     if asked := frozenset[str]().union(*(recipe.asked for recipe in recipes)):
