@@ -26,7 +26,7 @@ from tests.e2e.cluster.sandbox import SandboxError
 from tests.e2e.objects import BY_LIMIT, namespace
 from tests.e2e.parts import Parts
 
-FLEET, ELSEWHERE = "fleet", "elsewhere"
+FLEET, ELSEWHERE = "named", "elsewhere"
 IMAGE = PAUSE.rpartition(":")[0]
 TEMPLATES = {
     "Deployment": ("spec", "template", "spec"),
@@ -177,15 +177,15 @@ def test_an_admission_policy_changes_exactly_what_it_names(fleet: Cluster, tmp_p
         fleet.kubectl("delete", "-f", policy)
     unchanged: dict[str, list[Any]] = {"app": []}
     assert found == {
-        "fleet/ReplicaSet/web": {"first": [], "proxy": [], "app": [BY_LIMIT]},
-        "fleet/ReplicaSet/own": {"app": [{"name": "GOMAXPROCS", "value": "64"}]},
-        "fleet/ReplicaSet/free": unchanged,
-        "fleet/StatefulSet/db": {"app": [BY_LIMIT]},
-        "fleet/DaemonSet/each": {"app": [BY_LIMIT]},
-        "fleet/Job/nightly-29000000": {"app": [BY_LIMIT]},
-        "fleet/Job/nightly-by-hand": unchanged,
-        "fleet/ReplicaSet/web-web": unchanged,
-        "fleet/StatefulSet/web": unchanged,
+        "named/ReplicaSet/web": {"first": [], "proxy": [], "app": [BY_LIMIT]},
+        "named/ReplicaSet/own": {"app": [{"name": "GOMAXPROCS", "value": "64"}]},
+        "named/ReplicaSet/free": unchanged,
+        "named/StatefulSet/db": {"app": [BY_LIMIT]},
+        "named/DaemonSet/each": {"app": [BY_LIMIT]},
+        "named/Job/nightly-29000000": {"app": [BY_LIMIT]},
+        "named/Job/nightly-by-hand": unchanged,
+        "named/ReplicaSet/web-web": unchanged,
+        "named/StatefulSet/web": unchanged,
         "elsewhere/ReplicaSet/web": unchanged,
     }
 
