@@ -36,6 +36,7 @@ MARKS = {
 SIZES = {"ANNOUNCED_MAX": 5001, "STACKS_MAX": 5003, "STACK_COUNTS_MAX": 5007}
 SIZES |= {"MAP_FLAGS": 1, "PAGE_SIZE": os.sysconf("SC_PAGE_SIZE")}
 OPTIONAL = {"TARGET_CGROUP": ("TARGET_CGROUP", "TARGET_CGROUP_LEVEL")}
+MAP_FD = 1 << 4  # BPF_PSEUDO_MAP_FD, as the source register of a LOAD_WIDE
 FDINFO = ("map_type", "key_size", "value_size", "max_entries", "map_flags")
 
 
@@ -74,7 +75,7 @@ def program(definitions: dict[str, str]) -> tuple[dict[str, Any], dict[str, list
         at, is_wide = 8 * place, code[8 * place] == compiled.LOAD_WIDE
         low = int.from_bytes(code[at + 4 : at + 8], "little")
         high = int.from_bytes(code[at + 12 : at + 16], "little") if is_wide else 0
-        if is_wide and code[at + 1] & 0xF0 == compiled.MAP_FD:
+        if is_wide and code[at + 1] & 0xF0 == MAP_FD:
             relocated.setdefault(descriptors[low], []).append(place)
             code[at + 4 : at + 8] = bytes(4)
         for name, mark in MARKS.items():
@@ -113,7 +114,8 @@ def compiler() -> str:
 
 
 def document(architecture: str) -> dict[str, Any]:
-    programs, maps = {}, {}
+    programs: dict[str, Any] = {}
+    maps: dict[str, Any] = {}
     for definitions in definition_sets():
         made, its_maps = program(definitions)
         programs[compiled.variant(definitions)] = made

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import html
 import os
+import re
 import sys
 import tempfile
 import time
@@ -160,7 +161,7 @@ def drawn(screen: Any) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
         f'<rect width="100%" height="100%" rx="8" fill="{GROUND}"/>',
-        f'<g font-family="{FONTS}" font-size="14" xml:space="preserve">',
+        f'<g font-family="{FONTS}" font-size="14">',
     ]
     for number in range(screen.lines):
         cells = [screen.buffer[number][column] for column in range(screen.columns)]
@@ -189,11 +190,14 @@ def drawn_run(text: str, at: int, line: int, look: tuple[str, str, bool]) -> Ite
             f'<rect x="{left:g}" y="{top:g}" width="{len(text) * CELL:g}" height="{LINE}"'
             f' fill="{ground}"/>'
         )
-    if text.strip():
-        weight = ' font-weight="bold"' if is_bold else ""
+    weight = ' font-weight="bold"' if is_bold else ""
+    # Each column has its place, whatever font the reader has, and viewers merge several blanks.
+    for words in re.finditer(r"\S+(?: \S+)*", text):
+        x = left + words.start() * CELL
+        shown = html.escape(words[0], quote=False).replace(" ", "\u00a0")
         yield (
-            f'<text x="{left:g}" y="{top + 14:g}" textLength="{len(text) * CELL:g}"'
-            f' fill="{colour}"{weight}>{html.escape(text, quote=False)}</text>'
+            f'<text x="{x:g}" y="{top + 14:g}" textLength="{len(words[0]) * CELL:g}"'
+            f' fill="{colour}"{weight}>{shown}</text>'
         )
 
 

@@ -206,19 +206,6 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class ThreadTimes:
-    """How long a thread ran, and how long it could have run and waited for a CPU."""
-
-    run_ns: int
-    wait_ns: int
-
-    def since(self, earlier: ThreadTimes) -> ThreadTimes:
-        return ThreadTimes(
-            max(0, self.run_ns - earlier.run_ns), max(0, self.wait_ns - earlier.wait_ns)
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Pressure:
     """Shares of the last minute in which some, or all, of a cgroup's tasks that had work waited."""
 
@@ -230,9 +217,8 @@ class Pressure:
 class Waiting:
     """Whether a container gets the CPU and the memory that it asks for.
 
-    ``run_ns`` and ``wait_ns`` are of ``threads`` threads of its main process: since they began, if
-    ``is_since_start``, else since gotax last read them. Throttled time counts as waiting. ``cpu``
-    and ``memory``: pressure of its cgroup, None on cgroup v1.
+    ``run_ns`` and ``wait_ns`` (throttled time, too) are of ``threads`` threads of its main process:
+    since they began, or since they were last read. ``cpu`` and ``memory``: of its cgroup, if v2.
     """
 
     run_ns: int
@@ -245,8 +231,7 @@ class Waiting:
     @property
     def share(self) -> float:
         """Of the time in which its threads could run, the part in which they waited."""
-        total = self.run_ns + self.wait_ns
-        return self.wait_ns / total if total else 0.0
+        return self.wait_ns / max(1, self.run_ns + self.wait_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,7 +385,10 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """(``pid``, ``start_ticks``) is the identity: a reused PID has another start time."""
+    """(``pid``, ``start_ticks``) is the identity: a reused PID has another start time.
+
+    ``parent``: the PID of its parent when it was read, 0 for none.
+    """
 
     pid: int
     start_ticks: int
@@ -409,6 +397,7 @@ class Process:
     build: GoBuild | None = None
     gomaxprocs: Gomaxprocs | None = None
     runtime: RuntimeState | None = None
+    parent: int = 0
 
     @property
     def is_go(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 import shutil
 from dataclasses import dataclass
@@ -30,7 +31,14 @@ class Parts:
 
 
 def make_parts() -> Parts:
-    """Raises BuildError or ImageError."""
+    """One caller at a time: builds share their folders. Raises BuildError or ImageError."""
+    programs.cache().mkdir(parents=True, exist_ok=True)
+    with (programs.cache() / "build-lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _make_parts()
+
+
+def _make_parts() -> Parts:
     go = shutil.which("go")
     if go is None:
         raise programs.BuildError("no go command on PATH: ./setup e2e installs one")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import subprocess
 from typing import Any
 
@@ -240,6 +241,35 @@ def test_upgrade_rollback_uninstall(cluster: Cluster) -> None:
     cluster.kubectl("delete", "namespace", trial.namespace)
     left = _everything(cluster) - before
     assert not left
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_uninstall_keeps_the_volume_of_the_collector(cluster: Cluster, keep: bool) -> None:
+    """Until it is deleted as the notes say, or at once where a value asks for that.
+
+    This cluster has no storage class: the claim waits for a volume, and the pods for the claim.
+    """
+    where = ("--namespace", "volume")
+    values = ("collector.enabled=true", f"collector.persistence.keep={json.dumps(keep)}")
+    nowhere = 'nodeSelector={"no": "node"}'
+    said = cluster.helm(
+        *("install", "volume", str(CHART), *where, "--create-namespace"),
+        *_set((*values, nowhere)),
+    )
+    (advice,) = re.findall(r"kubectl -n volume (delete pvc -l \S+)", said) or [""]
+    assert bool(advice) is keep
+    claim = ("get", "pvc", "--output=name", *where)
+    cluster.wait_for("there is a claim", lambda: bool(cluster.kubectl(*claim)))
+    cluster.helm("uninstall", "volume", *where, "--wait")
+    if keep:
+        cluster.wait_for(
+            "the StatefulSet is gone",
+            lambda: not cluster.kubectl("get", "statefulset,pods", "--output=name", *where),
+        )
+        assert cluster.kubectl(*claim)
+        cluster.kubectl(*advice.split(), *where)
+    cluster.wait_for("the claim is gone", lambda: not cluster.kubectl(*claim))
+    cluster.kubectl("delete", "namespace", "volume")
 
 
 def _configuration(agent: Agent) -> tuple[str, str]:

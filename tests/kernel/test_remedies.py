@@ -14,6 +14,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -570,6 +572,18 @@ def test_gt004_the_number_allows_using_the_limit() -> None:
     assert judged(busy(again, 1.0), rules.BELOW_LIMIT) is None
 
 
+def test_gt004_without_a_limit_the_number_is_twice_the_value() -> None:
+    """On two CPUs that are all of them, and the finding is gone."""
+    start = Start(go_binary("gomaxprocs", OLD), env=env(GOMAXPROCS="1"))
+    finding = judged(busy(look(start), 1.0), rules.BELOW_LIMIT)
+    assert finding is not None
+    assert "limit" not in finding.remedy.text.replace("no CPU limit", "")
+    assert finding.remedy.experiment
+    again = look(of_patch(start, finding.remedy.patch))
+    assert again.found.value == finding.remedy.gomaxprocs == 2
+    assert judged(busy(again, 2.0), rules.BELOW_LIMIT) is None or os.cpu_count() != 2
+
+
 @pytest.mark.parametrize(
     ("program", "version", "variable", "why"),
     [
@@ -694,8 +708,60 @@ def test_gt017_a_memory_limit_of_go_follows_that_of_the_container() -> None:
     after_the_patch(rules.NO_MEMORY_LIMIT)
 
 
+def test_gt017_with_its_remedy_the_kernel_does_not_kill() -> None:
+    """GOGC=400 lets 16 MiB of live heap grow to 80 MiB: above the container's 64 MiB."""
+    start = Start(go_binary("marking", NEW), limit=1.0, env=env(GOMAXPROCS="1", GOGC="400"))
+    _, _, seen = cycles_of(start)
+    finding = judged(in_memory(seen, 64 << 20), rules.NO_MEMORY_LIMIT)
+    assert finding is not None
+    name, _, value = finding.remedy.patch.strip().partition("=")
+    tree = find_hierarchies("/proc", "/sys/fs/cgroup").of("memory")
+    assert tree is not None
+    folder = Path(tree.mount) / f"gotax-test-{os.getpid()}-killed"
+    if tree.controllers == ():
+        (Path(tree.mount) / "cgroup.subtree_control").write_text("+memory")
+    folder.mkdir()
+    try:
+        limit = folder / ("memory.limit_in_bytes" if tree.controllers else "memory.max")
+        # On a busy host a cycle takes long, and what was allocated in it counts as live.
+        raised = re.search(r"limit of the container to (\d+) MiB", finding.remedy.text)
+        enter = f'echo 0 > {folder}/cgroup.procs; exec "$@"'
+        command = ["/bin/sh", "-c", enter, "sh", str(start.binary)]
+        codes = []
+        for size, more in ((64, {}), (int(raised[1]) if raised else 64, {name: value})):
+            limit.write_text(str(size << 20))
+            environment = {**os.environ, **dict(start.env), **more}
+            ended = subprocess.run(
+                command, input=b"x", stdout=subprocess.DEVNULL, env=environment, check=False
+            )
+            codes.append(ended.returncode)
+    finally:
+        folder.rmdir()
+    assert codes == [-signal.SIGKILL, 0], finding.remedy
+
+
 def test_gt018_a_memory_limit_of_go_is_below_that_of_the_container() -> None:
     after_the_patch(rules.UNFIT_MEMORY_LIMIT)
+
+
+def test_gt018_after_a_resize_the_new_value_fits() -> None:
+    """90 % of 60 MiB, which are 120 MiB now."""
+    start = Start(go_binary("marking", NEW), limit=1.0)
+    start = start.with_env(GOMAXPROCS="1", GOMEMLIMIT="54MiB")
+
+    def stale(seen: Watched) -> Finding | None:
+        report = in_memory(seen, 120 << 20).report
+        context = Context(report, DURATION_S, SIXTEEN, Thresholds(), earlier_memory=60 << 20)
+        return {f.code: f for f in rules.find_all(context)}.get(rules.UNFIT_MEMORY_LIMIT)
+
+    _, _, seen = cycles_of(start)
+    finding = stale(seen)
+    assert finding is not None
+    assert "did not follow" in finding.title
+    name, _, value = finding.remedy.patch.strip().partition("=")
+    _, state, again = cycles_of(start.with_env(**{name: value}))
+    assert state.memory_limit_bytes == 108 << 20
+    assert stale(again) is None
 
 
 def test_gt019_a_memory_limit_brings_the_collector_back() -> None:

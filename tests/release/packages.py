@@ -60,7 +60,7 @@ def copy_tracked(target: Path) -> None:
 def wanted() -> Iterator[str]:
     """Files of a wheel that are not Python: the BPF program, pages, styles, scripts."""
     for path in (ROOT / "bpf").rglob("*"):
-        if path.suffix in (".c", ".h"):
+        if path.suffix in (".c", ".h", ".json"):
             yield f"gotax/bpf/{path.relative_to(ROOT / 'bpf')}"
     for package in (ROOT / "agent" / "gotax", ROOT / "collector" / "gotax_collector"):
         for path in package.rglob("*"):

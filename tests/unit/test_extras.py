@@ -101,7 +101,6 @@ NEEDS: tuple[tuple[tuple[str, ...], tuple[str, ...], str, str], ...] = (
     ),
     (("lightkube",), ("check", *NODE), "needs lightkube,", "kubernetes"),
     (("httpx2",), ("check", *NODE), "needs httpx2,", "kubernetes"),
-    (EVERYTHING, ("check", *NODE, "--kubelet", "https://n"), "needs", "kubernetes"),
     (EVERYTHING, ("agent", "--otlp-endpoint", "http://o"), "--otlp-endpoint needs", "otlp"),
     (EVERYTHING, COLLECTOR, "`gotax collector` needs", "collector"),
     *(

@@ -1,4 +1,4 @@
-"""Who waits for CPU: threads by schedstat, cgroups by pressure, and because of whom."""
+"""What waits for CPU: threads by schedstat, cgroups by pressure, and because of whom."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from gotax.findings import WaitCause
 from gotax.linux.cgroups.hierarchies import find_hierarchies
 from gotax.linux.pressure import (
     THREADS_MAX,
+    ThreadTimes,
     parse_pressure,
     parse_times,
     read_pressure,
     read_times,
 )
-from gotax.process import CpuResources, CpuUsage, Pressure, ThreadTimes, Waiting
+from gotax.process import CpuResources, CpuUsage, Pressure, Waiting
 from gotax.processes.counts import ErrorCounts
 from gotax.processes.resolver import Resolver
 from gotax.processes.waits import EVERY, MOST, Waits
@@ -180,6 +181,7 @@ def test_because_of_whom(
     waiting: Waiting | None, throttled: int | None, busy: float | None, cause: WaitCause | None
 ) -> None:
     report = build_window(oversized_load()).reports[0]
+    assert report.waits_for is WaitCause.OWN_LIMIT
     usage = CpuUsage(periods=100, throttled_periods=throttled)
     assert with_cause(replace(report, waiting=waiting, usage=usage), busy).waits_for is cause
 
@@ -205,8 +207,8 @@ def test_it_says_who_uses_the_node() -> None:
 
     node = text(WaitCause.NODE, container=replace(report.container, pod=asked))
     assert node.startswith(
-        "of the time in which its threads had work they waited 40% for a CPU (5 threads, since they"
-        " began). the "
+        "its threads waited for a CPU 40% of the time in which they had work (5 threads, since they"
+        " began); the "
     )
     assert "CPUs of the node are busy: other Go containers use 0.00 cores, other programs" in node
     assert "its request is 0.25" in node
@@ -218,10 +220,10 @@ def test_it_says_who_uses_the_node() -> None:
     assert "request" not in bare
     assert "some of its tasks 50% of the time (all of them 20%) waited for CPU" in bare
     assert "for memory" not in bare
-    assert "its own CPU limit is why" in text(WaitCause.OWN_LIMIT)
+    assert "its own CPU limit is the reason" in text(WaitCause.OWN_LIMIT)
     assert "own threads" in text(WaitCause.OWN_THREADS)
-    assert waiting_text(report, window) == ""
+    assert waiting_text(replace(report, waiting=None), window) == ""
     late = replace(waiting, is_since_start=False, cpu=None)
-    assert "lately" in waiting_text(replace(report, waiting=late), window)
+    assert "in the last minutes" in waiting_text(replace(report, waiting=late), window)
     only = replace(waiting, run_ns=0, wait_ns=0)
     assert waiting_text(replace(report, waiting=only), window).startswith("in the last minute")

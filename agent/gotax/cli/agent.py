@@ -20,6 +20,7 @@ from gotax.cli.options import (
     add_thresholds,
     names_of,
     node_name_of,
+    recipes_of,
     thresholds_of,
 )
 from gotax.cli.output import EXIT_FINE
@@ -91,6 +92,7 @@ def _run(options: argparse.Namespace, server: ForkServer) -> int:
     from gotax.session import Plan
 
     sent_to = deliveries(options)
+    recipes = recipes_of(options)
     plan = Plan(
         hz=options.hz,
         drain_s=options.interval,
@@ -103,6 +105,7 @@ def _run(options: argparse.Namespace, server: ForkServer) -> int:
         if sent_to
         else Detail(names=bool(options.collector)),
         server=server,
+        recipes=recipes,
     )
     further = [*([_stream(options)] if options.collector else []), *sent_to]
     further += [_events(options)] if options.events else []

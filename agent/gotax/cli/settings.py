@@ -27,6 +27,7 @@ KEYS: dict[str, dict[str, str]] = {
         **{name: name for name, _, _ in THRESHOLDS},
         "settle_s": "settle",
         "suppress": "suppress",
+        "recipes": "recipes",
     },
     "metrics": {"listen": "listen", "drop_label": "drop_label", "max_series": "max_series"},
     "log": {"level": "log_level"},

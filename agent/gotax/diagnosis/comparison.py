@@ -183,11 +183,9 @@ def _prediction(pair: Pair) -> tuple[Saving | None, str, bool]:
     )
     if tuned is not None and is_about_memory:
         return tuned.saving, tuned.setting, tuned.is_applied(after)
-    if pair.before.predicted is None:
-        return None, "", False
-    recommended = before.recommended
-    is_applied = after.gomaxprocs is not None and after.gomaxprocs == recommended
-    return pair.before.predicted, f"GOMAXPROCS={recommended}", is_applied
+    predicted, recommended = pair.before.predicted, before.recommended
+    wanted = "" if predicted is None else f"GOMAXPROCS={recommended}"
+    return predicted, wanted, after.gomaxprocs is not None and after.gomaxprocs == recommended
 
 
 def _settings(seen: Observation) -> tuple[int | None, int | None]:

@@ -17,7 +17,7 @@ def with_cause(report: ContainerReport, host_busy: float | None) -> ContainerRep
     """``host_busy``: the share of the node's CPU time that is used; None if not known."""
     waiting = report.waiting
     if waiting is None or not waiting.run_ns + waiting.wait_ns:
-        return report
+        return replace(report, waits_for=None)
     return replace(report, waits_for=_cause(report, waiting.share, host_busy))
 
 

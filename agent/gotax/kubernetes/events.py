@@ -7,10 +7,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import httpx2
-
 from gotax.errors import GotaxError, UserError
 from gotax.kubernetes import api
+from gotax.kubernetes.connection import Client, Request
 
 _TIMEOUT_S = 10.0
 _ANSWER_MAX = 256 << 10
@@ -29,9 +28,7 @@ class Events:
     ``refused`` makes the error for what the server will not take, also not later.
     """
 
-    def __init__(
-        self, connect: Callable[[], httpx2.Client], refused: Callable[[str], GotaxError]
-    ) -> None:
+    def __init__(self, connect: Callable[[], Client], refused: Callable[[str], GotaxError]) -> None:
         connect().close()  # a wrong configuration is reported at once
         self._connect, self._refused = connect, refused
 
@@ -68,24 +65,20 @@ class Events:
     def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> tuple[int, bytes]:
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
         headers = {"Accept": _METADATA_ONLY if body is None else "application/json"}
-        headers |= {"Accept-Encoding": "identity", "Content-Type": kind}
+        headers["Content-Type"] = kind
         content = None if body is None else json.dumps(body).encode()
+        request = Request(path, method=method, headers=headers, body=content)
         text = bytearray()
         try:
-            with (
-                self._connect() as http,
-                http.stream(
-                    method, path, content=content, headers=headers, timeout=_TIMEOUT_S
-                ) as answer,
-            ):
-                for chunk in answer.iter_raw():
+            with self._connect() as client, client.ask(request, _TIMEOUT_S) as answer:
+                for chunk in answer.body:
                     text += chunk
                     if len(text) > _ANSWER_MAX:
                         raise EventsError("an answer that is too large")
         except (*api.FAILURES, UserError) as error:
             message = str(error).split("\n", 1)[0] or type(error).__name__
             raise EventsError(message) from error
-        return answer.status_code, bytes(text)
+        return answer.status, bytes(text)
 
 
 def _path(namespace: str) -> str:

@@ -23,6 +23,7 @@ from gotax.processes.first_look import FirstLook
 from gotax.processes.inspection import Inspector
 from gotax.processes.membership import Memberships
 from gotax.processes.memories import Memories
+from gotax.processes.others import Others
 from gotax.processes.table import ENDED, ProcessTable, Sight
 from gotax.processes.tracked_process import TrackedProcess
 from gotax.processes.waits import Waits
@@ -52,6 +53,7 @@ class Resolver:
         self._first_look = FirstLook(
             roots.proc, self._table, self._inspector, self.cgroups, self.errors
         )
+        self.others = Others(roots.proc, self.cgroups, memberships, self.errors)
         self._by_cgroup: LruCache[tuple[int, str], TrackedProcess] = LruCache(ENDED)
 
     def __len__(self) -> int:

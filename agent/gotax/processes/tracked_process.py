@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from gotax.linux.procfs import Stat
-from gotax.process import CpuLimit, Process
+from gotax.process import CpuLimit, PodContainer, Process
 from gotax.processes.address_space import AddressSpace
 from gotax.processes.binaries import BinaryTable
 from gotax.processes.counts import ErrorCounts
@@ -93,7 +93,10 @@ class TrackedProcess:
     is mapped in it. ``program``: what it runs. ``go``: what Go says of itself.
     """
 
-    __slots__ = ("cpu", "files", "go", "life", "membership", "process", "program", "space")
+    __slots__ = (
+        *("_unnamed", "cpu", "files", "go", "life", "membership", "process", "program"),
+        "space",
+    )
 
     def __init__(
         self,
@@ -106,6 +109,7 @@ class TrackedProcess:
         self.process = process
         self.files = files
         self.membership = membership
+        self._unnamed = membership.container
         self.space = AddressSpace(files, binaries, errors)
         self.program = Program(process.command, files, self.space, binaries, errors)
         self.go = GoRuntime(files, self.space, self.program, errors)
@@ -161,13 +165,37 @@ class TrackedProcess:
         self.go.read_start()
 
     def learn(self, membership: Membership, facts: GoFacts) -> None:
-        self.process = replace(
-            self.process,
-            container=membership.container,
-            build=facts.build,
-            gomaxprocs=facts.gomaxprocs,
-            runtime=facts.state,
-        )
+        """Most windows say the same as the one before."""
+        known = self.process
+        container = known.container
+        if membership.container is not self._unnamed:
+            container = self._unnamed = membership.container
+        if (
+            container is not known.container
+            or known.build is not facts.build
+            or known.gomaxprocs is not facts.gomaxprocs
+            or known.runtime is not facts.state
+        ):
+            self.process = replace(
+                known,
+                container=container,
+                build=facts.build,
+                gomaxprocs=facts.gomaxprocs,
+                runtime=facts.state,
+            )
+
+    def name(self, pod: PodContainer | None) -> None:
+        """By the names of this pod; None: by the container's id."""
+        container = self.process.container
+        if pod is container.pod or (pod is None and not self.alive):
+            return
+        container = self._unnamed if pod is None else container.named(pod.path, pod)
+        self.process = replace(self.process, container=container)
+
+    def move(self, membership: Membership) -> None:
+        """It is in another container now."""
+        self.membership = membership.without_entries()
+        self.process = replace(self.process, container=membership.container)
 
     def trim(self) -> None:
         """Let go of what only symbolizing needs: no sample of it will come any more."""

@@ -34,7 +34,6 @@ NUMBERS = ("HASH_SEED", "TARGET_CGROUP", "TARGET_CGROUP_LEVEL")
 SIZES = ("ANNOUNCED_MAX", "MAP_FLAGS", "PAGE_SIZE", "STACKS_MAX", "STACK_COUNTS_MAX")
 """Definitions that only describe maps."""
 LOAD_WIDE = 0x18  # BPF_LD | BPF_IMM | BPF_DW, an instruction of 16 bytes
-MAP_FD = 1 << 4  # BPF_PSEUDO_MAP_FD, as the source register of such a one
 _LICENCE = "GPL"
 
 

@@ -72,7 +72,11 @@ class MapLayout(NamedTuple):
 
 def map_create(name: str, layout: MapLayout) -> int:
     """A descriptor. Raises OSError."""
-    return _bpf(_BPF_MAP_CREATE, struct.pack("=IIIIIII16s", *layout, 0, 0, _short(name)))
+    sizes = layout.key_bytes, layout.value_bytes, layout.max_entries
+    return _bpf(
+        _BPF_MAP_CREATE,
+        struct.pack("=IIIIIII16s", layout.kind, *sizes, layout.flags, 0, 0, _short(name)),
+    )
 
 
 def program_load(name: str, instructions: bytes, licence: str) -> int:

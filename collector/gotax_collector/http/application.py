@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import logging
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from gotax_collector.http.authentication import Authentication, Guard
 from gotax_collector.http.charts import chart_of
 from gotax_collector.http.hosts import Hosts
 from gotax_collector.http.links import linked, timed
+from gotax_collector.http.packing import packed
 from gotax_collector.http.parameters import SORTS, Parameters, choice, one, page, parsed, readable
 from gotax_collector.http.turns import RETRY_AFTER_S, TurnLimits, Turns
 from gotax_collector.metrics import CONTENT_TYPE
@@ -39,9 +38,6 @@ from gotax_collector.query.wording import difference_sentence
 log = logging.getLogger(__name__)
 
 _STORE_FAILING_S = 60.0
-_PACKED_FROM, _LEVEL = 1024, 5  # bytes
-# RFC 9110, 12.5.3: a weight of 0 is a refusal.
-_GZIP = re.compile(r"gzip(;q=(0\.\d{0,2}[1-9]\d{0,2}|1(\.0{0,3})?))?")
 _HTML = "text/html; charset=utf-8"
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -159,7 +155,7 @@ class _Pages:
         async def answer(request: Request) -> Response:
             self._parameters(request)  # what is refused needs no turn
             peer = str(request.scope.get("peer", ""))
-            return await self._turns.answer(request, peer, lambda: _packed(request, work(request)))
+            return await self._turns.answer(request, peer, lambda: packed(request, work(request)))
 
         return answer
 
@@ -366,18 +362,6 @@ def _not_there(_: Request, error: Exception) -> Response:
     answer = _text(drawing.render("error.html", values), _HTML, _POLICY, status)
     if status == 405:
         answer.headers["Allow"] = "GET, HEAD"
-    return answer
-
-
-def _packed(request: Request, answer: Response) -> Response:
-    """With gzip, for a client that takes it. Runs on the thread of the question: a page with a
-    flame graph is a megabyte, which would hold the event loop up."""
-    takes = request.headers.get("Accept-Encoding", "").lower().replace(" ", "").split(",")
-    if len(answer.body) >= _PACKED_FROM and any(_GZIP.fullmatch(part) for part in takes):
-        answer.body = gzip.compress(answer.body, _LEVEL, mtime=0)
-        answer.headers["Content-Encoding"] = "gzip"
-        answer.headers["Content-Length"] = str(len(answer.body))
-    answer.headers["Vary"] = "Accept-Encoding"
     return answer
 
 

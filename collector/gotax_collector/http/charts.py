@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from gotax_collector.query.answers import Changed, Changes, Gap, Hour, Uncompared, WorkloadAnswer
+from gotax_collector.query.answers import Changed, Changes, Uncompared, WorkloadAnswer
+from gotax_collector.query.steps import Gap, Hour
 from gotax_collector.query.wording import change_text, minute
 
 WIDTH, HEIGHT = 1000, 180

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gotax_collector.query.facets import Facets
+from gotax_collector.query.steps import Gap, Hour
 
 GROUPS = ("user", "scheduler", "gc", "service", "native", "unknown")
 """What a page can draw. Each category comes with its group from the agent that counted it."""
@@ -299,30 +300,6 @@ class Differences:
     spans: tuple[Span, Span]
     rows: tuple[FunctionDifference, ...]
     cpu_ns: tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Hour:
-    """CPU of a workload in one hour (or five minutes), in cores by category.
-
-    It is the average over the time ``since`` to ``until`` as far as some agent reported.
-    ``saving_cores`` is what agents predicted that the remedy would save, 0 without a prediction.
-    """
-
-    start: int
-    since: int
-    until: int
-    cores: float
-    categories: Mapping[str, float]
-    saving_cores: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """A time in which no agent reported."""
-
-    since: int
-    until: int
 
 
 @dataclass(frozen=True, slots=True)

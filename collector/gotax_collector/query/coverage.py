@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from gotax_collector.query.answers import Gap
 from gotax_collector.query.coarse import Ask, complete_since
 from gotax_collector.query.selection import Selection, where
+from gotax_collector.query.steps import Gap
 
 HOUR_S = 3600
 PLACES = frozenset({"node", "cpus"})

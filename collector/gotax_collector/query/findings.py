@@ -42,14 +42,27 @@ ENDS = "toUnixTimestamp(start) + duration_ns / 1e9"
 _INSTANCE = "namespace, kind, workload, node, pod, container, container_id, name"
 
 
-def instances(selection: Selection, finding: str) -> tuple[str, Mapping[str, Any]]:
-    """SQL of (namespace, kind, workload, found, ended, state) for each container."""
+def instances(
+    selection: Selection, finding: str, are_all: bool = True
+) -> tuple[str, Mapping[str, Any]]:
+    """SQL of (namespace, kind, workload, found, ended, state) for each container; not ``are_all``:
+    only for those that run."""
     condition = where(selection, "start")
     # An agent without a window in the last day is silent, too.
-    agents = Selection(
-        selection.only(PLACES).conditions, max(0, selection.until - DAY_S), selection.until
-    )
+    since = max(0, selection.until - DAY_S) if are_all else selection.since
+    agents = Selection(selection.only(PLACES).conditions, since, selection.until)
     places = where(agents, "start", "n")
+    # The rows of a report begin at the same time: few of a fleet's windows are read as a whole.
+    lately = (
+        "1"
+        if are_all
+        else "(node, start) IN (SELECT node, start FROM (SELECT node, start,"
+        " max(start) OVER (PARTITION BY node) AS reported,"
+        " argMax(duration_ns, start) OVER (PARTITION BY node) / 1e9 AS each"
+        f" FROM windows WHERE {OF_NODES} AND {places.text})"
+        f" WHERE toUnixTimestamp(start) + greatest({RUNS_S}, {RUNS_WINDOWS} * each)"
+        "  >= toUnixTimestamp(reported))"
+    )
     until = "{until:UInt32}"
     query = (
         "SELECT namespace, kind, workload, found, ended, multiIf("
@@ -59,7 +72,8 @@ def instances(selection: Selection, finding: str) -> tuple[str, Mapping[str, Any
         " AS state FROM"
         f" (SELECT {_INSTANCE}, toUnixTimestamp(max(start)) AS last, max({ENDS}) AS ended,"
         f"  argMax({finding}, start) AS found"
-        f"  FROM windows WHERE ordinal > 0 AND {condition.text} GROUP BY {_INSTANCE}) AS i"
+        f"  FROM windows WHERE ordinal > 0 AND {condition.text} AND {lately}"
+        f" GROUP BY {_INSTANCE}) AS i"
         " LEFT JOIN (SELECT node, toUnixTimestamp(max(start)) AS reported,"
         "  argMax(duration_ns, start) / 1e9 AS each"
         f"  FROM windows WHERE {OF_NODES} AND {places.text} GROUP BY node) AS n USING (node)"
@@ -87,7 +101,7 @@ def open_findings(ask: Ask, selection: Selection, end: int) -> Holding | None:
         "arrayMap(i -> (finding[i], finding_severity[i], finding_title[i], finding_remedy[i],"
         " finding_cause[i]), arrayEnumerate(finding))"
     )
-    query, parameters = instances(lately, zipped)
+    query, parameters = instances(lately, zipped, are_all=False)
     rows = ask(
         "SELECT namespace, kind, workload, one.1 AS code, one.2 AS severity, state,"
         " min(one.3) AS title, min(one.4) AS remedy, toString(min(one.5)) AS cause,"

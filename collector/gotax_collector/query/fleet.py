@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from gotax_collector.query.answers import (
@@ -29,25 +30,30 @@ CONSUMPTION = """
   sum(duration_ns) AS duration, sum(periods) AS periods_, sum(throttled_periods) AS throttled"""
 
 
-def top(
-    ask: Ask,
-    selection: Selection,
-    limit: int,
-    sort: str,
-    skipped: int,
-    with_resolved: bool = False,
-) -> Top:
-    """``sort`` is runtime (cores of the scheduler and the GC), cpu, saving, share or
-    throttled. The first ``skipped`` workloads are left out."""
+ORDERS = {
+    "runtime": "scheduler + gc",
+    "cpu": "cpu",
+    "saving": "saving_mid_",
+    "share": "(scheduler + gc) / greatest(cpu, 1)",
+    "throttled": "throttled / greatest(periods_, 1)",
+}
+"""runtime: cores of the scheduler and the GC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """``sort`` is one of ORDERS. The first ``skipped`` workloads are left out. ``with_resolved``:
+    with the findings that ended lately."""
+
+    limit: int = 30
+    sort: str = "runtime"
+    skipped: int = 0
+    with_resolved: bool = False
+
+
+def top(ask: Ask, selection: Selection, asked: Asked) -> Top:
     source = source_of(selection, SUMS)
     span = span_of(ask, selection, source)
-    orders = {
-        "runtime": "scheduler + gc",
-        "cpu": "cpu",
-        "saving": "saving_mid_",
-        "share": "(scheduler + gc) / greatest(cpu, 1)",
-        "throttled": "throttled / greatest(periods_, 1)",
-    }
     condition = where_of(selection, source)
     holding = open_findings(ask, selection, span.until)
     rows = ask(
@@ -57,9 +63,9 @@ def top(
         f" {source.findings} AS codes"
         f" FROM {source.table} WHERE {condition.text}"
         " GROUP BY namespace, kind, workload"
-        f" ORDER BY {orders[sort]} DESC, namespace, workload, kind"
+        f" ORDER BY {ORDERS[asked.sort]} DESC, namespace, workload, kind"
         " LIMIT {limit:UInt32} OFFSET {skipped:UInt32}",
-        {**condition.parameters, "limit": limit, "skipped": skipped},
+        {**condition.parameters, "limit": asked.limit, "skipped": asked.skipped},
     )
     earlier = _earlier_shares(ask, selection, source)
     worst = ask(
@@ -83,7 +89,11 @@ def top(
         consumption(total, span),
         _facets(total, holding, _sizes(ask, selection)),
         worst["ns"] / 1e9 / span.seconds,
-        *(resolved(ask, selection, source, holding) if holding and with_resolved else ((), 0)),
+        *(
+            resolved(ask, selection, source, holding)
+            if holding and asked.with_resolved
+            else ((), 0)
+        ),
     )
 
 

@@ -96,7 +96,7 @@ def _parts(ask: Ask, selection: Selection) -> Iterator[tuple[str, str, Selection
     if first >= last:
         yield "stack_hours", "hour", selection
         return
-    yield "stack_days", "toDateTime(day, 'UTC')", Selection(selection.conditions, first, last)
+    yield "stack_days", "day", Selection(selection.conditions, first, last)
     for begin, end in ((since, first), (last, selection.until)):
         if begin < end:
             yield "stack_hours", "hour", Selection(selection.conditions, begin, end)

@@ -13,8 +13,6 @@ from gotax_collector.query.answers import (
     Compared,
     Differences,
     Functions,
-    Gap,
-    Hour,
     Profile,
     Side,
     Span,
@@ -26,7 +24,7 @@ from gotax_collector.query.comparisons import MIN_SAMPLES, compare, compare_one,
 from gotax_collector.query.coverage import HOUR_S, coverage
 from gotax_collector.query.database import Database
 from gotax_collector.query.findings import findings, of_causes
-from gotax_collector.query.fleet import top
+from gotax_collector.query.fleet import Asked, top
 from gotax_collector.query.functions import differences_of, functions_of
 from gotax_collector.query.groups import groups_of
 from gotax_collector.query.nodes import Name, Nodes, names, nodes
@@ -47,6 +45,7 @@ from gotax_collector.query.sources import (
     spanned,
     where_of,
 )
+from gotax_collector.query.steps import Gap, Hour
 from gotax_collector.storage.clickhouse import Connections
 
 _BOX = "if(namespace = '', '', container) AS box"  # outside Kubernetes a name may have a number
@@ -95,7 +94,7 @@ class Questions:
         with_resolved: bool = False,
     ) -> Top:
         """See ``fleet.top``."""
-        return top(self._rows, selection, limit, sort, skipped, with_resolved)
+        return top(self._rows, selection, Asked(limit, sort, skipped, with_resolved))
 
     def nodes(self, selection: Selection, limit: int = 100, skipped: int = 0) -> Nodes:
         """Those first whose runtime takes most."""

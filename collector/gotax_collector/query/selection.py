@@ -235,8 +235,14 @@ class Where:
 def where(selection: Selection, time: str, prefix: str = "") -> Where:
     """``time`` is the table's column of time. ``prefix`` keeps parameters of two selections apart.
 
-    A column ``hour`` is taken with its whole hour.
+    A column ``hour`` is taken with its whole hour, and a column ``day`` with its whole day (UTC).
     """
+    if time == "day":
+        bounds = selection.since // 86_400, selection.until // 86_400
+        days: dict[str, Any] = dict(zip((f"{prefix}since", f"{prefix}until"), bounds, strict=True))
+        text = f"day >= toDate({{{prefix}since:UInt16}}) AND day < toDate({{{prefix}until:UInt16}})"
+        of_days = list(_conditions(selection.conditions, prefix, days))
+        return Where(" AND ".join((text, *of_days)), days)
     since = selection.since // 3600 * 3600 if time == "hour" else selection.since
     parameters: dict[str, Any] = {f"{prefix}since": since, f"{prefix}until": selection.until}
     parts = [

@@ -515,3 +515,19 @@ def test_the_examples_of_the_page_are_valid(text: str) -> None:
     given = yaml.safe_load(text.replace("sha256:…", DIGEST))
     assert rendered(flat(given, SCHEMA)) != rendered()
     jsonschema.Draft7Validator(SCHEMA).validate(given)
+
+
+def test_the_collectors_pod_satisfies_the_level_restricted() -> None:
+    """docs/kubernetes.md says so. The fields are those of the Pod Security Standards."""
+    spec = only(rendered(EVERYTHING), "StatefulSet")["spec"]["template"]["spec"]
+    assert not {"hostPID", "hostIPC", "hostNetwork"} & set(spec)
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["runAsUser"] > 0
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    kinds = {kind for volume in spec["volumes"] for kind in volume} - {"name"}
+    assert kinds <= {"secret", "emptyDir", "configMap", "projected", "persistentVolumeClaim"}
+    for container in spec["containers"]:
+        context = container["securityContext"]
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert not any("hostPort" in port for port in container["ports"])

@@ -532,12 +532,13 @@ def test_the_prediction_is_that_of_what_changed() -> None:
     assert any("GOMAXPROCS is 8 on both sides" in each for each in same.caveats)
     only = compare(pair(before, before, tuned=TUNED))
     assert (only.predicted, only.outcome) == (TUNED.saving, Outcome.NOT_APPLIED)
-    assert compare(pair(before, more)).outcome is Outcome.NOT_PREDICTED
+    nothing = compare(pair(before, more))
+    assert (nothing.outcome, nothing.predicted_for) == (Outcome.NOT_PREDICTED, "")
     percent = compare(pair(before, replace(more, gogc=-1), tuned=TUNED))
     assert any(each.startswith("GOGC changed too, 100 to off") for each in percent.caveats)
     unread = compare(pair(before, replace(before, gogc=None, memory_limit_bytes=None)))
     assert not any("changed too" in each for each in unread.caveats)
-    gogc = compare(pair(before, replace(before, gogc=200), tuned=TUNED))
+    gogc = compare(pair(before, replace(before, gogc=200), predicted=cores, tuned=TUNED))
     assert (gogc.predicted, gogc.outcome) == (TUNED.saving, Outcome.NOT_APPLIED)
 
 

@@ -22,10 +22,19 @@ pytest.importorskip(
 
 from gotax_collector.ingest.decoding import Decoder
 from gotax_collector.query.wording import origin_text
+from gotax_collector.refusal import RefusedError
 from gotax_collector.report import Report, Sender
 
 from .strategies import unhurried, windows
-from .windows import PARSE, Run, build_window, fitting_load, oversized_load, story_window
+from .windows import (
+    PARSE,
+    Run,
+    build_window,
+    fitting_load,
+    other_report,
+    oversized_load,
+    story_window,
+)
 
 SENDER = Sender("agent", "node", "1", "6.1", "amd64")
 
@@ -103,6 +112,38 @@ def test_the_collector_decodes_the_contents_of_a_window() -> None:
             assert sent.evidence == tuple(evidence.text for evidence in finding.evidence)
             assert sent.patches == finding.remedy.patches
         assert observed.identity.go_version == (main.build.version if main.build else "")
+
+
+def test_containers_without_go_are_apart() -> None:
+    """With their findings, limit and throttling, also on a stream, and without CPU time of Go."""
+    other = other_report()
+    silent = replace(other, findings=())
+    window = replace(story_window(), others=(other, silent))
+    for sent in (report_of(window), SentDictionary().intern(report_of(window))):
+        report = received(sent)
+        assert len(report.containers) == len(window.reports)
+        (found,) = report.others
+        assert (found.verdict, found.is_go, found.cpu_ns) == ("not-go", False, 0)
+        assert (found.identity.name, found.identity.command) == ("numbers", "python")
+        assert (found.limit_cores, found.periods, found.throttled_periods) == (1.0, 150, 120)
+        assert found.usage_ns == 9_000_000_000
+        assert [(f.code, f.severity) for f in found.findings] == [("GT020", "warning")]
+        assert found.findings[0].patches == ("OPENBLAS_NUM_THREADS=1\n",)
+
+
+@pytest.mark.parametrize("what", ["cpu_ns", "category", "twice"])
+def test_a_container_without_go_has_no_profile(what: str) -> None:
+    """Nor may it be one of the Go containers of the same window."""
+    sent = report_of(replace(story_window(), others=(other_report(),)))
+    if what == "cpu_ns":
+        sent.window.others[0].cpu_ns = 1
+    elif what == "category":
+        sent.window.others[0].category.append(1)
+        sent.window.others[0].category_samples.append(1)
+    else:
+        sent.window.others[0].container = sent.window.containers[0].container
+    with pytest.raises(RefusedError):
+        received(sent)
 
 
 def test_a_pod_has_all_its_names() -> None:

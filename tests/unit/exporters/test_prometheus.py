@@ -45,6 +45,7 @@ from .windows import (
     hostile_load,
     named,
     native_load,
+    other_report,
     oversized_load,
     pod_container,
     story_window,
@@ -512,7 +513,22 @@ def full_exporter() -> PrometheusExporter:
     health = Health(0.1, 0.2, {"frames": 1}, {"frames": 1}, {"elf-truncated": 1})
     setting = Setting(lost={"no-process": 1}, health=health)
     window = build_window(oversized_load(), native_load(), setting=setting)
+    window = replace(window, others=(other_report(),))
     return published(window, others=[FixedStream(), Sent(), SentEvents(), HttpCounts()])
+
+
+def test_containers_without_go_have_series_only_with_a_finding() -> None:
+    """Two with equal labels have one: a repeated series would fail the scrape."""
+    other = other_report()
+    twin = replace(other, use=replace(other.use, samples=1))
+    silent = replace(other, findings=(), use=replace(other.use, samples=2))
+    exporter = published(replace(story_window(), others=(silent, other, twin)))
+    assert values(exporter, "gotax_finding", code="GT020", severity="warning") == [1]
+    assert values(exporter, "gotax_finding_held_seconds", code="GT020") == [15]
+    assert values(exporter, "gotax_other_threads_ran", container="numbers") == [64]
+    assert values(exporter, "gotax_other_throttled_ratio") == [0.8]
+    exporter = published(replace(story_window(), others=(silent,)))
+    assert values(exporter, "gotax_other_threads_ran") == []
 
 
 def test_the_stream_has_metrics_only_with_a_collector() -> None:

@@ -22,7 +22,9 @@ from gotax.findings import (
     SavingSource,
     Severity,
     Verdict,
+    WaitCause,
 )
+from gotax.other import OtherUse, Recognised, ThreadGroup, Throttling
 from gotax.process import (
     Binding,
     Container,
@@ -34,12 +36,22 @@ from gotax.process import (
     Module,
     Origin,
     PodContainer,
+    Pressure,
     Process,
     RuntimeState,
+    Waiting,
     Workload,
 )
 from gotax.profile import Frame, FrameKind, FunctionShare, Location, Profile, Stack
-from gotax.window import Collections, ContainerReport, Health, SampleCount, Window
+from gotax.recipe import Knob, Recipe
+from gotax.window import (
+    Collections,
+    ContainerReport,
+    Health,
+    OtherReport,
+    SampleCount,
+    Window,
+)
 
 PERIOD_NS = 52_631_578  # 19 Hz
 ROOT = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod"
@@ -74,6 +86,8 @@ class Load:
     drain_samples: tuple[int, ...] = ()
     memory: Memory | None = None
     collections: Collections | None = None
+    waiting: Waiting | None = None
+    waits_for: WaitCause | None = None
 
     @property
     def samples(self) -> int:
@@ -158,6 +172,8 @@ def build_report(loads: list[Load]) -> ContainerReport:
         drain_samples=first.drain_samples,
         memory=first.memory,
         collections=first.collections,
+        waiting=first.waiting,
+        waits_for=first.waits_for,
     )
 
 
@@ -337,6 +353,10 @@ def oversized_load() -> Load:
             *(256 << 20, "/kubepods", 512 << 20, 200 << 20, 150 << 20, 120 << 20, 3, 2, 1)
         ),
         collections=Collections(17, 500 << 20),
+        waiting=Waiting(
+            *(2_850_000_000, 1_340_000_000, 12, False), Pressure(0.31, 0.12), Pressure(0.0, 0.0)
+        ),
+        waits_for=WaitCause.OWN_LIMIT,
         verdict=Verdict.OVERSIZED,
         findings=(OVERSIZED_FINDING,),
         held_s=300.0,
@@ -451,6 +471,39 @@ def hostile_load() -> Load:
         cgroup='/evil"}\n\\\u05d0',
     )
     return replace(load, process=replace(load.process, container=container))
+
+
+def other_report() -> OtherReport:
+    """A container without Go that is throttled: GT020."""
+    recipe = Recipe("OpenBLAS", (Knob("OPENBLAS_NUM_THREADS"),), "Set it to {n}.")
+    container = pod_container("numbers", 77)
+    use = OtherUse(
+        container=container,
+        samples=30,
+        processes=(Process(77, 5, "python", container),),
+        process_samples=(30,),
+        threads=65,
+        limit=CpuLimit(1.0, container.cgroup),
+        throttling=Throttling(CpuUsage(9_000_000_000, 150, 120, 60_000_000_000), 15.0, 100_000_000),
+        counted=65,
+        ran=(ThreadGroup("python", 60), ThreadGroup("", 4)),
+        runnable=40.5,
+        recognised=(Recognised(recipe, recipe.knobs[0], 64),),
+    )
+    return OtherReport(
+        use,
+        (
+            Finding(
+                code="GT020",
+                title="Throttled: OpenBLAS runs more threads at once than the limit allows",
+                severity=Severity.WARNING,
+                confidence=Confidence.HIGH,
+                evidence=(Evidence("throttled in 120 of 150 periods", 0.8, "share"),),
+                remedy=Remedy("Set it to 1.", "OPENBLAS_NUM_THREADS=1\n"),
+                held_s=15.0,
+            ),
+        ),
+    )
 
 
 def story_window() -> Window:

@@ -3,39 +3,50 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import httpx2
 import pytest
 from gotax.errors import UserError
 from gotax.exporters.events.exporter import RefusedError
 from gotax.kubernetes import events
+from gotax.kubernetes.connection import Answer, Client, PlainClient, Request
 from gotax.kubernetes.events import Events, EventsError
 
 EVENT = {"metadata": {"name": "web.1", "namespace": "shop"}}
 
 
-def events_of(answer: Callable[[httpx2.Request], httpx2.Response]) -> Events:
-    transport = httpx2.MockTransport(answer)
-    return Events(lambda: httpx2.Client(transport=transport, base_url="http://k"), RefusedError)
+class Server(PlainClient):
+    def __init__(self, answer: Callable[[Request], Answer]) -> None:
+        super().__init__("http://k")
+        self._answer = answer
+
+    @contextmanager
+    def ask(self, request: Request, silence_s: float) -> Iterator[Answer]:
+        assert silence_s > 0
+        yield self._answer(request)
+
+
+def events_of(answer: Callable[[Request], Answer]) -> Events:
+    return Events(lambda: Server(answer), RefusedError)
 
 
 def answering(status: int, body: Any = None) -> Events:
     return events_of(lambda _: response(status, {} if body is None else body))
 
 
-def response(status: int, body: Any) -> httpx2.Response:
-    return httpx2.Response(status, content=iter([json.dumps(body).encode()]))
+def response(status: int, body: Any) -> Answer:
+    return Answer(status, "", "identity", iter([json.dumps(body).encode()]))
 
 
 def test_the_requests() -> None:
     asked: list[tuple[str, str, str, Any]] = []
 
-    def answer(request: httpx2.Request) -> httpx2.Response:
+    def answer(request: Request) -> Answer:
         kind = request.headers["Content-Type"]
-        body = json.loads(request.content) if request.content else None
-        asked.append((request.method, request.url.path, kind, body))
+        body = json.loads(request.body) if request.body else None
+        asked.append((request.method, request.path, kind, body))
         if request.method == "GET":
             assert "as=PartialObjectMetadata" in request.headers["Accept"]
         return response(200, {"metadata": {"uid": "u-1"}})
@@ -93,15 +104,15 @@ def test_an_answer_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_connection_is_an_error_of_events() -> None:
-    def answer(request: httpx2.Request) -> httpx2.Response:
-        raise httpx2.ConnectError("refused\nmore", request=request)
+    def answer(_: Request) -> Answer:
+        raise ConnectionError("refused\nmore")
 
     with pytest.raises(EventsError, match=r"^refused$"):
         events_of(answer).create("shop", EVENT)
 
 
 def test_a_wrong_configuration_is_reported_at_once() -> None:
-    def connect() -> httpx2.Client:
+    def connect() -> Client:
         raise UserError("no way to the Kubernetes API server")
 
     with pytest.raises(UserError):

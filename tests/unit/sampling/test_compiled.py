@@ -14,7 +14,7 @@ import pytest
 from gotax.sampling import compiled, kernel
 from gotax.sampling.sampler import MAX_FRAMES, STACK, STACK_COUNT
 
-from tests.compiled import ARCHITECTURES, FOLDER, MARKS, definition_sets
+from tests.compiled import ARCHITECTURES, FOLDER, MAP_FD, MARKS, definition_sets
 
 ALL = list(definition_sets())
 SEED = 0xFEDCBA9876543210
@@ -90,7 +90,7 @@ def test_numbers_and_maps_are_filled_in(
         struct.unpack_from("<i", taken.instructions, place + 4)[0]
         for place in range(0, len(taken.instructions), 8)
         if taken.instructions[place] == compiled.LOAD_WIDE
-        and taken.instructions[place + 1] & 0xF0 == compiled.MAP_FD
+        and taken.instructions[place + 1] & 0xF0 == MAP_FD
     }
     used = {name for name in program.maps if "KERNEL_STACKS" in definitions or "kernel" not in name}
     assert given == {1001, *(program.maps[name] for name in used)}  # 1001: scratch

@@ -14,7 +14,7 @@ _NOTABLE = 0.01
 
 def waiting_text(report: ContainerReport, window: Window) -> str:
     """ "" if nothing is known of it."""
-    return ". ".join(_sentences(report, window))
+    return "; ".join(_sentences(report, window))
 
 
 def _sentences(report: ContainerReport, window: Window) -> Iterator[str]:
@@ -22,9 +22,9 @@ def _sentences(report: ContainerReport, window: Window) -> Iterator[str]:
     if waiting is None:
         return
     if waiting.run_ns + waiting.wait_ns:
-        since = "since they began" if waiting.is_since_start else "lately"
+        since = "since they began" if waiting.is_since_start else "in the last minutes"
         yield (
-            f"of the time in which its threads had work they waited {waiting.share:.0%} for a CPU"
+            f"its threads waited for a CPU {waiting.share:.0%} of the time in which they had work"
             f" ({waiting.threads} threads, {since})"
         )
         yield from _because(report, window)
@@ -35,7 +35,7 @@ def _sentences(report: ContainerReport, window: Window) -> Iterator[str]:
 
 def _because(report: ContainerReport, window: Window) -> Iterator[str]:
     if report.waits_for is WaitCause.OWN_LIMIT:
-        yield "the kernel throttles it: its own CPU limit is why"
+        yield "the kernel throttles it: its own CPU limit is the reason"
     elif report.waits_for is WaitCause.OWN_THREADS:
         yield "the node is not busy: more of its own threads have work at once than there are CPUs"
     elif report.waits_for is WaitCause.NODE:
