@@ -12,14 +12,16 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.e2e.agent import Agent
 from tests.e2e.cluster.node import Cluster
 from tests.e2e.cluster.sandbox import ADDRESS, SandboxError
-from tests.e2e.objects import OVERSIZED
+from tests.e2e.objects import BY_LIMIT, OVERSIZED
 from tests.e2e.parts import CHART, Parts
 
 RELEASE = NAMESPACE = "fleet"
@@ -104,6 +106,25 @@ def test_an_agent_without_the_token_is_refused(collector: Collector, cluster: Cl
     finally:
         cluster.helm("uninstall", other.release, "--namespace", other.namespace, "--wait")
         cluster.kubectl("delete", "namespace", other.namespace)
+
+
+def test_the_remedies_of_the_fleet_are_applied_as_they_are(
+    collector: Collector, cluster: Cluster, tmp_path: Path
+) -> None:
+    """From an agent's finding to a patch that the API server accepts."""
+    (tmp_path / "token").write_text(collector.token())
+    patch = tmp_path / "patch.yaml"
+    ask = (
+        *(sys.executable, "-P", "-m", "gotax", "fleet", "remedies", "--format=patches"),
+        *("--collector", collector.url, "--token-file", str(tmp_path / "token")),
+        f"workload={OVERSIZED}",
+    )
+    cluster.wait_for("there is a finding", lambda: patch.write_text(cluster.run(*ask)), 90)
+    (found,) = yaml.safe_load_all(patch.read_text())
+    (changed,) = found["spec"]["template"]["spec"]["containers"]
+    assert (changed["name"], changed["env"][0]["valueFrom"]) == ("service", BY_LIMIT["valueFrom"])
+    command = ("patch", "-f", str(patch), "--patch-file", str(patch), "--dry-run=server")
+    assert "patched" in cluster.kubectl(*command)
 
 
 def test_page_and_api_ask_for_the_token(collector: Collector) -> None:
