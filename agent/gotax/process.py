@@ -327,7 +327,6 @@ class Container:
     @property
     def label(self) -> str:
         """Distinguishes it from others of its pod, else of its node, in one word.
-
         ``app:docker:0123456789ab`` for a part of the pod's container ``app``: Kubernetes' names
         have no colon, and every backend takes one.
         """
@@ -356,10 +355,7 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """(``pid``, ``start_ticks``) is the identity: a reused PID has another start time.
-
-    ``parent``: the PID of its parent when it was read, 0 for none.
-    """
+    """(``pid``, ``start_ticks``) is the identity: a reused PID has another start time."""
 
     pid: int
     start_ticks: int
@@ -368,7 +364,7 @@ class Process:
     build: GoBuild | None = None
     gomaxprocs: Gomaxprocs | None = None
     runtime: RuntimeState | None = None
-    parent: int = 0
+    parent: int = 0  # the PID when it was read
 
     @property
     def is_go(self) -> bool:

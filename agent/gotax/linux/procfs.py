@@ -58,7 +58,6 @@ class Stat:
 
     ``cpu_ticks`` is the CPU time of all its threads, ended ones too, in units of 1/100 s: what the
     scheduler measured, not what it sampled (kernel/sched/cputime.c cputime_adjust).
-
     ``thread``: one that lives, where the main thread has ended; 0 where that one lives, or none.
     """
 
@@ -86,7 +85,6 @@ class Stat:
 @dataclass(frozen=True, slots=True)
 class CgroupEntry:
     """One line of /proc/PID/cgroup. Hierarchy 0 with no controllers is cgroup v2's.
-
     A v1 hierarchy lists its controllers (``("cpu", "cpuacct")``) or a name (``name=systemd``).
     """
 
