@@ -11,7 +11,7 @@ from gotax.config import Roots
 from gotax.diagnosis.waiting import with_cause
 from gotax.exporters.terminal.waiting import waiting_text
 from gotax.findings import WaitCause
-from gotax.linux.cgroups.hierarchies import find_hierarchies
+from gotax.linux.cgroups.hierarchies import Hierarchies, Hierarchy, find_hierarchies
 from gotax.linux.pressure import (
     THREADS_MAX,
     ThreadTimes,
@@ -88,10 +88,10 @@ def proc(root: Path, threads: dict[int, tuple[int, int]]) -> None:
 class Container:
     """What ``Waits`` needs of a tracked process."""
 
-    def __init__(self, start_ticks: int = 1) -> None:
+    def __init__(self, start_ticks: int = 1, cgroup: str = "/c") -> None:
         process = oversized_load().process
         self.process = replace(process, pid=7, start_ticks=start_ticks)
-        identity = type("Identity", (), {"cgroup": "/c"})()
+        identity = type("Identity", (), {"cgroup": cgroup})()
         self.membership = type(
             "Membership", (), {"position": type("P", (), {"identity": identity})()}
         )()
@@ -100,6 +100,42 @@ class Container:
 @pytest.fixture
 def errors() -> ErrorCounts:
     return ErrorCounts()
+
+
+def test_the_pressure_is_that_of_its_cgroup(tmp_path: Path, errors: ErrorCounts) -> None:
+    """In cgroup v2; none for the root, for what is not there, and where the host is not seen."""
+    proc(tmp_path, {7: (SECOND, 0)})
+    for name, percent in (("cpu", b"20.00"), ("memory", b"30.00")):
+        for folder in ("c", ""):
+            (tmp_path / "unified" / folder).mkdir(parents=True, exist_ok=True)
+            data = b"some avg10=0.00 avg60=%b avg300=0.00 total=1\n" % percent
+            (tmp_path / "unified" / folder / f"{name}.pressure").write_bytes(data)
+    unified = Hierarchy((), str(tmp_path / "unified"))
+    seen = replace(find_hierarchies("/proc", "/sys/fs/cgroup"), unified=unified, sees_host=True)
+
+    def pressures(hierarchies: Hierarchies, cgroup: str = "/c") -> object:
+        container = Container(cgroup=cgroup)
+        found = Waits(str(tmp_path), hierarchies, errors).of("c", container)  # type: ignore[arg-type]
+        assert found is not None
+        return found.cpu, found.memory
+
+    assert pressures(seen) == (Pressure(0.2, 0.0), Pressure(0.3, 0.0))
+    for hierarchies, cgroup in (
+        (seen, "/"),
+        (seen, "/gone"),
+        (replace(seen, sees_host=False), "/c"),
+        (replace(seen, unified=None), "/c"),
+        (replace(seen, unified=replace(unified, root="/other")), "/c"),
+    ):
+        assert pressures(hierarchies, cgroup) == (None, None)
+    assert not errors
+
+
+def test_bounds() -> None:
+    assert (THREADS_MAX, EVERY, MOST) == (64, 12, 16)
+    early, late = ThreadTimes(5, 7), ThreadTimes(6, 9)
+    assert late.since(early) == ThreadTimes(1, 2)
+    assert early.since(late) == ThreadTimes(0, 0)
 
 
 def waits(root: Path, errors: ErrorCounts) -> Waits:
