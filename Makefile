@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 # One after the other also under make -j: what is timed needs the host for itself.
 .NOTPARALLEL:
-.PHONY: help run web demo test test-correctness test-timing e2e guests corpus backends lint format bench bench-growth calibrate fuzz soak mutants attacks proto proto-check golden lock audit sbom clean
+.PHONY: help run web demo test test-correctness test-timing e2e guests corpus backends lint format bench bench-growth calibrate fuzz soak mutants attacks proto proto-check bpf golden lock audit sbom pictures release-check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ mutants: $(VENV)/.ready-test ## small changes of the diagnosis that no test noti
 attacks: $(VENV)/.ready-test ## live attacks on the agent and the collector, the long ones too
 	@$(VENV)/bin/python -m pytest tests/attacks --runslow $(PYTEST)
 
+bpf: $(VENV)/.ready-test ## compile bpf/profile.c into bpf/compiled/ for amd64 and arm64, as root
+	@$(VENV)/bin/python -m tests.compiled
+
 golden: $(VENV)/.ready-test ## rewrite the golden files; review the diff
 	@GOTAX_UPDATE=1 $(VENV)/bin/python -m pytest -q tests/unit --update-golden
 
@@ -95,6 +98,13 @@ audit: ## known vulnerabilities of what locks/ names (needs the network)
 # An image that is there already: make sbom IMAGE=docker:gotax
 sbom: $(if $(IMAGE),,$(VENV)/.ready-e2e) ## what the image is made of, as CycloneDX: build/gotax.cdx.json
 	@image='$(IMAGE)'; ./setup sbom "$${image:-docker-archive:$$($(VENV)/bin/python -m tests.e2e.cluster.images)}"
+
+pictures: $(VENV)/.ready-web $(VENV)/.ready-test ## docs/pictures, of the demo's service as it runs now (2 minutes)
+	@$(VENV)/bin/python -m tests.pictures
+
+# Also the image and its SBOM: make release-check IMAGE=1
+release-check: $(VENV)/.ready-test ## the steps of a release that need no registry: versions, packages, chart, workflows
+	@$(VENV)/bin/python -m tests.release check $(if $(IMAGE),--image)
 
 clean: ## forget everything that was set up or built inside this clone
 	@rm -rf $(VENV) build *.egg-info agent/*.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -32,6 +32,7 @@ SCRAPED, STREAMING, OTLP = "scraped", "streaming", "otlp"
 FORMS = (SCRAPED, STREAMING, OTLP)
 GROUP = f"{CGROUP}-agent"
 SCRAPE_INTERVAL_S = 15.0
+_PROGRAM = str(Path(__file__).with_name("inpod.py"))
 _NODE = "n1"  # of the API server of the tests
 _BOOKMARK_S = 60
 _START_WITHIN_S = 60.0
@@ -47,7 +48,7 @@ class Agent:
         log: Path,
         arguments: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
-        program: Sequence[str] = ("-P", "-m", "gotax"),
+        program: Sequence[str] = ("-P", _PROGRAM),
     ) -> None:
         self._port = free_port()
         listen = f"127.0.0.1:{self._port}"
@@ -177,29 +178,26 @@ def free_port() -> int:
 @contextlib.contextmanager
 def kubernetes(folder: Path, pods: int = PROCESSES) -> Iterator[dict[str, str]]:
     """The environment of an agent that gets the names of the pods of bench.fleet."""
+    certificate, key = _certify(folder)
+    account = folder / "account"
+    account.mkdir()
     with api_server() as server:
         server.state = [pod(f"load-{number}", container_id(number)) for number in range(pods)]
-        # Clusters have a CA of their own; without one the client would load those of the world.
-        authority = {"server": server.url, "certificate-authority": str(_certify(folder)[0])}
-        cluster = {"name": "bench", "cluster": authority}
-        user = {"name": "bench", "user": {"token": server.token}}
-        context = {"name": "bench", "context": {"cluster": "bench", "user": "bench"}}
-        path = folder / "kubeconfig"
-        path.write_text(
-            json.dumps(
-                {
-                    "current-context": "bench",
-                    "clusters": [cluster],
-                    "users": [user],
-                    "contexts": [context],
-                }
-            )
-        )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        server.secure(context)
+        (account / "token").write_text(server.token)
+        (account / "ca.crt").write_bytes(certificate.read_bytes())
         done = threading.Event()
         thread = threading.Thread(target=_keep_watch, args=(server, done))
         thread.start()
         try:
-            yield {"KUBECONFIG": str(path), "NODE_NAME": _NODE}
+            yield {
+                "BENCH_ACCOUNT": str(account),
+                "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+                "KUBERNETES_SERVICE_PORT": str(server.port),
+                "NODE_NAME": _NODE,
+            }
         finally:
             done.set()
             thread.join()

@@ -1,13 +1,17 @@
-"""Queries of a fleet of 1,000 nodes and 30,000 Go containers over 7 days, on the embedded engine.
+"""Pages and queries of a fleet of 1,000 nodes and 30,000 Go containers over 7 days, on the embedded
+engine.
 
 python -m bench.fleet_queries build FOLDER creates the store; this takes minutes. python -m
-bench.fleet_queries ask FOLDER runs the queries, and prints the time of each.
+bench.fleet_queries ask FOLDER loads the pages and runs the queries, and prints the time of each: by
+the clock, and in CPU time of this process, which is the collector with its engine.
 
 The hourly sums of the 7 days are generated inside ClickHouse: a row for each container and hour, as
 the views would have created them. The last hour also has windows, a row per container and minute
 with its stacks, which pass through the views as a report does. 7 days of windows would be 302
 million rows; no query over 7 days reads them, except for one pod or for the stacks of one node. The
-nodes' own rows, one a minute, exist for all 7 days: they show when agents reported.
+nodes' own rows, one a minute, exist for all 7 days: they show when agents reported. Every node has
+its own second of the minute. Stacks are real ones (stacks.py): each workload has them with its own
+package in place of main; those of the runtime alone are the same everywhere.
 
 GOMAXPROCS of every third workload follows the node's CPUs, and each workload gets another image
 after 90 hours: no GOMAXPROCS changes.
@@ -16,6 +20,7 @@ after 90 hours: no GOMAXPROCS changes.
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import resource
 import statistics
@@ -25,7 +30,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote_plus
+from urllib.request import Request, urlopen
 
+from gotax_collector.http.application import Served
+from gotax_collector.http.site import Site
 from gotax_collector.query.answers import Profile
 from gotax_collector.query.flamegraph import NANOSECOND, tree
 from gotax_collector.query.questions import Questions
@@ -34,10 +43,14 @@ from gotax_collector.storage.clickhouse import Address, Connections
 from gotax_collector.storage.schema import Retention
 from gotax_collector.storage.store import prepare
 
-STACKS, STACKS_AN_HOUR, STACKS_A_MINUTE = 2000, 400, 40
+from bench.stacks import COUNT as STACKS
+from bench.stacks import stacks
+
+STACKS_AN_HOUR, STACKS_A_MINUTE = 400, 40
 FAMILIES = (4, 16, 64, 192)  # kinds of node by CPUs, which determine GOMAXPROCS
 _CHUNK_HOURS = 12
 _ASKED = 5
+_EVERY = (1 << 32) - 1
 _NAMED_LEAST = 0.999
 
 
@@ -72,8 +85,13 @@ def _drawn(profile: Profile) -> int:
 
 
 def _stack(workload: str, number: str) -> str:
-    """A stack's hash. sipHash64 of a UInt16 differs from that of a UInt32 with the same value."""
-    return f"sipHash64(toUInt32({workload}), toUInt32({number}))"
+    """A stack's hash. sipHash64 of a UInt16 differs from that of a UInt32 with the same value. One
+    without a function of the program itself is the same in every workload."""
+    own = [int(stack.is_own) for stack in stacks()]
+    return (
+        f"sipHash64(if({own}[toUInt32({number}) + 1], toUInt32({workload}), {_EVERY}),"
+        f" toUInt32({number}))"
+    )
 
 
 def _container(fleet: Fleet) -> str:
@@ -145,25 +163,37 @@ SELECT hour, namespace, kind, workload, gomaxprocs, go, image,
  WHERE toUInt32(substring(workload, 9)) BETWEEN {first} AND {last - 1})"""
 
 
+_STACK_DAYS = """
+INSERT INTO stack_days (day, namespace, kind, workload, stack, cpu_ns)
+SELECT toDate(hour) AS day, namespace, kind, workload, stack, sum(cpu_ns) FROM stack_hours
+GROUP BY day, namespace, kind, workload, stack"""
+
+
+_REAL_STACKS = """
+CREATE TABLE IF NOT EXISTS real_stacks
+ (n UInt32, category String, group String, functions Array(String)) ENGINE = MergeTree ORDER BY n"""
+
+
+def _real_stacks() -> bytes:
+    return "".join(
+        json.dumps([number, stack.category, stack.group, stack.functions]) + "\n"
+        for number, stack in enumerate(stacks())
+    ).encode()
+
+
 def _stacks_query(fleet: Fleet) -> str:
     return f"""
 INSERT INTO stacks (namespace, kind, workload, stack, category, group, functions, files, kinds,
  seen)
-WITH intDiv(number, {STACKS}) AS w, number % {STACKS} AS n
-SELECT concat('ns-', toString(w % 20)), 'Deployment',
- concat('service-', leftPad(toString(w), 3, '0')), {_stack("w", "n")},
- multiIf(n % 6 = 1, 'scheduler/find-work', n % 6 = 2, 'gc/mark-background', n % 6 = 3, 'alloc',
-  'user') AS category, '',
- arrayConcat(
-  multiIf(n % 6 = 1, ['runtime.mcall', 'runtime.park_m', 'runtime.schedule',
-    'runtime.findRunnable'],
-   n % 6 = 2, ['runtime.gcBgMarkWorker', 'runtime.systemstack', 'runtime.gcDrain'],
-   ['net/http.(*conn).serve', 'net/http.serverHandler.ServeHTTP', 'net/http.HandlerFunc.ServeHTTP',
-    concat('example.com/service/', toString(w), '.(*Server).handle')]),
-  arrayMap(d -> concat('example.com/service/', toString(w), '/part', toString(intHash32(n * 31 + d)
-   % 40), '.(*Worker).step', toString(intHash32(n + d * 7) % 9)), range(3 + n % 14))),
- arrayMap(d -> '', range(30)), arrayMap(d -> 0, range(30)), today()
-FROM numbers({fleet.workloads * STACKS})"""
+WITH intDiv(number, {STACKS}) AS w, number % {STACKS} AS number_,
+ concat('service-', leftPad(toString(w), 3, '0')) AS workload
+SELECT concat('ns-', toString(w % 20)), 'Deployment', workload, {_stack("w", "number_")},
+ category, `group`,
+ arrayMap(f -> if(startsWith(f, 'main.') AND f != 'main.main',
+  concat('example.com/', workload, '/work.', substring(f, 6)), f), functions) AS named,
+ arrayMap(f -> '', named), arrayMap(f -> 0, named), today()
+FROM (SELECT number, toUInt32(number % {STACKS}) AS n FROM numbers({fleet.workloads * STACKS})) AS c
+JOIN real_stacks AS r ON c.n = r.n"""
 
 
 def _nodes_query(fleet: Fleet, day: int, end: int) -> str:
@@ -174,7 +204,7 @@ INSERT INTO windows (stored, batch, agent, epoch, sequence, ordinal, node, versi
  duration_ns, period_ns, cpu_count, kind, name, samples)
 WITH toUInt32(number % {fleet.nodes}) AS node_number, intDiv(number, {fleet.nodes}) AS minute,
  concat('node-', leftPad(toString(node_number), 4, '0')) AS node,
- toDateTime({start} + minute * 60) AS start
+ toDateTime({start} + minute * 60 + node_number % 60) AS start
 SELECT toDate(start), {day}, node, 0, {day} * 1440 + minute + 1, 0, node, '0.1.0',
  start, start + 61, 60000000000, 52631578,
  {list(FAMILIES)}[1 + intHash32(node_number + 77) % {len(FAMILIES)}], 'Node',
@@ -198,7 +228,7 @@ WITH number AS c, {fleet.hours} - 1 AS hour_number, {minute} AS minute, {_contai
  arrayDistinct(arrayMap(i -> toUInt32(pow(2000, (cityHash64(noise, i) % 10000) / 10000)),
   range({STACKS_A_MINUTE}))) AS ranks
 SELECT today(), {minute}, node, 1, {minute} + 1, toUInt16(1 + intDiv(c, {fleet.nodes})), node,
- '0.1.0', toDateTime({start}), toDateTime({start} + 61),
+ '0.1.0', toDateTime({start} + node_number % 60), toDateTime({start} + node_number % 60 + 61),
  60000000000, 52631578, cpus, namespace, 'Deployment', workload,
  concat(workload, '-', lower(hex(intHash32(w))), '-', lower(hex(intHash32(c)))), 'app',
  concat(lower(hex(cityHash64(c, 1))), lower(hex(cityHash64(c, 2)))),
@@ -219,8 +249,11 @@ FROM numbers({fleet.containers})"""
 
 @dataclass(frozen=True, slots=True)
 class Step:
+    """With ``body`` it is an insert of these rows into a table."""
+
     name: str
     statement: str
+    body: bytes = b""
 
 
 def steps(end: int, fleet: Fleet) -> Iterator[Step]:
@@ -228,14 +261,17 @@ def steps(end: int, fleet: Fleet) -> Iterator[Step]:
         last = min(first + _CHUNK_HOURS, fleet.hours - 1)
         yield Step(f"hours {first} to {last}", _hours_query(fleet, first, last, end))
     yield Step("workload_hours", _WORKLOAD_HOURS)
+    yield Step("table of real stacks", _REAL_STACKS)
+    yield Step("real stacks", "real_stacks", _real_stacks())
     yield Step("stacks", _stacks_query(fleet))
     for first in range(0, fleet.workloads, 25):
         yield Step(f"stack_hours {first}", _stack_hours_query(first, first + 25))
+    yield Step("stack_days", _STACK_DAYS)
     for day in range(fleet.days):
         yield Step(f"nodes {day}", _nodes_query(fleet, day, end))
     for minute in range(fleet.minutes):
         yield Step(f"windows {minute}", _windows_query(fleet, minute, end))
-    for table in ("hours", "workload_hours", "stack_hours", "windows", "stacks"):
+    for table in ("hours", "workload_hours", "stack_hours", "stack_days", "windows", "stacks"):
         yield Step(f"optimize {table}", f"OPTIMIZE TABLE {table}")
 
 
@@ -255,7 +291,11 @@ def build(folder: Path, seconds: float, fleet: Fleet) -> None:
             if time.monotonic() > deadline:
                 _say(f"not done yet: {step.name} is next, call again")
                 return
-            connections.command(step.statement, {"max_insert_threads": 2, "async_insert": 0})
+            if step.body:
+                columns = ["n", "category", "group", "functions"]
+                connections.insert(step.statement, columns, step.body, {"async_insert": 0})
+            else:
+                connections.command(step.statement, {"max_insert_threads": 2, "async_insert": 0})
             with progress.open("a") as file:
                 file.write(f"{step.name}\n")
             _say(step.name)
@@ -278,7 +318,6 @@ def sizes(connections: Connections) -> Iterator[str]:
 @dataclass(frozen=True, slots=True)
 class Query:
     name: str
-    bar_s: float | None
     ask: Callable[[], int]
 
 
@@ -288,37 +327,31 @@ def queries(questions: Questions, end: int) -> tuple[Query, ...]:
 
     week, one = "since=7d", "workload=service-000"
     return (
-        Query("top, 7 days", 1.0, lambda: len(questions.top(selected(week)).rows)),
+        Query("top, 7 days", lambda: len(questions.top(selected(week)).rows)),
         Query(
             "top of one node, 7 days",
-            None,
             lambda: len(questions.top(selected(week, "node=node-0007")).rows),
         ),
-        Query("top, last hour", None, lambda: len(questions.top(selected("since=1h")).rows)),
+        Query("top, last hour", lambda: len(questions.top(selected("since=1h")).rows)),
         Query(
             "flame graph of one workload, 7 days",
-            2.0,
             lambda: _drawn(questions.profile(selected(week, one))),
         ),
         Query(
             "flame graph of the whole fleet, 7 days",
-            None,
             lambda: _drawn(questions.profile(selected(week))),
         ),
         Query(
             "functions of one workload, last hour",
-            None,
             lambda: len(questions.functions(selected("since=1h", one)).rows),
         ),
         Query(
             "compare by GOMAXPROCS, 7 days",
-            None,
             lambda: len(questions.compare(selected(week, one)).sides),
         ),
-        Query("changes, 7 days", None, lambda: len(questions.changes(selected(week)).rows)),
+        Query("changes, 7 days", lambda: len(questions.changes(selected(week)).rows)),
         Query(
             "workload page's sums, 7 days",
-            None,
             lambda: 1 if questions.workload(selected(week, one)) else 0,
         ),
     )
@@ -330,30 +363,76 @@ def named(questions: Questions, end: int) -> float:
     return sum(s.cpu_ns for s in profile.stacks if s.functions) / max(1, profile.cpu_ns)
 
 
-def ask(folder: Path, memory_bytes: int) -> int:
+@dataclass(frozen=True, slots=True)
+class Page:
+    name: str
+    path: str
+    bar_s: float
+
+
+_WEEK, _ONE = "since=7d", quote_plus("workload=service-000")
+PAGES = (
+    Page("fleet page, 7 days", f"/?{_WEEK}", 0.5),
+    Page("flame graph of one workload, 7 days", f"/flamegraph?{_WEEK}&q={_ONE}", 1.0),
+    Page("flame graph of the whole fleet, 7 days", f"/flamegraph?{_WEEK}", 2.0),
+)
+
+
+def _loaded(url: str) -> int:
+    """The size of a page as a browser has it."""
+    with urlopen(Request(url, headers={"Accept-Encoding": "gzip"})) as answer:
+        return len(gzip.decompress(answer.read()))
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds of each run, by the clock and of CPU."""
+
+    clock: tuple[float, ...]
+    cpu: tuple[float, ...]
+
+    def __str__(self) -> str:
+        return "".join(
+            f"{one[0]:>7.2f} s{statistics.median(one):>7.2f} s{max(one):>7.2f} s"
+            for one in (self.clock, self.cpu)
+        )
+
+    def holds(self, bar_s: float) -> bool:
+        return max(*self.clock, *self.cpu) <= bar_s
+
+
+def timed(name: str, work: Callable[[], int]) -> Timing:
+    clock, cpu = [], []
+    for _ in range(_ASKED):
+        start, used = time.perf_counter(), time.process_time()
+        if not work():
+            raise SystemExit(f"{name}: no answer")
+        clock.append(time.perf_counter() - start)
+        cpu.append(time.process_time() - used)
+    return Timing(tuple(clock), tuple(cpu))
+
+
+def ask(folder: Path, memory_bytes: int, only_pages: bool) -> int:
     with closing(Connections(Address(folder=folder, memory_bytes=memory_bytes))) as connections:
         for line in sizes(connections):
             print(line)
         newest = connections.rows("SELECT toUnixTimestamp(max(hour)) AS at FROM hours")[0]["at"]
+        end = int(newest) + 3600
         questions = Questions(connections)
-        if (part := named(questions, newest + 3600)) < _NAMED_LEAST:
+        if (part := named(questions, end)) < _NAMED_LEAST:
             raise SystemExit(f"only {part:.1%} of the time is in stacks whose functions are known")
+        print(f"\n{'':<42}{'by the clock':>27}{'CPU':>27}")
+        print(f"{'':<42}{'first   median    worst':>27}{'first   median    worst':>27}   bar")
         missed = 0
-        print(f"\n{'question':<42}{'first':>9}{'median':>9}{'worst':>9}   bar")
-        for one in queries(questions, newest + 3600):
-            times = []
-            for _ in range(_ASKED):
-                start = time.perf_counter()
-                answers = one.ask()
-                times.append(time.perf_counter() - start)
-                if not answers:
-                    raise SystemExit(f"{one.name}: no answer")
-            bar = f"{one.bar_s:g} s" if one.bar_s else ""
-            missed += one.bar_s is not None and max(times) > one.bar_s
-            print(
-                f"{one.name:<42}{times[0]:>7.2f} s{statistics.median(times):>7.2f} s"
-                f"{max(times):>7.2f} s   {bar}"
-            )
+        served = Served(questions, lambda: b"", lambda: 0.0, clock=lambda: float(end))
+        with closing(Site(("127.0.0.1", 0), served)) as site:
+            for page in PAGES:
+                url = f"http://127.0.0.1:{site.port}{page.path}"
+                found = timed(page.name, lambda url=url: _loaded(url))  # type: ignore[misc]
+                missed += not found.holds(page.bar_s)
+                print(f"{page.name:<42}{found}   {page.bar_s:g} s", flush=True)
+        for one in () if only_pages else queries(questions, end):
+            print(f"{one.name:<42}{timed(one.name, one.ask)}", flush=True)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(
             f"\npeak memory of this process {peak:,.0f} MiB (engine bound {memory_bytes >> 20} MiB)"
@@ -371,12 +450,15 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seconds", type=float, default=1e9, help="of building, then stop")
     parser.add_argument("--nodes", type=int, default=1000, help="of building (1000)")
+    parser.add_argument("--workloads", type=int, default=300, help="of building (300)")
+    parser.add_argument("--pages", action="store_true", help="ask for pages only")
     parser.add_argument("--memory-mib", type=int, default=1024, help="of the engine (1024)")
     options = parser.parse_args()
     if options.what == "build":
-        build(options.folder, options.seconds, Fleet(nodes=options.nodes))
+        fleet = Fleet(nodes=options.nodes, workloads=options.workloads)
+        build(options.folder, options.seconds, fleet)
         return 0
-    return ask(options.folder, options.memory_mib << 20)
+    return ask(options.folder, options.memory_mib << 20, options.pages)
 
 
 if __name__ == "__main__":

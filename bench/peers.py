@@ -41,7 +41,7 @@ class Missing:
 def find_peers(hz: int, seconds: float, folder: Path) -> Iterator[list[Peer | Missing]]:
     """The available profilers; files that they need or write are in ``folder``."""
     # Here, because the benchmark would share pages of numpy with the agent that it measures first.
-    from gotax.sampling.loader import _source_directory as header_tree
+    from gotax.sampling.loader import source_directory as header_tree
 
     with header_tree() as headers:
         yield [

@@ -32,6 +32,13 @@ class Owners:
         """The value of the owner of each stack count; ``values`` are those of ``tracked``."""
         return np.array([*values, 0], np.int64)[self.number]
 
+    def samples(self, drain: Drain) -> list[int]:
+        """How many samples of the drain each one of ``tracked`` has."""
+        is_owned = self.number != LOST
+        found = np.bincount(self.number[is_owned], drain.samples[is_owned], len(self.tracked))
+        samples: list[int] = found.astype(np.int64).tolist()
+        return samples
+
 
 def find_owners(drain: Drain, processes: Resolver, lost: Counter[str]) -> Owners:
     """The owner of every stack count; where there is none, its samples are added to ``lost``."""

@@ -102,6 +102,7 @@ class Pipeline:
         self._processes.begin_round(is_early)
         self._processes.read_pending()
         owners = find_owners(drain, self._processes, accumulated.lost)
+        self._processes.others.observe(zip(owners.tracked, owners.samples(drain), strict=True))
         native = self._detail.native_frames
         user_stacks = find_user_stacks(drain, owners, self._symbolizer, native)
         truncated = accumulated.add(drain, owners, user_stacks, kernel_stack, is_early)
@@ -124,6 +125,10 @@ class Pipeline:
         profile = accumulated.profile()
         measured = self._measure(accumulated, profile, span.period_ns, unread)
         reports = self._reports.of_window(measured, profile, span.duration_s, accumulated.cpus)
+        uses = processes.others.measure(
+            self._reports.counters.keys(), span.period_ns, span.duration_s
+        )
+        others = self._reports.of_others(uses, span.duration_s, accumulated.cpus)
         offered_ns = span.duration_s * 1e9 * accumulated.cpus
         busy = accumulated.drained * span.period_ns / offered_ns if offered_ns else 0.0
         reports = tuple(
@@ -147,6 +152,7 @@ class Pipeline:
             health=health_of(processes, self._symbolizer, self._names, accumulated.drain_s, work_s),
             unjudged=unjudged,
             judged=judged,
+            others=others,
         )
         return replace(window, changes=self._changes.observe(window))
 
@@ -162,10 +168,8 @@ class Pipeline:
         and a process that ended in it gets the name as well."""
         find = cache(self._names.find)
         for tracked in processes:
-            container = tracked.process.container
-            pod = None if container.container_id is None else find(container.container_id)
-            if pod is not None and pod is not container.pod:
-                tracked.process = replace(tracked.process, container=container.named(pod.path, pod))
+            container_id = tracked.process.container.container_id
+            tracked.name(None if container_id is None else find(container_id))
 
     def _measure(
         self, accumulated: Accumulator, profile: Profile, period_ns: int, unread: Collection[int]

@@ -385,7 +385,10 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """(``pid``, ``start_ticks``) is the identity: a reused PID has another start time."""
+    """(``pid``, ``start_ticks``) is the identity: a reused PID has another start time.
+
+    ``parent``: the PID of its parent when it was read, 0 for none.
+    """
 
     pid: int
     start_ticks: int
@@ -394,6 +397,7 @@ class Process:
     build: GoBuild | None = None
     gomaxprocs: Gomaxprocs | None = None
     runtime: RuntimeState | None = None
+    parent: int = 0
 
     @property
     def is_go(self) -> bool:

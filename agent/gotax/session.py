@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from gotax.processes.first_look import LookSchedule
 from gotax.processes.resolver import Resolver
 from gotax.reader.pool import ROUND_WAIT_S, Pool
 from gotax.reader.server import ForkServer
+from gotax.recipe import Recipe
 from gotax.sampling import preflight
 from gotax.sampling.loader import Watch
 from gotax.sampling.sampler import EVERYTHING, Sampler, Target
@@ -47,7 +48,7 @@ class Plan:
 
     ``drain_s``: how often the kernel's counts are fetched at least. ``names``: the source of
     the pods of containers. ``server`` forks readers; without it a session starts one, which a
-    process with threads must not do.
+    process with threads must not do. ``recipes``: called once they are needed.
     """
 
     hz: int
@@ -59,6 +60,7 @@ class Plan:
     host: str = ""
     names: Names = NO_NAMES
     server: ForkServer | None = None
+    recipes: Callable[[], tuple[Recipe, ...]] = tuple
 
 
 class Session:
@@ -74,6 +76,7 @@ class Session:
         wait_s = min(ROUND_WAIT_S, max(_LEAST_WAIT_S, _WAIT_SHARE * plan.drain_s))
         self._readers = Pool(server, wait_s)
         self._processes = Resolver(plan.roots, self._readers)
+        self._processes.others.load = plan.recipes
         self._pipeline = Pipeline(
             self._processes,
             plan.host or socket.gethostname(),

@@ -13,6 +13,7 @@ from functools import cache
 from gotax.category import RUNTIME_GROUPS, Category, Group
 from gotax.comparison import Change
 from gotax.findings import Finding, Saving, Verdict, WaitCause
+from gotax.other import OtherUse
 from gotax.process import Container, CpuLimit, CpuUsage, Memory, Process, Waiting
 from gotax.profile import FunctionShare, Int64Array, Profile
 
@@ -100,6 +101,28 @@ class ContainerReport:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherReport:
+    """One container without a Go program in one window. It has no profile and no verdict."""
+
+    use: OtherUse
+    findings: tuple[Finding, ...] = ()
+    suppressed: tuple[str, ...] = ()  # codes of suppressed findings
+
+    @property
+    def container(self) -> Container:
+        return self.use.container
+
+    @property
+    def processes(self) -> tuple[Process, ...]:
+        return self.use.processes
+
+    @property
+    def main_process(self) -> Process:
+        """The one with the most samples."""
+        return self.use.main_process
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """The state of gotax itself. Evictions and errors count since the start."""
 
@@ -155,6 +178,7 @@ class Window:
         Unjudged, ...
     ] = ()  # most processes first; their samples are in other_samples, too
     judged: int = 0  # programs that were read, Go or not
+    others: tuple[OtherReport, ...] = ()  # containers without Go programs, most samples first
 
     def report_rows(self) -> list[Int64Array]:
         """For each report the rows of its Go processes in the profile."""

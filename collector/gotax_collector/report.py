@@ -118,16 +118,17 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One Go container in one window.
+    """One Go container in one window, or one without Go that has findings.
 
     ``category`` indexes ``Report.categories``. ``category_samples`` and ``category_cpu_ns`` have an
     entry for each category. ``category_cpu_ns`` adds up to ``cpu_ns`` exactly. ``gomaxprocs`` None:
     unreadable.
-    ``origin`` is environment, automaxprocs, call, container-default, cpu-count, fixed-default or
-    unknown. ``verdict`` is oversized, mismatch, fits, unlimited, too-few-samples, unreadable or
-    unknown. ``limit_cores`` None: no limit. ``usage_ns`` (of all processes), ``periods``,
-    ``throttled_periods`` and ``throttled_ns`` are the increase within the window. None means that
-    the kernel does not count it.
+    ``origin`` is environment, cri-o, automaxprocs, call, container-default, cpu-count,
+    fixed-default or unknown. ``verdict`` is oversized, mismatch, fits, unlimited, too-few-samples,
+    unreadable or unknown. ``limit_cores`` None: no limit. ``usage_ns`` (of all processes),
+    ``periods``, ``throttled_periods`` and ``throttled_ns`` are the increase within the window. None
+    means that the kernel does not count it. One without Go has the verdict not-go, no categories,
+    and no ``cpu_ns``: its CPU time is none of the fleet's Go.
     """
 
     identity: ContainerIdentity
@@ -148,6 +149,7 @@ class Observation:
     throttled_periods: int | None
     throttled_ns: int | None
     findings: tuple[Finding, ...]
+    is_go: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +226,7 @@ class Report:
     stack_counts: StackCounts
     stacks: Stacks
     wire_bytes: int
+    others: tuple[Observation, ...] = ()  # without Go
     rows_bytes: int = 0
     stacks_bytes: int = 0
 

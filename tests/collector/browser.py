@@ -31,6 +31,22 @@ def needed() -> None:
         pytest.skip(reason)
 
 
+# https://www.w3.org/TR/webdriver2/#keyboard-actions
+_KEYS = {
+    "Tab": "\ue004",
+    "Enter": "\ue007",
+    "Shift": "\ue008",
+    "Escape": "\ue00c",
+    "End": "\ue010",
+    "Home": "\ue011",
+    "ArrowLeft": "\ue012",
+    "ArrowUp": "\ue013",
+    "ArrowRight": "\ue014",
+    "ArrowDown": "\ue015",
+    "Space": " ",
+}
+
+
 class Browser:
     """One window."""
 
@@ -86,22 +102,36 @@ class Browser:
 
     def set_size(self, width: int, height: int) -> None:
         """Of the viewport, which no window of a desktop is small enough for."""
-        self._post(
-            "goog/cdp/execute",
-            {
-                "cmd": "Emulation.setDeviceMetricsOverride",
-                "params": {
-                    "width": width,
-                    "height": height,
-                    "deviceScaleFactor": 1,
-                    "mobile": width < 600,
-                },
-            },
+        self._chrome(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 600,
         )
+
+    def set_scheme(self, name: str) -> None:
+        """``light`` or ``dark``."""
+        features = [{"name": "prefers-color-scheme", "value": name}]
+        self._chrome("Emulation.setEmulatedMedia", features=features)
+
+    def press(self, *keys: str) -> None:
+        """On the keyboard, one after the other: ``Tab``, ``Enter``, ``Shift+Tab``, ``a``."""
+        for key in keys:
+            *modifiers, name = key.split("+") if len(key) > 1 else [key]
+            code = _KEYS.get(name, name)
+            held = [_KEYS[modifier] for modifier in modifiers]
+            down = [{"type": "keyDown", "value": value} for value in (*held, code)]
+            up = [{"type": "keyUp", "value": value} for value in (code, *held)]
+            keyboard = {"type": "key", "id": "keyboard", "actions": [*down, *up]}
+            self._post("actions", {"actions": [keyboard]})
 
     def screenshot(self, file: Path) -> None:
         with urllib.request.urlopen(f"{self._url}/screenshot", timeout=PATIENCE_S) as response:
             file.write_bytes(base64.b64decode(json.load(response)["value"]))
+
+    def _chrome(self, command: str, **parameters: object) -> None:
+        self._post("goog/cdp/execute", {"cmd": command, "params": parameters})
 
     def _post(self, command: str, body: object) -> Any:
         return post(f"{self._url}/{command}", body)

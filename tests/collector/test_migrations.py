@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from gotax_collector.query.coarse import complete_since
+from gotax_collector.query.questions import Questions
+from gotax_collector.query.selection import parse_selection
 from gotax_collector.storage import rows, schema
 from gotax_collector.storage.clickhouse import Address, Connections
 from gotax_collector.storage.columns import EXPLAINED, Batch
 from gotax_collector.storage.journal import Journal, JournaledBatch
+from gotax_collector.storage.store import ClickHouseStore
 
 from tests.collector.conftest import Opener
-from tests.collector.reports import Sampled, Seen, report, sender, web
+from tests.collector.reports import NOW, Sampled, Seen, report, sender, web
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "store"
 SEEN = Seen(web(), (Sampled("main.main;main.work", 0, 70), Sampled("runtime.schedule", 1, 30)))
@@ -106,3 +110,20 @@ def test_the_journal_of_version_2_is_read(folder: Path, open_store: Opener) -> N
         (1, 100),
         (2, 100),
     ]
+
+
+def test_an_upgraded_store_uses_them_from_the_next_day_on(folder: Path, open_store: Opener) -> None:
+    """What was inserted before is not in them. A new store has all."""
+    make_old_store(folder)
+    store = open_store()
+    store.insert([report(sender(), 1, [SEEN])])
+    complete = complete_since(Questions(store.connections).database.rows)
+    assert complete is not None
+    assert complete % 86_400 == 0
+    assert NOW < complete <= NOW + 2 * 86_400
+    found = Questions(store.connections).profile(parse_selection(["since=7d"], NOW + 7200))
+    assert found.stack_count == 4  # two of the old store
+
+
+def test_a_new_store_has_all_of_them(store: ClickHouseStore) -> None:
+    assert complete_since(Questions(store.connections).database.rows) == 0

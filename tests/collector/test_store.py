@@ -136,6 +136,33 @@ def test_killed_in_the_middle_of_an_insert(open_store: Opener) -> None:
     assert store.counters.replayed == 1
 
 
+def coarse(store: ClickHouseStore) -> tuple[int, int, int]:
+    return (
+        count(store, "stack_hours", "sum(cpu_ns)"),
+        count(store, "stack_days", "sum(cpu_ns)"),
+        count(store, "reported", "max(until)"),
+    )
+
+
+def test_a_report_that_comes_twice_counts_once(store: ClickHouseStore) -> None:
+    for _ in range(2):
+        store.insert([report(sender(), 1, [SEEN])])
+    hours, days, until = coarse(store)
+    assert hours == days > 0
+    assert until == NOW + 60
+
+
+def test_killed_before_the_coarse_sums(open_store: Opener) -> None:
+    store = open_store()
+    reports = killed_before_the_sums(store)
+    store.close()
+    store = open_store()
+    store.recover()
+    store.insert(reports)
+    hours, days, _ = coarse(store)
+    assert hours == days > 0
+
+
 def test_a_failed_insert_comes_again(store: ClickHouseStore) -> None:
     first = report(sender(), 1, [SEEN])
     store.connections.command("RENAME TABLE windows TO away")

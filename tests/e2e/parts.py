@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 import shutil
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ SERVICE = "docker.io/library/service:e2e"
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Two programs, four images as archives, the API's definitions by release."""
+    """Two programs, four images as archives, the API's definitions by release, those of others."""
 
     kubernetes: Path
     helm: Path
@@ -25,10 +26,19 @@ class Parts:
     service: Path
     pause: Path
     definitions: dict[str, Path]
+    crds: Path
+    custom: Path
 
 
 def make_parts() -> Parts:
-    """Raises BuildError or ImageError."""
+    """One caller at a time: builds share their folders. Raises BuildError or ImageError."""
+    programs.cache().mkdir(parents=True, exist_ok=True)
+    with (programs.cache() / "build-lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _make_parts()
+
+
+def _make_parts() -> Parts:
     go = shutil.which("go")
     if go is None:
         raise programs.BuildError("no go command on PATH: ./setup e2e installs one")
@@ -43,6 +53,8 @@ def make_parts() -> Parts:
         service=images.build_static(SERVICE, programs.build_service(go)),
         pause=images.build_static(PAUSE, programs.build_pause(go)),
         definitions={r: schemas.fetch_definitions(go, r) for r in schemas.RELEASES},
+        crds=schemas.fetch_crds(go),
+        custom=schemas.fetch_custom(go),
     )
     programs.forget_compiled()
     return parts

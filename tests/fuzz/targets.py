@@ -8,8 +8,7 @@ import numpy as np
 from gotax.errors import ParseError
 from gotax.golang import gomaxprocs
 from gotax.golang.buildinfo import parse_buildinfo, parse_modinfo
-from gotax.golang.categories import function_code
-from gotax.golang.classmap import ClassMapReader
+from gotax.golang.classmap import ClassMapReader, KnownCodes
 from gotax.golang.gomaxprocs import find_custom, find_gomaxprocs, find_value
 from gotax.golang.machinecode import Code
 from gotax.golang.pclntab import Pclntab, parse_pclntab
@@ -87,7 +86,7 @@ def _interrogate(table: Pclntab, file: Elf) -> None:
     names = gomaxprocs.FUNCTIONS | {"main.main", "runtime.sigreturn"}
     _ask(lambda: list(table.function_ranges(names)), [])
     _ask(lambda: [find_gomaxprocs(file, table)], [])
-    _ask(lambda: [ClassMapReader(table, function_code).go_on(1 << 32)], [])
+    _ask(lambda: [ClassMapReader(table, KnownCodes()).go_on(1 << 32)], [])
 
 
 def all_functions(data: bytes) -> None:
@@ -97,7 +96,7 @@ def all_functions(data: bytes) -> None:
     pcs = np.arange(table.text_start, table.text_end, dtype=np.uint64)
     _ask(lambda: table.frames(pcs), [])
     _ask(lambda: [table.calls(pcs)], [])
-    _ask(lambda: [ClassMapReader(table, function_code).go_on(1 << 32)], [])
+    _ask(lambda: [ClassMapReader(table, KnownCodes()).go_on(1 << 32)], [])
 
 
 def _walk(table: Pclntab, count: int) -> None:

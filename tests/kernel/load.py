@@ -262,6 +262,13 @@ def functions(window: Window, pid: int) -> Counter[str]:
 
 # The command, which waits for its readers as long as a busy host needs: what they answer too late
 # is no part of a short window.
+COMPILING = """
+import sys
+from gotax.cli import main
+from gotax.sampling import sampler
+sampler.load_compiled = lambda _: None
+sys.exit(main())
+"""
 PATIENT = f"""
 import sys
 from gotax import session
@@ -302,6 +309,13 @@ def state(pid: int) -> str:
 def gotax(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     """The running command; killed if the test has not waited for its end."""
     with _running(sys.executable, "-c", PATIENT, *arguments) as process:
+        yield process
+
+
+@contextmanager
+def gotax_compiling(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The running command where there is no compiled form of the BPF program."""
+    with _running(sys.executable, "-c", COMPILING, *arguments) as process:
         yield process
 
 

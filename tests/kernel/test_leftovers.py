@@ -18,7 +18,7 @@ from gotax.sampling import kernel
 from gotax.sampling.cpus import online_cpus
 from gotax.sampling.loader import MAP_NAMES
 
-from tests.kernel.load import GUARD_S, gotax, gotax_stopped, wait_until
+from tests.kernel.load import GUARD_S, gotax, gotax_compiling, gotax_stopped, wait_until
 from tests.patience import promised
 
 pytestmark = pytest.mark.kernel
@@ -153,7 +153,7 @@ def test_a_normal_end_leaves_nothing(command: str) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_while_compiling(number: signal.Signals) -> None:
     """The compiler is a child in its own session: it ends too, with its children."""
-    with gotax("check", "-d", "600") as process:
+    with gotax_compiling("check", "-d", "600") as process:
         (child,) = wait_until(lambda: compilers(process.pid), "the compiler to start")
         process.send_signal(number)
         output, errors = process.communicate(timeout=GUARD_S)

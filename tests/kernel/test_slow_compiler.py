@@ -17,13 +17,14 @@ from tests.kernel.load import GUARD_S, ROOT, wait_until
 
 pytestmark = pytest.mark.kernel
 
-# The command with another timeout and another "Python" for the compiler's process; SIGUSR1 restores
-# both.
+# The command without a compiled form, with another timeout and another "Python" for the compiler's
+# process; SIGUSR1 restores both.
 PATCHED = """
 import signal, sys
 from gotax import daemon
 from gotax.cli import main
-from gotax.sampling import loader
+from gotax.sampling import loader, sampler
+sampler.load_compiled = lambda _: None
 real = sys.executable, loader._LOAD_TIMEOUT_S
 def restore(*_):
     sys.executable, loader._LOAD_TIMEOUT_S = real

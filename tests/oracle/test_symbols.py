@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from gotax.golang.buildinfo import parse_buildinfo
 from gotax.golang.categories import NATIVE, function_code
-from gotax.golang.classmap import ClassMapReader
+from gotax.golang.classmap import ClassMapReader, KnownCodes
 from gotax.golang.pclntab import parse_pclntab, shortened
 from gotax.linux.elf import BytesReader, parse_elf
 from gotax.profile import Frame, FrameKind, UInt64Array
@@ -100,7 +100,7 @@ def test_a_wrong_name_is_a_disagreement(go_binary: Callable[..., Path]) -> None:
 def test_the_class_map_matches_the_symbols(program: Program) -> None:
     """At every address the codes of its frames, and whether there is one."""
     table = program.pclntab
-    reader = ClassMapReader(table, function_code)
+    reader = ClassMapReader(table, KnownCodes())
     reader.go_on(1 << 32)
     whole = reader.take()
     assert whole is not None

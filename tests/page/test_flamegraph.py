@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gotax.exporters.html import html_page
 from gotax.page import SCRIPTS, STYLES, asset
 from gotax.page.calltree import INLINED, Call, CallTree
 
-from tests.collector import browser
+from tests.collector import axe, browser
 from tests.collector.browser import Browser
+from tests.unit.exporters.windows import story_window
 
 CATEGORIES = (("user", "user"), ("gc", "gc"), ("find-work", "scheduler"))
 HOSTILE = "<img src=x onerror=alert(1)>\u202e</script>"
@@ -317,3 +319,22 @@ def test_what_is_too_narrow_is_one_box_and_not_white(window: Browser, tmp_path: 
     window.open("about:blank")
     window.open(page(merged, tmp_path))
     assert boxes(window) == [(0, 0, 1000, "all"), (1, 0, 1000, "other (50,000)")]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_a_file_of_a_recording(
+    window: Browser, tmp_path: Path, scheme: str
+) -> None:
+    axe.needed()
+    file = tmp_path / "cpu.html"
+    file.write_text(html_page(story_window()))
+    window.set_scheme(scheme)
+    for width in (1280, 390):
+        window.set_size(width, 900)
+        window.open("about:blank")
+        window.open(file.as_uri())
+        window.run("document.querySelector('.fg-function').click()")
+        window.run("document.querySelector('.fg-export').open = true")
+        found = axe.violations(window)
+        assert not found, "\n".join(found)
+    window.set_size(1280, 1600)

@@ -63,7 +63,7 @@ def test_windows_wait_for_a_collector_and_come_in_order(tmp_path: Path) -> None:
     agent = exporter(port, str(tmp_path))
     publish(agent, *[story_window()] * 20)
     eventually(lambda: agent.statistics().failures != {})
-    assert agent.statistics().spool_records == 20
+    eventually(lambda: agent.statistics().spool_records == 20)
     store = MemoryStore()
     with collecting(store, Setup(port=port)):
         eventually(lambda: agent.statistics().acknowledged == 20)

@@ -76,6 +76,11 @@ class PtyScreen:
         os.write(self._master, keys.encode())
 
     @property
+    def screen(self) -> pyte.Screen:
+        """With the colours of each cell."""
+        return self._screen
+
+    @property
     def text(self) -> str:
         return "\n".join(line.rstrip() for line in self._screen.display)
 

@@ -211,7 +211,7 @@ TAKES: dict[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {
         (f"fleet {name}", flag): (more, URLS)
         for name, more in (
             *(("top", ()), ("compare", ("w",)), ("changes", ()), ("flamegraph", ())),
-            *(("functions", ()), ("diff", ("a=1", "b=1"))),
+            *(("functions", ()), ("diff", ("a=1", "b=1")), ("remedies", ())),
         )
         for flag in ("--collector", "--store")
     },

@@ -29,6 +29,7 @@ OTHER: dict[str, str] = {  # by key: a value that is not the default, as TOML
     "node": '"n1"',
     "kubelet": '"https://n1:10250"',
     "kubelet_insecure": "true",
+    "events": "true",
     "min_samples": "77",
     "large_node_cpus": "99",
     "settle_s": "33",

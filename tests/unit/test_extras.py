@@ -83,7 +83,7 @@ def test_the_table_of_extras_matches_the_project() -> None:
 
 def test_every_help_works_without_any_extra() -> None:
     """`gotax collector --help` failed after `make run`."""
-    questions = ("top", "compare", "changes", "flamegraph", "functions", "diff")
+    questions = ("top", "compare", "changes", "flamegraph", "functions", "diff", "remedies")
     names = [(), *((name,) for name in (*cli.COMMANDS, *cli.COLLECTOR_COMMANDS))]
     commands = [*names, *(("fleet", question) for question in questions)]
     found = run(*((EVERYTHING, (*command, "--help")) for command in commands))
@@ -101,7 +101,6 @@ NEEDS: tuple[tuple[tuple[str, ...], tuple[str, ...], str, str], ...] = (
     ),
     (("lightkube",), ("check", *NODE), "needs lightkube,", "kubernetes"),
     (("httpx2",), ("check", *NODE), "needs httpx2,", "kubernetes"),
-    (EVERYTHING, ("check", *NODE, "--kubelet", "https://n"), "needs", "kubernetes"),
     (EVERYTHING, ("agent", "--otlp-endpoint", "http://o"), "--otlp-endpoint needs", "otlp"),
     (EVERYTHING, COLLECTOR, "`gotax collector` needs", "collector"),
     *(

@@ -16,7 +16,7 @@ COLLECTOR = ROOT / "collector" / "gotax_collector"
 
 # Which package may import which: in the order of this table, a later one may import earlier ones.
 # "" is the package itself, for its version.
-VALUES = ("category", "profile", "process", "findings", "comparison", "window")
+VALUES = ("category", "profile", "process", "recipe", "other", "findings", "comparison", "window")
 KNOWS: dict[str, set[str]] = {
     "": set(),
     "errors": set(),
@@ -26,9 +26,12 @@ KNOWS: dict[str, set[str]] = {
     "category": set(),
     "profile": {"category"},
     "process": set(),
+    "recipe": set(),
+    "recipes": {"errors", "recipe"},
+    "other": {"process", "recipe"},
     "findings": set(),
     "comparison": {"category", "profile", "process", "findings"},
-    "window": {"category", "profile", "process", "findings", "comparison"},
+    "window": {"category", "profile", "process", "other", "findings", "comparison"},
     "rolling": {*VALUES},
     "config": set(),
     "wire": set(),
@@ -46,10 +49,10 @@ KNOWS: dict[str, set[str]] = {
         *("", "errors", "extras", "category", "process", "findings", "window", "config"),
         *("linux", "golang", "diagnosis", "kubernetes", "exporters"),
     },
-    "reader": {"errors", "category", "profile", "process", "lru", "linux", "golang"},
+    "reader": {"errors", "category", "profile", "process", "recipe", "lru", "linux", "golang"},
     "processes": {
         *("errors", "category", "profile", "process", "config", "lru", "linux", "golang"),
-        "reader",
+        *("reader", "recipe", "other"),
     },
     "symbols": {
         *("errors", "category", "profile", "process", "lru", "runs", "linux", "golang"),
@@ -79,7 +82,7 @@ KNOWS: dict[str, set[str]] = {
     "cli": {
         *("", "errors", "extras", *VALUES, "rolling", "config", "names", "diagnosis", "kubernetes"),
         *("exporters", "wire", "linux", "reader", "scope", "session", "addr2line", "recording"),
-        *("selftest", "preflight"),
+        *("selftest", "preflight", "recipes"),
         *("daemon", "httpserver", "usage"),
     },
     "__main__": {"cli"},
@@ -89,7 +92,8 @@ WITHIN: dict[str, tuple[str, ...]] = {
     "processes": (
         *("__init__", "counts", "files", "longlists", "binaries", "containers", "membership"),
         *("address_space", "layout", "program", "go_runtime", "tracked_process", "table"),
-        *("turns", "memories", "waits", "inspection", "first_look", "resolver"),
+        *("turns", "memories", "waits", "thread_counts", "others", "inspection", "first_look"),
+        "resolver",
     ),
     "reader": (
         *("__init__", "message", "confinement", "opened", "binary", "facts", "binarywork"),
@@ -104,6 +108,7 @@ WITHIN: dict[str, tuple[str, ...]] = {
 CONTAINERS_FILES = {
     *("read_exe_id", "read_exe_link", "read_maps", "read_first_addresses"),
     *("find_mapped_file", "read_auxv", "read_environment", "read_cgroup_fds", "read_memory"),
+    "read_arguments",
     *(
         "read_memory_parts",
         "read_allowed_cpus",
@@ -128,7 +133,11 @@ KNOWS_COLLECTOR: dict[str, set[str]] = {
     "query": {"errors", "storage"},
     "metrics": {"refusal", "relay", "security", "ingest"},
     "http": {"errors", "refusal", "relay", "query", "metrics"},
-    "cli": {*SHARED, "relay", "security", "ingest", "storage", "query", "metrics", "http"},
+    "remedies": {"errors", "query"},
+    "cli": {
+        *(*SHARED, "relay", "security", "ingest", "storage", "query", "metrics", "http"),
+        "remedies",
+    },
 }
 ONLY_COLLECTOR: dict[str, str | tuple[str, ...]] = {
     "clickhouse_connect": "storage/clickhouse.py",
@@ -141,12 +150,12 @@ ONLY_COLLECTOR: dict[str, str | tuple[str, ...]] = {
     "uvicorn": "http/",
     "jinja2": "http/",
     "markupsafe": "http/",
+    "yaml": "remedies/yamltext.py",
 }
 MODULE_LINES_MAX = 400
 CLASS_LINES_MAX, CLASS_METHODS_MAX = 300, 25
 ONLY: dict[str, str | tuple[str, ...]] = {  # the only module that may import a library
     "bcc": "sampling/compiler.py",
-    "prometheus_client": "exporters/textformat.py",
     "google": "wire/",
     "grpc": (
         "exporters/grpcchannel.py",
@@ -182,9 +191,11 @@ PURE = (
         "exporters/metrics/family.py",
         "exporters/metrics/containers.py",
         "exporters/metrics/host.py",
+        "exporters/metrics/others.py",
         "exporters/metrics/totals.py",
     ),
     *("exporters/stream/metrics.py", "exporters/backends/metrics.py"),
+    *("exporters/events/metrics.py", "exporters/events/notices.py"),
     *("exporters/style.py", "exporters/terminal/*.py", "exporters/text.py"),
     *("preflight/spec.py", "preflight/memory.py", "preflight/forecast.py", "preflight/static.py"),
     *("preflight/lintcodes.py", "preflight/lintcpu.py", "preflight/lintmemory.py"),
@@ -198,6 +209,7 @@ HARMLESS = {
         "dataclasses",
         "decimal",
         "enum",
+        "fnmatch",
         "functools",
         "gzip",
         "itertools",

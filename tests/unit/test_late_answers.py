@@ -15,11 +15,13 @@ from gotax.errors import AccessError
 from gotax.pipeline import Pipeline
 from gotax.processes.resolver import Resolver
 from gotax.reader.asking import HOSTILE, PENDING, InProcess, Subject
+from gotax.sampling.sampler import NewProcess
 from gotax.window import Window
 
 from tests.unit.host import Host, Program, set_memory
 from tests.unit.test_pipeline import (
     EVERYTHING,
+    RUN_ONE,
     SPAN,
     Known,
     StackCount,
@@ -28,6 +30,7 @@ from tests.unit.test_pipeline import (
     host,  # noqa: F401
     known,  # noqa: F401
     native,  # noqa: F401
+    use_cpu,
 )
 
 pytestmark = pytest.mark.toolchain
@@ -101,6 +104,68 @@ def test_pending_programs_are_read_before_the_first_window(
     reader.refused.clear()
     assert not walk.read_pending()
     assert sampled(walk, known).reports
+
+
+@pytest.mark.parametrize("question", ["exe_id", "describe"])
+def test_cpu_time_of_a_program_that_is_late_is_that_since_the_start(
+    host: Host, known: Known, question: str
+) -> None:
+    """The time of its whole life, which may be years, was that of its first window."""
+    reader = Moody()
+    reader.refused[question] = PENDING
+    walk = of(host, reader)
+    host.start(7, 100, known.program)
+    use_cpu(host, 7, 1_000_000)
+    walk.scan()
+    reader.refused.clear()
+    use_cpu(host, 7, 1_000_080)
+    (report,) = sampled(walk, known).reports
+    assert report.cpu_ns == 800_000_000
+    use_cpu(host, 7, 1_000_100)
+    (report,) = sampled(walk, known).reports
+    assert report.cpu_ns == 200_000_000
+
+
+@pytest.mark.parametrize("start_ticks", [100, 1 << 40])
+@pytest.mark.parametrize("scans", [True, False])
+def test_cpu_time_of_a_program_that_is_windows_late_is_its_samples(
+    host: Host, known: Known, scans: bool, start_ticks: int
+) -> None:
+    """In the windows before, its time was that of an unjudged program."""
+    reader = Moody()
+    reader.refused["describe"] = PENDING
+    walk = of(host, reader)
+    host.start(7, start_ticks, known.program)
+    use_cpu(host, 7, 1_000)
+    if scans:
+        walk.scan()
+    for _ in range(2):
+        assert not sampled(walk, known).reports
+    reader.refused.clear()
+    use_cpu(host, 7, 1_080)
+    (report,) = sampled(walk, known).reports
+    assert report.cpu_ns == 100 * SPAN.period_ns
+    use_cpu(host, 7, 1_100)
+    (report,) = sampled(walk, known).reports
+    assert report.cpu_ns == 200_000_000
+
+
+def test_cpu_time_of_an_old_process_seen_between_drains_is_no_lifetime(
+    host: Host, known: Known
+) -> None:
+    """Its first window ends before a drain has seen it."""
+    number = host.cgroup(RUN_ONE)
+    walk = of(host, Moody())
+    host.start(7, 100, known.program, RUN_ONE)
+    use_cpu(host, 7, 1_000_000)
+    assert walk.read_new([NewProcess(number, 7)]) == [7]
+    host.spoil(7, "stat")
+    (report,) = walk.window(SPAN).reports
+    assert report.cpu_ns == 0
+    host.start(7, 100, known.program, RUN_ONE)
+    use_cpu(host, 7, 1_000_080)
+    (report,) = sampled(walk, known).reports
+    assert report.cpu_ns == 100 * SPAN.period_ns
 
 
 @pytest.mark.parametrize("question", ["calls", "maps", "find_mapped", "auxiliary"])

@@ -216,6 +216,22 @@ def test_a_taken_port_is_one_sentence() -> None:
         open_server(taken.getsockname(), PrometheusExporter(), Pulse(1.0), HttpCounts())
 
 
+@pytest.mark.parametrize("option", ["listen", "http", "probes"])
+def test_a_taken_port_of_the_collector_is_one_sentence(option: str, tmp_path: Path) -> None:
+    """A gRPC server that had started printed a traceback after the sentence."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        places = {"listen": "127.0.0.1:0", "http": "127.0.0.1:0", option: f"127.0.0.1:{port}"}
+        command = [sys.executable, "-m", "gotax", "collector", "--store", str(tmp_path)]
+        for name, place in places.items():
+            command += [f"--{name}", place]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert f"cannot listen on 127.0.0.1:{port}" in line
+    assert f"--{option}" in line
+
+
 def test_the_collectors_page_answers_in_the_same_way() -> None:
     """Both families, HEAD, and 405 with Allow. Without a store: no question is asked."""
     application = pytest.importorskip("gotax_collector.http.application")

@@ -18,6 +18,7 @@ from gotax.config import Detail, Thresholds
 from gotax.errors import ParseError, ProcessGoneError
 from gotax.exporters.prometheus import Exposition, PrometheusExporter
 from gotax.findings import Verdict
+from gotax.golang import pclntab
 from gotax.golang.classmap import ClassMapReader
 from gotax.golang.gomaxprocs import find_gomaxprocs
 from gotax.golang.pclntab import Chains, Pclntab, parse_pclntab
@@ -1201,6 +1202,7 @@ def test_a_large_binary_is_read_in_steps(
     read."""
     monkeypatch.setattr(symbolizer, "_WHOLE_PAIRS", 8_000)
     monkeypatch.setattr(symbolizer, "_QUESTION", 1000)
+    monkeypatch.setattr(pclntab, "_FUNCTIONS_PER_PART", 512)
     read: list[int] = []
     go_on = ClassMapReader.go_on
 

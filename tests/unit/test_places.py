@@ -13,7 +13,7 @@ import pytest
 from gotax.category import Category
 from gotax.config import Detail, Thresholds
 from gotax.golang import categories
-from gotax.golang.classmap import ClassMapReader
+from gotax.golang.classmap import ClassMapReader, KnownCodes
 from gotax.golang.pclntab import parse_pclntab
 from gotax.linux.elf import PF_X, FileReader, parse_elf
 from gotax.pipeline import Pipeline
@@ -220,7 +220,7 @@ def test_c_functions_in_the_pclntab_are_c_code(go_binary: Callable[..., Path]) -
         pcs = np.array([at["spend"], at["main.main"], at["gogo"]], np.uint64)
         kinds = [chain[-1].kind for chain in table.frames(pcs)]
         assert kinds == [FrameKind.NATIVE, FrameKind.GO, FrameKind.GO]
-        whole = ClassMapReader(table, categories.function_code)
+        whole = ClassMapReader(table, KnownCodes())
         while not whole.is_done:
             whole.go_on(1 << 20)
         found = whole.take()

@@ -20,6 +20,7 @@ from gotax.cli.options import (
     add_thresholds,
     names_of,
     node_name_of,
+    recipes_of,
     thresholds_of,
 )
 from gotax.cli.output import EXIT_FINE
@@ -58,6 +59,12 @@ def add(commands: Any) -> None:
     )
     agent.add_argument("--log-level", choices=("debug", "info", "warning"), default="info")
     _add_exposition(agent)
+    agent.add_argument(
+        "--events",
+        action="store_true",
+        help="create a Kubernetes Event when a warning about a workload begins or ends; needs"
+        " --node and permissions (docs/kubernetes.md)",
+    )
     _add_stream(agent)
     for kind in KINDS:
         _add_backend(agent, kind)
@@ -85,6 +92,7 @@ def _run(options: argparse.Namespace, server: ForkServer) -> int:
     from gotax.session import Plan
 
     sent_to = deliveries(options)
+    recipes = recipes_of(options)
     plan = Plan(
         hz=options.hz,
         drain_s=options.interval,
@@ -97,8 +105,10 @@ def _run(options: argparse.Namespace, server: ForkServer) -> int:
         if sent_to
         else Detail(names=bool(options.collector)),
         server=server,
+        recipes=recipes,
     )
     further = [*([_stream(options)] if options.collector else []), *sent_to]
+    further += [_events(options)] if options.events else []
     exposition = Exposition(frozenset(options.drop_label), options.max_series)
     endpoint = httpserver.Endpoint(options.listen, exposition)
     daemon.run(plan, options.interval, endpoint, stop_on_signals(), further)
@@ -208,6 +218,8 @@ def _add_backend(command: argparse.ArgumentParser, kind: Kind) -> None:
 def _require_sense(options: argparse.Namespace) -> None:
     """Raises UserError for settings that contradict each other."""
     endpoints(options)
+    if options.events and not node_name_of(options):
+        raise UserError("--events needs --node, the name of this node")
     if not options.collector and (useless := _stream_options(options)):
         raise UserError(f"{useless[0]} needs --collector")
 
@@ -229,6 +241,15 @@ def _stream(options: argparse.Namespace) -> Exporter:
     spool = Spool(options.spool_dir, Bounds(options.spool_max_bytes, options.spool_max_age))
     node = options.collector_name or node_name_of(options) or socket.gethostname()
     return StreamExporter(endpoint, AgentIdentity(node, node), spool)
+
+
+def _events(options: argparse.Namespace) -> Exporter:
+    with needed_by("--events", "kubernetes"):
+        from gotax.kubernetes import api
+        from gotax.kubernetes.events import Events
+    from gotax.exporters.events.exporter import EventsExporter, RefusedError
+
+    return EventsExporter(Events(api.connect, RefusedError), node_name_of(options))
 
 
 def _collector(options: argparse.Namespace) -> Endpoint:

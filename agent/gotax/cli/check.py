@@ -25,7 +25,7 @@ from gotax.errors import UserError
 from gotax.usage import did_you_mean
 
 if TYPE_CHECKING:
-    from gotax.window import Window
+    from gotax.window import ContainerReport, OtherReport, Window
 
 
 def add(commands: Any) -> None:
@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
             write_file(options.html, html_page(window).encode())
     if options.json:
         print_json(report.check_document(window))
-    elif window.reports:
+    elif window.reports or any(r.findings or r.suppressed for r in window.others):
         print(render_check(window, style_of(sys.stdout)))
     elif not window.samples.outside:
         print(no_go(window))
@@ -98,10 +98,12 @@ def _unwanted(select: Sequence[str] | None, ignore: Sequence[str] | None) -> lis
 
 def _narrowed(window: Window, names: Sequence[str]) -> Window:
     """The window with the named containers only. Raises UserError for a name of none of them."""
-    found = window.reports
+    found, others = window.reports, window.others
+    every: tuple[ContainerReport | OtherReport, ...] = (*found, *others)
     for name in names:
-        if not any(targets.is_meant(report, name) for report in found):
+        if not any(targets.is_meant(report, name) for report in every):
             near = did_you_mean(name, [report.container.name for report in found])
             raise UserError(f"no Go container matches {name!r}{near}")
     kept = tuple(r for r in found if any(targets.is_meant(r, name) for name in names))
-    return replace(window, reports=kept)
+    also = tuple(r for r in others if any(targets.is_meant(r, name) for name in names))
+    return replace(window, reports=kept, others=also)

@@ -16,7 +16,7 @@ from gotax.config import Detail
 from gotax.errors import UserError
 
 if TYPE_CHECKING:
-    from gotax.window import ContainerReport
+    from gotax.window import ContainerReport, OtherReport, Window
 
 
 def add(commands: Any) -> None:
@@ -46,6 +46,11 @@ def run(options: argparse.Namespace) -> int:
     found = [
         r for r in window.reports if options.target is None or targets.is_meant(r, options.target)
     ]
+    others = [
+        r for r in window.others if options.target is None or targets.is_meant(r, options.target)
+    ]
+    if not found and others:
+        return _explain_others(options, others, window)
     if not found:
         reasons = [found.reason for found in window.unjudged if found.processes]
         if options.pid and "elf-packed" in reasons:
@@ -56,7 +61,8 @@ def run(options: argparse.Namespace) -> int:
                 " if it is Go"
             )
         raise UserError(
-            f"no Go process matches {options.target!r}: `gotax check` lists all Go processes"
+            f"no Go process and no busy container matches {options.target!r}: `gotax check` lists"
+            " all Go processes"
             if options.target
             else "no such Go process: `gotax check` lists all Go processes"
         )
@@ -70,7 +76,23 @@ def run(options: argparse.Namespace) -> int:
     return verdict_code(found)
 
 
-def patch_of(reports: Sequence[ContainerReport]) -> str:
+def _explain_others(
+    options: argparse.Namespace, others: Sequence[OtherReport], window: Window
+) -> int:
+    """Containers without a Go program."""
+    from gotax.exporters import report as document
+    from gotax.exporters.terminal.other import render_other
+
+    if options.patch:
+        print(patch_of(others), end="")
+    elif options.json:
+        print_json(document.explain_other_document(others[0], window))
+    else:
+        print("\n\n".join(render_other(each, window, style_of(sys.stdout)) for each in others))
+    return verdict_code(others)
+
+
+def patch_of(reports: Sequence[ContainerReport | OtherReport]) -> str:
     """The first patch: findings are in the order of their codes, the most important first."""
     for report in reports:
         for finding in report.findings:

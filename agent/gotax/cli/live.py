@@ -24,12 +24,13 @@ from gotax.exporters.terminal.view import View, pressed
 from gotax.rolling import Minute, Rolling
 from gotax.session import Plan, Session
 
-FIRST_S = 1.0
+FIRST_S = 0.3
 """The first window is short, so that there is a table soon."""
+_SOON_S = 1.0
 _IDLE_S = 10.0
 _MESSAGES_MAX = 20
 _COMPILING = "compiling the BPF program …"
-_COLLECTING = "collecting: the first table comes in a second …"
+_COLLECTING = "collecting: the first table comes in a moment …"
 
 
 def is_possible() -> bool:
@@ -89,7 +90,7 @@ class _Screen:
 
     def compiling(self, waited_s: float) -> None:
         """Called again and again while the BPF program is compiled. Raises to give up."""
-        text = _COMPILING if waited_s < FIRST_S else f"{_COMPILING} {waited_s:.0f} s"
+        text = _COMPILING if waited_s < _SOON_S else f"{_COMPILING} {waited_s:.0f} s"
         self.step(text, 0.0)
         if self._stop.is_set():
             raise _StoppedError

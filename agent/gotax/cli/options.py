@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import os
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from gotax.extras import needed_by
 if TYPE_CHECKING:  # what samples is imported by the commands that sample, not for their --help
     from gotax.kubernetes.watch import PodWatch
     from gotax.names import Names
+    from gotax.recipe import Recipe
     from gotax.scope import Scope
     from gotax.session import Plan
 
@@ -171,6 +173,12 @@ def add_thresholds(command: argparse.ArgumentParser) -> None:
         " whose name matches NAME, with the wildcards * and ? (repeatable)",
     )
     add_old_name(group, OLD_NAMES["--suppress"], option)
+    group.add_argument(
+        "--recipes",
+        metavar="FILE",
+        default="",
+        help="more recipes for programs that are not Go, as TOML (docs/recipes.md)",
+    )
 
 
 def add_settling(command: argparse.ArgumentParser) -> None:
@@ -191,6 +199,21 @@ def thresholds_of(options: argparse.Namespace) -> Thresholds:
     )
 
 
+def recipes_of(options: argparse.Namespace) -> Callable[[], tuple[Recipe, ...]]:
+    """A file of the user is read at once, since it may have a mistake; raises UserError."""
+    path = vars(options).get("recipes", "")
+
+    def load() -> tuple[Recipe, ...]:
+        from gotax.recipes import load_recipes  # seldom needed
+
+        return load_recipes(path)
+
+    if not path:
+        return load
+    found = load()
+    return lambda: found
+
+
 def plan_of(options: argparse.Namespace, detail: Detail, scope: Scope | None = None) -> Plan:
     """Forks the server of readers, before the watch of the pods begins its thread. It ends with
     this process."""
@@ -198,6 +221,7 @@ def plan_of(options: argparse.Namespace, detail: Detail, scope: Scope | None = N
     from gotax.scope import Scope
     from gotax.session import Plan
 
+    recipes = recipes_of(options)
     server = ForkServer()
     atexit.register(server.close)
     return Plan(
@@ -210,6 +234,7 @@ def plan_of(options: argparse.Namespace, detail: Detail, scope: Scope | None = N
         host=node_name_of(options),
         names=names_of(options),
         server=server,
+        recipes=recipes,
     )
 
 
@@ -245,13 +270,14 @@ def _watch(node: str, kubelet: str | None, is_trusted: bool) -> PodWatch:
     with needed_by("--node (pod names)", "kubernetes"):
         from gotax.kubernetes import api
         from gotax.kubernetes.watch import PodWatch
-    if kubelet is None:
-        return PodWatch(node, api.connect)
+
+        if kubelet is None:
+            return PodWatch(node, api.connect)
     address = api.KubeletAddress(kubelet, is_trusted)
     is_reachable = True
     try:
         api.connect().close()
-    except UserError:
+    except (UserError, ImportError):
         is_reachable = False  # then only the kubelet is used
     return PodWatch(
         node, api.connect if is_reachable else None, partial(api.connect_kubelet, address)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from gotax.errors import UserError
 
 if TYPE_CHECKING:
-    from gotax.window import ContainerReport, Window
+    from gotax.window import ContainerReport, OtherReport, Window
 
 EXIT_FINE, EXIT_FINDINGS, EXIT_FAILED = 0, 1, 2
 
@@ -48,7 +48,7 @@ def check_code(window: Window) -> int:
     """EXIT_FAILED if no program could be read at all."""
     if not window.reports and not window.judged and window.unjudged:
         return EXIT_FAILED
-    return verdict_code(window.reports)
+    return verdict_code((*window.reports, *window.others))
 
 
 def print_json(document: dict[str, Any], indent: int | None = 2) -> None:
@@ -71,7 +71,7 @@ def write_file(output: str, data: bytes) -> None:
         raise UserError(f"cannot write {output}: {error.strerror}") from error
 
 
-def verdict_code(reports: Sequence[ContainerReport]) -> int:
+def verdict_code(reports: Sequence[ContainerReport | OtherReport]) -> int:
     from gotax.findings import Severity
 
     found = any(f.severity is Severity.WARNING for report in reports for f in report.findings)

@@ -21,11 +21,13 @@ KEYS: dict[str, dict[str, str]] = {
         "node": "node",
         "kubelet": "kubelet",
         "kubelet_insecure": "kubelet_insecure",
+        "events": "events",
     },
     "findings": {
         **{name: name for name, _, _ in THRESHOLDS},
         "settle_s": "settle",
         "suppress": "suppress",
+        "recipes": "recipes",
     },
     "metrics": {"listen": "listen", "drop_label": "drop_label", "max_series": "max_series"},
     "log": {"level": "log_level"},

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gotax.window import ContainerReport
+    from gotax.window import ContainerReport, OtherReport
 
 HELP = (
     "container ID or its beginning, NAMESPACE/POD, Deployment/NAME, unit, cgroup, program,"
@@ -15,7 +15,7 @@ HELP = (
 _ID = re.compile(r"[0-9a-f]{64}")  # ID of a container in a container
 
 
-def is_meant(report: ContainerReport, target: str) -> bool:
+def is_meant(report: ContainerReport | OtherReport, target: str) -> bool:
     """By one of its names, with the wildcards * and ?, or the beginning of its ID."""
     from gotax.diagnosis.suppression import matches
 

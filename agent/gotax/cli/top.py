@@ -66,7 +66,7 @@ def _print(plan: Plan, options: argparse.Namespace, stop: StopSignal) -> None:
         for window in session.windows(options.interval, stop):
             if options.json:
                 print_json(report.check_document(window), indent=None)
-            elif window.reports:
+            elif window.reports or any(report.findings for report in window.others):
                 print(render_check(window, style_of(sys.stdout)))
             else:
                 require_seen(window)

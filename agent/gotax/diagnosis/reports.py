@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gotax.config import Suppression, Thresholds
 from gotax.diagnosis.history import History
+from gotax.diagnosis.others import OtherHistory
 from gotax.diagnosis.suppression import parse_annotation, suppressed
 from gotax.diagnosis.totals import category_samples, top_functions
 from gotax.errors import ReadError
 from gotax.findings import Verdict
+from gotax.other import OtherUse
 from gotax.process import Container, CpuLimit, CpuUsage, Memory, Process, RuntimeState
 from gotax.profile import Int64Array, Profile
-from gotax.window import Collections, ContainerReport
+from gotax.window import Collections, ContainerReport, OtherReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Reports:
         self.counters: dict[str, CpuUsage] = {}
         self.collected: dict[str, Collected] = {}
         self._history = History(thresholds)
+        self._others = OtherHistory(thresholds)
         self._suppressions = thresholds.suppressions
         self._functions = functions
         self._errors = errors
@@ -93,12 +96,25 @@ class Reports:
             delta = measured.counters - self.counters.get(key, CpuUsage())
             collected[key] = collected_by(measured.processes[0])
             grown = collected[key].since(self.collected.get(key))
-            report = replace(_report(measured, profile, delta, self._functions), collections=grown)
+            report = _report(measured, profile, delta, self._functions, grown)
             report = self._history.judge(report, duration_s, cpus)
             reports.append(suppressed(report, self._suppressions_of(report.container)))
         self._history.end_window()
         self.counters, self.collected = counters, collected
         return tuple(sorted(reports, key=lambda report: (-report.samples, report.container.name)))
+
+    def of_others(
+        self, uses: Iterable[OtherUse], duration_s: float, cpus: int
+    ) -> tuple[OtherReport, ...]:
+        """In the order of ``uses``. ``cpus``: of the host."""
+        found = []
+        for use in uses:
+            report = self._others.judge(use, duration_s, cpus)
+            if report.findings:
+                report = suppressed(report, self._suppressions_of(report.container))
+            found.append(report)
+        self._others.end_window()
+        return tuple(found)
 
     def _suppressions_of(self, container: Container) -> tuple[Suppression, ...]:
         """The suppressions of the flags and of the pod's annotation."""
@@ -113,7 +129,11 @@ class Reports:
 
 
 def _report(
-    measured: Measured, profile: Profile, usage: CpuUsage, functions: int
+    measured: Measured,
+    profile: Profile,
+    usage: CpuUsage,
+    functions: int,
+    collections: Collections | None,
 ) -> ContainerReport:
     """A report without a verdict."""
     rows = measured.rows
@@ -129,4 +149,5 @@ def _report(
         drain_samples=measured.drain_samples,
         process_samples=measured.process_samples,
         memory=measured.memory,
+        collections=collections,
     )

@@ -9,18 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import TypeVar
 
 from gotax.config import Suppression
 from gotax.diagnosis.rules import CODES
 from gotax.errors import ParseError
 from gotax.findings import Cause, Finding
-from gotax.window import ContainerReport
+from gotax.window import ContainerReport, OtherReport
 
+_Report = TypeVar("_Report", ContainerReport, OtherReport)
 _MAX_TEXT = 4096
 _CAUSES = frozenset(cause.value for cause in Cause)
 
 
-def covers(suppression: Suppression, finding: Finding, report: ContainerReport) -> bool:
+def covers(
+    suppression: Suppression, finding: Finding, report: ContainerReport | OtherReport
+) -> bool:
     if finding.code != suppression.code:
         return False
     if suppression.cause and (finding.cause is None or finding.cause.value != suppression.cause):
@@ -54,12 +58,14 @@ def parse_annotation(text: str) -> tuple[Suppression, ...]:
     return tuple(parse_suppression(word) for word in words)
 
 
-def suppressed(report: ContainerReport, suppressions: Iterable[Suppression]) -> ContainerReport:
+def suppressed(report: _Report, suppressions: Iterable[Suppression]) -> _Report:
     """The report without the suppressed findings; their codes are added to ``suppressed``."""
     rules = tuple(suppressions)
     if not rules or not report.findings:
         return report
-    covered = [f for f in report.findings if any(covers(s, f, report) for s in rules)]
+    covered: list[Finding] = [
+        f for f in report.findings if any(covers(s, f, report) for s in rules)
+    ]
     if not covered:
         return report
     left = tuple(f for f in report.findings if f not in covered)
@@ -67,7 +73,7 @@ def suppressed(report: ContainerReport, suppressions: Iterable[Suppression]) -> 
     return replace(report, findings=left, suppressed=codes)
 
 
-def names(report: ContainerReport) -> list[str]:
+def names(report: ContainerReport | OtherReport) -> list[str]:
     """The names of a container that a pattern can match."""
     container, main = report.container, report.main_process
     build = main.build

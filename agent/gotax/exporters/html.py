@@ -18,13 +18,13 @@ import gotax
 from gotax.category import Group
 from gotax.exporters.calls import call_document
 from gotax.exporters.style import SHORT_ORIGINS, VERDICTS, Style, cores, percent, plural, seconds
-from gotax.exporters.terminal.check import result, worst_first
+from gotax.exporters.terminal.check import result, result_of_others, worst_first
 from gotax.exporters.terminal.summary import totals
 from gotax.exporters.terminal.table import gomaxprocs_text
 from gotax.exporters.text import printable
 from gotax.findings import Finding, Severity, Verdict
 from gotax.page import SCRIPTS, STYLES, asset
-from gotax.window import ContainerReport, Window
+from gotax.window import ContainerReport, OtherReport, Window
 
 _WIDE = Style(width=10_000)
 _BAR = (Group.SCHEDULER, Group.GC, Group.SERVICE, Group.NATIVE, Group.UNKNOWN, Group.USER)
@@ -86,9 +86,11 @@ def _report(window: Window) -> Iterator[str]:
     yield f"<h1>{_shown(window.host)} <small>{_shown(' · '.join(facts))}</small></h1>"
     if not reports:
         yield f"<p>No Go program used CPU in these {window.duration_s:.1f} s.</p>"
+        yield from _of_others(window)
         return
     yield f'<p class="result">{_shown(result(reports, _WIDE))}</p>'
-    yield '<div class="card"><table><thead><tr>'
+    yield '<div class="card" tabindex="0" role="region" aria-label="Containers">'
+    yield "<table><thead><tr>"
     yield "".join(
         f'<th scope="col"{" class=l" if i in _LEFT else ""}>{head or _hidden("CPU by kind")}</th>'
         for i, head in enumerate(_HEADS)
@@ -99,7 +101,16 @@ def _report(window: Window) -> Iterator[str]:
     for report in reports:
         for finding in report.findings:
             yield from _finding(report, finding)
+    yield from _of_others(window)
     yield f'<p class="note">{"<br>".join(_shown(line) for line in totals(window, _WIDE))}</p>'
+
+
+def _of_others(window: Window) -> Iterator[str]:
+    for report in window.others:
+        for finding in report.findings:
+            yield from _finding(report, finding)
+    if text := result_of_others(window, _WIDE):
+        yield f'<p class="result">{_shown(text)}</p>'
 
 
 def _row(window: Window, report: ContainerReport) -> str:
@@ -143,7 +154,7 @@ def _bar(report: ContainerReport) -> str:
     return f'<svg class="bar" role="img" aria-label="{label}">{"".join(parts)}</svg>'
 
 
-def _finding(report: ContainerReport, finding: Finding) -> Iterator[str]:
+def _finding(report: ContainerReport | OtherReport, finding: Finding) -> Iterator[str]:
     kind = "finding warning" if finding.severity is Severity.WARNING else "finding"
     yield f'<section class="{kind}"><h2>{_shown(report.container.name)}: {_shown(finding.title)}'
     yield f"<code>{_shown(finding.code)}</code></h2><dl>"

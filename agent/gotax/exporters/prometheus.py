@@ -21,12 +21,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gotax.exporters.metrics import containers, host, own
+from gotax.exporters.metrics import others as without_go
 from gotax.exporters.metrics.containers import SERIES_OF_CONTAINER, labels_of
 from gotax.exporters.metrics.family import CONTAINER_LABELS, Family, Instrumented, Labels, Metric
 from gotax.exporters.metrics.totals import ContainerTotals, HostTotals
 from gotax.exporters.textformat import TextFormat
 from gotax.process import Container
-from gotax.window import ContainerReport, Window
+from gotax.window import ContainerReport, OtherReport, Window
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -101,10 +102,20 @@ class PrometheusExporter:
 
     def _families(self) -> Iterator[Family]:
         if self._window is not None:
-            yield from containers.families(self._listed, self._window)
+            found = self._with_findings(self._window.others)
+            yield from containers.families(self._listed, self._window, found)
+            yield from without_go.families(found, self._window)
             yield from host.families(self._totals, self._window)
         yield from _united(self._others)
         yield from own.families(self._window.health.reader_cpu_s if self._window else 0.0)
+
+    def _with_findings(self, reports: Iterable[OtherReport]) -> dict[Labels, OtherReport]:
+        """By their labels, each once: a repeated series would fail the scrape."""
+        found: dict[Labels, OtherReport] = {}
+        for report in reports:
+            if report.findings and len(found) < self._exposition.max_listed:
+                found.setdefault(self._labels(report.container), report)
+        return found
 
     def _forget_unseen(self) -> None:
         oldest = self._totals.profiled_s - self._exposition.grace_s

@@ -14,6 +14,7 @@ from gotax.category import Category, Group
 from gotax.confidence import interval
 from gotax.exporters.text import utf8
 from gotax.findings import Evidence, Finding, Saving
+from gotax.other import Recognised
 from gotax.process import (
     CpuResources,
     Gomaxprocs,
@@ -24,10 +25,11 @@ from gotax.process import (
     RuntimeState,
 )
 from gotax.profile import FunctionShare
-from gotax.window import Collections, ContainerReport, SampleCount, Window
+from gotax.window import Collections, ContainerReport, OtherReport, SampleCount, Window
 
 SCHEMA = "gotax.check/v3"
 EXPLAIN_SCHEMA = "gotax.explain/v3"
+EXPLAIN_OTHER_SCHEMA = "gotax.explain-other/v1"
 MAX_FUNCTIONS = 100
 
 
@@ -37,6 +39,7 @@ def check_document(window: Window) -> dict[str, Any]:
         "schema": SCHEMA,
         **_head(window),
         "containers": [container_document(window, report) for report in window.reports],
+        "other_containers": [other_document(report, window) for report in window.others],
     }
 
 
@@ -51,6 +54,15 @@ def explain_document(report: ContainerReport, window: Window) -> dict[str, Any]:
         **_head(window),
         "gomaxprocs": gomaxprocs_document(report.main_process.gomaxprocs),
         "container": container_document(window, report) | {"share_intervals": intervals},
+    }
+
+
+def explain_other_document(report: OtherReport, window: Window) -> dict[str, Any]:
+    """The same of a container without a Go program."""
+    return {
+        "schema": EXPLAIN_OTHER_SCHEMA,
+        **_head(window),
+        "container": other_document(report, window),
     }
 
 
@@ -155,6 +167,51 @@ def container_document(window: Window, report: ContainerReport) -> dict[str, Any
         "suppressed": [utf8(code) for code in report.suppressed],
         "findings": [finding_document(finding) for finding in report.findings],
         "processes": [_process(process) for process in report.processes],
+    }
+
+
+def other_document(report: OtherReport, window: Window) -> dict[str, Any]:
+    use, container = report.use, report.container
+    limit, throttling = use.limit, use.throttling
+    usage = throttling.usage if throttling is not None else None
+    throttled = usage.throttled_ns if usage is not None else None
+    return {
+        "name": utf8(container.name),
+        "pids": [process.pid for process in use.processes],
+        "commands": sorted({utf8(process.command) for process in use.processes}),
+        "cgroup": utf8(container.cgroup),
+        "nested_cgroup": _optional(container.nested or None),
+        "container_id": _optional(container.container_id),
+        "pod_uid": _optional(container.pod_uid),
+        "container_runtime": _optional(container.runtime),
+        "unit": _optional(container.unit),
+        "kubernetes": _kubernetes(container.pod),
+        "samples": use.samples,
+        "cpu_cores": window.cpu_cores(use.samples),
+        "cpu_limit_cores": None if limit is None else limit.limit_cores,
+        "cpu_limit_cgroup": None if limit is None else _optional(limit.limit_cgroup),
+        "throttled_s": None if throttled is None else throttled / 1e9,
+        "throttled_periods": None if usage is None else usage.throttled_periods,
+        "periods": None if usage is None else usage.periods,
+        "cpus_at_once": use.cpus_at_once,
+        "threads": use.threads,
+        "threads_ran": use.threads_ran,
+        "threads_at_once": use.runnable,
+        "thread_groups": [
+            {"name": utf8(group.name) or None, "threads": group.count} for group in use.ran or ()
+        ],
+        "settings": [_setting(each) for each in use.recognised or ()],
+        "unread": utf8(use.unread) or None,
+        "suppressed": [utf8(code) for code in report.suppressed],
+        "findings": [finding_document(finding) for finding in report.findings],
+    }
+
+
+def _setting(each: Recognised) -> dict[str, Any]:
+    return {
+        "program": utf8(each.recipe.name),
+        "setting": None if each.knob is None else utf8(each.knob.name),
+        "value": each.value,
     }
 
 

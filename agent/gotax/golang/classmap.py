@@ -8,20 +8,21 @@ one after the other, so it pays for a binary that keeps showing new ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from gotax.golang.categories import NATIVE, function_code
-from gotax.golang.pclntab import Chains, Pclntab
+from gotax.golang.pclntab import MAX_DEPTH, Chains, Pclntab, shortened
 from gotax.profile import Int64Array, UInt64Array
 
 _MAX_TEXT_BYTES = 1 << 32
 _MAX_CHAINS = 1 << 15
 _MAX_KNOWN, _KNOWN_CHARS = 1 << 14, 128
+_WEIGHTS = np.array(
+    [0x9E3779B97F4A7C15 ** (n + 1) % (1 << 64) for n in range(MAX_DEPTH)], np.uint64
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +55,15 @@ class ClassMap:
         return found.astype(np.int64)
 
 
-class KnownCodes(dict[str, int]):
-    """Codes of the names of the standard library, for all binaries: ``known[name]``.
+class KnownCodes(dict[bytes, int]):
+    """``known[name]`` is the code of a function, by its name in the file. Those of the standard
+    library are kept, for all binaries: half of the names of most of them."""
 
-    Half of the time for a class map is spent on names, and half of the names are these.
-    """
-
-    def __missing__(self, name: str) -> int:
-        code = function_code(name)
+    def __missing__(self, name: bytes) -> int:
+        text = name.decode("utf-8", "replace")
+        code = function_code(shortened(text) if "[" in text else text)
         # Other packages begin with a domain, or are of one program.
-        is_of_others = "." in name[: name.find("/") + 1] or name.startswith("main.")
+        is_of_others = b"." in name[: name.find(b"/") + 1] or name.startswith(b"main.")
         if not is_of_others and len(name) <= _KNOWN_CHARS and len(self) < _MAX_KNOWN:
             self[name] = code
         return code
@@ -72,11 +72,10 @@ class KnownCodes(dict[str, int]):
 class ClassMapReader:
     """Goes through a whole table, some of it at a time: a large one takes seconds."""
 
-    def __init__(self, table: Pclntab, code_of: Callable[[str], int]) -> None:
-        """``code_of`` gives the code of a function's name, 0 to 254."""
+    def __init__(self, table: Pclntab, known: KnownCodes) -> None:
         self.is_done = table.text_end - table.text_start >= _MAX_TEXT_BYTES
         self._table = table
-        self._code_of = code_of
+        self._known = known
         self._parts = table.all_chains()
         self._numbers: dict[bytes, int] = {}
         self._starts: list[npt.NDArray[np.uint32]] = []
@@ -103,16 +102,29 @@ class ClassMapReader:
         """False if it is too much."""
         if not len(part.starts):
             return True
-        numbers = self._numbers
-        number_of = [numbers.setdefault(key, len(numbers)) for key in _keys(part, self._code_of)]
-        if len(numbers) > _MAX_CHAINS:
+        number_of = self._number(part)
+        if len(self._numbers) > _MAX_CHAINS:
             return False
-        found = 2 * np.array(number_of, np.int64)[part.chain] + part.frameless
+        found = 2 * number_of[part.chain] + part.frameless
         changed = np.append(True, found[1:] != found[:-1])
         offsets = part.starts[changed] - self._table.text_start
         self._starts.append(offsets.astype(np.uint32))
         self._values.append(found[changed].astype(np.uint16))
         return True
+
+    def _number(self, part: Chains) -> Int64Array:
+        """The number of each chain of the part: that of its codes, equal neighbours once."""
+        codes = np.array([*map(self._known.__getitem__, part.names)], np.uint8)[part.name]
+        codes[part.native] = NATIVE
+        low = np.append(True, part.of[1:] != part.of[:-1])
+        kept = low | np.append(True, codes[1:] != codes[:-1])
+        codes, cuts = codes[kept], np.flatnonzero(low[kept])
+        lengths = np.diff(cuts, append=len(codes))
+        first, which = _alike(codes, cuts, lengths)
+        data, numbers = codes.tobytes(), self._numbers
+        extents = zip(cuts[first].tolist(), (cuts + lengths)[first].tolist(), strict=True)
+        distinct = [numbers.setdefault(data[low:high], len(numbers)) for low, high in extents]
+        return np.array(distinct, np.int64)[which]
 
     def take(self) -> ClassMap | None:
         """What was read, and is forgotten here. None if that is not all: too much (4 GiB of code,
@@ -130,12 +142,20 @@ class ClassMapReader:
         )
 
 
-def _keys(chains: Chains, code_of: Callable[[str], int]) -> list[bytes]:
-    """The codes of each chain as bytes, equal neighbours once."""
-    codes = np.array([code_of(name) for name in chains.names], np.uint8)[chains.name]
-    codes[chains.native] = NATIVE
-    low = np.append(True, chains.of[1:] != chains.of[:-1])
-    kept = low | np.append(True, codes[1:] != codes[:-1])
-    data = codes[kept].tobytes()
-    cuts = np.append(np.flatnonzero(low[kept]), len(data)).tolist()
-    return [data[low:high] for low, high in pairwise(cuts)]
+def _alike(
+    codes: npt.NDArray[np.uint8], cuts: npt.NDArray[np.intp], lengths: npt.NDArray[np.intp]
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """The first of all chains with the same codes, and which of these stands for each chain.
+
+    ``cuts`` and ``lengths`` say where a chain has its codes. A file made for it can have all chains
+    stand for themselves, which takes longer.
+    """
+    depths = np.arange(len(codes)) - np.repeat(cuts, lengths)
+    sums = np.add.reduceat((codes.astype(np.uint64) + np.uint64(1)) * _WEIGHTS[depths], cuts)
+    _, first, which = np.unique(sums, return_index=True, return_inverse=True)
+    heads = first[which]
+    if (lengths[heads] == lengths).all() and (
+        codes[np.repeat(cuts[heads], lengths) + depths] == codes
+    ).all():
+        return first, which
+    return np.arange(len(cuts)), np.arange(len(cuts))

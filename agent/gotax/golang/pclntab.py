@@ -25,18 +25,18 @@ from gotax.golang.inline import read_entries
 from gotax.golang.moduledata import Moduledata, find_moduledata
 from gotax.golang.pcheader import Format, Header, find_headers
 from gotax.golang.pcvalue import PcTables, read_pc_tables
-from gotax.linux.elf import FEW, Elf, distinct, gather, spans
+from gotax.linux.elf import FEW, Elf, gather, spans
 from gotax.profile import Frame, FrameKind, Int32Array, Int64Array, UInt64Array
 
 _NAME_BYTES = 256  # few names are longer, and on average they have a quarter
 _MAX_NAME_BYTES = 1 << 16  # names of generic functions can be long
 _MAX_TEXT_BYTES = 8 << 20  # of all names of a round, and _NAME_BYTES more for each
-_MAX_INLINE_DEPTH = 64  # the Go compiler itself has seven
+MAX_DEPTH = 64  # of inlined calls; the Go compiler itself has seven
 _MAX_MEAN_DEPTH = 8  # of many pcs; usual is below two
 _PCS_PER_ROUND = 4096
 _CODE_PER_ROUND = 4 << 20  # all functions of a round together; their tables have about a third
 _CODE_OF_ONE = _CODE_PER_ROUND // 16  # counts at most: claimed sizes do not make a round of each pc
-_FUNCTIONS_PER_PART = 512
+_FUNCTIONS_PER_PART = 2048
 _SAMPLED_TREES = 16
 _SAMPLED_FUNCTIONS = 65536
 _SAMPLE_STEP = 512
@@ -106,7 +106,7 @@ class Chains:
     ``starts`` ascend, and each range ends where the next one starts, the last where the next part
     does. ``chain`` is a number in the chains, ``frameless`` says where the stack pointer has not
     moved since the entry. ``of`` (a chain, ascending), ``name`` (a number in ``names``) and
-    ``native`` (a C function) have a row per frame, innermost first.
+    ``native`` (a C function) have a row per frame, innermost first. ``names`` are as in the file.
     """
 
     pairs: int  # of the tables that were decoded for it: what it cost
@@ -116,7 +116,7 @@ class Chains:
     of: Int64Array
     name: npt.NDArray[np.intp]
     native: npt.NDArray[np.bool_]
-    names: list[str]
+    names: list[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,9 +282,9 @@ class Pclntab:
         every = np.arange(len(entries.pcs), dtype=np.int64) << 32
         runs = [tables.runs(numbers) for numbers in (inline, sizes)]
         # Where anything may change, and where a table ends before its function does.
-        keys = _merged(
-            every,
+        keys, passed = _merged(
             *((run.of << 32) + run.start for run in runs),
+            every,
             *(every + tables.ends(numbers) for numbers in (inline, sizes)),
         )
         of, offsets = keys >> 32, keys & 0xFFFFFFFF
@@ -293,19 +293,23 @@ class Pclntab:
         pairs = len(entries.pcs) + sum(len(run.of) for run in runs)
         if not len(of):  # functions without a byte, in a damaged file
             return Chains(pairs, _NONE, _NONE, _NONE > 0, _NONE, _NONE, _NONE > 0, [])
-        index = tables.at(inline[of], offsets).astype(np.int64)
+        index, moved = (
+            run.values_at(of, offsets, rows[inside] - 1)
+            for run, rows in zip(runs, passed, strict=True)
+        )
         _, first, chain = np.unique((of << 32) + index + 1, return_index=True, return_inverse=True)
         found = self._without_lines(offsets[first], functions, of[first], tables)
-        symbols = self._symbols([found])
+        order = np.argsort(found.query, kind="stable")  # rounds went from the inside out
+        names, name = self._texts(self.header.names + found.name[order])
         return Chains(
             pairs=pairs,
             starts=self._text + entries.pcs[of] + offsets,
             chain=chain,
-            frameless=tables.at(sizes[of], offsets) == 0,
-            of=symbols.query,
-            name=symbols.function,
-            native=symbols.native,
-            names=symbols.functions,
+            frameless=moved == 0,
+            of=found.query[order],
+            name=name,
+            native=found.native[order],
+            names=names,
         )
 
     def _without_lines(
@@ -440,12 +444,12 @@ class Pclntab:
         query = np.arange(len(offsets))
         place = place_at(of, offsets)
         before = np.empty((len(offsets), 0), np.int64)  # indexes of the calls passed, by query
-        sound = np.full(len(offsets), _MAX_INLINE_DEPTH)  # so many calls of it are in no circle
+        sound = np.full(len(offsets), MAX_DEPTH)  # so many calls of it are in no circle
         rounds: list[_Activations] = []
         rows, most = 0, _MAX_MEAN_DEPTH * len(offsets) + _PCS_PER_ROUND
         while len(query):
             rows += len(query)
-            if len(rounds) == _MAX_INLINE_DEPTH or rows > most:
+            if len(rounds) == MAX_DEPTH or rows > most:
                 raise ParseError("inline-malformed", f"{rows} frames, {len(rounds)} calls deep")
             inlined = place.index >= 0
             name, start_line = functions.name[of], functions.start_line[of]
@@ -470,7 +474,7 @@ class Pclntab:
             if again.any():
                 sound[query[again]] = np.maximum(repeated[again].argmax(axis=1), 1)
                 place = _SourcePosition(*np.where(again, [[-1], [-1], [0]], astuple(place)))
-        if (sound < _MAX_INLINE_DEPTH).any():
+        if (sound < MAX_DEPTH).any():
             for number, part in enumerate(rounds[1:], 1):
                 kept = ~part.inlined | (number < sound[part.query])
                 rounds[number] = _Activations(*(column[kept] for column in astuple(part)))
@@ -509,25 +513,32 @@ class Pclntab:
 
         Equal texts are one object.
         """
+        if not (places >= 0).any():
+            return [""], np.zeros(len(places), np.intp)
+        texts, which = self._texts(places)
+        return [sys.intern(text.decode("utf-8", "replace")) for text in texts], which
+
+    def _texts(self, places: Int64Array) -> tuple[list[bytes], npt.NDArray[np.intp]]:
+        """What ``_strings`` decodes."""
         unique, which = np.unique(places, return_inverse=True)
-        texts = [""] * int(np.searchsorted(unique, 0))
+        texts = [b""] * int(np.searchsorted(unique, 0))
         known = unique[len(texts) :]
         if len(known) <= FEW:
-            texts += [sys.intern(self._string(place)) for place in known.tolist()]
+            texts += [self._terminated(place) for place in known.tolist()]
             return texts, which
         size = 0
         for low, high in spans(known):
             first = int(known[low])
             length = int(known[high - 1]) - first + _NAME_BYTES
             data = self._reader.read(first, max(0, min(length, self.header.end - first)))
-            found = self._strings_in(data, known[low:high] - first, first)
+            found = self._texts_in(data, known[low:high] - first, first)
             size += sum(map(len, found))
             if size > _MAX_TEXT_BYTES + _NAME_BYTES * len(known):
                 raise ParseError("name-malformed", f"{len(texts)} names have {size} bytes")
-            texts += map(sys.intern, found)
+            texts += found
         return texts, which
 
-    def _strings_in(self, data: bytes, starts: Int64Array, place: int) -> list[str]:
+    def _texts_in(self, data: bytes, starts: Int64Array, place: int) -> list[bytes]:
         """The strings that start at these places of the data, which is at ``place``."""
         zeros = np.flatnonzero(np.frombuffer(data, np.uint8) == 0)
         inside = int(np.searchsorted(starts, zeros[-1], side="right")) if len(zeros) else 0
@@ -541,10 +552,7 @@ class Pclntab:
         if int((ends - starts).sum()) > _MAX_TEXT_BYTES:
             raise ParseError("name-malformed", f"{len(starts)} names within each other")
         extents = zip(starts.tolist(), ends.tolist(), strict=True)
-        if data.isascii():
-            text = data.decode("ascii")
-            return [text[low:high] for low, high in extents]
-        return [data[low:high].decode("utf-8", "replace") for low, high in extents]
+        return [data[low:high] for low, high in extents]
 
     def _string(self, place: int) -> str:
         return self._terminated(place).decode("utf-8", "replace")
@@ -648,11 +656,18 @@ def _addresses(*columns: Int64Array) -> UInt64Array:
     return np.concatenate(columns).astype(np.uint64)
 
 
-def _merged(*sorted_columns: Int64Array) -> Int64Array:
-    """All values of these columns, each once, sorted."""
-    values = np.concatenate(sorted_columns)
-    values.sort(kind="stable")  # which finds the runs, and only merges
-    return distinct(values)[0]
+def _merged(
+    inline: Int64Array, sizes: Int64Array, *others: Int64Array
+) -> tuple[Int64Array, tuple[Int64Array, Int64Array]]:
+    """All values of these sorted columns, each once and sorted; and for each of them how many
+    values of the first two columns are not above it."""
+    values = np.concatenate((inline, sizes, *others))
+    order = values.argsort(kind="stable")  # which finds the columns, and only merges
+    values = values[order]
+    is_last = np.append(values[1:] != values[:-1], True)
+    of_inline = order < len(inline)
+    of_sizes = (order < len(inline) + len(sizes)) & ~of_inline
+    return values[is_last], (of_inline.cumsum()[is_last], of_sizes.cumsum()[is_last])
 
 
 def _single(pcs: UInt64Array, chains: list[tuple[Frame, ...]]) -> Calls:

@@ -42,6 +42,13 @@ class Runs:
     end: Int64Array
     value: Int32Array
 
+    def values_at(self, of: Int64Array, pcs: Int64Array, rows: Int64Array) -> Int32Array:
+        """As ``PcTables.at``, where the last range that starts at or before each pc is known."""
+        if not len(self.of):
+            return np.full(len(pcs), -1, np.int32)
+        inside = (rows >= 0) & (self.of[rows] == of) & (pcs < self.end[rows])
+        return np.where(inside, self.value[rows], np.int32(-1))
+
 
 @dataclass(frozen=True, slots=True)
 class PcTables:

@@ -1,33 +1,31 @@
-"""HTTP requests to the API server and the kubelet: yields pods as JSON, one at a time.
+"""Requests to the API server and the kubelet: yields pods as JSON, one at a time.
 
-lightkube finds the server's address, its CA and gotax's credentials (a service account with a token
-that changes, or a kubeconfig). lightkube's own watch is not used: it waits forever on a dead
-connection, and its memory is not bounded.
+In a pod they are made with its service account: a token that changes, and the cluster's CA.
+Elsewhere a kubeconfig says how to reach the server (``kubeconfig.py``).
 """
 
 from __future__ import annotations
 
+import http.client
 import json
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import httpx2
-from lightkube.config import client_adapter
-from lightkube.config.kubeconfig import SERVICE_ACCOUNT, KubeConfig
-from lightkube.config.models import Cluster, User
-from lightkube.core.exceptions import ConfigError
-
 from gotax.errors import ParseError, UserError
+from gotax.kubernetes.connection import Answer, Client, PlainClient, Request, Trust
 
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_PROXIES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 WATCH_S = 300  # how long the server holds one watch
 # a server sends a bookmark every minute: without data for this long the connection is dead
 SILENCE_S = 90.0
-_CONNECT_S = 10.0
+_KUBELET_S = 10.0  # without a byte
 _LIST_S = 60.0  # for a whole list from a kubelet
-_PLAIN = {"Accept-Encoding": "identity"}
+_OK, _FORBIDDEN = 200, 403
 MAX_EVENT = 8 << 20  # etcd takes objects of 1.5 MiB
 MAX_LIST = 16 << 20  # of a list from a kubelet: some 20 KB a pod
 MAX_VALUES = 800_000
@@ -36,10 +34,16 @@ _GONE = 410  # the resource version is too old
 # the resource version is too new: another server of the cluster lags behind
 _TOO_LARGE_VERSION = 504
 
-FAILURES = (
-    *(httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError),
-    *(ConfigError, OSError, ParseError, ValueError),
-)
+
+class RefusedError(Exception):
+    """The server answered, and not with what was asked for."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(f"{answer.status} {answer.reason}")
+        self.is_forbidden = answer.status == _FORBIDDEN
+
+
+FAILURES = (RefusedError, http.client.HTTPException, OSError, ParseError, ValueError)
 
 
 class ExpiredError(Exception):
@@ -66,86 +70,74 @@ class KubeletAddress:
     is_trusted: bool = False
 
 
-def connect(config: KubeConfig | None = None) -> httpx2.Client:
+def connect() -> Client:
     """A client for the API server, with the pod's service account or the user's kubeconfig.
 
-    Raises UserError if there is neither.
+    Raises UserError if there is neither, and ImportError if a kubeconfig cannot be read for want of
+    a library.
     """
+    host, token = os.environ.get("KUBERNETES_SERVICE_HOST"), SERVICE_ACCOUNT / "token"
     try:
-        found = (config or KubeConfig.from_env()).get()
-        if found is None or found.user is None:
-            raise ConfigError("no current context")
-        return client_adapter.Client(found, client_adapter.ConnectionParams(timeout=_timeout()))
-    # ImportError: the environment's proxy needs another library.
-    except (*FAILURES, KeyError, AttributeError, ImportError) as error:
+        if host and token.exists() and not any(map(os.environ.get, _PROXIES)):
+            name = f"[{host}]" if ":" in host else host
+            url = f"https://{name}:{os.environ.get('KUBERNETES_SERVICE_PORT', '443')}"
+            return PlainClient(url, token, Trust(str(SERVICE_ACCOUNT / "ca.crt")))
+        from gotax.kubernetes.kubeconfig import ConfiguredClient
+
+        return ConfiguredClient()
+    except (OSError, ValueError) as error:
         raise UserError(
             f"no way to the Kubernetes API server: {_message(error)};"
             " run in a pod with a service account, set KUBECONFIG, or omit --node"
         ) from error
 
 
-def connect_kubelet(address: KubeletAddress, account: Path | None = None) -> httpx2.Client:
+def connect_kubelet(address: KubeletAddress, account: Path | None = None) -> Client:
     """A client for the kubelet of this node, with the pod's service account if there is one.
 
     Raises UserError for an invalid address.
     """
-    account = account or Path(SERVICE_ACCOUNT)
+    account = account or SERVICE_ACCOUNT
     token, ca = account / "token", account / "ca.crt"
     if not address.url.startswith(("https://", "http://")):
         raise UserError(f"{address.url!r} is no URL of a kubelet: say https://NODE:10250")
-    cluster = Cluster(server=address.url, insecure=address.is_trusted)
-    if address.url.startswith("https:") and not address.is_trusted and ca.exists():
-        cluster.certificate_auth = str(ca)
     # Plain HTTP checks no credentials, and would expose them.
     is_secret = address.url.startswith("https:") and token.exists()
-    user = User(token_file=str(token)) if is_secret else User()
+    trust = Trust(str(ca) if ca.exists() else "", address.is_trusted)
     try:
-        config = KubeConfig.from_one(cluster=cluster, user=user).get()
-        assert config is not None
-        # The environment's proxy is not used: the kubelet is on this node.
-        params = client_adapter.ConnectionParams(timeout=_timeout(), trust_env=False)
-        return client_adapter.Client(config, params)
-    except FAILURES as error:
+        return PlainClient(address.url, token if is_secret else None, trust)
+    except (OSError, ValueError) as error:
         raise UserError(f"no way to the kubelet at {address.url}: {_message(error)}") from error
 
 
-def watch_pods(http: httpx2.Client, node: str, version: str) -> Iterator[Event]:
+def watch_pods(server: Client, node: str, version: str) -> Iterator[Event]:
     """The pods of one node since ``version``; "0" first lists all, each as ADDED.
 
     Ends when the server ends the watch. The server answers version "0" from its memory, one pod at
     a time. An ordinary list would be read from etcd, by the agents of all nodes at once after an
     outage, and the agent would hold all of it in memory. Raises ExpiredError and FAILURES.
     """
-    with http.stream(
-        "GET",
-        "/api/v1/pods",
-        params={
-            "watch": "true",
-            "fieldSelector": f"spec.nodeName={node}",
-            "resourceVersion": version,
-            "allowWatchBookmarks": "true",
-            "timeoutSeconds": str(WATCH_S),
-        },
-        headers=_PLAIN,
-        timeout=httpx2.Timeout(_CONNECT_S, read=SILENCE_S),
-    ) as answer:
-        if answer.status_code in (_GONE, _TOO_LARGE_VERSION):
+    query = {
+        "watch": "true",
+        "fieldSelector": f"spec.nodeName={node}",
+        "resourceVersion": version,
+        "allowWatchBookmarks": "true",
+        "timeoutSeconds": str(WATCH_S),
+    }
+    with server.ask(Request("/api/v1/pods", query), SILENCE_S) as answer:
+        if answer.status in (_GONE, _TOO_LARGE_VERSION):
             raise ExpiredError
-        answer.raise_for_status()
-        for line in lines(_plain(answer)):
+        for line in lines(_body(answer)):
             yield parse_event(line)
 
 
-def list_pods(kubelet: httpx2.Client) -> list[Mapping[str, Any]]:
+def list_pods(kubelet: Client) -> list[Mapping[str, Any]]:
     """All pods of this node, from the kubelet. Raises FAILURES."""
     end_s = time.monotonic() + _LIST_S
-    with kubelet.stream(
-        "GET", "/pods", headers=_PLAIN, timeout=httpx2.Timeout(_CONNECT_S)
-    ) as answer:
-        answer.raise_for_status()
+    with kubelet.ask(Request("/pods"), _KUBELET_S) as answer:
         text = bytearray()
-        for chunk in _plain(answer):
-            text += chunk
+        for part in _body(answer):
+            text += part
             if len(text) > MAX_LIST:
                 raise ParseError("pods-too-large", f"more than {MAX_LIST >> 20} MiB of pods")
             if time.monotonic() > end_s:
@@ -153,12 +145,15 @@ def list_pods(kubelet: httpx2.Client) -> list[Mapping[str, Any]]:
     return parse_list(text)
 
 
-def _plain(answer: httpx2.Response) -> Iterator[bytes]:
-    """The body as it was sent: what is compressed could become a thousand times as much."""
-    encoding = answer.headers.get("content-encoding", "identity")
-    if encoding != "identity":
-        raise ParseError("pod-encoding", f"a compressed answer that was not asked for: {encoding}")
-    return answer.iter_raw()
+def _body(answer: Answer) -> Iterator[bytes]:
+    """As it was sent: what is compressed could become a thousand times as much."""
+    if answer.status != _OK:
+        raise RefusedError(answer)
+    if answer.encoding != "identity":
+        raise ParseError(
+            "pod-encoding", f"a compressed answer that was not asked for: {answer.encoding}"
+        )
+    return answer.body
 
 
 def lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -204,10 +199,6 @@ def _parse(text: bytes | bytearray) -> Any:
     if sum(text.count(mark) for mark in (b",", b"{", b"[", b":")) > MAX_VALUES:
         raise ValueError(f"more than {MAX_VALUES} values")
     return json.loads(text)
-
-
-def _timeout() -> httpx2.Timeout:
-    return httpx2.Timeout(_CONNECT_S)
 
 
 def _message(error: BaseException) -> str:

@@ -13,10 +13,9 @@ import threading
 import time
 from collections.abc import Callable
 
-import httpx2
-
 from gotax.errors import UserError
 from gotax.kubernetes import api
+from gotax.kubernetes.connection import Client
 from gotax.kubernetes.podcache import PodCache
 from gotax.process import PodContainer
 
@@ -25,7 +24,7 @@ log = logging.getLogger("gotax.kubernetes")
 START = "0"  # any version that the server has in memory, starting with all pods
 _BACKOFF_S = (0.5, 30.0)
 
-Connect = Callable[[], httpx2.Client]
+Connect = Callable[[], Client]
 
 
 class PodWatch:
@@ -102,7 +101,7 @@ class PodWatch:
                 self._expired += 1
                 self._version = START
                 return
-            except httpx2.ReadTimeout:
+            except TimeoutError:
                 log.debug("the watch of pods was silent; going on from %s", self._version)
                 return
             except (*api.FAILURES, UserError) as error:
@@ -110,8 +109,8 @@ class PodWatch:
                 self._log_change(f"Kubernetes API: {_sentence(error)}; trying again")
         if self._kubelet is not None and not self._closing.is_set():
             try:
-                with self._kubelet() as http:
-                    self.pod_cache.replace(api.list_pods(http), time.monotonic())
+                with self._kubelet() as kubelet:
+                    self.pod_cache.replace(api.list_pods(kubelet), time.monotonic())
             except (*api.FAILURES, UserError) as error:
                 self._failures += 1
                 self._log_change(f"kubelet: {_sentence(error)}; trying again")
@@ -121,8 +120,8 @@ class PodWatch:
         if is_start:
             self.pod_cache.begin_list()
         # A new client for each attempt: the cluster's certificate may have changed.
-        with connect() as http:
-            for event in api.watch_pods(http, self._node, self._version):
+        with connect() as server:
+            for event in api.watch_pods(server, self._node, self._version):
                 if self._closing.is_set():
                     return
                 now_s = time.monotonic()
@@ -150,6 +149,6 @@ class PodWatch:
 
 def _sentence(error: BaseException) -> str:
     text = str(error).split("\n", 1)[0] or type(error).__name__
-    if isinstance(error, httpx2.HTTPStatusError) and error.response.status_code == 403:
+    if isinstance(error, api.RefusedError) and error.is_forbidden:
         text += " (the service account needs the verb watch on pods)"
     return text

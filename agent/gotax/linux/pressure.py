@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from gotax.errors import ProcessGoneError
 from gotax.linux.cgroups import files
 from gotax.linux.procfs import TaskPath, list_threads, read_file
 from gotax.process import Pressure
@@ -35,18 +36,28 @@ def parse_times(data: bytes) -> ThreadTimes | None:
     return ThreadTimes(int(fields[0]), int(fields[1]))
 
 
-def read_times(root: str, place: TaskPath) -> dict[int, ThreadTimes]:
-    """Of at most 64 threads of a process, by TID; {} if the kernel does not count them.
+def read_times(root: str, place: TaskPath, most: int = THREADS_MAX) -> dict[int, ThreadTimes]:
+    """Of at most ``most`` threads of a process, by TID; {} if the kernel does not count them.
 
     Raises what reading /proc raises.
     """
     found = {}
     pid = int(str(place).partition("/")[0])
-    for thread in list_threads(root, pid)[:THREADS_MAX]:
-        times = parse_times(read_file(f"{root}/{pid}/task/{thread}/schedstat", _FILE_BYTES))
+    for thread in list_threads(root, pid, most):
+        try:
+            data = read_file(f"{root}/{pid}/task/{thread}/schedstat", _FILE_BYTES)
+        except ProcessGoneError:
+            continue  # the thread has ended, or the kernel has no such file
+        times = parse_times(data)
         if times is not None:
             found[thread] = times
     return found
+
+
+def read_thread_name(root: str, pid: int, thread: int) -> str:
+    """At most 15 bytes, of the program's choice."""
+    data = read_file(f"{root}/{pid}/task/{thread}/comm", _FILE_BYTES)
+    return data.decode("utf-8", "replace").removesuffix("\n")
 
 
 def parse_pressure(data: bytes) -> Pressure | None:

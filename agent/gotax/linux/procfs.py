@@ -29,6 +29,7 @@ _PF_KTHREAD = 0x00200000  # include/linux/sched.h
 _MAX_SMALL_BYTES = 64 * 1024
 _MAX_ENVIRONMENT_BYTES = 8 << 20  # exec takes 6 MiB of it and the arguments (_STK_LIM / 4 * 3)
 _ENVIRONMENT_PART_BYTES = 256 << 10
+_MAX_ARGUMENTS_BYTES = 256 << 10
 _MAX_VARIABLE_BYTES = 1 << 20  # of exec: 128 KiB (MAX_ARG_STRLEN)
 _MAX_MEMORY_BYTES = 1 << 20
 _MAX_FDS = 64
@@ -72,6 +73,7 @@ class Stat:
     cpu_ticks: int = 0
     threads: int = 1
     thread: int = 0
+    parent: int = 0
 
     @property
     def place(self) -> TaskPath:
@@ -111,7 +113,7 @@ def parse_stat(data: bytes) -> Stat:
     try:
         if not closing:
             raise ValueError("no command")
-        # proc(5) counts from 1 with the PID; state is field 3, flags 9, utime 14, stime 15,
+        # proc(5) counts from 1 with the PID; state is field 3, ppid 4, flags 9, utime 14, stime 15,
         # num_threads 20, starttime 22, startstack 28.
         return Stat(
             pid=int(head),
@@ -122,6 +124,7 @@ def parse_stat(data: bytes) -> Stat:
             start_stack=int(fields[25]),
             cpu_ticks=int(fields[11]) + int(fields[12]),
             threads=int(fields[17]),
+            parent=int(fields[1]),
         )
     except (ValueError, IndexError) as error:
         raise ParseError("procfs-stat", repr(data[:80])) from error
@@ -142,11 +145,12 @@ def read_stat(root: str, pid: int) -> Stat:
     return stat
 
 
-def list_threads(root: str, pid: int) -> list[int]:
+def list_threads(root: str, pid: int, most: int = _MAX_THREADS) -> list[int]:
+    """TIDs, unordered; of more than ``most`` only so many."""
     path = f"{root}/{pid}/task"
     try:
         with os.scandir(path) as entries:
-            return [int(e.name) for e in islice(entries, _MAX_THREADS) if e.name.isdecimal()]
+            return [int(e.name) for e in islice(entries, most) if e.name.isdecimal()]
     except OSError as error:
         raise translated(error, path) from error
 
@@ -250,6 +254,15 @@ def read_environment(root: str, task: TaskPath, names: frozenset[str]) -> dict[s
     except OSError as error:
         raise translated(error, path) from error
     return found
+
+
+def read_arguments(root: str, task: TaskPath) -> tuple[str, ...]:
+    """The command line, as the process has it in its memory; of a very long one the beginning.
+
+    Command lines may hold secrets: only a reader keeps them, and only while it answers.
+    """
+    data = read_file(f"{root}/{task}/cmdline", _MAX_ARGUMENTS_BYTES)
+    return tuple(data.decode("utf-8", "replace").removesuffix("\0").split("\0")) if data else ()
 
 
 def parse_cpu_list(data: bytes) -> frozenset[int]:

@@ -9,14 +9,15 @@ BELOW_LIMIT = "GL006"
 FRACTIONAL = "GL007"
 MALFORMED_MEMORY = "GL008"
 NO_MEMORY_LIMIT = "GL009"
-ABOVE_MEMORY = "GL010"
-GC_OFF = "GL011"
+NEAR_MEMORY = "GL010"
 MALFORMED_GOGC = "GL012"
 WRONG_RESOURCE = "GL013"
 REPEATED = "GL014"
 WITHOUT_EFFECT = "GL015"
 NO_QUANTITY = "GL016"
 SLIGHTLY_ABOVE = "GL017"
+ABOVE_MEMORY, GC_OFF = "GT018", "GT019"
+"""Also found in running programs: one cause has one code."""
 
 LINT_SUMMARIES = {
     ABOVE_LIMIT: "GOMAXPROCS is above the CPU limit",
@@ -28,8 +29,7 @@ LINT_SUMMARIES = {
     FRACTIONAL: "the CPU limit is not a whole number",
     MALFORMED_MEMORY: "GOMEMLIMIT is malformed: the program does not start",
     NO_MEMORY_LIMIT: "GOMEMLIMIT comes from limits.memory, and there is no memory limit",
-    ABOVE_MEMORY: "GOMEMLIMIT is above the memory limit, or too near to it",
-    GC_OFF: "GOGC is off and there is no GOMEMLIMIT",
+    NEAR_MEMORY: "GOMEMLIMIT is too near to the memory limit",
     MALFORMED_GOGC: "GOGC is not a whole number",
     WRONG_RESOURCE: "a variable comes from the wrong resource",
     REPEATED: "a variable of Go is set twice",
@@ -47,6 +47,8 @@ STATIC_SUMMARIES = {
     "GT005": "GOMAXPROCS will be 2 at a limit of 1 CPU or less",
     "GT006": "the CPU limit is not a whole number",
     "GT015": "GOMAXPROCS cannot be predicted",
+    ABOVE_MEMORY: "GOMEMLIMIT is above the memory limit",
+    GC_OFF: "GOGC is off and there is no GOMEMLIMIT",
 }
 """Of the findings of ``gotax check`` that need no profile."""
 

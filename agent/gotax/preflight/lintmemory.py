@@ -61,7 +61,7 @@ def memory_limit(subject: Subject) -> Iterator[Located]:
         yield located(
             spec,
             variable.place,
-            codes.ABOVE_MEMORY,
+            codes.ABOVE_MEMORY if is_above else codes.NEAR_MEMORY,
             Texts(
                 f"GOMEMLIMIT is {_size(value)}, "
                 + (

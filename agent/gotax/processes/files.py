@@ -17,6 +17,7 @@ from gotax.linux import mappings, procfs
 from gotax.linux.mappings import FileId, MappedFile, Mapping, Maps
 from gotax.linux.procfs import TaskPath
 from gotax.reader.asking import MALFORMED, Reader, Subject
+from gotax.recipe import VALUE_MAX, Recipe, Recognition
 
 _numbers = itertools.count()
 
@@ -92,6 +93,18 @@ class ProcessFiles:
 
     def environment(self, names: frozenset[str]) -> dict[str, str]:
         found: dict[str, str] = self._ask("environment", names)
+        return found
+
+    def recognise(self, recipes: tuple[Recipe, ...]) -> Recognition:
+        """Which of these recipes fit it, and their numbers."""
+        found: Recognition = self._ask("recognise", recipes)
+        for state in found.found:
+            if not (
+                0 <= state.recipe < len(recipes)
+                and -1 <= state.knob < len(recipes[state.recipe].knobs)
+                and -1 <= state.value <= VALUE_MAX
+            ):
+                raise ParseError(MALFORMED, "a recipe that was not asked about")
         return found
 
     def cgroup_fds(self) -> tuple[str, ...]:

@@ -87,9 +87,7 @@ class GoRuntime:
         """``known``: the process as it was last. Raises ReadError, ProcessGoneError."""
         binary, values = self._values_for((limit, online, self._program.runtimes))
         assert binary.build is not None
-        facts = replace(
-            self._facts(binary, limit, online), container_runtime=known.container.runtime
-        )
+        facts = self._facts(binary, limit, online, known)
         live = values if isinstance(values, Refusal) else values.gomaxprocs
         found = self._judge((live, facts, limit.limit_cores, known.gomaxprocs))
         state = None if isinstance(values, Refusal) or found.value is None else values.state
@@ -114,7 +112,9 @@ class GoRuntime:
             self._due_s = time.monotonic() + _FRESH_S * (1.0 - early)
         return values
 
-    def _facts(self, binary: Binary, limit: CpuLimit, online: frozenset[int]) -> Facts:
+    def _facts(
+        self, binary: Binary, limit: CpuLimit, online: frozenset[int], known: Process
+    ) -> Facts:
         assert binary.build is not None
         environment = self.environment or {}
         return Facts(
@@ -130,6 +130,7 @@ class GoRuntime:
             cpuset_cpus=limit.cpuset_cpus,
             shares=limit.shares,
             weight=limit.weight,
+            container_runtime=known.container.runtime,
             code=None if isinstance(binary.gomaxprocs, Refusal) else binary.gomaxprocs,
         )
 

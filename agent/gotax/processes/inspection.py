@@ -73,7 +73,9 @@ class Inspector:
         container = membership.container
         # Of a pod, since it may have as many containers as it likes.
         files.group = container.pod_uid or container.container_id or container.key
-        process = Process(pid, stat.start_ticks, stat.command, membership.container)
+        process = Process(
+            pid, stat.start_ticks, stat.command, membership.container, parent=stat.parent
+        )
         return TrackedProcess(process, files, membership, self._binaries, self._errors)
 
     def of_cgroup(self, path: str, command: str, problem: str) -> TrackedProcess:

@@ -23,6 +23,7 @@ from gotax.processes.first_look import FirstLook
 from gotax.processes.inspection import Inspector
 from gotax.processes.membership import Memberships
 from gotax.processes.memories import Memories
+from gotax.processes.others import Others
 from gotax.processes.table import ENDED, ProcessTable, Sight
 from gotax.processes.tracked_process import TrackedProcess
 from gotax.processes.waits import Waits
@@ -52,6 +53,7 @@ class Resolver:
         self._first_look = FirstLook(
             roots.proc, self._table, self._inspector, self.cgroups, self.errors
         )
+        self.others = Others(roots.proc, self.cgroups, memberships, self.errors)
         self._by_cgroup: LruCache[tuple[int, str], TrackedProcess] = LruCache(ENDED)
 
     def __len__(self) -> int:
@@ -162,7 +164,7 @@ class Resolver:
                 self._table.miss(pid, error)
                 continue
             if tracked is not None:
-                tracked.cpu.count_from_now()
+                tracked.cpu.count_from(stat.cpu_ticks, self._table.window)
 
     def read_new(self, new_processes: Iterable[tuple[int, int]]) -> list[int]:
         """Look at processes (cgroup id, PID) between two drains; see ``FirstLook``."""
@@ -207,8 +209,8 @@ class Resolver:
         return frozenset(tracked.serial for tracked in waiting)
 
     def take_cpu_ns(self, tracked: TrackedProcess, period_ns: int) -> int | None:
-        """CPU time of a Go process since this was last asked, as the kernel accounts it."""
-        return tracked.cpu.take_ns(period_ns)
+        """CPU time of a Go process in this window, as the kernel accounts it; None: unknown."""
+        return tracked.cpu.take_ns(period_ns, self._table.window)
 
     def usage(self, tracked: TrackedProcess) -> CpuUsage:
         """The kernel's counters of the process's group; nothing for the root and for one gone."""

@@ -49,6 +49,7 @@ class ProcessTable:
         self._serial = 0
         self._window_began = _boot_ticks()
         self._round = 0
+        self.window = 0  # how many have ended
 
     def __len__(self) -> int:
         return len(self._live) + len(self._ended)
@@ -73,6 +74,7 @@ class ProcessTable:
         self._window_began = _boot_ticks()
 
     def end_window(self) -> None:
+        self.window += 1
         self.begin_window()
         self._missed.clear()
 
@@ -122,7 +124,7 @@ class ProcessTable:
         tracked.life.seen = self._round
         self._live[stat.pid] = tracked
         if stat.start_ticks >= self._window_began:
-            tracked.cpu.count_from(0)
+            tracked.cpu.count_from(0, self.window)
 
     def confirm(self, tracked: TrackedProcess, stat: Stat | None = None) -> None:
         """It lives. ``stat``: what a drain has seen of it."""
@@ -145,9 +147,7 @@ class ProcessTable:
     def mark_fresh(self, tracked: TrackedProcess) -> None:
         """It was first seen between two drains."""
         tracked.life.is_fresh = True
-        tracked.cpu.see(
-            0
-        )  # its samples are not drained yet, and must not count beside the time read
+        tracked.cpu.see_nothing()
 
     def clear_fresh(self, tracked: TrackedProcess) -> None:
         """Samples of it have been drained."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from gotax.linux.procfs import Stat
-from gotax.process import CpuLimit, Process
+from gotax.process import CpuLimit, PodContainer, Process
 from gotax.processes.address_space import AddressSpace
 from gotax.processes.binaries import BinaryTable
 from gotax.processes.counts import ErrorCounts
@@ -18,21 +18,26 @@ _NS_PER_TICK = 10_000_000
 
 
 class CpuTime:
-    """Of one process, as the kernel accounts it, in ticks of 1/100 s."""
+    """Of one process, as the kernel accounts it, in ticks of 1/100 s.
 
-    __slots__ = ("_before", "_is_behind", "_late_samples", "_ticks")
+    A window's CPU time is what came since the window before it. Where that is not known, it is
+    unknown: a process that becomes a Go process later does not bring the time of its whole life.
+    """
+
+    __slots__ = ("_before", "_is_behind", "_late_samples", "_ticks", "_window")
 
     def __init__(self) -> None:
-        self._ticks = 0
+        self._ticks: int | None = None  # None: not read yet
         self._is_behind = True  # the ticks do not cover the samples of the last drain
-        self._before: int | None = None  # when the window began; None: not known
+        self._before: int | None = None  # when the window ``_window`` began; None: not known
+        self._window = 0
         self._late_samples = 0  # drained after its end: later than the ticks
 
     @property
-    def ticks(self) -> int:
+    def ticks(self) -> int | None:
         return self._ticks
 
-    def see(self, ticks: int) -> None:
+    def see(self, ticks: int | None) -> None:
         self._ticks = ticks
         self._is_behind = False
 
@@ -40,26 +45,30 @@ class CpuTime:
         """Its samples were drained, and its ticks cannot be read any more."""
         self._is_behind = True
 
-    def count_from(self, ticks: int) -> None:
+    def count_from(self, ticks: int | None, window: int) -> None:
         """What comes after so many is of this window."""
         self._before = ticks
+        self._window = window
 
-    def count_from_now(self) -> None:
-        self._before = self._ticks
+    def see_nothing(self) -> None:
+        """None of its samples of this window are drained: the time of them must not count beside
+        them."""
+        self.see(self._before)
 
     def add_late(self, samples: int) -> None:
         """Samples of a process that has ended: they count if they are later than the ticks."""
         if self._is_behind:
             self._late_samples += samples
 
-    def take_ns(self, period_ns: int) -> int | None:
-        """Since this was last asked; None where it is not known, as of a new process.
+    def take_ns(self, period_ns: int, window: int) -> int | None:
+        """In this window; None where it is not known, as of a process first seen in it.
 
         Of one that has ended: until it was last seen, and what was sampled of it after that.
         """
-        before, self._before = self._before, self._ticks
+        before = self._before if self._window == window else None
+        self.count_from(self._ticks, window + 1)
         late, self._late_samples = self._late_samples, 0
-        if before is None:
+        if before is None or self._ticks is None:
             return None
         return max(0, self._ticks - before) * _NS_PER_TICK + late * period_ns
 
@@ -84,7 +93,10 @@ class TrackedProcess:
     is mapped in it. ``program``: what it runs. ``go``: what Go says of itself.
     """
 
-    __slots__ = ("cpu", "files", "go", "life", "membership", "process", "program", "space")
+    __slots__ = (
+        *("_unnamed", "cpu", "files", "go", "life", "membership", "process", "program"),
+        "space",
+    )
 
     def __init__(
         self,
@@ -97,6 +109,7 @@ class TrackedProcess:
         self.process = process
         self.files = files
         self.membership = membership
+        self._unnamed = membership.container
         self.space = AddressSpace(files, binaries, errors)
         self.program = Program(process.command, files, self.space, binaries, errors)
         self.go = GoRuntime(files, self.space, self.program, errors)
@@ -152,13 +165,37 @@ class TrackedProcess:
         self.go.read_start()
 
     def learn(self, membership: Membership, facts: GoFacts) -> None:
-        self.process = replace(
-            self.process,
-            container=membership.container,
-            build=facts.build,
-            gomaxprocs=facts.gomaxprocs,
-            runtime=facts.state,
-        )
+        """Most windows say the same as the one before."""
+        known = self.process
+        container = known.container
+        if membership.container is not self._unnamed:
+            container = self._unnamed = membership.container
+        if (
+            container is not known.container
+            or known.build is not facts.build
+            or known.gomaxprocs is not facts.gomaxprocs
+            or known.runtime is not facts.state
+        ):
+            self.process = replace(
+                known,
+                container=container,
+                build=facts.build,
+                gomaxprocs=facts.gomaxprocs,
+                runtime=facts.state,
+            )
+
+    def name(self, pod: PodContainer | None) -> None:
+        """By the names of this pod; None: by the container's id."""
+        container = self.process.container
+        if pod is container.pod or (pod is None and not self.alive):
+            return
+        container = self._unnamed if pod is None else container.named(pod.path, pod)
+        self.process = replace(self.process, container=container)
+
+    def move(self, membership: Membership) -> None:
+        """It is in another container now."""
+        self.membership = membership.without_entries()
+        self.process = replace(self.process, container=membership.container)
 
     def trim(self) -> None:
         """Let go of what only symbolizing needs: no sample of it will come any more."""

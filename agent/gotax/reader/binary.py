@@ -127,7 +127,7 @@ class ParsedBinary:
         were read."""
         if self.classes is None:
             assert self.pclntab is not None
-            self.classes = ClassMapReader(self.pclntab, _CODES.__getitem__)
+            self.classes = ClassMapReader(self.pclntab, _CODES)
         try:
             return self.classes.go_on(pairs)
         except ReadError as error:

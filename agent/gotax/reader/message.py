@@ -154,11 +154,12 @@ def _column(scalar: Any) -> tuple[_Write, _Read]:
 
 def _union(parts: tuple[Any, ...]) -> tuple[_Write, _Read]:
     """Which of the types it is, and the value."""
+    kinds = [type(None) if part is None else typing.get_origin(part) or part for part in parts]
 
     def write(value: Any, buffers: list[bytes]) -> list[Any] | None:
-        for number, part in enumerate(parts):
-            if _is_a(value, part):
-                return [number, _codec(part)[0](value, buffers)]
+        for number, kind in enumerate(kinds):
+            if isinstance(value, kind):
+                return [number, _codec(parts[number])[0](value, buffers)]
         raise TypeError(f"{type(value)} is none of {parts}")
 
     def read(value: Any, buffers: list[memoryview]) -> Any:
@@ -168,12 +169,6 @@ def _union(parts: tuple[Any, ...]) -> tuple[_Write, _Read]:
         return _codec(parts[number])[1](inner, buffers)
 
     return write, read
-
-
-def _is_a(value: object, part: Any) -> bool:
-    if part is None:
-        return value is None
-    return isinstance(value, typing.get_origin(part) or part)
 
 
 def _many(origin: Any, parts: tuple[Any, ...]) -> tuple[_Write, _Read]:
@@ -215,12 +210,21 @@ def _record(kind: Any) -> tuple[_Write, _Read]:
 
 
 def _fixed(parts: tuple[Any, ...], make: Callable[[Iterator[Any]], Any]) -> tuple[_Write, _Read]:
+    codecs: list[tuple[_Write, _Read]] = []  # with the first value: a type may contain itself
+
+    def each_codec() -> list[tuple[_Write, _Read]]:
+        if not codecs:
+            codecs.extend([_codec(part) for part in parts])
+        return codecs
+
     def write(value: Any, buffers: list[bytes]) -> list[Any]:
-        return [_codec(p)[0](each, buffers) for p, each in zip(parts, value, strict=True)]
+        pairs = zip(each_codec(), value, strict=True)
+        return [each if codec[0] is _as_it_is else codec[0](each, buffers) for codec, each in pairs]
 
     def read(value: Any, buffers: list[memoryview]) -> Any:
         if type(value) is not list or len(value) != len(parts):
             raise ValueError("another number of values")
-        return make(_codec(p)[1](each, buffers) for p, each in zip(parts, value, strict=True))
+        pairs = zip(each_codec(), value, strict=True)
+        return make(iter([codec[1](each, buffers) for codec, each in pairs]))
 
     return write, read

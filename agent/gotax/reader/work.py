@@ -15,7 +15,7 @@ import typing
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from gotax.errors import AccessError, ParseError
+from gotax.errors import AccessError, ParseError, ReadError
 from gotax.golang.cgroupview import CgroupView, read_cgroup_view
 from gotax.golang.live import (
     GomaxprocsAddresses,
@@ -27,6 +27,7 @@ from gotax.linux import mappings, procfs
 from gotax.linux.mappings import FileId, MappedFile, Mapping
 from gotax.linux.procfs import Auxiliary
 from gotax.reader.mapped import MapColumns, of_maps
+from gotax.recipe import Recipe, Recognition, Traits, recognise
 
 if TYPE_CHECKING:
     from gotax.reader.binarywork import BinaryWork
@@ -66,6 +67,9 @@ class Work:
     def environment(self, proc: str, place: str, names: frozenset[str]) -> dict[str, str]:
         return procfs.read_environment(proc, place, names)
 
+    def recognise(self, proc: str, place: str, recipes: tuple[Recipe, ...]) -> Recognition:
+        return read_recognition(proc, place, recipes)
+
     def cgroup_fds(self, proc: str, place: str) -> tuple[str, ...]:
         return procfs.read_cgroup_fds(proc, place)
 
@@ -98,6 +102,31 @@ def _read_head(path: str, length: int) -> bytes:
             os.close(fd)
     except OSError as error:
         raise AccessError("library-unreadable", f"{path}: {error.strerror}") from error
+
+
+def read_recognition(proc: str, place: str, recipes: tuple[Recipe, ...]) -> Recognition:
+    """Nothing that was read leaves but which recipes fit, and their numbers."""
+    unread = ""
+    libraries: frozenset[str] | None = frozenset()
+    arguments: tuple[str, ...] | None = ()
+    environment: dict[str, str] | None = {}
+    if any(recipe.libraries for recipe in recipes):
+        try:
+            paths = [mapping.path for mapping in mappings.read_maps(proc, place).mappings]
+            libraries = frozenset(path.rpartition("/")[2] for path in paths)
+        except ReadError as error:
+            libraries, unread = None, error.reason
+    if any(recipe.reads_arguments for recipe in recipes):
+        try:
+            arguments = procfs.read_arguments(proc, place)
+        except ReadError as error:
+            arguments, unread = None, error.reason
+    if asked := frozenset[str]().union(*(recipe.asked for recipe in recipes)):
+        try:
+            environment = procfs.read_environment(proc, place, asked)
+        except ReadError as error:
+            environment, unread = None, error.reason
+    return Recognition(recognise(recipes, Traits(libraries, arguments, environment)), unread)
 
 
 def load_binary_work() -> type[BinaryWork]:

@@ -13,6 +13,7 @@ import os
 import platform
 import struct
 import time
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +28,15 @@ _NUMBERS = {  # bpf, perf_event_open, membarrier
 MACHINE = platform.machine()
 _BPF, _PERF_EVENT_OPEN, _MEMBARRIER = _NUMBERS.get(MACHINE, (-1, -1, -1))
 
+_BPF_MAP_CREATE = 0
 _BPF_MAP_LOOKUP_ELEM = 1
 _BPF_MAP_UPDATE_ELEM = 2
 _BPF_MAP_DELETE_ELEM = 3
+_BPF_PROG_LOAD = 5
 _BPF_MAP_LOOKUP_AND_DELETE_BATCH = 25
+
+_BPF_PROG_TYPE_PERF_EVENT = 7
+_BPF_OBJ_NAME_LEN = 16
 
 _PERF_TYPE_SOFTWARE = 1
 _PERF_COUNT_SW_CPU_CLOCK = 0
@@ -51,10 +57,52 @@ def _syscall(number: int, *arguments: object) -> int:
     return result
 
 
-def _bpf(command: int, attributes: bytes) -> bytes:
+def _bpf(command: int, attributes: bytes) -> int:
     buffer = ctypes.create_string_buffer(attributes, len(attributes))
-    _syscall(_BPF, ctypes.c_int(command), buffer, ctypes.c_uint(len(attributes)))
-    return buffer.raw
+    return _syscall(_BPF, ctypes.c_int(command), buffer, ctypes.c_uint(len(attributes)))
+
+
+class MapLayout(NamedTuple):
+    kind: int
+    key_bytes: int
+    value_bytes: int
+    max_entries: int
+    flags: int
+
+
+def map_create(name: str, layout: MapLayout) -> int:
+    """A descriptor. Raises OSError."""
+    sizes = layout.key_bytes, layout.value_bytes, layout.max_entries
+    return _bpf(
+        _BPF_MAP_CREATE,
+        struct.pack("=IIIIIII16s", layout.kind, *sizes, layout.flags, 0, 0, _short(name)),
+    )
+
+
+def program_load(name: str, instructions: bytes, licence: str) -> int:
+    """The descriptor of a program for perf events, once the verifier has taken it.
+
+    Raises OSError.
+    """
+    code = ctypes.create_string_buffer(instructions, len(instructions))
+    terms = ctypes.create_string_buffer(licence.encode())
+    return _bpf(
+        _BPF_PROG_LOAD,
+        struct.pack(
+            "=IIQQIIQII16s",
+            _BPF_PROG_TYPE_PERF_EVENT,
+            len(instructions) // 8,
+            ctypes.addressof(code),
+            ctypes.addressof(terms),
+            *(0, 0, 0),  # no log: the compiler's child repeats a refusal, with it
+            *(0, 0),
+            _short(name),
+        ),
+    )
+
+
+def _short(name: str) -> bytes:
+    return name.encode()[: _BPF_OBJ_NAME_LEN - 1]
 
 
 def map_read(fd: int, key: bytes, value_bytes: int) -> bytes:

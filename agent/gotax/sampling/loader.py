@@ -60,7 +60,7 @@ class LoadError(GotaxError):
 
 
 @contextlib.contextmanager
-def _source_directory() -> Iterator[Path]:
+def source_directory() -> Iterator[Path]:
     with resources.as_file(resources.files("gotax") / "bpf") as path:
         yield path
 
@@ -74,7 +74,7 @@ def load_program(definitions: dict[str, str], watch: Watch) -> Program:
     parent, child = socket.socketpair()
     # -P: a root tool must not import modules from the directory it happens to be started in.
     arguments = [sys.executable, "-P", "-m", "gotax.sampling.compiler", str(child.fileno())]
-    with parent, _source_directory() as source:
+    with parent, source_directory() as source:
         try:
             process = subprocess.Popen(
                 arguments,

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from gotax.errors import ReadError, UserError
 from gotax.profile import Int64Array, UInt64Array
 from gotax.sampling import btf, kernel, preflight
+from gotax.sampling.compiled import load_compiled
 from gotax.sampling.cpus import by_number, online_cpus, possible_cpus
 from gotax.sampling.loader import LoadError, Program, Watch, load_program
 from gotax.sampling.timers import Timers
@@ -228,10 +229,14 @@ class Sampler:
             definitions["TARGET_CGROUP_LEVEL"] = str(self._target.cgroup_level)
         if self._target.pid_namespace is not None:
             definitions |= _translation(self._target.pid_namespace)
+        whole = {**definitions, "HAVE_TASK_PT_REGS": "1"}
+        # Without bpf_task_pt_regs() leaves in system calls have no caller.
+        if found := load_compiled(whole) or load_compiled(definitions):
+            return found
         try:
-            return load_program({**definitions, "HAVE_TASK_PT_REGS": "1"}, self._watch)
+            return load_program(whole, self._watch)
         except LoadError:
-            try:  # without bpf_task_pt_regs() leaves in system calls have no caller
+            try:
                 return load_program(definitions, self._watch)
             except LoadError as error:
                 raise UserError(preflight.explain_refusal(str(error))) from error

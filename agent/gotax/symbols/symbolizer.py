@@ -8,7 +8,8 @@ Of a binary gotax remembers *ranges* of addresses (``ranges.py``).
 
 Without names (a daemon whose metrics alone are scraped) there are categories and no stacks. Then a
 binary that goes on showing new functions is read once as a whole, some of it in each drain, as a
-map of classes (``golang/classmap.py``): when as much has been spent on questions about it.
+map of classes (``golang/classmap.py``): when questions about it have cost a quarter as much, since
+a program that shows new functions mostly goes on to do so.
 """
 
 from __future__ import annotations
@@ -41,8 +42,9 @@ _STACKS = 8192
 _RANGES = 1 << 18  # 24 bytes each
 _NAMED_RANGES = 1 << 16  # with a chain of frames, some 600 bytes
 _CLASSES = 1 << 16
-_QUESTION, _ADDRESS = 350, 8
-"""What a question and each of its addresses cost, as so many functions of a class map (5 us)."""
+_QUESTION, _ADDRESS = 500, 12
+"""What a question and each of its addresses cost, as so many functions of a class map (3.5 us)."""
+_EARLY = 4
 _WHOLE_PAIRS = 1_000_000  # of tables, read for all class maps in one drain: half a second
 _RANGES_PER_FUNCTION = 2  # of a class map, as large as that many ranges with a value
 _NAMES = 8192
@@ -180,7 +182,9 @@ class Symbolizer:
         """
         known, table = self._binaries.of(binary), binary.table
         known.spent += _QUESTION + _ADDRESS * unknown
-        if room <= 0 or table is None or known.spent < table.function_count or known.is_read:
+        if room <= 0 or table is None or known.is_read:
+            return 0
+        if known.spent < table.function_count // _EARLY:
             return 0
         if not known.expected:
             expected = table.function_count * _RANGES_PER_FUNCTION

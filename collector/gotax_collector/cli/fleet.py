@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from gotax.usage import Parser
 from gotax.wire.addresses import AddressError, Form, parse_url
 
-from gotax_collector.cli import tables
+from gotax_collector.cli import remedies, tables
 from gotax_collector.cli.credentials import store_password
 from gotax_collector.errors import CollectorError
 from gotax_collector.http.api import Api
@@ -35,7 +35,7 @@ _ANSWER_BYTES_MAX = 256 << 20
 _FORM = Form(COLLECTOR, {"http": 80, "https": 443})
 _PAGES, _FOLDED = (".html", ".htm"), (".folded", ".txt")
 
-_EPILOG = f"""\
+_SELECTIONS = f"""\
 a selection has any number of terms; all of them must match:
   gateway           a plain word: workloads with it in their name
   FIELD=VALUE       {", ".join(FIELDS[:5])},
@@ -44,13 +44,16 @@ a selection has any number of terms; all of them must match:
   workload=web*     * is any text; web,api are alternatives; "a,b" in double quotes is one value
   gomaxprocs=16..   numbers: 16, 16.., ..8, 2..16
   since=7d until=1d 90m, 24h, 7d, 2w, or 2026-11-25T09:00; the default is the last day
-
+"""
+_EPILOG = f"""\
+{_SELECTIONS}
 examples:
   gotax fleet top since=7d --price-per-core-hour 0.04
   gotax fleet compare web since=7d
   gotax fleet changes namespace=shop since=14d
   gotax fleet flamegraph workload=web gomaxprocs=64.. -o web.html
   gotax fleet diff 'workload=web gomaxprocs=4' 'workload=web gomaxprocs=192'
+  gotax fleet remedies -o remedies
 """
 
 
@@ -230,6 +233,12 @@ def parser() -> argparse.ArgumentParser:
     diff.add_argument(
         "-o", "--output", metavar="FILE.html", help="write a flame graph of both instead"
     )
+
+    remedy = _question(
+        commands, "remedies", _remedies, "what to change, by owner, as patches and policies"
+    )
+    _add_selection(remedy)
+    remedies.add_options(remedy, _SELECTIONS)
     return made
 
 
@@ -338,6 +347,15 @@ def _diff(options: argparse.Namespace, source: Source) -> int:
         _write(options.output, source.text("flamegraph.html", parameters))
         return 0
     return _show(options, source.answer("diff", parameters), tables.diff)
+
+
+def _remedies(options: argparse.Namespace, source: Source) -> int:
+    remedies.check(options)
+    found = source.answer("remedies", _parameters(options))
+    if options.json:
+        return _show(options, found, str)
+    remedies.show(options, found)
+    return 0
 
 
 def _ending(output: str, known: Sequence[str]) -> str:

@@ -36,6 +36,7 @@ class Api:
             "diff": self._diff,
             "nodes": self._nodes,
             "names": self._names,
+            "remedies": self._remedies,
         }
 
     @property
@@ -47,7 +48,8 @@ class Api:
         return {"schema": f"gotax.fleet.{name}/v1", **self._answers[name](parameters)}
 
     def selection(self, parameters: Parameters, name: str = "q") -> Selection:
-        return parse_selection([term for term in parameters.get(name, ()) if term], self.now)
+        terms = [term for term in parameters.get(name, ()) if term]
+        return self.questions.of_causes(parse_selection(terms, self.now))
 
     @property
     def now(self) -> int:
@@ -125,6 +127,9 @@ class Api:
         most = limit(parameters, 100)
         skipped = (page(parameters) - 1) * most
         return dict(document(self.questions.nodes(self.selection(parameters), most, skipped)))
+
+    def _remedies(self, parameters: Parameters) -> dict[str, Any]:
+        return dict(document(self.questions.remedies(self.selection(parameters))))
 
     def _names(self, parameters: Parameters) -> dict[str, Any]:
         asked = self.selection(parameters)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import logging
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from gotax_collector.http.authentication import Authentication, Guard
 from gotax_collector.http.charts import chart_of
 from gotax_collector.http.hosts import Hosts
 from gotax_collector.http.links import linked, timed
+from gotax_collector.http.packing import packed
 from gotax_collector.http.parameters import SORTS, Parameters, choice, one, page, parsed, readable
 from gotax_collector.http.turns import RETRY_AFTER_S, TurnLimits, Turns
 from gotax_collector.metrics import CONTENT_TYPE
@@ -39,9 +38,6 @@ from gotax_collector.query.wording import difference_sentence
 log = logging.getLogger(__name__)
 
 _STORE_FAILING_S = 60.0
-_PACKED_FROM, _LEVEL = 1024, 5  # bytes
-# RFC 9110, 12.5.3: a weight of 0 is a refusal.
-_GZIP = re.compile(r"gzip(;q=(0\.\d{0,2}[1-9]\d{0,2}|1(\.0{0,3})?))?")
 _HTML = "text/html; charset=utf-8"
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -61,7 +57,9 @@ _STATIC = {
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 USUAL_RANGE = "24h"
 PAGE_ROWS, FUNCTIONS = 100, 40
-RANGES = (("1h", "1 hour"), ("6h", "6 hours"), ("24h", "1 day"), ("7d", "7 days"), ("30d", "30 d"))
+LIVE_S = 30
+"""How often a page that is visible asks for its numbers again."""
+RANGES = (("1h", "1 h"), ("6h", "6 h"), ("24h", "1 day"), ("7d", "7 days"), ("30d", "30 d"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +155,7 @@ class _Pages:
         async def answer(request: Request) -> Response:
             self._parameters(request)  # what is refused needs no turn
             peer = str(request.scope.get("peer", ""))
-            return await self._turns.answer(request, peer, lambda: _packed(request, work(request)))
+            return await self._turns.answer(request, peer, lambda: packed(request, work(request)))
 
         return answer
 
@@ -176,6 +174,7 @@ class _Pages:
             PAGE_ROWS,
             choice(parameters, "sort", SORTS),
             (number - 1) * PAGE_ROWS,
+            with_resolved=number == 1,
         )
         price = self._api.price(parameters)
         query = " ".join(parameters.get("q", ()))
@@ -188,10 +187,10 @@ class _Pages:
             "monthly": price * HOURS_PER_MONTH if price else None,
             "terms_of": drawing.terms_of,
             "ended": drawing.ended_codes,
-            "worst": drawing.worst_of(answer) if number == 1 else None,
+            "now": self._api.now,
             "narrowed": lambda field, value: f"{query} {exactly(field, value)}".strip(),
         }
-        return self._page("fleet.html", parameters, values)
+        return self._page("fleet.html", parameters, values, is_live=True)
 
     def _nodes(self, request: Request) -> Response:
         parameters = self._parameters(request)
@@ -206,7 +205,7 @@ class _Pages:
             "term": lambda node: str(exactly("node", node)),
             "now": self._api.now,
         }
-        return self._page("nodes.html", parameters, values)
+        return self._page("nodes.html", parameters, values, is_live=True)
 
     def _workload(self, request: Request) -> Response:
         parameters = self._parameters(request)
@@ -221,7 +220,8 @@ class _Pages:
             drawing.terms_of(answer.row),
             lambda terms: linked("/workload", parameters, q=terms),
         )
-        tables = sides.of(answer)
+        is_whole = not _is_update(parameters)
+        tables = sides.of(answer) if is_whole else ()
         values = {
             "answer": answer,
             "row": answer.row,
@@ -232,9 +232,9 @@ class _Pages:
             "changes": changes,
             "now": self._api.now,
             "terms_of": drawing.terms_of,
-            "flame": drawing.flame_of(self._api, timed(parameters)),
+            "flame": drawing.flame_of(self._api, timed(parameters)) if is_whole else None,
         }
-        return self._page("workload.html", parameters, values)
+        return self._page("workload.html", parameters, values, is_live=True)
 
     def _changes_of(self, parameters: Parameters) -> Changes | None:
         try:
@@ -326,11 +326,12 @@ class _Pages:
         parameters: Parameters,
         values: Mapping[str, object],
         status: int = 200,
+        is_live: bool = False,
     ) -> Response:
         """Render a page with its form and with links that keep the selection."""
 
         def link(path: str, **changed: str | None) -> str:
-            return linked(path, parameters, **changed)
+            return linked(path, parameters, live=None, **changed)
 
         query, before, after = (" ".join(parameters.get(name, ())) for name in ("q", "a", "b"))
         page = {
@@ -339,6 +340,7 @@ class _Pages:
             "since": self._since(parameters),
             "ranges": RANGES,
             "link": link,
+            "live_s": LIVE_S if is_live and "until=" not in query else 0,
         }
         return _text(drawing.render(template, {**page, **values}), _HTML, _POLICY, status)
 
@@ -354,24 +356,12 @@ class _Pages:
 
 def _not_there(_: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    text = "There is no such page."
+    values = {"title": "No such page", "text": "The address has a mistake, or is of another gotax."}
     if status == 405:
-        text = "Pages can be read only: GET and HEAD."
-    answer = _text(drawing.render("error.html", {"text": text}), _HTML, _POLICY, status)
+        values = {"title": "Not allowed", "text": "Pages can be read only: GET and HEAD."}
+    answer = _text(drawing.render("error.html", values), _HTML, _POLICY, status)
     if status == 405:
         answer.headers["Allow"] = "GET, HEAD"
-    return answer
-
-
-def _packed(request: Request, answer: Response) -> Response:
-    """With gzip, for a client that takes it. Runs on the thread of the question: a page with a
-    flame graph is a megabyte, which would hold the event loop up."""
-    takes = request.headers.get("Accept-Encoding", "").lower().replace(" ", "").split(",")
-    if len(answer.body) >= _PACKED_FROM and any(_GZIP.fullmatch(part) for part in takes):
-        answer.body = gzip.compress(answer.body, _LEVEL, mtime=0)
-        answer.headers["Content-Encoding"] = "gzip"
-        answer.headers["Content-Length"] = str(len(answer.body))
-    answer.headers["Vary"] = "Accept-Encoding"
     return answer
 
 
@@ -389,6 +379,11 @@ def _json(found: object, status: int = 200) -> Response:
     """ASCII only, so that names cannot contain invisible or misleading characters."""
     text = json.dumps(found, ensure_ascii=True, allow_nan=False)
     return _text(text + "\n", "application/json", status=status)
+
+
+def _is_update(parameters: Parameters) -> bool:
+    """Asked for by the script of a page that is open, which keeps what takes most to make."""
+    return one(parameters, "live") == "1"
 
 
 def _is_for_programs(request: Request) -> bool:

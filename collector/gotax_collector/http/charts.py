@@ -7,11 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from gotax_collector.query.answers import Changed, Changes, Gap, Hour, Uncompared, WorkloadAnswer
+from gotax_collector.query.answers import Changed, Changes, Uncompared, WorkloadAnswer
+from gotax_collector.query.steps import Gap, Hour
 from gotax_collector.query.wording import change_text, minute
 
 WIDTH, HEIGHT = 1000, 180
 MARKS_MAX = 20
+LEAST = 0.01
+"""A saving of less of what is used is not drawn."""
+AVERAGED = 6
+"""Steps before a finding ended that say what was used and predicted."""
 GROUP_ORDER = ("user", "service", "native", "gc", "scheduler", "unknown")
 
 
@@ -36,6 +41,53 @@ class Chart:
     scale: tuple[tuple[float, str], ...]
     ticks: tuple[tuple[float, str, int, str], ...]
     marks: tuple[Mark, ...]
+    predicted: Prediction | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """``path`` is a line where agents predicted a saving: what would be used with the remedy.
+
+    After a finding has ended, the line goes on at its last height, beside what is used now:
+    ``before``, ``predicted`` and ``after`` are cores, the last None until it ended.
+    """
+
+    path: str
+    before: float
+    predicted: float
+    after: float | None
+
+
+def _prediction(hours: Sequence[Hour], top: float, first: int, scale: float) -> Prediction | None:
+    """Of the last hours that have a saving, and of the hours after them."""
+    with_saving = [i for i, hour in enumerate(hours) if hour.saving_cores > LEAST * hour.cores]
+    if not with_saving:
+        return None
+    # The hour in which it ended is partly the one and partly the other.
+    whole = [i for i in with_saving if i + 1 < len(hours) and i + 1 in with_saving] or with_saving
+    last = [hours[i] for i in whole[-AVERAGED:]]
+    before = _average([hour.cores for hour in last])
+    predicted = _average([hour.cores - hour.saving_cores for hour in last])
+    later = hours[with_saving[-1] + 1 :]
+    levels = [
+        (hour, hour.cores - hour.saving_cores if i in set(whole) else predicted)
+        for i, hour in enumerate(hours)
+        if i >= with_saving[0] and (i in set(with_saving) or i > with_saving[-1])
+    ]
+    parts: list[str] = []
+    end: int | None = None
+    for hour, level in levels:
+        left, right = ((at - first) * scale for at in (hour.since, hour.until))
+        y = (1 - level / top) * HEIGHT
+        parts.append(f"{'M' if end is None or hour.since > end else 'L'}{left:.2f} {y:.1f}")
+        parts.append(f"H{right:.2f}")
+        end = hour.until
+    after = _average([hour.cores for hour in later]) if later else None
+    return Prediction("".join(parts), before, predicted, after)
+
+
+def _average(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def chart_of(answer: WorkloadAnswer, changes: Changes | None = None) -> Chart | None:
@@ -78,6 +130,7 @@ def chart_of(answer: WorkloadAnswer, changes: Changes | None = None) -> Chart | 
         tuple((share, f"{top * share:g}") for share in (0.5, 1.0)),
         _ticks(first, last),
         marks,
+        _prediction(hours, top, first, scale),
     )
 
 

@@ -27,7 +27,6 @@ from gotax_collector.query.answers import (
     GROUPS,
     Profile,
     Span,
-    Top,
     TopRow,
     WorkloadAnswer,
 )
@@ -201,11 +200,6 @@ def terms_of(row: Any) -> str:
 def can_save(row: TopRow) -> bool:
     """The saving is an average over the time: it is still to be had while a warning holds."""
     return row.open_findings is None or any(f.severity == "warning" for f in row.open_findings)
-
-
-def worst_of(top: Top) -> float:
-    """Cores of the runtime in the ten of these workloads that use most."""
-    return sum(sorted((row.consumption.runtime_cores for row in top.rows), reverse=True)[:10])
 
 
 def ended_codes(row: TopRow) -> tuple[str, ...]:

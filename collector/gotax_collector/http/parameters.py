@@ -21,7 +21,18 @@ QUERY_MAX = 16 << 10
 WORD_MAX = 64
 SORTS = ("runtime", "cpu", "saving", "share", "throttled")
 _TERMS = ("q", "a", "b")
-_ONCE = ("since", "limit", "page", "sort", "by", "price", "work_before", "work_after", "word")
+_ONCE = (
+    "since",
+    "limit",
+    "page",
+    "sort",
+    "by",
+    "price",
+    "work_before",
+    "work_after",
+    "word",
+    "live",
+)
 NAMES = (*_TERMS, *_ONCE)
 
 _WHOLE = re.compile(r"[1-9][0-9]{0,8}")

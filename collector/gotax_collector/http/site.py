@@ -85,6 +85,7 @@ class Site:
             app,
             http=_Protocol,
             log_config=None,
+            log_level="warning",  # its start and end are ours to log
             access_log=False,
             lifespan="off",
             server_header=False,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from google.protobuf.message import DecodeError, Message
@@ -46,6 +46,7 @@ _ORIGINS = {
     wire.ORIGIN_CONTAINER_DEFAULT: "container-default",
     wire.ORIGIN_CPU_COUNT: "cpu-count",
     wire.ORIGIN_FIXED_DEFAULT: "fixed-default",
+    wire.ORIGIN_CRIO: "cri-o",
 }
 _VERDICTS = {
     wire.VERDICT_OVERSIZED: "oversized",
@@ -61,7 +62,7 @@ _CONFIDENCES = {
     wire.CONFIDENCE_MEDIUM: "medium",
     wire.CONFIDENCE_HIGH: "high",
 }
-_UNKNOWN = "unknown"
+_UNKNOWN, _NOT_GO = "unknown", "not-go"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,7 @@ class Decoder:
         window = report.window
         _check_window(window)
         observations = window.containers
-        ids = [observation.container for observation in observations]
+        ids = [each.container for each in (*observations, *window.others)]
         if len(set(ids)) != len(ids):
             raise RefusedError(Reason.COUNT, "a container that comes twice in one window")
         # Before anything is built: the report's own size says little of what it becomes.
@@ -182,6 +183,7 @@ class Decoder:
             dropped=_losses(window.dropped, dictionary),
             categories=dictionary.categories,
             containers=tuple(_observation(each, dictionary) for each in observations),
+            others=tuple(_other(each, dictionary) for each in window.others),
             stack_counts=stack_counts,
             stacks=stacks,
             wire_bytes=wire_bytes,
@@ -304,6 +306,13 @@ def _observation(observation: wire.Observation, dictionary: DecodedDictionary) -
         throttled_ns=cpu.throttled_ns if cpu.HasField("throttled_ns") else None,
         findings=tuple(_finding(finding, dictionary) for finding in observation.findings),
     )
+
+
+def _other(observation: wire.Observation, dictionary: DecodedDictionary) -> Observation:
+    """A container without Go."""
+    if observation.category or observation.stack or observation.cpu_ns:
+        raise RefusedError(Reason.COUNT, "a container without Go that has a profile")
+    return replace(_observation(observation, dictionary), verdict=_NOT_GO, is_go=False)
 
 
 def _identity(number: int, dictionary: DecodedDictionary) -> ContainerIdentity:

@@ -80,7 +80,7 @@ def rows_bytes(window: wire.Window, sizes: Sizes, sender: Sender) -> int:
     total = row + encoded_bytes(sender.node)
     for losses in (window.lost, window.dropped):
         total += sum(_LOSS_BYTES + sizes.text_bytes(loss.reason) for loss in losses)
-    for seen in window.containers:
+    for seen in (*window.containers, *window.others):
         total += row + sizes.container_bytes(seen.container) + _SAMPLE_BYTES * len(seen.stack)
         for category in seen.category:
             total += _CATEGORY_BYTES + sizes.category_bytes(category)

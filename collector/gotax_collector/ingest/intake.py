@@ -28,7 +28,8 @@ _RETRY_FIRST_S, _RETRY_MAX_S = 0.25, 10.0
 def footprint(report: Report) -> int:
     """Estimated bytes in memory: as it is, or as the rows of its batch, if these are larger."""
     stack_counts, stacks = len(report.stack_counts), len(report.stacks.hashes)
-    now = 4096 + 24 * stack_counts + 16 * stacks + 2048 * len(report.containers) + report.wire_bytes
+    containers = len(report.containers) + len(report.others)
+    now = 4096 + 24 * stack_counts + 16 * stacks + 2048 * containers + report.wire_bytes
     return max(now, report.rows_bytes)
 
 

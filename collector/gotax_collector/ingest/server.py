@@ -95,7 +95,14 @@ async def serve(listening: Listening, parts: Parts, stop: asyncio.Event) -> bool
     checking = asyncio.create_task(receiver.check_tokens())
     for name in ("", SERVICE):
         await probes.set(name, health_pb2.HealthCheckResponse.SERVING)
-    parts.ready(relay.port, receiver, intake)
+    try:
+        parts.ready(relay.port, receiver, intake)
+    except BaseException:  # a server that was started prints a traceback unless it is stopped
+        checking.cancel()
+        await server.stop(grace=None)
+        await relay.close()
+        await intake.close(0)
+        raise
     await stop.wait()
 
     log.info(

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gotax_collector.query.facets import Facets
+from gotax_collector.query.steps import Gap, Hour
 
 GROUPS = ("user", "scheduler", "gc", "service", "native", "unknown")
 """What a page can draw. Each category comes with its group from the agent that counted it."""
@@ -74,6 +75,7 @@ class OpenFinding:
     containers: int
     title: str
     remedy: str
+    cause: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +104,20 @@ class TopRow:
 
 @dataclass(frozen=True, slots=True)
 class Top:
-    """Workloads, those first whose runtime takes most; ``total`` and ``workloads`` are of all."""
+    """Workloads, those first whose runtime takes most; ``total`` and ``workloads`` are of all.
+
+    ``resolved`` are the newest of ``resolved_count`` findings that ended in the last day.
+    ``worst_cores`` are those of the runtime in the ten of all that use most.
+    """
 
     span: Span
     rows: tuple[TopRow, ...]
     workloads: int
     total: Consumption
     facets: Facets = field(metadata=_NOT_IN_JSON)
+    worst_cores: float = field(metadata=_NOT_IN_JSON)
+    resolved: tuple[Resolved, ...] = field(metadata=_NOT_IN_JSON)
+    resolved_count: int = field(metadata=_NOT_IN_JSON)
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,28 +303,6 @@ class Differences:
 
 
 @dataclass(frozen=True, slots=True)
-class Hour:
-    """CPU of a workload in one hour (or five minutes), in cores by category.
-
-    It is the average over the time ``since`` to ``until`` as far as some agent reported.
-    """
-
-    start: int
-    since: int
-    until: int
-    cores: float
-    categories: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """A time in which no agent reported."""
-
-    since: int
-    until: int
-
-
-@dataclass(frozen=True, slots=True)
 class LatestFinding:
     """What was found, and whether it still holds.
 
@@ -339,6 +326,16 @@ class LatestFinding:
     why: str
     explained: Explained | None = None
     fixed: Fixed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """One finding of one workload that has ended."""
+
+    namespace: str
+    kind: str
+    workload: str
+    finding: LatestFinding
 
 
 @dataclass(frozen=True, slots=True)

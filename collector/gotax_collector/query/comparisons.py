@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from gotax_collector.query.answers import Compared, Side, Span
+from gotax_collector.query.coarse import Ask
 from gotax_collector.query.contrasts import contrast
-from gotax_collector.query.coverage import Ask
 from gotax_collector.query.selection import Selection
 from gotax_collector.query.sources import HOURS, WINDOWS, Source, source_of, span_of, where_of
 

@@ -6,15 +6,14 @@ as a whole. An hour next to a gap counts as long as the longest-running containe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from gotax_collector.query.answers import Gap
+from gotax_collector.query.coarse import Ask, complete_since
 from gotax_collector.query.selection import Selection, where
+from gotax_collector.query.steps import Gap
 
 HOUR_S = 3600
-DAY_S = 24 * HOUR_S
 PLACES = frozenset({"node", "cpus"})
 """Fields that choose among agents; all others choose among what they report."""
 
@@ -22,8 +21,6 @@ OF_NODES = "namespace = '' AND workload = '' AND kind = 'Node'"
 """A node's own rows, which lie beside each other at the front of the table."""
 
 _CONTAINER_KEYS = "node, namespace, kind, workload, container, program, gomaxprocs, go, image"
-
-Ask = Callable[[str, Mapping[str, Any]], list[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,8 @@ class Coverage:
 def coverage(ask: Ask, selection: Selection, span: tuple[int, int], step: int) -> Coverage:
     """Of the agents that the selection includes. Without any data the whole time counts."""
     agents = selection.only(PLACES)
-    seconds = _of_windows(ask, Selection(agents.conditions, *span), step)
+    reports = _REPORTED if _is_reported(ask, agents, span[0]) else _OF_WINDOWS
+    seconds = _of_reports(ask, Selection(agents.conditions, *span), step, reports)
     if step == HOUR_S:
         first = min(seconds, default=span[1])
         if first > span[0]:
@@ -69,16 +67,44 @@ def coverage(ask: Ask, selection: Selection, span: tuple[int, int], step: int) -
     return Coverage(step, seconds)
 
 
-def _of_windows(ask: Ask, agents: Selection, step: int) -> dict[int, float]:
+_OF_WINDOWS = (
+    (
+        "SELECT toUnixTimestamp(start) AS at,"
+        " max(toUnixTimestamp(start) + duration_ns / 1e9) AS ended"
+        f" FROM windows WHERE {OF_NODES} AND {{condition}} GROUP BY at"
+    ),
+    "start",
+)
+_REPORTED = (
+    (
+        "SELECT toUnixTimestamp(min(since)) AS at, max(until) AS ended"
+        " FROM reported WHERE {condition} GROUP BY reported.at"
+    ),
+    "since",
+)
+"""SQL of when agents reported, and the column of its time. The second knows no nodes, has a row for
+15 seconds whatever the number of nodes, and takes less than that between two windows for reported.
+"""
+
+
+def _is_reported(ask: Ask, agents: Selection, since: int) -> bool:
+    if agents.conditions:
+        return False
+    complete = complete_since(ask)
+    return complete is not None and since >= complete
+
+
+def _of_reports(
+    ask: Ask, agents: Selection, step: int, reports: tuple[str, str]
+) -> dict[int, float]:
     """The time that at least one of them covers, counted where the window began, as its CPU is."""
-    condition = where(agents, "start")
+    query, time = reports
+    condition = where(agents, time)
     rows = ask(
         "SELECT toUInt32(intDiv(at, {step:UInt32}) * {step:UInt32}) AS step_, sum(fresh) AS seconds"
         " FROM (SELECT at, greatest(0, ended - greatest(at, max(ended) OVER"
         "  (ORDER BY at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING))) AS fresh"
-        "  FROM (SELECT toUnixTimestamp(start) AS at,"
-        "   max(toUnixTimestamp(start) + duration_ns / 1e9) AS ended"
-        f"   FROM windows WHERE {OF_NODES} AND {condition.text} GROUP BY at))"
+        f"  FROM ({query.format(condition=condition.text)}))"
         " GROUP BY step_ HAVING seconds > 0",
         {**condition.parameters, "step": step},
     )

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Facets:
-    """What a list can be narrowed down to; ``findings``: codes with the number of workloads."""
+    """``findings`` and ``causes`` of what holds now, with the number of workloads; ``sizes``: CPUs
+    with the number of nodes."""
 
     namespaces: tuple[str, ...]
     go: tuple[str, ...]
     findings: tuple[tuple[str, int], ...]
+    causes: tuple[tuple[str, int], ...]
+    sizes: tuple[tuple[int, int], ...]

@@ -7,14 +7,15 @@ as its agent's windows have it, which may leave out one or two in which it was i
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gotax_collector.query.answers import Explained, Fixed, LatestFinding, OpenFinding
+from gotax_collector.query.coarse import DAY_S, Ask
 from gotax_collector.query.contrasts import honest
-from gotax_collector.query.coverage import DAY_S, OF_NODES, PLACES, Ask
-from gotax_collector.query.selection import Selection, where
+from gotax_collector.query.coverage import OF_NODES, PLACES
+from gotax_collector.query.selection import CAUSE, Selection, SelectionError, key_of, where
 from gotax_collector.query.significance import Sample, difference
 
 LOOK_BACK_S = 600
@@ -35,19 +36,33 @@ SILENT_S, SILENT_WINDOWS = 120, 3
 TOO_FEW_SAMPLES = "GT014"
 _NEED_SAMPLES = ("GT001", "GT002")
 _ENDED_MAX = 20
+KEYS_MAX = 2000
 
-_ENDS = "toUnixTimestamp(start) + duration_ns / 1e9"
+ENDS = "toUnixTimestamp(start) + duration_ns / 1e9"
 _INSTANCE = "namespace, kind, workload, node, pod, container, container_id, name"
 
 
-def _instances(selection: Selection, finding: str) -> tuple[str, Mapping[str, Any]]:
-    """SQL of (namespace, kind, workload, found, ended, state) for each container."""
+def instances(
+    selection: Selection, finding: str, are_all: bool = True
+) -> tuple[str, Mapping[str, Any]]:
+    """SQL of (namespace, kind, workload, found, ended, state) for each container; not ``are_all``:
+    only for those that run."""
     condition = where(selection, "start")
     # An agent without a window in the last day is silent, too.
-    agents = Selection(
-        selection.only(PLACES).conditions, max(0, selection.until - DAY_S), selection.until
-    )
+    since = max(0, selection.until - DAY_S) if are_all else selection.since
+    agents = Selection(selection.only(PLACES).conditions, since, selection.until)
     places = where(agents, "start", "n")
+    # The rows of a report begin at the same time: few of a fleet's windows are read as a whole.
+    lately = (
+        "1"
+        if are_all
+        else "(node, start) IN (SELECT node, start FROM (SELECT node, start,"
+        " max(start) OVER (PARTITION BY node) AS reported,"
+        " argMax(duration_ns, start) OVER (PARTITION BY node) / 1e9 AS each"
+        f" FROM windows WHERE {OF_NODES} AND {places.text})"
+        f" WHERE toUnixTimestamp(start) + greatest({RUNS_S}, {RUNS_WINDOWS} * each)"
+        "  >= toUnixTimestamp(reported))"
+    )
     until = "{until:UInt32}"
     query = (
         "SELECT namespace, kind, workload, found, ended, multiIf("
@@ -55,9 +70,10 @@ def _instances(selection: Selection, finding: str) -> tuple[str, Mapping[str, An
         f" < {until}, 'silent',"
         f" i.last + greatest({RUNS_S}, {RUNS_WINDOWS} * n.each) >= n.reported, 'current', 'ended')"
         " AS state FROM"
-        f" (SELECT {_INSTANCE}, toUnixTimestamp(max(start)) AS last, max({_ENDS}) AS ended,"
+        f" (SELECT {_INSTANCE}, toUnixTimestamp(max(start)) AS last, max({ENDS}) AS ended,"
         f"  argMax({finding}, start) AS found"
-        f"  FROM windows WHERE ordinal > 0 AND {condition.text} GROUP BY {_INSTANCE}) AS i"
+        f"  FROM windows WHERE ordinal > 0 AND {condition.text} AND {lately}"
+        f" GROUP BY {_INSTANCE}) AS i"
         " LEFT JOIN (SELECT node, toUnixTimestamp(max(start)) AS reported,"
         "  argMax(duration_ns, start) / 1e9 AS each"
         f"  FROM windows WHERE {OF_NODES} AND {places.text} GROUP BY node) AS n USING (node)"
@@ -68,17 +84,27 @@ def _instances(selection: Selection, finding: str) -> tuple[str, Mapping[str, An
 Workload = tuple[str, str, str]
 
 
-def open_findings(
-    ask: Ask, selection: Selection, end: int
-) -> dict[Workload, tuple[OpenFinding, ...]] | None:
-    """By workload, of containers seen shortly before ``end``; None if no window says."""
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Open findings by workload, and the workloads of which a container runs."""
+
+    findings: Mapping[Workload, tuple[OpenFinding, ...]]
+    running: frozenset[Workload]
+
+
+def open_findings(ask: Ask, selection: Selection, end: int) -> Holding | None:
+    """Of containers seen shortly before ``end``; None if no window says."""
     since = max(selection.since, end - LOOK_BACK_S)
     lately = Selection(selection.conditions, since, selection.until)
-    zipped = "arrayZip(finding, finding_severity, finding_title, finding_remedy)"
-    query, parameters = _instances(lately, zipped)
+    # Windows of older agents have no causes: an index beyond the end of an array is empty.
+    zipped = (
+        "arrayMap(i -> (finding[i], finding_severity[i], finding_title[i], finding_remedy[i],"
+        " finding_cause[i]), arrayEnumerate(finding))"
+    )
+    query, parameters = instances(lately, zipped, are_all=False)
     rows = ask(
         "SELECT namespace, kind, workload, one.1 AS code, one.2 AS severity, state,"
-        " min(one.3) AS title, min(one.4) AS remedy,"
+        " min(one.3) AS title, min(one.4) AS remedy, toString(min(one.5)) AS cause,"
         f" count() AS containers FROM ({query}) LEFT ARRAY JOIN found AS one"
         " GROUP BY namespace, kind, workload, code, severity, state",
         parameters,
@@ -86,19 +112,45 @@ def open_findings(
     if not rows:
         return None
     found: defaultdict[Workload, dict[str, OpenFinding]] = defaultdict(dict)
+    running = set()
     for row in sorted(rows, key=_rank):
+        key = row["namespace"], row["kind"], row["workload"]
+        if row["state"] != "ended":
+            running.add(key)
         if row["code"] and row["state"] != "ended":
-            key = row["namespace"], row["kind"], row["workload"]
-            names = ("code", "severity", "state", "containers", "title", "remedy")
+            names = ("code", "severity", "state", "containers", "title", "remedy", "cause")
             one = OpenFinding(**{name: row[name] for name in names})
             found[key].setdefault(one.code, one)
-    return {key: tuple(ones.values()) for key, ones in found.items()}
+    held = {key: tuple(ones.values()) for key, ones in found.items()}
+    return Holding(held, frozenset(running))
+
+
+def of_causes(ask: Ask, selection: Selection) -> Selection:
+    """See ``Questions.of_causes``."""
+    causes = [condition for condition in selection.conditions if condition.field == CAUSE]
+    if not causes:
+        return selection
+    others = tuple(condition for condition in selection.conditions if condition.field != CAUSE)
+    asked = Selection(others, selection.since, selection.until)
+    holding = open_findings(ask, asked, selection.until)
+    held = holding.findings if holding else {}
+    found = []
+    for condition in causes:
+        keys = tuple(
+            key_of(*workload)
+            for workload, ones in held.items()
+            if any(one.cause in condition.values for one in ones)
+        )
+        if len(keys) > KEYS_MAX:
+            raise SelectionError(f"more than {KEYS_MAX} workloads have it: add a namespace")
+        found.append(replace(condition, keys=keys))
+    return asked.with_(*found)
 
 
 def findings(ask: Ask, selection: Selection) -> tuple[LatestFinding, ...]:
     """Of one workload: those that hold first, then those that ended, the last first."""
     zipped = "arrayZip(finding, finding_severity, finding_title, finding_remedy)"
-    query, parameters = _instances(selection, zipped)
+    query, parameters = instances(selection, zipped)
     columns = "one.1 AS code, one.2 AS severity, one.3 AS title, one.4 AS remedy"
     rows = ask(
         f"SELECT {columns}, state, count() AS containers, toUInt32(max(ended)) AS until"
@@ -109,7 +161,7 @@ def findings(ask: Ask, selection: Selection) -> tuple[LatestFinding, ...]:
     condition = where(selection, "start")
     seen = ask(
         f"SELECT {columns}, uniqExact(node, pod, container, container_id, name) AS containers,"
-        f" toUInt32(max({_ENDS})) AS until"
+        f" toUInt32(max({ENDS})) AS until"
         f" FROM windows ARRAY JOIN {zipped} AS one WHERE ordinal > 0 AND {condition.text}"
         " GROUP BY code, severity, title, remedy",
         condition.parameters,
@@ -121,7 +173,7 @@ def findings(ask: Ask, selection: Selection) -> tuple[LatestFinding, ...]:
         for row in sorted(holding, key=_rank)
     ]
     ended = _ended(seen, rows, {row["code"] for row in holding})
-    return (*shown, *(_with_saving(ask, selection, one) for one in ended))
+    return (*shown, *(with_saving(ask, selection, one) for one in ended))
 
 
 _EXPLAINED = (
@@ -154,7 +206,7 @@ def _explained(
     return found
 
 
-def _with_saving(ask: Ask, selection: Selection, ended: LatestFinding) -> LatestFinding:
+def with_saving(ask: Ask, selection: Selection, ended: LatestFinding) -> LatestFinding:
     """With what a mended finding brought, where a saving was predicted."""
     if ended.why != "mended":
         return ended
@@ -197,12 +249,15 @@ def _ended(
         # A lack of samples is no problem that can be fixed.
         if code in holding or code == TOO_FEW_SAMPLES:
             continue
-        why = "mended" if does_any_run else "gone"
-        if code in _NEED_SAMPLES and TOO_FEW_SAMPLES in holding:
-            why = "too-few-samples"
-        found.append(_latest(row, "ended", why))
+        found.append(_latest(row, "ended", why_ended(code, holding, does_any_run)))
     found.sort(key=lambda one: -one.until)
     return found[:_ENDED_MAX]
+
+
+def why_ended(code: str, holding: Set[str], does_any_run: bool) -> str:
+    if code in _NEED_SAMPLES and TOO_FEW_SAMPLES in holding:
+        return "too-few-samples"
+    return "mended" if does_any_run else "gone"
 
 
 def _latest(row: Mapping[str, Any], state: str, why: str) -> LatestFinding:

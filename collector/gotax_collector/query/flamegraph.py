@@ -20,10 +20,19 @@ def tree(*profiles: Profile) -> CallTree:
         for stack in _with_rest(profile)
     ]
     found = CallTree(tuple(categories), len(profiles))
+    calls = _Calls()
     for stack, category, side in sorted(stacks, key=lambda each: -each[0].cpu_ns):
         names = stack.functions or (f"[{stack.category}]",)
-        found.add((Call(name or "?") for name in names), category, stack.cpu_ns, side)
+        found.add(map(calls.__getitem__, names), category, stack.cpu_ns, side)
     return found
+
+
+class _Calls(dict[str, Call]):
+    """One for each name: a profile has some hundred thousand calls of some thousand functions."""
+
+    def __missing__(self, name: str) -> Call:
+        made = self[name] = Call(name or "?")
+        return made
 
 
 def folded(profile: Profile) -> Iterator[str]:

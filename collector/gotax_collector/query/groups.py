@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from gotax_collector.query.answers import drawn_group
-from gotax_collector.query.coverage import Ask
+from gotax_collector.query.coarse import Ask
 from gotax_collector.query.selection import Selection, conditions_only
 
 _WORKLOAD = frozenset({"namespace", "kind", "workload"})

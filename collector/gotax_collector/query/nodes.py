@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gotax_collector.query.answers import Consumption, Span
-from gotax_collector.query.coverage import OF_NODES, Ask
+from gotax_collector.query.coarse import Ask
+from gotax_collector.query.coverage import OF_NODES
 from gotax_collector.query.fleet import CONSUMPTION, consumption, savings_of
 from gotax_collector.query.selection import Selection, exactly, where
 from gotax_collector.query.sources import HOURS, WINDOWS, source_of, span_of, where_of

@@ -13,52 +13,40 @@ from gotax_collector.query.answers import (
     Compared,
     Differences,
     Functions,
-    Gap,
-    Hour,
     Profile,
     Side,
     Span,
-    StackTime,
     Top,
     WorkloadAnswer,
-    drawn_group,
 )
 from gotax_collector.query.changes import changes_of
 from gotax_collector.query.comparisons import MIN_SAMPLES, compare, compare_one, compare_two
 from gotax_collector.query.coverage import HOUR_S, coverage
 from gotax_collector.query.database import Database
-from gotax_collector.query.findings import findings
-from gotax_collector.query.fleet import top
+from gotax_collector.query.findings import findings, of_causes
+from gotax_collector.query.fleet import Asked, top
 from gotax_collector.query.functions import differences_of, functions_of
 from gotax_collector.query.groups import groups_of
 from gotax_collector.query.nodes import Name, Nodes, names, nodes
+from gotax_collector.query.profiles import profile
+from gotax_collector.query.remedies import Remedies, remedies
 from gotax_collector.query.selection import (
     Selection,
-    conditions_only,
     exactly,
 )
 from gotax_collector.query.sources import (
     HOURS,
-    STACK_HOURS,
     STEP_S,
     SUMS,
     WINDOWS,
     Source,
     ends_of,
     source_of,
-    span_of,
     spanned,
     where_of,
 )
+from gotax_collector.query.steps import Gap, Hour
 from gotax_collector.storage.clickhouse import Connections
-
-STACKS_MAX = 20_000
-"""How many stacks of a selection are fetched, those with most CPU time first."""
-
-NAMES_BYTES_MAX = 64 << 20
-"""Memory of the names of these stacks. Rarer ones beyond it are not fetched either."""
-
-_NAME_BYTES = 57  # of a Python string, beside its characters, and of a reference to it
 
 _BOX = "if(namespace = '', '', container) AS box"  # outside Kubernetes a name may have a number
 _CHANGING = f"""
@@ -98,14 +86,28 @@ class Questions:
     # --- the list ---------------------------------------------------------------------------
 
     def top(
-        self, selection: Selection, limit: int = 30, sort: str = "runtime", skipped: int = 0
+        self,
+        selection: Selection,
+        limit: int = 30,
+        sort: str = "runtime",
+        skipped: int = 0,
+        with_resolved: bool = False,
     ) -> Top:
         """See ``fleet.top``."""
-        return top(self._rows, selection, limit, sort, skipped)
+        return top(self._rows, selection, Asked(limit, sort, skipped, with_resolved))
 
     def nodes(self, selection: Selection, limit: int = 100, skipped: int = 0) -> Nodes:
         """Those first whose runtime takes most."""
         return nodes(self._rows, selection, limit, skipped)
+
+    def remedies(self, selection: Selection) -> Remedies:
+        """See ``remedies.remedies``."""
+        return remedies(self._rows, selection)
+
+    def of_causes(self, selection: Selection) -> Selection:
+        """With the workloads that have a finding of such a cause now, in place of the cause: only
+        windows know causes. SelectionError."""
+        return of_causes(self._rows, selection)
 
     def names(self, word: str, since: int, until: int) -> tuple[Name, ...]:
         """See ``nodes.names``."""
@@ -146,7 +148,8 @@ class Questions:
         else:
             step, start, labels = HOUR_S, "hour", "category_ns"
         rows = self._rows(
-            f"SELECT toUnixTimestamp({start}) AS at, sum(cpu_ns) AS cpu, sumMap({labels}) AS parts"
+            f"SELECT toUnixTimestamp({start}) AS at, sum(cpu_ns) AS cpu, sumMap({labels}) AS parts,"
+            f" {source.saving.format('saving_mid')} AS saving"
             f" FROM {source.table} WHERE {condition.text} GROUP BY at ORDER BY at",
             condition.parameters,
         )
@@ -160,7 +163,8 @@ class Questions:
             # a window may be longer than a step.
             since, until = max(span.since, at), min(span.until, at + max(step, int(seconds)))
             parts = {label: ns / 1e9 / seconds for label, ns in row["parts"].items()}
-            found.append(Hour(at, since, max(until, since + 1), row["cpu"] / 1e9 / seconds, parts))
+            cores, saving = row["cpu"] / 1e9 / seconds, row["saving"] / seconds
+            found.append(Hour(at, since, max(until, since + 1), cores, parts, saving))
             for label, ns in row["parts"].items():
                 totals[label] += ns / 1e9 / span.seconds
         gaps = tuple(covered.gaps(span.since, span.until))
@@ -224,57 +228,8 @@ class Questions:
     # --- profiles ---------------------------------------------------------------------------
 
     def profile(self, selection: Selection) -> Profile:
-        """Stacks of all that the selection holds, those with most CPU time first."""
-        source = source_of(selection, (STACK_HOURS, WINDOWS))
-        condition = where_of(selection, source)
-        if source is WINDOWS:
-            times = (
-                "SELECT stack_count.1 AS stack,"
-                " sum(toUInt64(stack_count.2 * (cpu_ns / samples))) AS ns"
-                " FROM windows ARRAY JOIN arrayZip(windows.stack, stack_samples) AS stack_count"
-                f" WHERE {condition.text} AND samples > 0 GROUP BY stack"
-            )
-        else:
-            times = (
-                "SELECT stack, sum(cpu_ns) AS ns FROM stack_hours"
-                f" WHERE {condition.text} GROUP BY stack"
-            )
-        named = conditions_only(selection.only(frozenset({"namespace", "kind", "workload"})), "n")
-        parameters = {
-            **condition.parameters,
-            **named.parameters,
-            "most": STACKS_MAX,
-            "bytes": NAMES_BYTES_MAX,
-        }
-        most = f"SELECT stack, ns FROM ({times}) ORDER BY ns DESC, stack LIMIT {{most:UInt32}}"
-        columns = self._columns(
-            "SELECT ns, category, group_, functions FROM ("
-            " SELECT t.ns AS ns, t.stack AS stack, d.category AS category, d.group_ AS group_,"
-            "  d.functions AS functions,"
-            f"  sum(arraySum(f -> length(f) + {_NAME_BYTES}, d.functions)) OVER"
-            "   (ORDER BY t.ns DESC, t.stack ROWS UNBOUNDED PRECEDING) AS bytes"
-            f" FROM ({most}) AS t LEFT JOIN"
-            " (SELECT stack, any(category) AS category, any(`group`) AS group_,"
-            "  any(functions) AS functions FROM stacks"
-            f"  WHERE {named.text} AND stack IN (SELECT stack FROM ({most})) GROUP BY stack) AS d"
-            " ON t.stack = d.stack) WHERE bytes <= {bytes:UInt64} ORDER BY ns DESC, stack",
-            parameters,
-        )
-        total = self._rows(
-            f"SELECT sum(ns) AS ns, count() AS n FROM ({times})", condition.parameters
-        )[0]
-        stacks = (
-            tuple(
-                StackTime(tuple(functions), category or "unknown", int(ns), drawn_group(group))
-                for ns, category, group, functions in zip(*columns, strict=True)
-            )
-            if columns
-            else ()
-        )
-        rest = int(total["ns"]) - sum(stack.cpu_ns for stack in stacks)
-        return Profile(
-            span_of(self._rows, selection, source), stacks, int(total["n"]), max(0, rest)
-        )
+        """See ``profiles.profile``."""
+        return profile(self._rows, self._columns, selection)
 
     def functions(self, selection: Selection, limit: int = 50) -> Functions:
         return functions_of(self.profile(selection), limit)

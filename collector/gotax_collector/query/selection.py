@@ -34,8 +34,8 @@ TEXT_FIELDS = {
     "verdict": "verdict",
 }
 NUMBER_FIELDS = {"gomaxprocs": "gomaxprocs", "cpus": "cpu_count"}
-FINDING = "finding"
-FIELDS = (*TEXT_FIELDS, *NUMBER_FIELDS, FINDING)
+FINDING, CAUSE = "finding", "cause"
+FIELDS = (*TEXT_FIELDS, *NUMBER_FIELDS, FINDING, CAUSE)
 WORD = "word"
 _WORD_FIELDS = frozenset({"namespace", "kind", "workload"})
 DEFAULT_SINCE_S = 86_400
@@ -52,24 +52,32 @@ class SelectionError(CollectorError):
 class Condition:
     """One of ``values`` holds, or none of them where ``negated``; ``exact``: ``*`` is a star.
 
-    ``field`` is WORD for a plain word.
+    ``field`` is WORD for a plain word. ``keys``: the workloads that it comes to (``key_of``).
     """
 
     field: str
     values: tuple[str, ...]
     negated: bool = False
     exact: bool = False
+    keys: tuple[str, ...] | None = None
 
     @property
     def fields(self) -> frozenset[str]:
         """What a table must know to answer it."""
-        return _WORD_FIELDS if self.field == WORD else frozenset({self.field})
+        if self.field == WORD or self.keys is not None:
+            return _WORD_FIELDS
+        return frozenset({self.field})
 
     def __str__(self) -> str:
         text = json.dumps(self.values[0]) if self.exact else ",".join(self.values)
         if self.field == WORD:
             return text
         return f"{self.field}{'!=' if self.negated else '='}{text}"
+
+
+def key_of(namespace: str, kind: str, workload: str) -> str:
+    """No name has a line end."""
+    return "\n".join((namespace, kind, workload))
 
 
 def exactly(field: str, value: str) -> Condition:
@@ -227,8 +235,14 @@ class Where:
 def where(selection: Selection, time: str, prefix: str = "") -> Where:
     """``time`` is the table's column of time. ``prefix`` keeps parameters of two selections apart.
 
-    A column ``hour`` is taken with its whole hour.
+    A column ``hour`` is taken with its whole hour, and a column ``day`` with its whole day (UTC).
     """
+    if time == "day":
+        bounds = selection.since // 86_400, selection.until // 86_400
+        days: dict[str, Any] = dict(zip((f"{prefix}since", f"{prefix}until"), bounds, strict=True))
+        text = f"day >= toDate({{{prefix}since:UInt16}}) AND day < toDate({{{prefix}until:UInt16}})"
+        of_days = list(_conditions(selection.conditions, prefix, days))
+        return Where(" AND ".join((text, *of_days)), days)
     since = selection.since // 3600 * 3600 if time == "hour" else selection.since
     parameters: dict[str, Any] = {f"{prefix}since": since, f"{prefix}until": selection.until}
     parts = [
@@ -256,7 +270,11 @@ def _conditions(
     """``codes`` is the column of the findings."""
     for index, condition in enumerate(conditions):
         names = _Names(f"{prefix}c{index}_", parameters)
-        if condition.field == WORD:
+        if condition.keys is not None:
+            bound_keys = names.bind(list(condition.keys), "Array(String)")
+            key = "concat(namespace, '\\n', kind, '\\n', workload)"
+            alternatives = [f"{key} IN {bound_keys}"]
+        elif condition.field == WORD:
             alternatives = list(_of_word(condition, names))
         elif condition.field == FINDING:
             bound = [names.bind(value, "String") for value in condition.values]

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gotax_collector.query.answers import Span
-from gotax_collector.query.coverage import HOUR_S, OF_NODES, PLACES, Ask, Coverage, coverage
+from gotax_collector.query.coarse import Ask
+from gotax_collector.query.coverage import HOUR_S, OF_NODES, PLACES, Coverage, coverage
 from gotax_collector.query.selection import FINDING, Selection, SelectionError, Where, where
 
 SHORT_S = 3 * 3600
@@ -88,10 +89,12 @@ def ends_of(ask: Ask, selection: Selection, source: Source) -> tuple[int, int]:
     asked = selection.since, selection.until
     if source is WINDOWS:
         return _covered(ask, selection, asked) or asked
+    # Sums of stacks have the same hours, and many more rows.
+    table = WORKLOAD_HOURS.table if source is STACK_HOURS else source.table
     condition = where_of(selection, source)
     found = ask(
         "SELECT toUnixTimestamp(min(hour)) AS first, toUnixTimestamp(max(hour)) AS last,"
-        f" count() AS n FROM {source.table} WHERE {condition.text}",
+        f" count() AS n FROM {table} WHERE {condition.text}",
         condition.parameters,
     )[0]
     if not found["n"]:

@@ -73,6 +73,7 @@ def change_text(what: Sequence[str], before: Variant, after: Variant) -> str:
 
 _ORIGINS = {
     "environment": "set by the environment variable GOMAXPROCS",
+    "cri-o": "set by CRI-O to twice the CPU request",
     "automaxprocs": "set by automaxprocs",
     "call": "set by a call of runtime.GOMAXPROCS in the program",
     "container-default": "computed by Go from the CPU limit of the cgroup",

@@ -33,6 +33,14 @@ class Workload:
     name: str
 
 
+def workload_of_other(identity: ContainerIdentity) -> Workload:
+    """Of a container without Go: one of its own, so that it is not added to the Go containers of
+    the same pod."""
+    whole = workload_of(identity)
+    part = identity.container or identity.command or "not Go"
+    return Workload(whole.namespace, whole.kind, f"{whole.name}/{part}")
+
+
 def workload_of(identity: ContainerIdentity) -> Workload:
     if identity.workload_name:
         return Workload(identity.namespace, identity.workload_kind, identity.workload_name)
@@ -78,7 +86,8 @@ class ContainerRow(Row):
             group_ns[category.group] = group_ns.get(category.group, 0) + cost
         put = object.__setattr__
         put(self, "identity", observation.identity)
-        put(self, "workload", workload_of(observation.identity))
+        found = workload_of if observation.is_go else workload_of_other
+        put(self, "workload", found(observation.identity))
         put(self, "labels", [category.label for category in categories])
         put(self, "costs", costs)
         put(self, "group_ns", group_ns)

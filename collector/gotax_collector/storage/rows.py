@@ -36,8 +36,10 @@ def window_lines(report: Report, batch: Batch) -> Iterator[str]:
     node = Row(report, batch, 0, *times)
     yield _encode([column.of_node(node) for column in WINDOWS])
     stacks = stack_ids(report)
-    bounds = np.searchsorted(report.stack_counts.container, np.arange(len(report.containers) + 1))
-    for index, seen in enumerate(report.containers):
+    # Those without Go have no stack counts.
+    every = (*report.containers, *report.others)
+    bounds = np.searchsorted(report.stack_counts.container, np.arange(len(every) + 1))
+    for index, seen in enumerate(every):
         rows = slice(bounds[index], bounds[index + 1])
         row = ContainerRow(
             *(report, batch, index + 1, *times, seen),

@@ -16,8 +16,15 @@ from dataclasses import dataclass
 
 from gotax_collector.storage.columns import EXPLAINED, STACKS, WINDOWS, definitions
 
-VERSION = 3
+VERSION = 4
 """The version of the schema. To change a table, add 1 here and a step to MIGRATIONS."""
+
+COARSE_VERSION = 4
+"""Since when there are COARSE tables. An upgrade does not fill them: in a store that was upgraded
+they know what was inserted since then."""
+
+REPORTED_STEP_S = 15
+"""How exactly ``reported`` knows when agents reported."""
 
 DEDUPLICATION_WINDOW = 10_000
 """How many inserted blocks each table remembers, to ignore a repeated insert."""
@@ -198,7 +205,31 @@ def tables(retention: Retention) -> tuple[Table, ...]:
             merge="Aggregating",
             ttl=f"hour + toIntervalDay({hourly})",
         ),
+        Table(
+            "stack_days",
+            f"\n  day Date CODEC(DoubleDelta, ZSTD(1)),{_typed(_WORKLOAD_KEYS)}\n  stack UInt64,"
+            f"\n  cpu_ns {_SUM}",
+            f"{', '.join(_WORKLOAD_KEYS)}, day, stack",
+            "toYYYYMM(day)",
+            "cityHash64(workload)",
+            merge="Aggregating",
+            ttl=f"day + toIntervalDay({hourly})",
+        ),
+        Table(
+            "reported",
+            "\n  at DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),"
+            "\n  since SimpleAggregateFunction(min, DateTime('UTC')),"
+            "\n  until SimpleAggregateFunction(max, Float64)",
+            "at",
+            "toYYYYMM(at)",
+            "cityHash64(at)",
+            merge="Aggregating",
+            ttl=f"at + toIntervalDay({raw})",
+        ),
     )
+
+
+COARSE = ("stack_days", "reported")
 
 
 def views() -> tuple[View, ...]:
@@ -220,6 +251,20 @@ def views() -> tuple[View, ...]:
             " FROM {source} AS w ARRAY JOIN arrayZip(w.stack, w.stack_samples) AS stack_count"
             f" WHERE w.ordinal > 0 AND w.samples > 0 GROUP BY hour, {', '.join(_SUM_KEYS)}, stack",
         ),
+        View(
+            "stack_days",
+            "SELECT toDate(w.start) AS day, w.namespace AS namespace, w.kind AS kind,"
+            " w.workload AS workload, stack_count.1 AS stack,"
+            " sum(toUInt64(stack_count.2 * (w.cpu_ns / w.samples))) AS cpu_ns"
+            " FROM {source} AS w ARRAY JOIN arrayZip(w.stack, w.stack_samples) AS stack_count"
+            " WHERE w.ordinal > 0 AND w.samples > 0 GROUP BY day, namespace, kind, workload, stack",
+        ),
+        View(
+            "reported",
+            f"SELECT toStartOfInterval(w.start, INTERVAL {REPORTED_STEP_S} SECOND) AS at,"
+            " min(w.start) AS since, max(toUnixTimestamp(w.start) + w.duration_ns / 1e9) AS until"
+            " FROM {source} AS w WHERE w.ordinal = 0 GROUP BY at",
+        ),
     )
 
 
@@ -234,12 +279,7 @@ def statements(layout: Layout) -> Iterator[str]:
     for table in tables(layout.retention):
         yield from _create(table, layout)
     for view in views():
-        yield (
-            f"CREATE MATERIALIZED VIEW IF NOT EXISTS"
-            f" {layout.database}.{view.target}_view{layout.on_cluster}"
-            f" TO {local(view.target, layout)}"
-            f" AS {view.select.format(source=local('windows', layout))}"
-        )
+        yield _create_view(view, layout)
 
 
 def _rename_hits(layout: Layout) -> Iterator[str]:
@@ -255,6 +295,8 @@ def _rename_hits(layout: Layout) -> Iterator[str]:
                     f"ALTER TABLE {name}{layout.on_cluster} RENAME COLUMN IF EXISTS {old} TO {new}"
                 )
     for view in views():
+        if view.target in COARSE:
+            continue
         query = view.select.format(source=local("windows", layout))
         yield (
             f"ALTER TABLE {layout.database}.{view.target}_view{layout.on_cluster}"
@@ -271,7 +313,16 @@ def _explain_findings(layout: Layout) -> Iterator[str]:
             )
 
 
-MIGRATIONS = {2: _rename_hits, 3: _explain_findings}
+def _add_coarse(layout: Layout) -> Iterator[str]:
+    for table in tables(layout.retention):
+        if table.name in COARSE:
+            yield from _create(table, layout)
+    for view in views():
+        if view.target in COARSE:
+            yield _create_view(view, layout)
+
+
+MIGRATIONS = {2: _rename_hits, 3: _explain_findings, COARSE_VERSION: _add_coarse}
 """By version: what makes the statements that upgrade from the version before."""
 
 
@@ -307,6 +358,15 @@ def _create(table: Table, layout: Layout) -> Iterator[str]:
             f" ENGINE = Distributed('{layout.cluster}', '{layout.database}',"
             f" '{table.name}_local', {table.shard})"
         )
+
+
+def _create_view(view: View, layout: Layout) -> str:
+    return (
+        f"CREATE MATERIALIZED VIEW IF NOT EXISTS"
+        f" {layout.database}.{view.target}_view{layout.on_cluster}"
+        f" TO {local(view.target, layout)}"
+        f" AS {view.select.format(source=local('windows', layout))}"
+    )
 
 
 def _engine(

@@ -350,7 +350,7 @@ def _parts(reports: Sequence[Report]) -> list[list[Report]]:
     parts: list[list[Report]] = []
     rows_, size, day = 0, 0, -1
     for report in reports:
-        count = len(report.containers) + 1
+        count = len(report.containers) + len(report.others) + 1
         today = report.received_unix_ns // 10**9 // 86_400
         is_full = rows_ + count > ROWS_MAX or size > PART_BYTES_MAX
         if not parts or is_full or today != day:

@@ -14,10 +14,15 @@ max_series = {{ toJson .Values.agent.maxSeries }}
 {{- with .Values.agent.dropLabels }}
 drop_label = {{ toJson . }}
 {{- end }}
-{{- if and .Values.podNames .Values.kubelet.enabled }}
+{{- if and .Values.podNames (or .Values.kubelet.enabled .Values.events.enabled) }}
 
 [kubernetes]
+{{- if .Values.kubelet.enabled }}
 kubelet_insecure = {{ toJson .Values.kubelet.insecure }}
+{{- end }}
+{{- if .Values.events.enabled }}
+events = true
+{{- end }}
 {{- end }}
 {{- $address := include "gotax.collectorAddress" . }}
 {{- $config := .Values.agent.config | default dict }}

@@ -44,11 +44,77 @@ app.kubernetes.io/component: collector
 {{- define "gotax.labels" -}}
 {{ include "gotax.selector" . }}
 {{ include "gotax.versions" . }}
+{{- include "gotax.moreLabels" (list . dict) }}
 {{- end -}}
 
 {{- define "gotax.collectorLabels" -}}
 {{ include "gotax.collectorSelector" . }}
 {{ include "gotax.versions" . }}
+{{- include "gotax.moreLabels" (list . dict) }}
+{{- end -}}
+
+{{- /* The labels of an object that has some of its own, which override the common ones: a list of the
+root and these. A key twice would be an error of YAML. */ -}}
+{{- define "gotax.labelsAnd" -}}
+{{ include "gotax.selector" (index . 0) }}
+{{ include "gotax.versions" (index . 0) }}
+{{- include "gotax.moreLabels" . }}
+{{- end -}}
+
+{{- define "gotax.collectorLabelsAnd" -}}
+{{ include "gotax.collectorSelector" (index . 0) }}
+{{ include "gotax.versions" (index . 0) }}
+{{- include "gotax.moreLabels" . }}
+{{- end -}}
+
+{{- define "gotax.moreLabels" -}}
+{{- $common := (index . 0).Values.commonLabels | default dict -}}
+{{- $own := index . 1 | default dict -}}
+{{- range $name, $value := merge dict $own $common }}
+{{ $name | quote }}: {{ $value | quote }}
+{{- end }}
+{{- end -}}
+
+{{- /* NAME:TAG, NAME@DIGEST or NAME:TAG@DIGEST, of a list of the root, registry, repository, tag and digest. */ -}}
+{{- define "gotax.image" -}}
+{{- $root := index . 0 -}}
+{{- $registry := index . 1 -}}
+{{- with $root.Values.global }}{{ $registry = .imageRegistry | default $registry }}{{ end -}}
+{{- $tag := index . 3 -}}
+{{- $digest := index . 4 -}}
+{{- with $registry }}{{ . | trimSuffix "/" }}/{{ end -}}
+{{- index . 2 -}}
+{{- if or $tag (not $digest) }}:{{ $tag | default $root.Chart.AppVersion }}{{ end -}}
+{{- with $digest }}@{{ . }}{{ end -}}
+{{- end -}}
+
+{{- define "gotax.agentImage" -}}
+{{- with .Values.image -}}
+{{- include "gotax.image" (list $ .registry .repository .tag .digest) -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The agent's, unless it has a name of its own: then the agent's digest is of another image. */ -}}
+{{- define "gotax.collectorImage" -}}
+{{- $agent := .Values.image -}}
+{{- $own := .Values.collector.image -}}
+{{- $registry := $own.registry | default $agent.registry -}}
+{{- $repository := $own.repository | default $agent.repository -}}
+{{- $tag := $own.tag -}}
+{{- $digest := $own.digest -}}
+{{- if not $digest -}}
+{{- $tag = $tag | default $agent.tag -}}
+{{- if not (or $own.repository $own.tag) }}{{ $digest = $agent.digest }}{{ end -}}
+{{- end -}}
+{{- include "gotax.image" (list . $registry $repository $tag $digest) -}}
+{{- end -}}
+
+{{- define "gotax.imagePullSecrets" -}}
+{{- $global := list -}}
+{{- with .Values.global }}{{ $global = .imagePullSecrets | default list }}{{ end -}}
+{{- with concat (.Values.imagePullSecrets | default list) $global | uniq }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{- define "gotax.versions" -}}
@@ -127,4 +193,16 @@ asked for. For a collector of another release it has to be given. */ -}}
 {{- else -}}
 {{- printf "%s:%v" $host (index . 1) -}}
 {{- end -}}
+{{- end -}}
+
+{{- /* What both pods have, below what the user says of it: a list of the root, the user's annotations, the
+container and the port of its metrics. */ -}}
+{{- define "gotax.podAnnotations" -}}
+{{- $usual := dict "kubectl.kubernetes.io/default-container" (index . 2) -}}
+{{- if (index . 0).Values.scrapeAnnotations -}}
+{{- $usual = merge dict $usual (dict "prometheus.io/scrape" "true" "prometheus.io/port" (index . 3 | toString)) -}}
+{{- end -}}
+{{- range $name, $value := merge dict (index . 1 | default dict) $usual }}
+{{ $name | quote }}: {{ $value | quote }}
+{{- end }}
 {{- end -}}

@@ -210,6 +210,9 @@ _API_SERVER = (
     f"--service-account-signing-key-file={_key('accounts.key')}",
     "--authorization-mode=Node,RBAC",
     "--enable-admission-plugins=NodeRestriction",
+    # MutatingAdmissionPolicy, which is off by default before 1.36.
+    "--feature-gates=MutatingAdmissionPolicy=true",
+    "--runtime-config=admissionregistration.k8s.io/v1beta1=true",
     "--allow-privileged=true",  # the baseline, which the chart does not need
 )
 _CONTROLLERS = (

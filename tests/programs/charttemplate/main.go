@@ -1,6 +1,6 @@
 // What `helm template` does with a folder of templates, as far as the chart of gotax uses it: helm
 // itself is a build of minutes, and tests/e2e has it. Standard input is the context as JSON, standard
-// output a JSON list of the texts. A function that is not here is an error.
+// output a JSON list of the texts, the notes last. A function that is not here is an error.
 package main
 
 import (
@@ -8,10 +8,13 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 	"text/template"
@@ -98,6 +101,10 @@ func dig(arguments ...any) any {
 	return found
 }
 
+func has(wanted any, items []any) bool {
+	return slices.ContainsFunc(items, func(item any) bool { return reflect.DeepEqual(item, wanted) })
+}
+
 func functions(all *template.Template, secrets map[string]any) template.FuncMap {
 	return template.FuncMap{
 		"include": func(name string, data any) (string, error) {
@@ -145,7 +152,48 @@ func functions(all *template.Template, secrets map[string]any) template.FuncMap 
 			written, err := json.Marshal(value)
 			return string(written), err
 		},
-		"dict":   func() map[string]any { return map[string]any{} },
+		"dict": func(pairs ...any) map[string]any {
+			made := map[string]any{}
+			for at := 0; at < len(pairs); at += 2 {
+				made[pairs[at].(string)] = pairs[at+1]
+			}
+			return made
+		},
+		"merge": func(into map[string]any, others ...map[string]any) map[string]any {
+			for _, other := range others {
+				for name, value := range other {
+					if _, is := into[name]; !is {
+						into[name] = value
+					}
+				}
+			}
+			return into
+		},
+		"concat": func(lists ...[]any) []any { return slices.Concat(lists...) },
+		"uniq": func(items []any) []any {
+			var kept []any
+			for _, item := range items {
+				if !has(item, kept) {
+					kept = append(kept, item)
+				}
+			}
+			return kept
+		},
+		"has":   has,
+		"fail":  func(reason string) (string, error) { return "", errors.New(reason) },
+		"empty": isEmpty,
+		"join": func(by string, items []any) string {
+			texts := []string{}
+			for _, item := range items {
+				texts = append(texts, text(item))
+			}
+			return strings.Join(texts, by)
+		},
+		"trim":       strings.TrimSpace,
+		"trimSuffix": func(end, from string) string { return strings.TrimSuffix(from, end) },
+		"regexReplaceAll": func(pattern, from, by string) string {
+			return regexp.MustCompile(pattern).ReplaceAllString(from, by)
+		},
 		"toYaml": yaml,
 		"int":    number,
 		"trunc":  trunc,
@@ -165,14 +213,18 @@ func main() {
 	all := template.New("").Option("missingkey=zero")
 	all = template.Must(all.Funcs(functions(all, secrets)).ParseGlob(filepath.Join(chart, "templates", "*")))
 	texts := []string{}
+	rendered := func(each *template.Template) {
+		var out bytes.Buffer
+		if err := each.Execute(&out, data); err != nil {
+			panic(err)
+		}
+		texts = append(texts, out.String())
+	}
 	for _, each := range all.Templates() {
 		if strings.HasSuffix(each.Name(), ".yaml") {
-			var out bytes.Buffer
-			if err := each.Execute(&out, data); err != nil {
-				panic(err)
-			}
-			texts = append(texts, out.String())
+			rendered(each)
 		}
 	}
+	rendered(all.Lookup("NOTES.txt"))
 	json.NewEncoder(os.Stdout).Encode(texts)
 }

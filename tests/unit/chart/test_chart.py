@@ -29,8 +29,11 @@ VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 DASHBOARD = json.loads((CHART / "dashboards" / "gotax.json").read_text())
 PROMTOOL = shutil.which("promtool", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-FREE = {"global"}  # helm's own
-ANYTHING = {"nodeAffinity", "podAffinity", "podAntiAffinity", "podSelector", "namespaceSelector"}
+FREE = {"global"}  # shared with charts that contain this one
+ANYTHING = {
+    *("nodeAffinity", "podAffinity", "podAntiAffinity", "podSelector", "namespaceSelector"),
+    *("labelSelector", "extraVolumes[]"),
+}
 
 
 def documented() -> Iterator[tuple[str, str]]:
@@ -104,13 +107,27 @@ def test_the_readme_lists_every_value(pytestconfig: pytest.Config) -> None:
     assert {name for name, _ in documented()} == set(leaves(VALUES, SCHEMA))
 
 
+def test_the_schema_explains_every_value(pytestconfig: pytest.Config) -> None:
+    """Editors show it. --update-golden writes it."""
+    schema = copy.deepcopy(SCHEMA)
+    for name, text in documented():
+        within = schema
+        for part in name.split("."):
+            within = within["properties"][part]
+        within["description"] = text
+    file = CHART / "values.schema.json"
+    if pytestconfig.getoption("--update-golden"):
+        file.write_text(json.dumps(schema, indent=2) + "\n")
+    assert json.loads(file.read_text()) == schema
+
+
 def test_the_schema_knows_the_values_and_no_others() -> None:
     """The values of values.yaml are exactly those that may be set."""
 
     def compare(values: Any, schema: dict[str, Any], path: str) -> None:
         if "properties" not in schema or path.rpartition(".")[2] in LUMPS:
             return
-        assert set(values) == set(schema["properties"]) - FREE, path
+        assert set(values) == set(schema["properties"]), path
         for name, value in values.items():
             compare(value, schema["properties"][name], f"{path}.{name}")
 
@@ -151,6 +168,24 @@ def test_the_schema_takes_the_defaults_and_refuses_mistakes() -> None:
         ("updateStrategy.rollingUpdate", {"maxUnavailabel": 1}),
         ("prometheusRule.for", "30"),
         ("collector.persistence.size", "20 GB"),
+        ("image.digest", "sha256:1234"),
+        ("image.registry", "https://registry.example"),
+        ("global.imageRegistry", "https://registry.example"),
+        ("commonLabels", {"app.kubernetes.io/name": "other"}),  # selectors need it
+        ("podLabels", {"team": "a b"}),
+        ("agent.extraEnv", [{"value": "x"}]),
+        ("agent.extraEnv", [{"name": "A", "valueForm": {}}]),
+        ("agent.extraVolumes", [{"name": "spool"}]),
+        ("agent.extraVolumeMounts", [{"name": "spool", "mountPath": "var"}]),
+        ("podMonitor.scrapeTimeout", 10),
+        ("podMonitor.relabelings", [{"source_labels": ["a"]}]),
+        ("prometheusRule.disabled", ["GotaxOversize"]),
+        ("prometheusRule.alertLabels", {"severity": "page"}),
+        ("collector.store.url", "clickhouse:8123"),
+        ("collector.ingress.hosts", ["https://gotax.example.com"]),
+        ("collector.httpRoute.parentRefs", [{"namespace": "gateways"}]),
+        ("collector.topologySpreadConstraints", [{"topologyKey": "zone"}]),
+        ("collector.retention.windows", 0),
     ):
         values = json.loads(json.dumps(VALUES))
         *outer, name = path.split(".")
@@ -164,6 +199,7 @@ def test_templates_use_values_that_exist() -> None:
     used = set(re.findall(r"\.Values\.([\w.]+)", text))
     for alias in ("rule", "collector"):
         top = {"rule": "prometheusRule", "collector": "collector"}[alias]
+        used -= {top}
         used |= {f"{top}.{name}" for name in re.findall(rf"\${alias}\.([\w.]+)", text)}
     for path in used:
         at(VALUES, path)
@@ -235,13 +271,15 @@ def test_the_rules_have_the_markers_that_the_values_replace() -> None:
     rules = (CHART / "rules" / "gotax.rules.yaml").read_text()
     template = (CHART / "templates" / "prometheusrule.yaml").read_text()
     markers = re.findall(r'replace "([^"]+)"', template)
-    assert len(markers) == 3
+    markers = [marker for marker in markers if " # " in marker]
+    assert len(markers) == 6
     for marker in markers:
         assert marker in rules
-    defaults = VALUES["prometheusRule"]
-    assert f"{defaults['for']} # for" in rules
-    assert f"{defaults['minimumCores']} # minimumCores" in rules
-    assert f"{defaults['minimumRuntimeShare']} # minimumRuntimeShare" in rules
+        value, _, name = marker.partition(" # ")
+        assert str(VALUES["prometheusRule"][name]) == value
+    assert set(re.findall(r" # (\w+)$", rules, re.MULTILINE)) == {
+        marker.partition(" # ")[2] for marker in markers
+    }
 
 
 def expressions() -> list[str]:
@@ -309,6 +347,11 @@ def queries_of_the_page() -> list[str]:
 def test_the_service_account_may_only_watch_pods() -> None:
     """The kubelet's list is a separate permission, only if requested."""
     text = (CHART / "templates" / "rbac.yaml").read_text()
-    assert re.findall(r"verbs: (\[.*?\])", text) == ["[watch]", "[get]"]
-    assert re.findall(r"resources: (\[.*?\])", text) == ["[pods]", "[nodes/pods]"]
-    assert text.index("kubelet.enabled") < text.index("nodes/pods")
+    usual, mark, events = text.partition(
+        "{{- if and .Values.rbac.create .Values.podNames .Values.events"
+    )
+    assert mark
+    assert re.findall(r"verbs: (\[.*?\])", usual) == ["[watch]", "[get]"]
+    assert re.findall(r"resources: (\[.*?\])", usual) == ["[pods]", "[nodes/pods]"]
+    assert usual.index("kubelet.enabled") < usual.index("nodes/pods")
+    assert re.findall(r"verbs: (\[.*?\])", events) == ["[create, patch]", "[get]", "[get]"]

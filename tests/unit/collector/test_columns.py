@@ -44,6 +44,28 @@ def rows(made: Report) -> list[dict[str, Any]]:
     return [dict(zip(names, json.loads(line), strict=True)) for line in lines]
 
 
+def test_a_container_without_go_has_a_workload_of_its_own() -> None:
+    """So it is not added to the Go containers of its pod, and has none of their CPU time."""
+    made = one_report()
+    go = made.containers[0]
+    other = dataclasses.replace(
+        go,
+        identity=dataclasses.replace(go.identity, container="proxy", go_version=""),
+        cpu_ns=0,
+        category=go.category[:0],
+        category_samples=go.category_samples[:0],
+        category_cpu_ns=go.category_cpu_ns[:0],
+        verdict="not-go",
+        is_go=False,
+    )
+    node, first, last = rows(dataclasses.replace(made, others=(other,)))
+    assert [row["ordinal"] for row in (node, first, last)] == [0, 1, 2]
+    assert last["workload"] == f"{first['workload']}/proxy"
+    assert (last["verdict"], last["cpu_ns"], last["samples"], last["stack"]) == ("not-go", 0, 0, [])
+    assert last["finding"] == first["finding"]
+    assert sorted(first["stack_samples"]) == [3, 7]
+
+
 SHARED = {
     "stored": "2026-11-25",
     "batch": 9,

@@ -10,7 +10,7 @@ import pytest
 from gotax.category import Category
 from gotax.exporters.stream import encoding
 from gotax.exporters.stream.interning import SentDictionary
-from gotax.process import CpuResources, PodContainer, Workload
+from gotax.process import CpuResources, Origin, PodContainer, Workload
 from gotax.window import Window
 from gotax.wire.v1 import report_pb2 as wire
 from hypothesis import given
@@ -21,10 +21,20 @@ pytest.importorskip(
 )
 
 from gotax_collector.ingest.decoding import Decoder
+from gotax_collector.query.wording import origin_text
+from gotax_collector.refusal import RefusedError
 from gotax_collector.report import Report, Sender
 
 from .strategies import unhurried, windows
-from .windows import PARSE, Run, build_window, oversized_load, story_window
+from .windows import (
+    PARSE,
+    Run,
+    build_window,
+    fitting_load,
+    other_report,
+    oversized_load,
+    story_window,
+)
 
 SENDER = Sender("agent", "node", "1", "6.1", "amd64")
 
@@ -64,6 +74,18 @@ def resampled(report: Report) -> Counter[tuple[str, str, tuple[str, ...]]]:
     return found
 
 
+@pytest.mark.parametrize("origin", Origin)
+def test_every_origin_arrives_and_has_words(origin: Origin) -> None:
+    """CRI-O's was sent as that of the environment."""
+    load = fitting_load()
+    assert load.process.gomaxprocs is not None
+    known = replace(load.process.gomaxprocs, origin=origin)
+    window = build_window(replace(load, process=replace(load.process, gomaxprocs=known)))
+    (observed,) = received(report_of(window)).containers
+    assert observed.origin == origin.value
+    assert (origin_text(observed.origin) == origin_text("")) == (origin is Origin.UNKNOWN)
+
+
 def test_the_collector_decodes_the_contents_of_a_window() -> None:
     """Samples by container, category and stack; GOMAXPROCS, limits, findings, throttling."""
     window = story_window()
@@ -79,6 +101,7 @@ def test_the_collector_decodes_the_contents_of_a_window() -> None:
         assert int(observed.category_cpu_ns.sum()) == observed.cpu_ns
         assert int(observed.category_samples.sum()) == original.samples
         assert observed.gomaxprocs == main.gomaxprocs.value
+        assert observed.origin == main.gomaxprocs.origin.value
         assert observed.expected == main.gomaxprocs.expected
         assert observed.recommended == main.gomaxprocs.recommended
         assert observed.limit_cores == original.limit.limit_cores
@@ -89,6 +112,38 @@ def test_the_collector_decodes_the_contents_of_a_window() -> None:
             assert sent.evidence == tuple(evidence.text for evidence in finding.evidence)
             assert sent.patches == finding.remedy.patches
         assert observed.identity.go_version == (main.build.version if main.build else "")
+
+
+def test_containers_without_go_are_apart() -> None:
+    """With their findings, limit and throttling, also on a stream, and without CPU time of Go."""
+    other = other_report()
+    silent = replace(other, findings=())
+    window = replace(story_window(), others=(other, silent))
+    for sent in (report_of(window), SentDictionary().intern(report_of(window))):
+        report = received(sent)
+        assert len(report.containers) == len(window.reports)
+        (found,) = report.others
+        assert (found.verdict, found.is_go, found.cpu_ns) == ("not-go", False, 0)
+        assert (found.identity.name, found.identity.command) == ("numbers", "python")
+        assert (found.limit_cores, found.periods, found.throttled_periods) == (1.0, 150, 120)
+        assert found.usage_ns == 9_000_000_000
+        assert [(f.code, f.severity) for f in found.findings] == [("GT020", "warning")]
+        assert found.findings[0].patches == ("OPENBLAS_NUM_THREADS=1\n",)
+
+
+@pytest.mark.parametrize("what", ["cpu_ns", "category", "twice"])
+def test_a_container_without_go_has_no_profile(what: str) -> None:
+    """Nor may it be one of the Go containers of the same window."""
+    sent = report_of(replace(story_window(), others=(other_report(),)))
+    if what == "cpu_ns":
+        sent.window.others[0].cpu_ns = 1
+    elif what == "category":
+        sent.window.others[0].category.append(1)
+        sent.window.others[0].category_samples.append(1)
+    else:
+        sent.window.others[0].container = sent.window.containers[0].container
+    with pytest.raises(RefusedError):
+        received(sent)
 
 
 def test_a_pod_has_all_its_names() -> None:

@@ -17,6 +17,7 @@ from gotax.category import CATEGORY_COUNT, Category
 from gotax.comparison import Change, Comparison, Delta, Estimate, Observation, Outcome
 from gotax.exporters.backends import metrics as of_backends
 from gotax.exporters.backends.account import Account
+from gotax.exporters.events import metrics as of_events
 from gotax.exporters.metrics.containers import MAX_LABEL, SERIES_OF_CONTAINER
 from gotax.exporters.metrics.family import CONTAINER_LABELS
 from gotax.exporters.metrics.family import Family as OwnFamily
@@ -44,6 +45,7 @@ from .windows import (
     hostile_load,
     named,
     native_load,
+    other_report,
     oversized_load,
     pod_container,
     story_window,
@@ -406,12 +408,14 @@ def test_memory_and_gc_of_the_main_process() -> None:
     found = [values(exporter, f"gotax_{name}") for name in names]
     assert found == [[100], [], [64 << 20], [32 << 20]]
     assert values(exporter, "gotax_memory_limit_bytes") == [256 << 20]
+    assert values(exporter, "gotax_idle_processors") == [0]
     load = oversized_load()
     state = RuntimeState(gogc=-1, memory_limit_bytes=90 << 20)
     bare = replace(load, process=replace(load.process, runtime=state), memory=None)
     exporter = published(build_window(bare))
     assert [values(exporter, f"gotax_{name}") for name in names] == [[-1], [90 << 20], [], []]
     assert values(exporter, "gotax_memory_limit_bytes") == []
+    assert values(exporter, "gotax_idle_processors") == []
 
 
 def test_gc_cycles_do_not_fall_when_another_process_is_the_main_one() -> None:
@@ -509,7 +513,22 @@ def full_exporter() -> PrometheusExporter:
     health = Health(0.1, 0.2, {"frames": 1}, {"frames": 1}, {"elf-truncated": 1})
     setting = Setting(lost={"no-process": 1}, health=health)
     window = build_window(oversized_load(), native_load(), setting=setting)
-    return published(window, others=[FixedStream(), Sent(), HttpCounts()])
+    window = replace(window, others=(other_report(),))
+    return published(window, others=[FixedStream(), Sent(), SentEvents(), HttpCounts()])
+
+
+def test_containers_without_go_have_series_only_with_a_finding() -> None:
+    """Two with equal labels have one: a repeated series would fail the scrape."""
+    other = other_report()
+    twin = replace(other, use=replace(other.use, samples=1))
+    silent = replace(other, findings=(), use=replace(other.use, samples=2))
+    exporter = published(replace(story_window(), others=(silent, other, twin)))
+    assert values(exporter, "gotax_finding", code="GT020", severity="warning") == [1]
+    assert values(exporter, "gotax_finding_held_seconds", code="GT020") == [15]
+    assert values(exporter, "gotax_other_threads_ran", container="numbers") == [64]
+    assert values(exporter, "gotax_other_throttled_ratio") == [0.8]
+    exporter = published(replace(story_window(), others=(silent,)))
+    assert values(exporter, "gotax_other_threads_ran") == []
 
 
 def test_the_stream_has_metrics_only_with_a_collector() -> None:
@@ -531,6 +550,14 @@ class Sent:
     def families(self) -> Iterator[OwnFamily]:
         now = Account(9, self.sent, 1000, Counter({"expired": 2}), Counter({"unavailable": 3}))
         return of_backends.families(self.name, now)
+
+
+@dataclass(frozen=True)
+class SentEvents:
+    """Events that were sent."""
+
+    def families(self) -> Iterator[OwnFamily]:
+        return of_events.families({"created": 1})
 
 
 def test_metrics_of_a_delivery() -> None:

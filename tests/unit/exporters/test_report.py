@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,27 @@ import pytest
 from gotax.category import Category, Group
 from gotax.confidence import interval
 from gotax.exporters.record import record_document
-from gotax.exporters.report import MAX_FUNCTIONS, check_document, explain_document
+from gotax.exporters.report import (
+    MAX_FUNCTIONS,
+    check_document,
+    explain_document,
+    explain_other_document,
+)
+from gotax.other import OtherUse
 from gotax.process import CpuResources
-from gotax.window import Window
+from gotax.window import OtherReport, Window
 from hypothesis import given
 
 from .strategies import unhurried, windows
-from .windows import Run, build_window, go_location, named, oversized_load, story_window
+from .windows import (
+    Run,
+    build_window,
+    go_location,
+    named,
+    other_report,
+    oversized_load,
+    story_window,
+)
 
 DOCS = Path(__file__).parents[3] / "docs"
 TYPES: dict[str, tuple[type, ...]] = {
@@ -110,6 +125,30 @@ def test_the_example_matches_the_schema_with_every_optional_part() -> None:
     oversized = next(c for c in document["containers"] if c["name"] == "payments-api")
     empty = [key for key, value in oversized.items() if value in (None, [], {})]
     assert empty == ["nested_cgroup", "unit", "kubernetes", "cpuset_cgroup", "cpu_shares"]
+
+
+def test_containers_without_go() -> None:
+    """One with a finding and one of which nothing was read match the schemas."""
+    other = other_report()
+    bare = OtherReport(OtherUse(other.container, 3, other.processes, (3,), unread="cgroup-quota"))
+    window = replace(story_window(), others=(other, bare))
+    document = check_document(window)
+    assert breaches(document, schema_of("check-v3.json"), schema_of("check-v3.json")) == []
+    full, empty = document["other_containers"]
+    assert full["settings"] == [
+        {"program": "OpenBLAS", "setting": "OPENBLAS_NUM_THREADS", "value": 64}
+    ]
+    assert (full["threads_ran"], full["threads_at_once"], full["cpus_at_once"]) == (64, 40.5, 6.0)
+    assert full["thread_groups"][1] == {"name": None, "threads": 4}
+    assert full["findings"][0]["code"] == "GT020"
+    assert (empty["periods"], empty["cpu_limit_cores"], empty["unread"]) == (
+        *(None, None),
+        "cgroup-quota",
+    )
+    for report in window.others:
+        explained = explain_other_document(report, window)
+        schema = schema_of("explain-other-v1.json")
+        assert breaches(explained, schema, schema) == []
 
 
 def test_the_names_and_resources_of_a_pod() -> None:
@@ -256,7 +295,9 @@ def test_the_page_names_the_additional_keys_of_explain() -> None:
     explain, check = schema_of("explain-v3.json"), schema_of("check-v3.json")
     more = described(explain, explain) - described(check, check)
     assert documented("gotax explain") == more | {"schema", "gomaxprocs"}
-    assert described(check, check) - described(explain, explain) == {"containers"}
+    of_others = described({"$ref": "#/$defs/other"}, check)
+    missing = described(check, check) - described(explain, explain) - of_others
+    assert missing == {"containers", "other_containers"}
 
 
 def test_intervals_contain_their_shares() -> None:

@@ -24,6 +24,7 @@ from gotax.findings import (
     Verdict,
     WaitCause,
 )
+from gotax.other import OtherUse, Recognised, ThreadGroup, Throttling
 from gotax.process import (
     Binding,
     Container,
@@ -42,7 +43,15 @@ from gotax.process import (
     Workload,
 )
 from gotax.profile import Frame, FrameKind, FunctionShare, Location, Profile, Stack
-from gotax.window import Collections, ContainerReport, Health, SampleCount, Window
+from gotax.recipe import Knob, Recipe
+from gotax.window import (
+    Collections,
+    ContainerReport,
+    Health,
+    OtherReport,
+    SampleCount,
+    Window,
+)
 
 PERIOD_NS = 52_631_578  # 19 Hz
 ROOT = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod"
@@ -462,6 +471,39 @@ def hostile_load() -> Load:
         cgroup='/evil"}\n\\\u05d0',
     )
     return replace(load, process=replace(load.process, container=container))
+
+
+def other_report() -> OtherReport:
+    """A container without Go that is throttled: GT020."""
+    recipe = Recipe("OpenBLAS", (Knob("OPENBLAS_NUM_THREADS"),), "Set it to {n}.")
+    container = pod_container("numbers", 77)
+    use = OtherUse(
+        container=container,
+        samples=30,
+        processes=(Process(77, 5, "python", container),),
+        process_samples=(30,),
+        threads=65,
+        limit=CpuLimit(1.0, container.cgroup),
+        throttling=Throttling(CpuUsage(9_000_000_000, 150, 120, 60_000_000_000), 15.0, 100_000_000),
+        counted=65,
+        ran=(ThreadGroup("python", 60), ThreadGroup("", 4)),
+        runnable=40.5,
+        recognised=(Recognised(recipe, recipe.knobs[0], 64),),
+    )
+    return OtherReport(
+        use,
+        (
+            Finding(
+                code="GT020",
+                title="Throttled: OpenBLAS runs more threads at once than the limit allows",
+                severity=Severity.WARNING,
+                confidence=Confidence.HIGH,
+                evidence=(Evidence("throttled in 120 of 150 periods", 0.8, "share"),),
+                remedy=Remedy("Set it to 1.", "OPENBLAS_NUM_THREADS=1\n"),
+                held_s=15.0,
+            ),
+        ),
+    )
 
 
 def story_window() -> Window:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import queue
+import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -63,6 +64,9 @@ class ApiServer:
         self.refuse: int | None = None  # a status for every request
         self.expired_versions: set[str] = set()  # answered with HTTP 410
         self.has_bookmarks = True
+        self.compress: Callable[[bytes], bytes] | None = None
+        self.encoding = "identity"
+        self.accepted: list[str] = []  # encodings, by request
         self.current: queue.Queue[Any] | None = None  # of the last watch that was opened
         self.watches = 0
         self.requests: list[dict[str, str]] = []
@@ -76,6 +80,9 @@ class ApiServer:
     def start(self) -> ApiServer:
         self._thread.start()
         return self
+
+    def secure(self, context: ssl.SSLContext) -> None:
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
 
     def say(self, *lines: Any) -> None:
         assert self.current is not None
@@ -118,6 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
         query = {name: values[0] for name, values in parse_qs(split.query).items()}
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
         api.tokens.append(token)
+        api.accepted.append(self.headers.get("Accept-Encoding") or "")
         api.requests.append({"path": split.path, **query})
         if token != api.token:
             self._status(401)
@@ -138,6 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Transfer-Encoding", "chunked")
+        self.send_header("Content-Encoding", api.encoding)
         self.end_headers()
         if version == "0":
             for value in api.state:
@@ -168,7 +177,11 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def _answer(self, code: int, body: bytes) -> None:
+        api = self.server.api
+        if api.compress is not None:
+            body = api.compress(body)
         self.send_response(code)
+        self.send_header("Content-Encoding", api.encoding)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

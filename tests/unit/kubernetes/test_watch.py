@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
+import ssl
+import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -11,14 +14,13 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import httpx2
 import pytest
+import trustme
 from gotax.errors import ParseError, UserError
 from gotax.kubernetes import api, watch
 from gotax.kubernetes.api import KubeletAddress, connect, connect_kubelet, lines, parse_event
+from gotax.kubernetes.connection import Answer, Client, PlainClient
 from gotax.kubernetes.watch import PodWatch
-from lightkube.config.kubeconfig import KubeConfig
-from lightkube.config.models import Cluster, User
 
 from tests.patience import PATIENCE_S, promised
 
@@ -38,14 +40,13 @@ def server() -> Iterator[ApiServer]:
         yield started
 
 
-def connector(url: str, token: Path) -> Callable[[], httpx2.Client]:
-    config = KubeConfig.from_one(cluster=Cluster(server=url), user=User(token_file=str(token)))
-    return partial(connect, config)
+def connector(url: str, token: Path) -> Callable[[], Client]:
+    return partial(PlainClient, url, token)
 
 
 @contextmanager
 def watching(
-    tmp_path: Path, url: str, kubelet: Callable[[], httpx2.Client] | None = None
+    tmp_path: Path, url: str, kubelet: Callable[[], Client] | None = None
 ) -> Iterator[PodWatch]:
     token = tmp_path / "token"
     if not token.exists():
@@ -292,44 +293,129 @@ def test_lines_are_whole_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "identity"])
-def test_what_is_compressed_is_refused(encoding: str) -> None:
+def test_what_is_compressed_is_refused(server: ApiServer, encoding: str) -> None:
     """64 KB of it became 64 MB at once."""
-    bomb = zlib.compressobj(9, zlib.DEFLATED, 31 if encoding == "gzip" else 15)
-    text = json.dumps({"items": [pod("one", A)]}).encode()
-    body = text if encoding == "identity" else bomb.compress(text) + bomb.flush()
-    asked: list[str] = []
 
-    def answer(request: httpx2.Request) -> httpx2.Response:
-        asked.append(request.headers["Accept-Encoding"])
-        headers = {"Content-Encoding": encoding}
-        return httpx2.Response(200, headers=headers, stream=httpx2.ByteStream(body))
+    def compress(text: bytes) -> bytes:
+        bomb = zlib.compressobj(9, zlib.DEFLATED, 31 if encoding == "gzip" else 15)
+        return text if encoding == "identity" else bomb.compress(text) + bomb.flush()
 
-    http = httpx2.Client(transport=httpx2.MockTransport(answer), base_url="http://kubelet")
+    server.state, server.token = [pod("one", A)], ""
+    server.encoding, server.compress = encoding, compress
+    client = PlainClient(server.url)
     if encoding == "identity":
-        assert len(api.list_pods(http)) == 1
+        assert len(api.list_pods(client)) == 1
     else:
         with pytest.raises(ParseError, match="pod-encoding"):
-            api.list_pods(http)
+            api.list_pods(client)
         with pytest.raises(ParseError, match="pod-encoding"):
-            list(api.watch_pods(http, "n1", "0"))
-    assert set(asked) == {"identity"}
+            list(api.watch_pods(client, "n1", "0"))
+    assert set(server.accepted) == {"identity"}
 
 
 def test_a_list_that_never_ends_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """A byte now and then held the thread for ever."""
     monkeypatch.setattr(api, "_LIST_S", 0.0)
 
-    def trickle() -> Iterator[bytes]:
-        while True:
-            yield b" "
+    class Endless(PlainClient):
+        @contextmanager
+        def ask(self, *_: object) -> Iterator[Answer]:
+            yield Answer(200, "OK", "identity", itertools.repeat(b" "))
 
-    class Endless(httpx2.SyncByteStream):
-        def __iter__(self) -> Iterator[bytes]:
-            return trickle()
-
-    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, stream=Endless()))
     with pytest.raises(ParseError, match="pods-too-slow"):
-        api.list_pods(httpx2.Client(transport=transport, base_url="http://kubelet"))
+        api.list_pods(Endless("http://kubelet"))
+
+
+@pytest.fixture
+def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a service account, in a pod."""
+    folder = tmp_path / "serviceaccount"
+    folder.mkdir()
+    (folder / "token").write_text("first\n")
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(api, "SERVICE_ACCOUNT", folder)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    return folder
+
+
+def secured(server: ApiServer, authority: trustme.CA) -> None:
+    """The server speaks TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    server.secure(context)
+
+
+def test_in_a_pod_the_service_account_suffices(
+    account: Path, server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the libraries that a kubeconfig takes. Only the cluster's CA is trusted."""
+    monkeypatch.setitem(sys.modules, "gotax.kubernetes.kubeconfig", None)
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.port))
+    authority, other = trustme.CA(), trustme.CA()
+    secured(server, authority)
+    other.cert_pem.write_to_path(str(account / "ca.crt"))
+    with pytest.raises(ssl.SSLError, match="certificate verify failed"):
+        next(api.watch_pods(connect(), "n1", "0"))
+    authority.cert_pem.write_to_path(str(account / "ca.crt"))
+    server.state = [pod("one", A)]
+    assert next(api.watch_pods(connect(), "n1", "0")).kind == "ADDED"
+    assert server.tokens == ["first"]
+
+
+def test_a_kubelet_with_its_own_certificate(account: Path, server: ApiServer) -> None:
+    """Most kubelets have one: it is accepted if the user says so, and the token is sent."""
+    secured(server, trustme.CA())
+    trustme.CA().cert_pem.write_to_path(str(account / "ca.crt"))
+    url = server.url.replace("http:", "https:")
+    with pytest.raises(ssl.SSLError):
+        api.list_pods(connect_kubelet(KubeletAddress(url)))
+    assert api.list_pods(connect_kubelet(KubeletAddress(url, is_trusted=True))) == []
+    assert server.tokens == ["first"]
+
+
+@pytest.mark.parametrize("missing", ["token", "proxy"])
+def test_otherwise_the_kubeconfig_counts(
+    account: Path,
+    tmp_path: Path,
+    server: ApiServer,
+    monkeypatch: pytest.MonkeyPatch,
+    missing: str,
+) -> None:
+    """Without a service account, and where a proxy is to be used, which lightkube knows."""
+    if missing == "token":
+        (account / "token").unlink()
+    else:
+        (account / "ca.crt").write_text("")
+        (account / "namespace").write_text("default")
+        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.delenv("KUBERNETES_SERVICE_HOST")
+        (account / "token").unlink()
+    user = {"name": "u", "user": {"token": "first"}}
+    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+    path = tmp_path / "kubeconfig"
+    path.write_text(
+        json.dumps(
+            {
+                "current-context": "c",
+                "clusters": [{"name": "c", "cluster": {"server": server.url}}],
+                "users": [user],
+                "contexts": [context],
+            }
+        )
+    )
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    server.state = [pod("one", A)]
+    pods = PodWatch("n1", connect)
+    pods.start()
+    try:
+        wait(lambda: name(pods, A) == "shop/one/web")
+        server.refuse = 403
+        server.say(END)
+        wait(lambda: pods.counts.get("kubernetes-api"))
+    finally:
+        pods.close()
 
 
 def test_events_are_parsed() -> None:

@@ -41,6 +41,7 @@ def test_command_may_hold_anything(command: bytes) -> None:
     stat = procfs.parse_stat(STAT % (command, 4194304))
     assert (stat.pid, stat.command, stat.state) == (18586, command.decode(), "R")
     assert stat.start_ticks == 134649
+    assert stat.parent == 18575
     assert not stat.is_kernel_thread
 
 
@@ -59,7 +60,7 @@ def test_stat_parses_or_refuses(data: bytes) -> None:
 def test_own_stat_agrees_with_the_kernel() -> None:
     """The PID is ours, and the start time is the same at each reading."""
     stat = procfs.read_stat(PROC, os.getpid())
-    assert stat.pid == os.getpid()
+    assert (stat.pid, stat.parent) == (os.getpid(), os.getppid())
     assert stat == procfs.read_stat(PROC, os.getpid())
 
 

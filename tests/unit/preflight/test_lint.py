@@ -84,9 +84,11 @@ CASES = {
     "memory with Kubernetes' unit": (value("GOMEMLIMIT", "512Mi"), TWO, [("GL008", 12)]),
     "memory of Go": (value("GOMEMLIMIT", "900MiB"), TWO, []),
     "memory off": (value("GOMEMLIMIT", '"off"'), TWO, []),
-    "memory above": (value("GOMEMLIMIT", "2GiB"), TWO, [("GL010", 12)]),
+    "memory above": (value("GOMEMLIMIT", "2GiB"), TWO, [("GT018", 12)]),
     "memory equal": (resource("GOMEMLIMIT", "limits.memory"), TWO, [("GL010", 14)]),
     "memory, 95 %": (value("GOMEMLIMIT", '"1020054732"'), TWO, []),
+    "memory, all of it": (value("GOMEMLIMIT", '"1073741824"'), TWO, [("GL010", 12)]),
+    "memory, a byte above": (value("GOMEMLIMIT", '"1073741825"'), TWO, [("GT018", 12)]),
     "memory, a byte more": (value("GOMEMLIMIT", '"1020054733"'), TWO, [("GL010", 12)]),
     "memory without a limit": (value("GOMEMLIMIT", "2GiB"), "{}", []),
     "memory from no limit": (resource("GOMEMLIMIT", "limits.memory"), "{}", [("GL009", 14)]),
@@ -96,13 +98,13 @@ CASES = {
         [("GL003", 15)],
     ),
     "memory from cpu": (resource("GOMEMLIMIT", "limits.cpu"), TWO, [("GL013", 14)]),
-    "GC off": (value("GOGC", '"off"'), TWO, [("GL011", 12)]),
-    "GC -1": (value("GOGC", '"-1"'), TWO, [("GL011", 12)]),
+    "GC off": (value("GOGC", '"off"'), TWO, [("GT019", 12)]),
+    "GC -1": (value("GOGC", '"-1"'), TWO, [("GT019", 12)]),
     "GC off with a limit": (value("GOGC", '"off"') + value("GOMEMLIMIT", "500MiB"), TWO, []),
     "GC off, limit off": (
         value("GOGC", '"off"') + value("GOMEMLIMIT", '"off"'),
         TWO,
-        [("GL011", 12)],
+        [("GT019", 12)],
     ),
     "GC off, limit of a Secret": (
         value("GOGC", '"off"')
@@ -171,7 +173,7 @@ def test_config_maps_of_the_input_are_followed() -> None:
     env = "- name: GOMAXPROCS\n  valueFrom: {configMapKeyRef: {name: m, key: n}}\n"
     more = "\n        envFrom: [{configMapRef: {name: m}}]"
     text = deployment(env, TWO, more)
-    assert [code for code, _ in codes(linted(text, maps))] == ["GL011", "GL001"]
+    assert [code for code, _ in codes(linted(text, maps))] == ["GT019", "GL001"]
     assert codes(linted(text)) == []
     assert read_specs(Source("x", text.encode()))[0].hidden == ("ConfigMap m",)
 

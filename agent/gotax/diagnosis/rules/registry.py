@@ -52,7 +52,8 @@ RULES = (
     Rule(codes.UNFIT_MEMORY_LIMIT, memory.unfit),
     Rule(codes.NO_COLLECTOR, memory.no_collector),
 )
-CODES = tuple(rule.code for rule in RULES)
+CODES = (*(rule.code for rule in RULES), codes.TOO_MANY_THREADS)
+"""Of all findings. The last one is about containers without a Go program (diagnosis/others.py)."""
 EXCLUDES = {
     codes.COSTLY: (codes.HARMLESS, codes.TOO_FEW_SAMPLES, codes.GC_HEAVY, codes.COORDINATION),
     codes.HARMLESS: (codes.TOO_FEW_SAMPLES,),

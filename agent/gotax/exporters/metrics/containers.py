@@ -18,7 +18,7 @@ from gotax.exporters.metrics.totals import ContainerTotals, running_of
 from gotax.exporters.text import bounded
 from gotax.findings import Finding, Verdict
 from gotax.process import NO_MEMORY_LIMIT, Container
-from gotax.window import ContainerReport, Window
+from gotax.window import ContainerReport, OtherReport, Window
 
 MAX_LABEL = 256
 MAX_FINDINGS = 20  # of one container; the rules have fewer codes
@@ -26,6 +26,7 @@ MAX_FINDINGS = 20  # of one container; the rules have fewer codes
 _CATEGORIES = [(category.label, category.group.value) for category in Category]
 _VERDICTS = [(verdict.value, verdict) for verdict in Verdict]
 
+_NO_OTHERS: Mapping[Labels, OtherReport] = {}
 Listed = Mapping[Labels, ContainerTotals]
 """By the values of the CONTAINER_LABELS that are not dropped."""
 
@@ -212,9 +213,12 @@ def labels_of(container: Container) -> Labels:
     return tuple(bounded(value, MAX_LABEL) for value in every)
 
 
-def families(listed: Listed, window: Window) -> Iterator[Family]:
+def families(
+    listed: Listed, window: Window, others: Mapping[Labels, OtherReport] = _NO_OTHERS
+) -> Iterator[Family]:
+    """``others``: containers without a Go program, for their findings."""
     yield from _counters(listed)
-    yield from _gauges(listed)
+    yield from _gauges(listed, others)
     yield from _changes(listed, window)
 
 
@@ -234,7 +238,7 @@ def _counters(listed: Listed) -> Iterator[Family]:
     yield Family(PERIODS, ((k, e.usage.periods) for k, e in listed.items()))
 
 
-def _gauges(listed: Listed) -> Iterator[Family]:
+def _gauges(listed: Listed, others: Mapping[Labels, OtherReport]) -> Iterator[Family]:
     now = [(key, found) for key, entry in listed.items() if (found := running_of(entry))]
     yield Family(RUNTIME_SHARE, ((k, running.runtime_share) for k, running in now))
     yield Family(GOMAXPROCS, ((k, _gomaxprocs(running.representative)) for k, running in now))
@@ -251,22 +255,13 @@ def _gauges(listed: Listed) -> Iterator[Family]:
             for label, verdict in _VERDICTS
         ),
     )
+    findings = [(k, f) for k, running in now for f in _findings(running.reports)]
+    findings += [(k, f) for k, report in others.items() for f in report.findings]
     yield Family(
         FINDING,
-        (
-            ((*k, bounded(f.code, MAX_LABEL), f.severity.value, _cause(f)), 1)
-            for k, running in now
-            for f in _findings(running.reports)
-        ),
+        (((*k, bounded(f.code, MAX_LABEL), f.severity.value, _cause(f)), 1) for k, f in findings),
     )
-    yield Family(
-        FINDING_HELD,
-        (
-            ((*k, bounded(f.code, MAX_LABEL)), f.held_s)
-            for k, running in now
-            for f in _findings(running.reports)
-        ),
-    )
+    yield Family(FINDING_HELD, (((*k, bounded(f.code, MAX_LABEL)), f.held_s) for k, f in findings))
     yield Family(
         SAVING,
         (((*k, bound), cores) for k, running in now for bound, cores in _savings(running.reports)),

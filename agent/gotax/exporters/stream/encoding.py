@@ -16,9 +16,9 @@ from gotax.category import CATEGORY_COUNT, Category
 from gotax.exporters.text import bounded, printable
 from gotax.findings import Confidence as ModelConfidence
 from gotax.findings import Finding, Saving, Severity, Verdict
-from gotax.process import Container, CpuLimit, Origin, PodContainer, Process
+from gotax.process import Container, CpuLimit, CpuUsage, Origin, PodContainer, Process
 from gotax.profile import Frame, FrameKind, Int32Array, Int64Array, Location, Stack
-from gotax.window import ContainerReport, Window
+from gotax.window import ContainerReport, OtherReport, Window
 from gotax.wire.v1 import report_pb2 as wire
 
 TEXT_MAX = 1024
@@ -27,6 +27,7 @@ DEPTH_MAX = 1024
 STACK_COUNTS_MAX = 50_000
 """Per report. Beyond that, those with the fewest samples lose their stacks and are only counted."""
 CONTAINERS_MAX = 4096
+OTHERS_MAX = 1024
 FINDINGS_MAX = 64
 EVIDENCE_MAX, PATCHES_MAX = 16, 8
 LOSSES_MAX = 64
@@ -51,7 +52,7 @@ _KINDS = {
 }
 _ORIGINS = {
     Origin.ENVIRONMENT: wire.ORIGIN_ENVIRONMENT,
-    Origin.CRIO: wire.ORIGIN_ENVIRONMENT,
+    Origin.CRIO: wire.ORIGIN_CRIO,
     Origin.AUTOMAXPROCS: wire.ORIGIN_AUTOMAXPROCS,
     Origin.CALL: wire.ORIGIN_CALL,
     Origin.CONTAINER: wire.ORIGIN_CONTAINER_DEFAULT,
@@ -111,6 +112,8 @@ class _Encoding:
         for number, report in enumerate(reports):
             observation = self._add_observation(window, report)
             self._add_stack_counts(observation, *counts.of(number, leaves))
+        for other in [each for each in window.others if each.findings][:OTHERS_MAX]:
+            self._add_other(window, other)
         self._drop_empty_columns()
 
     def _string(self, text: str) -> int:
@@ -147,10 +150,29 @@ class _Encoding:
                 to.category.append(self._category(category))
                 to.category_samples.append(samples)
         self._add_gomaxprocs(to, main)
-        self._add_cpu(to, report)
+        self._add_usage(to, report.container, report.limit, report.usage)
         for finding in report.findings[:FINDINGS_MAX]:
             self._add_finding(to, finding)
         return to
+
+    def _add_other(self, window: Window, report: OtherReport) -> None:
+        """A container without Go. Its CPU time is none of Go's: it is in ``samples_other``."""
+        use = report.use
+        throttling = use.throttling
+        to = self.report.window.others.add(
+            container=self._container(report.container, report.main_process),
+            process_count=len(use.processes),
+        )
+        self._add_usage(
+            to,
+            report.container,
+            use.limit or CpuLimit(),
+            throttling.usage if throttling is not None else CpuUsage(),
+        )
+        if not to.cpu.HasField("usage_ns"):
+            to.cpu.usage_ns = _bounded(use.samples * window.period_ns, TIME_MAX_NS)
+        for finding in report.findings[:FINDINGS_MAX]:
+            self._add_finding(to, finding)
 
     def _add_gomaxprocs(self, to: wire.Observation, process: Process) -> None:
         gomaxprocs = process.gomaxprocs
@@ -163,19 +185,16 @@ class _Encoding:
                 setattr(to.gomaxprocs, name, _bounded(number, NUMBER_MAX))
         to.gomaxprocs.reason = self._string(gomaxprocs.reason)
 
-    def _add_cpu(self, to: wire.Observation, report: ContainerReport) -> None:
-        limit: CpuLimit = report.limit
+    def _add_usage(
+        self, to: wire.Observation, container: Container, limit: CpuLimit, usage: CpuUsage
+    ) -> None:
         if limit.limit_cores is not None:
             to.cpu.limit_ucores = _ucores(limit.limit_cores)
-        pod = report.container.pod
-        if (
-            pod is not None
-            and not report.container.nested
-            and pod.current.request_cores is not None
-        ):
+        pod = container.pod
+        if pod is not None and not container.nested and pod.current.request_cores is not None:
             to.cpu.request_ucores = _ucores(pod.current.request_cores)
         for name, most in _USAGE.items():
-            value = getattr(report.usage, name)
+            value = getattr(usage, name)
             if value is not None:
                 setattr(to.cpu, name, _bounded(value, most))
 

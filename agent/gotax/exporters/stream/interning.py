@@ -61,7 +61,7 @@ class SentDictionary:
         containers = [0, *(self._container(entry, new, strings) for entry in old.containers)]
         for loss in (*window.lost, *window.dropped):
             loss.reason = strings[loss.reason]
-        for observation in window.containers:
+        for observation in (*window.containers, *window.others):
             observation.container = containers[observation.container]
             observation.category[:] = [categories[id] for id in observation.category]
             observation.gomaxprocs.reason = strings[observation.gomaxprocs.reason]

@@ -18,7 +18,7 @@ from gotax.exporters.terminal.finding import finding_lines
 from gotax.exporters.terminal.summary import title_line, totals
 from gotax.exporters.terminal.table import table_lines
 from gotax.findings import Severity, Verdict
-from gotax.window import ContainerReport, Window
+from gotax.window import ContainerReport, OtherReport, Window
 
 
 def render_check(window: Window, style: Style) -> str:
@@ -31,7 +31,8 @@ def render_check(window: Window, style: Style) -> str:
     else:
         lines.append(f"No Go program used CPU in these {window.duration_s:.1f} s.")
     cut = False
-    for report in reports:
+    every: tuple[ContainerReport | OtherReport, ...] = (*reports, *window.others)
+    for report in every:
         for finding in report.findings:
             lines += ["", *finding_lines(finding, report, style)]
             cut = cut or bool(finding.remedy.patch)
@@ -40,6 +41,8 @@ def render_check(window: Window, style: Style) -> str:
     lines += ["", *totals(window, style)]
     if reports:
         lines += ["", result(reports, style)]
+    if others := result_of_others(window, style):
+        lines.append(others)
     return "\n".join(lines)
 
 
@@ -59,6 +62,23 @@ def result(reports: Sequence[ContainerReport], style: Style) -> str:
     return painted(
         f"{text}{hidden}.", VERDICTS[Verdict.OVERSIZED].paint if is_warning else YELLOW, style
     )
+
+
+def result_of_others(window: Window, style: Style) -> str:
+    """How many containers without a Go program have findings; "" for none."""
+    found = [finding for report in window.others for finding in report.findings]
+    codes = sorted({code for report in window.others for code in report.suppressed})
+    hidden = f" ({', '.join(codes)} suppressed)" if codes else ""
+    if not found and not codes:
+        return ""
+    affected = sum(bool(report.findings) for report in window.others)
+    text = (
+        f"{plural(len(found), 'finding')} in {affected} of"
+        f" {plural(len(window.others), 'container')} without Go{hidden}."
+    )
+    is_warning = any(finding.severity is Severity.WARNING for finding in found)
+    paint = VERDICTS[Verdict.OVERSIZED].paint if is_warning else YELLOW if found else GREEN
+    return painted(text, paint, style)
 
 
 def worst_first(reports: Iterable[ContainerReport]) -> list[ContainerReport]:

@@ -17,7 +17,7 @@ from gotax.exporters.style import (
     word,
 )
 from gotax.findings import Finding, Saving, Severity, Verdict
-from gotax.window import ContainerReport
+from gotax.window import ContainerReport, OtherReport
 
 LABEL_WIDTH = 12
 NOTABLE_SOURCE = 0.05
@@ -25,11 +25,11 @@ NOTABLE_SOURCE = 0.05
 
 
 def finding_lines(
-    finding: Finding, report: ContainerReport, style: Style, whole: bool = False
+    finding: Finding, report: ContainerReport | OtherReport, style: Style, whole: bool = False
 ) -> list[str]:
     """Title, evidence and remedy; with ``whole`` also saving, patch and confidence."""
     paint = VERDICTS[Verdict.OVERSIZED].paint if finding.severity is Severity.WARNING else YELLOW
-    mark = VERDICTS[report.verdict].label(style)[0]
+    mark = VERDICTS[_verdict(report, finding)].label(style)[0]
     code = word(finding.code, style)
     name = "" if whole else shortened(report.container.name, style.room // 2, style) + ": "
     head = paragraph(f"{name}{finding.title} [{code}]", style.room - 2, style)
@@ -55,6 +55,14 @@ def finding_lines(
             sure += f", held for {span(finding.held_s)}"
         lines += labelled("  How sure", [sure], LABEL_WIDTH, style)
     return lines
+
+
+def _verdict(report: ContainerReport | OtherReport, finding: Finding) -> Verdict:
+    """Whose mark a finding has. A container without Go has no verdict."""
+    if isinstance(report, ContainerReport):
+        return report.verdict
+    is_warning = finding.severity is Severity.WARNING
+    return Verdict.OVERSIZED if is_warning else Verdict.MISMATCH
 
 
 _SHELL_WORD = re.compile(r"""(?:'[^']*'|"[^"]*"|[^\s'"])+""")

@@ -35,6 +35,7 @@ from gotax.exporters.terminal.table import (
     Sort,
     table_lines,
 )
+from gotax.exporters.terminal.tree import tree
 from gotax.exporters.terminal.view import SORT_KEYS, Page, View, position, rows_of
 from gotax.exporters.text import columns
 from gotax.rolling import MINUTE_S, Minute
@@ -87,7 +88,9 @@ def _table(view: View, minute: Minute, style: Style, empty: str) -> list[str]:
     room = style.height - len(head) - 1
     if not rows:
         text = f"No container has {view.pattern!r} in its name." if view.pattern else empty
-        return _filled([*head, *paragraph(text, style.room, style)], foot, style)
+        lines = [*head, *paragraph(text, style.room, style)]
+        notes = _of_others(window, style)
+        return _filled([*lines, *([""] if notes else []), *notes], foot, style)
     at = position(view, rows)
     notes = _notes(rows[at], window, style) if room > 8 else []
     notes = notes[: max(0, room - 1 - min(len(rows), room // 2))]
@@ -146,7 +149,18 @@ def _notes(report: ContainerReport, window: Window, style: Style) -> list[str]:
         lines += [f"{mark} {first}", *(f"  {line}" for line in rest)]
     if not report.findings:
         lines += paragraph(verdict.sentence, style.room, style)
-    return lines + [headline(change, style) for change in window.changes]
+    lines += [headline(change, style) for change in window.changes]
+    return [*lines, *_of_others(window, style)]
+
+
+def _of_others(window: Window, style: Style) -> list[str]:
+    """The findings of containers without a Go program, which have no row."""
+    texts = [
+        f"[{finding.code}] {word(report.container.name, style)} (not Go): {finding.title}"
+        for report in window.others
+        for finding in report.findings
+    ]
+    return [line for text in texts for line in paragraph(text, style.room, style)]
 
 
 def _foot(view: View, style: Style) -> str:
@@ -210,14 +224,14 @@ def _help(style: Style) -> list[str]:
 
 
 def _processes(report: ContainerReport, minute: Minute, style: Style) -> list[str]:
-    """Its processes, Go or not, the busiest first."""
+    """Its processes, Go or not, as a tree: below their parents, the busiest first."""
     lines = [painted(f"{'PID':>8}{'CPU':>7}{'GOMAXPROCS':>12}  COMMAND", DIM, style)]
-    for use in minute.processes_of(report):
+    for branch, use in tree(minute.processes_of(report), style):
         found = use.process.gomaxprocs
         value = dash(style) if found is None else "?" if found.value is None else str(found.value)
         used = cores(minute.window.cpu_cores(use.samples))
-        command = shortened(use.process.command, style.room - 29, style)
-        lines.append(f"{use.process.pid:>8}{used:>7}{value:>12}  {command}")
+        command = shortened(use.process.command, style.room - 29 - len(branch), style)
+        lines.append(f"{use.process.pid:>8}{used:>7}{value:>12}  {branch}{command}")
     return lines
 
 

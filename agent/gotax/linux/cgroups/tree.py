@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 
-from gotax.errors import AccessError
+from gotax.errors import AccessError, ParseError, ProcessGoneError
 from gotax.linux.cgroups import files
 from gotax.linux.cgroups.cpu import parse_cfs_quota, parse_cpu_max, parse_cpu_stat
 from gotax.linux.cgroups.hierarchies import Hierarchies, Hierarchy
@@ -148,6 +148,11 @@ class Cgroups:
             yield
         finally:
             self._quotas = self._cpusets = None
+
+    def read_period_ns(self, path: str) -> int:
+        """Of the quota of a cgroup that has one. Raises ReadError, ProcessGoneError."""
+        directory = _directory(self.hierarchies, self._cpu, path)
+        return _read_period_us(directory, self._cpu) * 1000
 
     def read_usage(self, path: str, cpuacct_path: str | None = None) -> CpuUsage:
         """The kernel's counters of the cgroup with its children. ``cpuacct_path`` as above."""
@@ -300,3 +305,16 @@ def _read_quota(directory: str, tree: Hierarchy | None) -> float | None:
         return None
     period = files.read(f"{directory}/cpu.cfs_period_us", files.MAX_FILE_BYTES)
     return None if period is None else parse_cfs_quota(quota, period)
+
+
+def _read_period_us(directory: str, tree: Hierarchy | None) -> int:
+    """Raises ParseError, ProcessGoneError."""
+    is_v2 = tree is None or not tree.controllers
+    name = "cpu.max" if is_v2 else "cpu.cfs_period_us"
+    data = files.read(f"{directory}/{name}", files.MAX_FILE_BYTES)
+    if data is None:
+        raise ProcessGoneError(directory)
+    period = data.split()[-1:]
+    if not period or not period[0].isdigit() or not int(period[0][:20]):
+        raise ParseError("cgroup-quota", repr(data[:40]))
+    return int(period[0][:20])

@@ -21,6 +21,7 @@ class Origin(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ORIGIN_CONTAINER_DEFAULT: _ClassVar[Origin]
     ORIGIN_CPU_COUNT: _ClassVar[Origin]
     ORIGIN_FIXED_DEFAULT: _ClassVar[Origin]
+    ORIGIN_CRIO: _ClassVar[Origin]
 
 class Verdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -54,6 +55,7 @@ ORIGIN_CALL: Origin
 ORIGIN_CONTAINER_DEFAULT: Origin
 ORIGIN_CPU_COUNT: Origin
 ORIGIN_FIXED_DEFAULT: Origin
+ORIGIN_CRIO: Origin
 VERDICT_UNSPECIFIED: Verdict
 VERDICT_OVERSIZED: Verdict
 VERDICT_MISMATCH: Verdict
@@ -156,7 +158,7 @@ class Container(_message.Message):
     def __init__(self, name: _Optional[int] = ..., cgroup: _Optional[int] = ..., namespace: _Optional[int] = ..., pod: _Optional[int] = ..., container: _Optional[int] = ..., pod_uid: _Optional[int] = ..., workload_kind: _Optional[int] = ..., workload_name: _Optional[int] = ..., container_id: _Optional[int] = ..., image: _Optional[int] = ..., unit: _Optional[int] = ..., go_version: _Optional[int] = ..., main_module: _Optional[int] = ..., main_version: _Optional[int] = ..., main_package: _Optional[int] = ..., command: _Optional[int] = ..., key: _Optional[int] = ...) -> None: ...
 
 class Window(_message.Message):
-    __slots__ = ("start_unix_ns", "duration_ns", "period_ns", "cpu_count", "samples_drained", "samples_attributed", "lost", "samples_other", "containers", "dropped")
+    __slots__ = ("start_unix_ns", "duration_ns", "period_ns", "cpu_count", "samples_drained", "samples_attributed", "lost", "samples_other", "containers", "dropped", "others")
     START_UNIX_NS_FIELD_NUMBER: _ClassVar[int]
     DURATION_NS_FIELD_NUMBER: _ClassVar[int]
     PERIOD_NS_FIELD_NUMBER: _ClassVar[int]
@@ -167,6 +169,7 @@ class Window(_message.Message):
     SAMPLES_OTHER_FIELD_NUMBER: _ClassVar[int]
     CONTAINERS_FIELD_NUMBER: _ClassVar[int]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
+    OTHERS_FIELD_NUMBER: _ClassVar[int]
     start_unix_ns: int
     duration_ns: int
     period_ns: int
@@ -177,7 +180,8 @@ class Window(_message.Message):
     samples_other: int
     containers: _containers.RepeatedCompositeFieldContainer[Observation]
     dropped: _containers.RepeatedCompositeFieldContainer[Loss]
-    def __init__(self, start_unix_ns: _Optional[int] = ..., duration_ns: _Optional[int] = ..., period_ns: _Optional[int] = ..., cpu_count: _Optional[int] = ..., samples_drained: _Optional[int] = ..., samples_attributed: _Optional[int] = ..., lost: _Optional[_Iterable[_Union[Loss, _Mapping]]] = ..., samples_other: _Optional[int] = ..., containers: _Optional[_Iterable[_Union[Observation, _Mapping]]] = ..., dropped: _Optional[_Iterable[_Union[Loss, _Mapping]]] = ...) -> None: ...
+    others: _containers.RepeatedCompositeFieldContainer[Observation]
+    def __init__(self, start_unix_ns: _Optional[int] = ..., duration_ns: _Optional[int] = ..., period_ns: _Optional[int] = ..., cpu_count: _Optional[int] = ..., samples_drained: _Optional[int] = ..., samples_attributed: _Optional[int] = ..., lost: _Optional[_Iterable[_Union[Loss, _Mapping]]] = ..., samples_other: _Optional[int] = ..., containers: _Optional[_Iterable[_Union[Observation, _Mapping]]] = ..., dropped: _Optional[_Iterable[_Union[Loss, _Mapping]]] = ..., others: _Optional[_Iterable[_Union[Observation, _Mapping]]] = ...) -> None: ...
 
 class Loss(_message.Message):
     __slots__ = ("reason", "count")

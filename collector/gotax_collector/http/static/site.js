@@ -1,9 +1,10 @@
-// Copying of patches, local time by choice, and the completion of the search box.
+// Copying of patches, local time by choice, the completion of the search box, and numbers that stay
+// up to date.
 // Without this script a page has all its content.
 "use strict";
 
 function copying() {
-  for (const button of document.querySelectorAll("button.copy")) {
+  for (const button of document.querySelectorAll("button.copy[hidden]")) {
     const block = button.closest("figure").querySelector("pre");
     button.hidden = false;
     button.addEventListener("click", async () => {
@@ -34,14 +35,15 @@ function localText(unixS, form) {
   return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${clock}`;
 }
 
+let showZone = () => {};
+
 function zones() {
   const button = document.getElementById("zone");
-  const times = [...document.querySelectorAll("[data-at]")];
-  if (!button || !times.length) return;
-  for (const time of times) time.utc = time.textContent;
+  if (!button || !document.querySelector("[data-at]")) return;
   const show = (isLocal) => {
-    for (const time of times) {
-      time.textContent = isLocal ? localText(Number(time.dataset.at), time.dataset.form) : time.utc;
+    for (const time of document.querySelectorAll("[data-at]")) {
+      time.dataset.utc ??= time.textContent;
+      time.textContent = isLocal ? localText(Number(time.dataset.at), time.dataset.form) : time.dataset.utc;
     }
     for (const zone of document.querySelectorAll(".zone")) {
       zone.textContent = isLocal ? "local time" : "UTC";
@@ -56,7 +58,8 @@ function zones() {
     // A browser may forbid to keep anything: the choice is then of this page alone.
   }
   button.hidden = false;
-  show(isLocal);
+  showZone = () => show(isLocal);
+  showZone();
   button.addEventListener("click", () => {
     isLocal = !isLocal;
     show(isLocal);
@@ -154,6 +157,123 @@ function completion(box, number) {
   });
 }
 
+// What scrolls sideways can be reached and scrolled with the keyboard, and has a name.
+function scrolling() {
+  for (const card of document.querySelectorAll(".card")) {
+    const isWide = card.scrollWidth > card.clientWidth;
+    if (isWide === card.hasAttribute("tabindex")) continue;
+    for (const [name, value] of [["tabindex", "0"], ["role", "region"], ["aria-label", titleOf(card)]]) {
+      if (isWide) card.setAttribute(name, value);
+      else card.removeAttribute(name);
+    }
+  }
+}
+
+function titleOf(card) {
+  const titles = [...document.querySelectorAll("h1, h2, h3, summary")];
+  const before = titles.filter((title) =>
+    title.compareDocumentPosition(card) & Node.DOCUMENT_POSITION_FOLLOWING);
+  return before.at(-1)?.firstChild?.textContent.trim() || "Table";
+}
+
+// Makes `old` like `now` with as few changes as possible: what stays the same keeps focus, selection
+// and scroll position. Parts with data-kept stay, and so does what this script or a person set.
+const OURS = new Set(["tabindex", "role", "aria-label", "open", "checked", "data-updated"]);
+
+function update(old, now) {
+  if (old.nodeType !== now.nodeType || old.nodeName !== now.nodeName || old.id !== now.id) {
+    return old.replaceWith(now);
+  }
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    if (old.data !== now.data) old.data = now.data;
+    return undefined;
+  }
+  if (old.hasAttribute("data-kept") || old.isEqualNode(now)) return undefined;
+  if (old.matches("figure.patch")) {
+    if (old.querySelector("pre").textContent !== now.querySelector("pre").textContent) old.replaceWith(now);
+    return undefined;
+  }
+  for (const {name} of [...old.attributes]) {
+    if (!now.hasAttribute(name) && !OURS.has(name)) old.removeAttribute(name);
+  }
+  for (const {name, value} of now.attributes) {
+    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+  const known = new Map([...old.children].filter((child) => child.id).map((child) => [child.id, child]));
+  let at = old.firstChild;
+  for (const next of [...now.childNodes]) {
+    const same = next.id ? known.get(next.id) : at && !at.id ? at : null;
+    if (same && same === at) {
+      at = at.nextSibling;
+      update(same, next);
+    } else if (same) {
+      old.insertBefore(same, at);
+      update(same, next);
+    } else {
+      old.insertBefore(next, at);
+    }
+  }
+  while (at) {
+    const after = at.nextSibling;
+    at.remove();
+    at = after;
+  }
+  return undefined;
+}
+
+function staying() {
+  const button = document.getElementById("live");
+  const main = document.querySelector("main[data-live]");
+  if (!button || !main) return;
+  let isOn = true;
+  let timer = 0;
+  let asked = null;
+  const ask = async () => {
+    asked = new AbortController();
+    try {
+      const url = new URL(location.href);
+      url.searchParams.set("live", "1");
+      url.hash = "";
+      const answer = await fetch(url, {signal: asked.signal});
+      if (!answer.ok) return;
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      // Which rows are chosen is the reader's affair, and so is text that is being copied.
+      for (const input of page.querySelectorAll("input[checked]")) input.removeAttribute("checked");
+      if (!getSelection().isCollapsed && main.contains(getSelection().anchorNode)) return;
+      const focused = document.activeElement;
+      update(main, page.querySelector("main"));
+      if (focused !== document.activeElement && focused.isConnected) focused.focus({preventScroll: true});
+      copying();
+      scrolling();
+      showZone();
+      main.dataset.updated = Number(main.dataset.updated ?? 0) + 1;
+    } catch {
+      // The collector does not answer: the next time it may.
+    }
+  };
+  const plan = () => {
+    clearInterval(timer);
+    asked?.abort();
+    if (isOn && !document.hidden) timer = setInterval(ask, Number(main.dataset.live) * 1000);
+  };
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    isOn = !isOn;
+    button.textContent = isOn ? "live" : "paused";
+    button.setAttribute("aria-pressed", String(isOn));
+    plan();
+  });
+  document.addEventListener("visibilitychange", () => {
+    plan();
+    if (isOn && !document.hidden) ask();
+  });
+  plan();
+}
+
 copying();
 zones();
+scrolling();
+staying();
+addEventListener("resize", scrolling);
+document.addEventListener("toggle", scrolling, true);
 document.querySelectorAll("header input[type=text]").forEach(completion);

@@ -1,0 +1,1 @@
+"""Kubernetes Events about warnings that begin and end. Optional."""

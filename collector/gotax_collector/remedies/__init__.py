@@ -1,0 +1,1 @@
+"""From the findings of a fleet to what can be applied: patches, policies, reports."""

@@ -1,0 +1,1 @@
+"""What a release consists of. Only the standard library: a runner of CI has no more."""
