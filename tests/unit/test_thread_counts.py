@@ -6,9 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from gotax.linux.pressure import read_thread_name, read_times
+from gotax.linux.pressure import ThreadTimes, read_thread_name, read_times
 from gotax.other import ThreadGroup
-from gotax.process import ThreadTimes
 from gotax.processes.thread_counts import GROUPS_MAX, Ran, Snapshot, grouped
 
 

@@ -9,9 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gotax.errors import ProcessGoneError, ReadError
-from gotax.linux.pressure import read_thread_name, read_times
+from gotax.linux.pressure import ThreadTimes, read_thread_name, read_times
 from gotax.other import ThreadGroup
-from gotax.process import ThreadTimes
 from gotax.processes.tracked_process import TrackedProcess
 
 GROUPS_MAX = 8
