@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -14,9 +15,17 @@ from pathlib import Path
 
 from gotax.errors import ProcessGoneError, ReadError
 from gotax.linux.cgroups.hierarchies import find_hierarchies
-from gotax.linux.procfs import read_pss_bytes
+from gotax.linux.procfs import read_file
 
 _GONE_WITHIN_S = 20.0
+_PSS = re.compile(rb"^Pss:\s*([0-9]+) kB$", re.MULTILINE)
+
+
+def read_pss_bytes(pid: int) -> int:
+    """Proportional set size. The kernel walks all pages for it. Raises ReadError,
+    ProcessGoneError."""
+    found = _PSS.search(read_file(f"/proc/{pid}/smaps_rollup", 4096))
+    return int(found[1]) * 1024 if found else 0
 
 
 class BenchError(Exception):
@@ -54,7 +63,7 @@ class Group:
         total = 0
         for pid in self.pids():
             with contextlib.suppress(ReadError, ProcessGoneError):
-                total += read_pss_bytes("/proc", pid)
+                total += read_pss_bytes(pid)
         return total
 
     def remove(self) -> None:

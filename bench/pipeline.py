@@ -29,7 +29,6 @@ from gotax.cli.stopping import StopSignal
 from gotax.config import Detail
 from gotax.diagnosis.reports import Reports
 from gotax.exporters.prometheus import PrometheusExporter
-from gotax.linux.procfs import read_pss_bytes
 from gotax.pipeline import Pipeline
 from gotax.processes.resolver import Resolver
 from gotax.sampling.sampler import Sampler
@@ -37,7 +36,7 @@ from gotax.scope import Scope
 from gotax.session import Plan, Session
 from gotax.symbols.symbolizer import Symbolizer
 
-from bench.cgroups import BenchError
+from bench.cgroups import BenchError, read_pss_bytes
 from bench.fleet import CGROUP, CORES, PROCESSES, Fleet, build_load, interruptible
 
 STAGES: tuple[tuple[str, type | ModuleType, str], ...] = (
@@ -139,7 +138,7 @@ def measure(options: argparse.Namespace) -> None:
                 f"window of {window.duration_s:.0f} s: {window.samples.drained} samples,"
                 f" {len(window.profile)} stack counts, {len(window.profile.stacks)} stacks,"
                 f" {len(window.reports)} containers, {total_ms:.1f} ms,"
-                f" PSS {read_pss_bytes('/proc', os.getpid()) / 1e6:.1f} MB",
+                f" PSS {read_pss_bytes(os.getpid()) / 1e6:.1f} MB",
                 file=sys.stderr,
             )
             clock.take()

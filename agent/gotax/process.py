@@ -206,35 +206,6 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class Pressure:
-    """Shares of the last minute in which some, or all, of a cgroup's tasks that had work waited."""
-
-    some: float
-    full: float
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """Whether a container gets the CPU and the memory that it asks for.
-
-    ``run_ns`` and ``wait_ns`` (throttled time, too) are of ``threads`` threads of its main process:
-    since they began, or since they were last read. ``cpu`` and ``memory``: of its cgroup, if v2.
-    """
-
-    run_ns: int
-    wait_ns: int
-    threads: int
-    is_since_start: bool = True
-    cpu: Pressure | None = None
-    memory: Pressure | None = None
-
-    @property
-    def share(self) -> float:
-        """Of the time in which its threads could run, the part in which they waited."""
-        return self.wait_ns / max(1, self.run_ns + self.wait_ns)
-
-
-@dataclass(frozen=True, slots=True)
 class CpuUsage:
     """The kernel's counters of a cgroup, None for a missing one: since the creation of the cgroup,
     or the growth over some time.

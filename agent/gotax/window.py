@@ -14,8 +14,9 @@ from gotax.category import RUNTIME_GROUPS, Category, Group
 from gotax.comparison import Change
 from gotax.findings import Finding, Saving, Verdict, WaitCause
 from gotax.other import OtherUse
-from gotax.process import Container, CpuLimit, CpuUsage, Memory, Process, Waiting
+from gotax.process import Container, CpuLimit, CpuUsage, Memory, Process
 from gotax.profile import FunctionShare, Int64Array, Profile
+from gotax.waiting import Waiting
 
 OUTSIDE_NAMESPACE = "outside-namespace"
 

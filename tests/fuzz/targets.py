@@ -217,7 +217,6 @@ _TEXTS: tuple[Callable[[bytes], object], ...] = (
     lambda data: procfs.parse_environment(data, frozenset(("GOMAXPROCS", "GODEBUG"))),
     procfs.parse_cpu_list,
     procfs.parse_allowed_cpus,
-    procfs.parse_pss,
     hierarchies.parse_mountinfo,
     cpu.parse_cpu_max,
     lambda data: cpu.parse_cfs_quota(*data.partition(b"\n")[::2]),

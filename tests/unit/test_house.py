@@ -16,7 +16,10 @@ COLLECTOR = ROOT / "collector" / "gotax_collector"
 
 # Which package may import which: in the order of this table, a later one may import earlier ones.
 # "" is the package itself, for its version.
-VALUES = ("category", "profile", "process", "recipe", "other", "findings", "comparison", "window")
+VALUES = (
+    *("category", "profile", "process", "waiting", "recipe", "other", "findings", "comparison"),
+    "window",
+)
 KNOWS: dict[str, set[str]] = {
     "": set(),
     "errors": set(),
@@ -26,12 +29,13 @@ KNOWS: dict[str, set[str]] = {
     "category": set(),
     "profile": {"category"},
     "process": set(),
+    "waiting": set(),
     "recipe": set(),
     "recipes": {"errors", "recipe"},
     "other": {"process", "recipe"},
     "findings": set(),
     "comparison": {"category", "profile", "process", "findings"},
-    "window": {"category", "profile", "process", "other", "findings", "comparison"},
+    "window": {"category", "profile", "process", "waiting", "other", "findings", "comparison"},
     "rolling": {*VALUES},
     "config": set(),
     "wire": set(),
@@ -40,7 +44,7 @@ KNOWS: dict[str, set[str]] = {
     "names": {"process"},
     "runs": {"category", "profile"},
     "sampling": {"errors", "category", "profile", "process", "config"},
-    "linux": {"errors", "category", "profile", "process", "config", "lru"},
+    "linux": {"errors", "category", "profile", "process", "waiting", "config", "lru"},
     "golang": {"errors", "category", "profile", "process", "linux"},
     "diagnosis": {"errors", *VALUES, "config", "confidence"},
     "kubernetes": {"errors", "process"},
@@ -51,8 +55,8 @@ KNOWS: dict[str, set[str]] = {
     },
     "reader": {"errors", "category", "profile", "process", "recipe", "lru", "linux", "golang"},
     "processes": {
-        *("errors", "category", "profile", "process", "config", "lru", "linux", "golang"),
-        *("reader", "recipe", "other"),
+        *("errors", "category", "profile", "process", "waiting", "config", "lru", "linux"),
+        *("golang", "reader", "recipe", "other"),
     },
     "symbols": {
         *("errors", "category", "profile", "process", "lru", "runs", "linux", "golang"),

@@ -20,10 +20,11 @@ from gotax.linux.pressure import (
     read_pressure,
     read_times,
 )
-from gotax.process import CpuResources, CpuUsage, Pressure, Waiting
+from gotax.process import CpuResources, CpuUsage
 from gotax.processes.counts import ErrorCounts
 from gotax.processes.resolver import Resolver
 from gotax.processes.waits import EVERY, MOST, Waits
+from gotax.waiting import Pressure, Waiting
 
 from tests.unit.exporters.windows import build_window, named, oversized_load
 

@@ -20,11 +20,11 @@ from gotax.process import (
     Gomaxprocs,
     Memory,
     PodContainer,
-    Pressure,
     Process,
     RuntimeState,
 )
 from gotax.profile import FunctionShare
+from gotax.waiting import Pressure
 from gotax.window import Collections, ContainerReport, OtherReport, SampleCount, Window
 
 SCHEMA = "gotax.check/v3"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gotax.errors import ProcessGoneError
 from gotax.linux.cgroups import files
 from gotax.linux.procfs import TaskPath, list_threads, read_file
-from gotax.process import Pressure
+from gotax.waiting import Pressure
 
 THREADS_MAX = 64
 _FILE_BYTES = 4096

@@ -45,7 +45,6 @@ DELETED = " (deleted)"
 _BANDWIDTH_FILES = ("/cpu.max", "/cpu.cfs_quota_us")
 
 _ALLOWED = re.compile(rb"^Cpus_allowed:\s*([0-9a-f,]+)$", re.MULTILINE)
-_PSS = re.compile(rb"^Pss:\s*([0-9]{1,15}) kB$", re.MULTILINE)
 
 TaskPath: TypeAlias = int | str
 """Where below /proc a process is read: its PID, or ``PID/task/TID``."""
@@ -362,18 +361,6 @@ def read_cgroup_fds(root: str, task: TaskPath) -> tuple[str, ...]:
     except OSError as error:
         raise translated(error, path) from error
     return tuple(found)
-
-
-def parse_pss(data: bytes) -> int:
-    match = _PSS.search(data)
-    if match is None:
-        raise ParseError("procfs-smaps-rollup", "no Pss")
-    return int(match[1]) * 1024
-
-
-def read_pss_bytes(root: str, pid: int) -> int:
-    """Proportional set size. The kernel walks all pages for it: not for every window."""
-    return parse_pss(read_file(f"{root}/{pid}/smaps_rollup", _MAX_SMALL_BYTES))
 
 
 def read_file(path: str, limit: int) -> bytes:

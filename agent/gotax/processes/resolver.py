@@ -14,7 +14,7 @@ from gotax.linux.cgroups.memory import CgroupMemory
 from gotax.linux.cgroups.position import Bounds
 from gotax.linux.cgroups.tree import Cgroups
 from gotax.lru import LruCache
-from gotax.process import CpuUsage, Memory, Process, Waiting
+from gotax.process import CpuUsage, Memory, Process
 from gotax.processes import turns
 from gotax.processes.binaries import BinaryTable
 from gotax.processes.containers import Containers, ReadBounds
@@ -28,6 +28,7 @@ from gotax.processes.table import ENDED, ProcessTable, Sight
 from gotax.processes.tracked_process import TrackedProcess
 from gotax.processes.waits import Waits
 from gotax.reader.asking import InProcess, Reader
+from gotax.waiting import Waiting
 
 _UNSEEN = frozenset({"procfs-denied", "procfs-hidden"})
 

@@ -9,9 +9,9 @@ from gotax.errors import ProcessGoneError, ReadError
 from gotax.linux.cgroups.hierarchies import Hierarchies
 from gotax.linux.cgroups.position import CgroupPosition
 from gotax.linux.pressure import ThreadTimes, read_pressure, read_times
-from gotax.process import Pressure, Waiting
 from gotax.processes.counts import ErrorCounts
 from gotax.processes.tracked_process import TrackedProcess
+from gotax.waiting import Pressure, Waiting
 
 EVERY = 12
 """Windows until a container is read again."""

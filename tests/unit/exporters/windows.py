@@ -36,14 +36,13 @@ from gotax.process import (
     Module,
     Origin,
     PodContainer,
-    Pressure,
     Process,
     RuntimeState,
-    Waiting,
     Workload,
 )
 from gotax.profile import Frame, FrameKind, FunctionShare, Location, Profile, Stack
 from gotax.recipe import Knob, Recipe
+from gotax.waiting import Pressure, Waiting
 from gotax.window import (
     Collections,
     ContainerReport,

@@ -4,7 +4,8 @@ import os
 
 import numpy as np
 from gotax.linux import heap
-from gotax.linux.procfs import read_pss_bytes
+
+from bench.cgroups import read_pss_bytes
 
 MEBIBYTE = 1 << 20
 
@@ -14,8 +15,8 @@ def test_free_memory_between_used_blocks_goes_back_to_the_kernel() -> None:
     columns = [np.ones(MEBIBYTE // 16, np.uint8) for _ in range(16 * 64)]  # too small for a mapping
     kept = columns[::2]
     del columns
-    before = read_pss_bytes("/proc", os.getpid())
+    before = read_pss_bytes(os.getpid())
     heap.give_back()
-    given = before - read_pss_bytes("/proc", os.getpid())
+    given = before - read_pss_bytes(os.getpid())
     assert given > 24 * MEBIBYTE
     assert all(column.all() for column in kept)

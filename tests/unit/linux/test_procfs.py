@@ -346,13 +346,6 @@ def test_open_limit_files_are_found(tmp_path: Path) -> None:
     assert set(found) == {f"{tmp_path}/cpu.max", f"{tmp_path}/cpu.cfs_quota_us"}
 
 
-def test_pss_is_less_than_what_is_mapped() -> None:
-    """The proportional size of this process is positive and below its address space."""
-    pss = procfs.read_pss_bytes(PROC, os.getpid())
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    assert 0 < pss < pages * os.sysconf("SC_PAGESIZE")
-
-
 def test_pids_hold_ours() -> None:
     """Every process is listed, names that are no number are not."""
     assert os.getpid() in procfs.list_pids(PROC)
@@ -373,7 +366,6 @@ def test_a_process_that_ended_is_gone() -> None:
         lambda: procfs.read_allowed_cpus(PROC, pid, online),
         lambda: procfs.read_memory(PROC, pid, 4096, 8),
         lambda: procfs.read_cgroup_fds(PROC, pid),
-        lambda: procfs.read_pss_bytes(PROC, pid),
     ):
         with pytest.raises(ProcessGoneError):
             read()
@@ -390,5 +382,3 @@ def test_a_zombie_is_no_crash() -> None:
             mappings.read_exe_id(PROC, pid)
         with pytest.raises((ProcessGoneError, ReadError)):
             procfs.read_memory(PROC, pid, 4096, 8)
-        with pytest.raises((ProcessGoneError, ReadError)):
-            procfs.read_pss_bytes(PROC, pid)

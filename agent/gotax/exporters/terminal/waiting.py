@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gotax.exporters.style import cores
 from gotax.findings import WaitCause
-from gotax.process import Pressure
+from gotax.waiting import Pressure
 from gotax.window import ContainerReport, Window
 
 _NOTABLE = 0.01
