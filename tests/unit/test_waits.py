@@ -232,6 +232,7 @@ def test_of_a_real_process_by_its_resolver() -> None:
     [
         (None, 0, 1.0, None),
         (Waiting(0, 0, 0), 0, 1.0, None),
+        (Waiting(0, 1, 1), 0, 1.0, WaitCause.NODE),
         (Waiting(91, 9, 1), 50, 1.0, WaitCause.NOTHING),
         (Waiting(90, 10, 1), 10, 1.0, WaitCause.OWN_LIMIT),
         (Waiting(90, 10, 1), 9, 0.85, WaitCause.NODE),
