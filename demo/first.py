@@ -65,11 +65,11 @@ def asked(question: str) -> str | None:
 
     Not by ``input``: it loses a Ctrl-C that comes between its question and its read.
     """
-    print(question, end="", flush=True)
     woken, waking = os.pipe()
     os.set_blocking(waking, False)
     before = signal.set_wakeup_fd(waking)
     try:
+        print(question, end="", flush=True)
         select.select([sys.stdin, woken], [], [])
         line = sys.stdin.readline()
     except KeyboardInterrupt:

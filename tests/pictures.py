@@ -131,7 +131,7 @@ def photograph(browser: Browser, folder: Path, url: str, container: str) -> None
     parts = urlsplit(found[0])
     query = {name: values[0] for name, values in parse_qs(parts.query).items()}
     query["q"] += f' container="{container}"'
-    query["since"] = "1h"
+    query["since"] = "60s"  # as gotax top: without the window in which the binary was not read yet
     browser.open(urlunsplit(parts._replace(query=urlencode(query))))
     save_page(browser, folder / "workload.png", 860)
     browser.open(urlunsplit(parts._replace(path="/flamegraph", query=urlencode(query))))

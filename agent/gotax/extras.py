@@ -17,7 +17,7 @@ EXTRAS = {
     "image": frozenset({"backports"}),
     "collector": frozenset(
         {
-            *("prometheus_client", "grpc_health", "grpc_reflection", "clickhouse_connect", "chdb"),
+            *("grpc_health", "grpc_reflection", "clickhouse_connect", "chdb"),
             *("starlette", "uvicorn", "jinja2", "markupsafe"),
         }
     ),
