@@ -28,13 +28,13 @@ from gotax.window import ContainerReport, SampleCount, Window
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """When the samples of a window were counted, and what one is worth. ``is_host``: of the whole
-    host, not only of some processes."""
+    """When the samples of a window were counted, and what one is worth. ``host_busy``: the used
+    share of the host's CPU time, if only some processes are sampled."""
 
     start_unix_ns: int
     duration_s: float
     period_ns: int
-    is_host: bool = True
+    host_busy: float | None = None
 
 
 class Pipeline:
@@ -130,9 +130,10 @@ class Pipeline:
         )
         others = self._reports.of_others(uses, span.duration_s, accumulated.cpus)
         offered_ns = span.duration_s * 1e9 * accumulated.cpus
-        busy = accumulated.drained * span.period_ns / offered_ns if offered_ns else 0.0
+        sampled = accumulated.drained * span.period_ns / offered_ns if offered_ns else 0.0
+        busy = sampled if span.host_busy is None else span.host_busy
         reports = tuple(
-            self._with_waiting(report, busy if span.is_host else None) for report in reports
+            self._with_waiting(report, busy, span.host_busy is not None) for report in reports
         )
         unjudged, judged = accumulated.unjudged(processes.unjudged()), processes.judged()
         processes.end_window()
@@ -156,9 +157,12 @@ class Pipeline:
         )
         return replace(window, changes=self._changes.observe(window))
 
-    def _with_waiting(self, report: ContainerReport, host_busy: float | None) -> ContainerReport:
-        """Read only where there is a finding that it may explain."""
-        if not report.findings:
+    def _with_waiting(
+        self, report: ContainerReport, host_busy: float, is_asked_for: bool
+    ) -> ContainerReport:
+        """Read only where there is a finding that it may explain, and of the few processes that a
+        command was asked about."""
+        if not report.findings and not is_asked_for:
             return report
         waiting = self._processes.waiting(report.main_process)
         return with_cause(replace(report, waiting=waiting), host_busy)

@@ -14,6 +14,7 @@ from gotax.config import Detail, Roots, Thresholds
 from gotax.errors import ReadError, UserError
 from gotax.linux import pidnamespace
 from gotax.linux.access import require_access
+from gotax.linux.pressure import HostTimes, read_host_times
 from gotax.names import NO_NAMES, Names
 from gotax.pipeline import Pipeline, Span
 from gotax.processes.first_look import LookSchedule
@@ -140,6 +141,7 @@ class Session:
         self._readers.waits_per_s = _WAITS_PER_S
         started = due = time.monotonic()
         started_unix_ns = time.time_ns()
+        host_times = self._host_times()
         while not stop.is_set():
             due = max(due + (first_s or window_s), time.monotonic())
             first_s = 0.0
@@ -152,10 +154,19 @@ class Session:
                 self._scan()
             span = Span(
                 *(started_unix_ns, now - started, self._sampler.period_ns),
-                is_host=self._plan.scope.is_host,
+                host_busy=None if host_times is None else self._busy_since(host_times),
             )
+            host_times = self._host_times()
             started, started_unix_ns = now, now_unix_ns
             yield self._pipeline.window(span)
+
+    def _host_times(self) -> HostTimes | None:
+        """Of all CPUs, where the samples do not show what other programs use."""
+        return None if self._plan.scope.is_host else read_host_times(self._plan.roots.proc)
+
+    def _busy_since(self, before: HostTimes) -> float | None:
+        now = self._host_times()
+        return None if now is None else now.busy_since(before)
 
     def _watch(self, stop: Stop, until: float) -> None:
         """Read new processes until it is time to drain: by then they may have ended.

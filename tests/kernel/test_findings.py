@@ -39,6 +39,7 @@ class Program:
     flags: str
     program: str = "findings"
     variants: tuple[str, ...] = ()
+    limit: str = "off"  # GOMEMLIMIT
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ TOGETHER: tuple[dict[str, Subject], ...] = (
         "obfuscated": Subject(1.0, (Program(1, "-work 4 -rest 80", variants=("obfuscated",)),)),
         "several": Subject(1.0, (Program(2, "-work 4 -rest 60"), Program(2, "-work 4 -rest 60"))),
         "collecting": one(1.0, 1, "-kind collect -work 10 -rest 90"),
+        "held": Subject(1.0, (Program(1, "-kind collect -work 10 -rest 90", limit="40MiB"),)),
         "allocating": one(1.0, 1, "-kind allocate -work 10 -rest 90"),
         "passing": one(1.0, 1, "-kind pass -work 10 -rest 90"),
         "locking": one(1.0, 1, "-kind lock -threads 3 -work 4 -rest 90"),
@@ -127,7 +129,7 @@ def watch(subjects: dict[str, Subject], binary: Callable[[Program], Path]) -> di
             paths[group.path] = name
             for program in subject.programs:
                 flags: list[str | Path] = [*program.flags.split()]
-                env = {"GOMAXPROCS": str(program.procs)}
+                env = {"GOMAXPROCS": str(program.procs), "GOMEMLIMIT": program.limit}
                 path = binary(program)
                 load = Load(path, *flags, group=group, env=env)
                 stack.enter_context(load)
@@ -174,13 +176,14 @@ TRIGGERS = {
     "GT013": ("c-code", "computing"),
     "GT014": ("hardly-seen", "oversized"),
     "GT015": ("obfuscated", "computing"),
+    "GT016": ("held", "collecting"),
 }
 
 
 def test_every_code_has_a_trigger_here() -> None:
-    """All except GT003, which has its own test below, and those about memory settings: what they
-    need is read and not sampled, so test_remedies.py has their processes."""
-    memory = {rules.HELD, rules.NO_MEMORY_LIMIT, rules.UNFIT_MEMORY_LIMIT, rules.NO_COLLECTOR}
+    """All except GT003, which has its own test below, and those about memory settings alone: what
+    they need is read and not sampled, so test_remedies.py has their processes."""
+    memory = {rules.NO_MEMORY_LIMIT, rules.UNFIT_MEMORY_LIMIT, rules.NO_COLLECTOR}
     assert {*TRIGGERS, rules.UNLIMITED} | memory == set(rules.CODES)
 
 
@@ -215,13 +218,13 @@ def test_locks_are_distinguished_from_channels(seen: dict[str, Watched]) -> None
 
 @pytest.mark.timing
 def test_only_costly_findings_are_warnings(seen: dict[str, Watched]) -> None:
-    """Two of all these subjects have a costly GOMAXPROCS."""
+    """Two of all these subjects have a costly GOMAXPROCS, and one a costly GOMEMLIMIT."""
     warned = {
         name
         for name, subject in seen.items()
         if any(f.severity is Severity.WARNING for f in subject.findings.values())
     }
-    assert warned - {"without-a-limit"} == {"oversized", "in-bursts"}
+    assert warned - {"without-a-limit"} == {"oversized", "in-bursts", "held"}
 
 
 def test_the_finding_has_cause_and_remedy(seen: dict[str, Watched]) -> None:

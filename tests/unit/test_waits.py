@@ -11,12 +11,14 @@ from gotax.config import Roots
 from gotax.diagnosis.waiting import with_cause
 from gotax.exporters.terminal.waiting import waiting_text
 from gotax.findings import WaitCause
-from gotax.linux.cgroups.hierarchies import find_hierarchies
+from gotax.linux.cgroups.hierarchies import Hierarchies, Hierarchy, find_hierarchies
 from gotax.linux.pressure import (
     THREADS_MAX,
+    HostTimes,
     ThreadTimes,
     parse_pressure,
     parse_times,
+    read_host_times,
     read_pressure,
     read_times,
 )
@@ -26,7 +28,7 @@ from gotax.processes.resolver import Resolver
 from gotax.processes.waits import EVERY, MOST, Waits
 from gotax.waiting import Pressure, Waiting
 
-from tests.unit.exporters.windows import build_window, named, oversized_load
+from tests.unit.exporters.windows import build_window, named, native_load, oversized_load
 
 SECOND = 10**9
 
@@ -89,10 +91,10 @@ def proc(root: Path, threads: dict[int, tuple[int, int]]) -> None:
 class Container:
     """What ``Waits`` needs of a tracked process."""
 
-    def __init__(self, start_ticks: int = 1) -> None:
+    def __init__(self, start_ticks: int = 1, cgroup: str = "/c") -> None:
         process = oversized_load().process
         self.process = replace(process, pid=7, start_ticks=start_ticks)
-        identity = type("Identity", (), {"cgroup": "/c"})()
+        identity = type("Identity", (), {"cgroup": cgroup})()
         self.membership = type(
             "Membership", (), {"position": type("P", (), {"identity": identity})()}
         )()
@@ -101,6 +103,66 @@ class Container:
 @pytest.fixture
 def errors() -> ErrorCounts:
     return ErrorCounts()
+
+
+def test_the_pressure_is_that_of_its_cgroup(tmp_path: Path, errors: ErrorCounts) -> None:
+    """In cgroup v2; none for the root, for what is not there, and where the host is not seen."""
+    proc(tmp_path, {7: (SECOND, 0)})
+    for name, percent in (("cpu", b"20.00"), ("memory", b"30.00")):
+        for folder in ("c", ""):
+            (tmp_path / "unified" / folder).mkdir(parents=True, exist_ok=True)
+            data = b"some avg10=0.00 avg60=%b avg300=0.00 total=1\n" % percent
+            (tmp_path / "unified" / folder / f"{name}.pressure").write_bytes(data)
+    unified = Hierarchy((), str(tmp_path / "unified"))
+    seen = replace(find_hierarchies("/proc", "/sys/fs/cgroup"), unified=unified, sees_host=True)
+
+    def pressures(hierarchies: Hierarchies, cgroup: str = "/c") -> object:
+        container = Container(cgroup=cgroup)
+        found = Waits(str(tmp_path), hierarchies, errors).of("c", container)  # type: ignore[arg-type]
+        assert found is not None
+        return found.cpu, found.memory
+
+    assert pressures(seen) == (Pressure(0.2, 0.0), Pressure(0.3, 0.0))
+    for hierarchies, cgroup in (
+        (seen, "/"),
+        (seen, "/gone"),
+        (replace(seen, sees_host=False), "/c"),
+        (replace(seen, unified=None), "/c"),
+        (replace(seen, unified=replace(unified, root="/other")), "/c"),
+    ):
+        assert pressures(hierarchies, cgroup) == (None, None)
+    assert not errors
+
+
+@pytest.mark.parametrize(
+    ("data", "times"),
+    [
+        (b"cpu  10 20 30 400 50 6 7 8 0 0\ncpu0 1 1 1 1 1 1 1\n", HostTimes(73, 450)),
+        (b"cpu  10 20 30 400 50 6 7", HostTimes(73, 450)),
+        (b"cpu  10 20 30 400 50 6\n", None),
+        (b"cpu  10 20 30 400 50 6 x\n", None),
+        (b"cpu0 10 20 30 400 50 6 7\n", None),
+        (b"", None),
+    ],
+)
+def test_times_of_the_host(tmp_path: Path, data: bytes, times: HostTimes | None) -> None:
+    (tmp_path / "stat").write_bytes(data)
+    assert read_host_times(str(tmp_path)) == times
+    assert read_host_times("/proc") is not None
+
+
+def test_how_busy_the_host_was() -> None:
+    assert HostTimes(175, 125).busy_since(HostTimes(100, 100)) == 0.75
+    assert HostTimes(100, 100).busy_since(HostTimes(100, 100)) == 0.0
+    assert HostTimes(100, 90).busy_since(HostTimes(50, 100)) == 1.0
+    assert HostTimes(90, 200).busy_since(HostTimes(100, 100)) == 0.0
+
+
+def test_bounds() -> None:
+    assert (THREADS_MAX, EVERY, MOST) == (64, 12, 16)
+    early, late = ThreadTimes(5, 7), ThreadTimes(6, 9)
+    assert late.since(early) == ThreadTimes(1, 2)
+    assert early.since(late) == ThreadTimes(0, 0)
 
 
 def waits(root: Path, errors: ErrorCounts) -> Waits:
@@ -170,6 +232,7 @@ def test_of_a_real_process_by_its_resolver() -> None:
     [
         (None, 0, 1.0, None),
         (Waiting(0, 0, 0), 0, 1.0, None),
+        (Waiting(0, 1, 1), 0, 1.0, WaitCause.NODE),
         (Waiting(91, 9, 1), 50, 1.0, WaitCause.NOTHING),
         (Waiting(90, 10, 1), 10, 1.0, WaitCause.OWN_LIMIT),
         (Waiting(90, 10, 1), 9, 0.85, WaitCause.NODE),
@@ -195,7 +258,8 @@ def test_without_periods_nothing_is_throttled() -> None:
 
 def test_it_says_who_uses_the_node() -> None:
     """With the request beside the use, and the pressure of the cgroup."""
-    window = build_window(named(oversized_load(), "web-1"))
+    alone = build_window(named(oversized_load(), "web-1"))
+    window = build_window(named(oversized_load(), "web-1"), native_load())
     report = window.reports[0]
     waiting = Waiting(60, 40, 5, True, Pressure(0.5, 0.2), Pressure(0.005, 0.0))
     pod = report.container.pod
@@ -213,6 +277,8 @@ def test_it_says_who_uses_the_node() -> None:
     )
     assert "CPUs of the node are busy: other Go containers use 0.00 cores, other programs" in node
     assert "its request is 0.25" in node
+    only = replace(report, waiting=waiting, waits_for=WaitCause.NODE)
+    assert "the 8 CPUs of the node are busy; " in waiting_text(only, alone)
     none = replace(pod, current=CpuResources(None, None))
     assert "it has no CPU request" in text(
         WaitCause.NODE, container=replace(report.container, pod=none)
@@ -226,5 +292,5 @@ def test_it_says_who_uses_the_node() -> None:
     assert waiting_text(replace(report, waiting=None), window) == ""
     late = replace(waiting, is_since_start=False, cpu=None)
     assert "in the last minutes" in waiting_text(replace(report, waiting=late), window)
-    only = replace(waiting, run_ns=0, wait_ns=0)
-    assert waiting_text(replace(report, waiting=only), window).startswith("in the last minute")
+    untimed = replace(waiting, run_ns=0, wait_ns=0)
+    assert waiting_text(replace(report, waiting=untimed), window).startswith("in the last minute")

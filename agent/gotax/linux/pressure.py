@@ -72,3 +72,27 @@ def read_pressure(directory: str, name: str) -> Pressure | None:
     """None where the kernel has none: cgroup v1, or psi=0."""
     data = files.read(f"{directory}/{name}", _FILE_BYTES)
     return None if data is None else parse_pressure(data)
+
+
+@dataclass(frozen=True, slots=True)
+class HostTimes:
+    """Of all CPUs since boot, in clock ticks."""
+
+    busy: int
+    idle: int
+
+    def busy_since(self, before: HostTimes) -> float:
+        """The used share of the time in between."""
+        busy, idle = self.busy - before.busy, self.idle - before.idle
+        return max(0.0, min(1.0, busy / max(1, busy + idle)))
+
+
+def read_host_times(root: str) -> HostTimes | None:
+    """The first line of /proc/stat; None if it has another form."""
+    fields = read_file(f"{root}/stat", _FILE_BYTES).split(b"\n", 1)[0].split()
+    if fields[:1] != [b"cpu"] or len(fields) < 8 or not all(f.isdigit() for f in fields[1:8]):
+        return None
+    # proc_stat(5): user nice system idle iowait irq softirq
+    ticks = [int(field[:20]) for field in fields[1:8]]
+    idle = ticks[3] + ticks[4]
+    return HostTimes(sum(ticks) - idle, idle)

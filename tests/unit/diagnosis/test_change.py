@@ -58,6 +58,7 @@ class Interval:
     gogc: int | None = None
     limit: int | None = None
     tuned: Tuned | None = None  # what a finding predicts for another GOGC or GOMEMLIMIT
+    runtime_is_read: bool = True
 
     def report(self) -> ContainerReport:
         samples = np.zeros(CATEGORY_COUNT, np.int64)
@@ -70,7 +71,9 @@ class Interval:
             Process(
                 *(7 + i, self.start, "web", container, build),
                 gomaxprocs=Gomaxprocs(value, Origin.ENVIRONMENT, 1, value),
-                runtime=RuntimeState(gogc=self.gogc, memory_limit_bytes=self.limit),
+                runtime=RuntimeState(gogc=self.gogc, memory_limit_bytes=self.limit)
+                if self.runtime_is_read
+                else None,
             )
             for i, value in enumerate((self.value, *self.also))
         )
@@ -189,6 +192,26 @@ def test_values_that_were_not_read_are_no_change() -> None:
     late = [[again]] * 2 + [[replace(again, gogc=400, limit=9)]] * 12
     ((_, found),) = follow([[known]] * 10 + late)
     assert (found.comparison.before.gogc, found.comparison.after.gogc) == (100, 400)
+
+
+def test_a_memory_limit_that_is_read_later_counts() -> None:
+    """And the last prediction stays, also if the finding was gone before the change."""
+    unread = Interval(1, 60, 40, gogc=100, tuned=MORE)
+    read = replace(unread, limit=175 * MIB, tuned=None)
+    after = Interval(1, 5, 35, start=2, gogc=100, limit=324 * MIB)
+    ((_, found),) = follow([[unread]] * 3 + [[read]] * 8 + [[after]] * 12)
+    seen = found.comparison
+    assert seen.before.memory_limit_bytes == 175 * MIB
+    assert seen.before.duration_s == 10 * WINDOW_S  # one period, before it was read and after
+    assert seen.predicted_for == "GOMEMLIMIT=324MiB"
+
+
+def test_a_process_whose_collector_is_unread_has_its_gomaxprocs() -> None:
+    def bare(value: int) -> Interval:
+        return Interval(value, runtime_is_read=False)
+
+    ((_, found),) = follow([[bare(8)]] * 10 + [[bare(1)]] * 12)
+    assert (found.comparison.before.gomaxprocs, found.comparison.after.gomaxprocs) == (8, 1)
 
 
 def test_a_rollout_with_another_memory_limit_is_compared() -> None:

@@ -313,7 +313,7 @@ def test_it_is_certain_if_the_allocations_were_counted() -> None:
         (own(273), "GOMEMLIMIT=324MiB", "raise the memory limit of the container to 368 MiB, and"),
         (own(273), "GOMEMLIMIT=324MiB", "Or, to stay within it, set GOMEMLIMIT=245MiB: that saves"),
         (own(201), "GOMEMLIMIT=324MiB", "set GOMEMLIMIT=180MiB"),  # half of the gain
-        (own(200), "GOMEMLIMIT=324MiB", "collector would run all the time."),
+        (own(200), "GOMEMLIMIT=324MiB", "collector would run all the time. Or keep"),
         (Memory(150 * MIB, "/s"), "GOMEMLIMIT=135MiB", ""),
         (Memory(300 * MIB, "/s"), "GOMEMLIMIT=270MiB", ": 90 % of the limit of /s."),
     ],

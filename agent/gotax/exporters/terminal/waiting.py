@@ -41,10 +41,11 @@ def _because(report: ContainerReport, window: Window) -> Iterator[str]:
     elif report.waits_for is WaitCause.NODE:
         others = sum(window.cores_of(each) for each in window.reports) - window.cores_of(report)
         native = window.cpu_cores(window.other_samples)
-        yield (
-            f"the {window.cpu_count} CPUs of the node are busy: other Go containers use"
-            f" {cores(others)} cores, other programs {cores(native)}"
-        )
+        text = f"the {window.cpu_count} CPUs of the node are busy"
+        if others + native:  # else only this container was sampled
+            text += f": other Go containers use {cores(others)} cores, other programs"
+            text += f" {cores(native)}"
+        yield text
         pod = report.container.pod
         request = pod.current.request_cores if pod is not None else None
         if request is not None:
