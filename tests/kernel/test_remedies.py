@@ -819,6 +819,7 @@ FOLLOWED_BY_SAMPLING = {
     "GT011": "passing and computing there",
     "GT013": "c-code and computing there",
     "GT015": "obfuscated and computing there",
+    "GT020": "test_others.py",
 }
 
 
