@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from tests.toolchains import VERSIONS
 
 pytestmark = pytest.mark.kernel
 
-PYTHON = ("python3", "-c", SPIN)
+PYTHON = (sys.executable, "-c", SPIN)  # python3 may be a script that starts others
 FORK = """
 import os
 parent = os.getpid()
@@ -50,7 +51,7 @@ def test_pids_are_a_target(load: Callable[..., Load]) -> None:
 
 def test_children_do_not_belong_to_a_pid(load: Callable[..., Load]) -> None:
     """A PID is a process with its threads; its children have their own PIDs."""
-    parent = load("python3", "-c", FORK)
+    parent = load(sys.executable, "-c", FORK)
     child = int(parent.line())
     with Walk(499, target=Target(tgids=frozenset({parent.pid}))) as walk:
         walk.drain_for(0.4, parent)
@@ -72,8 +73,12 @@ def test_cgroup_is_a_target_in_the_kernel(
     below.mkdir()
     try:
         first = load(*PYTHON, group=inside)
-        deep = load("/bin/sh", "-c", f"echo 0 > {below}/cgroup.procs; exec python3 -c '{SPIN}'")
+        deep = load(
+            "/bin/sh", "-c", f"echo 0 > {below}/cgroup.procs; exec {sys.executable} -c '{SPIN}'"
+        )
         outside = [load(*PYTHON, group=beside), load(*PYTHON)]
+        for program in (first, deep, *outside):
+            program.wait_for_work(0.05)  # without the shell that starts one of them
         target = Target(cgroup_id=inside.unified.stat().st_ino, cgroup_level=1)
         with Walk(499, target=target) as walk:
             wait_until(lambda: tgids(_later(walk)) == {first.pid, deep.pid}, "samples of both")
