@@ -78,7 +78,7 @@ def test_pages_are_understood(site: str, path: str, tmp_path: Path) -> None:
 
 def test_the_main_page_shows_the_fleet(site: str, tmp_path: Path) -> None:
     document, _ = browse(f"{site}/?since=7d", tmp_path, "--dump-dom")
-    rows = re.findall(r"<tr>.*?</tr>", document, re.S)
+    rows = re.findall(r"<tr[ >].*?</tr>", document, re.S)
     assert len(rows) == 4  # the head, and three workloads
     assert "web" in rows[1]
     assert "GT001" in rows[1]
