@@ -44,6 +44,37 @@ def test_a_collector_that_has_run_for_minutes(store: ClickHouseStore, terms: tup
     assert compared.sides[0].containers == pytest.approx(1)
 
 
+def test_a_container_without_go_has_its_finding_and_none_of_the_cpu_time(
+    store: ClickHouseStore,
+) -> None:
+    """It is a workload of its own: the Go container of the same pod keeps its numbers."""
+    made = report(sender(), 1, [BUSY], start_s=NOW)
+    go = made.containers[0]
+    finding = Finding("GT020", "warning", "high", title="Throttled", evidence=("so often",))
+    other = replace(
+        go,
+        identity=replace(go.identity, container="proxy", key="proxy"),
+        cpu_ns=0,
+        verdict="not-go",
+        is_go=False,
+        findings=(finding,),
+        category=go.category[:0],
+        category_samples=go.category_samples[:0],
+        category_cpu_ns=go.category_cpu_ns[:0],
+    )
+    store.insert([replace(made, others=(other,))])
+    questions = Questions(store.connections)
+    top = questions.top(parse_selection([], NOW + 600))
+    rows = {row.workload: row for row in top.rows}
+    assert rows.keys() == {"web", "web:proxy"}
+    assert rows["web:proxy"].consumption.cores == 0
+    assert rows["web"].consumption.cores == pytest.approx(top.total.cores)
+    assert rows["web:proxy"].open_findings is not None
+    assert [one.code for one in rows["web:proxy"].open_findings] == ["GT020"]
+    whole = questions.workload(parse_selection(["workload=web:proxy"], NOW + 600))
+    assert whole is not None
+
+
 def test_a_workload_that_came_later_is_measured_from_then(store: ClickHouseStore) -> None:
     late = Seen(web("late"), BUSY.stack_counts, cpu_ns=30 * SECOND)
     store.insert(
@@ -375,34 +406,3 @@ def test_nothing_there(questions: Questions) -> None:
     assert questions.changes(nothing).rows == ()
     assert questions.profile(nothing).stacks == ()
     assert questions.functions(nothing).rows == ()
-
-
-def test_a_container_without_go_has_its_finding_and_none_of_the_cpu_time(
-    store: ClickHouseStore,
-) -> None:
-    """It is a workload of its own: the Go container of the same pod keeps its numbers."""
-    made = report(sender(), 1, [BUSY], start_s=NOW)
-    go = made.containers[0]
-    finding = Finding("GT020", "warning", "high", title="Throttled", evidence=("so often",))
-    other = replace(
-        go,
-        identity=replace(go.identity, container="proxy", key="proxy"),
-        cpu_ns=0,
-        verdict="not-go",
-        is_go=False,
-        findings=(finding,),
-        category=go.category[:0],
-        category_samples=go.category_samples[:0],
-        category_cpu_ns=go.category_cpu_ns[:0],
-    )
-    store.insert([replace(made, others=(other,))])
-    questions = Questions(store.connections)
-    top = questions.top(parse_selection([], NOW + 600))
-    rows = {row.workload: row for row in top.rows}
-    assert rows.keys() == {"web", "web:proxy"}
-    assert rows["web:proxy"].consumption.cores == 0
-    assert rows["web"].consumption.cores == pytest.approx(top.total.cores)
-    assert rows["web:proxy"].open_findings is not None
-    assert [one.code for one in rows["web:proxy"].open_findings] == ["GT020"]
-    whole = questions.workload(parse_selection(["workload=web:proxy"], NOW + 600))
-    assert whole is not None

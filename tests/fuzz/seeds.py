@@ -96,7 +96,7 @@ def _texts() -> Iterator[bytes]:
         "A=1\0GOMAXPROCS=4\0GODEBUG=x=1\0",
         "0-3,8\n",
         "Name:\tx\nCpus_allowed:\tff,ffffffff\n",
-        "Pss:                 123 kB\n",
+        "123456789 98765 43\n",
         "36 35 98:0 /mnt1 /mnt\\0402 rw master:1 - cgroup2 /dev/root rw,errors=continue\n",
         "150000 100000\n",
         "-1\n100000\n",

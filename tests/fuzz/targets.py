@@ -13,7 +13,7 @@ from gotax.golang.gomaxprocs import find_custom, find_gomaxprocs, find_value
 from gotax.golang.machinecode import Code
 from gotax.golang.pclntab import Pclntab, parse_pclntab
 from gotax.golang.pcvalue import read_pc_tables
-from gotax.linux import kallsyms, mappings, procfs
+from gotax.linux import kallsyms, mappings, pressure, procfs
 from gotax.linux.cgroups import cpu, hierarchies, identity
 from gotax.linux.elf import EM_AARCH64, EM_X86_64, Elf, parse_elf
 
@@ -217,6 +217,7 @@ _TEXTS: tuple[Callable[[bytes], object], ...] = (
     lambda data: procfs.parse_environment(data, frozenset(("GOMAXPROCS", "GODEBUG"))),
     procfs.parse_cpu_list,
     procfs.parse_allowed_cpus,
+    pressure.parse_times,
     hierarchies.parse_mountinfo,
     cpu.parse_cpu_max,
     lambda data: cpu.parse_cfs_quota(*data.partition(b"\n")[::2]),
