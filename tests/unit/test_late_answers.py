@@ -29,6 +29,7 @@ from tests.unit.test_pipeline import (
     drain,
     host,  # noqa: F401
     known,  # noqa: F401
+    names,
     native,  # noqa: F401
     use_cpu,
 )
@@ -183,9 +184,23 @@ def test_stacks_without_names_yet_are_not_kept(
     if question in ("calls", "maps"):
         assert categories(window) == {int(Category.UNKNOWN)}
         assert window.health.errors[PENDING]
+        assert names(window) == {"[not read yet]", "[truncated]"}
     assert int(Category.NATIVE) not in categories(window)
     reader.refused.clear()
-    assert categories(sampled(walk, known)) == {int(Category.USER)}
+    window = sampled(walk, known)
+    assert categories(window) == {int(Category.USER)}
+    assert names(window) == {"main.main", "[truncated]"}
+
+
+@pytest.mark.parametrize("question", ["calls", "maps"])
+def test_a_refusal_for_good_is_not_called_late(host: Host, known: Known, question: str) -> None:
+    reader = Moody()
+    walk = of(host, reader)
+    reader.refused[question] = "file-denied"
+    host.start(7, 100, known.program)
+    window = sampled(walk, known)
+    assert names(window) & {"[not read yet]", "[unmapped]"} == set()
+    assert "[unreadable module]" in names(window)
 
 
 def test_gomaxprocs_that_is_late_stays_what_it_was(

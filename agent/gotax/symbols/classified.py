@@ -48,6 +48,7 @@ TRUNCATED = _native_location("[truncated]", categories.TRANSPARENT)
 # Only a file that was read makes C code of an address. These are known for less.
 UNMAPPED = _native_location("[unmapped]", categories.UNPLACED)
 UNREADABLE = _native_location("[unreadable module]", categories.UNPLACED)
+NOT_READ_YET = _native_location("[not read yet]", categories.UNPLACED)  # no time; asked again
 WITHOUT_FILE = {
     Backing.UNREADABLE: UNREADABLE,
     Backing.UNLISTED: _native_location(UNLISTED, categories.UNPLACED),
@@ -55,5 +56,5 @@ WITHOUT_FILE = {
     Backing.VDSO: _native_location("[vdso]", categories.TRANSPARENT),
     Backing.UPROBES: _native_location("[uprobes]", categories.TRANSPARENT),
 }
-NOWHERE = frozenset({UNMAPPED, UNREADABLE, WITHOUT_FILE[Backing.UNLISTED]})
+NOWHERE = frozenset({UNMAPPED, UNREADABLE, NOT_READ_YET, WITHOUT_FILE[Backing.UNLISTED]})
 """Leftovers, if they stand behind the end of a stack."""

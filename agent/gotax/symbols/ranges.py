@@ -14,7 +14,7 @@ from gotax.golang.classmap import ClassMap
 from gotax.processes.binaries import Binary
 from gotax.profile import Int64Array, UInt64Array
 from gotax.runs import Runs
-from gotax.symbols.classified import UNREADABLE, ClassifiedLocation
+from gotax.symbols.classified import NOT_READ_YET, UNREADABLE, ClassifiedLocation
 
 _UNUSED_DRAINS = 20
 
@@ -35,6 +35,7 @@ class KnownRanges:
         self.is_read = False  # as a whole: once, even if it comes to nothing
         self.expected = 0  # ranges, while it is being read
         self.used = 0  # the last drain
+        self.is_late = False  # there was no time for the last question about it
 
     def __len__(self) -> int:
         whole = self.expected if self.whole is None else len(self.whole) // 4  # 6 bytes, not 24
@@ -70,7 +71,7 @@ class KnownRanges:
 
     def values(self, numbers: Int64Array) -> npt.NDArray[np.object_]:
         """The locations with these numbers, as long as nothing more is learnt."""
-        found = np.full(len(numbers), UNREADABLE, object)
+        found = np.full(len(numbers), NOT_READ_YET if self.is_late else UNREADABLE, object)
         of_class = (numbers > 0) & (numbers <= len(self.classes))
         found[of_class] = self.classes[numbers[of_class] - 1]
         of_range = numbers > len(self.classes)

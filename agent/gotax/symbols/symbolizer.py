@@ -206,6 +206,7 @@ class Symbolizer:
             calls, sizes = binary.calls(addresses, self._with_lines)
         except ReadError as error:
             self._errors[error.reason] += 1
+            self._binaries.of(binary).is_late = error.reason in NOT_NOW
             if error.reason in NOT_NOW:
                 self._late.add(binary.serial)
             return

@@ -12,7 +12,14 @@ from gotax.processes.binaries import Binary
 from gotax.processes.layout import Layout, numbers_of
 from gotax.processes.tracked_process import TrackedProcess
 from gotax.profile import Int64Array, UInt64Array
-from gotax.symbols.classified import UNMAPPED, UNREADABLE, WITHOUT_FILE, ClassifiedLocation
+from gotax.reader.asking import NOT_NOW
+from gotax.symbols.classified import (
+    NOT_READ_YET,
+    UNMAPPED,
+    UNREADABLE,
+    WITHOUT_FILE,
+    ClassifiedLocation,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,7 @@ class Walker:
     def __init__(self, tracked: TrackedProcess, again: bool = False) -> None:
         """``again``: read the mappings again."""
         self._layout = Layout(tracked.space, again)
+        self._space = tracked.space
         self._program = tracked.program
 
     def covers(self, new: NewStacks) -> bool:
@@ -98,9 +106,13 @@ class Walker:
             kept[has_frames] = np.add.reduceat(good, begins, dtype=np.int64)
         leaves = self._leaves(new, sigreturns)
         images, backings = self._layout.images, self._layout.backings
-        without_file = [UNREADABLE] * len(images) + [UNREADABLE, UNMAPPED]  # STRANGE, NO_MAPPING
+        is_late = self._space.is_late or self._space.refused in NOT_NOW
+        unreadable = NOT_READ_YET if is_late else UNREADABLE
+        nowhere = unreadable if self._space.refused else UNMAPPED
+        without_file = [unreadable] * len(images) + [unreadable, nowhere]  # STRANGE, NO_MAPPING
         for number in numbers_of(mapping):
-            without_file[number] = WITHOUT_FILE[backings[number]]
+            location = WITHOUT_FILE[backings[number]]
+            without_file[number] = unreadable if location is UNREADABLE else location
         return Walks(kept, addresses, mapping, images, without_file, leaves)
 
     def _leaves(self, new: NewStacks, sigreturns: UInt64Array) -> Leaves:
