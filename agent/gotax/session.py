@@ -76,8 +76,7 @@ class Session:
         self._own_server = None if plan.server else server
         wait_s = min(ROUND_WAIT_S, max(_LEAST_WAIT_S, _WAIT_SHARE * plan.drain_s))
         self._readers = Pool(server, wait_s)
-        self._processes = Resolver(plan.roots, self._readers)
-        self._processes.others.load = plan.recipes
+        self._processes = Resolver(plan.roots, self._readers, plan.recipes)
         self._pipeline = Pipeline(
             self._processes,
             plan.host or socket.gethostname(),
@@ -152,21 +151,15 @@ class Session:
             now, now_unix_ns = time.monotonic(), time.time_ns()
             if self._plan.scope.is_host and now - self._scanned > _SCAN_INTERVAL_S:
                 self._scan()
-            span = Span(
-                *(started_unix_ns, now - started, self._sampler.period_ns),
-                host_busy=None if host_times is None else self._busy_since(host_times),
-            )
-            host_times = self._host_times()
+            before, host_times = host_times, self._host_times()
+            busy = host_times.busy_since(before) if before and host_times else None
+            span = Span(started_unix_ns, now - started, self._sampler.period_ns, busy)
             started, started_unix_ns = now, now_unix_ns
             yield self._pipeline.window(span)
 
     def _host_times(self) -> HostTimes | None:
         """Of all CPUs, where the samples do not show what other programs use."""
         return None if self._plan.scope.is_host else read_host_times(self._plan.roots.proc)
-
-    def _busy_since(self, before: HostTimes) -> float | None:
-        now = self._host_times()
-        return None if now is None else now.busy_since(before)
 
     def _watch(self, stop: Stop, until: float) -> None:
         """Read new processes until it is time to drain: by then they may have ended.

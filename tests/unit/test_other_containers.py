@@ -44,8 +44,7 @@ class Stage:
         path.write_bytes(Path("/bin/true").read_bytes())
         line = f"00400000-00401000 r-xp 00000000 08:01 {{inode}} {path}\n"
         self.program = Program(path, line)
-        self.resolver = Resolver(self.host.roots)
-        self.resolver.others.load = lambda: (RECIPE,)
+        self.resolver = Resolver(self.host.roots, recipes=lambda: (RECIPE,))
 
     def start(self, pid: int, cgroup: str) -> None:
         self.host.start(pid, 1000 + pid, self.program, cgroup)
@@ -215,6 +214,26 @@ def test_a_limit_that_cannot_be_read_is_told(stage: Stage, data: str) -> None:
     use = stage.window({7: BUSY})["/web"]
     assert (use.unread, use.throttling, use.limit) == ("cgroup-quota", None, None)
     assert stage.resolver.errors["cgroup-quota"] >= 1
+
+
+def test_counters_and_threads_that_cannot_be_read_are_told(stage: Stage) -> None:
+    """Neither is a container that is not throttled, or one without threads."""
+    stage.host.cgroup("/web", "50000 100000")
+    stage.start(7, "/web")
+    stage.window({7: BUSY})
+    stage.throttle("/web", 101, 80, 30.0)
+    schedstat = stage.host.proc / "7/task/7/schedstat"
+    schedstat.unlink()
+    schedstat.mkdir()
+    use = stage.window({7: BUSY})["/web"]
+    assert (use.throttling is not None, use.ran) == (True, None)
+    assert stage.resolver.errors["procfs-unreadable"] >= 1
+    counters = stage.host.cgroups / "web" / "cpu.stat"
+    counters.unlink()
+    counters.mkdir()
+    use = stage.window({7: BUSY})["/web"]
+    assert (use.unread != "", use.throttling) == (True, None)
+    assert stage.resolver.errors[use.unread] >= 1
 
 
 def test_an_environment_that_cannot_be_read_is_told(stage: Stage) -> None:

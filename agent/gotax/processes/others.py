@@ -100,7 +100,12 @@ class Others:
     """
 
     def __init__(
-        self, proc: str, cgroups: Cgroups, memberships: Memberships, errors: ErrorCounts
+        self,
+        proc: str,
+        cgroups: Cgroups,
+        memberships: Memberships,
+        errors: ErrorCounts,
+        load: Load,
     ) -> None:
         self._proc = proc
         self._cgroups = cgroups
@@ -111,7 +116,7 @@ class Others:
         self._window = 0
         self._threads_left = THREADS_MAX
         self._recipes: tuple[Recipe, ...] | None = None
-        self.load: Load = tuple
+        self._load = load
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -242,8 +247,12 @@ class Others:
             return None
         try:
             now, now_s = self._counters(main, kept.limit), time.monotonic()
-        except (ProcessGoneError, ReadError):
+        except ProcessGoneError:
             kept.counters = None
+            return None
+        except ReadError as error:
+            self._errors.note(error)
+            kept.counters, kept.unread = None, error.reason
             return None
         usage, passed_s = now - before, now_s - kept.at_s
         if passed_s < LEAST_S:
@@ -260,7 +269,8 @@ class Others:
         """What the threads did since this was last asked; None the first time."""
         before = kept.threads
         most = min(THREADS_EACH, self._threads_left)
-        kept.threads = count_threads(self._proc, kept.ranked()[:PROCESSES_MAX], before, most)
+        processes = kept.ranked()[:PROCESSES_MAX]
+        kept.threads = count_threads(self._proc, processes, before, most, self._errors)
         self._threads_left -= len(kept.threads.threads)
         return None if before is None else kept.threads.since(before)
 
@@ -276,7 +286,7 @@ class Others:
         if kept.asks & (kept.asks - 1):
             return
         if self._recipes is None:
-            self._recipes = self.load()
+            self._recipes = self._load()
         exe = main.program.link.removesuffix(DELETED).rpartition("/")[2]
         names = kept.threads.names if kept.threads is not None else frozenset()
         recipes = tuple(

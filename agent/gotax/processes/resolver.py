@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from gotax.config import Roots
 from gotax.errors import ProcessGoneError, ReadError
@@ -28,6 +28,7 @@ from gotax.processes.table import ENDED, ProcessTable, Sight
 from gotax.processes.tracked_process import TrackedProcess
 from gotax.processes.waits import Waits
 from gotax.reader.asking import InProcess, Reader
+from gotax.recipe import Recipe
 from gotax.waiting import Waiting
 
 _UNSEEN = frozenset({"procfs-denied", "procfs-hidden"})
@@ -37,7 +38,13 @@ class Resolver:
     """The entry point: connects the parts and calls them. ``errors`` counts what went wrong, by
     reason."""
 
-    def __init__(self, roots: Roots, reader: Reader | None = None) -> None:
+    def __init__(
+        self,
+        roots: Roots,
+        reader: Reader | None = None,
+        recipes: Callable[[], tuple[Recipe, ...]] = tuple,
+    ) -> None:
+        """``recipes``: reads those of programs that are not Go, once they are needed."""
         self.proc_root = roots.proc
         self.errors = ErrorCounts()
         self.reader = reader or InProcess()
@@ -54,7 +61,7 @@ class Resolver:
         self._first_look = FirstLook(
             roots.proc, self._table, self._inspector, self.cgroups, self.errors
         )
-        self.others = Others(roots.proc, self.cgroups, memberships, self.errors)
+        self.others = Others(roots.proc, self.cgroups, memberships, self.errors, recipes)
         self._by_cgroup: LruCache[tuple[int, str], TrackedProcess] = LruCache(ENDED)
 
     def __len__(self) -> int:

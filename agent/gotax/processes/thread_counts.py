@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from gotax.errors import ProcessGoneError, ReadError
 from gotax.linux.pressure import ThreadTimes, read_thread_name, read_times
 from gotax.other import ThreadGroup
+from gotax.processes.counts import ErrorCounts
 from gotax.processes.tracked_process import TrackedProcess
 
 GROUPS_MAX = 8
@@ -54,7 +55,11 @@ class Snapshot:
 
 
 def count_threads(
-    proc: str, processes: Iterable[TrackedProcess], before: Snapshot | None, most: int
+    proc: str,
+    processes: Iterable[TrackedProcess],
+    before: Snapshot | None,
+    most: int,
+    errors: ErrorCounts,
 ) -> Snapshot:
     """Of these processes, as far as they live; at most ``most`` threads. Names are read once."""
     known = {} if before is None else before.threads
@@ -66,7 +71,10 @@ def count_threads(
             continue
         try:
             times = read_times(proc, process.pid, most - len(found))
-        except (ProcessGoneError, ReadError):
+        except ProcessGoneError:
+            continue
+        except ReadError as error:
+            errors.note(error)
             continue
         for number, passed in times.items():
             key = process.pid, process.start_ticks, number
