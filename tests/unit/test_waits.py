@@ -20,6 +20,7 @@ from gotax.linux.pressure import (
     parse_times,
     read_host_times,
     read_pressure,
+    read_thread_name,
     read_times,
 )
 from gotax.process import CpuResources, CpuUsage
@@ -59,6 +60,7 @@ FULL = b"full avg10=0.00 avg60=1.25 avg300=0.00 total=7\n"
     [
         (b"some avg10=94.75 avg60=95.70 avg300=93.73 total=27\n" + FULL, Pressure(0.957, 0.0125)),
         (b"some avg10=0.00 avg60=100.00 avg300=0.00 total=27\n", Pressure(1.0, 0.0)),
+        (b"some avg10=0.00 avg60=0.29 avg300=0.00 total=1\n", Pressure(0.0029, 0.0)),
         (FULL, None),
         (b"", None),
         (b"some avg10=x avg60=1.00 avg300=0.00 total=27\n", None),
@@ -91,9 +93,9 @@ def proc(root: Path, threads: dict[int, tuple[int, int]]) -> None:
 class Container:
     """What ``Waits`` needs of a tracked process."""
 
-    def __init__(self, start_ticks: int = 1, cgroup: str = "/c") -> None:
+    def __init__(self, start_ticks: int = 1, cgroup: str = "/c", pid: int = 7) -> None:
         process = oversized_load().process
-        self.process = replace(process, pid=7, start_ticks=start_ticks)
+        self.process = replace(process, pid=pid, start_ticks=start_ticks)
         identity = type("Identity", (), {"cgroup": cgroup})()
         self.membership = type(
             "Membership", (), {"position": type("P", (), {"identity": identity})()}
@@ -140,7 +142,10 @@ def test_the_pressure_is_that_of_its_cgroup(tmp_path: Path, errors: ErrorCounts)
         (b"cpu  10 20 30 400 50 6 7 8 0 0\ncpu0 1 1 1 1 1 1 1\n", HostTimes(73, 450)),
         (b"cpu  10 20 30 400 50 6 7", HostTimes(73, 450)),
         (b"cpu  10 20 30 400 50 6\n", None),
+        (b"cpu  10 20 30 400 50 6 7 x\n", HostTimes(73, 450)),
         (b"cpu  10 20 30 400 50 6 x\n", None),
+        (b"cpu  x 20 30 400 50 6 7\n", None),
+        (b"x" * 4096 + b"\n", None),
         (b"cpu0 10 20 30 400 50 6 7\n", None),
         (b"", None),
     ],
@@ -155,6 +160,7 @@ def test_how_busy_the_host_was() -> None:
     assert HostTimes(175, 125).busy_since(HostTimes(100, 100)) == 0.75
     assert HostTimes(100, 100).busy_since(HostTimes(100, 100)) == 0.0
     assert HostTimes(100, 90).busy_since(HostTimes(50, 100)) == 1.0
+    assert HostTimes(101, 100).busy_since(HostTimes(100, 100)) == 1.0
     assert HostTimes(90, 200).busy_since(HostTimes(100, 100)) == 0.0
 
 
@@ -163,6 +169,22 @@ def test_bounds() -> None:
     early, late = ThreadTimes(5, 7), ThreadTimes(6, 9)
     assert late.since(early) == ThreadTimes(1, 2)
     assert early.since(late) == ThreadTimes(0, 0)
+
+
+def test_threads_without_times_are_left_out(tmp_path: Path) -> None:
+    """One has ended since the threads were listed, the times of another have a new form."""
+    proc(tmp_path, {7: (5, 6), 8: (1, 1), 9: (1, 1)})
+    (tmp_path / "7" / "task" / "8" / "schedstat").unlink()
+    (tmp_path / "7" / "task" / "9" / "schedstat").write_text("1 2 3 4\n")
+    assert read_times(str(tmp_path), 7) == {7: ThreadTimes(5, 6)}
+
+
+def test_a_thread_has_a_name(tmp_path: Path) -> None:
+    folder = tmp_path / "7" / "task" / "8"
+    folder.mkdir(parents=True)
+    for data, name in ((b"worker 1\n", "worker 1"), (b"a\xffb\n", "a\ufffdb"), (b"a\n\n", "a\n")):
+        (folder / "comm").write_bytes(data)
+        assert read_thread_name(str(tmp_path), 7, 8) == name
 
 
 def waits(root: Path, errors: ErrorCounts) -> Waits:
@@ -205,6 +227,23 @@ def test_a_window_reads_sixteen_containers(tmp_path: Path, errors: ErrorCounts) 
     assert None not in read
 
 
+def test_a_container_is_read_again_after_twelve_windows(
+    tmp_path: Path, errors: ErrorCounts
+) -> None:
+    """Of its own, whenever the first one was; another process of the container at once."""
+    proc(tmp_path, {7: (SECOND, 0)})
+    found, container = waits(tmp_path, errors), Container()
+    for _ in range(EVERY + 1):
+        found.end_window()
+    first = found.of("c", container)  # type: ignore[arg-type]
+    for _ in range(EVERY - 1):
+        found.end_window()
+        assert found.of("c", container) is first  # type: ignore[arg-type]
+    found.end_window()
+    assert found.of("c", container) is not first  # type: ignore[arg-type]
+    assert found.of("c", Container(pid=8)) is None  # type: ignore[arg-type]
+
+
 def test_a_process_that_has_ended_is_not_known(tmp_path: Path, errors: ErrorCounts) -> None:
     assert waits(tmp_path, errors).of("c", Container()) is None  # type: ignore[arg-type]
     assert not errors
@@ -239,6 +278,7 @@ def test_of_a_real_process_by_its_resolver() -> None:
         (Waiting(90, 10, 1), 9, 0.84, WaitCause.OWN_THREADS),
         (Waiting(90, 10, 1), 9, None, WaitCause.UNKNOWN),
         (Waiting(90, 10, 1), None, 1.0, WaitCause.NODE),
+        (Waiting(90, 10, 1), 0, 1.0, WaitCause.NODE),
     ],
 )
 def test_because_of_whom(
@@ -254,6 +294,8 @@ def test_without_periods_nothing_is_throttled() -> None:
     report = build_window(oversized_load()).reports[0]
     idle = replace(report, waiting=Waiting(1, 1, 1), usage=CpuUsage(periods=0, throttled_periods=0))
     assert with_cause(idle, 0.1).waits_for is WaitCause.OWN_THREADS
+    unread = replace(idle, usage=CpuUsage(periods=None, throttled_periods=5))
+    assert with_cause(unread, 0.1).waits_for is WaitCause.OWN_THREADS
 
 
 def test_it_says_who_uses_the_node() -> None:

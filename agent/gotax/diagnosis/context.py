@@ -127,7 +127,7 @@ class Context:
         low, high = interval(round(samples), total)
         return high >= threshold * self.thresholds.release if self.lenient else low >= threshold
 
-    def share_reaches(self, samples: int, threshold: float) -> bool:
+    def share_reaches(self, samples: float, threshold: float) -> bool:
         enough = self.lenient or self.report.samples >= self.thresholds.min_samples
         return enough and self.reaches(samples, self.report.samples, threshold)
 
@@ -178,12 +178,15 @@ class Context:
     def throttled_evidence(self) -> Evidence:
         throttled, periods = self.throttled
         share = throttled / periods if periods else 0.0
-        stopped_s = (self.report.usage.throttled_ns or 0) / 1e9
-        text = f"throttled in {throttled} of {periods} periods, {stopped_s:.1f} s in all"
+        text = f"throttled in {throttled} of {periods} periods"
+        if self.report.usage.throttled_ns is not None:
+            text += f", {self.report.usage.throttled_ns / 1e9:.1f} s in all"
         return Evidence(text, share, "share", interval(throttled, periods), self.duration_s)
 
     def cores_evidence(self) -> Evidence:
-        cores = self.cores or 0.0
+        cores = self.cores
+        if cores is None:
+            return Evidence("its CPU time is not known")
         text = f"it used {cores:.2f} cores over {self.duration_s:.0f} s"
         if self.peak_cores > cores * 1.05:
             text += f", {self.peak_cores:.2f} in its busiest window"

@@ -164,9 +164,10 @@ def _evidence(case: _Case, wrong: list[Recognised], is_set_to_fit: bool) -> list
 def _throttled(case: _Case) -> Evidence:
     throttled, periods = case.throttling.periods
     share = throttled / periods if periods else 0.0
-    stopped_s = (case.throttling.usage.throttled_ns or 0) / 1e9
+    stopped_ns = case.throttling.usage.throttled_ns
+    text = f"throttled in {throttled} of {periods} periods"
     return Evidence(
-        f"throttled in {throttled} of {periods} periods, {stopped_s:.1f} s in all on all CPUs",
+        text if stopped_ns is None else f"{text}, {stopped_ns / 1e9:.1f} s in all on all CPUs",
         share,
         "share",
         interval(throttled, periods),

@@ -24,8 +24,8 @@ def with_cause(report: ContainerReport, host_busy: float | None) -> ContainerRep
 def _cause(report: ContainerReport, share: float, host_busy: float | None) -> WaitCause:
     if share < NOTABLE:
         return WaitCause.NOTHING
-    usage = report.usage
-    if usage.periods and (usage.throttled_periods or 0) >= _THROTTLED * usage.periods:
+    periods, throttled = report.usage.periods, report.usage.throttled_periods
+    if periods and throttled and throttled >= _THROTTLED * periods:
         return WaitCause.OWN_LIMIT
     if host_busy is None:
         return WaitCause.UNKNOWN

@@ -12,7 +12,7 @@ from gotax.waiting import Pressure
 
 THREADS_MAX = 64
 _FILE_BYTES = 4096
-_MINUTE = re.compile(rb"^(some|full) avg10=[0-9.]{1,6} avg60=([0-9]{1,3}\.[0-9]{2}) ", re.MULTILINE)
+_MINUTE = re.compile(rb"^(some|full) avg10=[0-9.]{1,6} avg60=(\d{1,3})\.(\d{2}) ", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def read_thread_name(root: str, pid: int, thread: int) -> str:
 
 def parse_pressure(data: bytes) -> Pressure | None:
     """cpu.pressure or memory.pressure: shares of the last minute (Documentation/accounting/psi)."""
-    found = {kind: round(float(percent) / 100, 4) for kind, percent in _MINUTE.findall(data)}
+    found = {kind: int(whole + part) / 10_000 for kind, whole, part in _MINUTE.findall(data)}
     if b"some" not in found:
         return None
     return Pressure(found[b"some"], found.get(b"full", 0.0))
@@ -89,10 +89,10 @@ class HostTimes:
 
 def read_host_times(root: str) -> HostTimes | None:
     """The first line of /proc/stat; None if it has another form."""
-    fields = read_file(f"{root}/stat", _FILE_BYTES).split(b"\n", 1)[0].split()
+    fields = read_file(f"{root}/stat", _FILE_BYTES).partition(b"\n")[0].split()
     if fields[:1] != [b"cpu"] or len(fields) < 8 or not all(f.isdigit() for f in fields[1:8]):
         return None
     # proc_stat(5): user nice system idle iowait irq softirq
-    ticks = [int(field[:20]) for field in fields[1:8]]
+    ticks = [int(field) for field in fields[1:8]]
     idle = ticks[3] + ticks[4]
     return HostTimes(sum(ticks) - idle, idle)

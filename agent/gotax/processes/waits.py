@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from gotax.errors import ProcessGoneError, ReadError
@@ -85,10 +84,13 @@ class Waits:
         """Of CPU and memory. On a hybrid host, of the group of the same name in cgroup v2."""
         tree, path = self._hierarchies.unified, position.identity.cgroup
         directory = tree.directory(path) if tree and self._hierarchies.sees_host else None
-        if directory is None or path == "/" or not os.path.isdir(directory):
-            return None, None
-        cpu, memory = (read_pressure(directory, f"{kind}.pressure") for kind in ("cpu", "memory"))
-        return cpu, memory
+        if path == "/":
+            directory = None
+
+        def read(name: str) -> Pressure | None:
+            return None if directory is None else read_pressure(directory, name)
+
+        return read("cpu.pressure"), read("memory.pressure")
 
     def end_window(self) -> None:
         """Forget the containers that were not asked for in this window."""

@@ -58,6 +58,7 @@ class Interval:
     gogc: int | None = None
     limit: int | None = None
     tuned: Tuned | None = None  # what a finding predicts for another GOGC or GOMEMLIMIT
+    advised: tuple[Saving | None, ...] = ()  # what findings predict for another GOMAXPROCS
     runtime_is_read: bool = True
 
     def report(self) -> ContainerReport:
@@ -86,7 +87,10 @@ class Interval:
             usage=CpuUsage(periods=150, throttled_periods=15, throttled_ns=10**8),
             verdict=Verdict.FITS,
             cpu_ns=(self.runtime + self.user) * 10_000_000,
-            findings=() if self.tuned is None else (tuning(self.tuned),),
+            findings=(
+                *(() if self.tuned is None else (tuning(self.tuned),)),
+                *(advising(saving) for saving in self.advised),
+            ),
         )
 
 
@@ -95,6 +99,11 @@ def tuning(tuned: Tuned) -> Finding:
     return Finding(
         *("GT016", "", Severity.WARNING, Confidence.HIGH, (), remedy), saving=tuned.saving
     )
+
+
+def advising(saving: Saving | None) -> Finding:
+    remedy = Remedy("", gomaxprocs=1)
+    return Finding(*("GT003", "", Severity.INFO, Confidence.HIGH, (), remedy), saving=saving)
 
 
 def window(seen: Sequence[Interval], number: int = 0) -> Window:
@@ -166,6 +175,14 @@ def test_a_restart_with_another_memory_limit_is_compared_with_its_prediction() -
     assert seen.outcome is Outcome.WITHIN
     assert "GOMEMLIMIT 175 MiB -> 324 MiB saved 0.040 cores" in sentence(found)
     assert "GOMAXPROCS" not in sentence(found)
+
+
+def test_the_largest_prediction_counts() -> None:
+    """Also beside a finding that gives a number and predicts nothing, as GT003 may."""
+    small, large = Saving(0.001, 0.002, 0.003), Saving(0.002, 0.006, 0.01)
+    before = Interval(192, 60, 40, advised=(small, None, large))
+    ((_, found),) = follow([[before]] * 10 + [[Interval(1, 20, 40, start=2)]] * 20)
+    assert found.comparison.predicted == large
 
 
 def test_a_higher_gogc_is_compared_too() -> None:

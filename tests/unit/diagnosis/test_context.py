@@ -305,7 +305,7 @@ def test_evidence_of_throttling_has_share_interval_and_time() -> None:
     assert evidence.value == 0.6
     assert evidence.interval == pytest.approx((0.5020, 0.6906), abs=1e-4)
     assert context().throttled_evidence().value == 0.0
-    assert context().throttled_evidence().text == "throttled in 0 of 0 periods, 0.0 s in all"
+    assert context().throttled_evidence().text == "throttled in 0 of 0 periods"
 
 
 def test_more_throttled_periods_than_periods_are_all_of_them() -> None:
@@ -320,9 +320,11 @@ def test_what_has_no_periods_is_not_throttled(lenient: bool) -> None:
 
 
 def test_evidence_of_use_that_is_not_known() -> None:
-    """Without the kernel's account."""
+    """Without the kernel's account: that is not 0 cores."""
     evidence = context().cores_evidence()
-    assert (evidence.text, evidence.value) == ("it used 0.00 cores over 10 s", 0.0)
+    assert (evidence.text, evidence.value) == ("its CPU time is not known", None)
+    idle = context(cpu_ns=0).cores_evidence()
+    assert (idle.text, idle.value) == ("it used 0.00 cores over 10 s", 0.0)
 
 
 def test_evidence_of_a_share() -> None:

@@ -786,7 +786,7 @@ def test_without_an_account_in_the_last_window_there_is_none() -> None:
     usage = CpuUsage(None, 100, 90, None)
     history.judge(timed(base, 6 * 10**9, usage), WINDOW_S, 2)
     (finding,) = history.judge(timed(base, None, usage), WINDOW_S, 2).findings
-    assert finding.evidence[2].value == 0.0
+    assert finding.evidence[2].value is None
 
 
 def test_a_cost_ends_what_may_be_its_effect(monkeypatch: pytest.MonkeyPatch) -> None:

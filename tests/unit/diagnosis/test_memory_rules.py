@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -144,6 +145,7 @@ def test_gogc_counts_stacks_and_globals_like_live_data() -> None:
     state = replace(OPEN, live_heap_bytes=20 * MIB, heap_goal_bytes=140 * MIB)
     known = heap_of(of(replace(state, root_bytes=100 * MIB)))
     assert known is not None
+    assert known.roots == 100 * MIB
     assert known.kept(known.goal_by_percent(200)) == 0.5
     assert heap_of(of(state)).roots == 0  # type: ignore[union-attr]
 
@@ -292,6 +294,18 @@ def test_the_first_numbers_with_a_finding() -> None:
     late = of(cpu_ns=50 * 10**6)  # 0.0035 cores
     assert rules.HELD not in found(late)
     assert rules.HELD in found(replace(late, lenient=True))
+    assert rules.HELD not in found(of(memory=own(300), GC_MARK_DEDICATED=0, USER=0))
+
+
+def test_a_saving_as_large_as_the_threshold_is_enough() -> None:
+    seen = of()
+    saving = held(seen).saving
+    assert saving is not None
+    for cores, named in ((saving.mid, True), (saving.mid * 1.001, False)):
+        thresholds = replace(seen.thresholds, saving_cores=cores)
+        assert (rules.HELD in found(replace(seen, thresholds=thresholds))) is named
+    evidence = held(seen).evidence[-1]
+    assert evidence.interval == (saving.low, saving.high)
 
 
 def test_it_is_certain_if_the_allocations_were_counted() -> None:
@@ -329,6 +343,14 @@ def test_the_limit_fits_into_the_containers(memory: Memory, patch: str, text: st
     assert text in remedy.text
     within = [f"{word.rstrip(':')}\n" for word in remedy.text.split() if "GOMEMLIMIT=" in word]
     assert list(remedy.patches) == [remedy.patch, *within[1:]]
+
+
+def test_a_new_limit_may_be_exactly_what_the_container_allows() -> None:
+    """355 MiB are 90 % of it: then the text is about the room, and not about the container."""
+    size = math.ceil(355 * MIB / 0.9)
+    remedy = held(of(memory=Memory(size, "/c", size))).remedy
+    assert int(size * 0.9) == 355 * MIB
+    assert "room for the live heap, for garbage, and for other memory of Go; 90% of" in remedy.text
 
 
 @pytest.mark.parametrize(
@@ -373,6 +395,11 @@ def test_automemlimit_is_named() -> None:
     linked = Module("github.com/KimMachineGun/automemlimit", "v0.7.0")
     process = replace(seen.report.main_process, build=GoBuild("go1.24.1", dependencies=(linked,)))
     assert "automemlimit" not in held(seen).remedy.text
+    other = replace(
+        process, build=GoBuild("go1.24.1", dependencies=(Module("example.com/x", "v1"),))
+    )
+    without = replace(seen, report=replace(seen.report, processes=(other,)))
+    assert "automemlimit" not in held(without).remedy.text
     seen = replace(seen, report=replace(seen.report, processes=(process,)))
     assert "It links automemlimit" in held(seen).remedy.text
 
@@ -390,6 +417,8 @@ def test_automemlimit_is_named() -> None:
         (own(314, oom_kills=1), Severity.INFO),
         (own(628, oom_kills=1), Severity.INFO),
         (own(629, oom_kills=1), None),  # it was not the heap
+        (own(310, oom_kills=0), None),
+        (own(310), None),
         (Memory(300 * MIB, "/", oom_kills=1), None),  # no limit of its own
         (None, None),
     ],
@@ -437,9 +466,12 @@ def test_the_evidence_of_a_missing_limit() -> None:
         Confidence.MEDIUM
     )
     killed = found(of(OPEN, own(310, oom_kills=1), **pod))[rules.NO_MEMORY_LIMIT]
+    assert killed.evidence[1].text.endswith("310 MiB, its use could not be read")
+    assert killed.evidence[1].value is None
     assert "has killed 1 processes of its pod" in killed.evidence[-1].text
     zero = replace(OPEN, gogc=0)
-    assert rules.NO_MEMORY_LIMIT in found(of(zero, own(310, oom_kills=1)))
+    by_gogc = found(of(zero, own(310, oom_kills=1)))[rules.NO_MEMORY_LIMIT].evidence[0].text
+    assert by_gogc.endswith("GOGC=0 alone lets it grow to 150 MiB")
     late = of(OPEN, own(310, working_set_bytes=168 * MIB))  # 54 %
     assert rules.NO_MEMORY_LIMIT not in found(late)
     assert rules.NO_MEMORY_LIMIT in found(replace(late, lenient=True))
@@ -466,6 +498,7 @@ def test_the_evidence_of_a_missing_limit() -> None:
         (180, own(400), 500, None),
         (180, own(170), 200, "above"),
         (180, own(400), None, None),
+        (180, Memory(400 * MIB, "/pod"), 200, None),  # it has no limit of its own any more
     ],
 )
 def test_a_gomemlimit_that_does_not_fit_the_containers_limit(
@@ -541,6 +574,8 @@ def test_gogc_off_without_a_limit() -> None:
         (own(900, working_set_bytes=660 * MIB), [200]),  # 150 MiB are free
         (own(900, working_set_bytes=660 * MIB + 1), []),
         (Memory(900 * MIB, "/", usage_bytes=661 * MIB), []),
+        (own(849), [200, 400]),  # 314 MiB for Go, as far as is known: 450 MiB are free
+        (own(848), [200]),
     ],
 )
 def test_the_table_has_what_there_is_memory_for(memory: Memory | None, rows: list[int]) -> None:

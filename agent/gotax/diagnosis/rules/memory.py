@@ -47,7 +47,7 @@ def held(context: Context) -> Finding | None:
     thresholds = context.thresholds
     if saving is None or saving.mid < thresholds.saving_cores * ease(context):
         return None
-    if not context.share_reaches(round(samples * (1 - kept)), thresholds.saving_share):
+    if not context.share_reaches(samples * (1 - kept), thresholds.saving_share):
         return None
     share = samples / context.report.samples
     after = share * kept / (1 - share * (1 - kept))
@@ -84,14 +84,14 @@ def held(context: Context) -> Finding | None:
 def no_limit(context: Context) -> Finding | None:
     """GT017: no GOMEMLIMIT, and the container is near its memory limit or was killed at it."""
     heap, memory = heap_of(context), context.report.memory
-    if heap is None or heap.limit is not None or memory is None or heap.gogc < 0:
+    if heap is None or heap.limit is not None or memory is None:
         return None
     own = memory.own_limit_bytes
     if own is None:
         return None
-    kills, used = memory.oom_kills or 0, memory.working_set_bytes or 0
+    kills, used = memory.oom_kills, memory.working_set_bytes
     most = heap.goal_by_percent(heap.gogc) + heap.other
-    is_near = used >= NEAR * own * ease(context)
+    is_near = used is not None and used >= NEAR * own * ease(context)
     if not kills and not is_near:
         return None
     if most < own // 2:
@@ -99,7 +99,10 @@ def no_limit(context: Context) -> Finding | None:
     evidence = [
         Evidence("there is no memory limit (GOMEMLIMIT), and " + _by_gogc(heap)),
         Evidence(
-            f"the container's memory limit is {mib(own)}, in use are {mib(used)}", used, "bytes"
+            f"the container's memory limit is {mib(own)}, "
+            + ("its use could not be read" if used is None else f"in use are {mib(used)}"),
+            used,
+            "bytes",
         ),
         Evidence(
             f"{mib(heap.live)} of the heap are live, {mib(heap.other)} are other memory of Go",
@@ -139,7 +142,7 @@ def unfit(context: Context) -> Finding | None:
         return None
     own, before = memory.own_limit_bytes, context.earlier_memory
     is_above = limit > memory.limit_bytes
-    is_stale = not is_above and own is not None and before is not None and limit <= before < own
+    is_stale = own is not None and before is not None and limit <= before < own
     if not is_above and not is_stale:
         return None
     evidence = [

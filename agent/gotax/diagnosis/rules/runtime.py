@@ -91,7 +91,8 @@ def percent_options(context: Context, heap: Heap) -> list[PercentOption]:
         return []
     memory, free = context.report.memory, math.inf
     if memory is not None and memory.limit_bytes is not None:
-        used = memory.working_set_bytes or memory.usage_bytes or 0
+        # If the kernel's number is missing, the memory of Go alone is a lower bound of it.
+        used = memory.working_set_bytes or memory.usage_bytes or heap.goal + heap.other
         free = memory.limit_bytes * USABLE - used
     if heap.limit is not None:
         free = min(free, heap.limit - heap.other - heap.goal)
