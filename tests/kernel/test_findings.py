@@ -54,6 +54,9 @@ def one(limit: float | None, procs: int, flags: str, program: str = "findings") 
     return Subject(limit, (Program(procs, flags, program),))
 
 
+IN_BURSTS = "-threads 4 -work 150 -rest 280 -together"
+C_IN_BURSTS = "-kind c -threads 4 -work 60 -rest 540 -together"
+
 TOGETHER: tuple[dict[str, Subject], ...] = (
     {  # about one CPU in total
         "oversized": one(1.0, 64, "-rate 40000", "changing"),
@@ -61,13 +64,17 @@ TOGETHER: tuple[dict[str, Subject], ...] = (
         "hardly-seen": one(1.0, 64, "-rate 20", "changing"),
         "two-of-one": one(1.0, 2, "-work 4 -rest 80"),
         "two-of-two": one(2.0, 2, "-work 4 -rest 80"),
+        "clear": one(1.0, 1, "-work 4 -rest 80"),
         "obfuscated": Subject(1.0, (Program(1, "-work 4 -rest 80", variants=("obfuscated",)),)),
         "several": Subject(1.0, (Program(2, "-work 4 -rest 60"), Program(2, "-work 4 -rest 60"))),
         "collecting": one(1.0, 1, "-kind collect -work 10 -rest 90"),
         "held": Subject(1.0, (Program(1, "-kind collect -work 10 -rest 90", limit="40MiB"),)),
         "allocating": one(1.0, 1, "-kind allocate -work 10 -rest 90"),
+        "reusing": one(1.0, 1, "-kind reuse -work 10 -rest 90"),
         "passing": one(1.0, 1, "-kind pass -work 10 -rest 90"),
+        "batching": one(1.0, 1, "-kind batch -work 10 -rest 90"),
         "locking": one(1.0, 1, "-kind lock -threads 3 -work 4 -rest 90"),
+        "sharding": one(1.0, 1, "-kind shard -threads 3 -work 4 -rest 90"),
         "computing": one(1.0, 1, "-work 10 -rest 90"),
         "c-code": Subject(1.0, (Program(1, "-kind c -work 10 -rest 90", variants=("cgo",)),)),
     },
@@ -80,11 +87,13 @@ TOGETHER: tuple[dict[str, Subject], ...] = (
         "rounded-down": one(1.5, 1, ""),
         "below-but-idle": one(2.0, 1, "-work 5 -rest 95"),
         "rounded-down-idle": one(1.5, 1, "-work 5 -rest 95"),
+        "c-one-by-one": Subject(1.0, (Program(1, f"{C_IN_BURSTS} -most 1", variants=("cgo",)),)),
     },
     # Longer than a period of the limit (100 ms): it uses up a quota in any case.
-    {"in-bursts": one(1.0, 8, "-threads 4 -work 150 -rest 280 -together")},
+    {"in-bursts": one(1.0, 8, IN_BURSTS)},
+    {"c-in-bursts": Subject(1.0, (Program(1, C_IN_BURSTS, variants=("cgo",)),))},
     {
-        "in-bursts-one-by-one": one(1.0, 1, "-threads 4 -work 80 -rest 220 -together"),
+        "in-bursts-one-by-one": one(1.0, 1, IN_BURSTS),
         "without-a-limit": one(None, 64, "-rate 40000", "changing"),
     },
 )
@@ -170,12 +179,12 @@ TRIGGERS = {
     "GT007": ("in-bursts", "in-bursts-one-by-one"),
     "GT008": ("too-much-work", "computing"),
     "GT009": ("collecting", "computing"),
-    "GT010": ("allocating", "passing"),
-    "GT011": ("passing", "computing"),
+    "GT010": ("allocating", "reusing"),
+    "GT011": ("passing", "batching"),
     "GT012": ("several", "two-of-one"),
     "GT013": ("c-code", "computing"),
     "GT014": ("hardly-seen", "oversized"),
-    "GT015": ("obfuscated", "computing"),
+    "GT015": ("obfuscated", "clear"),
     "GT016": ("held", "collecting"),
 }
 
@@ -209,6 +218,33 @@ def test_the_finding_is_made_only_for_its_subject(code: str, seen: dict[str, Wat
 def summary(subject: Watched) -> str:
     lines = [f"{f.code} {f.title}: {[e.text for e in f.evidence]}" for f in subject.report.findings]
     return f"{subject.report.samples} samples; " + ("; ".join(lines) or "no finding")
+
+
+def test_gt007_the_patch_ends_the_throttling(seen: dict[str, Watched]) -> None:
+    """The other program of TRIGGERS is the same one, started as the patch says."""
+    assert seen["in-bursts"].findings["GT007"].remedy.patch == "GOMAXPROCS=1\n"
+    assert seen["in-bursts-one-by-one"].report.main_process.gomaxprocs.value == 1  # type: ignore[union-attr]
+
+
+def test_gt011_smaller_critical_sections_of_each_goroutine(seen: dict[str, Watched]) -> None:
+    assert "GT011" in seen["locking"].findings
+    assert "GT011" not in seen["sharding"].findings, summary(seen["sharding"])
+
+
+@pytest.mark.timing
+def test_gt013_with_a_semaphore_c_code_does_not_exceed_the_limit(seen: dict[str, Watched]) -> None:
+    """Four calls at once use two CPUs although GOMAXPROCS is 1; one at a time uses one."""
+
+    def throttled(name: str) -> float:
+        usage = seen[name].report.usage
+        assert usage.periods
+        assert usage.throttled_periods is not None
+        return usage.throttled_periods / usage.periods
+
+    finding = seen["c-in-bursts"].findings["GT013"]
+    assert "more threads than GOMAXPROCS can run" in finding.remedy.text
+    assert "(with a semaphore)" in finding.remedy.text
+    assert throttled("c-one-by-one") < 0.5 * throttled("c-in-bursts")
 
 
 def test_locks_are_distinguished_from_channels(seen: dict[str, Watched]) -> None:

@@ -816,10 +816,10 @@ def test_gt014_more_samples_decide() -> None:
 FOLLOWED_BY_SAMPLING = {
     "GT002": "the same ways as GT001",
     "GT007": "in-bursts and in-bursts-one-by-one in test_findings.py",
-    "GT010": "allocating and computing there",
-    "GT011": "passing and computing there",
-    "GT013": "c-code and computing there",
-    "GT015": "obfuscated and computing there",
+    "GT010": "allocating and reusing there",
+    "GT011": "passing and batching, locking and sharding there",
+    "GT013": "c-in-bursts and c-one-by-one there",
+    "GT015": "obfuscated and clear there",
     "GT020": "test_others.py",
 }
 

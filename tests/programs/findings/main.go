@@ -15,9 +15,12 @@ import (
 var kinds = map[string]func(end func() bool){
 	"compute":  compute,
 	"allocate": allocate,
+	"reuse":    reuse,
 	"collect":  collect,
 	"pass":     pass,
+	"batch":    batch,
 	"lock":     lock,
+	"shard":    shard,
 }
 
 var sink uint64
@@ -45,6 +48,19 @@ func allocate(end func() bool) {
 		var last *record
 		for i := 0; i < 200; i++ {
 			last = &record{next: last}
+		}
+		sink += last.data[0]
+	}
+}
+
+// reuse: the same lists as allocate, in records that it keeps.
+func reuse(end func() bool) {
+	records := make([]record, 200)
+	for !end() {
+		var last *record
+		for i := range records {
+			records[i] = record{next: last}
+			last = &records[i]
 		}
 		sink += last.data[0]
 	}
@@ -82,6 +98,27 @@ func pass(end func() bool) {
 	close(there)
 }
 
+// batch: two goroutines that hand over a thousand values at a time.
+func batch(end func() bool) {
+	there, back := make(chan []int), make(chan []int)
+	go func() {
+		for values := range there {
+			for i := range values {
+				values[i]++
+			}
+			back <- values
+		}
+	}()
+	values := make([]int, 1000)
+	for !end() {
+		for i := 0; i < 100; i++ {
+			there <- values
+			values = <-back
+		}
+	}
+	close(there)
+}
+
 var shared sync.Mutex
 
 // lock: one mutex, held for a moment, by goroutines that give way to each other.
@@ -94,6 +131,24 @@ func lock(end func() bool) {
 			shared.Unlock()
 		}
 	}
+}
+
+// shard: a mutex for each goroutine, held for a hundred steps.
+func shard(end func() bool) {
+	var own sync.Mutex
+	sum := uint64(0)
+	for !end() {
+		for i := 0; i < 100; i++ {
+			own.Lock()
+			for j := uint64(0); j < 100; j++ {
+				sum += j ^ sum<<1
+			}
+			own.Unlock()
+		}
+	}
+	shared.Lock()
+	sink += sum
+	shared.Unlock()
 }
 
 func pause(work, rest int, together bool) time.Duration {
@@ -110,17 +165,25 @@ func main() {
 	threads := flag.Int("threads", 1, "goroutines that do")
 	work := flag.Int("work", 20, "milliseconds of it at a time")
 	rest := flag.Int("rest", 0, "milliseconds between")
+	most := flag.Int("most", 0, "goroutines that work at once; 0: all")
 	together := flag.Bool("together", false, "all begin at the same moments: the multiples of work and rest")
 	flag.Parse()
 	spend, ok := kinds[*kind]
 	if !ok {
 		os.Exit(2)
 	}
+	turns := make(chan struct{}, max(*most, 1))
 	for i := 0; i < *threads; i++ {
 		go func() {
 			for {
+				if *most > 0 {
+					turns <- struct{}{}
+				}
 				until := time.Now().Add(time.Duration(*work) * time.Millisecond)
 				spend(func() bool { return time.Now().After(until) })
+				if *most > 0 {
+					<-turns
+				}
 				time.Sleep(pause(*work, *rest, *together))
 			}
 		}()
