@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 # One after the other also under make -j: what is timed needs the host for itself.
 .NOTPARALLEL:
-.PHONY: help run web demo test test-correctness test-timing e2e guests corpus backends lint format bench bench-growth calibrate fuzz soak mutants attacks proto proto-check bpf golden lock audit sbom pictures release-check clean
+.PHONY: help run web demo test test-correctness test-timing e2e guests corpus backends lint format bench bench-growth calibrate fuzz soak mutants attacks proto proto-check bpf golden lock audit sbom pictures codes release-check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -101,6 +101,9 @@ sbom: $(if $(IMAGE),,$(VENV)/.ready-e2e) ## what the image is made of, as Cyclon
 
 pictures: $(VENV)/.ready-web $(VENV)/.ready-test ## docs/pictures, of the demo's service as it runs now (2 minutes)
 	@$(VENV)/bin/python -m tests.pictures
+
+codes: $(VENV)/.ready-test ## the collector's page of the codes, from docs/findings.md
+	@$(VENV)/bin/python -m tests.codes
 
 # Also the image and its SBOM: make release-check IMAGE=1
 release-check: $(VENV)/.ready-test ## the steps of a release that need no registry: versions, packages, chart, workflows

@@ -16,6 +16,7 @@ from tests.collector.browser import Browser
 
 WEEK = "since=7d"
 VIEWS = {
+    "codes": "/codes",
     "fleet": f"/?{WEEK}",
     "fleet-money": f"/?{WEEK}&price=0.04&sort=saving",
     "nodes": f"/nodes?{WEEK}",

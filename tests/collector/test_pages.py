@@ -141,6 +141,22 @@ def test_too_few_samples_do_not_stand_beside_what_they_replaced(site: str, windo
     assert "too few samples since then to tell" in ended
 
 
+def test_a_finding_links_to_what_its_code_means(site: str, window: Browser) -> None:
+    window.open(site + workload("throttled"))
+    links = window.run(
+        "return [...document.querySelectorAll('.finding h3 a')].map(a => a.getAttribute('href'))"
+    )
+    assert links == ["/codes#GT007", "/codes#GT009"]
+    window.open(site + links[0])
+    assert window.texts(":target") == ["GT007: throttled by bursts"]
+    assert window.text("h1") == "Findings by code"
+    targets = window.run(
+        "return [...document.querySelectorAll('main a')].filter("
+        "a => !document.getElementById(a.getAttribute('href').slice(1))).map(a => a.outerHTML)"
+    )
+    assert targets == []  # all links are to other places of this page
+
+
 def test_every_warning_is_drawn_as_one(site: str, window: Browser) -> None:
     window.open(f"{site}/?since=7d")
     assert window.texts(".badge.warning") == ["GT007"]

@@ -143,6 +143,7 @@ class _Pages:
             "/workload": self._workload,
             "/changes": self._changes,
             "/nodes": self._nodes,
+            "/codes": self._codes,
             "/flamegraph": self._flamegraph,
             "/flamegraph.html": self._standalone,
             "/flamegraph.folded": self._folded,
@@ -247,6 +248,9 @@ class _Pages:
         answer = self._api.questions.changes(self._api.selection(timed(parameters)))
         values = {"changes": answer, "terms_of": drawing.terms_of}
         return self._page("changes.html", parameters, values)
+
+    def _codes(self, request: Request) -> Response:
+        return self._page("codes.html", self._parameters(request), {})
 
     def _flamegraph(self, request: Request) -> Response:
         parameters = self._parameters(request)

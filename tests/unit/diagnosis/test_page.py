@@ -13,11 +13,18 @@ from gotax.diagnosis.causes import SENTENCES
 from gotax.diagnosis.rules import CODES
 from gotax.findings import Cause, Verdict
 
+from tests import codes
+
 PAGE = (Path(__file__).parents[3] / "docs" / "findings.md").read_text()
 
 
 def section(code: str) -> str:
     return PAGE.partition(f"### {code}:")[2].partition("\n##")[0]
+
+
+def test_the_collectors_page_of_the_codes_has_the_same_text() -> None:
+    """`make codes` writes it."""
+    assert codes.PAGE.read_text() == codes.rendered(codes.SOURCE.read_text())
 
 
 def test_every_code_has_its_section_and_its_row() -> None:
