@@ -5,6 +5,7 @@ Errors and paths are as in procfs.py.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ process 65,530 (vm.max_map_count)."""
 _MAX_MAPPINGS = 4096
 _MAX_PATHS_BYTES = 256 * 1024  # of the mappings of one process; of a database 10 KB
 UNLISTED = "[mapping not listed]"
+LONG_PATH = "[path too long]"
 """Stands for all that is behind the bound of what is read of a list of mappings."""
 # fs/proc/task_mmu.c show_map_vma: start-end perms offset major:minor inode, padding, path.
 _EXECUTABLE_MAPPING = re.compile(
@@ -168,11 +170,16 @@ def read_exe_id(root: str, task: TaskPath) -> FileId:
 
 
 def read_exe_link(root: str, task: TaskPath) -> str:
-    """The executable's path as the process sees it, also when it has been unlinked since."""
+    """The executable's path as the process sees it, also when it has been unlinked since.
+
+    ``LONG_PATH`` if it has more than PATH_MAX bytes: then the kernel does not name it, but opens it.
+    """
     path = exe_path(root, task)
     try:
         return os.readlink(path).removesuffix(DELETED)
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return LONG_PATH
         raise translated(error, path) from error
 
 

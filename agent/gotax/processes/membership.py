@@ -9,6 +9,7 @@ from pathlib import PurePath
 from gotax.errors import ProcessGoneError, ReadError
 from gotax.linux.cgroups.position import Bounds, CgroupPosition
 from gotax.linux.cgroups.tree import Cgroups
+from gotax.linux.mappings import LONG_PATH
 from gotax.linux.procfs import CgroupEntry, Stat
 from gotax.lru import LruCache
 from gotax.process import Container, CpuLimit
@@ -105,6 +106,7 @@ class Memberships:
 def _program(files: ProcessFiles) -> str:
     """Base name of the executable: the command's name is cut to 15 bytes; "" if unreadable."""
     try:
-        return PurePath(files.exe_link()).name
+        path = files.exe_link()
     except (ProcessGoneError, ReadError):
         return ""
+    return "" if path == LONG_PATH else PurePath(path).name
