@@ -108,13 +108,14 @@ class Gomaxprocs:
     """``value`` as read from the process (None: unreadable, ``reason`` says why).
 
     ``recommended`` is what fits the container: the CPU limit rounded up, at least 1, at most the
-    CPUs the process may use. ``bound_by``: the bounds that give this number. ``expected`` is the
-    value that the rules of the Go version and of automaxprocs give for this process, None for an
-    unknown version; ``rule`` is the rule that gave it. A program that calls runtime.GOMAXPROCS may
-    have another value. ``ignored`` is why the runtime would not follow the limit, None if it would.
-    ``updates``: the runtime checks the limit and the CPUs again while it runs. ``variable`` is the
-    value of the variable GOMAXPROCS, None if it is not set or Go ignores it. ``variable_is_set``:
-    the variable exists, with any value; None: the environment was not read.
+    CPUs the process may use; None where the limit could not be read. ``bound_by``: the bounds that
+    give this number. ``expected`` is the value that the rules of the Go version and of automaxprocs
+    give for this process, None for an unknown version or limit; ``rule`` is the rule that gave it.
+    A program that calls runtime.GOMAXPROCS may have another value. ``ignored`` is why the runtime
+    would not follow the limit, None if it would. ``updates``: the runtime checks the limit and the
+    CPUs again while it runs. ``variable`` is the value of the variable GOMAXPROCS, None if it is
+    not set or Go ignores it. ``variable_is_set``: the variable exists, with any value; None: the
+    environment was not read.
     """
 
     value: int | None
@@ -170,7 +171,8 @@ class CpuLimit:
     ``limit_cgroup`` the cgroup that sets it. ``leaf_limit_cores`` is that of the leaf: Go and
     automaxprocs read only this one. ``cpuset_cgroup`` is the highest cgroup on the path with the
     same ``cpuset_cpus`` as the leaf, None if the leaf has all CPUs of the host or no cpuset is
-    visible. ``shares`` is cgroup v1's cpu.shares, ``weight`` v2's cpu.weight.
+    visible. ``shares`` is cgroup v1's cpu.shares, ``weight`` v2's cpu.weight. ``problem`` is why
+    the limit could not be read, and the rest is not known then; "" if it was read.
     """
 
     limit_cores: float | None = None
@@ -180,6 +182,7 @@ class CpuLimit:
     shares: int | None = None
     weight: int | None = None
     cpuset_cgroup: str | None = None
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

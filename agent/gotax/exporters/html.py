@@ -123,7 +123,7 @@ def _row(window: Window, report: ContainerReport) -> str:
         f"<b>{_shown(report.container.name) or '?'}</b>",
         _shown(main.build.version.removeprefix("go")) if main.build else "?",
         cores(window.cores_of(report)),
-        "" if limit is None else cores(limit),
+        "?" if report.limit.problem else "" if limit is None else cores(limit),
         gomaxprocs_text(report, "→"),
         SHORT_ORIGINS[main.gomaxprocs.origin] if main.gomaxprocs else "",
         percent(report.runtime_share),

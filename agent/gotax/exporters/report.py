@@ -151,6 +151,7 @@ def container_document(window: Window, report: ContainerReport) -> dict[str, Any
         "memory": _memory(report.memory),
         "waiting": _waiting(report),
         "cpu_limit_cores": report.limit.limit_cores,
+        "cpu_limit_problem": report.limit.problem or None,
         "cpu_limit_cgroup": _optional(report.limit.limit_cgroup),
         "leaf_cpu_limit_cores": report.limit.leaf_limit_cores,
         "cpuset_cpus": report.limit.cpuset_cpus,

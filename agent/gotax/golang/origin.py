@@ -16,6 +16,7 @@ from gotax.golang.prediction import (
     bindings,
     follows_limit,
     ignored,
+    is_limit_missing,
     predict,
     predict_default,
     recommend,
@@ -42,8 +43,9 @@ def origin(live: LiveGomaxprocs, facts: Facts) -> Origin:
     # An unknown version is taken for the newest: its flag and variable mean the same.
     minor = minor_version(facts)
     newest = NEWEST_MINOR if minor is None else minor
+    no_limit = is_limit_missing(facts, newest)
     if live.custom is False:
-        return _default_origin(live, facts, newest)
+        return Origin.UNKNOWN if no_limit else _default_origin(live, facts, newest)
     if not facts.environment_read:
         return Origin.UNKNOWN
     # A variable that is set keeps automaxprocs quiet, so another value was set by a call.
@@ -52,6 +54,8 @@ def origin(live: LiveGomaxprocs, facts: Facts) -> Origin:
         if live.value != chosen:
             return Origin.CALL
         return Origin.CRIO if is_injected(chosen, facts) else Origin.ENVIRONMENT
+    if no_limit:
+        return Origin.UNKNOWN
     if is_of_automaxprocs(live.value, facts, newest):
         return Origin.AUTOMAXPROCS
     if live.custom:
@@ -115,17 +119,17 @@ def judge(
     known = Gomaxprocs(
         value=None,
         origin=Origin.UNKNOWN,
-        recommended=recommend(limit_cores, facts.allowed_cpus),
+        recommended=recommend(limit_cores, facts.allowed_cpus) if facts.limit_read else None,
         expected=prediction.value,
         rule=prediction.rule,
         ignored=None if minor is None or not is_read else ignored(facts, minor),
         automaxprocs=find_automaxprocs(facts)[0],
-        bound_by=bindings(limit_cores, facts),
+        bound_by=bindings(limit_cores, facts) if facts.limit_read else (),
         updates=newest >= 25 and is_read and godebug_value(facts, "updatemaxprocs", 1) > 0,
         variable=environment_value(facts.environment, newest),
         variable_is_set=(facts.environment is not None) if is_read else None,
         otherwise=Otherwise()
-        if minor is None or not is_read
+        if minor is None or not is_read or not facts.limit_read
         else otherwise(facts, minor, limit_cores),
     )
     if isinstance(live, Refusal):

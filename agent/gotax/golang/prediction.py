@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from gotax.golang.automaxprocs import predict_automaxprocs
+from gotax.golang.automaxprocs import find_automaxprocs, predict_automaxprocs
 from gotax.golang.cgroupview import CgroupLayout
 from gotax.golang.crio import RULE, is_injected
 from gotax.golang.startup import (
@@ -22,7 +22,7 @@ from gotax.golang.startup import (
     minor_version,
     sets,
 )
-from gotax.process import Binding, Ignored, Origin
+from gotax.process import Automaxprocs, Binding, Ignored, Origin
 
 
 def recommend(limit_cores: float | None, allowed_cpus: int) -> int:
@@ -61,7 +61,15 @@ def predict(facts: Facts) -> Prediction:
         return Prediction(chosen, Origin.CRIO, RULE)
     if chosen is not None:
         return Prediction(chosen, Origin.ENVIRONMENT, "GOMAXPROCS is set in the environment")
+    if is_limit_missing(facts, minor):
+        return Prediction(None, Origin.UNKNOWN, "its CPU limit could not be read")
     return predict_automaxprocs(facts, minor) or predict_default(facts, minor)
+
+
+def is_limit_missing(facts: Facts, minor: int) -> bool:
+    """Whether the value depends on a limit that could not be read."""
+    is_linked = find_automaxprocs(facts)[0] is not Automaxprocs.NONE
+    return not facts.limit_read and (is_linked or follows_limit(facts, minor))
 
 
 def predict_default(facts: Facts, minor: int) -> Prediction:

@@ -19,10 +19,10 @@ class Facts:
 
     ``environment`` and ``godebug`` are the process's variables GOMAXPROCS and GODEBUG, None if not
     set (which is not the same as ""); ``environment_read``: False if nothing is known of them.
-    ``leaf_limit_cores`` is the limit of the process's own
-    cgroup, ancestors left out. ``follows_limit``: whether a limit file is among its open files
-    (procfs.read_cgroup_fds), None if not looked. ``online_cpus``: CPUs of the host.
-    ``cpuset_cpus``: those of its cgroup's cpuset, None if that is not to be seen.
+    ``leaf_limit_cores`` is the limit of the process's own cgroup, ancestors left out;
+    ``limit_read``: False if nothing is known of it. ``follows_limit``: whether a limit file is
+    among its open files (procfs.read_cgroup_fds), None if not looked. ``online_cpus``: CPUs of the
+    host. ``cpuset_cpus``: those of its cgroup's cpuset, None if that is not to be seen.
     ``container_runtime``, ``shares``, ``weight``: of its container and cgroup, None if not known.
     """
 
@@ -35,6 +35,7 @@ class Facts:
     follows_limit: bool | None = None
     online_cpus: int | None = None
     environment_read: bool = True
+    limit_read: bool = True
     cpuset_cpus: int | None = None
     container_runtime: str | None = None
     shares: int | None = None

@@ -172,7 +172,7 @@ def read_exe_id(root: str, task: TaskPath) -> FileId:
 def read_exe_link(root: str, task: TaskPath) -> str:
     """The executable's path as the process sees it, also when it has been unlinked since.
 
-    ``LONG_PATH`` if it has more than PATH_MAX bytes: then the kernel does not name it, but opens it.
+    ``LONG_PATH`` if it has more than PATH_MAX bytes: the kernel does not name it, but opens it.
     """
     path = exe_path(root, task)
     try:

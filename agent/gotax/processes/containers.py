@@ -16,7 +16,7 @@ from gotax.linux.cgroups.position import Bounds, CgroupPaths, CgroupPosition
 from gotax.linux.cgroups.tree import Cgroups
 from gotax.linux.procfs import CgroupEntry
 from gotax.lru import LruCache
-from gotax.process import Container, CpuUsage
+from gotax.process import Container, CpuLimit, CpuUsage
 
 PARTS_MAX = 128
 """Groups of one container. A process that may make cgroups in it could make thousands, and push
@@ -48,8 +48,8 @@ class Containers:
     def bounds(self, position: CgroupPosition, read: ReadBounds) -> Bounds:
         """As the kernel has them now. ``read``: what has been read this round.
 
-        ProcessGoneError: the cgroup was removed. Where they cannot be read no limit is known, and
-        the process stays in the group it was in.
+        ProcessGoneError: the cgroup was removed. Where they cannot be read the limit has a problem,
+        and the process stays in the group it was in.
         """
         key = position.paths, position.tops
         found = read.get(key)
@@ -60,7 +60,8 @@ class Containers:
             except ReadError as error:
                 self._errors[error.reason] += 1
                 before = self._known.get(key) or Bounds()
-                found = Bounds(cpu=before.cpu, cpuset=before.cpuset)
+                limit = CpuLimit(problem=error.reason)
+                found = Bounds(limit, cpu=before.cpu, cpuset=before.cpuset)
             read[key] = found
         return found
 

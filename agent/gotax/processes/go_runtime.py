@@ -124,6 +124,7 @@ class GoRuntime:
             godebug=environment.get("GODEBUG"),
             environment_read=self.environment is not None,
             leaf_limit_cores=limit.leaf_limit_cores,
+            limit_read=not limit.problem,
             cgroup=self._cgroup_view,
             follows_limit=self._follows_limit,
             online_cpus=len(online),

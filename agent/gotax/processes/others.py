@@ -209,8 +209,9 @@ class Others:
                 kept.limit = kept.counters = None
                 return
             main.membership = membership.without_entries()
-            if membership.limit == CpuLimit():
-                self._cgroups.read_bounds(membership.position)  # raises why nothing is known
+            if membership.limit.problem:
+                kept.unread, kept.limit, kept.counters = membership.limit.problem, None, None
+                return
             if kept.limit != membership.limit:
                 kept.limit, kept.counters = membership.limit, None
             if kept.limit.limit_cgroup is None:

@@ -124,7 +124,9 @@ def test_the_example_matches_the_schema_with_every_optional_part() -> None:
     assert breaches(document, schema_of("check-v3.json"), schema_of("check-v3.json")) == []
     oversized = next(c for c in document["containers"] if c["name"] == "payments-api")
     empty = [key for key, value in oversized.items() if value in (None, [], {})]
-    assert empty == ["nested_cgroup", "unit", "kubernetes", "cpuset_cgroup", "cpu_shares"]
+    assert empty == [
+        *("nested_cgroup", "unit", "kubernetes", "cpu_limit_problem", "cpuset_cgroup", "cpu_shares")
+    ]
 
 
 def test_containers_without_go() -> None:

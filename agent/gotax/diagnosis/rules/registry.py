@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gotax.diagnosis.context import Context
-from gotax.diagnosis.rules import codes, gomaxprocs, memory, processes, runtime, throttling
+from gotax.diagnosis.rules import codes, gomaxprocs, memory, processes, runtime, throttling, unread
 from gotax.diagnosis.rules.experiment import with_experiment
 from gotax.findings import Finding
 
@@ -46,7 +46,7 @@ RULES = (
     Rule(codes.SEVERAL_PROCESSES, processes.several_processes),
     Rule(codes.CGO_HEAVY, processes.cgo_heavy),
     Rule(codes.TOO_FEW_SAMPLES, gomaxprocs.too_few_samples),
-    Rule(codes.UNREADABLE, gomaxprocs.unreadable),
+    Rule(codes.UNREADABLE, unread.unreadable),
     Rule(codes.HELD, memory.held),
     Rule(codes.NO_MEMORY_LIMIT, memory.no_limit),
     Rule(codes.UNFIT_MEMORY_LIMIT, memory.unfit),

@@ -143,6 +143,8 @@ def _cpu(report: ContainerReport, window: Window) -> str:
 
 
 def _limit(limit: CpuLimit, container: Container) -> str:
+    if limit.problem:
+        return f"could not be read ({limit.problem})"
     if limit.limit_cores is None:
         text = "none"
     elif limit.limit_cgroup in (None, container.cgroup):

@@ -151,6 +151,8 @@ def _cpu_cell(report: Row, window: Window, _: Style) -> Cell:
 
 def _limit_cell(report: Row, _: Window, style: Style) -> Cell:
     limit = report.limit.limit_cores
+    if report.limit.problem:
+        return Cell("?", DIM)
     return Cell(dash(style), DIM) if limit is None else Cell(cores(limit))
 
 

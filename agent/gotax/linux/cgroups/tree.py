@@ -106,6 +106,8 @@ class Cgroups:
 
     def _read_limit(self, path: str, top: str) -> CpuLimit:
         tree = self._cpu
+        if tree is None and path == "/" and self.hierarchies.sees_host:
+            return CpuLimit()  # nothing is mounted, and the root has no limit
         leaf = _directory(self.hierarchies, tree, path)
         tightest: float | None = None
         tightest_at: str | None = None
