@@ -40,15 +40,15 @@ def gc_heavy(context: Context) -> Finding | None:
     if not _is_settled(context):
         return None
     heap = heap_of(context)
-    saving = [] if heap is None else percent_options(context, heap)
-    options = [option for option in saving if option.fits]
+    higher = [] if heap is None else percent_options(context, heap)
+    options = [option for option in higher if option.fits]
     is_heavy = context.share_reaches(samples, context.thresholds.gc_share)
     if not is_heavy and not any(_is_worth_it(context, option) for option in options):
         return None
     state = context.report.main_process.runtime
     best = options[-1] if options else None
     text = f" {_table(context, options)}" if options else _about_gogc(state)
-    if saving and not options:
+    if higher and not options:
         text = " There is no memory left for a higher GOGC: more memory would make it possible."
     return Finding(
         code=codes.GC_HEAVY,
