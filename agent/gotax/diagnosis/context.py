@@ -146,7 +146,7 @@ class Context:
             wasted = max(0.0, min(1.0, saving.mid / cores)) * samples
             threshold = thresholds.saving_share
             least = thresholds.saving_cores * (thresholds.release if self.lenient else 1)
-            if saving.mid + cores * hidden / max(samples, 1) < least:
+            if saving.mid + cores * hidden / samples < least:
                 return Cost.LITTLE, saving
         else:
             wasted = self.group_samples(*RUNTIME_GROUPS)

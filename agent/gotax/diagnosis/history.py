@@ -167,7 +167,7 @@ class History:
         if kept.subject != subject:
             if process_key(main) != kept.main:
                 # A new process was made for the new limits.
-                kept.earlier_limit = kept.earlier_memory = None
+                kept.earlier_limit = kept.earlier_memory = kept.memory_limit = None
             elif kept.limit_cores != limit:
                 kept.earlier_limit = kept.limit_cores
             kept.subject, kept.main, kept.limit_cores = subject, process_key(main), limit

@@ -46,16 +46,23 @@ def variable_patch(
 
     ``may_be_set``: the variable may already be set.
     """
-    if container.pod_uid is not None and not container.nested:
+    if _has_pod_variables(container):
         return _kubernetes(container, limit, value, may_be_set)
     return Patch(_outside_kubernetes(container, Setting("GOMAXPROCS", str(value)), may_be_set))
 
 
-def setting_patch(container: Container, setting: Setting, may_be_set: bool = True) -> str:
-    """A patch that sets another variable of Go, for the way this container is run."""
-    if container.pod_uid is not None and not container.nested:
-        return kubernetes_patch(setting, may_be_set, container.pod)
-    return _outside_kubernetes(container, setting, may_be_set)
+def setting_patch(container: Container, setting: Setting) -> str:
+    """A patch that sets another variable, for the way this container is run.
+
+    The variable may already be set.
+    """
+    if _has_pod_variables(container):
+        return kubernetes_patch(setting, True, container.pod)
+    return _outside_kubernetes(container, setting, True)
+
+
+def _has_pod_variables(container: Container) -> bool:
+    return container.pod_uid is not None and not container.nested
 
 
 def _outside_kubernetes(container: Container, setting: Setting, may_be_set: bool) -> str:

@@ -14,7 +14,6 @@ from gotax.golang.startup import Facts
 
 RUNTIME = "cri-o"
 RULE = "CRI-O sets twice the CPU request, rounded up, in a container without a CPU limit"
-_LEAST_SHARES = 2  # of a container without a request, and the kernel's least
 
 
 def is_injected(value: int, facts: Facts) -> bool:
@@ -27,7 +26,7 @@ def is_injected(value: int, facts: Facts) -> bool:
         return False
     if facts.leaf_limit_cores is not None or not facts.limit_read:
         return False
-    low, high = max(_LEAST_SHARES, 512 * (value - 1) + 1), 512 * value
+    low, high = 512 * (value - 1) + 1, 512 * value
     if facts.shares is not None:
         return low <= facts.shares <= high
     if facts.weight is None:

@@ -33,6 +33,7 @@ def says(seen: Context, cause: Cause) -> str:
     ("found", "cause", "first"),
     [
         (SET, Cause.ENVIRONMENT, "Set the variable GOMAXPROCS to 1."),
+        (replace(SET, origin=Origin.CRIO), Cause.ENVIRONMENT, "Set the variable GOMAXPROCS to 1."),
         (COUNTED, Cause.OLD_GO, "Set GOMAXPROCS to 1 in the environment."),
         (COUNTED, Cause.AUTOMAXPROCS, "Set GOMAXPROCS to 1 in the environment; automaxprocs resp"),
         (COUNTED, Cause.UNKNOWN, "Set GOMAXPROCS to 1 in the environment, and check again: a call"),
@@ -233,9 +234,11 @@ def test_the_other_forms_of_a_patch() -> None:
         assert advise(of(found, go_line=2), Cause.OLD_GO).patches == ("GOMAXPROCS=1\n",)
     assert advise(of(unset, go_line=3), Cause.OLD_GO).patches == ("GOMAXPROCS=1\n",)
     assert advise(of(replace(CALLED, variable=4)), Cause.CALL).patches == ()
-    process = replace(BARE, pod_uid="u", container_id=None)
-    seen = of(unset)
-    seen = replace(seen, report=replace(seen.report, container=process))
-    from_limit, number = advise(seen, Cause.OLD_GO).patches
-    assert "resourceFieldRef" in from_limit
-    assert 'value: "1"' in number
+    pod = replace(BARE, pod_uid="u", container_id=None)
+    for is_set in (False, None, True):
+        seen = of(replace(COUNTED, variable_is_set=is_set))
+        seen = replace(seen, report=replace(seen.report, container=pod))
+        from_limit, number = advise(seen, Cause.OLD_GO).patches
+        assert "resourceFieldRef" in from_limit
+        assert 'value: "1"' in number
+        assert ("valueFrom: null" in number) is (is_set is not False)  # the other form

@@ -39,6 +39,7 @@ CPUSET = replace(QUOTA, bound_by=(Binding.CPUSET,), ignored=None)
         (replace(QUOTA, ignored=None), OWN, None, Cause.UNKNOWN),
         (replace(QUOTA, origin=Origin.UNKNOWN), OWN, None, Cause.UNKNOWN),
         (replace(QUOTA, origin=Origin.ENVIRONMENT), OWN, None, Cause.ENVIRONMENT),
+        (replace(QUOTA, origin=Origin.CRIO), OWN, None, Cause.ENVIRONMENT),
         (replace(QUOTA, origin=Origin.CALL), OWN, None, Cause.CALL),
         (replace(QUOTA, automaxprocs=Automaxprocs.KNOWN), OWN, None, Cause.AUTOMAXPROCS),
         (replace(QUOTA, origin=Origin.CONTAINER), OWN, None, Cause.RESIZE),

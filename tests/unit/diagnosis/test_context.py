@@ -177,12 +177,19 @@ def test_unknown_time_counts_beside_a_predicted_saving(
     assert seen.cost(1)[0] is cost
 
 
-def test_a_predicted_loss_beside_unknown_time_is_undecided(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("unknown", "mid"), [(600, -0.5), (1000, 0.05)])
+def test_a_prediction_beside_unknown_time_is_undecided(
+    unknown: int, mid: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A negative number of samples has no interval."""
-    seen = context(UNKNOWN=600, USER=400, cpu_ns=10_000_000_000)
-    assert with_saving(seen, -0.5, monkeypatch).cost(1)[0] is Cost.UNDECIDED
+    """Less than no samples have no interval, and neither do more than all of them: 1050 of 1000."""
+    seen = context(UNKNOWN=unknown, USER=1000 - unknown, cpu_ns=10_000_000_000)
+    assert with_saving(seen, mid, monkeypatch).cost(1)[0] is Cost.UNDECIDED
+
+
+@pytest.mark.parametrize(("unknown", "hidden"), [(5, 0), (6, 6)])
+def test_unknown_time_above_two_percent_may_be_the_runtime(unknown: int, hidden: int) -> None:
+    """Of 250 samples, 5 are 2 %."""
+    assert context(UNKNOWN=unknown, USER=250 - unknown).hidden_samples == hidden
 
 
 def test_a_proven_cost_needs_nothing_that_is_unknown() -> None:

@@ -23,6 +23,11 @@ def of(found: Gomaxprocs | None) -> Context:
     ("origin", "automaxprocs", "text"),
     [
         (Origin.ENVIRONMENT, Automaxprocs.NONE, "set by the GOMAXPROCS environment variable"),
+        (
+            Origin.CRIO,
+            Automaxprocs.NONE,
+            "set by CRI-O: twice the CPU request, for a container without a limit",
+        ),
         (Origin.AUTOMAXPROCS, Automaxprocs.KNOWN, "set by automaxprocs"),
         (Origin.AUTOMAXPROCS, Automaxprocs.FORK, "set by a fork of automaxprocs"),
         (Origin.CALL, Automaxprocs.NONE, "set by a call of runtime.GOMAXPROCS"),
@@ -66,6 +71,13 @@ def test_too_few_samples_are_counted(samples: int, text: str) -> None:
     """Below the least number, or too few for this cost."""
     found = evidence.power_evidence(context(USER=samples))
     assert (found.text, found.value, found.window_s) == (text, samples, 10.0)
+
+
+def test_time_that_could_not_be_read_is_a_share() -> None:
+    """10 of 100 samples are above the 2 % that are normal."""
+    found = evidence.hidden_evidence(context(UNKNOWN=10, USER=90))
+    assert found.text.startswith("could not be read, and may be the runtime: 10.0% of its CPU time")
+    assert (found.value, found.unit) == (0.1, "share")
 
 
 @pytest.mark.parametrize("origin", Origin)

@@ -17,7 +17,16 @@ from gotax.diagnosis import rules
 from gotax.diagnosis.context import Context, Cost
 from gotax.diagnosis.history import LONG_S, History
 from gotax.findings import Cause, Saving, Severity, Verdict
-from gotax.process import Container, CpuLimit, CpuUsage, Gomaxprocs, Origin, Process
+from gotax.process import (
+    Container,
+    CpuLimit,
+    CpuUsage,
+    Gomaxprocs,
+    Memory,
+    Origin,
+    Process,
+    RuntimeState,
+)
 from gotax.window import ContainerReport
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -378,6 +387,43 @@ def test_the_earlier_limit_shows_a_resize(earlier: float, cause: Cause) -> None:
         after = replace(COSTLY, procs=4, limit=1.0).window(1.0, chance)
         found = history.judge(after, WINDOW_S, 8)
     assert found.findings[0].cause is cause
+
+
+def of_memory(limit: int | None, pid: int) -> ContainerReport:
+    """A GOMEMLIMIT of 180 MiB in a container with this limit; None: not read."""
+    report = replace(COSTLY, procs=1, pid=pid).window(1.0, random.Random(1))
+    state = RuntimeState(gogc=100, memory_limit_bytes=180 << 20)
+    memory = None if limit is None else Memory(limit << 20, "/web", limit << 20)
+    process = replace(report.main_process, runtime=state)
+    return replace(report, processes=(process,), memory=memory)
+
+
+@pytest.mark.parametrize(
+    ("seen", "held_s", "before"),
+    [
+        ([(200, 7), (200, 7)], [15.0, 30.0], None),
+        ([(200, 7), (None, 7), (200, 7)], [15.0, 30.0, 45.0], None),
+        ([(None, 7), (400, 7)], [15.0, 30.0], None),
+        ([(200, 7), (400, 7)], [15.0, 15.0], 200),
+        ([(200, 7), (None, 7), (400, 7)], [15.0, 30.0, 15.0], 200),
+        ([(200, 7), (400, 7), (400, 7)], [15.0, 15.0, 30.0], 200),
+        ([(200, 7), (300, 7), (400, 7)], [15.0, 15.0, 15.0], 300),
+        ([(200, 7), (400, 8)], [15.0, 15.0], None),  # it was started under the new limit
+        ([(200, 7), (400, 7), (400, 8)], [15.0, 15.0, 15.0], None),
+    ],
+)
+def test_the_earlier_memory_limit_shows_a_resize(
+    seen: list[tuple[int | None, int]], held_s: list[float], before: int | None
+) -> None:
+    """For each window the limit in MiB and the process. A resize begins the history again, and a
+    GOMEMLIMIT that fitted before did not follow it (GT018)."""
+    history = History(Thresholds())
+    found = [history.judge(of_memory(*each), WINDOW_S, 2) for each in seen]
+    assert [report.held_s for report in found] == held_s
+    stale = [finding for finding in found[-1].findings if finding.code == rules.UNFIT_MEMORY_LIMIT]
+    assert [finding.evidence[2].text for finding in stale] == (
+        [] if before is None else [f"the container's memory limit was {before} MiB before"]
+    )
 
 
 def test_a_new_process_has_no_earlier_limit() -> None:

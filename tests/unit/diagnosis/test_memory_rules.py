@@ -569,6 +569,7 @@ def test_gogc_off_without_a_limit() -> None:
     ("memory", "rows"),
     [
         (None, [200, 400]),
+        (Memory(working_set_bytes=900 * MIB), [200, 400]),  # no limit on the whole path
         (own(900, working_set_bytes=360 * MIB), [200, 400]),  # 450 MiB are free
         (own(900, working_set_bytes=360 * MIB + 1), [200]),
         (own(900, working_set_bytes=660 * MIB), [200]),  # 150 MiB are free
@@ -586,6 +587,8 @@ def test_the_table_has_what_there_is_memory_for(memory: Memory | None, rows: lis
         assert (f"for {more} MiB more" in finding.remedy.text) is named
     assert finding.remedy.patch == (f"GOGC={rows[-1]}\n" if rows else "")
     assert (finding.saving is None) is (not rows)
+    assert finding.remedy.setting == (f"GOGC={rows[-1]}" if rows else "")
+    assert finding.evidence[3].text == "150 MiB of the heap are live, and it may grow to 300 MiB"
     if rows:
         assert finding.saving is not None
         kept = 150 / (1.5 * 100 * rows[-1] / 100)
@@ -603,6 +606,43 @@ def test_twice_the_gogc_it_has_and_not_200() -> None:
     assert "GOGC=200" not in text
 
 
+@pytest.mark.parametrize(
+    ("state", "memory", "seen", "says"),
+    [
+        (replace(OPEN, gogc=1), own(200, usage_bytes=180 * MIB), {}, "There is no memory left"),
+        (replace(OPEN, gogc=0), None, {}, "GOGC=2 instead of 0"),  # twice nothing is nothing
+        (OPEN, own(314), {"cpu_ns": None}, "GOGC=200 instead of 100"),
+        (TIGHT, own(175), {}, "Raise the limit as far"),
+    ],
+)
+def test_memory_is_missing_only_where_it_would_help(
+    state: RuntimeState, memory: Memory | None, seen: dict[str, Any], says: str
+) -> None:
+    """Without the kernel's CPU time no saving was known, and the text said that the memory for it
+    was missing."""
+    finding = found(of(state, memory, GC_MARK_DEDICATED=700, USER=300, **seen))[rules.GC_HEAVY]
+    assert says in finding.remedy.text
+    assert ("no memory left" in finding.remedy.text) is says.startswith("There")
+
+
+def test_a_higher_gogc_that_saves_nothing_is_no_row() -> None:
+    """300 MiB are allocated in a cycle: more than GOGC=100 allows, and all that 200 does."""
+    text = found(of(OPEN, collections=Collections(3, 900 * MIB)))[rules.GC_HEAVY].remedy.text
+    assert "GOGC=400: " in text
+    assert "GOGC=200: " not in text
+
+
+@pytest.mark.parametrize(
+    ("memory", "is_own"), [(None, False), (Memory(900 * MIB, "/pod"), False), (own(900), True)]
+)
+def test_the_table_names_the_memory_that_it_takes(memory: Memory | None, is_own: bool) -> None:
+    """The container's, or the host's: the limit of a pod is for all of its containers."""
+    text = found(of(OPEN, memory))[rules.GC_HEAVY].remedy.text
+    assert ("collect less often, within the container's memory limit." in text) is is_own
+    assert ("if the host has the memory for it" in text) is not is_own
+    assert ("Set GOMEMLIMIT to 90 % of the container's memory limit, too" in text) is is_own
+
+
 def test_a_memory_limit_bounds_the_table() -> None:
     """At 475 MiB there is room for 161 MiB more; where the limit holds the heap there is no row."""
     state = replace(OPEN, memory_limit_bytes=464 * MIB)
@@ -616,6 +656,10 @@ def test_a_memory_limit_bounds_the_table() -> None:
         ].remedy.text
     )
     assert "Raise the limit as far" in found(of(TIGHT))[rules.GC_HEAVY].remedy.text
+    wide = replace(OPEN, memory_limit_bytes=900 * MIB)  # here the container bounds it
+    text = found(of(wide, own(900, working_set_bytes=660 * MIB)))[rules.GC_HEAVY].remedy.text
+    assert "GOGC=200: " in text
+    assert "GOGC=400: " not in text
 
 
 @pytest.mark.parametrize(
@@ -642,3 +686,20 @@ def test_a_tiny_gain_is_not_worth_a_finding() -> None:
     seen: dict[str, Any] = {"GC_MARK_DEDICATED": 200, "USER": 800}
     assert rules.GC_HEAVY not in found(of(OPEN, own(900), cpu_ns=49 * 10**7, **seen))
     assert rules.GC_HEAVY in found(of(OPEN, own(900), cpu_ns=55 * 10**7, **seen))
+
+
+@pytest.mark.parametrize(
+    ("least", "lenient", "is_found"),
+    [(1.0, False, True), (1.001, False, False), (1.6, True, True), (1.7, True, False)],
+)
+def test_a_gain_as_large_as_the_threshold_is_enough(
+    least: float, lenient: bool, is_found: bool
+) -> None:
+    """Times the low end of the larger option; an earlier finding needs 60 % of the threshold."""
+    seen = of(OPEN, own(900), GC_MARK_DEDICATED=150, USER=850)
+    saving = found(seen)[rules.GC_HEAVY].saving
+    assert saving is not None
+    thresholds = replace(seen.thresholds, saving_cores=saving.low * least, gc_share=0.9)
+    assert (
+        rules.GC_HEAVY in found(replace(seen, thresholds=thresholds, lenient=lenient))
+    ) is is_found

@@ -13,7 +13,13 @@ from typing import Any
 
 import pytest
 import yaml
-from gotax.diagnosis.patches import Setting, application, kubernetes_patch, variable_patch
+from gotax.diagnosis.patches import (
+    Setting,
+    application,
+    kubernetes_patch,
+    setting_patch,
+    variable_patch,
+)
 from gotax.kubernetes.pods import parse_pod
 from gotax.process import Container, CpuLimit, CpuResources, PodContainer, Workload
 from hypothesis import given
@@ -218,6 +224,34 @@ def test_a_part_of_a_container_gets_no_patch_of_the_container() -> None:
     assert variable_patch(part, limited(0.5), 1).text == "GOMAXPROCS=1\n"
     unit = Container("/g.service/8", "g.service/8", "/g.service/8", unit="g.service", nested="8")
     assert variable_patch(unit, limited(0.5), 1).text == "GOMAXPROCS=1\n"
+
+
+@pytest.mark.parametrize("memory", ["", "400Mi"])
+def test_another_variable_in_a_pod(memory: str) -> None:
+    """It may be there already, in the other form; a new memory limit comes with it."""
+    patch = setting_patch(container(POD), Setting("GOMEMLIMIT", "355MiB", memory))
+    (found,) = yaml.safe_load(patch)["spec"]["template"]["spec"]["containers"]
+    limits = {"resources": {"limits": {"memory": memory}}} if memory else {}
+    variable = {"name": "GOMEMLIMIT", "value": "355MiB", "valueFrom": None}
+    assert found == {"name": "web", "env": [variable]} | limits
+
+
+@pytest.mark.parametrize(("memory", "added"), [("", []), ("400Mi", ["MemoryMax=400M"])])
+def test_another_variable_in_a_drop_in(memory: str, added: list[str]) -> None:
+    """systemd's M is 1024 * 1024, as the Mi of Kubernetes. An EnvironmentFile may set it, too."""
+    unit = Container("/a.service", "a", "/a.service", unit="a.service")
+    patch = setting_patch(unit, Setting("GOMEMLIMIT", "355MiB", memory))
+    lines = [line for line in patch.splitlines() if not line.startswith("#")]
+    assert lines == ["[Service]", "Environment=GOMEMLIMIT=355MiB", *added]
+    assert "EnvironmentFile= with GOMEMLIMIT" in patch
+
+
+@pytest.mark.parametrize(
+    "outside", [Container("c", "a", "/c"), replace(container(POD), nested="docker/x")]
+)
+def test_another_variable_elsewhere(outside: Container) -> None:
+    """A part of a pod's container does not have the variables of the pod."""
+    assert setting_patch(outside, Setting("GOGC", "200")) == "GOGC=200\n"
 
 
 # Outside Kubernetes: each form is parsed as by its tool

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pytest
 from gotax.config import Suppression, Thresholds
-from gotax.diagnosis.reports import Measured, Reports
-from gotax.process import CpuUsage
-from gotax.window import Window
+from gotax.diagnosis.others import IDLE_MAX
+from gotax.diagnosis.reports import Collected, Measured, Reports, collected_by
+from gotax.other import OtherUse
+from gotax.process import CpuUsage, RuntimeState
+from gotax.window import Collections, Window
 
+from tests.unit.diagnosis.test_context import POD
+from tests.unit.diagnosis.test_others import throttling, use
 from tests.unit.exporters.windows import (
     Load,
     build_window,
@@ -79,6 +85,101 @@ def test_counters_known_before_the_first_window_give_its_delta() -> None:
     reports.counters[each[0].container.key] = CpuUsage(0, 0, 0, 0)
     (report,) = reports.of_window(each, WINDOW.profile, 15.0, 8)
     assert report.usage == COUNTERS
+
+
+BEFORE = Collected(7, 1, 2**32 - 1, 900)
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "growth"),
+    [
+        (Collected(7, 1, 2, 1000), BEFORE, Collections(3, 100)),  # the runtime counts in 32 bits
+        (Collected(7, 1, 2**32 - 1, 900), BEFORE, Collections(0, 0)),
+        (Collected(7, 1, 1 << 31, 1000), replace(BEFORE, cycles=0), Collections(1 << 31, 100)),
+        (Collected(7, 1, 2, 899), BEFORE, Collections(3, 0)),  # read while it was written
+        (Collected(7, 1, 2, None), BEFORE, Collections(3)),
+        (Collected(7, 1, 2, 1000), replace(BEFORE, allocated_bytes=None), Collections(3)),
+        (Collected(7, 1, None, 1000), BEFORE, None),
+        (Collected(7, 1, 2, 1000), replace(BEFORE, cycles=None), None),
+        (Collected(7, 1, 2, 1000), None, None),
+        (Collected(8, 1, 2, 1000), BEFORE, None),
+        (Collected(7, 2, 2, 1000), BEFORE, None),  # a reused PID
+    ],
+)
+def test_collections_are_the_growth_of_one_process(
+    now: Collected, before: Collected | None, growth: Collections | None
+) -> None:
+    """What was not read is unknown, and not 0 cycles."""
+    assert now.since(before) == growth
+
+
+def test_a_process_without_a_state_has_no_counters() -> None:
+    process = replace(oversized_load().process, runtime=None)
+    assert collected_by(process) == Collected(process.pid, process.start_ticks, None, None)
+    state = RuntimeState(gc_cycles=5, allocated_bytes=700)
+    read = replace(process, runtime=state)
+    assert collected_by(read) == Collected(process.pid, process.start_ticks, 5, 700)
+
+
+def test_the_collections_are_those_of_the_main_process() -> None:
+    """From the second window on."""
+    reports = Reports(Thresholds(), 0, Counter())
+    (each,) = measured(build_window(oversized_load()))
+    (main,) = each.processes
+
+    def seen(cycles: int) -> Collections | None:
+        first = replace(main, runtime=RuntimeState(gc_cycles=cycles, allocated_bytes=10 * cycles))
+        second = replace(main, pid=1, runtime=RuntimeState(gc_cycles=99, allocated_bytes=99))
+        both = replace(each, processes=(first, second), process_samples=(9, 1))
+        (report,) = reports.of_window([both], WINDOW.profile, 15.0, 8)
+        return report.collections
+
+    assert [seen(2), seen(5)] == [None, Collections(3, 30)]
+
+
+def other(name: str, suppress: str = "", **changes: Any) -> OtherUse:
+    one = use(**changes)
+    pod = replace(POD, suppress=suppress)
+    return replace(one, container=replace(one.container, key=name, name=name, pod=pod))
+
+
+def test_other_containers_are_judged_in_their_order() -> None:
+    """Flags and annotations are for them, too; what has no finding needs neither."""
+    errors = Counter[str]()
+    flag = Suppression("GT020", "", "hidden")
+    reports = Reports(replace(Thresholds(), suppressions=(flag,)), 0, errors)
+    uses = [
+        other("z"),
+        other("hidden"),
+        other("a", suppress="GT020"),
+        other("quiet", suppress="GT099", limit=None),
+    ]
+    found = reports.of_others(uses, 15.0, 64)
+    assert [
+        (report.container.name, [finding.code for finding in report.findings], report.suppressed)
+        for report in found
+    ] == [
+        ("z", ["GT020"], ()),
+        ("hidden", [], ("GT020",)),
+        ("a", [], ("GT020",)),
+        ("quiet", [], ()),
+    ]
+    assert errors == {}
+    reports.of_others([other("wrong", suppress="GT099")], 15.0, 64)
+    assert errors == {"suppression": 1}
+
+
+@pytest.mark.parametrize(("windows", "is_kept"), [(IDLE_MAX - 1, True), (IDLE_MAX, False)])
+def test_another_container_that_is_gone_is_forgotten(windows: int, is_kept: bool) -> None:
+    """Its finding would else be that of a new container in its cgroup."""
+    reports = Reports(Thresholds(), 0, Counter())
+    reports.of_others([other("a")], 15.0, 64)
+    for _ in range(windows):
+        assert reports.of_others([], 15.0, 64) == ()
+    (report,) = reports.of_others(
+        [other("a", found=throttling(throttled=0, stopped_s=0.0), runnable=None)], 15.0, 64
+    )
+    assert bool(report.findings) is is_kept
 
 
 def suppressed_codes(annotation: str, errors: Counter[str], *flags: Suppression) -> tuple[str, ...]:

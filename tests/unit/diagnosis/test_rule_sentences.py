@@ -14,6 +14,7 @@ from gotax.process import (
     NO_MEMORY_LIMIT,
     Automaxprocs,
     Binding,
+    Container,
     CpuLimit,
     CpuResources,
     CpuUsage,
@@ -81,6 +82,16 @@ THROTTLED = CpuUsage(periods=100, throttled_periods=1, throttled_ns=10**9)
             {"GC_SWEEP": 500, "SCHED_WAKE": 100, "ALLOC": 400},
             rules.COSTLY,
             ["scheduler and GC take 60.0%"],
+        ),
+        (
+            {"UNKNOWN": 100, "USER": 180},
+            rules.TOO_FEW_SAMPLES,
+            ["scheduler and GC take 0.0%", "could not be read, and may be the runtime: 35.7%"],
+        ),
+        (
+            {"UNKNOWN": 100, "SCHED_WAKE": 180},  # the cost is proven without it
+            rules.COSTLY,
+            ["scheduler and GC take 64.3%"],
         ),
     ],
 )
@@ -181,6 +192,7 @@ def test_a_request_above_half_of_the_value_is_no_case() -> None:
         (replace(FREE, ignored=Ignored.OLD_GO), False),
         (replace(FREE, variable=64), False),
         (replace(FREE, origin=Origin.ENVIRONMENT), False),
+        (replace(FREE, origin=Origin.CRIO), False),
         (replace(FREE, origin=Origin.CALL), False),
         (replace(FREE, origin=Origin.UNKNOWN), False),
         (replace(FREE, origin=Origin.CONTAINER), True),
@@ -199,6 +211,8 @@ def test_a_limit_is_offered_where_the_program_follows_it(
     assert ("Or set a CPU limit, which this program follows" in finding.remedy.text) is follows
     is_call = gomaxprocs.origin is Origin.CALL
     assert ("A call in the program may override" in finding.remedy.text) is is_call
+    is_crios = gomaxprocs.origin is Origin.CRIO
+    assert ("The variable of the manifest replaces CRI-O's." in finding.remedy.text) is is_crios
     assert finding.remedy.text.endswith("can never use more than 2 CPUs.")
 
 
@@ -251,6 +265,46 @@ def test_below_the_limit_it_may_use_more(
     assert ("A call in the program" in finding.remedy.text) is (origin is Origin.CALL)
     assert (finding.remedy.gomaxprocs, finding.remedy.patch) == (4, "GOMAXPROCS=4\n")
     assert [text[:10] for text in texts(finding)] == ["GOMAXPROCS", "it used 2."]
+
+
+@pytest.mark.parametrize(
+    ("state", "container", "origin", "evidence", "says"),
+    [
+        (None, BARE, Origin.CPU_COUNT, [], "set GOMAXPROCS=4. Double it again if that is not"),
+        (
+            RuntimeState(gogc=100),  # its idle Ps could not be read
+            CONTAINER,
+            Origin.CPU_COUNT,
+            [],
+            "set GOMAXPROCS=4, and requests.cpu to what it then uses. Double it again",
+        ),
+        (
+            RuntimeState(idle_ps=1),
+            CONTAINER,
+            Origin.CALL,
+            ["1 of 2 Ps had no work at the end of the window"],
+            "uses less CPU. A call in the program may override the variable: check afterwards.",
+        ),
+    ],
+)
+def test_too_low_without_a_limit_says_what_is_known(
+    state: RuntimeState | None,
+    container: Container,
+    origin: Origin,
+    evidence: list[str],
+    says: str,
+) -> None:
+    """Without a request, and with or without the idle Ps. Only a pod has a request to raise."""
+    seen = of(Gomaxprocs(2, origin, 64), limit=CpuLimit(), cpu_ns=2 * 10**10, container=container)
+    process = replace(seen.report.main_process, runtime=state)
+    seen = replace(seen, report=replace(seen.report, processes=(process,)))
+    finding = found(seen)[rules.BELOW_LIMIT]
+    value, cores, *others = texts(finding)
+    assert value.startswith("GOMAXPROCS is 2")
+    assert cores == "it used 2.00 cores over 10 s"
+    assert others == evidence
+    assert says in finding.remedy.text
+    assert ("A call in the program" in finding.remedy.text) is (origin is Origin.CALL)
 
 
 def test_below_the_limit_takes_all_numbers() -> None:

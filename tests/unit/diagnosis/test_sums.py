@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from gotax.diagnosis.sums import NO_WINDOWS, WindowSum, one_window
 from gotax.process import CpuUsage
+from gotax.window import Collections
 
 from tests.unit.exporters.windows import build_window, oversized_load
 
@@ -28,6 +29,8 @@ def test_one_window_has_the_values_of_its_report() -> None:
     assert found.usage == REPORT.usage
     assert found.process_samples == {MAIN: REPORT.samples}
     assert (found.peak_cores, found.cores, found.cores_squared) == (0.5, 0.5, 0.25)
+    assert found.collections == REPORT.collections != Collections()
+    assert one_window(replace(REPORT, collections=None), 10.0, 0).collections == Collections()
 
 
 def test_a_window_of_no_duration_has_no_usage() -> None:
@@ -40,7 +43,14 @@ def test_windows_add_up() -> None:
     """Everything except the peak is a sum, and adding an empty sum changes nothing."""
     low = one_window(replace(REPORT, process_samples=(3,)), 10.0, 10**10)
     high = one_window(
-        replace(REPORT, process_samples=(4,), usage=CpuUsage(periods=7)), 20.0, 6 * 10**10
+        replace(
+            REPORT,
+            process_samples=(4,),
+            usage=CpuUsage(periods=7),
+            collections=Collections(3, 70),
+        ),
+        20.0,
+        6 * 10**10,
     )
     both = total(low, high)
     assert (both.windows, both.duration_s, both.cpu_ns) == (2, 30.0, 7 * 10**10)
@@ -49,6 +59,8 @@ def test_windows_add_up() -> None:
     assert (both.cores, both.peak_cores, total(high, low).peak_cores) == (4.0, 3.0, 3.0)
     assert NO_WINDOWS.peak_cores == 0.0
     assert both.usage == REPORT.usage + CpuUsage(periods=7)
+    assert REPORT.collections is not None
+    assert both.collections == REPORT.collections + Collections(3, 70)
     assert both.cores_variance == pytest.approx(2.0)  # of 1 and 3 cores
     assert low.cores_variance == NO_WINDOWS.cores_variance == 0.0
     assert NO_WINDOWS.samples == 0

@@ -45,12 +45,15 @@ def test_twice_the_request_rounded_up(shares: int, value: int) -> None:
         (39, {1, 2}),  # 1024 shares by the older rule; less than 512 by the newer
         (59, {1, 2, 3, 4}),  # 512 shares by the newer rule are 59, a request of 1.5 by the older
         (100, {2, 6}),  # 1024 shares by the newer rule, 2598 by the older
+        (101, {3, 6}),  # 1025 shares by the newer rule, 2624 by the older
+        (9628, {491, 493, 494}),  # 252416 shares are of 493, one more of 494; 491 by the newer
+        (10000, {512, 513}),  # 262144 shares, the most that the kernel takes, by both rules
     ],
 )
 def test_a_weight_allows_both_rules_of_the_runtimes(weight: int, values: set[int]) -> None:
     """Rounding and the two rules leave a few values; any other is not CRI-O's."""
     facts = replace(CRIO, shares=None, weight=weight)
-    assert {value for value in range(1, 50) if is_injected(value, facts)} == values
+    assert {value for value in range(1, 600) if is_injected(value, facts)} == values
 
 
 @pytest.mark.parametrize(

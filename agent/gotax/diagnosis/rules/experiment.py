@@ -23,8 +23,12 @@ def with_experiment(container: Container, finding: Finding) -> Finding:
         return finding
     commands, how = _one_program(container), "compare its CPU before and after the change"
     pod = container.pod
-    is_regular = pod is not None and not container.nested and pod.kind in ("container", "sidecar")
-    if pod is not None and is_regular and pod.workload.kind in _REPLICAS:
+    if (
+        pod is not None
+        and not container.nested
+        and pod.kind in ("container", "sidecar")
+        and pod.workload.kind in _REPLICAS
+    ):
         commands = _REPLICAS[pod.workload.kind](pod)
         how = "give one replica the new value, and compare it with others"
     remedy = replace(

@@ -186,16 +186,16 @@ def _follows(found: Gomaxprocs) -> bool:
 
 def below_limit(context: Context) -> Finding | None:
     """GT004: GOMAXPROCS is a whole core below the limit, and the process uses all it allows."""
-    found, limit = context.gomaxprocs, context.report.limit.limit_cores
     value, recommended = context.value, context.recommended
-    if found is None or value is None or recommended is None or context.cores is None:
+    limit = context.report.limit.limit_cores
+    if value is None or recommended is None or context.cores is None:
         return None
     if min(recommended if limit is None else limit, recommended) - value < 1:
         return None
     if context.highest_cores < context.thresholds.saturation * value * ease(context):
         return None
     if limit is None:
-        return _below_without_limit(context, found)
+        return _below_without_limit(context, value, recommended)
     patch = set_variable(context, recommended)
     all_of_it = "the whole limit" if Binding.QUOTA in context.bound_by else "all CPUs it may use"
     text = (
@@ -215,18 +215,18 @@ def below_limit(context: Context) -> Finding | None:
     )
 
 
-def _below_without_limit(context: Context, found: Gomaxprocs) -> Finding:
+def _below_without_limit(context: Context, value: int, recommended: int) -> Finding:
     """There is no limit to take a value from: the CPUs of the node are too many for one program."""
-    assert found.value is not None
-    assert found.recommended is not None
-    target = min(2 * found.value, found.recommended)
+    found = context.gomaxprocs
+    assert found is not None
+    target = min(2 * value, recommended)
     request = context.request_cores
     evidence = [value_evidence(context), context.cores_evidence()]
     if request is not None:
         evidence.append(Evidence(f"its CPU request is {request:.2f} cores", request, "cores"))
     state = context.report.main_process.runtime
     if state is not None and state.idle_ps is not None:
-        text = f"{state.idle_ps} of {found.value} Ps had no work at the end of the window"
+        text = f"{state.idle_ps} of {value} Ps had no work at the end of the window"
         evidence.append(Evidence(text, state.idle_ps, "count"))
     patch = set_variable(context, target)
     text = "If the program cannot keep up with its work, "
@@ -235,10 +235,10 @@ def _below_without_limit(context: Context, found: Gomaxprocs) -> Finding:
             f"raise requests.cpu to {target / 2:g}: CRI-O sets GOMAXPROCS to twice the request,"
             f" {target} then. Or set GOMAXPROCS={target} in the manifest, which replaces CRI-O's."
         )
+    elif context.report.container.pod_uid is None:
+        text += f"set GOMAXPROCS={target}."
     else:
         text += f"set GOMAXPROCS={target}, and requests.cpu to what it then uses."
-        if context.report.container.pod_uid is None:
-            text = text.replace(", and requests.cpu to what it then uses", "")
     text += (
         " Double it again if that is not enough. If it keeps up, change nothing: a lower GOMAXPROCS"
         " uses less CPU."
@@ -248,7 +248,7 @@ def _below_without_limit(context: Context, found: Gomaxprocs) -> Finding:
     )
     return Finding(
         code=codes.BELOW_LIMIT,
-        title=f"GOMAXPROCS={found.value} may hold back throughput: there is no CPU limit, and it"
+        title=f"GOMAXPROCS={value} may hold back throughput: there is no CPU limit, and it"
         " uses all that it allows",
         severity=Severity.INFO,
         confidence=Confidence.MEDIUM,

@@ -39,14 +39,16 @@ def gc_heavy(context: Context) -> Finding | None:
     samples = context.group_samples(Group.GC) - context.samples(Category.GC_MARK_IDLE)
     if not _is_settled(context):
         return None
-    options = [] if (heap := heap_of(context)) is None else percent_options(context, heap)
+    heap = heap_of(context)
+    higher = [] if heap is None else percent_options(context, heap)
+    options = [option for option in higher if option.fits]
     is_heavy = context.share_reaches(samples, context.thresholds.gc_share)
     if not is_heavy and not any(_is_worth_it(context, option) for option in options):
         return None
     state = context.report.main_process.runtime
     best = options[-1] if options else None
     text = f" {_table(context, options)}" if options else _about_gogc(state)
-    if heap is not None and not options and not heap.is_held and heap.gogc > 0:
+    if higher and not options:
         text = " There is no memory left for a higher GOGC: more memory would make it possible."
     return Finding(
         code=codes.GC_HEAVY,
@@ -70,10 +72,14 @@ def gc_heavy(context: Context) -> Finding | None:
 
 @dataclass(frozen=True, slots=True)
 class PercentOption:
-    """A higher GOGC: what it would save, and the bytes by which the heap would grow."""
+    """A higher GOGC: what it would save, and the bytes by which the heap would grow.
+
+    ``fits``: there is memory for it.
+    """
 
     gogc: int
     bytes: int
+    fits: bool
     kept: float
     saving: Saving
 
@@ -83,12 +89,26 @@ class PercentOption:
 
 
 def percent_options(context: Context, heap: Heap) -> list[PercentOption]:
-    """Twice and four times the present GOGC, as far as there is memory for it.
+    """Twice and four times the present GOGC, as far as that saves CPU time.
 
-    None at a memory limit, where GOGC has no effect, and none if GOGC is off.
+    None at a memory limit, where GOGC has no effect.
     """
-    if heap.is_held or heap.gogc <= 0:
+    if heap.is_held:
         return []
+    found, free = [], _free_bytes(context, heap)
+    for factor in (2, 4):
+        gogc = heap.gogc * factor
+        goal = heap.goal_by_percent(gogc)
+        kept = heap.kept(goal)
+        saving = predict_gc_saving(context, kept)
+        if saving is not None and saving.mid > 0:
+            more = goal - heap.goal
+            found.append(PercentOption(gogc, more, more <= free, kept, saving))
+    return found
+
+
+def _free_bytes(context: Context, heap: Heap) -> float:
+    """By how much the heap may grow."""
     memory, free = context.report.memory, math.inf
     if memory is not None and memory.limit_bytes is not None:
         # If the kernel's number is missing, the memory of Go alone is a lower bound of it.
@@ -96,28 +116,25 @@ def percent_options(context: Context, heap: Heap) -> list[PercentOption]:
         free = memory.limit_bytes * USABLE - used
     if heap.limit is not None:
         free = min(free, heap.limit - heap.other - heap.goal)
-    found = []
-    for factor in (2, 4):
-        gogc = heap.gogc * factor
-        goal = heap.goal_by_percent(gogc)
-        kept = heap.kept(goal)
-        saving = predict_gc_saving(context, kept)
-        if saving is not None and saving.mid > 0 and goal - heap.goal <= free:
-            found.append(PercentOption(gogc, max(0, goal - heap.goal), kept, saving))
-    return found
+    return free
 
 
 def _is_worth_it(context: Context, option: PercentOption) -> bool:
     """It saves as much as makes a GOMAXPROCS costly, with memory that the container has anyway."""
-    memory, thresholds = context.report.memory, context.thresholds
-    if memory is None or memory.own_limit_bytes is None:
-        return False
-    wasted = round(context.group_samples(Group.GC) * (1 - option.kept))
+    thresholds = context.thresholds
     return (
-        option.saving.low >= thresholds.saving_cores * ease(context)
-        and option.bytes < memory.own_limit_bytes
-        and context.share_reaches(wasted, thresholds.saving_share)
+        _has_memory_limit(context)
+        and option.saving.low >= thresholds.saving_cores * ease(context)
+        and context.share_reaches(
+            context.group_samples(Group.GC) * (1 - option.kept), thresholds.saving_share
+        )
     )
+
+
+def _has_memory_limit(context: Context) -> bool:
+    """The container itself: what is within it belongs to this program."""
+    memory = context.report.memory
+    return memory is not None and memory.own_limit_bytes is not None
 
 
 def _table(context: Context, options: list[PercentOption]) -> str:
@@ -126,8 +143,7 @@ def _table(context: Context, options: list[PercentOption]) -> str:
         f" {each.saving.high:.2f}) for {mib(each.bytes)} more"
         for each in options
     )
-    memory = context.report.memory
-    has_limit = memory is not None and memory.own_limit_bytes is not None
+    has_limit = _has_memory_limit(context)
     where = (
         "within the container's memory limit" if has_limit else "if the host has the memory for it"
     )
