@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import pytest
 from gotax.errors import ProcessGoneError
 from gotax.linux.cgroups.hierarchies import Hierarchy, find_hierarchies
 from gotax.linux.cgroups.tree import Cgroups
+from gotax.process import CpuLimit
+from gotax.processes.containers import Containers
 
 from tests.kernel.load import wait_until
 from tests.patience import PATIENCE_S
@@ -164,3 +167,43 @@ def test_private_cgroup_namespace(cgroups: Cgroups, group: Path) -> None:
     assert own == f"/{NAME}/leaf"
     assert of_init == outside
     assert float(limit) == 1.5
+
+
+def test_a_limit_whose_path_is_too_long_is_not_none(cgroups: Cgroups, tree: Hierarchy) -> None:
+    """21 groups with names of 200 bytes: nobody can open their files by path."""
+    name, errors = f"{NAME}-{'d' * 180}", Counter[str]()
+    folders = [os.open(tree.mount, os.O_RDONLY)]
+    child = subprocess.Popen(["sleep", "60"])
+    try:
+        for _ in range(21):
+            os.mkdir(name, dir_fd=folders[-1])
+            folders.append(os.open(name, os.O_RDONLY, dir_fd=folders[-1]))
+        put(folders[-1], "cgroup.procs", str(child.pid))
+        position = cgroups.find_place(cgroups.read_entries("/proc", child.pid))
+        limit = Containers(cgroups, errors).bounds(position, {}).limit
+    finally:
+        child.kill()
+        child.wait()
+        for above in reversed(folders[:-1]):
+            wait_until(lambda at=above: is_removed_at(at, name), f"{name} to be empty")
+        for folder in folders:
+            os.close(folder)
+    assert len(position.paths.cpu) == 4095  # the kernel cuts it
+    assert limit == CpuLimit(problem="cgroup-unreadable")
+    assert errors == {"cgroup-unreadable": 1}
+
+
+def put(folder: int, name: str, text: str) -> None:
+    fd = os.open(name, os.O_WRONLY, dir_fd=folder)
+    os.write(fd, text.encode())
+    os.close(fd)
+
+
+def is_removed_at(folder: int, name: str) -> bool:
+    try:
+        os.rmdir(name, dir_fd=folder)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True

@@ -14,7 +14,7 @@ from gotax.linux.cgroups.identity import group_key
 from gotax.linux.cgroups.position import Bounds, CgroupPosition
 from gotax.linux.cgroups.tree import Cgroups
 from gotax.linux.procfs import CgroupEntry, parse_cgroups
-from gotax.process import Container, CpuUsage, PodContainer, Workload
+from gotax.process import Container, CpuLimit, CpuUsage, PodContainer, Workload
 from gotax.processes import containers as module
 from gotax.processes.containers import Containers, ReadBounds
 
@@ -474,3 +474,17 @@ def test_the_names_of_parts_in_kubernetes(trees: Trees) -> None:
     assert trees.container(top).named(POD.path, POD).label == "app"
     assert trees.container(f"{top}/odd name").named(POD.path, POD).label == "app:odd_name"
     assert part.label == part.name
+
+
+def test_a_limit_that_cannot_be_read_is_not_none(tmp_path: Path) -> None:
+    """The reason is that of the limit; the group of the process stays."""
+    trees = Trees(tmp_path, "v2")
+    trees.make("/a")
+    (trees.cpu / "a" / "cpu.max").write_text("50000 100000\n")
+    position = trees.containers.place((CgroupEntry(0, (), "/a"),))
+    assert trees.containers.bounds(position, {}).limit.limit_cores == 0.5
+    (trees.cpu / "a" / "cpu.max").unlink()
+    (trees.cpu / "a" / "cpu.max").symlink_to("cpu.max")  # a loop: nobody can open it, not even root
+    limit = trees.containers.bounds(position, {}).limit
+    assert limit == CpuLimit(problem="cgroup-unreadable")
+    assert trees.errors == {"cgroup-unreadable": 1}

@@ -162,8 +162,6 @@ class History:
             kept = self._kept[key] = _Kept(
                 subject, process_key(main), limit, self._limit_before(process_key(main), limit)
             )
-        if report.limit.problem and subject[:-2] == kept.subject[:-2]:
-            subject = kept.subject  # the limit was not read now, which is no other limit
         if kept.subject != subject:
             if process_key(main) != kept.main:
                 # A new process was made for the new limits.
@@ -272,7 +270,7 @@ def _main(report: ContainerReport, kept: _Kept | None) -> Process:
 
 
 def _subject(report: ContainerReport, main: Process) -> tuple[object, ...]:
-    """When this changes, earlier windows no longer count. The last two depend on the limit."""
+    """When this changes, earlier windows no longer count."""
     found = main.gomaxprocs
     value = found.value if found else None
     return (*process_key(main), value, report.limit.limit_cores, found and found.recommended)

@@ -22,9 +22,7 @@ def is_injected(value: int, facts: Facts) -> bool:
     A manifest may have the same number by chance. One that only the least value gives is not
     recognised, because that is not to be seen.
     """
-    if facts.container_runtime != RUNTIME:
-        return False
-    if facts.leaf_limit_cores is not None or not facts.limit_read:
+    if facts.container_runtime != RUNTIME or facts.leaf_limit_cores is not None:
         return False
     low, high = 512 * (value - 1) + 1, 512 * value
     if facts.shares is not None:

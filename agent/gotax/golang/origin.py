@@ -129,7 +129,7 @@ def judge(
         variable=environment_value(facts.environment, newest),
         variable_is_set=(facts.environment is not None) if is_read else None,
         otherwise=Otherwise()
-        if minor is None or not is_read or not facts.limit_read
+        if minor is None or not is_read
         else otherwise(facts, minor, limit_cores),
     )
     if isinstance(live, Refusal):

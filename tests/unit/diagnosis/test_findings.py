@@ -366,3 +366,29 @@ def test_a_cpuset_limits_the_usage() -> None:
     saving = Context(seen, 15.0, 16, USUAL).saving(1)
     assert saving is not None
     assert "It uses all of the 1 CPU available" in saving.cautions[0]
+
+
+@pytest.mark.parametrize(
+    ("problem", "remedy"),
+    [
+        ("cgroup-unreachable", "needs the host's /sys/fs/cgroup"),
+        ("cgroup-unreadable", "longer than 4096 bytes"),
+        ("another", "longer than 4096 bytes"),
+    ],
+)
+def test_a_limit_that_could_not_be_read(problem: str, remedy: str) -> None:
+    """It is not "unlimited": nothing is said of what depends on it."""
+    seen = report(192, 1, runtime=900, samples=1000)
+    main = seen.main_process
+    assert main.gomaxprocs is not None
+    process = replace(main, gomaxprocs=replace(main.gomaxprocs, recommended=None, bound_by=()))
+    seen = replace(seen, limit=CpuLimit(problem=problem), processes=(process,))
+    assert verdict(seen) is Verdict.UNREADABLE
+    (finding,) = found(seen).values()
+    assert finding.code == rules.UNREADABLE
+    assert "The CPU limit could not be read" in finding.title
+    assert remedy in finding.remedy.text
+    assert ("longer than 4096 bytes" in finding.remedy.text) is (problem != "cgroup-unreachable")
+    assert finding.evidence[0].text == f"reason: {problem}"
+    assert finding.evidence[1].text.startswith("GOMAXPROCS is 192, ")
+    assert (finding.evidence[1].value, finding.severity) == (192, Severity.INFO)

@@ -389,6 +389,23 @@ def test_the_earlier_limit_shows_a_resize(earlier: float, cause: Cause) -> None:
     assert found.findings[0].cause is cause
 
 
+def test_a_limit_that_cannot_be_read_any_more_is_said_at_once() -> None:
+    """And no longer once it is read again."""
+    history, chance = History(Thresholds()), random.Random(1)
+    read = COSTLY.window(1.0, chance)
+    main = read.main_process
+    assert main.gomaxprocs is not None
+    main = replace(main, gomaxprocs=replace(main.gomaxprocs, recommended=None))
+    unread = replace(read, limit=CpuLimit(problem="cgroup-unreadable"), processes=(main,))
+    windows = [read] * 40 + [unread] * 2 + [read] * 2
+    found = [history.judge(each, WINDOW_S, 8) for each in windows]
+    unreadable = [each.verdict is Verdict.UNREADABLE for each in found]
+    assert unreadable == [False] * 40 + [True] * 2 + [False] * 2
+    assert [codes(each) for each in found[39:]] == [
+        *({rules.COSTLY}, {rules.UNREADABLE}, {rules.UNREADABLE}, {rules.COSTLY}, {rules.COSTLY})
+    ]
+
+
 def of_memory(limit: int | None, pid: int) -> ContainerReport:
     """A GOMEMLIMIT of 180 MiB in a container with this limit; None: not read."""
     report = replace(COSTLY, procs=1, pid=pid).window(1.0, random.Random(1))

@@ -13,7 +13,7 @@ from gotax.exporters.terminal.table import Sort, apportioned
 from gotax.exporters.terminal.view import sorted_reports
 from gotax.exporters.text import bounded, columns, elided, printable
 from gotax.findings import Severity, Verdict
-from gotax.process import CpuResources
+from gotax.process import CpuLimit, CpuResources
 from gotax.window import Window
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,6 +91,27 @@ def test_text_is_always_printable(window: Window, style: Style) -> None:
         plain = SGR.sub("", line) if style.colour else line
         assert plain.isprintable()
         assert style.unicode or plain.isascii()
+
+
+def test_a_limit_that_was_not_read_is_not_drawn_as_none() -> None:
+    report = build_window(fitting_load()).reports[0]
+    window = build_window(fitting_load())
+    unread = replace(report, limit=CpuLimit(problem="cgroup-unreadable"))
+    none = replace(report, limit=CpuLimit())
+    for limit, text in (("?", "could not be read (cgroup-unreadable)"), ("–", "none")):
+        seen = unread if limit == "?" else none
+        (row,) = (
+            line
+            for line in render_check(replace(window, reports=(seen,)), Style(140)).splitlines()
+            if seen.container.name in line and " fits " in line
+        )
+        assert f" {limit} " in row
+        (line,) = (
+            line
+            for line in render_explain(seen, window, Style(140)).splitlines()
+            if line.strip().startswith("Limit")
+        )
+        assert text in line
 
 
 def test_a_container_without_a_kind_is_explained() -> None:

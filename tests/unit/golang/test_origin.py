@@ -197,3 +197,30 @@ def test_no_reason_if_the_environment_is_unknown() -> None:
     unread = judge(LiveGomaxprocs(8, None, 8), replace(OLD, environment_read=False), 4.0)
     assert (unread.ignored, unread.otherwise) == (None, Otherwise())
     assert judge(LiveGomaxprocs(8, None, 8), OLD, 4.0).ignored is Ignored.OLD_GO
+
+
+@pytest.mark.parametrize(
+    ("facts", "live", "source", "expected"),
+    [
+        (PLAIN, (4, False), Origin.UNKNOWN, None),
+        (PLAIN, (8, False), Origin.UNKNOWN, None),  # all CPUs, or a limit of at least as many
+        (PLAIN, (4, True), Origin.UNKNOWN, None),
+        (replace(PLAIN, environment="4"), (4, True), Origin.ENVIRONMENT, 4),
+        (replace(PLAIN, environment="4"), (3, True), Origin.CALL, 4),
+        (replace(PLAIN, godebug="containermaxprocs=0"), (8, False), Origin.CPU_COUNT, 8),
+        (automatic("v1.6.0"), (4, None), Origin.UNKNOWN, None),
+        (OLD, (8, None), Origin.CPU_COUNT, 8),  # Go 1.22 reads no limit
+        (OLD, (5, None), Origin.CALL, 8),
+    ],
+)
+def test_a_limit_that_could_not_be_read_is_not_none(
+    facts: Facts, live: tuple[int, bool | None], source: Origin, expected: int | None
+) -> None:
+    """What depends on it is unknown, and which value fits is unknown for all."""
+    unread = replace(facts, leaf_limit_cores=None, limit_read=False)
+    found = judge(LiveGomaxprocs(*live), unread, None)
+    assert (found.value, found.origin, found.expected) == (live[0], source, expected)
+    assert (found.recommended, found.bound_by, found.otherwise) == (None, (), Otherwise())
+    assert ("could not be read" in found.rule) is (expected is None)
+    read = judge(LiveGomaxprocs(*live), replace(unread, limit_read=True), None)
+    assert read.recommended == 8

@@ -10,6 +10,7 @@ from gotax.errors import AccessError, ParseError
 from gotax.linux.cgroups.hierarchies import CgroupMount, Hierarchy, parse_mountinfo
 from gotax.linux.cgroups.identity import group_key, identify
 from gotax.linux.procfs import CgroupEntry, parse_cgroups
+from gotax.process import CpuLimit
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -74,6 +75,18 @@ def test_private_namespace_without_the_hosts_tree(host: Host) -> None:
     assert group_key(entries) == ID
     with pytest.raises(AccessError, match="cgroup-unreachable"):
         cgroups.read_limit(cgroups.cpu_path(entries))
+    with pytest.raises(AccessError, match="cgroup-unreachable"):
+        cgroups.read_limit("/")  # that is our own group, not the root
+
+
+def test_the_root_has_no_limit_also_where_no_tree_has_limits(host: Host) -> None:
+    """Nothing with the cpu controller is mounted; below the root a limit may be hidden."""
+    host.mount("memory", "cgroup", "rw,memory")
+    cgroups = host.cgroups()
+    assert cgroups.hierarchies.of("cpu") is None
+    assert cgroups.read_limit("/") == CpuLimit()
+    with pytest.raises(AccessError, match="cgroup-unreachable"):
+        cgroups.read_limit("/a")
 
 
 def test_private_namespace_whose_place_is_not_found(host: Host) -> None:

@@ -351,6 +351,29 @@ def test_pids_hold_ours() -> None:
     assert os.getpid() in procfs.list_pids(PROC)
 
 
+def test_a_path_longer_than_path_max_is_not_named(tmp_path: Path) -> None:
+    """The kernel does not return it, but opens the program and lists its whole path."""
+    deep = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(21):
+        os.mkdir("d" * 200, dir_fd=deep)
+        above, deep = deep, os.open("d" * 200, os.O_RDONLY, dir_fd=deep)
+        os.close(above)
+    with contextlib.closing(
+        os.fdopen(os.open("sleep", os.O_CREAT | os.O_WRONLY, 0o755, dir_fd=deep), "wb")
+    ) as copy:
+        copy.write(Path("/bin/sleep").read_bytes())
+    with subprocess.Popen(["./sleep", "60"], preexec_fn=lambda: os.fchdir(deep)) as process:
+        link = mappings.read_exe_link(PROC, process.pid)
+        exe = mappings.read_exe_id(PROC, process.pid)
+        mapped = mappings.read_maps(PROC, process.pid).mappings[0].path
+        process.kill()
+    os.close(deep)
+    assert link == mappings.LONG_PATH
+    assert exe.size == Path("/bin/sleep").stat().st_size
+    assert len(mapped) > 4200
+    assert mapped.endswith("/sleep")
+
+
 def test_a_process_that_ended_is_gone() -> None:
     """Each reader raises the same error, before and after the process is reaped."""
     with subprocess.Popen(["/bin/true"]) as child:

@@ -26,7 +26,7 @@ def _is_settled(context: Context) -> bool:
 
     A finding made earlier (``lenient``) stays until the cost is proven.
     """
-    if context.gomaxprocs is None:
+    if context.gomaxprocs is None or context.report.limit.problem:
         return False
     if not context.is_mismatch:
         return True
