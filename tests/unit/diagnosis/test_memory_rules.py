@@ -633,14 +633,32 @@ def test_a_higher_gogc_that_saves_nothing_is_no_row() -> None:
 
 
 @pytest.mark.parametrize(
-    ("memory", "is_own"), [(None, False), (Memory(900 * MIB, "/pod"), False), (own(900), True)]
+    ("memory", "where"),
+    [
+        (None, "if there is memory for it (the memory limit could not be read)"),
+        (Memory(), "if the host has the memory for it"),
+        (Memory(900 * MIB, "/pod"), "within the memory limit of /pod"),
+        (own(900), "within the container's memory limit"),
+    ],
 )
-def test_the_table_names_the_memory_that_it_takes(memory: Memory | None, is_own: bool) -> None:
-    """The container's, or the host's: the limit of a pod is for all of its containers."""
+def test_the_table_names_the_memory_that_it_takes(memory: Memory | None, where: str) -> None:
+    """A GOMEMLIMIT against peaks is advised within a limit of its own, if there is none yet."""
+    against_peaks = "Set GOMEMLIMIT to 90 % of the container's memory limit, too"
     text = found(of(OPEN, memory))[rules.GC_HEAVY].remedy.text
-    assert ("collect less often, within the container's memory limit." in text) is is_own
-    assert ("if the host has the memory for it" in text) is not is_own
-    assert ("Set GOMEMLIMIT to 90 % of the container's memory limit, too" in text) is is_own
+    assert f"collect less often, {where}. GOGC=200: " in text
+    assert (against_peaks in text) is (memory == own(900))
+    wide = replace(OPEN, memory_limit_bytes=2000 * MIB)
+    assert against_peaks not in found(of(wide, memory))[rules.GC_HEAVY].remedy.text
+
+
+@pytest.mark.parametrize(
+    ("memory", "is_said"), [(None, True), (Memory(), False), (own(900), False)]
+)
+def test_a_memory_limit_that_was_not_read_may_not_allow_the_new_one(
+    memory: Memory | None, is_said: bool
+) -> None:
+    text = held(of(TIGHT, memory)).remedy.text
+    assert ("The container's own memory limit could not be read: it has to" in text) is is_said
 
 
 def test_a_memory_limit_bounds_the_table() -> None:

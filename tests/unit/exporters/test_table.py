@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from gotax.exporters.style import MIN_WIDTH, Style, percent, seconds
+from gotax.exporters.style import MIN_WIDTH, Style, dash, percent, seconds
 from gotax.exporters.terminal.check import render_check
 from gotax.exporters.terminal.explain import render_explain
 from gotax.exporters.terminal.other import render_other
@@ -98,7 +98,10 @@ def test_a_limit_that_was_not_read_is_not_drawn_as_none() -> None:
     window = build_window(fitting_load())
     unread = replace(report, limit=CpuLimit(problem="cgroup-unreadable"))
     none = replace(report, limit=CpuLimit())
-    for limit, text in (("?", "could not be read (cgroup-unreadable)"), ("–", "none")):
+    for limit, text in (
+        ("?", "could not be read (cgroup-unreadable)"),
+        (dash(Style(140)), "none"),
+    ):
         seen = unread if limit == "?" else none
         (row,) = (
             line

@@ -226,7 +226,11 @@ def _plan(context: Context, heap: Heap) -> _Plan:
     needed = _needed(heap)
     usable = None if memory.limit_bytes is None else int(memory.limit_bytes * USABLE)
     if usable is None or needed <= usable:
-        return _set(context, needed, _of_container(needed, memory.own_limit_bytes))
+        plan = _set(context, needed, _of_container(needed, memory.own_limit_bytes))
+        if context.report.memory is None:
+            unread = "The container's own memory limit could not be read: it has to allow this."
+            plan = replace(plan, text=f"{plan.text} {unread}")
+        return plan
     if memory.own_limit_bytes is None:
         return _set(context, usable // MIB * MIB, f"90 % of the limit of {memory.limit_cgroup}")
     within = _set(context, usable // MIB * MIB, "90 % of the container's memory limit")

@@ -18,7 +18,7 @@ from gotax.diagnosis.patches import Setting, setting_patch
 from gotax.diagnosis.rules import codes
 from gotax.diagnosis.rules.evidence import ease
 from gotax.findings import Confidence, Evidence, Finding, Remedy, Saving, Severity
-from gotax.process import NO_MEMORY_LIMIT, RuntimeState
+from gotax.process import NO_MEMORY_LIMIT, Memory, RuntimeState
 
 
 def _is_settled(context: Context) -> bool:
@@ -47,8 +47,10 @@ def gc_heavy(context: Context) -> Finding | None:
         return None
     state = context.report.main_process.runtime
     best = options[-1] if options else None
-    text = f" {_table(context, options)}" if options else _about_gogc(state)
-    if higher and not options:
+    text = _about_gogc(state)
+    if heap is not None and options:
+        text = f" {_table(context, heap, options)}"
+    elif higher:
         text = " There is no memory left for a higher GOGC: more memory would make it possible."
     return Finding(
         code=codes.GC_HEAVY,
@@ -137,20 +139,26 @@ def _has_memory_limit(context: Context) -> bool:
     return memory is not None and memory.own_limit_bytes is not None
 
 
-def _table(context: Context, options: list[PercentOption]) -> str:
+def _table(context: Context, heap: Heap, options: list[PercentOption]) -> str:
     rows = "; ".join(
         f"GOGC={each.gogc}: {each.saving.mid:.2f} cores less ({each.saving.low:.2f} to"
         f" {each.saving.high:.2f}) for {mib(each.bytes)} more"
         for each in options
     )
-    has_limit = _has_memory_limit(context)
-    where = (
-        "within the container's memory limit" if has_limit else "if the host has the memory for it"
-    )
-    text = f"Or collect less often, {where}. {rows}."
-    if has_limit:
+    text = f"Or collect less often, {_room_for_it(context.report.memory)}. {rows}."
+    if _has_memory_limit(context) and heap.limit is None:
         text += " Set GOMEMLIMIT to 90 % of the container's memory limit, too, against peaks."
     return text
+
+
+def _room_for_it(memory: Memory | None) -> str:
+    if memory is None:
+        return "if there is memory for it (the memory limit could not be read)"
+    if memory.limit_bytes is None:
+        return "if the host has the memory for it"
+    if memory.own_limit_bytes is None:
+        return f"within the memory limit of {memory.limit_cgroup}"
+    return "within the container's memory limit"
 
 
 def _heap_evidence(heap: Heap) -> Evidence:
