@@ -13,10 +13,14 @@ from gotax.linux.cgroups.hierarchies import find_hierarchies
 from gotax.linux.cgroups.identity import group_key
 from gotax.linux.cgroups.position import Bounds, CgroupPosition
 from gotax.linux.cgroups.tree import Cgroups
-from gotax.linux.procfs import CgroupEntry, parse_cgroups
+from gotax.linux.procfs import CgroupEntry, Stat, parse_cgroups
 from gotax.process import Container, CpuLimit, CpuUsage, PodContainer, Workload
 from gotax.processes import containers as module
 from gotax.processes.containers import Containers, ReadBounds
+from gotax.processes.counts import ErrorCounts
+from gotax.processes.files import ProcessFiles
+from gotax.processes.membership import Memberships
+from gotax.reader.asking import InProcess
 
 VERSIONS = ("v1", "v2", "hybrid")
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
@@ -487,4 +491,37 @@ def test_a_limit_that_cannot_be_read_is_not_none(tmp_path: Path) -> None:
     (trees.cpu / "a" / "cpu.max").symlink_to("cpu.max")  # a loop: nobody can open it, not even root
     limit = trees.containers.bounds(position, {}).limit
     assert limit == CpuLimit(problem="cgroup-unreadable")
+    assert trees.errors == {"cgroup-unreadable": 1}
+
+
+def test_a_process_whose_groups_cannot_be_read_stays_where_it_was(tmp_path: Path) -> None:
+    """And has no known limit; one that was never read is in none, whose limit is unknown, too."""
+    trees = Trees(tmp_path, "v2")
+    trees.make("/a")
+    (trees.cpu / "a" / "cpu.max").write_text("50000 100000\n")
+    errors = ErrorCounts()
+    proc = tmp_path / "proc"
+    found = Memberships(str(proc), trees.cgroups, trees.containers, lambda _: True, errors)
+    stat = Stat(77, "web", "S", 1, False)
+    files = ProcessFiles(InProcess(), str(proc), stat.place)
+    (proc / "77").mkdir()
+    groups = proc / "77" / "cgroup"
+    groups.write_text("0::/a\n")
+    before = found.find(stat, files, {})
+    assert (before.container.cgroup, before.limit.limit_cores) == ("/a", 0.5)
+    groups.unlink()
+    groups.mkdir()
+    unread = CpuLimit(problem="procfs-unreadable")
+    for known, cgroup in ((before, "/a"), (before.without_entries(), "/a"), (None, "/")):
+        after = found.find(stat, files, {}, known)
+        assert (after.container.cgroup, after.limit) == (cgroup, unread)
+    assert errors == {"procfs-unreadable": 3}
+
+
+def test_counters_that_cannot_be_read_are_counted_as_an_error(tmp_path: Path) -> None:
+    trees = Trees(tmp_path, "v2")
+    trees.make("/a")
+    position = trees.containers.place((CgroupEntry(0, (), "/a"),))
+    (trees.cpu / "a" / "cpu.stat").symlink_to("cpu.stat")
+    assert trees.containers.usage(position, Bounds()) == CpuUsage()
     assert trees.errors == {"cgroup-unreadable": 1}

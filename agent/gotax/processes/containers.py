@@ -105,7 +105,10 @@ class Containers:
         """The kernel's counters of the group; nothing for the root and for one that is gone."""
         try:
             return self._cgroups.read_group_usage(position, bounds)
-        except (ReadError, ProcessGoneError):
+        except ReadError as error:
+            self._errors[error.reason] += 1
+            return CpuUsage()
+        except ProcessGoneError:
             return CpuUsage()
 
     def _admits(self, whole: str, part: str) -> bool:

@@ -66,18 +66,23 @@ class Memberships:
         """``read``: what this round has read of limits; None: those known last.
         ``known``: what this said of the process before, which seldom changes.
         """
+        problem = ""
+        entries: tuple[CgroupEntry, ...] | None
         try:
             entries = self._cgroups.read_entries(self._proc, stat.place)
-        except ReadError as error:
+        except ReadError as error:  # it stays where it was
             self._errors.note(error)
-            entries = ()
+            problem = error.reason
+            entries = known.entries if known is not None else ()
         if known is not None and known.entries != entries:
             known = None
-        position = known.position if known is not None else self._containers.place(entries)
+        position = known.position if known is not None else self._containers.place(entries or ())
         if read is None:
             bounds = self._containers.last_bounds(position)
         else:
             bounds = self._containers.bounds(position, read)
+        if problem:
+            bounds = replace(bounds, limit=CpuLimit(problem=problem))
         if known is not None and not position.is_below:
             container = known.container
         else:
