@@ -55,7 +55,7 @@ def one(limit: float | None, procs: int, flags: str, program: str = "findings") 
 
 
 IN_BURSTS = "-threads 4 -work 150 -rest 280 -together"
-C_IN_BURSTS = "-kind c -threads 4 -work 60 -rest 540 -together"
+C_IN_BURSTS = "-kind long-c -threads 4 -work 60 -rest 540 -together"
 
 TOGETHER: tuple[dict[str, Subject], ...] = (
     {  # about one CPU in total

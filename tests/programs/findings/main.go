@@ -98,7 +98,7 @@ func pass(end func() bool) {
 	close(there)
 }
 
-// batch: two goroutines that hand over a thousand values at a time.
+// batch: two goroutines that hand over many values at a time.
 func batch(end func() bool) {
 	there, back := make(chan []int), make(chan []int)
 	go func() {
@@ -109,12 +109,10 @@ func batch(end func() bool) {
 			back <- values
 		}
 	}()
-	values := make([]int, 1000)
+	values := make([]int, 50_000)
 	for !end() {
-		for i := 0; i < 100; i++ {
-			there <- values
-			values = <-back
-		}
+		there <- values
+		values = <-back
 	}
 	close(there)
 }
