@@ -85,6 +85,7 @@ def test_a_pool_of_the_nodes_size_under_a_small_limit() -> None:
         f"OpenBLAS: none of {', '.join(names)} is set; then {BLAS.unset}",
         "it used 0.50 cores over 15 s",
     ]
+    assert finding.evidence[0].value == 80 / 150
     assert finding.remedy.text == "Set the variable OPENBLAS_NUM_THREADS to 1."
     assert "OPENBLAS_NUM_THREADS=1" in finding.remedy.patch
     assert finding.saving is None
@@ -270,7 +271,7 @@ def test_a_stopped_time_that_is_not_known_proves_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("samples", "busy"), [((100, 5), 2), ((100, 4), 1), ((10,) * 40, 40), ((1,), 1)]
+    ("samples", "busy"), [((1000, 50), 2), ((1000, 49), 1), ((10,) * 40, 40), ((1,), 1)]
 )
 def test_a_process_is_busy_beside_the_busiest(samples: tuple[int, ...], busy: int) -> None:
     """Each of forty equal workers has less than 5 % of the samples, and all are busy."""
@@ -383,8 +384,17 @@ def test_at_most_three_settings_are_named_the_first_one_in_the_title() -> None:
     named += [e.text.partition(":")[0] for e in finding.evidence if "is not set;" in e.text]
     assert named == ["OpenBLAS", "MKL", "OpenMP"]
     assert "Celery" not in told(use(tuple(map(Recognised, (BLAS, MKL, OPENMP, CELERY)))))
-    patches = [patch.strip() for patch in finding.remedy.patches]
-    assert patches == ["OPENBLAS_NUM_THREADS=1", "MKL_NUM_THREADS=1", "OMP_NUM_THREADS=1"]
+    assert finding.remedy.patch == "OPENBLAS_NUM_THREADS=1\n"
+    assert finding.remedy.other_patches == ("MKL_NUM_THREADS=1\n", "OMP_NUM_THREADS=1\n")
+
+
+@pytest.mark.parametrize(
+    ("recipes", "text"), [((NGINX, BLAS), "nginx runs more processes"), ((BLAS, NGINX), "threads")]
+)
+def test_the_first_setting_says_what_runs(recipes: tuple[Recipe, ...], text: str) -> None:
+    finding = judged(use(tuple(map(Recognised, recipes))))
+    assert finding is not None
+    assert text in finding.title
 
 
 HELD = "throttled in 80 of 150 periods"
