@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from operator import add
 
 from gotax.confidence import interval
 from gotax.config import Thresholds
@@ -288,7 +287,7 @@ class _Kept:
         self.recent.append((now_s, window))
         while now_s - self.recent[0][0] >= RECENT_S - 1:
             self.recent.popleft()
-        return reduce(add, (each for _, each in self.recent))
+        return reduce(Throttling.__add__, (each for _, each in self.recent))
 
     def with_settings(self, use: OtherUse) -> OtherUse:
         """A window that is hardly throttled does not ask for the settings: they are as before."""
