@@ -342,7 +342,9 @@ class OtherHistory:
     def _case(self, kept: _Kept, use: OtherUse, duration_s: float, cpus: int) -> _Case | None:
         """None if it has no limit, or its throttling is not known."""
         known = kept.with_settings(use)
-        recent = None if use.throttling is None else kept.add(use.throttling, self._clock_s)
+        recent = (
+            None if use.throttling is None else kept.add(use.throttling, self._clock_s + duration_s)
+        )
         bound = use.limit
         if bound is None or bound.limit_cores is None or recent is None:
             return None

@@ -463,6 +463,25 @@ def test_the_last_minute_is_summed(duration_s: float, text: str) -> None:
     assert [evidence(history, use(), duration_s) for _ in range(2)] == [HELD, text]
 
 
+def test_the_minute_is_that_before_the_end_of_the_window() -> None:
+    history = OtherHistory(Thresholds())
+    assert evidence(history, use(), 60.0) == HELD
+    assert evidence(history, use(), 15.0) == "throttled in 160 of 300 periods"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_counter_that_one_window_does_not_know_is_not_that_of_the_other(order: int) -> None:
+    """The CPU of one window in the time of both was half of what the container used."""
+    history = OtherHistory(Thresholds())
+    unknown = replace(THROTTLED, usage=replace(THROTTLED.usage, usage_ns=None))
+    for one in (use(), use(found=unknown))[::order]:
+        finding = history.judge(one, 15.0, 64).findings[0]
+        history.end_window(15.0)
+    assert finding.severity is Severity.INFO
+    assert finding.evidence[0].text == "throttled in 160 of 300 periods, 24.0 s in all on all CPUs"
+    assert not any(each.text.startswith("it used") for each in finding.evidence)
+
+
 def test_four_windows_are_a_minute() -> None:
     history = OtherHistory(Thresholds())
     found = [evidence(history, use()) for _ in range(10)]
