@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from gotax.process import Container, CpuLimit, CpuUsage, Process
 from gotax.recipe import Knob, Recipe
@@ -37,8 +37,11 @@ class Throttling:
     period_ns: int
 
     def __add__(self, other: Throttling) -> Throttling:
+        """A counter that one of them does not know is unknown: the other's is of a part."""
+        pairs = zip(astuple(self.usage), astuple(other.usage), strict=True)
+        sums = (None if a is None or b is None else a + b for a, b in pairs)
         total_s = self.duration_s + other.duration_s
-        return Throttling(self.usage + other.usage, total_s, other.period_ns)
+        return Throttling(CpuUsage(*sums), total_s, other.period_ns)
 
     @property
     def periods(self) -> tuple[int, int]:

@@ -113,7 +113,7 @@ class Reports:
             if report.findings:
                 report = suppressed(report, self._suppressions_of(report.container))
             found.append(report)
-        self._others.end_window()
+        self._others.end_window(duration_s)
         return tuple(found)
 
     def _suppressions_of(self, container: Container) -> tuple[Suppression, ...]:
