@@ -271,7 +271,16 @@ def test_a_stopped_time_that_is_not_known_proves_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("samples", "busy"), [((1000, 50), 2), ((1000, 49), 1), ((10,) * 40, 40), ((1,), 1)]
+    ("samples", "busy"),
+    [
+        ((1000, 50), 2),
+        ((1000, 49), 1),
+        ((10,) * 40, 40),
+        ((1,), 1),
+        ((1, 0), 1),
+        ((0, 0), 1),
+        ((), 1),
+    ],
 )
 def test_a_process_is_busy_beside_the_busiest(samples: tuple[int, ...], busy: int) -> None:
     """Each of forty equal workers has less than 5 % of the samples, and all are busy."""
