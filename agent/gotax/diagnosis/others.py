@@ -92,8 +92,7 @@ class _Case:
         """Those that ran at least a part of what the busiest did. Of the samples of all of them
         each of many workers would have too few. At least 1: something was throttled."""
         samples = self.use.process_samples
-        least = max(1.0, _BUSY_SHARE * max(samples, default=0))
-        return max(1, sum(own >= least for own in samples))
+        return max(1, sum(own > 0 and own >= _BUSY_SHARE * max(samples) for own in samples))
 
     @property
     def is_full(self) -> bool | None:
