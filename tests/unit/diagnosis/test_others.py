@@ -277,6 +277,7 @@ def test_a_stopped_time_that_is_not_known_proves_nothing() -> None:
         ((1000, 49), 1),
         ((10,) * 40, 40),
         ((1,), 1),
+        ((1, 1), 2),
         ((1, 0), 1),
         ((0, 0), 1),
         ((), 1),
