@@ -180,7 +180,7 @@ def kubernetes(folder: Path, pods: int = PROCESSES) -> Iterator[dict[str, str]]:
     """The environment of an agent that gets the names of the pods of bench.fleet."""
     certificate, key = _certify(folder)
     account = folder / "account"
-    account.mkdir()
+    account.mkdir(exist_ok=True)  # the agents of a series share a folder
     with api_server() as server:
         server.state = [pod(f"load-{number}", container_id(number)) for number in range(pods)]
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 from gotax.sampling.sampler import STACK_COUNT, Stacks
 
+from bench.agent import kubernetes
 from bench.growth import CASES, Row
 from bench.growth import bars as growth_bars
 from bench.overhead import BARS, bars, table
@@ -194,6 +196,13 @@ def test_growth_is_judged_at_the_largest_size_and_in_every_window() -> None:
     assert [line[:6] for line in growth_bars(CASES["processes"], [small])] == ["MISSED"]
     unjudged = Row(50, 1.0, 0.5, 9.0, 50.0, 99.0, 100.0, 0.0, None)
     assert growth_bars(CASES["binaries"], [unjudged])[0].startswith("MISSED")
+
+
+def test_the_agents_of_a_series_share_a_folder(tmp_path: Path) -> None:
+    """Each has an API server of its own, and an account."""
+    for _ in range(2):
+        with kubernetes(tmp_path, 1) as environment:
+            assert Path(environment["BENCH_ACCOUNT"], "token").read_text()
 
 
 def test_the_table_has_a_line_for_each_profiler() -> None:
