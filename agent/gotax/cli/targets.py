@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from gotax.window import ContainerReport, OtherReport
 
 HELP = (
-    "container ID or its beginning, NAMESPACE/POD, Deployment/NAME, unit, cgroup, program,"
+    "a name that `gotax check` prints, or its last part, container ID or its beginning,"
+    " NAMESPACE/POD, Deployment/NAME, unit, cgroup, program,"
     " module, or PID"
 )
 _ID = re.compile(r"[0-9a-f]{64}")  # ID of a container in a container

@@ -17,7 +17,16 @@ from html import escape
 import gotax
 from gotax.category import Group
 from gotax.exporters.calls import call_document
-from gotax.exporters.style import SHORT_ORIGINS, VERDICTS, Style, cores, percent, plural, seconds
+from gotax.exporters.style import (
+    SHORT_ORIGINS,
+    VERDICTS,
+    Style,
+    cores,
+    percent,
+    plural,
+    seconds,
+    verdict_word,
+)
 from gotax.exporters.terminal.check import result, result_of_others, worst_first
 from gotax.exporters.terminal.summary import totals
 from gotax.exporters.terminal.table import gomaxprocs_text
@@ -114,10 +123,10 @@ def _of_others(window: Window) -> Iterator[str]:
 
 
 def _row(window: Window, report: ContainerReport) -> str:
-    verdict = VERDICTS[report.verdict]
+    verdict = verdict_word(report.verdict, report.findings)
     main = report.main_process
     limit, throttled = report.limit.limit_cores, report.usage.throttled_ns
-    kind = "bad" if report.verdict is Verdict.OVERSIZED else ""
+    kind = "bad" if verdict.mark == VERDICTS[Verdict.OVERSIZED].mark else ""
     cells = (
         f'<span class="{kind}">{verdict.mark} {verdict.text}</span>',
         f"<b>{_shown(report.container.name) or '?'}</b>",

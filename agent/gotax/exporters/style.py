@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gotax.category import Group
 from gotax.exporters.text import beginning, columns, elided, printable
-from gotax.findings import Verdict
+from gotax.findings import Finding, Severity, Verdict
 from gotax.process import Origin
 
 MIN_WIDTH = 60
@@ -126,8 +126,23 @@ VERDICTS = {
         "GOMAXPROCS is too high, but there are too few samples to determine the cost: measure"
         " longer, or under load.",
     ),
-    Verdict.UNREADABLE: Word("?", "?", "unreadable", DIM, "GOMAXPROCS could not be read."),
+    Verdict.UNREADABLE: Word(
+        "?", "?", "unreadable", DIM, "GOMAXPROCS or the CPU limit could not be read."
+    ),
 }
+
+
+def verdict_word(verdict: Verdict, findings: Iterable[Finding]) -> Word:
+    """The verdict, which is about GOMAXPROCS, or that there is a warning about something else: then
+    the container is not fine."""
+    others = [found for found in findings if found.severity is Severity.WARNING]
+    about_gomaxprocs = VERDICTS[verdict]
+    if verdict is Verdict.OVERSIZED or not others:
+        return about_gomaxprocs
+    bad = VERDICTS[Verdict.OVERSIZED]
+    sentence = f"{others[0].title}. {about_gomaxprocs.sentence}"
+    return Word(bad.mark, bad.ascii_mark, "warning", bad.paint, sentence)
+
 
 ORIGINS = {
     Origin.ENVIRONMENT: "the environment variable GOMAXPROCS",

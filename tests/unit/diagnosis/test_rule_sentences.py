@@ -89,6 +89,16 @@ THROTTLED = CpuUsage(periods=100, throttled_periods=1, throttled_ns=10**9)
             ["scheduler and GC take 0.0%", "could not be read, and may be the runtime: 35.7%"],
         ),
         (
+            {"UNKNOWN": 1, "USER": 48},  # more samples help first
+            rules.TOO_FEW_SAMPLES,
+            ["scheduler and GC take 0.0%", "49 samples"],
+        ),
+        (
+            {"UNKNOWN": 45, "USER": 5},
+            rules.TOO_FEW_SAMPLES,
+            ["scheduler and GC take 0.0%", "could not be read, and may be the runtime: 90.0%"],
+        ),
+        (
             {"UNKNOWN": 100, "SCHED_WAKE": 180},  # the cost is proven without it
             rules.COSTLY,
             ["scheduler and GC take 64.3%"],

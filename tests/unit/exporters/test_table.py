@@ -12,7 +12,7 @@ from gotax.exporters.terminal.other import render_other
 from gotax.exporters.terminal.table import Sort, apportioned
 from gotax.exporters.terminal.view import sorted_reports
 from gotax.exporters.text import bounded, columns, elided, printable
-from gotax.findings import Severity, Verdict
+from gotax.findings import Confidence, Finding, Remedy, Severity, Verdict
 from gotax.process import CpuLimit, CpuResources
 from gotax.window import Window
 from hypothesis import given
@@ -115,6 +115,29 @@ def test_a_limit_that_was_not_read_is_not_drawn_as_none() -> None:
             if line.strip().startswith("Limit")
         )
         assert text in line
+
+
+@pytest.mark.parametrize(
+    ("severity", "label", "mark"),
+    [(Severity.WARNING, "✗ warning", "✗"), (Severity.INFO, "✓ fits", "·")],
+)
+def test_a_warning_about_something_else_is_no_tick(
+    severity: Severity, label: str, mark: str
+) -> None:
+    """A memory limit that makes the collector run all the time, at a GOMAXPROCS that fits."""
+    window = build_window(fitting_load())
+    found = Finding(
+        *("GT016", "The memory limit is near", severity, Confidence.HIGH, ()), Remedy("Raise it.")
+    )
+    window = replace(window, reports=(replace(window.reports[0], findings=(found,)),))
+    checked = render_check(window, Style(120))
+    explained = render_explain(window.reports[0], window, Style(120))
+    assert label in checked.split("THROTTLED")[1].splitlines()[1]
+    name = window.reports[0].container.name
+    assert f"{mark} {name}: The memory limit is near [GT016]" in checked
+    assert explained.splitlines()[0].endswith(label)
+    is_first = explained.splitlines()[1].startswith("The memory limit is near.")
+    assert is_first is (severity is Severity.WARNING)
 
 
 def test_a_container_without_a_kind_is_explained() -> None:

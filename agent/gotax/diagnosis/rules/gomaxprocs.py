@@ -56,7 +56,8 @@ def _mismatch(context: Context, wanted: Cost) -> Finding | None:
         evidence.append(saving_evidence(context, saving, target))
     if context.throttled[0]:
         evidence.append(context.throttled_evidence())
-    if cost is Cost.UNDECIDED and context.hidden_samples:
+    is_enough = context.report.samples >= context.thresholds.min_samples
+    if cost is Cost.UNDECIDED and is_enough and context.hidden_samples:
         return Finding(
             code=codes.TOO_FEW_SAMPLES,
             title=f"GOMAXPROCS is above the {above}; too much of its CPU time could not be read to"

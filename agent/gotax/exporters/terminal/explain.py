@@ -13,7 +13,6 @@ from gotax.exporters.style import (
     MAX_TEXT,
     MIN_WIDTH,
     ORIGINS,
-    VERDICTS,
     Style,
     cores,
     dash,
@@ -26,6 +25,7 @@ from gotax.exporters.style import (
     seconds,
     shortened,
     unabridged,
+    verdict_word,
     word,
 )
 from gotax.exporters.terminal.finding import LABEL_WIDTH, finding_lines
@@ -47,7 +47,7 @@ EXPLAINED_FUNCTIONS = 12
 
 def render_explain(report: ContainerReport, window: Window, style: Style) -> str:
     """All evidence for one container."""
-    verdict = VERDICTS[report.verdict]
+    verdict = verdict_word(report.verdict, report.findings)
     label = verdict.label(style)
     name = shortened(report.container.name, style.room - columns(label) - 2, style)
     gap = " " * max(2, min(style.room, MAX_TEXT) - columns(name) - columns(label))

@@ -29,7 +29,7 @@ def finding_lines(
 ) -> list[str]:
     """Title, evidence and remedy; with ``whole`` also saving, patch and confidence."""
     paint = VERDICTS[Verdict.OVERSIZED].paint if finding.severity is Severity.WARNING else YELLOW
-    mark = VERDICTS[_verdict(report, finding)].label(style)[0]
+    mark = _mark(report, finding, style)
     code = word(finding.code, style)
     name = "" if whole else shortened(report.container.name, style.room // 2, style) + ": "
     head = paragraph(f"{name}{finding.title} [{code}]", style.room - 2, style)
@@ -57,12 +57,16 @@ def finding_lines(
     return lines
 
 
-def _verdict(report: ContainerReport | OtherReport, finding: Finding) -> Verdict:
-    """Whose mark a finding has. A container without Go has no verdict."""
-    if isinstance(report, ContainerReport):
-        return report.verdict
-    is_warning = finding.severity is Severity.WARNING
-    return Verdict.OVERSIZED if is_warning else Verdict.MISMATCH
+def _mark(report: ContainerReport | OtherReport, finding: Finding, style: Style) -> str:
+    """That of the verdict, if it is about what is wrong. A container without Go has none."""
+    verdict = Verdict.MISMATCH
+    if finding.severity is Severity.WARNING:
+        verdict = Verdict.OVERSIZED
+    elif isinstance(report, ContainerReport):
+        verdict = report.verdict
+    if verdict in (Verdict.FITS, Verdict.UNLIMITED):
+        return "·" if style.unicode else "-"
+    return VERDICTS[verdict].label(style)[0]
 
 
 _SHELL_WORD = re.compile(r"""(?:'[^']*'|"[^"]*"|[^\s'"])+""")

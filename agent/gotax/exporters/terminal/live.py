@@ -10,7 +10,6 @@ from gotax.exporters.comparison import headline
 from gotax.exporters.style import (
     BOLD,
     DIM,
-    VERDICTS,
     Cell,
     Style,
     cores,
@@ -20,6 +19,7 @@ from gotax.exporters.style import (
     painted,
     paragraph,
     shortened,
+    verdict_word,
     word,
 )
 from gotax.exporters.terminal.check import saving_cores
@@ -140,7 +140,7 @@ def _marked(line: str, style: Style) -> str:
 
 def _notes(report: ContainerReport, window: Window, style: Style) -> list[str]:
     """The findings of the selected container, and changes of any."""
-    verdict = VERDICTS[report.verdict]
+    verdict = verdict_word(report.verdict, report.findings)
     mark = painted(verdict.label(style)[0], verdict.paint, style)
     lines = [""]
     for finding in report.findings:
@@ -271,7 +271,7 @@ def _columns(minute: Minute, style: Style) -> list[Column]:
 
 
 def _mark_cell(report: Row, _: Window, style: Style) -> Cell:
-    verdict = VERDICTS[report.verdict]
+    verdict = verdict_word(report.verdict, report.findings)
     return Cell(verdict.label(style)[0], verdict.paint)
 
 

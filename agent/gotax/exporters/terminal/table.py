@@ -27,6 +27,7 @@ from gotax.exporters.style import (
     percent,
     seconds,
     shortened,
+    verdict_word,
     word,
 )
 from gotax.exporters.text import columns, elided
@@ -131,7 +132,7 @@ def _padded(cell: Cell, width: int, column: Column, style: Style) -> str:
 
 
 def _verdict_cell(report: Row, _: Window, style: Style) -> Cell:
-    verdict = VERDICTS[report.verdict]
+    verdict = verdict_word(report.verdict, report.findings)
     return Cell(verdict.label(style), verdict.paint)
 
 
