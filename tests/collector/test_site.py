@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from email.message import Message
 from html.parser import HTMLParser
@@ -21,6 +22,7 @@ from gotax_collector.http.application import Served
 from gotax_collector.http.site import Site
 from gotax_collector.query.questions import Questions
 from gotax_collector.security.tokens import Tokens
+from gotax_collector.storage.store import ClickHouseStore
 
 from tests.collector.fleet import filled
 from tests.collector.reports import NOW, Sampled, Seen, report, sender, web
@@ -130,6 +132,19 @@ def test_the_workload_page_has_the_comparison(site: str) -> None:
     assert "By GOMAXPROCS" in text
     assert re.search(r"47\.\d %\s*\+3\d\.\d pt", text)
     assert "runtime.findRunnable" in body
+
+
+def test_a_limit_that_is_not_known_is_not_none(store: ClickHouseStore) -> None:
+    """The agent has no number for it, and none that would fit."""
+    samples = (Sampled("main.main", 0, 99),)
+    unread = Seen(web("unread"), samples, 8, None, None, verdict="unreadable")
+    free = Seen(web("free"), samples, 8, 8, None, verdict="unlimited")
+    store.insert([report(sender(), 1, [unread, free], start_s=NOW)])
+    served = Served(Questions(store.connections), lambda: b"", lambda: 0.0)
+    with closing(Site(("127.0.0.1", 0), served)) as page:
+        for name, limit in (("unread", "unknown"), ("free", "none")):
+            _, _, body = get(f"http://127.0.0.1:{page.port}/workload?since=7d&q=workload%3D{name}")
+            assert f"<b>{limit}</b><span>CPU limit" in body
 
 
 def test_a_file_of_its_own_needs_nothing_else(site: str) -> None:

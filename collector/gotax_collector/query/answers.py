@@ -81,6 +81,7 @@ class OpenFinding:
 @dataclass(frozen=True, slots=True)
 class TopRow:
     """A workload. ``limit_cores`` and ``recommended`` are the largest seen, 0 for none.
+    Both are 0 where the limit could not be read: without a limit the CPUs are recommended.
 
     ``gomaxprocs`` are all values seen, ascending, 0 for unreadable; ``findings`` all codes seen.
     ``open_findings`` are those of the end of the time, warnings first; None where the windows that
