@@ -10,7 +10,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from email.message import Message
 from html.parser import HTMLParser
@@ -22,7 +21,6 @@ from gotax_collector.http.application import Served
 from gotax_collector.http.site import Site
 from gotax_collector.query.questions import Questions
 from gotax_collector.security.tokens import Tokens
-from gotax_collector.storage.store import ClickHouseStore
 
 from tests.collector.fleet import filled
 from tests.collector.reports import NOW, Sampled, Seen, report, sender, web
@@ -37,6 +35,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     store = filled(tmp_path_factory.mktemp("fleet"))
     hostile = Seen(web(HOSTILE, image=HOSTILE), (Sampled(f"main.main;{HOSTILE}", 0, 99),))
     store.insert([report(sender(HOSTILE, HOSTILE), 1, [hostile], start_s=NOW)])
+    samples = (Sampled("main.main", 0, 99),)
+    unread = Seen(web("unread"), samples, 8, None, None, verdict="unreadable")
+    free = Seen(web("free"), samples, 8, 8, None, verdict="unlimited")
+    store.insert([report(sender("a9", "n9"), 1, [unread, free], start_s=NOW)])
     SERVED[:] = [Served(Questions(store.connections), lambda: b"up 1\n", lambda: 0.0)]
     served = Site(("127.0.0.1", 0), SERVED[0])
     yield f"http://127.0.0.1:{served.port}"
@@ -119,7 +121,7 @@ def test_the_main_page(site: str) -> None:
     assert HOSTILE in page.text
     assert "GT001" in page.text
     links = {a["href"] for tag, a in page.tags if tag == "a" and "/workload?" in (a["href"] or "")}
-    assert len(links) == 3
+    assert len(links) == 5
     for link in links:
         status, _, body = get(f"{site}{link}")
         assert status == 200
@@ -134,17 +136,11 @@ def test_the_workload_page_has_the_comparison(site: str) -> None:
     assert "runtime.findRunnable" in body
 
 
-def test_a_limit_that_is_not_known_is_not_none(store: ClickHouseStore) -> None:
+@pytest.mark.parametrize(("name", "limit"), [("unread", "unknown"), ("free", "none")])
+def test_a_limit_that_is_not_known_is_not_none(site: str, name: str, limit: str) -> None:
     """The agent has no number for it, and none that would fit."""
-    samples = (Sampled("main.main", 0, 99),)
-    unread = Seen(web("unread"), samples, 8, None, None, verdict="unreadable")
-    free = Seen(web("free"), samples, 8, 8, None, verdict="unlimited")
-    store.insert([report(sender(), 1, [unread, free], start_s=NOW)])
-    served = Served(Questions(store.connections), lambda: b"", lambda: 0.0)
-    with closing(Site(("127.0.0.1", 0), served)) as page:
-        for name, limit in (("unread", "unknown"), ("free", "none")):
-            _, _, body = get(f"http://127.0.0.1:{page.port}/workload?since=7d&q=workload%3D{name}")
-            assert f"<b>{limit}</b><span>CPU limit" in body
+    _, _, body = get(f"{site}/workload?since=7d&q=workload%3D{name}")
+    assert f"<b>{limit}</b><span>CPU limit" in body
 
 
 def test_a_file_of_its_own_needs_nothing_else(site: str) -> None:
