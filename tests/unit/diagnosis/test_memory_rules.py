@@ -253,6 +253,11 @@ def test_what_remains_of_the_collections_remains_of_their_share() -> None:
     assert "cycles" not in held(of(collections=Collections())).evidence[3].text
     assert "GOGC is off" in held(of(replace(TIGHT, gogc=-1))).evidence[1].text
     assert "GOGC=1 alone" not in held(of()).evidence[1].text
+    full = replace(TIGHT, memory_limit_bytes=164 * MIB)  # 150 and 14
+    no_room = "this leaves no room for garbage, so the collector runs all the time; GOGC=100 alone"
+    assert held(of(full)).evidence[1].text.startswith(no_room)
+    more = replace(TIGHT, memory_limit_bytes=170 * MIB)  # 151.3 MiB for the heap
+    assert held(of(more)).evidence[1].text.startswith("so the heap may grow to 151 MiB; ")
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def held(context: Context) -> Finding | None:
             heap.limit,
             "bytes",
         ),
-        Evidence(f"so the heap may grow to {mib(heap.goal)}; {_by_gogc(heap)}", heap.goal, "bytes"),
+        Evidence(f"{_room(heap)}; {_by_gogc(heap)}", heap.goal, "bytes"),
         context.share_evidence("the GC takes", samples),
         *_rate(context),
         _saving_evidence(context, saving, plan.setting),
@@ -303,6 +303,12 @@ def _no_downward(context: Context) -> str:
 
 def _in_mib(size: float) -> str:
     return f"{max(1, int(size) // MIB)}MiB"
+
+
+def _room(heap: Heap) -> str:
+    if heap.goal <= heap.live:
+        return "this leaves no room for garbage, so the collector runs all the time"
+    return f"so the heap may grow to {mib(heap.goal)}"
 
 
 def _by_gogc(heap: Heap) -> str:

@@ -12,6 +12,7 @@ from gotax.exporters.style import (
     Style,
     cores,
     painted,
+    paragraph,
     plural,
 )
 from gotax.exporters.terminal.finding import finding_lines
@@ -51,17 +52,29 @@ def result(reports: Sequence[ContainerReport], style: Style) -> str:
     affected = [report for report in reports if report.findings]
     codes = sorted({code for report in reports for code in report.suppressed})
     hidden = f" ({', '.join(codes)} suppressed)" if codes else ""
+    rest = _unjudged(reports)
     if not affected:
-        return painted(f"No finding in {plural(len(reports), 'container')}{hidden}.", GREEN, style)
+        text = f"No finding in {plural(len(reports), 'container')}{hidden}{rest}."
+        return _sentence(text, GREEN, style)
     found = sum(len(report.findings) for report in affected)
     text = f"{plural(found, 'finding')} in {len(affected)} of {plural(len(reports), 'container')}"
     saved = sum(saving_cores(report) for report in affected)
     if saved > 0:
         text += f", {cores(saved)} cores to save"
     is_warning = any(_severity(report) is Severity.WARNING for report in affected)
-    return painted(
-        f"{text}{hidden}.", VERDICTS[Verdict.OVERSIZED].paint if is_warning else YELLOW, style
-    )
+    paint = VERDICTS[Verdict.OVERSIZED].paint if is_warning else YELLOW
+    return _sentence(f"{text}{hidden}{rest}.", paint, style)
+
+
+def _sentence(text: str, paint: str, style: Style) -> str:
+    return "\n".join(painted(line, paint, style) for line in paragraph(text, style.room, style))
+
+
+def _unjudged(reports: Sequence[ContainerReport]) -> str:
+    """Too few samples, or unreadable: more may be found there."""
+    open_verdicts = (Verdict.TOO_FEW_SAMPLES, Verdict.UNREADABLE)
+    count = sum(report.verdict in open_verdicts for report in reports)
+    return f"; {count} not judged" if count else ""
 
 
 def result_of_others(window: Window, style: Style) -> str:
