@@ -357,7 +357,9 @@ def test_many_short_processes(load: Loads) -> None:
         for _ in range(4):
             walk.drain_for(0.3, program)
         window = walk.window()  # checks the sums
-    assert set(window.samples.lost) <= {"process-gone", "process-exec", "pid-reused"}
+    # On a busy host a drain comes late, and each of these processes is a stack count of its own.
+    reasons = {"process-gone", "process-exec", "pid-reused", "stack-counts-full"}
+    assert set(window.samples.lost) <= reasons
     assert window.samples.drained > 0
 
 
