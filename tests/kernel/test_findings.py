@@ -198,8 +198,8 @@ def test_every_code_has_a_trigger_here() -> None:
     assert {*TRIGGERS, rules.UNLIMITED} | memory == set(rules.CODES)
 
 
-# They depend on how much CPU a program gets; on a busy host it gets less (and a collector that waits
-# for a CPU finds more of the heap alive).
+# They depend on how much CPU a program gets. On a busy host it gets less, and a collector that
+# waits for a CPU finds more of the heap alive.
 NEEDS_ITS_SHARE = {"GT002", "GT004", "GT006", "GT007", "GT008", "GT016"}
 
 
