@@ -170,7 +170,7 @@ def test_private_cgroup_namespace(cgroups: Cgroups, group: Path) -> None:
 
 
 def test_a_limit_whose_path_is_too_long_is_not_none(cgroups: Cgroups, tree: Hierarchy) -> None:
-    """21 groups with names of 200 bytes: nobody can open their files by path."""
+    """21 groups with names of 200 bytes: their files cannot be opened by path."""
     name, errors = f"{NAME}-{'d' * 180}", Counter[str]()
     folders = [os.open(tree.mount, os.O_RDONLY)]
     child = subprocess.Popen(["sleep", "60"])

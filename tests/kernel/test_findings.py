@@ -225,7 +225,9 @@ def summary(subject: Watched) -> str:
 def test_gt007_the_patch_ends_the_throttling(seen: dict[str, Watched]) -> None:
     """The other program of TRIGGERS is the same one, started as the patch says."""
     assert seen["in-bursts"].findings["GT007"].remedy.patch == "GOMAXPROCS=1\n"
-    assert seen["in-bursts-one-by-one"].report.main_process.gomaxprocs.value == 1  # type: ignore[union-attr]
+    after = seen["in-bursts-one-by-one"].report.main_process.gomaxprocs
+    assert after is not None
+    assert after.value == 1
 
 
 def test_gt011_smaller_critical_sections_of_each_goroutine(seen: dict[str, Watched]) -> None:

@@ -488,7 +488,7 @@ def test_a_limit_that_cannot_be_read_is_not_none(tmp_path: Path) -> None:
     position = trees.containers.place((CgroupEntry(0, (), "/a"),))
     assert trees.containers.bounds(position, {}).limit.limit_cores == 0.5
     (trees.cpu / "a" / "cpu.max").unlink()
-    (trees.cpu / "a" / "cpu.max").symlink_to("cpu.max")  # a loop: nobody can open it, not even root
+    (trees.cpu / "a" / "cpu.max").symlink_to("cpu.max")  # a loop, which root cannot open either
     limit = trees.containers.bounds(position, {}).limit
     assert limit == CpuLimit(problem="cgroup-unreadable")
     assert trees.errors == {"cgroup-unreadable": 1}

@@ -133,8 +133,7 @@ VERDICTS = {
 
 
 def verdict_word(verdict: Verdict, findings: Iterable[Finding]) -> Word:
-    """The verdict, which is about GOMAXPROCS, or that there is a warning about something else: then
-    the container is not fine."""
+    """The verdict, which is about GOMAXPROCS; "warning" if there is one about something else."""
     others = [found for found in findings if found.severity is Severity.WARNING]
     about_gomaxprocs = VERDICTS[verdict]
     if verdict is Verdict.OVERSIZED or not others:

@@ -68,8 +68,9 @@ def predict(facts: Facts) -> Prediction:
 
 def is_limit_missing(facts: Facts, minor: int) -> bool:
     """Whether the value depends on a limit that could not be read."""
-    is_linked = find_automaxprocs(facts)[0] is not Automaxprocs.NONE
-    return not facts.limit_read and (is_linked or follows_limit(facts, minor))
+    if facts.limit_read:
+        return False
+    return follows_limit(facts, minor) or find_automaxprocs(facts)[0] is not Automaxprocs.NONE
 
 
 def predict_default(facts: Facts, minor: int) -> Prediction:
