@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -58,10 +59,12 @@ def test_stat_parses_or_refuses(data: bytes) -> None:
 
 
 def test_own_stat_agrees_with_the_kernel() -> None:
-    """The PID is ours, and the start time is the same at each reading."""
-    stat = procfs.read_stat(PROC, os.getpid())
-    assert (stat.pid, stat.parent) == (os.getpid(), os.getppid())
-    assert stat == procfs.read_stat(PROC, os.getpid())
+    """The PID is ours. What names the process stays the same, and its CPU time only grows."""
+    first, second = (procfs.read_stat(PROC, os.getpid()) for _ in range(2))
+    assert (first.pid, first.parent) == (os.getpid(), os.getppid())
+    assert first.cpu_ticks <= second.cpu_ticks
+    live = {"state": "R", "cpu_ticks": 0, "threads": 1}
+    assert replace(first, **live) == replace(second, **live)
 
 
 def test_maps_keeps_executable_mappings_only() -> None:
