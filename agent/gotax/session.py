@@ -19,6 +19,7 @@ from gotax.names import NO_NAMES, Names
 from gotax.pipeline import Pipeline, Span
 from gotax.processes.first_look import LookSchedule
 from gotax.processes.resolver import Resolver
+from gotax.processes.turns import ALWAYS_ON, EACH_WINDOW
 from gotax.reader.pool import ROUND_WAIT_S, Pool
 from gotax.reader.server import ForkServer
 from gotax.recipe import Recipe
@@ -49,7 +50,8 @@ class Plan:
 
     ``drain_s``: how often the kernel's counts are fetched at least. ``names``: the source of
     the pods of containers. ``server`` forks readers; without it a session starts one, which a
-    process with threads must not do. ``recipes``: called once they are needed.
+    process with threads must not do. ``recipes``: called once they are needed. ``by_turns``: each
+    window reads only some of the processes again.
     """
 
     hz: int
@@ -62,6 +64,7 @@ class Plan:
     names: Names = NO_NAMES
     server: ForkServer | None = None
     recipes: Callable[[], tuple[Recipe, ...]] = tuple
+    by_turns: bool = False
 
 
 class Session:
@@ -76,7 +79,8 @@ class Session:
         self._own_server = None if plan.server else server
         wait_s = min(ROUND_WAIT_S, max(_LEAST_WAIT_S, _WAIT_SHARE * plan.drain_s))
         self._readers = Pool(server, wait_s)
-        self._processes = Resolver(plan.roots, self._readers, plan.recipes)
+        turns = ALWAYS_ON if plan.by_turns else EACH_WINDOW
+        self._processes = Resolver(plan.roots, self._readers, plan.recipes, turns)
         self._pipeline = Pipeline(
             self._processes,
             plan.host or socket.gethostname(),

@@ -26,9 +26,8 @@ from gotax.linux import procfs
 from gotax.linux.elf import PF_X, FileReader, parse_elf
 from gotax.pipeline import Pipeline, Span
 from gotax.process import PodContainer, Workload
-from gotax.processes import turns
 from gotax.processes.resolver import Resolver
-from gotax.processes.tracked_process import Life, TrackedProcess
+from gotax.processes.tracked_process import TrackedProcess
 from gotax.sampling.sampler import STACK_COUNT, Drain, NewProcess, Stacks
 from gotax.sampling.sampler import Counter as KernelCounter
 from gotax.symbols import symbolizer
@@ -1253,50 +1252,3 @@ def test_windows_are_independent(host: Host, known: Known) -> None:
     assert (first.samples.drained, second.samples.drained) == (7, 0)
     check_books(second, 0)
     assert [report.samples for report in second.reports] == [0]
-
-
-def gomaxprocs_of(window: Window) -> dict[int, int | None]:
-    """By PID, of every Go process in the reports."""
-    return {
-        process.pid: process.gomaxprocs.value if process.gomaxprocs else None
-        for report in window.reports
-        for process in report.processes
-    }
-
-
-def test_idle_processes_are_read_by_turns(known: Known, host: Host) -> None:
-    """With more than a window reads, the longest unread come first: a changed GOMAXPROCS is seen
-    after two windows of a hundred idle processes, in the next of one that has samples, and an end
-    in the next in any case."""
-    pids = range(10, 10 + turns.IDLE_LEAST + 36)
-    for pid in pids:
-        host.start(pid, 100, known.program)
-        set_memory(host, pid, known.gomaxprocs, b"\x02")
-    subject = pipeline(host)
-    subject.scan()
-    for _ in range(3):
-        assert set(gomaxprocs_of(subject.window(SPAN)).values()) == {2}
-    for pid in pids:
-        set_memory(host, pid, known.gomaxprocs, b"\x04")
-    host.end(pids[-1])
-    subject.absorb(drain([StackCount(pids[-2], stack=1)], {1: [known.main]}), 0.0)
-    values = gomaxprocs_of(subject.window(SPAN))
-    assert pids[-1] not in values
-    assert values[pids[-2]] == 4
-    assert Counter(values.values()) == {4: turns.IDLE_LEAST + 1, 2: 34}
-    assert set(gomaxprocs_of(subject.window(SPAN)).values()) == {4}
-
-
-def test_idle_processes_are_all_read_within_eight_windows() -> None:
-    """However many there are."""
-    processes = [TrackedProcess.__new__(TrackedProcess) for _ in range(2000)]
-    for number, tracked in enumerate(processes):
-        tracked.life = Life(serial=number, looks=9)
-    read: list[int] = []
-    for window in range(1, 1 + turns.IDLE_WITHIN):
-        now = turns.due(processes, ())
-        assert len(now) == 250
-        for tracked in now:
-            tracked.life.looked = window
-        read += [tracked.serial for tracked in now]
-    assert sorted(read) == list(range(2000))

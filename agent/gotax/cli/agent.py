@@ -106,6 +106,7 @@ def _run(options: argparse.Namespace, server: ForkServer) -> int:
         else Detail(names=bool(options.collector)),
         server=server,
         recipes=recipes,
+        by_turns=True,
     )
     further = [*([_stream(options)] if options.collector else []), *sent_to]
     further += [_events(options)] if options.events else []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import time
 from dataclasses import dataclass, replace
 
 from gotax.errors import ParseError, ReadError, Refusal
@@ -21,13 +19,6 @@ from gotax.reader.asking import NOT_NOW
 
 _VARIABLES = frozenset({"GOMAXPROCS", "GODEBUG"})
 _NO_VIEW = CgroupView()
-_YOUNG = 8
-"""So often the values of a process are read in each window, after its start and when its limits
-change: Go 1.25 follows a new limit up to half a minute later."""
-_FRESH_S = 50.0
-"""Then values are kept so long, which is every fourth window of 15 s."""
-_TURNS = 4
-_turns = itertools.count()  # not all of a node in the same window
 _Values = tuple[Binary, RuntimeValues | Refusal]
 _Circumstances = tuple[CpuLimit, frozenset[int], Runtimes]
 _Asked = tuple[LiveGomaxprocs | Refusal, Facts, float | None, Gomaxprocs | None]
@@ -35,11 +26,14 @@ _Asked = tuple[LiveGomaxprocs | Refusal, Facts, float | None, Gomaxprocs | None]
 
 @dataclass(frozen=True, slots=True)
 class GoFacts:
-    """What was read of the one runtime that stands for the process."""
+    """What was read of the one runtime that stands for the process. ``is_moving``: its limit or its
+    program is another one than before, and Go 1.25 follows a new limit up to half a minute later.
+    """
 
     build: GoBuild
     gomaxprocs: Gomaxprocs
     state: RuntimeState | None
+    is_moving: bool = False
 
 
 class GoRuntime:
@@ -49,8 +43,8 @@ class GoRuntime:
     """
 
     __slots__ = (
-        *("_cgroup_view", "_circumstances", "_due_s", "_errors", "_files", "_follows_limit"),
-        *("_judged", "_program", "_reads", "_space", "_values"),
+        *("_cgroup_view", "_circumstances", "_errors", "_files", "_follows_limit", "_judged"),
+        *("_program", "_space"),
         "environment",
     )
 
@@ -65,13 +59,10 @@ class GoRuntime:
         self._cgroup_view = _NO_VIEW
         self._judged: tuple[_Asked, Gomaxprocs] | None = None  # by what GOMAXPROCS was, and how
         self._circumstances: _Circumstances | None = None
-        self._values: _Values | None = None
-        self._reads = 0  # since the circumstances changed
-        self._due_s = 0.0
         self.environment: dict[str, str] | None = None
 
     def drop(self) -> None:
-        self.environment, self._judged, self._circumstances, self._values = {}, None, None, None
+        self.environment, self._judged, self._circumstances = {}, None, None
 
     def read_start(self) -> None:
         """What it was started with. Raises ProcessGoneError."""
@@ -85,32 +76,15 @@ class GoRuntime:
 
     def read(self, limit: CpuLimit, online: frozenset[int], known: Process) -> GoFacts:
         """``known``: the process as it was last. Raises ReadError, ProcessGoneError."""
-        binary, values = self._values_for((limit, online, self._program.runtimes))
+        before, now = self._circumstances, (limit, online, self._program.runtimes)
+        self._circumstances = now
+        binary, values = self._read_values()
         assert binary.build is not None
         facts = self._facts(binary, limit, online, known)
         live = values if isinstance(values, Refusal) else values.gomaxprocs
         found = self._judge((live, facts, limit.limit_cores, known.gomaxprocs))
         state = None if isinstance(values, Refusal) or found.value is None else values.state
-        return GoFacts(binary.build, found, state)
-
-    def _values_for(self, circumstances: _Circumstances) -> _Values:
-        """Values hardly ever change by themselves: they are read at each of the first times, at
-        once when something else has changed, and when they are old."""
-        if circumstances != self._circumstances:
-            self._circumstances, self._reads = circumstances, 0
-        values = self._values
-        is_kept = (
-            values is not None
-            and not isinstance(values[1], Refusal)
-            and self._reads >= _YOUNG
-            and time.monotonic() < self._due_s
-        )
-        if values is None or not is_kept:
-            values = self._values = self._read_values()
-            self._reads += 1
-            early = next(_turns) % _TURNS / _TURNS if self._reads == _YOUNG else 0.0
-            self._due_s = time.monotonic() + _FRESH_S * (1.0 - early)
-        return values
+        return GoFacts(binary.build, found, state, before is not None and before != now)
 
     def _facts(
         self, binary: Binary, limit: CpuLimit, online: frozenset[int], known: Process

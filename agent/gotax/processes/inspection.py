@@ -120,11 +120,14 @@ class Inspector:
             self._table.retire(tracked)
         except ReadError as error:  # what was known of it stays
             self._errors.note(error)
+            self._table.unsettle(tracked)
 
     def _refresh_go(self, tracked: TrackedProcess, stat: Stat, limits: ReadBounds) -> None:
         tracked.membership = self._memberships.find(stat, tracked.files, limits, tracked.membership)
         facts = tracked.go.read(tracked.limit, self.online, tracked.process)
         tracked.learn(tracked.membership, facts)
+        if facts.is_moving:
+            self._table.unsettle(tracked)
 
     def look_on(self, tracked: TrackedProcess) -> None:
         """Look again for Go in a sampled process that has none so far."""

@@ -15,7 +15,6 @@ from gotax.linux.cgroups.position import Bounds
 from gotax.linux.cgroups.tree import Cgroups
 from gotax.lru import LruCache
 from gotax.process import CpuUsage, Memory, Process
-from gotax.processes import turns
 from gotax.processes.binaries import BinaryTable
 from gotax.processes.containers import Containers, ReadBounds
 from gotax.processes.counts import GONE, ErrorCounts
@@ -24,8 +23,9 @@ from gotax.processes.inspection import Inspector
 from gotax.processes.membership import Memberships
 from gotax.processes.memories import Memories
 from gotax.processes.others import Others
-from gotax.processes.table import ENDED, ProcessTable, Sight
+from gotax.processes.table import ENDED, ProcessTable, Sight, boot_s
 from gotax.processes.tracked_process import TrackedProcess
+from gotax.processes.turns import EACH_WINDOW, WORK_S, Turns
 from gotax.processes.waits import Waits
 from gotax.reader.asking import InProcess, Reader
 from gotax.recipe import Recipe
@@ -43,9 +43,11 @@ class Resolver:
         roots: Roots,
         reader: Reader | None = None,
         recipes: Callable[[], tuple[Recipe, ...]] = tuple,
+        turns: Turns = EACH_WINDOW,
     ) -> None:
         """``recipes``: reads those of programs that are not Go, once they are needed."""
         self.proc_root = roots.proc
+        self._turns = turns
         self.errors = ErrorCounts()
         self.reader = reader or InProcess()
         self.binaries = BinaryTable(self.reader)
@@ -195,13 +197,14 @@ class Resolver:
     def refresh_due(self, sampled: Collection[int]) -> frozenset[int]:
         """Read the Go processes again whose turn it is, and notice those that have ended.
 
-        ``sampled``: serials of those with samples. Returns the serials of those that were not read.
+        ``sampled``: serials of those with samples. Returns the serials of the others, as far as
+        they were not read.
         """
         every = self.go_processes()
-        now = turns.due(every, sampled)
+        now = self._turns.due(every, sampled, boot_s())
         limits: ReadBounds = {}
         read: set[int] = set()
-        until_s = time.thread_time() + turns.WORK_S
+        until_s = time.thread_time() + WORK_S
         with self.cgroups.each_ancestor_once():
             for tracked in now:
                 if time.thread_time() > until_s:
@@ -214,7 +217,7 @@ class Resolver:
         waiting = [tracked for tracked in every if tracked.serial not in read]
         pids = [tracked.process.pid for tracked in waiting]
         self._table.retire_all_but(procfs.list_pids(self.proc_root), among=pids)
-        return frozenset(tracked.serial for tracked in waiting)
+        return frozenset(tracked.serial for tracked in waiting) - frozenset(sampled)
 
     def take_cpu_ns(self, tracked: TrackedProcess, period_ns: int) -> int | None:
         """CPU time of a Go process in this window, as the kernel accounts it; None: unknown."""

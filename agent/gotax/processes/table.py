@@ -16,10 +16,15 @@ from gotax.processes.tracked_process import TrackedProcess
 
 ENDED = 2048
 """How many processes are remembered after their end, for samples that were counted before it."""
+_TICKS_PER_S = 100  # of a process's start time: USER_HZ is 100 everywhere
 _GRACE_ROUNDS = 4
 """How many rounds (a drain is one, a window is one) after a process was last seen alive samples of
 its PID can still be its own: a process that ends while a drain is resolved may have samples in the
 next. Later samples are those of a short-lived process that got the PID."""
+
+_SETTLES_AFTER_S = 60.0
+"""So long after its start, or after a change, a process may become another: its limits come a
+moment after it, and Go 1.25 follows a new limit up to half a minute later."""
 
 
 class Sight(enum.Enum):
@@ -122,6 +127,7 @@ class ProcessTable:
         self.number(tracked)
         tracked.life.start_stack = stat.start_stack
         tracked.life.seen = self._round
+        tracked.life.settles_s = stat.start_ticks / _TICKS_PER_S + _SETTLES_AFTER_S
         self._live[stat.pid] = tracked
         if stat.start_ticks >= self._window_began:
             tracked.cpu.count_from(0, self.window)
@@ -135,9 +141,12 @@ class ProcessTable:
         """It is to be read again at the end of a window. What has just been seen of it, if the
         drain in the round before this one had samples of it."""
         life = tracked.life
-        life.looks += 1
         life.looked = self._round
         return life.stat if life.seen == self._round - 1 else None
+
+    def unsettle(self, tracked: TrackedProcess) -> None:
+        """Something of it has changed, or could not be read now."""
+        tracked.life.settles_s = boot_s() + _SETTLES_AFTER_S
 
     def observe(self, tracked: TrackedProcess, stat: Stat) -> None:
         """Note what the kernel reports of it."""
@@ -197,6 +206,11 @@ class ProcessTable:
         )
 
 
+def boot_s() -> float:
+    """Seconds since boot."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def _boot_ticks() -> int:
-    """Now, as processes' start times count: 1/100 s since boot (USER_HZ is 100 everywhere)."""
-    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * 100)
+    """Now, as processes' start times count."""
+    return int(boot_s() * _TICKS_PER_S)

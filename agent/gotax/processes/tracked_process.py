@@ -81,8 +81,8 @@ class Life:
     start_stack: int = 0
     seen: int = 0  # the round in which it was last seen alive
     stat: Stat | None = None  # as it was seen then, if by a drain
-    looks: int = 0  # how often it was read again at the end of a window
-    looked: int = 0  # and in which round last
+    looked: int = 0  # the round in which it was last read again at the end of a window
+    settles_s: float = 0.0  # since boot: until then it is read again in each window
     is_fresh: bool = False  # first seen between two drains, and no sample is its own yet
 
 
