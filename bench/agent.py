@@ -32,7 +32,7 @@ SCRAPED, STREAMING, OTLP = "scraped", "streaming", "otlp"
 FORMS = (SCRAPED, STREAMING, OTLP)
 GROUP = f"{CGROUP}-agent"
 SCRAPE_INTERVAL_S = 15.0
-_PROGRAM = str(Path(__file__).with_name("inpod.py"))
+PROGRAM = str(Path(__file__).with_name("inpod.py"))
 _NODE = "n1"  # of the API server of the tests
 _BOOKMARK_S = 60
 _START_WITHIN_S = 60.0
@@ -48,7 +48,7 @@ class Agent:
         log: Path,
         arguments: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
-        program: Sequence[str] = ("-P", _PROGRAM),
+        program: Sequence[str] = ("-P", PROGRAM),
     ) -> None:
         self._port = free_port()
         listen = f"127.0.0.1:{self._port}"

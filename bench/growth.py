@@ -23,7 +23,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.agent import Agent, kubernetes
+from bench.agent import PROGRAM, Agent, kubernetes
 from bench.cgroups import BenchError, Group, make_group, pod_path, trees
 from bench.fleet import (
     BUILD,
@@ -65,7 +65,7 @@ class Beside:
 
     containers: int
     hz: int = HZ
-    program: tuple[str, ...] = ("-P", "-m", "gotax")
+    program: tuple[str, ...] = ("-P", PROGRAM)
 
 
 @dataclass(frozen=True, slots=True)

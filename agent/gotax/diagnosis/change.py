@@ -71,6 +71,8 @@ class _Values:
 
     def or_else(self, other: _Values) -> _Values:
         """With what is known of the other where nothing is known here."""
+        if self.gogc is not None and self.memory_limit is not None:
+            return self
         return replace(
             self,
             gogc=other.gogc if self.gogc is None else self.gogc,
@@ -178,7 +180,7 @@ class ChangeWatch:
                 is_successor=report.container.container_id is not None,
             )
         self._pasts[key] = past  # keeps the dictionary in the order of last seen
-        if identity == past.main:
+        if identity == past.main and value != past.process:
             value = replace(past.process, gomaxprocs=value.gomaxprocs).or_else(value)
         past.seen_s, past.main, past.process = self._clock_s, identity, value
         if past.now.value.is_same(value):

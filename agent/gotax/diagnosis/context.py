@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import TypeVar, cast
 
 from gotax.category import RUNTIME_GROUPS, Category, Group
 from gotax.confidence import interval
@@ -21,6 +23,9 @@ _MIDDLE = 1.5
 """A cost is little if its upper end is below this multiple of the threshold."""
 
 _MEMBERS = {group: tuple(c for c in Category if c.group is group) for group in Group}
+
+
+_T = TypeVar("_T")
 
 
 class Cost(Enum):
@@ -50,6 +55,13 @@ class Context:
     earlier_limit: float | None = None
     earlier_memory: int | None = None
     lenient: bool = False
+    _answers: dict[object, object] = field(default_factory=dict, init=False, compare=False)
+
+    def once(self, question: object, find: Callable[[], _T]) -> _T:
+        """What ``find`` returns. Rules ask the same things; each question is answered once."""
+        if question not in self._answers:
+            self._answers[question] = find()
+        return cast("_T", self._answers[question])
 
     @property
     def gomaxprocs(self) -> Gomaxprocs | None:
@@ -120,7 +132,9 @@ class Context:
         return int(self.report.category_samples[list(categories)].sum())
 
     def group_samples(self, *groups: Group) -> int:
-        return self.samples(*(c for group in groups for c in _MEMBERS[group]))
+        return self.once(
+            groups, lambda: self.samples(*(c for group in groups for c in _MEMBERS[group]))
+        )
 
     def reaches(self, samples: float, total: int, threshold: float) -> bool:
         """Proven by the interval; if lenient: not disproved by it."""
@@ -132,11 +146,17 @@ class Context:
         return enough and self.reaches(samples, self.report.samples, threshold)
 
     def saving(self, target: int) -> Saving | None:
-        return predict_saving(self.report, target, self.host_cpus, self.duration_s)
+        return self.once(
+            ("saving", target),
+            lambda: predict_saving(self.report, target, self.host_cpus, self.duration_s),
+        )
 
     def cost(self, target: int) -> tuple[Cost, Saving | None]:
         """The cost of a GOMAXPROCS above ``target``, with the saving it is based on; None if it is
         based on the share of scheduler and GC."""
+        return self.once(("cost", target), lambda: self._find_cost(target))
+
+    def _find_cost(self, target: int) -> tuple[Cost, Saving | None]:
         samples, cores, thresholds = self.report.samples, self.cores, self.thresholds
         if samples < thresholds.min_samples and not self.lenient:
             return Cost.UNDECIDED, None

@@ -102,6 +102,10 @@ class Heap:
 
 def heap_of(context: Context) -> Heap | None:
     """Of the main process; None if a number is unknown (as before Go 1.20)."""
+    return context.once("heap", lambda: _find_heap(context))
+
+
+def _find_heap(context: Context) -> Heap | None:
     state = context.report.main_process.runtime
     if state is None or state.gogc is None or state.memory_limit_bytes is None:
         return None

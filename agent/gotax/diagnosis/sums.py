@@ -22,6 +22,7 @@ ProcessKey = tuple[int, int]
 class WindowSum:
     """The sum of ``windows`` of one container, or of several with the same load.
 
+    ``process_samples``: of the processes that have some.
     ``cores``: the sum of the CPU usage of each window; ``cores_squared``: the sum of its squares.
     """
 
@@ -74,13 +75,14 @@ def one_window(report: ContainerReport, duration_s: float, cpu_ns: int) -> Windo
     """``cpu_ns``: CPU time of the window, from the kernel or from the samples."""
     cores = cpu_ns / 1e9 / duration_s if duration_s > 0 else 0.0
     each = zip(report.processes, samples_of_processes(report), strict=True)
+    sampled = [(process_key(process), own) for process, own in each if own]
     return WindowSum(
         windows=1,
         duration_s=duration_s,
         cpu_ns=cpu_ns,
         category_samples=report.category_samples,
         usage=report.usage,
-        process_samples={process_key(process): own for process, own in list(each)[:_PROCESSES_MAX]},
+        process_samples=dict(sampled[:_PROCESSES_MAX]),
         peak_cores=cores,
         cores=cores,
         cores_squared=cores * cores,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -162,12 +163,13 @@ class Binary:
 
 
 class BinaryTable:
-    """The binaries seen lately: at most 256; live processes keep theirs."""
+    """The binaries of the processes that live, and others seen lately: at most 128."""
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
         self.long_lists = LongLists()
         self._binaries: LruCache[FileId, Binary] = LruCache(_BINARIES)
+        self._in_use: WeakValueDictionary[FileId, Binary] = WeakValueDictionary()
         self._not_go: LruCache[FileId, bool] = LruCache(_NOT_GO)
         self._serial = 0
 
@@ -183,14 +185,27 @@ class BinaryTable:
 
         ``group`` is the container of the process that runs it.
         """
-        binary = self._binaries.get(file_id)
-        if binary is None or not binary.is_settled:
+        binary = self._known(file_id)
+        if binary is None:
             self._serial += 1
             where = BinaryPlace(file_id, path, module())
             binary = Binary(where, self._serial, self.reader, group)
-            self._binaries.put(file_id, binary)
+            self._keep(file_id, binary)
         binary.lend(path)
         return binary
+
+    def _known(self, file_id: FileId) -> Binary | None:
+        """None: it is to be read, for the first time or again."""
+        found = self._binaries.get(file_id)
+        if found is None:
+            found = self._in_use.get(file_id)
+            if found is not None:
+                self._binaries.put(file_id, found)
+        return found if found is not None and found.is_settled else None
+
+    def _keep(self, file_id: FileId, binary: Binary) -> None:
+        self._binaries.put(file_id, binary)
+        self._in_use[file_id] = binary
 
     def get_go(
         self, file_id: FileId, path: str, group: str, module: Callable[[], str]
@@ -201,8 +216,7 @@ class BinaryTable:
         """
         if self._not_go.get(file_id):
             return None
-        known = self._binaries.get(file_id)
-        if known is not None and known.is_settled:
+        if self._known(file_id) is not None:
             binary = self.get(file_id, path, group, module)
             if binary.build is None and binary.refused not in ("", _NO_ELF):
                 raise ParseError(binary.refused, path)
@@ -214,7 +228,7 @@ class BinaryTable:
             self._not_go.put(file_id, True)
             return None
         self._serial += 1
-        self._binaries.put(file_id, binary)
+        self._keep(file_id, binary)
         return binary
 
     def unread_go(self, module: str, reason: str) -> Binary:

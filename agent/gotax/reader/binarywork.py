@@ -19,7 +19,7 @@ from gotax.reader.facts import (
 )
 from gotax.reader.opened import BorrowedFile
 
-_BINARIES = 128
+_BINARIES = 512  # of 17 kB; a reader that is asked about none leaves
 _NOT_GO = 8  # quickly parsed again, and seldom asked for
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from array import array
 from dataclasses import dataclass
 
@@ -38,7 +39,8 @@ class MapColumns:
         ):
             raise ParseError("reader-malformed", "mappings")
         numbers = (array(_WORD, column) for column in words)
-        rows = zip(*numbers, self.paths, map(bool, self.deleted), strict=True)
+        paths = map(sys.intern, self.paths)  # thousands of processes have the same few
+        rows = zip(*numbers, paths, map(bool, self.deleted), strict=True)
         return Maps(tuple([Mapping(*row) for row in rows]), self.length)
 
 

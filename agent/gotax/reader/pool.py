@@ -42,7 +42,7 @@ _DEATHS = 2
 _REST = 10  # times the CPU time that a hostile subject took
 _REMEMBERED = 4096
 _IDLE_ROUNDS = 4
-_IDLE_S = 15.0  # a reader without a question about a binary, which has loaded what that takes
+_IDLE_S = 20.0  # a reader without a question about a binary, which has loaded what that takes
 _KEPT_MAX, _KEPT_BYTES = 4, 4 << 20
 
 

@@ -837,9 +837,10 @@ def test_processes_are_in_the_order_of_their_sums() -> None:
 
 
 def test_processes_that_are_not_counted_have_no_samples() -> None:
-    """64 are: the 65th is not busy."""
-    history = History(Thresholds())
-    assert history.judge(busy(10, *([0] * 63), 5), WINDOW_S, 2).findings == ()
+    """64 with samples are: the 65th is not busy."""
+    few, many = busy(1000, *([1] * 62), 500), busy(1000, *([1] * 63), 500)
+    assert codes(History(Thresholds()).judge(few, WINDOW_S, 2)) == {rules.SEVERAL_PROCESSES}
+    assert codes(History(Thresholds()).judge(many, WINDOW_S, 2)) == set()
 
 
 def test_without_an_account_in_the_last_window_there_is_none() -> None:
