@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gotax.golang.cgroupview import CgroupView
 from gotax.golang.live import GomaxprocsAddresses
 from gotax.process import GoBuild, Origin
+
+_SETTINGS_CHARS = 4096  # of a variable or a build, as long as they are remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +107,21 @@ def godebug_value(facts: Facts, key: str, default: int) -> int:
 
     runtime.parsegodebug: the last setting of a key counts, one that is no integer does not.
     """
-    value = default
-    for text in (facts.build.setting("DefaultGODEBUG"), facts.godebug or ""):
-        for setting in text.split(","):
-            name, number = parse_setting(setting)
-            if name == key and number is not None:
-                value = number
-    return value
+    built_in = _settings(facts.build.setting("DefaultGODEBUG")).get(key, default)
+    return _settings(facts.godebug or "").get(key, built_in)
+
+
+def _settings(text: str) -> dict[str, int]:
+    """Those that count. A build has some thirty, the same for each of its processes."""
+    return _parsed(text) if len(text) <= _SETTINGS_CHARS else _parse(text)
+
+
+def _parse(text: str) -> dict[str, int]:
+    found = (parse_setting(setting) for setting in text.split(","))
+    return {name: number for name, number in found if number is not None}
+
+
+_parsed = lru_cache(maxsize=128)(_parse)
 
 
 def parse_setting(text: str) -> tuple[str, int | None]:
