@@ -71,12 +71,10 @@ class _Values:
 
     def or_else(self, other: _Values) -> _Values:
         """With what is known of the other where nothing is known here."""
-        if self.gogc is not None and self.memory_limit is not None:
-            return self
-        return replace(
-            self,
-            gogc=other.gogc if self.gogc is None else self.gogc,
-            memory_limit=other.memory_limit if self.memory_limit is None else self.memory_limit,
+        return _Values(
+            self.gomaxprocs,
+            other.gogc if self.gogc is None else self.gogc,
+            other.memory_limit if self.memory_limit is None else self.memory_limit,
         )
 
 
@@ -180,8 +178,9 @@ class ChangeWatch:
                 is_successor=report.container.container_id is not None,
             )
         self._pasts[key] = past  # keeps the dictionary in the order of last seen
-        if identity == past.main and value != past.process:
-            value = replace(past.process, gomaxprocs=value.gomaxprocs).or_else(value)
+        if identity == past.main:
+            known = past.process
+            value = _Values(value.gomaxprocs, known.gogc, known.memory_limit).or_else(value)
         past.seen_s, past.main, past.process = self._clock_s, identity, value
         if past.now.value.is_same(value):
             past.now.value = value.or_else(past.now.value)

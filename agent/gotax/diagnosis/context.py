@@ -55,12 +55,14 @@ class Context:
     earlier_limit: float | None = None
     earlier_memory: int | None = None
     lenient: bool = False
-    _answers: dict[object, object] = field(default_factory=dict, init=False, compare=False)
+    _answers: dict[object, object] = field(default_factory=dict, init=False)
 
-    def once(self, question: object, find: Callable[[], _T]) -> _T:
-        """What ``find`` returns. Rules ask the same things; each question is answered once."""
+    def once(self, find: Callable[..., _T], *arguments: object) -> _T:
+        """What ``find`` says of this context with these arguments. Rules ask the same things: each
+        is found once."""
+        question = (find, *arguments)
         if question not in self._answers:
-            self._answers[question] = find()
+            self._answers[question] = find(self, *arguments)
         return cast("_T", self._answers[question])
 
     @property
@@ -132,9 +134,7 @@ class Context:
         return int(self.report.category_samples[list(categories)].sum())
 
     def group_samples(self, *groups: Group) -> int:
-        return self.once(
-            groups, lambda: self.samples(*(c for group in groups for c in _MEMBERS[group]))
-        )
+        return self.once(_samples_of, *groups)
 
     def reaches(self, samples: float, total: int, threshold: float) -> bool:
         """Proven by the interval; if lenient: not disproved by it."""
@@ -146,15 +146,12 @@ class Context:
         return enough and self.reaches(samples, self.report.samples, threshold)
 
     def saving(self, target: int) -> Saving | None:
-        return self.once(
-            ("saving", target),
-            lambda: predict_saving(self.report, target, self.host_cpus, self.duration_s),
-        )
+        return self.once(_saving_by, target)
 
     def cost(self, target: int) -> tuple[Cost, Saving | None]:
         """The cost of a GOMAXPROCS above ``target``, with the saving it is based on; None if it is
         based on the share of scheduler and GC."""
-        return self.once(("cost", target), lambda: self._find_cost(target))
+        return self.once(Context._find_cost, target)
 
     def _find_cost(self, target: int) -> tuple[Cost, Saving | None]:
         samples, cores, thresholds = self.report.samples, self.cores, self.thresholds
@@ -215,6 +212,14 @@ class Context:
     @property
     def highest_cores(self) -> float:
         return max(self.peak_cores, self.cores or 0.0)
+
+
+def _samples_of(context: Context, *groups: Group) -> int:
+    return context.samples(*(c for group in groups for c in _MEMBERS[group]))
+
+
+def _saving_by(context: Context, target: int) -> Saving | None:
+    return predict_saving(context.report, target, context.host_cpus, context.duration_s)
 
 
 def is_mismatch(gomaxprocs: Gomaxprocs, thresholds: Thresholds) -> bool:

@@ -102,7 +102,7 @@ class Heap:
 
 def heap_of(context: Context) -> Heap | None:
     """Of the main process; None if a number is unknown (as before Go 1.20)."""
-    return context.once("heap", lambda: _find_heap(context))
+    return context.once(_find_heap)
 
 
 def _find_heap(context: Context) -> Heap | None:

@@ -35,6 +35,8 @@ BLOCK_S = 300.0
 JUDGE_EVERY_S = 60.0
 """A container is judged in every window of its first minute, and then once a minute, because it is
 expensive."""
+JUDGE_IDLE_EVERY_S = 300.0
+"""One that had no samples since: only that time has passed is new."""
 
 _COSTS = (rules.COSTLY, rules.HARMLESS, rules.TOO_FEW_SAMPLES)
 """Exactly one of these is true of a GOMAXPROCS above what fits."""
@@ -59,6 +61,7 @@ class _Kept:
     verdict_s: float = 0.0
     total_s: float = 0.0  # of the windows since the last restart
     unjudged_s: float = 0.0
+    unjudged_samples: int = 0
     saving: Saving | None = None
 
     def restart(self) -> None:
@@ -82,12 +85,14 @@ class _Kept:
 
     @property
     def is_due(self) -> bool:
-        return self.verdict is None or self.total_s <= RECENT_S or self.unjudged_s >= JUDGE_EVERY_S
+        wait_s = JUDGE_EVERY_S if self.unjudged_samples else JUDGE_IDLE_EVERY_S
+        return self.verdict is None or self.total_s <= RECENT_S or self.unjudged_s >= wait_s
 
     def add(self, window: WindowSum) -> None:
         passed_s = window.duration_s
         self.total_s += passed_s
         self.unjudged_s += passed_s
+        self.unjudged_samples += window.samples
         self.verdict_s += passed_s
         self.released_s = {code: s + passed_s for code, s in self.released_s.items()}
         for code, finding in self.holding.items():
@@ -144,7 +149,7 @@ class History:
         if verdict is not kept.verdict:
             kept.verdict, kept.verdict_s = verdict, duration_s
         kept.saving = None if long.recommended is None else long.saving(long.recommended)
-        kept.unjudged_s = 0.0
+        kept.unjudged_s, kept.unjudged_samples = 0.0, 0
 
     def end_window(self) -> None:
         """Drops the containers without a report in this window."""

@@ -13,8 +13,6 @@ from gotax.golang.cgroupview import CgroupView
 from gotax.golang.live import GomaxprocsAddresses
 from gotax.process import GoBuild, Origin
 
-_SETTINGS_CHARS = 4096  # of a variable or a build, as long as they are remembered
-
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -107,21 +105,18 @@ def godebug_value(facts: Facts, key: str, default: int) -> int:
 
     runtime.parsegodebug: the last setting of a key counts, one that is no integer does not.
     """
-    built_in = _settings(facts.build.setting("DefaultGODEBUG")).get(key, default)
+    built_in = _built_in_settings(facts.build.setting("DefaultGODEBUG")).get(key, default)
     return _settings(facts.godebug or "").get(key, built_in)
 
 
 def _settings(text: str) -> dict[str, int]:
-    """Those that count. A build has some thirty, the same for each of its processes."""
-    return _parsed(text) if len(text) <= _SETTINGS_CHARS else _parse(text)
-
-
-def _parse(text: str) -> dict[str, int]:
+    """Those that count."""
     found = (parse_setting(setting) for setting in text.split(","))
     return {name: number for name, number in found if number is not None}
 
 
-_parsed = lru_cache(maxsize=128)(_parse)
+_built_in_settings = lru_cache(maxsize=64)(_settings)
+"""Of a build: some thirty, and the same for each of its processes."""
 
 
 def parse_setting(text: str) -> tuple[str, int | None]:

@@ -44,7 +44,7 @@ class GoRuntime:
 
     __slots__ = (
         *("_cgroup_view", "_circumstances", "_errors", "_files", "_follows_limit", "_judged"),
-        *("_program", "_space"),
+        *("_program", "_space", "_ticks", "_values"),
         "environment",
     )
 
@@ -59,10 +59,12 @@ class GoRuntime:
         self._cgroup_view = _NO_VIEW
         self._judged: tuple[_Asked, Gomaxprocs] | None = None  # by what GOMAXPROCS was, and how
         self._circumstances: _Circumstances | None = None
+        self._values: _Values | None = None
+        self._ticks: int | None = None  # the CPU time of the process when they were read
         self.environment: dict[str, str] | None = None
 
     def drop(self) -> None:
-        self.environment, self._judged, self._circumstances = {}, None, None
+        self.environment, self._judged, self._circumstances, self._values = {}, None, None, None
 
     def read_start(self) -> None:
         """What it was started with. Raises ProcessGoneError."""
@@ -74,11 +76,24 @@ class GoRuntime:
         except ReadError as error:
             self._errors.note(error)
 
-    def read(self, limit: CpuLimit, online: frozenset[int], known: Process) -> GoFacts:
-        """``known``: the process as it was last. Raises ReadError, ProcessGoneError."""
+    def read(
+        self, limit: CpuLimit, online: frozenset[int], known: Process, idle_ticks: int | None = None
+    ) -> GoFacts:
+        """``known``: the process as it was last. ``idle_ticks``: its CPU time in 1/100 s, if it has
+        settled and had no samples: what does not run changes nothing.
+
+        Raises ReadError, ProcessGoneError.
+        """
         before, now = self._circumstances, (limit, online, self._program.runtimes)
         self._circumstances = now
-        binary, values = self._read_values()
+        if before != now:
+            idle_ticks = None
+        read = self._values
+        has_run = idle_ticks is None or idle_ticks != self._ticks
+        if read is None or has_run or isinstance(read[1], Refusal):
+            self._ticks, self._values = idle_ticks, None
+            read = self._values = self._read_values()
+        binary, values = read
         assert binary.build is not None
         facts = self._facts(binary, limit, online, known)
         live = values if isinstance(values, Refusal) else values.gomaxprocs

@@ -114,7 +114,8 @@ class Inspector:
                 if changed is None or not changed.is_go:
                     return
                 tracked = changed
-            self._refresh_go(tracked, stat, limits)
+            is_idle = not is_seen and self._table.is_settled(tracked)
+            self._refresh_go(tracked, stat, limits, stat.cpu_ticks if is_idle else None)
             self._table.confirm(tracked)
         except ProcessGoneError:
             self._table.retire(tracked)
@@ -122,9 +123,11 @@ class Inspector:
             self._errors.note(error)
             self._table.unsettle(tracked)
 
-    def _refresh_go(self, tracked: TrackedProcess, stat: Stat, limits: ReadBounds) -> None:
+    def _refresh_go(
+        self, tracked: TrackedProcess, stat: Stat, limits: ReadBounds, idle_ticks: int | None
+    ) -> None:
         tracked.membership = self._memberships.find(stat, tracked.files, limits, tracked.membership)
-        facts = tracked.go.read(tracked.limit, self.online, tracked.process)
+        facts = tracked.go.read(tracked.limit, self.online, tracked.process, idle_ticks)
         tracked.learn(tracked.membership, facts)
         if facts.is_moving:
             self._table.unsettle(tracked)

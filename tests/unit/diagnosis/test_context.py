@@ -428,3 +428,16 @@ def test_a_share_needs_enough_samples(samples: int, lenient: bool, reached: bool
     found = replace(context(USER=samples), lenient=lenient)
     assert found.share_reaches(samples, 0.25) is reached
     assert not found.share_reaches(0, 0.25)
+
+
+def test_answers_belong_to_their_question() -> None:
+    """Each question is answered once, and each by itself."""
+    found = context(8, cpu_ns=10**10, USER=300, SCHED_FIND_WORK=500, CGO=100)
+    groups = {group: found.group_samples(group) for group in (Group.USER, Group.SCHEDULER)}
+    assert groups == {Group.USER: 300, Group.SCHEDULER: 500}
+    costs, savings = [found.cost(n) for n in (1, 4)], [found.saving(n) for n in (1, 4)]
+    assert costs[0][1] is savings[0] is not None
+    assert costs[1][1] is savings[1] is not None
+    assert savings[0] != savings[1]
+    assert found.saving(1) is savings[0]
+    assert replace(found, duration_s=2 * found.duration_s).saving(1) != savings[0]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from gotax.category import CATEGORY_COUNT, Category
 from gotax.config import Thresholds
+from gotax.diagnosis import history as history_module
 from gotax.diagnosis import rules
 from gotax.diagnosis.context import Context, Cost
 from gotax.diagnosis.history import LONG_S, History
@@ -265,6 +266,35 @@ def test_after_its_first_minute_a_container_is_judged_once_a_minute() -> None:
     seen = [history.judge(quiet, WINDOW_S, 2) for _ in range(4)]
     seen += [history.judge(loud, WINDOW_S, 2) for _ in range(8)]
     assert [rules.CGO_HEAVY in codes(report) for report in seen] == [False] * 7 + [True] * 5
+
+
+def test_a_container_without_samples_is_judged_every_five_minutes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And as soon as it has samples again, if a minute has passed."""
+    history = History(Thresholds())
+    quiet = steady(replace(COSTLY, procs=1).window(1.0, random.Random(1)), {Category.USER: 100})
+    idle = steady(quiet, {Category.USER: 0})
+    judged = 0
+    settle = history_module._settle
+
+    def count(*arguments: Any) -> None:
+        nonlocal judged
+        judged += 1
+        settle(*arguments)
+
+    monkeypatch.setattr(history_module, "_settle", count)
+
+    def times(report: ContainerReport, windows: int) -> int:
+        before = judged
+        for _ in range(windows):
+            history.judge(report, WINDOW_S, 2)
+        return judged - before
+
+    assert times(quiet, 4) == 4
+    assert [times(idle, 19), times(idle, 1)] == [0, 1]
+    assert [times(idle, 5), times(quiet, 1)] == [0, 1]
+    assert [times(idle, 19), times(idle, 1)] == [0, 1]
 
 
 def test_in_its_first_minute_a_container_is_judged_in_every_window() -> None:
@@ -822,6 +852,19 @@ def busy(*own: int) -> ContainerReport:
     processes = tuple(replace(main, pid=7 + i, command=f"p{7 + i}") for i in range(len(own)))
     report = steady(report, {Category.USER: sum(own)})
     return replace(report, processes=processes, process_samples=own)
+
+
+def test_a_process_without_samples_has_none_in_the_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, ...]] = []
+    find_all = rules.find_all
+
+    def note(context: Context) -> Any:
+        seen.append(context.report.process_samples)
+        return find_all(context)
+
+    monkeypatch.setattr(rules, "find_all", note)
+    History(Thresholds()).judge(busy(10, 0), WINDOW_S, 2)
+    assert seen == [(10, 0)]
 
 
 def test_processes_are_in_the_order_of_their_sums() -> None:

@@ -85,7 +85,9 @@ def test_separately_counted_processes_are_bounded() -> None:
 def test_samples_of_processes_that_are_not_known_are_none() -> None:
     assert not one_window(replace(REPORT, process_samples=()), 10.0, 10**9).process_samples
     other = replace(REPORT.main_process, pid=1)
-    two = replace(REPORT, processes=(REPORT.main_process, other), process_samples=(7, 0))
+    two = replace(REPORT, processes=(REPORT.main_process, other), process_samples=())
+    assert not one_window(two, 10.0, 10**9).process_samples
+    two = replace(two, process_samples=(7, 0))
     assert one_window(two, 10.0, 10**9).process_samples == {MAIN: 7}
 
 
