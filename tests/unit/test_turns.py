@@ -46,8 +46,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr("gotax.processes.table.boot_s", made)
-    monkeypatch.setattr("gotax.processes.resolver.boot_s", made)
+    for module in ("inspection", "resolver", "table"):
+        monkeypatch.setattr(f"gotax.processes.{module}.boot_s", made)
     return made
 
 

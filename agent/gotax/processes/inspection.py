@@ -15,7 +15,7 @@ from gotax.processes.containers import ReadBounds
 from gotax.processes.counts import ErrorCounts
 from gotax.processes.files import ProcessFiles
 from gotax.processes.membership import Membership, Memberships
-from gotax.processes.table import ProcessTable
+from gotax.processes.table import ProcessTable, boot_s
 from gotax.processes.tracked_process import TrackedProcess
 
 
@@ -114,7 +114,7 @@ class Inspector:
                 if changed is None or not changed.is_go:
                     return
                 tracked = changed
-            is_idle = not is_seen and self._table.is_settled(tracked)
+            is_idle = not is_seen and tracked.life.has_settled(boot_s())
             self._refresh_go(tracked, stat, limits, stat.cpu_ticks if is_idle else None)
             self._table.confirm(tracked)
         except ProcessGoneError:

@@ -148,10 +148,6 @@ class ProcessTable:
         """Something of it has changed, or could not be read now."""
         tracked.life.settles_s = boot_s() + _SETTLES_AFTER_S
 
-    def is_settled(self, tracked: TrackedProcess) -> bool:
-        """It has run for a while, and nothing of it has changed lately."""
-        return boot_s() >= tracked.life.settles_s
-
     def observe(self, tracked: TrackedProcess, stat: Stat) -> None:
         """Note what the kernel reports of it."""
         tracked.files.place = stat.place

@@ -85,6 +85,10 @@ class Life:
     settles_s: float = 0.0  # since boot: until then it is read again in each window
     is_fresh: bool = False  # first seen between two drains, and no sample is its own yet
 
+    def has_settled(self, now_s: float) -> bool:
+        """It has run for a while, and nothing of it has changed lately. ``now_s``: since boot."""
+        return now_s >= self.settles_s
+
 
 class TrackedProcess:
     """``process`` is what leaves; it is put together from the parts, here only.

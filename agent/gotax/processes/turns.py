@@ -40,7 +40,7 @@ class Turns:
         busy: list[TrackedProcess] = []
         idle: list[TrackedProcess] = []
         for tracked in sorted(processes, key=_looked):
-            if now_s < tracked.life.settles_s:
+            if not tracked.life.has_settled(now_s):
                 found.append(tracked)
             elif tracked.serial in sampled:
                 busy.append(tracked)
