@@ -41,9 +41,10 @@ class Context:
     """``report`` holds the samples, counters and CPU time of ``duration_s``, of one or many
     windows.
 
-    ``peak_cores``: the highest CPU usage in one window. ``earlier_limit``: the previous limit of
-    the main process, None if no change was seen. ``earlier_memory``: the previous memory limit of
-    its container in bytes, likewise. ``lenient``: use the release thresholds, which
+    ``peak_cores``: the highest CPU usage in one window. ``live_heap``: the lowest and the highest
+    live heap of the main process in bytes, None if it was not read. ``earlier_limit``: the previous
+    limit of the main process, None if no change was seen. ``earlier_memory``: the previous memory
+    limit of its container in bytes, likewise. ``lenient``: use the release thresholds, which
     decide whether an earlier finding stays.
     """
 
@@ -52,6 +53,7 @@ class Context:
     host_cpus: int
     thresholds: Thresholds
     peak_cores: float = 0.0
+    live_heap: tuple[int, int] | None = None
     earlier_limit: float | None = None
     earlier_memory: int | None = None
     lenient: bool = False

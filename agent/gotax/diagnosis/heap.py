@@ -29,6 +29,8 @@ CYCLES_MIN = 3
 """With fewer cycles, what is allocated in one is not known."""
 LEAST_ROOM = 0.01
 """Of the live heap, where neither says more: the runtime collects all the time."""
+STEADY = 0.8
+"""A live heap varies if its lowest size is below this part of its highest."""
 SPARED_LOW, SPARED_MID, SPARED_HIGH = 0.75, 1.05, 1.8
 """What is saved, by the GC's CPU time that is no longer needed: between these in nine of ten runs.
 Above 1 because a running collector also slows the program and wakes threads."""
@@ -40,7 +42,8 @@ class Heap:
 
     ``other``: memory beside the heap that counts against the limit. ``per_cycle``: bytes that were
     allocated from one cycle to the next; None if there were too few. ``roots``: stacks and global
-    variables, which GOGC counts like live data (commit in runtime/mgcpacer.go).
+    variables, which GOGC counts like live data (commit in runtime/mgcpacer.go). ``seen``: the
+    lowest and the highest live heap of several moments.
     """
 
     live: int
@@ -50,6 +53,17 @@ class Heap:
     other: int
     per_cycle: int | None = None
     roots: int = 0
+    seen: tuple[int, int] | None = None
+
+    @property
+    def at_highest(self) -> Heap:
+        """With the most live data that was seen."""
+        return self if self.seen is None else replace(self, live=max(self.live, self.seen[1]))
+
+    @property
+    def is_steady(self) -> bool:
+        """About as much data was live at all moments."""
+        return self.seen is None or self.seen[0] >= STEADY * self.seen[1]
 
     def goal_by_percent(self, gogc: int) -> int:
         room = (self.live + self.roots) * gogc // 100
@@ -127,6 +141,7 @@ def _find_heap(context: Context) -> Heap | None:
         other=state.non_heap_bytes or 0,
         per_cycle=per_cycle,
         roots=state.root_bytes or 0,
+        seen=context.live_heap,
     )
     return replace(found, goal=found.present_goal)
 

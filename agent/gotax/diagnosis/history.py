@@ -195,6 +195,7 @@ class History:
             host_cpus=cpus,
             thresholds=self._thresholds,
             peak_cores=total.peak_cores,
+            live_heap=total.live_heap,
             earlier_limit=kept.earlier_limit,
             earlier_memory=kept.earlier_memory,
         )

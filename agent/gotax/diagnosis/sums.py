@@ -16,6 +16,8 @@ _PROCESSES_MAX = 64
 
 ProcessKey = tuple[int, int]
 """PID and start time."""
+Extent = tuple[int, int]
+"""The lowest and the highest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,8 @@ class WindowSum:
 
     ``process_samples``: of the processes that have some.
     ``cores``: the sum of the CPU usage of each window; ``cores_squared``: the sum of its squares.
+    ``live_heap``: the lowest and the highest live heap of the main process in bytes, at the ends of
+    the windows; None if it was never read.
     """
 
     windows: int = 0
@@ -36,6 +40,7 @@ class WindowSum:
     cores: float = 0.0
     cores_squared: float = 0.0
     collections: Collections = Collections()
+    live_heap: Extent | None = None
 
     def __add__(self, other: WindowSum) -> WindowSum:
         samples = dict(self.process_samples)
@@ -53,6 +58,7 @@ class WindowSum:
             self.cores + other.cores,
             self.cores_squared + other.cores_squared,
             self.collections + other.collections,
+            _wider(self.live_heap, other.live_heap),
         )
 
     @property
@@ -87,7 +93,20 @@ def one_window(report: ContainerReport, duration_s: float, cpu_ns: int) -> Windo
         cores=cores,
         cores_squared=cores * cores,
         collections=report.collections or Collections(),
+        live_heap=_live_heap(report),
     )
+
+
+def _live_heap(report: ContainerReport) -> Extent | None:
+    state = report.main_process.runtime
+    live = None if state is None else state.live_heap_bytes
+    return None if live is None else (live, live)
+
+
+def _wider(one: Extent | None, other: Extent | None) -> Extent | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one[0], other[0]), max(one[1], other[1])
 
 
 def process_key(process: Process) -> ProcessKey:

@@ -855,16 +855,30 @@ def busy(*own: int) -> ContainerReport:
 
 
 def test_a_process_without_samples_has_none_in_the_sums(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[int, ...]] = []
+    seen = contexts(monkeypatch)
+    History(Thresholds()).judge(busy(10, 0), WINDOW_S, 2)
+    assert [context.report.process_samples for context in seen] == [(10, 0)]
+
+
+def contexts(monkeypatch: pytest.MonkeyPatch) -> list[Context]:
+    """Those that rules see from now on."""
+    seen: list[Context] = []
     find_all = rules.find_all
 
     def note(context: Context) -> Any:
-        seen.append(context.report.process_samples)
+        seen.append(context)
         return find_all(context)
 
     monkeypatch.setattr(rules, "find_all", note)
-    History(Thresholds()).judge(busy(10, 0), WINDOW_S, 2)
-    assert seen == [(10, 0)]
+    return seen
+
+
+def test_rules_see_the_live_heap_of_all_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, history, report = contexts(monkeypatch), History(Thresholds()), busy(10)
+    for live in (5, 7, 6):
+        main = replace(report.main_process, runtime=RuntimeState(live_heap_bytes=live))
+        history.judge(replace(report, processes=(main,)), WINDOW_S, 2)
+    assert [context.live_heap for context in seen] == [(5, 5), (5, 7), (5, 7)]
 
 
 def test_processes_are_in_the_order_of_their_sums() -> None:

@@ -323,6 +323,36 @@ def test_it_is_certain_if_the_allocations_were_counted() -> None:
 
 
 @pytest.mark.parametrize(
+    ("live", "patch", "confidence", "text"),
+    [
+        ((150, 150), 355, Confidence.HIGH, ": 150 MiB of the heap"),
+        ((120, 150), 355, Confidence.HIGH, ": 150 MiB of the heap"),
+        ((119, 150), 355, Confidence.MEDIUM, ": 150 MiB (119 MiB to 150 MiB at other moments) of"),
+        ((150, 180), 423, Confidence.HIGH, ": 150 MiB of the heap"),
+        ((100, 180), 423, Confidence.MEDIUM, ": 150 MiB (100 MiB to 180 MiB at other moments) of"),
+        ((100, 140), 355, Confidence.MEDIUM, ": 150 MiB (100 MiB to 140 MiB at other moments) of"),
+    ],
+)
+def test_the_new_limit_has_room_for_the_most_live_data_that_was_seen(
+    live: tuple[int, int], patch: int, confidence: Confidence, text: str
+) -> None:
+    """The live heap of one moment made the remedy another one in each run, with high confidence."""
+    seen = of(collections=Collections(46, 46 * 8 * MIB))
+    finding = held(replace(seen, live_heap=(live[0] * MIB, live[1] * MIB)))
+    assert finding.remedy.patch == f"GOMEMLIMIT={patch}MiB\n"
+    assert finding.confidence is confidence
+    assert text in finding.evidence[0].text
+
+
+def test_a_container_limit_has_room_for_the_most_live_data_that_was_seen() -> None:
+    """150 MiB and 14 MiB of other memory are less than 80 % of 206 MiB, 151 MiB are not."""
+    seen = of(OPEN, own(229, oom_kills=2))
+    for highest, patch in ((150, "GOMEMLIMIT=206MiB\n"), (151, "GOMEMLIMIT=357MiB\n")):
+        grown = replace(seen, live_heap=(150 * MIB, highest * MIB))
+        assert found(grown)[rules.NO_MEMORY_LIMIT].remedy.patch == patch
+
+
+@pytest.mark.parametrize(
     ("memory", "patch", "text"),
     [
         (own(400), "GOMEMLIMIT=355MiB", "; 89% of the container's memory limit."),

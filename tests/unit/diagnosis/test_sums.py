@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import permutations
 
 import numpy as np
 import pytest
 from gotax.diagnosis.sums import NO_WINDOWS, WindowSum, one_window
-from gotax.process import CpuUsage
+from gotax.process import CpuUsage, RuntimeState
 from gotax.window import Collections
 
 from tests.unit.exporters.windows import build_window, oversized_load
@@ -64,6 +65,26 @@ def test_windows_add_up() -> None:
     assert both.cores_variance == pytest.approx(2.0)  # of 1 and 3 cores
     assert low.cores_variance == NO_WINDOWS.cores_variance == 0.0
     assert NO_WINDOWS.samples == 0
+
+
+def test_the_live_heap_is_seen_at_several_moments() -> None:
+    def one(live: int | None) -> WindowSum:
+        state = RuntimeState(live_heap_bytes=live)
+        main = replace(REPORT.main_process, runtime=state)
+        return one_window(replace(REPORT, processes=(main,)), 10.0, 0)
+
+    bare = replace(REPORT.main_process, runtime=None)
+    assert one_window(replace(REPORT, processes=(bare,)), 10.0, 0).live_heap is None
+    assert total(one(None), one(7), one(9), one(None), one(3)).live_heap == (3, 9)
+    assert total(one(None), one(None)).live_heap is None
+    assert total(one(0), one(None)).live_heap == (0, 0)
+    extents = [WindowSum(live_heap=extent) for extent in ((2, 8), (4, 6), (1, 7), (3, 9))]
+    assert [total(a, b).live_heap for a, b in permutations(extents, 2)] == [
+        *((2, 8), (1, 8), (2, 9)),
+        *((2, 8), (1, 7), (3, 9)),
+        *((1, 8), (1, 7), (1, 9)),
+        *((2, 9), (3, 9), (1, 9)),
+    ]
 
 
 def test_separately_counted_processes_are_bounded() -> None:

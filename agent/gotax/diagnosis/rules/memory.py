@@ -40,7 +40,7 @@ def held(context: Context) -> Finding | None:
     if heap is None or not heap.is_tight or not context.report.samples:
         return None
     assert heap.limit is not None
-    plan = _plan(context, heap)
+    plan = _plan(context, heap.at_highest)
     kept = heap.kept(heap.goal_by_limit(plan.limit))
     saving = predict_gc_saving(context, kept)
     samples = context.group_samples(Group.GC)
@@ -53,7 +53,7 @@ def held(context: Context) -> Finding | None:
     after = share * kept / (1 - share * (1 - kept))
     evidence = [
         Evidence(
-            f"the memory limit (GOMEMLIMIT) is {mib(heap.limit)}: {mib(heap.live)} of the heap are"
+            f"the memory limit (GOMEMLIMIT) is {mib(heap.limit)}: {_live(heap)} of the heap are"
             f" live, {mib(heap.other)} are other memory of Go",
             heap.limit,
             "bytes",
@@ -67,7 +67,7 @@ def held(context: Context) -> Finding | None:
         code=codes.HELD,
         title="The memory limit is near the live heap, and the garbage collector runs for it",
         severity=Severity.WARNING,
-        confidence=Confidence.HIGH if heap.per_cycle else Confidence.MEDIUM,
+        confidence=Confidence.HIGH if heap.per_cycle and heap.is_steady else Confidence.MEDIUM,
         evidence=tuple(evidence),
         remedy=Remedy(
             f"{plan.text} Or keep less data in memory. Another GOGC has no effect here."
@@ -105,7 +105,7 @@ def no_limit(context: Context) -> Finding | None:
             "bytes",
         ),
         Evidence(
-            f"{mib(heap.live)} of the heap are live, {mib(heap.other)} are other memory of Go",
+            f"{_live(heap)} of the heap are live, {mib(heap.other)} are other memory of Go",
             heap.live,
             "bytes",
         ),
@@ -260,6 +260,7 @@ def _ends(context: Context, heap: Heap, limit: int) -> bool:
 def _plan_of_container(context: Context, heap: Heap, own: int) -> _Plan:
     """As much of the container's memory as Go may use, or more if live data fills that."""
     usable = int(own * USABLE) // MIB * MIB
+    heap = heap.at_highest
     if heap.live + heap.other <= CROWDED * usable:
         return _set(context, usable, "90 % of the container's memory limit")
     return _raise(context, heap, _needed(heap))
@@ -303,6 +304,13 @@ def _no_downward(context: Context) -> str:
 
 def _in_mib(size: float) -> str:
     return f"{max(1, int(size) // MIB)}MiB"
+
+
+def _live(heap: Heap) -> str:
+    lowest, highest = heap.seen or (heap.live, heap.live)
+    if heap.is_steady:
+        return mib(heap.live)
+    return f"{mib(heap.live)} ({mib(lowest)} to {mib(highest)} at other moments)"
 
 
 def _room(heap: Heap) -> str:
