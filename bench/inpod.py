@@ -26,7 +26,12 @@ def _watch_here(node: str, kubelet: str | None, is_trusted: bool) -> PodWatch:
     return _watch(node, kubelet, is_trusted)
 
 
-if __name__ == "__main__":
+def use_account() -> None:
+    """That of BENCH_ACCOUNT, if it is set."""
     if "BENCH_ACCOUNT" in os.environ:
         options._watch = _watch_here
+
+
+if __name__ == "__main__":
+    use_account()
     sys.exit(main())

@@ -12,6 +12,7 @@ binary, which are new for it.
 from __future__ import annotations
 
 import os
+import runpy
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -193,6 +194,8 @@ class RecordedSampler:
 def main() -> int:
     RecordedSampler.folder = Path(sys.argv[1])
     session.Sampler = RecordedSampler  # type: ignore[attr-defined, assignment]
+    # It is run as a file, so the package is not on the path.
+    runpy.run_path(str(Path(__file__).with_name("inpod.py")))["use_account"]()
     return run_gotax(sys.argv[2:])
 
 
