@@ -44,7 +44,7 @@ class GoRuntime:
 
     __slots__ = (
         *("_cgroup_view", "_circumstances", "_errors", "_files", "_follows_limit", "_judged"),
-        *("_program", "_space", "_ticks", "_values"),
+        *("_found", "_program", "_space", "_ticks"),
         "environment",
     )
 
@@ -59,12 +59,12 @@ class GoRuntime:
         self._cgroup_view = _NO_VIEW
         self._judged: tuple[_Asked, Gomaxprocs] | None = None  # by what GOMAXPROCS was, and how
         self._circumstances: _Circumstances | None = None
-        self._values: _Values | None = None
-        self._ticks: int | None = None  # the CPU time of the process when they were read
+        self._found: GoFacts | None = None
+        self._ticks: int | None = None  # the CPU time of the process when it was read
         self.environment: dict[str, str] | None = None
 
     def drop(self) -> None:
-        self.environment, self._judged, self._circumstances, self._values = {}, None, None, None
+        self.environment, self._judged, self._circumstances, self._found = {}, None, None, None
 
     def read_start(self) -> None:
         """What it was started with. Raises ProcessGoneError."""
@@ -88,18 +88,20 @@ class GoRuntime:
         self._circumstances = now
         if before != now:
             idle_ticks = None
-        read = self._values
+        last = self._found
         has_run = idle_ticks is None or idle_ticks != self._ticks
-        if read is None or has_run or isinstance(read[1], Refusal):
-            self._ticks, self._values = idle_ticks, None
-            read = self._values = self._read_values()
-        binary, values = read
+        if last is not None and last.gomaxprocs.value is not None and not has_run:
+            return last
+        self._ticks, self._found = idle_ticks, None
+        binary, values = self._read_values()
         assert binary.build is not None
         facts = self._facts(binary, limit, online, known)
         live = values if isinstance(values, Refusal) else values.gomaxprocs
         found = self._judge((live, facts, limit.limit_cores, known.gomaxprocs))
         state = None if isinstance(values, Refusal) or found.value is None else values.state
-        return GoFacts(binary.build, found, state, before is not None and before != now)
+        self._found = GoFacts(binary.build, found, state)
+        is_moving = before is not None and before != now
+        return replace(self._found, is_moving=True) if is_moving else self._found
 
     def _facts(
         self, binary: Binary, limit: CpuLimit, online: frozenset[int], known: Process

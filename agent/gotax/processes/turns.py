@@ -53,8 +53,8 @@ class Turns:
 
 EACH_WINDOW = Turns()
 """Those of a command that somebody waits for."""
-ALWAYS_ON = Turns(busy_within=4, idle_within=16, idle_least=16)
-"""Those of the agent: with windows of 15 s a minute, and up to four for idle ones."""
+ALWAYS_ON = Turns(busy_within=4, idle_within=20, idle_least=16)
+"""Those of the agent: with windows of 15 s a minute, and up to five for idle ones."""
 
 
 def _looked(tracked: TrackedProcess) -> int:
