@@ -25,7 +25,6 @@ from tests.unit.test_pipeline import (
     drain,
     host,  # noqa: F401
     known,  # noqa: F401
-    use_cpu,
 )
 
 pytestmark = pytest.mark.toolchain
@@ -46,7 +45,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    for module in ("inspection", "resolver", "table"):
+    for module in ("resolver", "table"):
         monkeypatch.setattr(f"gotax.processes.{module}.boot_s", made)
     return made
 
@@ -202,7 +201,6 @@ def test_of_many_idle_processes_some_are_read_in_each_window(host: Host, known: 
     walk.window(SPAN)
     for pid in pids:
         set_memory(host, pid, known.gomaxprocs, b"\x04")
-        use_cpu(host, pid, 7)
     values = gomaxprocs_of(sampled(walk, known, [pids[0]]))
     assert values[pids[0]] == 4
     assert Counter(values.values()) == {4: EACH_WINDOW.idle_least + 1, 2: 35}
@@ -210,38 +208,6 @@ def test_of_many_idle_processes_some_are_read_in_each_window(host: Host, known: 
     values = gomaxprocs_of(walk.window(SPAN))
     assert pids[-1] not in values
     assert set(values.values()) == {4}
-
-
-def test_memory_of_an_idle_process_is_read_again_once_it_has_run(
-    host: Host, known: Known, clock: Clock
-) -> None:
-    """Not in its first minute: until then a call may set GOMAXPROCS in less time than is counted.
-    A new limit is another reason."""
-    start(host, known, [7], round(clock.now_s * 100))
-    reader = Moody()
-    walk = walk_of(host, reader)
-    walk.scan()
-
-    def window() -> int:
-        before = reader.asked["runtime_values"]
-        walk.window(SPAN)
-        return reader.asked["runtime_values"] - before
-
-    asked = [window() for _ in range(3)]
-    clock.now_s += 60.0
-    asked += [window() for _ in range(3)]
-    assert asked == [1, 1, 1, 1, 0, 0]
-    use_cpu(host, 7, 1)
-    assert [window(), window()] == [1, 0]
-    host.cgroup("/app7", "100000 100000")
-    assert window() == 1
-    clock.now_s += 60.0
-    assert [window(), window()] == [1, 0]
-    reader.refused["runtime_values"] = PENDING
-    use_cpu(host, 7, 2)
-    assert window() == 1
-    clock.now_s += 60.0
-    assert [window(), window()] == [1, 1]
 
 
 @pytest.mark.parametrize("turns", [EACH_WINDOW, ALWAYS_ON])

@@ -44,7 +44,7 @@ class GoRuntime:
 
     __slots__ = (
         *("_cgroup_view", "_circumstances", "_errors", "_files", "_follows_limit", "_judged"),
-        *("_found", "_program", "_space", "_ticks"),
+        *("_program", "_space"),
         "environment",
     )
 
@@ -59,12 +59,10 @@ class GoRuntime:
         self._cgroup_view = _NO_VIEW
         self._judged: tuple[_Asked, Gomaxprocs] | None = None  # by what GOMAXPROCS was, and how
         self._circumstances: _Circumstances | None = None
-        self._found: GoFacts | None = None
-        self._ticks: int | None = None  # the CPU time of the process when it was read
         self.environment: dict[str, str] | None = None
 
     def drop(self) -> None:
-        self.environment, self._judged, self._circumstances, self._found = {}, None, None, None
+        self.environment, self._judged, self._circumstances = {}, None, None
 
     def read_start(self) -> None:
         """What it was started with. Raises ProcessGoneError."""
@@ -76,32 +74,17 @@ class GoRuntime:
         except ReadError as error:
             self._errors.note(error)
 
-    def read(
-        self, limit: CpuLimit, online: frozenset[int], known: Process, idle_ticks: int | None = None
-    ) -> GoFacts:
-        """``known``: the process as it was last. ``idle_ticks``: its CPU time in 1/100 s, if it has
-        settled and had no samples: what does not run changes nothing.
-
-        Raises ReadError, ProcessGoneError.
-        """
+    def read(self, limit: CpuLimit, online: frozenset[int], known: Process) -> GoFacts:
+        """``known``: the process as it was last. Raises ReadError, ProcessGoneError."""
         before, now = self._circumstances, (limit, online, self._program.runtimes)
         self._circumstances = now
-        if before != now:
-            idle_ticks = None
-        last = self._found
-        has_run = idle_ticks is None or idle_ticks != self._ticks
-        if last is not None and last.gomaxprocs.value is not None and not has_run:
-            return last
-        self._ticks, self._found = idle_ticks, None
         binary, values = self._read_values()
         assert binary.build is not None
         facts = self._facts(binary, limit, online, known)
         live = values if isinstance(values, Refusal) else values.gomaxprocs
         found = self._judge((live, facts, limit.limit_cores, known.gomaxprocs))
         state = None if isinstance(values, Refusal) or found.value is None else values.state
-        self._found = GoFacts(binary.build, found, state)
-        is_moving = before is not None and before != now
-        return replace(self._found, is_moving=True) if is_moving else self._found
+        return GoFacts(binary.build, found, state, before is not None and before != now)
 
     def _facts(
         self, binary: Binary, limit: CpuLimit, online: frozenset[int], known: Process

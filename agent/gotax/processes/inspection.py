@@ -15,7 +15,7 @@ from gotax.processes.containers import ReadBounds
 from gotax.processes.counts import ErrorCounts
 from gotax.processes.files import ProcessFiles
 from gotax.processes.membership import Membership, Memberships
-from gotax.processes.table import ProcessTable, boot_s
+from gotax.processes.table import ProcessTable
 from gotax.processes.tracked_process import TrackedProcess
 
 
@@ -114,8 +114,7 @@ class Inspector:
                 if changed is None or not changed.is_go:
                     return
                 tracked = changed
-            is_idle = not is_seen and tracked.life.has_settled(boot_s())
-            self._refresh_go(tracked, stat, limits, stat.cpu_ticks if is_idle else None)
+            self._refresh_go(tracked, stat, limits)
             self._table.confirm(tracked)
         except ProcessGoneError:
             self._table.retire(tracked)
@@ -123,11 +122,9 @@ class Inspector:
             self._errors.note(error)
             self._table.unsettle(tracked)
 
-    def _refresh_go(
-        self, tracked: TrackedProcess, stat: Stat, limits: ReadBounds, idle_ticks: int | None
-    ) -> None:
+    def _refresh_go(self, tracked: TrackedProcess, stat: Stat, limits: ReadBounds) -> None:
         tracked.membership = self._memberships.find(stat, tracked.files, limits, tracked.membership)
-        facts = tracked.go.read(tracked.limit, self.online, tracked.process, idle_ticks)
+        facts = tracked.go.read(tracked.limit, self.online, tracked.process)
         tracked.learn(tracked.membership, facts)
         if facts.is_moving:
             self._table.unsettle(tracked)
