@@ -163,7 +163,7 @@ class Binary:
 
 
 class BinaryTable:
-    """The binaries of the processes that live, and others seen lately: at most 128."""
+    """The binaries of the processes that live, and others seen lately: at most 256."""
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
