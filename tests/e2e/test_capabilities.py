@@ -20,8 +20,9 @@ from tests.e2e.objects import OVERSIZED, RIGHT_SIZED, namespace
 from tests.e2e.truth import Names
 
 NAMESPACE = "experiments"
-# As a shell script, because the second command has to run even if the first fails.
-SCRIPT = "gotax selftest --json; echo ---; gotax check -d 6 --json; true"
+# As a shell script, because the second command has to run even if the first fails. Errors go where
+# output goes: the container runtime reads the two from pipes of their own, in any order.
+SCRIPT = "exec 2>&1; gotax selftest --json; echo ---; gotax check -d 6 --json; true"
 
 
 @dataclass(frozen=True, slots=True)
