@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def get_all(table: BinaryTable, paths: list[Path]) -> list[Binary]:
     for path in paths:
         status = path.stat()
         file_id = FileId(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
-        found.append(table.get(file_id, str(path), "", lambda path=path: str(path)))
+        found.append(table.get(file_id, str(path), "", partial(str, path)))
     return found
 
 

@@ -187,6 +187,8 @@ def test_the_end_of_a_process_is_seen_though_its_turn_has_not_come(
     walk.absorb(drain([StackCount(pid, 10, 1) for pid in BUSY], {1: [known.main]}), 0.0)
     host.end(BUSY[-1])
     walk.window(SPAN)
+    assert walk._processes.get(BUSY[-1]) is None
+    assert walk._processes.get(BUSY[-2]) is not None
     assert BUSY[-1] not in gomaxprocs_of(sampled(walk, known, []))
 
 

@@ -23,8 +23,8 @@ its PID can still be its own: a process that ends while a drain is resolved may 
 next. Later samples are those of a short-lived process that got the PID."""
 
 _SETTLES_AFTER_S = 60.0
-"""So long after its start, or after a change, a process may become another: its limits come a
-moment after it, and Go 1.25 follows a new limit up to half a minute later."""
+"""For so long after its start, and after a change, a process is read in every window. Its limits
+come a moment after its start, and Go 1.25 follows a new limit up to half a minute later."""
 
 
 class Sight(enum.Enum):

@@ -54,7 +54,8 @@ class Turns:
 EACH_WINDOW = Turns()
 """Those of a command that somebody waits for."""
 ALWAYS_ON = Turns(busy_within=4, idle_within=20, idle_least=16)
-"""Those of the agent: with windows of 15 s a minute, and up to five for idle ones."""
+"""Those of the agent. With windows of 15 s it reads busy processes within a minute, and idle ones
+within five."""
 
 
 def _looked(tracked: TrackedProcess) -> int:
